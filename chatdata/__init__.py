@@ -1,0 +1,38 @@
+"""From raw conversations to a masked, versioned dataset, provably.
+
+import chatdata
+
+recipe = chatdata.load_recipe("sample")
+manifest = chatdata.build_dataset(recipe, "out/sample")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["ChatdataError", "build_dataset", "load_recipe", "preview_dataset", "read_manifest"]
+
+if TYPE_CHECKING:
+    from chatdata.build import build as build_dataset
+    from chatdata.build import preview as preview_dataset
+    from chatdata.errors import ChatdataError
+    from chatdata.manifest import read as read_manifest
+    from chatdata.recipe import load as load_recipe
+
+_HOME = {
+    "ChatdataError": ("chatdata.errors", "ChatdataError"),
+    "build_dataset": ("chatdata.build", "build"),
+    "load_recipe": ("chatdata.recipe", "load"),
+    "preview_dataset": ("chatdata.build", "preview"),
+    "read_manifest": ("chatdata.manifest", "read"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that `import chatdata` stays light."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'chatdata' has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    return getattr(importlib.import_module(module), attribute)

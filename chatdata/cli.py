@@ -1,0 +1,237 @@
+"""The command line: a paragraph a command. Parse, call, print."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chatdata import __version__
+from chatdata.errors import ChatdataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; a failure that the user can mend becomes one line and status 1."""
+        try:
+            return super().invoke(ctx)
+        except ChatdataError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chatdata")
+def main() -> None:
+    """From raw conversations to a masked, versioned dataset, provably.
+
+    \b
+    chatdata build sample                    build the embedded sample
+    chatdata show out/sample-1.0.0 -n 2      look at it, trained tokens marked
+    chatdata explain out/sample-1.0.0 ID     what became of a message, and why
+    """
+
+
+def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """RECIPE, --input and --set, as `check` and `build` have them."""
+    for option in (
+        click.option(
+            "settings",
+            "--set",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Change a key of the recipe; VALUE is YAML.",
+        ),
+        click.option(
+            "inputs",
+            "--input",
+            multiple=True,
+            metavar="PATH",
+            help="Read this file, folder or pattern instead of the source's files "
+            "(SOURCE=PATH where the recipe has several).",
+        ),
+        click.argument("recipe"),
+    ):
+        command = option(command)
+    return command
+
+
+_as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
+_out = click.argument("out", type=click.Path(path_type=Path))
+
+
+@main.command("list")
+def list_() -> None:
+    """Sources, filters, templates and recipes: the name of each and a line about it."""
+    from chatdata import config, recipe, sources
+    from chatdata.filters import FILTERS
+    from chatdata.templates import TEMPLATES
+
+    tables = {
+        "sources": {n: (sources.get(n).__doc__ or "").splitlines()[0] for n in sources.names()},
+        "filters": {name: own.about for name, own in FILTERS.items()},
+        "templates": {name: own.about for name, own in TEMPLATES.items()},
+        "recipes": {p.stem: config.load_yaml(p).get("about", "") for p in recipe.shipped()},
+    }
+    for title, entries in tables.items():
+        click.secho(title, bold=True)
+        for name, about in entries.items():
+            click.echo(f"  {name:<18} {about}")
+
+
+@main.command()
+@_recipe_options
+@_as_json
+def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
+    """Parse RECIPE strictly, read the first trees or conversations, render and count them.
+
+    Writes nothing. Ends with status 1 where a build would stop.
+
+    \b
+    chatdata check oasst1-en --input en.jsonl --set render.tokenizer=PATH
+    """
+    from chatdata import ledger, show
+    from chatdata.build import preview
+    from chatdata.recipe import load
+
+    loaded = load(recipe, settings)
+    facts = preview(loaded, inputs=inputs)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        console = _console()
+        show.counts(facts, console)
+        show.splits(facts, console)
+        show.certificate(facts, console)
+    ledger.check_dropped(facts["counts"], loaded.max_dropped)
+
+
+@main.command()
+@_recipe_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The folder to build. [out/NAME-VERSION]"
+)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@_as_json
+def build(
+    recipe: str,
+    inputs: tuple[str, ...],
+    settings: tuple[str, ...],
+    out: Path | None,
+    workers: int,
+    engine: str,
+    as_json: bool,
+) -> None:
+    """Build the dataset that RECIPE (a name or a path) describes.
+
+    The same recipe and input give the same bytes with any number of workers.
+
+    \b
+    chatdata build oasst1-en --input en.jsonl --out out/o
+    chatdata build oasst1-en --set threads.policy=best_rank --set split.test_percent=5
+    """
+    from chatdata import show
+    from chatdata.build import build as run
+    from chatdata.recipe import load
+
+    loaded = load(recipe, settings)
+    folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
+    with _progress() as progress:
+        facts = run(
+            loaded, folder, inputs=inputs, workers=workers, engine=engine, progress=progress
+        )
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    console = _console()
+    show.counts(facts, console)
+    show.splits(facts, console)
+    show.certificate(facts, console)
+    click.echo(f"{facts['content_hash']}\n{folder}")
+
+
+@main.command()
+@_out
+@click.option("--id", "row", help="The row of this id.")
+@click.option("-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Rows.")
+@click.option("--split", type=click.Choice(["train", "test"]), help="Rows of this split alone.")
+def show(out: Path, row: str | None, number: int, split: str | None) -> None:
+    """Show conversations of a built folder, trained tokens marked.
+
+    Trained tokens are green; without colours they stand in ⟦ ⟧.
+    """
+    from chatdata.show import conversations
+
+    conversations(out, _console(), id=row, number=number, split=split)
+
+
+@main.command()
+@_out
+@_as_json
+def stats(out: Path, as_json: bool) -> None:
+    """Numbers of a built folder: rows, turns, tokens, sources, languages, what was dropped."""
+    from chatdata import dataset
+    from chatdata.show import stats as show_stats
+
+    numbers = dataset.stats(out)
+    if as_json:
+        click.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
+    else:
+        show_stats(numbers, _console())
+
+
+@main.command()
+@_out
+@click.argument("id")
+@_as_json
+def explain(out: Path, id: str, as_json: bool) -> None:
+    """What became of a message, a conversation or an unreadable record, and why.
+
+    ID is as in the ledger: a message's, a conversation's (`sharegpt/QWJhYvA_0`, or its last
+    part) or a place in a file (`dump.jsonl:17`).
+    """
+    from chatdata import dataset
+    from chatdata.show import explanation
+
+    found = dataset.explain(out, id)
+    if as_json:
+        click.echo(json.dumps(found.to_dicts(), indent=2, ensure_ascii=False))
+    else:
+        explanation(found, _console())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr that appears after a second, and only where stderr is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    start = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True, disable=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(step: str, done: int, total: int) -> None:
+            if bar.disable and bar.console.is_terminal and time.monotonic() - start > 1:
+                bar.disable = False
+                bar.start()
+            bar.update(task, description=step, completed=done, total=total or None)
+
+        yield report
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""YAML files and `--set` overrides to strict models.
+
+One parser for recipes and train configurations: an unknown key is an error that names the
+nearest key, a value keeps the type it is written with (`false` is false, `no` is a word), and
+a key written twice is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from chatdata.errors import ConfigError
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint naming the known word nearest to `word`, or all of them where none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+
+
+class Strict(BaseModel):
+    """A frozen model whose unknown keys are errors that name the nearest known key."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        known = {name: field.alias or name for name, field in cls.model_fields.items()}
+        allowed = set(known) | set(known.values())
+        for key in value:
+            if key not in allowed:
+                raise ValueError(f"unknown key '{key}'; {nearest(str(key), known.values())}")
+        return value
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], values: object, where: str) -> Model:
+    """Returns `values` as a `model`. Raises ConfigError naming the key, the value and `where`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_first_problem(error)}") from None
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Returns the mapping in a YAML 1.2 file. Raises ConfigError for anything else."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except IsADirectoryError:
+        raise ConfigError(f"'{path}' is a folder; name a YAML file in it.") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read '{path}': {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"'{path}' is not a text file (byte {error.start} is not UTF-8); "
+            "a recipe is a YAML file."
+        ) from None
+    values = _yaml(text, str(path))
+    if not isinstance(values, dict):
+        raise ConfigError(f"'{path}' holds no keys; a recipe is a YAML mapping (`key: value`).")
+    return values
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Returns `values` as YAML, in the order of the mapping."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.width = 100
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    out = io.StringIO()
+    yaml.dump(dict(values), out)
+    return out.getvalue()
+
+
+def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Returns `values` with each `a.b=VALUE` applied; VALUE is YAML, `a` may be absent or null.
+
+    Raises ConfigError where a setting has no `=` or walks through something that is no mapping.
+    """
+    changed: dict[str, Any] = _copy(values)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"--set {setting}: write it as KEY=VALUE, for example a.b=3.")
+        _put(changed, path.split("."), _yaml(text, f"--set {setting}"), setting)
+    return changed
+
+
+def _put(values: dict[str, Any], keys: list[str], value: object, setting: str) -> None:
+    *parents, last = keys
+    for key in parents:
+        if values.get(key) is None:
+            values[key] = {}
+        values = values[key]
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"--set {setting}: '{key}' is not a mapping; set '{key}' as a whole instead."
+            )
+    values[last] = value
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return value
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}{line}: not valid YAML ({error.problem}).") from None
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{where}: not valid YAML ({str(error).splitlines()[0]}).") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"])
+    text = first["msg"].removeprefix("Value error, ")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "value_error":
+        return f"{key + ': ' if key else ''}{text}{more}"
+    if first["type"] == "missing":
+        return f"the key '{key}' is missing{more}."
+    return f"'{key}' is {first['input']!r}: {text[:1].lower()}{text[1:]}{more}."

@@ -1,0 +1,117 @@
+"""A built folder, read: rows, the ledger, sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from chatdata import manifest
+from chatdata.errors import OutputError
+from chatdata.split import SPLITS
+
+_QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+
+
+def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:
+    """The rows of one kind (`messages` or `tokens`) with a column `split`, in order."""
+    facts = manifest.read(folder)
+    frames = []
+    for split in splits:
+        prefix = f"{kind}/{split}-"
+        paths = [own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+        frames += [
+            pl.scan_parquet(folder / path).with_columns(split=pl.lit(split)) for path in paths
+        ]
+    if not frames:
+        raise OutputError(f"'{folder}' has no {kind} rows in {' or '.join(splits)}.")
+    return pl.concat(frames)
+
+
+def scan_ledger(folder: Path) -> pl.LazyFrame:
+    """The ledger of a built folder, as rows of `ledger.SCHEMA`."""
+    facts = manifest.read(folder)
+    paths = [own["path"] for own in facts["files"] if own["path"].startswith("ledger/")]
+    return pl.concat([pl.scan_parquet(folder / path) for path in paths])
+
+
+def explain(folder: Path, id: str) -> pl.DataFrame:
+    """The rows of the ledger that concern an id: of a message, a conversation or a record.
+
+    The id may lack what comes before its last part (`QWJhYvA_0` for `sharegpt/QWJhYvA_0`). The
+    messages of a conversation are given too. Raises OutputError where nothing has this id.
+    """
+    ledger = scan_ledger(folder)
+    name = pl.col("id")
+    exact = (name == id) | (pl.col("conversation") == id)
+    loose = name.str.ends_with(f"/{id}") | name.str.starts_with(f"{id}~")
+    loose = loose | pl.col("conversation").str.ends_with(f"/{id}")
+    loose = loose | name.str.contains(f"/{id}~", literal=True)
+    for which in (exact, loose):
+        found = ledger.filter(which).collect()
+        if not found.is_empty():
+            return found
+    examples = ledger.head(1).collect()["id"].to_list()
+    raise OutputError(
+        f"nothing in '{folder}' has the id '{id}'; ids look like '{examples[0]}' "
+        "(the ledger folder holds them all)."
+    )
+
+
+def stats(folder: Path) -> dict[str, Any]:
+    """What is in a dataset, in numbers: rows, turns, tokens, shares by source and language."""
+    facts = manifest.read(folder)
+    rows = scan(folder, "messages").select(
+        "split",
+        "source",
+        "lang",
+        turns=pl.col("messages").list.len(),
+        characters=pl.col("messages")
+        .list.eval(pl.element().struct.field("content").str.len_chars())
+        .list.sum(),
+        answers=pl.col("messages")
+        .list.eval(pl.element().struct.field("role") == "assistant")
+        .list.sum(),
+    )
+    table = rows.collect()
+    numbers: dict[str, Any] = {
+        "name": facts["name"],
+        "version": facts["version"],
+        "content_hash": facts["content_hash"],
+        "splits": facts["splits"],
+        "turns": _quantiles(table["turns"]),
+        "characters": _quantiles(table["characters"]),
+        "answers": int(table["answers"].sum()),
+        "sources": _shares(table["source"]),
+        "languages": _shares(table["lang"].fill_null("unknown")),
+        "counts": facts["counts"],
+    }
+    if facts["render"]:
+        numbers |= _token_stats(folder)
+    return numbers
+
+
+def _token_stats(folder: Path) -> dict[str, Any]:
+    table = scan(folder, "tokens").select("length", "trained").collect()
+    total, trained = int(table["length"].sum()), int(table["trained"].sum())
+    return {
+        "tokens": total,
+        "trained_tokens": trained,
+        "trained_share": round(trained / total, 4),
+        "length": _quantiles(table["length"]),
+        "trained_length": _quantiles(table["trained"]),
+    }
+
+
+def _quantiles(values: pl.Series) -> dict[str, int]:
+    return {
+        name: int(values.quantile(q, interpolation="nearest") or 0)
+        for name, q in _QUANTILES.items()
+    }
+
+
+def _shares(values: pl.Series) -> dict[str, int]:
+    counts = values.value_counts().rows()
+    return dict(sorted(counts, key=lambda item: (-item[1], item[0])))

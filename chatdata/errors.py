@@ -1,0 +1,41 @@
+"""What can go wrong, by name.
+
+    ChatdataError          anything a user can mend; the command line prints it and exits with 1
+    ├── ConfigError        a recipe, an override or a train configuration that does not parse
+    ├── SourceError        input that is missing or cannot be read at all
+    ├── RenderError        a template and a tokenizer that do not fit together
+    ├── BuildError         a build that stops itself: sums that differ, too much dropped
+    ├── OutputError        a folder that cannot be written, or is not a finished build
+    └── EngineError        workers that died or an engine that is not installed
+
+A message is one or two sentences: the thing, the value, the way out. Anything else that is
+raised is a bug of ours and keeps its traceback.
+"""
+
+
+class ChatdataError(Exception):
+    """A failure that the user can mend, in words for the user."""
+
+
+class ConfigError(ChatdataError):
+    """A recipe or a configuration that cannot be accepted."""
+
+
+class SourceError(ChatdataError):
+    """Input that is missing or cannot be read at all."""
+
+
+class RenderError(ChatdataError):
+    """A template that cannot be rendered exactly with this tokenizer."""
+
+
+class BuildError(ChatdataError):
+    """A build that stopped itself rather than publish something wrong."""
+
+
+class OutputError(ChatdataError):
+    """A folder that cannot be written, or that holds no finished build."""
+
+
+class EngineError(ChatdataError):
+    """Workers that died, or an engine that is not installed."""

@@ -1,0 +1,208 @@
+"""Filters: Boolean Polars expressions, named for what they remove. True means remove.
+
+A function's name is its name in a recipe and the reason in the ledger, the card and the report;
+its keyword arguments are its options. There are three kinds, and a recipe lists them in this
+order, because that is the order in which they can run:
+
+    message       looks at one message; runs on the tree, before threads are laid
+    conversation  looks at the turns of one conversation
+    corpus        needs all conversations
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import create_model
+
+from chatdata.config import Strict
+
+Unit = Literal["message", "conversation", "corpus"]
+OnRemoved = Literal["cut", "drop", "untrain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter, what it looks at, the columns that only some sources have, and its options."""
+
+    name: str
+    unit: Unit
+    expression: Callable[..., pl.Expr]
+    needs: frozenset[str]
+    options: type[Strict]
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A filter as a recipe lists it: with its options, and what becomes of the conversation."""
+
+    filter: Filter
+    options: dict[str, Any]
+    on_removed: OnRemoved
+
+    def expression(self) -> pl.Expr:
+        """True where a row is to be removed; never null."""
+        return self.filter.expression(**self.options).fill_null(False)
+
+
+FILTERS: dict[str, Filter] = {}
+
+
+def _removes(
+    unit: Unit, needs: Sequence[str] = ()
+) -> Callable[[Callable[..., pl.Expr]], Callable[..., pl.Expr]]:
+    def register(function: Callable[..., pl.Expr]) -> Callable[..., pl.Expr]:
+        name = function.__name__
+        parameters = inspect.signature(function, eval_str=True).parameters.values()
+        fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters}
+        options = create_model(name, __base__=Strict, **fields)
+        about = (inspect.getdoc(function) or "").splitlines()[0]
+        FILTERS[name] = Filter(name, unit, function, frozenset(needs), options, about)
+        return function
+
+    return register
+
+
+# ----------------------------------------------------------------------------------- one message
+
+
+@_removes("message")
+def bad_content() -> pl.Expr:
+    """Content that is not text: a number, null, a lone surrogate, parts that are no text."""
+    return pl.col("content").is_null()
+
+
+@_removes("message")
+def unknown_role() -> pl.Expr:
+    """Roles that no template knows; the ledger names them."""
+    return pl.col("role").is_null()
+
+
+@_removes("message", needs=["deleted"])
+def deleted() -> pl.Expr:
+    """Messages that the source marks as deleted."""
+    return pl.col("deleted")
+
+
+@_removes("message", needs=["review_result"])
+def not_reviewed() -> pl.Expr:
+    """Messages that failed their review or had none."""
+    return pl.col("review_result").fill_null(False).not_()
+
+
+@_removes("message", needs=["synthetic"])
+def synthetic() -> pl.Expr:
+    """Messages that a model wrote."""
+    return pl.col("synthetic")
+
+
+@_removes("message", needs=["tree_state"])
+def unfinished_tree() -> pl.Expr:
+    """Messages of trees that name a state other than ready_for_export."""
+    return pl.col("tree_state") != "ready_for_export"
+
+
+@_removes("message")
+def empty() -> pl.Expr:
+    """Messages of white space alone."""
+    return pl.col("content").str.strip_chars() == ""
+
+
+@_removes("message", needs=["lang"])
+def wrong_language(
+    allow: list[str] = ["en"],  # noqa: B006 - read, never changed; the default is shown to users
+    decide: Literal["declared", "detected"] = "declared",
+) -> pl.Expr:
+    """Messages in a language that is not allowed, by the source's label or by a detector.
+
+    `declared` detects where the source says nothing. A language that nobody can tell is not
+    wrong. An allowed `pt` covers `pt-BR`.
+    """
+    lang = pl.col("lang").str.to_lowercase()
+    codes = [code.lower() for code in allow]
+    within = [lang.str.starts_with(f"{code}-") for code in codes]
+    return pl.any_horizontal(lang.is_in(codes), *within).not_()
+
+
+# ------------------------------------------------------------------------------ one conversation
+
+
+def _is_spoken() -> pl.Expr:
+    return pl.col("role") != "system"
+
+
+@_removes("conversation")
+def not_alternating() -> pl.Expr:
+    """Conversations that are not user, assistant, user, ... after an optional system message."""
+    turn = _is_spoken().cast(pl.Int32).cum_sum() - 1
+    expected = pl.when(turn % 2 == 0).then(pl.lit("user")).otherwise(pl.lit("assistant"))
+    out_of_turn = _is_spoken() & (pl.col("role").cast(pl.String) != expected)
+    late_system = _is_spoken().not_() & (pl.col("position") > 0)
+    return (out_of_turn | late_system).any().over("conversation")
+
+
+@_removes("conversation")
+def no_assistant() -> pl.Expr:
+    """Conversations in which no assistant speaks."""
+    return (pl.col("role") == "assistant").any().over("conversation").not_()
+
+
+@_removes("conversation")
+def too_few_turns(below: int = 2) -> pl.Expr:
+    """Conversations of fewer turns than `below`, system messages not counted."""
+    return _is_spoken().sum().over("conversation") < below
+
+
+# ---------------------------------------------------------------------------- all conversations
+
+
+@_removes("corpus")
+def duplicate() -> pl.Expr:
+    """Conversations that say the same, white space aside, as one with a smaller id.
+
+    The expression is what is compared: one string a conversation.
+    """
+    folded = pl.col("content").str.replace_all(r"\s+", " ").str.strip_chars()
+    return pl.concat_str(pl.col("role").cast(pl.String), folded, separator="\t").str.join("\n")
+
+
+# -------------------------------------------------------------------------------------- marking
+
+
+def always() -> list[Drop]:
+    """What every build removes first, since no template can write it."""
+    return [Drop(FILTERS[name], {}, "cut") for name in ("bad_content", "unknown_role")]
+
+
+def mark(messages: pl.DataFrame, drops: Sequence[Drop]) -> pl.DataFrame:
+    """Marks each message with the first filter that removes it.
+
+    Returns the table with `removed_by` (a filter's name or null), `on_removed` and `why` added,
+    and `train` false where a filter only untrains. A filter whose columns the source does not
+    have leaves it alone.
+    """
+    nothing = pl.lit(None, pl.String)
+    marked = messages.with_columns(removed_by=nothing, on_removed=nothing, why=nothing)
+    for drop in drops:
+        if drop.filter.needs <= set(messages.columns):
+            marked = _untrain(marked, drop) if drop.on_removed == "untrain" else _hit(marked, drop)
+    return marked
+
+
+def _untrain(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
+    return marked.with_columns(train=pl.col("train") & drop.expression().not_())
+
+
+def _hit(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
+    hit = drop.expression() & pl.col("removed_by").is_null()
+    why = pl.col("lang") if "lang" in drop.filter.needs else pl.col("note")
+    return marked.with_columns(
+        removed_by=pl.when(hit).then(pl.lit(drop.filter.name)).otherwise("removed_by"),
+        on_removed=pl.when(hit).then(pl.lit(drop.on_removed)).otherwise("on_removed"),
+        why=pl.when(hit).then(why).otherwise("why"),
+    )

@@ -1,0 +1,63 @@
+"""Hashes that are the same on every machine, in every process, in every version of Python."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+
+def hash64(text: str, purpose: str) -> int:
+    """An unsigned 64-bit hash of `text`; different purposes give independent hashes."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8, person=purpose.encode()[:16])
+    return int.from_bytes(digest.digest(), "big")
+
+
+def hash_column(values: pl.Series, purpose: str) -> pl.Series:
+    """The `hash64` of each string, as a UInt64 series; equal strings are hashed once."""
+    hashes = {text: hash64(text, purpose) for text in values.unique()}
+    return pl.Series(values.name, [hashes[text] for text in values], dtype=pl.UInt64)
+
+
+def fraction_column(values: pl.Series, purpose: str) -> pl.Series:
+    """The `hash64` of each string as a number from 0 up to, but not including, 1."""
+    return (hash_column(values, purpose) // 2**11).cast(pl.Float64) / 2**53
+
+
+def digest_column(values: pl.Series) -> pl.Series:
+    """A 128-bit hash of each string, in hexadecimal, as a String series."""
+    hashes = [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in values]
+    return pl.Series(values.name, hashes, dtype=pl.String)
+
+
+def short_hash(text: str) -> str:
+    """The first 8 hexadecimal digits of the SHA-256 of `text`."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """`sha256:` and the SHA-256 of the canonical JSON of `value` (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_pairs(pairs: Iterable[tuple[str, bytes]]) -> str:
+    """`sha256:` and the SHA-256 over (id, digest) pairs, in the order of the ids.
+
+    The order in which the pairs arrive does not matter, so the same rows in other shards have
+    the same hash.
+    """
+    total = hashlib.sha256()
+    for row, digest in sorted(pairs):
+        total.update(len(row.encode()).to_bytes(8, "big") + row.encode() + digest)
+    return "sha256:" + total.hexdigest()

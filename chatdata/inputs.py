@@ -1,0 +1,123 @@
+"""Which files a build reads: those of `--input`, of the recipe, or of a Hub repository."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatdata import hub, sources
+from chatdata.errors import SourceError
+from chatdata.recipe import EMBEDDED, Recipe, SourceOptions
+from chatdata.records import SUFFIXES
+from chatdata.sources import File
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A source of a recipe with its files: the source module, its name, what its ids begin with."""
+
+    source: str
+    name: str
+    ids: str
+    files: tuple[File, ...]
+    repo: str | None
+    revision: str | None
+
+
+def locate(recipe: Recipe, inputs: Sequence[str]) -> list[Input]:
+    """The files of each source of a recipe. `inputs` (`PATH` or `SOURCE=PATH`) replace its own.
+
+    Raises SourceError for a file that is missing, a folder or pattern without files, and a
+    Hub repository that cannot be reached.
+    """
+    given = _by_source(recipe, inputs)
+    return [_input(name, options, given.get(name, [])) for name, options in recipe.source.items()]
+
+
+def without_paths(recipe: Recipe, found: Sequence[Input]) -> Recipe:
+    """The recipe with its local files named as in the manifest, for no machine in particular."""
+    source = dict(recipe.source)
+    for own in found:
+        options = source[own.source]
+        local = [name for name in options.files if not name.startswith(EMBEDDED)]
+        if local and options.repo is None:
+            labels = [Path(name).name for name in options.files]
+            source[own.source] = options.model_copy(update={"files": labels})
+    return recipe.model_copy(update={"source": source})
+
+
+def _by_source(recipe: Recipe, inputs: Sequence[str]) -> Mapping[str, list[str]]:
+    given: dict[str, list[str]] = {}
+    names = list(recipe.source)
+    for text in inputs:
+        name, equals, path = text.partition("=")
+        if equals and name in names:
+            given.setdefault(name, []).append(path)
+        elif len(names) == 1:
+            given.setdefault(names[0], []).append(text)
+        else:
+            raise SourceError(
+                f"recipe '{recipe.name}' has the sources {', '.join(names)}; say which one "
+                f"--input {text} is for, as --input {names[0]}={text}."
+            )
+    return given
+
+
+def _input(source: str, options: SourceOptions, given: list[str]) -> Input:
+    module = sources.get(source)
+    from_hub = bool(options.repo) and not given
+    files = _from_hub(options) if from_hub else _files(given or options.files, source)
+    return Input(
+        source,
+        options.name or source,
+        options.name or module.IDS,
+        tuple(files),
+        options.repo if from_hub else None,
+        options.revision if from_hub else None,
+    )
+
+
+def _from_hub(options: SourceOptions) -> list[File]:
+    patterns = options.files or [f"*{suffix}" for suffix in SUFFIXES]
+    folder, names = hub.fetch(str(options.repo), str(options.revision), patterns, "dataset")
+    readable = [name for name in names if name.endswith(SUFFIXES)]
+    if not readable:
+        raise SourceError(
+            f"'{options.repo}' has no file that matches {', '.join(patterns)} at "
+            f"{options.revision}; correct `files` in the recipe."
+        )
+    return [File(folder / name, name) for name in readable]
+
+
+def _files(patterns: Sequence[str], source: str) -> list[File]:
+    if not patterns:
+        raise SourceError(f"source '{source}' names no files; give some with --input PATH.")
+    paths = sorted({path for pattern in patterns for path in _expand(pattern)})
+    if len(paths) == 1:
+        return [File(paths[0], paths[0].name)]
+    common = Path(os.path.commonpath([path.parent for path in paths]))
+    return [File(path, path.relative_to(common).as_posix()) for path in paths]
+
+
+def _expand(pattern: str) -> list[Path]:
+    if pattern.startswith(EMBEDDED):
+        return [Path(__file__).parent / pattern.removeprefix(EMBEDDED)]
+    path = Path(pattern)
+    if path.is_dir():
+        return _in_folder(path)
+    if path.exists():
+        return [path.resolve()]
+    matches = sorted(Path(match).resolve() for match in glob.glob(pattern, recursive=True))
+    if not matches:
+        raise SourceError(f"there is no file '{pattern}'; name a file, a folder or a pattern.")
+    return [match for match in matches if match.is_file()]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    files = [path for path in folder.rglob("*") if path.name.endswith(SUFFIXES) and path.is_file()]
+    if not files:
+        raise SourceError(f"folder '{folder}' holds no {', '.join(SUFFIXES)} file.")
+    return [path.resolve() for path in sorted(files)]

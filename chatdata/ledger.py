@@ -1,0 +1,134 @@
+"""The ledger: one outcome for everything that was read, and the arithmetic that proves it.
+
+A message is kept when it stands in at least one published row. If it does not, its reason is
+that of the step in which its last conversation went. `record` is what a file holds (a line, an
+element, a row); what could not be read at all is a record with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from chatdata.errors import BuildError
+from chatdata.filters import FILTERS
+from chatdata.schema import EVENTS
+
+UNITS = ("records", "messages", "conversations")
+
+# Reasons that are no filter's name.
+REASONS = {
+    "bad_json": "a stretch of a file that is not JSON",
+    "damaged": "a compressed file that breaks off",
+    "unknown_record": "JSON that is no record of this source",
+    "bad_message": "something that is not a message stands in a tree",
+    "no_id": "a message of a tree without an id",
+    "no_turns": "a conversation without any turn",
+    "duplicate_id": "the same id again: with the same content, or the same message of a tree",
+    "rootless": "a message whose tree has no root in the input",
+    "cycle": "a message whose ancestors form a ring",
+    "not_selected": "a reply that the thread policy did not choose",
+    "leading_turn": "a turn before the first user turn",
+    "trailing_turn": "a turn behind the last assistant turn",
+    "prefix_of_another": "a conversation that another one begins with",
+    "too_long": "more tokens than max_tokens",
+    "no_trained_tokens": "nothing in it is trained",
+}
+
+# What the recipe's policy leaves out by intent; `max_dropped` does not count it.
+CHOSEN = frozenset({"not_selected", "prefix_of_another"})
+
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "unit": pl.String,
+    "id": pl.String,
+    "conversation": pl.String,
+    "outcome": pl.String,
+    "reason": pl.String,
+    "detail": pl.String,
+    "source": pl.String,
+}
+
+Counts = dict[str, dict[str, Any]]
+
+
+def about(reason: str) -> str:
+    """A reason in words."""
+    return FILTERS[reason].about if reason in FILTERS else REASONS.get(reason, reason)
+
+
+def entries(events: pl.DataFrame) -> pl.DataFrame:
+    """Events as rows of the ledger, in a stable order."""
+    outcome = pl.when(pl.col("reason").is_null()).then(pl.lit("kept")).otherwise(pl.lit("dropped"))
+    return events.with_columns(outcome=outcome).select(SCHEMA.keys()).sort("unit", "id", "detail")
+
+
+def tally(events: pl.DataFrame) -> Counts:
+    """Kept and dropped of a table of events, by unit and reason."""
+    counts: Counts = {}
+    for unit, reason, number in events.group_by("unit", "reason").len().iter_rows():
+        count = counts.setdefault(f"{unit}s", {"kept": 0, "dropped": {}})
+        if reason is None:
+            count["kept"] = number
+        else:
+            count["dropped"][reason] = number
+    return counts
+
+
+def add(parts: Iterable[Counts]) -> Counts:
+    """The sum of counts, for all units."""
+    total: Counts = {unit: {"kept": 0, "dropped": {}} for unit in UNITS}
+    for part in parts:
+        for unit, count in part.items():
+            total[unit]["kept"] += count["kept"]
+            dropped = total[unit]["dropped"]
+            for reason, number in count["dropped"].items():
+                dropped[reason] = dropped.get(reason, 0) + number
+    return total
+
+
+def balance(read: Mapping[str, int], counts: Counts) -> Counts:
+    """The counts with what was read, most frequent reasons first.
+
+    Raises BuildError where read differs from kept + dropped in any unit.
+    """
+    balanced: Counts = {}
+    for unit, count in counts.items():
+        accounted = count["kept"] + sum(count["dropped"].values())
+        if read[unit] != accounted:
+            raise BuildError(
+                f"the ledger does not add up: {read[unit]} {unit} were read and {accounted} are "
+                "accounted for. This is a bug in chatdata; please report it with the recipe."
+            )
+        by_number = sorted(count["dropped"].items(), key=lambda item: (-item[1], item[0]))
+        balanced[unit] = {"read": read[unit], "kept": count["kept"], "dropped": dict(by_number)}
+    return balanced
+
+
+def check_dropped(counts: Counts, max_dropped: float) -> None:
+    """Raises BuildError where a larger share of any unit was dropped than the author expects.
+
+    What the thread policy left out by intent does not count.
+    """
+    for unit, count in counts.items():
+        faults = {r: n for r, n in count["dropped"].items() if r not in CHOSEN}
+        share = sum(faults.values()) / max(1, count["read"])
+        if share > max_dropped:
+            reason = max(faults, key=lambda r: faults[r])
+            raise BuildError(
+                f"{share:.1%} of the {unit} would be dropped, most of them ({faults[reason]} of "
+                f"{count['read']}) as '{reason}'. max_dropped is {max_dropped:g}; "
+                "correct the recipe, or raise it with --set max_dropped=1."
+            )
+    if not counts["conversations"]["kept"]:
+        raise BuildError("no conversation is left; `chatdata check` shows what became of them.")
+
+
+def problem_events(problems: Iterable[tuple[str, str, str, str]], source: str) -> pl.DataFrame:
+    """Events for what a source could not make rows of: (unit, id, reason, detail)."""
+    rows = [
+        {"unit": unit, "id": id, "reason": reason, "detail": detail, "source": source}
+        for unit, id, reason, detail in problems
+    ]
+    return pl.DataFrame(rows, schema=EVENTS)

@@ -1,0 +1,54 @@
+"""What a dataset says of itself: `manifest.json`, written last and read first."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from chatdata.errors import OutputError
+
+FORMAT = 1  # of the folder; a build of another format is not read
+FILE = "manifest.json"
+IGNORE_INDEX = -100  # the label of a token that is not trained; PyTorch's cross entropy skips it
+
+_KEYS = ("name", "version", "format", "content_hash", "recipe_hash", "sources", "counts", "splits")
+
+Manifest = dict[str, Any]
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of a finished build. Raises OutputError where the folder holds none."""
+    path = folder / FILE
+    try:
+        manifest: Manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        unfinished = "is not a finished build (it has no manifest.json)"
+        state = unfinished if folder.is_dir() else "is not there"
+        raise OutputError(f"'{folder}' {state}; make one with `chatdata build`.") from None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"'{path}' cannot be read ({error}); build the folder again.") from None
+    missing = [key for key in _KEYS if key not in manifest] if isinstance(manifest, dict) else _KEYS
+    if missing:
+        raise OutputError(f"'{path}' has no '{missing[0]}'; build the folder again.")
+    if manifest["format"] != FORMAT:
+        raise OutputError(
+            f"'{path}' has format {manifest['format']!r} and this chatdata reads {FORMAT}; "
+            "build the folder again or install the chatdata that wrote it."
+        )
+    return manifest
+
+
+def write(folder: Path, manifest: Manifest) -> Path:
+    """Writes the manifest into a folder that is otherwise complete. Returns its path."""
+    path = folder / FILE
+    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def versions(packages: list[str]) -> dict[str, str]:
+    """The installed versions of packages that affect bytes, ours among them."""
+    from chatdata import __version__
+
+    return {"chatdata": __version__, **{name: metadata.version(name) for name in sorted(packages)}}

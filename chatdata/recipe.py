@@ -1,0 +1,238 @@
+"""Recipes: what a dataset is made from and how, as one strict YAML file.
+
+name: oasst1-en
+version: 1.0.0
+source: {oasst: {repo: OpenAssistant/oasst1, revision: <commit>, files: [data/*.parquet]}}
+threads: {policy: all_leaves, end: assistant}
+drop:
+  - deleted
+  - wrong_language: {allow: [en], decide: declared, on_removed: cut}
+split: {test_percent: 10}
+render: {template: starchat, tokenizer: bytes}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from chatdata import config, sources
+from chatdata.config import Strict, nearest
+from chatdata.errors import ConfigError
+from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
+from chatdata.hashing import sha256_json
+from chatdata.render import Render
+from chatdata.threads import Threads
+
+_ORDER = ("message", "conversation", "corpus")
+EMBEDDED = "chatdata:"  # before a file that comes with the package
+_SEMVER = r"^\d+\.\d+\.\d+$"
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class SourceOptions(Strict):
+    """Where a source's files are: in a Hub repository at a revision, or local."""
+
+    repo: str | None = None
+    revision: str | None = None
+    files: list[str] = Field(default=[])
+    name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
+
+    @model_validator(mode="after")
+    def _is_pinned(self) -> SourceOptions:
+        if self.repo and not self.revision:
+            raise ValueError(
+                f"repo '{self.repo}' needs a `revision`, the commit to read; a branch moves"
+            )
+        return self
+
+
+class Split(Strict):
+    """How many percent of the groups are kept for testing."""
+
+    test_percent: float = Field(ge=0, le=100)
+
+
+class Publish(Strict):
+    """Where the dataset goes, and under which licence."""
+
+    repo: str | None = None
+    license: str | None = None
+
+
+class Recipe(Strict):
+    """A recipe, checked."""
+
+    name: str = Field(pattern=_NAME)
+    version: str = Field(pattern=_SEMVER)
+    about: str = ""
+    source: dict[str, SourceOptions]
+    threads: Threads = Threads()
+    drop: list[dict[str, dict[str, Any]]] = Field(default=[])
+    split: Split | None = None
+    render: Render | None = None
+    publish: Publish | None = None
+    max_dropped: float = Field(default=0.5, ge=0, le=1)
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _version_is_text(cls, value: Any) -> Any:
+        if isinstance(value, float | int):
+            raise ValueError(f"{value} is a number; write three parts, for example 1.0.0")
+        return value
+
+    @field_validator("threads", mode="before")
+    @classmethod
+    def _threads_in_short(cls, value: Any) -> Any:
+        """Takes `all_leaves`, `{top_k: 2}` and `{policy: {top_k: 2}}` for what they mean."""
+        if isinstance(value, str):
+            return {"policy": value}
+        if isinstance(value, Mapping) and isinstance(value.get("policy"), Mapping):
+            value = {**value, **value["policy"], "policy": "top_k"}
+        if isinstance(value, Mapping) and "top_k" in value:
+            return {"policy": "top_k", **value}
+        return {} if value is None else value
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _source_is_known(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or not value:
+            raise ValueError("name at least one source, for example `source: {oasst: {...}}`")
+        for name in value:
+            if name not in sources.names():
+                raise ValueError(f"unknown source '{name}'; {nearest(str(name), sources.names())}")
+        return {name: options or {} for name, options in value.items()}
+
+    @field_validator("drop", mode="before")
+    @classmethod
+    def _drop_is_known(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError(f"{value!r} is not a list of filters; write [] for none")
+        entries = [_entry(item) for item in value]
+        names = [name for entry in entries for name in entry]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"filter '{name}' is listed twice")
+        units = [FILTERS[name].unit for name in names]
+        for first, second, later in zip(names, names[1:], units[1:], strict=False):
+            if _ORDER.index(FILTERS[first].unit) > _ORDER.index(later):
+                raise ValueError(
+                    f"'{second}' looks at a {later} and '{first}' at a {FILTERS[first].unit}; "
+                    f"list '{second}' first, since it runs first"
+                )
+        return entries
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        columns = set().union(*(sources.get(name).SCHEMA for name in self.source))
+        for drop in self.drops():
+            if missing := drop.filter.needs - columns:
+                raise ValueError(
+                    f"filter '{drop.filter.name}' needs '{min(missing)}', which source "
+                    f"'{', '.join(self.source)}' does not have; leave it out"
+                )
+        policy, top_k = self.threads.policy, self.threads.top_k
+        if policy == "top_k" and (top_k is None or top_k < 1):
+            raise ValueError("threads: policy top_k needs a number, for example {top_k: 2}")
+        if policy != "top_k" and top_k is not None:
+            raise ValueError(f"threads: top_k {top_k} has no meaning with policy {policy}")
+        return self
+
+    def drops(self) -> list[Drop]:
+        """The filters in the order in which they run."""
+        return [_drop(name, options) for entry in self.drop for name, options in entry.items()]
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe as plain values, every default written out."""
+        return self.model_dump(mode="json")
+
+    def hash(self) -> str:
+        """A hash of everything the recipe says."""
+        return sha256_json(self.resolved())
+
+
+def _entry(item: Any) -> dict[str, dict[str, Any]]:
+    """One item of `drop`, a name or a name with options, with all options written out."""
+    entry = {item: {}} if isinstance(item, str) else item
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise ValueError(f"{item!r} is not a filter; write its name, or name: {{option: value}}")
+    name, given = next(iter(entry.items()))
+    if name not in FILTERS:
+        raise ValueError(f"unknown filter '{name}'; {nearest(str(name), FILTERS)}")
+    known = [*FILTERS[name].options.model_fields]
+    known += ["on_removed"] if FILTERS[name].unit == "message" else []
+    options = dict(given or {})
+    for key in options:
+        if key not in known:
+            raise ValueError(f"{name}: unknown key '{key}'; {nearest(str(key), known)}")
+    return {name: _options(FILTERS[name], options)}
+
+
+def _options(filter: Filter, options: dict[str, Any]) -> dict[str, Any]:
+    on_removed = options.pop("on_removed", "cut")
+    if on_removed not in get_args(OnRemoved):
+        choices = nearest(str(on_removed), get_args(OnRemoved))
+        raise ValueError(f"{filter.name}: on_removed is {on_removed!r}; {choices}")
+    try:
+        checked = filter.options.model_validate(options).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        problem = f"{filter.name}: '{key}' is {first['input']!r}: {first['msg']}"
+        raise ValueError(problem) from None
+    return {**checked, "on_removed": on_removed} if filter.unit == "message" else checked
+
+
+def _drop(name: str, options: dict[str, Any]) -> Drop:
+    own = {key: value for key, value in options.items() if key != "on_removed"}
+    return Drop(FILTERS[name], own, options.get("on_removed", "drop"))
+
+
+# ------------------------------------------------------------------------------------ finding
+
+
+def load(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe of this name or path, with `a.b=VALUE` settings applied.
+
+    Raises ConfigError where there is none, or where it says something that is not understood.
+    """
+    path = find(name)
+    values = config.override(config.load_yaml(path), settings)
+    recipe = config.parse(Recipe, values, f"recipe '{path.stem}'")
+    source = {name: _beside(path, options) for name, options in recipe.source.items()}
+    return recipe.model_copy(update={"source": source})
+
+
+def _beside(path: Path, options: SourceOptions) -> SourceOptions:
+    """The options of a source, its local files looked for beside the recipe."""
+    if options.repo is not None:
+        return options
+    files = [
+        name if name.startswith(EMBEDDED) else str(path.parent / name) for name in options.files
+    ]
+    return options.model_copy(update={"files": files})
+
+
+def find(name: str | Path) -> Path:
+    """The file of a recipe. Raises ConfigError naming the nearest recipe where there is none."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.is_dir():
+        return path
+    known = {file.stem: file for file in shipped()}
+    if str(name) not in known:
+        raise ConfigError(
+            f"there is no recipe '{name}'; {nearest(str(name), known)} "
+            "A recipe of your own is named by its path (.yaml)."
+        )
+    return known[str(name)]
+
+
+def shipped() -> list[Path]:
+    """The recipes that come with chatdata, from the wheel or from a checkout."""
+    package = Path(__file__).parent
+    folders = [package / "_recipes", package.parent / "recipes" / "data"]
+    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    return sorted(folder.glob("*.yaml"))

@@ -1,0 +1,198 @@
+"""For people at a terminal: conversations with their masks, tables of counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import tokenizers
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from chatdata import dataset, ledger, manifest
+from chatdata.errors import OutputError
+from chatdata.manifest import IGNORE_INDEX
+
+_TRAINED = "bold green"
+_CONTEXT = "dim"
+_MARKS = ("⟦", "⟧")  # around trained text where there are no colours
+
+# Control characters would act on the terminal; their pictures do not.
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
+
+
+def conversations(
+    folder: Path, console: Console, *, id: str | None, number: int, split: str | None
+) -> None:
+    """Prints conversations of a built folder; trained text is green, or in ⟦ ⟧ without colours.
+
+    Raises OutputError where no row has the id.
+    """
+    facts = manifest.read(folder)
+    kind = "tokens" if facts["render"] else "messages"
+    splits = [split] if split else [name for name, own in facts["splits"].items() if own["rows"]]
+    rows = dataset.scan(folder, kind, splits)
+    chosen = rows.filter(pl.col("id") == id) if id else rows.head(number)
+    table = chosen.collect()
+    if table.is_empty():
+        raise OutputError(
+            f"no row of '{folder}' has the id '{id}'; `chatdata explain {folder} {id}` says "
+            "what became of it."
+        )
+    ids = table["id"].implode()
+    said = dataset.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
+    about = {row["id"]: row for row in said.select("id", "source", "lang").collect().to_dicts()}
+    decode = _decoder(folder) if facts["render"] else None
+    for row in table.iter_rows(named=True):
+        _heading(row, about[row["id"]], console)
+        body = _tokens(row, decode, console) if decode else _messages(row, console)
+        console.print(body, soft_wrap=True)
+        console.print()
+    _legend(console, rendered=decode is not None)
+
+
+def _decoder(folder: Path) -> tokenizers.Tokenizer:
+    path = folder / "tokenizer" / "tokenizer.json"
+    return tokenizers.Tokenizer.from_file(str(path))
+
+
+def _heading(row: Mapping[str, Any], about: Mapping[str, Any], console: Console) -> None:
+    facts = [row["split"], about["source"], about["lang"] or "language unknown"]
+    if "length" in row:
+        facts.append(f"{row['trained']} of {row['length']} tokens trained")
+    title = Text(_visible(row["id"]), style="bold")
+    console.print(title.append("  " + ", ".join(facts), style="not bold cyan"), soft_wrap=True)
+
+
+def _tokens(row: Mapping[str, Any], decoder: tokenizers.Tokenizer, console: Console) -> Text:
+    text = Text()
+    for ids, trained in _runs(row["input_ids"], row["labels"]):
+        _put(text, decoder.decode(ids, skip_special_tokens=False), trained, console)
+    return text
+
+
+def _runs(ids: Sequence[int], labels: Sequence[int]) -> Iterator[tuple[list[int], bool]]:
+    """Yields stretches of ids that are all trained or all not."""
+    start = 0
+    for end in range(1, len(ids) + 1):
+        trained = labels[start] != IGNORE_INDEX
+        if end == len(ids) or (labels[end] != IGNORE_INDEX) != trained:
+            yield list(ids[start:end]), trained
+            start = end
+
+
+def _messages(row: Mapping[str, Any], console: Console) -> Text:
+    text = Text()
+    for message in row["messages"]:
+        text.append(f"{message['role']}: ", style="cyan")
+        _put(text, message["content"], message["role"] == "assistant", console)
+        text.append("\n")
+    return text
+
+
+def _put(text: Text, words: str, trained: bool, console: Console) -> None:
+    if trained and not _has_colours(console):
+        text.append(_MARKS[0] + _visible(words) + _MARKS[1])
+    else:
+        text.append(_visible(words), style=_TRAINED if trained else _CONTEXT)
+
+
+def _has_colours(console: Console) -> bool:
+    return console.color_system is not None and not console.no_color
+
+
+def _visible(text: str) -> str:
+    return text.translate(_PICTURES)
+
+
+def _legend(console: Console, *, rendered: bool) -> None:
+    word = "trained" if rendered else "spoken by the assistant"
+    note = Text()
+    _put(note, word, True, console)
+    console.print(note.append("  context", style=_CONTEXT) if _has_colours(console) else note)
+
+
+# -------------------------------------------------------------------------------------- tables
+
+
+def counts(facts: Mapping[str, Any], console: Console) -> None:
+    """Prints what was read, kept and dropped, by reason."""
+    table = Table("", *facts["counts"], box=None, pad_edge=False, header_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for key in ("read", "kept"):
+        table.add_row(key, *(str(count[key]) for count in facts["counts"].values()))
+    reasons = {r: None for count in facts["counts"].values() for r in count["dropped"]}
+    for reason in reasons:
+        numbers = [count["dropped"].get(reason, 0) for count in facts["counts"].values()]
+        table.add_row(f"  {reason}", *(str(n) if n else "" for n in numbers), style="yellow")
+    console.print(table)
+
+
+def splits(facts: Mapping[str, Any], console: Console) -> None:
+    """Prints the rows and tokens of each split."""
+    for name, own in facts["splits"].items():
+        words = f"{name}: {own['rows']} rows, {own['messages']} messages"
+        if own.get("tokens"):
+            share = 100 * own["trained_tokens"] / own["tokens"]
+            words += f", {own['tokens']} tokens, {share:.1f} % trained"
+        console.print(words, highlight=False)
+
+
+def certificate(facts: Mapping[str, Any], console: Console) -> None:
+    """Prints what the certificate found, in one line for the probes and one for the rows."""
+    if not facts["render"]:
+        console.print("nothing is rendered: set render.tokenizer to add token rows", style="dim")
+        return
+    render = facts["render"]
+    console.print(
+        f"template {render['template']['name']}, tokenizer {render['tokenizer']['name']}, "
+        f"trained on {render['train_on']}",
+        highlight=False,
+    )
+    for name in ("probes", "sample"):
+        found = render["certificate"][name]
+        console.print(
+            f"certificate, {name}: {found['compared']} compared, {found['differences']} differ; "
+            f"{found['quoting']} quote control tokens, {found['forged']} forge one; "
+            f"{found['stops_trained']} of {found['answers']} answers end with a trained "
+            f"{render['template']['stop']}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def explanation(found: pl.DataFrame, console: Console) -> None:
+    """Prints rows of the ledger, each as what became of it and why."""
+    for row in found.iter_rows(named=True):
+        head = Text(f"{row['unit']} ", style="dim").append(_visible(row["id"]), style="bold")
+        kept = row["outcome"] == "kept"
+        head.append("  ").append(row["outcome"], style="green" if kept else "yellow")
+        why = [] if kept else [f"{row['reason']}: {ledger.about(row['reason'])}"]
+        why += [row["detail"]] if row["detail"] else []
+        why += [f"in {row['conversation']}"] if row["conversation"] else []
+        console.print(head, soft_wrap=True)
+        for line in why:
+            console.print(Text(f"    {_visible(line)}"), soft_wrap=True)
+
+
+def stats(numbers: Mapping[str, Any], console: Console) -> None:
+    """Prints the numbers of a dataset."""
+    head = f"[bold]{numbers['name']} {numbers['version']}[/]  {numbers['content_hash']}"
+    console.print(head, highlight=False, soft_wrap=True)
+    splits(numbers, console)
+    table = Table("", "min", "median", "p90", "p99", "max", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for key in ("turns", "characters", "length", "trained_length"):
+        if key in numbers:
+            table.add_row(key.replace("_", " "), *(str(value) for value in numbers[key].values()))
+    console.print(table)
+    for key in ("sources", "languages"):
+        shares = ", ".join(f"{name} {rows}" for name, rows in numbers[key].items())
+        console.print(f"rows by {key[:-1]}: {shares}", highlight=False, soft_wrap=True)
+    counts(numbers, console)

@@ -1,0 +1,85 @@
+"""What sources of linear conversations share: one record is one conversation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from chatdata.records import Record, Shape
+from chatdata.schema import MESSAGES
+from chatdata.sources import Batch, File, Problem, Rows, identifier, records, text, word
+
+__all__ = ["Layout", "Turn", "read_conversations", "text"]
+
+
+class Turn(NamedTuple):
+    """One turn as a source reads it; a null role or content is explained by `note`."""
+
+    role: str | None
+    content: str | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a source's records look, and which conversations belong together."""
+
+    is_record: Shape
+    turns: Callable[[Any], list[Turn]]
+    group: Callable[[str], str]
+
+
+def read_conversations(
+    files: Sequence[File], name: str, ids: str, layout: Layout
+) -> Iterator[Batch]:
+    """Yields the turns of all records as rows of MESSAGES, `ids` before each id.
+
+    A record without an id is named for its content, never for its place.
+    """
+    rows = Rows(MESSAGES)
+    for record in records(files, layout.is_record):
+        rows.records += 1
+        if isinstance(record, Problem):
+            rows.problems.append(record)
+        else:
+            _add(rows, record, name, ids, layout)
+        if rows.full():
+            yield rows.batch()
+    yield rows.batch()
+
+
+def _add(rows: Rows, record: Record, name: str, ids: str, layout: Layout) -> None:
+    turns = layout.turns(record.value)
+    facts = record.value if isinstance(record.value, dict) else {}
+    own = identifier(facts.get("id")) or _content_id(turns)
+    conversation = own if own.startswith(f"{ids}/") else f"{ids}/{own}"
+    rows.conversations += 1
+    if not turns:
+        rows.problem("conversation", conversation, "no_turns", f"no turns, in {record.where}")
+        return
+    lang = word(facts.get("lang"))
+    common = {
+        "conversation": conversation,
+        "group": identifier(facts.get("group")) or layout.group(conversation),
+        "lang": lang,
+        "lang_by": "declared" if lang else None,
+        "source": name,
+        "where": record.where,
+    }
+    rows.add_many(
+        len(turns),
+        common,
+        position=list(range(len(turns))),
+        message=[f"{conversation}#{position}" for position in range(len(turns))],
+        role=[turn.role for turn in turns],
+        content=[turn.content for turn in turns],
+        train=[turn.role == "assistant" for turn in turns],
+        note=[turn.note for turn in turns],
+    )
+
+
+def _content_id(turns: list[Turn]) -> str:
+    words = "\0".join(f"{turn.role}\0{turn.content}\0{turn.note}" for turn in turns)
+    return hashlib.sha256(words.encode()).hexdigest()[:16]

@@ -1,0 +1,220 @@
+"""Open Assistant message trees (OASST1, OASST2): nested trees, nested messages or flat rows.
+
+    {"message_tree_id": "t", "tree_state": "...", "prompt": {"message_id": "t", "replies": [...]}}
+    {"message_id": "t", "parent_id": null, "text": "...", "role": "prompter", "replies": [...]}
+    {"message_id": "m", "parent_id": "t", "message_tree_id": "t", "text": "...", "role": ...}
+    {"thread_id": "m", "thread": [{"message_id": "t", ...}, ...]}
+
+Rows may come in any order, with keys absent or null, and with parts of a tree missing. The
+names of 2023's drafts (`user_message_id`, `parent_message_id`) are understood too.
+Format: the `oasst-data` schemas of LAION-AI/Open-Assistant, and the Hub's parquet columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from chatdata.schema import NODES
+from chatdata.sources import (
+    Batch,
+    File,
+    Problem,
+    Rows,
+    identifier,
+    records,
+    text,
+    whole,
+    word,
+)
+
+SCHEMA = NODES
+IDS = "oasst1"
+
+_ROLES = {"prompter": "user", "user": "user", "assistant": "assistant", "system": "system"}
+Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """What the messages of one record have in common."""
+
+    id: str | None
+    state: object
+    where: str
+    source: str
+    ids: str
+
+
+def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
+    """Yields the messages of all trees as rows of NODES.
+
+    A flat message that does not name its tree is kept back until all parents are known.
+    """
+    rows = Rows(NODES)
+    treeless: list[tuple[Message, str]] = []
+    for record in records(files, _is_record):
+        rows.records += 1
+        if isinstance(record, Problem):
+            rows.problems.append(record)
+        elif _is_flat(record.value) and not _tree_id(record.value):
+            treeless.append((record.value, record.where))
+        else:
+            _add_record(rows, record.value, record.where, name, ids)
+        if rows.full():
+            yield rows.batch()
+    for message, where, id in _find_trees(treeless):
+        tree = _Tree(id, message.get("tree_state"), where, name, ids)
+        _add(rows, message, _parent(message), tree)
+        if rows.full():
+            yield rows.batch()
+    yield rows.batch()
+
+
+def _is_record(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    keys = {"message_id", "user_message_id", "replies"}
+    holds = isinstance(value.get("prompt"), dict) or isinstance(value.get("thread"), list)
+    return holds or not keys.isdisjoint(value)
+
+
+def _is_flat(message: Message) -> bool:
+    return not (message.get("replies") or message.get("prompt") or message.get("thread"))
+
+
+def _own(message: Message) -> str | None:
+    return identifier(_first(message, ("message_id", "user_message_id")))
+
+
+def _parent(message: Message) -> str | None:
+    return identifier(_first(message, ("parent_id", "parent_message_id")))
+
+
+def _first(message: Message, keys: Sequence[str]) -> Any:
+    return next((message[key] for key in keys if message.get(key) is not None), None)
+
+
+def _tree_id(message: Message) -> str | None:
+    named = identifier(message.get("message_tree_id"))
+    return named or (None if _parent(message) else _own(message))
+
+
+def _add_record(rows: Rows, record: Message, where: str, source: str, ids: str) -> None:
+    thread, prompt = record.get("thread"), record.get("prompt")
+    if isinstance(thread, list):
+        first = next((message for message in thread if isinstance(message, dict)), {})
+        tree = _Tree(_tree_id(record) or _own(first), record.get("tree_state"), where, source, ids)
+        _add_thread(rows, thread, tree)
+        return
+    root = prompt if isinstance(prompt, dict) else record
+    id = _tree_id(record) or _tree_id(root) or _own(root)
+    state = record.get("tree_state") or root.get("tree_state")
+    _add_nested(rows, root, _Tree(id, state, where, source, ids))
+
+
+def _add_nested(rows: Rows, root: Message, tree: _Tree) -> None:
+    waiting: list[tuple[Any, str | None]] = [(root, _parent(root))]
+    while waiting:
+        message, parent = waiting.pop()
+        if not isinstance(message, dict):
+            _refuse(rows, message, tree)
+            continue
+        own = _add(rows, message, parent, tree)
+        replies = message.get("replies") or []
+        replies = replies if isinstance(replies, list) else [replies]
+        waiting += [(reply, own or tree.where) for reply in reversed(replies)]
+
+
+def _add_thread(rows: Rows, thread: list[Any], tree: _Tree) -> None:
+    above: str | None = None
+    for message in thread:
+        if isinstance(message, dict):
+            above = _add(rows, message, above, tree) or tree.where
+        else:
+            _refuse(rows, message, tree)
+
+
+def _refuse(rows: Rows, message: object, tree: _Tree) -> None:
+    kind = type(message).__name__
+    rows.problem("message", tree.where, "bad_message", f"a {kind} stands where a message should")
+
+
+def _add(rows: Rows, message: Message, parent: str | None, tree: _Tree) -> str | None:
+    """Adds one message. Returns its id, or None where it has none and became a problem."""
+    own = _own(message)
+    if own is None:
+        rows.problem("message", tree.where, "no_id", "a message without an id stands in no tree")
+        return None
+    content, note = text(message.get("text"))
+    role = _ROLES.get(str(message.get("role")))
+    lang = word(message.get("lang"))
+    rows.add(
+        group=f"{tree.ids}/{tree.id or own}",
+        parent=parent,
+        message=own,
+        role=role,
+        content=content,
+        lang=lang,
+        lang_by="declared" if lang else None,
+        train=role == "assistant",
+        source=tree.source,
+        where=tree.where,
+        note=note if role else f"role {message.get('role')!r}",
+        rank=whole(message.get("rank")),
+        created=_microseconds(message.get("created_date")),
+        deleted=message.get("deleted") is True,
+        review_result=_flag(message.get("review_result")),
+        synthetic=message.get("synthetic") is True,
+        tree_state=word(message.get("tree_state")) or word(tree.state),
+    )
+    return own
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _microseconds(value: object) -> int | None:
+    """A date as microseconds since 1970: ISO 8601 text, a datetime, or seconds."""
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            value = value if value.tzinfo else value.replace(tzinfo=UTC)
+            value = value.timestamp()
+        return whole(round(float(value) * 1_000_000))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _find_trees(messages: list[tuple[Message, str]]) -> Iterator[tuple[Message, str, str | None]]:
+    """Yields (message, place, tree) for messages that do not name their tree.
+
+    The tree is named for the topmost ancestor there is; a cycle for the least id in it.
+    """
+    parents = {_own(message): _parent(message) for message, _ in messages}
+    trees: dict[str | None, str | None] = {}
+    for message, where in messages:
+        yield message, where, _top(_own(message), parents, trees)
+
+
+def _top(
+    message: str | None,
+    parents: Mapping[str | None, str | None],
+    trees: dict[str | None, str | None],
+) -> str | None:
+    path: dict[str | None, None] = {}  # an ordered set
+    at = message
+    while at not in trees and at not in path and parents.get(at):
+        path[at] = None
+        at = parents[at]
+    if at in path:
+        ring = list(path)[list(path).index(at) :]
+        tree: str | None = min(id for id in ring if id)
+    else:
+        tree = trees.get(at, at)
+    trees.update(dict.fromkeys(path, tree))
+    return tree

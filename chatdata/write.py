@@ -1,0 +1,220 @@
+"""Parquet shards and a folder that is either complete or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chatdata import manifest
+from chatdata.errors import OutputError
+from chatdata.hashing import sha256_file
+
+MESSAGES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("group", pa.string()),
+        ("source", pa.string()),
+        ("lang", pa.string()),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+    ]
+)
+TOKENS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("input_ids", pa.list_(pa.int32())),
+        ("attention_mask", pa.list_(pa.int32())),
+        ("labels", pa.list_(pa.int32())),
+        ("length", pa.int32()),
+        ("trained", pa.int32()),
+    ]
+)
+LEDGER = pa.schema(
+    [
+        (name, pa.string())
+        for name in ("unit", "id", "conversation", "outcome", "reason", "detail", "source")
+    ]
+)
+SHARD_BYTES = 256 * 2**20  # of Arrow data; about 100 MB of Parquet
+ROW_GROUP = 4096  # rows
+
+_PARQUET: dict[str, Any] = {
+    "compression": "zstd",
+    "use_content_defined_chunking": True,  # so that the Hub stores only what changed
+    "write_page_index": True,
+    "store_schema": False,  # the Arrow schema names no version then
+}
+
+
+@dataclass
+class Shards:
+    """Writes the rows of one kind and split as numbered Parquet files.
+
+    Where a shard or a row group ends depends on the rows alone, not on the tables in which they
+    come.
+    """
+
+    folder: Path
+    split: str
+    schema: pa.Schema
+    rows: list[int] = field(default_factory=list)
+    _waiting: list[pa.Table] = field(default_factory=list)
+    _bytes: int = 0
+    _shard: int = 0
+    _writer: pq.ParquetWriter | None = None
+
+    def add(self, table: pa.Table, row_bytes: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        """Adds rows; `row_bytes` is the size of each, which decides where a shard ends."""
+        if not table.num_rows:
+            return
+        shards = (self._bytes + np.cumsum(row_bytes) - row_bytes) // SHARD_BYTES
+        start = 0
+        for end in np.flatnonzero(np.diff(shards, prepend=self._shard)).tolist():
+            self._put(table.slice(start, end - start))
+            self._close()
+            start = end
+        self._put(table.slice(start))
+        self._bytes += int(row_bytes.sum())
+        self._shard = int(shards[-1])
+
+    def finish(self) -> list[tuple[Path, int]]:
+        """Closes the last shard and names all. Returns (path, rows) of each."""
+        self._close()
+        number = len(self.rows)
+        named = []
+        for shard, rows in enumerate(self.rows):
+            path = self.folder / f"{self.split}-{shard:05d}-of-{number:05d}.parquet"
+            self._path(shard).rename(path)
+            named.append((path, rows))
+        return named
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f".{self.split}-{shard:05d}.partial"
+
+    def _put(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        while sum(table.num_rows for table in self._waiting) >= ROW_GROUP:
+            rows = pa.concat_tables(self._waiting)
+            self._write(rows.slice(0, ROW_GROUP))
+            self._waiting = [rows.slice(ROW_GROUP)]
+
+    def _write(self, rows: pa.Table) -> None:
+        if self._writer is None:
+            self.folder.mkdir(exist_ok=True)
+            self._writer = pq.ParquetWriter(self._path(len(self.rows)), self.schema, **_PARQUET)
+            self.rows.append(0)
+        self._writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP)
+        self.rows[-1] += rows.num_rows
+
+    def _close(self) -> None:
+        rest = pa.concat_tables(self._waiting) if self._waiting else None
+        self._waiting = []
+        if rest is not None and rest.num_rows:
+            self._write(rest)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def describe(root: Path, shards: list[tuple[Path, int]]) -> list[dict[str, Any]]:
+    """The manifest's entries for files: path, sha256, rows."""
+    return [
+        {"path": path.relative_to(root).as_posix(), "sha256": sha256_file(path), "rows": rows}
+        for path, rows in shards
+    ]
+
+
+# ------------------------------------------------------------------------------- the folder
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Gives a folder to write into, which becomes `out` when the block ends well.
+
+    Until then it stands beside `out` under a hidden name; if the block fails, nothing is left.
+    An `out` that is a finished build is replaced; anything else that is there is refused.
+    """
+    _refuse_foreign(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(out)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to '{out}': {error.strerror}; choose another --out."
+        ) from None
+    try:
+        with _locked(work):
+            yield work
+            os.chmod(work, 0o777 & ~_umask())
+            _sync(work)
+            _move(work, out)
+    except OSError as error:
+        raise OutputError(f"cannot write to '{out}': {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _refuse_foreign(out: Path) -> None:
+    if out.is_dir() and (not any(out.iterdir()) or (out / manifest.FILE).is_file()):
+        return
+    if out.exists() or out.is_symlink():
+        kind = "a folder that chatdata did not build" if out.is_dir() else "a file"
+        raise OutputError(f"'{out}' is {kind}; choose another --out, or remove it.")
+
+
+def _sweep(out: Path) -> None:
+    """Removes what a build that was killed has left beside `out`."""
+    for stale in out.parent.glob(f".{out.name}.*.partial"):
+        with contextlib.suppress(OSError), _locked(stale):
+            shutil.rmtree(stale)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder's lock. Raises OSError where another build holds it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(folder: Path) -> None:
+    """Makes sure that everything below a folder is on the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _move(work: Path, out: Path) -> None:
+    old = work.with_suffix(".old")
+    if out.exists():
+        out.rename(old)
+    try:
+        work.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

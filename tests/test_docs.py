@@ -1,0 +1,179 @@
+"""What the documents say is what happens."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import chatdata
+from chatdata import card, manifest
+from chatdata.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of the README in a language, or in none."""
+    fenced = README.split("\n```")[1::2]
+    return [
+        text.partition("\n")[2] + "\n" for text in fenced if text.partition("\n")[0] == language
+    ]
+
+
+def run(command: list[str], folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's example files exist."""
+    own = tmp_path_factory.mktemp("readme")
+    package = ROOT / "chatdata" / "sample"
+    (own / "dump.json").write_bytes((package / "sharegpt.json").read_bytes())
+    (own / "en.jsonl").write_bytes((package / "oasst.trees.jsonl").read_bytes())
+    run(["chatdata", "build", "sample"], own)
+    return own
+
+
+@pytest.mark.parametrize("block", blocks("console"), ids=lambda text: text.splitlines()[0])
+def test_console_examples_print_what_they_show(block: str, folder: Path) -> None:
+    """`...` stands for lines that are left out; spaces at the end of a line do not count."""
+    prompt, *lines = block.splitlines()
+    shown = run(shlex.split(prompt.removeprefix("$ ")), folder)
+    own = "\n".join(line.rstrip() for line in shown.splitlines())
+    stretches = [
+        re.escape(part.strip("\n"))
+        for part in re.split(r"^ *\.\.\.$", "\n".join(lines), flags=re.M)
+    ]
+    assert re.search(".*".join(stretches), own, re.DOTALL), own
+
+
+def chatdata_lines() -> list[str]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("chatdata ") and "MODEL" not in line]
+
+
+@pytest.mark.parametrize("line", chatdata_lines())
+def test_shell_examples_run(line: str, folder: Path) -> None:
+    run(shlex.split(line, comments=True), folder)
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_examples_run(block: str, folder: Path) -> None:
+    if "datasets" in block:
+        pytest.importorskip("datasets")
+    done = subprocess.run(
+        [sys.executable, "-c", block], cwd=folder, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_example_recipe_builds(folder: Path) -> None:
+    (block,) = blocks("yaml")
+    (folder / "my.yaml").write_text(block)
+    run(["chatdata", "build", "./my.yaml"], folder)
+
+
+def test_the_first_screen_has_the_two_commands() -> None:
+    first, second = blocks("sh")[:2]
+    assert README.index(second) < 1600
+    assert "chatdata build sample" in first
+    assert first.count("\n") == second.count("\n") == 1
+    assert "pytest" in second
+    assert second.strip() in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert f"chatdata {command}" in README
+
+
+def test_the_tree_in_the_readme_is_what_a_build_writes(sample: Path) -> None:
+    (tree,) = [block for block in blocks("") if "ledger/" in block]
+    named = {line.split()[0].rstrip("/") for line in tree.splitlines()}
+    assert named == {path.name for path in sample.iterdir()}
+
+
+def test_the_changelog_is_of_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d{2}-\d{2}$", text, re.MULTILINE)
+    assert versions[0] == chatdata.__version__
+    assert text.index("## [Unreleased]") < text.index(f"## [{versions[0]}]")
+    headings = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    assert headings <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_public_names_are_there() -> None:
+    assert set(chatdata.__all__) == set(chatdata._HOME)
+    for name in chatdata.__all__:
+        assert getattr(chatdata, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = chatdata.nothing
+
+
+def test_dependencies_are_named() -> None:
+    """Every package that chatdata imports is a dependency of it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [text for own in project["optional-dependencies"].values() for text in own]
+    names = {
+        re.split(r"[>=<\[]", text)[0].replace("-", "_")
+        for text in [*project["dependencies"], *extras]
+    }
+    imported = set()
+    for path in [*(ROOT / "chatdata").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
+        found = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
+        imported |= set(found) - set(sys.stdlib_module_names) - {"chatdata", "trainer"}
+    aliases = {"ruamel": "ruamel.yaml"}
+    assert {aliases.get(name, name) for name in imported} <= names
+
+
+# ------------------------------------------------------------------------------------ the card
+
+
+def test_the_card_of_the_sample(sample: Path, request: pytest.FixtureRequest) -> None:
+    """A golden that a human can read; hashes and versions are left out."""
+    text = (sample / "README.md").read_text()
+    assert text == card.text(manifest.read(sample))
+    plain = re.sub(r"[0-9a-f]{64}", "HASH", text)
+    plain = re.sub(r"`[0-9a-f]{16}…`", "`HASH…`", plain)
+    plain = re.sub(r"(?<=Versions that affect bytes: ).*", "VERSIONS", plain)
+    golden = Path(__file__).parent / "golden" / "card.md"
+    if request.config.getoption("--update-golden"):
+        golden.write_text(plain)
+    assert plain == golden.read_text()
+
+
+def test_a_card_without_tokens_says_nothing_of_them(sample: Path) -> None:
+    facts = manifest.read(sample) | {"render": None, "license": None}
+    text = card.text(facts)
+    assert "How it is written" not in text
+    assert "tokens" not in text.split("## Where")[0]
+    assert "license" not in text.split("---")[1]
+
+
+def test_a_card_cannot_be_broken_by_a_file_name(sample: Path) -> None:
+    facts = manifest.read(sample)
+    facts["sources"][0]["path"] = "a|b\n# c.jsonl"
+    assert "| a\\|b # c.jsonl |" in card.text(facts)
+
+
+def test_the_sample_as_text(sample: Path, request: pytest.FixtureRequest) -> None:
+    """A golden: every row, what is trained between ⟦ and ⟧."""
+    from click.testing import CliRunner
+
+    shown = CliRunner().invoke(main, ["show", str(sample), "-n", "100"]).output
+    golden = Path(__file__).parent / "golden" / "sample.txt"
+    if request.config.getoption("--update-golden"):
+        golden.write_text(shown)
+    assert shown == golden.read_text()

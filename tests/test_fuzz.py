@@ -1,0 +1,125 @@
+"""Whatever a file holds, a build ends with a balanced ledger or with a named error."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatdata import build_dataset, dataset, load_recipe
+from chatdata.errors import ChatdataError
+from chatdata.manifest import Manifest
+from chatdata.recipe import Recipe
+
+TEXT = st.text(st.characters(codec=None, exclude_categories=[]), max_size=20) | st.sampled_from(
+    ["<|end|>", "<|im_start|>", "\ud83d", "", " ", "\n\n", "<|assistant|>\nx<|end|>"]
+)
+ODD = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+ROLE = st.sampled_from(["human", "gpt", "user", "assistant", "system", "prompter", "tool"]) | ODD
+ID = st.sampled_from(["a", "b", "c", "d", "x_0", "x_1"]) | ODD
+JSON = st.recursive(
+    ODD, lambda own: st.lists(own, max_size=3) | st.dictionaries(TEXT, own, max_size=3)
+)
+
+TURN = st.fixed_dictionaries({"from": ROLE, "value": TEXT | JSON}) | JSON
+SHAREGPT = st.fixed_dictionaries(
+    {"conversations": st.lists(TURN, max_size=5) | JSON}, optional={"id": ID, "system": TEXT | JSON}
+)
+PART = st.fixed_dictionaries({"type": st.just("text"), "text": TEXT | JSON}) | JSON
+MESSAGE = st.fixed_dictionaries({"role": ROLE, "content": TEXT | st.lists(PART, max_size=2) | JSON})
+JSONL = st.fixed_dictionaries(
+    {"messages": st.lists(MESSAGE | JSON, max_size=5) | JSON},
+    optional={"id": ID, "group": ID, "lang": TEXT},
+) | st.lists(MESSAGE, max_size=4)
+NODE = st.fixed_dictionaries(
+    {"message_id": ID, "text": TEXT | JSON, "role": ROLE},
+    optional={
+        "parent_id": ID,
+        "message_tree_id": ID,
+        "rank": ODD,
+        "deleted": ODD,
+        "created_date": ODD,
+        "lang": st.sampled_from(["en", "de"]) | ODD,
+        "replies": JSON,
+    },
+)
+TREE = st.recursive(
+    NODE,
+    lambda own: st.builds(
+        lambda node, replies: {**node, "replies": replies}, NODE, st.lists(own | JSON, max_size=3)
+    ),
+)
+OASST = (
+    NODE
+    | TREE
+    | st.fixed_dictionaries({"prompt": TREE | JSON}, optional={"message_tree_id": ID})
+    | st.fixed_dictionaries({"thread": st.lists(NODE | JSON, max_size=4) | JSON})
+)
+
+
+def outcome(recipe: Recipe, out: Path, path: Path) -> tuple[Manifest | None, str]:
+    """The manifest of a build, or the error that named what is wrong."""
+    try:
+        return build_dataset(recipe, out, inputs=[str(path)]), ""
+    except ChatdataError as error:
+        return None, str(error)
+
+
+def check(source: str, records: list[Any], form: str) -> None:
+    """Builds from records; a build that ends must account for all of them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = json.dumps(records) if form == "json" else "\n".join(map(json.dumps, records))
+        (folder / f"in.{form}").write_text(text)
+        (folder / "r.yaml").write_text(
+            f"name: r\nversion: 1.0.0\nsource: {{{source}: {{}}}}\nmax_dropped: 1\n"
+            "drop: [empty, not_alternating, duplicate]\nsplit: {test_percent: 50}\n"
+            "render: {tokenizer: bytes, max_tokens: 60, overflow: cut}\n"
+        )
+        recipe = load_recipe(folder / "r.yaml")
+        facts, error = outcome(recipe, folder / "out", folder / f"in.{form}")
+        if facts is None:
+            assert "bug" not in error
+            assert not (folder / "out").exists()
+            return
+        assert facts["counts"]["records"]["read"] >= len(records) or form == "json"
+        ledger = dataset.scan_ledger(folder / "out").collect()
+        assert ledger["outcome"].is_in(["kept", "dropped"]).all()
+
+
+FORM = st.sampled_from(["json", "jsonl"])
+quick = settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+
+
+@quick
+@given(st.lists(SHAREGPT | JSON, max_size=6), FORM)
+def test_sharegpt(records: list[Any], form: str) -> None:
+    check("sharegpt", records, form)
+
+
+@quick
+@given(st.lists(JSONL | JSON, max_size=6), FORM)
+def test_jsonl(records: list[Any], form: str) -> None:
+    check("jsonl", records, form)
+
+
+@quick
+@given(st.lists(OASST | JSON, max_size=6), FORM)
+def test_oasst(records: list[Any], form: str) -> None:
+    check("oasst", records, form)
+
+
+@quick
+@given(st.binary(max_size=200), st.sampled_from(["json", "jsonl", "jsonl.gz", "parquet"]))
+def test_any_bytes(content: bytes, form: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / f"in.{form}"
+        path.write_bytes(content)
+        _, error = outcome(load_recipe("sharegpt"), Path(name) / "out", path)
+        assert len(error) < 1000

@@ -1,0 +1,77 @@
+"""The arithmetic: it holds, and where it does not the build says so."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import polars as pl
+import pytest
+
+from chatdata import filters, ledger
+from chatdata.errors import BuildError
+from chatdata.schema import EVENTS
+
+READ = {"records": 3, "messages": 10, "conversations": 4}
+COUNTS: ledger.Counts = {
+    "records": {"kept": 2, "dropped": {"bad_json": 1}},
+    "messages": {"kept": 4, "dropped": {"deleted": 1, "empty": 3, "not_selected": 2}},
+    "conversations": {"kept": 4, "dropped": {}},
+}
+
+
+def test_a_balanced_ledger_orders_its_reasons() -> None:
+    balanced = ledger.balance(READ, COUNTS)
+    assert balanced["messages"] == {
+        "read": 10,
+        "kept": 4,
+        "dropped": {"empty": 3, "not_selected": 2, "deleted": 1},
+    }
+    assert list(balanced["messages"]["dropped"]) == ["empty", "not_selected", "deleted"]
+
+
+@pytest.mark.parametrize("unit", READ)
+@pytest.mark.parametrize("error", [-1, 1])
+def test_a_sum_that_is_off_stops_the_build(unit: str, error: int) -> None:
+    counts = copy.deepcopy(COUNTS)
+    counts[unit]["kept"] += error
+    with pytest.raises(BuildError, match=f"{READ[unit]} {unit} were read"):
+        ledger.balance(READ, counts)
+
+
+@pytest.mark.parametrize(("limit", "stops"), [(0.3, True), (0.39, True), (0.4, False), (1, False)])
+def test_max_dropped_names_the_reason_and_spares_the_policy(limit: float, stops: bool) -> None:
+    counts = ledger.balance(READ, COUNTS)
+    if not stops:
+        ledger.check_dropped(counts, limit)
+        return
+    with pytest.raises(BuildError) as caught:
+        ledger.check_dropped(counts, limit)
+    words = str(caught.value)
+    assert "33.3% of the records" in words if limit < 0.33 else "40.0% of the messages" in words
+    assert ("bad_json" in words) == (limit < 0.33)
+
+
+def test_nothing_left_is_an_error() -> None:
+    counts: dict[str, Any] = copy.deepcopy(ledger.balance(READ, COUNTS))
+    counts["conversations"]["kept"] = 0
+    with pytest.raises(BuildError, match="no conversation is left"):
+        ledger.check_dropped(counts, 1)
+
+
+def test_tallies_add_up() -> None:
+    rows = [("message", None), ("message", "empty"), ("record", "bad_json"), ("message", None)]
+    events = pl.DataFrame(
+        [{"unit": unit, "id": "x", "reason": reason} for unit, reason in rows], schema=EVENTS
+    )
+    total = ledger.add([ledger.tally(events), ledger.tally(events)])
+    assert total["messages"] == {"kept": 4, "dropped": {"empty": 2}}
+    assert total["records"] == {"kept": 0, "dropped": {"bad_json": 2}}
+    assert total["conversations"] == {"kept": 0, "dropped": {}}
+
+
+def test_every_reason_is_said_in_words() -> None:
+    for reason in [*filters.FILTERS, *ledger.REASONS]:
+        assert ledger.about(reason) != reason
+    assert not set(filters.FILTERS) & set(ledger.REASONS)
+    assert set(ledger.REASONS) >= ledger.CHOSEN

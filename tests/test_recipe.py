@@ -1,0 +1,183 @@
+"""Recipes and overrides: strict, with the nearest key, and the values one wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatdata import config, recipe
+from chatdata.errors import ConfigError
+
+WHOLE = """
+name: x
+version: 1.0.0
+source: {oasst: {repo: a/b, revision: main}}
+threads: {policy: all_leaves, end: assistant}
+drop:
+  - deleted
+  - wrong_language: {allow: [en, no], decide: declared, on_removed: drop}
+  - too_few_turns: {below: 3}
+  - duplicate
+split: {test_percent: 10}
+render: {template: starchat, tokenizer: bytes}
+publish: {license: apache-2.0}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "x.yaml"
+    path.write_text(text)
+    return path
+
+
+def load(folder: Path, *settings: str, text: str = WHOLE) -> recipe.Recipe:
+    return recipe.load(write(folder, text), settings)
+
+
+def test_a_whole_recipe(tmp_path: Path) -> None:
+    loaded = load(tmp_path)
+    assert [drop.filter.name for drop in loaded.drops()] == [
+        "deleted",
+        "wrong_language",
+        "too_few_turns",
+        "duplicate",
+    ]
+    wrong_language = loaded.drops()[1]
+    assert wrong_language.options == {"allow": ["en", "no"], "decide": "declared"}
+    assert wrong_language.on_removed == "drop"
+
+
+@pytest.mark.parametrize("path", recipe.shipped(), ids=lambda path: path.stem)
+def test_every_shipped_recipe_parses_and_says_what_it_is(path: Path) -> None:
+    loaded = recipe.load(path.stem)
+    assert loaded.name == path.stem
+    assert loaded.about
+
+
+def test_the_contract_names_are_shipped() -> None:
+    names = {path.stem for path in recipe.shipped()}
+    assert {"oasst1", "oasst1-en", "sharegpt", "starchat-alpha", "sample"} <= names
+
+
+def test_a_resolved_recipe_is_the_same_recipe(tmp_path: Path) -> None:
+    loaded = load(tmp_path)
+    again = load(tmp_path, text=config.dump_yaml(loaded.resolved()))
+    assert again.resolved() == loaded.resolved()
+    assert again.hash() == loaded.hash()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["drpo=[]"], "unknown key 'drpo'; did you mean 'drop'?"),
+        (["render.max_token=3"], "render: unknown key 'max_token'; did you mean 'max_tokens'?"),
+        (["render.max_tokens=many"], "'render.max_tokens' is 'many'"),
+        (["render.max_tokens=true"], "'render.max_tokens' is True"),
+        (["max_dropped='0.5'"], "'max_dropped' is '0.5'"),
+        (["threads.end=asistant"], "'threads.end' is 'asistant'"),
+        (["threads.train_once='false'"], "'threads.train_once' is 'false'"),
+        (["threads.policy=top_k"], "policy top_k needs a number"),
+        (["threads={policy: all_leaves, top_k: 2}"], "top_k 2 has no meaning"),
+        (["drop=[delete]"], "unknown filter 'delete'; did you mean 'deleted'?"),
+        (["drop=[{wrong_language: {alow: [en]}}]"], "unknown key 'alow'; did you mean 'allow'?"),
+        (["drop=[{wrong_language: {allow: en}}]"], "wrong_language: 'allow' is 'en'"),
+        (
+            ["drop=[{deleted: {on_removed: hide}}]"],
+            "on_removed is 'hide'; known: cut, drop, untrain",
+        ),
+        (["drop=[duplicate, deleted]"], "list 'deleted' first, since it runs first"),
+        (["drop=[deleted, deleted]"], "filter 'deleted' is listed twice"),
+        (["drop=deleted"], "is not a list of filters"),
+        (["drop.deleted=1"], "'drop' is not a mapping; set 'drop' as a whole"),
+        (["source={osst: {}}"], "unknown source 'osst'; did you mean 'oasst'?"),
+        (["source={sharegpt: {}}"], "filter 'deleted' needs 'deleted', which source 'sharegpt'"),
+        (["source={oasst: {repo: a/b}}"], "needs a `revision`"),
+        (["source={}"], "name at least one source"),
+        (["version=1.0"], "1.0 is a number; write three parts"),
+        (["name=null"], "'name' is None"),
+        (["name=../x"], "'name' is '../x'"),
+        (["split.test_percent=200"], "'split.test_percent' is 200"),
+        (["nothing"], "--set nothing: write it as KEY=VALUE"),
+        (["drop=[1"], "not valid YAML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_way_out(
+    tmp_path: Path, settings: list[str], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, *settings)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "policy", "top_k"),
+    [
+        ("threads=best_rank", "best_rank", None),
+        ("threads={top_k: 3}", "top_k", 3),
+        ("threads={policy: {top_k: 3}}", "top_k", 3),
+        ("threads={policy: top_k, top_k: 3}", "top_k", 3),
+        ("threads=null", "all_leaves", None),
+    ],
+)
+def test_threads_in_short(tmp_path: Path, settings: str, policy: str, top_k: int | None) -> None:
+    threads = load(tmp_path, settings).threads
+    assert (threads.policy, threads.top_k) == (policy, top_k)
+
+
+def test_a_setting_walks_through_null(tmp_path: Path) -> None:
+    assert load(tmp_path, "render=null").render is None
+    text = WHOLE.replace("render: {template: starchat, tokenizer: bytes}", "render: null")
+    rendered = load(tmp_path, "render.tokenizer=bytes", text=text).render
+    assert rendered is not None
+    assert rendered.template == "starchat"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "holds no keys"),
+        ("- a\n- b", "holds no keys"),
+        ("name: x\nname: y", 'line 2: not valid YAML (found duplicate key "name"'),
+        ("name: [", "not valid YAML"),
+        ("name: x", "the key 'version' is missing"),
+        ("name: \x00", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text=text)
+    assert words in str(caught.value)
+
+
+def test_yaml_keeps_the_values_one_wrote(tmp_path: Path) -> None:
+    values = config.load_yaml(
+        write(tmp_path, "a: no\nb: 2e-5\nc: 1.0.0\nd: false\ne: off\nf: [on]")
+    )
+    expected: dict[str, Any] = {
+        "a": "no",
+        "b": 2e-5,
+        "c": "1.0.0",
+        "d": False,
+        "e": "off",
+        "f": ["on"],
+    }
+    assert values == expected
+
+
+@pytest.mark.parametrize("name", ["smaple", "oasst", "nope"])
+def test_an_unknown_name_names_the_nearest(name: str) -> None:
+    with pytest.raises(ConfigError, match="there is no recipe"):
+        recipe.load(name)
+
+
+def test_a_folder_a_missing_file_and_bytes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder"):
+        recipe.load(tmp_path)
+    with pytest.raises(ConfigError, match="No such file"):
+        recipe.load(tmp_path / "no.yaml")
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not a text file"):
+        recipe.load(tmp_path / "b.yaml")

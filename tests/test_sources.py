@@ -1,0 +1,331 @@
+"""Sources: every shape met in the wild becomes the same table, and nothing goes unsaid."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from chatdata import sources
+from chatdata.sources import File, Problem
+
+TREE = {
+    "message_tree_id": "t",
+    "tree_state": "ready_for_export",
+    "prompt": {
+        "message_id": "t",
+        "text": "Hi?",
+        "role": "prompter",
+        "lang": "en",
+        "review_result": True,
+        "deleted": False,
+        "replies": [
+            {"message_id": "a", "text": "One", "role": "assistant", "lang": "en", "rank": 0},
+            {
+                "message_id": "b",
+                "text": "Two",
+                "role": "assistant",
+                "lang": "en",
+                "rank": 1,
+                "replies": [{"message_id": "c", "text": "And?", "role": "prompter", "lang": "en"}],
+            },
+        ],
+    },
+}
+
+
+def read(
+    source: str, *contents: Sequence[Any], suffix: str = ".jsonl"
+) -> tuple[pl.DataFrame, list[Problem]]:
+    files = []
+    folder = Path(tempfile.mkdtemp())
+    for number, values in enumerate(contents):
+        path = folder / f"{number}{suffix}"
+        text = "\n".join(json.dumps(value) for value in values)
+        path.write_text(json.dumps(values) if suffix == ".json" else text)
+        files.append(File(path, path.name))
+    module = sources.get(source)
+    batches = list(module.read(files, source, module.IDS))
+    problems = [problem for batch in batches for problem in batch.problems]
+    return pl.concat([batch.rows for batch in batches]), problems
+
+
+def flat(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a tree, as the Hub has them."""
+    rows, waiting = [], [(tree["prompt"], None)]
+    while waiting:
+        message, parent = waiting.pop(0)
+        own = {key: value for key, value in message.items() if key != "replies"}
+        rows.append({**own, "parent_id": parent, "message_tree_id": tree["message_tree_id"]})
+        waiting += [(reply, message["message_id"]) for reply in message.get("replies", [])]
+    return [{**row, "tree_state": tree["tree_state"]} for row in rows]
+
+
+@pytest.mark.parametrize("name", sources.names())
+def test_every_source_has_a_schema_a_name_and_a_line_about_it(name: str) -> None:
+    module = sources.get(name)
+    assert module.SCHEMA
+    assert module.IDS
+    assert module.__doc__.splitlines()[0].endswith(".")
+
+
+# ------------------------------------------------------------------------------------- oasst
+
+
+def shapes() -> dict[str, list[Any]]:
+    rows = flat(TREE)
+    shuffled = random.Random(1).sample(rows, len(rows))
+    nulls = [{**row, "rank": row.get("rank"), "model_name": None, "emojis": None} for row in rows]
+    parallel = [{**row, "labels": {"name": ["spam"], "value": [0.0], "count": [3]}} for row in rows]
+    dicts = [{**row, "labels": {"spam": {"value": 0.0, "count": 3}}} for row in rows]
+    treeless = [{k: v for k, v in row.items() if k != "message_tree_id"} for row in rows]
+    drafts = [
+        {
+            **{k: v for k, v in row.items() if k not in ("message_id", "parent_id")},
+            "task_message_id": "x",
+            "user_message_id": row["message_id"],
+            "parent_message_id": row["parent_id"],
+        }
+        for row in treeless
+    ]
+    by_id = {row["message_id"]: row for row in rows}
+    threads = [
+        {"thread_id": "a", "tree_state": "ready_for_export", "thread": [by_id["t"], by_id["a"]]}
+    ]
+    return {
+        "tree": [TREE],
+        "nested messages": [{**TREE["prompt"], "tree_state": TREE["tree_state"]}],
+        "flat": rows,
+        "shuffled": shuffled,
+        "nulls": nulls,
+        "parallel lists": parallel,
+        "dicts": dicts,
+        "without tree ids": treeless,
+        "shuffled without tree ids": random.Random(2).sample(treeless, len(treeless)),
+        "draft names": drafts,
+        "floats": [
+            {**row, "rank": None if row.get("rank") is None else float(row["rank"])} for row in rows
+        ],
+        "threads": [*threads, by_id["b"], by_id["c"]],
+    }
+
+
+@pytest.mark.parametrize("shape", shapes())
+def test_every_shape_of_a_tree_is_the_same_table(shape: str) -> None:
+    expected, _ = read("oasst", [TREE])
+    rows, problems = read("oasst", shapes()[shape])
+    assert problems == []
+    assert_frame_equal(rows.drop("where").sort("message"), expected.drop("where").sort("message"))
+
+
+def test_a_tree_as_nodes() -> None:
+    rows, _ = read("oasst", [TREE])
+    assert rows.select("group", "message", "parent", "role", "rank").rows() == [
+        ("oasst1/t", "t", None, "user", None),
+        ("oasst1/t", "a", "t", "assistant", 0),
+        ("oasst1/t", "b", "t", "assistant", 1),
+        ("oasst1/t", "c", "b", "user", None),
+    ]
+    assert set(rows["tree_state"]) == {"ready_for_export"}
+    assert rows["where"].to_list() == ["0.jsonl:1"] * 4
+
+
+def test_parquet_rows_and_gzip(tmp_path: Path) -> None:
+    rows = shapes()["parallel lists"]
+    pl.DataFrame(rows, infer_schema_length=None).write_parquet(tmp_path / "a.parquet")
+    (tmp_path / "b.jsonl.gz").write_bytes(
+        gzip.compress("\n".join(json.dumps(row) for row in rows).encode())
+    )
+    expected, _ = read("oasst", [TREE])
+    for path in sorted(tmp_path.iterdir()):
+        batches = list(sources.get("oasst").read([File(path, path.name)], "oasst", "oasst1"))
+        own = pl.concat([batch.rows for batch in batches])
+        assert_frame_equal(
+            own.drop("where").sort("message"), expected.drop("where").sort("message")
+        )
+
+
+def test_what_is_no_message_becomes_a_problem() -> None:
+    tree = {
+        "message_tree_id": "t",
+        "prompt": {
+            "message_id": "t",
+            "text": 3,
+            "role": "prompter",
+            "replies": [None, "text", {"text": "no id", "role": "assistant"}, {"message_id": True}],
+        },
+    }
+    rows, problems = read("oasst", [tree, 7, {"other": 1}, [1]])
+    assert rows.select("message", "content", "note").rows() == [("t", None, "not text but int")]
+    assert sorted(problem.reason for problem in problems) == [
+        "bad_message",
+        "bad_message",
+        "no_id",
+        "no_id",
+        "unknown_record",
+        "unknown_record",
+        "unknown_record",
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"rank": "0"},
+        {"rank": True},
+        {"rank": float("nan")},
+        {"lang": 5},
+        {"deleted": "yes"},
+        {"review_result": "true"},
+        {"created_date": "yesterday"},
+        {"created_date": {}},
+        {"labels": [1]},
+        {"replies": "none"},
+        {"role": None},
+        {"role": "villain"},
+        {"parent_id": ""},
+        {"message_tree_id": 5},
+    ],
+)
+def test_odd_values_crash_nothing(odd: dict[str, Any]) -> None:
+    message = {"message_id": "m", "text": "x", "role": "prompter", **odd}
+    rows, _ = read("oasst", [message])
+    assert rows["message"].to_list() == ["m"]
+
+
+def test_a_ring_and_a_self_parent_get_a_tree() -> None:
+    ring = [
+        {"message_id": "b", "parent_id": "a", "text": "", "role": "prompter"},
+        {"message_id": "a", "parent_id": "b", "text": "", "role": "prompter"},
+        {"message_id": "s", "parent_id": "s", "text": "", "role": "prompter"},
+    ]
+    rows, _ = read("oasst", [*ring])
+    assert set(rows["group"]) == {"oasst1/a", "oasst1/s"}
+
+
+# ---------------------------------------------------------------------------------- sharegpt
+
+
+def turns(*pairs: tuple[Any, Any]) -> list[dict[str, Any]]:
+    return [{"from": role, "value": value} for role, value in pairs]
+
+
+def test_role_aliases_and_pieces() -> None:
+    aliases = [
+        "human",
+        "user",
+        "gpt",
+        "chatgpt",
+        "bing",
+        "bard",
+        "assistant",
+        "system",
+        "GPT",
+        "judge",
+    ]
+    record = {"id": "x_4", "conversations": turns(*((alias, "t") for alias in aliases))}
+    rows, problems = read("sharegpt", [record], suffix=".json")
+    assert rows["role"].to_list() == [
+        *("user",) * 2,
+        *("assistant",) * 5,
+        "system",
+        "assistant",
+        None,
+    ]
+    assert rows["note"].to_list()[-1] == "role 'judge'"
+    assert rows.select("conversation", "group", "message").row(0) == (
+        "sharegpt/x_4",
+        "sharegpt/x",
+        "sharegpt/x_4#0",
+    )
+    assert problems == []
+
+
+def test_a_record_without_id_is_named_for_its_content() -> None:
+    records = [{"conversations": turns(("human", "a"))}, {"conversations": turns(("human", "b"))}]
+    one, _ = read("sharegpt", records)
+    other, _ = read("sharegpt", records[::-1])
+    assert set(one["conversation"]) == set(other["conversation"])
+    assert one["conversation"].n_unique() == 2
+
+
+def test_values_that_are_no_text_are_named() -> None:
+    values = [None, 3, ["a"], {"b": 1}, "\ud800", True]
+    record = {"id": "x", "conversations": [*turns(*(("human", v) for v in values)), "turn"]}
+    rows, _ = read("sharegpt", [record])
+    assert rows["content"].to_list() == [None] * 7
+    assert rows["note"].to_list() == [
+        "no text",
+        "not text but int",
+        "not text but list",
+        "not text but dict",
+        "a lone surrogate (U+D800) at character 0",
+        "not text but bool",
+        "a str stands where a turn should",
+    ]
+
+
+def test_no_turns_and_a_system_beside_the_turns() -> None:
+    records = [
+        {"id": "empty", "conversations": []},
+        {"id": "s", "system": "Be brief.", "conversations": turns(("human", "a"))},
+    ]
+    rows, problems = read("sharegpt", records)
+    assert [(p.unit, p.id, p.reason) for p in problems] == [
+        ("conversation", "sharegpt/empty", "no_turns")
+    ]
+    assert rows["role"].to_list() == ["system", "user"]
+
+
+# ------------------------------------------------------------------------------------- jsonl
+
+
+def test_messages_lists_parts_and_our_own_rows() -> None:
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    parts = [{"role": "user", "content": [{"type": "text", "text": "a"}]}, said[1]]
+    own = {"id": "sharegpt/x_0", "group": "sharegpt/x", "lang": "en", "messages": said}
+    rows, problems = read("jsonl", [{"messages": said}, said, {"messages": parts}, own])
+    assert problems == []
+    assert rows["content"].to_list() == ["a", "b"] * 4
+    assert rows.select("conversation", "group", "lang").rows()[-1] == (
+        "jsonl/sharegpt/x_0",
+        "sharegpt/x",
+        "en",
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "note"),
+    [
+        ({"role": "assistant", "content": "", "tool_calls": [{}]}, "'tool_calls' cannot"),
+        ({"role": "assistant", "content": "a", "reasoning_content": "b"}, "'reasoning_content'"),
+        ({"role": "user", "content": [{"type": "image_url"}]}, "a part of type 'image_url'"),
+        ({"role": "tool", "content": "a"}, "role 'tool'"),
+        ("text", "a str stands where"),
+    ],
+)
+def test_what_cannot_be_carried_is_named_and_not_left_out(message: Any, note: str) -> None:
+    rows, _ = read("jsonl", [{"id": "x", "messages": [message]}])
+    assert rows["note"].item().startswith(note)
+    assert rows["content"].item() is None or rows["role"].item() is None
+
+
+def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sources, "_MAX_MESSAGES", 10)
+    records = [
+        {"id": str(i), "conversations": turns(("human", "a"), ("gpt", "b"))} for i in range(50)
+    ]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(records))
+    batches = list(sources.get("sharegpt").read([File(path, "a")], "sharegpt", "sharegpt"))
+    assert max(batch.rows.height for batch in batches) <= 11
+    assert sum(batch.conversations for batch in batches) == 50
+    assert sum(batch.rows.height for batch in batches) == 100

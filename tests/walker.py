@@ -1,0 +1,52 @@
+"""What `trees` should do, said a second time and independently: recursive, on plain dicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def conversation_ids(  # noqa: C901 - in one piece, to be read beside the table of policies
+    rows: list[Row], policy: str, k: int = 1, end: str = "assistant"
+) -> set[str]:
+    """The ids of the conversations of flat OASST rows, `deleted` messages cut away."""
+    ids: set[str] = set()
+    paths: list[list[Row]] = []
+    by_parent: dict[Any, list[Row]] = {}
+    for row in rows:
+        by_parent.setdefault(row["parent_id"], []).append(row)
+
+    def merit(row: Row) -> tuple[Any, ...]:
+        rank, date = row.get("rank"), row.get("created_date")
+        return (rank is None, rank or 0, date is None, date or "", row["message_id"])
+
+    def walk(path: list[Row]) -> None:
+        replies = [r for r in by_parent.get(path[-1]["message_id"], []) if not r.get("deleted")]
+        replies.sort(key=merit)
+        answers = [r for r in replies if r["role"] == "assistant"]
+        if policy == "best_rank":
+            replies = replies[:1]
+        if policy == "top_k":
+            replies = answers[:k] + [r for r in replies if r["role"] != "assistant"]
+        if path[-1]["role"] == "assistant" if policy == "all_prefixes" else not replies:
+            paths.append(path)
+        for reply in replies:
+            walk([*path, reply])
+
+    for root in by_parent.get(None, []):
+        if not root.get("deleted"):
+            walk([root])
+    if end == "assistant" and policy != "all_prefixes":
+        paths = [_up_to_answer(path) for path in paths]
+        inner = {row["message_id"] for path in paths for row in path[:-1]}
+        paths = [path for path in paths if path and path[-1]["message_id"] not in inner]
+    for path in paths:
+        ids.add(f"oasst1/{path[0]['message_id']}/{path[-1]['message_id']}")
+    return ids
+
+
+def _up_to_answer(path: list[Row]) -> list[Row]:
+    while path and path[-1]["role"] != "assistant":
+        path = path[:-1]
+    return path

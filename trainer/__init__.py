@@ -1,0 +1,6 @@
+"""The companion trainer: fine-tunes on the token rows of a dataset that chatdata built.
+
+    torchrun --nproc_per_node=N -m trainer.train recipes/train/sample.yaml
+
+It imports `chatdata.manifest` and the parser of configurations, and nothing else of chatdata.
+"""
