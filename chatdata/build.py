@@ -42,6 +42,7 @@ from chatdata import (
 from chatdata import inputs as input_files
 from chatdata import job as jobs
 from chatdata.certificate import Findings
+from chatdata.errors import BuildError
 from chatdata.filters import Drop
 from chatdata.hashing import digest_column, fraction_column, hash_column
 from chatdata.inputs import Input
@@ -121,10 +122,22 @@ def _line(
     finished = each("splitting, rendering", _finish, list(enumerate(repeats)))
     read["conversations"] += sum(part.conversations for part in shaped)
     counts = ledger.add([*(part.counts for part in finished), reading.counts(read, problems)])
+    _check_ids(finished)
     findings = Findings()
     for part in finished:
         findings.add(part.findings)
     return Done(finished, ledger.balance(read, counts), problems, findings)
+
+
+def _check_ids(finished: Sequence[Finished]) -> None:
+    """Raises BuildError where two rows have one id."""
+    ids = [id for part in finished for id, _ in part.digests]
+    for id, times in Counter(ids).most_common(1):
+        if times > 1:
+            raise BuildError(
+                f"{times} conversations have the id '{id}' and different groups; give them ids or "
+                "groups of their own."
+            )
 
 
 def _with_sample(job: Job, shaped: Sequence[Shaped]) -> Job:
@@ -280,7 +293,7 @@ def _rows(job: Job, messages: pl.DataFrame, tokens: pa.Table | None) -> rows.Row
 def _kept_events(messages: pl.DataFrame, splits: pl.Series) -> pl.DataFrame:
     """Events of what is published: each row, and each message in the first row that holds it."""
     nothing = pl.lit(None, pl.String)
-    first = messages.unique("message", keep="first", maintain_order=True)
+    first = messages.unique(schema.MESSAGE_KEY, keep="first", maintain_order=True)
     conversations = messages.unique("conversation", keep="first", maintain_order=True)
     where = pl.concat_str(pl.lit("in "), pl.lit(splits))
     return pl.concat(

@@ -81,15 +81,17 @@ def _input(source: str, options: SourceOptions, given: list[str]) -> Input:
 
 
 def _from_hub(options: SourceOptions) -> list[File]:
-    patterns = options.files or [f"*{suffix}" for suffix in SUFFIXES]
-    folder, names = hub.fetch(str(options.repo), str(options.revision), patterns, "dataset")
-    readable = [name for name in names if name.endswith(SUFFIXES)]
-    if not readable:
-        raise SourceError(
-            f"'{options.repo}' has no file that matches {', '.join(patterns)} at "
-            f"{options.revision}; correct `files` in the recipe."
-        )
-    return [File(folder / name, name) for name in readable]
+    """The files that the recipe names; if it names none, the Parquet files, or else all."""
+    choices = [options.files] if options.files else [["*.parquet"], [f"*{own}" for own in SUFFIXES]]
+    for patterns in choices:
+        folder, names = hub.fetch(str(options.repo), str(options.revision), patterns, "dataset")
+        readable = [name for name in names if name.endswith(SUFFIXES)]
+        if readable:
+            return [File(folder / name, name) for name in readable]
+    raise SourceError(
+        f"'{options.repo}' has no file that matches {', '.join(choices[-1])} at "
+        f"{options.revision}; correct `files` in the recipe."
+    )
 
 
 def _files(patterns: Sequence[str], source: str) -> list[File]:

@@ -16,7 +16,7 @@ import polars as pl
 from chatdata.config import Strict
 from chatdata.manifest import IGNORE_INDEX
 from chatdata.pieces import Ints, Pieces, Texts, TrainOn, gather, write
-from chatdata.schema import EVENTS, empty, events, vanished
+from chatdata.schema import EVENTS, MESSAGE_KEY, empty, events, vanished
 from chatdata.templates import Template
 
 
@@ -145,19 +145,19 @@ def _shorten(
 def _without_beginnings(
     before: pl.DataFrame, after: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Drops rows that were cut to the beginning of another row. A message knows its ancestors, so
-    a row is known by its last message."""
+    """Drops rows that were cut to the beginning of another row.
+
+    A message has one parent, so a row is known by its last message.
+    """
     turns = before.group_by("conversation").agg(before=pl.len())
-    ends = after.group_by("conversation", maintain_order=True).agg(
-        pl.col("message", "source").last(), after=pl.len()
-    )
+    ends = after.filter(pl.col("position") == pl.col("position").max().over("conversation"))
     ends = ends.join(turns, on="conversation", how="left", maintain_order="left")
-    ends = ends.with_columns(is_cut=pl.col("after") < pl.col("before"))
-    inner = after.filter(pl.col("position") < pl.col("position").max().over("conversation"))
-    whole = ends.filter(~pl.col("is_cut"))["message"]
-    covered = pl.col("message").is_in(pl.concat([inner["message"], whole]).implode())
-    again = pl.col("message").is_first_distinct().not_()
-    gone = ends.filter(pl.col("is_cut") & (covered | again))
+    is_cut = pl.col("position") + 1 < pl.col("before")
+    inner = after.join(ends, on=["conversation", "message"], how="anti")
+    covering = pl.concat([own.select(MESSAGE_KEY) for own in (inner, ends.filter(~is_cut))])
+    covered = ends.filter(is_cut).join(covering, on=MESSAGE_KEY, how="semi", maintain_order="left")
+    again = ends.filter(is_cut, pl.struct(MESSAGE_KEY).is_first_distinct().not_())
+    gone = pl.concat([covered, again]).unique("conversation", maintain_order=True)
     detail = "up to " + pl.col("message")
     lost = events("conversation", gone, "conversation", pl.lit("prefix_of_another"), detail)
     return after.join(gone, on="conversation", how="anti", maintain_order="left"), lost

@@ -43,6 +43,9 @@ NODES: dict[str, pl.DataType | type[pl.DataType]] = {
     "tree_state": pl.String,
 }
 
+# What names a message: two trees may use one id.
+MESSAGE_KEY = ["group", "message"]
+
 # What became of something: the ledger's row, before the outcome is known.
 EVENTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "unit": pl.String,  # record, message or conversation
@@ -86,10 +89,9 @@ def vanished(
     `lost` are the events of conversations that went; a message that was cut from one that stays
     has the reason `otherwise`. A message of several conversations is named once.
     """
-    remaining = after.select("message").unique()
     rows = before.filter(pl.col("message").is_not_null())
-    rows = rows.join(remaining, on="message", how="anti", maintain_order="left")
-    rows = rows.unique("message", keep="first", maintain_order=True)
+    rows = rows.join(after, on=MESSAGE_KEY, how="anti", maintain_order="left")
+    rows = rows.unique(MESSAGE_KEY, keep="first", maintain_order=True)
     why = lost.select("reason", "detail", conversation="id")
     rows = rows.join(why, on="conversation", how="left", maintain_order="left")
     return events(

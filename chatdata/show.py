@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import tokenizers
@@ -18,6 +19,7 @@ from chatdata.manifest import IGNORE_INDEX
 
 _TRAINED = "bold green"
 _CONTEXT = "dim"
+_CONTROL = " underline"  # added to either: a control token, not text that looks like one
 _MARKS = ("⟦", "⟧")  # around trained text where there are no colours
 
 # Control characters would act on the terminal; their pictures do not.
@@ -69,19 +71,28 @@ def _heading(row: Mapping[str, Any], about: Mapping[str, Any], console: Console)
 
 def _tokens(row: Mapping[str, Any], decoder: tokenizers.Tokenizer, console: Console) -> Text:
     text = Text()
-    for ids, trained in _runs(row["input_ids"], row["labels"]):
-        _put(text, decoder.decode(ids, skip_special_tokens=False), trained, console)
+    trained = [label != IGNORE_INDEX for label in row["labels"]]
+    if not _has_colours(console):
+        for ids, is_trained in _runs(row["input_ids"], trained):
+            _put(text, decoder.decode(ids, skip_special_tokens=False), is_trained, console)
+        return text
+    special = {id for id, token in decoder.get_added_tokens_decoder().items() if token.special}
+    styles = [
+        (_TRAINED if own else _CONTEXT) + (_CONTROL if id in special else "")
+        for id, own in zip(row["input_ids"], trained, strict=True)
+    ]
+    for ids, style in _runs(row["input_ids"], styles):
+        text.append(_visible(decoder.decode(ids, skip_special_tokens=False)), style=style)
     return text
 
 
-def _runs(ids: Sequence[int], labels: Sequence[int]) -> Iterator[tuple[list[int], bool]]:
-    """Yields stretches of ids that are all trained or all not."""
-    start = 0
-    for end in range(1, len(ids) + 1):
-        trained = labels[start] != IGNORE_INDEX
-        if end == len(ids) or (labels[end] != IGNORE_INDEX) != trained:
-            yield list(ids[start:end]), trained
-            start = end
+Kind = TypeVar("Kind")
+
+
+def _runs(ids: Sequence[int], kinds: Sequence[Kind]) -> Iterator[tuple[list[int], Kind]]:
+    """Yields stretches of ids of one kind."""
+    for kind, pairs in itertools.groupby(zip(ids, kinds, strict=True), key=lambda pair: pair[1]):
+        yield [id for id, _ in pairs], kind
 
 
 def _messages(row: Mapping[str, Any], console: Console) -> Text:
@@ -109,10 +120,13 @@ def _visible(text: str) -> str:
 
 
 def _legend(console: Console, *, rendered: bool) -> None:
-    word = "trained" if rendered else "spoken by the assistant"
     note = Text()
-    _put(note, word, True, console)
-    console.print(note.append("  context", style=_CONTEXT) if _has_colours(console) else note)
+    _put(note, "trained" if rendered else "spoken by the assistant", True, console)
+    if _has_colours(console):
+        note.append("  context", style=_CONTEXT)
+        if rendered:
+            note.append("  ").append("control token", style=_CONTEXT + _CONTROL)
+    console.print(note)
 
 
 # -------------------------------------------------------------------------------------- tables

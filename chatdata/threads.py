@@ -13,7 +13,7 @@ import polars as pl
 
 from chatdata.config import Strict
 from chatdata.hashing import short_hash
-from chatdata.schema import EVENTS, MESSAGES, empty, events
+from chatdata.schema import EVENTS, MESSAGE_KEY, MESSAGES, empty, events
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
 
@@ -179,5 +179,5 @@ def _emptied(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
 
 def train_once(messages: pl.DataFrame) -> pl.DataFrame:
     """The messages, of which each is trained in the first row that holds it and nowhere else."""
-    first = pl.col("message").is_first_distinct()
+    first = pl.struct(MESSAGE_KEY).is_first_distinct()
     return messages.with_columns(train=pl.col("train") & first)

@@ -72,7 +72,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def rows(folder: Path, kind: str = "messages") -> list[dict[str, Any]]:
+def rows_of(folder: Path, kind: str = "messages") -> list[dict[str, Any]]:
     return dataset.scan(folder, kind).collect().to_dicts()
 
 
@@ -115,10 +115,10 @@ def test_the_number_of_parts_does_not_show(
 
 def test_the_order_of_the_input_does_not_show(tmp_path: Path) -> None:
     one = make(tmp_path, TREES, tree_file(tmp_path), "one")
-    expected = rows(one, "tokens")
+    expected = rows_of(one, "tokens")
     for seed in range(3):
         other = make(tmp_path, TREES, tree_file(tmp_path, shuffle=seed), f"shuffled-{seed}")
-        assert rows(other, "tokens") == expected
+        assert rows_of(other, "tokens") == expected
 
 
 def test_everything_that_was_read_has_one_outcome(tmp_path: Path, case: tuple[str, Path]) -> None:
@@ -141,18 +141,18 @@ def test_kept_conversations_are_the_rows_and_kept_messages_stand_in_them(
 ) -> None:
     out = make(tmp_path, *case, "out")
     ledger = dataset.scan_ledger(out).filter(pl.col("outcome") == "kept").collect()
-    ids = [row["id"] for row in rows(out)]
+    ids = [row["id"] for row in rows_of(out)]
     assert sorted(ids) == sorted(ledger.filter(pl.col("unit") == "conversation")["id"])
     assert len(set(ids)) == len(ids)
     messages = ledger.filter(pl.col("unit") == "message")
     assert set(messages["conversation"]) <= set(ids)
-    assert messages.height <= sum(len(row["messages"]) for row in rows(out))
+    assert messages.height <= sum(len(row["messages"]) for row in rows_of(out))
 
 
 def test_messages_and_tokens_are_the_same_rows(tmp_path: Path, case: tuple[str, Path]) -> None:
     out = make(tmp_path, *case, "out")
-    assert [row["id"] for row in rows(out)] == [row["id"] for row in rows(out, "tokens")]
-    for row in rows(out, "tokens"):
+    assert [row["id"] for row in rows_of(out)] == [row["id"] for row in rows_of(out, "tokens")]
+    for row in rows_of(out, "tokens"):
         trained = [label for label in row["labels"] if label != IGNORE_INDEX]
         assert row["length"] == len(row["input_ids"]) == len(row["attention_mask"])
         assert row["trained"] == len(trained) > 0
@@ -172,7 +172,7 @@ def test_train_once_trains_each_answer_once(tmp_path: Path) -> None:
     each = make(tmp_path, TREES, tree_file(tmp_path), "each", *whole)
     stop = 260
     answers = {
-        id: sum(label == stop for row in rows(folder, "tokens") for label in row["labels"])
+        id: sum(label == stop for row in rows_of(folder, "tokens") for label in row["labels"])
         for id, folder in (("once", once), ("each", each))
     }
     ledger = dataset.scan_ledger(once).filter(pl.col("outcome") == "kept").collect()
@@ -181,7 +181,7 @@ def test_train_once_trains_each_answer_once(tmp_path: Path) -> None:
     assistants = {row["message_id"] for row in trees if row["role"] == "assistant"}
     assert answers["once"] == len(kept & assistants)
     assert answers["each"] > answers["once"]
-    assert [row["id"] for row in rows(once)] == [row["id"] for row in rows(each)]
+    assert [row["id"] for row in rows_of(once)] == [row["id"] for row in rows_of(each)]
 
 
 def test_the_parquet_files_have_the_promised_schema(tmp_path: Path) -> None:
@@ -229,6 +229,52 @@ def test_content_hash_is_of_the_rows_alone(tmp_path: Path) -> None:
         "drop=[deleted]",
     ]
     assert len({hash_of(change) for change in [*changes, "name=t"]}) == len(changes) + 1
+
+
+def test_two_trees_may_use_the_same_message_ids(tmp_path: Path) -> None:
+    rows = [
+        {"message_id": id, "parent_id": parent, "message_tree_id": tree, "text": f"{tree} {id}"}
+        | {"role": "assistant" if parent else "prompter", "lang": "en"}
+        for tree in ("s", "t")
+        for id, parent in (("u", None), ("a", "u"), ("b", "u"))
+    ]
+    (tmp_path / "trees.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    for limit in ("null", "70", "30"):
+        own = [f"render.max_tokens={limit}", "threads.train_once=true"]
+        out = make(tmp_path, TREES, tmp_path / "trees.jsonl", "out", *own)
+        assert {row["id"] for row in rows_of(out)} == {
+            f"oasst1/{tree}/{id}" for tree in ("s", "t") for id in ("a", "b")
+        }
+
+
+def test_one_id_in_two_groups_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"id": "x", "group": group, "messages": [{"role": "user", "content": group}, ANSWER]}
+        for group in ("g", "h", "i", "j")
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    text = "name: r\nversion: 1.0.0\nsource: {jsonl: {}}"
+    expected = files(make(tmp_path, text, tmp_path / "a.jsonl", "few"))
+    monkeypatch.setattr(job, "PART_BYTES", 50)
+    own = make(tmp_path, text, tmp_path / "a.jsonl", "many")
+    assert files(own) == expected
+    assert len({row["id"] for row in rows_of(own)}) == 4
+
+
+def test_two_rows_of_one_id_stop_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatdata.sources._linear._group", lambda *own: own[2]["group"])
+    row = {"id": "x", "messages": [{"role": "user", "content": "a"}, ANSWER]}
+    text = "\n".join(json.dumps({**row, "group": group}) for group in "abcdefgh")
+    (tmp_path / "a.jsonl").write_text(text)
+    monkeypatch.setattr(job, "PART_BYTES", 20)
+    recipe = "name: r\nversion: 1.0.0\nsource: {jsonl: {}}"
+    with pytest.raises(BuildError, match="conversations have the id 'jsonl/x'"):
+        make(tmp_path, recipe, tmp_path / "a.jsonl", "out")
+
+
+ANSWER = {"role": "assistant", "content": "b"}
 
 
 # --------------------------------------------------------------------------- what stops a build
@@ -334,5 +380,5 @@ def test_the_sample_says_what_it_has(sample: Path) -> None:
     assert expected <= set(facts["counts"]["messages"]["dropped"])
     assert facts["render"]["certificate"]["passed"]
     assert facts["leakage"] == {"groups_in_both": 0}
-    texts = [text["content"] for row in rows(sample) for text in row["messages"]]
+    texts = [text["content"] for row in rows_of(sample) for text in row["messages"]]
     assert any("<|end|>" in text and "<|im_start|>" in text for text in texts)

@@ -287,7 +287,7 @@ def test_rows_that_a_cut_makes_alike_are_kept_once() -> None:
     """Two paths of a tree that share their first turns."""
     tokenizer = byte_tokenizer(TEMPLATES["starchat"])
     rows = table({"t/b": LONG, "t/c": LONG, "t/d": LONG[:2]}).with_columns(
-        message=pl.Series(["u", "a", "v", "b", "u", "a", "v", "c", "u", "d"])
+        group=pl.lit("t"), message=pl.Series(["u", "a", "v", "b", "u", "a", "v", "c", "u", "d"])
     )
     limit = len(row(run({"x": LONG[:2]}, tokenizer))[0])
     fitted = fit(rows, Texts(tokenizer), options(max_tokens=limit, overflow="cut"))

@@ -103,7 +103,7 @@ def test_a_repeat_alone_keeps_its_id() -> None:
 
 def test_train_once_trains_each_message_in_the_first_row_that_holds_it() -> None:
     rows = table({"r1": TALK, "r2": TALK}).with_columns(
-        message=pl.Series(["u", "a", "v", "b", "u", "a", "w", "c"])
+        group=pl.lit("t"), message=pl.Series(["u", "a", "v", "b", "u", "a", "w", "c"])
     )
     trained = threads.train_once(rows).filter("train")
     assert trained.select("conversation", "message").rows() == [

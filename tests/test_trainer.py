@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -231,21 +232,62 @@ def _free_port() -> int:
 # ------------------------------------------------------------------------------- real ZeRO-3
 
 
-def torchrun(*settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    command += [f"--master_port={_free_port()}", "-m", "trainer.train", str(RECIPE)]
-    for setting in settings:
-        command += ["--set", setting]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def readme_lines() -> list[str]:
+    """The commands of the README's section on training."""
+    section = (ROOT / "README.md").read_text().split("\n## Train\n")[1].split("\n## ")[0]
+    return [
+        line
+        for block in section.split("```sh\n")[1:]
+        for line in block.split("```")[0].splitlines()
+    ]
+
+
+def run(line: str, folder: Path) -> None:
+    """Runs a command of the README as from a checkout, on a free port."""
+    command = shlex.split(line)
+    if command[0] == "torchrun":
+        command[:1] = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            f"--master_port={_free_port()}",
+        ]
+    else:
+        command[:1] = [sys.executable, "-m", command[0]]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "terminate called" not in done.stderr
 
 
 @pytest.fixture(scope="module")
-def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("trained") / "model"
-    done = torchrun(f"dataset={sample}", f"output={out}")
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "terminate called" not in done.stderr
-    return out
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like a checkout, and may be written to."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("trainer", "recipes"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(checkout: Path) -> Path:
+    """The model that the README's first two commands train."""
+    for line in readme_lines()[:2]:
+        run(line, checkout)
+    return checkout / "out" / "sample-model"
+
+
+def test_a_real_model_is_tuned_as_the_readme_says(checkout: Path, real_data: Path) -> None:
+    validation = real_data / "oasst1-validation-en" / "en-validation.jsonl"
+    (checkout / "en.jsonl").symlink_to(validation)
+    (checkout / "MODEL").symlink_to(real_data / "models" / "stories260K")
+    for line in readme_lines()[2:]:
+        run(line, checkout)
+    log = (checkout / "out" / "own-model" / "metrics.jsonl").read_text().splitlines()
+    losses = [entry["eval_loss"] for entry in map(json.loads, log) if "eval_loss" in entry]
+    assert losses[-1] < losses[0]
+    network = AutoModelForCausalLM.from_pretrained(checkout / "out" / "own-model")
+    own = AutoTokenizer.from_pretrained(checkout / "out" / "own-model")
+    assert network.get_input_embeddings().num_embeddings == len(own) == 516
 
 
 def test_zero_3_on_two_ranks_and_the_loss_falls(trained: Path) -> None:

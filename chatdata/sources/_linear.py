@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -39,18 +39,21 @@ def read_conversations(
     A record without an id is named for its content, never for its place.
     """
     rows = Rows(MESSAGES)
+    groups: dict[str, str] = {}
     for record in records(files, layout.is_record):
         rows.records += 1
         if isinstance(record, Problem):
             rows.problems.append(record)
         else:
-            _add(rows, record, name, ids, layout)
+            _add(rows, groups, record, name, ids, layout)
         if rows.full():
             yield rows.batch()
     yield rows.batch()
 
 
-def _add(rows: Rows, record: Record, name: str, ids: str, layout: Layout) -> None:
+def _add(
+    rows: Rows, groups: dict[str, str], record: Record, name: str, ids: str, layout: Layout
+) -> None:
     turns = layout.turns(record.value)
     facts = record.value if isinstance(record.value, dict) else {}
     own = identifier(facts.get("id")) or _content_id(turns)
@@ -62,7 +65,7 @@ def _add(rows: Rows, record: Record, name: str, ids: str, layout: Layout) -> Non
     lang = word(facts.get("lang"))
     common = {
         "conversation": conversation,
-        "group": identifier(facts.get("group")) or layout.group(conversation),
+        "group": _group(groups, conversation, facts, layout),
         "lang": lang,
         "lang_by": "declared" if lang else None,
         "source": name,
@@ -78,6 +81,16 @@ def _add(rows: Rows, record: Record, name: str, ids: str, layout: Layout) -> Non
         train=[turn.role == "assistant" for turn in turns],
         note=[turn.note for turn in turns],
     )
+
+
+def _group(
+    groups: dict[str, str], conversation: str, facts: Mapping[str, Any], layout: Layout
+) -> str:
+    """The group that a record names, or its source's; an id keeps the first that was named."""
+    named = identifier(facts.get("group"))
+    if named or conversation in groups:
+        return groups.setdefault(conversation, named or "")
+    return layout.group(conversation)
 
 
 def _content_id(turns: list[Turn]) -> str:
