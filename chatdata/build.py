@@ -14,16 +14,18 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from chatdata import (
     certificate,
     engines,
+    fast,
     filters,
     folder,
     language,
@@ -43,18 +45,22 @@ from chatdata import inputs as input_files
 from chatdata import job as jobs
 from chatdata.certificate import Findings
 from chatdata.errors import BuildError
+from chatdata.fast import Audit, EngineDiffers, FastSession
 from chatdata.filters import Drop
 from chatdata.hashing import digest_column, fraction_column, hash_column
 from chatdata.inputs import Input
 from chatdata.job import Done, Finished, Job, Shaped
 from chatdata.pieces import Texts
 from chatdata.recipe import Recipe
-from chatdata.render import Render, fit, render
+from chatdata.render import Render, Rendered, fit, render
 
 Progress = Callable[[str, int, int], None]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 PREVIEW_GROUPS = 100
+
+Verify = Literal["audit", "full", "off"]
+_ONE_IN: dict[Verify, int | None] = {"audit": fast.SAMPLE, "full": fast.EVERYTHING, "off": None}
 
 
 def _silent(step: str, done: int, total: int) -> None:
@@ -68,24 +74,26 @@ def build(
     inputs: Sequence[str] = (),
     workers: int = 1,
     engine: str = "local",
+    verify: Verify = "audit",
     progress: Progress = _silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
 
     `inputs` replace the files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes
-    written depend on the recipe and the input alone, not on `workers` or `engine`. `progress`
-    is told (step, done, total); a total of 0 is not known. Raises a ChatdataError, and leaves
-    nothing behind, where something is wrong.
+    written depend on the recipe and the input alone, not on `workers` or `engine`. `verify` says
+    how a fast tokenizer library is watched, where one is installed: by an `audit`, or `full`, all
+    texts being encoded by `tokenizers` too; `off` does not use it. `progress` is told (step,
+    done, total); a total of 0 is not known. Raises a ChatdataError, and leaves nothing behind,
+    where something is wrong.
     """
     run = functools.partial(engines.get(engine), workers=workers)
     with write.new_folder(Path(out)) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
-        done = _line(job, found, run, progress)
+        done = _line(job, found, run, progress, _ONE_IN[verify], new)
         ledger.check_dropped(done.counts, recipe.max_dropped)
-        files = folder.write_shards(job, done, new, progress)
         shutil.rmtree(job.work)
-        return folder.describe(job, found, done, files, new)
+        return folder.describe(job, found, done, new)
 
 
 def preview(recipe: Recipe, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
@@ -98,35 +106,61 @@ def preview(recipe: Recipe, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, Path(work))
         job = replace(job, first_groups=PREVIEW_GROUPS, parts=1)
-        return folder.draft(job, found, _line(job, found, run, _silent), [])
+        return folder.draft(job, found, _line(job, found, run, _silent, None, None))
 
 
 def _line(
-    job: Job, found: Sequence[Input], run: Callable[..., Iterator[Any]], progress: Progress
+    job: Job,
+    found: Sequence[Input],
+    run: Callable[..., Iterator[Any]],
+    progress: Progress,
+    one_in: int | None,
+    out: Path | None,
 ) -> Done:
-    """From sources to tables that are ready to be written, with the ledger balanced."""
+    """From sources to shards in `out`, where one is given, with the ledger balanced."""
 
     def each(
         step: str, function: Callable[[Job, Task], Result], tasks: Sequence[Task]
-    ) -> list[Result]:
-        results = []
-        for result in run(functools.partial(function, job), tasks):
-            results.append(result)
-            progress(step, len(results), len(tasks))
-        return results
+    ) -> Iterator[Result]:
+        for number, result in enumerate(run(functools.partial(function, job), tasks)):
+            yield result
+            progress(step, number + 1, len(tasks))
 
-    read, problems = reading.read(job, found, progress)
-    shaped = each("dropping, threading", _shape, range(job.parts))
-    repeats = _repeats(shaped)
-    job = _with_sample(job, shaped)
-    finished = each("splitting, rendering", _finish, list(enumerate(repeats)))
+    with ThreadPoolExecutor(1, "chatdata-engine") as beside:  # reading leaves a core idle
+        encoding = beside.submit(jobs.choose_engine, job, one_in)
+        read, problems = reading.read(job, found, progress)
+        shaped = list(each("dropping, threading", _shape, range(job.parts)))
+    tasks = list(enumerate(_repeats(shaped)))
+    job = replace(_with_sample(job, shaped), encoding=encoding.result())
+    try:
+        finished, files = _write(job, each("splitting, rendering", _finish, tasks), problems, out)
+    except EngineDiffers as difference:
+        job = jobs.without_fast(job, difference)
+        finished, files = _write(job, each("again, by tokenizers", _finish, tasks), problems, out)
     read["conversations"] += sum(part.conversations for part in shaped)
     counts = ledger.add([*(part.counts for part in finished), reading.counts(read, problems)])
     _check_ids(finished)
     findings = Findings()
     for part in finished:
         findings.add(part.findings)
-    return Done(finished, ledger.balance(read, counts), problems, findings)
+    return Done(finished, ledger.balance(read, counts), files, findings, job.encoding)
+
+
+def _write(
+    job: Job, finished: Iterator[Finished], problems: pl.DataFrame, out: Path | None
+) -> tuple[list[Finished], list[dict[str, Any]]]:
+    """Writes parts as they are finished. Nothing is left where one of them fails."""
+    if out is None:
+        return list(finished), []
+    output, results = folder.Output(job, out, problems), []
+    try:
+        for part, result in enumerate(finished):
+            output.add(part)
+            results.append(result)
+    except BaseException:
+        output.discard()
+        raise
+    return results, output.finish()
 
 
 def _check_ids(finished: Sequence[Finished]) -> None:
@@ -231,22 +265,22 @@ def _finish(job: Job, task: tuple[int, pl.DataFrame]) -> Finished:
     """Drops repeats, splits, renders and lays out the rows of one part."""
     part, repeats = task
     messages, repeated = _drop_repeats(pl.read_ipc(job.file("shaped", part)), repeats)
-    messages = _in_order(messages)
-    if job.recipe.render is None:
-        messages, tokens, lost, findings = messages, None, schema.empty(schema.EVENTS), Findings()
-    else:
-        messages, tokens, lost, findings = _render(job, job.recipe.render, messages)
-    own = _rows(job, messages, tokens)
+    messages = _in_order(job, messages)
+    rendered, lost, findings, audit = None, schema.empty(schema.EVENTS), Findings(), Audit()
+    if job.recipe.render is not None:
+        rendered, lost, findings, audit = _render(job, job.recipe.render, messages)
+        messages = rendered.messages
+    own = _rows(job, messages, rendered)
     earlier = pl.read_ipc(job.file("events", part))
-    events = pl.concat([earlier, repeated, lost, _kept_events(messages, own.splits)])
+    events = pl.concat([earlier, repeated, lost, _kept_events(messages, own)])
     parts.save(ledger.entries(events).to_arrow().cast(write.LEDGER), job.file("ledger", part))
-    for kind, table in own.kinds().items():
-        for name in split.SPLITS:
-            here = pa.array((own.splits == name).to_list(), pa.bool_())
-            parts.save(table.filter(here), job.file(f"{kind}-{name}", part))
+    for kind, name, table in own.tables():
+        parts.save(table, job.file(f"{kind}-{name}", part))
     languages = Counter(lang or "unknown" for lang in own.messages["lang"].to_pylist())
     leaking = split.leaking_groups(pl.Series(own.messages["group"]), own.splits)
-    return Finished(ledger.tally(events), own.totals(), own.digests(), languages, leaking, findings)
+    return Finished(
+        ledger.tally(events), own.totals(), own.digests(), languages, leaking, findings, audit
+    )
 
 
 def _drop_repeats(
@@ -257,45 +291,53 @@ def _drop_repeats(
     return _without(messages, gone, pl.lit("duplicate"), "says the same as " + pl.col("of"))
 
 
-def _in_order(messages: pl.DataFrame) -> pl.DataFrame:
-    """The messages in the order in which they are published."""
+def _in_order(job: Job, messages: pl.DataFrame) -> pl.DataFrame:
+    """The messages in the order in which they are published, those of the test split last."""
     order = hash_column(messages["group"], "order")
-    ordered = messages.with_columns(order=order).sort("order", "conversation", "position")
+    ordered = messages.with_columns(order=order, split=_splits(job, messages["group"]))
+    ordered = ordered.sort("split", "order", "conversation", "position")
     return ordered.select(schema.MESSAGES.keys())
+
+
+def _splits(job: Job, groups: pl.Series) -> pl.Series:
+    percent = job.recipe.split.test_percent if job.recipe.split else 0
+    return split.split_of(groups, percent).cast(pl.Enum(split.SPLITS))
 
 
 def _render(
     job: Job, options: Render, messages: pl.DataFrame
-) -> tuple[pl.DataFrame, pa.Table, pl.DataFrame, Findings]:
-    """The messages that are published, their rows of tokens, the events of the others, and what
-    the certificate finds in a sample of the rows, chosen by a hash of their ids."""
+) -> tuple[Rendered, pl.DataFrame, Findings, Audit]:
+    """The rows of tokens, the events of the messages that have none, what the certificate finds
+    in a sample of the rows, chosen by a hash of their ids, and what was audited."""
     tokenizer = job.load_tokenizer(options)
-    texts = Texts(tokenizer)
+    engine = job.engine(tokenizer)
+    texts = Texts(tokenizer, engine)
     fitted = fit(messages, texts, options)
     once = job.recipe.threads.train_once
     learnt = threads.train_once(fitted.messages) if once else fitted.messages
-    rendered = render(learnt, texts, options)
-    ids = pl.Series(rendered.conversations, dtype=pl.String)
+    rendered = render(learnt, fitted.windows, texts, options)
+    ids = pl.Series(rendered.ids, dtype=pl.String)
     chosen = fraction_column(ids, "certificate") < job.sample
     findings = certificate.examine(rendered, tokenizer, options.train_on, chosen)
     certificate.demand(findings, tokenizer)
-    lost = pl.concat([fitted.events, rendered.events])
-    return rendered.messages, rows.token_rows(rendered), lost, findings
+    audit = engine.audit if isinstance(engine, FastSession) else Audit()
+    return rendered, pl.concat([fitted.events, rendered.events]), findings, audit
 
 
-def _rows(job: Job, messages: pl.DataFrame, tokens: pa.Table | None) -> rows.Rows:
+def _rows(job: Job, messages: pl.DataFrame, rendered: Rendered | None) -> rows.Rows:
     published = rows.message_rows(messages)
-    percent = job.recipe.split.test_percent if job.recipe.split else 0
-    splits = split.split_of(pl.Series(published["group"]), percent)
-    return rows.Rows(published, tokens, splits)
+    splits = _splits(job, pl.Series(published["group"])).cast(pl.String)
+    if rendered is None:
+        return rows.Rows(published, None, np.empty(0, np.int64), splits)
+    return rows.Rows(published, rows.token_rows(rendered), rows.owners(published, rendered), splits)
 
 
-def _kept_events(messages: pl.DataFrame, splits: pl.Series) -> pl.DataFrame:
+def _kept_events(messages: pl.DataFrame, own: rows.Rows) -> pl.DataFrame:
     """Events of what is published: each row, and each message in the first row that holds it."""
     nothing = pl.lit(None, pl.String)
     first = messages.unique(schema.MESSAGE_KEY, keep="first", maintain_order=True)
     conversations = messages.unique("conversation", keep="first", maintain_order=True)
-    where = pl.concat_str(pl.lit("in "), pl.lit(splits))
+    where = pl.concat_str(pl.lit("in "), pl.lit(own.splits), pl.lit(own.several()))
     return pl.concat(
         [
             schema.events("message", first, "message", nothing),

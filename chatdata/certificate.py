@@ -8,25 +8,27 @@ more. The probes are hard cases; the sample is rows of the dataset itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-import jinja2.sandbox
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from chatdata import chat_template
+from chatdata.chat_template import ChatTemplate
 from chatdata.errors import RenderError
 from chatdata.hashing import sha256_json
 from chatdata.manifest import IGNORE_INDEX
-from chatdata.pieces import Texts
-from chatdata.render import Render, Rendered, render
+from chatdata.pieces import Texts, value_of
+from chatdata.render import Render, Rendered, fit, render
 from chatdata.schema import MESSAGES
-from chatdata.templates import Template
 from chatdata.tokenizer import Tokenizer
 
-SAMPLE = 256  # rows, about
+SAMPLE = 128  # rows, about
+_LEAST_PROBES = 20
 
 _CONTENTS = (
     "Hello, can you help me?",
@@ -68,6 +70,7 @@ class Findings:
     headers_trained: int = 0  # answers with labels that are not theirs
     texts_returned: int = 0  # answers that decode(trained ids) gives back
     straddling: int = 0  # answers whose first token also covers the end of the header
+    prompts: int = 0  # first trained ids that stand behind the generation prompt, token by token
     first: str = ""  # the first failure, in words
 
     def add(self, other: Findings) -> None:
@@ -84,12 +87,16 @@ class Findings:
 
 def certify(tokenizer: Tokenizer, options: Render) -> Findings:
     """What the probes find. Raises RenderError where the template cannot be rendered exactly."""
-    probes = _probes(tokenizer.template)
-    rendered = render(
-        probes, Texts(tokenizer), options.model_copy(update={"train_on": "assistant"})
-    )
-    all_rows = pl.repeat(True, len(rendered.conversations), eager=True)
+    probes = _probes(tokenizer)
+    own = options.model_copy(update={"train_on": "assistant", "max_tokens": None})
+    texts = Texts(tokenizer)
+    fitted = fit(probes, texts, own)
+    rendered = render(fitted.messages, fitted.windows, texts, own)
+    all_rows = pl.repeat(True, len(rendered.ids), eager=True)
     findings = examine(rendered, tokenizer, "assistant", all_rows)
+    if findings.compared < _LEAST_PROBES and not findings.first:
+        reason = fitted.events.filter(pl.col("unit") == "conversation")["detail"].to_list()
+        findings.first = f"too few probes can be written ({findings.compared}; {reason[:1]})"
     demand(findings, tokenizer)
     return findings
 
@@ -103,100 +110,205 @@ def demand(findings: Findings, tokenizer: Tokenizer) -> None:
         )
 
 
-def manifest_entry(probes: Findings, sample: Findings, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The certificate as it stands in the manifest."""
+def manifest_entry(
+    probes: Findings, sample: Findings, tokenizer: Tokenizer, engine: dict[str, Any]
+) -> dict[str, Any]:
+    """The certificate as it stands in the manifest; `engine` says what made the ids."""
     return {
         "passed": not (probes.first or sample.first),
         "probes": probes.counts(),
         "sample": sample.counts(),
+        "engine": engine,
         "template_sha256": sha256_json(tokenizer.template.facts()),
         "tokenizer_sha256": f"sha256:{tokenizer.sha256}",
     }
 
 
+# ---------------------------------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of tokens, and the messages that it should say."""
+
+    ids: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int32]
+    turns: list[dict[str, str]]
+    learnt: list[int]  # the turns that are trained, by their place
+
+
 def examine(rendered: Rendered, tokenizer: Tokenizer, train_on: str, chosen: pl.Series) -> Findings:
     """Compares the chosen rows with their Jinja rendering, and their labels with their answers."""
     findings = Findings()
-    jinja = _compile(tokenizer.template)
-    names = pl.Series(rendered.conversations, dtype=pl.String).filter(chosen)
-    messages = rendered.messages.filter(pl.col("conversation").is_in(names.implode()))
-    said = messages.partition_by("conversation", maintain_order=True)
-    for row, own in zip(chosen.arg_true(), said, strict=True):
-        start, end = rendered.offsets[row : row + 2]
-        turns = own.select("role", "content").to_dicts()
-        ids, labels = rendered.input_ids[start:end], rendered.labels[start:end]
+    reference = _Reference(tokenizer)
+    rows = list(_chosen_rows(rendered, train_on, chosen))
+    expected = reference.encode([reference.comparable(row.turns) for row in rows])
+    exact: list[_Row] = []
+    for row, ids in zip(rows, expected, strict=True):
         findings.rows += 1
-        _compare(findings, ids, turns, jinja, tokenizer)
+        quotes = reference.quotes(row.turns)
+        (_count_control if quotes else _compare)(findings, row, ids, reference)
         if train_on in ("assistant", "last_assistant"):
-            learnt = _learnt_answers(own, train_on)
-            _check_labels(findings, ids, labels, learnt, tokenizer)
+            is_exact = _check_labels(findings, row, tokenizer)
+            exact += [row] if is_exact and not quotes and row.learnt else []
+    _check_prompts(findings, exact, reference)
     return findings
 
 
-def _compare(
-    findings: Findings,
-    ids: np.ndarray[Any, Any],
-    turns: list[dict[str, str]],
-    jinja: jinja2.Template,
-    tokenizer: Tokenizer,
-) -> None:
-    special = _special_ids(tokenizer)
-    if any(token in turn["content"] for turn in turns for token in special):
-        findings.quoting += 1
-        expected = _encode(jinja, [{**turn, "content": "x"} for turn in turns], tokenizer)
-        wrong = [t for t, id in special.items() if (ids == id).sum() != expected.count(id)]
-        findings.forged += len(wrong)
-        _note(findings, f"content forges {wrong[0]}" if wrong else "")
-        return
-    expected = _encode(jinja, turns, tokenizer)
+def _chosen_rows(rendered: Rendered, train_on: str, chosen: pl.Series) -> Iterator[_Row]:
+    names = pl.Series(rendered.ids, dtype=pl.String).filter(chosen)
+    said = rendered.said.filter(pl.col("conversation").is_in(names.implode()))
+    by_row = said.partition_by("conversation", maintain_order=True)
+    for row, own in zip(chosen.arg_true(), by_row, strict=True):
+        start, end = rendered.offsets[row : row + 2]
+        yield _Row(
+            rendered.input_ids[start:end],
+            rendered.labels[start:end],
+            own.select("role", "content").to_dicts(),
+            _learnt_answers(own, train_on),
+        )
+
+
+def _learnt_answers(messages: pl.DataFrame, train_on: str) -> list[int]:
+    places = messages.with_row_index("place").filter(pl.col("role") == "assistant")
+    places = places.tail(1) if train_on == "last_assistant" else places
+    return places.filter("train")["place"].to_list()
+
+
+class _Reference:
+    """What the tokenizer makes of the text that the Jinja template writes, in one go."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.special = tokenizer.special_ids()
+        self.pattern = tokenizer.pattern()
+        self.variables: dict[str, Any] = {}
+        self.date = None
+        if isinstance(tokenizer.template, ChatTemplate):
+            self.variables = dict(tokenizer.template.variables)
+            self.date = tokenizer.template.date
+        self.source = tokenizer.template.jinja()
+
+    def quotes(self, turns: list[dict[str, str]]) -> bool:
+        """Whether a content quotes a control token."""
+        return any(self.pattern.search(turn["content"]) for turn in turns)
+
+    def comparable(self, turns: list[dict[str, str]]) -> str:
+        """The conversation as text; contents that quote control tokens are left out."""
+        if self.quotes(turns):
+            turns = [{**turn, "content": "x"} for turn in turns]
+        return self.text(turns)
+
+    def text(self, turns: list[dict[str, str]], add_generation_prompt: bool = False) -> str:
+        """The conversation as the template writes it."""
+        return chat_template.render(
+            self.source, self.variables, self.date, turns, add_generation_prompt
+        )
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """The ids of texts, each tokenised in one go."""
+        encodings = self.tokenizer.full.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+
+def _compare(findings: Findings, row: _Row, expected: list[int], reference: _Reference) -> None:
     findings.compared += 1
-    if ids.tolist() != expected:
+    ids = row.ids.tolist()
+    if ids != expected:
         findings.differences += 1
-        pairs = zip([*ids.tolist(), None], [*expected, None], strict=False)
+        pairs = zip([*ids, None], [*expected, None], strict=False)
         at = next((i for i, (own, other) in enumerate(pairs) if own != other), len(ids))
-        first = turns[0]["content"][:40]
+        first = row.turns[0]["content"][:40]
         _note(findings, f"token {at} of the conversation that begins {first!r} differs")
+    bos = reference.special.get(str(reference.tokenizer.config.get("bos_token")))
+    if len(ids) > 1 and ids[0] == ids[1] == bos:
+        _note(findings, "a row begins with the begin token twice")
 
 
-def _check_labels(
-    findings: Findings,
-    ids: np.ndarray[Any, Any],
-    labels: np.ndarray[Any, Any],
-    answers: Sequence[str],
-    tokenizer: Tokenizer,
+def _count_control(
+    findings: Findings, row: _Row, expected: list[int], reference: _Reference
 ) -> None:
-    """Each stretch of labels must be one answer and its end token, and nothing else."""
-    stop = tokenizer.id(tokenizer.template.stop)
-    lead = tokenizer.template.turns["assistant"].lead
-    stretches = list(_stretches(labels))
-    findings.answers += len(answers)
-    if len(stretches) != len(answers):
-        _note(findings, f"{len(answers)} answers are to be trained and {len(stretches)} are")
-    for stretch, answer in zip(stretches, answers, strict=False):
-        *trained, last = labels[stretch].tolist()
-        text, whole = tokenizer.decode(trained), _there_and_back(lead + answer, tokenizer)
-        is_end = whole.endswith(text)
-        findings.stops_trained += last == stop
-        findings.texts_returned += text == whole
-        findings.straddling += is_end and text != whole
-        findings.headers_trained += not is_end
-        if last != stop or not is_end:
-            _note(findings, f"the labels of the answer {answer[:40]!r} are not that answer")
+    findings.quoting += 1
+    own, written = Counter(row.ids.tolist()), Counter(expected)
+    wrong = [token for token, id in reference.special.items() if own[id] != written[id]]
+    findings.forged += len(wrong)
+    _note(findings, f"content forges {wrong[0]}" if wrong else "")
 
 
-def _there_and_back(text: str, tokenizer: Tokenizer) -> str:
-    """What a tokenizer that normalises makes of a text."""
-    return tokenizer.decode(tokenizer.text.encode(text, add_special_tokens=False).ids)
+def _check_labels(findings: Findings, row: _Row, tokenizer: Tokenizer) -> bool:
+    """Each stretch of labels must be one answer and its stop tokens, and nothing else.
+
+    Returns whether every answer is there from its first character.
+    """
+    stops = tokenizer.stops()
+    stretches = list(_stretches(row.labels))
+    before = findings.texts_returned
+    findings.answers += len(row.learnt)
+    if len(stretches) != len(row.learnt):
+        _note(findings, f"{len(row.learnt)} answers are to be trained and {len(stretches)} are")
+    for stretch, place in zip(stretches, row.learnt, strict=False):
+        trained = row.labels[stretch].tolist()
+        stopped = trained[-len(stops) :] == stops
+        findings.stops_trained += stopped
+        own = trained[: -len(stops)] if stopped else trained
+        kind = _kind(own, _bodies(row.turns[place]["content"], tokenizer), tokenizer)
+        setattr(findings, kind, getattr(findings, kind) + 1)
+        if not stopped or kind == "headers_trained":
+            answer = row.turns[place]["content"][:40]
+            _note(findings, f"the labels of the answer {answer!r} are not that answer")
+    return findings.texts_returned - before == len(row.learnt)
 
 
-def _special_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    """All control tokens, the template's and the tokenizer's own."""
-    added = tokenizer.full.get_added_tokens_decoder()
-    own = {token.content: id for id, token in added.items() if token.special}
-    return own | tokenizer.control_ids()
+def _kind(trained: list[int], bodies: list[str], tokenizer: Tokenizer) -> str:
+    """What the trained ids of an answer are, as a field of Findings.
+
+    A first token that also covers the end of the header is never trained, so a little may be
+    missing at the start. A tokenizer that normalises gives back what it makes of a text.
+    """
+    text = tokenizer.decode(trained)
+    if text in bodies:
+        return "texts_returned"
+    wholes = [list(tokenizer.text.encode(body, add_special_tokens=False).ids) for body in bodies]
+    expected = [tokenizer.decode(whole) for whole in wholes]
+    if text in expected:
+        return "texts_returned"
+    for whole, words in zip(wholes, expected, strict=True):
+        missing = words.removesuffix(text)
+        if words.endswith(text) and (missing.isspace() or len(trained) >= len(whole) - 1):
+            return "straddling"
+    return "headers_trained"
 
 
-def _stretches(labels: np.ndarray[Any, Any]) -> Iterator[slice]:
+def _bodies(content: str, tokenizer: Tokenizer) -> list[str]:
+    """An answer as the template may write it."""
+    value = value_of(tokenizer.template)
+    if value is None:
+        assert isinstance(tokenizer.template, ChatTemplate)
+        return tokenizer.template.bodies(content)
+    turn = value.turns["assistant"]
+    return [turn.lead + (content.strip() if turn.trims else content)]
+
+
+def _check_prompts(findings: Findings, rows: list[_Row], reference: _Reference) -> None:
+    """What precedes the first trained id must be what a model is given to make it speak."""
+    if value_of(reference.tokenizer.template) is None:
+        # Whether white space is trimmed or merges with the header is not known.
+        rows = [row for row in rows if not row.turns[row.learnt[0]]["content"][:1].isspace()]
+    prompts = [reference.text(row.turns[: row.learnt[0]], True) for row in rows]
+    for row, expected in zip(rows, reference.encode(prompts), strict=True):
+        first = int(np.flatnonzero(row.labels != IGNORE_INDEX)[0])
+        if expected == row.ids[:first].tolist():
+            findings.prompts += 1
+            continue
+        end = reference.tokenizer.template.generation_prompt[-12:]
+        _note(
+            findings,
+            f"the end of its generation prompt, {end!r}, is other tokens before an answer than "
+            "alone, so a model would be trained on what it is never given",
+        )
+
+
+def _stretches(labels: npt.NDArray[np.int32]) -> Iterator[slice]:
     """Yields the stretches of trained labels; there is untrained text between two answers."""
     trained = labels != IGNORE_INDEX
     edges = np.flatnonzero(np.diff(np.concatenate([[0], trained.view(np.int8), [0]])))
@@ -208,43 +320,20 @@ def _note(findings: Findings, problem: str) -> None:
     findings.first = findings.first or problem
 
 
-def _learnt_answers(messages: pl.DataFrame, train_on: str) -> list[str]:
-    answers = messages.filter(pl.col("role") == "assistant")
-    answers = answers.tail(1) if train_on == "last_assistant" else answers
-    return answers.filter("train")["content"].to_list()
-
-
-# -------------------------------------------------------------------------------------- jinja
-
-
-def _compile(template: Template) -> jinja2.Template:
-    """The template as transformers compiles it."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = _raise
-    return environment.from_string(template.jinja())
-
-
-def _raise(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _encode(jinja: jinja2.Template, turns: list[dict[str, str]], tokenizer: Tokenizer) -> list[int]:
-    text = jinja.render(messages=turns, add_generation_prompt=False)
-    return list(tokenizer.full.encode(text, add_special_tokens=False).ids)
-
-
 # ------------------------------------------------------------------------------------- probes
 
 
-def _probes(template: Template) -> pl.DataFrame:
+def _probes(tokenizer: Tokenizer) -> pl.DataFrame:
     """Conversations of hard contents, in every place, and contents that quote control tokens."""
-    contents = [*_CONTENTS, *(f"I say {token} and\n{token}" for token in template.special_tokens)]
+    quoted = [f"I say {token} and\n{token}" for token in tokenizer.control_ids()]
+    contents = [*_CONTENTS, *quoted]
     rows: list[dict[str, Any]] = []
     for number, content in enumerate(contents):
         other = contents[(number * 7 + 3) % len(_CONTENTS)]
         _add(rows, f"answer-{number}", [("user", other), ("assistant", content)])
         turns = [("system", content), ("user", content), ("assistant", content)]
         _add(rows, f"everywhere-{number}", turns + turns[1:])
+        _add(rows, f"several-{number}", [*turns[1:], ("user", other), ("assistant", content)])
     _add(rows, "long", [("user", "go on"), ("assistant", "on")] * 100)
     return pl.DataFrame(rows, schema=MESSAGES)
 

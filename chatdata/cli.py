@@ -17,6 +17,8 @@ from chatdata.errors import ChatdataError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from chatdata.build import Verify
+
 
 class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
@@ -120,6 +122,14 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option(
+    "--verify",
+    type=click.Choice(["audit", "full", "off"]),
+    default="audit",
+    show_default=True,
+    help="How a fast tokenizer library (pip install 'chatdata[fast]') is watched: an audit of "
+    "what is new in the texts, all texts, or do not use it.",
+)
 @_as_json
 def build(
     recipe: str,
@@ -128,6 +138,7 @@ def build(
     out: Path | None,
     workers: int,
     engine: str,
+    verify: Verify,
     as_json: bool,
 ) -> None:
     """Build the dataset that RECIPE (a name or a path) describes.
@@ -146,7 +157,13 @@ def build(
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
     with _progress() as progress:
         facts = run(
-            loaded, folder, inputs=inputs, workers=workers, engine=engine, progress=progress
+            loaded,
+            folder,
+            inputs=inputs,
+            workers=workers,
+            engine=engine,
+            verify=verify,
+            progress=progress,
         )
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -155,6 +172,7 @@ def build(
     show.counts(facts, console)
     show.splits(facts, console)
     show.certificate(facts, console)
+    show.packs(facts.get("packs", []), console)
     click.echo(f"{facts['content_hash']}\n{folder}")
 
 
@@ -186,6 +204,28 @@ def stats(out: Path, as_json: bool) -> None:
         click.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
     else:
         show_stats(numbers, _console())
+
+
+@main.command()
+@_out
+@click.option("--max-tokens", type=click.IntRange(1), required=True, help="Tokens in a bin.")
+@_as_json
+def pack(out: Path, max_tokens: int, as_json: bool) -> None:
+    """Pack the rows of a built folder into bins: an index, beside those that are there.
+
+    The rows are not touched and never cut. A trainer reads the index to put short rows together.
+
+    \b
+    chatdata pack out/sample-1.0.0 --max-tokens 1024
+    """
+    from chatdata.pack import repack
+    from chatdata.show import packs
+
+    entries = repack(out, max_tokens)
+    if as_json:
+        click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+    else:
+        packs(entries, _console())
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,15 @@ from chatdata.errors import OutputError
 from chatdata.split import SPLITS
 
 _QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+
+
+# What ends the id of one of several rows of tokens of a conversation: the turns that it teaches.
+SPAN = r"#\d+(-\d+)?$"
+
+
+def conversation_of(row: str) -> str:
+    """The conversation of a row of tokens that is one of several."""
+    return re.sub(SPAN, "", row)
 
 
 def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:
@@ -41,7 +51,8 @@ def explain(folder: Path, id: str) -> pl.DataFrame:
     """The rows of the ledger that concern an id: of a message, a conversation or a record.
 
     The id may lack what comes before its last part (`QWJhYvA_0` for `sharegpt/QWJhYvA_0`). The
-    messages of a conversation are given too. Raises OutputError where nothing has this id.
+    messages of a conversation are given too; a row of tokens is explained by its conversation.
+    Raises OutputError where nothing has this id.
     """
     ledger = scan_ledger(folder)
     name = pl.col("id")
@@ -49,7 +60,8 @@ def explain(folder: Path, id: str) -> pl.DataFrame:
     loose = name.str.ends_with(f"/{id}") | name.str.starts_with(f"{id}~")
     loose = loose | pl.col("conversation").str.ends_with(f"/{id}")
     loose = loose | name.str.contains(f"/{id}~", literal=True)
-    for which in (exact, loose):
+    of_row = name == conversation_of(id)
+    for which in (exact, loose, of_row):
         found = ledger.filter(which).collect()
         if not found.is_empty():
             return found

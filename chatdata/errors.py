@@ -5,6 +5,7 @@
     ├── SourceError        input that is missing or cannot be read at all
     ├── RenderError        a template and a tokenizer that do not fit together
     ├── BuildError         a build that stops itself: sums that differ, too much dropped
+    ├── PackError          rows that do not fit into the bins that they are to be packed into
     ├── OutputError        a folder that cannot be written, or is not a finished build
     └── EngineError        workers that died or an engine that is not installed
 
@@ -31,6 +32,10 @@ class RenderError(ChatdataError):
 
 class BuildError(ChatdataError):
     """A build that stopped itself rather than publish something wrong."""
+
+
+class PackError(ChatdataError):
+    """Rows that cannot be packed."""
 
 
 class OutputError(ChatdataError):

@@ -4,47 +4,78 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from chatdata import card, certificate, config, ledger, manifest, parts, rows, split, write
+import polars as pl
+import pyarrow as pa
+
+from chatdata import card, certificate, config, ledger, manifest, pack, parts, rows, split, write
+from chatdata.fast import Audit
 from chatdata.hashing import sha256_file, sha256_pairs
 from chatdata.inputs import Input
 from chatdata.job import Done, Job
 from chatdata.recipe import Recipe
 
 
-def write_shards(
-    job: Job, done: Done, folder: Path, progress: Callable[[str, int, int], None]
-) -> list[dict[str, Any]]:
-    """Writes all shards, in the order of the parts. Returns the manifest's entries for them."""
-    kinds = [("messages", write.MESSAGES, rows.message_bytes)]
-    if job.recipe.render is not None:
-        kinds.append(("tokens", write.TOKENS, rows.token_bytes))
-    files = []
-    for kind, columns, sizes in kinds:
-        for name in split.SPLITS:
-            shards = write.Shards(folder / kind, name, columns)
-            for part in range(job.parts):
-                table = parts.load(job.file(f"{kind}-{name}", part))
-                shards.add(table, sizes(table))
-                progress("writing", part + 1, job.parts)
-            files += write.describe(folder, shards.finish())
-    return files + _write_ledger(job, done, folder)
+class Output:
+    """Writes the tables of parts as shards, while later parts are still being made."""
+
+    def __init__(self, job: Job, folder: Path, problems: pl.DataFrame) -> None:
+        self._job, self._folder = job, folder
+        self._shards = {
+            (kind, name): write.Shards(folder / kind, name, columns)
+            for kind, columns in _COLUMNS.items()
+            for name in split.SPLITS
+        }
+        self._ledger = write.Shards(folder / "ledger", "ledger", write.LEDGER)
+        self._writing: list[Future[None]] = []
+        self._thread = ThreadPoolExecutor(1, "chatdata-write")
+        self._later(self._add_ledger, ledger.entries(problems).to_arrow().cast(write.LEDGER))
+
+    def add(self, part: int) -> None:
+        """Writes a part, behind those that were added before. Returns at once."""
+        self._later(self._add, part)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Waits until all is written. Returns the manifest's entries for the files."""
+        self._wait()
+        shards = [*self._shards.values(), self._ledger]
+        return [one for own in shards for one in write.describe(self._folder, own.finish())]
+
+    def discard(self) -> None:
+        """Removes all that was written."""
+        self._wait()
+        for own in [*self._shards.values(), self._ledger]:
+            own.discard()
+
+    def _later(self, function: Callable[..., None], argument: Any) -> None:
+        self._writing.append(self._thread.submit(function, argument))
+
+    def _wait(self) -> None:
+        self._thread.shutdown()
+        for own in self._writing:
+            own.result()
+
+    def _add(self, part: int) -> None:
+        self._add_ledger(parts.load(self._job.file("ledger", part)))
+        for (kind, name), shards in self._shards.items():
+            path = self._job.file(f"{kind}-{name}", part)
+            if path.is_file():
+                table = parts.load(path)
+                table = rows.with_attention(table) if kind == "tokens" else table
+                shards.add(table, _SIZES[kind](table))
+
+    def _add_ledger(self, table: pa.Table) -> None:
+        self._ledger.add(table, rows.ledger_bytes(table))
 
 
-def _write_ledger(job: Job, done: Done, folder: Path) -> list[dict[str, Any]]:
-    shards = write.Shards(folder / "ledger", "ledger", write.LEDGER)
-    tables = (parts.load(job.file("ledger", part)) for part in range(job.parts))
-    unread = ledger.entries(done.problems).to_arrow().cast(write.LEDGER)
-    for table in [unread, *tables]:
-        shards.add(table, rows.ledger_bytes(table))
-    return write.describe(folder, shards.finish())
+_COLUMNS = {"messages": write.MESSAGES, "tokens": write.TOKENS}
+_SIZES = {"messages": rows.message_bytes, "tokens": rows.token_bytes}
 
 
-def describe(
-    job: Job, found: Sequence[Input], done: Done, files: list[dict[str, Any]], folder: Path
-) -> manifest.Manifest:
+def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> manifest.Manifest:
     """Writes what says what the dataset is: recipe, tokenizer, card, and last the manifest.
 
     Returns the manifest.
@@ -54,7 +85,9 @@ def describe(
     extras = [folder / "recipe.yaml"]
     if job.recipe.render is not None:
         extras += job.load_tokenizer(job.recipe.render).save(folder / "tokenizer")
-    facts = draft(job, found, done, files)
+    facts = draft(job, found, done)
+    if job.recipe.pack:
+        facts["packs"] = pack.write_indexes(folder, done.files, job.recipe.pack.max_tokens)
     facts["extras"] = [
         {"path": path.relative_to(folder).as_posix(), "sha256": sha256_file(path)}
         for path in extras
@@ -64,9 +97,7 @@ def describe(
     return facts
 
 
-def draft(
-    job: Job, found: Sequence[Input], done: Done, files: list[dict[str, Any]]
-) -> manifest.Manifest:
+def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
     """The manifest of a build, without what `describe` adds."""
     recipe = job.recipe
     return {
@@ -84,7 +115,7 @@ def draft(
         "languages": _languages(done),
         "leakage": {"groups_in_both": sum(part.leaking_groups for part in done.finished)},
         "render": _render_entry(job, done),
-        "files": files,
+        "files": done.files,
         "versions": manifest.versions(_packages(recipe)),
     }
 
@@ -102,7 +133,8 @@ def _source_entries(source: Input) -> Iterator[dict[str, Any]]:
 
 
 def _splits(done: Done, rendered: bool) -> dict[str, dict[str, int]]:
-    shown = ["rows", "messages", *(["tokens", "trained_tokens"] if rendered else [])]
+    shown = ["rows", "messages"]
+    shown += ["token_rows", "tokens", "trained_tokens"] if rendered else []
     return {
         name: {key: sum(part.totals[name][key] for part in done.finished) for key in shown}
         for name in split.SPLITS
@@ -127,14 +159,30 @@ def _render_entry(job: Job, done: Done) -> dict[str, Any] | None:
             "name": own.name,
             "sha256": own.sha256,
             "control_ids": own.control_ids(),
+            "stop_ids": own.stops(),
         },
         "train_on": options.train_on,
         "max_tokens": options.max_tokens,
         "overflow": options.overflow,
+        "token_rows": sum(own["token_rows"] for own in splits.values()),
         "tokens": sum(own["tokens"] for own in splits.values()),
         "trained_tokens": sum(own["trained_tokens"] for own in splits.values()),
-        "certificate": certificate.manifest_entry(job.probes, done.findings, own),
+        "certificate": certificate.manifest_entry(
+            job.probes, done.findings, own, _engine_entry(done)
+        ),
     }
+
+
+def _engine_entry(done: Done) -> dict[str, Any]:
+    """What made the ids, and what of that was compared with `tokenizers`."""
+    own = done.encoding
+    entry: dict[str, Any] = {"name": own.name}
+    if own.remark:
+        entry["remark"] = own.remark
+    if own.is_fast:
+        audit = sum((part.audit for part in done.finished), Audit())
+        entry["audit"] = {"one_in": own.one_in, **audit.counts()}
+    return entry
 
 
 def _packages(recipe: Recipe) -> list[str]:

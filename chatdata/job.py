@@ -6,22 +6,39 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from chatdata import certificate, hub, ledger
+from chatdata import certificate, fast, hub, ledger
 from chatdata import tokenizer as tokenizers
 from chatdata.certificate import Findings
 from chatdata.errors import ConfigError, SourceError
+from chatdata.fast import Audit, EngineDiffers
 from chatdata.filters import Drop, Unit
+from chatdata.hashing import sha256_json
 from chatdata.inputs import Input, without_paths
 from chatdata.recipe import Recipe
 from chatdata.render import Render
 from chatdata.templates import TEMPLATES
 from chatdata.tokenizer import Tokenizer
 
-PART_BYTES = 16 * 2**20  # of input, about
+PART_BYTES = 32 * 2**20  # of input, about
 _MOST_PARTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Which engine makes ids of texts: a fast one that was admitted, or `tokenizers`.
+
+    `one_in` is the share of texts that both encode, whatever they hold. `remark` says why the
+    fast one is not used.
+    """
+
+    name: str = ""
+    is_fast: bool = False
+    one_in: int = fast.SAMPLE
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,7 @@ class Job:
     tokenizer: Path | None = None  # its folder; None: the built-in one, or nothing is rendered
     tokenizer_name: str = ""
     probes: Findings | None = None
+    encoding: Encoding = Encoding()
     sample: float = 1.0  # the share of the rows that the certificate looks at
     first_groups: int | None = None  # read no more than these
 
@@ -47,7 +65,12 @@ class Job:
 
     def load_tokenizer(self, options: Render) -> Tokenizer:
         """The tokenizer of a recipe that renders; each process loads it once."""
-        return _load(self.tokenizer, self.tokenizer_name, options.template, options.system)
+        return _load(self.tokenizer, self.tokenizer_name, options.model_dump_json())
+
+    def engine(self, tokenizer: Tokenizer) -> fast.Engine:
+        """What makes ids of the texts of one part."""
+        own = _fast(tokenizer) if self.encoding.is_fast else None
+        return own.session(self.encoding.one_in) if own else fast.Reference(tokenizer.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +93,7 @@ class Finished:
     languages: dict[str, int]  # of rows
     leaking_groups: int
     findings: Findings
+    audit: Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +102,9 @@ class Done:
 
     finished: list[Finished]
     counts: ledger.Counts
-    problems: pl.DataFrame  # events of what became no row
+    files: list[dict[str, Any]]  # the manifest's entries for the shards
     findings: Findings
+    encoding: Encoding
 
 
 def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
@@ -92,8 +117,36 @@ def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
         return Job(recipe, work, parts)
     folder, name = _find_tokenizer(recipe.render.tokenizer)
     options = recipe.render.model_copy(update={"tokenizer": name})
+    if options.template == "tokenizer":
+        tokenizers.resolve(folder, name, options.variables, work / "tokenizer")
+        folder = work / "tokenizer"
     job = Job(recipe.model_copy(update={"render": options}), work, parts, folder, name)
     return replace(job, probes=certificate.certify(job.load_tokenizer(options), options))
+
+
+def choose_engine(job: Job, one_in: int | None) -> Encoding:
+    """What makes ids of texts: a fast engine that passes its examination, or `tokenizers`.
+
+    `one_in` is the share of texts that a fast engine is compared on at least; None: none is used.
+    """
+    if job.recipe.render is None:
+        return Encoding()
+    reference = f"tokenizers {tokenizers.version()}"
+    if one_in is None:
+        return Encoding(reference)
+    own = job.load_tokenizer(job.recipe.render)
+    _engines.clear()
+    admitted = fast.admit(own.text)
+    if isinstance(admitted, fast.Refusal):
+        return Encoding(reference, remark=admitted.reason)
+    _engines[_key(own)] = admitted
+    return Encoding(admitted.name, is_fast=True, one_in=one_in)
+
+
+def without_fast(job: Job, difference: EngineDiffers) -> Job:
+    """The job with `tokenizers` in place of a fast engine that was found to be wrong."""
+    reference = f"tokenizers {tokenizers.version()}"
+    return replace(job, encoding=Encoding(reference, remark=str(difference)))
 
 
 def _text_size(path: Path) -> int:
@@ -121,6 +174,29 @@ def _find_tokenizer(spec: str) -> tuple[Path | None, str]:
         raise ConfigError(f"tokenizer: {error} For example --set render.tokenizer=PATH.") from None
 
 
+_engines: dict[str, fast.Fast] = {}  # of this process, by tokenizer and template
+
+
+def _fast(tokenizer: Tokenizer) -> fast.Fast | None:
+    """The fast engine that this build has admitted; each process makes it once."""
+    key = _key(tokenizer)
+    if key not in _engines:
+        prepared = fast.prepare(tokenizer.text)
+        if isinstance(prepared, fast.Refusal):
+            return None
+        _engines.clear()
+        _engines[key] = prepared
+    return _engines[key]
+
+
+def _key(tokenizer: Tokenizer) -> str:
+    return f"{tokenizer.name} {tokenizer.sha256} {sha256_json(tokenizer.template.facts())}"
+
+
 @functools.lru_cache(maxsize=1)
-def _load(folder: Path | None, name: str, template: str, system: str | None) -> Tokenizer:
-    return tokenizers.load(folder, name, TEMPLATES[template], system)
+def _load(folder: Path | None, name: str, options: str) -> Tokenizer:
+    own = Render.model_validate_json(options)
+    if own.template == "tokenizer":
+        assert folder is not None
+        return tokenizers.load_own(folder, name, own.variables, own.date)
+    return tokenizers.load(folder, name, TEMPLATES[own.template], own.system)

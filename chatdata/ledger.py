@@ -33,6 +33,7 @@ REASONS = {
     "leading_turn": "a turn before the first user turn",
     "trailing_turn": "a turn behind the last assistant turn",
     "prefix_of_another": "a conversation that another one begins with",
+    "unrenderable": "the chat template cannot write it, or not exactly",
     "too_long": "more tokens than max_tokens",
     "no_trained_tokens": "nothing in it is trained",
 }

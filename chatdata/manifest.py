@@ -43,8 +43,13 @@ def read(folder: Path) -> Manifest:
 def write(folder: Path, manifest: Manifest) -> Path:
     """Writes the manifest into a folder that is otherwise complete. Returns its path."""
     path = folder / FILE
-    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(text(manifest), encoding="utf-8")
     return path
+
+
+def text(manifest: Manifest) -> str:
+    """The manifest as it stands in its file."""
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
 
 
 def versions(packages: list[str]) -> dict[str, str]:

@@ -8,7 +8,8 @@ drop:
   - deleted
   - wrong_language: {allow: [en], decide: declared, on_removed: cut}
 split: {test_percent: 10}
-render: {template: starchat, tokenizer: bytes}
+render: {template: starchat, tokenizer: bytes, max_tokens: 2048}
+pack: {max_tokens: 2048}
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ class Split(Strict):
     test_percent: float = Field(ge=0, le=100)
 
 
+class Pack(Strict):
+    """How many tokens a bin of packed rows holds."""
+
+    max_tokens: int = Field(ge=1)
+
+
 class Publish(Strict):
     """Where the dataset goes, and under which licence."""
 
@@ -74,6 +81,7 @@ class Recipe(Strict):
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
     split: Split | None = None
     render: Render | None = None
+    pack: Pack | None = None
     publish: Publish | None = None
     max_dropped: float = Field(default=0.5, ge=0, le=1)
 
@@ -134,12 +142,26 @@ class Recipe(Strict):
                     f"filter '{drop.filter.name}' needs '{min(missing)}', which source "
                     f"'{', '.join(self.source)}' does not have; leave it out"
                 )
+        self._packs_what_fits()
         policy, top_k = self.threads.policy, self.threads.top_k
         if policy == "top_k" and (top_k is None or top_k < 1):
             raise ValueError("threads: policy top_k needs a number, for example {top_k: 2}")
         if policy != "top_k" and top_k is not None:
             raise ValueError(f"threads: top_k {top_k} has no meaning with policy {policy}")
         return self
+
+    def _packs_what_fits(self) -> None:
+        """Raises ValueError where a row may be longer than a bin: rows are never cut for it."""
+        if self.pack is None:
+            return
+        if self.render is None:
+            raise ValueError("pack needs rows of tokens; add `render`, or leave `pack` out")
+        longest = self.render.max_tokens
+        if longest is None or longest > self.pack.max_tokens:
+            raise ValueError(
+                f"pack.max_tokens is {self.pack.max_tokens} and render.max_tokens "
+                f"{'is not set' if longest is None else longest}; rows must fit into a bin"
+            )
 
     def drops(self) -> list[Drop]:
         """The filters in the order in which they run."""

@@ -6,6 +6,8 @@ The Hub row (`messages: list<struct<role, content>>`) is built here and nowhere 
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +18,7 @@ import pyarrow as pa
 
 from chatdata.render import Rendered
 from chatdata.split import SPLITS
-from chatdata.write import MESSAGES, TOKENS
+from chatdata.write import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
 
 
 def message_rows(messages: pl.DataFrame) -> pa.Table:
@@ -42,17 +44,33 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
 
 
 def token_rows(rendered: Rendered) -> pa.Table:
-    """One row a conversation, of schema `write.TOKENS`."""
+    """The rows of tokens, of schema `write.TOKENS_IN_SHORT`."""
     offsets = pa.array(rendered.offsets, pa.int32())
-    ones = np.ones(len(rendered.input_ids), np.int32)
     lists = [
-        pa.ListArray.from_arrays(offsets, pa.array(values))
-        for values in (rendered.input_ids, ones, rendered.labels)
+        pa.ListArray.from_arrays(offsets, pa.array(values), type=IDS)
+        for values in (rendered.input_ids, rendered.labels)
     ]
     lengths = pa.array(np.diff(rendered.offsets), pa.int32())
     trained = pa.array(rendered.trained, pa.int32())
-    ids = pa.array(rendered.conversations, pa.string())
-    return pa.Table.from_arrays([ids, *lists, lengths, trained], schema=TOKENS)
+    ids = pa.array(rendered.ids, pa.string())
+    return pa.Table.from_arrays([ids, *lists, lengths, trained], schema=TOKENS_IN_SHORT)
+
+
+def with_attention(table: pa.Table) -> pa.Table:
+    """Rows of schema `write.TOKENS`, from such in short: every token is attended to."""
+    table = table.combine_chunks()
+    lengths = table["length"].to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    ones = pa.array(np.ones(int(lengths.sum()), np.int32))
+    mask = pa.ListArray.from_arrays(offsets, ones, type=IDS)
+    columns = {**{name: table[name] for name in table.column_names}, "attention_mask": mask}
+    return pa.Table.from_arrays([columns[own.name] for own in TOKENS], schema=TOKENS)
+
+
+def owners(messages: pa.Table, rendered: Rendered) -> npt.NDArray[np.int64]:
+    """For each row of tokens, the number of its conversation among the rows of messages."""
+    numbers = {id: number for number, id in enumerate(messages["id"].to_pylist())}
+    return np.asarray([numbers[name] for name in rendered.conversations], np.int64)
 
 
 def message_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -76,39 +94,78 @@ def ledger_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
 @dataclass(frozen=True, slots=True)
 class Rows:
     """The rows of one part: of schema `write.MESSAGES`, perhaps of `write.TOKENS`, and the split
-    of each."""
+    of each conversation. `owner` is the number of the conversation of each row of tokens."""
 
     messages: pa.Table
     tokens: pa.Table | None
+    owner: npt.NDArray[np.int64]
     splits: pl.Series
 
-    def kinds(self) -> dict[str, pa.Table]:
-        """The tables, by the name of their folder."""
-        tables = {"messages": self.messages}
-        return tables if self.tokens is None else {**tables, "tokens": self.tokens}
+    def tables(self) -> Iterator[tuple[str, str, pa.Table]]:
+        """Yields (kind, split, rows). Train rows stand before test rows."""
+        train = int((self.splits == SPLITS[0]).sum())
+        yield from _halves("messages", self.messages, train)
+        if self.tokens is not None:
+            train = int((self.splits[self.owner] == SPLITS[0]).sum())
+            yield from _halves("tokens", self.tokens, train)
+
+    def several(self) -> pl.Series:
+        """For each conversation a remark where it has more than one row of tokens, else ''."""
+        if self.tokens is None:
+            return pl.repeat("", self.messages.num_rows, dtype=pl.String, eager=True)
+        counts = np.bincount(self.owner, minlength=self.messages.num_rows)
+        return pl.Series(
+            [f", {n} rows of tokens" if n > 1 else "" for n in counts], dtype=pl.String
+        )
 
     def totals(self) -> dict[str, dict[str, int]]:
         """The sums for each split."""
         turns = pl.DataFrame(self.messages.select(["messages"])).to_series().list.len()
-        columns = {"split": self.splits, "rows": turns.is_not_null(), "messages": turns}
-        if self.tokens is not None:
-            columns["tokens"] = pl.Series(self.tokens["length"])
-            columns["trained_tokens"] = pl.Series(self.tokens["trained"])
-        table = pl.DataFrame(columns)
-        return {
-            name: table.filter(split=name).drop("split").sum().row(0, named=True) for name in SPLITS
+        totals = _sums({"split": self.splits, "rows": turns.is_not_null(), "messages": turns})
+        if self.tokens is None:
+            return totals
+        lengths = pl.Series(self.tokens["length"])
+        own = {
+            "split": self.splits[self.owner],
+            "token_rows": lengths.is_not_null(),
+            "tokens": lengths,
+            "trained_tokens": pl.Series(self.tokens["trained"]),
         }
+        return {name: {**totals[name], **sums} for name, sums in _sums(own).items()}
 
     def digests(self) -> list[tuple[str, bytes]]:
-        """The id of each row, and a SHA-256 of its split, its messages and its tokens."""
+        """The id of each conversation, and a SHA-256 of its split, its messages and its tokens."""
         ids = self.messages["id"].to_pylist()
         said = zip(self.splits.to_list(), self.messages.to_pylist(), strict=True)
         hashes = [hashlib.sha256(orjson.dumps([own, list(row.values())])) for own, row in said]
-        columns = [] if self.tokens is None else [self.tokens["input_ids"], self.tokens["labels"]]
-        for column in columns:
-            for hash_, own in zip(hashes, column, strict=True):
-                hash_.update(own.values.to_numpy().tobytes())
+        if self.tokens is not None:
+            for column in ("input_ids", "labels"):
+                for number, own in zip(
+                    self.owner.tolist(), _bytes(self.tokens[column]), strict=True
+                ):
+                    hashes[number].update(own)
         return [(id, hash_.digest()) for id, hash_ in zip(ids, hashes, strict=True)]
+
+
+def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:
+    """Yields the bytes of the values of each row of a column of lists of int32."""
+    lists = column.combine_chunks()
+    values = memoryview(lists.values.to_numpy()).cast("B")
+    for start, end in itertools.pairwise((lists.offsets.to_numpy() * 4).tolist()):
+        yield values[start:end]
+
+
+def _halves(kind: str, table: pa.Table, train: int) -> Iterator[tuple[str, str, pa.Table]]:
+    yield kind, SPLITS[0], table.slice(0, train)
+    yield kind, SPLITS[1], table.slice(train)
+
+
+def _sums(columns: dict[str, pl.Series]) -> dict[str, dict[str, int]]:
+    """The sums of columns for each split."""
+    table = pl.DataFrame(columns)
+    return {
+        name: table.filter(split=name).drop("split").sum().row(0, named=True) for name in SPLITS
+    }
 
 
 def _strings(values: pl.Series) -> pa.Array:

@@ -37,23 +37,32 @@ def conversations(
     kind = "tokens" if facts["render"] else "messages"
     splits = [split] if split else [name for name, own in facts["splits"].items() if own["rows"]]
     rows = dataset.scan(folder, kind, splits)
-    chosen = rows.filter(pl.col("id") == id) if id else rows.head(number)
+    chosen = rows.filter(_is_of(id)) if id else rows.head(number)
     table = chosen.collect()
     if table.is_empty():
         raise OutputError(
             f"no row of '{folder}' has the id '{id}'; `chatdata explain {folder} {id}` says "
             "what became of it."
         )
-    ids = table["id"].implode()
+    names = [dataset.conversation_of(id) for id in table["id"]]
+    ids = pl.Series([*table["id"], *names]).implode()
     said = dataset.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
     about = {row["id"]: row for row in said.select("id", "source", "lang").collect().to_dicts()}
     decode = _decoder(folder) if facts["render"] else None
     for row in table.iter_rows(named=True):
-        _heading(row, about[row["id"]], console)
+        own = about.get(row["id"]) or about[dataset.conversation_of(row["id"])]
+        _heading(row, own, console)
         body = _tokens(row, decode, console) if decode else _messages(row, console)
         console.print(body, soft_wrap=True)
         console.print()
     _legend(console, rendered=decode is not None)
+
+
+def _is_of(id: str) -> pl.Expr:
+    """Whether a row has this id, or is one of several rows of the conversation that has it."""
+    row = pl.col("id")
+    several = row.str.starts_with(f"{id}#") & row.str.contains(dataset.SPAN)
+    return (row == id) | several
 
 
 def _decoder(folder: Path) -> tokenizers.Tokenizer:
@@ -152,6 +161,8 @@ def splits(facts: Mapping[str, Any], console: Console) -> None:
         words = f"{name}: {own['rows']} rows, {own['messages']} messages"
         if own.get("tokens"):
             share = 100 * own["trained_tokens"] / own["tokens"]
+            if own["token_rows"] != own["rows"]:
+                words += f", {own['token_rows']} rows of tokens"
             words += f", {own['tokens']} tokens, {share:.1f} % trained"
         console.print(words, highlight=False)
 
@@ -162,22 +173,52 @@ def certificate(facts: Mapping[str, Any], console: Console) -> None:
         console.print("nothing is rendered: set render.tokenizer to add token rows", style="dim")
         return
     render = facts["render"]
-    console.print(
-        f"template {render['template']['name']}, tokenizer {render['tokenizer']['name']}, "
-        f"trained on {render['train_on']}",
-        highlight=False,
-    )
+    console.print(_rendering(render), highlight=False, soft_wrap=True)
     for name in ("probes", "sample"):
         found = render["certificate"][name]
         console.print(
             f"certificate, {name}: {found['compared']} compared, {found['differences']} differ; "
             f"{found['quoting']} quote control tokens, {found['forged']} forge one; "
             f"{found['stops_trained']} of {found['answers']} answers end with a trained "
-            f"{render['template']['stop']}",
+            f"{render['template']['stop']}, {found['texts_returned']} are their text to the "
+            f"letter, {found['prompts']} rows begin as the generation prompt does",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
+    console.print(_engine(render["certificate"]["engine"]), highlight=False, soft_wrap=True)
+
+
+def packs(entries: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Prints how full the bins of each index are."""
+    for own in entries:
+        console.print(
+            f"packed {own['split']}: {own['rows']} rows in {own['bins']} bins of "
+            f"{own['max_tokens']} tokens, {own['fill']:.1%} full",
+            highlight=False,
+        )
+
+
+def _rendering(render: Mapping[str, Any]) -> str:
+    template = render["template"]
+    words = f"template {template['name']}, tokenizer {render['tokenizer']['name']}"
+    words += f", trained on {render['train_on']}"
+    if "method" in template:
+        words += f", written by {template['method']}"
+        words += "" if template["keeps_history"] else ", a row for each answer"
+    return words
+
+
+def _engine(engine: Mapping[str, Any]) -> str:
+    words = f"ids by {engine['name']}"
+    if "audit" in engine:
+        own = engine["audit"]
+        words += (
+            f"; of {own['texts']} texts {own['whole']} and {own['excerpts']} excerpts were "
+            f"compared with tokenizers, {own['differences']} differ; "
+            f"{own['routed'] + own['failed']} were left to it"
+        )
+    return words + (f" ({engine['remark']})" if "remark" in engine else "")
 
 
 def explanation(found: pl.DataFrame, console: Console) -> None:

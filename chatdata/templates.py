@@ -11,7 +11,7 @@ drift apart. `starchat` is the format of StarChat alpha (Tunstall et al., 2023),
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,22 +22,33 @@ EOS = "{eos}"  # stands for the tokenizer's own end-of-text token until `for_tok
 class Turn:
     """How one role's turn is written. Control tokens may be empty."""
 
-    open: str  # the control token that opens it
+    open: str  # what opens it, up to and with the last control token before the content
     header: str  # text that the generation prompt supplies
     lead: str  # text before the content that the model has to write
-    close: str  # the control token that ends it
-    after: str  # text behind it
+    close: str  # the control tokens that end it
+    after: str  # text behind them
+    trims: bool = False  # white space around the content is not written
+
+    def before(self) -> str:
+        """What stands before the content."""
+        return self.open + self.header + self.lead
+
+    def write(self, content: str) -> str:
+        """The turn as text."""
+        words = content.strip() if self.trims else content
+        return self.before() + words + self.close + self.after
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How a conversation is written: turns, tokens to add, a system text where none is said."""
+    """How a conversation is written: turns, tokens to add, what stands at the head."""
 
     name: str
     about: str
     turns: Mapping[str, Turn]
     special_tokens: tuple[str, ...]  # in the order in which they are added to a tokenizer
-    system: str | None = None
+    start: str = ""  # before a conversation that begins with no system turn
+    first: Turn | None = None  # a system turn at the head, where it is not like later ones
 
     @property
     def stop(self) -> str:
@@ -49,6 +60,23 @@ class Template:
         """What a model is given to make it speak."""
         turn = self.turns["assistant"]
         return turn.open + turn.header
+
+    def turn(self, role: str, is_first: bool) -> Turn | None:
+        """How a turn of this role is written; None where the template has no place for it."""
+        at_head = is_first and role == "system" and self.first is not None
+        return self.first if at_head else self.turns.get(role)
+
+    def all_turns(self) -> list[Turn]:
+        """Every way in which a turn is written."""
+        return [*self.turns.values(), *([self.first] if self.first else [])]
+
+    def text(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """A conversation as text. Raises KeyError for a role that has no turn."""
+        head = "" if messages and messages[0]["role"] == "system" else self.start
+        return head + "".join(
+            (self.turn(own["role"], i == 0) or self.turns[own["role"]]).write(own["content"])
+            for i, own in enumerate(messages)
+        )
 
     def jinja(self) -> str:
         """The same template for `tokenizer.chat_template`."""
@@ -104,14 +132,14 @@ def for_tokenizer(template: Template, eos: str, system: str | None) -> Template:
         template,
         turns={role: put(turn) for role, turn in template.turns.items()},
         special_tokens=tuple(eos if t == EOS else t for t in template.special_tokens),
-        system=system,
+        start="" if system is None else put(template.turns["system"]).write(system),
     )
 
 
 def _jinja(template: Template) -> str:
     branches = "".join(
         f"{{% {'el' if i else ''}if message['role'] == {_quote(role)} %}}"
-        f"{{{{ {_quote(turn.open + turn.header + turn.lead)} + message['content']"
+        f"{{{{ {_quote(turn.before())} + message['content']"
         f" + {_quote(turn.close + turn.after)} }}}}"
         for i, (role, turn) in enumerate(template.turns.items())
     )
@@ -119,19 +147,17 @@ def _jinja(template: Template) -> str:
     words = _quote(template.generation_prompt)
     prompt = f"{{% if add_generation_prompt %}}{{{{ {words} }}}}{{% endif %}}"
     return (
-        f"{_default_system(template)}{{% for message in messages %}}{branches}{unknown}"
+        f"{_start(template)}{{% for message in messages %}}{branches}{unknown}"
         f"{{% endfor %}}{prompt}"
     )
 
 
-def _default_system(template: Template) -> str:
-    if template.system is None:
+def _start(template: Template) -> str:
+    if not template.start:
         return ""
-    turn = template.turns["system"]
-    words = turn.open + turn.header + turn.lead + template.system + turn.close + turn.after
     return (
         "{% if not messages or messages[0]['role'] != 'system' %}"
-        f"{{{{ {_quote(words)} }}}}{{% endif %}}"
+        f"{{{{ {_quote(template.start)} }}}}{{% endif %}}"
     )
 
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import hashlib
 import json
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
+from chatdata import chat_template
+from chatdata.chat_template import ChatTemplate
 from chatdata.errors import RenderError
 from chatdata.templates import EOS, Template, for_tokenizer
 
 BYTES = "bytes"
-FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_RESOLVED = "resolved.json"
+FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +44,7 @@ class Tokenizer:
     full: tokenizers.Tokenizer
     text: tokenizers.Tokenizer
     config: dict[str, Any]  # tokenizer_config.json, as the source has it
-    template: Template
+    template: Template | ChatTemplate
 
     def id(self, token: str) -> int:
         """The id of a control token of the template."""
@@ -39,9 +52,34 @@ class Tokenizer:
         assert id is not None, token
         return id
 
+    def special_ids(self) -> dict[str, int]:
+        """All special tokens and their ids: what a text must never turn into."""
+        added = self.full.get_added_tokens_decoder()
+        own = {token.content: id for id, token in added.items() if token.special}
+        return own | {token: self.id(token) for token in self.template.special_tokens}
+
     def control_ids(self) -> dict[str, int]:
-        """The ids of the template's control tokens."""
-        return {token: self.id(token) for token in self.template.special_tokens}
+        """The ids of the control tokens that the template writes."""
+        written = self.template.special_tokens or sorted(self._written())
+        return {token: self.id(token) for token in written}
+
+    def _written(self) -> set[str]:
+        assert isinstance(self.template, ChatTemplate)
+        talk = [{"role": role, "content": "x"} for role in ("user", "assistant")] * 2
+        return set(self.pattern().findall(self.template.text(talk)))
+
+    def stops(self) -> list[int]:
+        """The ids that end an answer, in their order."""
+        return [self.id(token) for token in self.pattern().findall(self.template.stop)]
+
+    def swallowing(self) -> frozenset[str]:
+        """The special tokens that swallow the white space behind them (`rstrip`)."""
+        added = self.full.get_added_tokens_decoder().values()
+        return frozenset(token.content for token in added if token.special and token.rstrip)
+
+    def pattern(self) -> re.Pattern[str]:
+        """Matches a special token in a text; the longest of those that begin at a place."""
+        return control_pattern(self.special_ids())
 
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, control tokens included."""
@@ -53,8 +91,9 @@ class Tokenizer:
         config = {
             **self.config,
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "additional_special_tokens": list(self.template.special_tokens),
         }
+        if self.template.special_tokens:
+            config["additional_special_tokens"] = list(self.template.special_tokens)
         contents = {
             "tokenizer.json": self.full.to_str(pretty=True),
             "tokenizer_config.json": json.dumps(config, indent=2, sort_keys=True) + "\n",
@@ -76,13 +115,111 @@ def load(folder: Path | None, name: str, template: Template, system: str | None)
     new = [token for token in fitted.special_tokens if not _is_added(full, token)]
     full.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in new])
     digest = hashlib.sha256(source.encode()).hexdigest()
-    return Tokenizer(name, digest, full, _text_only(full, fitted), config, fitted)
+    return Tokenizer(name, digest, full, _text_only(full, fitted.special_tokens), config, fitted)
+
+
+def load_own(folder: Path, name: str, variables: dict[str, Any], date: date | None) -> Tokenizer:
+    """The tokenizer with its own chat template, from a folder that `resolve` wrote.
+
+    `variables` are given to the template, and `date` is its clock. Raises RenderError where the
+    template cannot be rendered exactly.
+    """
+    source = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    facts = json.loads((folder / _RESOLVED).read_text(encoding="utf-8"))
+    full = _parse(source, name)
+    full.no_truncation()
+    full.no_padding()
+    added = full.get_added_tokens_decoder().values()
+    special = {token.content: token for token in added if token.special}
+    swallow = any(t.lstrip or t.rstrip or t.single_word for t in special.values())
+    template = chat_template.read(
+        facts["template"],
+        {**facts["tokens"], **variables},
+        date,
+        control_pattern(special),
+        compiles=not swallow,
+    )
+    text = _text_only(full, ())
+    return Tokenizer(name, facts["sha256"], full, text, facts["config"], template)
+
+
+def resolve(folder: Path | None, name: str, variables: dict[str, Any], to: Path) -> None:
+    """Writes what transformers makes of a tokenizer that carries a chat template.
+
+    Raises RenderError where there is none, or where transformers writes it in another way than
+    `chat_template` does.
+    """
+    if folder is None:
+        raise RenderError(
+            f"tokenizer '{name}' carries no chat template; choose the template starchat, chatml "
+            "or dialogue, or a model's tokenizer."
+        )
+    source, config = _read(folder)
+    own, written = _with_transformers(folder, name)
+    tokens = {k: v for k, v in own.special_tokens_map.items() if isinstance(v, str)}
+    _compare(own, written, {**tokens, **variables}, variables, name)
+    facts = {
+        "sha256": hashlib.sha256(source.encode()).hexdigest(),
+        "config": {**config, **tokens},
+        "tokens": tokens,
+        "template": written,
+    }
+    to.mkdir()
+    (to / "tokenizer.json").write_text(own.backend_tokenizer.to_str(), encoding="utf-8")
+    (to / _RESOLVED).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _with_transformers(folder: Path, name: str) -> tuple[Any, str]:
+    """The tokenizer as transformers loads it, and its chat template."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise RenderError(
+            "a tokenizer's own chat template is read by transformers, which is not installed; "
+            "pip install 'chatdata[train]'."
+        ) from None
+    try:
+        own = AutoTokenizer.from_pretrained(folder)
+        return own, own.get_chat_template()
+    except Exception as error:  # whatever it raises, the folder cannot be used
+        reason = str(error).strip().splitlines()[0]
+        raise RenderError(
+            f"tokenizer '{name}' cannot be used with a chat template of its own: {reason} Choose "
+            "the template starchat, chatml or dialogue, or put a chat_template.jinja beside it."
+        ) from None
+
+
+def _compare(
+    own: Any, written: str, values: dict[str, Any], variables: dict[str, Any], name: str
+) -> None:
+    """Compares with transformers, today's date given to both."""
+    today = datetime.date.today()
+    for talk in chat_template.probes():
+        with contextlib.suppress(chat_template.UnrenderableError):
+            text = chat_template.render(written, values, today, talk)
+            other = own.apply_chat_template(talk, tokenize=False, **variables)
+            if text != other and today == datetime.date.today():
+                raise RenderError(
+                    f"the chat template of tokenizer '{name}' means something else to "
+                    "transformers than to chatdata; please report it with the template."
+                )
+
+
+def version() -> str:
+    """The version of the `tokenizers` library."""
+    return str(tokenizers.__version__)
+
+
+def control_pattern(tokens: Iterable[str]) -> re.Pattern[str]:
+    """Matches any of these tokens, a longer one before one that it begins with."""
+    longest_first = sorted(tokens, key=lambda token: (-len(token), token))
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
 def _read(folder: Path) -> tuple[str, dict[str, Any]]:
     folder = folder.parent if folder.is_file() else folder
     texts = {}
-    for name in FILES:
+    for name in FILES[:3]:
         path = folder / name
         texts[name] = path.read_text(encoding="utf-8") if path.is_file() else None
     source = texts["tokenizer.json"]
@@ -120,7 +257,7 @@ def _is_added(tokenizer: tokenizers.Tokenizer, token: str) -> bool:
     return any(added.content == token for added in tokenizer.get_added_tokens_decoder().values())
 
 
-def _text_only(full: tokenizers.Tokenizer, template: Template) -> tokenizers.Tokenizer:
+def _text_only(full: tokenizers.Tokenizer, control: Sequence[str]) -> tokenizers.Tokenizer:
     """The same tokenizer for which control tokens are ordinary text, and that adds none.
 
     Tokens stay in the file, since the ids of the others would move if they were taken out.
@@ -128,7 +265,7 @@ def _text_only(full: tokenizers.Tokenizer, template: Template) -> tokenizers.Tok
     """
     source = json.loads(full.to_str())
     for token in source["added_tokens"]:
-        token["special"] = token["special"] or token["content"] in template.special_tokens
+        token["special"] = token["special"] or token["content"] in control
     source["post_processor"] = None
     text = tokenizers.Tokenizer.from_str(json.dumps(source))
     text.encode_special_tokens = True

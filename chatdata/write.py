@@ -29,16 +29,20 @@ MESSAGES = pa.schema(
         ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
     ]
 )
+# Ids are never null, and Parquet is written faster where it knows.
+IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 TOKENS = pa.schema(
     [
         ("id", pa.string()),
-        ("input_ids", pa.list_(pa.int32())),
-        ("attention_mask", pa.list_(pa.int32())),
-        ("labels", pa.list_(pa.int32())),
+        ("input_ids", IDS),
+        ("attention_mask", IDS),
+        ("labels", IDS),
         ("length", pa.int32()),
         ("trained", pa.int32()),
     ]
 )
+# The columns of TOKENS without those that follow from the others.
+TOKENS_IN_SHORT = TOKENS.remove(TOKENS.get_field_index("attention_mask"))
 LEDGER = pa.schema(
     [
         (name, pa.string())
@@ -46,9 +50,9 @@ LEDGER = pa.schema(
     ]
 )
 SHARD_BYTES = 256 * 2**20  # of Arrow data; about 100 MB of Parquet
-ROW_GROUP = 4096  # rows
+ROW_GROUP = 1024  # rows
 
-_PARQUET: dict[str, Any] = {
+PARQUET: dict[str, Any] = {
     "compression": "zstd",
     "use_content_defined_chunking": True,  # so that the Hub stores only what changed
     "write_page_index": True,
@@ -98,6 +102,13 @@ class Shards:
             named.append((path, rows))
         return named
 
+    def discard(self) -> None:
+        """Removes what was written."""
+        self._waiting = []
+        self._close()
+        for shard in range(len(self.rows)):
+            self._path(shard).unlink()
+
     def _path(self, shard: int) -> Path:
         return self.folder / f".{self.split}-{shard:05d}.partial"
 
@@ -111,7 +122,10 @@ class Shards:
     def _write(self, rows: pa.Table) -> None:
         if self._writer is None:
             self.folder.mkdir(exist_ok=True)
-            self._writer = pq.ParquetWriter(self._path(len(self.rows)), self.schema, **_PARQUET)
+            words = [own.name for own in self.schema if pa.types.is_string(own.type)]
+            self._writer = pq.ParquetWriter(
+                self._path(len(self.rows)), self.schema, use_dictionary=words, **PARQUET
+            )
             self.rows.append(0)
         self._writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP)
         self.rows[-1] += rows.num_rows
@@ -135,6 +149,18 @@ def describe(root: Path, shards: list[tuple[Path, int]]) -> list[dict[str, Any]]
 
 
 # ------------------------------------------------------------------------------- the folder
+
+
+@contextlib.contextmanager
+def place_file(path: Path) -> Iterator[Path]:
+    """Gives a file to write, which becomes `path` when the block ends well. Makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.partial")
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -194,9 +194,9 @@ def test_the_parquet_files_have_the_promised_schema(tmp_path: Path) -> None:
     tokens = pq.read_schema(out / "tokens" / "train-00000-of-00001.parquet")
     assert {name: str(tokens.field(name).type) for name in tokens.names} == {
         "id": "string",
-        "input_ids": "list<element: int32>",
-        "attention_mask": "list<element: int32>",
-        "labels": "list<element: int32>",
+        "input_ids": "list<element: int32 not null>",
+        "attention_mask": "list<element: int32 not null>",
+        "labels": "list<element: int32 not null>",
         "length": "int32",
         "trained": "int32",
     }

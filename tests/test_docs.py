@@ -80,9 +80,19 @@ def test_python_examples_run(block: str, folder: Path) -> None:
 
 
 def test_the_example_recipe_builds(folder: Path) -> None:
-    (block,) = blocks("yaml")
+    block, _ = blocks("yaml")
     (folder / "my.yaml").write_text(block)
     run(["chatdata", "build", "./my.yaml"], folder)
+
+
+def test_the_example_of_rendering_is_understood(folder: Path) -> None:
+    """Its tokenizer is on the Hub, so it is parsed here; real_data's runs in test_chat_template."""
+    _, block = blocks("yaml")
+    head = "name: x\nversion: 1.0.0\nsource: {jsonl: {files: [x.jsonl]}}\n"
+    (folder / "render.yaml").write_text(head + block)
+    loaded = chatdata.load_recipe(folder / "render.yaml")
+    assert loaded.render is not None
+    assert loaded.render.variables == {"enable_thinking": False}
 
 
 def test_the_first_screen_has_the_two_commands() -> None:

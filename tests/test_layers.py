@@ -22,11 +22,14 @@ LAYERS = [
     {"folder", "reading"},
     {"job"},
     {"show"},
-    {"card", "certificate", "dataset", "inputs"},
+    {"pack", "card", "certificate", "dataset", "inputs"},
     {"recipe", "trees", "rows"},
     {"render", "ledger"},
+    {"windows"},
     {"pieces", "filters", "threads", "split", "language", "write", "parts", "engines"},
+    {"fast"},
     {"tokenizer", "sources", "hub"},
+    {"chat_template", "battery", "novelty"},
     {"templates", "records", "manifest", "schema", "hashing", "config"},
     {"errors"},
 ]
@@ -34,14 +37,15 @@ LAYERS = [
 ONLY = {
     "torch": {"trainer."},
     "deepspeed": {"trainer."},
-    "transformers": {"trainer."},
+    "transformers": {"trainer.", "chatdata.tokenizer"},
+    "fastokens": {"chatdata.fast"},
     "datasets": {"trainer."},
     "huggingface_hub": {"chatdata.hub"},
     "ray": {"chatdata.engines.ray"},
     "click": {"chatdata.cli", "trainer.train"},
     "rich": {"chatdata.cli", "chatdata.show"},
     "langdetect": {"chatdata.language"},
-    "jinja2": {"chatdata.card", "chatdata.certificate"},
+    "jinja2": {"chatdata.card", "chatdata.chat_template"},
     "ruamel": {"chatdata.config"},
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chatdata import certificate, pieces
+from chatdata import certificate, fast, pieces
 from chatdata.errors import RenderError
 from chatdata.manifest import IGNORE_INDEX
 from chatdata.pieces import Texts, TrainOn
@@ -50,7 +50,9 @@ def run(
     conversations: Mapping[str, Turns] | pl.DataFrame, tokenizer: Tokenizer, **own: Any
 ) -> Rendered:
     messages = conversations if isinstance(conversations, pl.DataFrame) else table(conversations)
-    return render(messages, Texts(tokenizer), options(**own))
+    texts, chosen = Texts(tokenizer), options(**own)
+    fitted = fit(messages, texts, chosen)
+    return render(fitted.messages, fitted.windows, texts, chosen)
 
 
 def row(rendered: Rendered, number: int = 0) -> tuple[list[int], list[int]]:
@@ -153,12 +155,11 @@ def test_both_writers_agree(folder: Path | None, train_on: TrainOn) -> None:
 
 def _flat(draft: Any, texts: Texts) -> list[tuple[int, bool]]:
     heads = pieces._untrained_heads(draft, texts)
+    ids, starts, lengths = texts.pool()
     flat = []
-    for number, text in enumerate(draft.text):
-        start, end = (texts.starts[text], texts.starts[text + 1]) if text >= 0 else (0, 0)
-        ids = texts.ids[start:end].tolist() if text >= 0 else [int(draft.control[number])]
-        trained = bool(draft.trained[number])
-        flat += [(id, trained and at >= heads[number]) for at, id in enumerate(ids)]
+    for text, trained, head in zip(draft.text, draft.trained, heads, strict=True):
+        own = ids[starts[text] : starts[text] + lengths[text]].tolist()
+        flat += [(id, bool(trained) and at >= head) for at, id in enumerate(own)]
     return flat
 
 
@@ -273,7 +274,7 @@ def test_rows_that_are_too_long_are_dropped_or_cut_behind_an_answer(name: str) -
         for overflow in ("drop", "cut"):
             own = options(max_tokens=limit, overflow=overflow)
             fitted = fit(messages, texts, own)
-            rendered = render(fitted.messages, texts, own)
+            rendered = render(fitted.messages, fitted.windows, texts, own)
             kept = dict(zip(rendered.conversations, np.diff(rendered.offsets), strict=True))
             assert all(length <= limit for length in kept.values())
             assert ("y" in kept) == (half <= limit)
@@ -323,13 +324,13 @@ def test_a_large_text_and_many_turns() -> None:
 def test_texts_are_encoded_once_whatever_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = byte_tokenizer(TEMPLATES["chatml"])
     expected = run(RANDOM, tokenizer)
-    monkeypatch.setattr(pieces, "_CHARACTERS_A_CALL", 50)
+    monkeypatch.setattr(fast, "_CHARACTERS_A_CALL", 50)
     again = run(RANDOM, tokenizer)
     assert again.input_ids.tolist() == expected.input_ids.tolist()
     texts = Texts(tokenizer)
     numbers = [texts.add(text) for text in ("a", "b", "a")]
     assert numbers == [0, 1, 0]
-    assert texts.new == ["a", "b"]
+    assert texts.texts == ["a", "b"]
 
 
 # -------------------------------------------------------------------- the guards, shown to fail

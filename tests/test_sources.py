@@ -306,7 +306,9 @@ def test_messages_lists_parts_and_our_own_rows() -> None:
     ("message", "note"),
     [
         ({"role": "assistant", "content": "", "tool_calls": [{}]}, "'tool_calls' cannot"),
-        ({"role": "assistant", "content": "a", "reasoning_content": "b"}, "'reasoning_content'"),
+        ({"role": "assistant", "content": "a", "reasoning_content": ["b"]}, "reasoning that is"),
+        ({"role": "assistant", "content": "a", "loss_weight": 0.5}, "loss_weight is 0.5"),
+        ({"role": "assistant", "content": "a", "train": "no"}, "train is 'no'"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "a part of type 'image_url'"),
         ({"role": "tool", "content": "a"}, "role 'tool'"),
         ("text", "a str stands where"),
@@ -329,3 +331,37 @@ def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert max(batch.rows.height for batch in batches) <= 11
     assert sum(batch.conversations for batch in batches) == 50
     assert sum(batch.rows.height for batch in batches) == 100
+
+
+@pytest.mark.parametrize(
+    ("flags", "train"),
+    [
+        ({}, True),
+        ({"train": True}, True),
+        ({"train": False}, False),
+        ({"trainable": False}, False),
+        ({"loss": False}, False),
+        ({"loss": None}, True),
+        ({"masked": True}, False),
+        ({"masked": False}, True),
+        ({"loss_weight": 0.0}, False),
+        ({"loss_weight": 1.0}, True),
+        ({"weight": 0}, False),
+        ({"train": True, "masked": True}, False),
+    ],
+)
+def test_flags_that_others_use_say_what_is_learnt_from(flags: Any, train: bool) -> None:
+    """An answer is learnt from unless it says otherwise; a question never is."""
+    messages = [{"role": "user", "content": "q", **flags}, {"role": "assistant", "content": "a"}]
+    rows, _ = read("jsonl", [{"messages": [messages[0], {**messages[1], **flags}]}])
+    assert rows["train"].to_list() == [False, train]
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a", **flags}]
+    rows, _ = read("sharegpt", [{"conversations": turns}])
+    assert rows["train"].to_list() == [False, train]
+
+
+def test_reasoning_is_carried_in_tags_before_the_answer() -> None:
+    for key in ("reasoning_content", "reasoning", "thinking"):
+        message = {"role": "assistant", "content": "\n\nYes.", key: "\nWell\n"}
+        rows, _ = read("jsonl", [{"messages": [message]}])
+        assert rows["content"].item() == "<think>\nWell\n</think>\n\nYes."

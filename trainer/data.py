@@ -37,10 +37,11 @@ def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset |
         return None
     files = [str(folder / path) for path in paths]
     rows = load_dataset("parquet", data_files={split: files}, split=split)
-    if len(rows) != facts["splits"][split]["rows"]:
+    expected = facts["splits"][split].get("token_rows", facts["splits"][split]["rows"])
+    if len(rows) != expected:
         raise OutputError(
-            f"'{folder}' has {len(rows)} {split} rows and its manifest says "
-            f"{facts['splits'][split]['rows']}; build it again."
+            f"'{folder}' has {len(rows)} {split} rows and its manifest says {expected}; "
+            "build it again."
         )
     return rows.select_columns([*COLUMNS, LENGTH])
 

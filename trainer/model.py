@@ -39,7 +39,8 @@ def load_tokenizer(folder: Path, facts: Manifest) -> PreTrainedTokenizerBase:
             )
     tokenizer.chat_template = facts["render"]["template"]["jinja"]
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    tokenizer.eos_token = facts["render"]["template"]["stop"]
+    stop = facts["render"]["tokenizer"]["stop_ids"][-1]
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stop)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer
 

@@ -11,7 +11,7 @@ from chatdata.records import Record, Shape
 from chatdata.schema import MESSAGES
 from chatdata.sources import Batch, File, Problem, Rows, identifier, records, text, word
 
-__all__ = ["Layout", "Turn", "read_conversations", "text"]
+__all__ = ["Layout", "Turn", "flag", "read_conversations", "text"]
 
 
 class Turn(NamedTuple):
@@ -20,6 +20,27 @@ class Turn(NamedTuple):
     role: str | None
     content: str | None
     note: str | None
+    train: bool = True  # may it be learnt from, if it is an answer?
+
+
+# Under which names others say whether a message is learnt from, and what means that it is not:
+# axolotl `train`, tinker `trainable`, torchtune `masked`, ms-swift `loss`, LLaMA-Factory
+# `loss_weight`, OpenAI `weight`.
+_FLAGS = {"train": 0, "trainable": 0, "loss": 0, "loss_weight": 0, "weight": 0, "masked": 1}
+
+
+def flag(message: Mapping[str, Any]) -> tuple[bool, str | None]:
+    """Whether a message may be learnt from, by the flags that it carries, and what is odd in them.
+
+    A weight between 0 and 1 cannot be kept in labels; it is explained, not rounded.
+    """
+    if _FLAGS.keys().isdisjoint(message):
+        return True, None
+    said = {name: message[name] for name in _FLAGS if message.get(name) is not None}
+    for name, value in said.items():
+        if not isinstance(value, bool | int | float) or value not in (0, 1):
+            return False, f"{name} is {value!r}, and a message is learnt from or not (0 or 1)"
+    return all(value != _FLAGS[name] for name, value in said.items()), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +99,7 @@ def _add(
         message=[f"{conversation}#{position}" for position in range(len(turns))],
         role=[turn.role for turn in turns],
         content=[turn.content for turn in turns],
-        train=[turn.role == "assistant" for turn in turns],
+        train=[turn.train and turn.role == "assistant" for turn in turns],
         note=[turn.note for turn in turns],
     )
 

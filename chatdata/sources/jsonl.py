@@ -4,8 +4,10 @@
     [{"role": "user", "content": "..."}, ...]
 
 `group`, `source` and `lang` of a row of ours are kept. Content in parts
-(`[{"type": "text", "text": "..."}]`) is joined where all parts are text. What cannot be carried
-as text (tool calls, reasoning, images) is refused with its reason, never left out.
+(`[{"type": "text", "text": "..."}]`) is joined where all parts are text. Reasoning
+(`reasoning_content`) is carried in `<think>` tags before the content. What cannot be carried as
+text (tool calls, images) is refused with its reason, never left out. A message that says that it
+is not to be learnt from (`train: false`, `weight: 0`, `masked: true`, ...) is context.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from typing import Any
 
 from chatdata.schema import MESSAGES
 from chatdata.sources import Batch, File
-from chatdata.sources._linear import Layout, Turn, read_conversations, text
+from chatdata.sources._linear import Layout, Turn, flag, read_conversations, text
 
 SCHEMA = MESSAGES
 IDS = "jsonl"
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_NOT_TEXT = ("tool_calls", "function_call", "reasoning_content", "refusal", "audio")
+_NOT_TEXT = ("tool_calls", "function_call", "refusal", "audio")
+_REASONING = ("reasoning_content", "reasoning", "thinking")
 
 
 def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
@@ -47,9 +50,26 @@ def _turn(message: object) -> Turn:
     if role is None:
         return Turn(None, _join(message.get("content"))[0], f"role {message.get('role')!r}")
     other = [key for key in _NOT_TEXT if message.get(key)]
-    if other:
-        return Turn(role, None, f"'{other[0]}' cannot be carried as text")
-    return Turn(role, *_join(message.get("content")))
+    train, odd = flag(message)
+    if other or odd:
+        return Turn(role, None, odd or f"'{other[0]}' cannot be carried as text")
+    content, note = _join(message.get("content"))
+    if content is None:
+        return Turn(role, content, note)
+    thoughts = [message[key] for key in _REASONING if message.get(key)]
+    reasoning, note = text(thoughts[0]) if thoughts else ("", None)
+    if reasoning is None:
+        return Turn(role, None, f"reasoning that is {note}")
+    return Turn(
+        role, _think(reasoning) + content.lstrip("\n") if reasoning else content, None, train
+    )
+
+
+def _think(reasoning: str) -> str:
+    """Reasoning as it stands before an answer: in `<think>` tags, the form in which the chat
+    templates of Qwen3 and DeepSeek R1 read it from content."""
+    own = reasoning.strip("\n")
+    return f"<think>\n{own}\n</think>\n\n"
 
 
 def _join(content: object) -> tuple[str | None, str | None]:

@@ -3,7 +3,8 @@
     {"id": "QWJhYvA_0", "conversations": [{"from": "human", "value": "..."}, ...]}
 
 A `system` beside the conversations becomes its first turn. `QWJhYvA_0` and `QWJhYvA_11`
-are pieces of one long conversation: they share a group.
+are pieces of one long conversation: they share a group. A turn that says that it is not to be
+learnt from (`train: false`, `weight: 0`, ...) is context.
 Format: RyokoAI/ShareGPT52K and FastChat; aliases of the roles as in open-instruct.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 from chatdata.schema import MESSAGES
 from chatdata.sources import Batch, File
-from chatdata.sources._linear import Layout, Turn, read_conversations, text
+from chatdata.sources._linear import Layout, Turn, flag, read_conversations, text
 
 SCHEMA = MESSAGES
 IDS = "sharegpt"
@@ -54,4 +55,7 @@ def _turn(turn: object) -> Turn:
         return Turn(None, None, f"a {type(turn).__name__} stands where a turn should")
     content, note = text(turn.get("value"))
     role = _ROLES.get(str(turn.get("from")).strip().lower())
-    return Turn(role, content, note if role else f"role {turn.get('from')!r}")
+    train, odd = flag(turn)
+    if odd:
+        return Turn(role, None, odd)
+    return Turn(role, content, note if role else f"role {turn.get('from')!r}", train)

@@ -1,0 +1,254 @@
+"""Packing: lengths of rows to bins, as an index beside the data.
+
+The index says which rows stand together, in which order; the rows themselves are not touched, so
+it can be made again for another number of tokens. Best-fit decreasing: rows from the longest to
+the shortest, each into the open bin with the least room that still holds it (Johnson, 1973).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chatdata import manifest
+from chatdata.errors import PackError
+from chatdata.hashing import sha256_file
+from chatdata.split import SPLITS
+from chatdata.write import IDS, PARQUET, place_file
+
+ALGORITHM = "best-fit-decreasing"
+FOLDER = "packs"
+
+Ints = npt.NDArray[np.int64]
+
+INDEX = pa.schema([("rows", IDS), ("tokens", pa.int32())])
+PACKED = pa.schema(
+    [("input_ids", IDS), ("labels", IDS), ("position_ids", IDS), ("seq_lengths", IDS)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """Which rows stand together: bin `i` holds `rows[offsets[i]:offsets[i + 1]]`, whose lengths
+    add up to `tokens[i]`, at most `max_tokens`."""
+
+    rows: Ints
+    offsets: Ints
+    tokens: Ints
+    max_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def fill(self) -> float:
+        """The share of the places in all bins that hold a token; 1 where there are no bins."""
+        places = len(self) * self.max_tokens
+        return int(self.tokens.sum()) / places if places else 1.0
+
+
+def pack(lengths: Sequence[int] | Ints, max_tokens: int) -> Bins:
+    """Bins of at most `max_tokens` for rows of these lengths, by best-fit decreasing.
+
+    The result depends on the lengths alone: rows of one length are taken by number, of bins with
+    the same room that which was opened first. Bins stand in the order in which they were opened,
+    rows in a bin by number. Raises PackError for a row that is longer than a bin, and for a limit
+    that is no positive number.
+    """
+    sizes = np.asarray(lengths, np.int64)
+    _refuse_long(sizes, max_tokens)
+    order = np.argsort(-sizes, kind="stable")
+    bin_of = np.empty(len(sizes), np.int64)
+    bin_of[order] = _place(sizes[order], max_tokens)
+    rows = np.argsort(bin_of, kind="stable")
+    number = int(bin_of.max()) + 1 if len(sizes) else 0
+    counts = np.bincount(bin_of, minlength=number)
+    tokens = np.bincount(bin_of, sizes, minlength=number).astype(np.int64)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    return Bins(rows, offsets, tokens, max_tokens)
+
+
+def _refuse_long(sizes: Ints, max_tokens: int) -> None:
+    if max_tokens < 1:
+        raise PackError(f"a bin of {max_tokens} tokens holds nothing; write at least 1.")
+    long = int((sizes > max_tokens).sum())
+    if long:
+        raise PackError(
+            f"{long} rows have more than {max_tokens} tokens, the longest {sizes.max()}, and a row "
+            f"is never cut; build with --set render.max_tokens={max_tokens}, or pack into larger "
+            "bins."
+        )
+
+
+def _place(sizes: Ints, max_tokens: int) -> Ints:
+    """The bin of each row, of rows from the longest to the shortest.
+
+    The bin with the least room takes rows of one length until it is full, so these are placed
+    together; there are at most `max_tokens` different rooms, however many bins.
+    """
+    rooms = _Rooms(max_tokens)
+    bins = np.empty(len(sizes), np.int64)
+    values, starts, counts = _runs(sizes)
+    for size, start, count in zip(values, starts, counts, strict=True):
+        placed = 0
+        while placed < count:
+            own, room = rooms.take(size)
+            fits = min(room // size, count - placed) if size else count - placed
+            bins[start + placed : start + placed + fits] = own
+            rooms.put(own, room - fits * size)
+            placed += fits
+    return bins
+
+
+def _runs(sizes: Ints) -> tuple[list[int], list[int], list[int]]:
+    """The different sizes in their order, where each begins, and how many there are of it."""
+    edges = np.flatnonzero(np.diff(sizes, prepend=-1))
+    counts = np.diff(np.append(edges, len(sizes)))
+    return sizes[edges].tolist(), edges.tolist(), counts.tolist()
+
+
+class _Rooms:
+    """Open bins by the room that is left in them, those that were opened first in front.
+
+    Which rooms there are is a bit set: finding the least that is large enough is one shift.
+    """
+
+    def __init__(self, max_tokens: int) -> None:
+        self.max_tokens = max_tokens
+        self.bins: defaultdict[int, list[int]] = defaultdict(list)
+        self.there = 0
+        self.opened = 0
+
+    def take(self, size: int) -> tuple[int, int]:
+        """The bin with the least room of at least `size`, and its room; a new one if need be."""
+        left = self.there >> size
+        if not left:
+            self.opened += 1
+            return self.opened - 1, self.max_tokens
+        room = size + (left & -left).bit_length() - 1
+        own = heapq.heappop(self.bins[room])
+        if not self.bins[room]:
+            self.there &= ~(1 << room)
+        return own, room
+
+    def put(self, own: int, room: int) -> None:
+        """Puts a bin back, with the room that is left."""
+        heapq.heappush(self.bins[room], own)
+        self.there |= 1 << room
+
+
+# ------------------------------------------------------------------------------------ the index
+
+
+def index_table(bins: Bins) -> pa.Table:
+    """The index, of schema `INDEX`: one row a bin."""
+    offsets = pa.array(bins.offsets, pa.int32())
+    rows = pa.ListArray.from_arrays(offsets, pa.array(bins.rows, pa.int32()), type=IDS)
+    return pa.Table.from_arrays([rows, pa.array(bins.tokens, pa.int32())], schema=INDEX)
+
+
+def read_index(path: Path, max_tokens: int) -> Bins:
+    """The bins of an index file."""
+    table = pq.read_table(path, schema=INDEX).combine_chunks()
+    rows = table["rows"].combine_chunks()
+    return Bins(
+        rows.values.to_numpy().astype(np.int64),
+        rows.offsets.to_numpy().astype(np.int64),
+        table["tokens"].to_numpy().astype(np.int64),
+        max_tokens,
+    )
+
+
+def packed(tokens: pa.Table, bins: Bins) -> pa.Table:
+    """The bins as rows to train on, of schema `PACKED`, all lists of int32.
+
+    `tokens` are the rows of one split in order, with `input_ids` and `labels`. `position_ids`
+    begin at 0 at each row; `seq_lengths` are the lengths of the rows in a bin (as TRL has them).
+    """
+    chosen = tokens.select(["input_ids", "labels"]).take(pa.array(bins.rows)).combine_chunks()
+    lists = {name: chosen[name].combine_chunks() for name in chosen.column_names}
+    lengths = np.diff(lists["input_ids"].offsets.to_numpy()).astype(np.int64)
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    positions = np.arange(ends[-1]) - np.repeat(ends[:-1], lengths)
+    of_tokens, of_rows = (
+        pa.array(ends[bins.offsets], pa.int32()),
+        pa.array(bins.offsets, pa.int32()),
+    )
+    columns = [
+        pa.ListArray.from_arrays(of_tokens, lists["input_ids"].flatten(), type=IDS),
+        pa.ListArray.from_arrays(of_tokens, lists["labels"].flatten(), type=IDS),
+        pa.ListArray.from_arrays(of_tokens, pa.array(positions, pa.int32()), type=IDS),
+        pa.ListArray.from_arrays(of_rows, pa.array(lengths, pa.int32()), type=IDS),
+    ]
+    return pa.Table.from_arrays(columns, schema=PACKED)
+
+
+# ----------------------------------------------------------------------------- a built folder
+
+
+def lengths(folder: Path, files: Sequence[dict[str, Any]], split: str) -> Ints:
+    """The lengths of the rows of a split of a built folder, in order."""
+    prefix = f"tokens/{split}-"
+    paths = [own["path"] for own in files if own["path"].startswith(prefix)]
+    columns = [pq.read_table(folder / path, columns=["length"])["length"] for path in paths]
+    arrays = [column.to_numpy().astype(np.int64) for column in columns]
+    return np.concatenate([np.empty(0, np.int64), *arrays])
+
+
+def write_indexes(
+    folder: Path, files: Sequence[dict[str, Any]], max_tokens: int
+) -> list[dict[str, Any]]:
+    """Writes an index for each split that has rows. Returns the manifest's entries for them."""
+    entries = []
+    for split in SPLITS:
+        own = lengths(folder, files, split)
+        if len(own):
+            bins = pack(own, max_tokens)
+            path = f"{FOLDER}/{split}-{max_tokens}.parquet"
+            with place_file(folder / path) as new:
+                pq.write_table(index_table(bins), new, **PARQUET)
+            entries.append(_entry(folder, path, split, bins))
+    return entries
+
+
+def _entry(folder: Path, path: str, split: str, bins: Bins) -> dict[str, Any]:
+    return {
+        "path": path,
+        "sha256": sha256_file(folder / path),
+        "split": split,
+        "algorithm": ALGORITHM,
+        "max_tokens": bins.max_tokens,
+        "bins": len(bins),
+        "rows": len(bins.rows),
+        "tokens": int(bins.tokens.sum()),
+        "fill": round(bins.fill, 4),
+    }
+
+
+def repack(folder: Path, max_tokens: int) -> list[dict[str, Any]]:
+    """Packs a built folder for `max_tokens`, beside what it was packed for before.
+
+    The rows are not touched. Returns the manifest's entries for the new indexes. Raises PackError
+    where the folder has no rows of tokens, or one that is too long.
+    """
+    facts = manifest.read(folder)
+    if not facts["render"]:
+        raise PackError(
+            f"'{folder}' holds messages and no tokens; build it with --set render.tokenizer=PATH."
+        )
+    new = write_indexes(folder, facts["files"], max_tokens)
+    paths = {own["path"] for own in new}
+    others = [own for own in facts.get("packs", []) if own["path"] not in paths]
+    facts["packs"] = sorted([*others, *new], key=lambda own: (own["max_tokens"], own["split"]))
+    with place_file(folder / manifest.FILE) as path:
+        path.write_text(manifest.text(facts), encoding="utf-8")
+    return new

@@ -1,0 +1,260 @@
+"""From messages on disk to labelled rows on disk: this project and what one would use instead.
+
+python tests/bench/render.py --input "$CHATDATA_SHAREGPT" --tokenizer data/tokenizers/starcoder
+
+Every way reads the same file of messages and uses the same tokenizer and template. Each run is a
+process of its own; its seconds are those of the work, without the start of Python and imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+Way = Callable[[Path, Path, Path], float]  # messages, tokenizer, output: the seconds it took
+
+
+# -------------------------------------------------------------------------------------- the ways
+
+
+def chatdata(messages: Path, tokenizer: Path, out: Path) -> float:
+    """A whole build: ledger, split, messages and tokens as Parquet, card, certificate."""
+    return _build(messages, tokenizer, out, "audit")
+
+
+def chatdata_reference(messages: Path, tokenizer: Path, out: Path) -> float:
+    """The same without a fast library."""
+    return _build(messages, tokenizer, out, "off")
+
+
+def _build(messages: Path, tokenizer: Path, out: Path, verify: Any) -> float:
+    from chatdata.build import build
+    from chatdata.recipe import load
+
+    recipe = out.with_suffix(".yaml")
+    recipe.write_text(
+        "name: bench\nversion: 1.0.0\nsource: {jsonl: {files: [x.jsonl]}}\nmax_dropped: 1\n"
+        f"render: {{template: starchat, tokenizer: '{tokenizer / 'plain'}'}}\n"
+    )
+    begin = time.perf_counter()
+    build(load(recipe), out, inputs=[str(messages)], verify=verify)
+    return time.perf_counter() - begin
+
+
+def trl(messages: Path, tokenizer: Path, out: Path) -> float:
+    """TRL's SFTTrainer with `assistant_only_loss`: its preparation of the dataset."""
+    import torch
+    from datasets import disable_progress_bars, load_dataset
+    from transformers import GPT2Config, GPT2LMHeadModel
+    from trl import SFTConfig, SFTTrainer
+
+    disable_progress_bars()
+    own = _with_template(tokenizer)
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(own), n_layer=1, n_embd=8, n_head=1))
+    options = SFTConfig(
+        output_dir=str(out), assistant_only_loss=True, max_length=None, use_cpu=True, report_to=[]
+    )
+    begin = time.perf_counter()
+    dataset = load_dataset("json", data_files=str(messages), split="train", cache_dir=str(out))
+    SFTTrainer(model, options, train_dataset=dataset, processing_class=own)
+    return time.perf_counter() - begin
+
+
+def apply_chat_template(messages: Path, tokenizer: Path, out: Path, processes: int = 1) -> float:
+    """`apply_chat_template` with its own mask, through `datasets.map`."""
+    from datasets import disable_progress_bars, load_dataset
+
+    disable_progress_bars()
+    own = _with_template(tokenizer)
+
+    def render(row: dict[str, Any]) -> dict[str, Any]:
+        found = own.apply_chat_template(
+            row["messages"], return_dict=True, return_assistant_tokens_mask=True
+        )
+        ids, mask = found["input_ids"], found["assistant_masks"]
+        labels = [id if kept else -100 for id, kept in zip(ids, mask, strict=True)]
+        return {"input_ids": ids, "labels": labels}
+
+    begin = time.perf_counter()
+    dataset = load_dataset("json", data_files=str(messages), split="train", cache_dir=str(out))
+    dataset.map(render, remove_columns=dataset.column_names, num_proc=processes)
+    return time.perf_counter() - begin
+
+
+def apply_chat_template_2(messages: Path, tokenizer: Path, out: Path) -> float:
+    """The same in two processes."""
+    return apply_chat_template(messages, tokenizer, out, 2)
+
+
+def floor(messages: Path, tokenizer: Path, out: Path) -> float:
+    """`tokenizers` on the plain text of the messages, from memory, and nothing else."""
+    import tokenizers
+
+    own = tokenizers.Tokenizer.from_file(str(tokenizer / "plain" / "tokenizer.json"))
+    with messages.open() as file:
+        texts = [turn["content"] for line in file for turn in json.loads(line)["messages"]]
+    begin = time.perf_counter()
+    for start in range(0, len(texts), 4096):
+        own.encode_batch_fast(texts[start : start + 4096], add_special_tokens=False)
+    return time.perf_counter() - begin
+
+
+WAYS: dict[str, Way] = {
+    "chatdata, fast": chatdata,
+    "chatdata": chatdata_reference,
+    "TRL, assistant_only_loss": trl,
+    "apply_chat_template, map": apply_chat_template,
+    "apply_chat_template, map, 2 processes": apply_chat_template_2,
+    "floor: encode_batch_fast": floor,
+}
+
+# StarChat with the tags that transformers needs for its mask.
+TAGGED = (
+    "{% for message in messages %}{% if message['role'] == 'assistant' %}"
+    "{{ '<|assistant|>\n' }}{% generation %}{{ message['content'] + '<|end|>' }}"
+    "{% endgeneration %}{{ '\n' }}{% else %}"
+    "{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+
+
+def _with_template(tokenizer: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    own = AutoTokenizer.from_pretrained(tokenizer / "tagged")
+    own.pad_token = own.eos_token
+    return own
+
+
+# ---------------------------------------------------------------------------------- measurement
+
+
+def prepare(path: Path, source: str, tokenizer: Path, folder: Path, copies: int, limit: int) -> int:
+    """Writes the messages of `path` as one JSON a line, and the tokenizer with its template."""
+    import polars as pl
+    from transformers import AutoTokenizer
+
+    from chatdata.build import build
+    from chatdata.recipe import load
+
+    recipe = folder / "prepare.yaml"
+    recipe.write_text(
+        f"name: x\nversion: 1.0.0\nsource: {{{source}: {{files: [x.json]}}}}\nmax_dropped: 1\n"
+    )
+    build(load(recipe), folder / "prepared", inputs=[str(path)])
+    rows = pl.read_parquet(folder / "prepared" / "messages" / "*.parquet").head(limit)
+    with (folder / "messages.jsonl").open("w") as file:
+        for copy in range(copies):
+            for row in rows.select("id", "messages").iter_rows(named=True):
+                name = f"{row['id']}/{copy}"
+                messages = row["messages"]
+                if copy:  # another text, so that no way finds it in a cache
+                    messages = [{**own, "content": f"{copy} {own['content']}"} for own in messages]
+                file.write(json.dumps({"id": name, "messages": messages}) + "\n")
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "plain").symlink_to(tokenizer.resolve())
+    tagged = AutoTokenizer.from_pretrained(tokenizer)
+    special = ["<|system|>", "<|assistant|>", "<|user|>", "<|end|>"]
+    tagged.add_special_tokens({"additional_special_tokens": special})
+    tagged.chat_template = TAGGED
+    tagged.save_pretrained(folder / "tokenizer" / "tagged")
+    return rows.height * copies
+
+
+def measure(name: str, folder: Path) -> tuple[float, float, float]:
+    """Runs one way in a process of its own: (seconds of work, seconds in all, peak in MB).
+
+    The peak is that of the largest process, its children among them.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        environment = {**os.environ, "HF_HOME": out, "HF_DATASETS_OFFLINE": "1"}
+        command = [sys.executable, "-W", "ignore", __file__, "--run", name, "--work", str(folder)]
+        begin = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--scratch", f"{out}/out"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+        )
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        if process.wait():
+            sys.exit(f"{name} ended with status {process.returncode}")
+        seconds, peak = (float(word) for word in printed.split()[-2:])
+        return seconds, time.perf_counter() - begin, peak
+
+
+def _run(name: str, work: Path, scratch: Path) -> None:
+    import resource
+
+    seconds = WAYS[name](work / "messages.jsonl", work / "tokenizer", scratch)
+    # Not `ru_maxrss` of this process: it remembers what stood there before `exec`.
+    status = Path("/proc/self/status").read_text()
+    own = int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(f"\n{seconds} {max(own, children if 'processes' in name else 0) / 1024}")
+
+
+@click.command()
+@click.option("--input", "path", type=click.Path(exists=True, path_type=Path))
+@click.option("--source", default="sharegpt", show_default=True, help="The format of --input.")
+@click.option("--tokenizer", type=click.Path(exists=True, path_type=Path))
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--conversations", default=10**9, help="Use so many only.")
+@click.option("--copies", default=1, help="Each conversation so many times, each time another.")
+@click.option("--way", "chosen", multiple=True, type=click.Choice([*WAYS]), default=[*WAYS])
+@click.option("--run", hidden=True)
+@click.option("--work", hidden=True, type=click.Path(path_type=Path))
+@click.option("--scratch", hidden=True, type=click.Path(path_type=Path))
+def main(
+    path: Path,
+    source: str,
+    tokenizer: Path,
+    rounds: int,
+    conversations: int,
+    copies: int,
+    chosen: tuple[str, ...],
+    run: str | None,
+    work: Path,
+    scratch: Path,
+) -> None:
+    """Measures all ways in `rounds` rounds, one after the other in each."""
+    if run is not None:
+        _run(run, work, scratch)
+        return
+    names = ("tokenizers", "transformers", "datasets", "trl", "fastokens", "polars", "pyarrow")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        rows = prepare(path, source, tokenizer, folder, copies, conversations)
+        print(f"{rows} conversations, {(folder / 'messages.jsonl').stat().st_size / 1e6:.0f} MB")
+        print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+        print({name: metadata.version(name) for name in names})
+        runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in chosen}
+        for _ in range(rounds):
+            for name, own in runs.items():
+                own.append(measure(name, folder))
+                print(f"  {name}: {own[-1]}", file=sys.stderr)
+    base = statistics.median(own[0] for own in runs[chosen[0]])
+    print(f"| way | seconds | with start | peak MB | times {chosen[0]} |\n|---|--:|--:|--:|--:|")
+    for name, own in runs.items():
+        seconds, whole, peak = (statistics.median(values) for values in zip(*own, strict=True))
+        print(f"| {name} | {seconds:.1f} | {whole:.1f} | {peak:.0f} | {seconds / base:.1f} |")
+
+
+if __name__ == "__main__":
+    main()

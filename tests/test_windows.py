@@ -1,0 +1,150 @@
+"""Several rows of a long conversation: whole turns, carried context, nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chatdata.manifest import IGNORE_INDEX
+from chatdata.pieces import Texts
+from chatdata.render import Fitted, Render, Rendered, fit, render
+from chatdata.templates import TEMPLATES
+from chatdata.tokenizer import Tokenizer, load
+from tests.conversations import Turns, random_conversation, table
+from tests.test_chat_template import ENDED, THINKING, bracketed, load_bytes
+
+CONVERSATIONS = {str(seed): random_conversation(seed) for seed in range(40)}
+
+
+@pytest.fixture(scope="module", params=["starchat", "dialogue", "system", "ended", "thinking"])
+def tokenizer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    own = {"ended": ENDED, "thinking": THINKING}
+    if request.param in own:
+        pytest.importorskip("transformers")
+        return load_bytes(own[request.param], folder)
+    if request.param == "system":
+        return load(None, "bytes", TEMPLATES["starchat"], "You are asked things.")
+    return load(None, "bytes", TEMPLATES[request.param], None)
+
+
+def split(
+    conversations: dict[str, Turns], tokenizer: Tokenizer, **own: Any
+) -> tuple[pl.DataFrame, Fitted, Rendered]:
+    options = Render(tokenizer="bytes", overflow="split", **own)
+    texts, messages = Texts(tokenizer), table(conversations)
+    fitted = fit(messages, texts, options)
+    return messages, fitted, render(fitted.messages, fitted.windows, texts, options)
+
+
+@pytest.mark.parametrize("limit", [40, 90, 200, 800, 5000])
+def test_rows_fit_and_every_answer_is_learnt_once(tokenizer: Tokenizer, limit: int) -> None:
+    messages, fitted, rendered = split(CONVERSATIONS, tokenizer, max_tokens=limit)
+    assert (np.diff(rendered.offsets) <= limit).all()
+    learnt = rendered.said.filter(pl.col("train")).group_by("message").len()
+    answers = rendered.messages.filter(pl.col("role") == "assistant")
+    assert set(learnt["message"]) == set(answers["message"])
+    assert learnt["len"].max() in (None, 1)
+    gone = fitted.events.filter(pl.col("unit") == "message")["id"].to_list()
+    assert sorted([*rendered.messages["message"], *gone]) == sorted(messages["message"])
+    assert len(set(rendered.ids)) == len(rendered.ids)
+
+
+@pytest.mark.parametrize("limit", [90, 200])
+def test_rows_are_whole_turns_behind_their_context(tokenizer: Tokenizer, limit: int) -> None:
+    _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=limit)
+    for own in rendered.said.partition_by("conversation", maintain_order=True):
+        turns = own.filter(pl.col("role") != "system")
+        positions = turns["position"].to_list()
+        assert positions == list(range(positions[0], positions[0] + len(positions)))
+        assert turns["role"][0] == "user"
+        assert turns["role"][-1] == "assistant"
+        # Once a turn is learnt from, those behind it are too.
+        learnt = turns.filter(pl.col("role") == "assistant")["train"].to_list()
+        assert learnt == sorted(learnt)
+
+
+def test_by_bytes() -> None:
+    """A golden that can be read: trained text in brackets."""
+    tokenizer = load(None, "bytes", TEMPLATES["starchat"], None)
+    talk = [("system", "s")]
+    for i in "123":
+        talk += [("user", f"question {i}"), ("assistant", f"answer {i}")]
+    turn = {i: f"<|user|>\nquestion {i}<|end|>\n<|assistant|>\n" for i in "123"}
+    size = len("s") + 4 + len("question 1answer 1") + 8  # the bytes and the control tokens
+    _, _, rendered = split({"x": talk}, tokenizer, max_tokens=size + 26, carry_tokens=30)
+    assert rendered.ids == ["x#1-4", "x#5-6"]
+    assert bracketed(rendered, tokenizer) == [
+        f"<|system|>\ns<|end|>\n{turn['1']}[answer 1<|end|>]\n{turn['2']}[answer 2<|end|>]\n",
+        f"<|system|>\ns<|end|>\n{turn['2']}answer 2<|end|>\n{turn['3']}[answer 3<|end|>]\n",
+    ]
+    _, _, bare = split({"x": talk}, tokenizer, max_tokens=size + 26, carry_tokens=0)
+    assert bracketed(bare, tokenizer)[1] == (
+        f"<|system|>\ns<|end|>\n{turn['3']}[answer 3<|end|>]\n"
+    )
+
+
+def test_a_turn_that_no_row_can_hold_ends_the_conversation(tokenizer: Tokenizer) -> None:
+    talk = [("user", "q"), ("assistant", "a"), ("user", "r" * 500), ("assistant", "b")] * 2
+    _, fitted, rendered = split({"x": talk, "y": talk[2:]}, tokenizer, max_tokens=300)
+    assert rendered.messages["message"].to_list() == ["x#0", "x#1"]
+    lost = fitted.events
+    assert set(lost["reason"]) == {"too_long"}
+    assert lost.filter(pl.col("unit") == "conversation")["id"].to_list() == ["y"]
+    assert lost.filter(pl.col("unit") == "message").height == 6 + 6
+
+
+def test_what_fits_is_one_row_with_its_own_id(tokenizer: Tokenizer) -> None:
+    talk = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
+    _, _, rendered = split({"x": talk}, tokenizer, max_tokens=10_000)
+    forgets = not getattr(tokenizer.template, "keeps_history", True)
+    assert rendered.ids == (["x#1", "x#3"] if forgets else ["x"])
+
+
+def test_context_is_no_more_than_is_said() -> None:
+    tokenizer = load(None, "bytes", TEMPLATES["starchat"], None)
+    for carry in (0, 30, 60):
+        _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=250, carry_tokens=carry)
+        for number, own in enumerate(
+            rendered.said.partition_by("conversation", maintain_order=True)
+        ):
+            context = own.filter(pl.col("role") == "assistant", ~pl.col("train"))
+            start, end = rendered.offsets[number : number + 2]
+            labels = rendered.labels[start:end]
+            spent = int(np.flatnonzero(labels != IGNORE_INDEX)[0])
+            questions = own.filter(pl.col("train"))["position"][0] - 1
+            own_turns = own.filter(pl.col("position") >= questions)["content"]
+            head = own.filter(pl.col("role") == "system")["content"]
+            fixed = sum(len(text.encode()) + 4 for text in [*head, own_turns[0]]) + 2
+            assert spent - fixed <= carry or context.is_empty()
+            assert carry or context.is_empty()
+
+
+def test_a_build_says_how_many_rows_there_are(tmp_path: Path) -> None:
+    from chatdata import build_dataset, load_recipe, read_manifest
+    from chatdata.dataset import explain, scan
+
+    recipe = load_recipe(
+        "sample", ["render.max_tokens=400", "render.overflow=split", "max_dropped=1"]
+    )
+    build_dataset(recipe, tmp_path / "out")
+    facts = read_manifest(tmp_path / "out")
+    tokens = scan(tmp_path / "out", "tokens").collect()
+    messages = scan(tmp_path / "out", "messages").collect()
+    rows = {name: own["token_rows"] for name, own in facts["splits"].items()}
+    assert sum(rows.values()) == tokens.height == facts["render"]["token_rows"]
+    assert tokens.height > messages.height
+    several = tokens.filter(~pl.col("id").is_in(messages["id"].implode()))["id"]
+    found = explain(tmp_path / "out", several[0])
+    assert (
+        found.filter(pl.col("unit") == "conversation")["detail"].str.contains("rows of tok").all()
+    )
+    owner = several[0].rsplit("#", 1)[0]
+    split_of = dict(messages.select("id", "split").iter_rows())
+    assert split_of[owner] == tokens.filter(pl.col("id") == several[0])["split"].item()
