@@ -87,6 +87,11 @@ class Findings:
 
 def certify(tokenizer: Tokenizer, options: Render) -> Findings:
     """What the probes find. Raises RenderError where the template cannot be rendered exactly."""
+    if options.train_on == "assistant_with_header" and value_of(tokenizer.template) is None:
+        raise RenderError(
+            "train_on is assistant_with_header, and where a header begins is not known of the "
+            "chat template of this tokenizer; write train_on: assistant."
+        )
     probes = _probes(tokenizer)
     own = options.model_copy(update={"train_on": "assistant", "max_tokens": None})
     texts = Texts(tokenizer)

@@ -23,7 +23,7 @@ from chatdata.render import Render
 from chatdata.templates import TEMPLATES
 from chatdata.tokenizer import Tokenizer
 
-PART_BYTES = 32 * 2**20  # of input, about
+PART_BYTES = 8 * 2**20  # of input, about
 _MOST_PARTS = 1024
 
 

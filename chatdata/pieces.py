@@ -433,11 +433,6 @@ def write_rendered(messages: pl.DataFrame, texts: Texts, train_on: TrainOn) -> _
 
     Raises UnrenderableError for a row that `unrenderable` names.
     """
-    if train_on == "assistant_with_header":
-        raise RenderError(
-            "train_on is assistant_with_header, and where a header begins is not known of the "
-            "tokenizer's own chat template; write train_on: assistant."
-        )
     learnt = _learnt(messages, train_on)
     pen = _Pen()
     first = 0

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chatdata import windows as spans
 from chatdata.chat_template import ChatTemplate
@@ -40,6 +40,20 @@ class Render(Strict):
     system: str | None = None
     variables: dict[str, Any] = Field(default={})
     date: datetime.date | None = None
+
+    @model_validator(mode="after")
+    def _says_nothing_in_vain(self) -> Render:
+        if self.template == "tokenizer" and self.system is not None:
+            raise ValueError(
+                "system is for templates of ours; the tokenizer's own may take a variable for it"
+            )
+        if self.template != "tokenizer" and (self.variables or self.date):
+            raise ValueError(
+                f"variables and date are for template 'tokenizer', and this is '{self.template}'"
+            )
+        if self.carry_tokens is not None and self.overflow != "split":
+            raise ValueError(f"carry_tokens needs overflow: split, and overflow is {self.overflow}")
+        return self
 
     def budget(self) -> spans.Budget:
         """What a row may hold where conversations are split."""
@@ -335,12 +349,20 @@ def render(
     Rows without a trained token are dropped, and conversations of which no row is left. Raises
     RenderError where text would become a control token.
     """
-    said = _said(messages, windows)
+    learnt = _last_answers(messages) if options.train_on == "last_assistant" else messages
+    said = _said(learnt, windows)
     pieces = write(said, texts, options.train_on)
     said, pieces = _learnable(said, pieces)
     names = said["conversation"].unique(maintain_order=True)
     kept, lost = _with_rows(messages, windows, names)
     return _join(messages, kept, said, _conversations(names, windows), pieces, texts, lost)
+
+
+def _last_answers(messages: pl.DataFrame) -> pl.DataFrame:
+    """The messages, of which only the last answer of each conversation is trained."""
+    answers = pl.col("position").filter(pl.col("role") == "assistant")
+    is_last = pl.col("position") == answers.max().over("conversation")
+    return messages.with_columns(train=pl.col("train") & is_last)
 
 
 def _numbers(said: pl.DataFrame) -> Ints:

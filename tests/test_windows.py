@@ -126,6 +126,32 @@ def test_context_is_no_more_than_is_said() -> None:
             assert carry or context.is_empty()
 
 
+def test_the_last_answer_is_learnt_in_one_row_alone(tokenizer: Tokenizer) -> None:
+    _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=200, train_on="last_assistant")
+    assert len(set(rendered.conversations)) == len(rendered.conversations)
+    learnt = rendered.said.filter(pl.col("train"))
+    last = rendered.messages.filter(pl.col("role") == "assistant").group_by("conversation").last()
+    assert set(learnt["message"]) == set(last["message"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["render.carry_tokens=5"], "carry_tokens needs overflow: split"),
+        (["render.date=2026-01-31"], "are for template 'tokenizer'"),
+        (["render.variables={tools: []}"], "are for template 'tokenizer'"),
+        (["render.template=tokenizer", "render.system=Hi"], "system is for templates of ours"),
+        (["render.max_tokens=0"], "greater than or equal to 1"),
+    ],
+)
+def test_what_would_be_said_in_vain_is_refused(settings: list[str], words: str) -> None:
+    from chatdata import load_recipe
+    from chatdata.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=words):
+        load_recipe("sample", settings)
+
+
 def test_a_build_says_how_many_rows_there_are(tmp_path: Path) -> None:
     from chatdata import build_dataset, load_recipe, read_manifest
     from chatdata.dataset import explain, scan
