@@ -92,6 +92,7 @@ _RUN_LENGTHS = np.asarray([round(2 ** (quarter / 4)) for quarter in range(16, 96
 _TRIGRAMS = 32**3
 _RUNS = 32 * 128
 _OCTAVES = 64
+_LONGEST = 2**15  # characters
 
 
 class Excerpt(NamedTuple):
@@ -186,7 +187,12 @@ class Novelty:
         self._times = state
 
     def is_first_of_its_length(self, text: str) -> bool:
-        """Is no text known whose length is between the same two powers of two?"""
+        """Is no text known whose length is between the same two powers of two?
+
+        Not asked of the longest, which cost most: what is new in them is compared all the same.
+        """
+        if len(text) > _LONGEST:
+            return False
         octave = _TRIGRAMS + _RUNS + len(text).bit_length()
         is_first = not self._times[octave]
         self._times[octave] = TIMES

@@ -164,7 +164,7 @@ def splits(facts: Mapping[str, Any], console: Console) -> None:
             if own["token_rows"] != own["rows"]:
                 words += f", {own['token_rows']} rows of tokens"
             words += f", {own['tokens']} tokens, {share:.1f} % trained"
-        console.print(words, highlight=False)
+        console.print(words, highlight=False, soft_wrap=True)
 
 
 def certificate(facts: Mapping[str, Any], console: Console) -> None:
