@@ -79,7 +79,10 @@ def list_() -> None:
     tables = {
         "sources": {n: (sources.get(n).__doc__ or "").splitlines()[0] for n in sources.names()},
         "filters": {name: own.about for name, own in FILTERS.items()},
-        "templates": {name: own.about for name, own in TEMPLATES.items()},
+        "templates": {
+            **{name: own.about for name, own in TEMPLATES.items()},
+            "tokenizer": "the chat template that the tokenizer carries, whatever it does",
+        },
         "recipes": {p.stem: config.load_yaml(p).get("about", "") for p in recipe.shipped()},
     }
     for title, entries in tables.items():
