@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -86,11 +85,11 @@ def build(
     done, total); a total of 0 is not known. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
-    run = functools.partial(engines.get(engine), workers=workers)
     with write.new_folder(Path(out)) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
-        done = _line(job, found, run, progress, _ONE_IN[verify], new)
+        with engines.start(engine, min(workers, job.parts)) as running:
+            done = _line(job, found, running, progress, _ONE_IN[verify], new)
         ledger.check_dropped(done.counts, recipe.max_dropped)
         shutil.rmtree(job.work)
         return folder.describe(job, found, done, new)
@@ -101,18 +100,17 @@ def preview(recipe: Recipe, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
 
     Writes nothing but temporary files, which it removes.
     """
-    run = functools.partial(engines.get("local"), workers=1)
-    with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
+    with tempfile.TemporaryDirectory(prefix="chatdata-") as work, engines.start("local", 1) as here:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, Path(work))
         job = replace(job, first_groups=PREVIEW_GROUPS, parts=1)
-        return folder.draft(job, found, _line(job, found, run, _silent, None, None))
+        return folder.draft(job, found, _line(job, found, here, _silent, None, None))
 
 
 def _line(
     job: Job,
     found: Sequence[Input],
-    run: Callable[..., Iterator[Any]],
+    running: engines.Workers,
     progress: Progress,
     one_in: int | None,
     out: Path | None,
@@ -122,14 +120,13 @@ def _line(
     def each(
         step: str, function: Callable[[Job, Task], Result], tasks: Sequence[Task]
     ) -> Iterator[Result]:
-        for number, result in enumerate(run(functools.partial(function, job), tasks)):
+        for number, result in enumerate(running.map(functools.partial(function, job), tasks)):
             yield result
             progress(step, number + 1, len(tasks))
 
-    with ThreadPoolExecutor(1, "chatdata-engine") as beside:  # reading leaves a core idle
-        encoding = beside.submit(jobs.choose_engine, job, one_in)
-        read, problems = reading.read(job, found, progress)
-        shaped = list(each("dropping, threading", _shape, range(job.parts)))
+    encoding = running.submit(functools.partial(jobs.choose_engine, one_in=one_in), job)
+    read, problems = reading.read(job, found, progress)
+    shaped = list(each("dropping, threading", _shape, range(job.parts)))
     tasks = list(enumerate(_repeats(shaped)))
     job = replace(_with_sample(job, shaped), encoding=encoding.result())
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,6 +66,11 @@ def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 _as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
 _out = click.argument("out", type=click.Path(path_type=Path))
 
@@ -123,7 +129,13 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The folder to build. [out/NAME-VERSION]"
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=_cores,
+    show_default="one for each core",
+    help="Processes; small inputs need one.",
+)
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option(
     "--verify",

@@ -410,10 +410,7 @@ def _join(
     texts: Texts,
     lost: pl.DataFrame,
 ) -> Rendered:
-    pool, starts, _ = texts.pool()
-    own = starts[pieces.text]
-    slices = zip(own.tolist(), (own + pieces.tokens).tolist(), strict=True)
-    input_ids = np.concatenate([pool[:0], *(pool[start:end] for start, end in slices)])
+    input_ids = texts.joined(pieces.text)
     learnt = np.repeat(pieces.trained, pieces.tokens)
     learnt[_untrained_places(pieces)] = False
     rows = _numbers(said)[pieces.message]

@@ -16,6 +16,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from chatdata import arrow
 from chatdata.render import Rendered
 from chatdata.split import SPLITS
 from chatdata.write import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
@@ -39,30 +40,28 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
         fields=list(kind.value_type),
     )
     columns = [_strings(facts[name]) for name in ("conversation", "group", "source", "lang")]
-    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), said, type=kind)
+    lists = pa.ListArray.from_arrays(arrow.int32(offsets), said, type=kind)
     return pa.Table.from_arrays([*columns, lists], schema=MESSAGES)
 
 
 def token_rows(rendered: Rendered) -> pa.Table:
     """The rows of tokens, of schema `write.TOKENS_IN_SHORT`."""
-    offsets = pa.array(rendered.offsets, pa.int32())
     lists = [
-        pa.ListArray.from_arrays(offsets, pa.array(values), type=IDS)
+        arrow.lists(rendered.offsets, values, IDS)
         for values in (rendered.input_ids, rendered.labels)
     ]
-    lengths = pa.array(np.diff(rendered.offsets), pa.int32())
-    trained = pa.array(rendered.trained, pa.int32())
-    ids = pa.array(rendered.ids, pa.string())
+    lengths = arrow.int32(np.diff(rendered.offsets))
+    trained = arrow.int32(rendered.trained)
+    ids = _strings(pl.Series(rendered.ids, dtype=pl.String))
     return pa.Table.from_arrays([ids, *lists, lengths, trained], schema=TOKENS_IN_SHORT)
 
 
 def with_attention(table: pa.Table) -> pa.Table:
     """Rows of schema `write.TOKENS`, from such in short: every token is attended to."""
     table = table.combine_chunks()
-    lengths = table["length"].to_numpy()
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    ones = pa.array(np.ones(int(lengths.sum()), np.int32))
-    mask = pa.ListArray.from_arrays(offsets, ones, type=IDS)
+    lengths = arrow.numbers(table["length"])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    mask = arrow.lists(offsets, np.ones(int(lengths.sum()), np.int32), IDS)
     columns = {**{name: table[name] for name in table.column_names}, "attention_mask": mask}
     return pa.Table.from_arrays([columns[own.name] for own in TOKENS], schema=TOKENS)
 
@@ -83,7 +82,7 @@ def message_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
 
 def token_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
     """The size of the arrays of each row, in bytes."""
-    return np.asarray(table["length"].to_numpy(), np.int64) * 12
+    return arrow.numbers(table["length"]).astype(np.int64) * 12
 
 
 def ledger_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -150,8 +149,9 @@ class Rows:
 def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:
     """Yields the bytes of the values of each row of a column of lists of int32."""
     lists = column.combine_chunks()
-    values = memoryview(lists.values.to_numpy()).cast("B")
-    for start, end in itertools.pairwise((lists.offsets.to_numpy() * 4).tolist()):
+    values = arrow.numbers(lists.values).data.cast("B")
+    offsets = arrow.numbers(lists.offsets).astype(np.int64) * 4
+    for start, end in itertools.pairwise(offsets.tolist()):
         yield values[start:end]
 
 

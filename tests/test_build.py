@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -307,8 +308,9 @@ def test_a_certificate_that_fails_on_the_rows_stops_a_build(
 
     def careless(*own: Any) -> Any:
         rendered = honest(*own)
-        rendered.input_ids[5] += 1
-        return rendered
+        ids = rendered.input_ids.copy()
+        ids[5] += 1
+        return replace(rendered, input_ids=ids)
 
     monkeypatch.setattr(build, "render", careless)
     with pytest.raises(RenderError, match="cannot be rendered exactly"):

@@ -30,7 +30,7 @@ LAYERS = [
     {"fast"},
     {"tokenizer", "sources", "hub"},
     {"chat_template", "battery", "novelty"},
-    {"templates", "records", "manifest", "schema", "hashing", "config"},
+    {"templates", "records", "manifest", "schema", "hashing", "config", "arrow"},
     {"errors"},
 ]
 # Heavy packages, and the only modules that may import them.

@@ -23,6 +23,7 @@ SCHEMA = MESSAGES
 IDS = "jsonl"
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_PLAIN = {"role", "content"}
 _NOT_TEXT = ("tool_calls", "function_call", "refusal", "audio")
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 
@@ -44,6 +45,19 @@ def _turns(record: Any) -> list[Turn]:
 
 
 def _turn(message: object) -> Turn:
+    if isinstance(message, dict) and message.keys() == _PLAIN:
+        return _plain(message)
+    return _any_turn(message)
+
+
+def _plain(message: dict[str, Any]) -> Turn:
+    """What almost every message is: a role that is known, and text."""
+    role, content = message["role"], message["content"]
+    is_plain = isinstance(role, str) and role in _ROLES and isinstance(content, str)
+    return Turn(_ROLES[role], *text(content)) if is_plain else _any_turn(message)
+
+
+def _any_turn(message: object) -> Turn:
     if not isinstance(message, dict):
         return Turn(None, None, f"a {type(message).__name__} stands where a message should")
     role = _ROLES.get(str(message.get("role")))
