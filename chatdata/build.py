@@ -184,8 +184,8 @@ def _shape(job: Job, part: int) -> Shaped:
     """Drops messages, lays threads and drops conversations of one part."""
     laid = [
         one
-        for number, name in enumerate(job.recipe.source)
-        for one in _lay(job, number, name, part)
+        for number, source in enumerate(job.recipe.source.values())
+        for one in _lay(job, number, source.format, part)
     ]
     messages = pl.concat([one.messages for one in laid] or [schema.empty(schema.MESSAGES)])
     events = [schema.empty(schema.EVENTS), *(one.events for one in laid)]
@@ -199,7 +199,7 @@ def _shape(job: Job, part: int) -> Shaped:
     return Shaped(part, came_to_be, kept, _keys(job, messages))
 
 
-def _lay(job: Job, number: int, source: str, part: int) -> Iterator[threads.Laid]:
+def _lay(job: Job, number: int, format: str, part: int) -> Iterator[threads.Laid]:
     frames = list(parts.spooled(job.work / f"read-{number}", part))
     if not frames:
         return
@@ -211,7 +211,7 @@ def _lay(job: Job, number: int, source: str, part: int) -> Iterator[threads.Laid
     listed = {drop.filter.name for drop in drops}
     always = [drop for drop in filters.always() if drop.filter.name not in listed]
     marked = filters.mark(messages, [*always, *drops])
-    is_tree = sources.get(source).SCHEMA is schema.NODES
+    is_tree = sources.get(format).SCHEMA is schema.NODES
     yield (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
 
 

@@ -35,12 +35,20 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class SourceOptions(Strict):
-    """Where a source's files are: in a Hub repository at a revision, or local."""
+    """Where a source's files are: in a Hub repository at a revision, or local.
 
+    `format` is what reads them: the source's own name where it is one of `sources.names()`.
+    Conversations of several sources are mixed by `weight`, a share relative to those of the
+    others, and limited to `cap` of them.
+    """
+
+    format: str
     repo: str | None = None
     revision: str | None = None
     files: list[str] = Field(default=[])
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
+    weight: float | None = Field(default=None, gt=0)
+    cap: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _is_pinned(self) -> SourceOptions:
@@ -109,10 +117,7 @@ class Recipe(Strict):
     def _source_is_known(cls, value: Any) -> Any:
         if not isinstance(value, Mapping) or not value:
             raise ValueError("name at least one source, for example `source: {oasst: {...}}`")
-        for name in value:
-            if name not in sources.names():
-                raise ValueError(f"unknown source '{name}'; {nearest(str(name), sources.names())}")
-        return {name: options or {} for name, options in value.items()}
+        return {name: _with_format(str(name), options or {}) for name, options in value.items()}
 
     @field_validator("drop", mode="before")
     @classmethod
@@ -135,7 +140,8 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        columns = set().union(*(sources.get(name).SCHEMA for name in self.source))
+        columns = set().union(*(sources.get(own.format).SCHEMA for own in self.source.values()))
+        self._weighs_all_or_none()
         for drop in self.drops():
             if missing := drop.filter.needs - columns:
                 raise ValueError(
@@ -149,6 +155,14 @@ class Recipe(Strict):
         if policy != "top_k" and top_k is not None:
             raise ValueError(f"threads: top_k {top_k} has no meaning with policy {policy}")
         return self
+
+    def _weighs_all_or_none(self) -> None:
+        without = [name for name, own in self.source.items() if own.weight is None]
+        if without and len(without) < len(self.source):
+            raise ValueError(
+                f"source '{without[0]}' has no weight and others have; give all a weight, or use "
+                "`cap`, which limits one alone"
+            )
 
     def _packs_what_fits(self) -> None:
         """Raises ValueError where a row may be longer than a bin: rows are never cut for it."""
@@ -174,6 +188,19 @@ class Recipe(Strict):
     def hash(self) -> str:
         """A hash of everything the recipe says."""
         return sha256_json(self.resolved())
+
+
+def _with_format(name: str, options: Any) -> Any:
+    """The options of a source, with what reads its files."""
+    if not isinstance(options, Mapping):
+        return options
+    format = options.get("format", name)
+    if format not in sources.names():
+        means = "" if "format" in options else " A source of another name says its `format`."
+        raise ValueError(
+            f"unknown source '{format}'; {nearest(str(format), sources.names())}{means}"
+        )
+    return {**options, "format": format}
 
 
 def _entry(item: Any) -> dict[str, dict[str, Any]]:

@@ -302,6 +302,36 @@ def test_messages_lists_parts_and_our_own_rows() -> None:
     )
 
 
+def test_instructions_with_an_answer() -> None:
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    records = [
+        {"id": "dolly", "instruction": "Sum up.", "context": "Long.", "response": "Short."},
+        {"id": "alpaca", "instruction": "Add.", "input": "", "output": "3"},
+        {"id": "pair", "prompt": "q", "completion": "a"},
+        {"id": "lists", "prompt": [*said, said[0]], "completion": [said[1]]},
+        {"id": "odd", "instruction": "Sum up.", "context": 3, "response": None},
+    ]
+    rows, problems = read("jsonl", records)
+    assert problems == []
+    by_id = {
+        id: own.select("role", "content", "train", "note").rows()
+        for (id,), own in rows.group_by("conversation", maintain_order=True)
+    }
+    assert by_id["jsonl/dolly"] == [
+        ("user", "Sum up.\n\nLong.", False, None),
+        ("assistant", "Short.", True, None),
+    ]
+    assert by_id["jsonl/alpaca"] == [
+        ("user", "Add.", False, None),
+        ("assistant", "3", True, None),
+    ]
+    assert [train for *_, train, _ in by_id["jsonl/lists"]] == [False, False, False, True]
+    assert by_id["jsonl/odd"] == [
+        ("user", None, False, "a context that is not text but int"),
+        ("assistant", None, True, "no text"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("message", "note"),
     [

@@ -1,9 +1,12 @@
-"""Lists of role and content: OpenAI's fine-tuning files, and what chatdata itself writes.
+"""Lists of role and content (OpenAI's files, chatdata's own), and instructions with an answer.
 
     {"id": "a-1", "messages": [{"role": "user", "content": "..."}, ...]}
     [{"role": "user", "content": "..."}, ...]
+    {"instruction": "...", "context": "...", "response": "..."}      Dolly; Alpaca: input, output
+    {"prompt": "...", "completion": "..."}                           texts, or lists of messages
 
-`group`, `source` and `lang` of a row of ours are kept. Content in parts
+`group`, `source` and `lang` of a row of ours are kept. A context stands below its instruction, an
+empty line between; messages of a prompt are context. Content in parts
 (`[{"type": "text", "text": "..."}]`) is joined where all parts are text. Reasoning
 (`reasoning_content`) is carried in `<think>` tags before the content. What cannot be carried as
 text (tool calls, images) is refused with its reason, never left out. A message that says that it
@@ -24,6 +27,8 @@ IDS = "jsonl"
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _PLAIN = {"role", "content"}
+_PAIRS = (("prompt", "completion"), ("instruction", "response"), ("instruction", "output"))
+_CONTEXTS = ("context", "input")
 _NOT_TEXT = ("tool_calls", "function_call", "refusal", "audio")
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 
@@ -36,12 +41,39 @@ def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
 def _is_record(value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and all(isinstance(turn, dict) and "role" in turn for turn in value)
-    return isinstance(value, dict) and isinstance(value.get("messages"), list)
+    if not isinstance(value, dict):
+        return False
+    return isinstance(value.get("messages"), list) or _pair(value) is not None
 
 
 def _turns(record: Any) -> list[Turn]:
-    messages = record if isinstance(record, list) else record["messages"]
-    return [_turn(message) for message in messages]
+    if isinstance(record, list):
+        return [_turn(message) for message in record]
+    if isinstance(record.get("messages"), list):
+        return [_turn(message) for message in record["messages"]]
+    asked, answered = _pair(record) or ("", "")
+    question = _side(record[asked], "user")
+    if context := next((record[key] for key in _CONTEXTS if record.get(key)), None):
+        question = [_with_context(turn, context) for turn in question]
+    return [turn._replace(train=False) for turn in question] + _side(record[answered], "assistant")
+
+
+def _pair(record: dict[str, Any]) -> tuple[str, str] | None:
+    """The keys of the question and the answer of a record that has no messages."""
+    return next((pair for pair in _PAIRS if record.keys() >= set(pair)), None)
+
+
+def _side(value: object, role: str) -> list[Turn]:
+    if isinstance(value, list):
+        return [_turn(message) for message in value]
+    return [Turn(role, *text(value))]
+
+
+def _with_context(turn: Turn, context: object) -> Turn:
+    words, note = text(context)
+    if words is None or turn.content is None:
+        return turn._replace(content=None, note=turn.note or f"a context that is {note}")
+    return turn._replace(content=f"{turn.content}\n\n{words}")
 
 
 def _turn(message: object) -> Turn:

@@ -3,7 +3,8 @@
 python tests/bench/render.py --input "$CHATDATA_SHAREGPT" --tokenizer data/tokenizers/starcoder
 
 Every way reads the same file of messages and uses the same tokenizer and template. Each run is a
-process of its own, and may use all cores; its seconds are those of the work, without the start of Python and imports.
+process of its own, and may use all cores; its seconds are those of the work, without the start of
+Python and imports.
 """
 
 from __future__ import annotations
