@@ -251,8 +251,8 @@ def _split(
     windows, cuts = (_split_history if one_row else _split_answers)(messages, texts, options)
     kept, lost = _apply(cuts, messages)
     kept, also_refused = _refuse(kept, windows, texts)
-    left = kept.select("conversation").unique()
-    windows = windows.join(left, on="conversation", how="semi", maintain_order="left")
+    order = kept.select("conversation").unique(maintain_order=True)
+    windows = order.join(windows, on="conversation", maintain_order="left_right")
     return Fitted(kept, windows, _all_events(all_messages, kept, [refused, lost, also_refused]))
 
 
