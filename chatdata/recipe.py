@@ -41,6 +41,7 @@ class SourceOptions(Strict):
     revision: str | None = None
     files: list[str] = Field(default=[])
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
+    license: str | None = None  # under which its makers give it
 
     @model_validator(mode="after")
     def _is_pinned(self) -> SourceOptions:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from chatdata import windows as spans
 from chatdata.chat_template import ChatTemplate
@@ -40,6 +40,14 @@ class Render(Strict):
     system: str | None = None
     variables: dict[str, Any] = Field(default={})
     date: datetime.date | None = None
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _date_may_be_quoted(cls, value: Any) -> Any:
+        """Takes '2026-01-31' for a date, as a resolved recipe has it."""
+        if isinstance(value, str):
+            return datetime.date.fromisoformat(value)
+        return value
 
     @model_validator(mode="after")
     def _says_nothing_in_vain(self) -> Render:
