@@ -62,7 +62,7 @@ Verify = Literal["audit", "full", "off"]
 _ONE_IN: dict[Verify, int | None] = {"audit": fast.SAMPLE, "full": fast.EVERYTHING, "off": None}
 
 
-def _silent(step: str, done: int, total: int) -> None:
+def silent(step: str, done: int, total: int) -> None:
     """Reports no progress."""
 
 
@@ -74,7 +74,7 @@ def build(
     workers: int = 1,
     engine: str = "local",
     verify: Verify = "audit",
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
 
@@ -104,7 +104,7 @@ def preview(recipe: Recipe, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, Path(work))
         job = replace(job, first_groups=PREVIEW_GROUPS, parts=1)
-        return folder.draft(job, found, _line(job, found, here, _silent, None, None))
+        return folder.draft(job, found, _line(job, found, here, silent, None, None))
 
 
 def _line(
@@ -276,7 +276,14 @@ def _finish(job: Job, task: tuple[int, pl.DataFrame]) -> Finished:
     languages = Counter(lang or "unknown" for lang in own.messages["lang"].to_pylist())
     leaking = split.leaking_groups(pl.Series(own.messages["group"]), own.splits)
     return Finished(
-        ledger.tally(events), own.totals(), own.digests(), languages, leaking, findings, audit
+        ledger.tally(events),
+        own.totals(),
+        own.sizes(),
+        own.digests(),
+        languages,
+        leaking,
+        findings,
+        audit,
     )
 
 

@@ -8,10 +8,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from chatdata import card, certificate, config, ledger, manifest, pack, parts, rows, split, write
+from chatdata import (
+    card,
+    certificate,
+    config,
+    croissant,
+    ledger,
+    lengths,
+    manifest,
+    pack,
+    parts,
+    plots,
+    rows,
+    split,
+    write,
+)
 from chatdata.fast import Audit
 from chatdata.hashing import sha256_file, sha256_pairs
 from chatdata.inputs import Input
@@ -76,7 +91,7 @@ _SIZES = {"messages": rows.message_bytes, "tokens": rows.token_bytes}
 
 
 def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> manifest.Manifest:
-    """Writes what says what the dataset is: recipe, tokenizer, card, and last the manifest.
+    """Writes what says what the dataset is: recipe, tokenizer, plots, card, and last the manifest.
 
     Returns the manifest.
     """
@@ -88,6 +103,7 @@ def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> mani
     facts = draft(job, found, done)
     if job.recipe.pack:
         facts["packs"] = pack.write_indexes(folder, done.files, job.recipe.pack.max_tokens)
+    extras += [*plots.write(folder, facts), croissant.write(folder, facts)]
     facts["extras"] = [
         {"path": path.relative_to(folder).as_posix(), "sha256": sha256_file(path)}
         for path in extras
@@ -113,6 +129,7 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
         "counts": done.counts,
         "splits": _splits(done, rendered=recipe.render is not None),
         "languages": _languages(done),
+        "lengths": _lengths(done),
         "leakage": {"groups_in_both": sum(part.leaking_groups for part in done.finished)},
         "render": _render_entry(job, done),
         "files": done.files,
@@ -133,7 +150,7 @@ def _source_entries(source: Input) -> Iterator[dict[str, Any]]:
 
 
 def _splits(done: Done, rendered: bool) -> dict[str, dict[str, int]]:
-    shown = ["rows", "messages"]
+    shown = ["rows", "messages", "bytes"]
     shown += ["token_rows", "tokens", "trained_tokens"] if rendered else []
     return {
         name: {key: sum(part.totals[name][key] for part in done.finished) for key in shown}
@@ -145,6 +162,14 @@ def _languages(done: Done) -> dict[str, int]:
     """The rows in each language, most first."""
     total = sum((Counter(part.languages) for part in done.finished), Counter[str]())
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _lengths(done: Done) -> dict[str, Any]:
+    """How long conversations and rows of tokens are."""
+    sizes = [part.sizes for part in done.finished]
+    return {
+        name: lengths.describe(np.concatenate([own[name] for own in sizes])) for name in sizes[0]
+    }
 
 
 def _render_entry(job: Job, done: Done) -> dict[str, Any] | None:
@@ -187,7 +212,7 @@ def _engine_entry(done: Done) -> dict[str, Any]:
 
 def _packages(recipe: Recipe) -> list[str]:
     """The packages whose version may change the bytes of this build."""
-    packages = ["polars", "pyarrow"]
+    packages = ["polars", "pyarrow", plots.PACKAGE]
     packages += ["tokenizers"] if recipe.render else []
     detects = any("lang" in drop.filter.needs for drop in recipe.drops())
     return [*packages, "langdetect"] if detects else packages

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from chatdata import certificate, fast, hub, ledger
@@ -88,7 +90,8 @@ class Finished:
     """A part that is ready to be written."""
 
     counts: ledger.Counts
-    totals: dict[str, dict[str, int]]  # by split: rows, messages, tokens, trained_tokens
+    totals: dict[str, dict[str, int]]  # by split: rows, messages, bytes, tokens, trained_tokens
+    sizes: dict[str, npt.NDArray[np.int64]]  # of conversations and of rows of tokens
     digests: list[tuple[str, bytes]]
     languages: dict[str, int]  # of rows
     leaking_groups: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,18 @@ def read_index(path: Path, max_tokens: int) -> Bins:
         arrow.numbers(table["tokens"]).astype(np.int64),
         max_tokens,
     )
+
+
+def problems(bins: Bins, lengths: Ints) -> Iterator[str]:
+    """Yields what is wrong with bins for rows of these lengths, in words."""
+    if not np.array_equal(np.sort(bins.rows), np.arange(len(lengths))):
+        yield "not every row is in it once"
+        return
+    ends = np.cumsum(np.append(0, lengths[bins.rows]))[bins.offsets]
+    if not np.array_equal(np.diff(ends), bins.tokens):
+        yield "the tokens of its bins are not those of their rows"
+    if (np.diff(ends) > bins.max_tokens).any():
+        yield f"a bin holds more than {bins.max_tokens} tokens"
 
 
 def packed(tokens: pa.Table, bins: Bins) -> pa.Table:

@@ -49,6 +49,7 @@ class SourceOptions(Strict):
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
     weight: float | None = Field(default=None, gt=0)
     cap: int | None = Field(default=None, ge=1)
+    license: str | None = None  # under which its makers give it
 
     @model_validator(mode="after")
     def _is_pinned(self) -> SourceOptions:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +121,9 @@ class Rows:
     def totals(self) -> dict[str, dict[str, int]]:
         """The sums for each split."""
         turns = pl.DataFrame(self.messages.select(["messages"])).to_series().list.len()
-        totals = _sums({"split": self.splits, "rows": turns.is_not_null(), "messages": turns})
+        bytes = pl.Series(message_bytes(self.messages))
+        own = {"rows": turns.is_not_null(), "messages": turns, "bytes": bytes}
+        totals = _sums({"split": self.splits, **own})
         if self.tokens is None:
             return totals
         lengths = pl.Series(self.tokens["length"])
@@ -132,6 +135,16 @@ class Rows:
         }
         return {name: {**totals[name], **sums} for name, sums in _sums(own).items()}
 
+    def sizes(self) -> dict[str, npt.NDArray[np.int64]]:
+        """How long each conversation is, in turns and characters, and each row, in tokens."""
+        said = pl.DataFrame(self.messages.select(["messages"])).to_series()
+        characters = said.list.eval(pl.element().struct.field("content").str.len_chars())
+        sizes = {"turns": said.list.len(), "characters": characters.list.sum()}
+        if self.tokens is not None:
+            names = {"tokens": "length", "trained_tokens": "trained"}
+            sizes |= {name: pl.Series(self.tokens[own]) for name, own in names.items()}
+        return {name: own.to_numpy().astype(np.int64) for name, own in sizes.items()}
+
     def digests(self) -> list[tuple[str, bytes]]:
         """The id of each conversation, and a SHA-256 of its split, its messages and its tokens."""
         ids = self.messages["id"].to_pylist()
@@ -139,11 +152,15 @@ class Rows:
         hashes = [hashlib.sha256(orjson.dumps([own, list(row.values())])) for own, row in said]
         if self.tokens is not None:
             for column in ("input_ids", "labels"):
-                for number, own in zip(
-                    self.owner.tolist(), _bytes(self.tokens[column]), strict=True
-                ):
-                    hashes[number].update(own)
+                self.update(hashes, column)
         return [(id, hash_.digest()) for id, hash_ in zip(ids, hashes, strict=True)]
+
+    def update(self, hashes: Sequence[Any], column: str) -> None:
+        """Feeds the hash of each conversation the values of a column of its rows of tokens."""
+        assert self.tokens is not None
+        values = _bytes(self.tokens[column])
+        for number, own in zip(self.owner.tolist(), values, strict=True):
+            hashes[number].update(own)
 
 
 def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:

@@ -167,6 +167,15 @@ def test_no_group_is_in_both_splits(tmp_path: Path, case: tuple[str, Path]) -> N
     assert table.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
 
 
+def test_rows_of_a_split_conversation_stay_in_its_split_and_its_order(tmp_path: Path) -> None:
+    own = ["render.max_tokens=250", "render.overflow=split", "render.carry_tokens=0"]
+    out = make(tmp_path, TALKS, talk_file(tmp_path), "out", *own)
+    messages = [(row["split"], row["id"]) for row in rows_of(out)]
+    tokens = [(row["split"], dataset.conversation_of(row["id"])) for row in rows_of(out, "tokens")]
+    assert len(tokens) > len(messages)
+    assert list(dict.fromkeys(tokens)) == messages
+
+
 def test_train_once_trains_each_answer_once(tmp_path: Path) -> None:
     whole = ["render.max_tokens=null", "drop=[deleted]"]
     once = make(tmp_path, TREES, tree_file(tmp_path), "once", *whole, "threads.train_once=true")

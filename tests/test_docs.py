@@ -166,6 +166,7 @@ def test_the_card_of_the_sample(sample: Path, request: pytest.FixtureRequest) ->
 
 def test_a_card_without_tokens_says_nothing_of_them(sample: Path) -> None:
     facts = manifest.read(sample) | {"render": None, "license": None}
+    facts["lengths"] = {name: facts["lengths"][name] for name in ("turns", "characters")}
     text = card.text(facts)
     assert "How it is written" not in text
     assert "tokens" not in text.split("## Where")[0]
@@ -175,7 +176,7 @@ def test_a_card_without_tokens_says_nothing_of_them(sample: Path) -> None:
 def test_a_card_cannot_be_broken_by_a_file_name(sample: Path) -> None:
     facts = manifest.read(sample)
     facts["sources"][0]["path"] = "a|b\n# c.jsonl"
-    assert "| a\\|b # c.jsonl |" in card.text(facts)
+    assert "| `a\\|b # c.jsonl` |" in card.text(facts)
 
 
 def test_the_sample_as_text(sample: Path, request: pytest.FixtureRequest) -> None:
