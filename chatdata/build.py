@@ -140,7 +140,8 @@ def _line(
     findings = Findings()
     for part in finished:
         findings.add(part.findings)
-    return Done(finished, ledger.balance(read, counts), files, findings, job.encoding)
+    languages = language.summary([table for part in shaped for table in part.disagreements])
+    return Done(finished, ledger.balance(read, counts), files, findings, job.encoding, languages)
 
 
 def _write(
@@ -182,11 +183,11 @@ def _with_sample(job: Job, shaped: Sequence[Shaped]) -> Job:
 
 def _shape(job: Job, part: int) -> Shaped:
     """Drops messages, lays threads and drops conversations of one part."""
-    laid = [
-        one
+    read = [
+        (source.format, _read(job, number, part))
         for number, source in enumerate(job.recipe.source.values())
-        for one in _lay(job, number, source.format, part)
     ]
+    laid = [_lay(job, format, messages) for format, messages in read if messages is not None]
     messages = pl.concat([one.messages for one in laid] or [schema.empty(schema.MESSAGES)])
     events = [schema.empty(schema.EVENTS), *(one.events for one in laid)]
     for drop in job.drops("conversation"):
@@ -196,23 +197,33 @@ def _shape(job: Job, part: int) -> Shaped:
     pl.concat(events).write_ipc(job.file("events", part))
     came_to_be = sum(one.conversations for one in laid)
     kept = messages["conversation"].n_unique()
-    return Shaped(part, came_to_be, kept, _keys(job, messages))
+    return Shaped(part, came_to_be, kept, _keys(job, messages), _disagreements(job, read))
 
 
-def _lay(job: Job, number: int, format: str, part: int) -> Iterator[threads.Laid]:
+def _read(job: Job, number: int, part: int) -> pl.DataFrame | None:
+    """What a source has in this part, its languages decided if a filter asks for them."""
     frames = list(parts.spooled(job.work / f"read-{number}", part))
     if not frames:
-        return
+        return None
     messages = pl.concat(frames)
+    decide = job.decides_language()
+    return language.label(messages, decide) if decide else messages
+
+
+def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Laid:
     drops = job.drops("message")
-    for drop in drops:
-        if "lang" in drop.filter.needs:
-            messages = language.label(messages, drop.options["decide"])
     listed = {drop.filter.name for drop in drops}
     always = [drop for drop in filters.always() if drop.filter.name not in listed]
     marked = filters.mark(messages, [*always, *drops])
     is_tree = sources.get(format).SCHEMA is schema.NODES
-    yield (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
+    return (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
+
+
+def _disagreements(job: Job, read: Sequence[tuple[str, pl.DataFrame | None]]) -> list[pl.DataFrame]:
+    """Where the sources' labels and the detector contradict each other, if both were heard."""
+    if job.decides_language() not in ("detected", "both"):
+        return []
+    return [language.disagreements(messages) for _, messages in read if messages is not None]
 
 
 def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:

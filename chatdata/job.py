@@ -65,6 +65,11 @@ class Job:
         """The recipe's filters that look at this."""
         return [drop for drop in self.recipe.drops() if drop.filter.unit == unit]
 
+    def decides_language(self) -> str | None:
+        """Whose word a language is by (a filter's `decide`), or None where nobody asks."""
+        asking = (drop for drop in self.drops("message") if "lang" in drop.filter.needs)
+        return next((str(drop.options["decide"]) for drop in asking), None)
+
     def load_tokenizer(self, options: Render) -> Tokenizer:
         """The tokenizer of a recipe that renders; each process loads it once."""
         return _load(self.tokenizer, self.tokenizer_name, options.model_dump_json())
@@ -83,6 +88,7 @@ class Shaped:
     conversations: int  # that came into being
     kept: int
     keys: pl.DataFrame  # conversation, digest: what the corpus filter compares
+    disagreements: list[pl.DataFrame]  # between the sources' labels and the detector
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ class Done:
     files: list[dict[str, Any]]  # the manifest's entries for the shards
     findings: Findings
     encoding: Encoding
+    disagreements: list[dict[str, Any]]  # the manifest's entry
 
 
 def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:

@@ -16,7 +16,7 @@ _MESSAGE: dict[str, pl.DataType | type[pl.DataType]] = {
     "role": Role,  # null where the source's word for it is not known
     "content": pl.String,  # null where the source had something that is not text
     "lang": pl.String,
-    "lang_by": pl.String,  # declared (by the source) or detected
+    "lang_by": pl.String,  # declared (by the source), detected, or by its neighbours
     "train": pl.Boolean,  # may this message be learnt from?
     "source": pl.String,
     "where": pl.String,  # file and line

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
 import pytest
 
-from chatdata import filters, language
+from chatdata import filters
 from chatdata.filters import FILTERS, Drop
 from tests.conversations import nodes, table
 
@@ -34,7 +33,7 @@ MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[s
     ),
     "wrong_language": (
         {"allow": ["en", "pt"]},
-        [{"lang": "de"}, {"lang": "zh-cn"}, {"lang": "eng"}],
+        [{"lang": "de"}, {"lang": "zh-cn"}, {"lang": "eng"}, {"lang": "und"}, {"lang": ""}],
         [{"lang": "en"}, {"lang": "EN"}, {"lang": "pt-BR"}, {"lang": "pt"}, {"lang": None}],
     ),
 }
@@ -113,41 +112,23 @@ def test_a_filter_for_columns_that_a_source_lacks_leaves_it_alone() -> None:
     assert marked["removed_by"].null_count() == 1
 
 
-# -------------------------------------------------------------------------------- language
-
-
-def texts(*contents: str | None, lang: str | None = None) -> pl.DataFrame:
-    rows = table({str(i): [("user", content)] for i, content in enumerate(contents)})
-    by = pl.lit(lang and "declared", pl.String)
-    return rows.with_columns(lang=pl.lit(lang, pl.String), lang_by=by)
-
-
-ENGLISH = "The quick brown fox jumps over the lazy dog and runs into the forest."
-GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund und läuft in den Wald."
-
-
-def test_declared_asks_the_detector_only_where_nothing_is_declared() -> None:
-    rows = pl.concat([texts(GERMAN, lang="en"), texts(GERMAN), texts(ENGLISH)])
-    labelled = language.label(rows, "declared")
-    assert labelled.select("lang", "lang_by").rows() == [
-        ("en", "declared"),
-        ("de", "detected"),
-        ("en", "detected"),
-    ]
-
-
-def test_detected_asks_for_every_message() -> None:
-    assert language.label(texts(GERMAN, lang="en"), "detected")["lang"].to_list() == ["de"]
-
-
-def test_what_has_no_language_has_none() -> None:
-    labelled = language.label(texts("12345", "👍", "", None), "detected")
-    assert labelled["lang"].null_count() == 4
-    assert labelled["lang_by"].null_count() == 4
-
-
-def test_the_detector_depends_on_nothing_but_the_text() -> None:
-    short = ["ok", "ja", "no", "continue", "merci", GERMAN, ENGLISH, "the", "a e i o u"]
-    once = language.detect(short)
-    assert language.detect(short[::-1])[::-1] == once
-    assert [language.detect([text])[0] for text in short] == once
+@pytest.mark.parametrize(
+    ("allow", "lang", "is_removed"),
+    [
+        (["pt"], "pt-BR", False),
+        (["pt-BR"], "pt_br", True),
+        (["pt-BR"], "pt-br", False),
+        (["pt-BR"], "pt", True),
+        (["no"], "nb", False),
+        (["nb"], "no", False),
+        (["zh"], "zh-tw", False),
+        ([], "en", True),
+        ([], None, False),
+    ],
+)
+def test_codes_that_mean_one_language_are_one(
+    allow: list[str], lang: str | None, is_removed: bool
+) -> None:
+    row = nodes([{"message": "m", "lang": lang}])
+    drop = Drop(FILTERS["wrong_language"], {"allow": allow}, "cut")
+    assert row.select(drop.expression()).item() is is_removed
