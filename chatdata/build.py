@@ -24,6 +24,7 @@ import polars as pl
 
 from chatdata import (
     certificate,
+    clean,
     engines,
     fast,
     filters,
@@ -143,7 +144,8 @@ def _line(
     findings = Findings()
     for part in finished:
         findings.add(part.findings)
-    return Done(finished, ledger.balance(read, counts), files, findings, job.encoding)
+    cleaned = clean.add([part.cleaned for part in shaped])
+    return Done(finished, ledger.balance(read, counts), files, findings, job.encoding, cleaned)
 
 
 def _write(
@@ -185,11 +187,12 @@ def _with_sample(job: Job, shaped: Sequence[Shaped]) -> Job:
 
 def _shape(job: Job, part: int) -> Shaped:
     """Drops messages, lays threads and drops conversations of one part."""
-    laid = [
+    found = [
         one
         for number, name in enumerate(job.recipe.source)
         for one in _lay(job, number, name, part)
     ]
+    laid, cleaned = [one for one, _ in found], clean.add([counts for _, counts in found])
     messages = pl.concat([one.messages for one in laid] or [schema.empty(schema.MESSAGES)])
     events = [schema.empty(schema.EVENTS), *(one.events for one in laid)]
     for drop in job.drops("conversation"):
@@ -199,14 +202,16 @@ def _shape(job: Job, part: int) -> Shaped:
     pl.concat(events).write_ipc(job.file("events", part))
     came_to_be = sum(one.conversations for one in laid)
     kept = messages["conversation"].n_unique()
-    return Shaped(part, came_to_be, kept, _keys(job, messages))
+    return Shaped(part, came_to_be, kept, _keys(job, messages), cleaned)
 
 
-def _lay(job: Job, number: int, source: str, part: int) -> Iterator[threads.Laid]:
+def _lay(
+    job: Job, number: int, source: str, part: int
+) -> Iterator[tuple[threads.Laid, clean.Counts]]:
     frames = list(parts.spooled(job.work / f"read-{number}", part))
     if not frames:
         return
-    messages = pl.concat(frames)
+    messages, cleaned = clean.clean(pl.concat(frames), job.recipe.steps())
     drops = job.drops("message")
     for drop in drops:
         if "lang" in drop.filter.needs:
@@ -215,7 +220,7 @@ def _lay(job: Job, number: int, source: str, part: int) -> Iterator[threads.Laid
     always = [drop for drop in filters.always() if drop.filter.name not in listed]
     marked = filters.mark(messages, [*always, *drops])
     is_tree = sources.get(source).SCHEMA is schema.NODES
-    yield (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
+    yield (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads), cleaned
 
 
 def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -272,7 +277,7 @@ def _finish(job: Job, task: tuple[int, pl.DataFrame]) -> Finished:
         messages = rendered.messages
     own = _rows(job, messages, rendered)
     earlier = pl.read_ipc(job.file("events", part))
-    events = pl.concat([earlier, repeated, lost, _kept_events(messages, own)])
+    events = ledger.follow(pl.concat([earlier, repeated, lost, _kept_events(messages, own)]))
     parts.save(ledger.entries(events).to_arrow().cast(write.LEDGER), job.file("ledger", part))
     for kind, name, table in own.tables():
         parts.save(table, job.file(f"{kind}-{name}", part))

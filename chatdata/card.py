@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from chatdata import ledger
+from chatdata.clean import CLEANERS
 from chatdata.manifest import Manifest
 
 
@@ -23,6 +24,8 @@ def text(manifest: Manifest) -> str:
         "configs": _configs(manifest),
         "reasons": _reasons(manifest),
         "certificate": _certificate(manifest),
+        "cleaned": manifest.get("cleaned"),
+        "cleaners": {name: own.about for name, own in CLEANERS.items()},
         "known_languages": [lang for lang in manifest["languages"] if len(lang) == 2],
     }
     return environment.from_string(source).render(facts)

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from chatdata import certificate, fast, hub, ledger
+from chatdata import certificate, clean, fast, hub, ledger
 from chatdata import tokenizer as tokenizers
 from chatdata.certificate import Findings
 from chatdata.errors import ConfigError, SourceError
@@ -81,6 +81,7 @@ class Shaped:
     conversations: int  # that came into being
     kept: int
     keys: pl.DataFrame  # conversation, digest: what the corpus filter compares
+    cleaned: clean.Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Done:
     files: list[dict[str, Any]]  # the manifest's entries for the shards
     findings: Findings
     encoding: Encoding
+    cleaned: clean.Counts
 
 
 def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:

@@ -134,7 +134,7 @@ def _prune(forest: _Forest) -> None:
 
 
 def _felled(forest: _Forest, row: int) -> bool:
-    if not forest.marked(row, "cut"):
+    if not (forest.marked(row, "cut") or forest.marked(row, "alone")):
         return False
     reasons, why = forest.columns["removed_by"], forest.columns["why"]
     forest.out[row] = reasons[row], why[row]

@@ -26,11 +26,11 @@ LAYERS = [
     {"recipe", "trees", "rows"},
     {"render", "ledger"},
     {"windows"},
-    {"pieces", "filters", "threads", "split", "language", "write", "parts", "engines"},
+    {"pieces", "clean", "filters", "threads", "split", "language", "write", "parts", "engines"},
     {"fast"},
     {"tokenizer", "sources", "hub"},
     {"chat_template", "battery", "novelty"},
-    {"templates", "records", "manifest", "schema", "hashing", "config"},
+    {"templates", "records", "manifest", "schema", "hashing", "config", "prose"},
     {"errors"},
 ]
 # Heavy packages, and the only modules that may import them.
@@ -45,12 +45,14 @@ ONLY = {
     "click": {"chatdata.cli", "trainer.train"},
     "rich": {"chatdata.cli", "chatdata.show"},
     "langdetect": {"chatdata.language"},
+    "bs4": {"chatdata.clean.markdown"},
+    "markdownify": {"chatdata.clean.markdown"},
     "jinja2": {"chatdata.card", "chatdata.chat_template"},
     "ruamel": {"chatdata.config"},
 }
 
 # Steps do not know each other; only build.py composes.
-STEPS = {"filters", "threads", "trees", "split", "render", "language", "write", "sources"}
+STEPS = {"clean", "filters", "threads", "trees", "split", "render", "language", "write", "sources"}
 MAY_USE = {("trees", "threads")}  # both lay conversations, by one recipe key
 
 

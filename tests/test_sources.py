@@ -310,7 +310,8 @@ def test_messages_lists_parts_and_our_own_rows() -> None:
         ({"role": "assistant", "content": "a", "loss_weight": 0.5}, "loss_weight is 0.5"),
         ({"role": "assistant", "content": "a", "train": "no"}, "train is 'no'"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "a part of type 'image_url'"),
-        ({"role": "tool", "content": "a"}, "role 'tool'"),
+        ({"role": "tool", "content": 3}, "not text but int"),
+        ({"role": "critic", "content": "a"}, "role 'critic'"),
         ("text", "a str stands where"),
     ],
 )
