@@ -22,14 +22,14 @@ from pydantic import create_model
 from chatdata.config import Strict
 
 Unit = Literal["message", "conversation", "corpus"]
-OnRemoved = Literal["cut", "drop", "untrain"]
+OnRemoved = Literal["cut", "drop", "untrain", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """A filter, what it looks at, the columns that only some sources have, and its options.
 
-    Where `alone` is true, a message that it removes goes without what follows it.
+    Where `skips` is true, a message that it removes goes as by `skip`, not by `cut`.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Filter:
     needs: frozenset[str]
     options: type[Strict]
     about: str
-    alone: pl.Expr | None = None
+    skips: pl.Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ FILTERS: dict[str, Filter] = {}
 
 
 def _removes(
-    unit: Unit, needs: Sequence[str] = (), alone: pl.Expr | None = None
+    unit: Unit, needs: Sequence[str] = (), skips: pl.Expr | None = None
 ) -> Callable[[Callable[..., pl.Expr]], Callable[..., pl.Expr]]:
     def register(function: Callable[..., pl.Expr]) -> Callable[..., pl.Expr]:
         name = function.__name__
@@ -66,7 +66,7 @@ def _removes(
         fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters}
         options = create_model(name, __base__=Strict, **fields)
         about = (inspect.getdoc(function) or "").splitlines()[0]
-        FILTERS[name] = Filter(name, unit, function, frozenset(needs), options, about, alone)
+        FILTERS[name] = Filter(name, unit, function, frozenset(needs), options, about, skips)
         return function
 
     return register
@@ -111,7 +111,7 @@ def unfinished_tree() -> pl.Expr:
     return pl.col("tree_state") != "ready_for_export"
 
 
-@_removes("message", alone=pl.col("role") == "system")
+@_removes("message", skips=pl.col("role") == "system")
 def empty() -> pl.Expr:
     """Messages of white space alone. A system message that says nothing goes alone."""
     return pl.col("content").str.strip_chars() == ""
@@ -227,9 +227,8 @@ def always() -> list[Drop]:
 def mark(messages: pl.DataFrame, drops: Sequence[Drop]) -> pl.DataFrame:
     """Marks each message with the first filter that removes it.
 
-    Returns the table with `removed_by` (a filter's name or null), `on_removed` (`cut`, `drop`, or
-    `alone`: the message without what follows) and `why` added, and `train` false where a filter
-    only untrains. A filter whose columns the source does not
+    Returns the table with `removed_by` (a filter's name or null), `on_removed` and `why` added,
+    and `train` false where a filter only untrains. A filter whose columns the source does not
     have leaves it alone.
     """
     nothing = pl.lit(None, pl.String)
@@ -248,8 +247,8 @@ def _hit(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
     hit = drop.expression() & pl.col("removed_by").is_null()
     why = pl.col("lang") if "lang" in drop.filter.needs else pl.col("note")
     on_removed = pl.lit(drop.on_removed)
-    if drop.filter.alone is not None and drop.on_removed == "cut":
-        on_removed = pl.when(drop.filter.alone).then(pl.lit("alone")).otherwise(on_removed)
+    if drop.filter.skips is not None and drop.on_removed == "cut":
+        on_removed = pl.when(drop.filter.skips).then(pl.lit("skip")).otherwise(on_removed)
     return marked.with_columns(
         removed_by=pl.when(hit).then(pl.lit(drop.filter.name)).otherwise("removed_by"),
         on_removed=pl.when(hit).then(on_removed).otherwise("on_removed"),

@@ -49,16 +49,18 @@ def cut(messages: pl.DataFrame, threads: Threads) -> Laid:
     """Ends linear conversations, whose messages `filters.mark` has marked, as the recipe says.
 
     `cut` keeps the turns before a removed message and then ends on the last assistant turn;
-    `drop` removes the whole conversation. The result does not depend on the order of the rows.
+    `drop` removes the whole conversation; `skip` an answer with its question, a question with its
+    answer, and a system message alone. The result does not depend on the order of the rows.
     """
     rows, repeats = _name_apart(messages)
     rows = rows.sort("conversation", "position")
     rows, joined = _without_repeated_roles(rows, threads.repeated_role)
     rows, dropped = _without_marked(rows)
+    rows, skipped = _without_skipped(rows)
     rows, trimmed = _trim(rows, threads)
     position = pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
     rows = rows.with_columns(position=position).select(MESSAGES.keys())
-    return Laid(rows, pl.concat([repeats, joined, dropped, trimmed]), 0)
+    return Laid(rows, pl.concat([repeats, joined, dropped, skipped, trimmed]), 0)
 
 
 def _name_apart(messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -171,10 +173,10 @@ def _without_marked(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     own = pl.col("removed_by").is_not_null()
     detail = pl.when(own).then("why").otherwise("goes with " + pl.col("culprit"))
     because = "because of " + pl.col("culprit")
-    lost, fault = _emptied(rows, live), pl.coalesce("culprit_by", "removed_by")
+    lost = _emptied(rows, live)
     happened = [
         events("message", gone, "message", reason, detail),
-        events("conversation", lost, "conversation", fault, because),
+        events("conversation", lost, "conversation", pl.col("culprit_by"), because),
     ]
     return live.drop("alive", "culprit", "culprit_by"), pl.concat(happened)
 
@@ -184,7 +186,7 @@ def _with_culprits(rows: pl.DataFrame) -> pl.DataFrame:
     cuts = pl.col("position").filter(pl.col("on_removed") == "cut")
     rows = rows.with_columns(cut_at=cuts.min().over("conversation"))
     before_cut = pl.col("cut_at").is_null() | (pl.col("position") < pl.col("cut_at"))
-    rows = rows.with_columns(alive=before_cut & pl.col("on_removed").ne_missing("alone"))
+    rows = rows.with_columns(alive=before_cut)
     rows = rows.with_columns(fatal=(pl.col("alive") & (pl.col("on_removed") == "drop")))
     rows = rows.with_columns(falls=pl.col("fatal").any().over("conversation"))
     at_cut = pl.col("position") == pl.col("cut_at")
@@ -205,6 +207,41 @@ def _up_to_last_assistant(rows: pl.DataFrame, concerned: pl.Expr) -> pl.DataFram
     answers = pl.col("position").filter(pl.col("role") == "assistant")
     last = answers.max().over("conversation").fill_null(-1)
     return rows.filter(concerned.not_() | (pl.col("position") <= last))
+
+
+def _without_skipped(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Removes the exchanges in which a message is marked `skip`. Rows are in order."""
+    skips = pl.col("on_removed").eq_missing("skip")
+    if rows.filter(skips).is_empty():
+        return rows, empty(EVENTS)
+    rows = rows.with_columns(culprit=_skipped_by("message"), fault=_skipped_by("removed_by"))
+    gone, live = (
+        rows.filter(pl.col("culprit").is_not_null()),
+        rows.filter(pl.col("culprit").is_null()),
+    )
+    detail = pl.when(skips).then("why").otherwise("goes with " + pl.col("culprit"))
+    lost = _emptied(rows, live)
+    because = "because of " + pl.col("culprit")
+    happened = [
+        events("message", gone, "message", pl.col("fault"), detail),
+        events("conversation", lost, "conversation", pl.col("fault"), because),
+    ]
+    return live.drop("culprit", "fault"), pl.concat(happened)
+
+
+def _skipped_by(column: str) -> pl.Expr:
+    """A column of the message that a turn goes with: itself, its answer or its question."""
+
+    def beside(turn: pl.Expr, steps: int) -> pl.Expr:
+        return turn.shift(steps).over("conversation")
+
+    skips = pl.col("on_removed").eq_missing("skip")
+    asks, answers = pl.col("role") == "user", pl.col("role") == "assistant"
+    return pl.coalesce(
+        pl.when(skips).then(column),
+        pl.when(asks & beside(skips & answers, -1)).then(beside(pl.col(column), -1)),
+        pl.when(answers & beside(skips & asks, 1)).then(beside(pl.col(column), 1)),
+    )
 
 
 def _trim(rows: pl.DataFrame, threads: Threads) -> tuple[pl.DataFrame, pl.DataFrame]:

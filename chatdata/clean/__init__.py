@@ -98,7 +98,7 @@ def html(text: str) -> str:
 
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 _OPEN_ENTITY = re.compile(rf"(?<!\\){_ENTITY}")
-_TAG_IN_PROSE = re.compile(r"</?[A-Za-z](?![a-z+.-]*:)[^<>]*>")
+_TAG_IN_PROSE = re.compile(r"</?(?!https?:|mailto:)[A-Za-z][^<>]*>")
 
 
 @_cleans(_ENTITY)

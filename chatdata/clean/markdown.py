@@ -26,7 +26,9 @@ ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{
 
 # The class of what ChatGPT's page, and GitHub's, render from Markdown.
 _MARKS = {"markdown", "markdown-body"}
-_BLOCKS = re.compile("p|div|pre|ul|ol|dl|h[1-6]|table|blockquote|hr|article|section", re.IGNORECASE)
+_BLOCKS = re.compile(
+    "^(?:p|div|pre|ul|ol|dl|h[1-6]|table|blockquote|hr|article|section)$", re.IGNORECASE
+)
 _INLINE = re.compile(
     "li|dt|dd|code|thead|tbody|tfoot|tr|th|td|caption|strong|em|b|i|u|s|del|ins|mark|sup|sub|a|img"
     "|span|br|kbd|small|input|button|svg|path|rect|line|polyline|circle|g"
@@ -119,10 +121,7 @@ def _simplify(soup: BeautifulSoup) -> None:
     """Puts into words what a page draws, and takes out what says nothing."""
     for element in soup.find_all(True):
         if not element.decomposed:
-            classes = set(_classes(element))
-            _put_into_words(element, classes)
-            if "whitespace-pre-wrap" in classes:
-                _keep_lines(soup, element)
+            _put_into_words(element, set(_classes(element)))
 
 
 def _put_into_words(element: Tag, classes: set[str]) -> None:
@@ -133,7 +132,7 @@ def _put_into_words(element: Tag, classes: set[str]) -> None:
     elif name == "math" or not classes.isdisjoint(_KATEX):
         _write_formula(element, element.find("annotation"))
     elif name == "input" and element.get("type") == "checkbox":
-        element.replace_with("[x] " if element.has_attr("checked") else "[ ] ")
+        element.replace_with("[x]" if element.has_attr("checked") else "[ ]")
     elif name == "img" and str(element.get("src")).startswith("data:"):
         element.replace_with(str(element.get("alt") or ""))
     elif name in ("td", "th"):
@@ -147,15 +146,6 @@ def _write_formula(formula: Tag, source: object) -> None:
     is_display = "katex-display" in _classes(formula) or "display" in str(formula.get("type"))
     if tex and formula.parent is not None:
         formula.replace_with(f"$${tex}$$" if is_display else f"${tex}$")
-
-
-def _keep_lines(soup: BeautifulSoup, words: Tag) -> None:
-    """Makes line breaks of the line ends in words that a page shows as they are typed."""
-    for text in words.find_all(string=re.compile("\n")):
-        if text.find_parent("pre") is None:
-            first, *lines = str(text).split("\n")
-            broken = [part for line in lines for part in (soup.new_tag("br"), line)]
-            text.replace_with(first, *broken)
 
 
 def _classes(element: Tag) -> list[str]:
@@ -180,6 +170,15 @@ class _Converter(MarkdownConverter):
         ticks = max((len(run) for run in re.findall("`{3,}", own)), default=2) + 1
         fence = "`" * ticks
         return f"\n\n{fence}{_language(el, code)}\n{own}\n{fence}\n\n"
+
+    def convert_div(self, el: Tag, text: str, parent_tags: set[str]) -> str:
+        """A block of words; those that a page shows as they were typed, to the letter."""
+        words = text.strip()
+        if "whitespace-pre-wrap" in _classes(el) and el.find(_BLOCKS) is None:
+            for line in el.find_all("br"):
+                line.replace_with("\n")
+            words = el.get_text().strip("\n")
+        return f"\n\n{words}\n\n" if words else ""
 
     def escape(self, text: str, parent_tags: set[str]) -> str:
         """Words as they are, but for what Markdown would read as an entity."""
