@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,21 @@ def test_a_page_as_markdown(request: pytest.FixtureRequest) -> None:
 )
 def test_a_text_is_html_where_markup_is_the_whole_of_it(text: str, is_html: bool) -> None:
     assert markdown.is_html(text) == is_html
+
+
+@settings(max_examples=150)
+@given(code=texts, language=st.sampled_from(["", "python", "c++"]))
+@example(code="\n\ndef f(a):\n    return a[0]\n\n\n\ndef g():\n\tpass\n\n", language="python")
+def test_a_block_of_code_comes_out_of_a_page_to_the_letter(code: str, language: str) -> None:
+    code = code.replace("\r", "").replace("\x00", "")
+    assume(code.strip())
+    kind = f' class="hljs language-{language}"' if language else ""
+    head = f"<div><span>{language}</span><button>Copy code</button></div>"
+    block = f"<pre>{head}<div><code{kind}>{escape(code, quote=False)}</code></div></pre>"
+    page = f'<div class="markdown prose"><p>a</p><ul><li>b</li></ul>{block}<p>c</p></div>'
+    fence = "`" * (max(map(len, re.findall("`{3,}", code)), default=2) + 1)
+    expected = f"{fence}{language}\n{code.removesuffix(chr(10))}\n{fence}"
+    assert BY_NAME["html"](page) == f"a\n\n- b\n\n{expected}\n\nc"
 
 
 # ----------------------------------------------------------------------------- code and prose
