@@ -215,10 +215,8 @@ def _without_skipped(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     if rows.filter(skips).is_empty():
         return rows, empty(EVENTS)
     rows = rows.with_columns(culprit=_skipped_by("message"), fault=_skipped_by("removed_by"))
-    gone, live = (
-        rows.filter(pl.col("culprit").is_not_null()),
-        rows.filter(pl.col("culprit").is_null()),
-    )
+    gone = rows.filter(pl.col("culprit").is_not_null())
+    live = rows.filter(pl.col("culprit").is_null())
     detail = pl.when(skips).then("why").otherwise("goes with " + pl.col("culprit"))
     lost = _emptied(rows, live)
     because = "because of " + pl.col("culprit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,22 @@ def test_what_is_no_dirt_survives(name: str, text: str) -> None:
 @pytest.mark.parametrize("text", SURVIVES)
 def test_what_is_no_dirt_survives_them_all(text: str) -> None:
     assert cleaned(text) == text
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda text: text.replace("\n\n\n", "\n"),
+        lambda text: re.sub(r"\[\d+\]", "", text),
+        lambda text: re.sub(r"\d+ / \d+", "", text),
+        lambda text: re.sub("<[^>]+>", "", text),
+        lambda text: re.sub("[\u200b-\u200d]", "", text),
+        lambda text: re.sub(".*openai.*", "", text),
+        markdown.to_markdown,
+    ],
+)
+def test_the_cases_would_catch_the_cleaners_of_others(other: Callable[[str], str]) -> None:
+    assert any(other(text) != text for text in SURVIVES)
 
 
 def test_every_cleaner_has_cases_and_a_line_about_it() -> None:

@@ -20,9 +20,9 @@ from markdownify import ATX, MarkdownConverter
 _TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9-]*)((?:"[^"]*"|'[^']*'|[^'"<>])*)>""")
 _ATTRIBUTE = re.compile(r"""([^\s"'=/]+)(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"']+))?""")
 _CLASS = re.compile(r"""\bclass\s*=\s*["']?([^"'>]*)""", re.IGNORECASE)
-_PREFORMATTED = re.compile(r"<pre\b.*?</pre\s*>", re.IGNORECASE | re.DOTALL)
+_PREFORMATTED = re.compile(r"</?pre\b", re.IGNORECASE)
 _INDENTED_TAG = re.compile(r"\n[ \t]+<")
-ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
 # The class of what ChatGPT's page, and GitHub's, render from Markdown.
 _MARKS = {"markdown", "markdown-body"}
@@ -75,7 +75,8 @@ def _is_cut_off(text: str, name: str) -> bool:
 
 def _is_rendered(text: str) -> bool:
     """Whether text holds what a rendering of Markdown has and nothing else."""
-    if "<!" in text or "<?" in text or _INDENTED_TAG.search(_PREFORMATTED.sub("", text)):
+    outside = _PREFORMATTED.split(text)[::2]
+    if "<!" in text or "<?" in text or any(map(_INDENTED_TAG.search, outside)):
         return False
     tags = list(_TAG.finditer(text))
     if not all(_BLOCKS.fullmatch(tag[2]) or _INLINE.fullmatch(tag[2]) for tag in tags):
@@ -182,7 +183,7 @@ class _Converter(MarkdownConverter):
 
     def escape(self, text: str, parent_tags: set[str]) -> str:
         """Words as they are, but for what Markdown would read as an entity."""
-        return ENTITY.sub(r"\\\g<0>", text)
+        return _ENTITY.sub(r"\\\g<0>", text)
 
 
 _CONVERTER = _Converter(heading_style=ATX, bullets="-", strip_pre=None)
