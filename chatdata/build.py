@@ -23,6 +23,7 @@ import polars as pl
 
 from chatdata import (
     certificate,
+    clean,
     engines,
     fast,
     filters,
@@ -141,7 +142,9 @@ def _line(
     for part in finished:
         findings.add(part.findings)
     languages = language.summary([table for part in shaped for table in part.disagreements])
-    return Done(finished, ledger.balance(read, counts), files, findings, job.encoding, languages)
+    cleaned = clean.add([part.cleaned for part in shaped])
+    balanced = ledger.balance(read, counts)
+    return Done(finished, balanced, files, findings, job.encoding, languages, cleaned)
 
 
 def _write(
@@ -187,7 +190,9 @@ def _shape(job: Job, part: int) -> Shaped:
         (source.format, _read(job, number, part))
         for number, source in enumerate(job.recipe.source.values())
     ]
-    laid = [_lay(job, format, messages) for format, messages in read if messages is not None]
+    there = [(format, own) for format, own in read if own is not None]
+    laid = [_lay(job, format, messages) for format, (messages, _) in there]
+    cleaned = clean.add([counts for _, (_, counts) in there])
     messages = pl.concat([one.messages for one in laid] or [schema.empty(schema.MESSAGES)])
     events = [schema.empty(schema.EVENTS), *(one.events for one in laid)]
     for drop in job.drops("conversation"):
@@ -197,17 +202,18 @@ def _shape(job: Job, part: int) -> Shaped:
     pl.concat(events).write_ipc(job.file("events", part))
     came_to_be = sum(one.conversations for one in laid)
     kept = messages["conversation"].n_unique()
-    return Shaped(part, came_to_be, kept, _keys(job, messages), _disagreements(job, read))
+    disagreements = _disagreements(job, [own for _, (own, _) in there])
+    return Shaped(part, came_to_be, kept, _keys(job, messages), disagreements, cleaned)
 
 
-def _read(job: Job, number: int, part: int) -> pl.DataFrame | None:
-    """What a source has in this part, its languages decided if a filter asks for them."""
+def _read(job: Job, number: int, part: int) -> tuple[pl.DataFrame, clean.Counts] | None:
+    """What a source has in this part, cleaned, its languages decided if a filter asks for them."""
     frames = list(parts.spooled(job.work / f"read-{number}", part))
     if not frames:
         return None
-    messages = pl.concat(frames)
+    messages, cleaned = clean.clean(pl.concat(frames), job.recipe.steps())
     decide = job.decides_language()
-    return language.label(messages, decide) if decide else messages
+    return (language.label(messages, decide) if decide else messages), cleaned
 
 
 def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Laid:
@@ -219,11 +225,11 @@ def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Laid:
     return (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
 
 
-def _disagreements(job: Job, read: Sequence[tuple[str, pl.DataFrame | None]]) -> list[pl.DataFrame]:
+def _disagreements(job: Job, read: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
     """Where the sources' labels and the detector contradict each other, if both were heard."""
     if job.decides_language() not in ("detected", "both"):
         return []
-    return [language.disagreements(messages) for _, messages in read if messages is not None]
+    return [language.disagreements(messages) for messages in read]
 
 
 def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -280,7 +286,7 @@ def _finish(job: Job, task: tuple[int, pl.DataFrame]) -> Finished:
         messages = rendered.messages
     own = _rows(job, messages, rendered)
     earlier = pl.read_ipc(job.file("events", part))
-    events = pl.concat([earlier, repeated, lost, _kept_events(messages, own)])
+    events = ledger.follow(pl.concat([earlier, repeated, lost, _kept_events(messages, own)]))
     parts.save(ledger.entries(events).to_arrow().cast(write.LEDGER), job.file("ledger", part))
     for kind, name, table in own.tables():
         parts.save(table, job.file(f"{kind}-{name}", part))

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from chatdata import changes, config, configs, known, ledger, plots
+from chatdata.clean import CLEANERS
 from chatdata.errors import ConfigError
 from chatdata.manifest import Manifest
 
@@ -44,6 +45,7 @@ def text(manifest: Manifest, before: Manifest | None = None) -> str:
         "reasons": reasons(manifest),
         "certificate": certificate(manifest),
         "straddling": _sums(manifest).get("straddling", 0),
+        "cleaners": {name: own.about for name, own in CLEANERS.items()},
         "limits": known.limits(manifest),
         "citations": known.citations(manifest),
         "plots": plots.about(manifest),

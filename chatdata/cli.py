@@ -82,13 +82,15 @@ _out = click.argument("out", type=click.Path(path_type=Path))
 
 @main.command("list")
 def list_() -> None:
-    """Sources, filters, templates and recipes: the name of each and a line about it."""
+    """Sources, cleaners, filters, templates and recipes: their names and a line about each."""
     from chatdata import config, recipe, sources
+    from chatdata.clean import CLEANERS
     from chatdata.filters import FILTERS
     from chatdata.templates import TEMPLATES
 
     tables = {
         "sources": {n: (sources.get(n).__doc__ or "").splitlines()[0] for n in sources.names()},
+        "cleaners": {name: own.about for name, own in CLEANERS.items()},
         "filters": {name: own.about for name, own in FILTERS.items()},
         "templates": {
             **{name: own.about for name, own in TEMPLATES.items()},

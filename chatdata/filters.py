@@ -23,12 +23,15 @@ from chatdata import codes
 from chatdata.config import Strict
 
 Unit = Literal["message", "conversation", "corpus"]
-OnRemoved = Literal["cut", "drop", "untrain"]
+OnRemoved = Literal["cut", "drop", "untrain", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter, what it looks at, the columns that only some sources have, and its options."""
+    """A filter, what it looks at, the columns that only some sources have, and its options.
+
+    Where `skips` is true, a message that it removes goes as by `skip`, not by `cut`.
+    """
 
     name: str
     unit: Unit
@@ -36,6 +39,7 @@ class Filter:
     needs: frozenset[str]
     options: type[Strict]
     about: str
+    skips: pl.Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ FILTERS: dict[str, Filter] = {}
 
 
 def _removes(
-    unit: Unit, needs: Sequence[str] = ()
+    unit: Unit, needs: Sequence[str] = (), skips: pl.Expr | None = None
 ) -> Callable[[Callable[..., pl.Expr]], Callable[..., pl.Expr]]:
     def register(function: Callable[..., pl.Expr]) -> Callable[..., pl.Expr]:
         name = function.__name__
@@ -63,7 +67,7 @@ def _removes(
         fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters}
         options = create_model(name, __base__=Strict, **fields)
         about = (inspect.getdoc(function) or "").splitlines()[0]
-        FILTERS[name] = Filter(name, unit, function, frozenset(needs), options, about)
+        FILTERS[name] = Filter(name, unit, function, frozenset(needs), options, about, skips)
         return function
 
     return register
@@ -108,10 +112,51 @@ def unfinished_tree() -> pl.Expr:
     return pl.col("tree_state") != "ready_for_export"
 
 
-@_removes("message")
+@_removes("message", skips=pl.col("role") == "system")
 def empty() -> pl.Expr:
-    """Messages of white space alone."""
+    """Messages of white space alone. A system message that says nothing goes alone."""
     return pl.col("content").str.strip_chars() == ""
+
+
+# What ChatGPT's page and others write in the place of an answer when none comes.
+_ERRORS = (
+    r"too many requests in \d+ hour",
+    r"only one message at a time\. please allow any other responses",
+    r"an error occurred\. (?:if this issue persists|either the engine you requested)",
+    r"something went wrong(?:[.!]*$|[.,]? (?:if this issue persists|please try again))",
+    r"hmm\.\.\.? ?something (?:seems to have gone|went) wrong",
+    r"there was an error generating a response",
+    r"error in (?:body|message) stream",
+    r"error generating (?:a )?response",
+    r"the server (?:had an error while processing your request|is currently overloaded)",
+    r"our systems are a bit busy",
+    r"(?:chatgpt|the model) is (?:at capacity|currently overloaded) (?:right now|with other)",
+    r"you(?:'|\u2019)ve reached (?:our|the current) (?:limit of messages|usage cap)",
+    r"the message you submitted was too long",
+    r"conversation not found$",
+    r"network error(?:$|\s*\n)",
+    r"(?:internal server error|request timed out|load failed|failed to fetch)[.!]*$",
+    r"emptymarkdowncontent$",
+)
+
+
+@_removes("message")
+def error_answer() -> pl.Expr:
+    """Answers that are an error of the service: `Too many requests in 1 hour`, `network error`.
+
+    Short answers that begin so; what an answer says about errors stays.
+    """
+    said = pl.col("content").str.strip_chars(" \t\r\n!\u200b")
+    begins = said.str.contains("^(?i:" + "|".join(_ERRORS) + ")")
+    return (pl.col("role") == "assistant") & (said.str.len_chars() < 400) & begins
+
+
+@_removes("message")
+def tool_use() -> pl.Expr:
+    """Calls of tools, their results, and system messages that list tools, as sources write them."""
+    is_call = pl.col("content").str.contains(r"^\s*<tool_(?:call|response)>")
+    lists = pl.col("content").str.contains(r"(?m)^<tools>$") & (pl.col("role") == "system")
+    return is_call | lists
 
 
 @_removes("message", needs=["lang"])
@@ -206,8 +251,11 @@ def _untrain(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
 def _hit(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
     hit = drop.expression() & pl.col("removed_by").is_null()
     why = pl.col("lang") if "lang" in drop.filter.needs else pl.col("note")
+    on_removed = pl.lit(drop.on_removed)
+    if drop.filter.skips is not None and drop.on_removed == "cut":
+        on_removed = pl.when(drop.filter.skips).then(pl.lit("skip")).otherwise(on_removed)
     return marked.with_columns(
         removed_by=pl.when(hit).then(pl.lit(drop.filter.name)).otherwise("removed_by"),
-        on_removed=pl.when(hit).then(pl.lit(drop.on_removed)).otherwise("on_removed"),
+        on_removed=pl.when(hit).then(on_removed).otherwise("on_removed"),
         why=pl.when(hit).then(why).otherwise("why"),
     )

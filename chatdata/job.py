@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata import certificate, fast, hub, ledger
+from chatdata import certificate, clean, fast, hub, ledger
 from chatdata import tokenizer as tokenizers
 from chatdata.certificate import Findings
 from chatdata.errors import ConfigError, SourceError
@@ -89,6 +89,7 @@ class Shaped:
     kept: int
     keys: pl.DataFrame  # conversation, digest: what the corpus filter compares
     disagreements: list[pl.DataFrame]  # between the sources' labels and the detector
+    cleaned: clean.Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class Done:
     findings: Findings
     encoding: Encoding
     disagreements: list[dict[str, Any]]  # the manifest's entry
+    cleaned: clean.Counts
 
 
 def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:

@@ -3,6 +3,7 @@
 name: oasst1-en
 version: 1.0.0
 source: {oasst: {repo: OpenAssistant/oasst1, revision: <commit>, files: [data/*.parquet]}}
+clean: [invisible, white_space: {max_blank_lines: 2}]
 threads: {policy: all_leaves, end: assistant}
 drop:
   - deleted
@@ -21,6 +22,7 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from chatdata import config, sources
+from chatdata.clean import CLEANERS, Cleaner, Step
 from chatdata.config import Strict, nearest
 from chatdata.errors import ConfigError
 from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
@@ -86,6 +88,7 @@ class Recipe(Strict):
     version: str = Field(pattern=_SEMVER)
     about: str = ""
     source: dict[str, SourceOptions]
+    clean: list[dict[str, dict[str, Any]]] = Field(default=[])
     threads: Threads = Threads()
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
     split: Split | None = None
@@ -120,16 +123,16 @@ class Recipe(Strict):
             raise ValueError("name at least one source, for example `source: {oasst: {...}}`")
         return {name: _with_format(str(name), options or {}) for name, options in value.items()}
 
+    @field_validator("clean", mode="before")
+    @classmethod
+    def _clean_is_known(cls, value: Any) -> Any:
+        return _entries(value, CLEANERS, "cleaner")
+
     @field_validator("drop", mode="before")
     @classmethod
     def _drop_is_known(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list of filters; write [] for none")
-        entries = [_entry(item) for item in value]
+        entries = _entries(value, FILTERS, "filter")
         names = [name for entry in entries for name in entry]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"filter '{name}' is listed twice")
         units = [FILTERS[name].unit for name in names]
         for first, second, later in zip(names, names[1:], units[1:], strict=False):
             if _ORDER.index(FILTERS[first].unit) > _ORDER.index(later):
@@ -178,6 +181,11 @@ class Recipe(Strict):
                 f"{'is not set' if longest is None else longest}; rows must fit into a bin"
             )
 
+    def steps(self) -> list[Step]:
+        """The cleaners in the order in which they run."""
+        pairs = [pair for entry in self.clean for pair in entry.items()]
+        return [Step(CLEANERS[name], options) for name, options in pairs]
+
     def drops(self) -> list[Drop]:
         """The filters in the order in which they run."""
         return [_drop(name, options) for entry in self.drop for name, options in entry.items()]
@@ -204,36 +212,59 @@ def _with_format(name: str, options: Any) -> Any:
     return {**options, "format": format}
 
 
-def _entry(item: Any) -> dict[str, dict[str, Any]]:
-    """One item of `drop`, a name or a name with options, with all options written out."""
+def _entries(
+    value: Any, table: Mapping[str, Filter] | Mapping[str, Cleaner], kind: str
+) -> list[dict[str, dict[str, Any]]]:
+    """A list of filters or cleaners, each with all its options written out."""
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is not a list of {kind}s; write [] for none")
+    entries = [_entry(item, table, kind) for item in value]
+    names = [name for entry in entries for name in entry]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{kind} '{name}' is listed twice")
+    return entries
+
+
+def _entry(
+    item: Any, table: Mapping[str, Filter] | Mapping[str, Cleaner], kind: str
+) -> dict[str, dict[str, Any]]:
+    """One item of a list, a name or a name with options, with all options written out."""
     entry = {item: {}} if isinstance(item, str) else item
     if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise ValueError(f"{item!r} is not a filter; write its name, or name: {{option: value}}")
+        raise ValueError(f"{item!r} is not a {kind}; write its name, or name: {{option: value}}")
     name, given = next(iter(entry.items()))
-    if name not in FILTERS:
-        raise ValueError(f"unknown filter '{name}'; {nearest(str(name), FILTERS)}")
-    known = [*FILTERS[name].options.model_fields]
-    known += ["on_removed"] if FILTERS[name].unit == "message" else []
-    options = dict(given or {})
+    if name not in table:
+        raise ValueError(f"unknown {kind} '{name}'; {nearest(str(name), table)}")
+    if not isinstance(given or {}, Mapping):
+        raise ValueError(f"{name}: {given!r} is not options; write {name}: {{option: value}}")
+    own, options = table[name], dict(given or {})
+    is_cut = isinstance(own, Filter) and own.unit == "message"
+    known = [*own.options.model_fields, *(["on_removed"] if is_cut else [])]
     for key in options:
         if key not in known:
             raise ValueError(f"{name}: unknown key '{key}'; {nearest(str(key), known)}")
-    return {name: _options(FILTERS[name], options)}
+    if not is_cut:
+        return {name: _options(own, options)}
+    on_removed = _on_removed(name, options.pop("on_removed", "cut"))
+    return {name: {**_options(own, options), "on_removed": on_removed}}
 
 
-def _options(filter: Filter, options: dict[str, Any]) -> dict[str, Any]:
-    on_removed = options.pop("on_removed", "cut")
-    if on_removed not in get_args(OnRemoved):
-        choices = nearest(str(on_removed), get_args(OnRemoved))
-        raise ValueError(f"{filter.name}: on_removed is {on_removed!r}; {choices}")
+def _on_removed(name: str, value: Any) -> Any:
+    if value not in get_args(OnRemoved):
+        choices = nearest(str(value), get_args(OnRemoved))
+        raise ValueError(f"{name}: on_removed is {value!r}; {choices}")
+    return value
+
+
+def _options(own: Filter | Cleaner, options: dict[str, Any]) -> dict[str, Any]:
     try:
-        checked = filter.options.model_validate(options).model_dump(mode="json")
+        return own.options.model_validate(options).model_dump(mode="json")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        problem = f"{filter.name}: '{key}' is {first['input']!r}: {first['msg']}"
+        problem = f"{own.name}: '{key}' is {first['input']!r}: {first['msg']}"
         raise ValueError(problem) from None
-    return {**checked, "on_removed": on_removed} if filter.unit == "message" else checked
 
 
 def _drop(name: str, options: dict[str, Any]) -> Drop:

@@ -56,6 +56,9 @@ EVENTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,
 }
 
+# The reason of a message whose text stands in another, which `detail` names: it shares its fate.
+MERGED = "merged"
+
 
 def empty(schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
     """A table of this schema without rows."""

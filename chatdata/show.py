@@ -135,6 +135,10 @@ def counts(facts: Mapping[str, Any], console: Console) -> None:
         numbers = [count["dropped"].get(reason, 0) for count in facts["counts"].values()]
         table.add_row(f"  {reason}", *(str(n) if n else "" for n in numbers), style="yellow")
     console.print(table)
+    cleaned = {name: own["messages"] for name, own in (facts.get("cleaned") or {}).items()}
+    if any(cleaned.values()):
+        words = ", ".join(f"{name} {number}" for name, number in cleaned.items() if number)
+        console.print(f"messages cleaned: {words}", highlight=False, soft_wrap=True)
 
 
 def splits(facts: Mapping[str, Any], console: Console) -> None:

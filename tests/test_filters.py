@@ -31,6 +31,41 @@ MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[s
         [{"content": ""}, {"content": " \n\t\u00a0\u3000"}],
         [{"content": "a"}, {"content": None}],
     ),
+    "error_answer": (
+        {},
+        [
+            {"role": "assistant", "content": content}
+            for content in (
+                "Too many requests in 1 hour. Try again later.",
+                "network error\n\nOnly one message at a time. Please allow any other responses to "
+                "complete before sending another message, or wait one minute.",
+                "!An error occurred. If this issue persists please contact us.",
+                "Something went wrong.",
+                "EmptyMarkdownContent",
+            )
+        ],
+        [
+            {"role": "user", "content": "network error"},
+            {"role": "assistant", "content": "Network errors have many causes."},
+            {"role": "assistant", "content": "Something went wrong in the war room that day."},
+            {"role": "assistant", "content": "Too many requests in 1 hour. " + "So we wait. " * 40},
+            {"role": "assistant", "content": "The server answers 'Too many requests in 1 hour'."},
+            {"role": "assistant", "content": None},
+        ],
+    ),
+    "tool_use": (
+        {},
+        [
+            {"role": "assistant", "content": "<tool_call>\n{}\n</tool_call>"},
+            {"role": "user", "content": "<tool_response>\n{}\n</tool_response>"},
+            {"role": "system", "content": "Be brief.\n\n<tools>\n[{}]\n</tools>"},
+        ],
+        [
+            {"role": "assistant", "content": "Write <tool_call> before it."},
+            {"role": "user", "content": "<tools>\nhammer\n</tools>"},
+            {"role": "system", "content": "You may use <tools>."},
+        ],
+    ),
     "wrong_language": (
         {"allow": ["en", "pt"]},
         [{"lang": "de"}, {"lang": "zh-cn"}, {"lang": "eng"}, {"lang": "und"}, {"lang": ""}],
@@ -104,6 +139,13 @@ def test_untrain_leaves_the_message_as_context() -> None:
     rows = nodes([{"message": "m", "role": "assistant", "deleted": True}])
     marked = filters.mark(rows, [Drop(FILTERS["deleted"], {}, "untrain")])
     assert marked.select("train", "removed_by").rows() == [(False, None)]
+
+
+def test_an_empty_system_message_goes_alone_and_no_other() -> None:
+    turns = [("system", " "), ("user", "a"), ("assistant", "")]
+    for on_removed, expected in (("cut", ["skip", None, "cut"]), ("drop", ["drop", None, "drop"])):
+        drop = Drop(FILTERS["empty"], {}, on_removed)  # type: ignore[arg-type]
+        assert filters.mark(table({"x": turns}), [drop])["on_removed"].to_list() == expected
 
 
 def test_a_filter_for_columns_that_a_source_lacks_leaves_it_alone() -> None:

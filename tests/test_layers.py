@@ -32,7 +32,18 @@ LAYERS = [
     {"recipe", "trees", "rows", "lengths"},
     {"render", "ledger"},
     {"windows"},
-    {"pieces", "filters", "threads", "split", "mixing", "language", "write", "parts", "engines"},
+    {
+        "pieces",
+        "clean",
+        "filters",
+        "threads",
+        "split",
+        "mixing",
+        "language",
+        "write",
+        "parts",
+        "engines",
+    },
     {"fast"},
     {"tokenizer", "sources", "hub"},
     {"decision"},
@@ -55,11 +66,13 @@ ONLY = {
     "fasttext": {"chatdata.detectors"},
     "jinja2": {"chatdata.card", "chatdata.chat_template", "chatdata.report"},
     "matplotlib": {"chatdata.plots"},
+    "bs4": {"chatdata.clean.markdown"},
+    "markdownify": {"chatdata.clean.markdown"},
     "ruamel": {"chatdata.config"},
 }
 
 # Steps do not know each other; only build.py composes.
-STEPS = {"filters", "threads", "trees", "split", "render", "language", "write", "sources"}
+STEPS = {"clean", "filters", "threads", "trees", "split", "render", "language", "write", "sources"}
 MAY_USE = {("trees", "threads")}  # both lay conversations, by one recipe key
 
 
