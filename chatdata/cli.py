@@ -314,8 +314,11 @@ def verify(
     from chatdata import verify as verification
     from chatdata.show_diff import verdicts
 
+    if not rebuild and (inputs or settings):
+        raise click.UsageError("--input and --set are for --rebuild.")
     with _folder(out) as folder:
-        found = verification.verdicts_on(folder, everything=full)
+        with _progress() as progress:
+            found = verification.verdicts_on(folder, everything=full, progress=progress)
         if rebuild:
             found.append(_rebuilt(folder, inputs, settings, workers))
         strangers = verification.strangers(folder)

@@ -28,7 +28,7 @@ LAYERS = [
     {"rerender"},
     {"recount", "card"},
     {"croissant", "pack", "certificate", "dataset", "inputs"},
-    {"known", "changes", "configs", "plots", "marks", "shape"},
+    {"known", "comparison", "configs", "plots", "marks", "shape"},
     {"recipe", "trees", "rows", "lengths"},
     {"render", "ledger"},
     {"windows"},

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import json
+import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +19,20 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from chatdata import build_dataset, card, load_recipe, manifest, pack, rebuild, recount
+from chatdata import (
+    build_dataset,
+    card,
+    croissant,
+    load_recipe,
+    manifest,
+    pack,
+    rebuild,
+    recount,
+    report,
+)
 from chatdata.cli import main
-from chatdata.errors import OutputError, VerifyError
+from chatdata.diff import between
+from chatdata.errors import ChatdataError, OutputError, VerifyError
 from chatdata.hashing import sha256_file
 from chatdata.verify import strangers, verdicts_on, verify_folder
 from chatdata.write import PARQUET
@@ -66,6 +81,8 @@ def sign(folder: Path) -> None:
         for own in facts["files"]:
             own["rows"] = pq.read_metadata(folder / own["path"]).num_rows
 
+        (folder / "croissant.json").write_text(croissant.text(facts))
+
     edit(folder, change)
 
 
@@ -81,7 +98,8 @@ def forge(folder: Path) -> None:
         facts["content_hash"] = counted.content_hash()
         for key in ("token_rows", "tokens", "trained_tokens"):
             facts["render"][key] = sum(own[key] for own in counted.splits.values())
-        (folder / "README.md").write_text(card.text(facts))
+        for name, text in card.pages(facts).items():
+            (folder / name).write_text(text)
 
     edit(folder, change)
 
@@ -186,7 +204,7 @@ def test_a_manifest_that_cannot_be_read(folder: Path, text: str) -> None:
     [
         (("content_hash",), "content"),
         (("languages", "en"), "rows"),
-        (("splits", "train", "bytes"), "card"),
+        (("splits", "train", "bytes"), "pages"),
         (("splits", "test", "messages"), "rows"),
         (("lengths", "tokens", "p90"), "rows"),
         (("counts", "messages", "dropped", "deleted"), "ledger"),
@@ -196,6 +214,10 @@ def test_a_manifest_that_cannot_be_read(folder: Path, text: str) -> None:
         (("render", "tokenizer", "sha256"), "certificate"),
         (("packs", 0, "bins"), "columns"),
         (("packs", 0, "tokens"), "packs"),
+        (("render", "certificate", "sample", "forged"), "certificate"),
+        (("render", "tokenizer", "control_ids", "<|end|>"), "certificate"),
+        (("render", "train_on"), "recipe"),
+        (("name",), "recipe"),
     ],
 )
 def test_a_number_or_a_text_of_the_manifest_that_is_another(
@@ -215,6 +237,31 @@ def test_a_number_or_a_text_of_the_manifest_that_is_another(
 
     edit(folder, change)
     assert list(failed(folder)) == [check]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yields the places in a JSON value, as the keys that lead there."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, own in items:
+        yield (*path, key)
+        if isinstance(own, dict | list):
+            yield from places(own, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_manifest_that_anybody_has_edited_is_answered_in_words(folder: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    whole = manifest.read(folder)
+    values = [None, -1, 2**70, 1.5, True, "", "../x", "a\nb\u202e", [], [1], {}, {"a": 1}]
+    for place in draw.sample(list(places(whole)), 15):
+        facts = copy.deepcopy(whole)
+        *parents, last = place
+        inner = functools.reduce(lambda own, key: own[key], parents, facts)
+        inner[last] = draw.choice(values)
+        (folder / "manifest.json").write_text(json.dumps(facts))
+        for look in (verdicts_on, report.page, lambda own: between(own, own)):
+            with contextlib.suppress(ChatdataError):
+                look(folder)
 
 
 # ------------------------------------------------------------------------------------ the bytes
@@ -264,17 +311,26 @@ def test_a_recipe_that_is_another(folder: Path) -> None:
     assert "recipe_hash" in failed(folder)["recipe"]
 
 
+def test_a_description_that_says_something_else(folder: Path) -> None:
+    page = folder / "croissant.json"
+    page.write_text(page.read_text().replace('"sha256": "', '"sha256": "0', 1))
+    assert failed(folder)["pages"] == "croissant.json: its files are not those of the manifest"
+    for text in ("", "{", "[]", '{"distribution": [1]}'):
+        page.write_text(text)
+        assert "pages" in failed(folder), text
+
+
 def test_a_card_that_says_something_else(folder: Path) -> None:
     page = folder / "README.md"
     text = page.read_text()
     page.write_text(text + "\nMy own words.\n")
     assert failed(folder) == {}
     page.write_text(text.replace("num_examples: 22", "num_examples: 21"))
-    assert "dataset_info" in failed(folder)["card"]
+    assert "dataset_info" in failed(folder)["pages"]
     page.write_text("no yaml at all")
-    assert "configs" in failed(folder)["card"]
+    assert "configs" in failed(folder)["pages"]
     page.write_text("---\n{\n---\n")
-    assert "not valid YAML" in failed(folder)["card"]
+    assert "not valid YAML" in failed(folder)["pages"]
 
 
 # ------------------------------------------------------------------------------------- the rows
@@ -517,6 +573,12 @@ def test_the_command_says_a_line_a_check_and_ends_with_1_where_one_fails(folder:
     assert "skipped rows" in damaged.stdout
     assert damaged.stderr.startswith(f"Error: '{folder}' is not what it should be: {TRAIN}")
     assert damaged.stderr.count("\n") == 1
+
+
+def test_what_is_said_for_a_build_again_is_not_said_in_vain(folder: Path) -> None:
+    done = run("verify", folder, "--input", "x.json")
+    assert done.exit_code == 2
+    assert "for --rebuild" in done.stderr
 
 
 def test_the_command_prints_json(folder: Path) -> None:
