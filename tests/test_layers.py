@@ -18,6 +18,7 @@ MODULES = {
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"cli_check"},
     {"rebuild"},
     {"build"},
     {"folder", "reading"},
@@ -37,7 +38,7 @@ LAYERS = [
     {"tokenizer", "sources", "hub"},
     {"chat_template", "battery", "novelty"},
     {"templates", "records", "manifest", "schema", "hashing", "config"},
-    {"errors"},
+    {"errors", "progress"},
 ]
 # Heavy packages, and the only modules that may import them.
 ONLY = {
@@ -49,7 +50,7 @@ ONLY = {
     "huggingface_hub": {"chatdata.hub"},
     "ray": {"chatdata.engines.ray"},
     "click": {"chatdata.cli", "trainer.train"},
-    "rich": {"chatdata.cli", "chatdata.show"},
+    "rich": {"chatdata.cli", "chatdata.show", "chatdata.progress"},
     "langdetect": {"chatdata.language"},
     "jinja2": {"chatdata.card", "chatdata.chat_template", "chatdata.report"},
     "matplotlib": {"chatdata.plots"},

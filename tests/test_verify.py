@@ -464,6 +464,35 @@ def test_a_user_turn_that_is_trained_is_caught(folder: Path) -> None:
     assert "its labels are not whole answers" in failed(folder, everything=True)["certificate"]
 
 
+def test_context_that_is_trained_again_is_caught(tmp_path: Path) -> None:
+    """An answer that a split conversation carries as context, learnt a second time."""
+    own = ["render.overflow=split", "render.max_tokens=250", "pack={max_tokens: 250}"]
+    own += ["render.carry_tokens=120", "split=null"]
+    folder = make(tmp_path, TALKS, talk_file(tmp_path), "out", *own)
+    tokens = manifest.read(folder)["render"]["tokenizer"]["control_ids"]
+    head, stop = [tokens["<|im_start|>"], *b"assistant\n"], tokens["<|im_end|>"]
+    taught: list[str] = []
+
+    def change(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        for row in rows:
+            ids = row["input_ids"]
+            starts = [i for i in range(len(ids)) if ids[i : i + len(head)] == head]
+            start = starts[0] + len(head)
+            if not taught and row["labels"][start] == -100:
+                end = ids.index(stop, start) + 1
+                row["labels"][start:end] = ids[start:end]
+                row["trained"] += end - start
+                taught.append(row["id"])
+        return pa.Table.from_pylist(rows, table.schema)
+
+    rewrite(folder / TOKENS, change)
+    assert "#" in taught[0]
+    forge(folder)
+    problem = f"row '{taught[0]}': its labels are not whole answers of its own"
+    assert failed(folder, everything=True) == {"certificate": problem}
+
+
 def test_a_row_that_moved_to_the_other_split_is_caught(folder: Path) -> None:
     for kind in ("messages", "tokens"):
         one, other = (
@@ -573,6 +602,13 @@ def test_the_command_says_a_line_a_check_and_ends_with_1_where_one_fails(folder:
     assert "skipped rows" in damaged.stdout
     assert damaged.stderr.startswith(f"Error: '{folder}' is not what it should be: {TRAIN}")
     assert damaged.stderr.count("\n") == 1
+
+
+def test_a_build_again_that_cannot_be_made_is_a_verdict(tmp_path: Path) -> None:
+    out = make(tmp_path, TALKS, talk_file(tmp_path), "out")
+    done = run("verify", out, "--rebuild")
+    assert done.exit_code == 1
+    assert "failed  rebuild     source 'sharegpt' names no files" in done.stdout
 
 
 def test_what_is_said_for_a_build_again_is_not_said_in_vain(folder: Path) -> None:
