@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from chatdata import (
     build_dataset,
     card,
+    config,
     croissant,
     load_recipe,
     manifest,
@@ -33,7 +34,7 @@ from chatdata import (
 from chatdata.cli import main
 from chatdata.diff import between
 from chatdata.errors import ChatdataError, OutputError, VerifyError
-from chatdata.hashing import sha256_file
+from chatdata.hashing import sha256_file, sha256_json
 from chatdata.verify import strangers, verdicts_on, verify_folder
 from chatdata.write import PARQUET
 from tests.test_build import TALKS, TREES, make, talk_file, tree_file
@@ -299,7 +300,6 @@ def test_two_files_that_were_swapped(folder: Path) -> None:
     assert TRAIN in failed(folder)["hashes"]
     sign(folder)
     assert "has no row of tokens where it should have one" in failed(folder)["rows"]
-    assert "and its hash says otherwise" in failed(folder)["splits"]
 
 
 def test_a_recipe_that_is_another(folder: Path) -> None:
@@ -398,9 +398,24 @@ def ledger_id(table: pa.Table) -> pa.Table:
     )
 
 
+def ledger_unit(table: pa.Table) -> pa.Table:
+    return put(table, "unit", ["robot", *table["unit"].to_pylist()[1:]])
+
+
+def no_group(table: pa.Table) -> pa.Table:
+    return put(table, "group", [None, *table["group"].to_pylist()[1:]])
+
+
+def no_id(table: pa.Table) -> pa.Table:
+    return put(table, "id", [None, *table["id"].to_pylist()[1:]])
+
+
 @pytest.mark.parametrize(
     ("name", "change", "check"),
     [
+        (TRAIN, no_group, "rows"),
+        (TRAIN, no_id, "rows"),
+        (TOKENS, no_id, "rows"),
         (TRAIN, lambda table: table.drop(["lang"]), "columns"),
         (TRAIN, drop_last, "rows"),
         (TOKENS, drop_last, "rows"),
@@ -413,6 +428,7 @@ def ledger_id(table: pa.Table) -> pa.Table:
         (LEDGER, drop_last, "ledger"),
         (LEDGER, ledger_reason, "ledger"),
         (LEDGER, ledger_id, "ledger"),
+        (LEDGER, ledger_unit, "ledger"),
         (TRAIN, first_text, "rows"),
     ],
 )
@@ -423,6 +439,36 @@ def test_rows_that_are_not_what_they_were(
     assert list(failed(folder)) == ["hashes"]
     sign(folder)
     assert check in failed(folder)
+
+
+def test_a_folder_that_was_emptied_with_care_is_caught(folder: Path) -> None:
+    def change(facts: dict[str, Any]) -> None:
+        for own in (*facts["files"], *facts["packs"]):
+            if not own["path"].startswith("ledger"):
+                (folder / own["path"]).unlink()
+        facts["files"] = [own for own in facts["files"] if own["path"].startswith("ledger")]
+        facts["packs"] = []
+        for own in facts["splits"].values():
+            own |= dict.fromkeys(own, 0)
+        facts["render"] |= dict.fromkeys(("token_rows", "tokens", "trained_tokens"), 0)
+        count = facts["counts"]["conversations"]
+        count["dropped"]["empty"] += count.pop("kept")
+        count["kept"] = 0
+        for name, text in card.pages(facts).items():
+            (folder / name).write_text(text)
+
+    edit(folder, change)
+    assert "rows by language" in failed(folder)["rows"]
+
+
+def test_a_row_that_is_longer_than_it_may_be_is_caught(folder: Path) -> None:
+    facts = json.loads((folder / "manifest.json").read_text())
+    facts["recipe"]["render"]["max_tokens"] = facts["render"]["max_tokens"] = 600
+    facts["recipe_hash"] = sha256_json(facts["recipe"])
+    (folder / "recipe.yaml").write_text(config.dump_yaml(facts["recipe"]))
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    sign(folder)
+    assert failed(folder) == {"rows": "a row has 677 tokens, and at most 600 may be"}
 
 
 def test_a_text_that_is_another_changes_the_content_hash_alone(folder: Path) -> None:
