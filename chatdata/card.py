@@ -13,11 +13,12 @@ from typing import Any
 
 import jinja2
 
-from chatdata import changes, config, configs, known, ledger, plots
+from chatdata import comparison, config, configs, croissant, known, ledger, plots
 from chatdata.clean import CLEANERS
 from chatdata.errors import ConfigError
 from chatdata.manifest import Manifest
 
+PAGE = "README.md"
 MANAGED = ("configs", "dataset_info", "license", "language", "size_categories")
 _BEGIN = "<!-- chatdata: what follows is made from manifest.json -->"
 _END = "<!-- chatdata: what follows is yours -->"
@@ -51,11 +52,16 @@ def text(manifest: Manifest, before: Manifest | None = None) -> str:
         "plots": plots.about(manifest),
         "recipe_yaml": config.dump_yaml(manifest["recipe"]),
         "repo": (manifest["recipe"]["publish"] or {}).get("repo"),
-        "changelog": changes.entry(manifest, before),
+        "changelog": comparison.entry(manifest, before),
     }
     page = _template().render(facts)
     yaml, body = _parts(page)
-    return f"---\n{yaml}---\n\n{_BEGIN}\n{body.replace('<!--', '< !--')}{_END}\n"
+    return f"---\n{yaml}---\n\n{_BEGIN}\n{body.replace('<!--', '< !--')}\n{_END}\n"
+
+
+def pages(manifest: Manifest, before: Manifest | None = None) -> dict[str, str]:
+    """The files of a dataset that are written from its manifest alone, by their names."""
+    return {PAGE: text(manifest, before), croissant.FILE: croissant.text(manifest)}
 
 
 def merged(new: str, published: str | None) -> str:
@@ -72,7 +78,7 @@ def merged(new: str, published: str | None) -> str:
     head = config.merge_yaml(own_yaml, yaml, MANAGED, "the published README.md")
     before, managed, after = _around(own_body)
     _, mine, _ = _around(body)
-    return f"---\n{head}---\n{before}{_BEGIN}{_with_history(mine, managed)}{_END}{after}"
+    return f"---\n{head}---\n{before}{_BEGIN}{_with_history(mine, managed)}\n{_END}{after}"
 
 
 def facts_in(card: str) -> dict[str, Any]:

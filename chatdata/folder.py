@@ -16,7 +16,6 @@ from chatdata import (
     card,
     certificate,
     config,
-    croissant,
     ledger,
     lengths,
     manifest,
@@ -103,12 +102,13 @@ def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> mani
     facts = draft(job, found, done)
     if job.recipe.pack:
         facts["packs"] = pack.write_indexes(folder, done.files, job.recipe.pack.max_tokens)
-    extras += [*plots.write(folder, facts), croissant.write(folder, facts)]
+    extras += plots.write(folder, facts)
     facts["extras"] = [
         {"path": path.relative_to(folder).as_posix(), "sha256": sha256_file(path)}
         for path in extras
     ]
-    (folder / "README.md").write_text(card.text(facts), encoding="utf-8")
+    for name, text in card.pages(facts).items():
+        (folder / name).write_text(text, encoding="utf-8")
     manifest.write(folder, facts)
     return facts
 

@@ -53,6 +53,12 @@ def text(manifest: Manifest) -> str:
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
 
 
+def hashes(manifest: Manifest) -> dict[str, str]:
+    """The SHA-256 of each file that a manifest lists, by its path in the folder."""
+    listed = [own for key in ("files", "extras", "packs") for own in manifest.get(key) or []]
+    return {own["path"]: own["sha256"] for own in listed}
+
+
 def versions(packages: list[str]) -> dict[str, str]:
     """The installed versions of packages that affect bytes, ours among them."""
     from chatdata import __version__

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from chatdata import config
+from chatdata.errors import ConfigError, VerifyError
 from chatdata.manifest import FILE, Manifest
 
 
@@ -39,6 +40,7 @@ class _Shard(_File):
 
 class _Pack(_File):
     split: str
+    fill: float
     max_tokens: _Number
     bins: _Number
     rows: _Number
@@ -71,6 +73,8 @@ class _RenderedSplit(_Split):
 
 
 class _Findings(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, _Number]
     compared: _Number
     differences: _Number
     quoting: _Number
@@ -82,6 +86,7 @@ class _Findings(BaseModel):
 
 
 class _Certificate(BaseModel):
+    passed: bool
     probes: _Findings
     sample: _Findings
     engine: dict[str, Any]
@@ -134,6 +139,34 @@ class _Counts(BaseModel):
     conversations: _Count
 
 
+class _Options(BaseModel):
+    repo: str | None
+    revision: str | None
+    files: list[str]
+    name: str | None
+    license: str | None
+
+
+class _Threads(BaseModel):
+    train_once: bool
+
+
+class _Percent(BaseModel):
+    test_percent: float
+
+
+class _Publish(BaseModel):
+    repo: str | None
+
+
+class _Recipe(BaseModel):
+    source: dict[str, _Options]
+    threads: _Threads
+    drop: list[dict[str, dict[str, Any]]]
+    split: _Percent | None
+    publish: _Publish | None
+
+
 class _Manifest(BaseModel):
     name: str
     version: str
@@ -141,7 +174,7 @@ class _Manifest(BaseModel):
     license: str | None
     content_hash: _Hash
     recipe_hash: _Hash
-    recipe: dict[str, Any]
+    recipe: _Recipe
     sources: list[_Source]
     counts: _Counts
     splits: _Splits
@@ -160,7 +193,10 @@ class _Rendered(BaseModel):
 
 
 def check(manifest: Manifest) -> None:
-    """Raises ConfigError for the first key of a manifest that is not what it has to be."""
-    config.parse(_Manifest, manifest, FILE)
-    if manifest["render"]:
-        config.parse(_Rendered, manifest, FILE)
+    """Raises VerifyError for the first key of a manifest that is not what it has to be."""
+    try:
+        config.parse(_Manifest, manifest, FILE)
+        if manifest["render"]:
+            config.parse(_Rendered, manifest, FILE)
+    except ConfigError as error:
+        raise VerifyError(f"{error} Build the folder again with this chatdata.") from None

@@ -18,6 +18,7 @@ MODULES = {
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"cli_check"},
     {"rebuild"},
     {"build"},
     {"folder", "reading"},
@@ -28,7 +29,7 @@ LAYERS = [
     {"rerender"},
     {"recount", "card"},
     {"croissant", "pack", "certificate", "dataset", "inputs"},
-    {"known", "changes", "configs", "plots", "marks", "shape"},
+    {"known", "comparison", "configs", "plots", "marks", "shape"},
     {"recipe", "trees", "rows", "lengths"},
     {"render", "ledger"},
     {"windows"},
@@ -49,7 +50,7 @@ LAYERS = [
     {"decision"},
     {"chat_template", "battery", "novelty", "detectors", "prose", "neighbours", "codes"},
     {"templates", "records", "manifest", "schema", "hashing", "config", "arrow"},
-    {"errors"},
+    {"errors", "progress"},
 ]
 # Heavy packages, and the only modules that may import them.
 ONLY = {
@@ -61,7 +62,7 @@ ONLY = {
     "huggingface_hub": {"chatdata.hub"},
     "ray": {"chatdata.engines.ray"},
     "click": {"chatdata.cli", "trainer.train"},
-    "rich": {"chatdata.cli", "chatdata.show"},
+    "rich": {"chatdata.cli", "chatdata.show", "chatdata.progress"},
     "langdetect": {"chatdata.detectors"},
     "fasttext": {"chatdata.detectors"},
     "jinja2": {"chatdata.card", "chatdata.chat_template", "chatdata.report"},
