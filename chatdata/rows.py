@@ -107,7 +107,14 @@ class Rows:
         yield from _halves("messages", self.messages, train)
         if self.tokens is not None:
             train = int((self.splits[self.owner] == SPLITS[0]).sum())
-            yield from _halves("tokens", self.tokens, train)
+            yield from _halves("tokens", self._ordered_tokens(), train)
+
+    def _ordered_tokens(self) -> pa.Table:
+        """The rows of tokens in the order of their conversations: several of one are made last."""
+        assert self.tokens is not None
+        if (np.diff(self.owner) >= 0).all():
+            return self.tokens
+        return self.tokens.take(np.argsort(self.owner, kind="stable"))
 
     def several(self) -> pl.Series:
         """For each conversation a remark where it has more than one row of tokens, else ''."""
