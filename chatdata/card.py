@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from chatdata import ledger
+from chatdata import config, ledger
+from chatdata.errors import ConfigError
 from chatdata.manifest import Manifest
+
+PAGE = "README.md"
 
 
 def text(manifest: Manifest) -> str:
@@ -26,6 +30,42 @@ def text(manifest: Manifest) -> str:
         "known_languages": [lang for lang in manifest["languages"] if len(lang) == 2],
     }
     return environment.from_string(source).render(facts)
+
+
+def pages(manifest: Manifest) -> dict[str, str]:
+    """The files of a dataset that are written from its manifest alone, by their names."""
+    return {PAGE: text(manifest)}
+
+
+def merged(new: str, published: str | None) -> str:
+    """The card `new`, with what users added to the published one: keys of the YAML, sections."""
+    head, body = _parts(new)
+    own_head, own_body = _parts(published or "")
+    values, own_values = _values(head), _values(own_head)
+    titles = dict(_sections(body))
+    own = [text for title, text in _sections(own_body) if title not in titles]
+    if own_values.keys() <= values.keys() and not own:
+        return new
+    return f"---\n{config.dump_yaml({**own_values, **values})}---\n{body}{''.join(own)}"
+
+
+def _parts(card: str) -> tuple[str, str]:
+    """The YAML of a card and what follows it."""
+    found = re.fullmatch(r"---\n(.*?\n)---\n(.*)", card, re.DOTALL)
+    return (found[1], found[2]) if found else ("", card)
+
+
+def _values(head: str) -> dict[str, Any]:
+    values = config.parse_yaml(head, "the card's metadata") if head else {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"the metadata of the published card is no mapping: {head[:40]!r}.")
+    return values
+
+
+def _sections(body: str) -> list[tuple[str, str]]:
+    """The sections of a page that have a title of the second level, with their text."""
+    texts = re.split(r"^(?=## )", body, flags=re.MULTILINE)[1:]
+    return [(text.splitlines()[0], text) for text in texts]
 
 
 def _cell(value: object) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata import __version__
+from chatdata import __version__, cli_hub, progress
 from chatdata.errors import ChatdataError
 
 if TYPE_CHECKING:
@@ -158,7 +156,7 @@ def build(
 
     loaded = load(recipe, settings)
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
-    with _progress() as progress:
+    with progress.bar() as shown:
         facts = run(
             loaded,
             folder,
@@ -166,7 +164,7 @@ def build(
             workers=workers,
             engine=engine,
             verify=verify,
-            progress=progress,
+            progress=shown,
         )
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -257,23 +255,8 @@ def _console() -> Console:
     return Console(highlight=False)
 
 
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr that appears after a second, and only where stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    start = time.monotonic()
-    with Progress(console=Console(stderr=True), transient=True, disable=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def report(step: str, done: int, total: int) -> None:
-            if bar.disable and bar.console.is_terminal and time.monotonic() - start > 1:
-                bar.disable = False
-                bar.start()
-            bar.update(task, description=step, completed=done, total=total or None)
-
-        yield report
+for _command in (cli_hub.push, cli_hub.pull, cli_hub.doctor):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

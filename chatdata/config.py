@@ -69,7 +69,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
             f"'{path}' is not a text file (byte {error.start} is not UTF-8); "
             "a recipe is a YAML file."
         ) from None
-    values = _yaml(text, str(path))
+    values = parse_yaml(text, str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"'{path}' holds no keys; a recipe is a YAML mapping (`key: value`).")
     return values
@@ -97,7 +97,7 @@ def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, An
         path, equals, text = setting.partition("=")
         if not equals or not path:
             raise ConfigError(f"--set {setting}: write it as KEY=VALUE, for example a.b=3.")
-        _put(changed, path.split("."), _yaml(text, f"--set {setting}"), setting)
+        _put(changed, path.split("."), parse_yaml(text, f"--set {setting}"), setting)
     return changed
 
 
@@ -120,7 +120,8 @@ def _copy(value: Any) -> Any:
     return value
 
 
-def _yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str) -> Any:
+    """What a text of YAML 1.2 says. Raises ConfigError, naming `where` and the line."""
     try:
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:

@@ -92,7 +92,8 @@ def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> mani
         {"path": path.relative_to(folder).as_posix(), "sha256": sha256_file(path)}
         for path in extras
     ]
-    (folder / "README.md").write_text(card.text(facts), encoding="utf-8")
+    for name, text in card.pages(facts).items():
+        (folder / name).write_text(text, encoding="utf-8")
     manifest.write(folder, facts)
     return facts
 

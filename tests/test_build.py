@@ -360,7 +360,7 @@ def test_inputs_of_several_sources_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_rows_of_tokens_are_in_the_split_of_their_conversation(tmp_path: Path) -> None:
-    """Several rows of one conversation are made last, and once stood in the split that came last."""
+    """Several rows of one conversation are made last, and once stood in the last split."""
     settings = ["max_tokens=200", "overflow=split", "carry_tokens=50"]
     own = [f"render.{text}" for text in settings]
     build_dataset(load_recipe("sample", [*own, "max_dropped=1"]), tmp_path / "o")
