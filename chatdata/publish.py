@@ -12,14 +12,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from chatdata import card, planning, release, versions
+from chatdata import card, plan, release, versions
 from chatdata.errors import HubError
 from chatdata.hub import client, names
 from chatdata.hub.client import Note
 from chatdata.hub.repository import File, Refs, Repository
 from chatdata.journal import Journal
-from chatdata.plan import Plan
-from chatdata.planning import Progress, Push, Standing
+from chatdata.plan import Plan, Progress, Push, Standing
 
 LARGE = ".parquet"  # what goes to large storage, whatever its size
 
@@ -48,19 +47,19 @@ def push(
     own = Push(prepared, repository, journal, progress, note)
     with client.reaching(f"dataset '{repo}'"):
         refs, creates = _refs(own, private, dry_run)
-        plan, first = client.retrying(note)(planning.plan, own, refs, allow_version)
-        plan = replace(plan, creates=creates, private=private is not False)
+        found, first = client.retrying(note)(plan.make, own, refs, allow_version)
+        found = replace(found, creates=creates, private=private is not False)
         if dry_run:
-            return plan
-        if plan.state == "nothing":
+            return found
+        if found.state == "nothing":
             journal.forget()
-            return plan
+            return found
         with repository.transfer(note):
             _upload(own, first)
             commit = _commit(own, first)
         commit = _tag(own, commit)
     journal.forget()
-    return replace(plan, state="published", commit=commit)
+    return replace(found, state="published", commit=commit)
 
 
 def _refs(own: Push, private: bool | None, dry_run: bool) -> tuple[Refs, bool]:
@@ -109,7 +108,7 @@ def _commit(own: Push, first: Standing) -> str:
         return own.repository.commit(now.head, *_operations(own, now), _title(own), own.note)
 
     commit = client.retrying(own.note, _may_pass)(attempt)
-    made = client.retrying(own.note)(own.standing_at, commit)
+    made = client.retrying(own.note, _may_come)(own.standing_at, commit)
     if not made.holds(own.release):
         raise HubError(
             f"commit {commit[:12]} of '{own.repository.name}' does not hold what was pushed "
@@ -129,11 +128,13 @@ def _operations(own: Push, now: Standing) -> tuple[list[File], list[str]]:
 
 def _may_pass(error: BaseException) -> bool:
     """Whether to look and try again: also when locked (409), or when the head has moved (412)."""
-    return (
-        client.is_passing(error)
-        or client.is_unreachable(error)
-        or (client.status_of(error) in (409, 412))
-    )
+    has_moved = client.status_of(error) in (409, 412)
+    return has_moved or client.is_passing(error) or client.is_lost(error)
+
+
+def _may_come(error: BaseException) -> bool:
+    """Whether a commit that was made a moment ago may yet be seen."""
+    return _may_pass(error) or client.is_unknown_revision(error)
 
 
 def _check_untouched(own: Push, first: Standing, now: Standing) -> None:
@@ -180,4 +181,4 @@ def _tag(own: Push, commit: str) -> str:
             )
         return there
 
-    return str(client.retrying(own.note, _may_pass)(attempt))
+    return str(client.retrying(own.note, _may_come)(attempt))

@@ -6,6 +6,7 @@ else: manifest, recipe and card say the new version, as if the recipe had said i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from chatdata.manifest import Manifest
 from chatdata.versions import Version
 
 RECIPE = "recipe.yaml"
+_merged = functools.lru_cache(8)(card.merged)  # it parses YAML, and is asked for often
 _CONTENT = ("name", "about", "license", "content_hash", "sources", "counts", "splits")
 
 
@@ -34,15 +36,15 @@ class Release:
 
     def card_over(self, published: str | None) -> str:
         """The card with what users wrote on the published one; else, in the folder's own."""
-        merged = card.merged(self.card, published)
-        return card.merged(self.card, self.edited_card) if merged == self.card else merged
+        merged = _merged(self.card, published)
+        return _merged(self.card, self.edited_card) if merged == self.card else merged
 
     def ignores_edits(self, published: str | None) -> bool:
         """Whether what was written on the folder's own card gives way to the published one's."""
         edited = self.edited_card
         if edited is None or edited == published:
             return False
-        return self.card_over(published) != card.merged(self.card, edited)
+        return self.card_over(published) != _merged(self.card, edited)
 
     def said_as(self, version: Version) -> Release:
         """The same with the card of another version."""

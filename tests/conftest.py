@@ -52,7 +52,7 @@ def _no_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Clients]]:
     """A Hub on loopback, and real clients of it, for all tests."""
     folder = tmp_path_factory.mktemp("served")
-    with serve(folder / "hub") as hub, clients(hub.endpoint, folder / "clients") as own:
+    with serve(folder / "hub") as hub, clients(hub.endpoint, folder / "clients", "datasets") as own:
         hub.store.add_user("ada", token=ADA)
         hub.store.add_user("eve", token=READER, role="read")
         yield hub, own

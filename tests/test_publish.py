@@ -156,6 +156,7 @@ def test_large_files_go_in_parts_where_the_hub_asks_for_it(
 # --------------------------------------------------------------------------------- the next one
 
 LOAD = """
+import datasets
 for tag in "{tags}".split():
     for streaming in (False, True):
         rows = datasets.load_dataset(
@@ -390,15 +391,17 @@ def test_a_card_whose_metadata_the_hub_refuses_is_named(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("line", ["*.parquet", "manifest.json", "/messages/"])
 def test_files_that_the_repository_ignores_are_noticed(
-    hub: Hub, client: Clients, few_rows: Path
+    hub: Hub, client: Clients, few_rows: Path, line: str
 ) -> None:
-    """The client leaves out what a .gitignore names and says nothing."""
-    own = hub.store.seed("dataset", "ada/ignores", {".gitignore": b"*.parquet\n"})
-    done = push(client, few_rows, "ada/ignores", "1.0.0")
+    """The client leaves out what a .gitignore names, and says nothing."""
+    name = f"ada/ignores-{len(line)}"
+    own = hub.store.seed("dataset", name, {".gitignore": line.encode()})
+    done = push(client, few_rows, name, "1.0.0")
     assert done.code == 1
-    assert "does not hold what was pushed (ledger/" in done.stderr
-    assert not own.tags
+    assert f"the .gitignore of '{name}' names" in done.stderr
+    assert (own.resolve("main").title, own.tags) == ("seed", {})
 
 
 # ------------------------------------------------------------------------------- the parts

@@ -42,7 +42,6 @@ FAILURES = (
     errors.RevisionResolutionError,
     errors.XetDownloadError,
     OSError,
-    LookupError,  # an answer without what must be in it
     RuntimeError,
     ValueError,
 )
@@ -127,13 +126,19 @@ def problem(error: BaseException) -> str:
     status = status_of(cause)
     if status == 401:
         return _refused_token()
-    if status in _STATUSES:
-        return _STATUSES[status].format(settings=settings_page()) + _said(cause)
     if status is not None:
-        return f"cannot be had now: the Hub answers {status}{_said(cause)}"
+        words = _STATUSES.get(status, f"cannot be had now: the Hub answers {status}")
+        return words.format(settings=settings_page()) + _said(cause)
+    return _without_answer(cause)
+
+
+def _without_answer(cause: BaseException) -> str:
+    """What is wrong where the Hub has not answered: the network, the disk, a file."""
+    name = type(cause).__name__
     if isinstance(cause, OSError) and cause.errno in _FULL:
         return "cannot be kept here: the disk is full, so make room or set HF_HOME to another"
-    name = type(cause).__name__
+    if isinstance(cause, OSError) and cause.errno is not None and cause.filename:
+        return f"cannot be had, by a file here: {cause.strerror} ('{cause.filename}')"
     if isinstance(cause, httpx.TransportError | OSError):
         return f"cannot be reached ({name}): check the network and HF_ENDPOINT"
     line = next(iter(str(cause).strip().splitlines()), "")
@@ -194,13 +199,17 @@ def is_passing(error: BaseException) -> bool:
     cause = _cause(error)
     if isinstance(cause, httpx.ConnectError | httpx.ProxyError | httpx.UnsupportedProtocol):
         return False
-    no_answer = isinstance(cause, httpx.TransportError | json.JSONDecodeError)
-    return no_answer or status_of(cause) in _PASSING
+    return isinstance(cause, httpx.TransportError) or status_of(cause) in _PASSING
 
 
-def is_unreachable(error: BaseException) -> bool:
-    """Whether the Hub is not there at all, or no longer."""
-    return isinstance(_cause(error), httpx.ConnectError)
+def is_lost(error: BaseException) -> bool:
+    """Whether a Hub that was there no longer is, or answers with what is not JSON."""
+    return isinstance(_cause(error), httpx.ConnectError | json.JSONDecodeError)
+
+
+def is_unknown_revision(error: BaseException) -> bool:
+    """Whether the Hub knows the repository, and not the revision."""
+    return isinstance(error, errors.RevisionNotFoundError)
 
 
 def retrying(note: Note, passing: Callable[[BaseException], bool] = is_passing) -> Retrying:
@@ -214,6 +223,7 @@ def retrying(note: Note, passing: Callable[[BaseException], bool] = is_passing) 
         retry=retry_if_exception(passing),
         wait=_wait,
         stop=stop_after_attempt(TRIES) | stop_before_delay(PATIENCE),
+        before=lambda state: prepare(),  # the client makes its session anew when one breaks
         before_sleep=tell,
         reraise=True,
     )

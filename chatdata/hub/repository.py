@@ -30,16 +30,24 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
     build_hf_headers,
     disable_progress_bars,
+    get_session,
     hf_raise_for_status,
     http_backoff,
 )
 
+from chatdata.errors import HubError
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.secrets import redact
 
 MAIN = "main"
 KIND = "dataset"
+
+
+def _is_missing(error: errors.HfHubHTTPError) -> bool:
+    """Whether what was asked for is not there, and not for the reason that all of it is hidden."""
+    kinds = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
+    return client.status_of(error) == 404 and not isinstance(error, kinds)
 
 
 @dataclass(frozen=True)
@@ -132,8 +140,10 @@ class Repository:
             return self.refs()
         except errors.GatedRepoError:
             raise
-        except errors.RepositoryNotFoundError:
-            return None
+        except errors.HfHubHTTPError as error:
+            if isinstance(error, errors.RepositoryNotFoundError) or _is_missing(error):
+                return None
+            raise
 
     def is_private(self) -> bool:
         """Whether only its owners see it."""
@@ -155,11 +165,13 @@ class Repository:
         url = hf_hub_url(
             self.name, path, repo_type=KIND, revision=commit, endpoint=self.api.endpoint
         )
-        response = http_backoff("GET", url, headers=build_hf_headers())
+        response = get_session().get(url, headers=build_hf_headers())
         try:
             hf_raise_for_status(response)
-        except errors.RemoteEntryNotFoundError:
-            return None
+        except errors.HfHubHTTPError as error:
+            if _is_missing(error):
+                return None
+            raise
         return bytes(response.content)
 
     def columns(self, path: str, commit: str, names: Sequence[str]) -> pa.Table:
@@ -228,6 +240,7 @@ class Repository:
         """
         operations = [file.operation() for file in add]
         deletions = [CommitOperationDelete(path, is_folder=False) for path in delete]
+        self._prepare(operations)
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always")
             made = self.api.create_commit(
@@ -241,6 +254,16 @@ class Repository:
         for own in remarks:
             note(redact(" ".join(str(own.message).split())))
         return str(made.oid)
+
+    def _prepare(self, operations: Sequence[CommitOperationAdd]) -> None:
+        """Uploads what is not there yet. Raises HubError for what the client would leave out."""
+        self.api.preupload_lfs_files(self.name, operations, repo_type=KIND, free_memory=False)
+        for own in operations:
+            if getattr(own, "_should_ignore", False):
+                raise HubError(
+                    f"the .gitignore of '{self.name}' names {own.path_in_repo}, which would be "
+                    "left out; take the line out of it."
+                )
 
     def tag(self, name: str, commit: str) -> None:
         """Names a commit. A tag that is there is an error (409): it is never moved."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import certifi
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -28,9 +32,19 @@ def environment(endpoint: str, home: Path, **more: str) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "USE_TORCH": "0",  # datasets imports it to hash things that are none of its
         "OPENBLAS_NUM_THREADS": "1",  # a process that forks has one thread
+        "SSL_CERT_FILE": str(_one_certificate()),  # all of them take a while, and none is used
         "PYTHONPATH": str(ROOT),
     }
     return {**os.environ, **own, **more}
+
+
+@functools.cache
+def _one_certificate() -> Path:
+    """A file with one certificate."""
+    first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----")
+    file = Path(tempfile.mkdtemp()) / "one.pem"
+    file.write_text(f"{first}{end}\n")
+    return file
 
 
 @dataclass(frozen=True)
@@ -100,11 +114,14 @@ class Clients:
 
 
 @contextlib.contextmanager
-def clients(endpoint: str, folder: Path) -> Iterator[Clients]:
-    """Clients of the Hub at an endpoint; their cache and what they print are below a folder."""
+def clients(endpoint: str, folder: Path, *preload: str) -> Iterator[Clients]:
+    """Clients of the Hub at an endpoint; their cache and what they print are below a folder.
+
+    `preload` names modules that are imported before the first of them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.loopback.zygote"],
+        [sys.executable, "-m", "tests.loopback.zygote", *preload],
         cwd=ROOT,
         env=environment(endpoint, folder / "home"),
         stdin=subprocess.PIPE,

@@ -6,6 +6,7 @@ needs many. Reads commands from stdin and answers on stdout, a line of JSON each
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -13,13 +14,12 @@ import sys
 import traceback
 from typing import Any
 
-import datasets
 import huggingface_hub.hf_api  # noqa: F401
 import rich.progress  # noqa: F401
 
 import chatdata.hub.doctor
 import chatdata.publish
-import chatdata.pull
+import chatdata.pull  # noqa: F401
 from chatdata.cli import main
 
 
@@ -43,7 +43,7 @@ def _run(command: dict[str, Any]) -> None:
         for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(command[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
         if "code" in command:
-            exec(command["code"], {"datasets": datasets, "chatdata": chatdata})
+            exec(command["code"], {"__name__": "__main__"})
             code = 0
         else:
             main(command["arguments"])
@@ -61,6 +61,8 @@ def _run(command: dict[str, Any]) -> None:
 
 def serve() -> None:
     """Answers commands until stdin ends."""
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
     _loopback_only()
     for line in sys.stdin:
         command = json.loads(line)
