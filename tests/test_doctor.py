@@ -204,5 +204,7 @@ def test_xet_is_used_where_the_hub_has_it_and_lfs_where_not(
     assert bool(hub.asked("PUT /lfs")) is not has_xet
     assert ("this Hub has no Xet" in done.stderr) is not has_xet
     assert len(repository(hub, name).history()) == 2
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or ADA.encode() not in path.read_bytes()
     if has_xet:
         assert any(path.is_file() for path in (tmp_path / "xet").rglob("*"))

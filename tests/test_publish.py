@@ -177,6 +177,7 @@ def test_old_rows_load_by_their_tag_when_the_head_has_moved_on(
     loaded = client.run(code=LOAD.format(repo="ada/next", tags="v1.0.0 v2.0.0"), token=ADA)
     assert loaded.stdout.split() == [rows[0], rows[0], rows[1], rows[1]], loaded.stderr
     assert commits(hub, "ada/next") == ["sample 2.0.0", "sample 1.0.0"]
+    assert 206 in {own.status for own in hub.log}  # streaming reads ranges
 
 
 def test_tokens_load_by_the_configs_of_the_card(hub: Hub, client: Clients, sample: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from chatdata import manifest
 from tests.loopback import Hub
-from tests.loopback.clients import Clients, Done
+from tests.loopback.clients import ROOT, Clients, Done, environment
 from tests.publishing import ADA, pushed, repository
 from trainer import published
 
@@ -74,3 +77,25 @@ def test_a_folder_whose_name_has_an_at_is_a_folder(
     (tmp_path / "org" / "name@1.0.0").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert published.locate("org/name@1.0.0").provenance is None
+
+
+def test_a_model_says_which_version_it_learnt_from(
+    hub: Hub, client: Clients, sample: Path, tmp_path: Path
+) -> None:
+    for package in ("torch", "transformers"):
+        pytest.importorskip(package)
+    pushed(client, sample, "ada/taught", "1.0.0")
+    config = "model={config: {model_type: gpt_bigcode, n_layer: 1, n_head: 2, n_embd: 16}}"
+    settings = ["dataset=ada/taught@1.0.0", config, f"output={tmp_path}", "deepspeed=null"]
+    settings += ["training.max_steps=1"]
+    command = [sys.executable, "-m", "trainer.train", str(ROOT / "recipes/train/sample.yaml")]
+    command += [text for own in settings for text in ("--set", own)]
+    variables = environment(hub.endpoint, tmp_path / "home", HF_TOKEN=ADA)
+    done = subprocess.run(
+        command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    own = json.loads((tmp_path / "chatdata.json").read_text())["dataset"]["provenance"]
+    commit = repository(hub, "ada/taught").tags["v1.0.0"]
+    assert (own["repo"], own["tag"], own["commit"]) == ("ada/taught", "v1.0.0", commit)
+    assert f"dataset ada/taught v1.0.0, commit {commit}, {own['content_hash']}" in done.stderr

@@ -148,6 +148,17 @@ def test_a_dataset_that_chatdata_did_not_publish_is_named(
     assert "has no manifest.json; it was not published by `chatdata push`" in done.stderr
 
 
+def test_a_tag_of_another_version_is_refused(
+    hub: Hub, client: Clients, published: Repository, tmp_path: Path
+) -> None:
+    own = hub.store.copy(published, "ada/mistagged")
+    own.tags["v7.0.0"] = own.tags["v1.0.0"]
+    done = pull(client, "ada/mistagged@7.0.0", tmp_path / "o")
+    assert done.code == 1
+    assert "the tag v7.0.0 of 'ada/mistagged' is at version 1.0.0" in done.stderr
+    assert pull(client, f"ada/mistagged@{own.tags['v7.0.0']}", tmp_path / "o").code == 0
+
+
 # ----------------------------------------------------------------------- what is not right
 
 
@@ -157,13 +168,13 @@ def test_a_file_that_is_not_what_the_manifest_says_is_refused(
     own = hub.store.copy(published, "ada/forged")
     path = next(path for path in own.resolve("main").tree if path.startswith("messages/"))
     blob = hub.store.put(b"PAR1 of somebody else", is_lfs=True)
-    own.tags["v2.0.1"] = hub.store.commit(own, {path: blob}, title="t", author="x").oid
-    done = pull(client, "ada/forged@2.0.1", tmp_path / "o")
+    own.tags["patched"] = hub.store.commit(own, {path: blob}, title="t", author="x").oid
+    done = pull(client, "ada/forged@patched", tmp_path / "o")
     assert done.code == 1
-    assert f"{path} of dataset 'ada/forged' at v2.0.1 is not the file" in done.stderr
+    assert f"{path} of dataset 'ada/forged' at patched is not the file" in done.stderr
     gone = hub.store.commit(own, {}, [path], title="t", author="x")
-    own.tags["v2.0.2"] = gone.oid
-    done = pull(client, "ada/forged@2.0.2", tmp_path / "o")
+    own.tags["lacking"] = gone.oid
+    done = pull(client, "ada/forged@lacking", tmp_path / "o")
     assert f"has no {path}" in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -176,8 +187,8 @@ def test_a_manifest_cannot_name_files_outside_its_folder(
     facts = json.loads(hub.store.text(own, "manifest.json"))
     facts["extras"].append({"path": path, "sha256": "0" * 64})
     blob = hub.store.put(json.dumps(facts).encode())
-    own.tags["v3.0.0"] = hub.store.commit(own, {"manifest.json": blob}, title="t", author="x").oid
-    done = pull(client, "ada/outside@3.0.0", tmp_path / "o")
+    own.tags["outside"] = hub.store.commit(own, {"manifest.json": blob}, title="t", author="x").oid
+    done = pull(client, "ada/outside@outside", tmp_path / "o")
     assert done.code == 1
     assert f"lists the file {json.dumps(path)}, which is refused" in done.stderr
 

@@ -10,7 +10,6 @@ doctor        whether publishing from this machine would work
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -27,15 +26,11 @@ def fetch(
     the revision or the network is missing.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]
-        disable_progress_bars,
-        filter_repo_objects,
-    )
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 
     from chatdata.hub import client
 
-    if not sys.stderr.isatty():
-        disable_progress_bars()
+    client.bars()
     client.prepare()
     try:
         folder = snapshot_download(

@@ -7,6 +7,7 @@ import errno
 import importlib.util
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,6 +15,8 @@ from typing import Any
 
 from huggingface_hub import HfApi, constants, errors, get_token
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    disable_progress_bars,
+    enable_progress_bars,
     get_session,
     httpx,
     parse_ratelimit_headers,
@@ -22,8 +25,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
-    stop_after_attempt,
-    stop_before_delay,
     wait_exponential_jitter,
 )
 
@@ -99,6 +100,14 @@ def prepare() -> None:
     for handler in logging.getLogger("huggingface_hub").handlers:
         if not any(isinstance(own, Redacting) for own in handler.filters):
             handler.addFilter(Redacting())
+
+
+def bars() -> None:
+    """Lets the client show how far a download has come, where somebody watches."""
+    if sys.stderr.isatty():
+        enable_progress_bars()
+    else:
+        disable_progress_bars()
 
 
 def api() -> HfApi:
@@ -222,11 +231,16 @@ def retrying(note: Note, passing: Callable[[BaseException], bool] = is_passing) 
     return Retrying(
         retry=retry_if_exception(passing),
         wait=_wait,
-        stop=stop_after_attempt(TRIES) | stop_before_delay(PATIENCE),
+        stop=_is_enough,
         before=lambda state: prepare(),  # the client makes its session anew when one breaks
         before_sleep=tell,
         reraise=True,
     )
+
+
+def _is_enough(state: RetryCallState) -> bool:
+    """Whether to give up. Only waiting counts: a try may upload for hours."""
+    return state.attempt_number >= TRIES or state.idle_for + state.upcoming_sleep > PATIENCE
 
 
 def _reason(state: RetryCallState) -> str:

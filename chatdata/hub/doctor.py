@@ -119,6 +119,9 @@ def _is_here(host: str) -> bool:
 
 
 def _whoami(problems: list[str]) -> dict[str, Any] | None:
+    """What the Hub says of the token's user, or None, with what is wrong added to the problems."""
+    if constants.HF_HUB_OFFLINE:
+        return None
     try:
         api = client.api()
         if get_token() is None:

@@ -37,6 +37,11 @@ class Pinned:
     commit: str
 
     @property
+    def is_version(self) -> bool:
+        """Whether a version was asked for."""
+        return self.tag is not None and _VERSION.fullmatch(self.tag) is not None
+
+    @property
     def where(self) -> str:
         """It, in words."""
         return f"dataset '{self.repo}' at {self.tag or self.commit[:12]}"
@@ -83,6 +88,7 @@ def resolve(reference: Reference, note: Note, allow_moving: bool = False) -> Pin
         try:
             refs = client.retrying(note)(repository.refs)
         except (httpx.TransportError, errors.OfflineModeIsEnabled):
+            note("the Hub cannot be reached; what is in the cache is taken")
             return _from_cache(repository, name)
     _check(reference, refs, name, allow_moving)
     with client.reaching(f"dataset '{repo}' at {name}"):

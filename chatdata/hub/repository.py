@@ -11,7 +11,7 @@ import functools
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ class File:
         return entry.oid == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
     def operation(self) -> CommitOperationAdd:
-        """A new operation that adds the file: the client allows each to be used once."""
+        """What adds the file to a commit: the client allows it to be used for one."""
         operation = CommitOperationAdd(self.path, self.content)
         operation.upload_info.sha256 = bytes.fromhex(self.sha256)  # known: no second reading
         return operation
@@ -117,11 +117,12 @@ class Repository:
 
     name: str
     api: HfApi
+    _operations: dict[str, CommitOperationAdd] = field(default_factory=dict, compare=False)
 
     @classmethod
     def named(cls, name: str) -> Repository:
         """The repository of this name, whether or not it is there."""
-        disable_progress_bars()  # ours say more
+        disable_progress_bars()  # a bar for each shard says little
         return cls(name, client.api())
 
     # ------------------------------------------------------------------------------- reading
@@ -223,7 +224,7 @@ class Repository:
 
         One that is there already is not sent again.
         """
-        self.api.preupload_lfs_files(self.name, [file.operation()], repo_type=KIND, num_threads=1)
+        self._prepare([self._operation(file)])
 
     def commit(
         self,
@@ -238,7 +239,7 @@ class Repository:
         Where all is there already, the client makes no commit and returns the head, which may
         be anybody's: look at what the commit holds.
         """
-        operations = [file.operation() for file in add]
+        operations = [self._operation(file) for file in add]
         deletions = [CommitOperationDelete(path, is_folder=False) for path in delete]
         self._prepare(operations)
         with warnings.catch_warnings(record=True) as remarks:
@@ -254,6 +255,12 @@ class Repository:
         for own in remarks:
             note(redact(" ".join(str(own.message).split())))
         return str(made.oid)
+
+    def _operation(self, file: File) -> CommitOperationAdd:
+        """What adds a file. For one on the disk it is kept, since it knows that it was sent."""
+        if isinstance(file.content, bytes):
+            return file.operation()
+        return self._operations.setdefault(file.path, file.operation())
 
     def _prepare(self, operations: Sequence[CommitOperationAdd]) -> None:
         """Uploads what is not there yet. Raises HubError for what the client would leave out."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import errors, hf_hub_download, snapshot_download
-from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 from tenacity import Retrying
 
 from chatdata import manifest
@@ -54,11 +53,12 @@ def download(pinned: Pinned, note: Note) -> Snapshot:
 
     Nothing is asked of the Hub for what is in the cache.
     """
-    disable_progress_bars()
+    client.bars()
     again = client.retrying(note)
     with client.reaching(pinned.where):
         path = Path(again(_file, pinned, manifest.FILE))
         facts = manifest.read(path.parent)
+        _check_version(pinned, facts)
         folder = again(
             snapshot_download,
             pinned.repo,
@@ -70,6 +70,15 @@ def download(pinned: Pinned, note: Note) -> Snapshot:
     for name, sha256 in manifest.hashes(facts).items():
         _check(snapshot, name, sha256, again)
     return snapshot
+
+
+def _check_version(pinned: Pinned, facts: Manifest) -> None:
+    """Raises HubError where a tag is that of another version than its manifest says."""
+    if pinned.is_version and pinned.tag != f"v{facts['version']}":
+        raise HubError(
+            f"the tag {pinned.tag} of '{pinned.repo}' is at version {facts['version']}: it was not "
+            f"made by `chatdata push`, so name the commit {pinned.commit} if it is meant."
+        )
 
 
 def _file(pinned: Pinned, name: str, force: bool = False) -> str:
