@@ -15,8 +15,8 @@ from chatdata.manifest import Manifest
 PAGE = "README.md"
 
 
-def text(manifest: Manifest) -> str:
-    """The `README.md` of a dataset."""
+def text(manifest: Manifest, before: Manifest | None = None) -> str:
+    """The `README.md` of a dataset. `before` is the manifest of the version before it."""
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
@@ -32,9 +32,9 @@ def text(manifest: Manifest) -> str:
     return environment.from_string(source).render(facts)
 
 
-def pages(manifest: Manifest) -> dict[str, str]:
+def pages(manifest: Manifest, before: Manifest | None = None) -> dict[str, str]:
     """The files of a dataset that are written from its manifest alone, by their names."""
-    return {PAGE: text(manifest)}
+    return {PAGE: text(manifest, before)}
 
 
 def merged(new: str, published: str | None) -> str:

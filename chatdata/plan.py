@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from chatdata import card, changes, manifest, release, versions
 from chatdata.errors import HubError
@@ -121,6 +121,27 @@ class Push:
         listed = manifest.hashes(facts) if facts else {}
         return Standing(commit, self.repository.tree(commit), facts, listed)
 
+    def last(self, refs: Refs) -> Last | None:
+        """The latest version that chatdata published."""
+        for version in versions.of_tags(refs.tags):
+            commit = refs.tags[version.tag]
+            facts = self.published(commit)
+            if facts is not None:
+                return Last(version, commit, facts)
+        return None
+
+    def after(self, last: Last | None) -> Push:
+        """The same, with a card that says what changed since the last version."""
+        return replace(self, release=self.release.after(last.facts)) if last else self
+
+
+class Last(NamedTuple):
+    """The last version of a repository."""
+
+    version: Version
+    commit: str
+    facts: Manifest
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -149,10 +170,11 @@ class Standing:
         return not own.missing_at(self.tree) and not self.stale(own)
 
 
-def make(push: Push, refs: Refs, allow_version: bool) -> tuple[Plan, Standing]:
+def make(push: Push, refs: Refs, last: Last | None, allow_version: bool) -> tuple[Plan, Standing]:
     """What publishing will do, and what it goes by: the repository as it stands at these refs.
 
-    Raises HubError for a version that is taken, or that the change of the rows does not allow.
+    `last` is the last version there. Raises HubError for a version that is taken, or that the
+    change of the rows does not allow.
     """
     own = push.release
     standing = push.standing_at(refs.head)
@@ -160,7 +182,6 @@ def make(push: Push, refs: Refs, allow_version: bool) -> tuple[Plan, Standing]:
     if own.version.tag in refs.tags:
         return _again(push, found, refs.tags[own.version.tag]), standing
     _refuse_unfinished(push, standing)
-    last = _last(push, refs)
     if last is not None:
         found = _following(push, found, last, allow_version)
     if found.state != "nothing":
@@ -212,19 +233,7 @@ def _refuse_unfinished(push: Push, standing: Standing) -> None:
         )
 
 
-def _last(push: Push, refs: Refs) -> tuple[Version, str, Manifest] | None:
-    """The latest version that chatdata published, with its commit and manifest."""
-    for version in versions.of_tags(refs.tags):
-        commit = refs.tags[version.tag]
-        facts = push.published(commit)
-        if facts is not None:
-            return version, commit, facts
-    return None
-
-
-def _following(
-    push: Push, found: Plan, last: tuple[Version, str, Manifest], allow_version: bool
-) -> Plan:
+def _following(push: Push, found: Plan, last: Last, allow_version: bool) -> Plan:
     """The plan with how far the version is from the last. Raises HubError where not far enough."""
     version, commit, before = last
     own = push.release
@@ -236,7 +245,7 @@ def _following(
     return replace(found, previous=version.tag, step=change.step, reason=change.reason)
 
 
-def _says_the_same(push: Push, last: tuple[Version, str, Manifest]) -> bool:
+def _says_the_same(push: Push, last: Last) -> bool:
     """Whether the last version has the same dataset and the same card, but for the number."""
     version, commit, before = last
     if not release.same(before, push.release.facts):

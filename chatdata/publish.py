@@ -47,7 +47,9 @@ def push(
     own = Push(prepared, repository, journal, progress, note)
     with client.reaching(f"dataset '{repo}'"):
         refs, creates = _refs(own, private, dry_run)
-        found, first = client.retrying(note)(plan.make, own, refs, allow_version)
+        last = client.retrying(note)(own.last, refs)
+        own = own.after(last)
+        found, first = client.retrying(note)(plan.make, own, refs, last, allow_version)
         found = replace(found, creates=creates, private=private is not False)
         if dry_run:
             return found

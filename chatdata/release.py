@@ -46,6 +46,10 @@ class Release:
             return False
         return self.card_over(published) != _merged(self.card, edited)
 
+    def after(self, before: Manifest) -> Release:
+        """The same with a card that says what changed since the version before it."""
+        return replace(self, card=card.text(self.facts, before))
+
     def said_as(self, version: Version) -> Release:
         """The same with the card of another version."""
         facts, _ = stamp(self.facts, str(version))
