@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata import __version__, cli_hub, progress
+from chatdata import __version__, cli_hub
 from chatdata.errors import ChatdataError
+from chatdata.progress import bar as _progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -156,7 +157,7 @@ def build(
 
     loaded = load(recipe, settings)
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
-    with progress.bar() as shown:
+    with _progress() as progress:
         facts = run(
             loaded,
             folder,
@@ -164,7 +165,7 @@ def build(
             workers=workers,
             engine=engine,
             verify=verify,
-            progress=shown,
+            progress=progress,
         )
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))

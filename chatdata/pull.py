@@ -14,6 +14,19 @@ from chatdata.hub.snapshot import Snapshot
 Progress = Callable[[str, int, int], None]
 
 
+def is_published(name: str) -> bool:
+    """Whether a name is of a version on the Hub: it names one, and no folder is called so."""
+    return "@" in name and not Path(name).is_dir()
+
+
+def folder(name: str, note: Note = lambda text: None) -> Path:
+    """The folder that a name is of: a built one, or a published version in the client's cache.
+
+    It is for reading alone. Raises a ChatdataError for what is not on the Hub.
+    """
+    return fetch(name, note=note).folder if is_published(name) else Path(name)
+
+
 def fetch(
     reference: str, *, allow_moving: bool = False, note: Note = lambda text: None
 ) -> Snapshot:

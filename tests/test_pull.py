@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatdata import manifest
+from chatdata.pull import folder
 from tests.loopback import Hub, Repository
 from tests.loopback.clients import Clients, Done
 from tests.publishing import ADA, pushed, repository
@@ -146,6 +147,15 @@ def test_a_dataset_that_chatdata_did_not_publish_is_named(
     done = pull(client, "ada/plain@1.0.0", tmp_path / "o")
     assert done.code == 1
     assert "has no manifest.json; it was not published by `chatdata push`" in done.stderr
+
+
+def test_a_folder_or_a_version_by_its_name(
+    client: Clients, published: Repository, few_rows: Path
+) -> None:
+    assert folder(str(few_rows)) == few_rows
+    code = "from chatdata.pull import folder\nprint(folder('ada/pulled@1.0.0'))"
+    found = Path(client.run(code=code, token=ADA).stdout.strip())
+    assert files(found) == files(few_rows)
 
 
 def test_a_tag_of_another_version_is_refused(

@@ -25,11 +25,6 @@ class Located:
         return f"dataset {name}, commit {own['commit']}, {own['content_hash']}"
 
 
-def is_published(dataset: str) -> bool:
-    """Whether a name is of a version on the Hub: it names one, and no folder is called so."""
-    return "@" in dataset and not Path(dataset).is_dir()
-
-
 def locate(
     dataset: str, allow_moving: bool = False, note: Callable[[str], None] = lambda text: None
 ) -> Located:
@@ -38,7 +33,7 @@ def locate(
     What is in the Hub's cache is not asked for again, so each process may call this. Raises a
     ChatdataError for a branch, which moves, unless `allow_moving`; and for what is not there.
     """
-    if not is_published(dataset):
+    if not pull.is_published(dataset):
         return Located(Path(dataset))
     fetched = pull.fetch(dataset, allow_moving=allow_moving, note=note)
     return Located(fetched.folder, fetched.provenance())
