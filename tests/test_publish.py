@@ -383,13 +383,18 @@ def test_a_folder_that_is_not_whole_is_not_published(
 
 
 def test_a_card_whose_metadata_the_hub_refuses_is_named(
-    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+    hub: Hub, client: Clients, few_rows: Path
 ) -> None:
     hub.store.seed("dataset", "ada/yaml", {"README.md": b"---\nlicense: [1\n---\n# mine\n"})
     done = push(client, few_rows, "ada/yaml", "1.0.0")
     assert done.code == 1
-    assert "metadata" in done.stderr
+    assert "not valid YAML" in done.stderr
     assert "Traceback" not in done.stderr
+    body = json.dumps({"errors": [{"message": '"pretty_name" is too long'}], "warnings": []})
+    hub.faults.add("POST /api/validate-yaml", status=400, body=body.encode())
+    done = push(client, few_rows, "ada/named", "1.0.0")
+    assert done.code == 1
+    assert 'Invalid metadata in README.md. - "pretty_name" is too long' in done.stderr
 
 
 @pytest.mark.parametrize("line", ["*.parquet", "manifest.json", "/messages/"])

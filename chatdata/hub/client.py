@@ -150,8 +150,7 @@ def _without_answer(cause: BaseException) -> str:
         return f"cannot be had, by a file here: {cause.strerror} ('{cause.filename}')"
     if isinstance(cause, httpx.TransportError | OSError):
         return f"cannot be reached ({name}): check the network and HF_ENDPOINT"
-    line = next(iter(str(cause).strip().splitlines()), "")
-    return f"cannot be had ({name}: {redact(line)[:200]})"
+    return f"cannot be had ({name}: {redact(' '.join(str(cause).split()))[:200]})"
 
 
 _WRAPPERS = (RuntimeError, errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
