@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,6 @@ PAGE = "README.md"
 
 def text(manifest: Manifest, before: Manifest | None = None) -> str:
     """The `README.md` of a dataset. `before` is the manifest of the version before it."""
-    environment = jinja2.Environment(
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    )
-    environment.filters["cell"] = _cell
-    source = Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
     facts = {
         **manifest,
         "configs": _configs(manifest),
@@ -29,7 +25,17 @@ def text(manifest: Manifest, before: Manifest | None = None) -> str:
         "certificate": _certificate(manifest),
         "known_languages": [lang for lang in manifest["languages"] if len(lang) == 2],
     }
-    return environment.from_string(source).render(facts)
+    return _template().render(facts)
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters["cell"] = _cell
+    source = Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source)
 
 
 def pages(manifest: Manifest, before: Manifest | None = None) -> dict[str, str]:

@@ -17,9 +17,10 @@ from typing import Any
 import huggingface_hub.hf_api  # noqa: F401
 import rich.progress  # noqa: F401
 
+import chatdata.card
 import chatdata.hub.doctor
 import chatdata.publish
-import chatdata.pull  # noqa: F401
+import chatdata.pull
 from chatdata.cli import main
 
 
@@ -63,6 +64,7 @@ def serve() -> None:
     """Answers commands until stdin ends."""
     for name in sys.argv[1:]:
         importlib.import_module(name)
+    chatdata.card._template()  # compiled once
     _loopback_only()
     for line in sys.stdin:
         command = json.loads(line)
