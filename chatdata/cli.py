@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata import __version__, cli_check, engines, progress
+from chatdata import __version__, cli_check, cli_hub, engines, progress
 from chatdata.errors import ChatdataError
 
 if TYPE_CHECKING:
@@ -244,7 +244,14 @@ def _console() -> Console:
     return Console(highlight=False)
 
 
-for _command in (cli_check.diff, cli_check.verify, cli_check.report):
+for _command in (
+    cli_check.diff,
+    cli_check.verify,
+    cli_check.report,
+    cli_hub.push,
+    cli_hub.pull,
+    cli_hub.doctor,
+):
     main.add_command(_command)
 
 

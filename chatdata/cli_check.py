@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,19 +51,21 @@ def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_as_json
 def diff(before: str, after: str, number: int, as_json: bool) -> None:
-    """What differs between two built folders: rows by id, counts, recipe, template.
+    """What differs between two datasets: rows by id, counts, recipe, template.
+
+    Each is a built folder or a published version (org/name@1.0.0).
 
     Says which rows are added, removed, changed or moved to the other split, and what the ledgers
     know of them; shows a few, the words that changed in colour ([-old-]{+new+} without).
 
     \b
     chatdata diff out/sample-1.0.0 out/sample-1.1.0
+    chatdata diff org/sample@1.0.0 out/sample-1.1.0
     """
     from chatdata.diff import between
     from chatdata.show_diff import difference
 
-    with _folder(before) as one, _folder(after) as other:
-        found = between(one, other, number)
+    found = between(_folder(before), _folder(after), number)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
     else:
@@ -89,7 +90,7 @@ def verify(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Check that a built folder is what its manifest says, one line a check.
+    """Check that a built folder, or a published version, is what its manifest says.
 
     Files and hashes; columns; rows, ledger, splits and packs, counted again; the content hash,
     made again; tokens, rendered again with the saved tokenizer. Ends with status 1 where one
@@ -106,12 +107,12 @@ def verify(
 
     if not rebuild and (inputs or settings):
         raise click.UsageError("--input and --set are for --rebuild.")
-    with _folder(out) as folder:
-        with progress.bar() as shown:
-            found = verification.verdicts_on(folder, everything=full, progress=shown)
-        if rebuild:
-            found.append(_rebuilt(folder, inputs, settings, workers))
-        strangers = verification.strangers(folder)
+    folder = _folder(out)
+    with progress.bar() as shown:
+        found = verification.verdicts_on(folder, everything=full, progress=shown)
+    if rebuild:
+        found.append(_rebuilt(folder, inputs, settings, workers))
+    strangers = verification.strangers(folder)
     if as_json:
         click.echo(json.dumps([asdict(own) for own in found], indent=2, ensure_ascii=False))
     else:
@@ -149,10 +150,11 @@ def report(out: Path) -> None:
     click.echo(write(out))
 
 
-@contextlib.contextmanager
-def _folder(spec: str) -> Iterator[Path]:
-    """Gives the built folder that an argument names."""
-    yield Path(spec)
+def _folder(spec: str) -> Path:
+    """The folder that an argument names: a built one, or that of a published version."""
+    from chatdata import pull
+
+    return pull.folder(spec, note=lambda text: click.echo(text, err=True))
 
 
 def _console() -> Console:

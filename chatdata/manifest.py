@@ -30,15 +30,42 @@ def read(folder: Path) -> Manifest:
         raise OutputError(f"'{folder}' {state}; make one with `chatdata build`.") from None
     except (OSError, ValueError) as error:
         raise OutputError(f"'{path}' cannot be read ({error}); build the folder again.") from None
+    _check_keys(manifest, f"'{path}'")
+    _check_format(manifest, f"'{path}'")
+    return manifest
+
+
+def parse(text: bytes) -> Manifest | None:
+    """The manifest that a file of a repository is, of any format; None where it is something else.
+
+    What a repository holds may have been written by anybody.
+    """
+    try:
+        manifest: Manifest = json.loads(text)
+        _check_keys(manifest, FILE)
+    except (ValueError, OutputError):
+        return None
+    return manifest
+
+
+def _check_keys(manifest: Manifest, where: str) -> None:
     missing = [key for key in _KEYS if key not in manifest] if isinstance(manifest, dict) else _KEYS
     if missing:
-        raise OutputError(f"'{path}' has no '{missing[0]}'; build the folder again.")
+        raise OutputError(f"{where} has no '{missing[0]}'; build the folder again.")
+    try:
+        texts = [manifest["version"], *hashes(manifest), *hashes(manifest).values()]
+    except (TypeError, KeyError):
+        texts = [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise OutputError(f"{where} has a list of files that is none; build the folder again.")
+
+
+def _check_format(manifest: Manifest, where: str) -> None:
     if manifest["format"] != FORMAT:
         raise OutputError(
-            f"'{path}' has format {manifest['format']!r} and this chatdata reads {FORMAT}; "
+            f"{where} has format {manifest['format']!r} and this chatdata reads {FORMAT}; "
             "build the folder again or install the chatdata that wrote it."
         )
-    return manifest
 
 
 def write(folder: Path, manifest: Manifest) -> Path:

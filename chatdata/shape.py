@@ -167,6 +167,54 @@ class _Recipe(BaseModel):
     publish: _Publish | None
 
 
+class _Cleaned(BaseModel):
+    messages: _Number
+    characters: int
+
+
+class _Example(BaseModel):
+    message: str
+    text: str
+
+
+class _Disagreement(BaseModel):
+    declared: str
+    detected: str
+    messages: _Number
+    examples: list[_Example]
+
+
+class _Clusters(BaseModel):
+    threshold: float
+    permutations: _Number
+    clusters: _Number
+    largest: _Number
+    dropped: _Number
+
+
+class _Contamination(BaseModel):
+    set: str
+    sha256: str
+    items: _Number
+    items_found: _Number
+    conversations: _Number
+
+
+class _Secret(BaseModel):
+    messages: _Number
+    found: _Number
+    masked: _Number
+
+
+class _Share(BaseModel):
+    source: str
+    rows: _Number
+    share: float
+    weight: float | None
+    cap: int | None
+    license: str | None
+
+
 class _Manifest(BaseModel):
     name: str
     version: str
@@ -186,6 +234,12 @@ class _Manifest(BaseModel):
     packs: list[_Pack] = []
     versions: dict[str, str]
     render: _Render | None
+    cleaned: dict[str, _Cleaned] | None = None
+    language_disagreements: list[_Disagreement] | None = None
+    near_duplicates: dict[str, _Clusters] | None = None
+    contamination: list[_Contamination] | None = None
+    secrets: dict[str, _Secret] | None = None
+    shares: list[_Share] | None = None
 
 
 class _Rendered(BaseModel):

@@ -6,11 +6,15 @@ import importlib
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chatdata import build_dataset, load_recipe
+from tests.loopback import Hub, serve
+from tests.loopback.clients import Clients, clients
+from tests.publishing import ADA, FEWER, READER, SMALL, build
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,6 +51,34 @@ def _no_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Clients]]:
+    """A Hub on loopback, and real clients of it, for all tests."""
+    folder = tmp_path_factory.mktemp("served")
+    with serve(folder / "hub") as hub, clients(hub.endpoint, folder / "clients", "datasets") as own:
+        hub.store.add_user("ada", token=ADA)
+        hub.store.add_user("eve", token=READER, role="read")
+        yield hub, own
+
+
+@pytest.fixture
+def hub(served: tuple[Hub, Clients]) -> Iterator[Hub]:
+    """The Hub, where nothing goes wrong at first."""
+    own, _ = served
+    own.faults.clear()
+    own.log.clear()
+    options = replace(own.options)
+    yield own
+    own.faults.clear()
+    vars(own.options).update(vars(options))
+
+
+@pytest.fixture
+def client(served: tuple[Hub, Clients], hub: Hub) -> Clients:
+    """The clients of the Hub."""
+    return served[1]
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data, or a skip."""
     folder = os.environ.get("CHATDATA_REAL_DATA")
@@ -67,3 +99,15 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("built") / "sample"
     build_dataset(load_recipe("sample"), out)
     return out
+
+
+@pytest.fixture(scope="session")
+def all_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of messages of both sources of the sample."""
+    return build(tmp_path_factory.mktemp("built") / "all", *SMALL)
+
+
+@pytest.fixture(scope="session")
+def few_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows of one of them."""
+    return build(tmp_path_factory.mktemp("built") / "few", *SMALL, *FEWER)

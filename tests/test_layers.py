@@ -18,17 +18,17 @@ MODULES = {
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"cli_check"},
+    {"cli_check", "cli_hub"},
     {"rebuild"},
-    {"build"},
-    {"folder", "reading"},
-    {"job"},
+    {"build", "publish", "pull"},
+    {"folder", "reading", "plan"},
+    {"job", "release", "changes"},
     {"show_diff"},
-    {"show", "verify", "report"},
+    {"show", "verify", "report", "contents"},
     {"checks", "diff"},
     {"rerender"},
     {"recount", "card"},
-    {"croissant", "pack", "certificate", "dataset", "inputs"},
+    {"croissant", "pack", "certificate", "dataset", "inputs", "journal"},
     {"known", "comparison", "configs", "plots", "marks", "shape"},
     {"recipe", "trees", "rows", "lengths"},
     {"render", "ledger"},
@@ -49,7 +49,7 @@ LAYERS = [
     {"tokenizer", "sources", "hub"},
     {"decision"},
     {"chat_template", "battery", "novelty", "detectors", "prose", "neighbours", "codes"},
-    {"templates", "records", "manifest", "schema", "hashing", "config", "arrow"},
+    {"templates", "records", "manifest", "schema", "hashing", "config", "arrow", "versions"},
     {"errors", "progress"},
 ]
 # Heavy packages, and the only modules that may import them.
@@ -60,6 +60,7 @@ ONLY = {
     "fastokens": {"chatdata.fast"},
     "datasets": {"trainer."},
     "huggingface_hub": {"chatdata.hub"},
+    "tenacity": {"chatdata.hub"},
     "ray": {"chatdata.engines.ray"},
     "click": {"chatdata.cli", "trainer.train"},
     "rich": {"chatdata.cli", "chatdata.show", "chatdata.progress"},
@@ -136,8 +137,8 @@ def test_steps_do_not_know_each_other(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("trainer")])
-def test_the_trainer_knows_the_manifest_and_the_parser_alone(module: str) -> None:
-    allowed = {"manifest", "config", "errors", ""}
+def test_the_trainer_knows_the_manifest_the_parser_and_published_versions(module: str) -> None:
+    allowed = {"manifest", "config", "errors", "pull", ""}
     names = {name for name in imports(MODULES[module]) if name.startswith("chatdata")}
     assert {room(name) for name in names} <= allowed
 

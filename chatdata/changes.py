@@ -1,0 +1,88 @@
+"""What differs between a published version and a folder that is to follow it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chatdata import contents
+from chatdata.hashing import sha256_pairs
+from chatdata.hub.repository import Repository
+from chatdata.manifest import Manifest
+from chatdata.split import SPLITS
+from chatdata.versions import Change
+
+KINDS = ("messages", "tokens")
+Columns = tuple[tuple[str, Any], ...]
+
+
+def since(
+    repository: Repository, commit: str, before: Manifest, folder: Path, after: Manifest
+) -> Change:
+    """What a folder changes of the version at `commit`, whose manifest is `before`.
+
+    Of that version's shards only the ids and the columns' names are fetched: with the ids, the
+    content hash over the rows of the folder that were there before says whether they still are
+    what they were.
+    """
+    schema = _other_columns(repository, commit, before, folder, after)
+    if before["format"] != after["format"]:
+        return Change(changed=True, schema=schema)
+    if before["content_hash"] == after["content_hash"]:
+        return Change(schema=schema)
+    ids = _ids(repository, commit, before)
+    pairs = list(contents.digests(folder))
+    kept = [pair for pair in pairs if pair[0] in ids]
+    changed = len(kept) == len(ids) and sha256_pairs(kept) != before["content_hash"]
+    return Change(len(pairs) - len(kept), len(ids) - len(kept), changed, schema)
+
+
+def _ids(repository: Repository, commit: str, facts: Manifest) -> set[str]:
+    shards = [path for split in SPLITS for path in contents.shards(facts, "messages", split)]
+    tables = (repository.columns(path, commit, ["id"]) for path in shards)
+    return {id for table in tables for id in table["id"].to_pylist()}
+
+
+def _other_columns(
+    repository: Repository, commit: str, before: Manifest, folder: Path, after: Manifest
+) -> tuple[str, ...]:
+    """The kinds of rows that have other columns than before, or that are no more."""
+    return tuple(
+        kind
+        for kind in KINDS
+        if (old := _first(before, kind)) is not None
+        and not _is_alike(repository, commit, old, folder, _first(after, kind))
+    )
+
+
+def _is_alike(
+    repository: Repository,
+    commit: str,
+    old: dict[str, Any],
+    folder: Path,
+    new: dict[str, Any] | None,
+) -> bool:
+    if new is None or old["sha256"] == new["sha256"]:
+        return new is not None
+    before = repository.schema(old["path"], commit)
+    return columns(before) == columns(pq.read_schema(folder / new["path"]))
+
+
+def _first(facts: Manifest, kind: str) -> dict[str, Any] | None:
+    return next((own for own in facts["files"] if own["path"].startswith(f"{kind}/")), None)
+
+
+def columns(schema: pa.Schema) -> Columns:
+    """The names and types of columns as a reader sees them, whatever Parquet knows of nulls."""
+    return tuple((field.name, _kind(field.type)) for field in schema)
+
+
+def _kind(kind: pa.DataType) -> Any:
+    if pa.types.is_struct(kind):
+        return tuple((field.name, _kind(field.type)) for field in kind)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return ("list", _kind(kind.value_type))
+    return "string" if pa.types.is_large_string(kind) else str(kind)
