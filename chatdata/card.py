@@ -30,6 +30,7 @@ _SIZES = (
     (10**6, "100K<n<1M"),
     (10**7, "1M<n<10M"),
     (10**8, "10M<n<100M"),
+    (10**9, "100M<n<1B"),
 )
 
 
@@ -39,7 +40,7 @@ def text(manifest: Manifest, before: Manifest | None = None) -> str:
     facts = {
         **manifest,
         "cards_yaml": config.dump_yaml(_yaml(own)),
-        "size": next((size for limit, size in _SIZES if _rows(manifest) < limit), "n>100M"),
+        "size": next((size for limit, size in _SIZES if _rows(manifest) < limit), "1B<n<10B"),
         "known_languages": _languages(manifest),
         "configs": own,
         "origins": list(origins(manifest)),
