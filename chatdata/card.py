@@ -6,6 +6,7 @@ text what stands between our two markers; the rest is the user's and stays.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,7 @@ def without_history(card: str) -> str:
 # ------------------------------------------------------------------------------------- the page
 
 
+@functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
