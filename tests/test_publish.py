@@ -258,6 +258,20 @@ def test_a_version_must_come_after_the_last(
     assert "version 1.3.9 does not come after 1.4.0" in refused.stderr
 
 
+def test_a_last_version_that_is_broken_does_not_stop_who_allows_it(
+    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+) -> None:
+    """A shard of it was deleted by hand, and the tag moved there: its rows cannot be compared."""
+    pushed(client, few_rows, "ada/broken", "1.0.0")
+    own = repository(hub, "ada/broken")
+    shard = next(path for path in own.resolve("main").tree if path.startswith("messages/"))
+    own.tags["v1.0.0"] = hub.store.commit(own, {}, [shard], title="oh", author="bob").oid
+    refused = push(client, all_rows, "ada/broken", "2.0.0")
+    assert "dataset 'ada/broken' lacks a file that should be there." in refused.stderr
+    pushed(client, all_rows, "ada/broken", "2.0.0", "--allow-version")
+    check_published(hub, all_rows, "ada/broken", "2.0.0")
+
+
 def test_tags_of_others_are_no_versions(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
@@ -367,7 +381,7 @@ def test_a_folder_that_is_not_whole_is_not_published(
     hub: Hub, client: Clients, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    done = push(client, tmp_path / "empty", "ada/broken", "1.0.0")
+    done = push(client, tmp_path / "empty", "ada/unfinished", "1.0.0")
     assert "is not a finished build" in done.stderr
     out = build(tmp_path / "o", *SMALL, *FEWER)
     shard = next(out.glob("messages/*.parquet"))
