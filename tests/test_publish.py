@@ -479,6 +479,22 @@ def test_a_file_knows_itself_in_git_and_in_lfs(tmp_path: Path) -> None:
         assert not file.is_at(None)
 
 
+@pytest.mark.parametrize(
+    "junk", [None, 1, "x", [], {}, [1], [[]], {"a": 1}, [{"path": 1}]], ids=repr
+)
+def test_a_manifest_of_anybody_is_one_or_is_none(sample: Path, junk: object) -> None:
+    """What a repository holds in place of a key, or of a manifest, breaks nothing here."""
+    facts = manifest.read(sample)
+    assert manifest.parse(json.dumps(junk).encode()) is None
+    assert manifest.parse(b"\xff{") is None
+    for key in facts:
+        found = manifest.parse(json.dumps({**facts, key: junk}).encode())
+        if found is not None:
+            manifest.hashes(found)
+            assert release.same(found, facts) in (True, False)
+            assert contents.shards(found, "messages", "train") is not None
+
+
 def test_stamping_changes_the_version_and_nothing_else(sample: Path) -> None:
     own = release.prepare(sample, parse("7.8.9"))
     facts = manifest.read(sample)
