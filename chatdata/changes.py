@@ -72,7 +72,7 @@ def _is_alike(
 
 
 def _first(facts: Manifest, kind: str) -> dict[str, Any] | None:
-    return next((own for own in facts["files"] if own["path"].startswith(f"{kind}/")), None)
+    return next((own for own in facts.get("files", []) if own["path"].startswith(f"{kind}/")), None)
 
 
 def columns(schema: pa.Schema) -> Columns:

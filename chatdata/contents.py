@@ -22,7 +22,7 @@ from chatdata.split import SPLITS
 def shards(facts: Manifest, kind: str, split: str) -> list[str]:
     """The shards of one kind (`messages` or `tokens`) and split, in order."""
     prefix = f"{kind}/{split}-"
-    return [own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+    return [own["path"] for own in facts.get("files", []) if own["path"].startswith(prefix)]
 
 
 def digests(folder: Path) -> Iterator[tuple[str, bytes]]:

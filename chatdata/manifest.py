@@ -32,6 +32,7 @@ def read(folder: Path) -> Manifest:
         raise OutputError(f"'{path}' cannot be read ({error}); build the folder again.") from None
     _check_keys(manifest, f"'{path}'")
     _check_format(manifest, f"'{path}'")
+    _check_files(manifest, f"'{path}'")
     return manifest
 
 
@@ -43,6 +44,7 @@ def parse(text: bytes) -> Manifest | None:
     try:
         manifest: Manifest = json.loads(text)
         _check_keys(manifest, FILE)
+        _check_files(manifest, FILE)
     except (ValueError, OutputError):
         return None
     return manifest
@@ -52,11 +54,15 @@ def _check_keys(manifest: Manifest, where: str) -> None:
     missing = [key for key in _KEYS if key not in manifest] if isinstance(manifest, dict) else _KEYS
     if missing:
         raise OutputError(f"{where} has no '{missing[0]}'; build the folder again.")
+
+
+def _check_files(manifest: Manifest, where: str) -> None:
     try:
         texts = [manifest["version"], *hashes(manifest), *hashes(manifest).values()]
     except (TypeError, KeyError):
         texts = [None]
-    if not all(isinstance(text, str) for text in texts):
+    lists = isinstance(manifest.get("files", []), list)
+    if not lists or not all(isinstance(text, str) for text in texts):
         raise OutputError(f"{where} has a list of files that is none; build the folder again.")
 
 

@@ -17,6 +17,7 @@ from chatdata.versions import Version
 
 Progress = Callable[[str, int, int], None]
 State = Literal["planned", "published", "nothing"]
+_SHOWN = 5  # files that are deleted; `facts` names all
 
 
 @dataclass(frozen=True)
@@ -78,21 +79,23 @@ class Plan:
     def _details(self) -> Iterator[str]:
         if self.creates:
             yield f"  a new {'private' if self.private else 'public'} repository"
-        if self.step and self.previous:
+        if self.step:
             yield f"  {self.reason} since {self.previous}: a {self.step} version at least"
         size = sum(size for _, size in self.upload)
         yield f"  {len(self.upload)} files, {_bytes(size)}; {self.unchanged} are there already"
-        for path in self.delete:
+        for path in self.delete[:_SHOWN]:
             yield f"  without {path}, which is of an earlier version"
+        if len(self.delete) > _SHOWN:
+            yield f"  and without {len(self.delete) - _SHOWN} more"
         yield f"  {self.content_hash}"
 
 
 def _bytes(size: float) -> str:
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
-            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} bytes"
+            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
-    return f"{size:.3g} TB"
+    return f"{size:.1f} TB"
 
 
 @dataclass(frozen=True)
@@ -237,11 +240,12 @@ def _following(push: Push, found: Plan, last: Last, allow_version: bool) -> Plan
     """The plan with how far the version is from the last. Raises HubError where not far enough."""
     version, commit, before = last
     own = push.release
-    if not allow_version and _says_the_same(push, last):
+    if allow_version:
+        return replace(found, previous=version.tag)
+    if _says_the_same(push, last):
         return replace(found, state="nothing", previous=version.tag, commit=commit)
     change = changes.since(push.repository, commit, before, own.folder, own.facts)
-    if not allow_version:
-        versions.check(version, own.version, change)
+    versions.check(version, own.version, change)
     return replace(found, previous=version.tag, step=change.step, reason=change.reason)
 
 

@@ -101,7 +101,8 @@ def same(one: Manifest, other: Manifest) -> bool:
 
 
 def _content(facts: Manifest) -> dict[str, Any]:
-    recipe = {k: v for k, v in (facts.get("recipe") or {}).items() if k != "version"}
+    said = facts.get("recipe")
+    recipe = {**said, "version": None} if isinstance(said, dict) else said
     hashes = {
         k: v for k, v in manifest.hashes(facts).items() if k not in (RECIPE, "croissant.json")
     }

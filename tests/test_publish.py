@@ -258,6 +258,20 @@ def test_a_version_must_come_after_the_last(
     assert "version 1.3.9 does not come after 1.4.0" in refused.stderr
 
 
+def test_a_last_version_that_is_broken_does_not_stop_who_allows_it(
+    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+) -> None:
+    """A shard of it was deleted by hand, and the tag moved there: its rows cannot be compared."""
+    pushed(client, few_rows, "ada/broken", "1.0.0")
+    own = repository(hub, "ada/broken")
+    shard = next(path for path in own.resolve("main").tree if path.startswith("messages/"))
+    own.tags["v1.0.0"] = hub.store.commit(own, {}, [shard], title="oh", author="bob").oid
+    refused = push(client, all_rows, "ada/broken", "2.0.0")
+    assert "dataset 'ada/broken' lacks a file that should be there." in refused.stderr
+    pushed(client, all_rows, "ada/broken", "2.0.0", "--allow-version")
+    check_published(hub, all_rows, "ada/broken", "2.0.0")
+
+
 def test_tags_of_others_are_no_versions(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
@@ -367,7 +381,7 @@ def test_a_folder_that_is_not_whole_is_not_published(
     hub: Hub, client: Clients, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    done = push(client, tmp_path / "empty", "ada/broken", "1.0.0")
+    done = push(client, tmp_path / "empty", "ada/unfinished", "1.0.0")
     assert "is not a finished build" in done.stderr
     out = build(tmp_path / "o", *SMALL, *FEWER)
     shard = next(out.glob("messages/*.parquet"))
@@ -463,6 +477,22 @@ def test_a_file_knows_itself_in_git_and_in_lfs(tmp_path: Path) -> None:
         assert file.is_at(Entry(len(content), git, None))
         assert not file.is_at(Entry(len(content), oid, None))
         assert not file.is_at(None)
+
+
+@pytest.mark.parametrize(
+    "junk", [None, 1, "x", [], {}, [1], [[]], {"a": 1}, [{"path": 1}]], ids=repr
+)
+def test_a_manifest_of_anybody_is_one_or_is_none(sample: Path, junk: object) -> None:
+    """What a repository holds in place of a key, or of a manifest, breaks nothing here."""
+    facts = manifest.read(sample)
+    assert manifest.parse(json.dumps(junk).encode()) is None
+    assert manifest.parse(b"\xff{") is None
+    for key in facts:
+        found = manifest.parse(json.dumps({**facts, key: junk}).encode())
+        if found is not None:
+            manifest.hashes(found)
+            assert release.same(found, facts) in (True, False)
+            assert contents.shards(found, "messages", "train") is not None
 
 
 def test_stamping_changes_the_version_and_nothing_else(sample: Path) -> None:

@@ -62,6 +62,10 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     ),
     (errors.RevisionNotFoundError, "is not there: the repository has no such revision"),
     (errors.RemoteEntryNotFoundError, "lacks a file that should be there"),
+    (
+        errors.LocalEntryNotFoundError,
+        "is not in the cache, and cannot be reached: check the network and HF_ENDPOINT",
+    ),
     (errors.DisabledRepoError, "is disabled by the Hub: see its page"),
     (errors.HFValidationError, "has no valid name; it reads as org/name"),
     (errors.OfflineModeIsEnabled, "cannot be asked for while HF_HUB_OFFLINE is set: unset it"),
@@ -148,6 +152,8 @@ def _without_answer(cause: BaseException) -> str:
         return "cannot be kept here: the disk is full, so make room or set HF_HOME to another"
     if isinstance(cause, OSError) and cause.errno is not None and cause.filename:
         return f"cannot be had, by a file here: {cause.strerror} ('{cause.filename}')"
+    if isinstance(cause, FileNotFoundError):
+        return "lacks a file that should be there"
     if isinstance(cause, httpx.TransportError | OSError):
         return f"cannot be reached ({name}): check the network and HF_ENDPOINT"
     return f"cannot be had ({name}: {redact(' '.join(str(cause).split()))[:200]})"
