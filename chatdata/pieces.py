@@ -406,12 +406,16 @@ class _Joiner(_Pen):
         self.all = train_on == "all"  # of the turn that comes
         self.with_header = train_on in ("assistant_with_header", "all")
         self.text, self.learnt = "", False
+        self.context = ""  # the start of the text that is context, where all else is trained
 
     def flush(self, message: int) -> None:
         """Writes the text that was held back as one that is not an answer."""
         if self.text:
-            self.put(message, self.texts.add(self.text), self.learnt)
-        self.text = ""
+            self.put(message, self.texts.add(self.text), self.learnt, self._head())
+        self.text = self.context = ""
+
+    def _head(self) -> int:
+        return self.texts.add(self.context) if self.context else NONE
 
     def start(self, message: int, start: str) -> None:
         """Begins a row with what stands at its head."""
@@ -431,10 +435,11 @@ class _Joiner(_Pen):
         self.text += turn.header + turn.lead + (content.strip() if turn.trims else content)
         if not turn.close:
             self.text, self.learnt = self.text + turn.after, self.all
+            self.context = self.context if self.all else self.text
             return
-        self.put(message, self.texts.add(self.text), learnt, NONE if self.all else header)
+        self.put(message, self.texts.add(self.text), learnt, self._head() if self.all else header)
         self.put(message, self.texts.written(turn.close), learnt)
-        self.text, self.learnt = turn.after, self.with_header and learnt
+        self.text, self.learnt, self.context = turn.after, self.with_header and learnt, ""
 
 
 # --------------------------------------------------- templates that write rows for themselves
