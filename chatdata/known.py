@@ -47,7 +47,21 @@ _SHAREGPT = Collection(
         "themselves and of others.",
     ),
 )
+_DOLLY = Collection(
+    (
+        "Employees of Databricks wrote instructions and answers in March and April 2023; contexts "
+        "are passages of Wikipedia, with its bias and its mistakes.",
+        "Questions and answers are short, of one turn, and few are about code.",
+    ),
+    """@misc{conover2023dolly,
+  title  = {Free {Dolly}: Introducing the World's First Truly Open Instruction-Tuned {LLM}},
+  author = {Conover, Mike and Hayes, Matt and Mathur, Ankit and Xie, Jianwei and others},
+  year   = {2023},
+  url    = {https://huggingface.co/datasets/databricks/databricks-dolly-15k}
+}""",
+)
 COLLECTIONS = {
+    "databricks/databricks-dolly-15k": _DOLLY,
     "OpenAssistant/oasst1": _OASST,
     "OpenAssistant/oasst2": _OASST,
     "RyokoAI/ShareGPT52K": _SHAREGPT,

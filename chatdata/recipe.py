@@ -41,7 +41,7 @@ class SourceOptions(Strict):
 
     `format` is what reads them: the source's own name where it is one of `sources.names()`.
     Conversations of several sources are mixed by `weight`, a share relative to those of the
-    others, and limited to `cap` of them.
+    others, and limited to `cap` of them; a source with a cap of 0 is left out of the recipe.
     """
 
     format: str
@@ -50,7 +50,7 @@ class SourceOptions(Strict):
     files: list[str] = Field(default=[])
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
     weight: float | None = Field(default=None, gt=0)
-    cap: int | None = Field(default=None, ge=1)
+    cap: int | None = Field(default=None, ge=0)
     license: str | None = None  # under which its makers give it
 
     @model_validator(mode="after")
@@ -121,7 +121,11 @@ class Recipe(Strict):
     def _source_is_known(cls, value: Any) -> Any:
         if not isinstance(value, Mapping) or not value:
             raise ValueError("name at least one source, for example `source: {oasst: {...}}`")
-        return {name: _with_format(str(name), options or {}) for name, options in value.items()}
+        return {
+            name: _with_format(str(name), options or {})
+            for name, options in value.items()
+            if not (isinstance(options, Mapping) and options.get("cap") == 0)
+        }
 
     @field_validator("clean", mode="before")
     @classmethod

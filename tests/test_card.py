@@ -387,9 +387,9 @@ def test_collections_are_those_of_the_shipped_recipes() -> None:
     from chatdata import load_recipe
 
     for name in ("oasst1", "oasst1-en", "sharegpt", "starchat-alpha"):
-        (source,) = load_recipe(name).source.values()
-        assert source.repo in known.COLLECTIONS
-        assert source.license
+        for source in load_recipe(name).source.values():
+            assert source.repo in known.COLLECTIONS
+            assert source.license
 
 
 def test_many_files_are_named_in_part(facts: Manifest) -> None:
