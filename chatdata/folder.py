@@ -11,7 +11,19 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from chatdata import card, certificate, config, ledger, manifest, pack, parts, rows, split, write
+from chatdata import (
+    card,
+    certificate,
+    config,
+    contamination,
+    ledger,
+    manifest,
+    pack,
+    parts,
+    rows,
+    split,
+    write,
+)
 from chatdata.fast import Audit
 from chatdata.hashing import sha256_file, sha256_pairs
 from chatdata.inputs import Input
@@ -113,6 +125,9 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
         "counts": done.counts,
         "splits": _splits(done, rendered=recipe.render is not None),
         "languages": _languages(done),
+        "secrets": done.seen.secrets if _looks_for_secrets(recipe) else None,
+        "near_duplicates": done.near_duplicates or None,
+        "contamination": contamination.summary(job.sets, done.seen.overlaps) or None,
         "leakage": {"groups_in_both": sum(part.leaking_groups for part in done.finished)},
         "render": _render_entry(job, done),
         "files": done.files,
@@ -185,9 +200,16 @@ def _engine_entry(done: Done) -> dict[str, Any]:
     return entry
 
 
+def _looks_for_secrets(recipe: Recipe) -> bool:
+    return recipe.redact is not None or any(d.filter.detail == "secret" for d in recipe.drops())
+
+
 def _packages(recipe: Recipe) -> list[str]:
     """The packages whose version may change the bytes of this build."""
     packages = ["polars", "pyarrow"]
     packages += ["tokenizers"] if recipe.render else []
     detects = any("lang" in drop.filter.needs for drop in recipe.drops())
-    return [*packages, "langdetect"] if detects else packages
+    packages += ["langdetect"] if detects else []
+    packages += ["bc-detect-secrets", "phonenumbers"] if _looks_for_secrets(recipe) else []
+    near = any("threshold" in drop.options for drop in recipe.drops())
+    return [*packages, "datasketch", "numpy"] if near else packages

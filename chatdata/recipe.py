@@ -3,6 +3,7 @@
 name: oasst1-en
 version: 1.0.0
 source: {oasst: {repo: OpenAssistant/oasst1, revision: <commit>, files: [data/*.parquet]}}
+redact: {kinds: [key, private_key, password, email, phone, card]}
 threads: {policy: all_leaves, end: assistant}
 drop:
   - deleted
@@ -25,6 +26,7 @@ from chatdata.config import Strict, nearest
 from chatdata.errors import ConfigError
 from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
 from chatdata.hashing import sha256_json
+from chatdata.redact import Redact
 from chatdata.render import Render
 from chatdata.threads import Threads
 
@@ -77,6 +79,7 @@ class Recipe(Strict):
     version: str = Field(pattern=_SEMVER)
     about: str = ""
     source: dict[str, SourceOptions]
+    redact: Redact | None = None
     threads: Threads = Threads()
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
     split: Split | None = None
@@ -171,6 +174,22 @@ class Recipe(Strict):
         """The recipe as plain values, every default written out."""
         return self.model_dump(mode="json")
 
+    def against(self) -> list[str]:
+        """The files of test questions that the recipe names."""
+        named = [drop.options["against"] for drop in self.drops() if "against" in drop.options]
+        return [name for names in named for name in names]
+
+    def with_against(self, names: Sequence[str]) -> Recipe:
+        """The recipe with other names for its files of test questions."""
+        drop = [
+            {
+                name: {**options, "against": list(names)} if "against" in options else options
+                for name, options in entry.items()
+            }
+            for entry in self.drop
+        ]
+        return self.model_copy(update={"drop": drop})
+
     def hash(self) -> str:
         """A hash of everything the recipe says."""
         return sha256_json(self.resolved())
@@ -194,7 +213,7 @@ def _entry(item: Any) -> dict[str, dict[str, Any]]:
 
 
 def _options(filter: Filter, options: dict[str, Any]) -> dict[str, Any]:
-    on_removed = options.pop("on_removed", "cut")
+    on_removed = options.pop("on_removed", filter.on_removed)
     if on_removed not in get_args(OnRemoved):
         choices = nearest(str(on_removed), get_args(OnRemoved))
         raise ValueError(f"{filter.name}: on_removed is {on_removed!r}; {choices}")
@@ -203,6 +222,9 @@ def _options(filter: Filter, options: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            words = f"{filter.name} needs `{key}`; write {filter.name}: {{{key}: ...}}"
+            raise ValueError(words) from None
         problem = f"{filter.name}: '{key}' is {first['input']!r}: {first['msg']}"
         raise ValueError(problem) from None
     return {**checked, "on_removed": on_removed} if filter.unit == "message" else checked
@@ -225,7 +247,15 @@ def load(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
     values = config.override(config.load_yaml(path), settings)
     recipe = config.parse(Recipe, values, f"recipe '{path.stem}'")
     source = {name: _beside(path, options) for name, options in recipe.source.items()}
-    return recipe.model_copy(update={"source": source})
+    against = [_nearby(path, name) for name in recipe.against()]
+    return recipe.with_against(against).model_copy(update={"source": source})
+
+
+def _nearby(path: Path, name: str) -> str:
+    """A file that is named in a recipe: beside it, or else as seen from where one is."""
+    beside = path.parent / name
+    elsewhere = name.startswith(EMBEDDED) or (Path(name).exists() and not beside.exists())
+    return name if elsewhere else str(beside)
 
 
 def _beside(path: Path, options: SourceOptions) -> SourceOptions:

@@ -77,7 +77,9 @@ def check(source: str, records: list[Any], form: str) -> None:
         (folder / f"in.{form}").write_text(text)
         (folder / "r.yaml").write_text(
             f"name: r\nversion: 1.0.0\nsource: {{{source}: {{}}}}\nmax_dropped: 1\n"
-            "drop: [empty, not_alternating, duplicate]\nsplit: {test_percent: 50}\n"
+            "redact: {}\nsplit: {test_percent: 50}\n"
+            "drop: [empty, repetition, truncated, {refusal: {on_removed: untrain}}, "
+            "not_alternating, duplicate, near_duplicate, {duplicate_prompt: {min_words: 2}}]\n"
             "render: {tokenizer: bytes, max_tokens: 60, overflow: cut}\n"
         )
         recipe = load_recipe(folder / "r.yaml")

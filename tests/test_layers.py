@@ -19,7 +19,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"build"},
-    {"folder", "reading"},
+    {"folder", "reading", "corpus", "examine"},
     {"job"},
     {"show"},
     {"pack", "card", "certificate", "dataset", "inputs"},
@@ -27,9 +27,10 @@ LAYERS = [
     {"render", "ledger"},
     {"windows"},
     {"pieces", "filters", "threads", "split", "language", "write", "parts", "engines"},
-    {"fast"},
+    {"redact", "duplicates", "contamination", "evalsets"},
+    {"fast", "quality"},
     {"tokenizer", "sources", "hub"},
-    {"chat_template", "battery", "novelty"},
+    {"chat_template", "battery", "novelty", "ngrams", "sensitive"},
     {"templates", "records", "manifest", "schema", "hashing", "config"},
     {"errors"},
 ]
@@ -45,12 +46,16 @@ ONLY = {
     "click": {"chatdata.cli", "trainer.train"},
     "rich": {"chatdata.cli", "chatdata.show"},
     "langdetect": {"chatdata.language"},
+    "datasketch": {"chatdata.duplicates"},
+    "detect_secrets": {"chatdata.sensitive"},
+    "phonenumbers": {"chatdata.sensitive"},
     "jinja2": {"chatdata.card", "chatdata.chat_template"},
     "ruamel": {"chatdata.config"},
 }
 
 # Steps do not know each other; only build.py composes.
 STEPS = {"filters", "threads", "trees", "split", "render", "language", "write", "sources"}
+STEPS |= {"redact", "duplicates", "contamination"}
 MAY_USE = {("trees", "threads")}  # both lay conversations, by one recipe key
 
 
