@@ -15,7 +15,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,6 +24,7 @@ import polars as pl
 
 from chatdata import (
     certificate,
+    clean,
     corpus,
     engines,
     examine,
@@ -67,7 +67,7 @@ Verify = Literal["audit", "full", "off"]
 _ONE_IN: dict[Verify, int | None] = {"audit": fast.SAMPLE, "full": fast.EVERYTHING, "off": None}
 
 
-def _silent(step: str, done: int, total: int) -> None:
+def silent(step: str, done: int, total: int) -> None:
     """Reports no progress."""
 
 
@@ -79,7 +79,7 @@ def build(
     workers: int = 1,
     engine: str = "local",
     verify: Verify = "audit",
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
 
@@ -90,11 +90,11 @@ def build(
     done, total); a total of 0 is not known. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
-    run = functools.partial(engines.get(engine), workers=workers)
     with write.new_folder(Path(out)) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
-        done = _line(job, found, run, progress, _ONE_IN[verify], new)
+        with engines.start(engine, min(workers, job.parts)) as running:
+            done = _line(job, found, running, progress, _ONE_IN[verify], new)
         ledger.check_dropped(done.counts, recipe.max_dropped)
         shutil.rmtree(job.work)
         return folder.describe(job, found, done, new)
@@ -105,18 +105,17 @@ def preview(recipe: Recipe, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
 
     Writes nothing but temporary files, which it removes.
     """
-    run = functools.partial(engines.get("local"), workers=1)
-    with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
+    with tempfile.TemporaryDirectory(prefix="chatdata-") as work, engines.start("local", 1) as here:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, Path(work))
         job = replace(job, first_groups=PREVIEW_GROUPS, parts=1)
-        return folder.draft(job, found, _line(job, found, run, _silent, None, None))
+        return folder.draft(job, found, _line(job, found, here, silent, None, None))
 
 
 def _line(
     job: Job,
     found: Sequence[Input],
-    run: Callable[..., Iterator[Any]],
+    running: engines.Workers,
     progress: Progress,
     one_in: int | None,
     out: Path | None,
@@ -126,14 +125,13 @@ def _line(
     def each(
         step: str, function: Callable[[Job, Task], Result], tasks: Sequence[Task]
     ) -> Iterator[Result]:
-        for number, result in enumerate(run(functools.partial(function, job), tasks)):
+        for number, result in enumerate(running.map(functools.partial(function, job), tasks)):
             yield result
             progress(step, number + 1, len(tasks))
 
-    with ThreadPoolExecutor(1, "chatdata-engine") as beside:  # reading leaves a core idle
-        encoding = beside.submit(jobs.choose_engine, job, one_in)
-        read, problems = reading.read(job, found, progress)
-        shaped = list(each("dropping, threading", _shape, range(job.parts)))
+    encoding = running.submit(functools.partial(jobs.choose_engine, one_in=one_in), job)
+    read, problems = reading.read(job, found, progress)
+    shaped = list(each("dropping, threading", _shape, range(job.parts)))
     decided = corpus.decide(job)
     tasks = [(part, decided.of_part(part)) for part in range(job.parts)]
     job = replace(_with_sample(job, shaped), encoding=encoding.result())
@@ -148,9 +146,21 @@ def _line(
     findings = Findings()
     for part in finished:
         findings.add(part.findings)
-    balanced = ledger.balance(read, counts)
+    languages = language.summary([table for part in shaped for table in part.disagreements])
+    cleaned = clean.add([part.cleaned for part in shaped])
     seen = examine.total(part.seen for part in shaped)
-    return Done(finished, balanced, files, findings, job.encoding, seen, decided.near)
+    balanced = ledger.balance(read, counts)
+    return Done(
+        finished,
+        balanced,
+        files,
+        findings,
+        job.encoding,
+        languages,
+        cleaned,
+        seen,
+        decided.near,
+    )
 
 
 def _write(
@@ -192,10 +202,14 @@ def _with_sample(job: Job, shaped: Sequence[Shaped]) -> Job:
 
 def _shape(job: Job, part: int) -> Shaped:
     """Drops messages, lays threads and drops conversations of one part."""
-    laid: list[threads.Laid] = []
     seen = Seen()
-    for number, name in enumerate(job.recipe.source):
-        laid += _lay(job, number, name, part, seen)
+    read = [
+        (source.format, _read(job, number, part, seen))
+        for number, source in enumerate(job.recipe.source.values())
+    ]
+    there = [(format, own) for format, own in read if own is not None]
+    laid = [_lay(job, format, messages) for format, (messages, _) in there]
+    cleaned = clean.add([counts for _, (_, counts) in there])
     messages = pl.concat([one.messages for one in laid] or [schema.empty(schema.MESSAGES)])
     events = [schema.empty(schema.EVENTS), *(one.events for one in laid)]
     for drop in job.drops("conversation"):
@@ -206,24 +220,35 @@ def _shape(job: Job, part: int) -> Shaped:
     corpus.write_keys(job, part, messages)
     came_to_be = sum(one.conversations for one in laid)
     kept = messages["conversation"].n_unique()
-    return Shaped(part, came_to_be, kept, seen)
+    disagreements = _disagreements(job, [own for _, (own, _) in there])
+    return Shaped(part, came_to_be, kept, disagreements, cleaned, seen)
 
 
-def _lay(job: Job, number: int, source: str, part: int, seen: Seen) -> Iterator[threads.Laid]:
+def _read(job: Job, number: int, part: int, seen: Seen) -> tuple[pl.DataFrame, clean.Counts] | None:
+    """What a source has in this part: cleaned, redacted, looked into where a filter asks for it."""
     frames = list(parts.spooled(job.work / f"read-{number}", part))
     if not frames:
-        return
-    messages = pl.concat(frames)
-    drops = job.drops("message")
-    for drop in drops:
-        if "lang" in drop.filter.needs:
-            messages = language.label(messages, drop.options["decide"])
+        return None
+    messages, cleaned = clean.clean(pl.concat(frames), job.recipe.steps())
     messages = examine.examine(job, messages, seen)
+    decide = job.decides_language()
+    return (language.label(messages, decide) if decide else messages), cleaned
+
+
+def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Laid:
+    drops = job.drops("message")
     listed = {drop.filter.name for drop in drops}
     always = [drop for drop in filters.always() if drop.filter.name not in listed]
     marked = filters.mark(messages, [*always, *drops])
-    is_tree = sources.get(source).SCHEMA is schema.NODES
-    yield (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
+    is_tree = sources.get(format).SCHEMA is schema.NODES
+    return (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
+
+
+def _disagreements(job: Job, read: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Where the sources' labels and the detector contradict each other, if both were heard."""
+    if job.decides_language() not in ("detected", "both"):
+        return []
+    return [language.disagreements(messages) for messages in read]
 
 
 def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -257,14 +282,21 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
         messages = rendered.messages
     own = _rows(job, messages, rendered, decided)
     earlier = pl.read_ipc(job.file("events", part))
-    events = pl.concat([earlier, repeated, lost, _kept_events(messages, own)])
+    events = ledger.follow(pl.concat([earlier, repeated, lost, _kept_events(messages, own)]))
     parts.save(ledger.entries(events).to_arrow().cast(write.LEDGER), job.file("ledger", part))
     for kind, name, table in own.tables():
         parts.save(table, job.file(f"{kind}-{name}", part))
     languages = Counter(lang or "unknown" for lang in own.messages["lang"].to_pylist())
     leaking = split.leaking_groups(pl.Series(own.messages["group"]), own.splits)
     return Finished(
-        ledger.tally(events), own.totals(), own.digests(), languages, leaking, findings, audit
+        ledger.tally(events),
+        own.totals(),
+        own.sizes(),
+        own.digests(),
+        languages,
+        leaking,
+        findings,
+        audit,
     )
 
 

@@ -1,45 +1,185 @@
-"""The dataset card: a page by which a stranger can judge the data, made from the manifest alone."""
+"""The dataset card: a page by which a stranger can judge the data, made from the manifest alone.
+
+A published card belongs to its readers too. Of its YAML we manage the keys in `MANAGED`, of its
+text what stands between our two markers; the rest is the user's and stays.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from chatdata import ledger
+from chatdata import changes, config, configs, known, ledger, plots
+from chatdata.clean import CLEANERS
+from chatdata.errors import ConfigError
 from chatdata.manifest import Manifest
 
+MANAGED = ("configs", "dataset_info", "license", "language", "size_categories")
+_BEGIN = "<!-- chatdata: what follows is made from manifest.json -->"
+_END = "<!-- chatdata: what follows is yours -->"
+_CHANGELOG = "\n## Changelog\n"
+_SIZES = (
+    (10**3, "n<1K"),
+    (10**4, "1K<n<10K"),
+    (10**5, "10K<n<100K"),
+    (10**6, "100K<n<1M"),
+    (10**7, "1M<n<10M"),
+    (10**8, "10M<n<100M"),
+)
 
-def text(manifest: Manifest) -> str:
-    """The `README.md` of a dataset."""
+
+def text(manifest: Manifest, before: Manifest | None = None) -> str:
+    """The `README.md` of a dataset. `before` is the manifest of the version before it."""
+    own = configs.of(manifest)
+    facts = {
+        **manifest,
+        "cards_yaml": config.dump_yaml(_yaml(own)),
+        "size": next((size for limit, size in _SIZES if _rows(manifest) < limit), "n>100M"),
+        "known_languages": _languages(manifest),
+        "configs": own,
+        "origins": list(origins(manifest)),
+        "reasons": reasons(manifest),
+        "certificate": certificate(manifest),
+        "straddling": _sums(manifest).get("straddling", 0),
+        "cleaners": {name: own.about for name, own in CLEANERS.items()},
+        "limits": known.limits(manifest),
+        "citations": known.citations(manifest),
+        "plots": plots.about(manifest),
+        "recipe_yaml": config.dump_yaml(manifest["recipe"]),
+        "repo": (manifest["recipe"]["publish"] or {}).get("repo"),
+        "changelog": changes.entry(manifest, before),
+    }
+    page = _template().render(facts)
+    yaml, body = _parts(page)
+    return f"---\n{yaml}---\n\n{_BEGIN}\n{body.replace('<!--', '< !--')}{_END}\n"
+
+
+def merged(new: str, published: str | None) -> str:
+    """The card `new`, with what users have added to the published one.
+
+    Of the published YAML all keys but ours stay, as they are; of its text what stands outside our
+    markers, and what our changelog says of versions. Raises ConfigError where the published
+    card has broken YAML or only one of the markers.
+    """
+    if published is None:
+        return new
+    yaml, body = _parts(new)
+    own_yaml, own_body = _parts(published)
+    head = config.merge_yaml(own_yaml, yaml, MANAGED, "the published README.md")
+    before, managed, after = _around(own_body)
+    _, mine, _ = _around(body)
+    return f"---\n{head}---\n{before}{_BEGIN}{_with_history(mine, managed)}{_END}{after}"
+
+
+def facts_in(card: str) -> dict[str, Any]:
+    """What we manage of the YAML of a card. Raises ConfigError where it is broken."""
+    values = config.parse_yaml(_parts(card)[0], "README.md") or {}
+    return {key: values[key] for key in MANAGED if key in values}
+
+
+def without_history(card: str) -> str:
+    """What we manage of a card's text, up to the changelog."""
+    return _around(_parts(card)[1])[1].partition(_CHANGELOG)[0]
+
+
+# ------------------------------------------------------------------------------------- the page
+
+
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
-    environment.filters["cell"] = _cell
-    source = Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
-    facts = {
-        **manifest,
-        "configs": _configs(manifest),
-        "reasons": _reasons(manifest),
-        "certificate": _certificate(manifest),
-        "known_languages": [lang for lang in manifest["languages"] if len(lang) == 2],
-    }
-    return environment.from_string(source).render(facts)
+    own = {"cell": _cell, "code": _code, "code_cell": _code_cell, "number": _number}
+    environment.filters |= {**own, "fence": _fence}
+    return environment.from_string(
+        Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
+    )
 
 
 def _cell(value: object) -> str:
     """A value that cannot break out of its cell of a Markdown table."""
-    return " ".join(str(value).split()).replace("|", "\\|")
+    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _configs(manifest: Manifest) -> list[dict[str, Any]]:
-    splits = [name for name, own in manifest["splits"].items() if own["rows"]]
-    names = ["messages", *(["tokens"] if manifest["render"] else [])]
-    return [{"name": name, "splits": splits} for name in names]
+def _code(value: object) -> str:
+    """A value as code in a line, whatever it contains."""
+    words = " ".join(str(value).split())
+    ticks = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
+    return f"{ticks} {words} {ticks}" if len(ticks) > 1 else f"`{words}`"
 
 
-def _reasons(manifest: Manifest) -> list[dict[str, Any]]:
+def _code_cell(value: object) -> str:
+    """A value as code in a cell of a Markdown table."""
+    return _code(value).replace("|", "\\|")
+
+
+def _fence(value: str) -> str:
+    """A fence that is longer than any in a text."""
+    return "`" * max(3, 1 + max(map(len, re.findall("`+", value)), default=0))
+
+
+def _number(value: int) -> str:
+    """A number with its thousands apart."""
+    return f"{value:,}"
+
+
+def _rows(manifest: Manifest) -> int:
+    return sum(own["rows"] for own in manifest["splits"].values())
+
+
+def _yaml(own: list[configs.Config]) -> dict[str, Any]:
+    return {
+        "configs": [
+            {
+                "config_name": one.name,
+                **({"default": True} if one.name == configs.DEFAULT else {}),
+                "data_files": [{"split": name, "path": one.pattern(name)} for name in one.rows],
+            }
+            for one in own
+        ],
+        "dataset_info": [
+            {
+                "config_name": one.name,
+                "features": configs.features(one.schema),
+                "splits": [
+                    {"name": name, "num_bytes": one.bytes[name], "num_examples": rows}
+                    for name, rows in one.rows.items()
+                ],
+            }
+            for one in own
+        ],
+    }
+
+
+def _languages(manifest: Manifest) -> list[str]:
+    """The ISO 639 codes among the languages, without their regions."""
+    codes = [lang.partition("-")[0] for lang in manifest["languages"]]
+    return list(dict.fromkeys(code for code in codes if len(code) in (2, 3)))
+
+
+def origins(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    """Yields each source with its place, its licence and its files."""
+    for name, options in manifest["recipe"]["source"].items():
+        files = [own for own in manifest["sources"] if own["name"] == (options["name"] or name)]
+        fetched = [own for own in files if "repo" in own]
+        yield {
+            "name": options["name"] or name,
+            "kind": name,
+            "repo": options["repo"],
+            "revision": options["revision"],
+            "license": options.get("license"),
+            "replaced": bool(options["repo"]) and not fetched,
+            "embedded": known.is_embedded(options),
+            "files": files,
+        }
+
+
+def reasons(manifest: Manifest) -> list[dict[str, Any]]:
+    """Each reason with what it means and how much was dropped for it, of each unit."""
     counts = manifest["counts"]
     names = {reason: None for count in counts.values() for reason in count["dropped"]}
     return [
@@ -52,9 +192,64 @@ def _reasons(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
-def _certificate(manifest: Manifest) -> dict[str, int]:
+def certificate(manifest: Manifest) -> list[tuple[str, int, int]]:
+    """What the certificate says, a line each: in words, how many were looked at, how many wrong."""
+    own = _sums(manifest)
+    if not own:
+        return []
+    answers, stopped = own["answers"], own["stops_trained"]
+    return [
+        ("rows that are, token by token, the template's", own["compared"], own["differences"]),
+        ("rows that quote a control token and forge none", own["quoting"], own["forged"]),
+        ("answers whose end token is trained", answers, answers - stopped),
+        ("answers whose labels are theirs alone", answers, own["headers_trained"]),
+        ("rows that begin as the generation prompt does", own["prompts"], 0),
+    ]
+
+
+def _sums(manifest: Manifest) -> dict[str, int]:
     """The certificate's probes and sample, added up."""
     if not manifest["render"]:
         return {}
     found = manifest["render"]["certificate"]
     return {key: found["probes"][key] + found["sample"][key] for key in found["probes"]}
+
+
+# -------------------------------------------------------------------------------------- merging
+
+
+def _parts(card: str) -> tuple[str, str]:
+    """The YAML of a card, perhaps empty, and its text."""
+    found = re.match(r"---[ \t]*\n(.*?\n)?---[ \t]*\n?", card.replace("\r\n", "\n"), re.DOTALL)
+    if found is None:
+        return "", card.replace("\r\n", "\n")
+    return found[1] or "", found.string[found.end() :]
+
+
+def _around(body: str) -> tuple[str, str, str]:
+    """What stands before, between and behind our markers; before them all, where there are none."""
+    ours = [body.count(marker) for marker in (_BEGIN, _END)]
+    if ours == [0, 0]:
+        return (f"\n{body.strip()}\n\n" if body.strip() else "\n"), "", "\n"
+    before, _, rest = body.partition(_BEGIN)
+    managed, end, after = rest.partition(_END)
+    if ours != [1, 1] or not end:
+        raise ConfigError(
+            f"the published README.md has `{_BEGIN}` {ours[0]} times and `{_END}` {ours[1]} times, "
+            "where it should have each once, in this order; mend it on its page and push again."
+        )
+    return before, managed, after
+
+
+def _with_history(new: str, published: str) -> str:
+    """The new managed text, with all that the published changelog says. What it says of the new
+    version stays too, since a version does not change."""
+    head, title, entries = new.partition(_CHANGELOG)
+    said = published.partition(_CHANGELOG)[2]
+    return head + title + "".join((_entries(entries) | _entries(said)).values())
+
+
+def _entries(changelog: str) -> dict[str, str]:
+    """The entries of a changelog by their versions, newest first."""
+    parts = re.split(r"^(?=### )", changelog, flags=re.MULTILINE)[1:]
+    return {part.split()[1]: f"\n{part.strip()}\n" for part in parts}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from chatdata.build import Verify
+    from chatdata.verify import Verdict
 
 
 class _Group(click.Group):
@@ -41,8 +43,8 @@ def main() -> None:
     """
 
 
-def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """RECIPE, --input and --set, as `check` and `build` have them."""
+def _recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """--input and --set."""
     for option in (
         click.option(
             "settings",
@@ -59,10 +61,19 @@ def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Read this file, folder or pattern instead of the source's files "
             "(SOURCE=PATH where the recipe has several).",
         ),
-        click.argument("recipe"),
     ):
         command = option(command)
     return command
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """RECIPE, --input and --set, as `check` and `build` have them."""
+    return click.argument("recipe")(_recipe_settings(command))
 
 
 _as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
@@ -71,14 +82,16 @@ _out = click.argument("out", type=click.Path(path_type=Path))
 
 @main.command("list")
 def list_() -> None:
-    """Sources, filters, templates and recipes: the name of each and a line about it."""
+    """Sources, cleaners, filters, templates and recipes: their names and a line about each."""
     from chatdata import config, recipe, sources
+    from chatdata.clean import CLEANERS
     from chatdata.filters import FILTERS
     from chatdata.sensitive import KINDS
     from chatdata.templates import TEMPLATES
 
     tables: dict[str, dict[str, str]] = {
         "sources": {n: (sources.get(n).__doc__ or "").splitlines()[0] for n in sources.names()},
+        "cleaners": {name: own.about for name, own in CLEANERS.items()},
         "filters": {name: own.about for name, own in FILTERS.items()},
         "kinds of secrets": {str(kind): about for kind, about in KINDS.items()},
         "templates": {
@@ -126,7 +139,13 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The folder to build. [out/NAME-VERSION]"
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=_cores,
+    show_default="one for each core",
+    help="Processes; small inputs need one.",
+)
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option(
     "--verify",
@@ -252,6 +271,109 @@ def explain(out: Path, id: str, as_json: bool) -> None:
         click.echo(json.dumps(found.to_dicts(), indent=2, ensure_ascii=False))
     else:
         explanation(found, _console())
+
+
+@main.command()
+@click.argument("before")
+@click.argument("after")
+@click.option(
+    "-n", "number", type=click.IntRange(0), default=3, show_default=True, help="Examples."
+)
+@_as_json
+def diff(before: str, after: str, number: int, as_json: bool) -> None:
+    """What differs between two built folders: rows by id, counts, recipe, template.
+
+    Says which rows are added, removed, changed or moved to the other split, and what the ledgers
+    know of them; shows a few, the words that changed in colour ([-old-]{+new+} without).
+
+    \b
+    chatdata diff out/sample-1.0.0 out/sample-1.1.0
+    """
+    from chatdata.diff import between
+    from chatdata.show_diff import difference
+
+    with _folder(before) as one, _folder(after) as other:
+        found = between(one, other, number)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+    else:
+        difference(found, _console())
+
+
+@main.command()
+@click.argument("out")
+@click.option("--full", is_flag=True, help="Render all rows again, not a sample.")
+@click.option("--rebuild", is_flag=True, help="Build again from the recipe and compare the bytes.")
+@_recipe_settings
+@click.option("--workers", type=click.IntRange(1), default=_cores, show_default="one for each core")
+@_as_json
+def verify(
+    out: str,
+    full: bool,
+    rebuild: bool,
+    inputs: tuple[str, ...],
+    settings: tuple[str, ...],
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Check that a built folder is what its manifest says, one line a check.
+
+    Files and hashes; columns; rows, ledger, splits and packs, counted again; the content hash,
+    made again; tokens, rendered again with the saved tokenizer. Ends with status 1 where one
+    fails. --input and --set are for --rebuild, as in a build.
+
+    \b
+    chatdata verify out/sample-1.0.0
+    chatdata verify out/sample-1.0.0 --rebuild
+    """
+    from dataclasses import asdict
+
+    from chatdata import verify as verification
+    from chatdata.show_diff import verdicts
+
+    with _folder(out) as folder:
+        found = verification.verdicts_on(folder, everything=full)
+        if rebuild:
+            found.append(_rebuilt(folder, inputs, settings, workers))
+        strangers = verification.strangers(folder)
+    if as_json:
+        click.echo(json.dumps([asdict(own) for own in found], indent=2, ensure_ascii=False))
+    else:
+        verdicts(found, strangers, _console())
+    verification.demand(found, out)
+
+
+def _rebuilt(
+    folder: Path, inputs: tuple[str, ...], settings: tuple[str, ...], workers: int
+) -> Verdict:
+    from chatdata.rebuild import problems
+    from chatdata.verify import Verdict
+
+    with _progress() as progress:
+        found = problems(
+            folder, inputs=inputs, settings=settings, workers=workers, progress=progress
+        )
+    about = "A build from the recipe writes the same bytes"
+    return Verdict("rebuild", about, "failed" if found else "ok", found)
+
+
+@main.command()
+@_out
+def report(out: Path) -> None:
+    """Write OUT/report.html: a page about a built folder, for a browser, in one file.
+
+    Counts and reasons with examples of what was dropped, lengths, languages, the certificate, and
+    conversations with their trained tokens marked.
+    """
+    from chatdata.report import write
+
+    click.echo(write(out))
+
+
+@contextlib.contextmanager
+def _folder(spec: str) -> Iterator[Path]:
+    """Gives the built folder that an argument names."""
+    yield Path(spec)
 
 
 def _console() -> Console:

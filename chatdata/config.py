@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from chatdata.errors import ConfigError
@@ -87,6 +88,36 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
     return out.getvalue()
 
 
+def parse_yaml(text: str, where: str) -> Any:
+    """Returns the value of a YAML text. Raises ConfigError, naming `where`, for anything else."""
+    return _yaml(text, where)
+
+
+def merge_yaml(text: str, new: str, keys: Sequence[str], where: str) -> str:
+    """Returns the mapping in `text` with some of its keys as `new` has them.
+
+    Other keys of `text` stay as they are, in their order, comments too; what it lacks comes
+    behind. Raises ConfigError, naming `where`, where `text` is no YAML mapping.
+    """
+    parser = YAML(typ="rt", pure=True)  # keeps comments, quotes and order
+    parser.preserve_quotes = True
+    parser.width = 4096
+    own, other = (_mapping(parser, yaml, where) for yaml in (text, new))
+    for key, value in other.items():
+        if key in keys or key not in own:
+            own[key] = value
+    out = io.StringIO()
+    parser.dump(own, out)
+    return out.getvalue()
+
+
+def _mapping(parser: YAML, text: str, where: str) -> Any:
+    values = _yaml(text, where, parser) if text.strip() else CommentedMap()
+    if not isinstance(values, CommentedMap):
+        raise ConfigError(f"{where}: its YAML holds no keys (`key: value`).")
+    return values
+
+
 def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     """Returns `values` with each `a.b=VALUE` applied; VALUE is YAML, `a` may be absent or null.
 
@@ -120,9 +151,9 @@ def _copy(value: Any) -> Any:
     return value
 
 
-def _yaml(text: str, where: str) -> Any:
+def _yaml(text: str, where: str, parser: YAML | None = None) -> Any:
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return (parser or YAML(typ="safe", pure=True)).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""

@@ -11,10 +11,8 @@ import polars as pl
 
 from chatdata import manifest
 from chatdata.errors import OutputError
+from chatdata.lengths import quantiles
 from chatdata.split import SPLITS
-
-_QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-
 
 # What ends the id of one of several rows of tokens of a conversation: the turns that it teaches.
 SPAN = r"#\d+(-\d+)?$"
@@ -23,6 +21,13 @@ SPAN = r"#\d+(-\d+)?$"
 def conversation_of(row: str) -> str:
     """The conversation of a row of tokens that is one of several."""
     return re.sub(SPAN, "", row)
+
+
+def is_row_of(row: str, conversation: str) -> bool:
+    """Whether a row of tokens is of this conversation: the one, or one of several."""
+    if not row.startswith(conversation):
+        return False
+    return row == conversation or re.fullmatch(SPAN, row[len(conversation) :]) is not None
 
 
 def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:
@@ -93,8 +98,8 @@ def stats(folder: Path) -> dict[str, Any]:
         "version": facts["version"],
         "content_hash": facts["content_hash"],
         "splits": facts["splits"],
-        "turns": _quantiles(table["turns"]),
-        "characters": _quantiles(table["characters"]),
+        "turns": quantiles(table["turns"]),
+        "characters": quantiles(table["characters"]),
         "answers": int(table["answers"].sum()),
         "sources": _shares(table["source"]),
         "languages": _shares(table["lang"].fill_null("unknown")),
@@ -112,15 +117,8 @@ def _token_stats(folder: Path) -> dict[str, Any]:
         "tokens": total,
         "trained_tokens": trained,
         "trained_share": round(trained / total, 4),
-        "length": _quantiles(table["length"]),
-        "trained_length": _quantiles(table["trained"]),
-    }
-
-
-def _quantiles(values: pl.Series) -> dict[str, int]:
-    return {
-        name: int(values.quantile(q, interpolation="nearest") or 0)
-        for name, q in _QUANTILES.items()
+        "length": quantiles(table["length"]),
+        "trained_length": quantiles(table["trained"]),
     }
 
 

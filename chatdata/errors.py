@@ -6,6 +6,7 @@
     ├── RenderError        a template and a tokenizer that do not fit together
     ├── BuildError         a build that stops itself: sums that differ, too much dropped
     ├── PackError          rows that do not fit into the bins that they are to be packed into
+    ├── VerifyError        a folder that is not what its manifest says
     ├── OutputError        a folder that cannot be written, or is not a finished build
     └── EngineError        workers that died or an engine that is not installed
 
@@ -36,6 +37,10 @@ class BuildError(ChatdataError):
 
 class PackError(ChatdataError):
     """Rows that cannot be packed."""
+
+
+class VerifyError(ChatdataError):
+    """A folder that is not what its manifest says."""
 
 
 class OutputError(ChatdataError):

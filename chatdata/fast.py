@@ -28,6 +28,7 @@ SAMPLE = 1024  # one text in so many is compared whatever it holds
 EVERYTHING = 1
 
 _CHARACTERS_A_CALL = 4_000_000
+_DIGESTED = 64  # characters
 _CHARACTERS_A_LOOK = 100_000  # arrays of this size stay in a core's cache
 _DIGITS = "0123456789"
 _SPLITS = frozenset(  # of Qwen 2 and 3, and of Llama 3
@@ -401,21 +402,17 @@ class FastSession:
         routed, new = self.fast.look(texts, self._novelty)
         encoded = self.fast.fill(texts, routed)
         entire = {one.text for one in new if one.end - one.start == len(texts[one.text])}
-        unlooked = set(routed)
-        whole = [
-            number
-            for number, text in enumerate(texts)
-            if number not in unlooked and (self._is_chosen(text) or number in entire)
-        ]
+        whole = sorted((entire | self._chosen(texts)) - set(routed))
         compared = set(whole)
         self._compare(texts, encoded, whole, [one for one in new if one.text not in compared])
         self.audit.routed += len(routed)
         return encoded
 
-    def _is_chosen(self, text: str) -> bool:
-        """Is a text compared whatever it holds? The first of about its length is, and a sample."""
-        is_first = self._novelty.is_first_of_its_length(text)
-        return zlib.crc32(text.encode()) % self.one_in == 0 or is_first
+    def _chosen(self, texts: list[str]) -> set[int]:
+        """The texts that are compared whatever they hold: a sample, and the first of about its
+        length."""
+        sample = {n for n, text in enumerate(texts) if _digest(text) % self.one_in == 0}
+        return sample | self._novelty.first_of_their_length(texts)
 
     def _compare(
         self, texts: list[str], encoded: Encoded, whole: list[int], excerpts: list[Excerpt]
@@ -432,6 +429,11 @@ class FastSession:
             self.audit.differences += 1
             ids = [own.of(number).tolist() for own in (expected, found)]
             raise EngineDiffers(self.fast.name, compared[number], *ids)
+
+
+def _digest(text: str) -> int:
+    """A number that says nothing of what a text holds: the CRC of its length and its start."""
+    return zlib.crc32(f"{len(text)} {text[:_DIGESTED]}".encode())
 
 
 def _differences(one: Encoded, other: Encoded) -> Iterator[int]:

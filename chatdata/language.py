@@ -1,50 +1,170 @@
-"""Which language is this message in?"""
+"""Which language is this message in?
+
+`detect` answers for texts, `label` for the messages of conversations and trees, where a text that
+says nothing takes the language of its neighbours and where the source has a say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import polars as pl
 
+from chatdata import codes, decision
+from chatdata.hashing import hash_column
+from chatdata.neighbours import nearest
+
+UNKNOWN = decision.UNKNOWN
+SURE = 0.75  # the score of an answer that needs no second witness
+WEAK = 0.6  # an answer of a lower score gives way to what the neighbours speak
+
+
+def detect(texts: pl.Series | Sequence[str | None]) -> pl.DataFrame:
+    """The language of each text: a table (lang, score, decided_by) with a row a text.
+
+    `lang` is a code of ISO 639. It is `und` for a language that is not known, though not English,
+    and null where the text says nothing: no words, or none but what is said in any language, or a
+    name, or code alone. `score`, from 0 to 1, is null where `lang` is. `decided_by` is `nothing`,
+    `script`, `words` (common English ones), `fasttext`, `langdetect` (asked where fastText is not
+    sure) or `instruction` (a text in several languages is in the one that says what to do).
+
+    Only prose has a say, and of that the beginning. An answer depends on nothing but the text.
+    """
+    given = texts if isinstance(texts, pl.Series) else [_encodable(text) for text in texts]
+    return decision.decide(pl.Series(given, dtype=pl.String).fill_null(""))
+
+
+def _encodable(text: str | None) -> str | None:
+    return text and text.encode("utf-8", "replace").decode("utf-8")
+
+
+# --------------------------------------------------------------------------------------- messages
+
 
 def label(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
-    """Returns the messages with `lang` and `lang_by` filled in.
+    """Returns the messages with `lang` and `lang_by` filled in as `decide` says.
 
-    `detected` asks the detector for every message; `declared` only where the source says nothing.
-    A message in which no language can be told (numbers, a lone emoji) has a null `lang`.
+    `declared`: the source's label, and the detector where there is none. `detected`: the detector.
+    `both`: the label where the detector agrees or hardly knows (a score below WEAK); the detector
+    where it is very sure (from SURE on), or where there is no label. Where they contradict each
+    other and the detector is not that sure, neither is believed.
+
+    A text that says nothing, of which the detector hardly knows, or of which neither is believed,
+    takes the language of its neighbours (`neighbours.nearest`). Without any it has what the
+    detector guesses, or else the label, or null; `und` where neither is believed.
+
+    `lang_by` is `declared`, `detected` or `neighbours`. Two columns are added for
+    `disagreements`: `declared`, and `detected` where it contradicts that.
     """
-    undecided = pl.lit(True) if decide == "detected" else pl.col("lang").is_null()
-    ask = messages.select(undecided & pl.col("content").is_not_null()).to_series()
-    if not ask.any():
-        return messages
-    distinct = messages["content"].filter(ask).unique(maintain_order=True)
-    answers = pl.Series(detect(distinct.to_list()), dtype=pl.String)
-    detected = pl.col("content").replace_strict(
-        distinct, answers, default=None, return_dtype=pl.String
-    )
-    by = pl.when(detected.is_not_null()).then(pl.lit("detected"))
-    return messages.with_columns(
-        lang=pl.when(ask).then(detected).otherwise("lang"),
-        lang_by=pl.when(ask).then(by).otherwise("lang_by"),
+    rows = _with_answers(messages, decide)
+    believed = {"declared": _if_declared, "detected": _if_detected, "both": _if_both}[decide]()
+    rows = rows.with_columns(believed)
+    rows = rows.with_columns(near=nearest(rows, rows["believed"]))
+    rows = rows.with_columns(lang=pl.coalesce("near", "guess"), lang_by=_by())
+    return rows.with_columns(detected=pl.when(_contradicts()).then("detected")).select(
+        *messages.columns, "declared", "detected"
     )
 
 
-def detect(texts: Sequence[str]) -> list[str | None]:
-    """The ISO 639-1 code of each text by langdetect, or None where it sees no language.
+def _with_answers(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
+    """Adds `declared`, and `detected` and `score`, which are null where nobody is asked."""
+    is_asked = pl.col("lang").is_null() | (decide != "declared")
+    asked = messages.select(pl.when(is_asked).then("content").alias("asked")).to_series()
+    distinct = asked.drop_nulls().unique(maintain_order=True)
+    answers = detect(distinct).select("score", detected="lang", asked=distinct)
+    rows = messages.with_columns(asked, declared="lang")
+    return rows.join(answers, on="asked", how="left", maintain_order="left").drop("asked")
 
-    langdetect draws random numbers; with its seed fixed, which restarts them for every text, an
-    answer depends on nothing but the text.
+
+def _is_heard() -> pl.Expr:
+    return (pl.col("score") >= WEAK).fill_null(False)
+
+
+def _contradicts() -> pl.Expr:
+    declared, detected = (codes.plain(pl.col(name)) for name in ("declared", "detected"))
+    return _is_heard() & (declared != detected).fill_null(False)
+
+
+# Each says what is believed without a look at the neighbours, and by whose word, and what is
+# guessed where there are none.
+
+
+def _if_declared() -> list[pl.Expr]:
+    heard = pl.when(_is_heard()).then("detected")
+    return [
+        pl.coalesce("declared", heard).alias("believed"),
+        pl.col("declared").is_null().alias("by_detector"),
+        pl.col("detected").alias("guess"),
+    ]
+
+
+def _if_detected() -> list[pl.Expr]:
+    return [
+        pl.when(_is_heard()).then("detected").alias("believed"),
+        pl.col("detected").is_not_null().alias("by_detector"),
+        pl.coalesce("detected", "declared").alias("guess"),
+    ]
+
+
+def _if_both() -> list[pl.Expr]:
+    is_undeclared = pl.col("declared").is_null()
+    by_detector = is_undeclared | _contradicts()
+    is_believed = _is_heard() & (is_undeclared | (pl.col("score") >= SURE))
+    believed = pl.when(by_detector & is_believed).then("detected")
+    guess = pl.when(is_undeclared).then("detected").otherwise(pl.lit(UNKNOWN))
+    return [
+        believed.when(by_detector.not_()).then("declared").alias("believed"),
+        by_detector.alias("by_detector"),
+        guess.alias("guess"),
+    ]
+
+
+def _by() -> pl.Expr:
+    """Who said which language it is."""
+    is_near = pl.col("believed").is_null() & pl.col("near").is_not_null()
+    speaker = pl.when("by_detector").then(pl.lit("detected")).otherwise(pl.lit("declared"))
+    by = pl.when(is_near).then(pl.lit("neighbours"))
+    return by.when(pl.coalesce("near", "guess").is_not_null()).then(speaker)
+
+
+# ----------------------------------------------------------------------------------- disagreements
+
+_EXAMPLES = 3  # for each pair of languages, those whose ids have the smallest hashes
+_EXAMPLE = 200  # characters
+
+
+def disagreements(labelled: pl.DataFrame) -> pl.DataFrame:
+    """The messages on which source and detector contradict each other, of those `label` returns.
+
+    A row for each pair: (declared, detected, messages, examples), an example being (order,
+    message, text).
     """
-    from langdetect import DetectorFactory
+    rows = labelled.filter(pl.col("detected").is_not_null())
+    rows = rows.with_columns(order=hash_column(rows["message"], "disagreement"))
+    example = pl.struct("order", "message", text=pl.col("content").str.head(_EXAMPLE))
+    return rows.group_by("declared", "detected", maintain_order=True).agg(
+        messages=pl.len(), examples=_first_examples(example)
+    )
 
-    DetectorFactory.seed = 0
-    return [_detect(text) for text in texts]
+
+def _first_examples(examples: pl.Expr) -> pl.Expr:
+    return examples.sort().head(_EXAMPLES)
 
 
-def _detect(text: str) -> str | None:
-    from langdetect import LangDetectException, detect
+def summary(parts: Iterable[pl.DataFrame]) -> list[dict[str, Any]]:
+    """The disagreements of all parts as the manifest holds them, the most common first.
 
-    try:
-        return str(detect(text))
-    except LangDetectException:  # no letters in it
-        return None
+    Depends neither on the number of the parts nor on their order.
+    """
+    tables = list(parts)
+    if not tables:
+        return []
+    pairs = pl.concat(tables).group_by("declared", "detected", maintain_order=True)
+    table = pairs.agg(pl.col("messages").sum(), _first_examples(pl.col("examples").explode()))
+    table = table.sort("messages", "declared", "detected", descending=[True, False, False])
+    fields = ("message", "text")
+    return [
+        {**row, "examples": [{name: one[name] for name in fields} for one in row["examples"]]}
+        for row in table.iter_rows(named=True)
+    ]

@@ -14,7 +14,7 @@ import polars as pl
 
 from chatdata.errors import BuildError
 from chatdata.filters import FILTERS
-from chatdata.schema import EVENTS
+from chatdata.schema import EVENTS, MERGED
 
 UNITS = ("records", "messages", "conversations")
 
@@ -30,6 +30,7 @@ REASONS = {
     "rootless": "a message whose tree has no root in the input",
     "cycle": "a message whose ancestors form a ring",
     "not_selected": "a reply that the thread policy did not choose",
+    "repeated_role": "a turn behind which the same role speaks again",
     "leading_turn": "a turn before the first user turn",
     "trailing_turn": "a turn behind the last assistant turn",
     "prefix_of_another": "a conversation that another one begins with",
@@ -63,6 +64,21 @@ def entries(events: pl.DataFrame) -> pl.DataFrame:
     """Events as rows of the ledger, in a stable order."""
     outcome = pl.when(pl.col("reason").is_null()).then(pl.lit("kept")).otherwise(pl.lit("dropped"))
     return events.with_columns(outcome=outcome).select(SCHEMA.keys()).sort("unit", "id", "detail")
+
+
+def follow(events: pl.DataFrame) -> pl.DataFrame:
+    """Events in which a message that was merged into another has the outcome of that one."""
+    is_merged = pl.col("reason").eq_missing(MERGED)
+    merged = events.filter(is_merged)
+    if merged.is_empty():
+        return events
+    own = events.filter(is_merged.not_())
+    repeats = pl.col("reason").eq_missing("duplicate_id")  # of another record, by the same id
+    fates = own.filter((pl.col("unit") == "message") & repeats.not_())
+    fates = fates.select("source", "reason", detail="id").unique(["source", "detail"])
+    merged = merged.drop("reason").join(fates, on=["source", "detail"], maintain_order="left")
+    merged = merged.with_columns(detail="merged into " + pl.col("detail"))
+    return pl.concat([own, merged.select(EVENTS.keys())])
 
 
 def tally(events: pl.DataFrame) -> Counts:

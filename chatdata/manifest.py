@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,4 +57,8 @@ def versions(packages: list[str]) -> dict[str, str]:
     """The installed versions of packages that affect bytes, ours among them."""
     from chatdata import __version__
 
-    return {"chatdata": __version__, **{name: metadata.version(name) for name in sorted(packages)}}
+    own = {"chatdata": __version__, "python": platform.python_version()}
+    return {
+        "chatdata": __version__,
+        **{name: own.get(name) or metadata.version(name) for name in sorted(packages)},
+    }

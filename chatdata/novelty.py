@@ -186,17 +186,16 @@ class Novelty:
         """Forgets."""
         self._times = state
 
-    def is_first_of_its_length(self, text: str) -> bool:
-        """Is no text known whose length is between the same two powers of two?
+    def first_of_their_length(self, texts: Sequence[str]) -> set[int]:
+        """The texts before which none had a length between the same two powers of two.
 
         Not asked of the longest, which cost most: what is new in them is compared all the same.
         """
-        if len(text) > _LONGEST:
-            return False
-        octave = _TRIGRAMS + _RUNS + len(text).bit_length()
-        is_first = not self._times[octave]
-        self._times[octave] = TIMES
-        return is_first
+        octaves, first = np.unique([len(text).bit_length() for text in texts], return_index=True)
+        known = self._times[_TRIGRAMS + _RUNS :]
+        new = [n for octave, n in zip(octaves, first, strict=True) if not known[octave]]
+        known[octaves] = TIMES
+        return {int(number) for number in new if len(texts[number]) <= _LONGEST}
 
     def excerpts(self, seen: Seen) -> list[Excerpt]:
         """Where texts are new, with MARGIN characters on both sides; counts them as seen."""

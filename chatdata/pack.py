@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata import manifest
+from chatdata import arrow, manifest
 from chatdata.errors import PackError
 from chatdata.hashing import sha256_file
 from chatdata.split import SPLITS
@@ -151,9 +151,8 @@ class _Rooms:
 
 def index_table(bins: Bins) -> pa.Table:
     """The index, of schema `INDEX`: one row a bin."""
-    offsets = pa.array(bins.offsets, pa.int32())
-    rows = pa.ListArray.from_arrays(offsets, pa.array(bins.rows, pa.int32()), type=IDS)
-    return pa.Table.from_arrays([rows, pa.array(bins.tokens, pa.int32())], schema=INDEX)
+    rows = arrow.lists(bins.offsets, bins.rows, IDS)
+    return pa.Table.from_arrays([rows, arrow.int32(bins.tokens)], schema=INDEX)
 
 
 def read_index(path: Path, max_tokens: int) -> Bins:
@@ -161,11 +160,23 @@ def read_index(path: Path, max_tokens: int) -> Bins:
     table = pq.read_table(path, schema=INDEX).combine_chunks()
     rows = table["rows"].combine_chunks()
     return Bins(
-        rows.values.to_numpy().astype(np.int64),
-        rows.offsets.to_numpy().astype(np.int64),
-        table["tokens"].to_numpy().astype(np.int64),
+        arrow.numbers(rows.values).astype(np.int64),
+        arrow.numbers(rows.offsets).astype(np.int64),
+        arrow.numbers(table["tokens"]).astype(np.int64),
         max_tokens,
     )
+
+
+def problems(bins: Bins, lengths: Ints) -> Iterator[str]:
+    """Yields what is wrong with bins for rows of these lengths, in words."""
+    if not np.array_equal(np.sort(bins.rows), np.arange(len(lengths))):
+        yield "not every row is in it once"
+        return
+    ends = np.cumsum(np.append(0, lengths[bins.rows]))[bins.offsets]
+    if not np.array_equal(np.diff(ends), bins.tokens):
+        yield "the tokens of its bins are not those of their rows"
+    if (np.diff(ends) > bins.max_tokens).any():
+        yield f"a bin holds more than {bins.max_tokens} tokens"
 
 
 def packed(tokens: pa.Table, bins: Bins) -> pa.Table:
@@ -174,20 +185,20 @@ def packed(tokens: pa.Table, bins: Bins) -> pa.Table:
     `tokens` are the rows of one split in order, with `input_ids` and `labels`. `position_ids`
     begin at 0 at each row; `seq_lengths` are the lengths of the rows in a bin (as TRL has them).
     """
-    chosen = tokens.select(["input_ids", "labels"]).take(pa.array(bins.rows)).combine_chunks()
+    chosen = tokens.select(["input_ids", "labels"]).take(arrow.int64(bins.rows)).combine_chunks()
     lists = {name: chosen[name].combine_chunks() for name in chosen.column_names}
-    lengths = np.diff(lists["input_ids"].offsets.to_numpy()).astype(np.int64)
+    lengths = np.diff(arrow.numbers(lists["input_ids"].offsets)).astype(np.int64)
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     positions = np.arange(ends[-1]) - np.repeat(ends[:-1], lengths)
     of_tokens, of_rows = (
-        pa.array(ends[bins.offsets], pa.int32()),
-        pa.array(bins.offsets, pa.int32()),
+        arrow.int32(ends[bins.offsets]),
+        arrow.int32(bins.offsets),
     )
     columns = [
         pa.ListArray.from_arrays(of_tokens, lists["input_ids"].flatten(), type=IDS),
         pa.ListArray.from_arrays(of_tokens, lists["labels"].flatten(), type=IDS),
-        pa.ListArray.from_arrays(of_tokens, pa.array(positions, pa.int32()), type=IDS),
-        pa.ListArray.from_arrays(of_rows, pa.array(lengths, pa.int32()), type=IDS),
+        pa.ListArray.from_arrays(of_tokens, arrow.int32(positions), type=IDS),
+        pa.ListArray.from_arrays(of_rows, arrow.int32(lengths), type=IDS),
     ]
     return pa.Table.from_arrays(columns, schema=PACKED)
 
@@ -200,7 +211,7 @@ def lengths(folder: Path, files: Sequence[dict[str, Any]], split: str) -> Ints:
     prefix = f"tokens/{split}-"
     paths = [own["path"] for own in files if own["path"].startswith(prefix)]
     columns = [pq.read_table(folder / path, columns=["length"])["length"] for path in paths]
-    arrays = [column.to_numpy().astype(np.int64) for column in columns]
+    arrays = [arrow.numbers(column).astype(np.int64) for column in columns]
     return np.concatenate([np.empty(0, np.int64), *arrays])
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from chatdata.hashing import hash_column
 
-_FLUSH_ROWS = 50_000
+_FLUSH_ROWS = 10_000
 
 
 def part_of(groups: pl.Series, parts: int) -> pl.Series:

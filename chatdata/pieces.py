@@ -14,7 +14,9 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
+from chatdata import arrow
 from chatdata.chat_template import ChatTemplate, UnrenderableError
 from chatdata.errors import RenderError
 from chatdata.fast import Engine, Reference
@@ -174,6 +176,17 @@ class Texts:
             np.concatenate([np.diff(starts), own[::-1]]),
         )
 
+    def joined(self, numbers: Ints) -> npt.NDArray[np.int32]:
+        """The ids of texts and of what the template writes, by their numbers, end to end."""
+        pool, starts, _ = self.pool()
+        written = len(starts) - len(self._written)
+        offsets = np.concatenate([starts[:written], starts[written:][::-1], [len(pool)]])
+        lists = pa.LargeListArray.from_arrays(arrow.int64(offsets), arrow.int32(pool))
+        places = np.where(numbers < 0, written - 1 - numbers, numbers)
+        # Polars copies list by list; numpy would copy id by id, or make a view of each list.
+        ids = pl.Series(lists).gather(places).explode(empty_as_null=False)
+        return ids.to_numpy()
+
 
 def write(messages: pl.DataFrame, texts: Texts, train_on: TrainOn) -> Pieces:
     """The pieces of rows, given as messages in order, tokenised.
@@ -320,12 +333,14 @@ def _contents(
     messages: pl.DataFrame, kinds: list[str], turns: dict[str, Turn], texts: Texts
 ) -> Ints:
     before = {kind: turn.header + turn.lead for kind, turn in turns.items()}
-    content = messages["content"].to_list()
     if any(turn.trims for turn in turns.values()):
-        pairs = zip(kinds, content, strict=True)
-        content = [words.strip() if turns[kind].trims else words for kind, words in pairs]
-    said, add = zip(kinds, content, strict=True), texts.add
-    return np.asarray([add(before[kind] + words) for kind, words in said], np.int64)
+        said = zip(kinds, messages["content"], strict=True)
+        content = [words.strip() if turns[kind].trims else words for kind, words in said]
+        whole = [before[kind] + words for kind, words in zip(kinds, content, strict=True)]
+    else:
+        heads = pl.Series([before[kind] for kind in kinds], dtype=pl.String)
+        whole = (heads + messages["content"]).to_list()
+    return np.fromiter(map(texts.add, whole), np.int64, len(whole))
 
 
 def _per_kind(values: dict[str, int], kinds: Sequence[str]) -> Ints:

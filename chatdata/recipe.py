@@ -3,6 +3,7 @@
 name: oasst1-en
 version: 1.0.0
 source: {oasst: {repo: OpenAssistant/oasst1, revision: <commit>, files: [data/*.parquet]}}
+clean: [invisible, white_space: {max_blank_lines: 2}]
 redact: {kinds: [key, private_key, password, email, phone, card]}
 threads: {policy: all_leaves, end: assistant}
 drop:
@@ -22,6 +23,7 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from chatdata import config, sources
+from chatdata.clean import CLEANERS, Cleaner, Step
 from chatdata.config import Strict, nearest
 from chatdata.errors import ConfigError
 from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
@@ -37,12 +39,21 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class SourceOptions(Strict):
-    """Where a source's files are: in a Hub repository at a revision, or local."""
+    """Where a source's files are: in a Hub repository at a revision, or local.
 
+    `format` is what reads them: the source's own name where it is one of `sources.names()`.
+    Conversations of several sources are mixed by `weight`, a share relative to those of the
+    others, and limited to `cap` of them.
+    """
+
+    format: str
     repo: str | None = None
     revision: str | None = None
     files: list[str] = Field(default=[])
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
+    weight: float | None = Field(default=None, gt=0)
+    cap: int | None = Field(default=None, ge=1)
+    license: str | None = None  # under which its makers give it
 
     @model_validator(mode="after")
     def _is_pinned(self) -> SourceOptions:
@@ -79,6 +90,7 @@ class Recipe(Strict):
     version: str = Field(pattern=_SEMVER)
     about: str = ""
     source: dict[str, SourceOptions]
+    clean: list[dict[str, dict[str, Any]]] = Field(default=[])
     redact: Redact | None = None
     threads: Threads = Threads()
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
@@ -112,21 +124,18 @@ class Recipe(Strict):
     def _source_is_known(cls, value: Any) -> Any:
         if not isinstance(value, Mapping) or not value:
             raise ValueError("name at least one source, for example `source: {oasst: {...}}`")
-        for name in value:
-            if name not in sources.names():
-                raise ValueError(f"unknown source '{name}'; {nearest(str(name), sources.names())}")
-        return {name: options or {} for name, options in value.items()}
+        return {name: _with_format(str(name), options or {}) for name, options in value.items()}
+
+    @field_validator("clean", mode="before")
+    @classmethod
+    def _clean_is_known(cls, value: Any) -> Any:
+        return _entries(value, CLEANERS, "cleaner")
 
     @field_validator("drop", mode="before")
     @classmethod
     def _drop_is_known(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list of filters; write [] for none")
-        entries = [_entry(item) for item in value]
+        entries = _entries(value, FILTERS, "filter")
         names = [name for entry in entries for name in entry]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"filter '{name}' is listed twice")
         units = [FILTERS[name].unit for name in names]
         for first, second, later in zip(names, names[1:], units[1:], strict=False):
             if _ORDER.index(FILTERS[first].unit) > _ORDER.index(later):
@@ -138,7 +147,8 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        columns = set().union(*(sources.get(name).SCHEMA for name in self.source))
+        columns = set().union(*(sources.get(own.format).SCHEMA for own in self.source.values()))
+        self._weighs_all_or_none()
         for drop in self.drops():
             if missing := drop.filter.needs - columns:
                 raise ValueError(
@@ -153,6 +163,14 @@ class Recipe(Strict):
             raise ValueError(f"threads: top_k {top_k} has no meaning with policy {policy}")
         return self
 
+    def _weighs_all_or_none(self) -> None:
+        without = [name for name, own in self.source.items() if own.weight is None]
+        if without and len(without) < len(self.source):
+            raise ValueError(
+                f"source '{without[0]}' has no weight and others have; give all a weight, or use "
+                "`cap`, which limits one alone"
+            )
+
     def _packs_what_fits(self) -> None:
         """Raises ValueError where a row may be longer than a bin: rows are never cut for it."""
         if self.pack is None:
@@ -165,6 +183,11 @@ class Recipe(Strict):
                 f"pack.max_tokens is {self.pack.max_tokens} and render.max_tokens "
                 f"{'is not set' if longest is None else longest}; rows must fit into a bin"
             )
+
+    def steps(self) -> list[Step]:
+        """The cleaners in the order in which they run."""
+        pairs = [pair for entry in self.clean for pair in entry.items()]
+        return [Step(CLEANERS[name], options) for name, options in pairs]
 
     def drops(self) -> list[Drop]:
         """The filters in the order in which they run."""
@@ -195,39 +218,75 @@ class Recipe(Strict):
         return sha256_json(self.resolved())
 
 
-def _entry(item: Any) -> dict[str, dict[str, Any]]:
-    """One item of `drop`, a name or a name with options, with all options written out."""
+def _with_format(name: str, options: Any) -> Any:
+    """The options of a source, with what reads its files."""
+    if not isinstance(options, Mapping):
+        return options
+    format = options.get("format", name)
+    if format not in sources.names():
+        means = "" if "format" in options else " A source of another name says its `format`."
+        raise ValueError(
+            f"unknown source '{format}'; {nearest(str(format), sources.names())}{means}"
+        )
+    return {**options, "format": format}
+
+
+def _entries(
+    value: Any, table: Mapping[str, Filter] | Mapping[str, Cleaner], kind: str
+) -> list[dict[str, dict[str, Any]]]:
+    """A list of filters or cleaners, each with all its options written out."""
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is not a list of {kind}s; write [] for none")
+    entries = [_entry(item, table, kind) for item in value]
+    names = [name for entry in entries for name in entry]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{kind} '{name}' is listed twice")
+    return entries
+
+
+def _entry(
+    item: Any, table: Mapping[str, Filter] | Mapping[str, Cleaner], kind: str
+) -> dict[str, dict[str, Any]]:
+    """One item of a list, a name or a name with options, with all options written out."""
     entry = {item: {}} if isinstance(item, str) else item
     if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise ValueError(f"{item!r} is not a filter; write its name, or name: {{option: value}}")
+        raise ValueError(f"{item!r} is not a {kind}; write its name, or name: {{option: value}}")
     name, given = next(iter(entry.items()))
-    if name not in FILTERS:
-        raise ValueError(f"unknown filter '{name}'; {nearest(str(name), FILTERS)}")
-    known = [*FILTERS[name].options.model_fields]
-    known += ["on_removed"] if FILTERS[name].unit == "message" else []
-    options = dict(given or {})
+    if name not in table:
+        raise ValueError(f"unknown {kind} '{name}'; {nearest(str(name), table)}")
+    if not isinstance(given or {}, Mapping):
+        raise ValueError(f"{name}: {given!r} is not options; write {name}: {{option: value}}")
+    own, options = table[name], dict(given or {})
+    policy = own.on_removed if isinstance(own, Filter) and own.unit == "message" else None
+    known = [*own.options.model_fields, *(["on_removed"] if policy else [])]
     for key in options:
         if key not in known:
             raise ValueError(f"{name}: unknown key '{key}'; {nearest(str(key), known)}")
-    return {name: _options(FILTERS[name], options)}
+    if policy is None:
+        return {name: _options(own, options)}
+    on_removed = _on_removed(name, options.pop("on_removed", policy))
+    return {name: {**_options(own, options), "on_removed": on_removed}}
 
 
-def _options(filter: Filter, options: dict[str, Any]) -> dict[str, Any]:
-    on_removed = options.pop("on_removed", filter.on_removed)
-    if on_removed not in get_args(OnRemoved):
-        choices = nearest(str(on_removed), get_args(OnRemoved))
-        raise ValueError(f"{filter.name}: on_removed is {on_removed!r}; {choices}")
+def _on_removed(name: str, value: Any) -> Any:
+    if value not in get_args(OnRemoved):
+        choices = nearest(str(value), get_args(OnRemoved))
+        raise ValueError(f"{name}: on_removed is {value!r}; {choices}")
+    return value
+
+
+def _options(own: Filter | Cleaner, options: dict[str, Any]) -> dict[str, Any]:
     try:
-        checked = filter.options.model_validate(options).model_dump(mode="json")
+        return own.options.model_validate(options).model_dump(mode="json")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing":
-            words = f"{filter.name} needs `{key}`; write {filter.name}: {{{key}: ...}}"
+            words = f"{own.name} needs `{key}`; write {own.name}: {{{key}: ...}}"
             raise ValueError(words) from None
-        problem = f"{filter.name}: '{key}' is {first['input']!r}: {first['msg']}"
+        problem = f"{own.name}: '{key}' is {first['input']!r}: {first['msg']}"
         raise ValueError(problem) from None
-    return {**checked, "on_removed": on_removed} if filter.unit == "message" else checked
 
 
 def _drop(name: str, options: dict[str, Any]) -> Drop:

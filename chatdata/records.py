@@ -26,6 +26,7 @@ from chatdata.errors import SourceError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".parquet")
 _CHUNK = 1 << 22
+_BUFFER = 1 << 20  # lines of conversations are long
 _PARQUET_ROWS = 1024
 _GLUE = re.compile(r"[\s,]*")
 _NEXT_ELEMENT = re.compile(r"\}\s*,\s*(?=\{)")
@@ -78,7 +79,9 @@ def _read(path: Path, label: str, is_record: Shape) -> Iterator[Record | Unreada
 
 
 def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb", buffering=_BUFFER)
 
 
 def _start(file: BinaryIO, path: Path) -> bytes:

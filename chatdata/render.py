@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from chatdata import windows as spans
 from chatdata.chat_template import ChatTemplate
@@ -40,6 +40,14 @@ class Render(Strict):
     system: str | None = None
     variables: dict[str, Any] = Field(default={})
     date: datetime.date | None = None
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _date_may_be_quoted(cls, value: Any) -> Any:
+        """Takes '2026-01-31' for a date, as a resolved recipe has it."""
+        if isinstance(value, str):
+            return datetime.date.fromisoformat(value)
+        return value
 
     @model_validator(mode="after")
     def _says_nothing_in_vain(self) -> Render:
@@ -251,8 +259,8 @@ def _split(
     windows, cuts = (_split_history if one_row else _split_answers)(messages, texts, options)
     kept, lost = _apply(cuts, messages)
     kept, also_refused = _refuse(kept, windows, texts)
-    left = kept.select("conversation").unique()
-    windows = windows.join(left, on="conversation", how="semi", maintain_order="left")
+    order = kept.select("conversation").unique(maintain_order=True)
+    windows = order.join(windows, on="conversation", maintain_order="left_right")
     return Fitted(kept, windows, _all_events(all_messages, kept, [refused, lost, also_refused]))
 
 
@@ -410,10 +418,7 @@ def _join(
     texts: Texts,
     lost: pl.DataFrame,
 ) -> Rendered:
-    pool, starts, _ = texts.pool()
-    own = starts[pieces.text]
-    slices = zip(own.tolist(), (own + pieces.tokens).tolist(), strict=True)
-    input_ids = np.concatenate([pool[:0], *(pool[start:end] for start, end in slices)])
+    input_ids = texts.joined(pieces.text)
     learnt = np.repeat(pieces.trained, pieces.tokens)
     learnt[_untrained_places(pieces)] = False
     rows = _numbers(said)[pieces.message]

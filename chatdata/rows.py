@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from chatdata import arrow
 from chatdata.render import Rendered
 from chatdata.split import SPLITS
 from chatdata.write import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
@@ -39,30 +41,28 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
         fields=list(kind.value_type),
     )
     columns = [_strings(facts[name]) for name in ("conversation", "group", "source", "lang")]
-    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), said, type=kind)
+    lists = pa.ListArray.from_arrays(arrow.int32(offsets), said, type=kind)
     return pa.Table.from_arrays([*columns, lists], schema=MESSAGES)
 
 
 def token_rows(rendered: Rendered) -> pa.Table:
     """The rows of tokens, of schema `write.TOKENS_IN_SHORT`."""
-    offsets = pa.array(rendered.offsets, pa.int32())
     lists = [
-        pa.ListArray.from_arrays(offsets, pa.array(values), type=IDS)
+        arrow.lists(rendered.offsets, values, IDS)
         for values in (rendered.input_ids, rendered.labels)
     ]
-    lengths = pa.array(np.diff(rendered.offsets), pa.int32())
-    trained = pa.array(rendered.trained, pa.int32())
-    ids = pa.array(rendered.ids, pa.string())
+    lengths = arrow.int32(np.diff(rendered.offsets))
+    trained = arrow.int32(rendered.trained)
+    ids = _strings(pl.Series(rendered.ids, dtype=pl.String))
     return pa.Table.from_arrays([ids, *lists, lengths, trained], schema=TOKENS_IN_SHORT)
 
 
 def with_attention(table: pa.Table) -> pa.Table:
     """Rows of schema `write.TOKENS`, from such in short: every token is attended to."""
     table = table.combine_chunks()
-    lengths = table["length"].to_numpy()
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    ones = pa.array(np.ones(int(lengths.sum()), np.int32))
-    mask = pa.ListArray.from_arrays(offsets, ones, type=IDS)
+    lengths = arrow.numbers(table["length"])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    mask = arrow.lists(offsets, np.ones(int(lengths.sum()), np.int32), IDS)
     columns = {**{name: table[name] for name in table.column_names}, "attention_mask": mask}
     return pa.Table.from_arrays([columns[own.name] for own in TOKENS], schema=TOKENS)
 
@@ -83,7 +83,7 @@ def message_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
 
 def token_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
     """The size of the arrays of each row, in bytes."""
-    return np.asarray(table["length"].to_numpy(), np.int64) * 12
+    return arrow.numbers(table["length"]).astype(np.int64) * 12
 
 
 def ledger_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -121,7 +121,9 @@ class Rows:
     def totals(self) -> dict[str, dict[str, int]]:
         """The sums for each split."""
         turns = pl.DataFrame(self.messages.select(["messages"])).to_series().list.len()
-        totals = _sums({"split": self.splits, "rows": turns.is_not_null(), "messages": turns})
+        bytes = pl.Series(message_bytes(self.messages))
+        own = {"rows": turns.is_not_null(), "messages": turns, "bytes": bytes}
+        totals = _sums({"split": self.splits, **own})
         if self.tokens is None:
             return totals
         lengths = pl.Series(self.tokens["length"])
@@ -133,6 +135,16 @@ class Rows:
         }
         return {name: {**totals[name], **sums} for name, sums in _sums(own).items()}
 
+    def sizes(self) -> dict[str, npt.NDArray[np.int64]]:
+        """How long each conversation is, in turns and characters, and each row, in tokens."""
+        said = pl.DataFrame(self.messages.select(["messages"])).to_series()
+        characters = said.list.eval(pl.element().struct.field("content").str.len_chars())
+        sizes = {"turns": said.list.len(), "characters": characters.list.sum()}
+        if self.tokens is not None:
+            names = {"tokens": "length", "trained_tokens": "trained"}
+            sizes |= {name: pl.Series(self.tokens[own]) for name, own in names.items()}
+        return {name: own.to_numpy().astype(np.int64) for name, own in sizes.items()}
+
     def digests(self) -> list[tuple[str, bytes]]:
         """The id of each conversation, and a SHA-256 of its split, its messages and its tokens."""
         ids = self.messages["id"].to_pylist()
@@ -140,18 +152,23 @@ class Rows:
         hashes = [hashlib.sha256(orjson.dumps([own, list(row.values())])) for own, row in said]
         if self.tokens is not None:
             for column in ("input_ids", "labels"):
-                for number, own in zip(
-                    self.owner.tolist(), _bytes(self.tokens[column]), strict=True
-                ):
-                    hashes[number].update(own)
+                self.update(hashes, column)
         return [(id, hash_.digest()) for id, hash_ in zip(ids, hashes, strict=True)]
+
+    def update(self, hashes: Sequence[Any], column: str) -> None:
+        """Feeds the hash of each conversation the values of a column of its rows of tokens."""
+        assert self.tokens is not None
+        values = _bytes(self.tokens[column])
+        for number, own in zip(self.owner.tolist(), values, strict=True):
+            hashes[number].update(own)
 
 
 def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:
     """Yields the bytes of the values of each row of a column of lists of int32."""
     lists = column.combine_chunks()
-    values = memoryview(lists.values.to_numpy()).cast("B")
-    for start, end in itertools.pairwise((lists.offsets.to_numpy() * 4).tolist()):
+    values = arrow.numbers(lists.values).data.cast("B")
+    offsets = arrow.numbers(lists.offsets).astype(np.int64) * 4
+    for start, end in itertools.pairwise(offsets.tolist()):
         yield values[start:end]
 
 

@@ -16,7 +16,7 @@ _MESSAGE: dict[str, pl.DataType | type[pl.DataType]] = {
     "role": Role,  # null where the source's word for it is not known
     "content": pl.String,  # null where the source had something that is not text
     "lang": pl.String,
-    "lang_by": pl.String,  # declared (by the source) or detected
+    "lang_by": pl.String,  # declared (by the source), detected, or by its neighbours
     "train": pl.Boolean,  # may this message be learnt from?
     "source": pl.String,
     "where": pl.String,  # file and line
@@ -55,6 +55,9 @@ EVENTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "detail": pl.String,
     "source": pl.String,
 }
+
+# The reason of a message whose text stands in another, which `detail` names: it shares its fate.
+MERGED = "merged"
 
 
 def empty(schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 import tokenizers
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatdata import dataset, ledger, manifest
+from chatdata import dataset, ledger, manifest, marks
 from chatdata.errors import OutputError
 from chatdata.manifest import IGNORE_INDEX
 
@@ -48,7 +47,7 @@ def conversations(
     ids = pl.Series([*table["id"], *names]).implode()
     said = dataset.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
     about = {row["id"]: row for row in said.select("id", "source", "lang").collect().to_dicts()}
-    decode = _decoder(folder) if facts["render"] else None
+    decode = marks.decoder(folder) if facts["render"] else None
     for row in table.iter_rows(named=True):
         own = about.get(row["id"]) or about[dataset.conversation_of(row["id"])]
         _heading(row, own, console)
@@ -65,16 +64,11 @@ def _is_of(id: str) -> pl.Expr:
     return (row == id) | several
 
 
-def _decoder(folder: Path) -> tokenizers.Tokenizer:
-    path = folder / "tokenizer" / "tokenizer.json"
-    return tokenizers.Tokenizer.from_file(str(path))
-
-
 def _heading(row: Mapping[str, Any], about: Mapping[str, Any], console: Console) -> None:
     facts = [row["split"], about["source"], about["lang"] or "language unknown"]
     if "length" in row:
         facts.append(f"{row['trained']} of {row['length']} tokens trained")
-    title = Text(_visible(row["id"]), style="bold")
+    title = Text(visible(row["id"]), style="bold")
     console.print(title.append("  " + ", ".join(facts), style="not bold cyan"), soft_wrap=True)
 
 
@@ -82,26 +76,13 @@ def _tokens(row: Mapping[str, Any], decoder: tokenizers.Tokenizer, console: Cons
     text = Text()
     trained = [label != IGNORE_INDEX for label in row["labels"]]
     if not _has_colours(console):
-        for ids, is_trained in _runs(row["input_ids"], trained):
+        for ids, is_trained in marks.runs(row["input_ids"], trained):
             _put(text, decoder.decode(ids, skip_special_tokens=False), is_trained, console)
         return text
-    special = {id for id, token in decoder.get_added_tokens_decoder().items() if token.special}
-    styles = [
-        (_TRAINED if own else _CONTEXT) + (_CONTROL if id in special else "")
-        for id, own in zip(row["input_ids"], trained, strict=True)
-    ]
-    for ids, style in _runs(row["input_ids"], styles):
-        text.append(_visible(decoder.decode(ids, skip_special_tokens=False)), style=style)
+    for stretch in marks.stretches(row, decoder):
+        style = (_TRAINED if stretch.is_trained else _CONTEXT) + _CONTROL * stretch.is_control
+        text.append(visible(stretch.text), style=style)
     return text
-
-
-Kind = TypeVar("Kind")
-
-
-def _runs(ids: Sequence[int], kinds: Sequence[Kind]) -> Iterator[tuple[list[int], Kind]]:
-    """Yields stretches of ids of one kind."""
-    for kind, pairs in itertools.groupby(zip(ids, kinds, strict=True), key=lambda pair: pair[1]):
-        yield [id for id, _ in pairs], kind
 
 
 def _messages(row: Mapping[str, Any], console: Console) -> Text:
@@ -115,16 +96,17 @@ def _messages(row: Mapping[str, Any], console: Console) -> Text:
 
 def _put(text: Text, words: str, trained: bool, console: Console) -> None:
     if trained and not _has_colours(console):
-        text.append(_MARKS[0] + _visible(words) + _MARKS[1])
+        text.append(_MARKS[0] + visible(words) + _MARKS[1])
     else:
-        text.append(_visible(words), style=_TRAINED if trained else _CONTEXT)
+        text.append(visible(words), style=_TRAINED if trained else _CONTEXT)
 
 
 def _has_colours(console: Console) -> bool:
     return console.color_system is not None and not console.no_color
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """A text of which control characters are shown, not acted upon."""
     return text.translate(_PICTURES)
 
 
@@ -153,6 +135,10 @@ def counts(facts: Mapping[str, Any], console: Console) -> None:
         numbers = [count["dropped"].get(reason, 0) for count in facts["counts"].values()]
         table.add_row(f"  {reason}", *(str(n) if n else "" for n in numbers), style="yellow")
     console.print(table)
+    cleaned = {name: own["messages"] for name, own in (facts.get("cleaned") or {}).items()}
+    if any(cleaned.values()):
+        words = ", ".join(f"{name} {number}" for name, number in cleaned.items() if number)
+        console.print(f"messages cleaned: {words}", highlight=False, soft_wrap=True)
 
 
 def splits(facts: Mapping[str, Any], console: Console) -> None:
@@ -224,7 +210,7 @@ def _engine(engine: Mapping[str, Any]) -> str:
 def explanation(found: pl.DataFrame, console: Console) -> None:
     """Prints rows of the ledger, each as what became of it and why."""
     for row in found.iter_rows(named=True):
-        head = Text(f"{row['unit']} ", style="dim").append(_visible(row["id"]), style="bold")
+        head = Text(f"{row['unit']} ", style="dim").append(visible(row["id"]), style="bold")
         kept = row["outcome"] == "kept"
         head.append("  ").append(row["outcome"], style="green" if kept else "yellow")
         why = [] if kept else [f"{row['reason']}: {ledger.about(row['reason'])}"]
@@ -232,7 +218,7 @@ def explanation(found: pl.DataFrame, console: Console) -> None:
         why += [f"in {row['conversation']}"] if row["conversation"] else []
         console.print(head, soft_wrap=True)
         for line in why:
-            console.print(Text(f"    {_visible(line)}"), soft_wrap=True)
+            console.print(Text(f"    {visible(line)}"), soft_wrap=True)
 
 
 def stats(numbers: Mapping[str, Any], console: Console) -> None:

@@ -13,18 +13,26 @@ import polars as pl
 
 from chatdata.config import Strict
 from chatdata.hashing import short_hash
-from chatdata.schema import EVENTS, MESSAGE_KEY, MESSAGES, empty, events
+from chatdata.schema import EVENTS, MERGED, MESSAGE_KEY, MESSAGES, empty, events
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
+RepeatedRole = Literal["keep", "merge", "drop"]
+
+_MARKS = ("removed_by", "on_removed", "why")  # what `filters.mark` adds
 
 
 class Threads(Strict):
-    """The `threads` of a recipe. `policy`, `top_k` and `train_once` concern trees alone."""
+    """The `threads` of a recipe.
+
+    `policy`, `top_k` and `train_once` concern trees alone, `repeated_role` linear conversations:
+    turns of one role in a row are kept, merged into the first of them, or dropped but the last.
+    """
 
     policy: Policy = "all_leaves"
     top_k: int | None = None
     start: Literal["any", "user"] = "any"
     end: Literal["any", "assistant"] = "assistant"
+    repeated_role: RepeatedRole = "keep"
     train_once: bool = False
 
 
@@ -41,14 +49,18 @@ def cut(messages: pl.DataFrame, threads: Threads) -> Laid:
     """Ends linear conversations, whose messages `filters.mark` has marked, as the recipe says.
 
     `cut` keeps the turns before a removed message and then ends on the last assistant turn;
-    `drop` removes the whole conversation. The result does not depend on the order of the rows.
+    `drop` removes the whole conversation; `skip` an answer with its question, a question with its
+    answer, and a system message alone. The result does not depend on the order of the rows.
     """
     rows, repeats = _name_apart(messages)
-    rows, dropped = _without_marked(rows.sort("conversation", "position"))
+    rows = rows.sort("conversation", "position")
+    rows, joined = _without_repeated_roles(rows, threads.repeated_role)
+    rows, dropped = _without_marked(rows)
+    rows, skipped = _without_skipped(rows)
     rows, trimmed = _trim(rows, threads)
     position = pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
     rows = rows.with_columns(position=position).select(MESSAGES.keys())
-    return Laid(rows, pl.concat([repeats, dropped, trimmed]), 0)
+    return Laid(rows, pl.concat([repeats, joined, dropped, skipped, trimmed]), 0)
 
 
 def _name_apart(messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -97,6 +109,58 @@ def _repeat_events(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _without_repeated_roles(
+    rows: pl.DataFrame, repeated_role: RepeatedRole
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Leaves one turn of several of one role that follow each other. Rows are in order.
+
+    White space alone is no turn beside others: it is neither merged nor the last of them.
+    """
+    starts = (pl.col("role") != pl.col("role").shift(1)).fill_null(True)
+    starts |= pl.col("conversation") != pl.col("conversation").shift(1)
+    numbered = rows.with_columns(run=starts.cum_sum())
+    is_alone = pl.len().over("run") == 1
+    several = numbered.filter(is_alone.not_())
+    if repeated_role == "keep" or several.is_empty():
+        return rows, empty(EVENTS)
+    is_said = (pl.col("content").str.strip_chars() != "").fill_null(True)
+    several = several.with_columns(said=is_said | is_said.any().over("run").not_())
+    choose = _merged if repeated_role == "merge" else _last_said
+    chosen, happened = choose(several)
+    left = pl.concat([numbered.filter(is_alone), chosen.select(numbered.columns)])
+    return left.sort("conversation", "position").drop("run"), happened
+
+
+def _merged(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """One turn for each run: what was said, a blank line between.
+
+    It is learnt from where all of its parts are, and removed by what removes the first of them
+    that is removed.
+    """
+    said = several.filter("said")
+    first = said.group_by("run", maintain_order=True)
+    is_marked = pl.col("removed_by").is_not_null()
+    merged = first.agg(
+        pl.exclude("content", "train", *_MARKS).first(),
+        pl.col("content").str.join("\n\n"),
+        pl.col("train").all(),
+        *(pl.col(mark).filter(is_marked).first() for mark in _MARKS),
+    )
+    into = merged.select("run", into="message")
+    gone = several.join(merged, on="message", how="anti", maintain_order="left")
+    gone = gone.join(into, on="run", maintain_order="left")
+    return merged, events("message", gone, "message", pl.lit(MERGED), pl.col("into"))
+
+
+def _last_said(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The last turn of each run in which something is said."""
+    last = several.filter("said").unique("run", keep="last", maintain_order=True)
+    gone = several.join(last, on="message", how="anti", maintain_order="left")
+    gone = gone.join(last.select("run", into="message"), on="run", maintain_order="left")
+    detail = "before " + pl.col("into")
+    return last, events("message", gone, "message", pl.lit("repeated_role"), detail)
+
+
 def _without_marked(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Removes what `filters.mark` marked, with what must go along. Rows are in order."""
     if rows["removed_by"].null_count() == rows.height:
@@ -143,6 +207,39 @@ def _up_to_last_assistant(rows: pl.DataFrame, concerned: pl.Expr) -> pl.DataFram
     answers = pl.col("position").filter(pl.col("role") == "assistant")
     last = answers.max().over("conversation").fill_null(-1)
     return rows.filter(concerned.not_() | (pl.col("position") <= last))
+
+
+def _without_skipped(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Removes the exchanges in which a message is marked `skip`. Rows are in order."""
+    skips = pl.col("on_removed").eq_missing("skip")
+    if rows.filter(skips).is_empty():
+        return rows, empty(EVENTS)
+    rows = rows.with_columns(culprit=_skipped_by("message"), fault=_skipped_by("removed_by"))
+    gone = rows.filter(pl.col("culprit").is_not_null())
+    live = rows.filter(pl.col("culprit").is_null())
+    detail = pl.when(skips).then("why").otherwise("goes with " + pl.col("culprit"))
+    lost = _emptied(rows, live)
+    because = "because of " + pl.col("culprit")
+    happened = [
+        events("message", gone, "message", pl.col("fault"), detail),
+        events("conversation", lost, "conversation", pl.col("fault"), because),
+    ]
+    return live.drop("culprit", "fault"), pl.concat(happened)
+
+
+def _skipped_by(column: str) -> pl.Expr:
+    """A column of the message that a turn goes with: itself, its answer or its question."""
+
+    def beside(turn: pl.Expr, steps: int) -> pl.Expr:
+        return turn.shift(steps).over("conversation")
+
+    skips = pl.col("on_removed").eq_missing("skip")
+    asks, answers = pl.col("role") == "user", pl.col("role") == "assistant"
+    return pl.coalesce(
+        pl.when(skips).then(column),
+        pl.when(asks & beside(skips & answers, -1)).then(beside(pl.col(column), -1)),
+        pl.when(answers & beside(skips & asks, 1)).then(beside(pl.col(column), 1)),
+    )
 
 
 def _trim(rows: pl.DataFrame, threads: Threads) -> tuple[pl.DataFrame, pl.DataFrame]:

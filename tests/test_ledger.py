@@ -70,6 +70,28 @@ def test_tallies_add_up() -> None:
     assert total["conversations"] == {"kept": 0, "dropped": {}}
 
 
+def test_a_merged_message_has_the_outcome_of_the_one_that_it_is_in() -> None:
+    rows = [
+        {"id": "x#0", "reason": None, "detail": None},
+        {"id": "x#1", "reason": "merged", "detail": "x#0"},
+        {"id": "y#0", "reason": "duplicate", "detail": "says the same"},
+        {"id": "y#1", "reason": "merged", "detail": "y#0"},
+        {"id": "y#2", "reason": "merged", "detail": "y#0"},
+        {"id": "y#0", "reason": "duplicate_id", "detail": "again in f:2"},
+    ]
+    events = pl.DataFrame(
+        [{"unit": "message", "source": "s", **row} for row in rows], schema=EVENTS
+    )
+    followed = ledger.follow(events)
+    own = followed.filter(pl.col("detail").str.starts_with("merged into"))
+    assert own.select("id", "reason", "detail").rows() == [
+        ("x#1", None, "merged into x#0"),
+        ("y#1", "duplicate", "merged into y#0"),
+        ("y#2", "duplicate", "merged into y#0"),
+    ]
+    assert followed.height == events.height
+
+
 def test_every_reason_is_said_in_words() -> None:
     for reason in [*filters.FILTERS, *ledger.REASONS]:
         assert ledger.about(reason) != reason

@@ -50,7 +50,7 @@ def test_the_sample_builds_from_an_installed_wheel(wheel: Path, tmp_path: Path) 
         text=True,
     )
     assert where.stdout.startswith(str(site))
-    subprocess.run(
-        [str(site / "bin" / "chatdata"), "build", "sample"], env=environment, cwd=empty, check=True
-    )
-    assert (empty / "out" / "sample-1.0.0" / "manifest.json").is_file()
+    for arguments in (["build", "sample"], ["report", "out/sample-1.0.0"]):
+        command = [str(site / "bin" / "chatdata"), *arguments]
+        subprocess.run(command, env=environment, cwd=empty, check=True)
+    assert (empty / "out" / "sample-1.0.0" / "report.html").is_file()

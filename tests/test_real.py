@@ -146,6 +146,37 @@ def test_the_rows_load_with_datasets(validation: Path, tmp_path: Path) -> None:
     assert loaded["train"].features["input_ids"].feature.dtype == "int32"
 
 
+@pytest.mark.parametrize(
+    ("name", "cleaned", "dropped"),
+    [
+        ("sharegpt-zh-1k", {"html": 0, "invisible": 9, "artefacts": 3}, {"trailing_turn": 7}),
+        ("sharegpt-en-1k", {"html": 0, "invisible": 21, "artefacts": 20}, {"error_answer": 3}),
+        ("sharegpt-raw-html", {"html": 1, "invisible": 0}, {"trailing_turn": 1}),
+    ],
+)
+def test_the_defects_of_small_dumps(
+    real_data: Path, tmp_path: Path, name: str, cleaned: dict[str, int], dropped: dict[str, int]
+) -> None:
+    (path,) = [own for own in (real_data / name).iterdir() if ".json" in own.name]
+    facts = build("sharegpt", path, tmp_path / "o")
+    assert {step: facts["cleaned"][step]["messages"] for step in cleaned} == cleaned
+    assert facts["counts"]["messages"]["dropped"].items() >= dropped.items()
+
+
+def test_tools_stay_as_text_or_go_with_a_reason(real_data: Path, tmp_path: Path) -> None:
+    path = real_data / "sharegpt-format-demos" / "llamafactory_glaive_toolcall_en_demo.json"
+    kept = build("sharegpt", path, tmp_path / "kept", "max_dropped=1")
+    rows = dataset.scan(tmp_path / "kept", "messages").collect()["messages"].to_list()
+    said = [message for row in rows for message in row]
+    assert sum(own["content"].startswith("<tool_call>\n") for own in said) == 193
+    assert all(
+        row[0]["content"].startswith("<tools>\n") for row in rows if row[0]["role"] == "system"
+    )
+    assert "tool_use" not in kept["counts"]["messages"]["dropped"]
+    without = build("sharegpt", path, tmp_path / "w", "drop=[tool_use]", "max_dropped=1")
+    assert without["counts"]["messages"]["dropped"]["tool_use"] > 1000
+
+
 # --------------------------------------------------------------------- 125 MB of ShareGPT
 
 
@@ -166,9 +197,19 @@ def test_a_large_array_that_is_cut_off(sharegpt: Path, tmp_path: Path) -> None:
         capture_output=True,
         check=True,
     )
-    counts = json.loads(done.stdout)["counts"]
+    facts = json.loads(done.stdout)
+    counts = facts["counts"]
     assert counts["conversations"]["read"] == 17_671
     assert counts["messages"]["read"] == 129_071
     assert counts["records"] == {"read": 17_672, "kept": 17_671, "dropped": {"bad_json": 1}}
     assert counts["conversations"]["dropped"]["no_turns"] == 126
+    assert counts["messages"]["dropped"]["leading_turn"] == 6359
+    assert {name: own["messages"] for name, own in facts["cleaned"].items()} == {
+        "html": 0,
+        "entities": 1,
+        "escapes": 6228,
+        "artefacts": 407,
+        "invisible": 377,
+        "white_space": 4143,
+    }
     print(f"built in {time.monotonic() - begin:.1f} s")

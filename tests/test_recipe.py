@@ -14,6 +14,7 @@ WHOLE = """
 name: x
 version: 1.0.0
 source: {oasst: {repo: a/b, revision: main}}
+clean: [invisible, white_space: {max_blank_lines: 1}]
 threads: {policy: all_leaves, end: assistant}
 drop:
   - deleted
@@ -47,6 +48,8 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
     wrong_language = loaded.drops()[1]
     assert wrong_language.options == {"allow": ["en", "no"], "decide": "declared"}
     assert wrong_language.on_removed == "drop"
+    assert [step.cleaner.name for step in loaded.steps()] == ["invisible", "white_space"]
+    assert [step.options for step in loaded.steps()] == [{}, {"max_blank_lines": 1}]
 
 
 @pytest.mark.parametrize("path", recipe.shipped(), ids=lambda path: path.stem)
@@ -85,8 +88,17 @@ def test_a_resolved_recipe_is_the_same_recipe(tmp_path: Path) -> None:
         (["drop=[{wrong_language: {allow: en}}]"], "wrong_language: 'allow' is 'en'"),
         (
             ["drop=[{deleted: {on_removed: hide}}]"],
-            "on_removed is 'hide'; known: cut, drop, untrain",
+            "on_removed is 'hide'; known: cut, drop, skip, untrain",
         ),
+        (["drop=[{too_few_turns: 3}]"], "too_few_turns: 3 is not options"),
+        (["clean=[htlm]"], "unknown cleaner 'htlm'; did you mean 'html'?"),
+        (["clean=[html, html]"], "cleaner 'html' is listed twice"),
+        (["clean=html"], "'html' is not a list of cleaners"),
+        (["clean=[{white_space: {max_blank: 2}}]"], "did you mean 'max_blank_lines'?"),
+        (["clean=[{white_space: {max_blank_lines: 0}}]"], "'max_blank_lines' is 0"),
+        (["clean=[{html: {on_removed: cut}}]"], "html: unknown key 'on_removed'"),
+        (["claen=[]"], "unknown key 'claen'; did you mean 'clean'?"),
+        (["threads.repeated_role=join"], "'threads.repeated_role' is 'join'"),
         (["drop=[duplicate, deleted]"], "list 'deleted' first, since it runs first"),
         (["drop=[deleted, deleted]"], "filter 'deleted' is listed twice"),
         (["drop=deleted"], "is not a list of filters"),

@@ -249,6 +249,94 @@ def test_role_aliases_and_pieces() -> None:
     assert problems == []
 
 
+@pytest.mark.parametrize(
+    ("id", "group"),
+    [
+        ("abc_0", "abc"),
+        ("abc_17", "abc"),
+        ("abc12_3", "abc12"),
+        ("a1_2_3", "a1_2"),
+        ("12_0", "12"),
+        ("abc", "abc"),
+        ("abc_x", "abc_x"),
+        ("abc12", "abc12"),
+    ],
+)
+def test_pieces_of_one_conversation_share_a_group(id: str, group: str) -> None:
+    rows, _ = read("sharegpt", [{"id": id, "conversations": turns(("human", "a"))}])
+    assert rows["group"].item() == f"sharegpt/{group}"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"conversations": turns(("human", "a"), ("gpt", "b"))},
+        {"conversation": [{"human": "a", "assistant": "b"}]},
+        {"items": turns(("human", "a"), ("gpt", "b"))},
+        {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
+        {"conversations": [*turns(("human", [{"type": "text", "value": "a"}]), ("model", "b"))]},
+    ],
+)
+def test_every_shape_of_a_dump_is_the_same_table(record: dict[str, Any]) -> None:
+    rows, problems = read("sharegpt", [{"conversation_id": 7, **record}])
+    assert problems == []
+    assert rows.select("conversation", "role", "content", "train").rows() == [
+        ("sharegpt/7", "user", "a", False),
+        ("sharegpt/7", "assistant", "b", True),
+    ]
+
+
+def test_tools_are_carried_as_text() -> None:
+    call = '{"name": "weather", "arguments": {"city": "Lisbon"}}'
+    record = {
+        "id": "x",
+        "conversations": turns(
+            ("human", "Warm?"), ("function_call", call), ("observation", "19"), ("gpt", "Yes.")
+        ),
+        "tools": '[{"name": "weather"}]',
+    }
+    rows, _ = read("sharegpt", [record, {**record, "system": "Be brief.", "id": "y"}])
+    assert rows.select("role", "content", "train").rows()[:5] == [
+        ("system", '<tools>\n[{"name": "weather"}]\n</tools>', False),
+        ("user", "Warm?", False),
+        ("assistant", f"<tool_call>\n{call}\n</tool_call>", True),
+        ("user", "<tool_response>\n19\n</tool_response>", False),
+        ("assistant", "Yes.", True),
+    ]
+    assert rows["content"][5].startswith("Be brief.\n\n<tools>\n")
+    openai = {
+        "id": "x",
+        "messages": [
+            {"role": "user", "content": "Warm?"},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {"function": {"name": "weather", "arguments": '{"city": "Lisbon"}'}},
+                ],
+            },
+            {"role": "tool", "content": "19"},
+            {"role": "assistant", "content": "Yes."},
+        ],
+        "tools": [{"name": "weather"}],
+    }
+    other, _ = read("jsonl", [openai])
+    assert other.select("role", "content").rows() == rows.select("role", "content").rows()[:5]
+
+
+@pytest.mark.parametrize("tools", [None, "", "[]", [], {}])
+def test_no_tools_are_no_turn(tools: Any) -> None:
+    record = {"conversations": turns(("human", "a")), "tools": tools}
+    assert read("sharegpt", [record])[0].height == 1
+
+
+def test_tools_that_are_no_text_are_named() -> None:
+    rows, _ = read("sharegpt", [{"conversations": turns(("human", "a")), "tools": 3}])
+    assert rows.select("role", "note").row(0) == ("system", "tools: not text but int")
+    rows, _ = read("sharegpt", [{"conversations": turns(("function_call", {"a": 1}), ("tool", 4))}])
+    assert rows["content"].to_list() == ['<tool_call>\n{"a": 1}\n</tool_call>', None]
+
+
 def test_a_record_without_id_is_named_for_its_content() -> None:
     records = [{"conversations": turns(("human", "a"))}, {"conversations": turns(("human", "b"))}]
     one, _ = read("sharegpt", records)
@@ -302,6 +390,36 @@ def test_messages_lists_parts_and_our_own_rows() -> None:
     )
 
 
+def test_instructions_with_an_answer() -> None:
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    records = [
+        {"id": "dolly", "instruction": "Sum up.", "context": "Long.", "response": "Short."},
+        {"id": "alpaca", "instruction": "Add.", "input": "", "output": "3"},
+        {"id": "pair", "prompt": "q", "completion": "a"},
+        {"id": "lists", "prompt": [*said, said[0]], "completion": [said[1]]},
+        {"id": "odd", "instruction": "Sum up.", "context": 3, "response": None},
+    ]
+    rows, problems = read("jsonl", records)
+    assert problems == []
+    by_id = {
+        id: own.select("role", "content", "train", "note").rows()
+        for (id,), own in rows.group_by("conversation", maintain_order=True)
+    }
+    assert by_id["jsonl/dolly"] == [
+        ("user", "Sum up.\n\nLong.", False, None),
+        ("assistant", "Short.", True, None),
+    ]
+    assert by_id["jsonl/alpaca"] == [
+        ("user", "Add.", False, None),
+        ("assistant", "3", True, None),
+    ]
+    assert [train for *_, train, _ in by_id["jsonl/lists"]] == [False, False, False, True]
+    assert by_id["jsonl/odd"] == [
+        ("user", None, False, "a context that is not text but int"),
+        ("assistant", None, True, "no text"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("message", "note"),
     [
@@ -310,7 +428,8 @@ def test_messages_lists_parts_and_our_own_rows() -> None:
         ({"role": "assistant", "content": "a", "loss_weight": 0.5}, "loss_weight is 0.5"),
         ({"role": "assistant", "content": "a", "train": "no"}, "train is 'no'"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "a part of type 'image_url'"),
-        ({"role": "tool", "content": "a"}, "role 'tool'"),
+        ({"role": "tool", "content": 3}, "not text but int"),
+        ({"role": "critic", "content": "a"}, "role 'critic'"),
         ("text", "a str stands where"),
     ],
 )

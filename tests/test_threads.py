@@ -111,3 +111,93 @@ def test_train_once_trains_each_message_in_the_first_row_that_holds_it() -> None
         ("r1", "b"),
         ("r2", "c"),
     ]
+
+
+# ---------------------------------------------------------------------- turns of one role in a row
+
+
+def spoken(laid: Laid) -> list[tuple[str, str]]:
+    """What is left: a letter for the role, and the content."""
+    rows = laid.messages.select(pl.col("role").cast(pl.String).str.head(1), "content").rows()
+    return [(str(role), str(content)) for role, content in rows]
+
+
+def in_turn(*turns: str) -> list[tuple[str, str]]:
+    """Turns, written `u: a`; the letter is that of the role."""
+    roles = {"u": "user", "a": "assistant", "s": "system"}
+    return [(roles[turn[0]], turn[3:]) for turn in turns]
+
+
+@pytest.mark.parametrize(
+    ("turns", "merged", "last"),
+    [
+        (["u: a", "a: b"], ["u: a", "a: b"], ["u: a", "a: b"]),
+        (["u: a", "u: b", "a: c"], ["u: a\n\nb", "a: c"], ["u: b", "a: c"]),
+        (["u: a", "a: b", "a: c", "a: d"], ["u: a", "a: b\n\nc\n\nd"], ["u: a", "a: d"]),
+        (["u: a", "u:  ", "a: c"], ["u: a", "a: c"], ["u: a", "a: c"]),
+        (["u:  ", "u: a", "a: c"], ["u: a", "a: c"], ["u: a", "a: c"]),
+        (["u:  ", "u: \n", "a: c"], ["u:  \n\n\n", "a: c"], ["u: \n", "a: c"]),
+        (["s: x", "s: y", "u: a", "a: b"], ["s: x\n\ny", "u: a", "a: b"], ["s: y", "u: a", "a: b"]),
+    ],
+)
+def test_turns_of_one_role_are_merged_or_dropped_but_the_last(
+    turns: list[str], merged: list[str], last: list[str]
+) -> None:
+    messages = mark(table({"x": in_turn(*turns), "y": in_turn("u: q", "a: r")}), [])
+    kept = threads.cut(messages, Threads())
+    assert len(spoken(kept)) == len(turns) + 2
+    for how, expected in (("merge", merged), ("drop", last)):
+        laid = threads.cut(messages, Threads.model_validate({"repeated_role": how}))
+        roles_and_words = [(turn[0], turn[3:]) for turn in [*expected, "u: q", "a: r"]]
+        assert spoken(laid) == roles_and_words
+        assert laid.messages["position"].to_list() == [*range(len(expected)), 0, 1]
+        lost = laid.events.filter(unit="message")
+        assert lost.height == len(turns) - len(expected)
+        reason = {"merge": "merged", "drop": "repeated_role"}[how]
+        assert set(lost["reason"]) <= {reason}
+
+
+def test_what_is_merged_is_learnt_from_where_all_of_it_is_and_removed_where_any_is() -> None:
+    rows = table({"x": in_turn("u: a", "a: b", "a: c", "u: d", "u: e", "a: f")})
+    rows = rows.with_columns(train=(pl.col("role") == "assistant") & (pl.col("position") != 2))
+    laid = threads.cut(marked(rows, x_4="cut"), Threads(repeated_role="merge"))
+    assert spoken(laid) == [("u", "a"), ("a", "b\n\nc")]
+    assert laid.messages["train"].to_list() == [False, False]
+    assert reasons(laid) == {"x#2": "merged", "x#3": "faulty", "x#4": "merged", "x#5": "faulty"}
+
+
+def test_unknown_roles_do_not_make_a_run() -> None:
+    rows = mark(table({"x": [("user", "a"), (None, "b"), (None, "c"), ("assistant", "d")]}), [])
+    assert len(spoken(threads.cut(rows, Threads(repeated_role="merge")))) == 4
+
+
+# ---------------------------------------------------------------------------------- exchanges
+
+
+@pytest.mark.parametrize(
+    ("skipped", "left", "lost"),
+    [
+        ("x_1", "cd", {"x#0": "faulty", "x#1": "faulty"}),
+        ("x_2", "ab", {"x#2": "faulty", "x#3": "faulty"}),
+        ("x_3", "ab", {"x#2": "faulty", "x#3": "faulty"}),
+    ],
+)
+def test_skip_takes_an_exchange_and_leaves_the_rest(
+    skipped: str, left: str, lost: dict[str, str]
+) -> None:
+    laid = threads.cut(marked(table({"x": TALK}), **{skipped: "skip"}), Threads())
+    assert "".join(laid.messages["content"]) == left
+    assert reasons(laid) == lost
+    assert reasons(laid, "conversation") == {}
+
+
+def test_skip_takes_a_system_message_alone_and_gives_way_to_drop() -> None:
+    talk = [("system", "s"), *TALK]
+    laid = threads.cut(marked(table({"x": talk}), x_0="skip"), Threads())
+    assert "".join(laid.messages["content"]) == "abcd"
+    laid = threads.cut(marked(table({"x": talk}), x_0="skip", x_2="drop"), Threads())
+    assert laid.messages.is_empty()
+    assert reasons(laid, "conversation") == {"x": "faulty"}
+    both = threads.cut(marked(table({"x": TALK}), x_1="skip", x_3="skip"), Threads())
+    assert reasons(both, "conversation") == {"x": "faulty"}
+    assert len(reasons(both)) == 4

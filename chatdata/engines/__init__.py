@@ -1,15 +1,34 @@
-"""Engines: where the parts of a build run. Each maps a function over tasks, in their order."""
+"""Engines: where the parts of a build run.
+
+An engine module has `start(workers)`, a context that gives `Workers` for as long as it is open.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
 
 ENGINES = ("local", "ray")
 
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
-def get(name: str) -> Callable[..., Iterator[Any]]:
-    """The `run(function, tasks, workers)` of an engine. Names are those of `ENGINES`."""
-    run: Callable[..., Iterator[Any]] = importlib.import_module(f"{__name__}.{name}").run
-    return run
+
+class Workers(Protocol):
+    """What runs functions elsewhere, or at least later."""
+
+    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """Yields `function(task)` for each task, in the order of the tasks."""
+
+    def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
+        """Runs `function(task)` beside whatever else is done."""
+
+
+def start(name: str, workers: int) -> AbstractContextManager[Workers]:
+    """The workers of an engine, one of `ENGINES`. Raises EngineError where it is missing."""
+    engine: Any = importlib.import_module(f"{__name__}.{name}")
+    opened: AbstractContextManager[Workers] = engine.start(workers)
+    return opened

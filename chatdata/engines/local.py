@@ -2,44 +2,74 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from chatdata.engines import Workers
 from chatdata.errors import EngineError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def run(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
-) -> Iterator[Result]:
-    """Yields `function(task)` for each task, in the order of the tasks.
+@contextlib.contextmanager
+def start(workers: int) -> Iterator[Workers]:
+    """Gives this process for one worker, and a pool of processes for more.
 
-    One worker, or one task, runs in this process. More are spawned, not forked: a fork would
-    copy the locks of Polars' and tokenizers' threads.
+    They are spawned, not forked: a fork would copy the locks of Polars' and tokenizers' threads.
     """
-    workers = min(workers, len(tasks))
     if workers <= 1:
-        yield from map(function, tasks)
+        with ThreadPoolExecutor(1, "chatdata-beside") as thread:
+            yield _Here(thread)
         return
-    threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // workers)
     with ProcessPoolExecutor(workers, context, _share_cores, (threads,)) as pool:
+        for _ in range(workers):  # they start while the caller reads
+            pool.submit(importlib.import_module, "chatdata.build")
         try:
-            yield from pool.map(function, tasks)
-        except BrokenProcessPool:
-            raise EngineError(
-                f"one of {workers} workers was killed, perhaps for want of memory; "
-                "try again with fewer --workers."
-            ) from None
+            yield _Pool(pool, workers)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+class _Here:
+    """This process."""
+
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+
+    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        return map(function, tasks)
+
+    def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
+        return self._thread.submit(function, task)
+
+
+class _Pool:
+    """Processes of this machine."""
+
+    def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
+        self._pool, self._workers = pool, workers
+
+    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        try:
+            yield from self._pool.map(function, tasks)
+        except BrokenProcessPool:
+            raise EngineError(
+                f"one of {self._workers} workers was killed, perhaps for want of memory; "
+                "try again with fewer --workers."
+            ) from None
+
+    def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
+        return self._pool.submit(function, task)
 
 
 def _share_cores(threads: int) -> None:

@@ -5,23 +5,25 @@ The output folder has to be on a file system that all nodes share.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from chatdata.engines import Workers
 from chatdata.errors import ChatdataError, EngineError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def run(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
-) -> Iterator[Result]:
-    """Yields `function(task)` for each task, in the order of the tasks.
+@contextlib.contextmanager
+def start(workers: int) -> Iterator[Workers]:
+    """Joins the cluster that `RAY_ADDRESS` names; without one, starts Ray here with `workers` CPUs.
 
-    Joins the cluster that `RAY_ADDRESS` names; without one, starts Ray here with `workers` CPUs.
+    Raises EngineError where Ray is not installed.
     """
     try:
         import ray
@@ -33,14 +35,29 @@ def run(
     if started_here:
         _start(workers)
     try:
-        call: Any = ray.remote(_call)
-        yield from map(ray.get, [call.remote(function, task) for task in tasks])
+        yield _Cluster(ray.remote(_call))
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         raise (cause if isinstance(cause, ChatdataError) else error) from None
     finally:
         if started_here:
             ray.shutdown()
+
+
+class _Cluster:
+    """The machines of a Ray cluster."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        import ray
+
+        return map(ray.get, [self._call.remote(function, task) for task in tasks])
+
+    def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
+        own: Future[Result] = self._call.remote(function, task).future()
+        return own
 
 
 def _call(function: Callable[[Task], Result], task: Task) -> Result:

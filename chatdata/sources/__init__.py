@@ -26,7 +26,7 @@ from chatdata.records import read as read_records
 
 _NOT_SOURCES = {"hub"}  # fetches files; does not read them
 _MAX_MESSAGES = 20_000
-_MAX_CHARACTERS = 1 << 24
+_MAX_CHARACTERS = 1 << 22
 _LARGEST = 2**63
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

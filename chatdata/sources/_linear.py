@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from chatdata.records import Record, Shape
 from chatdata.schema import MESSAGES
-from chatdata.sources import Batch, File, Problem, Rows, identifier, records, text, word
+from chatdata.sources import Batch, File, Problem, Rows, _tools, identifier, records, text, word
 
-__all__ = ["Layout", "Turn", "flag", "read_conversations", "text"]
+__all__ = ["Layout", "Turn", "flag", "join", "read_conversations", "text", "with_tools"]
 
 
 class Turn(NamedTuple):
@@ -21,6 +21,32 @@ class Turn(NamedTuple):
     content: str | None
     note: str | None
     train: bool = True  # may it be learnt from, if it is an answer?
+
+
+def join(content: object) -> tuple[str | None, str | None]:
+    """Content as (text, note): a string, or typed parts, joined where all of them are text."""
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        return text(content)
+    parts = [_part(part) for part in content]
+    faults = [note for _, note in parts if note]
+    return (None, faults[0]) if faults else ("".join(words or "" for words, _ in parts), None)
+
+
+def _part(part: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    if part.get("type") == "text":
+        return text(part.get("text", part.get("value")))
+    return None, f"a part of type {part.get('type')!r} cannot be carried as text"
+
+
+def with_tools(turns: list[Turn], tools: object) -> list[Turn]:
+    """The turns with the tools that stand beside them, behind the words of the system turn."""
+    words, note = _tools.listing(tools)
+    if words == "" or not turns:
+        return turns
+    first = turns[0]
+    if words and first.role == "system" and first.content:
+        return [first._replace(content=f"{first.content}\n\n{words}"), *turns[1:]]
+    return [Turn("system", words, note and f"tools: {note}"), *turns]
 
 
 # Under which names others say whether a message is learnt from, and what means that it is not:
@@ -77,7 +103,8 @@ def _add(
 ) -> None:
     turns = layout.turns(record.value)
     facts = record.value if isinstance(record.value, dict) else {}
-    own = identifier(facts.get("id")) or _content_id(turns)
+    named = identifier(facts.get("id")) or identifier(facts.get("conversation_id"))
+    own = named or _content_id(turns)
     conversation = own if own.startswith(f"{ids}/") else f"{ids}/{own}"
     rows.conversations += 1
     if not turns:

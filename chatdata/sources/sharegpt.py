@@ -2,35 +2,38 @@
 
     {"id": "QWJhYvA_0", "conversations": [{"from": "human", "value": "..."}, ...]}
 
-A `system` beside the conversations becomes its first turn. `QWJhYvA_0` and `QWJhYvA_11`
-are pieces of one long conversation: they share a group. A turn that says that it is not to be
-learnt from (`train: false`, `weight: 0`, ...) is context.
-Format: RyokoAI/ShareGPT52K and FastChat; aliases of the roles as in open-instruct.
+The shapes of its kin are read too: the list may be called `conversation`, `items` or `messages`,
+a turn may have `role` and `content`, or be a pair (`{"human": "...", "assistant": "..."}`), and a
+value may come in typed parts. A `system` beside the conversations becomes its first turn.
+`QWJhYvA_0` and `QWJhYvA_11` are pieces of one long conversation: they share a group. Tools, calls
+of them (`function_call`) and their results (`observation`) are carried as text, see `_tools`. A
+turn that says that it is not to be learnt from (`train: false`, `weight: 0`, ...) is context.
+Format: RyokoAI/ShareGPT52K and FastChat; aliases of the roles as in open-instruct, tools as in
+LLaMA-Factory, pairs as in Firefly.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.schema import MESSAGES
-from chatdata.sources import Batch, File
-from chatdata.sources._linear import Layout, Turn, flag, read_conversations, text
+from chatdata.sources import Batch, File, _tools
+from chatdata.sources._linear import Layout, Turn, flag, join, read_conversations, text, with_tools
 
 SCHEMA = MESSAGES
 IDS = "sharegpt"
 
+_LISTS = ("conversations", "conversation", "items", "messages")
 _ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "assistant": "assistant",
-    "system": "system",
+    **dict.fromkeys(["human", "user", "prompter"], "user"),
+    **dict.fromkeys(["gpt", "chatgpt", "bing", "bard", "claude", "assistant"], "assistant"),
+    **dict.fromkeys(["model", "ai", "bot"], "assistant"),
+    **dict.fromkeys(["system", "developer"], "system"),
 }
+_CALLS = frozenset(["function_call", "tool_call"])
+_RESULTS = frozenset(["observation", "tool", "tool_response", "function_response", "function"])
 _PIECE = re.compile(r"_\d+\Z")
 
 
@@ -41,21 +44,41 @@ def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
 
 
 def _is_record(value: object) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("conversations"), list)
+    return isinstance(value, dict) and _list(value) is not None
+
+
+def _list(record: Mapping[str, Any]) -> list[Any] | None:
+    """The turns of a record, as it has them."""
+    return next((record[key] for key in _LISTS if isinstance(record.get(key), list)), None)
 
 
 def _turns(record: dict[str, Any]) -> list[Turn]:
-    turns = [_turn(turn) for turn in record["conversations"]]
+    turns = [turn for own in _list(record) or [] for turn in _spoken(own)]
     system = record.get("system")
-    return [Turn("system", *text(system)), *turns] if system else turns
+    headed = [Turn("system", *text(system)), *turns] if system else turns
+    return with_tools(headed, record.get("tools"))
 
 
-def _turn(turn: object) -> Turn:
-    if not isinstance(turn, dict):
-        return Turn(None, None, f"a {type(turn).__name__} stands where a turn should")
-    content, note = text(turn.get("value"))
-    role = _ROLES.get(str(turn.get("from")).strip().lower())
+def _spoken(own: object) -> list[Turn]:
+    """What stands where a turn should: one turn, or a question and its answer."""
+    if not isinstance(own, dict):
+        return [Turn(None, None, f"a {type(own).__name__} stands where a turn should")]
+    if "from" in own or "role" in own or not {"human", "assistant"} <= own.keys():
+        return [_turn(own)]
+    pair = {"human": own["human"], "assistant": own["assistant"]}
+    return [_turn({**own, "from": role, "value": value}) for role, value in pair.items()]
+
+
+def _turn(turn: Mapping[str, Any]) -> Turn:
+    said_by = turn.get("from", turn.get("role"))
+    role = str(said_by).strip().lower()
+    value = turn.get("value", turn.get("content"))
     train, odd = flag(turn)
     if odd:
-        return Turn(role, None, odd)
-    return Turn(role, content, note if role else f"role {turn.get('from')!r}", train)
+        return Turn(_ROLES.get(role), None, odd)
+    if role in _CALLS:
+        return Turn("assistant", *_tools.call(value), train)
+    if role in _RESULTS:
+        return Turn("user", *_tools.response(value))
+    content, note = join(value)
+    return Turn(_ROLES.get(role), content, note if role in _ROLES else f"role {said_by!r}", train)

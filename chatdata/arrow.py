@@ -1,0 +1,38 @@
+"""Arrow's arrays from numpy's and back, without a copy.
+
+`pa.array` and `to_numpy` would do, but they import pandas where that is installed, which takes half
+a second and 50 MB.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+
+def int32(values: npt.NDArray[Any]) -> pa.Array:
+    """Whole numbers, of any type, as an Arrow array of int32."""
+    return _array(pa.int32(), np.ascontiguousarray(values, np.int32))
+
+
+def int64(values: npt.NDArray[Any]) -> pa.Array:
+    """Whole numbers, of any type, as an Arrow array of int64."""
+    return _array(pa.int64(), np.ascontiguousarray(values, np.int64))
+
+
+def lists(offsets: npt.NDArray[Any], values: npt.NDArray[Any], type: pa.DataType) -> pa.Array:
+    """Lists of int32, of a list type: list `i` is `values[offsets[i]:offsets[i + 1]]`."""
+    return pa.ListArray.from_arrays(int32(offsets), int32(values), type=type)
+
+
+def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
+    """A column of numbers without nulls, read-only, of its own type."""
+    return pl.Series(column).to_numpy()
+
+
+def _array(type: pa.DataType, values: npt.NDArray[Any]) -> pa.Array:
+    return pa.Array.from_buffers(type, len(values), [None, pa.py_buffer(values)])

@@ -1,0 +1,264 @@
+"""What is checked of a built folder. Each check yields what is wrong, in words; its first line says
+what is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chatdata import (
+    card,
+    config,
+    dataset,
+    ledger,
+    manifest,
+    pack,
+    recount,
+    rerender,
+    shape,
+    split,
+    write,
+)
+from chatdata.hashing import sha256_file, sha256_json
+from chatdata.recipe import Recipe
+
+CARD = "README.md"
+_SCHEMAS = {
+    "messages": write.MESSAGES,
+    "tokens": write.TOKENS,
+    "ledger": write.LEDGER,
+    pack.FOLDER: pack.INDEX,
+}
+
+
+class Folder:
+    """A folder that is looked at. Its rows are counted once, when they are first asked for."""
+
+    def __init__(self, path: Path, everything: bool) -> None:
+        self.path = path
+        self.everything = everything
+        self.facts = manifest.read(path)
+
+    @cached_property
+    def counted(self) -> recount.Recount:
+        """What its shards hold."""
+        return recount.count(self.path, self.facts)
+
+    def named(self) -> dict[str, str]:
+        """The files that the manifest names, and their hashes."""
+        listed = [*self.facts["files"], *self.facts["extras"], *self.facts.get("packs", [])]
+        return {own["path"]: own["sha256"] for own in listed}
+
+    def there(self) -> list[str]:
+        """The files that are there, sorted."""
+        paths = sorted(path for path in self.path.rglob("*") if path.is_file())
+        return [path.relative_to(self.path).as_posix() for path in paths]
+
+    def lacks(self) -> set[str]:
+        """The checks that have nothing to look at."""
+        subjects = {"packs": self.facts.get("packs"), "certificate": self.facts.get("render")}
+        return {name for name, subject in subjects.items() if not subject}
+
+    def strangers(self) -> list[str]:
+        """The files that are none of the dataset's, nor stand among them."""
+        names = {*self.named(), manifest.FILE, CARD, "report.html"}
+        return [name for name in self.there() if name not in names and not _is_ours(name)]
+
+
+Check = Callable[[Folder], Iterator[str]]
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a path is in one of the folders of a dataset, which are read by pattern."""
+    top, slash, _ = name.partition("/")
+    return bool(slash) and top in {*_SCHEMAS, "tokenizer", "plots"}
+
+
+def _differing(what: str, said: Any, found: Any) -> Iterator[str]:
+    if said != found:
+        yield f"{what}: the manifest says {said}, and it is {found}"
+
+
+# ------------------------------------------------------------------------------------ the bytes
+
+
+def whole_manifest(own: Folder) -> Iterator[str]:
+    """The manifest is whole, and its sums agree."""
+    shape.check(own.facts)
+    for unit, count in own.facts["counts"].items():
+        total = count["kept"] + sum(count["dropped"].values())
+        yield from _differing(f"{unit} read, which are kept + dropped", count["read"], total)
+    splits = own.facts["splits"].values()
+    kept = sum(one["rows"] for one in splits)
+    yield from _differing("conversations kept", own.facts["counts"]["conversations"]["kept"], kept)
+    for key in ("token_rows", "tokens", "trained_tokens") if own.facts["render"] else ():
+        yield from _differing(
+            f"render.{key}, over both splits",
+            own.facts["render"][key],
+            sum(one[key] for one in splits),
+        )
+
+
+def all_files(own: Folder) -> Iterator[str]:
+    """Every file that the manifest names is there, and no other stands among them."""
+    there, named = set(own.there()), own.named()
+    yield from (f"{name}: is not there" for name in [*named, CARD] if name not in there)
+    for name in sorted(there - named.keys()):
+        if _is_ours(name):
+            yield f"{name}: is not in the manifest, and would be read with the files that are"
+
+
+def same_bytes(own: Folder) -> Iterator[str]:
+    """Every file has the SHA-256 that the manifest names."""
+    for name, expected in own.named().items():
+        path = own.path / name
+        if path.is_file() and (found := sha256_file(path)) != expected:
+            yield f"{name}: its SHA-256 is {found}, and the manifest says {expected}"
+
+
+def same_recipe(own: Folder) -> Iterator[str]:
+    """recipe.yaml is the recipe of the manifest, and the hash is that of both."""
+    values = config.load_yaml(own.path / "recipe.yaml")
+    config.parse(Recipe, values, "recipe.yaml")
+    if values != own.facts["recipe"]:
+        yield "recipe.yaml: is another recipe than the manifest's"
+    found = sha256_json(own.facts["recipe"])
+    yield from _differing("recipe_hash", own.facts["recipe_hash"], found)
+
+
+def true_card(own: Folder) -> Iterator[str]:
+    """README.md names the configs, features and numbers of rows that the manifest has."""
+    text = (own.path / CARD).read_text(encoding="utf-8")
+    found, expected = card.facts_in(text), card.facts_in(card.text(own.facts))
+    for key in ("configs", "dataset_info"):
+        if found.get(key) != expected[key]:
+            yield f"{CARD}: its `{key}` is not what the manifest says"
+
+
+# ------------------------------------------------------------------------------------- the rows
+
+
+def right_columns(own: Folder) -> Iterator[str]:
+    """Every shard has the columns of its kind, and as many rows as the manifest says."""
+    for entry in [*own.facts["files"], *own.facts.get("packs", [])]:
+        path = entry["path"]
+        try:
+            found, rows = (
+                pq.read_schema(own.path / path),
+                pq.read_metadata(own.path / path).num_rows,
+            )
+        except pa.ArrowException as error:
+            yield f"{path}: is no Parquet file ({error})"
+            continue
+        expected = _SCHEMAS.get(path.partition("/")[0])
+        if expected is None or not found.equals(expected):
+            yield f"{path}: has not the columns of its kind"
+        said = entry.get("bins", entry["rows"])  # a row of an index is a bin
+        yield from _differing(f"rows of {path}", said, rows)
+
+
+def whole_rows(own: Folder) -> Iterator[str]:
+    """Rows are whole, tokens stand beside their conversations, and all sums are right."""
+    counted = own.counted
+    yield from counted.odd
+    for name, said in own.facts["splits"].items():
+        found = counted.splits.get(name, dict.fromkeys(said, 0))
+        for key, number in said.items():
+            yield from _differing(f"{key} of {name}", number, found.get(key))
+    languages = dict(counted.languages)
+    yield from _differing("rows by language", own.facts["languages"], languages)
+    if counted.sizes and own.facts["lengths"] != counted.lengths():
+        yield "lengths: those of the rows are not those of the manifest"
+    limit = (own.facts["render"] or {}).get("max_tokens")
+    if limit and counted.lengths()["tokens"]["max"] > limit:
+        yield f"a row has {counted.lengths()['tokens']['max']} tokens, and at most {limit} may be"
+
+
+def same_content(own: Folder) -> Iterator[str]:
+    """The content hash, made again from the rows, is that of the manifest."""
+    found = own.counted.content_hash()
+    yield from _differing("content_hash", own.facts["content_hash"], found)
+
+
+def true_ledger(own: Folder) -> Iterator[str]:
+    """The ledger, counted again, gives the counts, and what it keeps are the rows."""
+    entries = dataset.scan_ledger(own.path)
+    tally = ledger.add([ledger.tally(entries.select("unit", "reason").collect())])
+    for unit, said in own.facts["counts"].items():
+        found = tally[unit]
+        yield from _differing(f"{unit} dropped", said["dropped"], found["dropped"])
+        if unit != "records":  # those that could be read are not named one by one
+            yield from _differing(f"{unit} kept", said["kept"], found["kept"])
+    outcome = pl.col("reason").is_null().replace_strict({True: "kept", False: "dropped"})
+    odd = entries.filter(pl.col("outcome") != outcome).head(3).collect()
+    yield from (f"ledger: '{id}' has an outcome that is not its reason's" for id in odd["id"])
+    yield from _unpaired(own.path, entries)
+
+
+def _unpaired(folder: Path, entries: pl.LazyFrame) -> Iterator[str]:
+    is_kept = (pl.col("unit") == "conversation") & (pl.col("outcome") == "kept")
+    kept = entries.filter(is_kept).select("id")
+    published = dataset.scan(folder, "messages").select("id")
+    twice = published.filter(pl.col("id").is_duplicated()).head(3)
+    without_row = kept.join(published, on="id", how="anti", maintain_order="left").head(3)
+    not_kept = published.join(kept, on="id", how="anti", maintain_order="left").head(3)
+    for found, why in (
+        (twice, "is the id of two rows"),
+        (without_row, "is kept, by the ledger, and is no row"),
+        (not_kept, "is a row, and the ledger does not keep it"),
+    ):
+        yield from (f"conversation '{id}' {why}" for id in found.collect()["id"])
+
+
+def right_splits(own: Folder) -> Iterator[str]:
+    """Every row is in the split of its group's hash, and no group is in both."""
+    options = own.facts["recipe"].get("split")
+    percent = options["test_percent"] if options else 0
+    rows = dataset.scan(own.path, "messages").select("group", "split").unique(maintain_order=True)
+    groups = rows.collect()
+    wrong = groups.filter(groups["split"] != split.split_of(groups["group"], percent))
+    for group, name in wrong.head(3).iter_rows():
+        yield f"group '{group}' is in {name}, and its hash says otherwise"
+    leaking = split.leaking_groups(groups["group"], groups["split"])
+    yield from _differing("groups in both", own.facts["leakage"]["groups_in_both"], leaking)
+
+
+def same_tokens(own: Folder) -> Iterator[str]:
+    """Rows of tokens, made again from their messages, are the same, by the saved template."""
+    yield from rerender.problems(own.path, own.facts, own.everything)
+
+
+def full_packs(own: Folder) -> Iterator[str]:
+    """Every index of packs holds each row once, and no bin more than it may."""
+    for entry in own.facts["packs"]:
+        lengths = pack.lengths(own.path, own.facts["files"], entry["split"])
+        bins = pack.read_index(own.path / entry["path"], entry["max_tokens"])
+        yield from (f"{entry['path']}: {problem}" for problem in pack.problems(bins, lengths))
+        found = {"bins": len(bins), "rows": len(bins.rows), "tokens": int(bins.tokens.sum())}
+        for key, number in found.items():
+            yield from _differing(f"{key} of {entry['path']}", entry[key], number)
+
+
+def stages(own: Folder) -> Sequence[Mapping[str, Check]]:
+    """The checks that have something to look at, by name. What is asked in a stage is skipped
+    where something is wrong in an earlier one."""
+    return [
+        {name: check for name, check in stage.items() if name not in own.lacks()}
+        for stage in _STAGES
+    ]
+
+
+_STAGES: Sequence[Mapping[str, Check]] = (
+    {"manifest": whole_manifest},
+    {"files": all_files, "hashes": same_bytes, "recipe": same_recipe},
+    {"card": true_card, "columns": right_columns},
+    {"rows": whole_rows, "ledger": true_ledger, "splits": right_splits, "packs": full_packs},
+    {"content": same_content, "certificate": same_tokens},
+)

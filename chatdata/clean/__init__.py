@@ -1,0 +1,242 @@
+"""Cleaners: text to text, named for what they take care of.
+
+A function's name is its name in a recipe and in the manifest; its keyword arguments are its
+options. A cleaner is applied until it changes nothing more, and so is the list of them that a
+recipe has: cleaning twice is cleaning once. A text that never comes to rest stays as it is.
+
+What is left alone on purpose: the form of Unicode (NFC or not), no-break spaces within a line,
+and text that was decoded wrongly (`â€™`): who pastes that mostly asks about it.
+"""
+
+from __future__ import annotations
+
+import html as character_references
+import inspect
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import Field, create_model
+
+from chatdata.clean import characters, fences, pages
+from chatdata.config import Strict
+
+Counts = dict[str, dict[str, int]]  # for each cleaner: messages changed, characters fewer
+
+_ROUNDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaner:
+    """A cleaner, its options, and a pattern without which no text concerns it.
+
+    The pattern is one of Polars, cheap enough for a whole corpus.
+    """
+
+    name: str
+    function: Callable[..., str]
+    pattern: str
+    options: type[Strict]
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A cleaner as a recipe lists it, with its options."""
+
+    cleaner: Cleaner
+    options: Mapping[str, Any]
+
+    def concerns(self) -> pl.Expr:
+        """Whether content may be changed by this cleaner."""
+        return pl.col("content").str.contains(self.cleaner.pattern)
+
+    def __call__(self, text: str) -> str:
+        """The text with the cleaner applied until it changes nothing, or else as it was."""
+        settled = text
+        for _ in range(_ROUNDS):
+            changed = self.cleaner.function(settled, **self.options)
+            if changed == settled:
+                return settled
+            settled = changed
+        return text
+
+
+CLEANERS: dict[str, Cleaner] = {}
+
+
+def _cleans(pattern: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
+    def register(function: Callable[..., str]) -> Callable[..., str]:
+        name = function.__name__
+        parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters}
+        options = create_model(name, __base__=Strict, **fields)
+        about = (inspect.getdoc(function) or "").splitlines()[0]
+        CLEANERS[name] = Cleaner(name, function, pattern, options, about)
+        return function
+
+    return register
+
+
+# ---------------------------------------------------------------------------------- the cleaners
+
+
+@_cleans(r"^\s*<[A-Za-z]")
+def html(text: str) -> str:
+    """HTML that is the whole of a text becomes Markdown.
+
+    Text that only holds markup, in fences or not, stays to the letter; see `markdown.is_html`.
+    """
+    from chatdata.clean import markdown
+
+    return markdown.to_markdown(text) if markdown.is_html(text) else text
+
+
+_ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+_OPEN_ENTITY = re.compile(rf"(?<!\\){_ENTITY}")
+_TAG_IN_PROSE = re.compile(r"</?(?!https?:|mailto:)[A-Za-z][^<>]*>")
+
+
+@_cleans(_ENTITY)
+def entities(text: str) -> str:
+    """Character references (`&lt;`, `&#39;`) outside code become the characters that they name.
+
+    A text that holds tags outside code is source, and one that would hold references still
+    (`&amp;lt;`) is about them: both stay. A no-break space (`&nbsp;`) becomes a space.
+    """
+    if _TAG_IN_PROSE.search(fences.without_code(text)):
+        return text
+    decoded = fences.outside_code(text, _decode)
+    about_markup = _TAG_IN_PROSE.search(decoded) and not _TAG_IN_PROSE.search(text)
+    still = _OPEN_ENTITY.search(fences.without_code(decoded))
+    return text if still or (about_markup and decoded.lstrip().startswith("<")) else decoded
+
+
+def _decode(text: str) -> str:
+    return _OPEN_ENTITY.sub(
+        lambda entity: character_references.unescape(entity[0]).replace("\xa0", " "), text
+    )
+
+
+_LINK = re.compile(r"https?://[^\s<>\"']+|\]\([^()\s]*\)")
+_BARE_UNDERSCORE = re.compile(r"(?<!\\)_")
+_ESCAPE = re.compile(r"(?<!\\)\\(?=[_*])")
+
+
+@_cleans(r"\\[_*]")
+def escapes(text: str) -> str:
+    """The backslashes that a converter put before every `_` and `*` go.
+
+    For dumps that were converted from HTML before. Concerns a text in which each `_` outside code
+    and links stands behind a backslash; one with a bare `_` was not converted and stays.
+    """
+    words = _LINK.sub("", fences.without_code(text))
+    if _BARE_UNDERSCORE.search(words):
+        return text
+    return fences.outside_code(text, lambda piece: _ESCAPE.sub("", piece))
+
+
+@_cleans(pages.PATTERN)
+def artefacts(text: str) -> str:
+    """The words of the page around a text go: `Copy code`, `2 / 3`, notices, banners of apps."""
+    return pages.without_page_words(text)
+
+
+@_cleans(characters.PATTERN)
+def invisible(text: str) -> str:
+    """Characters that nobody sees go where neither an emoji nor a script needs them.
+
+    Zero-width and control characters, byte order marks, soft hyphens, directions.
+    """
+    return characters.without_invisible(text)
+
+
+_LINE_END = re.compile("\r\n|[\r\v\f\u2028\u2029]")
+
+
+@_cleans("(?:[^\\S\n]|[\x1c-\x1f])(?:\n|$)|^\\s|\n$|\n\n\n|[\r\v\f\u2028\u2029]")
+def white_space(text: str, max_blank_lines: Annotated[int, Field(ge=1)] = 2) -> str:
+    """Blanks at line ends and blank lines at both ends of a text go, and all but a few between.
+
+    Line ends become line feeds. Fenced code keeps its blanks and blank lines. Two blank lines in
+    a row stay, since code without fences has them between functions.
+    """
+    own = _LINE_END.sub("\n", text)
+    most = max_blank_lines + 1
+    tidied = fences.outside_blocks(own, lambda piece: _tidied(piece, most))
+    head = re.match(r"(?:[^\S\n]*\n)*", tidied)
+    return tidied[head.end() if head else 0 :].rstrip()
+
+
+def _tidied(piece: str, most_newlines: int) -> str:
+    lines = "\n".join(line.rstrip() for line in piece.split("\n"))
+    return re.sub(rf"\n{{{most_newlines + 1},}}", "\n" * most_newlines, lines)
+
+
+# ------------------------------------------------------------------------------- applying them
+
+
+def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, Counts]:
+    """The messages with their content cleaned, and what each step did to how many of them."""
+    counts = {step.cleaner.name: {"messages": 0, "characters": 0} for step in steps}
+    is_concerned = pl.any_horizontal(pl.lit(False), *(step.concerns() for step in steps))
+    found = messages.filter(is_concerned)["content"].value_counts()
+    texts = found["content"].to_list()
+    cleaned, taken = clean_texts(texts, steps)
+    for number, own in zip(found["count"], taken, strict=True):
+        for name, characters_fewer in own.items():
+            counts[name]["messages"] += number
+            counts[name]["characters"] += number * characters_fewer
+    changed = {old: new for old, new in zip(texts, cleaned, strict=True) if old != new}
+    content = pl.col("content").replace(list(changed), list(changed.values()))
+    return messages.with_columns(content) if changed else messages, counts
+
+
+def clean_texts(
+    texts: Sequence[str], steps: Sequence[Step]
+) -> tuple[list[str], list[dict[str, int]]]:
+    """The texts, cleaned by all steps in order until none changes anything.
+
+    Returns with them, for each text, how many characters each step took away that changed it.
+    """
+    now = list(texts)
+    taken: list[dict[str, int]] = [{} for _ in texts]
+    active = list(range(len(texts)))
+    for _ in range(_ROUNDS):
+        before = [now[number] for number in active]
+        for step in steps:
+            _apply(step, now, active, taken)
+        active = [n for n, old in zip(active, before, strict=True) if now[n] != old]
+        if not active:
+            return now, taken
+    for number in active:  # it never comes to rest
+        now[number], taken[number] = texts[number], {}
+    return now, taken
+
+
+def _apply(
+    step: Step, now: list[str], active: Sequence[int], taken: Sequence[dict[str, int]]
+) -> None:
+    """Cleans the active ones of the texts, in place."""
+    contents = pl.DataFrame({"content": [now[n] for n in active]}, schema={"content": pl.String})
+    concerned = contents.select(step.concerns()).to_series()
+    for number in itertools.compress(active, concerned):
+        cleaned = step(now[number])
+        if cleaned != now[number]:
+            own, name = taken[number], step.cleaner.name
+            own[name] = own.get(name, 0) + len(now[number]) - len(cleaned)
+            now[number] = cleaned
+
+
+def add(counts: Sequence[Counts]) -> Counts:
+    """The sum of counts, step by step."""
+    total: Counts = {}
+    for own in counts:
+        for name, numbers in own.items():
+            sums = total.setdefault(name, {"messages": 0, "characters": 0})
+            for key, number in numbers.items():
+                sums[key] += number
+    return total

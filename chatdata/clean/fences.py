@@ -1,0 +1,107 @@
+"""Which parts of a text are code, as Markdown has it: fenced blocks and spans in backticks.
+
+What is not code is prose. Code that stands in a text without fences cannot be told from prose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+Change = Callable[[str], str]
+Stretch = tuple[str, bool]  # a piece of a text, and whether it is code
+
+# A line that may open or close a block: quoted, in a list, indented to any depth.
+_FENCE = re.compile(
+    r"^(?P<lead>[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)$",
+    re.MULTILINE,
+)
+_TICKS_OR_BREAK = re.compile(r"`+|\n[ \t]*\n")
+
+
+def outside_blocks(text: str, change: Change) -> str:
+    """The text with its prose and its spans changed, and its fenced blocks as they were."""
+    return "".join(piece if is_code else change(piece) for piece, is_code in blocks(text))
+
+
+def outside_code(text: str, change: Change) -> str:
+    """The text with its prose changed, and its fenced blocks and spans as they were."""
+    return outside_blocks(text, lambda prose: _outside_spans(prose, change))
+
+
+def without_code(text: str) -> str:
+    """The prose of a text: fenced blocks and spans are gone."""
+    prose = "".join(piece for piece, is_code in blocks(text) if not is_code)
+    return "".join(piece for piece, is_code in _spans(prose) if not is_code)
+
+
+def blocks(text: str) -> Iterator[Stretch]:
+    """Yields the text in stretches, of which fenced blocks, with their fences, are code.
+
+    Both kinds consist of whole lines. A block that nothing closes goes on to the end of the text.
+    """
+    if "```" not in text and "~~~" not in text:
+        yield text, False
+        return
+    behind, opened = 0, None
+    for line in _FENCE.finditer(text):
+        if opened is None and _opens(line):
+            if line.start() > behind:
+                yield text[behind : line.start()], False
+            opened, behind = line, line.start()
+        elif opened is not None and _closes(line, opened):
+            end = min(line.end() + 1, len(text))
+            yield text[behind:end], True
+            opened, behind = None, end
+    if behind < len(text):
+        yield text[behind:], opened is not None
+
+
+def _opens(line: re.Match[str]) -> bool:
+    """Whether a fence opens a block; text between two runs of backticks is a span instead."""
+    return line["fence"][0] == "~" or "`" not in line["info"]
+
+
+def _closes(line: re.Match[str], opened: re.Match[str]) -> bool:
+    own, fence = line["fence"], opened["fence"]
+    is_bare = not line["info"].strip() and not line["lead"].strip(" \t>")
+    return own[0] == fence[0] and len(own) >= len(fence) and is_bare
+
+
+def _outside_spans(prose: str, change: Change) -> str:
+    if "`" not in prose:
+        return change(prose)
+    return "".join(piece if is_code else change(piece) for piece, is_code in _spans(prose))
+
+
+def _spans(prose: str) -> Iterator[Stretch]:
+    """Yields prose in stretches, of which those between equal runs of backticks are code.
+
+    A span ends in the paragraph in which it begins.
+    """
+    marks = list(_TICKS_OR_BREAK.finditer(prose))
+    closing = _closing(marks)
+    behind = number = 0
+    while number < len(marks):
+        last = closing[number]
+        if last is not None:
+            start, end = marks[number].start(), marks[last].end()
+            yield prose[behind:start], False
+            yield prose[start:end], True
+            behind, number = end, last
+        number += 1
+    yield prose[behind:], False
+
+
+def _closing(marks: list[re.Match[str]]) -> list[int | None]:
+    """For each run of backticks, the number of the next equal one in its paragraph."""
+    following: dict[str, int] = {}
+    closing: list[int | None] = [None] * len(marks)
+    for number in reversed(range(len(marks))):
+        mark = marks[number][0]
+        if mark[0] == "`":
+            closing[number] = following.get(mark)
+            following[mark] = number
+        else:
+            following.clear()
+    return closing

@@ -1,0 +1,132 @@
+"""What a chat page's own words leave in a text: buttons, counters, notices.
+
+    python\\nCopy code          the head of a block of code, as copied with it, or glued to the code
+    Copy 12 chars / 3 words    a button of a browser extension
+    ... in 150 words2 / 3      which version of a question is shown, glued to its end
+    This content may violate our content policy. ...
+    *This conversation is shared from [**ChatHub**](https://chathub.gg)*
+    Regenerate response        and other buttons, as the first or last lines
+
+A counter is cut off where it can hardly be a fraction: `n / m`, n not above m, at the very end,
+glued to a word or to the end of a sentence; behind a blank or a line end, where n is m or a
+sentence ended. Behind a digit, an operator or a lone letter it stays, behind a colon unless n is m.
+Blocks of code are only searched for the head of a block. Words of a page that are the whole of a
+text are left, but for the banners of apps: somebody may well ask to `Regenerate response`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from chatdata.clean import fences
+
+# What ChatGPT's pages name above a block: highlight.js's names and their usual aliases.
+_LANGUAGES = (
+    "actionscript ada apache applescript arduino armasm asm assembly autohotkey awk bash basic bat "
+    "batch c c# c++ clojure cmake cmd cobol coffeescript cpp crystal cs csharp css csv cypher d "
+    "dart delphi diff django docker dockerfile dos elixir elm erb erlang excel fortran fsharp "
+    "gherkin glsl go golang gradle graphql groovy haml handlebars haskell html http ini java "
+    "javascript jinja js json jsx julia kotlin latex less lisp lua makefile markdown mathematica "
+    "matlab md mermaid mysql nginx nim objective-c objectivec ocaml openscad pascal perl pgsql php "
+    "php-template plaintext postgresql powershell prolog properties protobuf puppet python "
+    "python-repl qml r ruby rust sas sass scala scheme scss sh shell smalltalk solidity sql stata "
+    "stylus svelte swift systemverilog tcl terraform tex toml ts tsx twig typescript vala vb vba "
+    "vbnet vbscript verilog vhdl vim vue wasm x86asm xml xquery yaml yml zig"
+)
+_LANGUAGE = "|".join(re.escape(name) for name in sorted(_LANGUAGES.split(), key=len, reverse=True))
+
+_CODE = r"(?=[\w<{(\[#/@$%\"'*\\])"  # what code may begin with, glued to a button
+
+PATTERN = (
+    r"Copy| / |content policy|conversation is shared from|Regenerate response"
+    r"|Stop generating|Continue generating|Was this response better|Free Research Preview"
+    r"|ChatGPT can|ChatGPT may"
+)
+
+_HEAD_LINE = re.compile(
+    rf"^(?:[ \t]*(?:{_LANGUAGE})[ \t]*\n)?[ \t]*Copy code[ \t]*(?:\n|\Z)"
+    rf"|^[ \t]*(?:{_LANGUAGE})[ \t]*\n[ \t]*Copy[ \t]*\n(?:[ \t]*Edit[ \t]*\n)?",
+    re.MULTILINE,
+)
+_GLUED_HEAD = re.compile(
+    rf"^(?P<sign>[ \t]*[+-]?)(?:(?:{_LANGUAGE})?Copy code|(?:{_LANGUAGE})CopyEdit)"
+    rf"{_CODE}",
+    re.MULTILINE,
+)
+_FENCED_HEAD = re.compile(
+    r"\A(?P<fence>[ \t>]*(?:`{3,}|~{3,}))[ \t]*(?P<info>[^\s`]*)[ \t]*\n"
+    rf"[ \t]*(?P<label>{_LANGUAGE})?[ \t]*\n?(?:Copy code|(?<=\w)CopyEdit)(?:[ \t]*\n|{_CODE})"
+)
+_SIZE_BUTTON = re.compile(r"\bCopy ?\d+ chars / \d+ words\b")
+_POLICY_NOTICE = re.compile(
+    r"This content may violate our content policy\. If you believe this to be in error, please "
+    r"submit your feedback [\u2014-] your input will aid our research in this area\."
+)
+_BANNER = re.compile(
+    r"^\*This (?:chat )?conversation is shared from \[\*\*[^\]\n*]+\*\*\]\(https?://[^)\s]+\)\*"
+    r"[ \t]*\n?",
+    re.MULTILINE,
+)
+_BUTTON = (
+    r"(?:Regenerate response|Stop generating|Continue generating"
+    r"|Was this response better or worse\?\s*Better\s*Worse\s*Same"
+    r"|Free Research Preview\.[^\n]*ChatGPT [A-Z][a-z]+ \d{1,2} Version"
+    r"|ChatGPT (?:can make mistakes|may produce inaccurate information)\.?[^\n]{0,80})"
+)
+_FIRST_BUTTON = re.compile(rf"\A\s*{_BUTTON}[ \t]*(?:\n|\Z)")
+_LAST_BUTTON = re.compile(rf"\n[ \t]*{_BUTTON}\s*\Z")
+_COUNTER = re.compile(r"(?P<before>[^\d\s]|\s|\A)(?P<shown>\d{1,3}) / (?P<of>\d{1,3})\s*\Z")
+_OPERATOR = frozenset("+-*/=^<>(~\u00d7\u00f7\u2212\u2264\u2265\u2248\\%$£€#&|_")
+_SENTENCE_END = re.compile("[.?!\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019]*\\Z")
+
+
+def without_page_words(text: str) -> str:
+    """The text without what the page around it said."""
+    own = _BANNER.sub("", text)
+    cleaned = "".join(
+        _FENCED_HEAD.sub(_labelled, piece) if is_code else _without_heads(piece)
+        for piece, is_code in fences.blocks(own)
+    )
+    cleaned = _without_counter(_without_buttons(cleaned))
+    return cleaned if cleaned.strip() else own
+
+
+def _labelled(head: re.Match[str]) -> str:
+    """The first line of a block, with the language that stood in the line below."""
+    return f"{head['fence']}{head['info'] or head['label'] or ''}\n"
+
+
+def _without_heads(piece: str) -> str:
+    if "Copy" in piece:
+        piece = _HEAD_LINE.sub("", piece)
+        piece = _GLUED_HEAD.sub(lambda head: str(head["sign"]), piece)
+        piece = _SIZE_BUTTON.sub("", piece)
+    return _POLICY_NOTICE.sub("", piece)
+
+
+def _without_buttons(text: str) -> str:
+    for button in (_FIRST_BUTTON, _LAST_BUTTON):
+        rest = button.sub("", text, count=1)
+        text = rest if rest.strip() else text
+    return text
+
+
+def _without_counter(text: str) -> str:
+    counter = _COUNTER.search(text, max(0, len(text.rstrip()) - 12))
+    if counter is None or not 1 <= int(counter["shown"]) <= int(counter["of"]):
+        return text
+    before = text[: counter.start("shown")]
+    said = before.rstrip().rstrip("\u200b").rstrip()
+    return said if said and _is_counter(said, before, counter) else text
+
+
+def _is_counter(said: str, before: str, counter: re.Match[str]) -> bool:
+    """Whether a fraction at the end of what was said is a page's counter."""
+    if said[-1] in _OPERATOR:
+        return False
+    is_last = counter["shown"] == counter["of"]
+    if said[-1] in ":\uff1a" or before[len(said) :].strip("\u200b"):
+        return is_last or _SENTENCE_END.search(said) is not None
+    is_decimal = said[-1] in ".," and said[-2:-1].isdigit()
+    is_variable = said[-1].isalpha() and not said[-2:-1].isalpha()
+    return not (is_decimal or is_variable)

@@ -1,0 +1,72 @@
+"""What the tables of a dataset are called where it is published: the configs of a repository."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from chatdata.manifest import Manifest
+from chatdata.write import MESSAGES, TOKENS
+
+DEFAULT = "messages"
+_TOKEN_BYTES = 4 * 3  # input_ids, attention_mask and labels, of int32
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A table: its name in `load_dataset`, the folder of its shards, its columns, and for each
+    split that has any, the rows and the bytes of their data."""
+
+    name: str
+    folder: str
+    schema: pa.Schema
+    rows: dict[str, int]
+    bytes: dict[str, int]
+
+    def pattern(self, split: str) -> str:
+        """Matches the shards of a split."""
+        return f"{self.folder}/{split}-*.parquet"
+
+
+def of(manifest: Manifest) -> list[Config]:
+    """The configs of a dataset: messages, and tokens where it is rendered."""
+    splits = {name: own for name, own in manifest["splits"].items() if own["rows"]}
+    rows = {name: own["rows"] for name, own in splits.items()}
+    size = {name: own["bytes"] for name, own in splits.items()}
+    messages = Config(DEFAULT, "messages", MESSAGES, rows, size)
+    if not manifest["render"]:
+        return [messages]
+    rows = {name: own["token_rows"] for name, own in splits.items()}
+    size = {name: own["tokens"] * _TOKEN_BYTES for name, own in splits.items()}
+    return [messages, Config(tokens(manifest["render"]), "tokens", TOKENS, rows, size)]
+
+
+def tokens(render: Mapping[str, Any]) -> str:
+    """The name of the config of tokens: `tokens-` and the template, or the tokenizer whose own
+    template it is."""
+    name = str(render["template"]["name"])
+    if name == "tokenizer":
+        name = render["tokenizer"]["name"].partition("@")[0].rpartition("/")[2]
+    slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
+    return f"tokens-{slug or 'tokenizer'}"
+
+
+def features(schema: pa.Schema) -> list[dict[str, Any]]:
+    """The columns of a table as the YAML of a dataset card has them.
+
+    With them `datasets` reads every shard as the same types, whatever wrote it.
+    """
+    return [_feature(column) for column in schema]
+
+
+def _feature(column: pa.Field) -> dict[str, Any]:
+    if not pa.types.is_list(column.type):
+        return {"name": column.name, "dtype": str(column.type)}
+    inner = column.type.value_type
+    if pa.types.is_struct(inner):
+        return {"name": column.name, "list": [_feature(own) for own in inner]}
+    return {"name": column.name, "list": str(inner)}

@@ -1,0 +1,173 @@
+"""`croissant.json`: what a dataset is, for machines, in the MLCommons vocabulary (Croissant 1.1).
+
+Files are named beside the description and carry their hashes, so it describes a folder wherever
+that is, and a repository too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from chatdata import configs, known
+from chatdata.configs import Config
+from chatdata.manifest import Manifest
+
+FILE = "croissant.json"
+_PARQUET = "application/x-parquet"
+_PREFIXES = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+}
+_WORDS = (
+    "arrayShape citeAs column containedIn equivalentProperty extract field fileObject fileProperty "
+    "fileSet format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet "
+    "references regex repeated replace samplingRate separator source subField transform"
+)
+_CONTEXT = {
+    **_PREFIXES,
+    **{word: f"cr:{word}" for word in _WORDS.split()},
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "name": {"@container": "@language"},
+    "description": {"@container": "@language"},
+}
+_TYPES = {pa.string(): "sc:Text", pa.int32(): "cr:Int32"}
+
+
+def write(folder: Path, manifest: Manifest) -> Path:
+    """Writes the description of a dataset into its folder. Returns its path."""
+    path = folder / FILE
+    path.write_text(text(manifest), encoding="utf-8")
+    return path
+
+
+def text(manifest: Manifest) -> str:
+    """The description as it stands in its file."""
+    return json.dumps(_description(manifest), indent=2, ensure_ascii=False) + "\n"
+
+
+def _description(manifest: Manifest) -> dict[str, Any]:
+    own = configs.of(manifest)
+    repo = (manifest["recipe"]["publish"] or {}).get("repo")
+    facts = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": manifest["name"],
+        "version": manifest["version"],
+        "description": manifest["about"] or f"Conversations, built as {manifest['name']}.",
+        "license": manifest["license"],
+        "url": f"https://huggingface.co/datasets/{repo}" if repo else None,
+        "citeAs": f"{manifest['name']} {manifest['version']}, {manifest['content_hash']}",
+        "inLanguage": [lang for lang in manifest["languages"] if lang != "unknown"],
+        "keywords": ["conversational", "fine-tuning"],
+        "rai:dataLimitation": known.limits(manifest),
+        "distribution": [*_files(manifest, own), *map(_file_set, own)],
+        "recordSet": [_splits(manifest), *map(_records, own)],
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _files(manifest: Manifest, own: list[Config]) -> Iterator[dict[str, Any]]:
+    folders = tuple(f"{config.folder}/" for config in own)
+    for file in manifest["files"]:
+        if file["path"].startswith(folders):
+            yield {
+                "@type": "cr:FileObject",
+                "@id": file["path"],
+                "name": file["path"],
+                "contentUrl": file["path"],
+                "encodingFormat": _PARQUET,
+                "sha256": file["sha256"],
+            }
+
+
+def _file_set(config: Config) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"{config.name}-files",
+        "name": f"{config.name}-files",
+        "description": f"The shards of {config.name}.",
+        "encodingFormat": _PARQUET,
+        "includes": [config.pattern(split) for split in config.rows],
+    }
+
+
+def _splits(manifest: Manifest) -> dict[str, Any]:
+    names = [name for name, own in manifest["splits"].items() if own["rows"]]
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "splits",
+        "name": "splits",
+        "description": "The splits of the dataset.",
+        "dataType": "cr:Split",
+        "key": {"@id": "splits/name"},
+        "field": [
+            {"@type": "cr:Field", "@id": "splits/name", "name": "name", "dataType": "sc:Text"}
+        ],
+        "data": [{"splits/name": name} for name in names],
+    }
+
+
+def _records(config: Config) -> dict[str, Any]:
+    kinds = {"messages": "a row a conversation", "tokens": "a row of token ids and their labels"}
+    return {
+        "@type": "cr:RecordSet",
+        "@id": config.name,
+        "name": config.name,
+        "description": f"The rows of {config.name}: {kinds[config.folder]}.",
+        "key": {"@id": f"{config.name}/id"},
+        "field": [_split(config), *(_field(config, column) for column in config.schema)],
+    }
+
+
+def _split(config: Config) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"{config.name}/split",
+        "name": "split",
+        "dataType": "sc:Text",
+        "source": {
+            "fileSet": {"@id": f"{config.name}-files"},
+            "extract": {"fileProperty": "fullpath"},
+            "transform": {"regex": f"(?:{config.folder}/)?({'|'.join(config.rows)})(?:-.+)?$"},
+        },
+        "references": {"field": {"@id": "splits/name"}},
+    }
+
+
+def _field(config: Config, column: pa.Field) -> dict[str, Any]:
+    own = {"@type": "cr:Field", "@id": f"{config.name}/{column.name}", "name": column.name}
+    source = _source(config, column.name)
+    if not pa.types.is_list(column.type):
+        return {**own, "dataType": _TYPES[column.type], "source": source}
+    inner = column.type.value_type
+    array = {"isArray": True, "arrayShape": "-1"}
+    if not pa.types.is_struct(inner):
+        return {**own, "dataType": _TYPES[inner], **array, "source": source}
+    parts = [
+        {
+            "@type": "cr:Field",
+            "@id": f"{own['@id']}/{part.name}",
+            "name": part.name,
+            "dataType": _TYPES[part.type],
+            "source": {**source, "transform": {"jsonPath": part.name}},
+        }
+        for part in inner
+    ]
+    return {**own, **array, "subField": parts}
+
+
+def _source(config: Config, column: str) -> dict[str, Any]:
+    return {"fileSet": {"@id": f"{config.name}-files"}, "extract": {"column": column}}

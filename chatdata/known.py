@@ -1,0 +1,141 @@
+"""What is known of the data, and what is not: limits and biases, from the manifest.
+
+Of collections that many use, their makers have said who wrote them and where they lean; that is
+kept here, by repository. Everything else follows from what the build did, and from what it left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chatdata import sources
+from chatdata.filters import FILTERS
+from chatdata.manifest import Manifest
+from chatdata.recipe import EMBEDDED
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What the makers of a collection say of it, and how it is cited."""
+
+    limits: tuple[str, ...]
+    citation: str = ""
+
+
+_OASST = Collection(
+    (
+        "Volunteers of Open Assistant wrote both sides; by their own survey nine in ten are men "
+        "and half are under 27, and a few of them wrote a large part.",
+        "Reviews and ranks are the opinions of those volunteers. Unsafe and false messages were "
+        "filtered by them, and not all were found.",
+    ),
+    """@inproceedings{kopf2023openassistant,
+  title     = {{OpenAssistant} Conversations -- Democratizing Large Language Model Alignment},
+  author    = {K{\\"o}pf, Andreas and Kilcher, Yannic and von R{\\"u}tte, Dimitri and others},
+  booktitle = {Advances in Neural Information Processing Systems 36},
+  year      = {2023},
+  url       = {https://arxiv.org/abs/2304.07327}
+}""",
+)
+_SHAREGPT = Collection(
+    (
+        "The answers are those of ChatGPT, with its mistakes and its style; the terms of its "
+        "maker may limit what a model trained on them is used for.",
+        "People chose what they shared, up to early 2023, and nobody took out what they said of "
+        "themselves and of others.",
+    ),
+)
+COLLECTIONS = {
+    "OpenAssistant/oasst1": _OASST,
+    "OpenAssistant/oasst2": _OASST,
+    "RyokoAI/ShareGPT52K": _SHAREGPT,
+    "anon8231489123/ShareGPT_Vicuna_unfiltered": _SHAREGPT,
+}
+
+
+def citations(manifest: Manifest) -> list[str]:
+    """BibTeX entries of the collections that the recipe names."""
+    found = [COLLECTIONS[repo].citation for _, repo in _repositories(manifest) if repo]
+    return list(dict.fromkeys(citation for citation in found if citation))
+
+
+def limits(manifest: Manifest) -> list[str]:
+    """What a reader should know before trusting the data, a sentence or two each."""
+    return [
+        *_of_sources(manifest),
+        *_of_languages(manifest),
+        *_of_repetition(manifest),
+        *_of_checks(manifest),
+        "Nothing in a build judges whether an answer is true, safe or good.",
+    ]
+
+
+def is_embedded(options: Mapping[str, Any]) -> bool:
+    """Whether the files of a source, as a recipe has it, come with chatdata."""
+    return bool(options["files"]) and all(own.startswith(EMBEDDED) for own in options["files"])
+
+
+def _repositories(manifest: Manifest) -> Iterator[tuple[str, str | None]]:
+    """Yields the sources of the recipe, and their repositories where something is known of them."""
+    for name, options in manifest["recipe"]["source"].items():
+        repo = options.get("repo")
+        yield options.get("name") or name, repo if repo in COLLECTIONS else None
+
+
+def _of_sources(manifest: Manifest) -> Iterator[str]:
+    embedded = [is_embedded(own) for own in manifest["recipe"]["source"].values()]
+    if any(embedded):
+        yield "The files that come with chatdata are there to show it at work, not to learn from."
+    for (name, repo), is_ours in zip(_repositories(manifest), embedded, strict=True):
+        if repo is None and not is_ours:
+            yield (
+                f"Who wrote the messages of `{name}`, and for what, is not known to this card; "
+                "ask whoever collected them."
+            )
+        for limit in COLLECTIONS[repo].limits if repo else ():
+            yield f"`{name}` ({repo}): {limit}"
+
+
+def _of_languages(manifest: Manifest) -> Iterator[str]:
+    rows = sum(manifest["languages"].values())
+    for lang, number in list(manifest["languages"].items())[:1]:
+        share = f"{number / rows:.0%}"
+        if lang == "unknown":
+            yield f"Nobody said in which language {share} of the rows are, and it was not detected."
+        elif len(manifest["languages"]) > 1:
+            yield f"{share} of the rows are in one language, {lang}."
+    wrong = sum(own["messages"] for own in manifest.get("language_disagreements") or [])
+    if wrong:
+        yield f"In {wrong} messages a detector saw another language than their source declares."
+
+
+def _of_repetition(manifest: Manifest) -> Iterator[str]:
+    spoken = sum(own["messages"] for own in manifest["splits"].values())
+    times = spoken / max(1, manifest["counts"]["messages"]["kept"])
+    if times > 1.005:
+        once = manifest["recipe"]["threads"]["train_once"]
+        how = "and is trained in one of them" if once else "and is trained in each of them"
+        yield f"A message stands in {times:.2f} rows on average, {how}."
+
+
+_CHECKS = {
+    "near_duplicates": "Conversations that nearly say the same were not looked for.",
+    "contamination": "No evaluation set was compared with the data; test questions may be in it.",
+    "secrets": "Keys, addresses and other personal data were not looked for.",
+}
+_CHECKED_BY = {"near_duplicate", "near_duplicate_prompt", "contaminated", "secret"}
+
+
+def _of_checks(manifest: Manifest) -> Iterator[str]:
+    yield from (words for key, words in _CHECKS.items() if not manifest.get(key))
+    recipe = manifest["recipe"]
+    columns = set().union(*(sources.get(name).SCHEMA for name in recipe["source"]))
+    ran = {name for own in recipe["drop"] for name in own} | _CHECKED_BY
+    left = [name for name, own in FILTERS.items() if name not in ran and own.needs <= columns]
+    left = [name for name in left if name not in ("bad_content", "unknown_role")]  # always run
+    if left:
+        yield f"Filters of chatdata that did not run: {', '.join(f'`{name}`' for name in left)}."
+    if not any(own["rows"] for name, own in manifest["splits"].items() if name != "train"):
+        yield "There is no test split."

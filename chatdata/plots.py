@@ -1,0 +1,117 @@
+"""Plots of a dataset, as PNG files: the same bytes wherever matplotlib is the same."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatdata.manifest import Manifest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FOLDER = "plots"
+PACKAGE = "matplotlib"  # its version affects bytes
+_INCHES = (7.2, 2.7)
+_DPI = 110
+_INK, _PALE, _BARS, _LOST = "#24292f", "#d0d7de", "#2f6f9f", "#b5533c"
+_MOST_REASONS = 8
+_TITLES = {
+    "tokens": "Rows by their tokens",
+    "characters": "Conversations by their characters",
+    "turns": "Conversations by their turns",
+}
+
+
+def about(manifest: Manifest) -> list[dict[str, str]]:
+    """The plots that a dataset has: for each its path and what it shows, in words."""
+    return [
+        {"path": f"{FOLDER}/{name}.png", "alt": title} for name, title in _drawn(manifest).items()
+    ]
+
+
+def write(folder: Path, manifest: Manifest) -> list[Path]:
+    """Draws the plots of a dataset into its folder. Returns their paths."""
+    (folder / FOLDER).mkdir()
+    paths = []
+    for name, title in _drawn(manifest).items():
+        path = folder / FOLDER / f"{name}.png"
+        path.write_bytes(_png(name, title, manifest))
+        paths.append(path)
+    return paths
+
+
+def _drawn(manifest: Manifest) -> dict[str, str]:
+    """The plots and their titles: lengths in tokens, or else in characters, turns, reasons."""
+    sizes = ("tokens" if manifest["render"] else "characters", "turns")
+    drawn = {name: _TITLES[name] for name in sizes}
+    return drawn | ({"dropped": "Dropped messages by reason"} if _reasons(manifest) else {})
+
+
+def _reasons(manifest: Manifest) -> list[tuple[str, int]]:
+    """The most frequent reasons for which messages were dropped, and how many were."""
+    return list(manifest["counts"]["messages"]["dropped"].items())[:_MOST_REASONS]
+
+
+def _png(name: str, title: str, manifest: Manifest) -> bytes:
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_settings(matplotlib.rcParamsDefault)):
+        figure = Figure(figsize=_INCHES, dpi=_DPI)
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((_left(name, manifest), 0.11, 0.98 - _left(name, manifest), 0.77))
+        if name == "dropped":
+            _draw_reasons(axes, _reasons(manifest))
+        else:
+            _draw_steps(axes, manifest["lengths"][name])
+        figure.text(_left(name, manifest), 0.93, title, fontsize=10, color=_INK)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        png = io.BytesIO()
+        figure.savefig(png, metadata={"Software": None})
+        return png.getvalue()
+
+
+def _left(name: str, manifest: Manifest) -> float:
+    """Where the axes begin, from 0 to 1: behind the words to their left.
+
+    matplotlib can find out by itself, and takes three times as long for the whole plot.
+    """
+    if name != "dropped":
+        return 0.08
+    return 0.02 + 0.0105 * max(len(reason) for reason, _ in _reasons(manifest))
+
+
+def _settings(defaults: Any) -> Any:
+    """What matplotlib is set to when nobody has changed it."""
+    own = {key: value for key, value in defaults.items() if not key.startswith("backend")}
+    small = {"font.size": 8, "axes.edgecolor": _PALE, "xtick.color": _INK, "ytick.color": _INK}
+    return own | small
+
+
+def _draw_steps(axes: Axes, sizes: dict[str, Any]) -> None:
+    width, steps = sizes["width"], sizes["steps"]
+    shift = 0.5 if width == 1 else 0  # a bar of one value stands over it
+    edges = [step * width - shift for step in range(len(steps) + 1)]
+    axes.stairs(steps, edges, fill=True, color=_BARS)
+    axes.yaxis.grid(True, color=_PALE, linewidth=0.6)
+    axes.locator_params(axis="y", integer=True, nbins=3)
+    axes.locator_params(axis="x", integer=True, nbins=6)
+    axes.set_axisbelow(True)
+    axes.tick_params(left=False)
+    if steps and sizes["max"] >= len(steps) * width:
+        last = f"the last bar: {(len(steps) - 1) * width:,} and more, up to {sizes['max']:,}"
+        axes.text(1, 1.03, last, transform=axes.transAxes, ha="right", color=_INK)
+
+
+def _draw_reasons(axes: Axes, reasons: Sequence[tuple[str, int]]) -> None:
+    names, numbers = zip(*reasons, strict=True)
+    bars = axes.barh(names, numbers, 0.7, color=_LOST)
+    axes.invert_yaxis()
+    axes.bar_label(bars, [f"{number:,}" for number in numbers], padding=3, color=_INK)
+    axes.tick_params(left=False, bottom=False, labelbottom=False)
+    axes.spines["bottom"].set_visible(False)
+    axes.margins(x=0.1)

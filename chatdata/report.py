@@ -1,0 +1,170 @@
+"""A page about a built folder, for a browser: one file, which asks nobody for anything.
+
+Its style and script are in it, a policy in its head allows no others, and every text of the data
+is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+import tokenizers
+
+from chatdata import card, config, dataset, known, ledger, manifest, marks
+from chatdata.hashing import hash_column
+from chatdata.manifest import Manifest
+from chatdata.marks import Stretch
+from chatdata.write import place_file
+
+FILE = "report.html"
+_CONVERSATIONS = 8
+_DROPPED = 5  # examples of a reason
+_MOST_CHARACTERS = 6000  # of a conversation that is shown
+_HERE = Path(__file__).parent
+_SIZES = {
+    "turns": "Turns of a conversation",
+    "characters": "Characters of a conversation",
+    "tokens": "Tokens of a row",
+    "trained_tokens": "Trained tokens of a row",
+}
+
+
+def write(folder: Path) -> Path:
+    """Writes the page into a built folder. Returns its path.
+
+    Raises OutputError where the folder is no finished build.
+    """
+    text = page(folder)
+    with place_file(folder / FILE) as new:
+        new.write_text(text, encoding="utf-8")
+    return folder / FILE
+
+
+def page(folder: Path) -> str:
+    """The page: a function of the folder alone."""
+    facts = manifest.read(folder)
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    values = {
+        **facts,
+        "script": script,
+        "script_hash": _csp_hash(script),
+        "style": (_HERE / "report.css").read_text(encoding="utf-8"),
+        "kept": list(_kept(facts)),
+        "reasons": _reasons(folder, facts),
+        "lengths": [_histogram(_SIZES[name], own) for name, own in facts["lengths"].items()],
+        "origins": list(card.origins(facts)),
+        "certificate": card.certificate(facts),
+        "limits": known.limits(facts),
+        "conversations": list(_conversations(folder, facts)),
+        "recipe_yaml": config.dump_yaml(facts["recipe"]),
+    }
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.ChainableUndefined
+    )
+    environment.filters |= {"number": _number, "share": _share}
+    template = (_HERE / "report.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(values)
+
+
+def _csp_hash(script: str) -> str:
+    """What a content security policy calls a script that may run."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _kept(facts: Manifest) -> Iterator[dict[str, Any]]:
+    """Yields each unit with what was read of it, and the share that was kept."""
+    for unit, count in facts["counts"].items():
+        yield {"unit": unit, **count, "share": count["kept"] / max(1, count["read"])}
+
+
+def _histogram(title: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The steps of a histogram, with their heights from 0 to 1 and what each says."""
+    steps, width = own["steps"], own["width"]
+    most = max([1, *steps])
+    bars = []
+    for step, number in enumerate(steps):
+        low, high = step * width, (step + 1) * width - 1
+        is_last = step == len(steps) - 1 and own["max"] > high
+        where = (
+            f"{low:,} and more" if is_last else f"{low:,}" if low == high else f"{low:,}–{high:,}"
+        )
+        bars.append({"height": number / most, "words": f"{where}: {number:,}"})
+    return {"title": title, **own, "bars": bars, "end": (len(steps) - 1) * width}
+
+
+# -------------------------------------------------------------------------------------- samples
+
+
+def _reasons(folder: Path, facts: Manifest) -> list[dict[str, Any]]:
+    """Each reason, what it means, its counts, and some of what was dropped for it."""
+    rows = dataset.scan_ledger(folder).filter(pl.col("outcome") == "dropped").collect()
+    rows = rows.with_columns(order=hash_column(rows["id"], "report")).sort("order", "unit", "id")
+    most = max([1, *(sum(own[unit] for unit in ledger.UNITS) for own in card.reasons(facts))])
+    found = []
+    for own in card.reasons(facts):
+        examples = rows.filter(pl.col("reason") == own["name"]).head(_DROPPED)
+        share = sum(own[unit] for unit in ledger.UNITS) / most
+        found.append({**own, "share": share, "examples": examples.to_dicts()})
+    return sorted(found, key=lambda own: -own["share"])
+
+
+def _conversations(folder: Path, facts: Manifest) -> Iterator[dict[str, Any]]:
+    """Yields some conversations, chosen by a hash of their ids, as stretches of text."""
+    names = dataset.scan(folder, "messages").select("id").collect()["id"]
+    table = pl.DataFrame({"id": names, "order": hash_column(names, "report")})
+    ids = table.sort("order")["id"].head(_CONVERSATIONS).to_list()
+    said = dataset.scan(folder, "messages").filter(pl.col("id").is_in(ids)).collect()
+    rows = _token_rows(folder, ids) if facts["render"] else {}
+    decode = marks.decoder(folder) if facts["render"] else None
+    for about in sorted(said.to_dicts(), key=lambda own: ids.index(own["id"])):
+        stretches = _stretches(about, rows.get(about["id"], []), decode)
+        shown, left = _shortened(stretches)
+        yield {**about, "stretches": shown, "left": left, "rows": rows.get(about["id"], [])}
+
+
+def _token_rows(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of tokens of conversations, by their ids."""
+    name = pl.col("id").str.replace(dataset.SPAN, "")
+    wanted = pl.col("id").is_in(list(ids)) | name.is_in(list(ids))
+    found = dataset.scan(folder, "tokens").filter(wanted).collect().to_dicts()
+    return {id: [row for row in found if dataset.is_row_of(row["id"], id)] for id in ids}
+
+
+def _stretches(
+    about: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    decode: tokenizers.Tokenizer | None,
+) -> list[Stretch]:
+    """The first row of tokens of a conversation, or else its messages."""
+    if decode is None or not rows:
+        return [
+            Stretch(f"{own['role']}: {own['content']}\n", own["role"] == "assistant", False)
+            for own in about["messages"]
+        ]
+    return list(marks.stretches(rows[0], decode))
+
+
+def _shortened(stretches: Sequence[Stretch]) -> tuple[list[Stretch], int]:
+    """The first stretches, and how many characters were left out."""
+    shown, room = [], _MOST_CHARACTERS
+    for own in stretches:
+        shown.append(own._replace(text=own.text[:room]))
+        room -= len(shown[-1].text)
+    return [own for own in shown if own.text], sum(len(own.text) for own in stretches) - (
+        _MOST_CHARACTERS - room
+    )

@@ -1,0 +1,230 @@
+"""Rows of tokens, made again from their messages with the tokenizer that the folder holds.
+
+What a row should be trained on is not published turn by turn, so it is taken from its labels;
+then ids and labels must be what `render` makes, and the certificate is drawn up anew.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from pydantic import ValidationError
+
+from chatdata import certificate, recount, tokenizer, windows
+from chatdata.certificate import SAMPLE
+from chatdata.chat_template import ChatTemplate
+from chatdata.errors import VerifyError
+from chatdata.hashing import fraction_column, sha256_json
+from chatdata.manifest import IGNORE_INDEX, Manifest
+from chatdata.pieces import Texts, unrenderable, write
+from chatdata.render import Render, Rendered, render
+from chatdata.rows import Rows
+from chatdata.schema import MESSAGES
+from chatdata.templates import TEMPLATES
+from chatdata.tokenizer import Tokenizer
+
+
+def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str]:
+    """Yields what is wrong with the rows of tokens: of a sample, chosen by a hash of their
+    conversations' ids, or of all.
+
+    Raises a ChatdataError where the tokenizer cannot be used.
+    """
+    options = _options(manifest)
+    own = load(folder, manifest, options)
+    yield from _template_problems(manifest, own, options)
+    rows = sum(split["rows"] for split in manifest["splits"].values())
+    share = 1.0 if everything else SAMPLE / max(1, rows)
+    for batch in recount.batches(folder, manifest):
+        yield from _row_problems(_chosen(batch, share), own, options)
+
+
+def load(folder: Path, manifest: Manifest, options: Render) -> Tokenizer:
+    """The tokenizer of a folder, with its template."""
+    name = manifest["render"]["tokenizer"]["name"]
+    if options.template != "tokenizer":
+        template = TEMPLATES[options.template]
+        return tokenizer.load(folder / "tokenizer", name, template, options.system)
+    with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
+        resolved = Path(work) / "tokenizer"
+        tokenizer.resolve(folder / "tokenizer", name, options.variables, resolved)
+        return tokenizer.load_own(resolved, name, options.variables, options.date)
+
+
+def _options(manifest: Manifest) -> Render:
+    try:
+        return Render.model_validate_json(json.dumps(manifest["recipe"]["render"]))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise VerifyError(f"the manifest's recipe.render: {problem['msg']}.") from None
+
+
+def _template_problems(manifest: Manifest, own: Tokenizer, options: Render) -> Iterator[str]:
+    """Yields what the certificate says of another template, tokenizer or probes."""
+    said = manifest["render"]
+    facts = json.loads(json.dumps(own.template.facts()))
+    for key in sorted(facts.keys() | said["template"].keys()):
+        if facts.get(key) != said["template"].get(key):
+            yield f"the manifest's template differs from the one that is loaded, in '{key}'"
+    if said["certificate"].get("template_sha256") != sha256_json(facts):
+        yield "the certificate is of another template"
+    if said["certificate"].get("tokenizer_sha256") != f"sha256:{said['tokenizer']['sha256']}":
+        yield "the certificate is of another tokenizer"
+    probes = certificate.certify(own, options).counts()
+    if said["certificate"]["probes"] != probes:
+        yield "the certificate's probes, made again, have other counts"
+
+
+# ----------------------------------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A row of tokens as it is stored."""
+
+    id: str
+    conversation: str
+    ids: list[int]
+    labels: list[int]
+
+
+def _chosen(batch: Rows, share: float) -> tuple[pa.Table, list[_Stored]]:
+    """The conversations of a batch that are looked at, and their rows of tokens."""
+    assert batch.tokens is not None
+    names = pl.Series(batch.messages["id"])
+    chosen = fraction_column(names, "verify") < share
+    tokens = batch.tokens.filter(pa.array(chosen.gather(batch.owner)))
+    conversations = names.gather(batch.owner).filter(chosen.gather(batch.owner)).to_list()
+    columns = [tokens[name].to_pylist() for name in ("id", "input_ids", "labels")]
+    stored = [
+        _Stored(id, conversation, ids, labels)
+        for id, conversation, ids, labels in zip(
+            columns[0], conversations, columns[1], columns[2], strict=True
+        )
+    ]
+    return batch.messages.filter(chosen.to_arrow()), stored
+
+
+def _row_problems(
+    chosen: tuple[pa.Table, list[_Stored]], own: Tokenizer, options: Render
+) -> Iterator[str]:
+    table, stored = chosen
+    if not stored:
+        return
+    texts, messages = Texts(own), _messages(table)
+    tried = windows.rows(messages, _windows(messages, stored, own))
+    for name, why in unrenderable(tried, texts).iter_rows():
+        yield f"row '{stored[_number(name)].id}' cannot be written: {why}"
+        return
+    drawn = render(tried, None, texts, options)
+    same = _same(drawn, stored)
+    for number, row in enumerate(stored):
+        if number not in same:
+            yield f"row '{row.id}': its ids are not what the template makes of its messages"
+    if same:
+        said = _as_labelled(drawn, same, stored, texts, options)
+        rendered = render(said, None, texts, options)
+        yield from _label_problems(rendered, same, stored)
+        all_rows = pl.repeat(True, len(rendered.ids), eager=True)
+        findings = certificate.examine(rendered, own, options.train_on, all_rows)
+        yield from [findings.first] if findings.first else []
+
+
+def _messages(table: pa.Table) -> pl.DataFrame:
+    """Rows of MESSAGES, of conversations as they are published; every answer may be learnt."""
+    rows = pl.DataFrame(table).rename({"id": "conversation"}).explode("messages")
+    rows = rows.unnest("messages").with_columns(
+        position=pl.int_range(pl.len(), dtype=pl.Int32).over("conversation"),
+        train=pl.col("role") == "assistant",
+    )
+    message = pl.concat_str("conversation", pl.lit("#"), "position")
+    missing = {name: pl.lit(None) for name in MESSAGES if name not in rows.columns}
+    rows = rows.with_columns(**{**missing, "message": message})
+    return rows.select(pl.col(name).cast(kind) for name, kind in MESSAGES.items())
+
+
+def _windows(messages: pl.DataFrame, stored: list[_Stored], own: Tokenizer) -> pl.DataFrame:
+    """The windows that each stored row may be: its name says what it teaches, and not how much
+    context it carries, so each beginning is tried. They are named `NUMBER:FIRST`."""
+    roles = {
+        str(name): turns["role"].to_list()
+        for (name,), turns in messages.group_by("conversation", maintain_order=True)
+    }
+    template = own.template
+    is_whole = not isinstance(template, ChatTemplate) or template.keeps_history
+    found = []
+    for number, row in enumerate(stored):
+        said = roles[row.conversation]
+        new, last = _taught(row.id[len(row.conversation) :], said, is_whole)
+        for first in _beginnings(said, new):
+            found.append((row.conversation, f"{number}:{first}", first, new, last))
+    return pl.DataFrame(found, schema=windows.WINDOWS, orient="row")
+
+
+def _taught(suffix: str, roles: list[str], is_whole: bool) -> tuple[int, int]:
+    """The first and the last turn that a row teaches, of the end of its name."""
+    if suffix:
+        first, _, last = suffix.removeprefix("#").partition("-")
+        return int(first), int(last or first)
+    if is_whole:
+        return 0, len(roles) - 1
+    answer = max((i for i, role in enumerate(roles) if role == "assistant"), default=0)
+    return answer, answer
+
+
+def _beginnings(roles: list[str], new: int) -> list[int]:
+    """Where the context of a row may begin: at the head, or where a user follows an answer."""
+    starts = [
+        i for i in range(1, new + 1) if roles[i] != "assistant" and roles[i - 1] == "assistant"
+    ]
+    return [0, *starts]
+
+
+def _number(name: str) -> int:
+    return int(name.partition(":")[0])
+
+
+def _same(drawn: Rendered, stored: list[_Stored]) -> dict[int, int]:
+    """For each stored row that was drawn with the same ids, its place among the drawn ones."""
+    same: dict[int, int] = {}
+    for place, name in enumerate(drawn.ids):
+        start, end = drawn.offsets[place : place + 2]
+        if drawn.input_ids[start:end].tolist() == stored[_number(name)].ids:
+            same.setdefault(_number(name), place)
+    return same
+
+
+def _as_labelled(
+    drawn: Rendered, same: dict[int, int], stored: list[_Stored], texts: Texts, options: Render
+) -> pl.DataFrame:
+    """The messages of the drawn rows that are stored, of which those are learnt that have
+    labels."""
+    pieces = write(drawn.said, texts, options.train_on)
+    message = np.repeat(pieces.message, pieces.tokens)
+    trained = np.zeros(len(message), np.bool_)
+    for number, place in same.items():
+        start, end = drawn.offsets[place : place + 2]
+        trained[start:end] = np.asarray(stored[number].labels) != IGNORE_INDEX
+    labelled = np.bincount(message[trained], minlength=drawn.said.height) > 0
+    names = pl.Series([drawn.ids[place] for place in same.values()]).implode()
+    said = drawn.said.with_columns(train=pl.col("train") & pl.Series(labelled))
+    return said.filter(pl.col("conversation").is_in(names))
+
+
+def _label_problems(
+    rendered: Rendered, same: dict[int, int], stored: list[_Stored]
+) -> Iterator[str]:
+    again = {_number(name): place for place, name in enumerate(rendered.ids)}
+    for number in same:
+        start, end = (0, 0)
+        if number in again:
+            start, end = rendered.offsets[again[number] : again[number] + 2]
+        if rendered.labels[start:end].tolist() != stored[number].labels:
+            yield f"row '{stored[number].id}': its labels are not whole answers of its own"

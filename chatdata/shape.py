@@ -1,0 +1,166 @@
+"""What a manifest has to hold, so that what reads it need not ask.
+
+A manifest may have been edited by hand, cut off, or made to name files elsewhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from chatdata import config
+from chatdata.manifest import FILE, Manifest
+
+
+def _is_inside(path: str) -> str:
+    """Refuses a path that could lead out of the folder."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+        raise ValueError("is not a path inside the folder")
+    return path
+
+
+_Path = Annotated[str, AfterValidator(_is_inside)]
+_Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Hash = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+_Number = Annotated[int, Field(ge=0, strict=True)]
+
+
+class _File(BaseModel):
+    path: _Path
+    sha256: _Sha256
+
+
+class _Shard(_File):
+    rows: _Number
+
+
+class _Pack(_File):
+    split: str
+    max_tokens: _Number
+    bins: _Number
+    rows: _Number
+    tokens: _Number
+
+
+class _Source(BaseModel):
+    name: str
+    path: str
+    sha256: _Sha256
+    bytes: _Number
+
+
+class _Count(BaseModel):
+    read: _Number
+    kept: _Number
+    dropped: dict[str, _Number]
+
+
+class _Split(BaseModel):
+    rows: _Number
+    messages: _Number
+    bytes: _Number
+
+
+class _RenderedSplit(_Split):
+    token_rows: _Number
+    tokens: _Number
+    trained_tokens: _Number
+
+
+class _Findings(BaseModel):
+    compared: _Number
+    differences: _Number
+    quoting: _Number
+    forged: _Number
+    answers: _Number
+    stops_trained: _Number
+    headers_trained: _Number
+    prompts: _Number
+
+
+class _Certificate(BaseModel):
+    probes: _Findings
+    sample: _Findings
+    engine: dict[str, Any]
+
+
+class _Template(BaseModel):
+    name: str
+    stop: str
+
+
+class _Tokenizer(BaseModel):
+    name: str
+    sha256: _Sha256
+
+
+class _Render(BaseModel):
+    template: _Template
+    tokenizer: _Tokenizer
+    train_on: str
+    max_tokens: _Number | None
+    overflow: str
+    token_rows: _Number
+    tokens: _Number
+    trained_tokens: _Number
+    certificate: _Certificate
+
+
+class _Length(BaseModel):
+    min: _Number
+    median: _Number
+    p90: _Number
+    p99: _Number
+    max: _Number
+    width: _Number
+    steps: list[_Number]
+
+
+class _Leakage(BaseModel):
+    groups_in_both: _Number
+
+
+class _Splits(BaseModel):
+    train: _Split
+    test: _Split
+
+
+class _Counts(BaseModel):
+    records: _Count
+    messages: _Count
+    conversations: _Count
+
+
+class _Manifest(BaseModel):
+    name: str
+    version: str
+    about: str
+    license: str | None
+    content_hash: _Hash
+    recipe_hash: _Hash
+    recipe: dict[str, Any]
+    sources: list[_Source]
+    counts: _Counts
+    splits: _Splits
+    languages: dict[str, _Number]
+    leakage: _Leakage
+    lengths: dict[str, _Length]
+    files: list[_Shard]
+    extras: list[_File]
+    packs: list[_Pack] = []
+    versions: dict[str, str]
+    render: _Render | None
+
+
+class _Rendered(BaseModel):
+    splits: dict[str, _RenderedSplit]
+
+
+def check(manifest: Manifest) -> None:
+    """Raises ConfigError for the first key of a manifest that is not what it has to be."""
+    config.parse(_Manifest, manifest, FILE)
+    if manifest["render"]:
+        config.parse(_Rendered, manifest, FILE)

@@ -1,0 +1,77 @@
+"""Tools as text: calls, their results and lists of tools, in the form of Hermes and Qwen.
+
+    system     <tools>\n[{"name": "weather", ...}]\n</tools>
+    assistant  <tool_call>\n{"name": "weather", "arguments": {"city": "Lisbon"}}\n</tool_call>
+    user       <tool_response>\n{"celsius": 19}\n</tool_response>
+
+Any template can write them, and a call is learnt from like any answer. The filter `tool_use`
+removes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chatdata.sources import text
+
+Text = tuple[str | None, str | None]  # the text, or None and what is in its place
+
+
+def call(value: object) -> Text:
+    """A call, or several of them, as a message of the assistant; objects are written as JSON."""
+    return _within("tool_call", value)
+
+
+def response(value: object) -> Text:
+    """The result of a call, as a message to the assistant."""
+    return _within("tool_response", value)
+
+
+def listing(value: object) -> Text:
+    """What tools there are, as words for a system message; empty where there are none."""
+    if value in (None, "", "[]") or value == [] or value == {}:
+        return "", None
+    return _within("tools", value)
+
+
+def calls(message: Mapping[str, Any]) -> Text:
+    """The calls in a message as OpenAI has them, one below the other; empty where there are none.
+
+    They stand in `tool_calls`, or the one of older files in `function_call`.
+    """
+    old = message.get("function_call")
+    given = message.get("tool_calls") or ([old] if old else [])
+    functions = [_function(own) for own in given] if isinstance(given, list) else [None]
+    texts = [None if own is None else call(own)[0] for own in functions]
+    if None in texts:
+        return None, "'tool_calls' cannot be carried as text"
+    return "\n".join(own or "" for own in texts), None
+
+
+def _function(own: object) -> dict[str, Any] | None:
+    """Name and arguments of a call; arguments that are JSON in a string are parsed."""
+    function = own.get("function", own) if isinstance(own, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        return None
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            arguments = json.loads(arguments)
+    return {"name": function["name"], "arguments": arguments}
+
+
+def _within(tag: str, value: object) -> Text:
+    try:
+        own = _json(value) if isinstance(value, dict | list) else value
+    except (ValueError, RecursionError):
+        return None, "nested too deeply"
+    words, note = text(own)
+    return (None, note) if words is None else (f"<{tag}>\n{words}\n</{tag}>", None)
+
+
+def _json(value: object) -> str:
+    """A value as JSON; what JSON has no form for (a date of a Parquet file) as its words."""
+    return json.dumps(value, ensure_ascii=False, default=str)

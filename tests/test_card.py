@@ -1,0 +1,399 @@
+"""The card: what loads by it, what a user adds to it, what its changelog says."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from chatdata import card, changes, configs, known, manifest
+from chatdata.errors import ConfigError
+from chatdata.manifest import Manifest
+
+BEGIN = "<!-- chatdata: what follows is made from manifest.json -->"
+END = "<!-- chatdata: what follows is yours -->"
+
+
+@pytest.fixture(scope="session")
+def facts(sample: Path) -> Manifest:
+    """The manifest of the sample."""
+    return manifest.read(sample)
+
+
+@pytest.fixture
+def later(facts: Manifest) -> Manifest:
+    """The manifest of a version that came after it."""
+    own = copy.deepcopy(facts)
+    own |= {"version": "1.1.0", "content_hash": f"sha256:{'1' * 64}"}
+    own["splits"]["train"]["rows"] += 3
+    own["recipe"]["threads"]["policy"] = "best_rank"
+    own["recipe"]["drop"] = own["recipe"]["drop"][1:]
+    own["counts"]["conversations"]["dropped"]["empty"] += 4
+    return own
+
+
+def yaml_of(text: str) -> dict[str, Any]:
+    return dict(YAML(typ="safe").load(text.split("---\n")[1]))
+
+
+# ------------------------------------------------------------------------------------- loading
+
+
+def run(code: str, folder: Path) -> str:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+LOAD = """
+import json, sys
+from datasets import Features, List, Value, load_dataset
+found = {}
+for name in ("messages", "tokens-starchat"):
+    rows = load_dataset(sys.argv[1], name)
+    stream = load_dataset(sys.argv[1], name, streaming=True)
+    assert rows["train"].features == stream["train"].features
+    assert next(iter(stream["test"]))["id"] == rows["test"][0]["id"]
+    found[name] = {split: len(own) for split, own in rows.items()}
+assert load_dataset(sys.argv[1])["train"].column_names[-1] == "messages"  # the default
+assert rows["train"].features["labels"] == List(Value("int32"))
+print(json.dumps(found))
+"""
+
+
+def test_both_configs_load_by_the_card_and_as_a_stream(sample: Path, facts: Manifest) -> None:
+    pytest.importorskip("datasets")
+    rows = {name: own["rows"] for name, own in facts["splits"].items()}
+    assert json.loads(run(LOAD, sample)) == {"messages": rows, "tokens-starchat": rows}
+
+
+def test_a_card_with_a_wrong_number_of_rows_does_not_load(sample: Path, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "messages").mkdir()
+    for path in (sample / "messages").iterdir():
+        (tmp_path / "messages" / path.name).write_bytes(path.read_bytes())
+    text = (sample / "README.md").read_text().replace("num_examples: 22", "num_examples: 21")
+    (tmp_path / "README.md").write_text(text)
+    with pytest.raises(AssertionError, match="NonMatchingSplitsSizesError"):
+        run("import sys, datasets; datasets.load_dataset(sys.argv[1], 'messages')", tmp_path)
+
+
+TRAIN = """
+import sys, tempfile
+from datasets import load_dataset
+from transformers import AutoTokenizer, GPTBigCodeConfig, GPTBigCodeForCausalLM
+from trl import SFTConfig, SFTTrainer
+rows = load_dataset(sys.argv[1], "tokens-starchat", split="train")
+tokenizer = AutoTokenizer.from_pretrained(f"{sys.argv[1]}/tokenizer")
+small = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 1024}
+model = GPTBigCodeForCausalLM(GPTBigCodeConfig(vocab_size=len(tokenizer), **small))
+with tempfile.TemporaryDirectory() as folder:
+    options = SFTConfig(
+        folder, max_steps=2, per_device_train_batch_size=len(rows), report_to=[], use_cpu=True,
+        bf16=False, save_strategy="no", disable_tqdm=True,
+    )
+    trainer = SFTTrainer(model, args=options, train_dataset=rows, processing_class=tokenizer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert (batch["labels"] != -100).sum().item() == sum(rows["trained"])
+    loss = trainer.train().training_loss
+print("loss", loss)
+"""
+
+
+def test_the_rows_of_tokens_train_in_trl_as_they_are(sample: Path) -> None:
+    pytest.importorskip("trl")
+    assert float(run(TRAIN, sample).split()[1]) > 0
+
+
+def test_the_hub_client_reads_the_card(sample: Path) -> None:
+    from huggingface_hub import DatasetCard
+
+    data = DatasetCard((sample / "README.md").read_text()).data.to_dict()
+    assert data["license"] == "apache-2.0"
+    assert data["language"] == ["en"]
+    assert [own["config_name"] for own in data["configs"]] == ["messages", "tokens-starchat"]
+    assert data["configs"][0]["default"] is True
+
+
+# ---------------------------------------------------------------------------------- the configs
+
+
+@pytest.mark.parametrize(
+    ("template", "tokenizer", "name"),
+    [
+        ("chatml", "somebody/model@v1", "tokens-chatml"),
+        ("tokenizer", "Qwen/Qwen3-8B@abcdef", "tokens-qwen3-8b"),
+        ("tokenizer", "smollm2", "tokens-smollm2"),
+        ("tokenizer", "My Model (v2)", "tokens-my-model-v2"),
+        ("tokenizer", "模型", "tokens-tokenizer"),
+    ],
+)
+def test_the_config_of_tokens_is_named_for_the_template(
+    template: str, tokenizer: str, name: str
+) -> None:
+    render = {"template": {"name": template}, "tokenizer": {"name": tokenizer}}
+    assert configs.tokens(render) == name
+
+
+def test_the_features_are_those_that_datasets_would_write(facts: Manifest) -> None:
+    features = pytest.importorskip("datasets").Features
+    for own in configs.of(facts):
+        written = configs.features(own.schema)
+        assert features._from_yaml_list(written)._to_yaml_list() == written
+
+
+def test_a_split_without_rows_is_not_named(facts: Manifest) -> None:
+    own = copy.deepcopy(facts)
+    own["splits"]["test"] |= {"rows": 0, "token_rows": 0}
+    data = yaml_of(card.text(own))
+    assert [file["split"] for file in data["configs"][0]["data_files"]] == ["train"]
+    assert [split["name"] for split in data["dataset_info"][1]["splits"]] == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("languages", "expected"),
+    [
+        ({"en": 3, "unknown": 1}, ["en"]),
+        ({"no": 3, "pt-BR": 2, "pt": 1, "zh-cn": 1, "yue": 1}, ["no", "pt", "zh", "yue"]),
+    ],
+)
+def test_languages_are_codes_that_every_yaml_reads_as_text(
+    facts: Manifest, languages: dict[str, int], expected: list[str]
+) -> None:
+    import yaml  # the reader of huggingface_hub, which takes a bare `no` for False
+
+    text = card.text({**facts, "languages": languages})
+    assert yaml.safe_load(text.split("---\n")[1])["language"] == expected
+
+
+# ------------------------------------------------------------------------------------- merging
+
+
+def user_texts() -> st.SearchStrategy[str]:
+    return st.text(max_size=80).filter(lambda text: "chatdata:" not in text and "\r" not in text)
+
+
+@settings(max_examples=30, deadline=None)
+@given(before=user_texts(), after=user_texts())
+def test_what_a_user_writes_around_our_part_stays(before: str, after: str) -> None:
+    new, old = _card("new"), _card("old")
+    published = old.replace(BEGIN, before + BEGIN).replace(END, END + after)
+    merged = card.merged(new, published)
+    assert before + BEGIN in merged
+    assert merged.endswith(f"{END}{after}\n")
+    assert "the new text" in merged
+    assert "the old text" not in merged
+    assert card.merged(new, merged) == merged
+
+
+def _card(name: str) -> str:
+    log = "## Changelog\n\n### 1.0.0\n\n- first\n"
+    body = f"# {name}\n\nthe {name} text\n\n{log}"
+    return f"---\nconfigs: [{name}]\n---\n\n{BEGIN}\n\n{body}{END}\n"
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=user_texts().filter(lambda text: not text.startswith("---")))
+def test_a_page_that_is_all_the_users_stays_in_front(text: str) -> None:
+    merged = card.merged(_card("new"), text)
+    assert text.strip() in merged.partition(BEGIN)[0]
+    assert card.merged(_card("new"), merged) == merged
+
+
+def test_keys_of_the_user_stay_and_ours_are_renewed(facts: Manifest) -> None:
+    new = card.text(facts)
+    published = (
+        "---\n# the user's\ntags:\n- mine  # for a reason\ngated: true\nlicense: mit\n"
+        "configs: old\ndataset_info: old\nlanguage: de\n---\nHello.\n"
+    )
+    merged = card.merged(new, published)
+    assert "# the user's\n" in merged
+    assert "- mine  # for a reason\n" in merged
+    data, own = yaml_of(merged), yaml_of(new)
+    assert data["gated"] is True
+    assert data["tags"] == ["mine"]
+    assert {key: data[key] for key in card.MANAGED} == {key: own[key] for key in card.MANAGED}
+    assert list(data)[:2] == ["tags", "gated"]
+
+
+def test_a_licence_that_the_recipe_does_not_state_is_the_users(facts: Manifest) -> None:
+    merged = card.merged(card.text({**facts, "license": None}), "---\nlicense: mit\n---\n")
+    assert yaml_of(merged)["license"] == "mit"
+
+
+def test_merging_with_nothing_or_with_itself_changes_nothing(facts: Manifest) -> None:
+    new = card.text(facts)
+    assert card.merged(new, None) == card.merged(new, new) == new
+    assert card.merged(new, "") == new
+
+
+@pytest.mark.parametrize(
+    ("published", "words"),
+    [
+        ("---\na: [\n---\n", "the published README.md, line"),
+        ("---\n- a\n---\n", "holds no keys"),
+        ("---\na: 1\na: 2\n---\n", "not valid YAML"),
+        (f"{BEGIN}\nno end", "1 times and"),
+        (f"{END}\n{BEGIN}", "each once, in this order"),
+    ],
+)
+def test_a_published_card_that_cannot_be_merged_is_named(
+    facts: Manifest, published: str, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        card.merged(card.text(facts), published)
+
+
+def test_data_cannot_end_our_part(facts: Manifest) -> None:
+    own = copy.deepcopy(facts)
+    own["about"] = f"nothing {END} and a fence ```"
+    own["recipe"]["about"] = own["about"]
+    text = card.text(own)
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert card.merged(text, text) == text
+    assert "````yaml" in text
+
+
+# ----------------------------------------------------------------------------------- changelog
+
+
+def test_a_changelog_grows_with_the_versions(facts: Manifest, later: Manifest) -> None:
+    first = card.text(facts)
+    second = card.merged(card.text(later, facts), first)
+    last = copy.deepcopy(later) | {"version": "2.0.0", "license": "mit"}
+    third = card.merged(card.text(last, later), second)
+    log = third.partition("## Changelog")[2]
+    assert re.findall(r"### (\S+)", log) == ["2.0.0", "1.1.0", "1.0.0"]
+    assert "- the same rows as 1.1.0" in log
+    train, test = (facts["splits"][name]["rows"] for name in ("train", "test"))
+    assert f"- rows: {train} in train, {test} in test" in log
+    assert card.merged(card.text(last), third) == third.replace("\r", "")  # what is known stays
+
+
+def test_an_entry_names_what_a_user_may_notice(facts: Manifest, later: Manifest) -> None:
+    entry = changes.entry(later, facts)
+    assert entry == [
+        "train.rows: 22 → 25",
+        "recipe, threads.policy: all_leaves → best_rank",
+        "recipe, drop.deleted.on_removed: cut → none",
+        "dropped, conversations.empty: 1 → 5",
+    ]
+
+
+def test_the_order_of_filters_is_a_key_of_its_own(facts: Manifest) -> None:
+    own = copy.deepcopy(facts)
+    own["recipe"]["drop"] = own["recipe"]["drop"][::-1]
+    (change,) = changes.between(facts, own).recipe
+    assert change.key == "drop.order"
+    assert change.before == change.after[::-1]
+
+
+# ------------------------------------------------------------------------------- what it says
+
+
+def rich_facts(facts: Manifest) -> Manifest:
+    """A manifest in which every step has left its facts."""
+    return copy.deepcopy(facts) | {
+        "cleaned": {"html": {"messages": 3, "characters": 1200}},
+        "language_disagreements": [
+            {
+                "declared": "en",
+                "detected": "de",
+                "messages": 7,
+                "examples": [{"message": "m|1", "text": "Wie | geht `es`?\n<b>"}],
+            }
+        ],
+        "near_duplicates": {
+            "near_duplicate": {
+                "threshold": 0.8,
+                "permutations": 128,
+                "clusters": 4,
+                "largest": 3,
+                "dropped": 5,
+            }
+        },
+        "contamination": [
+            {
+                "set": "humaneval",
+                "sha256": "a" * 64,
+                "items": 164,
+                "items_found": 2,
+                "conversations": 3,
+            }
+        ],
+        "secrets": {"email": {"messages": 2, "found": 3, "masked": 3}},
+        "shares": [
+            {
+                "source": "oasst",
+                "rows": 16,
+                "share": 0.571,
+                "weight": None,
+                "cap": 20,
+                "license": "apache-2.0",
+            }
+        ],
+    }
+
+
+def test_a_card_says_what_every_step_found(facts: Manifest) -> None:
+    text = card.text(rich_facts(facts))
+    for words in (
+        "| `html` | 3 | 1,200 |",
+        "| en | de | 7 | `` Wie \\| geht `es`? <b> `` |",
+        "texts that share 80 % or more (MinHash of 128 permutations) form 4 clusters",
+        "| humaneval | 164 | 2 | 3 | `aaaaaaaaaaaaaaaa…` |",
+        "| email | 2 | 3 | 3 |",
+        "| oasst | 16 | 57.1 % |  | 20 | apache-2.0 |",
+    ):
+        assert words in text, words
+    for words in ("were not looked for", "test questions may be in it"):
+        assert words in card.text(facts)
+        assert words not in text
+
+
+def test_limits_follow_from_what_was_done(facts: Manifest) -> None:
+    own = copy.deepcopy(facts)
+    own["recipe"]["source"] = {
+        "oasst": own["recipe"]["source"]["oasst"] | {"repo": "OpenAssistant/oasst1", "files": []}
+    }
+    own["recipe"]["threads"]["train_once"] = False
+    own["languages"] = {"en": 30, "de": 10}
+    own["splits"]["test"]["rows"] = 0
+    own["splits"]["train"]["messages"], own["splits"]["test"]["messages"] = 117, 0
+    own["counts"]["messages"]["kept"] = 100
+    words = "\n".join(known.limits(own))
+    assert "`oasst` (OpenAssistant/oasst1): Volunteers of Open Assistant" in words
+    assert "75% of the rows are in one language, en." in words
+    assert "A message stands in 1.17 rows on average, and is trained in each of them." in words
+    assert "There is no test split." in words
+    assert "`too_few_turns`" in words
+    assert "kopf2023openassistant" in card.text(own)
+    assert known.limits(facts)[0].startswith("The files that come with chatdata")
+
+
+def test_collections_are_those_of_the_shipped_recipes() -> None:
+    from chatdata import load_recipe
+
+    for name in ("oasst1", "oasst1-en", "sharegpt", "starchat-alpha"):
+        (source,) = load_recipe(name).source.values()
+        assert source.repo in known.COLLECTIONS
+        assert source.license
+
+
+def test_many_files_are_named_in_part(facts: Manifest) -> None:
+    own = copy.deepcopy(facts)
+    own["sources"] = own["sources"] * 20
+    text = card.text(own)
+    assert "And 40 more, in `manifest.json`." in text

@@ -1,0 +1,238 @@
+"""The difference of two folders is what comparing their rows by hand says, and what it means."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatdata import build_dataset, dataset, load_recipe
+from chatdata.cli import main
+from chatdata.diff import ABSENT, between, word_changes
+
+RECIPE = """
+name: d
+version: 1.0.0
+source: {jsonl: {}}
+drop: [empty, duplicate]
+split: {test_percent: 40}
+render: {tokenizer: bytes, template: chatml}
+max_dropped: 1.0
+"""
+
+
+def talk(id: str, question: str = "a question", answer: str = "an answer") -> dict[str, Any]:
+    said = [("user", question), ("assistant", answer)]
+    return {
+        "id": id,
+        "source": "x",
+        "messages": [{"role": role, "content": text} for role, text in said],
+    }
+
+
+def make(folder: Path, name: str, talks: list[dict[str, Any]], *settings: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "d.yaml").write_text(RECIPE)
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, talks)))
+    recipe = load_recipe(folder / "d.yaml", settings)
+    build_dataset(recipe, folder / name, inputs=[str(folder / "a.jsonl")])
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two versions of one dataset, between which everything happens."""
+    folder = tmp_path_factory.mktemp("diff")
+    same = [talk(f"same-{i}", f"same question {i}", "yes") for i in range(6)]
+    old = [
+        *same,
+        *(talk(f"goes-{i}", f"it goes {i}") for i in range(2)),
+        talk("emptied", "what is left of this?", "nothing"),
+        talk("changed", "how long is a mile?", "A mile is 1,600 metres long, more or less."),
+        {**talk("shorter"), "messages": talk("shorter")["messages"] * 2},
+    ]
+    new = [
+        *same,
+        *(talk(f"comes-{i}", f"it comes {i}") for i in range(3)),
+        {**talk("emptied"), "messages": [{"role": "user", "content": " "}]},
+        talk("changed", "how long is a mile?", "A mile is 1,609 metres long, more or less."),
+        talk("shorter"),
+    ]
+    own = ["version=1.1.0", "split.test_percent=60", "render.max_tokens=900", "threads.end=any"]
+    return make(folder, "old", old), make(folder, "new", new, *own)
+
+
+def rows(folder: Path) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in dataset.scan(folder, "messages").collect().to_dicts()}
+
+
+def test_the_difference_is_that_of_the_rows(pair: tuple[Path, Path]) -> None:
+    own = between(*pair)
+    old, new = rows(pair[0]), rows(pair[1])
+    both = old.keys() & new.keys()
+    changed = {id for id in both if old[id]["messages"] != new[id]["messages"]}
+    assert own.rows["added"] == len(new.keys() - old.keys()) == 3
+    assert own.rows["removed"] == len(old.keys() - new.keys()) == 3
+    assert own.rows["changed"] == len(changed) == 2
+    assert own.rows["the_same"] == len(both - changed)
+    moved = [(old[id]["split"], new[id]["split"]) for id in both]
+    expected = sum(one != other for one, other in moved)
+    assert sum(own.moved.values()) == expected > 0
+    assert set(own.moved) == {"train → test"}
+    (source,) = own.sources
+    assert source["before"] == len(old)
+    assert source["after"] == len(new)
+
+
+def test_the_other_ledger_says_why_rows_came_and_went(pair: tuple[Path, Path]) -> None:
+    own = between(*pair)
+    assert own.removed_because == {ABSENT: 2, "empty": 1}
+    assert own.added_because == {ABSENT: 3}
+
+
+def test_both_ways_are_one_difference(pair: tuple[Path, Path]) -> None:
+    one, other = between(*pair), between(*pair[::-1])
+    assert one.rows["added"] == other.rows["removed"]
+    assert one.rows["changed"] == other.rows["changed"]
+    assert set(other.moved) == {"test → train"}
+    assert [(c.key, c.before, c.after) for c in one.changes.recipe] == [
+        (c.key, c.after, c.before) for c in sorted(other.changes.recipe, key=_order(one))
+    ]
+
+
+def _order(own: Any) -> Any:
+    keys = [change.key for change in own.changes.recipe]
+    return lambda change: keys.index(change.key)
+
+
+def test_recipes_are_compared_key_by_key(pair: tuple[Path, Path]) -> None:
+    found = {own.key: (own.before, own.after) for own in between(*pair).changes.recipe}
+    assert found == {
+        "threads.end": ("assistant", "any"),
+        "split.test_percent": (40.0, 60.0),
+        "render.max_tokens": (None, 900),
+    }
+
+
+def test_examples_show_the_words_that_changed(pair: tuple[Path, Path]) -> None:
+    examples = {own.id: own for own in between(*pair).changed}
+    mile = examples["jsonl/changed"]
+    assert (mile.turn, mile.role) == (1, "assistant")
+    signs = [(word.sign, word.text) for word in mile.words]
+    assert ("-", "600") in signs
+    assert ("+", "609") in signs
+    assert examples["jsonl/shorter"].turn == 2
+    assert examples["jsonl/shorter"].words[0].sign == "-"
+
+
+def test_a_folder_does_not_differ_from_itself(pair: tuple[Path, Path]) -> None:
+    own = between(pair[0], pair[0])
+    assert {key for key, number in own.rows.items() if number} == {"the_same"}
+    assert not any(own.changes.as_json().values())
+    assert not own.moved
+    assert not own.changed
+
+
+@pytest.mark.parametrize(
+    ("own", "key"),
+    [
+        (["render.template=starchat"], "retokenised"),
+        (["render.train_on=all"], "relabelled"),
+        (["source={jsonl: {name: other}}"], "added"),
+    ],
+)
+def test_the_same_words_in_other_tokens_with_other_labels_or_ids(
+    tmp_path: Path, own: list[str], key: str
+) -> None:
+    talks = [talk(f"same-{i}", f"same question {i}") for i in range(4)]
+    found = between(make(tmp_path, "a", talks), make(tmp_path, "b", talks, *own))
+    assert found.rows[key] == 4
+    assert found.rows["the_same"] == 0
+    if key == "retokenised":
+        keys = {change.key for change in found.changes.render}
+        assert keys >= {"template.name", "template.stop"}
+
+
+def test_a_dataset_that_lost_its_tokens(tmp_path: Path) -> None:
+    talks = [talk("one"), talk("two", "another")]
+    own = between(make(tmp_path, "a", talks), make(tmp_path, "b", talks, "render=null"))
+    assert own.rows["the_same"] == 2
+    assert own.before["tokens"] > 0
+    assert own.after["tokens"] is None
+
+
+# --------------------------------------------------------------------------------------- words
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=100), st.text(max_size=100))
+def test_words_give_both_texts_from_a_little_before_their_first_difference(
+    one: str, other: str
+) -> None:
+    words = word_changes(one, other)
+    old = "".join(word.text for word in words if word.sign != "+")
+    new = "".join(word.text for word in words if word.sign != "-")
+    assert one.endswith(old)
+    assert other.endswith(new)
+    assert one[: len(one) - len(old)] == other[: len(other) - len(new)]
+
+
+def test_words_of_long_texts_are_few_and_found_at_once() -> None:
+    same = "word " * 200_000
+    words = word_changes(f"{same}a {same}", f"{same}b {same}")
+    assert sum(len(word.text) for word in words) < 3000
+    assert [word.text for word in words if word.sign != "="] == ["a", "b"]
+
+
+# ----------------------------------------------------------------------------------- the command
+
+
+def run(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_command_is_readable(pair: tuple[Path, Path]) -> None:
+    shown = run("diff", *pair).stdout
+    for words in (
+        "d 1.0.0 → d 1.1.0",
+        "conversations 11 → 11 (+0): 3 added, 3 removed, 2 changed, ",
+        "moved, train → test",
+        "removed, and what the second ledger says: not among its conversations 2, empty 1",
+        "split.test_percent: 40.0 → 60.0",
+        "changed jsonl/changed, turn 1 (assistant)",
+        "[-600-]{+609+}",
+        "messages.empty: none → 1",
+    ):
+        assert words in shown, words
+
+
+def test_the_command_prints_json(pair: tuple[Path, Path]) -> None:
+    found = json.loads(run("diff", *pair, "--json", "-n", "1").stdout)
+    assert found["rows"]["added"] == 3
+    assert len(found["changed"]) == len(found["added"]) == 1
+    assert found["changes"]["recipe"][0].keys() == {"key", "before", "after"}
+
+
+def test_a_folder_that_is_none_is_named(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    done = run("diff", pair[0], tmp_path)
+    assert done.exit_code == 1
+    assert "is not a finished build" in done.stderr
+
+
+def test_texts_are_not_held(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is joined is ids and digests; texts are read for the examples alone."""
+    from chatdata import diff
+
+    joined: list[pl.DataFrame] = []
+    honest = diff._index
+    monkeypatch.setattr(diff, "_index", lambda *own: joined.append(honest(*own)) or joined[-1])
+    between(*pair)
+    assert {name for table in joined for name in table.columns} == set(diff._INDEX)
+    width = max(len(value) for table in joined for value in table["said"])
+    assert width == 16
