@@ -12,13 +12,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["ChatdataError", "build_dataset", "load_recipe", "preview_dataset", "read_manifest"]
+__all__ = [
+    "ChatdataError",
+    "build_dataset",
+    "load_recipe",
+    "preview_dataset",
+    "pull_dataset",
+    "push_dataset",
+    "read_manifest",
+]
 
 if TYPE_CHECKING:
     from chatdata.build import build as build_dataset
     from chatdata.build import preview as preview_dataset
     from chatdata.errors import ChatdataError
     from chatdata.manifest import read as read_manifest
+    from chatdata.publish import push as push_dataset
+    from chatdata.pull import pull as pull_dataset
     from chatdata.recipe import load as load_recipe
 
 _HOME = {
@@ -26,6 +36,8 @@ _HOME = {
     "build_dataset": ("chatdata.build", "build"),
     "load_recipe": ("chatdata.recipe", "load"),
     "preview_dataset": ("chatdata.build", "preview"),
+    "pull_dataset": ("chatdata.pull", "pull"),
+    "push_dataset": ("chatdata.publish", "push"),
     "read_manifest": ("chatdata.manifest", "read"),
 }
 

@@ -6,6 +6,7 @@ text what stands between our two markers; the rest is the user's and stays.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 
 import jinja2
 
-from chatdata import changes, config, configs, known, ledger, plots
+from chatdata import comparison, config, configs, croissant, known, ledger, plots
 from chatdata.clean import CLEANERS
 from chatdata.errors import ConfigError
 from chatdata.manifest import Manifest
 
+PAGE = "README.md"
 MANAGED = ("configs", "dataset_info", "license", "language", "size_categories")
 _BEGIN = "<!-- chatdata: what follows is made from manifest.json -->"
 _END = "<!-- chatdata: what follows is yours -->"
@@ -29,6 +31,7 @@ _SIZES = (
     (10**6, "100K<n<1M"),
     (10**7, "1M<n<10M"),
     (10**8, "10M<n<100M"),
+    (10**9, "100M<n<1B"),
 )
 
 
@@ -38,7 +41,7 @@ def text(manifest: Manifest, before: Manifest | None = None) -> str:
     facts = {
         **manifest,
         "cards_yaml": config.dump_yaml(_yaml(own)),
-        "size": next((size for limit, size in _SIZES if _rows(manifest) < limit), "n>100M"),
+        "size": next((size for limit, size in _SIZES if _rows(manifest) < limit), "1B<n<10B"),
         "known_languages": _languages(manifest),
         "configs": own,
         "origins": list(origins(manifest)),
@@ -51,11 +54,16 @@ def text(manifest: Manifest, before: Manifest | None = None) -> str:
         "plots": plots.about(manifest),
         "recipe_yaml": config.dump_yaml(manifest["recipe"]),
         "repo": (manifest["recipe"]["publish"] or {}).get("repo"),
-        "changelog": changes.entry(manifest, before),
+        "changelog": comparison.entry(manifest, before),
     }
     page = _template().render(facts)
     yaml, body = _parts(page)
-    return f"---\n{yaml}---\n\n{_BEGIN}\n{body.replace('<!--', '< !--')}{_END}\n"
+    return f"---\n{yaml}---\n\n{_BEGIN}\n{body.replace('<!--', '< !--')}\n{_END}\n"
+
+
+def pages(manifest: Manifest, before: Manifest | None = None) -> dict[str, str]:
+    """The files of a dataset that are written from its manifest alone, by their names."""
+    return {PAGE: text(manifest, before), croissant.FILE: croissant.text(manifest)}
 
 
 def merged(new: str, published: str | None) -> str:
@@ -72,7 +80,7 @@ def merged(new: str, published: str | None) -> str:
     head = config.merge_yaml(own_yaml, yaml, MANAGED, "the published README.md")
     before, managed, after = _around(own_body)
     _, mine, _ = _around(body)
-    return f"---\n{head}---\n{before}{_BEGIN}{_with_history(mine, managed)}{_END}{after}"
+    return f"---\n{head}---\n{before}{_BEGIN}{_with_history(mine, managed)}\n{_END}{after}"
 
 
 def facts_in(card: str) -> dict[str, Any]:
@@ -89,6 +97,7 @@ def without_history(card: str) -> str:
 # ------------------------------------------------------------------------------------- the page
 
 
+@functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False

@@ -1,133 +1,88 @@
-"""What differs between two manifests: recipe, counts, template, versions."""
+"""What differs between a published version and a folder that is to follow it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chatdata import contents
+from chatdata.hashing import sha256_pairs
+from chatdata.hub.repository import Repository
 from chatdata.manifest import Manifest
+from chatdata.split import SPLITS
+from chatdata.versions import Change
 
-_HASH = 12  # digits that are shown
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A value that is another: `before` or `after` is None where there is none."""
-
-    key: str
-    before: Any
-    after: Any
-
-    def __str__(self) -> str:
-        return f"{self.key}: {_short(self.before)} → {_short(self.after)}"
+KINDS = ("messages", "tokens")
+Columns = tuple[tuple[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What differs between two manifests, each as a list of keys in a stable order."""
+def since(
+    repository: Repository, commit: str, before: Manifest, folder: Path, after: Manifest
+) -> Change:
+    """What a folder changes of the version at `commit`, whose manifest is `before`.
 
-    splits: list[Change]  # <split>.<what>
-    dropped: list[Change]  # <unit>.<reason>
-    recipe: list[Change]
-    sources: list[Change]  # <source>/<file>
-    render: list[Change]  # template and tokenizer
-    versions: list[Change]
+    Of that version's shards only the ids and the columns' names are fetched: with the ids, the
+    content hash over the rows of the folder that were there before says whether they still are
+    what they were.
+    """
+    schema = _other_columns(repository, commit, before, folder, after)
+    if before["format"] != after["format"]:
+        return Change(changed=True, schema=schema)
+    if before["content_hash"] == after["content_hash"]:
+        return Change(schema=schema)
+    ids = _ids(repository, commit, before)
+    pairs = list(contents.digests(folder))
+    kept = [pair for pair in pairs if pair[0] in ids]
+    changed = len(kept) == len(ids) and sha256_pairs(kept) != before["content_hash"]
+    return Change(len(pairs) - len(kept), len(ids) - len(kept), changed, schema)
 
-    def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
-        return asdict(self)
+
+def _ids(repository: Repository, commit: str, facts: Manifest) -> set[str]:
+    shards = [path for split in SPLITS for path in contents.shards(facts, "messages", split)]
+    tables = (repository.columns(path, commit, ["id"]) for path in shards)
+    return {id for table in tables for id in table["id"].to_pylist()}
 
 
-def between(before: Manifest, after: Manifest) -> Changes:
-    """What differs between two manifests."""
-    return Changes(
-        _changes(_flat(before["splits"]), _flat(after["splits"])),
-        _changes(_dropped(before), _dropped(after)),
-        _changes(_recipe(before, _filters(after)), _recipe(after, _filters(before))),
-        _changes(_sources(before), _sources(after)),
-        _changes(_render(before), _render(after)),
-        _changes(_flat(before.get("versions", {})), _flat(after.get("versions", {}))),
+def _other_columns(
+    repository: Repository, commit: str, before: Manifest, folder: Path, after: Manifest
+) -> tuple[str, ...]:
+    """The kinds of rows that have other columns than before, or that are no more."""
+    return tuple(
+        kind
+        for kind in KINDS
+        if (old := _first(before, kind)) is not None
+        and not _is_alike(repository, commit, old, folder, _first(after, kind))
     )
 
 
-def keys(before: Manifest, after: Manifest) -> list[str]:
-    """The keys, lists as a whole, that are not the same in two manifests."""
-    return [change.key for change in _changes(_flat(before), _flat(after))]
+def _is_alike(
+    repository: Repository,
+    commit: str,
+    old: dict[str, Any],
+    folder: Path,
+    new: dict[str, Any] | None,
+) -> bool:
+    if new is None or old["sha256"] == new["sha256"]:
+        return new is not None
+    before = repository.schema(old["path"], commit)
+    return columns(before) == columns(pq.read_schema(folder / new["path"]))
 
 
-def entry(after: Manifest, before: Manifest | None) -> list[str]:
-    """What a changelog says of a version: a line for each thing that a user may notice."""
-    if before is None or before["version"] == after["version"]:
-        rows = [f"{own['rows']} in {name}" for name, own in after["splits"].items()]
-        return [f"rows: {', '.join(rows)}"]
-    own = between(before, after)
-    if before["content_hash"] == after["content_hash"]:
-        return [f"the same rows as {before['version']}", *_titled("recipe", own.recipe)]
-    return [
-        *(str(change) for change in own.splits if change.key.endswith((".rows", ".tokens"))),
-        *_titled("recipe", own.recipe),
-        *_titled("source", own.sources),
-        *_titled("rendering", own.render),
-        *_titled("dropped", [own for own in own.dropped if own.key.startswith("conversations.")]),
-    ]
+def _first(facts: Manifest, kind: str) -> dict[str, Any] | None:
+    return next((own for own in facts.get("files", []) if own["path"].startswith(f"{kind}/")), None)
 
 
-def _titled(title: str, changes: list[Change]) -> list[str]:
-    return [f"{title}, {change}" for change in changes]
+def columns(schema: pa.Schema) -> Columns:
+    """The names and types of columns as a reader sees them, whatever Parquet knows of nulls."""
+    return tuple((field.name, _kind(field.type)) for field in schema)
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    keys = [*after, *(key for key in before if key not in after)]
-    pairs = [(key, before.get(key), after.get(key)) for key in keys]
-    return [Change(key, old, new) for key, old, new in pairs if old != new]
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as one, `a.b` for the key b in a. What is null is left out."""
-    return {key: value for key, value in _leaves(values, "") if value is not None}
-
-
-def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _recipe(manifest: Manifest, others: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe's keys; a filter is a key below `drop`, and so is the order of those that the
-    other recipe has too."""
-    recipe = {key: value for key, value in manifest["recipe"].items() if key != "version"}
-    filters = _filters(manifest)
-    order = [name for name in filters if name in others]
-    return _flat({**recipe, "drop": {"order": order, **filters}})
-
-
-def _filters(manifest: Manifest) -> dict[str, Any]:
-    return {name: options for own in manifest["recipe"]["drop"] for name, options in own.items()}
-
-
-def _dropped(manifest: Manifest) -> dict[str, int]:
-    return _flat({unit: own["dropped"] for unit, own in manifest["counts"].items()})
-
-
-def _sources(manifest: Manifest) -> dict[str, str]:
-    return {f"{own['name']}/{own['path']}": own["sha256"] for own in manifest["sources"]}
-
-
-def _render(manifest: Manifest) -> dict[str, Any]:
-    render = manifest["render"] or {}
-    return _flat({key: render[key] for key in ("template", "tokenizer") if key in render})
-
-
-def _short(value: Any) -> str:
-    """A value in few characters."""
-    if value is None:
-        return "none"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if len(text) == 64 and text.isalnum():
-        return f"{text[:_HASH]}…"
-    return text if len(text) <= 80 else f"{text[:79]}…"
+def _kind(kind: pa.DataType) -> Any:
+    if pa.types.is_struct(kind):
+        return tuple((field.name, _kind(field.type)) for field in kind)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return ("list", _kind(kind.value_type))
+    return "string" if pa.types.is_large_string(kind) else str(kind)

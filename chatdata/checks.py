@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from chatdata import (
     card,
     config,
+    configs,
+    croissant,
     dataset,
     ledger,
     manifest,
@@ -29,7 +31,8 @@ from chatdata import (
 from chatdata.hashing import sha256_file, sha256_json
 from chatdata.recipe import Recipe
 
-CARD = "README.md"
+_RENDERED = ("train_on", "max_tokens", "overflow")
+_PAGES = (card.PAGE, croissant.FILE)  # made of the manifest, and so not hashed in it
 _SCHEMAS = {
     "messages": write.MESSAGES,
     "tokens": write.TOKENS,
@@ -51,11 +54,6 @@ class Folder:
         """What its shards hold."""
         return recount.count(self.path, self.facts)
 
-    def named(self) -> dict[str, str]:
-        """The files that the manifest names, and their hashes."""
-        listed = [*self.facts["files"], *self.facts["extras"], *self.facts.get("packs", [])]
-        return {own["path"]: own["sha256"] for own in listed}
-
     def there(self) -> list[str]:
         """The files that are there, sorted."""
         paths = sorted(path for path in self.path.rglob("*") if path.is_file())
@@ -68,7 +66,7 @@ class Folder:
 
     def strangers(self) -> list[str]:
         """The files that are none of the dataset's, nor stand among them."""
-        names = {*self.named(), manifest.FILE, CARD, "report.html"}
+        names = {*manifest.hashes(self.facts), *_PAGES, manifest.FILE, "report.html"}
         return [name for name in self.there() if name not in names and not _is_ours(name)]
 
 
@@ -108,8 +106,8 @@ def whole_manifest(own: Folder) -> Iterator[str]:
 
 def all_files(own: Folder) -> Iterator[str]:
     """Every file that the manifest names is there, and no other stands among them."""
-    there, named = set(own.there()), own.named()
-    yield from (f"{name}: is not there" for name in [*named, CARD] if name not in there)
+    there, named = set(own.there()), manifest.hashes(own.facts)
+    yield from (f"{name}: is not there" for name in [*named, *_PAGES] if name not in there)
     for name in sorted(there - named.keys()):
         if _is_ours(name):
             yield f"{name}: is not in the manifest, and would be read with the files that are"
@@ -117,29 +115,39 @@ def all_files(own: Folder) -> Iterator[str]:
 
 def same_bytes(own: Folder) -> Iterator[str]:
     """Every file has the SHA-256 that the manifest names."""
-    for name, expected in own.named().items():
+    for name, expected in manifest.hashes(own.facts).items():
         path = own.path / name
         if path.is_file() and (found := sha256_file(path)) != expected:
             yield f"{name}: its SHA-256 is {found}, and the manifest says {expected}"
 
 
 def same_recipe(own: Folder) -> Iterator[str]:
-    """recipe.yaml is the recipe of the manifest, and the hash is that of both."""
+    """recipe.yaml is the recipe of the manifest, and what is said of it twice is the same."""
     values = config.load_yaml(own.path / "recipe.yaml")
     config.parse(Recipe, values, "recipe.yaml")
     if values != own.facts["recipe"]:
         yield "recipe.yaml: is another recipe than the manifest's"
-    found = sha256_json(own.facts["recipe"])
-    yield from _differing("recipe_hash", own.facts["recipe_hash"], found)
+        return
+    yield from _differing("recipe_hash", own.facts["recipe_hash"], sha256_json(values))
+    said = {key: own.facts[key] for key in ("name", "version", "about")}
+    said |= {f"render.{key}": (own.facts["render"] or {}).get(key) for key in _RENDERED}
+    render = values["render"] or {}
+    found = {key: values[key] for key in ("name", "version", "about")}
+    found |= {f"render.{key}": render.get(key) for key in _RENDERED}
+    for key in said:
+        yield from _differing(key, said[key], found[key])
 
 
-def true_card(own: Folder) -> Iterator[str]:
-    """README.md names the configs, features and numbers of rows that the manifest has."""
-    text = (own.path / CARD).read_text(encoding="utf-8")
+def true_pages(own: Folder) -> Iterator[str]:
+    """README.md and croissant.json name the configs, rows and files that the manifest has."""
+    text = (own.path / card.PAGE).read_text(encoding="utf-8")
     found, expected = card.facts_in(text), card.facts_in(card.text(own.facts))
     for key in ("configs", "dataset_info"):
         if found.get(key) != expected[key]:
-            yield f"{CARD}: its `{key}` is not what the manifest says"
+            yield f"{card.PAGE}: its `{key}` is not what the manifest says"
+    text = (own.path / croissant.FILE).read_text(encoding="utf-8")
+    if croissant.hashes(text) != croissant.shards(own.facts, configs.of(own.facts)):
+        yield f"{croissant.FILE}: its files are not those of the manifest"
 
 
 # ------------------------------------------------------------------------------------- the rows
@@ -169,16 +177,17 @@ def whole_rows(own: Folder) -> Iterator[str]:
     counted = own.counted
     yield from counted.odd
     for name, said in own.facts["splits"].items():
-        found = counted.splits.get(name, dict.fromkeys(said, 0))
-        for key, number in said.items():
-            yield from _differing(f"{key} of {name}", number, found.get(key))
+        for key, number in counted.splits.get(name, dict.fromkeys(said, 0)).items():
+            yield from _differing(f"{key} of {name}", said.get(key), number)
     languages = dict(counted.languages)
     yield from _differing("rows by language", own.facts["languages"], languages)
-    if counted.sizes and own.facts["lengths"] != counted.lengths():
+    lengths = counted.lengths()
+    if own.facts["lengths"] != lengths:
         yield "lengths: those of the rows are not those of the manifest"
     limit = (own.facts["render"] or {}).get("max_tokens")
-    if limit and counted.lengths()["tokens"]["max"] > limit:
-        yield f"a row has {counted.lengths()['tokens']['max']} tokens, and at most {limit} may be"
+    longest = lengths["tokens"]["max"] if "tokens" in lengths else 0
+    if limit and longest > limit:
+        yield f"a row has {longest} tokens, and at most {limit} may be"
 
 
 def same_content(own: Folder) -> Iterator[str]:
@@ -190,6 +199,11 @@ def same_content(own: Folder) -> Iterator[str]:
 def true_ledger(own: Folder) -> Iterator[str]:
     """The ledger, counted again, gives the counts, and what it keeps are the rows."""
     entries = dataset.scan_ledger(own.path)
+    units = [unit.removesuffix("s") for unit in ledger.UNITS]
+    unknown = entries.filter(pl.col("unit").is_in(units).fill_null(False).not_()).head(1).collect()
+    if not unknown.is_empty():
+        yield f"ledger: '{unknown['id'][0]}' is of no unit that there is"
+        return
     tally = ledger.add([ledger.tally(entries.select("unit", "reason").collect())])
     for unit, said in own.facts["counts"].items():
         found = tally[unit]
@@ -241,7 +255,12 @@ def full_packs(own: Folder) -> Iterator[str]:
         lengths = pack.lengths(own.path, own.facts["files"], entry["split"])
         bins = pack.read_index(own.path / entry["path"], entry["max_tokens"])
         yield from (f"{entry['path']}: {problem}" for problem in pack.problems(bins, lengths))
-        found = {"bins": len(bins), "rows": len(bins.rows), "tokens": int(bins.tokens.sum())}
+        found = {
+            "bins": len(bins),
+            "rows": len(bins.rows),
+            "tokens": int(bins.tokens.sum()),
+            "fill": round(bins.fill, 4),
+        }
         for key, number in found.items():
             yield from _differing(f"{key} of {entry['path']}", entry[key], number)
 
@@ -258,7 +277,8 @@ def stages(own: Folder) -> Sequence[Mapping[str, Check]]:
 _STAGES: Sequence[Mapping[str, Check]] = (
     {"manifest": whole_manifest},
     {"files": all_files, "hashes": same_bytes, "recipe": same_recipe},
-    {"card": true_card, "columns": right_columns},
-    {"rows": whole_rows, "ledger": true_ledger, "splits": right_splits, "packs": full_packs},
+    {"pages": true_pages, "columns": right_columns},
+    {"rows": whole_rows},
+    {"ledger": true_ledger, "splits": right_splits, "packs": full_packs},
     {"content": same_content, "certificate": same_tokens},
 )

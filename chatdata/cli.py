@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata import __version__
+from chatdata import __version__, cli_check, cli_hub, engines, progress
 from chatdata.errors import ChatdataError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from chatdata.build import Verify
-    from chatdata.verify import Verdict
 
 
 class _Group(click.Group):
@@ -43,37 +39,9 @@ def main() -> None:
     """
 
 
-def _recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """--input and --set."""
-    for option in (
-        click.option(
-            "settings",
-            "--set",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Change a key of the recipe; VALUE is YAML.",
-        ),
-        click.option(
-            "inputs",
-            "--input",
-            multiple=True,
-            metavar="PATH",
-            help="Read this file, folder or pattern instead of the source's files "
-            "(SOURCE=PATH where the recipe has several).",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     """RECIPE, --input and --set, as `check` and `build` have them."""
-    return click.argument("recipe")(_recipe_settings(command))
+    return click.argument("recipe")(cli_check.recipe_settings(command))
 
 
 _as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
@@ -142,7 +110,7 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    default=_cores,
+    default=engines.cores,
     show_default="one for each core",
     help="Processes; small inputs need one.",
 )
@@ -180,7 +148,7 @@ def build(
 
     loaded = load(recipe, settings)
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
-    with _progress() as progress:
+    with progress.bar() as shown:
         facts = run(
             loaded,
             folder,
@@ -188,7 +156,7 @@ def build(
             workers=workers,
             engine=engine,
             verify=verify,
-            progress=progress,
+            progress=shown,
         )
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -273,132 +241,21 @@ def explain(out: Path, id: str, as_json: bool) -> None:
         explanation(found, _console())
 
 
-@main.command()
-@click.argument("before")
-@click.argument("after")
-@click.option(
-    "-n", "number", type=click.IntRange(0), default=3, show_default=True, help="Examples."
-)
-@_as_json
-def diff(before: str, after: str, number: int, as_json: bool) -> None:
-    """What differs between two built folders: rows by id, counts, recipe, template.
-
-    Says which rows are added, removed, changed or moved to the other split, and what the ledgers
-    know of them; shows a few, the words that changed in colour ([-old-]{+new+} without).
-
-    \b
-    chatdata diff out/sample-1.0.0 out/sample-1.1.0
-    """
-    from chatdata.diff import between
-    from chatdata.show_diff import difference
-
-    with _folder(before) as one, _folder(after) as other:
-        found = between(one, other, number)
-    if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
-    else:
-        difference(found, _console())
-
-
-@main.command()
-@click.argument("out")
-@click.option("--full", is_flag=True, help="Render all rows again, not a sample.")
-@click.option("--rebuild", is_flag=True, help="Build again from the recipe and compare the bytes.")
-@_recipe_settings
-@click.option("--workers", type=click.IntRange(1), default=_cores, show_default="one for each core")
-@_as_json
-def verify(
-    out: str,
-    full: bool,
-    rebuild: bool,
-    inputs: tuple[str, ...],
-    settings: tuple[str, ...],
-    workers: int,
-    as_json: bool,
-) -> None:
-    """Check that a built folder is what its manifest says, one line a check.
-
-    Files and hashes; columns; rows, ledger, splits and packs, counted again; the content hash,
-    made again; tokens, rendered again with the saved tokenizer. Ends with status 1 where one
-    fails. --input and --set are for --rebuild, as in a build.
-
-    \b
-    chatdata verify out/sample-1.0.0
-    chatdata verify out/sample-1.0.0 --rebuild
-    """
-    from dataclasses import asdict
-
-    from chatdata import verify as verification
-    from chatdata.show_diff import verdicts
-
-    with _folder(out) as folder:
-        found = verification.verdicts_on(folder, everything=full)
-        if rebuild:
-            found.append(_rebuilt(folder, inputs, settings, workers))
-        strangers = verification.strangers(folder)
-    if as_json:
-        click.echo(json.dumps([asdict(own) for own in found], indent=2, ensure_ascii=False))
-    else:
-        verdicts(found, strangers, _console())
-    verification.demand(found, out)
-
-
-def _rebuilt(
-    folder: Path, inputs: tuple[str, ...], settings: tuple[str, ...], workers: int
-) -> Verdict:
-    from chatdata.rebuild import problems
-    from chatdata.verify import Verdict
-
-    with _progress() as progress:
-        found = problems(
-            folder, inputs=inputs, settings=settings, workers=workers, progress=progress
-        )
-    about = "A build from the recipe writes the same bytes"
-    return Verdict("rebuild", about, "failed" if found else "ok", found)
-
-
-@main.command()
-@_out
-def report(out: Path) -> None:
-    """Write OUT/report.html: a page about a built folder, for a browser, in one file.
-
-    Counts and reasons with examples of what was dropped, lengths, languages, the certificate, and
-    conversations with their trained tokens marked.
-    """
-    from chatdata.report import write
-
-    click.echo(write(out))
-
-
-@contextlib.contextmanager
-def _folder(spec: str) -> Iterator[Path]:
-    """Gives the built folder that an argument names."""
-    yield Path(spec)
-
-
 def _console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False)
 
 
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr that appears after a second, and only where stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    start = time.monotonic()
-    with Progress(console=Console(stderr=True), transient=True, disable=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def report(step: str, done: int, total: int) -> None:
-            if bar.disable and bar.console.is_terminal and time.monotonic() - start > 1:
-                bar.disable = False
-                bar.start()
-            bar.update(task, description=step, completed=done, total=total or None)
-
-        yield report
+for _command in (
+    cli_check.diff,
+    cli_check.verify,
+    cli_check.report,
+    cli_hub.push,
+    cli_hub.pull,
+    cli_hub.doctor,
+):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

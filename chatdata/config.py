@@ -70,7 +70,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
             f"'{path}' is not a text file (byte {error.start} is not UTF-8); "
             "a recipe is a YAML file."
         ) from None
-    values = _yaml(text, str(path))
+    values = parse_yaml(text, str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"'{path}' holds no keys; a recipe is a YAML mapping (`key: value`).")
     return values
@@ -128,7 +128,7 @@ def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, An
         path, equals, text = setting.partition("=")
         if not equals or not path:
             raise ConfigError(f"--set {setting}: write it as KEY=VALUE, for example a.b=3.")
-        _put(changed, path.split("."), _yaml(text, f"--set {setting}"), setting)
+        _put(changed, path.split("."), parse_yaml(text, f"--set {setting}"), setting)
     return changed
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -45,16 +44,18 @@ _CONTEXT = {
 _TYPES = {pa.string(): "sc:Text", pa.int32(): "cr:Int32"}
 
 
-def write(folder: Path, manifest: Manifest) -> Path:
-    """Writes the description of a dataset into its folder. Returns its path."""
-    path = folder / FILE
-    path.write_text(text(manifest), encoding="utf-8")
-    return path
-
-
 def text(manifest: Manifest) -> str:
     """The description as it stands in its file."""
     return json.dumps(_description(manifest), indent=2, ensure_ascii=False) + "\n"
+
+
+def hashes(text: str) -> dict[str, str]:
+    """The SHA-256 of each file that a description names. Raises ValueError where it is none."""
+    try:
+        files = json.loads(text)["distribution"]
+        return {own["contentUrl"]: own["sha256"] for own in files if "sha256" in own}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no description of a dataset ({error})") from None
 
 
 def _description(manifest: Manifest) -> dict[str, Any]:
@@ -80,17 +81,22 @@ def _description(manifest: Manifest) -> dict[str, Any]:
 
 
 def _files(manifest: Manifest, own: list[Config]) -> Iterator[dict[str, Any]]:
+    for path, sha256 in shards(manifest, own).items():
+        yield {
+            "@type": "cr:FileObject",
+            "@id": path,
+            "name": path,
+            "contentUrl": path,
+            "encodingFormat": _PARQUET,
+            "sha256": sha256,
+        }
+
+
+def shards(manifest: Manifest, own: list[Config]) -> dict[str, str]:
+    """The SHA-256 of each shard of some configs."""
     folders = tuple(f"{config.folder}/" for config in own)
-    for file in manifest["files"]:
-        if file["path"].startswith(folders):
-            yield {
-                "@type": "cr:FileObject",
-                "@id": file["path"],
-                "name": file["path"],
-                "contentUrl": file["path"],
-                "encodingFormat": _PARQUET,
-                "sha256": file["sha256"],
-            }
+    files = {file["path"]: file["sha256"] for file in manifest["files"]}
+    return {path: sha256 for path, sha256 in files.items() if path.startswith(folders)}
 
 
 def _file_set(config: Config) -> dict[str, Any]:

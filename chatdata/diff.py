@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import orjson
 import polars as pl
 
-from chatdata import changes, dataset, manifest, recount
-from chatdata.changes import Changes
+from chatdata import comparison, dataset, manifest, recount, shape
+from chatdata.comparison import Changes
 from chatdata.hashing import hash_column
 from chatdata.manifest import Manifest
 from chatdata.rows import Rows
@@ -79,9 +79,12 @@ def between(before: Path, after: Path, examples: int = 3) -> Difference:
 
     `changed` are rows that say something else, `facts` those with another group, source or
     language, `retokenised` those that say the same in other tokens, and `relabelled` those with
-    the same tokens of which others are trained. Raises OutputError where one is no finished build.
+    the same tokens of which others are trained. Raises a ChatdataError where one is no finished
+    build, or has a manifest that is not whole.
     """
     facts = manifest.read(before), manifest.read(after)
+    for own in facts:
+        shape.check(own)
     pairs = _pairs(before, after, *facts)
     added, removed = (pairs.filter(status=name) for name in ("added", "removed"))
     changed = pairs.filter(status="changed")
@@ -93,7 +96,7 @@ def between(before: Path, after: Path, examples: int = 3) -> Difference:
         _sources(pairs),
         _because(removed, after),
         _because(added, before),
-        changes.between(*facts),
+        comparison.between(*facts),
         _some(added, examples),
         _some(removed, examples),
         _examples(_some(changed, examples), before, after),

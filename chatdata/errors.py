@@ -8,7 +8,8 @@
     ├── PackError          rows that do not fit into the bins that they are to be packed into
     ├── VerifyError        a folder that is not what its manifest says
     ├── OutputError        a folder that cannot be written, or is not a finished build
-    └── EngineError        workers that died or an engine that is not installed
+    ├── EngineError        workers that died or an engine that is not installed
+    └── HubError           a repository that cannot be read, or that must not be published to
 
 A message is one or two sentences: the thing, the value, the way out. Anything else that is
 raised is a bug of ours and keeps its traceback.
@@ -49,3 +50,7 @@ class OutputError(ChatdataError):
 
 class EngineError(ChatdataError):
     """Workers that died, or an engine that is not installed."""
+
+
+class HubError(ChatdataError):
+    """A repository on the Hub that cannot be read, or that must not be published to."""

@@ -17,7 +17,6 @@ from chatdata import (
     certificate,
     config,
     contamination,
-    croissant,
     ledger,
     lengths,
     manifest,
@@ -104,12 +103,13 @@ def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> mani
     facts = draft(job, found, done)
     if job.recipe.pack:
         facts["packs"] = pack.write_indexes(folder, done.files, job.recipe.pack.max_tokens)
-    extras += [*plots.write(folder, facts), croissant.write(folder, facts)]
+    extras += plots.write(folder, facts)
     facts["extras"] = [
         {"path": path.relative_to(folder).as_posix(), "sha256": sha256_file(path)}
         for path in extras
     ]
-    (folder / "README.md").write_text(card.text(facts), encoding="utf-8")
+    for name, text in card.pages(facts).items():
+        (folder / name).write_text(text, encoding="utf-8")
     manifest.write(folder, facts)
     return facts
 

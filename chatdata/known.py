@@ -101,7 +101,7 @@ def _of_sources(manifest: Manifest) -> Iterator[str]:
 def _of_languages(manifest: Manifest) -> Iterator[str]:
     rows = sum(manifest["languages"].values())
     for lang, number in list(manifest["languages"].items())[:1]:
-        share = f"{number / rows:.0%}"
+        share = f"{100 * number / rows:.0f} %"
         if lang == "unknown":
             yield f"Nobody said in which language {share} of the rows are, and it was not detected."
         elif len(manifest["languages"]) > 1:
@@ -131,7 +131,8 @@ _CHECKED_BY = {"near_duplicate", "near_duplicate_prompt", "contaminated", "secre
 def _of_checks(manifest: Manifest) -> Iterator[str]:
     yield from (words for key, words in _CHECKS.items() if not manifest.get(key))
     recipe = manifest["recipe"]
-    columns = set().union(*(sources.get(name).SCHEMA for name in recipe["source"]))
+    own = [name for name in recipe["source"] if name in sources.names()]
+    columns = set().union(*(sources.get(name).SCHEMA for name in own))
     ran = {name for own in recipe["drop"] for name in own} | _CHECKED_BY
     left = [name for name, own in FILTERS.items() if name not in ran and own.needs <= columns]
     left = [name for name in left if name not in ("bad_content", "unknown_role")]  # always run

@@ -30,15 +30,48 @@ def read(folder: Path) -> Manifest:
         raise OutputError(f"'{folder}' {state}; make one with `chatdata build`.") from None
     except (OSError, ValueError) as error:
         raise OutputError(f"'{path}' cannot be read ({error}); build the folder again.") from None
+    _check_keys(manifest, f"'{path}'")
+    _check_format(manifest, f"'{path}'")
+    _check_files(manifest, f"'{path}'")
+    return manifest
+
+
+def parse(text: bytes) -> Manifest | None:
+    """The manifest that a file of a repository is, of any format; None where it is something else.
+
+    What a repository holds may have been written by anybody.
+    """
+    try:
+        manifest: Manifest = json.loads(text)
+        _check_keys(manifest, FILE)
+        _check_files(manifest, FILE)
+    except (ValueError, OutputError):
+        return None
+    return manifest
+
+
+def _check_keys(manifest: Manifest, where: str) -> None:
     missing = [key for key in _KEYS if key not in manifest] if isinstance(manifest, dict) else _KEYS
     if missing:
-        raise OutputError(f"'{path}' has no '{missing[0]}'; build the folder again.")
+        raise OutputError(f"{where} has no '{missing[0]}'; build the folder again.")
+
+
+def _check_files(manifest: Manifest, where: str) -> None:
+    try:
+        texts = [manifest["version"], *hashes(manifest), *hashes(manifest).values()]
+    except (TypeError, KeyError):
+        texts = [None]
+    lists = isinstance(manifest.get("files", []), list)
+    if not lists or not all(isinstance(text, str) for text in texts):
+        raise OutputError(f"{where} has a list of files that is none; build the folder again.")
+
+
+def _check_format(manifest: Manifest, where: str) -> None:
     if manifest["format"] != FORMAT:
         raise OutputError(
-            f"'{path}' has format {manifest['format']!r} and this chatdata reads {FORMAT}; "
+            f"{where} has format {manifest['format']!r} and this chatdata reads {FORMAT}; "
             "build the folder again or install the chatdata that wrote it."
         )
-    return manifest
 
 
 def write(folder: Path, manifest: Manifest) -> Path:
@@ -51,6 +84,12 @@ def write(folder: Path, manifest: Manifest) -> Path:
 def text(manifest: Manifest) -> str:
     """The manifest as it stands in its file."""
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+
+
+def hashes(manifest: Manifest) -> dict[str, str]:
+    """The SHA-256 of each file that a manifest lists, by its path in the folder."""
+    listed = [own for key in ("files", "extras", "packs") for own in manifest.get(key) or []]
+    return {own["path"]: own["sha256"] for own in listed}
 
 
 def versions(packages: list[str]) -> dict[str, str]:

@@ -260,7 +260,13 @@ def _learnt(messages: pl.DataFrame, train_on: TrainOn) -> Bools:
         learnt = learnt & (pl.col("position") == answers.max().over("conversation"))
     if train_on == "all":
         learnt = pl.col("train") | is_answer.not_()
+    learnt = learnt & pl.col("train").is_not_null()
     return messages.select(learnt.fill_null(False)).to_series().to_numpy()
+
+
+def _is_context(messages: pl.DataFrame) -> Bools:
+    """Which messages another row has shown before."""
+    return messages["train"].is_null().to_numpy()
 
 
 def _begins(messages: pl.DataFrame) -> Bools:
@@ -293,7 +299,8 @@ def write_turnwise(messages: pl.DataFrame, texts: Texts, train_on: TrainOn) -> _
     ]
     if value.start:
         heads = np.where(_needs_start(messages), texts.written(value.start), texts.written(""))
-        columns.insert(0, (heads, none, np.full(len(kinds), train_on == "all")))
+        fresh = ~_is_context(messages)
+        columns.insert(0, (heads, none, fresh if train_on == "all" else fresh & False))
     text, header, trained = (_braid(own) for own in zip(*columns, strict=True))
     return _Draft(np.repeat(np.arange(len(kinds)), len(columns)), text, header, trained)
 
@@ -377,10 +384,12 @@ def write_joined(messages: pl.DataFrame, texts: Texts, train_on: TrainOn) -> _Dr
     kinds, turns = _kinds(messages, value)
     learnt, begins = _learnt(messages, train_on), _begins(messages)
     needs_start = _needs_start(messages)
+    is_context = _is_context(messages)
     joiner = _Joiner(texts, train_on)
     for number, (kind, content) in enumerate(zip(kinds, messages["content"], strict=True)):
         if begins[number]:
             joiner.flush(number - 1)
+        joiner.all = train_on == "all" and not is_context[number]
         if needs_start[number]:
             joiner.start(number, value.start)
         joiner.turn(number, turns[kind], content, bool(learnt[number]))
@@ -394,15 +403,19 @@ class _Joiner(_Pen):
     def __init__(self, texts: Texts, train_on: TrainOn) -> None:
         super().__init__()
         self.texts = texts
-        self.all = train_on == "all"
+        self.all = train_on == "all"  # of the turn that comes
         self.with_header = train_on in ("assistant_with_header", "all")
         self.text, self.learnt = "", False
+        self.context = ""  # the start of the text that is context, where all else is trained
 
     def flush(self, message: int) -> None:
         """Writes the text that was held back as one that is not an answer."""
         if self.text:
-            self.put(message, self.texts.add(self.text), self.learnt)
-        self.text = ""
+            self.put(message, self.texts.add(self.text), self.learnt, self._head())
+        self.text = self.context = ""
+
+    def _head(self) -> int:
+        return self.texts.add(self.context) if self.context else NONE
 
     def start(self, message: int, start: str) -> None:
         """Begins a row with what stands at its head."""
@@ -422,10 +435,11 @@ class _Joiner(_Pen):
         self.text += turn.header + turn.lead + (content.strip() if turn.trims else content)
         if not turn.close:
             self.text, self.learnt = self.text + turn.after, self.all
+            self.context = self.context if self.all else self.text
             return
-        self.put(message, self.texts.add(self.text), learnt, NONE if self.all else header)
+        self.put(message, self.texts.add(self.text), learnt, self._head() if self.all else header)
         self.put(message, self.texts.written(turn.close), learnt)
-        self.text, self.learnt = turn.after, self.with_header and learnt
+        self.text, self.learnt, self.context = turn.after, self.with_header and learnt, ""
 
 
 # --------------------------------------------------- templates that write rows for themselves
@@ -448,14 +462,14 @@ def write_rendered(messages: pl.DataFrame, texts: Texts, train_on: TrainOn) -> _
 
     Raises UnrenderableError for a row that `unrenderable` names.
     """
-    learnt = _learnt(messages, train_on)
+    learnt, is_context = _learnt(messages, train_on), _is_context(messages)
     pen = _Pen()
     first = 0
     for name, own in _rows(messages):
         for turn, text, header, is_answer in zip(*texts.script(name, own), strict=True):
             message = first + turn
             if train_on == "all":
-                pen.put(message, text, True)
+                pen.put(message, text, not is_context[message])
             else:
                 pen.put(message, text, is_answer and bool(learnt[message]), header)
         first += own.height

@@ -6,12 +6,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from chatdata import card, changes, config, manifest, pack
+from chatdata import card, comparison, config, manifest, pack
 from chatdata.build import Progress, build, silent
 from chatdata.manifest import Manifest
 from chatdata.recipe import Recipe
-
-_CARD = "README.md"
 
 
 def problems(
@@ -47,8 +45,8 @@ def _pack_again(new: Path, facts: Manifest) -> None:
 
 def _causes(facts: Manifest, new: Manifest) -> Iterator[str]:
     """Yields what may be why bytes differ: other inputs, another tokenizer, other versions."""
-    own = changes.between(facts, new)
-    if keys := changes.keys(facts, new):
+    own = comparison.between(facts, new)
+    if keys := comparison.keys(facts, new):
         yield f"{manifest.FILE}: a build has another {', '.join(keys)}"
     yield from (f"source {change}" for change in own.sources)
     yield from (f"rendering, {change}" for change in own.render)
@@ -68,7 +66,7 @@ def _differences(folder: Path, new: Path) -> Iterator[str]:
 
 def _readers(name: str) -> Callable[[Path], object]:
     """How a file is read to be compared: of a card, what is ours."""
-    return _managed if name == _CARD else Path.read_bytes
+    return _managed if name == card.PAGE else Path.read_bytes
 
 
 def _managed(path: Path) -> tuple[object, str]:

@@ -16,7 +16,7 @@ import jinja2
 import polars as pl
 import tokenizers
 
-from chatdata import card, config, dataset, known, ledger, manifest, marks
+from chatdata import card, config, dataset, known, ledger, manifest, marks, shape
 from chatdata.hashing import hash_column
 from chatdata.manifest import Manifest
 from chatdata.marks import Stretch
@@ -38,7 +38,8 @@ _SIZES = {
 def write(folder: Path) -> Path:
     """Writes the page into a built folder. Returns its path.
 
-    Raises OutputError where the folder is no finished build.
+    Raises OutputError where the folder is no finished build, and VerifyError where its manifest
+    lacks what the page says.
     """
     text = page(folder)
     with place_file(folder / FILE) as new:
@@ -49,6 +50,7 @@ def write(folder: Path) -> Path:
 def page(folder: Path) -> str:
     """The page: a function of the folder alone."""
     facts = manifest.read(folder)
+    shape.check(facts)
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     values = {
         **facts,

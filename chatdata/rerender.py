@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from chatdata import certificate, recount, tokenizer, windows
-from chatdata.certificate import SAMPLE
+from chatdata.certificate import SAMPLE, Findings
 from chatdata.chat_template import ChatTemplate
 from chatdata.errors import VerifyError
 from chatdata.hashing import fraction_column, sha256_json
@@ -29,6 +30,8 @@ from chatdata.rows import Rows
 from chatdata.schema import MESSAGES
 from chatdata.templates import TEMPLATES
 from chatdata.tokenizer import Tokenizer
+
+_FAULTS = ("differences", "forged", "headers_trained")
 
 
 def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str]:
@@ -77,8 +80,18 @@ def _template_problems(manifest: Manifest, own: Tokenizer, options: Render) -> I
         yield "the certificate is of another template"
     if said["certificate"].get("tokenizer_sha256") != f"sha256:{said['tokenizer']['sha256']}":
         yield "the certificate is of another tokenizer"
-    probes = certificate.certify(own, options).counts()
-    if said["certificate"]["probes"] != probes:
+    ids = {"control_ids": own.control_ids(), "stop_ids": own.stops()}
+    for key, found in ids.items():
+        if said["tokenizer"].get(key) != found:
+            yield f"the manifest's tokenizer has other {key} than the one that is loaded"
+    yield from _certificate_problems(said["certificate"], certificate.certify(own, options))
+
+
+def _certificate_problems(said: Mapping[str, Any], probes: Findings) -> Iterator[str]:
+    faults = [said[part][key] for part in ("probes", "sample") for key in _FAULTS]
+    if said["passed"] is not True or any(faults):
+        yield "the certificate is of a build that did not pass"
+    if said["probes"] != probes.counts():
         yield "the certificate's probes, made again, have other counts"
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from chatdata import config
+from chatdata.errors import ConfigError, VerifyError
 from chatdata.manifest import FILE, Manifest
 
 
@@ -39,6 +40,7 @@ class _Shard(_File):
 
 class _Pack(_File):
     split: str
+    fill: float
     max_tokens: _Number
     bins: _Number
     rows: _Number
@@ -71,6 +73,8 @@ class _RenderedSplit(_Split):
 
 
 class _Findings(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, _Number]
     compared: _Number
     differences: _Number
     quoting: _Number
@@ -82,6 +86,7 @@ class _Findings(BaseModel):
 
 
 class _Certificate(BaseModel):
+    passed: bool
     probes: _Findings
     sample: _Findings
     engine: dict[str, Any]
@@ -134,6 +139,82 @@ class _Counts(BaseModel):
     conversations: _Count
 
 
+class _Options(BaseModel):
+    repo: str | None
+    revision: str | None
+    files: list[str]
+    name: str | None
+    license: str | None
+
+
+class _Threads(BaseModel):
+    train_once: bool
+
+
+class _Percent(BaseModel):
+    test_percent: float
+
+
+class _Publish(BaseModel):
+    repo: str | None
+
+
+class _Recipe(BaseModel):
+    source: dict[str, _Options]
+    threads: _Threads
+    drop: list[dict[str, dict[str, Any]]]
+    split: _Percent | None
+    publish: _Publish | None
+
+
+class _Cleaned(BaseModel):
+    messages: _Number
+    characters: int
+
+
+class _Example(BaseModel):
+    message: str
+    text: str
+
+
+class _Disagreement(BaseModel):
+    declared: str
+    detected: str
+    messages: _Number
+    examples: list[_Example]
+
+
+class _Clusters(BaseModel):
+    threshold: float
+    permutations: _Number
+    clusters: _Number
+    largest: _Number
+    dropped: _Number
+
+
+class _Contamination(BaseModel):
+    set: str
+    sha256: str
+    items: _Number
+    items_found: _Number
+    conversations: _Number
+
+
+class _Secret(BaseModel):
+    messages: _Number
+    found: _Number
+    masked: _Number
+
+
+class _Share(BaseModel):
+    source: str
+    rows: _Number
+    share: float
+    weight: float | None
+    cap: int | None
+    license: str | None
+
+
 class _Manifest(BaseModel):
     name: str
     version: str
@@ -141,7 +222,7 @@ class _Manifest(BaseModel):
     license: str | None
     content_hash: _Hash
     recipe_hash: _Hash
-    recipe: dict[str, Any]
+    recipe: _Recipe
     sources: list[_Source]
     counts: _Counts
     splits: _Splits
@@ -153,6 +234,12 @@ class _Manifest(BaseModel):
     packs: list[_Pack] = []
     versions: dict[str, str]
     render: _Render | None
+    cleaned: dict[str, _Cleaned] | None = None
+    language_disagreements: list[_Disagreement] | None = None
+    near_duplicates: dict[str, _Clusters] | None = None
+    contamination: list[_Contamination] | None = None
+    secrets: dict[str, _Secret] | None = None
+    shares: list[_Share] | None = None
 
 
 class _Rendered(BaseModel):
@@ -160,7 +247,10 @@ class _Rendered(BaseModel):
 
 
 def check(manifest: Manifest) -> None:
-    """Raises ConfigError for the first key of a manifest that is not what it has to be."""
-    config.parse(_Manifest, manifest, FILE)
-    if manifest["render"]:
-        config.parse(_Rendered, manifest, FILE)
+    """Raises VerifyError for the first key of a manifest that is not what it has to be."""
+    try:
+        config.parse(_Manifest, manifest, FILE)
+        if manifest["render"]:
+            config.parse(_Rendered, manifest, FILE)
+    except ConfigError as error:
+        raise VerifyError(f"{error} Build the folder again with this chatdata.") from None

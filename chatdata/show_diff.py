@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatdata.changes import Change
+from chatdata.comparison import Change
 from chatdata.diff import Difference, Example
 from chatdata.show import visible
 from chatdata.verify import Verdict
@@ -43,8 +43,8 @@ def _rows(own: Difference, console: Console) -> None:
     counts = own.rows
     _line(
         console,
-        f"conversations {_step(own, 'rows')}: {counts['added']} added, "
-        f"{counts['removed']} removed, {counts['changed']} changed, {counts['the_same']} the same",
+        f"conversations {_step(own, 'rows')}: {counts['added']:,} added, {counts['removed']:,} "
+        f"removed, {counts['changed']:,} changed, {counts['the_same']:,} the same",
     )
     for key, words in (
         ("facts", "have another group, source or language"),
@@ -52,9 +52,9 @@ def _rows(own: Difference, console: Console) -> None:
         ("relabelled", "have the same tokens, of which others are trained"),
     ):
         if counts[key]:
-            _line(console, f"  {counts[key]} {words}")
+            _line(console, f"  {counts[key]:,} {words}")
     for way, number in own.moved.items():
-        _line(console, f"  {number} moved, {way}")
+        _line(console, f"  {number:,} moved, {way}")
     if own.before["tokens"] or own.after["tokens"]:
         _line(
             console,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from chatdata import checks
 from chatdata.checks import Check, Folder
 from chatdata.errors import ChatdataError, VerifyError
 
+Progress = Callable[[str, int, int], None]
 _MOST_PROBLEMS = 20  # of one check
 
 
@@ -47,17 +48,24 @@ def demand(verdicts: Sequence[Verdict], name: str) -> None:
         raise VerifyError(f"'{name}' is not what it should be: {failed[0].problems[0]}{more}.")
 
 
-def verdicts_on(folder: Path, *, everything: bool = False) -> list[Verdict]:
+def verdicts_on(
+    folder: Path,
+    *,
+    everything: bool = False,
+    progress: Progress = lambda step, done, total: None,
+) -> list[Verdict]:
     """One verdict a check. With `everything`, all rows are rendered again, else a sample.
 
     Raises OutputError where the folder has no manifest that can be read.
     """
     own = Folder(folder, everything)
+    stages = checks.stages(own)
     verdicts: list[Verdict] = []
-    for stage in checks.stages(own):
+    for stage in stages:
         is_sound = all(verdict.outcome == "ok" for verdict in verdicts)
-        judge = _judge if is_sound else _skip
-        verdicts += [judge(name, check, own) for name, check in stage.items()]
+        for name, check in stage.items():
+            progress(f"verifying {name}", len(verdicts), sum(map(len, stages)))
+            verdicts.append((_judge if is_sound else _skip)(name, check, own))
     return verdicts
 
 
@@ -70,7 +78,13 @@ def _judge(name: str, check: Check, own: Folder) -> Verdict:
     problems: list[str] = []
     try:
         problems += islice(check(own), _MOST_PROBLEMS)
-    except (ChatdataError, pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+    except (
+        ChatdataError,
+        pa.ArrowException,
+        pl.exceptions.PolarsError,
+        OSError,
+        ValueError,
+    ) as error:
         problems.append(str(error).splitlines()[0].removesuffix("."))
     return Verdict(name, _about(check), "failed" if problems else "ok", problems)
 

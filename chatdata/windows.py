@@ -58,17 +58,23 @@ def named(windows: pl.DataFrame) -> pl.DataFrame:
 
 
 def rows(messages: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """The messages of each window: `conversation` is the id of the row, context is untrained."""
-    spread = windows.with_row_index("window").join(
-        messages, on="conversation", how="left", maintain_order="left_right"
+    """The messages of each window: `conversation` is the id of the row.
+
+    `train` is null for what a window before it has shown: that is context, and never learnt from,
+    whoever speaks there.
+    """
+    shown = pl.col("last").shift(1).over("conversation", order_by="last").fill_null(-1)
+    spread = (
+        windows.with_columns(shown=shown)
+        .with_row_index("window")
+        .join(messages, on="conversation", how="left", maintain_order="left_right")
     )
     position = pl.col("position")
     inside = position.is_between(pl.col("first"), pl.col("last"))
     at_head = (pl.col("role") == "system") & (position == position.min().over("window"))
     spread = spread.filter(inside | at_head)
-    return spread.with_columns(
-        conversation="row", train=pl.col("train") & (position >= pl.col("new"))
-    ).select(messages.columns)
+    train = pl.when(position > pl.col("shown")).then("train")
+    return spread.with_columns(conversation="row", train=train).select(messages.columns)
 
 
 # ------------------------------------------------------------------------------------ splitting

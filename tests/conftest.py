@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chatdata import build_dataset, load_recipe
+from tests.loopback import Hub, serve
+from tests.loopback.clients import Clients, clients
+from tests.publishing import ADA, FEWER, READER, SMALL, build
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,8 +45,37 @@ def _no_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("HF_HUB_DISABLE_XET", "1")
     patch.setenv("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    importlib.import_module("matplotlib.font_manager")  # says so where it first lists the fonts
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Clients]]:
+    """A Hub on loopback, and real clients of it, for all tests."""
+    folder = tmp_path_factory.mktemp("served")
+    with serve(folder / "hub") as hub, clients(hub.endpoint, folder / "clients", "datasets") as own:
+        hub.store.add_user("ada", token=ADA)
+        hub.store.add_user("eve", token=READER, role="read")
+        yield hub, own
+
+
+@pytest.fixture
+def hub(served: tuple[Hub, Clients]) -> Iterator[Hub]:
+    """The Hub, where nothing goes wrong at first."""
+    own, _ = served
+    own.faults.clear()
+    own.log.clear()
+    options = replace(own.options)
+    yield own
+    own.faults.clear()
+    vars(own.options).update(vars(options))
+
+
+@pytest.fixture
+def client(served: tuple[Hub, Clients], hub: Hub) -> Clients:
+    """The clients of the Hub."""
+    return served[1]
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +99,15 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("built") / "sample"
     build_dataset(load_recipe("sample"), out)
     return out
+
+
+@pytest.fixture(scope="session")
+def all_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of messages of both sources of the sample."""
+    return build(tmp_path_factory.mktemp("built") / "all", *SMALL)
+
+
+@pytest.fixture(scope="session")
+def few_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows of one of them."""
+    return build(tmp_path_factory.mktemp("built") / "few", *SMALL, *FEWER)

@@ -1,8 +1,8 @@
 """Real texts whose language people have declared: for a test and a benchmark.
 
-Tables of (set, message, text, lang, half). The halves are parted by a hash of the text: errors may
-be looked at in half 0 alone, so that half 1 says what the detector does on texts it was not made
-with.
+Tables of (set, message, text, lang, half). The halves are parted by a hash of the text: errors are
+to be looked at in half 0 alone, so that half 1 says what the detector does on texts it was not
+made with.
 """
 
 from __future__ import annotations

@@ -446,6 +446,21 @@ def test_inputs_of_several_sources_are_told_apart(tmp_path: Path) -> None:
     assert [source["path"] for source in facts["sources"]][-1] == "talks.json"
 
 
+def test_rows_of_tokens_are_in_the_split_of_their_conversation(tmp_path: Path) -> None:
+    """Several rows of one conversation are made last, and once stood in the last split."""
+    settings = ["max_tokens=200", "overflow=split", "carry_tokens=50"]
+    own = [f"render.{text}" for text in settings]
+    build_dataset(load_recipe("sample", [*own, "max_dropped=1"]), tmp_path / "o")
+    splits = {}
+    for kind in ("messages", "tokens"):
+        rows = dataset.scan(tmp_path / "o", kind).select("id", "split").collect()
+        splits[kind] = dict.fromkeys(
+            (dataset.conversation_of(id), split) for id, split in rows.rows()
+        )
+    assert list(splits["tokens"]) == list(splits["messages"])
+    assert "#" in "".join(dataset.scan(tmp_path / "o", "tokens").collect()["id"])
+
+
 def test_a_preview_counts_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

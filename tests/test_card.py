@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from chatdata import card, changes, configs, known, manifest
+from chatdata import card, comparison, configs, known, manifest
 from chatdata.errors import ConfigError
 from chatdata.manifest import Manifest
 
@@ -201,7 +201,7 @@ def test_what_a_user_writes_around_our_part_stays(before: str, after: str) -> No
 def _card(name: str) -> str:
     log = "## Changelog\n\n### 1.0.0\n\n- first\n"
     body = f"# {name}\n\nthe {name} text\n\n{log}"
-    return f"---\nconfigs: [{name}]\n---\n\n{BEGIN}\n\n{body}{END}\n"
+    return f"---\nconfigs: [{name}]\n---\n\n{BEGIN}\n\n{body}\n{END}\n"
 
 
 @settings(max_examples=30, deadline=None)
@@ -283,7 +283,7 @@ def test_a_changelog_grows_with_the_versions(facts: Manifest, later: Manifest) -
 
 
 def test_an_entry_names_what_a_user_may_notice(facts: Manifest, later: Manifest) -> None:
-    entry = changes.entry(later, facts)
+    entry = comparison.entry(later, facts)
     assert entry == [
         "train.rows: 22 → 25",
         "recipe, threads.policy: all_leaves → best_rank",
@@ -295,7 +295,7 @@ def test_an_entry_names_what_a_user_may_notice(facts: Manifest, later: Manifest)
 def test_the_order_of_filters_is_a_key_of_its_own(facts: Manifest) -> None:
     own = copy.deepcopy(facts)
     own["recipe"]["drop"] = own["recipe"]["drop"][::-1]
-    (change,) = changes.between(facts, own).recipe
+    (change,) = comparison.between(facts, own).recipe
     assert change.key == "drop.order"
     assert change.before == change.after[::-1]
 
@@ -375,7 +375,7 @@ def test_limits_follow_from_what_was_done(facts: Manifest) -> None:
     own["counts"]["messages"]["kept"] = 100
     words = "\n".join(known.limits(own))
     assert "`oasst` (OpenAssistant/oasst1): Volunteers of Open Assistant" in words
-    assert "75% of the rows are in one language, en." in words
+    assert "75 % of the rows are in one language, en." in words
     assert "A message stands in 1.17 rows on average, and is trained in each of them." in words
     assert "There is no test split." in words
     assert "`too_few_turns`" in words

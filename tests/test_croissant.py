@@ -102,7 +102,7 @@ def test_a_dataset_without_tokens_or_licence_or_test_rows_is_valid(
     (tmp_path / "messages").mkdir()
     name = "messages/train-00000-of-00001.parquet"
     (tmp_path / name).write_bytes((sample / name).read_bytes())
-    croissant.write(tmp_path, facts)
+    (tmp_path / croissant.FILE).write_text(croissant.text(facts))
     own = mlcroissant.Dataset(jsonld=str(tmp_path / croissant.FILE))
     assert [record.uuid for record in own.metadata.record_sets] == ["splits", "messages"]
     assert len(list(own.records("messages"))) == facts["splits"]["train"]["rows"]

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 import chatdata
 from chatdata import card, manifest
 from chatdata.cli import main
+from tests.loopback import Hub
+from tests.loopback.clients import Clients
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -36,14 +39,23 @@ def run(command: list[str], folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the README's example files exist."""
+def folder(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the README's example files exist, and a Hub on which you are `you`."""
+    hub, _ = served
+    hub.store.add_user("you", token="hf_you")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("HF_ENDPOINT", hub.endpoint)
+    patch.setenv("HF_TOKEN", "hf_you")
     own = tmp_path_factory.mktemp("readme")
     package = ROOT / "chatdata" / "sample"
     (own / "dump.json").write_bytes((package / "sharegpt.json").read_bytes())
     (own / "en.jsonl").write_bytes((package / "oasst.trees.jsonl").read_bytes())
     run(["chatdata", "build", "sample"], own)
-    return own
+    (publish,) = [line for line in chatdata_lines() if re.match("chatdata push(?!.*--dry)", line)]
+    run(shlex.split(publish, comments=True), own)
+    assert hub.store.repository("dataset", "you/sample").tags
+    yield own
+    patch.undo()
 
 
 @pytest.mark.parametrize("block", blocks("console"), ids=lambda text: text.splitlines()[0])

@@ -18,17 +18,18 @@ MODULES = {
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"cli_check", "cli_hub"},
     {"rebuild"},
-    {"build"},
-    {"folder", "reading", "corpus", "examine"},
-    {"job"},
+    {"build", "publish", "pull"},
+    {"folder", "reading", "plan", "corpus", "examine"},
+    {"job", "release", "changes"},
     {"show_diff"},
-    {"show", "verify", "report"},
+    {"show", "verify", "report", "contents"},
     {"checks", "diff"},
     {"rerender"},
     {"recount", "card"},
-    {"croissant", "pack", "certificate", "dataset", "inputs"},
-    {"known", "changes", "configs", "plots", "marks", "shape"},
+    {"croissant", "pack", "certificate", "dataset", "inputs", "journal"},
+    {"known", "comparison", "configs", "plots", "marks", "shape"},
     {"recipe", "trees", "rows", "lengths"},
     {"render", "ledger"},
     {"windows"},
@@ -50,8 +51,8 @@ LAYERS = [
     {"decision"},
     {"chat_template", "battery", "novelty", "detectors", "prose", "neighbours", "codes"},
     {"ngrams", "sensitive"},
-    {"templates", "records", "manifest", "schema", "hashing", "config", "arrow"},
-    {"errors"},
+    {"templates", "records", "manifest", "schema", "hashing", "config", "arrow", "versions"},
+    {"errors", "progress"},
 ]
 # Heavy packages, and the only modules that may import them.
 ONLY = {
@@ -61,9 +62,10 @@ ONLY = {
     "fastokens": {"chatdata.fast"},
     "datasets": {"trainer."},
     "huggingface_hub": {"chatdata.hub"},
+    "tenacity": {"chatdata.hub"},
     "ray": {"chatdata.engines.ray"},
     "click": {"chatdata.cli", "trainer.train"},
-    "rich": {"chatdata.cli", "chatdata.show"},
+    "rich": {"chatdata.cli", "chatdata.show", "chatdata.progress"},
     "langdetect": {"chatdata.detectors"},
     "fasttext": {"chatdata.detectors"},
     "datasketch": {"chatdata.duplicates"},
@@ -141,8 +143,8 @@ def test_steps_do_not_know_each_other(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("trainer")])
-def test_the_trainer_knows_the_manifest_and_the_parser_alone(module: str) -> None:
-    allowed = {"manifest", "config", "errors", ""}
+def test_the_trainer_knows_the_manifest_the_parser_and_published_versions(module: str) -> None:
+    allowed = {"manifest", "config", "errors", "pull", ""}
     names = {name for name in imports(MODULES[module]) if name.startswith("chatdata")}
     assert {room(name) for name in names} <= allowed
 

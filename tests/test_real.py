@@ -18,6 +18,7 @@ import pytest
 
 from chatdata import build_dataset, dataset, load_recipe
 from chatdata.manifest import Manifest
+from chatdata.verify import verify_folder
 from tests.walker import conversation_ids
 
 PLAIN = ["drop=[]", "threads={policy: all_leaves, end: any}"]
@@ -133,13 +134,14 @@ def test_starcoder_on_real_conversations(validation: Path, starcoder: Path, tmp_
     assert found["sample"]["differences"] == found["sample"]["forged"] == 0
     assert found["sample"]["compared"] > 100
     assert facts["render"]["tokenizer"]["control_ids"]["<|end|>"] == 49155
+    verify_folder(tmp_path / "o", everything=True)
 
 
 def test_the_rows_load_with_datasets(validation: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     facts = build("oasst1-en", validation, tmp_path / "o", "render.tokenizer=bytes")
-    for kind in ("messages", "tokens"):
-        loaded = datasets.load_dataset(str(tmp_path / "o"), kind)
+    for name in ("messages", "tokens-starchat"):
+        loaded = datasets.load_dataset(str(tmp_path / "o"), name)
         assert {name: len(own) for name, own in loaded.items()} == {
             name: own["rows"] for name, own in facts["splits"].items()
         }

@@ -101,6 +101,15 @@ def test_trained_tokens_and_control_tokens_are_marked(page: Path) -> None:
     assert "<|user|>" in {html.unescape(words) for kind, words in spans if kind == " control"}
 
 
+def test_a_folder_of_an_older_chatdata_is_refused_in_a_sentence(page: Path) -> None:
+    facts = manifest.read(page.parent)
+    del facts["lengths"]
+    (page.parent / "manifest.json").write_text(json.dumps(facts))
+    done = CliRunner().invoke(main, ["report", str(page.parent)])
+    assert done.exit_code == 1
+    assert "the key 'lengths' is missing. Build the folder again" in done.stderr
+
+
 def test_a_page_of_a_dataset_without_tokens(tmp_path: Path) -> None:
     build_dataset(load_recipe("sample", ["render=null"]), tmp_path / "out")
     text = report.page(tmp_path / "out")

@@ -52,7 +52,7 @@ def test_every_train_recipe_parses(path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("training.lr_scheduler_type=cosin", "'training.lr_scheduler_type' is 'cosin'"),
         ("model={}", "either `path`, a model to fine-tune, or `config`"),
         ("model={config: {n_layer: 1}}", "needs a `model_type`"),
-        ("dataset=org/name@1.0.0", "is a version on the Hub"),
+        ("allow_moving_revision=1", "'allow_moving_revision' is 1"),
         ("deepspeed=none.json", "cannot be read"),
     ],
 )

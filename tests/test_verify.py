@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import json
+import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +19,22 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from chatdata import build_dataset, card, load_recipe, manifest, pack, rebuild, recount
+from chatdata import (
+    build_dataset,
+    card,
+    config,
+    croissant,
+    load_recipe,
+    manifest,
+    pack,
+    rebuild,
+    recount,
+    report,
+)
 from chatdata.cli import main
-from chatdata.errors import OutputError, VerifyError
-from chatdata.hashing import sha256_file
+from chatdata.diff import between
+from chatdata.errors import ChatdataError, OutputError, VerifyError
+from chatdata.hashing import sha256_file, sha256_json
 from chatdata.verify import strangers, verdicts_on, verify_folder
 from chatdata.write import PARQUET
 from tests.test_build import TALKS, TREES, make, talk_file, tree_file
@@ -66,6 +82,8 @@ def sign(folder: Path) -> None:
         for own in facts["files"]:
             own["rows"] = pq.read_metadata(folder / own["path"]).num_rows
 
+        (folder / "croissant.json").write_text(croissant.text(facts))
+
     edit(folder, change)
 
 
@@ -81,7 +99,8 @@ def forge(folder: Path) -> None:
         facts["content_hash"] = counted.content_hash()
         for key in ("token_rows", "tokens", "trained_tokens"):
             facts["render"][key] = sum(own[key] for own in counted.splits.values())
-        (folder / "README.md").write_text(card.text(facts))
+        for name, text in card.pages(facts).items():
+            (folder / name).write_text(text)
 
     edit(folder, change)
 
@@ -186,7 +205,7 @@ def test_a_manifest_that_cannot_be_read(folder: Path, text: str) -> None:
     [
         (("content_hash",), "content"),
         (("languages", "en"), "rows"),
-        (("splits", "train", "bytes"), "card"),
+        (("splits", "train", "bytes"), "pages"),
         (("splits", "test", "messages"), "rows"),
         (("lengths", "tokens", "p90"), "rows"),
         (("counts", "messages", "dropped", "deleted"), "ledger"),
@@ -196,6 +215,10 @@ def test_a_manifest_that_cannot_be_read(folder: Path, text: str) -> None:
         (("render", "tokenizer", "sha256"), "certificate"),
         (("packs", 0, "bins"), "columns"),
         (("packs", 0, "tokens"), "packs"),
+        (("render", "certificate", "sample", "forged"), "certificate"),
+        (("render", "tokenizer", "control_ids", "<|end|>"), "certificate"),
+        (("render", "train_on"), "recipe"),
+        (("name",), "recipe"),
     ],
 )
 def test_a_number_or_a_text_of_the_manifest_that_is_another(
@@ -215,6 +238,31 @@ def test_a_number_or_a_text_of_the_manifest_that_is_another(
 
     edit(folder, change)
     assert list(failed(folder)) == [check]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yields the places in a JSON value, as the keys that lead there."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, own in items:
+        yield (*path, key)
+        if isinstance(own, dict | list):
+            yield from places(own, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_manifest_that_anybody_has_edited_is_answered_in_words(folder: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    whole = manifest.read(folder)
+    values = [None, -1, 2**70, 1.5, True, "", "../x", "a\nb\u202e", [], [1], {}, {"a": 1}]
+    for place in draw.sample(list(places(whole)), 15):
+        facts = copy.deepcopy(whole)
+        *parents, last = place
+        inner = functools.reduce(lambda own, key: own[key], parents, facts)
+        inner[last] = draw.choice(values)
+        (folder / "manifest.json").write_text(json.dumps(facts))
+        for look in (verdicts_on, report.page, lambda own: between(own, own)):
+            with contextlib.suppress(ChatdataError):
+                look(folder)
 
 
 # ------------------------------------------------------------------------------------ the bytes
@@ -252,7 +300,6 @@ def test_two_files_that_were_swapped(folder: Path) -> None:
     assert TRAIN in failed(folder)["hashes"]
     sign(folder)
     assert "has no row of tokens where it should have one" in failed(folder)["rows"]
-    assert "and its hash says otherwise" in failed(folder)["splits"]
 
 
 def test_a_recipe_that_is_another(folder: Path) -> None:
@@ -264,17 +311,26 @@ def test_a_recipe_that_is_another(folder: Path) -> None:
     assert "recipe_hash" in failed(folder)["recipe"]
 
 
+def test_a_description_that_says_something_else(folder: Path) -> None:
+    page = folder / "croissant.json"
+    page.write_text(page.read_text().replace('"sha256": "', '"sha256": "0', 1))
+    assert failed(folder)["pages"] == "croissant.json: its files are not those of the manifest"
+    for text in ("", "{", "[]", '{"distribution": [1]}'):
+        page.write_text(text)
+        assert "pages" in failed(folder), text
+
+
 def test_a_card_that_says_something_else(folder: Path) -> None:
     page = folder / "README.md"
     text = page.read_text()
     page.write_text(text + "\nMy own words.\n")
     assert failed(folder) == {}
     page.write_text(text.replace("num_examples: 22", "num_examples: 21"))
-    assert "dataset_info" in failed(folder)["card"]
+    assert "dataset_info" in failed(folder)["pages"]
     page.write_text("no yaml at all")
-    assert "configs" in failed(folder)["card"]
+    assert "configs" in failed(folder)["pages"]
     page.write_text("---\n{\n---\n")
-    assert "not valid YAML" in failed(folder)["card"]
+    assert "not valid YAML" in failed(folder)["pages"]
 
 
 # ------------------------------------------------------------------------------------- the rows
@@ -342,9 +398,24 @@ def ledger_id(table: pa.Table) -> pa.Table:
     )
 
 
+def ledger_unit(table: pa.Table) -> pa.Table:
+    return put(table, "unit", ["robot", *table["unit"].to_pylist()[1:]])
+
+
+def no_group(table: pa.Table) -> pa.Table:
+    return put(table, "group", [None, *table["group"].to_pylist()[1:]])
+
+
+def no_id(table: pa.Table) -> pa.Table:
+    return put(table, "id", [None, *table["id"].to_pylist()[1:]])
+
+
 @pytest.mark.parametrize(
     ("name", "change", "check"),
     [
+        (TRAIN, no_group, "rows"),
+        (TRAIN, no_id, "rows"),
+        (TOKENS, no_id, "rows"),
         (TRAIN, lambda table: table.drop(["lang"]), "columns"),
         (TRAIN, drop_last, "rows"),
         (TOKENS, drop_last, "rows"),
@@ -357,6 +428,7 @@ def ledger_id(table: pa.Table) -> pa.Table:
         (LEDGER, drop_last, "ledger"),
         (LEDGER, ledger_reason, "ledger"),
         (LEDGER, ledger_id, "ledger"),
+        (LEDGER, ledger_unit, "ledger"),
         (TRAIN, first_text, "rows"),
     ],
 )
@@ -367,6 +439,36 @@ def test_rows_that_are_not_what_they_were(
     assert list(failed(folder)) == ["hashes"]
     sign(folder)
     assert check in failed(folder)
+
+
+def test_a_folder_that_was_emptied_with_care_is_caught(folder: Path) -> None:
+    def change(facts: dict[str, Any]) -> None:
+        for own in (*facts["files"], *facts["packs"]):
+            if not own["path"].startswith("ledger"):
+                (folder / own["path"]).unlink()
+        facts["files"] = [own for own in facts["files"] if own["path"].startswith("ledger")]
+        facts["packs"] = []
+        for own in facts["splits"].values():
+            own |= dict.fromkeys(own, 0)
+        facts["render"] |= dict.fromkeys(("token_rows", "tokens", "trained_tokens"), 0)
+        count = facts["counts"]["conversations"]
+        count["dropped"]["empty"] += count.pop("kept")
+        count["kept"] = 0
+        for name, text in card.pages(facts).items():
+            (folder / name).write_text(text)
+
+    edit(folder, change)
+    assert "rows by language" in failed(folder)["rows"]
+
+
+def test_a_row_that_is_longer_than_it_may_be_is_caught(folder: Path) -> None:
+    facts = json.loads((folder / "manifest.json").read_text())
+    facts["recipe"]["render"]["max_tokens"] = facts["render"]["max_tokens"] = 600
+    facts["recipe_hash"] = sha256_json(facts["recipe"])
+    (folder / "recipe.yaml").write_text(config.dump_yaml(facts["recipe"]))
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    sign(folder)
+    assert failed(folder) == {"rows": "a row has 677 tokens, and at most 600 may be"}
 
 
 def test_a_text_that_is_another_changes_the_content_hash_alone(folder: Path) -> None:
@@ -406,6 +508,35 @@ def test_a_user_turn_that_is_trained_is_caught(folder: Path) -> None:
     rewrite(folder / TOKENS, change)
     forge(folder)
     assert "its labels are not whole answers" in failed(folder, everything=True)["certificate"]
+
+
+def test_context_that_is_trained_again_is_caught(tmp_path: Path) -> None:
+    """An answer that a split conversation carries as context, learnt a second time."""
+    own = ["render.overflow=split", "render.max_tokens=250", "pack={max_tokens: 250}"]
+    own += ["render.carry_tokens=120", "split=null"]
+    folder = make(tmp_path, TALKS, talk_file(tmp_path), "out", *own)
+    tokens = manifest.read(folder)["render"]["tokenizer"]["control_ids"]
+    head, stop = [tokens["<|im_start|>"], *b"assistant\n"], tokens["<|im_end|>"]
+    taught: list[str] = []
+
+    def change(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        for row in rows:
+            ids = row["input_ids"]
+            starts = [i for i in range(len(ids)) if ids[i : i + len(head)] == head]
+            start = starts[0] + len(head)
+            if not taught and row["labels"][start] == -100:
+                end = ids.index(stop, start) + 1
+                row["labels"][start:end] = ids[start:end]
+                row["trained"] += end - start
+                taught.append(row["id"])
+        return pa.Table.from_pylist(rows, table.schema)
+
+    rewrite(folder / TOKENS, change)
+    assert "#" in taught[0]
+    forge(folder)
+    problem = f"row '{taught[0]}': its labels are not whole answers of its own"
+    assert failed(folder, everything=True) == {"certificate": problem}
 
 
 def test_a_row_that_moved_to_the_other_split_is_caught(folder: Path) -> None:
@@ -517,6 +648,19 @@ def test_the_command_says_a_line_a_check_and_ends_with_1_where_one_fails(folder:
     assert "skipped rows" in damaged.stdout
     assert damaged.stderr.startswith(f"Error: '{folder}' is not what it should be: {TRAIN}")
     assert damaged.stderr.count("\n") == 1
+
+
+def test_a_build_again_that_cannot_be_made_is_a_verdict(tmp_path: Path) -> None:
+    out = make(tmp_path, TALKS, talk_file(tmp_path), "out")
+    done = run("verify", out, "--rebuild")
+    assert done.exit_code == 1
+    assert "failed  rebuild     source 'sharegpt' names no files" in done.stdout
+
+
+def test_what_is_said_for_a_build_again_is_not_said_in_vain(folder: Path) -> None:
+    done = run("verify", folder, "--input", "x.json")
+    assert done.exit_code == 2
+    assert "for --rebuild" in done.stderr
 
 
 def test_the_command_prints_json(folder: Path) -> None:

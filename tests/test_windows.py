@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from chatdata.manifest import IGNORE_INDEX
-from chatdata.pieces import Texts
+from chatdata.pieces import Texts, value_of
 from chatdata.render import Fitted, Render, Rendered, fit, render
 from chatdata.templates import TEMPLATES
 from chatdata.tokenizer import Tokenizer, load
@@ -66,7 +66,7 @@ def test_rows_are_whole_turns_behind_their_context(tokenizer: Tokenizer, limit: 
         assert turns["role"][0] == "user"
         assert turns["role"][-1] == "assistant"
         # Once a turn is learnt from, those behind it are too.
-        learnt = turns.filter(pl.col("role") == "assistant")["train"].to_list()
+        learnt = turns.filter(pl.col("role") == "assistant")["train"].fill_null(False).to_list()
         assert learnt == sorted(learnt)
 
 
@@ -114,7 +114,7 @@ def test_context_is_no_more_than_is_said() -> None:
         for number, own in enumerate(
             rendered.said.partition_by("conversation", maintain_order=True)
         ):
-            context = own.filter(pl.col("role") == "assistant", ~pl.col("train"))
+            context = own.filter(pl.col("role") == "assistant", pl.col("train").is_null())
             start, end = rendered.offsets[number : number + 2]
             labels = rendered.labels[start:end]
             spent = int(np.flatnonzero(labels != IGNORE_INDEX)[0])
@@ -132,6 +132,21 @@ def test_the_last_answer_is_learnt_in_one_row_alone(tokenizer: Tokenizer) -> Non
     learnt = rendered.said.filter(pl.col("train"))
     last = rendered.messages.filter(pl.col("role") == "assistant").group_by("conversation").last()
     assert set(learnt["message"]) == set(last["message"])
+
+
+def test_every_turn_is_learnt_once_where_all_are(tokenizer: Tokenizer) -> None:
+    """Context used to be learnt from again, in each row that carries it."""
+    _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=200, train_on="all")
+    rows = rendered.said.partition_by("conversation", maintain_order=True)
+    assert len(rows) > len(set(rendered.conversations))
+    # What a template writes row by row cannot be told apart: a system turn is learnt from again.
+    by_rows = value_of(tokenizer.template) is None
+    fresh = rendered.said.filter(pl.col("train").is_not_null())
+    assert sorted(fresh["message"]) == sorted(rendered.messages["message"])
+    for number, own in enumerate(rows):
+        start, end = rendered.offsets[number : number + 2]
+        untrained = (rendered.labels[start:end] == IGNORE_INDEX).sum()
+        assert by_rows or (untrained == 0) == (own["train"].null_count() == 0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from chatdata import config
 from chatdata.config import Strict
@@ -53,22 +53,13 @@ class Training(Strict):
 class TrainConfig(Strict):
     """A train recipe, checked."""
 
-    dataset: str  # a folder that `chatdata build` wrote
+    dataset: str  # a folder that `chatdata build` wrote, or org/name@1.2.0 on the Hub
+    allow_moving_revision: bool = False  # true: `dataset` may name a branch
     model: Model
     output: str
     training: Training = Training()
     deepspeed: str | None = None  # the JSON of a DeepSpeed configuration
     report_to: list[Literal["tensorboard", "wandb"]] = Field(default=[])
-
-    @field_validator("dataset")
-    @classmethod
-    def _is_built(cls, value: str) -> str:
-        if "@" in value and not Path(value).is_dir():
-            raise ValueError(
-                f"'{value}' is a version on the Hub; this trainer reads folders, so name one that "
-                "`chatdata build` wrote"
-            )
-        return value
 
 
 def load(path: str | Path, settings: Sequence[str] = ()) -> TrainConfig:

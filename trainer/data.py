@@ -46,8 +46,10 @@ def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset |
     return rows.select_columns([*COLUMNS, LENGTH])
 
 
-def describe(facts: manifest.Manifest) -> dict[str, Any]:
-    """What a model should say of the data it was trained on."""
+def describe(
+    facts: manifest.Manifest, provenance: dict[str, str | None] | None = None
+) -> dict[str, Any]:
+    """What a model should say of the data it was trained on, and where that was published."""
     keys = ("name", "version", "content_hash", "recipe_hash", "license", "splits")
     render = facts["render"]
     return {
@@ -56,4 +58,5 @@ def describe(facts: manifest.Manifest) -> dict[str, Any]:
         "stop": render["template"]["stop"],
         "train_on": render["train_on"],
         "max_tokens": render["max_tokens"],
+        "provenance": provenance,
     }

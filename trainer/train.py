@@ -46,9 +46,12 @@ def train(config: TrainConfig) -> None:
     """Trains, evaluates on the test split before and after, and saves."""
     from transformers import DataCollatorForSeq2Seq, Trainer
 
-    from trainer import data, model
+    from trainer import data, model, published
 
-    folder = Path(config.dataset)
+    located = published.locate(config.dataset, config.allow_moving_revision)
+    if int(os.environ.get("RANK", 0)) == 0:
+        click.echo(str(located), err=True)
+    folder = located.folder
     facts = data.read_manifest(folder)
     tokenizer = model.load_tokenizer(folder, facts)
     rows, test = (data.load_tokens(folder, facts, split) for split in ("train", "test"))
@@ -70,7 +73,7 @@ def train(config: TrainConfig) -> None:
     trainer.train()
     if test is not None:
         trainer.evaluate()
-    _save(trainer, config, data.describe(facts))
+    _save(trainer, config, data.describe(facts, located.provenance))
     losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     if trainer.is_world_process_zero() and losses:
         click.echo(f"test loss {losses[0]:.4f} before, {losses[-1]:.4f} after")

@@ -6,6 +6,7 @@ An engine module has `start(workers)`, a context that gives `Workers` for as lon
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -25,6 +26,11 @@ class Workers(Protocol):
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         """Runs `function(task)` beside whatever else is done."""
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start(name: str, workers: int) -> AbstractContextManager[Workers]:

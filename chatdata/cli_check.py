@@ -1,0 +1,163 @@
+"""The commands that look at built folders: diff, verify, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from chatdata import engines, progress
+from chatdata.errors import ChatdataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from chatdata.verify import Verdict
+
+_as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
+
+
+def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """--input and --set, as a build has them."""
+    for option in (
+        click.option(
+            "settings",
+            "--set",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Change a key of the recipe; VALUE is YAML.",
+        ),
+        click.option(
+            "inputs",
+            "--input",
+            multiple=True,
+            metavar="PATH",
+            help="Read this file, folder or pattern instead of the source's files "
+            "(SOURCE=PATH where the recipe has several).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@click.option(
+    "-n", "number", type=click.IntRange(0), default=3, show_default=True, help="Examples."
+)
+@_as_json
+def diff(before: str, after: str, number: int, as_json: bool) -> None:
+    """What differs between two datasets: rows by id, counts, recipe, template.
+
+    Each is a built folder or a published version (org/name@1.0.0).
+
+    Says which rows are added, removed, changed or moved to the other split, and what the ledgers
+    know of them; shows a few, the words that changed in colour ([-old-]{+new+} without).
+
+    \b
+    chatdata diff out/sample-1.0.0 out/sample-1.1.0
+    chatdata diff org/sample@1.0.0 out/sample-1.1.0
+    """
+    from chatdata.diff import between
+    from chatdata.show_diff import difference
+
+    found = between(_folder(before), _folder(after), number)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+    else:
+        difference(found, _console())
+
+
+@click.command()
+@click.argument("out")
+@click.option("--full", is_flag=True, help="Render all rows again, not a sample.")
+@click.option("--rebuild", is_flag=True, help="Build again from the recipe and compare the bytes.")
+@recipe_settings
+@click.option(
+    "--workers", type=click.IntRange(1), default=engines.cores, show_default="one for each core"
+)
+@_as_json
+def verify(
+    out: str,
+    full: bool,
+    rebuild: bool,
+    inputs: tuple[str, ...],
+    settings: tuple[str, ...],
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Check that a built folder, or a published version, is what its manifest says.
+
+    Files and hashes; columns; rows, ledger, splits and packs, counted again; the content hash,
+    made again; tokens, rendered again with the saved tokenizer. Ends with status 1 where one
+    fails. --input and --set are for --rebuild, as in a build.
+
+    \b
+    chatdata verify out/sample-1.0.0
+    chatdata verify out/sample-1.0.0 --rebuild
+    """
+    from dataclasses import asdict
+
+    from chatdata import verify as verification
+    from chatdata.show_diff import verdicts
+
+    if not rebuild and (inputs or settings):
+        raise click.UsageError("--input and --set are for --rebuild.")
+    folder = _folder(out)
+    with progress.bar() as shown:
+        found = verification.verdicts_on(folder, everything=full, progress=shown)
+    if rebuild:
+        found.append(_rebuilt(folder, inputs, settings, workers))
+    strangers = verification.strangers(folder)
+    if as_json:
+        click.echo(json.dumps([asdict(own) for own in found], indent=2, ensure_ascii=False))
+    else:
+        verdicts(found, strangers, _console())
+    verification.demand(found, out)
+
+
+def _rebuilt(
+    folder: Path, inputs: tuple[str, ...], settings: tuple[str, ...], workers: int
+) -> Verdict:
+    from chatdata.rebuild import problems
+    from chatdata.verify import Verdict
+
+    try:
+        with progress.bar() as shown:
+            found = problems(
+                folder, inputs=inputs, settings=settings, workers=workers, progress=shown
+            )
+    except ChatdataError as error:
+        found = [str(error).removesuffix(".")]
+    about = "A build from the recipe writes the same bytes"
+    return Verdict("rebuild", about, "failed" if found else "ok", found)
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+def report(out: Path) -> None:
+    """Write OUT/report.html: a page about a built folder, for a browser, in one file.
+
+    Counts and reasons with examples of what was dropped, lengths, languages, the certificate, and
+    conversations with their trained tokens marked.
+    """
+    from chatdata.report import write
+
+    click.echo(write(out))
+
+
+def _folder(spec: str) -> Path:
+    """The folder that an argument names: a built one, or that of a published version."""
+    from chatdata import pull
+
+    return pull.folder(spec, note=lambda text: click.echo(text, err=True))
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)

@@ -1,0 +1,117 @@
+"""The commands that talk to the Hub: push, pull, doctor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chatdata import progress
+
+_as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _dump(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("repo")
+@click.option("--version", required=True, metavar="X.Y.Z", help="What it is published as.")
+@click.option(
+    "--public/--private",
+    "public",
+    default=None,
+    help="Who sees a repository that is new; one that is there stays as it is. [private]",
+)
+@click.option("--dry-run", is_flag=True, help="Look, and print what would be done.")
+@click.option(
+    "--allow-version", is_flag=True, help="Take a version that the change of the rows forbids."
+)
+@_as_json
+def push(
+    out: Path,
+    repo: str,
+    version: str,
+    public: bool | None,
+    dry_run: bool,
+    allow_version: bool,
+    as_json: bool,
+) -> None:
+    """Publish the built folder OUT as a version of the dataset REPO (`org/name`) on the Hub.
+
+    All files go in one commit, then the tag vX.Y.Z names it, for good. If anything ends a push,
+    the same command again finishes it. Rows that went or changed, and other columns, need a major
+    version; new rows a minor one; a new card a patch.
+
+    \b
+    chatdata push out/sample-1.0.0 org/sample --version 1.0.0 --dry-run
+    """
+    from chatdata.publish import push as run
+
+    with progress.bar() as shown:
+        plan = run(
+            out,
+            repo,
+            version,
+            private=None if public is None else not public,
+            dry_run=dry_run,
+            allow_version=allow_version,
+            progress=shown,
+            note=_note,
+        )
+    if as_json:
+        _dump(plan.facts())
+    else:
+        click.echo("\n".join(plan.lines()))
+
+
+@click.command()
+@click.argument("reference", metavar="REPO@VERSION")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
+@click.option("--allow-moving-revision", is_flag=True, help="Take a branch, which may move.")
+@_as_json
+def pull(reference: str, out: Path, allow_moving_revision: bool, as_json: bool) -> None:
+    """Fetch a published version into a folder, every hash checked.
+
+    The version (`1.0.0`, a tag, or a commit) is resolved to its commit once, and all files are of
+    that commit. What is in the client's cache is not fetched again.
+
+    \b
+    chatdata pull org/sample@1.0.0 --out out/sample
+    """
+    from chatdata.pull import pull as run
+
+    with progress.bar() as shown:
+        found = run(reference, out, allow_moving=allow_moving_revision, progress=shown, note=_note)
+    if as_json:
+        _dump(found)
+    else:
+        click.echo(f"{found['repo']} {found['tag'] or ''} commit {found['commit']}")
+        click.echo(f"{found['content_hash']}\n{out}")
+
+
+@click.command()
+@click.argument("repo", required=False)
+@_as_json
+def doctor(repo: str | None, as_json: bool) -> None:
+    """Say whether publishing from here would work (to REPO, if it is given), and what is wrong.
+
+    Asks the Hub who you are and changes nothing. Ends with status 1 where it would not work.
+    """
+    from chatdata.hub.doctor import examine
+
+    report = examine(repo)
+    if as_json:
+        _dump({**report.facts, "problems": report.problems})
+    else:
+        click.echo("\n".join(report.lines()))
+    if report.problems:
+        raise SystemExit(1)

@@ -1,0 +1,133 @@
+"""What differs between two manifests: recipe, counts, template, versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from chatdata.manifest import Manifest
+
+_HASH = 12  # digits that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A value that is another: `before` or `after` is None where there is none."""
+
+    key: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_short(self.before)} → {_short(self.after)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs between two manifests, each as a list of keys in a stable order."""
+
+    splits: list[Change]  # <split>.<what>
+    dropped: list[Change]  # <unit>.<reason>
+    recipe: list[Change]
+    sources: list[Change]  # <source>/<file>
+    render: list[Change]  # template and tokenizer
+    versions: list[Change]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def between(before: Manifest, after: Manifest) -> Changes:
+    """What differs between two manifests."""
+    return Changes(
+        _changes(_flat(before["splits"]), _flat(after["splits"])),
+        _changes(_dropped(before), _dropped(after)),
+        _changes(_recipe(before, _filters(after)), _recipe(after, _filters(before))),
+        _changes(_sources(before), _sources(after)),
+        _changes(_render(before), _render(after)),
+        _changes(_flat(before.get("versions", {})), _flat(after.get("versions", {}))),
+    )
+
+
+def keys(before: Manifest, after: Manifest) -> list[str]:
+    """The keys, lists as a whole, that are not the same in two manifests."""
+    return [change.key for change in _changes(_flat(before), _flat(after))]
+
+
+def entry(after: Manifest, before: Manifest | None) -> list[str]:
+    """What a changelog says of a version: a line for each thing that a user may notice."""
+    if before is None or before["version"] == after["version"]:
+        rows = [f"{own['rows']} in {name}" for name, own in after["splits"].items()]
+        return [f"rows: {', '.join(rows)}"]
+    own = between(before, after)
+    if before["content_hash"] == after["content_hash"]:
+        return [f"the same rows as {before['version']}", *_titled("recipe", own.recipe)]
+    return [
+        *(str(change) for change in own.splits if change.key.endswith((".rows", ".tokens"))),
+        *_titled("recipe", own.recipe),
+        *_titled("source", own.sources),
+        *_titled("rendering", own.render),
+        *_titled("dropped", [own for own in own.dropped if own.key.startswith("conversations.")]),
+    ]
+
+
+def _titled(title: str, changes: list[Change]) -> list[str]:
+    return [f"{title}, {change}" for change in changes]
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    keys = [*after, *(key for key in before if key not in after)]
+    pairs = [(key, before.get(key), after.get(key)) for key in keys]
+    return [Change(key, old, new) for key, old, new in pairs if old != new]
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings as one, `a.b` for the key b in a. What is null is left out."""
+    return {key: value for key, value in _leaves(values, "") if value is not None}
+
+
+def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _recipe(manifest: Manifest, others: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's keys; a filter is a key below `drop`, and so is the order of those that the
+    other recipe has too."""
+    recipe = {key: value for key, value in manifest["recipe"].items() if key != "version"}
+    filters = _filters(manifest)
+    order = [name for name in filters if name in others]
+    return _flat({**recipe, "drop": {"order": order, **filters}})
+
+
+def _filters(manifest: Manifest) -> dict[str, Any]:
+    return {name: options for own in manifest["recipe"]["drop"] for name, options in own.items()}
+
+
+def _dropped(manifest: Manifest) -> dict[str, int]:
+    return _flat({unit: own["dropped"] for unit, own in manifest["counts"].items()})
+
+
+def _sources(manifest: Manifest) -> dict[str, str]:
+    return {f"{own['name']}/{own['path']}": own["sha256"] for own in manifest["sources"]}
+
+
+def _render(manifest: Manifest) -> dict[str, Any]:
+    render = manifest["render"] or {}
+    return _flat({key: render[key] for key in ("template", "tokenizer") if key in render})
+
+
+def _short(value: Any) -> str:
+    """A value in few characters."""
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) == 64 and text.isalnum():
+        return f"{text[:_HASH]}…"
+    return text if len(text) <= 80 else f"{text[:79]}…"

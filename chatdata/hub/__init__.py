@@ -1,0 +1,45 @@
+"""The Hugging Face Hub: the only package that talks to it.
+
+client        the client itself: what goes wrong in words, what may pass tried again
+repository    a dataset's repository: read, committed to, tagged
+names         `org/name@1.2.0`, and the commit that it is
+snapshot      the files of a version, every hash checked
+secrets       nothing secret in what is printed
+doctor        whether publishing from this machine would work
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from chatdata.errors import SourceError
+
+
+def fetch(
+    repo: str, revision: str | None, patterns: Sequence[str], kind: Literal["dataset", "model"]
+) -> tuple[Path, list[str]]:
+    """A repository's files that match `patterns`, downloaded or from the cache.
+
+    Returns their folder and their names in it, sorted. Raises SourceError where the repository,
+    the revision or the network is missing.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
+
+    from chatdata.hub import client
+
+    client.bars()
+    client.prepare()
+    try:
+        folder = snapshot_download(
+            repo, revision=revision, repo_type=kind, allow_patterns=list(patterns)
+        )
+    except client.FAILURES as error:
+        where = f"{kind} '{repo}' at {revision or 'its head'}"
+        raise SourceError(f"{where} {client.problem(error)}; or name local files.") from None
+    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
+    # The cache may hold more files of this revision than were asked for now.
+    return Path(folder), list(filter_repo_objects(names, allow_patterns=list(patterns)))

@@ -1,0 +1,281 @@
+"""The Hub's client: what goes wrong in words, what may pass tried again, nothing secret shown."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.util
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from huggingface_hub import HfApi, constants, errors, get_token
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    disable_progress_bars,
+    enable_progress_bars,
+    get_session,
+    httpx,
+    parse_ratelimit_headers,
+)
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    wait_exponential_jitter,
+)
+
+from chatdata import __version__
+from chatdata.errors import HubError
+from chatdata.hub.secrets import Redacting, redact
+
+Note = Callable[[str], None]
+
+# Everything that a call of the client may raise when the Hub, the network or the disk is at fault.
+FAILURES = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    errors.OIDCError,
+    errors.DeviceCodeError,
+    errors.RevisionResolutionError,
+    errors.XetDownloadError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+SILENCE = httpx.Timeout(20, read=300, write=300)  # seconds; the client itself would wait for ever
+TRIES = 10
+PATIENCE = 600  # seconds of waiting, after which the user is told; a window of the Hub has 300
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30  # seconds
+
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+_KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (errors.GatedRepoError, "is gated: accept its terms on its page and set HF_TOKEN"),
+    (
+        errors.RepositoryNotFoundError,
+        "is not there, or is private: check the name, or set HF_TOKEN",
+    ),
+    (errors.RevisionNotFoundError, "is not there: the repository has no such revision"),
+    (errors.RemoteEntryNotFoundError, "lacks a file that should be there"),
+    (
+        errors.LocalEntryNotFoundError,
+        "is not in the cache, and cannot be reached: check the network and HF_ENDPOINT",
+    ),
+    (errors.DisabledRepoError, "is disabled by the Hub: see its page"),
+    (errors.HFValidationError, "has no valid name; it reads as org/name"),
+    (errors.OfflineModeIsEnabled, "cannot be asked for while HF_HUB_OFFLINE is set: unset it"),
+    (
+        errors.LocalTokenNotFoundError,
+        "needs a token: set HF_TOKEN, or log in with `hf auth login`",
+    ),
+    (errors.OIDCError, "cannot be asked for: HF_OIDC_RESOURCE is set and gives no token"),
+    (
+        httpx.ProxyError,
+        "cannot be reached through the proxy: check HTTPS_PROXY and NO_PROXY",
+    ),
+)
+_STATUSES = {
+    402: "is refused: it needs a paid plan",
+    403: "may not be written to with this token: make one with write access to it, at {settings}",
+    409: "is busy with another change: try again in a minute",
+    413: "is too large for one request: build larger shards, or fewer",
+    429: "is asked for too often: the Hub wants us to wait longer than we do, so try again later",
+    507: "is full: the Hub has no room left for this account",
+}
+
+
+def prepare() -> None:
+    """Sets what the client leaves open: how long silence lasts, and what its log may say.
+
+    Raises HubError where the proxy of this machine cannot be used.
+    """
+    try:
+        get_session().timeout = SILENCE
+    except (httpx.InvalidURL, ValueError, ImportError) as error:
+        raise HubError(
+            f"the proxy cannot be used ({redact(str(error))}): correct HTTPS_PROXY, HTTP_PROXY or "
+            "ALL_PROXY."
+        ) from None
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        if not any(isinstance(own, Redacting) for own in handler.filters):
+            handler.addFilter(Redacting())
+
+
+def bars() -> None:
+    """Lets the client show how far a download has come, where somebody watches."""
+    if sys.stderr.isatty():
+        enable_progress_bars()
+    else:
+        disable_progress_bars()
+
+
+def api() -> HfApi:
+    """The client, for HF_ENDPOINT and the token of this machine."""
+    prepare()
+    return HfApi(library_name="chatdata", library_version=__version__)
+
+
+@contextlib.contextmanager
+def reaching(where: str) -> Iterator[None]:
+    """Turns what the client raises into a HubError about `where`, in one sentence."""
+    try:
+        prepare()
+        yield
+    except FAILURES as error:
+        raise HubError(f"{where} {problem(error)}.") from None
+
+
+def problem(error: BaseException) -> str:
+    """What is wrong, and the way out, as the rest of a sentence."""
+    cause = _cause(error)
+    for kind, words in _KINDS:
+        if isinstance(cause, kind):
+            return words
+    status = status_of(cause)
+    if status == 401:
+        return _refused_token()
+    if status is not None:
+        words = _STATUSES.get(status, f"cannot be had now: the Hub answers {status}")
+        return words.format(settings=settings_page()) + _said(cause)
+    return _without_answer(cause)
+
+
+def _without_answer(cause: BaseException) -> str:
+    """What is wrong where the Hub has not answered: the network, the disk, a file."""
+    name = type(cause).__name__
+    if isinstance(cause, OSError) and cause.errno in _FULL:
+        return "cannot be kept here: the disk is full, so make room or set HF_HOME to another"
+    if isinstance(cause, OSError) and cause.errno is not None and cause.filename:
+        return f"cannot be had, by a file here: {cause.strerror} ('{cause.filename}')"
+    if isinstance(cause, FileNotFoundError):
+        return "lacks a file that should be there"
+    if isinstance(cause, httpx.TransportError | OSError):
+        return f"cannot be reached ({name}): check the network and HF_ENDPOINT"
+    return f"cannot be had ({name}: {redact(' '.join(str(cause).split()))[:200]})"
+
+
+_WRAPPERS = (RuntimeError, errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What an error was made from: the client wraps what happens to an upload or a download."""
+    while isinstance(error, _WRAPPERS) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _refused_token() -> str:
+    if get_token() is None:
+        return "needs a token: set HF_TOKEN, or log in with `hf auth login`"
+    return (
+        "does not accept this token, which is wrong or has ended: "
+        f"make a new one at {settings_page()}"
+    )
+
+
+def _said(error: BaseException) -> str:
+    """What the Hub says itself, in brackets."""
+    words = " ".join((getattr(error, "server_message", None) or "").split())
+    return f' ("{redact(words)[:200]}")' if words else ""
+
+
+def endpoint() -> str:
+    """The address of the Hub, without what is secret in it."""
+    return redact(constants.ENDPOINT)
+
+
+def settings_page() -> str:
+    """Where tokens are made."""
+    return f"{endpoint()}/settings/tokens"
+
+
+def uses_xet() -> bool:
+    """Whether the client sends large files by Xet: it does where it can."""
+    return not constants.HF_HUB_DISABLE_XET and importlib.util.find_spec("hf_xet") is not None
+
+
+# -------------------------------------------------------------------------- what may pass
+
+
+def status_of(error: BaseException) -> int | None:
+    """The status with which the Hub answered, or None where it did not."""
+    response = getattr(error, "response", None)
+    return None if response is None else int(response.status_code)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same request may work later. A Hub that is not there at all is not waited for."""
+    cause = _cause(error)
+    if isinstance(cause, httpx.ConnectError | httpx.ProxyError | httpx.UnsupportedProtocol):
+        return False
+    return isinstance(cause, httpx.TransportError) or status_of(cause) in _PASSING
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether a Hub that was there no longer is, or answers with what is not JSON."""
+    return isinstance(_cause(error), httpx.ConnectError | json.JSONDecodeError)
+
+
+def is_unknown_revision(error: BaseException) -> bool:
+    """Whether the Hub knows the repository, and not the revision."""
+    return isinstance(error, errors.RevisionNotFoundError)
+
+
+def retrying(note: Note, passing: Callable[[BaseException], bool] = is_passing) -> Retrying:
+    """Calls again what fails for a while, waiting as long as the Hub asks; tells each wait."""
+
+    def tell(state: RetryCallState) -> None:
+        seconds = state.next_action.sleep if state.next_action else 0
+        note(f"{_reason(state)}; trying again in {max(1, round(seconds))} s")
+
+    return Retrying(
+        retry=retry_if_exception(passing),
+        wait=_wait,
+        stop=_is_enough,
+        before=lambda state: prepare(),  # the client makes its session anew when one breaks
+        before_sleep=tell,
+        reraise=True,
+    )
+
+
+def _is_enough(state: RetryCallState) -> bool:
+    """Whether to give up. Only waiting counts: a try may upload for hours."""
+    return state.attempt_number >= TRIES or state.idle_for + state.upcoming_sleep > PATIENCE
+
+
+def _reason(state: RetryCallState) -> str:
+    error = _error(state)
+    status = status_of(error)
+    return f"the Hub answers {status}" if status else f"no answer ({type(error).__name__})"
+
+
+def _error(state: RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    assert error is not None, "only what failed is tried again"
+    return _cause(error)
+
+
+def _wait(state: RetryCallState) -> float:
+    error = _error(state)
+    response = getattr(error, "response", None)
+    asked = None if response is None else asked_wait(response.headers)
+    if asked is not None:
+        return asked
+    return wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT, jitter=FIRST_WAIT)(state)
+
+
+def asked_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """The seconds that an answer asks to wait: `Retry-After`, or a rate limit that is used up."""
+    value = headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value)
+    with contextlib.suppress(ValueError):
+        date = parsedate_to_datetime(value)
+        return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+    limit: Any = parse_ratelimit_headers(headers)
+    return float(limit.reset_in_seconds) if limit is not None and not limit.remaining else None

@@ -1,0 +1,83 @@
+"""A process that has imported the real clients, and forks one for each command it is given.
+
+Importing them takes seconds, a fork milliseconds; a test that kills a client at every request
+needs many. Reads commands from stdin and answers on stdout, a line of JSON each.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import socket
+import sys
+import traceback
+from typing import Any
+
+import huggingface_hub.hf_api  # noqa: F401
+import rich.progress  # noqa: F401
+
+import chatdata.card
+import chatdata.hub.doctor
+import chatdata.publish
+import chatdata.pull
+from chatdata.cli import main
+
+
+def _loopback_only() -> None:
+    """Makes a connection to another machine an error, in every client."""
+    connect = socket.socket.connect
+
+    def guarded(own: socket.socket, address: Any) -> None:
+        if own.family in (socket.AF_INET, socket.AF_INET6):
+            assert address[0] in ("127.0.0.1", "::1", "localhost"), f"network access: {address}"
+        connect(own, address)
+
+    socket.socket.connect = guarded  # type: ignore[method-assign]
+
+
+def _run(command: dict[str, Any]) -> None:
+    """Runs a command, and ends the process."""
+    code = 70
+    try:
+        os.environ.update(command["environment"])
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(command[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        if "code" in command:
+            exec(command["code"], {"__name__": "__main__"})
+            code = 0
+        else:
+            main(command["arguments"])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def serve() -> None:
+    """Answers commands until stdin ends."""
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+    chatdata.card._template()  # compiled once
+    _loopback_only()
+    for line in sys.stdin:
+        command = json.loads(line)
+        if "wait" in command:
+            _, status = os.waitpid(command["wait"], 0)
+            answer = {"code": os.waitstatus_to_exitcode(status)}
+        else:
+            pid = os.fork()
+            if pid == 0:
+                _run(command)
+            answer = {"pid": pid}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    serve()
