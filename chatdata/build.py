@@ -2,7 +2,8 @@
 
 A build runs in parts. Reading spreads messages over parts by a hash of their group, so a part
 holds whole trees and whole conversations. Each part is then a pure function of its messages and
-the recipe; what must see everything (duplicates) is decided between two rounds over the parts.
+the recipe; what must see everything (duplicates) is decided between two rounds over the parts,
+in `corpus`.
 Parts follow each other in the order of that hash, and rows within a part too, so neither the
 number of parts nor of workers shows in the output.
 """
@@ -24,7 +25,9 @@ import polars as pl
 from chatdata import (
     certificate,
     clean,
+    corpus,
     engines,
+    examine,
     fast,
     filters,
     folder,
@@ -44,12 +47,13 @@ from chatdata import (
 from chatdata import inputs as input_files
 from chatdata import job as jobs
 from chatdata.certificate import Findings
+from chatdata.corpus import Decided
 from chatdata.errors import BuildError
 from chatdata.fast import Audit, EngineDiffers, FastSession
 from chatdata.filters import Drop
-from chatdata.hashing import digest_column, fraction_column, hash_column
+from chatdata.hashing import fraction_column, hash_column
 from chatdata.inputs import Input
-from chatdata.job import Done, Finished, Job, Shaped
+from chatdata.job import Done, Finished, Job, Seen, Shaped
 from chatdata.pieces import Texts
 from chatdata.recipe import Recipe
 from chatdata.render import Render, Rendered, fit, render
@@ -128,7 +132,8 @@ def _line(
     encoding = running.submit(functools.partial(jobs.choose_engine, one_in=one_in), job)
     read, problems = reading.read(job, found, progress)
     shaped = list(each("dropping, threading", _shape, range(job.parts)))
-    tasks = list(enumerate(_repeats(shaped)))
+    decided = corpus.decide(job)
+    tasks = [(part, decided.of_part(part)) for part in range(job.parts)]
     job = replace(_with_sample(job, shaped), encoding=encoding.result())
     try:
         finished, files = _write(job, each("splitting, rendering", _finish, tasks), problems, out)
@@ -143,8 +148,19 @@ def _line(
         findings.add(part.findings)
     languages = language.summary([table for part in shaped for table in part.disagreements])
     cleaned = clean.add([part.cleaned for part in shaped])
+    seen = examine.total(part.seen for part in shaped)
     balanced = ledger.balance(read, counts)
-    return Done(finished, balanced, files, findings, job.encoding, languages, cleaned)
+    return Done(
+        finished,
+        balanced,
+        files,
+        findings,
+        job.encoding,
+        languages,
+        cleaned,
+        seen,
+        decided.near,
+    )
 
 
 def _write(
@@ -186,8 +202,9 @@ def _with_sample(job: Job, shaped: Sequence[Shaped]) -> Job:
 
 def _shape(job: Job, part: int) -> Shaped:
     """Drops messages, lays threads and drops conversations of one part."""
+    seen = Seen()
     read = [
-        (source.format, _read(job, number, part))
+        (source.format, _read(job, number, part, seen))
         for number, source in enumerate(job.recipe.source.values())
     ]
     there = [(format, own) for format, own in read if own is not None]
@@ -200,18 +217,20 @@ def _shape(job: Job, part: int) -> Shaped:
         events.append(happened)
     messages.write_ipc(job.file("shaped", part))
     pl.concat(events).write_ipc(job.file("events", part))
+    corpus.write_keys(job, part, messages)
     came_to_be = sum(one.conversations for one in laid)
     kept = messages["conversation"].n_unique()
     disagreements = _disagreements(job, [own for _, (own, _) in there])
-    return Shaped(part, came_to_be, kept, _keys(job, messages), disagreements, cleaned)
+    return Shaped(part, came_to_be, kept, disagreements, cleaned, seen)
 
 
-def _read(job: Job, number: int, part: int) -> tuple[pl.DataFrame, clean.Counts] | None:
-    """What a source has in this part, cleaned, its languages decided if a filter asks for them."""
+def _read(job: Job, number: int, part: int, seen: Seen) -> tuple[pl.DataFrame, clean.Counts] | None:
+    """What a source has in this part: cleaned, redacted, looked into where a filter asks for it."""
     frames = list(parts.spooled(job.work / f"read-{number}", part))
     if not frames:
         return None
     messages, cleaned = clean.clean(pl.concat(frames), job.recipe.steps())
+    messages = examine.examine(job, messages, seen)
     decide = job.decides_language()
     return (language.label(messages, decide) if decide else messages), cleaned
 
@@ -249,42 +268,19 @@ def _without(
     return kept, pl.concat([lost, schema.vanished(messages, kept, lost, "")])
 
 
-# ---------------------------------------------------------------- between: all conversations
-
-
-def _keys(job: Job, messages: pl.DataFrame) -> pl.DataFrame:
-    """What the corpus filter compares: a digest for each conversation."""
-    compared = [drop.filter.expression(**drop.options) for drop in job.drops("corpus")]
-    if not compared:
-        return pl.DataFrame(schema={"conversation": pl.String, "digest": pl.String})
-    keys = messages.group_by("conversation", maintain_order=True).agg(key=compared[0].first())
-    return keys.select("conversation", digest=digest_column(keys["key"]))
-
-
-def _repeats(shaped: Sequence[Shaped]) -> list[pl.DataFrame]:
-    """For each part, its conversations that repeat one with a smaller id: (conversation, of)."""
-    keys = pl.concat([part.keys.with_columns(part=pl.lit(part.part)) for part in shaped])
-    keys = keys.sort("digest", "conversation")
-    first = pl.col("conversation").first().over("digest")
-    repeats = keys.with_columns(of=first).filter(pl.col("conversation") != pl.col("of"))
-    return [
-        repeats.filter(pl.col("part") == part.part).select("conversation", "of") for part in shaped
-    ]
-
-
 # -------------------------------------------------------------------- second round: split, render
 
 
-def _finish(job: Job, task: tuple[int, pl.DataFrame]) -> Finished:
+def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
     """Drops repeats, splits, renders and lays out the rows of one part."""
-    part, repeats = task
-    messages, repeated = _drop_repeats(pl.read_ipc(job.file("shaped", part)), repeats)
-    messages = _in_order(job, messages)
+    part, decided = task
+    messages, repeated = _drop_repeats(pl.read_ipc(job.file("shaped", part)), decided)
+    messages = _in_order(job, messages, decided)
     rendered, lost, findings, audit = None, schema.empty(schema.EVENTS), Findings(), Audit()
     if job.recipe.render is not None:
         rendered, lost, findings, audit = _render(job, job.recipe.render, messages)
         messages = rendered.messages
-    own = _rows(job, messages, rendered)
+    own = _rows(job, messages, rendered, decided)
     earlier = pl.read_ipc(job.file("events", part))
     events = ledger.follow(pl.concat([earlier, repeated, lost, _kept_events(messages, own)]))
     parts.save(ledger.entries(events).to_arrow().cast(write.LEDGER), job.file("ledger", part))
@@ -304,20 +300,30 @@ def _finish(job: Job, task: tuple[int, pl.DataFrame]) -> Finished:
     )
 
 
-def _drop_repeats(
-    messages: pl.DataFrame, repeats: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    gone = messages.join(repeats, on="conversation", how="inner", maintain_order="left")
-    gone = gone.unique("conversation", keep="first", maintain_order=True)
-    return _without(messages, gone, pl.lit("duplicate"), "says the same as " + pl.col("of"))
+def _drop_repeats(messages: pl.DataFrame, decided: Decided) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Drops what the corpus filters remove, one filter after the other."""
+    happened = [schema.empty(schema.EVENTS)]
+    first = messages.unique("conversation", keep="first", maintain_order=True)
+    for repeats in decided.removed.partition_by("reason", maintain_order=True):
+        gone = first.join(repeats, on="conversation", maintain_order="left")
+        messages, events = _without(messages, gone, pl.col("reason"), pl.col("detail"))
+        happened.append(events)
+    return messages, pl.concat(happened)
 
 
-def _in_order(job: Job, messages: pl.DataFrame) -> pl.DataFrame:
+def _in_order(job: Job, messages: pl.DataFrame, decided: Decided) -> pl.DataFrame:
     """The messages in the order in which they are published, those of the test split last."""
     order = hash_column(messages["group"], "order")
-    ordered = messages.with_columns(order=order, split=_splits(job, messages["group"]))
+    splits = _splits(job, _at_home(messages["group"], decided))
+    ordered = messages.with_columns(order=order, split=splits)
     ordered = ordered.sort("split", "order", "conversation", "position")
     return ordered.select(schema.MESSAGES.keys())
+
+
+def _at_home(groups: pl.Series, decided: Decided) -> pl.Series:
+    """The groups, or in their place the group whose split they take."""
+    own = decided.homes
+    return groups.replace(own["group"], own["home"])
 
 
 def _splits(job: Job, groups: pl.Series) -> pl.Series:
@@ -345,8 +351,11 @@ def _render(
     return rendered, pl.concat([fitted.events, rendered.events]), findings, audit
 
 
-def _rows(job: Job, messages: pl.DataFrame, rendered: Rendered | None) -> rows.Rows:
-    published = rows.message_rows(messages)
+def _rows(
+    job: Job, messages: pl.DataFrame, rendered: Rendered | None, decided: Decided
+) -> rows.Rows:
+    at_home = _at_home(messages["group"], decided)
+    published = rows.message_rows(messages.with_columns(at_home))
     splits = _splits(job, pl.Series(published["group"])).cast(pl.String)
     if rendered is None:
         return rows.Rows(published, None, np.empty(0, np.int64), splits)

@@ -54,22 +54,25 @@ def list_() -> None:
     from chatdata import config, recipe, sources
     from chatdata.clean import CLEANERS
     from chatdata.filters import FILTERS
+    from chatdata.sensitive import KINDS
     from chatdata.templates import TEMPLATES
 
-    tables = {
+    tables: dict[str, dict[str, str]] = {
         "sources": {n: (sources.get(n).__doc__ or "").splitlines()[0] for n in sources.names()},
         "cleaners": {name: own.about for name, own in CLEANERS.items()},
         "filters": {name: own.about for name, own in FILTERS.items()},
+        "kinds of secrets": {str(kind): about for kind, about in KINDS.items()},
         "templates": {
             **{name: own.about for name, own in TEMPLATES.items()},
             "tokenizer": "the chat template that the tokenizer carries, whatever it does",
         },
         "recipes": {p.stem: config.load_yaml(p).get("about", "") for p in recipe.shipped()},
     }
+    width = max(len(name) for entries in tables.values() for name in entries)
     for title, entries in tables.items():
         click.secho(title, bold=True)
         for name, about in entries.items():
-            click.echo(f"  {name:<18} {about}")
+            click.echo(f"  {name:<{width}} {about}")
 
 
 @main.command()

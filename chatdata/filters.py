@@ -6,7 +6,8 @@ order, because that is the order in which they can run:
 
     message       looks at one message; runs on the tree, before threads are laid
     conversation  looks at the turns of one conversation
-    corpus        needs all conversations
+    corpus        needs all conversations; its expression is what they are compared by, one text
+                  a conversation (`duplicates`)
 """
 
 from __future__ import annotations
@@ -14,23 +15,33 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import create_model
+from pydantic import Field, create_model
 
-from chatdata import codes
+from chatdata import codes, quality
 from chatdata.config import Strict
+from chatdata.ngrams import WORD
+from chatdata.sensitive import KINDS, Kind
 
 Unit = Literal["message", "conversation", "corpus"]
 OnRemoved = Literal["cut", "drop", "untrain", "skip"]
+Keep = Literal["longest", "smallest_id", "all"]
+
+Threshold = Annotated[float, Field(gt=0, le=1)]
+Permutations = Annotated[int, Field(ge=16, le=4096)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Words = Annotated[int, Field(ge=1, le=100)]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """A filter, what it looks at, the columns that only some sources have, and its options.
 
-    Where `skips` is true, a message that it removes goes as by `skip`, not by `cut`.
+    Where `skips` is true, a message that it removes goes as by `skip`, not by `cut`. `detail` is
+    the column that says why in the ledger; where no source has it, a step makes it. `on_removed` is
+    the default. `siblings`: may two paths of one tree be compared?
     """
 
     name: str
@@ -40,6 +51,9 @@ class Filter:
     options: type[Strict]
     about: str
     skips: pl.Expr | None = None
+    detail: str = "note"
+    on_removed: OnRemoved = "cut"
+    siblings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +73,17 @@ FILTERS: dict[str, Filter] = {}
 
 
 def _removes(
-    unit: Unit, needs: Sequence[str] = (), skips: pl.Expr | None = None
+    unit: Unit, needs: Sequence[str] = (), **more: Any
 ) -> Callable[[Callable[..., pl.Expr]], Callable[..., pl.Expr]]:
     def register(function: Callable[..., pl.Expr]) -> Callable[..., pl.Expr]:
         name = function.__name__
         parameters = inspect.signature(function, eval_str=True).parameters.values()
-        fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters}
+        fields: dict[str, Any] = {
+            p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters
+        }
         options = create_model(name, __base__=Strict, **fields)
         about = (inspect.getdoc(function) or "").splitlines()[0]
-        FILTERS[name] = Filter(name, unit, function, frozenset(needs), options, about, skips)
+        FILTERS[name] = Filter(name, unit, function, frozenset(needs), options, about, **more)
         return function
 
     return register
@@ -159,7 +175,7 @@ def tool_use() -> pl.Expr:
     return is_call | lists
 
 
-@_removes("message", needs=["lang"])
+@_removes("message", needs=["lang"], detail="lang")
 def wrong_language(
     allow: list[str] = ["en"],  # noqa: B006 - read, never changed; the default is shown to users
     decide: Literal["declared", "detected", "both"] = "declared",
@@ -177,6 +193,36 @@ def wrong_language(
     whole = plain.to_frame("code").select(codes.plain(pl.col("code"))).to_series().to_list()
     is_allowed = lang.str.to_lowercase().is_in(regional) | codes.plain(lang).is_in(whole)
     return is_allowed.not_()
+
+
+@_removes("message", detail="secret")
+def secret(kinds: list[Kind] = list(KINDS)) -> pl.Expr:  # noqa: B006 - never changed
+    """Messages that hold a key, a password, an e-mail address, a phone or a card number.
+
+    The `redact` of a recipe replaces these by placeholders, and then they are not here any more.
+    """
+    return pl.col("secret").is_not_null()
+
+
+@_removes("message", detail="overlap", on_removed="drop")
+def contaminated(
+    against: Annotated[list[str], Field(min_length=1)],
+    ngram: Words = 13,
+    min_words: Words = 8,
+    common: Annotated[int, Field(ge=1)] = 3,
+    fields: list[str] = [],  # noqa: B006 - never changed
+) -> pl.Expr:
+    """Messages that hold a question or an answer of an evaluation set, word for word.
+
+    `against` are files of test questions. A message goes where it holds `ngram` words in a row of
+    one of them, or the whole of a shorter one of at least `min_words`. Runs of words that more than
+    `common` texts of a set have are its frame and do not count. `fields`: keys of its records.
+    """
+    return pl.col("overlap").is_not_null()
+
+
+for _function in quality.MESSAGE:
+    _removes("message")(_function)
 
 
 # ------------------------------------------------------------------------------ one conversation
@@ -208,17 +254,71 @@ def too_few_turns(below: int = 2) -> pl.Expr:
     return _is_spoken().sum().over("conversation") < below
 
 
+for _function in quality.CONVERSATION:
+    _removes("conversation")(_function)
+
+
 # ---------------------------------------------------------------------------- all conversations
 
 
-@_removes("corpus")
-def duplicate() -> pl.Expr:
-    """Conversations that say the same, white space aside, as one with a smaller id.
+def _folded(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all(r"\s+", " ").str.strip_chars()
 
-    The expression is what is compared: one string a conversation.
+
+def _first_prompt(min_words: int) -> pl.Expr:
+    """The first user turn, null where it has fewer words."""
+    prompt = pl.col("content").filter(pl.col("role") == "user").first()
+    return pl.when(prompt.str.count_matches(WORD) >= min_words).then(prompt)
+
+
+@_removes("corpus", siblings=True)
+def duplicate() -> pl.Expr:
+    """Conversations that say the same, white space aside, as one with a smaller id."""
+    role = pl.col("role").cast(pl.String)
+    return pl.concat_str(role, _folded(pl.col("content")), separator="\t").str.join("\n")
+
+
+@_removes("corpus")
+def duplicate_prompt(min_words: Words = 1) -> pl.Expr:
+    """Conversations that begin with the same user turn, white space aside, as another.
+
+    The one with the smallest id stays, with all paths of its tree. A turn of fewer than `min_words`
+    words ("continue") is not compared.
     """
-    folded = pl.col("content").str.replace_all(r"\s+", " ").str.strip_chars()
-    return pl.concat_str(pl.col("role").cast(pl.String), folded, separator="\t").str.join("\n")
+    return _folded(_first_prompt(min_words))
+
+
+@_removes("corpus")
+def near_duplicate(
+    threshold: Threshold = 0.8,
+    permutations: Permutations = 128,
+    ngram: Words = 5,
+    seed: Seed = 1,
+    keep: Keep = "longest",
+) -> pl.Expr:
+    """Conversations that are alike in their runs of words, system messages aside.
+
+    Alike: the Jaccard similarity of their sets of runs of `ngram` words is `threshold` or more, or
+    others that are alike connect them. `keep`: the `longest` (of equal ones the smallest id), the
+    `smallest_id`, or `all`, which leaves them and keeps their groups in one split.
+    """
+    return pl.col("content").filter(_is_spoken()).str.join("\n")
+
+
+@_removes("corpus")
+def near_duplicate_prompt(
+    threshold: Threshold = 0.8,
+    permutations: Permutations = 128,
+    ngram: Words = 3,
+    min_words: Words = 5,
+    seed: Seed = 1,
+    keep: Keep = "longest",
+) -> pl.Expr:
+    """Conversations whose first user turns are alike in their runs of words.
+
+    As `near_duplicate`; a turn of fewer than `min_words` words is not compared.
+    """
+    return _first_prompt(min_words)
 
 
 # -------------------------------------------------------------------------------------- marking
@@ -239,7 +339,7 @@ def mark(messages: pl.DataFrame, drops: Sequence[Drop]) -> pl.DataFrame:
     nothing = pl.lit(None, pl.String)
     marked = messages.with_columns(removed_by=nothing, on_removed=nothing, why=nothing)
     for drop in drops:
-        if drop.filter.needs <= set(messages.columns):
+        if drop.filter.needs | {drop.filter.detail} <= set(messages.columns):
             marked = _untrain(marked, drop) if drop.on_removed == "untrain" else _hit(marked, drop)
     return marked
 
@@ -249,13 +349,12 @@ def _untrain(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
 
 
 def _hit(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
-    hit = drop.expression() & pl.col("removed_by").is_null()
-    why = pl.col("lang") if "lang" in drop.filter.needs else pl.col("note")
+    hit = marked.select(drop.expression() & pl.col("removed_by").is_null()).to_series()
     on_removed = pl.lit(drop.on_removed)
     if drop.filter.skips is not None and drop.on_removed == "cut":
         on_removed = pl.when(drop.filter.skips).then(pl.lit("skip")).otherwise(on_removed)
     return marked.with_columns(
         removed_by=pl.when(hit).then(pl.lit(drop.filter.name)).otherwise("removed_by"),
         on_removed=pl.when(hit).then(on_removed).otherwise("on_removed"),
-        why=pl.when(hit).then(why).otherwise("why"),
+        why=pl.when(hit).then(drop.filter.detail).otherwise("why"),
     )

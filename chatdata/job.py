@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata import certificate, clean, fast, hub, ledger
+from chatdata import certificate, clean, contamination, evalsets, fast, hub, ledger, redact
 from chatdata import tokenizer as tokenizers
 from chatdata.certificate import Findings
 from chatdata.errors import ConfigError, SourceError
 from chatdata.fast import Audit, EngineDiffers
 from chatdata.filters import Drop, Unit
-from chatdata.hashing import sha256_json
-from chatdata.inputs import Input, without_paths
+from chatdata.hashing import sha256_file, sha256_json
+from chatdata.inputs import Input, evaluation_sets, without_paths
 from chatdata.recipe import Recipe
 from chatdata.render import Render
 from chatdata.templates import TEMPLATES
@@ -56,6 +56,12 @@ class Job:
     encoding: Encoding = Encoding()
     sample: float = 1.0  # the share of the rows that the certificate looks at
     first_groups: int | None = None  # read no more than these
+    sets: tuple[dict[str, Any], ...] = ()  # of evaluation: set, sha256, items, too_short
+
+    @property
+    def overlaps(self) -> Path:
+        """Where the index of the evaluation sets stands, if the recipe names any."""
+        return self.work / "overlaps"
 
     def file(self, kind: str, part: int) -> Path:
         """Where a table of a part stands."""
@@ -81,15 +87,23 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found in messages: secrets by kind, and items of evaluation sets."""
+
+    secrets: redact.Counts = field(default_factory=dict)
+    overlaps: list[pl.DataFrame] = field(default_factory=list)  # of columns contamination.FOUND
+
+
+@dataclass(frozen=True, slots=True)
 class Shaped:
     """A part after its threads are laid."""
 
     part: int
     conversations: int  # that came into being
     kept: int
-    keys: pl.DataFrame  # conversation, digest: what the corpus filter compares
     disagreements: list[pl.DataFrame]  # between the sources' labels and the detector
     cleaned: clean.Counts
+    seen: Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,8 @@ class Done:
     encoding: Encoding
     disagreements: list[dict[str, Any]]  # the manifest's entry
     cleaned: clean.Counts
+    seen: Seen
+    near_duplicates: dict[str, dict[str, Any]]  # by filter
 
 
 def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
@@ -124,15 +140,17 @@ def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
     size = sum(_text_size(file.path) for source in found for file in source.files)
     parts = max(1, min(_MOST_PARTS, size // PART_BYTES))
     work.mkdir(exist_ok=True)
+    sets = _index(recipe, work)
     recipe = without_paths(recipe, found)
     if recipe.render is None:
-        return Job(recipe, work, parts)
+        return Job(recipe, work, parts, sets=sets)
     folder, name = _find_tokenizer(recipe.render.tokenizer)
     options = recipe.render.model_copy(update={"tokenizer": name})
     if options.template == "tokenizer":
         tokenizers.resolve(folder, name, options.variables, work / "tokenizer")
         folder = work / "tokenizer"
-    job = Job(recipe.model_copy(update={"render": options}), work, parts, folder, name)
+    recipe = recipe.model_copy(update={"render": options})
+    job = Job(recipe, work, parts, folder, name, sets=sets)
     return replace(job, probes=certificate.certify(job.load_tokenizer(options), options))
 
 
@@ -159,6 +177,31 @@ def without_fast(job: Job, difference: EngineDiffers) -> Job:
     """The job with `tokenizers` in place of a fast engine that was found to be wrong."""
     reference = f"tokenizers {tokenizers.version()}"
     return replace(job, encoding=Encoding(reference, remark=str(difference)))
+
+
+def _index(recipe: Recipe, work: Path) -> tuple[dict[str, Any], ...]:
+    """Indexes the evaluation sets of a recipe. Returns the facts about each."""
+    files = evaluation_sets(recipe)
+    if not files:
+        return ()
+    (options,) = (drop.options for drop in recipe.drops() if "against" in drop.options)
+    texts = {file.label: evalsets.texts(file, options["fields"]) for file in files}
+    rule = contamination.Rule(options["ngram"], options["min_words"], options["common"])
+    index = contamination.index(pl.concat(texts.values()), rule)
+    contamination.save(index, work / "overlaps")
+    items, found = (
+        {n: own["item"].n_unique() for n, own in texts.items()},
+        contamination.comparable(index),
+    )
+    return tuple(
+        {
+            "set": file.label,
+            "sha256": sha256_file(file.path),
+            "items": items[file.label],
+            "too_short": items[file.label] - found.get(file.label, 0),
+        }
+        for file in files
+    )
 
 
 def _text_size(path: Path) -> int:

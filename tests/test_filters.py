@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 
 from chatdata import filters
 from chatdata.filters import FILTERS, Drop
 from tests.conversations import nodes, table
+
+SENTENCES = " ".join(f"This is sentence {i} of {i * i}, and it says {i % 7}." for i in range(60))
+
+
+def answers(*contents: str | None) -> list[dict[str, Any]]:
+    return [{"role": "assistant", "content": content} for content in contents]
+
 
 MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = {
     # filter: options, messages that it removes, messages that it leaves
@@ -71,20 +79,98 @@ MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[s
         [{"lang": "de"}, {"lang": "zh-cn"}, {"lang": "eng"}, {"lang": "und"}, {"lang": ""}],
         [{"lang": "en"}, {"lang": "EN"}, {"lang": "pt-BR"}, {"lang": "pt"}, {"lang": None}],
     ),
+    "refusal": (
+        {},
+        answers(
+            "As an AI language model, I do not have feelings.",
+            "Roses are red. But I'm just an AI assistant, so",
+            "I’m sorry, but I can’t assist with that.",
+            "I apologize for the trouble, but I am unable to browse the internet.",
+            "Unfortunately not. I am a large language model, trained by others.",
+        ),
+        [
+            *answers(
+                "I'm sorry to hear that. Here is what helps.",
+                "An AI language model predicts the next word.",
+                "You cannot divide by zero, and I will show you why.",
+                "Sorry! The corrected code is below.",
+                None,
+            ),
+            {"role": "user", "content": "As an AI language model, what can you do?"},
+        ],
+    ),
+    "boilerplate_opening": (
+        {},
+        answers(
+            "Certainly! Here is it.",
+            "Sure, here is a list",
+            "**Of course:**",
+            "Great question!",
+            "I'd be happy to help you with that. First",
+        ),
+        [
+            *answers(
+                "Certain things are so.", "Surely.", "Sure enough it rained.", "No, of course!", ""
+            ),
+            {"role": "user", "content": "Sure, go on"},
+        ],
+    ),
+    "repetition": (
+        {},
+        answers("to be or not " * 30, "ha " * 50, "Here it is.\n" + "| O | X " * 60),
+        [
+            *answers("to be or not " * 12, SENTENCES, "", None),
+            {"role": "user", "content": "error at line one\n" * 50},
+        ],
+    ),
+    "truncated": (
+        {},
+        answers(
+            "It ends well. But the second sentence of this answer stops in the",
+            "One.\n\nThe list of what is to be done here begins with the first,",
+            "Look:\n```python\nprint(1)",
+            "A:\n```\na\n```\nand\n~~~ c\nb",
+        ),
+        [
+            *answers(
+                "It ends well. And so does the second sentence of this answer, as it must.",
+                "It ends well. Here is the list that you asked for:\n\n- milk and honey and bread",
+                "Paris",
+                "Dear Ms Roe. Thank you.\n\nYours sincerely,\nJohn",
+                "Look:\n```python\nprint(1)\n```",
+                "We sail at nine. Come and join us at the harbour for a day! #sailing #summer",
+                "A line of verse that ends as verses do\nand not as a sentence has to end",
+                "It ends well. The answer to your question is as follows: | a table | b |",
+            ),
+            {"role": "user", "content": "It ends well. But the second sentence stops in the"},
+        ],
+    ),
+    "url_only": (
+        {},
+        [
+            {"content": "https://a.example/b?c=d"},
+            {"content": " <https://a.example>\n- www.b.example "},
+        ],
+        [{"content": "See https://a.example"}, {"content": ""}, {"content": "http"}],
+    ),
 }
+# What they go by is made by a step; their cases are in test_redact and test_contamination.
+LOOKED_INTO = {"secret", "contaminated"}
 
 CONVERSATION_CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     # filter: options, conversations that it removes (a letter a turn), those that it leaves
     "not_alternating": ({}, ["uu", "uaa", "au", "usa", "uas", "ssua"], ["ua", "u", "suaua", "s"]),
     "no_assistant": ({}, ["u", "su", "s"], ["ua", "a"]),
     "too_few_turns": ({"below": 3}, ["ua", "sua", "u"], ["uau", "suau"]),
-    "duplicate": ({}, [], []),
+    "too_many_turns": ({"above": 2}, ["uau", "suau"], ["ua", "sua"]),
+    "too_many_characters": ({"above": 3}, ["uaua", "suau"], ["uau", "ua", "s"]),
 }
 ROLES = {"u": "user", "a": "assistant", "s": "system"}
 
 
 def test_every_filter_has_a_case_and_a_line_about_it() -> None:
-    assert set(FILTERS) == set(MESSAGE_CASES) | set(CONVERSATION_CASES)
+    corpus = {name for name, own in FILTERS.items() if own.unit == "corpus"}
+    assert set(FILTERS) == set(MESSAGE_CASES) | set(CONVERSATION_CASES) | corpus | LOOKED_INTO
     assert all(own.about.endswith(".") for own in FILTERS.values())
 
 
@@ -101,8 +187,6 @@ def test_a_message_filter_removes_what_it_is_named_for(name: str) -> None:
 @pytest.mark.parametrize("name", CONVERSATION_CASES)
 def test_a_conversation_filter_removes_what_it_is_named_for(name: str) -> None:
     options, removed, left = CONVERSATION_CASES[name]
-    if FILTERS[name].unit == "corpus":
-        return
     said = {turns: [(ROLES[letter], "t") for letter in turns] for turns in [*removed, *left]}
     rows = table(said)
     hit = rows.filter(Drop(FILTERS[name], options, "drop").expression())
@@ -133,6 +217,21 @@ def test_the_first_filter_that_hits_is_the_reason() -> None:
     for order in (drops, drops[::-1]):
         marked = filters.mark(rows, order)
         assert marked["removed_by"].to_list() == [order[0].filter.name]
+
+
+def test_a_filter_that_looks_into_texts_says_why() -> None:
+    rows = nodes([{"message": "m"}, {"message": "n"}]).with_columns(
+        secret=pl.Series(["email at character 3", None]), overlap=pl.Series([None, "a set"])
+    )
+    drops = [
+        Drop(FILTERS["secret"], {}, "cut"),
+        Drop(FILTERS["contaminated"], {"against": ["x"]}, "drop"),
+    ]
+    marked = filters.mark(rows, drops)
+    assert marked.select("removed_by", "on_removed", "why").rows() == [
+        ("secret", "cut", "email at character 3"),
+        ("contaminated", "drop", "a set"),
+    ]
 
 
 def test_untrain_leaves_the_message_as_context() -> None:

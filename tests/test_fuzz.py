@@ -83,9 +83,11 @@ def check(source: str, records: list[Any], form: str) -> None:
         (folder / f"in.{form}").write_text(text)
         (folder / "r.yaml").write_text(
             f"name: r\nversion: 1.0.0\nsource: {{{source}: {{}}}}\nmax_dropped: 1\n"
-            "clean: [html, entities, escapes, artefacts, invisible, white_space]\n"
+            "clean: [html, entities, escapes, artefacts, invisible, white_space]\nredact: {}\n"
             f"threads: {{repeated_role: {('keep', 'merge', 'drop')[len(records) % 3]}}}\n"
-            "drop: [empty: {on_removed: skip}, error_answer, not_alternating, duplicate]\n"
+            "drop: [empty: {on_removed: skip}, error_answer, repetition, truncated, "
+            "{refusal: {on_removed: untrain}}, not_alternating, duplicate, near_duplicate, "
+            "{duplicate_prompt: {min_words: 2}}]\n"
             "split: {test_percent: 50}\n"
             "render: {tokenizer: bytes, max_tokens: 60, overflow: cut}\n"
         )

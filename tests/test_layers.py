@@ -21,7 +21,7 @@ LAYERS = [
     {"cli_check", "cli_hub"},
     {"rebuild"},
     {"build", "publish", "pull"},
-    {"folder", "reading", "plan"},
+    {"folder", "reading", "plan", "corpus", "examine"},
     {"job", "release", "changes"},
     {"show_diff"},
     {"show", "verify", "report", "contents"},
@@ -45,10 +45,12 @@ LAYERS = [
         "parts",
         "engines",
     },
-    {"fast"},
+    {"redact", "duplicates", "contamination", "evalsets"},
+    {"fast", "quality"},
     {"tokenizer", "sources", "hub"},
     {"decision"},
     {"chat_template", "battery", "novelty", "detectors", "prose", "neighbours", "codes"},
+    {"ngrams", "sensitive"},
     {"templates", "records", "manifest", "schema", "hashing", "config", "arrow", "versions"},
     {"errors", "progress"},
 ]
@@ -66,6 +68,9 @@ ONLY = {
     "rich": {"chatdata.cli", "chatdata.show", "chatdata.progress"},
     "langdetect": {"chatdata.detectors"},
     "fasttext": {"chatdata.detectors"},
+    "datasketch": {"chatdata.duplicates"},
+    "detect_secrets": {"chatdata.sensitive"},
+    "phonenumbers": {"chatdata.sensitive"},
     "jinja2": {"chatdata.card", "chatdata.chat_template", "chatdata.report"},
     "matplotlib": {"chatdata.plots"},
     "bs4": {"chatdata.clean.markdown"},
@@ -75,6 +80,7 @@ ONLY = {
 
 # Steps do not know each other; only build.py composes.
 STEPS = {"clean", "filters", "threads", "trees", "split", "render", "language", "write", "sources"}
+STEPS |= {"redact", "duplicates", "contamination"}
 MAY_USE = {("trees", "threads")}  # both lay conversations, by one recipe key
 
 

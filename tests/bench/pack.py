@@ -1,6 +1,6 @@
 """Packs the same lengths three ways, interleaved: fill and time.
 
-python tests/bench/pack.py --folder out/sharegpt-1.0.0 --max-tokens 2048 --max-tokens 4096
+python tests/bench/pack.py --folder out/sharegpt-2.0.0 --max-tokens 2048 --max-tokens 4096
 """
 
 from __future__ import annotations

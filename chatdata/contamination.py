@@ -1,0 +1,247 @@
+"""Test questions in the data: runs of words that messages share with evaluation sets.
+
+A message is contaminated where it holds `ngram` words in a row (13, as in Brown et al. 2020,
+appendix C) of a text of an item, or the whole of a text that is shorter, if that has at least
+`min_words` words. Words are those of `ngrams`: case, punctuation, white space, markup and
+indentation do not count, in prose as in code.
+
+Two kinds of runs say nothing and are left out. Runs without variety, of whose words less than two
+thirds (of a whole text: less than half) are different and hold a letter: rows of numbers, loops of
+code. And runs that more than `common` different texts of a set have: the frame of its questions.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from chatdata import ngrams
+
+# What was found: an item, and the conversation (in a tree source, the tree) that holds it.
+FOUND = {"set": pl.String, "item": pl.String, "conversation": pl.String}
+
+_SHOWN = 160  # characters of a matched span in the ledger
+_SIEVE = np.uint64(64 - 22)  # the high bits of a hash are looked up first, in a table of 4 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a message holds an item: options of the filter."""
+
+    ngram: int
+    min_words: int
+    common: int
+
+    def lengths(self) -> range:
+        """The lengths of the runs that are compared."""
+        return range(min(self.min_words, self.ngram), self.ngram + 1)
+
+
+# -------------------------------------------------------------------------------------- index
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What is looked for.
+
+    `items` has a row each (set, item); `runs` the hash of each run that counts, with its length
+    and the number of its item, sorted by length and hash.
+    """
+
+    items: pl.DataFrame
+    runs: pl.DataFrame
+
+
+def index(texts: pl.DataFrame, rule: Rule) -> Index:
+    """The index of the texts of evaluation sets, rows of `evalsets.SCHEMA`."""
+    items = texts.select("set", "item").unique(maintain_order=True)
+    numbered = texts.join(items.with_row_index("number"), on=["set", "item"], maintain_order="left")
+    own = ngrams.words(numbered["text"])
+    lettered = _lettered(numbered["text"])
+    found = [_indexed(numbered, own, lettered, length, rule) for length in rule.lengths()]
+    return Index(items, pl.concat(found).sort("length", "hash", "number"))
+
+
+def _lettered(texts: pl.Series) -> npt.NDArray[np.bool_]:
+    """Whether each word of the texts holds a letter."""
+    words = texts.str.extract_all(ngrams.WORD).list.explode(empty_as_null=False)
+    return words.str.contains(r"\p{L}").to_numpy()
+
+
+def _indexed(
+    texts: pl.DataFrame,
+    own: ngrams.Words,
+    lettered: npt.NDArray[np.bool_],
+    length: int,
+    rule: Rule,
+) -> pl.DataFrame:
+    """The runs of this length that count: (length, hash, number)."""
+    ((_, found),) = ngrams.runs(own, [length])
+    text = ngrams.text_of(own, found)
+    whole = np.diff(own.offsets)[text] == length
+    has_variety = _different(own, lettered, found, length) * 6 >= length * np.where(whole, 3, 4)
+    chosen = np.flatnonzero((whole | (length == rule.ngram)) & has_variety)
+    runs = texts.select("set", "number", text="text")[text[chosen]]
+    runs = runs.with_columns(length=pl.lit(length, pl.Int32), hash=pl.Series(found.hashes[chosen]))
+    frame = pl.col("text").n_unique().over("set", "hash") > rule.common
+    return runs.filter(frame.not_()).select("length", "hash", "number").unique()
+
+
+def _different(
+    own: ngrams.Words, lettered: npt.NDArray[np.bool_], found: ngrams.Runs, length: int
+) -> npt.NDArray[np.int64]:
+    """How many different words with a letter each run has."""
+    if not len(found.starts):
+        return np.empty(0, np.int64)
+    words = np.where(lettered, own.hashes, np.uint64(0))
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(words, length)[found.starts])
+    return np.asarray(1 + (np.diff(windows) != 0).sum(axis=1) - (windows[:, 0] == 0))
+
+
+def comparable(own: Index) -> dict[str, int]:
+    """For each set the number of its items that can be found at all."""
+    used = own.items[own.runs["number"].unique().to_list()]["set"]
+    return {name: int((used == name).sum()) for name in own.items["set"].unique()}
+
+
+def save(own: Index, folder: Path) -> None:
+    """Writes an index into a new folder."""
+    folder.mkdir()
+    own.items.write_ipc(folder / "items.arrow")
+    own.runs.write_ipc(folder / "runs.arrow")
+
+
+@functools.lru_cache(maxsize=1)
+def load(folder: Path) -> Index:
+    """Reads an index; each process does so once."""
+    return Index(pl.read_ipc(folder / "items.arrow"), pl.read_ipc(folder / "runs.arrow"))
+
+
+# -------------------------------------------------------------------------------------- match
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A stretch of a text that an item has too: words from `start` up to `end`."""
+
+    item: int
+    start: int
+    end: int
+
+
+def label(messages: pl.DataFrame, own: Index) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Adds `overlap` to messages: which item a message holds, and where; null where none.
+
+    Returns also what was found: (set, item, conversation), the tree where there is none yet.
+    """
+    contents = messages["content"].drop_nulls().unique(maintain_order=True)
+    found = matches(contents, own)
+    said = {contents[text]: _detail(contents[text], own, hits) for text, hits in found.items()}
+    holds = {contents[text]: [hit.item for hit in hits] for text, hits in found.items()}
+    content = pl.col("content")
+    labelled = messages.with_columns(
+        overlap=content.replace_strict(said, default=None, return_dtype=pl.String)
+    )
+    hit = labelled.filter(pl.col("overlap").is_not_null())
+    places = hit.select("content", place=pl.coalesce("conversation", "group"))
+    rows = [
+        (*own.items.row(item), place)
+        for content, place in places.iter_rows()
+        for item in holds[content]
+    ]
+    return labelled, pl.DataFrame(rows, FOUND, orient="row").unique(maintain_order=True)
+
+
+def summary(
+    sets: Sequence[Mapping[str, Any]], found: Sequence[pl.DataFrame]
+) -> list[dict[str, Any]]:
+    """What the manifest says of each evaluation set: its facts, and how much of it was found."""
+    whole = pl.concat([pl.DataFrame(schema=FOUND), *found])
+    by_set = {facts["set"]: whole.filter(set=facts["set"]) for facts in sets}
+    return [
+        {
+            **facts,
+            "items_found": by_set[facts["set"]]["item"].n_unique(),
+            "conversations": by_set[facts["set"]]["conversation"].n_unique(),
+        }
+        for facts in sets
+    ]
+
+
+def matches(texts: pl.Series, own: Index) -> dict[int, list[Match]]:
+    """For each text that holds items, by its number, the longest stretch of each; longest first."""
+    words = ngrams.words(texts)
+    hits = sorted(
+        hit
+        for length, found in ngrams.runs(words, own.runs["length"].unique().to_list())
+        for hit in _hits(words, found, length, own.runs.filter(length=length))
+    )
+    stretches: dict[int, list[Match]] = {}
+    for (text, item), one in itertools.groupby(hits, key=lambda hit: hit[:2]):
+        longest = max(_joined(one), key=lambda span: (span[1] - span[0], -span[0]))
+        stretches.setdefault(text, []).append(Match(item, *longest))
+    for held in stretches.values():
+        held.sort(key=lambda match: (match.start - match.end, match.item))
+    return stretches
+
+
+Hit = tuple[int, int, int, int]  # text, item, and the words from start up to end
+
+
+def _hits(
+    words: ngrams.Words, found: ngrams.Runs, length: int, runs: pl.DataFrame
+) -> Iterator[Hit]:
+    """Yields where runs of texts are runs of items."""
+    wanted = runs["hash"].to_numpy()
+    sieve = np.zeros(1 << int(64 - _SIEVE), np.bool_)
+    sieve[wanted >> _SIEVE] = True
+    chosen = np.flatnonzero(sieve[found.hashes >> _SIEVE])
+    some = ngrams.Runs(found.hashes[chosen], found.starts[chosen])
+    table = pl.DataFrame({"hash": some.hashes, "start": some.starts})
+    table = table.with_columns(text=ngrams.text_of(words, some))
+    begins = pl.Series(words.offsets)
+    table = table.join(runs, on="hash", how="inner")
+    starts = table["start"] - begins.gather(table["text"])
+    spans = (starts, starts + length)
+    yield from zip(table["text"], table["number"], *spans, strict=True)
+
+
+def _joined(hits: Iterable[Hit]) -> Iterator[tuple[int, int]]:
+    """Yields the stretches that hits of one text and item cover together, hits in order."""
+    start = end = 0
+    for _, _, first, last in hits:
+        if first > end:
+            yield start, end
+            start = first
+        end = max(end, last)
+    yield start, end
+
+
+def _detail(content: str, own: Index, found: list[Match]) -> str:
+    """What a text shares with an item, in words; the longest stretch where there are several."""
+    name, item = own.items.row(found[0].item)
+    others = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    first, last = _characters(content, found[0])
+    words = f"{found[0].end - found[0].start} words from character {first}"
+    span = " ".join(content[first:last].split())
+    shown = span if len(span) <= _SHOWN else span[: _SHOWN - 1] + "…"
+    return f"{name}, item {item}{others}: {words}: {shown}"
+
+
+def _characters(content: str, match: Match) -> tuple[int, int]:
+    """Where the words of a match stand in a text, in characters."""
+    (words,) = pl.Series([content]).str.extract_all(ngrams.WORD)
+    first = end = 0
+    for place, word in enumerate(words.head(match.end)):
+        begin = content.index(word, end)
+        end = begin + len(word)
+        first = begin if place == match.start else first
+    return first, end

@@ -1,0 +1,135 @@
+"""Words of texts, and runs of words, as numbers that are the same on every machine.
+
+A word is a run of letters, marks, digits and underscores, in lower case and NFKC; where a script
+writes no spaces, each character is a word. White space, punctuation and markup do not count, so
+a text that was formatted anew has the words that it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from chatdata.hashing import hash64
+
+Hashes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
+
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+WORD = rf"[{_UNSPACED}]|[\w--[{_UNSPACED}]]+"
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word is lost in a product
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of some texts, one text after the other, and where each text begins.
+
+    `hashes` has one number a word, `offsets` one more than there are texts.
+    """
+
+    hashes: Hashes
+    offsets: Places
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs of words: a number each, and at which word each of them begins."""
+
+    hashes: Hashes
+    starts: Places
+
+
+def words(texts: pl.Series) -> Words:
+    """The words of each text; a null has none."""
+    found = texts.fill_null("").str.extract_all(WORD)
+    flat = found.list.explode(empty_as_null=False).to_arrow().cast(pa.large_string())
+    distinct = flat.dictionary_encode()
+    table = np.asarray([hash64(word, "word") for word in folded(distinct.dictionary)], np.uint64)
+    hashes = table[distinct.indices.to_numpy()] if len(table) else np.empty(0, np.uint64)
+    return Words(hashes, _offsets(found.list.len().to_numpy()))
+
+
+def folded(spelt: pa.Array | pl.Series) -> pl.Series:
+    """Words as they are compared: lower case, NFKC."""
+    return pl.Series(spelt, dtype=pl.String).str.normalize("NFKC").str.to_lowercase()
+
+
+def runs(own: Words, lengths: Sequence[int]) -> Iterator[tuple[int, Runs]]:
+    """Yields, for each of some lengths, all runs of so many words that lie within one text."""
+    ends = np.repeat(own.offsets[1:], np.diff(own.offsets))
+    hashes = np.zeros(len(ends), np.uint64)
+    for step in range(max(lengths, default=0)):
+        hashes = hashes[: max(0, len(ends) - step)] * _FACTOR + own.hashes[step:]
+        if (length := step + 1) in lengths:
+            starts = np.flatnonzero(np.arange(len(hashes)) + length <= ends[: len(hashes)])
+            yield length, Runs(_mixed(hashes[starts]), starts)
+
+
+def text_of(own: Words, found: Runs) -> Places:
+    """The number of the text in which each run lies."""
+    counts = np.diff(own.offsets)
+    return np.repeat(np.arange(len(counts)), counts)[found.starts]
+
+
+def shingles(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.uint32], Places]:
+    """The set of runs of `length` words of each text, as sorted 32-bit numbers, and offsets.
+
+    A text of fewer words is one run; a text without words has none.
+    """
+    own = words(texts)
+    ((_, found),) = runs(own, [length])
+    short, whole = _short_texts(own, length)
+    numbers = np.concatenate([text_of(own, found), short])
+    return _sets(numbers, np.concatenate([found.hashes, whole]), len(texts))
+
+
+def variety(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.float64], Places]:
+    """For each text the share of its runs of words that are different, and how many words it has.
+
+    A text without runs has a share of 1.
+    """
+    own = words(texts)
+    ((_, found),) = runs(own, [length])
+    all_runs = np.bincount(text_of(own, found), minlength=len(texts))
+    _, offsets = _sets(text_of(own, found), found.hashes, len(texts))
+    share = np.where(all_runs > 0, np.diff(offsets) / np.maximum(all_runs, 1), 1.0)
+    return share, np.diff(own.offsets)
+
+
+def _sets(texts: Places, hashes: Hashes, count: int) -> tuple[npt.NDArray[np.uint32], Places]:
+    """The different hashes of each text, sorted, as 32 bits, one text after the other; offsets."""
+    high = hashes >> np.uint64(32)
+    pairs = np.sort((texts.astype(np.uint64) << np.uint64(32)) | high)  # ten times np.unique
+    pairs = pairs[np.diff(pairs, prepend=~pairs[:1]) != 0]
+    counts = np.bincount((pairs >> np.uint64(32)).astype(np.int64), minlength=count)
+    return pairs.astype(np.uint32), _offsets(counts)
+
+
+def _short_texts(own: Words, length: int) -> tuple[Places, Hashes]:
+    """The texts that have words, but fewer than `length`, and the hash of each as a whole."""
+    counts = np.diff(own.offsets)
+    short = (counts > 0) & (counts < length)
+    numbers, counts = np.flatnonzero(short), counts[short]
+    rest = Words(own.hashes[np.repeat(short, np.diff(own.offsets))], _offsets(counts))
+    hashes = np.empty(len(numbers), np.uint64)
+    for count, found in runs(rest, range(1, length)):
+        text = text_of(rest, found)
+        whole = counts[text] == count
+        hashes[text[whole]] = found.hashes[whole]
+    return numbers, hashes
+
+
+def _mixed(hashes: Hashes) -> Hashes:
+    """Spreads the numbers over all their bits (the finaliser of SplitMix64)."""
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashes ^ (hashes >> np.uint64(31))
+
+
+def _offsets(counts: npt.NDArray[np.integer]) -> Places:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])

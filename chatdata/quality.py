@@ -1,0 +1,106 @@
+"""Filters for what is seldom worth learning: expressions, named for what they remove.
+
+All are off unless a recipe lists them. Answers are messages of the assistant. The phrases are
+English; what is written in another language passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import polars as pl
+from pydantic import Field
+
+from chatdata import ngrams
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+_IS_ANSWER = pl.col("role") == "assistant"
+_CONTENT = pl.col("content")
+
+# An answer speaks of itself as a model, anywhere; or it begins by declining.
+_MODEL = (
+    r"(?:an?|just an?) (?:AI|artificial intelligence)(?: (?:language )?model| assistant| chatbot)?"
+)
+_LANGUAGE_MODEL = r"(?:an?|just an?) (?:large )?language model"
+_SPEAKS_OF_ITSELF = (
+    rf"\b(?:as|I am|I[’']m|since I am|since I[’']m|being) (?:{_MODEL}|{_LANGUAGE_MODEL})\b"
+)
+_CANNOT = (
+    r"(?:can[’']?t|can ?not|am unable|[’']m unable|am not able|[’']m not able|won[’']t|will not)"
+)
+_DECLINES = (
+    r"\A\W*(?:(?:I[’']m|I am|my apologies|apologies|I apologi[sz]e|sorry)[^.!?\n]{0,40}?)?"
+    rf"\bI ?{_CANNOT} (?:to )?"
+    r"(?:assist|help|fulfill?|comply|provide|generate|create|write|answer|engage|support|discuss"
+    r"|complete|do that|continue|offer|participate|promote|access|browse|display|show)\b"
+)
+
+
+def refusal() -> pl.Expr:
+    """Answers that decline, or that speak of themselves "as an AI language model"."""
+    return _IS_ANSWER & _CONTENT.str.contains(rf"(?i)(?:{_SPEAKS_OF_ITSELF})|(?:{_DECLINES})")
+
+
+_OPENING = (
+    r"certainly|sure(?: thing)?|of course|absolutely|definitely|gladly|no problem|happy to help"
+    r"|(?:great|good|excellent|that[’']?s an? (?:great|good|excellent|interesting)) question"
+    r"|thank you for (?:your|the) question"
+    r"|I[’']d be (?:happy|glad) to (?:help|assist)[^.!?\n]{0,60}"
+)
+
+
+def boilerplate_opening() -> pl.Expr:
+    """Answers that begin with a formula: "Certainly!", "Sure, here is", "Great question!"."""
+    return _IS_ANSWER & _CONTENT.str.contains(rf"(?i)\A\W*(?:{_OPENING})\s?[!,.:–—]")
+
+
+def repetition(different: Share = 0.4, words: Count = 50) -> pl.Expr:
+    """Answers that go round in circles: few of their runs of five words are different.
+
+    `different` is the share below which they are few. An answer of fewer than `words` words is
+    left alone.
+    """
+
+    def circles(texts: pl.Series) -> pl.Series:
+        share, count = ngrams.variety(texts, 5)
+        return pl.Series((share < different) & (count >= words))
+
+    return pl.when(_IS_ANSWER).then(_CONTENT).map_batches(circles, return_dtype=pl.Boolean)
+
+
+_FENCE = r"(?m)^[ \t]{0,3}(?:```|~~~)"
+_SENTENCE_END = r"[.!?…][\"'”’)\]*_]*\s"
+# The last line: prose of some length that stops at a letter, a comma, an open bracket.
+_MID_SENTENCE = r"(?:\A|\n)[ \t]*[^\s*+•#|>\d-][^\n#]{30,}[\p{L}\p{M},;(\[–—-]\s*\z"
+
+
+def truncated() -> pl.Expr:
+    """Answers that stop in mid-sentence, or within a fenced block of code.
+
+    A line of prose is meant to go on where it stops at a letter or a comma, while sentences before
+    it end with a full stop. Lists, headings, tables, tags and short lines may end as they like.
+    """
+    open_fence = _CONTENT.str.count_matches(_FENCE) % 2 == 1
+    cut_off = _CONTENT.str.contains(_SENTENCE_END) & _CONTENT.str.contains(_MID_SENTENCE)
+    return _IS_ANSWER & (open_fence | cut_off)
+
+
+def url_only() -> pl.Expr:
+    """Messages that are addresses and nothing else."""
+    return _CONTENT.str.contains(r"\A\s*(?:[<(\[*-]*\s*(?:https?://|www\.)\S+\s*)+\z")
+
+
+def too_many_characters(above: Count = 50_000) -> pl.Expr:
+    """Conversations of more characters than `above`, system messages counted."""
+    return _CONTENT.str.len_chars().sum().over("conversation") > above
+
+
+def too_many_turns(above: Count = 50) -> pl.Expr:
+    """Conversations of more turns than `above`, system messages not counted."""
+    return (pl.col("role") != "system").sum().over("conversation") > above
+
+
+MESSAGE = (refusal, boilerplate_opening, repetition, truncated, url_only)
+CONVERSATION = (too_many_characters, too_many_turns)

@@ -1,0 +1,134 @@
+"""Redaction: secrets and personal data in messages, replaced by placeholders or pointed out.
+
+`replace` writes `<EMAIL_1>` in place of an address. Within a group (a tree, the pieces of one
+conversation) the same value has the same number, and numbers follow the order of the messages, so
+that an answer still speaks of the address that was asked about. A key that was found once is
+replaced wherever it stands in the group. `label` changes nothing and says what a message holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+from pydantic import Field
+
+from chatdata import sensitive
+from chatdata.config import Strict
+from chatdata.sensitive import KINDS, Finding, Kind
+
+Counts = dict[str, dict[str, int]]  # by kind: messages that hold some, found, masked
+
+
+class Redact(Strict):
+    """The `redact` of a recipe: which kinds are replaced by placeholders."""
+
+    kinds: list[Kind] = Field(default=list(KINDS))
+
+
+def replace(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Counts]:
+    """The messages with placeholders in place of what was found, and how much that was."""
+    found = _found(messages, kinds)
+    if not found:
+        return messages, {}
+    rows = messages.with_row_index("row").filter(pl.col("content").is_not_null())
+    holding = rows.filter(pl.col("content").is_in(list(found)))["group"]
+    order = [name for name in _ORDER if name in rows.columns]
+    rows = rows.filter(pl.col("group").is_in(holding.implode())).sort(order)
+    changed, seen = dict[int, str](), list[list[Finding]]()
+    for own in rows.select("group", "row", "content").partition_by("group", maintain_order=True):
+        findings = _in_group(own["content"].to_list(), found)
+        numbers = _numbers(findings)
+        seen += findings
+        for row, content, held in zip(own["row"], own["content"], findings, strict=True):
+            changed[row] = _written(content, held, numbers)
+    table = pl.DataFrame({"row": changed.keys(), "new": changed.values()}, _CHANGES)
+    replaced = messages.with_row_index("row").join(table, on="row", how="left")
+    content = pl.coalesce("new", "content")
+    replaced = replaced.sort("row").with_columns(content=content).select(messages.columns)
+    return replaced, count(seen, masked=True)
+
+
+_ORDER = ("group", "conversation", "position", "created", "message", "content")
+_CHANGES = {"row": pl.UInt32, "new": pl.String}
+
+
+def _found(messages: pl.DataFrame, kinds: Sequence[Kind]) -> dict[str, list[Finding]]:
+    """What the distinct contents hold of these kinds."""
+    contents = messages["content"].drop_nulls().unique(maintain_order=True)
+    found = {
+        contents[number]: [one for one in findings if one.kind in kinds]
+        for number, findings in sensitive.find(contents).items()
+    }
+    return {content: findings for content, findings in found.items() if findings}
+
+
+def _in_group(contents: Sequence[str], found: Mapping[str, list[Finding]]) -> list[list[Finding]]:
+    """What each message of a group holds: what was found in it, and keys that others gave away."""
+    own = [list(found.get(content, [])) for content in contents]
+    keys = sorted({one.value for findings in own for one in findings if one.kind == "key"})
+    for content, findings in zip(contents, own, strict=True):
+        for key in keys:
+            again = sensitive.occurrences(content, "key", key)
+            findings += [one for one in again if not sensitive.overlaps(one, findings)]
+    return [sorted(findings) for findings in own]
+
+
+def _numbers(findings: Sequence[Sequence[Finding]]) -> dict[tuple[Kind, str], int]:
+    """The number of each value, from 1 for each kind, in the order in which they come up."""
+    values = dict.fromkeys((one.kind, one.value) for held in findings for one in held)
+    last = Counter[Kind]()
+    numbers = {}
+    for kind, value in values:
+        last[kind] += 1
+        numbers[kind, value] = last[kind]
+    return numbers
+
+
+def _written(
+    content: str, findings: Sequence[Finding], numbers: Mapping[tuple[Kind, str], int]
+) -> str:
+    """A content with placeholders in place of what it holds."""
+    pieces, end = [], 0
+    for one in findings:
+        placeholder = f"<{one.kind.upper()}_{numbers[one.kind, one.value]}>"
+        pieces += [content[end : one.start], placeholder]
+        end = one.end
+    return "".join([*pieces, content[end:]])
+
+
+def label(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Counts]:
+    """Adds `secret` to messages: what a message holds and where, null where nothing."""
+    found = _found(messages, kinds)
+    said = {content: _words(findings) for content, findings in found.items()}
+    content = pl.col("content")
+    labelled = messages.with_columns(
+        secret=content.replace_strict(said, default=None, return_dtype=pl.String)
+    )
+    hit = labelled.filter(pl.col("secret").is_not_null())["content"]
+    return labelled, count((found[content] for content in hit), masked=False)
+
+
+def _words(findings: Sequence[Finding]) -> str:
+    """What a message holds, in words that give nothing away."""
+    first = findings[0]
+    more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+    return f"{first.kind} at character {first.start}{more}"
+
+
+def count(findings: Iterable[Sequence[Finding]], *, masked: bool) -> Counts:
+    """How many messages hold each kind, and how often."""
+    counts: Counts = {}
+    for held in findings:
+        for kind, number in Counter(one.kind for one in held).items():
+            add(counts, {kind: {"messages": 1, "found": number, "masked": number * masked}})
+    return counts
+
+
+def add(total: Counts, more: Counts) -> None:
+    """Adds counts to a total."""
+    for kind, numbers in more.items():
+        own = total.setdefault(kind, dict.fromkeys(("messages", "found", "masked"), 0))
+        for name, number in numbers.items():
+            own[name] += number

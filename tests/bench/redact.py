@@ -1,0 +1,64 @@
+"""Secrets in a ShareGPT file: how many, how fast, and false alarms on code.
+
+python tests/bench/redact.py --input "$CHATDATA_SHAREGPT" --humaneval HumanEval.jsonl.gz
+
+Each finding in code is printed with what stands around it, to be judged by eye.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import _dump
+import click
+import polars as pl
+
+from chatdata import evalsets, redact, sensitive
+from chatdata.sources import File
+
+_BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
+
+
+def table(title: str, texts: pl.Series) -> list[tuple[str, str]]:
+    """Prints what is found in texts. Returns each finding with its surroundings."""
+    seconds, found = _dump.timed(lambda: sensitive.find(texts))
+    counts = Counter(one.kind for own in found.values() for one in own)
+    holding = Counter(kind for own in found.values() for kind in {one.kind for one in own})
+    lines = texts.str.count_matches("\n").sum() + len(texts)
+    print(f"\n{title}: {len(texts)} texts, {texts.str.len_chars().sum():,} characters, ", end="")
+    print(f"{lines:,} lines, {seconds:.1f} s")
+    print("| kind | texts | found | different |\n|---|--:|--:|--:|")
+    for kind in sensitive.KINDS:
+        values = {one.value for own in found.values() for one in own if one.kind == kind}
+        print(f"| {kind} | {holding[kind]} | {counts[kind]} | {len(values)} |")
+    return [
+        (one.kind, " ".join(texts[number][max(0, one.start - 40) : one.end + 20].split()))
+        for number, own in found.items()
+        for one in own
+    ]
+
+
+@click.command()
+@click.option("--input", "path", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--humaneval", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--show", default=25, show_default=True, help="Findings of a kind to print.")
+def main(path: Path, humaneval: Path, show: int) -> None:
+    """Prints the tables of RESULTS.md, and findings in code to judge by eye."""
+    messages = _dump.messages(path)
+    seconds, (_, counts) = _dump.timed(lambda: redact.replace(messages, list(sensitive.KINDS)))
+    print(f"redacted: {messages.height} messages in {seconds:.1f} s, {counts}")
+    table("messages", messages["content"].unique(maintain_order=True))
+    blocks = [block for text in messages["content"] for block in _BLOCK.findall(text)]
+    in_code = table("blocks of code", pl.Series(blocks).unique(maintain_order=True))
+    table("HumanEval", evalsets.texts(File(humaneval, "HumanEval"), [])["text"])
+    for kind in sensitive.KINDS:
+        own = sorted({around for found, around in in_code if found == kind})
+        for around in random.Random(0).sample(own, min(show, len(own))):
+            print(f"{kind}: {around[:160]}")
+
+
+if __name__ == "__main__":
+    main()
