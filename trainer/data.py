@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, load_dataset
+from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from chatdata import manifest
 from chatdata.errors import OutputError
+from trainer.config import TrainConfig
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
 LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A dataset to train on: its folder, its manifest, and where it was published, if it was."""
+
+    folder: Path
+    facts: manifest.Manifest
+    provenance: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What Trainer is given to train on: rows, how a batch is made of them, and how the loss of
+    a batch is computed where that is not for the model to do. `longest` is the number of tokens of
+    the longest row."""
+
+    rows: Any
+    longest: int
+    collator: Callable[[list[Any]], Any]
+    loss: Callable[..., Any] | None = None
+
+
+def find(dataset: str) -> Source:
+    """The dataset that a train recipe names. Raises OutputError where it has no token rows."""
+    folder = Path(dataset)
+    return Source(folder, read_manifest(folder))
 
 
 def read_manifest(folder: Path) -> manifest.Manifest:
@@ -31,13 +63,12 @@ def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset |
 
     Nothing is tokenised here: the rows are used as they were certified.
     """
-    prefix = f"tokens/{split}-"
-    paths = [own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+    paths = token_files(facts, split)
     if not paths:
         return None
     files = [str(folder / path) for path in paths]
     rows = load_dataset("parquet", data_files={split: files}, split=split)
-    expected = facts["splits"][split].get("token_rows", facts["splits"][split]["rows"])
+    expected = token_rows(facts, split)
     if len(rows) != expected:
         raise OutputError(
             f"'{folder}' has {len(rows)} {split} rows and its manifest says {expected}; "
@@ -46,14 +77,80 @@ def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset |
     return rows.select_columns([*COLUMNS, LENGTH])
 
 
-def describe(facts: manifest.Manifest) -> dict[str, Any]:
+def token_files(facts: manifest.Manifest, split: str) -> list[str]:
+    """The paths of the files with a split's rows of tokens, in order."""
+    prefix = f"tokens/{split}-"
+    return [own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+
+
+def token_rows(facts: manifest.Manifest, split: str) -> int:
+    """How many rows of tokens a split has, by the manifest."""
+    own = facts["splits"].get(split, {"rows": 0})
+    return int(own.get("token_rows", own["rows"]))
+
+
+def examples(config: TrainConfig, source: Source, tokenizer: PreTrainedTokenizerBase) -> Examples:
+    """The train rows and how they become batches. Raises OutputError where there are none."""
+    rows = load_tokens(source.folder, source.facts, "train")
+    if rows is None:
+        raise OutputError(
+            f"'{source.folder}' has no train rows; build it with a smaller test split."
+        )
+    longest = max(rows[LENGTH])
+    return Examples(rows.select_columns(COLUMNS), longest, DataCollatorForSeq2Seq(tokenizer))
+
+
+def test_rows(source: Source) -> Dataset | None:
+    """The rows of the test split, each on its own; None where it has none."""
+    rows = load_tokens(source.folder, source.facts, "test")
+    return None if rows is None else rows.select_columns(COLUMNS)
+
+
+# ------------------------------------------------------------------------------------- proof
+
+
+def check_files(source: Source) -> str:
+    """Raises OutputError where a file that is trained on is not the one that was built.
+
+    These are the rows of tokens, the tokenizer and its chat template, by the manifest's hashes.
+    Returns what was compared.
+    """
+    entries = [
+        own
+        for own in [*source.facts["files"], *source.facts.get("extras", [])]
+        if own["path"].startswith(("tokens/", "tokenizer/"))
+    ]
+    for own in entries:
+        path = source.folder / own["path"]
+        if not path.is_file() or _sha256(path) != own["sha256"]:
+            raise OutputError(
+                f"'{path}' is not the file that the manifest names; build the dataset again."
+            )
+    return f"{len(entries)} files of tokens and tokenizer are those of the manifest"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------------------------ for people
+
+
+def describe(source: Source) -> dict[str, Any]:
     """What a model should say of the data it was trained on."""
+    facts, render = source.facts, source.facts["render"]
     keys = ("name", "version", "content_hash", "recipe_hash", "license", "splits")
-    render = facts["render"]
-    return {
+    described = {
         **{key: facts[key] for key in keys},
         "template": render["template"]["name"],
         "stop": render["template"]["stop"],
+        "stop_ids": render["tokenizer"]["stop_ids"],
+        "generation_prompt": render["template"]["generation_prompt"],
+        "chat_template": render["template"]["jinja"],
+        "template_sha256": render["certificate"]["template_sha256"],
+        "tokenizer_sha256": render["certificate"]["tokenizer_sha256"],
         "train_on": render["train_on"],
         "max_tokens": render["max_tokens"],
     }
+    return described | ({"provenance": dict(source.provenance)} if source.provenance else {})
