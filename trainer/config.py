@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from chatdata import config
 from chatdata.config import Strict
@@ -57,6 +57,8 @@ class TrainConfig(Strict):
     model: Model
     output: str
     training: Training = Training()
+    packing: bool | PositiveInt = False  # in the bins of the pack index, or of that for N tokens
+    tree_packing: bool | PositiveInt = False  # in trees of max_tokens of the rows, or of N tokens
     deepspeed: str | None = None  # the JSON of a DeepSpeed configuration
     report_to: list[Literal["tensorboard", "wandb"]] = Field(default=[])
 
@@ -69,6 +71,12 @@ class TrainConfig(Strict):
                 "`chatdata build` wrote"
             )
         return value
+
+    @model_validator(mode="after")
+    def _one_packing(self) -> TrainConfig:
+        if self.packing and self.tree_packing:
+            raise ValueError("choose `packing` or `tree_packing`; trees are packed already")
+        return self
 
 
 def load(path: str | Path, settings: Sequence[str] = ()) -> TrainConfig:

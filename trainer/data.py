@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
 from chatdata import manifest
+from chatdata.dataset import conversation_of
 from chatdata.errors import OutputError
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
@@ -44,6 +51,39 @@ def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset |
             "build it again."
         )
     return rows.select_columns([*COLUMNS, LENGTH])
+
+
+class Lists:
+    """A column of lists of int32, row by row as arrays, none of them copied."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        chunks = [chunk for chunk in column.chunks if len(chunk)]
+        self.firsts = [0, *accumulate(len(chunk) for chunk in chunks)]
+        self.chunks = [(chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in chunks]
+
+    def __len__(self) -> int:
+        return self.firsts[-1]
+
+    def __getitem__(self, row: int) -> npt.NDArray[np.int32]:
+        own = bisect_right(self.firsts, row) - 1
+        offsets, values = self.chunks[own]
+        at = row - self.firsts[own]
+        return values[offsets[at] : offsets[at + 1]]
+
+
+def load_groups(folder: Path, facts: manifest.Manifest, split: str) -> list[str]:
+    """The group of each row of tokens of a split, in order: the tree that it comes from."""
+    group = dict(zip(*_strings(folder, facts, f"messages/{split}-", ["id", "group"]), strict=True))
+    (rows,) = _strings(folder, facts, f"tokens/{split}-", ["id"])
+    return [group[row if row in group else conversation_of(row)] for row in rows]
+
+
+def _strings(
+    folder: Path, facts: manifest.Manifest, prefix: str, columns: list[str]
+) -> list[list[str]]:
+    paths = [folder / own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+    table = pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
+    return [table[name].to_pylist() for name in columns]
 
 
 def describe(facts: manifest.Manifest) -> dict[str, Any]:

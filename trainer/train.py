@@ -44,9 +44,9 @@ def main(recipe: Path, settings: tuple[str, ...]) -> None:
 
 def train(config: TrainConfig) -> None:
     """Trains, evaluates on the test split before and after, and saves."""
-    from transformers import DataCollatorForSeq2Seq, Trainer
+    from transformers import Trainer
 
-    from trainer import data, model
+    from trainer import data, layout, model
 
     folder = Path(config.dataset)
     facts = data.read_manifest(folder)
@@ -59,14 +59,18 @@ def train(config: TrainConfig) -> None:
     network = model.load_model(config.model, tokenizer, config.training.seed)
     _same_on_all_ranks(model.embedding_digest(network))
     model.check_lengths(network, max(rows[data.LENGTH]))
+    laid = layout.lay_out(config, facts, rows, network, tokenizer)
     trainer = Trainer(
         model=network,
         args=arguments,
-        train_dataset=rows,
+        train_dataset=laid.items,
         eval_dataset=test,
         processing_class=tokenizer,
-        data_collator=DataCollatorForSeq2Seq(tokenizer),
+        data_collator=laid.collator,
+        callbacks=laid.callbacks,
     )
+    if laid.summary and trainer.is_world_process_zero():
+        click.echo(laid.summary)
     trainer.train()
     if test is not None:
         trainer.evaluate()
