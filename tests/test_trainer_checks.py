@@ -18,8 +18,10 @@ from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from chatdata.errors import ChatdataError
+from chatdata.pack import repack
 from trainer import adapters, config, memory, preflight, push, run, runlog, schedule, strategy, zero
 from trainer.config import Training
+from trainer.model import outline
 from trainer.strategy import Place
 from trainer.train import main, make_trainer
 
@@ -60,7 +62,7 @@ def recipe(sample: Path, tmp_path: Path, **values: Any) -> config.TrainConfig:
     ("values", "words"),
     [
         ({"strategy": "ddp", "deepspeed": "x.json"}, "`deepspeed` is set and `strategy` is ddp"),
-        ({"packing": True, "tree_packing": True}, "exclude each other"),
+        ({"packing": True, "tree_packing": True}, "trees are packed already"),
         ({"adapter": "qlora", "strategy": "zero3"}, "`adapter: qlora` is trained by"),
         ({"adapter": "lorra"}, "'adapter.kind' is 'lorra'"),
         ({"adapter": {"kind": "lora", "rank": 8}}, "unknown key 'rank'"),
@@ -165,7 +167,7 @@ def test_what_this_machine_cannot_do_is_named(
 def test_accelerate_is_a_launcher_and_no_second_recipe(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setattr(strategy, "TURNED_ON", ["DeepSpeed"])
     with pytest.raises(ChatdataError, match="turns on DeepSpeed"):
         strategy.check(recipe(sample, tmp_path), TWO)
 
@@ -209,7 +211,6 @@ def test_steps_are_counted_as_accelerate_deals_batches(
     [
         ({"save_steps": 500}, "save_steps is 500 and the run has 90 steps"),
         ({"eval_strategy": "steps", "eval_steps": 91}, "eval_steps is 91"),
-        ({"warmup_steps": 90}, "warmup_steps is 90"),
         ({"save_steps": 30}, None),
     ],
 )
@@ -234,6 +235,9 @@ def test_a_step_that_is_never_reached_is_refused(keys: dict[str, Any], words: st
 def test_the_warm_up_is_a_share_of_the_steps() -> None:
     training = Training(warmup_steps=0.03, max_steps=90)
     assert schedule.schedule(7680, training, 8).warmup == 3
+    short = Training(warmup_steps=3, max_steps=2)
+    words = schedule.check(schedule.schedule(7680, short, 8), short)
+    assert "it ends within its warm-up" in words
 
 
 # ---------------------------------------------------------------------------------------- memory
@@ -275,8 +279,7 @@ def test_memory_is_what_deepspeed_estimates(optimizer: bool, weights: bool) -> N
 
 def test_starcoder_is_counted_without_being_loaded() -> None:
     """15.5 billion parameters: 8 GPUs of 80 GB train all of them, one trains an adapter."""
-    shape = AutoConfig.for_model("gpt_bigcode", **STARCODER)
-    whole = memory.sizes(shape, 49156)
+    whole = memory.sizes(outline(AutoConfig.for_model("gpt_bigcode", **STARCODER), 49156))
     assert whole.parameters == 15_517_480_960
     on_eight = memory.states(whole, "zero3", 8) + memory.activations(whole, 4, 1024, True)
     assert 35 < on_eight / 2**30 < 45
@@ -297,23 +300,16 @@ def test_the_estimate_is_what_a_step_leaves_behind() -> None:
     moments = [own[key] for own in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
     tensors = [*parameters, *(own.grad for own in parameters if own.grad is not None), *moments]
     held = sum(own.numel() * own.element_size() for own in tensors)
-    assert held == memory.states(memory.sizes(shape, 300), "single", 1)
+    assert held == memory.states(memory.sizes(network), "single", 1)
 
 
 def test_an_adapter_is_counted_as_it_will_be_made(sample: Path, tmp_path: Path) -> None:
     own = run.prepare(recipe(sample, tmp_path, adapter="lora"), ALONE)
     sizes = preflight._sizes(own)
     network = run.load_network(own)
-    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    assert (sizes.trained, sizes.parameters) == (
-        trained,
-        sum(p.numel() for p in network.get_base_model().parameters()) - _added(network),
-    )
-
-
-def _added(network: Any) -> int:
-    """The parameters that an adapter has added to its model."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert sizes.trained == memory.trained(network)
+    added = sizes.trained
+    assert sizes.parameters == sum(each.numel() for each in network.parameters()) - added
 
 
 def test_checkpointing_and_eager_attention_are_in_the_estimate() -> None:
@@ -395,9 +391,8 @@ def test_the_first_batch_is_the_one_that_trainer_takes(sample: Path, tmp_path: P
     own = run.prepare(recipe(sample, tmp_path, training=training), ALONE)
     trainer = make_trainer(own, run.load_network(own), strategy.arguments(own.config, ALONE))
     batch = next(iter(trainer.get_train_dataloader()))
-    for row, ids, labels in zip(
-        preflight.first_batch(own), batch["input_ids"], batch["labels"], strict=True
-    ):
+    first = preflight.first_batch(own)
+    for row, ids, labels in zip(first, batch["input_ids"], batch["labels"], strict=True):
         assert ids[: len(row["input_ids"])].tolist() == row["input_ids"]
         assert labels[: len(row["labels"])].tolist() == row["labels"]
 
@@ -513,3 +508,25 @@ def test_there_is_nothing_to_push_where_nothing_was_saved(tmp_path: Path) -> Non
 def test_an_adapter_is_not_read_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(ChatdataError, match="holds no adapter"):
         adapters.load(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["packing", "tree_packing"])
+def test_a_layout_is_checked_and_shown_as_it_will_be_trained(
+    key: str, sample: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(sample, tmp_path / "copy")
+    repack(tmp_path / "copy", 2048)
+    training = {"per_device_train_batch_size": 2, "seed": 1}
+    values = {key: True, "training": training}
+    own = run.prepare(recipe(tmp_path / "copy", tmp_path, **values), ALONE)
+    found = lines(preflight.check(own))
+    sequences = len(own.layout.items)  # type: ignore[arg-type]
+    assert found["layout"] == own.layout.summary
+    assert found["schedule"].startswith(f"{-(-sequences // 2)} steps of 2 sequences")
+    trainer = make_trainer(own, run.load_network(own), strategy.arguments(own.config, ALONE))
+    batch = next(iter(trainer.get_train_dataloader()))
+    for row, ids in zip(preflight.first_batch(own), batch["input_ids"], strict=True):
+        assert ids[: len(row["input_ids"])].tolist() == row["input_ids"]
+    assert "⟧" in shown(own)
+    before = trainer.evaluate()["eval_loss"]
+    assert before == pytest.approx(5.6, abs=0.1)  # of rows, padded: as without a layout

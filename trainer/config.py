@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from chatdata import config
 from chatdata.config import Strict
@@ -102,8 +102,8 @@ class TrainConfig(Strict):
     deepspeed: str | None = None  # a DeepSpeed configuration; null: the trainer's, for zero3
     fsdp: Fsdp = Fsdp()
     adapter: Adapter | None = None  # or `lora`, `qlora`, `none`
-    packing: bool = False  # rows share sequences, by the dataset's pack index
-    tree_packing: bool = False  # the rows of a tree share what they begin with
+    packing: bool | PositiveInt = False  # in the bins of the pack index, or of that for N tokens
+    tree_packing: bool | PositiveInt = False  # in trees of max_tokens of the rows, or of N tokens
     training: Training = Training()
     report_to: list[Literal["tensorboard", "wandb"]] = Field(default=["tensorboard"])
 
@@ -131,7 +131,7 @@ class TrainConfig(Strict):
                 f"`deepspeed` is set and `strategy` is {self.strategy}; set one of them to null"
             )
         if self.packing and self.tree_packing:
-            raise ValueError("`packing` and `tree_packing` exclude each other; choose one")
+            raise ValueError("choose `packing` or `tree_packing`; trees are packed already")
         if self.quantized and (self.deepspeed or self.strategy in ("fsdp", "zero3")):
             raise ValueError("`adapter: qlora` is trained by `strategy: single` or `ddp`")
         return self

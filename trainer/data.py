@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
-from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from chatdata import manifest
+from chatdata.dataset import conversation_of
 from chatdata.errors import OutputError
-from trainer.config import TrainConfig
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
 LENGTH = "length"
@@ -26,18 +31,6 @@ class Source:
     folder: Path
     facts: manifest.Manifest
     provenance: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """What Trainer is given to train on: rows, how a batch is made of them, and how the loss of
-    a batch is computed where that is not for the model to do. `longest` is the number of tokens of
-    the longest row."""
-
-    rows: Any
-    longest: int
-    collator: Callable[[list[Any]], Any]
-    loss: Callable[..., Any] | None = None
 
 
 def find(dataset: str) -> Source:
@@ -89,21 +82,53 @@ def token_rows(facts: manifest.Manifest, split: str) -> int:
     return int(own.get("token_rows", own["rows"]))
 
 
-def examples(config: TrainConfig, source: Source, tokenizer: PreTrainedTokenizerBase) -> Examples:
-    """The train rows and how they become batches. Raises OutputError where there are none."""
+def train_rows(source: Source) -> Dataset:
+    """The rows to train on, with their `length`. Raises OutputError where there are none."""
     rows = load_tokens(source.folder, source.facts, "train")
     if rows is None:
         raise OutputError(
             f"'{source.folder}' has no train rows; build it with a smaller test split."
         )
-    longest = max(rows[LENGTH])
-    return Examples(rows.select_columns(COLUMNS), longest, DataCollatorForSeq2Seq(tokenizer))
+    return rows
 
 
 def test_rows(source: Source) -> Dataset | None:
     """The rows of the test split, each on its own; None where it has none."""
     rows = load_tokens(source.folder, source.facts, "test")
     return None if rows is None else rows.select_columns(COLUMNS)
+
+
+class Lists:
+    """A column of lists of int32, row by row as arrays, none of them copied."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        chunks = [chunk for chunk in column.chunks if len(chunk)]
+        self.firsts = [0, *accumulate(len(chunk) for chunk in chunks)]
+        self.chunks = [(chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in chunks]
+
+    def __len__(self) -> int:
+        return self.firsts[-1]
+
+    def __getitem__(self, row: int) -> npt.NDArray[np.int32]:
+        own = bisect_right(self.firsts, row) - 1
+        offsets, values = self.chunks[own]
+        at = row - self.firsts[own]
+        return values[offsets[at] : offsets[at + 1]]
+
+
+def load_groups(folder: Path, facts: manifest.Manifest, split: str) -> list[str]:
+    """The group of each row of tokens of a split, in order: the tree that it comes from."""
+    group = dict(zip(*_strings(folder, facts, f"messages/{split}-", ["id", "group"]), strict=True))
+    (rows,) = _strings(folder, facts, f"tokens/{split}-", ["id"])
+    return [group[row if row in group else conversation_of(row)] for row in rows]
+
+
+def _strings(
+    folder: Path, facts: manifest.Manifest, prefix: str, columns: list[str]
+) -> list[list[str]]:
+    paths = [folder / own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+    table = pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
+    return [table[name].to_pylist() for name in columns]
 
 
 # ------------------------------------------------------------------------------------- proof
@@ -138,10 +163,10 @@ def _sha256(path: Path) -> str:
 
 
 def describe(source: Source) -> dict[str, Any]:
-    """What a model should say of the data it was trained on."""
+    """What a model should say of the data it was trained on, and where that was published."""
     facts, render = source.facts, source.facts["render"]
     keys = ("name", "version", "content_hash", "recipe_hash", "license", "splits")
-    described = {
+    return {
         **{key: facts[key] for key in keys},
         "template": render["template"]["name"],
         "stop": render["template"]["stop"],
@@ -152,5 +177,5 @@ def describe(source: Source) -> dict[str, Any]:
         "tokenizer_sha256": render["certificate"]["tokenizer_sha256"],
         "train_on": render["train_on"],
         "max_tokens": render["max_tokens"],
+        "provenance": dict(source.provenance) if source.provenance else None,
     }
-    return described | ({"provenance": dict(source.provenance)} if source.provenance else {})

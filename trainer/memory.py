@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from trainer import zero
 from trainer.config import TrainConfig
@@ -61,29 +61,24 @@ class Estimate:
         return self.states + self.activations
 
 
-def sizes(config: PretrainedConfig, vocabulary: int, adapter: Any = None) -> Sizes:
-    """The sizes of a model by its configuration, with rows for `vocabulary` tokens at least.
-
-    `adapter` is given the model, without memory behind it, and returns it with an adapter.
-    """
-    text = config.get_text_config()
-    with torch.device("meta"):
-        network = AutoModelForCausalLM.from_config(config)
-        if vocabulary > text.vocab_size:
-            network.resize_token_embeddings(vocabulary, mean_resizing=False)
-    largest = _largest_layer(network)
+def sizes(network: PreTrainedModel) -> Sizes:
+    """The sizes of a model that is trained as a whole; it needs no memory behind its weights."""
+    text = network.config.get_text_config()
     parameters = sum(own.numel() for own in network.parameters())
-    if adapter is not None:
-        network = adapter(network)
     return Sizes(
         parameters,
-        sum(own.numel() for own in network.parameters() if own.requires_grad),
-        largest,
+        parameters,
+        _largest_layer(network),
         text.num_hidden_layers,
         text.hidden_size,
         text.num_attention_heads,
-        max(vocabulary, text.vocab_size),
+        text.vocab_size,
     )
+
+
+def trained(network: Any) -> int:
+    """How many parameters of a model are trained."""
+    return sum(own.numel() for own in network.parameters() if own.requires_grad)
 
 
 def _largest_layer(network: PreTrainedModel) -> int:

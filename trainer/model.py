@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
+from transformers.integrations import unset_hf_deepspeed_config
 
 from chatdata.errors import ConfigError
 from chatdata.manifest import Manifest
@@ -72,6 +73,19 @@ def _new_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> PretrainedC
     if unknown:
         raise ConfigError(f"model.config: a {kind} model has no option '{unknown[0]}'.")
     return config
+
+
+def outline(config: PretrainedConfig, rows: int) -> PreTrainedModel:
+    """The model of a configuration without memory behind its weights, with `rows` embeddings.
+
+    To be called before a run's arguments are made, with which DeepSpeed spreads every model.
+    """
+    unset_hf_deepspeed_config()  # of an earlier run in this process
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config)
+        if rows > config.get_text_config().vocab_size:
+            network.resize_token_embeddings(rows, mean_resizing=False)
+    return network
 
 
 def weights_dtype(config: TrainConfig) -> torch.dtype:

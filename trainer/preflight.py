@@ -7,8 +7,8 @@ before a run is refused, so that a recipe is mended once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -21,7 +21,7 @@ from rich.text import Text
 from chatdata.errors import ChatdataError, ConfigError
 from chatdata.manifest import IGNORE_INDEX
 from trainer import adapters, data, memory, model, runlog, schedule, strategy
-from trainer.run import Run
+from trainer.run import Run, collator
 
 SHOWN_TOKENS = 700  # of a row of the first batch
 
@@ -51,6 +51,7 @@ def check(run: Run) -> Findings:
         "tokens": _tokens,
         "template": _template,
         "model": _model,
+        "layout": _layout,
         "schedule": _schedule,
         "memory": _memory,
         "output": _output,
@@ -98,38 +99,41 @@ def _template(run: Run) -> str:
     return f"{render['template']['name']}; turns end with '{render['template']['stop']}'"
 
 
+@cache
 def _sizes(run: Run) -> memory.Sizes:
-    config = model.load_config(run.config.model, run.tokenizer)
-    own = run.config.adapter
+    whole, own = memory.sizes(run.outline), run.config.adapter
     if own is None:
-        return memory.sizes(config, len(run.tokenizer))
+        return whole
     plain = own.model_copy(update={"kind": "lora"})  # 4 bits need a GPU, sizes do not
-
-    def add(network: Any) -> Any:
-        return adapters.add(network, plain, run.config.model, run.control_ids, seed=0)
-
-    return memory.sizes(config, len(run.tokenizer), add)
+    fresh = model.outline(run.outline.config, len(run.tokenizer))
+    adapted = adapters.add(fresh, plain, run.config.model, run.control_ids, seed=0)
+    return replace(whole, trained=memory.trained(adapted))
 
 
 def _model(run: Run) -> str:
     own = _sizes(run)
-    longest = run.examples.longest
-    model.check_lengths(model.load_config(run.config.model, run.tokenizer), longest)
+    model.check_lengths(run.outline.config, run.longest)
     share = f", {own.trained:,} of them trained" if own.trained < own.parameters else ""
     name = run.config.model.path or "a new model"
-    return f"{name}: {own.parameters:,} parameters{share}; the longest row has {longest} tokens"
+    return f"{name}: {own.parameters:,} parameters{share}; the longest row has {run.longest} tokens"
+
+
+def _layout(run: Run) -> str:
+    return run.layout.summary or "rows, padded to the longest of a batch"
 
 
 def _schedule(run: Run) -> str:
     training = run.config.training
-    own = schedule.schedule(len(run.examples.rows), training, run.here.ranks)
-    return schedule.check(own, training)
+    items = len(run.layout.items)  # type: ignore[arg-type]
+    own = schedule.schedule(items, training, run.here.ranks)
+    return schedule.check(own, training, "sequences" if run.layout.summary else "rows")
 
 
 def _memory(run: Run) -> str:
     ranks = run.here.ranks
     name = strategy.chosen(run.config, ranks)
-    own = memory.estimate(run.config, _sizes(run), name, ranks, run.examples.longest)
+    tokens = run.layout.facts.get("max_tokens", run.longest)
+    own = memory.estimate(run.config, _sizes(run), name, ranks, tokens)
     words = (
         f"{_gib(own.states)} a rank kept between steps, about {_gib(own.activations)} more in a "
         f"step of the longest rows"
@@ -177,19 +181,29 @@ def show_batch(run: Run, console: Console) -> None:
     for number, row in enumerate(rows, 1):
         trained = sum(label != IGNORE_INDEX for label in row["labels"])
         length = len(row["input_ids"])
-        console.rule(f"row {number} of {len(rows)}: {trained} of {length} tokens trained")
+        console.rule(f"{number} of {len(rows)}: {trained} of {length} tokens trained")
         console.print(_coloured(row, run.tokenizer, plain=not console.is_terminal), soft_wrap=True)
 
 
-def first_batch(run: Run) -> list[dict[str, Any]]:
-    """The rows that Trainer takes first, in its order."""
-    training = run.config.training
-    sampler = SeedableRandomSampler(run.examples.rows, data_seed=training.seed)
+def first_batch(run: Run) -> list[dict[str, list[int]]]:
+    """The batch that Trainer makes first, in its order: `input_ids` and `labels` of each sequence,
+    without padding."""
+    training, items = run.config.training, run.layout.items
+    sampler = SeedableRandomSampler(items, data_seed=training.seed)
     first = islice(iter(sampler), training.per_device_train_batch_size)
-    return [run.examples.rows[number] for number in first]
+    batch = collator(run)([items[number] for number in first])
+    sequences = zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True)
+    return [_unpadded(*own, run.tokenizer.pad_token_id) for own in sequences]
 
 
-def _coloured(row: dict[str, Any], tokenizer: Any, plain: bool) -> Text:
+def _unpadded(ids: list[int], labels: list[int], pad: int) -> dict[str, list[int]]:
+    size = len(ids)
+    while size and ids[size - 1] == pad and labels[size - 1] == IGNORE_INDEX:
+        size -= 1
+    return {"input_ids": ids[:size], "labels": labels[:size]}
+
+
+def _coloured(row: dict[str, list[int]], tokenizer: Any, plain: bool) -> Text:
     text = Text()
     ids, labels = row["input_ids"][:SHOWN_TOKENS], row["labels"][:SHOWN_TOKENS]
     for own, is_trained in _stretches(ids, labels):

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer import adapters, data, model, runlog, strategy
+from transformers import DataCollatorForSeq2Seq, PreTrainedModel
+
+from trainer import adapters, data, layout, model, runlog, strategy
 from trainer.config import TrainConfig
 from trainer.strategy import Place
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """A recipe with its dataset, its tokenizer and its place among the ranks."""
+    """A recipe with its dataset, laid out, its tokenizer and its place among the ranks."""
 
     config: TrainConfig
     here: Place
     source: data.Source
     tokenizer: Any
-    examples: data.Examples
+    outline: PreTrainedModel  # the model, without memory behind its weights
+    layout: layout.Layout
+    longest: int  # the tokens of the longest row
     resume: bool = False
     repo: str | None = None  # on the Hub, to push to
 
@@ -53,11 +58,15 @@ class Run:
 
 
 def prepare(config: TrainConfig, here: Place, resume: bool = False, repo: str | None = None) -> Run:
-    """The run of a recipe, without its model."""
+    """The run of a recipe, without the weights of its model."""
     source = data.find(config.dataset)
     tokenizer = model.load_tokenizer(source.folder, source.facts)
-    examples = data.examples(config, source, tokenizer)
-    return Run(config, here, source, tokenizer, examples, resume, repo)
+    rows = data.train_rows(source)
+    outline = model.outline(model.load_config(config.model, tokenizer), len(tokenizer))
+    at_hand = config.model_copy(update={"dataset": str(source.folder)})
+    laid = layout.lay_out(at_hand, source.facts, rows, outline, tokenizer)
+    longest = max(rows[data.LENGTH])
+    return Run(config, here, source, tokenizer, outline, laid, longest, resume, repo)
 
 
 def load_network(run: Run) -> Any:
@@ -71,6 +80,19 @@ def load_network(run: Run) -> Any:
         adapters.quantization(config.adapter),
     )
     strategy.same_on_all_ranks(model.embedding_digest(network))
+    layout.prepare(config, network)
     if config.adapter is None:
         return network
     return adapters.add(network, config.adapter, config.model, run.control_ids, seed)
+
+
+def collator(run: Run) -> Callable[[list[Any]], Any]:
+    """What makes batches: of items as they were laid out, and of plain rows, padded."""
+    padded = DataCollatorForSeq2Seq(run.tokenizer)
+
+    def collate(items: list[Any]) -> Any:
+        if not isinstance(items[0], Mapping):
+            return run.layout.collator(items)
+        return padded([{key: item[key] for key in data.COLUMNS} for item in items])
+
+    return collate

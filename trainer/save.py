@@ -13,29 +13,30 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trainer import card, runlog
-from trainer.config import TrainConfig
+from trainer import card, data, runlog
+from trainer.run import Run
 
 FACTS = "chatdata.json"
 PACKAGES = ("accelerate", "deepspeed", "peft", "torch", "transformers")
 
 
-def save(trainer: Any, config: TrainConfig, dataset: dict[str, Any]) -> None:
+def save(trainer: Any, run: Run) -> None:
     """Saves the model of a finished run, with what is said of it. To be called by all ranks."""
     trainer.model.config.use_cache = True
     trainer.save_model()
     if not trainer.is_world_process_zero():
         return
-    output = Path(config.output)
+    output = run.output
     trainer.model.generation_config.save_pretrained(output)  # an adapter has none by itself
     entries = trainer.state.log_history
     runlog.write_metrics(output / runlog.METRICS, entries)
     runlog.plot(entries, output / runlog.PLOT)
     facts = {
-        "dataset": dataset,
+        "dataset": data.describe(run.source),
         "run": _run(trainer),
+        "layout": run.layout.facts,
         "results": results(entries),
-        "train_recipe": config.model_dump(mode="json"),
+        "train_recipe": run.config.model_dump(mode="json"),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
     write_facts(facts, output)

@@ -71,31 +71,28 @@ def _warmup(steps: int, training: Training) -> int:
     return int(own) if own >= 1 else math.ceil(steps * own)
 
 
-def check(own: Schedule, training: Training) -> str:
-    """Raises ConfigError for a checkpoint, an evaluation or a warm-up that no step will reach.
+def check(own: Schedule, training: Training, unit: str = "rows") -> str:
+    """Raises ConfigError for a checkpoint or an evaluation that no step will reach.
 
-    Returns the schedule in words.
+    Returns the schedule in words, of which `unit` is what a batch has so many of.
     """
-    late = {
-        "save_steps": training.save_steps or 0,
-        "eval_steps": training.eval_steps or 0,
-        "warmup_steps": own.warmup + 1 if own.warmup else 0,
-    }
-    for key, step in late.items():
-        if step > own.steps:
+    for key, step in (("save_steps", training.save_steps), ("eval_steps", training.eval_steps)):
+        if step is not None and step > own.steps:
             raise ConfigError(
-                f"training.{key} is {getattr(training, key):g} and the run has {own.steps} steps; "
+                f"training.{key} is {step} and the run has {own.steps} steps; "
                 "it would not be reached."
             )
-    return _words(own, training)
+    return _words(own, training, unit)
 
 
-def _words(own: Schedule, training: Training) -> str:
+def _words(own: Schedule, training: Training, unit: str) -> str:
     words = (
-        f"{own.steps} steps of {own.rows_per_step} rows, {own.steps_per_epoch} an epoch, "
+        f"{own.steps} steps of {own.rows_per_step} {unit}, {own.steps_per_epoch} an epoch, "
         f"{own.epochs:.3g} epochs; {training.lr_scheduler_type} after {own.warmup} steps of "
         f"warm-up; {own.checkpoints or 'no'} checkpoints"
     )
+    if own.warmup >= own.steps:
+        words += "; it ends within its warm-up"
     if own.filled:
-        words += f"; {own.filled} rows an epoch stand twice, to fill its last batches"
-    return words + (f"; {own.left_out} rows an epoch are left out" if own.left_out else "")
+        words += f"; {own.filled} {unit} an epoch stand twice, to fill its last batches"
+    return words + (f"; {own.left_out} {unit} an epoch are left out" if own.left_out else "")

@@ -26,6 +26,14 @@ from trainer.config import TrainConfig
 
 MODULE = "-m trainer.train"
 
+# What a configuration of accelerate turns on, by what it says to the processes that it launches;
+# later accelerate says the same of what a recipe has chosen.
+TURNED_ON = [
+    what
+    for name, what in (("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP"))
+    if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"
+]
+
 # DeepSpeed 0.19 calls names that PyTorch 2.13 has renamed, at every step.
 warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
 
@@ -100,13 +108,12 @@ def check(config: TrainConfig, here: Place) -> str:
 
 
 def _check_launcher(strategy: str, here: Place) -> None:
-    for name, what in (("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
-            raise ConfigError(
-                f"accelerate's configuration turns on {what}, and the recipe says how is trained; "
-                f"use `accelerate launch --num_processes N {MODULE}` with a configuration that "
-                "does not."
-            )
+    if TURNED_ON:
+        raise ConfigError(
+            f"accelerate's configuration turns on {TURNED_ON[0]}, and the recipe says how is "
+            f"trained; use `accelerate launch --multi_gpu --num_processes N {MODULE}` with a "
+            "configuration that does not."
+        )
     if strategy == "single" and here.ranks > 1:
         raise ConfigError(
             f"strategy 'single' is one process and {here.ranks} were launched; choose ddp, fsdp "

@@ -60,7 +60,7 @@ def train(
     config: TrainConfig, resume: bool = False, repo: str | None = None, private: bool = True
 ) -> None:
     """Checks, trains, evaluates on the test split before and after, saves, and pushes."""
-    from trainer import data, push, runlog, save
+    from trainer import push, runlog, save
     from trainer.run import load_network, prepare
 
     here = strategy.place()
@@ -72,7 +72,7 @@ def train(
     trainer = make_trainer(run, load_network(run), arguments)
     trainer.train(resume_from_checkpoint=run.checkpoint())
     _evaluate_again(trainer)
-    save.save(trainer, config, data.describe(run.source))
+    save.save(trainer, run)
     if here.is_first:
         click.echo(save.in_words(trainer.state.log_history))
     if here.is_first and repo is not None:
@@ -112,6 +112,7 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
     from transformers import PrinterCallback
 
     from trainer import data, evaluate, runlog
+    from trainer.run import collator
     from trainer.trainer import Trainer
 
     test = data.test_rows(run.source)
@@ -123,12 +124,11 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
     trainer = Trainer(
         model=network,
         args=arguments,
-        train_dataset=run.examples.rows,
+        train_dataset=run.layout.items,
         eval_dataset=test,
         processing_class=run.tokenizer,
-        data_collator=run.examples.collator,
-        compute_loss_func=run.examples.loss,
-        callbacks=[runlog.Report(run.output)],
+        data_collator=collator(run),
+        callbacks=[runlog.Report(run.output), *run.layout.callbacks],
         **options,
     )
     trainer.remove_callback(PrinterCallback)
