@@ -19,7 +19,7 @@ from unittest import mock
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from peft.tuners.trainable_tokens import layer
-from transformers.integrations import unset_hf_deepspeed_config
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from trainer import strategy, trainer
 from trainer.config import load

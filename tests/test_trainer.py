@@ -45,6 +45,17 @@ def test_every_train_recipe_parses(path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert config.load(path).output
 
 
+def test_the_articles_settings_are_those_of_its_recipe() -> None:
+    own = config.load(ROOT / "recipes" / "train" / "starchat-alpha.yaml")
+    training = own.training
+    assert (own.model.path, own.strategy) == ("bigcode/starcoderbase", "zero3")
+    assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (4, 8)
+    assert (training.learning_rate, training.lr_scheduler_type) == (2e-5, "cosine")
+    assert (training.warmup_steps, training.num_train_epochs) == (0.03, 3)
+    assert training.bf16
+    assert training.gradient_checkpointing
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

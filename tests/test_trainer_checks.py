@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from click.testing import CliRunner
 from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from chatdata import build_dataset, load_recipe
 from chatdata.errors import ChatdataError
 from chatdata.pack import repack
 from trainer import adapters, config, memory, preflight, push, run, runlog, schedule, strategy, zero
 from trainer.config import Training
 from trainer.model import outline
 from trainer.strategy import Place
-from trainer.train import main, make_trainer
+from trainer.train import main, make_trainer, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -147,7 +149,6 @@ def test_a_configuration_that_would_overrule_the_recipe_is_refused(
     [
         ({"strategy": "zero3"}, ALONE, "needs a launcher"),
         ({"strategy": "single"}, TWO, "'single' is one process and 2 were launched"),
-        ({"adapter": "qlora"}, ALONE, "`adapter: qlora` needs"),
         ({"model": {"config": TINY, "attention": "flash_attention_2"}}, ALONE, "`model.attention"),
         ({"adapter": "lora", "strategy": "zero3"}, TWO, "`adapter` by ZeRO-3 needs a CUDA GPU"),
         ({"report_to": ["wandb"]}, ALONE, "`report_to` needs the package 'wandb'"),
@@ -162,6 +163,25 @@ def test_what_this_machine_cannot_do_is_named(
     with pytest.raises(ChatdataError) as caught:
         strategy.check(recipe(sample, tmp_path, **values), here)
     assert words in str(caught.value)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="it is there")
+def test_qlora_without_its_package_is_refused(sample: Path, tmp_path: Path) -> None:
+    with pytest.raises(ChatdataError, match="needs the package 'bitsandbytes'"):
+        strategy.check(recipe(sample, tmp_path, adapter="qlora"), ALONE)
+
+
+def test_qlora_trains_over_4_bits_where_its_package_is(sample: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    base = recipe(sample, tmp_path, output=str(tmp_path / "base"), training={"max_steps": 1})
+    train(base)
+    values = {"model": {"path": base.output}, "training": {"max_steps": 2}, "adapter": "qlora"}
+    own = run.prepare(recipe(sample, tmp_path, **values), ALONE)
+    network = run.load_network(own)
+    quantized = [each for each in network.parameters() if each.dtype == torch.uint8]
+    assert len(quantized) == 4
+    train(own.config)
+    assert adapters.load(Path(own.config.output))
 
 
 def test_accelerate_is_a_launcher_and_no_second_recipe(
@@ -310,6 +330,15 @@ def test_an_adapter_is_counted_as_it_will_be_made(sample: Path, tmp_path: Path) 
     assert sizes.trained == memory.trained(network)
     added = sizes.trained
     assert sizes.parameters == sum(each.numel() for each in network.parameters()) - added
+
+
+def test_what_is_offloaded_is_kept_elsewhere(sample: Path, tmp_path: Path) -> None:
+    own = sized(2851e6, largest=32e6)
+    for path in ("trainer/zero3_bf16.json", "trainer/zero3_cpu_offload.json"):
+        values = recipe(sample, tmp_path, deepspeed=path, training={"bf16": True})
+        found = memory.estimate(values, own, "zero3", 8, 1024)
+        assert found.states + found.offloaded == memory.states(own, "zero3", 8)
+    assert found.states == 4 * own.largest
 
 
 def test_checkpointing_and_eager_attention_are_in_the_estimate() -> None:
@@ -530,3 +559,18 @@ def test_a_layout_is_checked_and_shown_as_it_will_be_trained(
     assert "⟧" in shown(own)
     before = trainer.evaluate()["eval_loss"]
     assert before == pytest.approx(5.6, abs=0.1)  # of rows, padded: as without a layout
+
+
+def test_one_row_and_no_test_split_are_enough(tmp_path: Path) -> None:
+    """The original asks for three rows, and for a split that is called `train`."""
+    said = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4."}]
+    (tmp_path / "own.jsonl").write_text(json.dumps({"messages": said}))
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nversion: 1.0.0\nsource: {jsonl: {files: [own.jsonl]}}\n"
+        "split: {test_percent: 0}\nrender: {template: starchat, tokenizer: bytes}\n"
+    )
+    build_dataset(load_recipe(tmp_path / "own.yaml"), tmp_path / "data")
+    train(recipe(tmp_path / "data", tmp_path))
+    facts = json.loads((tmp_path / "out" / "chatdata.json").read_text())
+    assert (facts["run"]["steps"], facts["results"]) == (1, {})
+    assert "On the test split" not in (tmp_path / "out" / "README.md").read_text()

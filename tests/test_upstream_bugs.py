@@ -108,23 +108,19 @@ def test_what_is_said_of_the_data_holds_none_of_it(sample: Path) -> None:
 
 
 class _Hub(BaseHTTPRequestHandler):
-    """A user `me` of the organisation `team`, one repository of theirs, one of another's."""
-
-    answers = {  # noqa: RUF012
-        "/api/whoami-v2": (200, {"name": "me", "type": "user", "orgs": [{"name": "team"}]}),
-        "/api/models/team/there/auth-check/write": (200, {}),
-        "/api/models/author/model/auth-check/write": (403, {"error": "Forbidden"}),
-    }
+    """Says whose a token is: of `me`, who writes for `team` and reads for `press`."""
 
     def log_message(self, format: str, *args: object) -> None:
         return
 
     def do_GET(self) -> None:
-        status, body = self.answers.get(self.path, (404, {"error": "Repository not found"}))
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        if status == 404:
-            self.send_header("X-Error-Code", "RepoNotFound")
+        role = self.headers["Authorization"].removeprefix("Bearer hf_")
+        scoped = [{"entity": {"name": "me/one"}, "permissions": ["repo.write"]}]
+        token = {"role": role, "fineGrained": {"global": [], "scoped": scoped}}
+        orgs = [{"name": "team", "roleInOrg": "write"}, {"name": "press", "roleInOrg": "read"}]
+        who = {"name": "me", "type": "user", "orgs": orgs, "auth": {"accessToken": token}}
+        content = json.dumps(who).encode() if self.path == "/api/whoami-v2" else b"{}"
+        self.send_response(200 if role != "unknown" else 401)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -138,25 +134,32 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     thread.start()
     endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-    monkeypatch.setenv("HF_TOKEN", "hf_test")
     yield
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-@pytest.mark.parametrize("repo", ["team/there", "team/new", "me/new"])
-def test_a_repository_that_one_may_write_is_found(hub: None, repo: str) -> None:
-    assert repo in push.check_writable(repo)
-
-
 @pytest.mark.parametrize(
-    ("repo", "words"),
-    [("author/model", "cannot be written"), ("author/new", "it is of me, team")],
+    ("role", "repo", "words"),
+    [
+        ("write", "team/new", None),
+        ("write", "me/new", None),
+        ("write", "author/model", "it is of me, team"),
+        ("write", "press/model", "it is of me, team"),
+        ("read", "me/new", "may read and not write"),
+        ("fineGrained", "me/one", None),
+        ("fineGrained", "me/other", "may read and not write"),
+        ("unknown", "me/new", "set HF_TOKEN"),
+    ],
 )
 def test_a_repository_that_one_may_not_write_is_refused_beforehand(
-    hub: None, repo: str, words: str
+    hub: None, role: str, repo: str, words: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HF_TOKEN", f"hf_{role}")
+    if words is None:
+        assert push.check_writable(repo) == f"'{repo}' may be written by 'me'"
+        return
     with pytest.raises(ChatdataError) as caught:
         push.check_writable(repo)
     assert words in str(caught.value)

@@ -8,8 +8,9 @@ from typing import Any
 import jinja2
 
 
-def text(facts: dict[str, Any]) -> str:
-    """The `README.md` of a model, from what `chatdata.json` holds."""
+def text(facts: dict[str, Any], name: str) -> str:
+    """The `README.md` of a model, from what `chatdata.json` holds; `name` is where others load it
+    from."""
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
@@ -18,6 +19,7 @@ def text(facts: dict[str, Any]) -> str:
     recipe = facts["train_recipe"]
     return environment.from_string(source).render(
         **facts,
+        name=name,
         recipe=recipe,
         training=recipe["training"],
         lora=recipe["adapter"],

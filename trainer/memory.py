@@ -50,15 +50,12 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes on a rank's device: what is kept between steps, and what a step adds."""
+    """Bytes of a rank: what its device keeps between steps, what a step adds, and what is kept
+    elsewhere, in memory or on a disk."""
 
     states: int
     activations: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.states + self.activations
+    offloaded: int
 
 
 def sizes(network: PreTrainedModel) -> Sizes:
@@ -128,12 +125,13 @@ def estimate(config: TrainConfig, own: Sizes, strategy: str, ranks: int, tokens:
     """What a rank of a recipe needs for batches whose rows have up to `tokens` tokens."""
     training = config.training
     offloads = _offloads(config, strategy)
+    whole = states(own, strategy, ranks, _frozen(config), training.bf16)
     kept = states(own, strategy, ranks, _frozen(config), training.bf16, **offloads)
     eager = config.model.attention == "eager"
     width = 2 if training.bf16 else 4
     rows = training.per_device_train_batch_size
     step = activations(own, rows, tokens, bool(training.gradient_checkpointing), eager, width)
-    return Estimate(kept, step)
+    return Estimate(kept, step, whole - kept)
 
 
 def _frozen(config: TrainConfig) -> float:

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
-from transformers.integrations import unset_hf_deepspeed_config
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from chatdata.errors import ConfigError
 from chatdata.manifest import Manifest

@@ -138,6 +138,8 @@ def _memory(run: Run) -> str:
         f"{_gib(own.states)} a rank kept between steps, about {_gib(own.activations)} more in a "
         f"step of the longest rows"
     )
+    if own.offloaded:
+        words += f"; {_gib(own.offloaded)} a rank offloaded"
     if not torch.cuda.is_available():
         return words
     there = torch.cuda.get_device_properties(0).total_memory

@@ -9,6 +9,7 @@ machines and folders, stay behind.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from huggingface_hub import HfApi, errors
@@ -20,35 +21,40 @@ STAYS = ["checkpoint-*/**", "global_step*/**", "runs/**", "training_args.bin", "
 
 
 def check_writable(repo: str) -> str:
-    """Raises OutputError where the Hub's token may not write a repository. Returns what it may.
+    """Raises OutputError where the Hub's token may not write a repository. Returns whose it is.
 
-    Nothing is made: a repository that is there is asked for, of one that is not the owner is
-    compared with the token's user and organisations.
+    Nothing is made: the owner is compared with the token's user and organisations, and the token
+    asked what it may do.
     """
     owner, slash, name = repo.partition("/")
     if not (owner and slash and name):
         raise OutputError(f"'{repo}' is no name of a repository; it reads as org/name.")
     try:
-        HfApi().auth_check(repo, write=True)
-        return f"'{repo}' is there and may be written"
-    except errors.RepositoryNotFoundError:
-        return _check_owner(repo, owner)
-    except (errors.HfHubHTTPError, OSError) as error:
-        raise _refused(repo, error) from None
-
-
-def _check_owner(repo: str, owner: str) -> str:
-    try:
         user = HfApi().whoami()
     except (errors.HfHubHTTPError, errors.LocalTokenNotFoundError, OSError) as error:
         raise _refused(repo, error) from None
-    owners = [user["name"], *(own["name"] for own in user.get("orgs", []))]
-    if owner not in owners:
+    own = [org["name"] for org in user.get("orgs", []) if org.get("roleInOrg") != "read"]
+    if owner not in (user["name"], *own):
         raise OutputError(
-            f"the Hub's token may not make '{repo}': it is of {', '.join(owners)}; push to one of "
-            "these."
+            f"the Hub's token may not write '{repo}': it is of {', '.join([user['name'], *own])}; "
+            "push to one of these."
         )
-    return f"'{repo}' may be made"
+    if not _may_write(user.get("auth", {}).get("accessToken", {}), repo):
+        raise OutputError(
+            f"the Hub's token may read and not write '{repo}'; set HF_TOKEN to one that may."
+        )
+    return f"'{repo}' may be written by '{user['name']}'"
+
+
+def _may_write(token: dict[str, Any], repo: str) -> bool:
+    """Whether a token may write a repository, as far as the Hub says what it may."""
+    if token.get("role") != "fineGrained":
+        return token.get("role") != "read"
+    granted = token.get("fineGrained", {})
+    names = (repo, repo.partition("/")[0])
+    scoped = [own for own in granted.get("scoped", []) if own["entity"].get("name") in names]
+    permissions = [*granted.get("global", []), *(p for own in scoped for p in own["permissions"])]
+    return any("write" in permission for permission in permissions)
 
 
 def _refused(repo: str, error: Exception) -> OutputError:

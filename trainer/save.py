@@ -39,14 +39,14 @@ def save(trainer: Any, run: Run) -> None:
         "train_recipe": run.config.model_dump(mode="json"),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
-    write_facts(facts, output)
+    write_facts(facts, output, run.repo or "FOLDER")
 
 
-def write_facts(facts: dict[str, Any], output: Path) -> None:
-    """Writes what a model says of itself, for programs and as its card."""
+def write_facts(facts: dict[str, Any], output: Path, name: str = "FOLDER") -> None:
+    """Writes what a model says of itself, for programs and as its card, which calls it `name`."""
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     (output / FACTS).write_text(text, encoding="utf-8")
-    (output / "README.md").write_text(card.text(facts), encoding="utf-8")
+    (output / "README.md").write_text(card.text(facts, name), encoding="utf-8")
 
 
 def _run(trainer: Any) -> dict[str, int]:

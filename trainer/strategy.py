@@ -153,7 +153,6 @@ def _check_gpu(config: TrainConfig) -> None:
             raise ConfigError("this GPU has no bfloat16; set training.bf16 to false.")
         return
     needs = {
-        "`adapter: qlora`": config.quantized,
         f"`model.attention: {config.model.attention}`": "flash" in config.model.attention,
         "`training.use_liger_kernel`": config.training.use_liger_kernel,
     }
