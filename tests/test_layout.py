@@ -118,7 +118,7 @@ def english(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[b
     """Some English trees of OASST1, each answer trained in every row and in the first."""
     folder = tmp_path_factory.mktemp("english")
     lines = (real_data / "oasst1-validation-en" / "en-validation.jsonl").read_text().splitlines()
-    (folder / "en.jsonl").write_text("\n".join(lines[:400]) + "\n")
+    (folder / "en.jsonl").write_text("\n".join(lines[:250]) + "\n")
     stories = real_data / "models" / "stories260K"
     own = [f"render.tokenizer={stories}", "render.max_tokens=512", "render.overflow=cut"]
     for once in (False, True):
@@ -130,7 +130,7 @@ def english(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[b
 def test_real_trees_weigh_what_their_rows_weigh(
     english: dict[bool, Path], real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A real model on real trees: a fifth fewer tokens, the same loss."""
+    """A real model on real trees: fewer tokens, the same loss."""
     monkeypatch.chdir(ROOT)
     stories = f"model={{path: {real_data / 'models' / 'stories260K'}}}"
     _, rows, network = laid_out(english[True], stories)
@@ -139,7 +139,7 @@ def test_real_trees_weigh_what_their_rows_weigh(
     for folder in english.values():
         own, _, network = laid_out(folder, stories, "tree_packing=2048")
         assert own.facts["targets"] == targets
-        assert own.facts["saved"] > 0.15
+        assert own.facts["saved"] > 0.1
         packed = (own.collator([own.items[at]]) for at in range(len(own.items)))  # type: ignore[arg-type]
         assert loss(network, packed, targets) == pytest.approx(wanted, abs=1e-5)
 

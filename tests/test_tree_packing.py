@@ -158,6 +158,14 @@ def test_two_replies_of_the_same_words_are_one_unless_both_are_labelled_once() -
     assert list(pairs(grow(two, ids))) == [(1, 2), (2, 3)] * 2
 
 
+def test_a_span_that_is_trained_in_part_is_not_lost() -> None:
+    """Rows that label the end of an answer, and all of it: every label is trained."""
+    ids = [np.array([1, 2, 5, 9, 3]), np.array([1, 2, 5, 9, 4])]
+    labels = [np.array([-100, -100, -100, 9, 3]), np.array([-100, 2, 5, 9, 4])]
+    (own,) = cut(train_once(lay([0, 1], ids, labels, 9)), 100)
+    assert {child for _, child in pairs(grow(own, ids))} == {1, 2, 3, 4, 5}
+
+
 def test_spans_end_where_labels_or_turns_do() -> None:
     ids = np.array([7, 1, 9, 2, 9, 3, 4, 9, 5])
     labels = np.array([7, 1, 9, 2, 9, IGNORED, 4, 9, IGNORED])

@@ -95,14 +95,14 @@ def _shared(one: Ints, other: Ints) -> int:
 def train_once(paths: Iterable[Path]) -> Iterator[Path]:
     """Yields paths of which each trains only the spans that none before it has trained.
 
-    Spans are one where they end in the same token of the tree. Two replies that begin alike are
-    two spans, and what they share is trained for each.
+    Spans are one where they are the same tokens of the tree. Two replies that begin alike are two
+    spans, and what they share is trained for each.
     """
-    done = set[int]()  # where the spans on the present path end that were trained
+    done = set[tuple[int, int]]()  # the spans on the present path that are trained
     for path in paths:
-        done = {end for end in done if end <= path.shared}
-        new = tuple(span for span in path.trained if span[1] not in done)
-        done |= {end for _, end in new}
+        done = {span for span in done if span[1] <= path.shared}
+        new = tuple(span for span in path.trained if span not in done)
+        done.update(new)
         yield replace(path, trained=new)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def computed(laid: layout.Layout, batch: int) -> tuple[int, int]:
 
 
 def epoch(recipe: TrainConfig, steps: int, output: str) -> tuple[float, float]:
-    """Seconds and steps a second of an epoch, or of its first steps."""
+    """Seconds and seconds of CPU for each step of an epoch, or of some."""
     laid, network = prepared(recipe)
     set_seed(0)
     arguments = TrainingArguments(
@@ -103,9 +104,29 @@ def epoch(recipe: TrainConfig, steps: int, output: str) -> tuple[float, float]:
         disable_tqdm=True,
         logging_strategy="no",
     )
-    done = Trainer(network, arguments, laid.collator, laid.items).train()
-    own = done.metrics
-    return own["train_runtime"], own["train_steps_per_second"]
+    trainer = Trainer(network, arguments, laid.collator, laid.items)
+    begin = time.process_time()
+    done = trainer.train()
+    spent = time.process_time() - begin
+    return done.metrics["train_runtime"] / done.global_step, spent / done.global_step
+
+
+def report(ways: dict[str, TrainConfig], runs: dict[str, list[tuple[float, float]]]) -> None:
+    """Prints a table: what an epoch of each way computes, and what it costs."""
+    print("| way | tokens an epoch | trained | steps | steps/s | seconds | CPU s | rows / it |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    base = 0.0
+    for name, recipe in ways.items():
+        batch = recipe.training.per_device_train_batch_size
+        laid, _ = prepared(recipe)
+        tokens, trained = computed(laid, batch)
+        steps = -(-len(laid.items) // batch)  # type: ignore[arg-type]
+        times = "| | | | |"
+        if runs[name]:
+            wall, spent = (statistics.median(own) * steps for own in zip(*runs[name], strict=True))
+            base = base or spent
+            times = f"| {steps / wall:.2f} | {wall:.0f} | {spent:.0f} | {base / spent:.2f} |"
+        print(f"| {name} | {tokens} | {trained} | {steps} {times}")
 
 
 @click.command()
@@ -115,7 +136,7 @@ def epoch(recipe: TrainConfig, steps: int, output: str) -> tuple[float, float]:
 @click.option("--max-tokens", default=512, show_default=True, help="Of a row.")
 @click.option("--tokens", default=2048, show_default=True, help="Of a batch.")
 @click.option("--steps", default=-1, help="Steps of each run; all of an epoch if not given.")
-@click.option("--rounds", default=3, show_default=True)
+@click.option("--rounds", default=3, show_default=True, help="0: count tokens, train nothing.")
 def main(
     input: str, model: str, larger: bool, max_tokens: int, tokens: int, steps: int, rounds: int
 ) -> None:
@@ -130,22 +151,8 @@ def main(
         for _ in range(rounds):
             for name, recipe in ways.items():
                 runs[name].append(epoch(recipe, steps, scratch))
-        print(prepared(ways["trees"])[0].facts)
-        print("| way | tokens an epoch | trained | steps | steps/s | s an epoch | times rows |")
-        print("|---|--:|--:|--:|--:|--:|--:|")
-        base = None
-        for name, recipe in ways.items():
-            batch = recipe.training.per_device_train_batch_size
-            laid, _ = prepared(recipe)
-            own, trained = computed(laid, batch)
-            count = -(-len(laid.items) // batch)  # type: ignore[arg-type]
-            speed = statistics.median(own for _, own in runs[name])
-            seconds = count / speed
-            base = base or seconds
-            print(
-                f"| {name} | {own} | {trained} | {count} | {speed:.2f} | {seconds:.1f} | "
-                f"{base / seconds:.2f} |"
-            )
+        print(prepared(ways["trees"])[0].summary)
+        report(ways, runs)
 
 
 if __name__ == "__main__":
