@@ -359,7 +359,7 @@ def test_a_run_that_is_well_passes(sample: Path, tmp_path: Path) -> None:
     own = run.prepare(recipe(sample, tmp_path), ALONE)
     found = preflight.check(own)
     preflight.refuse(found)
-    assert lines(found)["strategy"] == "single, 1 ranks"
+    assert lines(found)["strategy"] == "single, 1 rank"
     assert "7,084 to train on, 4,426 of them trained" in lines(found)["tokens"]
     assert lines(found)["schedule"].startswith("22 steps of 1 rows")
     assert not (tmp_path / "out").exists()

@@ -75,7 +75,8 @@ def refuse(found: Findings) -> None:
 def _strategy(run: Run) -> str:
     name = strategy.check(run.config, run.here)
     path = strategy.deepspeed_file(run.config, run.here.ranks)
-    return f"{name}, {run.here.ranks} ranks" + (f", by '{path}'" if path else "")
+    ranks = f"{run.here.ranks} ranks" if run.here.ranks > 1 else "1 rank"
+    return f"{name}, {ranks}" + (f", by '{path}'" if path else "")
 
 
 def _tokens(run: Run) -> str:

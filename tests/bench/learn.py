@@ -2,7 +2,8 @@
 
 python tests/bench/learn.py --input en-validation.jsonl --model models/stories260K
 python tests/bench/learn.py --input en-validation.jsonl --gguf SmolLM2-135M-Instruct.Q4_1.gguf \
-    --tokenizer tokenizers/smollm2 --steps 36 --batch 2 --rate 2e-5 --prompts 8
+    --tokenizer tokenizers/smollm2 --template tokenizer --steps 36 --batch 2 --rate 2e-5 \
+    --max-tokens 384 --test-percent 3 --prompts 4
 
 The dataset is built, the model trained and both measured by the commands that a user has. What is
 held out are whole trees. An answer is begun for the first question of each, and ends or does not.
@@ -23,7 +24,7 @@ from typing import Any
 
 import click
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
 
 from chatdata import dataset, manifest
 from trainer.config import Model
@@ -40,8 +41,13 @@ def command(*words: object) -> None:
 
 def from_gguf(gguf: Path, tokenizer: Path, out: Path) -> Path:
     """A model that transformers reads, from the single file of another."""
-    network = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    network.float().save_pretrained(out)
+    options = {"gguf_file": gguf.name}
+    read = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **options)
+    network = AutoModelForCausalLM.from_config(
+        AutoConfig.from_pretrained(gguf.parent, **options), dtype=torch.float32
+    )
+    network.load_state_dict(read.state_dict())  # as it was read, it may be neither saved nor tuned
+    network.save_pretrained(out)
     AutoTokenizer.from_pretrained(tokenizer).save_pretrained(out)
     return out
 
@@ -85,6 +91,7 @@ def show(name: str, network: Any, tokenizer: Any, asked: list[Any], tokens: int)
 @click.option("--model", type=click.Path(exists=True, path_type=Path))
 @click.option("--gguf", type=click.Path(exists=True, path_type=Path))
 @click.option("--tokenizer", type=click.Path(exists=True, path_type=Path))
+@click.option("--template", default="starchat", show_default=True)
 @click.option("--steps", default=400, show_default=True)
 @click.option("--batch", default=8, show_default=True)
 @click.option("--rate", default=1e-3, show_default=True)
@@ -103,6 +110,7 @@ def run(
     path: Path,
     base: Path,
     scratch: Path,
+    template: str,
     steps: int,
     batch: int,
     rate: float,
@@ -113,7 +121,12 @@ def run(
 ) -> None:
     """All of it, in a folder of its own."""
     data, out = scratch / "data", scratch / "tuned"
-    render = [f"tokenizer={base}", f"max_tokens={max_tokens}", "overflow=cut"]
+    render = [
+        f"template={template}",
+        f"tokenizer={base}",
+        f"max_tokens={max_tokens}",
+        "overflow=cut",
+    ]
     keys = [f"render.{key}" for key in render] + [f"split.test_percent={test_percent}"]
     settings = [word for key in keys for word in ("--set", key)]
     command("chatdata", "build", "oasst1-en", "--input", path, "--out", data, *settings)
