@@ -90,6 +90,7 @@ def test_a_model_says_which_version_it_learnt_from(
     settings += ["training.max_steps=1"]
     command = [sys.executable, "-m", "trainer.train", str(ROOT / "recipes/train/sample.yaml")]
     command += [text for own in settings for text in ("--set", own)]
+    command += ["--push", "ada/pupil"]
     variables = environment(hub.endpoint, tmp_path / "home", HF_TOKEN=ADA)
     done = subprocess.run(
         command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
@@ -98,4 +99,12 @@ def test_a_model_says_which_version_it_learnt_from(
     own = json.loads((tmp_path / "chatdata.json").read_text())["dataset"]["provenance"]
     commit = repository(hub, "ada/taught").tags["v1.0.0"]
     assert (own["repo"], own["tag"], own["commit"]) == ("ada/taught", "v1.0.0", commit)
-    assert f"dataset ada/taught v1.0.0, commit {commit}, {own['content_hash']}" in done.stderr
+    assert f"ada/taught v1.0.0, commit {commit}, {own['content_hash']}" in done.stderr
+    pupil = hub.store.repository("model", "ada/pupil")
+    assert pupil.private
+    files = pupil.resolve("main").tree
+    assert {"model.safetensors", "README.md", "chatdata.json", "loss.png"} <= set(files)
+    assert not [path for path in files if path.startswith(("runs/", "checkpoint-"))]
+    card = hub.store.text(pupil, "README.md")
+    assert commit in card
+    assert ADA not in card + done.stdout + done.stderr

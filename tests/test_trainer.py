@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import multiprocessing
-import os
+import re
 import shlex
 import socket
 import subprocess
@@ -19,6 +21,8 @@ pytest.importorskip("transformers")
 pytest.importorskip("deepspeed")
 
 import torch
+from click.testing import CliRunner
+from comparing import compare
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
 
 from chatdata import build_dataset, dataset, load_recipe, manifest
@@ -39,6 +43,17 @@ TINY = {"model_type": "gpt_bigcode", "n_layer": 1, "n_head": 2, "n_embd": 16, "n
 def test_every_train_recipe_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert config.load(path).output
+
+
+def test_the_articles_settings_are_those_of_its_recipe() -> None:
+    own = config.load(ROOT / "recipes" / "train" / "starchat-alpha.yaml")
+    training = own.training
+    assert (own.model.path, own.strategy) == ("bigcode/starcoderbase", "zero3")
+    assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (4, 8)
+    assert (training.learning_rate, training.lr_scheduler_type) == (2e-5, "cosine")
+    assert (training.warmup_steps, training.num_train_epochs) == (0.03, 3)
+    assert training.bf16
+    assert training.gradient_checkpointing
 
 
 @pytest.mark.parametrize(
@@ -193,34 +208,26 @@ def test_options_that_a_model_does_not_have_are_refused(tokenizer: Any) -> None:
 
 def test_rows_that_are_longer_than_the_model_are_refused(tokenizer: Any) -> None:
     network = model.load_model(config.Model(config=TINY), tokenizer, seed=0)
-    model.check_lengths(network, 2048)
+    model.check_lengths(network.config, 2048)
     with pytest.raises(ChatdataError, match=r"render\.max_tokens=2048"):
-        model.check_lengths(network, 2049)
+        model.check_lengths(network.config, 2049)
 
 
-def _compare(rank: int, port: int, digests: list[str], queue: Any) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    try:
-        train._same_on_all_ranks(digests[rank])
-        queue.put("same")
-    except ChatdataError as error:
-        queue.put(str(error))
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.parametrize(("digests", "word"), [(["a", "a"], "same"), (["a", "b"], "differ")])
-def test_ranks_that_would_start_apart_are_stopped(digests: list[str], word: str) -> None:
+def test_ranks_that_would_start_apart_are_stopped() -> None:
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    port = _free_port()
-    ranks = [context.Process(target=_compare, args=(i, port, digests, queue)) for i in (0, 1)]
+    cases, port = [["a", "a"], ["a", "b"]], _free_port()
+    ranks = [context.Process(target=compare, args=(i, port, cases, queue)) for i in (0, 1)]
     for process in ranks:
         process.start()
-    answers = [queue.get(timeout=120) for _ in ranks]
+    answers = sorted(queue.get(timeout=120) for _ in cases for _ in ranks)
     for process in ranks:
         process.join()
-    assert all(word in answer for answer in answers)
+    assert [case for case, _ in answers] == [0, 0, 1, 1]
+    assert ["same" if words == "same" else "differ" in words for _, words in answers] == [
+        *("same", "same"),
+        *(True, True),
+    ]
 
 
 def _free_port() -> int:
@@ -232,31 +239,39 @@ def _free_port() -> int:
 # ------------------------------------------------------------------------------- real ZeRO-3
 
 
-def readme_lines() -> list[str]:
+def readme_lines(language: str = "sh") -> list[str]:
     """The commands of the README's section on training."""
     section = (ROOT / "README.md").read_text().split("\n## Train\n")[1].split("\n## ")[0]
     return [
         line
-        for block in section.split("```sh\n")[1:]
+        for block in section.split(f"```{language}\n")[1:]
         for line in block.split("```")[0].splitlines()
     ]
 
 
 def run(line: str, folder: Path) -> None:
     """Runs a command of the README as from a checkout, on a free port."""
-    command = shlex.split(line)
-    if command[0] == "torchrun":
-        command[:1] = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            f"--master_port={_free_port()}",
-        ]
-    else:
-        command[:1] = [sys.executable, "-m", command[0]]
+    program, *options = shlex.split(line)
+    if program == "python":  # -m trainer.MODULE; what is imported once need not be again
+        module = importlib.import_module(options[1])
+        with contextlib.chdir(folder):
+            outcome = CliRunner().invoke(module.main, options[2:])
+        assert outcome.exit_code == 0, outcome.output
+        return
+    start = ["torch.distributed.run", f"--master_port={_free_port()}"]
+    command = [sys.executable, "-m", *(start if program == "torchrun" else [program]), *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "terminate called" not in done.stderr
+
+
+@pytest.mark.parametrize("line", [line for line in readme_lines("bash") if "trainer.train" in line])
+def test_commands_for_many_gpus_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    options = shlex.split(line.partition("-m trainer.train ")[2])
+    own = train.main.make_context("train", options).params
+    loaded = config.load(own["recipe"], own["settings"], own["deepspeed"])
+    assert loaded.model.path == "bigcode/starcoderbase"
 
 
 @pytest.fixture(scope="module")
@@ -270,8 +285,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(checkout: Path) -> Path:
-    """The model that the README's first two commands train."""
-    for line in readme_lines()[:2]:
+    """The model that the README's first commands train, and measure."""
+    for line in readme_lines()[:3]:
         run(line, checkout)
     return checkout / "out" / "sample-model"
 
@@ -280,7 +295,7 @@ def test_a_real_model_is_tuned_as_the_readme_says(checkout: Path, real_data: Pat
     validation = real_data / "oasst1-validation-en" / "en-validation.jsonl"
     (checkout / "en.jsonl").symlink_to(validation)
     (checkout / "MODEL").symlink_to(real_data / "models" / "stories260K")
-    for line in readme_lines()[2:]:
+    for line in readme_lines()[3:]:
         run(line, checkout)
     log = (checkout / "out" / "own-model" / "metrics.jsonl").read_text().splitlines()
     losses = [entry["eval_loss"] for entry in map(json.loads, log) if "eval_loss" in entry]
@@ -331,9 +346,34 @@ def test_generation_ends_at_the_stop_token(trained: Path, facts: manifest.Manife
 
 
 def test_the_saved_model_names_its_data(trained: Path, facts: manifest.Manifest) -> None:
-    own = json.loads((trained / "chatdata.json").read_text())["dataset"]
+    said = json.loads((trained / "chatdata.json").read_text())
+    own = said["dataset"]
     assert own["content_hash"] == facts["content_hash"]
+    assert own["stop_ids"] == [260]
+    assert own["chat_template"] == facts["render"]["template"]["jinja"]
+    assert said["results"]["after"]["bits_per_byte"] < said["results"]["before"]["bits_per_byte"]
     assert (own["name"], own["version"], own["stop"]) == ("sample", "1.0.0", "<|end|>")
+
+
+def test_the_card_of_a_model_is_made_of_its_facts(
+    trained: Path, request: pytest.FixtureRequest
+) -> None:
+    """A golden that a human can read; numbers of the run and versions are left out."""
+    text = (trained / "README.md").read_text()
+    plain = re.sub(r"(?<=## Versions\n\n).*?(?=\. The recipe)", "VERSIONS", text)
+    plain = re.sub(r"sha256:[0-9a-f]{64}", "HASH", plain)
+    plain = re.sub(r"\b\d\.\d{4}\b", "N", plain)
+    golden = Path(__file__).parent / "golden" / "model_card.md"
+    if request.config.getoption("--update-golden"):
+        golden.write_text(plain)
+    assert plain == golden.read_text()
+
+
+def test_a_run_leaves_its_metrics_behind(trained: Path) -> None:
+    assert (trained / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert list((trained / "runs").rglob("events.out.tfevents.*"))
+    steps = [json.loads(line)["step"] for line in (trained / "metrics.jsonl").open()]
+    assert steps == sorted(steps)
 
 
 def test_errors_of_the_trainer_are_one_line(tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from chatdata import config
 from chatdata.config import Strict
-from chatdata.errors import ConfigError
+from trainer import zero
+
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
+Strategy = Literal["auto", "single", "ddp", "fsdp", "zero3"]
 
 
 class Model(Strict):
@@ -20,6 +22,9 @@ class Model(Strict):
     path: str | None = None  # a folder, or a Hub repository
     revision: str | None = None
     config: dict[str, Any] | None = None  # `model_type` and its options; sizes are the user's
+    # null: float32, in which small steps are not lost; bfloat16 below an adapter with bf16
+    dtype: Literal["float32", "bfloat16"] | None = None
+    attention: Attention = "sdpa"
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Model:
@@ -28,6 +33,26 @@ class Model(Strict):
         if self.config is not None and "model_type" not in self.config:
             raise ValueError("config needs a `model_type`, for example gpt_bigcode or llama")
         return self
+
+
+class Adapter(Strict):
+    """A low-rank adapter in place of the weights, under the names that peft gives its options.
+
+    The rows of the template's control tokens are always trained with it.
+    """
+
+    kind: Literal["lora", "qlora"] = "lora"  # qlora: over weights of 4 bits
+    r: int = Field(default=16, ge=1)
+    lora_alpha: int = Field(default=32, ge=1)
+    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+
+
+class Fsdp(Strict):
+    """PyTorch's fully sharded data parallel, version 2."""
+
+    cpu_offload: bool = False
+    reshard_after_forward: bool = True  # false: as ZeRO-2, faster and larger
 
 
 class Training(Strict):
@@ -42,12 +67,27 @@ class Training(Strict):
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
     warmup_steps: float = Field(default=0, ge=0)  # below 1: a share of all steps
     weight_decay: float = Field(default=0, ge=0)
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
     max_grad_norm: float = Field(default=1, gt=0)
     bf16: bool = False
     gradient_checkpointing: bool | None = None
+    torch_compile: bool = False
+    use_liger_kernel: bool = False
+    dataloader_num_workers: int = Field(default=0, ge=0)
+    dataloader_drop_last: bool = False  # true: the rows that fill no batch wait for their turn
     logging_steps: int = Field(default=1, ge=1)
-    save_steps: int | None = None  # null: no checkpoints, the model is saved at the end
-    seed: int = 0
+    eval_strategy: Literal["no", "steps", "epoch"] = "no"  # before and behind is always done
+    eval_steps: int | None = Field(default=None, ge=1)
+    save_steps: int | None = Field(default=None, ge=1)  # null: no checkpoints, only the model
+    save_total_limit: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _steps_for_steps(self) -> Training:
+        if (self.eval_strategy == "steps") != (self.eval_steps is not None):
+            raise ValueError("`eval_strategy: steps` and `eval_steps` go together")
+        return self
 
 
 class TrainConfig(Strict):
@@ -57,32 +97,55 @@ class TrainConfig(Strict):
     allow_moving_revision: bool = False  # true: `dataset` may name a branch
     model: Model
     output: str
+    license: str | None = None  # of the model; null: the card refers to its sources
+    # auto: zero3 where `deepspeed` is set, else ddp with several processes, else single
+    strategy: Strategy = "auto"
+    deepspeed: str | None = None  # a DeepSpeed configuration; null: the trainer's, for zero3
+    fsdp: Fsdp = Fsdp()
+    adapter: Adapter | None = None  # or `lora`, `qlora`, `none`
+    packing: bool | PositiveInt = False  # in the bins of the pack index, or of that for N tokens
+    tree_packing: bool | PositiveInt = False  # in trees of max_tokens of the rows, or of N tokens
     training: Training = Training()
-    deepspeed: str | None = None  # the JSON of a DeepSpeed configuration
-    report_to: list[Literal["tensorboard", "wandb"]] = Field(default=[])
+    report_to: list[Literal["tensorboard", "wandb"]] = Field(default=["tensorboard"])
+
+    @field_validator("adapter", mode="before")
+    @classmethod
+    def _by_its_kind(cls, value: Any) -> Any:
+        if value == "none":
+            return None
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> TrainConfig:
+        if self.deepspeed is not None and self.strategy not in ("auto", "zero3"):
+            raise ValueError(
+                f"`deepspeed` is set and `strategy` is {self.strategy}; set one of them to null"
+            )
+        if self.packing and self.tree_packing:
+            raise ValueError("choose `packing` or `tree_packing`; trees are packed already")
+        if self.quantized and (self.deepspeed or self.strategy in ("fsdp", "zero3")):
+            raise ValueError("`adapter: qlora` is trained by `strategy: single` or `ddp`")
+        return self
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the weights below the adapter are of 4 bits."""
+        return self.adapter is not None and self.adapter.kind == "qlora"
 
 
-def load(path: str | Path, settings: Sequence[str] = ()) -> TrainConfig:
+def load(
+    path: str | Path, settings: Sequence[str] = (), deepspeed: str | None = None
+) -> TrainConfig:
     """The train recipe in a YAML file, with `a.b=VALUE` settings applied.
 
+    `deepspeed` names a configuration of DeepSpeed in place of the recipe's, whatever its strategy.
     Raises ConfigError for a key that is not known (naming the nearest), a value of the wrong
-    type, and a DeepSpeed file that would overrule the recipe.
+    type, and a configuration of DeepSpeed that would overrule the recipe.
     """
     values = config.override(config.load_yaml(Path(path)), settings)
+    if deepspeed is not None:
+        values |= {"strategy": "zero3", "deepspeed": deepspeed}
     loaded = config.parse(TrainConfig, values, f"train recipe '{Path(path).stem}'")
     if loaded.deepspeed is not None:
-        _check_deepspeed(Path(loaded.deepspeed))
+        zero.check(Path(loaded.deepspeed), loaded.training)
     return loaded
-
-
-def _check_deepspeed(path: Path) -> None:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"deepspeed: '{path}' cannot be read ({error}).") from None
-    for key in ("scheduler", "optimizer"):
-        if key in values:
-            raise ConfigError(
-                f"deepspeed: '{path}' has a `{key}`, which would silently replace the recipe's; "
-                "take it out of the JSON."
-            )

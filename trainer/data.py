@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
 from chatdata import manifest
+from chatdata.dataset import conversation_of
 from chatdata.errors import OutputError
+from trainer import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
 LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A dataset to train on: its folder, its manifest, and where it was published, if it was."""
+
+    folder: Path
+    facts: manifest.Manifest
+    provenance: Mapping[str, Any] | None = None
+    origin: str = ""  # in words
+
+
+def find(dataset: str, allow_moving: bool = False) -> Source:
+    """The dataset that a train recipe names: a folder, or `org/name@1.2.0` on the Hub.
+
+    Raises OutputError where it has no token rows, and a ChatdataError for what is not there or,
+    unless `allow_moving`, for a branch.
+    """
+    located = published.locate(dataset, allow_moving)
+    return Source(located.folder, read_manifest(located.folder), located.provenance, str(located))
 
 
 def read_manifest(folder: Path) -> manifest.Manifest:
@@ -31,13 +62,12 @@ def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset |
 
     Nothing is tokenised here: the rows are used as they were certified.
     """
-    prefix = f"tokens/{split}-"
-    paths = [own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+    paths = token_files(facts, split)
     if not paths:
         return None
     files = [str(folder / path) for path in paths]
     rows = load_dataset("parquet", data_files={split: files}, split=split)
-    expected = facts["splits"][split].get("token_rows", facts["splits"][split]["rows"])
+    expected = token_rows(facts, split)
     if len(rows) != expected:
         raise OutputError(
             f"'{folder}' has {len(rows)} {split} rows and its manifest says {expected}; "
@@ -46,17 +76,112 @@ def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset |
     return rows.select_columns([*COLUMNS, LENGTH])
 
 
-def describe(
-    facts: manifest.Manifest, provenance: dict[str, str | None] | None = None
-) -> dict[str, Any]:
+def token_files(facts: manifest.Manifest, split: str) -> list[str]:
+    """The paths of the files with a split's rows of tokens, in order."""
+    prefix = f"tokens/{split}-"
+    return [own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+
+
+def token_rows(facts: manifest.Manifest, split: str) -> int:
+    """How many rows of tokens a split has, by the manifest."""
+    own = facts["splits"].get(split, {"rows": 0})
+    return int(own.get("token_rows", own["rows"]))
+
+
+def train_rows(source: Source) -> Dataset:
+    """The rows to train on, with their `length`. Raises OutputError where there are none."""
+    rows = load_tokens(source.folder, source.facts, "train")
+    if rows is None:
+        raise OutputError(
+            f"'{source.folder}' has no train rows; build it with a smaller test split."
+        )
+    return rows
+
+
+def test_rows(source: Source) -> Dataset | None:
+    """The rows of the test split, each on its own; None where it has none."""
+    rows = load_tokens(source.folder, source.facts, "test")
+    return None if rows is None else rows.select_columns(COLUMNS)
+
+
+class Lists:
+    """A column of lists of int32, row by row as arrays, none of them copied."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        chunks = [chunk for chunk in column.chunks if len(chunk)]
+        self.firsts = [0, *accumulate(len(chunk) for chunk in chunks)]
+        self.chunks = [(chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in chunks]
+
+    def __len__(self) -> int:
+        return self.firsts[-1]
+
+    def __getitem__(self, row: int) -> npt.NDArray[np.int32]:
+        own = bisect_right(self.firsts, row) - 1
+        offsets, values = self.chunks[own]
+        at = row - self.firsts[own]
+        return values[offsets[at] : offsets[at + 1]]
+
+
+def load_groups(folder: Path, facts: manifest.Manifest, split: str) -> list[str]:
+    """The group of each row of tokens of a split, in order: the tree that it comes from."""
+    group = dict(zip(*_strings(folder, facts, f"messages/{split}-", ["id", "group"]), strict=True))
+    (rows,) = _strings(folder, facts, f"tokens/{split}-", ["id"])
+    return [group[row if row in group else conversation_of(row)] for row in rows]
+
+
+def _strings(
+    folder: Path, facts: manifest.Manifest, prefix: str, columns: list[str]
+) -> list[list[str]]:
+    paths = [folder / own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+    table = pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
+    return [table[name].to_pylist() for name in columns]
+
+
+# ------------------------------------------------------------------------------------- proof
+
+
+def check_files(source: Source) -> str:
+    """Raises OutputError where a file that is trained on is not the one that was built.
+
+    These are the rows of tokens, the tokenizer and its chat template, by the manifest's hashes.
+    Returns what was compared.
+    """
+    entries = [
+        own
+        for own in [*source.facts["files"], *source.facts.get("extras", [])]
+        if own["path"].startswith(("tokens/", "tokenizer/"))
+    ]
+    for own in entries:
+        path = source.folder / own["path"]
+        if not path.is_file() or _sha256(path) != own["sha256"]:
+            raise OutputError(
+                f"'{path}' is not the file that the manifest names; build the dataset again."
+            )
+    return f"{len(entries)} files of tokens and tokenizer are those of the manifest"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------------------------ for people
+
+
+def describe(source: Source) -> dict[str, Any]:
     """What a model should say of the data it was trained on, and where that was published."""
+    facts, render = source.facts, source.facts["render"]
     keys = ("name", "version", "content_hash", "recipe_hash", "license", "splits")
-    render = facts["render"]
     return {
         **{key: facts[key] for key in keys},
         "template": render["template"]["name"],
         "stop": render["template"]["stop"],
+        "stop_ids": render["tokenizer"]["stop_ids"],
+        "generation_prompt": render["template"]["generation_prompt"],
+        "chat_template": render["template"]["jinja"],
+        "template_sha256": render["certificate"]["template_sha256"],
+        "tokenizer_sha256": render["certificate"]["tokenizer_sha256"],
         "train_on": render["train_on"],
         "max_tokens": render["max_tokens"],
-        "provenance": provenance,
+        "provenance": dict(source.provenance) if source.provenance else None,
     }

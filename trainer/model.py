@@ -13,14 +13,16 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
 )
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from chatdata.errors import ConfigError
 from chatdata.manifest import Manifest
-from trainer.config import Model
+from trainer.config import Model, TrainConfig
 
 
 def load_tokenizer(folder: Path, facts: Manifest) -> PreTrainedTokenizerBase:
@@ -45,22 +47,20 @@ def load_tokenizer(folder: Path, facts: Manifest) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(model: Model, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
-    """The model with an embedding for each token of the tokenizer, the same on all ranks.
-
-    A model that has more embeddings than the tokenizer has tokens keeps them.
-    """
-    set_seed(seed)
-    loaded = _pretrained(model) if model.path else _from_scratch(model, tokenizer)
-    set_seed(seed)  # the new rows are drawn at random, and must be the same on every rank
-    if len(tokenizer) > loaded.config.get_text_config().vocab_size:
-        loaded.resize_token_embeddings(len(tokenizer))
-    loaded.config.use_cache = False
-    _end_turns(loaded, tokenizer)
-    return loaded
+# ------------------------------------------------------------------------------------ the model
 
 
-def _from_scratch(model: Model, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def load_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
+    """The configuration of the model of a recipe, without its weights. Raises ConfigError."""
+    if model.path is None:
+        return _new_config(model, tokenizer)
+    try:
+        return AutoConfig.from_pretrained(model.path, revision=model.revision)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(model, error) from None
+
+
+def _new_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
     values = dict(model.config or {})
     kind = values.pop("model_type")
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
@@ -72,21 +72,77 @@ def _from_scratch(model: Model, tokenizer: PreTrainedTokenizerBase) -> PreTraine
     unknown = sorted(set(values) - set(type(config)().to_dict()) - set(config.attribute_map))
     if unknown:
         raise ConfigError(f"model.config: a {kind} model has no option '{unknown[0]}'.")
-    return AutoModelForCausalLM.from_config(config)
+    return config
 
 
-def _pretrained(model: Model) -> PreTrainedModel:
-    path = str(model.path)
+def outline(config: PretrainedConfig, rows: int) -> PreTrainedModel:
+    """The model of a configuration without memory behind its weights, with `rows` embeddings.
+
+    To be called before a run's arguments are made, with which DeepSpeed spreads every model.
+    """
+    unset_hf_deepspeed_config()  # of an earlier run in this process
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config)
+        if rows > config.get_text_config().vocab_size:
+            network.resize_token_embeddings(rows, mean_resizing=False)
+    return network
+
+
+def weights_dtype(config: TrainConfig) -> torch.dtype:
+    """In which numbers the weights of a recipe's model are loaded."""
+    if config.model.dtype is not None:
+        return torch.float32 if config.model.dtype == "float32" else torch.bfloat16
+    is_frozen = config.adapter is not None
+    return torch.bfloat16 if is_frozen and config.training.bf16 else torch.float32
+
+
+def load_model(
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase,
+    seed: int,
+    dtype: torch.dtype = torch.float32,
+    quantization: Any = None,
+) -> PreTrainedModel:
+    """The model with an embedding for each token of the tokenizer, the same on all ranks.
+
+    A model that has more embeddings than the tokenizer has tokens keeps them.
+    """
+    set_seed(seed)
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": model.attention}
+    if model.path is None:
+        loaded = AutoModelForCausalLM.from_config(load_config(model, tokenizer), **options)
+    else:
+        loaded = _pretrained(model, quantization_config=quantization, **options)
+    set_seed(seed)  # the new rows are drawn at random, and must be the same on every rank
+    fit_embeddings(loaded, tokenizer)
+    loaded.config.use_cache = False
+    end_turns(loaded, tokenizer)
+    return loaded
+
+
+def _pretrained(model: Model, **options: Any) -> PreTrainedModel:
     try:
-        return AutoModelForCausalLM.from_pretrained(path, revision=model.revision)
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"model.path '{path}' cannot be loaded: {reason}") from None
+        return AutoModelForCausalLM.from_pretrained(
+            str(model.path), revision=model.revision, **options
+        )
+    except (OSError, ValueError) as error:
+        raise _not_loaded(model, error) from None
 
 
-def check_lengths(model: PreTrainedModel, longest: int) -> None:
+def _not_loaded(model: Model, error: Exception) -> ConfigError:
+    reason = str(error).splitlines()[0]
+    return ConfigError(f"model.path '{model.path}' cannot be loaded: {reason}")
+
+
+def fit_embeddings(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives a model a row for each token of the tokenizer, where it has fewer."""
+    if len(tokenizer) > network.config.get_text_config().vocab_size:
+        network.resize_token_embeddings(len(tokenizer))
+
+
+def check_lengths(config: PretrainedConfig, longest: int) -> None:
     """Raises ConfigError where a row has more tokens than the model has positions."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     if positions is not None and longest > positions:
         raise ConfigError(
             f"the longest row has {longest} tokens and the model {positions} positions; build the "
@@ -94,7 +150,7 @@ def check_lengths(model: PreTrainedModel, longest: int) -> None:
         )
 
 
-def _end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Makes generation stop at the end of a turn, for whoever loads the saved model."""
     model.config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = tokenizer.pad_token_id

@@ -19,10 +19,10 @@ class Located:
 
     def __str__(self) -> str:
         if self.provenance is None:
-            return f"dataset '{self.folder}'"
+            return f"'{self.folder}'"
         own = self.provenance
         name = f"{own['repo']} {own['tag'] or own['version']}"
-        return f"dataset {name}, commit {own['commit']}, {own['content_hash']}"
+        return f"{name}, commit {own['commit']}, {own['content_hash']}"
 
 
 def locate(

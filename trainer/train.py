@@ -1,4 +1,4 @@
-"""Fine-tunes a model on a dataset that chatdata built, with transformers and DeepSpeed.
+"""Fine-tunes a model on a dataset that chatdata built, with transformers, DeepSpeed and peft.
 
     torchrun --nproc_per_node=2 -m trainer.train recipes/train/sample.yaml --set training.bf16=true
 
@@ -8,127 +8,138 @@ Reads the rows of tokens as they are, so no rank tokenises. Saves a model that l
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 
-from chatdata.errors import ChatdataError, OutputError
+from chatdata.errors import ChatdataError
+from trainer import strategy
 from trainer.config import TrainConfig, load
 
-# DeepSpeed 0.19 calls names that PyTorch 2.13 has renamed, at every step.
-warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
-
-if not torch.cuda.is_available():
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when deepspeed is imported
+if TYPE_CHECKING:
+    from trainer.run import Run
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("settings", "--set", multiple=True, metavar="KEY=VALUE", help="Change a key.")
-def main(recipe: Path, settings: tuple[str, ...]) -> None:
+@click.option("--deepspeed", metavar="FILE", help="Train by ZeRO-3 with this configuration.")
+@click.option("--resume", is_flag=True, help="Go on from the newest whole checkpoint, if any.")
+@click.option("--dry-run", is_flag=True, help="Check everything, show the first batch, and stop.")
+@click.option("--ranks", type=click.IntRange(1), help="With --dry-run: as if so many were there.")
+@click.option("--push", "repo", metavar="REPO", help="Upload the model to the Hub, privately.")
+@click.option("--public", is_flag=True, help="With --push: for everybody.")
+def main(
+    recipe: Path,
+    settings: tuple[str, ...],
+    deepspeed: str | None,
+    resume: bool,
+    dry_run: bool,
+    ranks: int | None,
+    repo: str | None,
+    public: bool,
+) -> None:
     """Fine-tune the model that the train recipe RECIPE (a YAML file) describes."""
+    if (ranks and not dry_run) or (public and not repo):
+        raise click.UsageError("--ranks goes with --dry-run, and --public with --push.")
     try:
-        train(load(recipe, settings))
+        config = load(recipe, settings, deepspeed)
+        if dry_run:
+            check(config, resume, repo, ranks)
+        else:
+            train(config, resume, repo, private=not public)
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
     finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        strategy.leave()
 
 
-def train(config: TrainConfig) -> None:
-    """Trains, evaluates on the test split before and after, and saves."""
-    from transformers import DataCollatorForSeq2Seq, Trainer
+def train(
+    config: TrainConfig, resume: bool = False, repo: str | None = None, private: bool = True
+) -> None:
+    """Checks, trains, evaluates on the test split before and after, saves, and pushes."""
+    from trainer import push, runlog, save
+    from trainer.run import load_network, prepare
 
-    from trainer import data, model, published
+    here = strategy.place()
+    run = prepare(config, here, resume, repo)
+    if here.is_first:
+        _show_checks(run, to_stderr=True)
+        runlog.begin(run.output, run.started())
+    arguments = strategy.arguments(config, here)  # before the model: DeepSpeed partitions it
+    trainer = make_trainer(run, load_network(run), arguments)
+    trainer.train(resume_from_checkpoint=run.checkpoint())
+    _evaluate_again(trainer)
+    save.save(trainer, run)
+    if here.is_first:
+        click.echo(save.in_words(trainer.state.log_history))
+    if here.is_first and repo is not None:
+        click.echo(push.push(run.output, repo, private))
 
-    located = published.locate(config.dataset, config.allow_moving_revision)
-    if int(os.environ.get("RANK", 0)) == 0:
-        click.echo(str(located), err=True)
-    folder = located.folder
-    facts = data.read_manifest(folder)
-    tokenizer = model.load_tokenizer(folder, facts)
-    rows, test = (data.load_tokens(folder, facts, split) for split in ("train", "test"))
-    if rows is None:
-        raise OutputError(f"'{folder}' has no train rows; build it with a smaller test split.")
-    arguments = _arguments(config)  # before the model: DeepSpeed partitions it as it is made
-    arguments.eval_on_start = test is not None
-    network = model.load_model(config.model, tokenizer, config.training.seed)
-    _same_on_all_ranks(model.embedding_digest(network))
-    model.check_lengths(network, max(rows[data.LENGTH]))
+
+def check(
+    config: TrainConfig, resume: bool = False, repo: str | None = None, ranks: int | None = None
+) -> None:
+    """Checks all that can be known beforehand, and shows the first batch.
+
+    `ranks` are as many as will train, if not those that were launched.
+    """
+    from trainer.run import prepare
+
+    here = strategy.place()
+    if ranks is not None:
+        here = replace(here, ranks=ranks, is_launched=True)
+    if here.is_first:
+        _show_checks(prepare(config, here, resume, repo), to_stderr=False)
+
+
+def _show_checks(run: Run, to_stderr: bool) -> None:
+    from rich.console import Console
+
+    from trainer import preflight
+
+    console = Console(stderr=to_stderr, highlight=False)
+    found = preflight.check(run)
+    preflight.show(found, console)
+    preflight.refuse(found)
+    preflight.show_batch(run, console)
+
+
+def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
+    """The Trainer of a run."""
+    from transformers import PrinterCallback
+
+    from trainer import data, evaluate, runlog
+    from trainer.run import collator
+    from trainer.trainer import Trainer
+
+    test = data.test_rows(run.source)
+    options: dict[str, Any] = {}
+    if test is not None:
+        arguments.eval_on_start = run.checkpoint() is None
+        own = evaluate.measure(test, run.tokenizer, run.stop_ids)
+        options = {"compute_metrics": own.metrics, "preprocess_logits_for_metrics": own.reduce}
     trainer = Trainer(
         model=network,
         args=arguments,
-        train_dataset=rows,
+        train_dataset=run.layout.items,
         eval_dataset=test,
-        processing_class=tokenizer,
-        data_collator=DataCollatorForSeq2Seq(tokenizer),
+        processing_class=run.tokenizer,
+        data_collator=collator(run),
+        callbacks=[runlog.Report(run.output), *run.layout.callbacks],
+        **options,
     )
-    trainer.train()
-    if test is not None:
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _evaluate_again(trainer: Any) -> None:
+    """Evaluates the trained model, where the last step has not."""
+    tested = [own["step"] for own in trainer.state.log_history if "eval_loss" in own]
+    if trainer.eval_dataset is not None and tested[-1:] != [trainer.state.global_step]:
         trainer.evaluate()
-    _save(trainer, config, data.describe(facts, located.provenance))
-    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
-    if trainer.is_world_process_zero() and losses:
-        click.echo(f"test loss {losses[0]:.4f} before, {losses[-1]:.4f} after")
-
-
-def _arguments(config: TrainConfig) -> Any:
-    from transformers import TrainingArguments
-
-    on_cpu = not torch.cuda.is_available()
-    if config.deepspeed is not None and on_cpu:
-        import deepspeed
-
-        deepspeed.init_distributed(dist_backend="gloo")  # else the world size is taken as 1
-    own = config.training
-    values: dict[str, Any] = own.model_dump(exclude_none=True)
-    values["save_strategy"] = "no" if own.save_steps is None else "steps"
-    return TrainingArguments(
-        output_dir=config.output,
-        use_cpu=on_cpu,
-        deepspeed=config.deepspeed,
-        report_to=list(config.report_to),
-        dataloader_pin_memory=not on_cpu,
-        logging_first_step=True,
-        disable_tqdm=not sys.stderr.isatty(),
-        **values,
-    )
-
-
-def _same_on_all_ranks(digest: str) -> None:
-    """Raises ChatdataError where ranks would start from different embeddings."""
-    if not torch.distributed.is_initialized():
-        return
-    digests: list[str] = [""] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(digests, digest)
-    if len(set(digests)) > 1:
-        raise ChatdataError("the embeddings differ between ranks; this is a bug, please report it.")
-
-
-def _save(trainer: Any, config: TrainConfig, dataset: dict[str, Any]) -> None:
-    """Saves model, tokenizer, the dataset's facts, the resolved recipe and the losses."""
-    trainer.model.config.use_cache = True
-    trainer.save_model()
-    if not trainer.is_world_process_zero():
-        return
-    output = Path(config.output)
-    plugin = trainer.accelerator.state.deepspeed_plugin
-    run = {
-        "steps": trainer.state.global_step,
-        "ranks": trainer.accelerator.num_processes,
-        "zero_stage": plugin.zero_stage if plugin is not None else 0,
-    }
-    facts = {"dataset": dataset, "run": run, "train_recipe": config.model_dump(mode="json")}
-    (output / "chatdata.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    with (output / "metrics.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(entry) + "\n" for entry in trainer.state.log_history)
 
 
 if __name__ == "__main__":

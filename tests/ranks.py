@@ -1,0 +1,96 @@
+"""Trains several recipes one after another, in one launch: python -m torch.distributed.run ranks.py
+
+Processes are slow to start, so runs that are compared share them. The file that is named holds a
+runs by name, of {"recipe", "settings", "deepspeed", "resume", "kill_behind"}; beside it each rank
+writes what it did.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from peft.tuners.trainable_tokens import layer
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+from trainer import strategy, trainer
+from trainer.config import load
+from trainer.train import train
+
+
+def on_the_cpu(collect: Any) -> Any:
+    """What peft does on a GPU alone, done here: gathering the rows of tokens under ZeRO-3."""
+    cpu = torch.device("cpu")
+
+    def collected(*args: Any) -> Any:
+        with (
+            mock.patch.object(layer.torch.cuda, "current_device", return_value=0),
+            mock.patch.object(layer.torch, "device", return_value=cpu),
+        ):
+            return collect(*args)
+
+    return collected
+
+
+class Counting(trainer.Trainer):
+    """Counts the batches that this rank has trained, and remembers the trainer of the run."""
+
+    last: Any = None
+    kill_behind = 0  # the step behind which the first rank is killed, as by `kill -9`
+
+    def train(self, *args: Any, **options: Any) -> Any:
+        type(self).last = self
+        self.batches = 0
+        return super().train(*args, **options)
+
+    def training_step(self, *args: Any, **options: Any) -> Any:
+        self.batches += 1
+        if self.state.global_step == self.kill_behind > 0 and self.is_world_process_zero():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().training_step(*args, **options)
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    variables = dict(os.environ)
+    Counting.kill_behind = job.get("kill_behind", 0)
+    config = load(job["recipe"], job.get("settings", ()), job.get("deepspeed"))
+    train(config, job.get("resume", False))
+    own = Counting.last
+    facts = {
+        "batches": own.batches,
+        "steps": own.state.global_step,
+        "max_steps": own.state.max_steps,
+        "scheduler": type(own.lr_scheduler).__name__,
+    }
+    forget(variables)
+    return facts
+
+
+def forget(variables: dict[str, str]) -> None:
+    """Makes the next run begin as in a new process."""
+    os.environ.clear()
+    os.environ.update(variables)  # accelerate leaves its own behind
+    Counting.last = None
+    unset_hf_deepspeed_config()
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
+    gc.collect()
+
+
+if __name__ == "__main__":
+    trainer.Trainer = Counting  # type: ignore[misc]
+    Layer = layer.TrainableTokensLayer
+    Layer._collect_token_weights = on_the_cpu(Layer._collect_token_weights)
+    strategy._check_adapter = lambda *_: None
+    jobs = Path(sys.argv[1])
+    done = {name: run(job) for name, job in json.loads(jobs.read_text()).items()}
+    jobs.with_name(f"rank-{os.environ['RANK']}.json").write_text(json.dumps(done))
+    strategy.leave()

@@ -1,0 +1,139 @@
+"""Tiny random models, random conversations of tokens, and the losses and gradients of both."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+torch.set_num_threads(1)  # for models this small, threads only wait for each other
+
+IGNORED = -100
+VOCABULARY, STOP = 24, 23
+OPENS = {"user": 1, "assistant": 2}  # the tokens that open a turn
+
+KINDS: dict[str, dict[str, Any]] = {
+    "gpt_bigcode": {
+        "n_embd": 16,
+        "n_layer": 2,
+        "n_head": 4,
+        "n_positions": 128,
+        "attn_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+    },
+    "llama": {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+    },
+}
+
+Row = dict[str, list[int]]
+Gradients = dict[str, torch.Tensor]
+
+
+def model(kind: str, seed: int, dtype: torch.dtype = torch.float64, **more: Any) -> PreTrainedModel:
+    """A model with weights far from 0, so that what it sees matters."""
+    torch.manual_seed(seed)
+    own = KINDS.get(kind, KINDS["llama"])
+    ids = {"bos_token_id": 0, "eos_token_id": STOP, "pad_token_id": 0}
+    options = {"vocab_size": VOCABULARY, "initializer_range": 0.2, **ids, **own, **more}
+    made = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **options))
+    return made.to(dtype).eval()
+
+
+def loss_and_gradients(
+    network: PreTrainedModel, batches: Sequence[Mapping[str, Any]], targets: int
+) -> tuple[float, Gradients]:
+    """What some batches together weigh, each trained token as every other."""
+    network.zero_grad()
+    losses = [network(**batch, num_items_in_batch=torch.tensor(targets)).loss for batch in batches]
+    sum(losses).backward()
+    gradients = {
+        name: own.grad.clone() for name, own in network.named_parameters() if own.grad is not None
+    }
+    return float(sum(losses)), gradients
+
+
+def one_by_one(rows: Sequence[Row]) -> list[dict[str, torch.Tensor]]:
+    """Each row as a batch of its own: no padding, no neighbour, no mask."""
+    return [{key: torch.tensor([row[key]]) for key in ("input_ids", "labels")} for row in rows]
+
+
+def targets_of(rows: Sequence[Row]) -> int:
+    """The trained tokens of rows, those aside that nothing could predict."""
+    return sum(label != IGNORED for row in rows for label in row["labels"][1:])
+
+
+def assert_same(one: tuple[float, Gradients], other: tuple[float, Gradients]) -> None:
+    """Fails where two losses or two gradients differ by more than rounding."""
+    assert abs(one[0] - other[0]) < 2e-6  # transformers takes the loss in 32 bits
+    for name, own in one[1].items():
+        torch.testing.assert_close(own, other[1][name], rtol=0, atol=2e-7)
+
+
+# --------------------------------------------------------------------------- conversations
+
+
+def turn(rng: random.Random, role: str) -> tuple[list[int], list[bool]]:
+    """A turn: what opens it, few different words, so that many begin alike, and the stop token."""
+    words = [rng.choice((3, 4, 5)), *(rng.randrange(3, 22) for _ in range(rng.randrange(5)))]
+    learnt = role == "assistant"
+    return [OPENS[role], *words, STOP], [False, *(learnt for _ in words), learnt]
+
+
+def joined(lists: Iterable[list[Any]]) -> list[Any]:
+    """Lists end to end."""
+    return list(chain.from_iterable(lists))
+
+
+def row(ids: Sequence[int], learnt: Sequence[bool]) -> Row:
+    labels = [id if own else IGNORED for id, own in zip(ids, learnt, strict=True)]
+    return {"input_ids": list(ids), "labels": labels}
+
+
+def conversation(rng: random.Random, turns: int) -> Row:
+    """A conversation of its own."""
+    said = [turn(rng, ("user", "assistant")[at % 2]) for at in range(turns)]
+    return row(joined(ids for ids, _ in said), joined(learnt for _, learnt in said))
+
+
+def tree(rng: random.Random, fan: int = 3, depth: int = 4) -> tuple[list[Row], list[Row]]:
+    """The paths of a random tree in random order, no two replies to a message the same: each answer
+    trained in all that hold it, and in the first alone."""
+    paths: list[list[tuple[int, str, list[int], list[bool]]]] = []
+    numbers = iter(range(10_000))
+
+    def grow(path: list[Any]) -> None:
+        is_answered = len(path) and len(path) % 2 == 0
+        if len(path) == depth or (is_answered and rng.random() < 0.3):
+            return paths.append(path)
+        role = ("user", "assistant")[len(path) % 2]
+        replies = [turn(rng, role) for _ in range(1 if not path else rng.randrange(1, fan + 1))]
+        for said in {tuple(ids): (ids, learnt) for ids, learnt in replies}.values():
+            grow([*path, (next(numbers), *said)])
+
+    grow([])
+    rng.shuffle(paths)
+    seen: set[int] = set()
+    always, once = [], []
+    for path in paths:
+        ids = joined(own[1] for own in path)
+        always.append(row(ids, joined(own[2] for own in path)))
+        marks = [[mark and own[0] not in seen for mark in own[2]] for own in path]
+        seen |= {own[0] for own in path}
+        once.append(row(ids, joined(marks)))
+    return always, once
+
+
+def arrays(rows: Sequence[Row], key: str) -> list[np.ndarray]:
+    return [np.asarray(own[key], np.int32) for own in rows]

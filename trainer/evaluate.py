@@ -1,0 +1,172 @@
+"""Evaluation on a split that was not trained on: loss over trained tokens, and bits per byte.
+
+python -m trainer.evaluate MODEL out/sample-1.0.0
+
+loss           nats for each trained token, over all of them: a long answer weighs as much as it
+               is long, and the size of batches does not matter
+bits_per_byte  bits for all trained tokens, over the UTF-8 bytes of the text that they spell. The
+               end of a turn costs bits and spells nothing. Comparable across tokenizers
+end_loss       nats for each token that ends a turn: how surprised the model is to be done
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from transformers import (
+    DataCollatorForSeq2Seq,
+    EvalPrediction,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainingArguments,
+)
+
+from chatdata.errors import ChatdataError, OutputError
+from chatdata.manifest import IGNORE_INDEX
+from trainer import adapters, data
+from trainer.config import Model
+from trainer.model import load_model, load_tokenizer
+from trainer.trainer import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a model is measured by on the rows of one split."""
+
+    bytes: int  # of the text of the trained tokens
+    stop_ids: tuple[int, ...]
+
+    def reduce(self, logits: Any, labels: torch.Tensor) -> torch.Tensor:
+        """The nats of each row of a batch, as float32 of shape (rows, 2): those of its trained
+        tokens, and those of them that end turns. For `preprocess_logits_for_metrics`."""
+        own = logits[0] if isinstance(logits, tuple) else logits
+        targets = labels[:, 1:]
+        nats = torch.nn.functional.cross_entropy(
+            own[:, :-1].flatten(0, 1).float(),
+            targets.flatten(),
+            ignore_index=IGNORE_INDEX,
+            reduction="none",
+        ).view(targets.shape)
+        ends = torch.isin(targets, torch.tensor(self.stop_ids, device=targets.device))
+        return torch.stack([nats.sum(1), (nats * ends).sum(1)], dim=1)
+
+    def metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        """The numbers of a whole split. For `compute_metrics`."""
+        nats, ends = torch.as_tensor(prediction.predictions).double().sum(0).tolist()
+        targets = torch.as_tensor(prediction.label_ids)[:, 1:]
+        trained = int((targets != IGNORE_INDEX).sum())
+        ended = int(torch.isin(targets, torch.tensor(self.stop_ids)).sum())
+        return {
+            "token_loss": nats / trained,
+            "bits_per_byte": nats / math.log(2) / max(self.bytes, 1),
+            "end_loss": ends / max(ended, 1),
+            "trained_tokens": trained,
+        }
+
+
+def measure(rows: Any, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]) -> Measure:
+    """What a model is measured by on these rows."""
+    return Measure(trained_bytes(rows, tokenizer), tuple(stop_ids))
+
+
+def trained_bytes(rows: Any, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The UTF-8 bytes of the text of all trained tokens, without control tokens."""
+    stretches = [ids for labels in rows["labels"] for ids in _stretches(labels)]
+    texts = tokenizer.batch_decode(
+        stretches, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return sum(len(text.encode()) for text in texts)
+
+
+def _stretches(labels: Sequence[int]) -> list[list[int]]:
+    """The trained tokens of a row, in stretches that stand together."""
+    found: list[list[int]] = []
+    before = IGNORE_INDEX
+    for label in labels:
+        if label != IGNORE_INDEX:
+            if before == IGNORE_INDEX:
+                found.append([])
+            found[-1].append(label)
+        before = label
+    return found
+
+
+# --------------------------------------------------------------------------------------- command
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model")
+@click.argument("dataset")
+@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+def main(model: str, dataset: str, split: str, batch_size: int, as_json: bool) -> None:
+    """Measure MODEL (a model, or an adapter) on DATASET, a folder that `chatdata build` wrote.
+
+    A model that lacks rows for the dataset's control tokens is given random ones, as it is before
+    training.
+    """
+    try:
+        numbers = evaluate(model, dataset, split, batch_size)
+    except ChatdataError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(numbers, indent=2) if as_json else _words(numbers))
+
+
+def evaluate(model: str, dataset: str, split: str = "test", batch_size: int = 4) -> dict[str, Any]:
+    """The numbers of a model on a split: loss, bits_per_byte, end_loss, trained_tokens, rows."""
+    source = data.find(dataset)
+    tokenizer = load_tokenizer(source.folder, source.facts)
+    rows = data.load_tokens(source.folder, source.facts, split)
+    if rows is None:
+        raise OutputError(f"'{dataset}' has no {split} rows.")
+    rows = rows.select_columns(data.COLUMNS)
+    own = measure(rows, tokenizer, source.facts["render"]["tokenizer"]["stop_ids"])
+    trainer = Trainer(
+        model=_load(model, tokenizer),
+        args=_arguments(batch_size),
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+        compute_metrics=own.metrics,
+        preprocess_logits_for_metrics=own.reduce,
+    )
+    trainer.remove_callback(PrinterCallback)
+    found = trainer.evaluate(rows, metric_key_prefix="on")
+    keys = ("loss", "bits_per_byte", "end_loss", "trained_tokens")
+    return {"rows": len(rows), "bytes": own.bytes, **{key: found[f"on_{key}"] for key in keys}}
+
+
+def _load(model: str, tokenizer: PreTrainedTokenizerBase) -> Any:
+    if adapters.is_adapter(Path(model)):
+        return adapters.load(Path(model))[0]
+    return load_model(Model(path=model), tokenizer, seed=0)
+
+
+def _arguments(batch_size: int) -> TrainingArguments:
+    on_cpu = not torch.cuda.is_available()
+    return TrainingArguments(
+        per_device_eval_batch_size=batch_size,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def _words(numbers: dict[str, Any]) -> str:
+    return (
+        f"{numbers['rows']} rows, {numbers['trained_tokens']} trained tokens: loss "
+        f"{numbers['loss']:.4f}, {numbers['bits_per_byte']:.4f} bits per byte, "
+        f"end of turns {numbers['end_loss']:.4f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

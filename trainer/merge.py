@@ -1,0 +1,63 @@
+"""An adapter and its model to one model.
+
+python -m trainer.merge out/my-adapter --out out/my-model
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+import torch
+
+from chatdata.errors import ChatdataError, OutputError
+from trainer import adapters, runlog
+from trainer.save import FACTS, write_facts
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("adapter", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@click.option("--base", help="The model that was adapted, where it has moved.")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+def main(adapter: Path, out: Path, base: str | None, dtype: str) -> None:
+    """Work ADAPTER, a folder that the trainer saved, into its model, and save that to OUT."""
+    try:
+        merge(adapter, out, base, DTYPES[dtype])
+    except ChatdataError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def merge(
+    folder: Path, out: Path, base: str | None = None, dtype: torch.dtype = torch.float32
+) -> None:
+    """Saves the model that an adapter makes of its base, with tokenizer, facts and card.
+
+    An adapter that was trained over 4 bits is merged into the whole weights. Raises OutputError
+    where `out` is not empty.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise OutputError(f"'{out}' is not empty; choose another --out, or remove it.")
+    adapted, tokenizer = adapters.load(folder, base, dtype)
+    adapters.merged(adapted).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    _copy_facts(folder, out)
+
+
+def _copy_facts(folder: Path, out: Path) -> None:
+    """What is known of the run, where the adapter is of one; the card then is of a model."""
+    for name in (runlog.METRICS, runlog.PLOT):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, out / name)
+    if not (folder / FACTS).is_file():
+        return
+    facts = {**json.loads((folder / FACTS).read_text(encoding="utf-8")), "merged": True}
+    write_facts(facts, out)
+
+
+if __name__ == "__main__":
+    main()

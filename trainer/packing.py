@@ -1,0 +1,123 @@
+"""Packed training: several rows in a sequence, without padding, and none sees another.
+
+Which rows share a sequence is in the dataset's pack index (`chatdata pack`). Transformers' own
+collator lays them end to end; their positions begin anew, by which attention keeps them apart:
+flash attention by its kernel for rows of different lengths, others by a mask. Both look at the
+positions only where there is no cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import DataCollatorWithFlattening, PreTrainedModel
+from transformers.utils.import_utils import is_flash_attn_2_available
+
+from chatdata.errors import ConfigError, OutputError
+from chatdata.manifest import Manifest
+from chatdata.pack import Bins, read_index
+
+Row = Mapping[str, Any]  # `input_ids` and `labels`
+FLASH = "flash_attention_2"
+
+
+def read_bins(
+    folder: Path, facts: Manifest, split: str, rows: int, max_tokens: int | None = None
+) -> Bins:
+    """The bins of a split, of at most `max_tokens`; None where there is only one index.
+
+    Raises ConfigError where there is none or a choice, OutputError where the index is not that of
+    `rows` rows.
+    """
+    packs = [own for own in facts.get("packs", []) if own["split"] == split]
+    chosen = [own for own in packs if max_tokens in (None, own["max_tokens"])]
+    if len(chosen) != 1:
+        raise ConfigError(_which(folder, max_tokens, [own["max_tokens"] for own in packs]))
+    path, size = folder / chosen[0]["path"], chosen[0]["max_tokens"]
+    bins = read_index(path, size)
+    if not np.array_equal(np.sort(bins.rows), np.arange(rows)):
+        raise OutputError(
+            f"'{path}' does not hold each of the {rows} {split} rows once; "
+            f"run chatdata pack {folder} --max-tokens {size}."
+        )
+    return bins
+
+
+def _which(folder: Path, wanted: int | None, there: list[int]) -> str:
+    if there and wanted is None:
+        choice = ", ".join(map(str, there))
+        return f"packing: '{folder}' is packed for {choice} tokens; write packing: {there[-1]}."
+    size = "N" if wanted is None else wanted
+    return (
+        f"packing: '{folder}' has no index of bins{f' of {wanted} tokens' if wanted else ''}; run "
+        f"chatdata pack {folder} --max-tokens {size}."
+    )
+
+
+class PackedRows(torch.utils.data.Dataset[list[Row]]):
+    """The rows of each bin, read when they are taken."""
+
+    def __init__(self, rows: Dataset, bins: Bins) -> None:
+        self.rows, self.bins = rows.select_columns(["input_ids", "labels"]), bins
+
+    def __len__(self) -> int:
+        return len(self.bins)
+
+    def __getitem__(self, item: int) -> list[Row]:
+        own = self.bins.rows[self.bins.offsets[item] : self.bins.offsets[item + 1]]
+        columns = self.rows[own.tolist()]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+class PackingCollator:
+    """Lays bins, or plain rows, end to end: `input_ids`, `labels` and `position_ids`, int64 of
+    shape (1, tokens), and what flash attention wants to know where it is used.
+
+    No label stands at the beginning of a row: nothing before it may predict it.
+    """
+
+    def __init__(self, flash: bool) -> None:
+        self.flatten = DataCollatorWithFlattening(return_flash_attn_kwargs=flash)
+
+    def __call__(self, items: Sequence[Sequence[Row] | Row]) -> dict[str, Any]:
+        """The batch of some bins, or of some rows."""
+        rows = [row for item in items for row in ([item] if isinstance(item, Mapping) else item)]
+        return dict(
+            self.flatten([{key: row[key] for key in ("input_ids", "labels")} for row in rows])
+        )
+
+
+def prepare(model: PreTrainedModel, half: bool) -> bool:
+    """Makes a model keep packed rows apart. Returns whether it uses flash attention.
+
+    `half`: training computes in 16 bits, which flash attention needs.
+    """
+    model.config.use_cache = False  # with a cache, nobody looks at the positions
+    if not (half and model._supports_flash_attn and is_flash_attn_2_available()):
+        return False
+    model.set_attn_implementation(FLASH)
+    return True
+
+
+def counts(bins: Bins) -> dict[str, Any]:
+    """What packing makes of the rows, in numbers."""
+    return {
+        "rows": len(bins.rows),
+        "tokens": int(bins.tokens.sum()),
+        "sequences": len(bins),
+        "max_tokens": bins.max_tokens,
+        "fill": round(bins.fill, 4),
+    }
+
+
+def say(own: Mapping[str, Any]) -> str:
+    """The counts as a line for people."""
+    return (
+        f"packed: {own['rows']} rows, {own['tokens']} tokens, in {own['sequences']} sequences of "
+        f"{own['max_tokens']}, {own['fill']:.1%} full"
+    )

@@ -1,0 +1,180 @@
+"""What a run reports as it goes, where it can go on from, and the picture of its losses.
+
+run.json        what was started: the recipe, the data's hash, the number of ranks
+metrics.jsonl   a line for each report, from the first step on, also after `--resume`
+loss.png        the losses over the steps
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import click
+from transformers import TrainerCallback
+
+from chatdata.errors import ConfigError
+
+STARTED = "run.json"
+METRICS = "metrics.jsonl"
+PLOT = "loss.png"
+
+# What may differ when a run goes on: it changes nothing of what is trained.
+_MAY_DIFFER = ("output", "license", "report_to")
+_MAY_DIFFER_IN_TRAINING = (
+    "per_device_eval_batch_size",
+    "logging_steps",
+    "eval_strategy",
+    "eval_steps",
+    "save_steps",
+    "save_total_limit",
+    "dataloader_num_workers",
+)
+
+
+# ------------------------------------------------------------------------------------- reporting
+
+
+class Report(TrainerCallback):
+    """Writes every report of Trainer to `metrics.jsonl`, and to the terminal where no bar is."""
+
+    def __init__(self, output: Path) -> None:
+        self.path = output / METRICS
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Begins the file with what was reported before the run was cut off."""
+        if state.is_world_process_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_metrics(self.path, state.log_history)
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Adds a line."""
+        if not state.is_world_process_zero:
+            return
+        entry = state.log_history[-1]
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        if args.disable_tqdm:
+            click.echo(_line(entry, state.max_steps), err=True)
+
+
+def write_metrics(path: Path, entries: list[dict[str, Any]]) -> None:
+    """Writes reports, a line each."""
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+
+
+def _line(entry: dict[str, Any], steps: int) -> str:
+    shown = {
+        key.removeprefix("eval_"): f"{value:.4g}"
+        for key, value in entry.items()
+        if key.endswith(("loss", "learning_rate", "grad_norm", "bits_per_byte"))
+    }
+    words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
+    kind = "test: " if "eval_loss" in entry else ""
+    return f"step {entry['step']}/{steps}: {kind}{words}"
+
+
+# ---------------------------------------------------------------------------------------- resume
+
+
+def begin(output: Path, started: dict[str, Any]) -> None:
+    """Writes down what is started, for a run that goes on from it."""
+    output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(started, indent=2) + "\n"
+    (output / STARTED).write_text(text, encoding="utf-8")
+
+
+def check_output(output: Path, started: dict[str, Any], resume: bool) -> str:
+    """Raises ConfigError for checkpoints of another run in the output folder, or of this one
+    without `--resume`. Returns from where the run will go."""
+    folder = last_checkpoint(output, started["ranks"])
+    if not resume and any(_checkpoints(output)):
+        raise ConfigError(
+            f"'{output}' holds checkpoints of an earlier run; go on from them with --resume, "
+            "remove them, or choose another output."
+        )
+    if folder is None:
+        return f"from the beginning, into '{output}'"
+    key = _first_difference(_started(output), started)
+    if key is not None:
+        raise ConfigError(
+            f"'{folder}' is of a run with another '{key}'; set it as it was, or choose another "
+            "output."
+        )
+    return f"on from '{folder}'"
+
+
+def _started(output: Path) -> dict[str, Any]:
+    try:
+        started: dict[str, Any] = json.loads((output / STARTED).read_text(encoding="utf-8"))
+        return started
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"'{output}' has checkpoints and no {STARTED} that says of what; choose another output."
+        ) from None
+
+
+def last_checkpoint(output: Path, ranks: int) -> Path | None:
+    """The newest checkpoint that is whole; None where there is none.
+
+    One that was being written when the run was killed lacks the state of the run, which comes
+    last, or the random numbers of a rank.
+    """
+    whole = [path for path in _checkpoints(output) if _is_whole(path, ranks)]
+    return max(whole, key=_step, default=None)
+
+
+def _checkpoints(output: Path) -> list[Path]:
+    return [path for path in output.glob("checkpoint-*") if re.fullmatch(r".*-\d+", path.name)]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _is_whole(checkpoint: Path, ranks: int) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    random = list(checkpoint.glob("rng_state*.pth"))
+    return len(random) == ranks and all(zipfile.is_zipfile(path) for path in random)
+
+
+def _first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first key in which two runs differ that matters; None where they are the same."""
+    one, other = _flat(old), _flat(new)
+    keys = [key for key in one | other if one.get(key) != other.get(key)]
+    return keys[0] if keys else None
+
+
+def _flat(run: dict[str, Any]) -> dict[str, Any]:
+    recipe = {key: own for key, own in run["recipe"].items() if key not in _MAY_DIFFER}
+    training = recipe.pop("training")
+    own = {f"training.{k}": v for k, v in training.items() if k not in _MAY_DIFFER_IN_TRAINING}
+    rest = {key: value for key, value in run.items() if key != "recipe"}
+    return {**rest, **recipe, **own}
+
+
+# ------------------------------------------------------------------------------------- the picture
+
+
+def plot(entries: list[dict[str, Any]], path: Path) -> None:
+    """Draws the losses of a run over its steps into a PNG file, always the same bytes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel("step")
+    axes.set_ylabel("nats for each trained token")
+    axes.grid(alpha=0.3)
+    for key, name, style in (("loss", "training", "-"), ("eval_loss", "test split", "o-")):
+        points = [(own["step"], own[key]) for own in entries if key in own]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=name)
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    figure.savefig(path, metadata={"Software": None})

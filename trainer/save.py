@@ -1,0 +1,81 @@
+"""What a run leaves behind: a model that others can load, and all that it should say of itself.
+
+the model and its tokenizer     which carries the chat template and ends turns
+chatdata.json                   the template, the data's version and hash, the run
+README.md, loss.png             the model card
+metrics.jsonl                   every loss
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from trainer import card, data, runlog
+from trainer.run import Run
+
+FACTS = "chatdata.json"
+PACKAGES = ("accelerate", "deepspeed", "peft", "torch", "transformers")
+
+
+def save(trainer: Any, run: Run) -> None:
+    """Saves the model of a finished run, with what is said of it. To be called by all ranks."""
+    trainer.model.config.use_cache = True
+    trainer.save_model()
+    if not trainer.is_world_process_zero():
+        return
+    output = run.output
+    trainer.model.generation_config.save_pretrained(output)  # an adapter has none by itself
+    entries = trainer.state.log_history
+    runlog.write_metrics(output / runlog.METRICS, entries)
+    runlog.plot(entries, output / runlog.PLOT)
+    facts = {
+        "dataset": data.describe(run.source),
+        "run": _run(trainer),
+        "layout": run.layout.facts,
+        "results": results(entries),
+        "train_recipe": run.config.model_dump(mode="json"),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+    write_facts(facts, output, run.repo or "FOLDER")
+
+
+def write_facts(facts: dict[str, Any], output: Path, name: str = "FOLDER") -> None:
+    """Writes what a model says of itself, for programs and as its card, which calls it `name`."""
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    (output / FACTS).write_text(text, encoding="utf-8")
+    (output / "README.md").write_text(card.text(facts, name), encoding="utf-8")
+
+
+def _run(trainer: Any) -> dict[str, int]:
+    plugin = trainer.accelerator.state.deepspeed_plugin
+    return {
+        "steps": trainer.state.global_step,
+        "ranks": trainer.accelerator.num_processes,
+        "zero_stage": plugin.zero_stage if plugin is not None else 0,
+    }
+
+
+def results(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The numbers of the test split before the first step and after the last."""
+    tests = [own for own in entries if "eval_loss" in own]
+    keys = ("loss", "bits_per_byte", "end_loss")
+    ends = {"before": tests[0], "after": tests[-1]} if tests else {}
+    return {
+        when: {key: own[f"eval_{key}"] for key in keys if f"eval_{key}" in own}
+        for when, own in ends.items()
+    }
+
+
+def in_words(entries: list[dict[str, Any]]) -> str:
+    """What a run has done to the test split, in a line."""
+    found = results(entries)
+    if not found:
+        return "no test split to measure on"
+    before, after = found["before"], found["after"]
+    return (
+        f"test loss {before['loss']:.4f} before, {after['loss']:.4f} after; bits per byte "
+        f"{before['bits_per_byte']:.4f}, {after['bits_per_byte']:.4f}"
+    )

@@ -1,0 +1,255 @@
+"""How the processes of a run train together, and what this machine can do of what is asked.
+
+    single   one process: one GPU, or the CPU
+    ddp      a copy of the model in each process
+    fsdp     weights, gradients and optimizer spread over the processes, by PyTorch
+    zero3    the same by DeepSpeed; its configuration may offload to memory or to disks
+
+On a machine without GPUs all of them run on the CPU, with gloo between the processes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chatdata.errors import ChatdataError, ConfigError
+from trainer import zero
+from trainer.config import TrainConfig
+
+MODULE = "-m trainer.train"
+
+# What a configuration of accelerate turns on, by what it says to the processes that it launches;
+# later accelerate says the same of what a recipe has chosen.
+TURNED_ON = [
+    what
+    for name, what in (("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP"))
+    if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"
+]
+
+# DeepSpeed 0.19 calls names that PyTorch 2.13 has renamed, at every step.
+warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when deepspeed is imported
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process stands among those that were launched together."""
+
+    rank: int
+    ranks: int
+    is_launched: bool  # by torchrun or `accelerate launch`
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process speaks for all."""
+        return self.rank == 0
+
+
+def place() -> Place:
+    """Where this process stands, by the launcher's variables."""
+    rank, ranks = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
+    return Place(rank, ranks, "RANK" in os.environ)
+
+
+def chosen(config: TrainConfig, ranks: int) -> str:
+    """The strategy of a run: `single`, `ddp`, `fsdp` or `zero3`."""
+    if config.strategy != "auto":
+        return config.strategy
+    if config.deepspeed is not None:
+        return "zero3"
+    return "ddp" if ranks > 1 else "single"
+
+
+def deepspeed_file(config: TrainConfig, ranks: int) -> Path | None:
+    """The configuration of DeepSpeed of a run; None where it trains without."""
+    if chosen(config, ranks) != "zero3":
+        return None
+    return zero.path(config.deepspeed)
+
+
+def same_on_all_ranks(what: str, digest: str) -> None:
+    """Raises ChatdataError where ranks would start from different data or weights, by a hash."""
+    if not torch.distributed.is_initialized():
+        return
+    digests: list[str] = [""] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(digests, digest)
+    if len(set(digests)) > 1:
+        raise ChatdataError(
+            f"the {what} of the ranks differ; start again, from a version that does not move."
+        )
+
+
+def leave() -> None:
+    """Takes this process out of the group, if it was in one."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+# --------------------------------------------------------------------------- what is possible
+
+
+def check(config: TrainConfig, here: Place) -> str:
+    """Raises ConfigError for what the launcher or this machine cannot do. Returns the strategy."""
+    strategy = chosen(config, here.ranks)
+    _check_launcher(strategy, here)
+    _check_packages(config)
+    _check_gpu(config)
+    _check_adapter(config, strategy)
+    _check_disks(deepspeed_file(config, here.ranks))
+    return strategy
+
+
+def _check_launcher(strategy: str, here: Place) -> None:
+    if TURNED_ON:
+        raise ConfigError(
+            f"accelerate's configuration turns on {TURNED_ON[0]}, and the recipe says how is "
+            f"trained; use `accelerate launch --multi_gpu --num_processes N {MODULE}` with a "
+            "configuration that does not."
+        )
+    if strategy == "single" and here.ranks > 1:
+        raise ConfigError(
+            f"strategy 'single' is one process and {here.ranks} were launched; choose ddp, fsdp "
+            "or zero3."
+        )
+    if strategy != "single" and not here.is_launched:
+        raise ConfigError(
+            f"strategy '{strategy}' needs a launcher; start it with "
+            f"`torchrun --nproc_per_node=N {MODULE} RECIPE`."
+        )
+    if strategy == "single" and torch.cuda.device_count() > 1:
+        raise ConfigError(
+            f"{torch.cuda.device_count()} GPUs are visible to one process; use "
+            f"`torchrun --nproc_per_node={torch.cuda.device_count()} {MODULE} RECIPE`, or set "
+            "CUDA_VISIBLE_DEVICES to one of them."
+        )
+
+
+def _check_packages(config: TrainConfig) -> None:
+    needs: dict[str, str | bool] = {
+        "peft": config.adapter is not None and "`adapter`",
+        "bitsandbytes": config.quantized and "`adapter: qlora`",
+        "flash_attn": config.model.attention == "flash_attention_2" and "`model.attention`",
+        "flash_attn_interface": config.model.attention == "flash_attention_3"
+        and "`model.attention`",
+        "liger_kernel": config.training.use_liger_kernel and "`training.use_liger_kernel`",
+    }
+    needs |= dict.fromkeys(config.report_to, "`report_to`")
+    for package, key in needs.items():
+        if key and find_spec(package) is None:
+            raise ConfigError(f"{key} needs the package '{package}', which is not installed.")
+
+
+def _check_gpu(config: TrainConfig) -> None:
+    if torch.cuda.is_available():
+        if config.training.bf16 and not torch.cuda.is_bf16_supported():
+            raise ConfigError("this GPU has no bfloat16; set training.bf16 to false.")
+        return
+    needs = {
+        f"`model.attention: {config.model.attention}`": "flash" in config.model.attention,
+        "`training.use_liger_kernel`": config.training.use_liger_kernel,
+    }
+    for key, is_set in needs.items():
+        if is_set:
+            raise ConfigError(f"{key} needs a CUDA GPU, and this machine has none.")
+
+
+def _check_adapter(config: TrainConfig, strategy: str) -> None:
+    if config.adapter is not None and strategy == "zero3" and not torch.cuda.is_available():
+        raise ConfigError(
+            "`adapter` by ZeRO-3 needs a CUDA GPU (peft gathers the rows of tokens there alone); "
+            "choose ddp or fsdp."
+        )
+
+
+def _check_disks(path: Path | None) -> None:
+    paths = zero.nvme_paths(zero.read(path)) if path is not None else []
+    for own in paths:
+        if own is None or not os.access(own, os.W_OK):
+            raise ConfigError(
+                f"deepspeed: '{path}' offloads to '{own}', which is no folder that can be written; "
+                "name one on a fast disk as `nvme_path`."
+            )
+    if paths and not _has_async_io():
+        raise ConfigError(
+            f"deepspeed: '{path}' offloads to a disk, for which DeepSpeed needs libaio "
+            "(`apt-get install libaio-dev`)."
+        )
+
+
+def _has_async_io() -> bool:
+    from deepspeed.ops.op_builder import AsyncIOBuilder
+
+    return bool(AsyncIOBuilder().is_compatible(verbose=False))
+
+
+# ------------------------------------------------------------------------- what Trainer is told
+
+
+def arguments(config: TrainConfig, here: Place) -> Any:
+    """The TrainingArguments of a run. Joins the processes; to be called before a model is made,
+    which DeepSpeed spreads over them as it is loaded."""
+    from transformers import TrainingArguments
+
+    on_cpu = not torch.cuda.is_available()
+    strategy = chosen(config, here.ranks)
+    values = _common(config, on_cpu) | _checkpointing(config, strategy)
+    if strategy == "zero3":
+        values["deepspeed"] = str(deepspeed_file(config, here.ranks))
+        _join_deepspeed(on_cpu)
+    elif here.is_launched and on_cpu:
+        values["ddp_backend"] = "gloo"
+    if strategy == "fsdp":
+        values |= _fsdp(config)
+    return TrainingArguments(output_dir=config.output, use_cpu=on_cpu, **values)
+
+
+def _common(config: TrainConfig, on_cpu: bool) -> dict[str, Any]:
+    own = config.training
+    return {
+        **own.model_dump(exclude_none=True, exclude={"gradient_checkpointing"}),
+        "save_strategy": "no" if own.save_steps is None else "steps",
+        "report_to": list(config.report_to),
+        "dataloader_pin_memory": not on_cpu,
+        "remove_unused_columns": False,  # the rows have what the collator needs, and no more
+        "logging_first_step": True,
+        "disable_tqdm": not sys.stderr.isatty(),
+    }
+
+
+def _checkpointing(config: TrainConfig, strategy: str) -> dict[str, Any]:
+    """Whether activations are computed again; FSDP does it with its own means."""
+    from transformers import TrainingArguments
+
+    if config.training.gradient_checkpointing is None or strategy == "fsdp":
+        return {}
+    names = {own.name for own in fields(TrainingArguments)}
+    new, old = "activation_checkpointing", "gradient_checkpointing"  # renamed in transformers 5
+    return {new if new in names else old: config.training.gradient_checkpointing}
+
+
+def _fsdp(config: TrainConfig) -> dict[str, Any]:
+    options = {
+        "version": 2,
+        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "state_dict_type": "FULL_STATE_DICT",  # so that the model is saved whole
+        "activation_checkpointing": bool(config.training.gradient_checkpointing),
+        **config.fsdp.model_dump(),
+    }
+    return {"fsdp": True, "fsdp_config": options}
+
+
+def _join_deepspeed(on_cpu: bool) -> None:
+    import deepspeed
+
+    if on_cpu:
+        deepspeed.init_distributed(dist_backend="gloo")  # else the world size is taken as 1
