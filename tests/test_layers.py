@@ -66,6 +66,8 @@ ONLY = {
     "ray": {"chatdata.engines.ray"},
     "click": {"chatdata.cli", "trainer."},
     "rich": {"chatdata.cli", "chatdata.show", "chatdata.progress", "trainer."},
+    "gradio": {"trainer.chat_web"},
+    "starlette": {"trainer.chat_web"},
     "langdetect": {"chatdata.detectors"},
     "fasttext": {"chatdata.detectors"},
     "datasketch": {"chatdata.duplicates"},

@@ -1,0 +1,149 @@
+"""Talks with a model: in the terminal, in the browser, or as an endpoint.
+
+    python -m trainer.chat out/sample-model
+    python -m trainer.chat out/sample-model --web
+
+A tuned model is spoken to through its tokenizer's own chat template, a base model through a
+few-shot prompt (`--prompt`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chatdata.errors import ChatdataError, ConfigError
+
+if TYPE_CHECKING:
+    from trainer.generation import Sampling, Speaker
+
+# As in transformers' generate, with the settings of StarChat's demo.
+_SAMPLING: dict[str, tuple[Any, Any, str]] = {
+    "temperature": (click.FloatRange(0), 0.2, "0: the likeliest token, always."),
+    "top_p": (click.FloatRange(0, 1, min_open=True), 0.95, "Of the likeliest tokens, this mass."),
+    "top_k": (click.IntRange(0), 50, "Of the likeliest tokens, so many; 0: all."),
+    "repetition_penalty": (click.FloatRange(0, min_open=True), 1.2, "1: none."),
+    "max_new_tokens": (
+        click.IntRange(1),
+        None,
+        "The longest answer. [512, or half of the model's context where that is less]",
+    ),
+}
+
+
+def _sampling_options(command: Any) -> Any:
+    for name, (kind, default, text) in reversed(_SAMPLING.items()):
+        option = click.option(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=default,
+            show_default=default is not None,
+            help=text,
+        )
+        command = option(command)
+    return command
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model")
+@click.option("--revision", help="The revision of a model on the Hub.")
+@click.option(
+    "--prompt",
+    type=click.Path(path_type=Path),
+    help="A few-shot prompt (recipes/prompts/NAME.yaml) that makes a base model an assistant.",
+)
+@click.option("--system", help="The system turn.")
+@_sampling_options
+@click.option("--seed", type=click.IntRange(0), help="Draw the same answers again.")
+@click.option("--web", is_flag=True, help="A page in the browser.")
+@click.option("--serve", is_flag=True, help="An OpenAI-compatible endpoint (transformers serve).")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Of --web and --serve.")
+@click.option("--port", type=click.IntRange(1, 65535), help="[7860 for --web, 8000 for --serve]")
+@click.pass_context
+def main(ctx: click.Context, /, model: str, web: bool, serve: bool, **options: Any) -> None:
+    """Talk with MODEL, a folder or a repository on the Hub.
+
+    \b
+    python -m trainer.chat out/sample-model --system "Answer in one sentence."
+    python -m trainer.chat bigcode/starcoderbase --prompt recipes/prompts/technical.yaml
+    python -m trainer.chat out/sample-model --serve --port 8000
+    """
+    try:
+        if serve:
+            _serve(ctx, model, web, options)
+        elif web:
+            _web(model, options)
+        else:
+            _terminal(model, options)
+    except ChatdataError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _serve(ctx: click.Context, model: str, web: bool, options: dict[str, Any]) -> None:
+    from trainer import chat_serve
+
+    given = [name for name in ("revision", "prompt", "system", *_SAMPLING) if _is_given(ctx, name)]
+    if web or given:
+        name = "web" if web else given[0].replace("_", "-")
+        raise click.UsageError(
+            f"--serve and --{name} do not go together: whoever sends a request to the endpoint "
+            "says what it should answer, and how."
+        )
+    chat_serve.run(model, options["host"], options["port"] or 8000, options["seed"])
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _web(model: str, options: dict[str, Any]) -> None:
+    if importlib.util.find_spec("gradio") is None:
+        raise ConfigError("--web needs Gradio; pip install 'chatdata[demo]'.")
+    from trainer import chat_web
+
+    speaker, sampling = _load(model, options)
+    chat_web.run(
+        speaker,
+        sampling,
+        title=Path(model).name,
+        system=options["system"] or "",
+        host=options["host"],
+        port=options["port"] or 7860,
+    )
+
+
+def _terminal(model: str, options: dict[str, Any]) -> None:
+    from trainer import chat_terminal
+
+    speaker, sampling = _load(model, options)
+    session = chat_terminal.Session(speaker, sampling)
+    if options["system"]:
+        session.messages.append({"role": "system", "content": options["system"]})
+    chat_terminal.run(session)
+
+
+def _load(model: str, options: dict[str, Any]) -> tuple[Speaker, Sampling]:
+    from transformers import set_seed
+    from transformers.utils import logging
+
+    from trainer import generation, prompting
+    from trainer.context import ChatTemplate, Writer
+
+    prompt = prompting.load(options["prompt"]) if options["prompt"] else None
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    network, tokenizer = generation.load(model, options["revision"])
+    writer: Writer = prompting.FewShot(prompt, tokenizer) if prompt else ChatTemplate(tokenizer)
+    speaker = generation.Speaker(network, tokenizer, writer)
+    settings = {name: options[name] for name in _SAMPLING if options[name] is not None}
+    if options["seed"] is not None:
+        set_seed(options["seed"])
+    return speaker, speaker.sampling(settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""A conversation in the terminal: questions are read, answers appear as they are written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import readline  # gives `input` a history, editing, and pasted lines as one question
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from chatdata.errors import ChatdataError
+from trainer import remarks
+from trainer.context import Message, Seen
+from trainer.generation import Sampling, Speaker
+
+_BLOCK = '"""'  # a line of it begins and ends a question of several lines
+_GREEN = "\x01\x1b[1;32m\x02{}\x01\x1b[0m\x02"  # marked, so that readline knows the width
+
+
+@dataclass
+class Session:
+    """A conversation, and the terminal in which it is held."""
+
+    speaker: Speaker
+    sampling: Sampling
+    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    messages: list[Message] = field(default_factory=list)
+    left_out: int = 0  # messages and examples that the model does not see any more
+
+    def say(self, text: str) -> None:
+        """Prints a remark that is no part of the conversation."""
+        self.console.print(text, style="dim", markup=False)
+
+    def reset(self, _: str) -> None:
+        """begin a new conversation; the system turn stays"""
+        self.messages, self.left_out = self.messages[: self._head()], 0
+        self.say("a new conversation")
+
+    def system(self, text: str) -> None:
+        """give the model a system turn (without TEXT, take it away)"""
+        own = [{"role": "system", "content": text}] if text else []
+        self.messages = own + self.messages[self._head() :]
+        self.say("the system turn is set" if text else "no system turn")
+
+    def save(self, name: str) -> None:
+        """append the conversation to FILE, as JSON Lines that chatdata reads"""
+        if not name or len(self.messages) == self._head():
+            self.say("nothing is saved: " + ("say something first" if name else "/save FILE"))
+            return
+        line = json.dumps({"messages": self.messages}, ensure_ascii=False)
+        try:
+            with Path(name).expanduser().open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            self.say(f"'{name}' cannot be written: {error.strerror}")
+            return
+        self.say(f"{len(self.messages)} messages appended to {name}")
+
+    def help(self, _: str) -> None:
+        """show this list"""
+        for name, (words, own) in COMMANDS.items():
+            self.say(f"{name + ' ' + words:<14} {own.__doc__}")
+        self.say(f"{'/exit':<14} leave, as Ctrl-D does; Ctrl-C stops an answer")
+        self.say(f"{_BLOCK:<14} begins and ends a question of several lines")
+
+    def ask(self, question: str) -> None:
+        """Answers a question; what goes wrong is said, and the question taken back."""
+        self.messages.append({"role": "user", "content": question})
+        try:
+            text = self._answer()
+        except ChatdataError as error:
+            self.say(str(error))
+            text = ""
+        if text:
+            self.messages.append({"role": "assistant", "content": text})
+        else:
+            self.messages.pop()
+
+    def _answer(self) -> str:
+        seen = self.speaker.see(self.messages, self.sampling)
+        self._say_left_out(seen)
+        answer = self.speaker.answer(seen, self.sampling)
+        text, stopped = "", False
+        try:
+            with contextlib.closing(iter(answer)) as pieces:
+                for piece in pieces:
+                    text += piece
+                    self.console.print(Text(printable(piece)), end="")
+        except KeyboardInterrupt:
+            stopped = True
+        self.console.print()
+        self.say(remarks.cost(self.speaker, self.messages, seen, answer, stopped))
+        return text
+
+    def _say_left_out(self, seen: Seen) -> None:
+        if seen.messages_out + seen.examples_out > self.left_out:
+            self.say(remarks.left_out(seen))
+        self.left_out = seen.messages_out + seen.examples_out
+
+    def _head(self) -> int:
+        return int(bool(self.messages) and self.messages[0]["role"] == "system")
+
+
+COMMANDS: dict[str, tuple[str, Callable[[Session, str], None]]] = {
+    "/reset": ("", Session.reset),
+    "/system": ("TEXT", Session.system),
+    "/save": ("FILE", Session.save),
+    "/help": ("", Session.help),
+}
+
+
+def run(session: Session) -> None:
+    """Reads questions and commands until the input ends."""
+    readline.parse_and_bind("set enable-bracketed-paste on")
+    session.say("/help lists what can be said besides questions")
+    for line in questions(session):
+        command, _, rest = line.partition(" ")
+        if command == "/exit":
+            return
+        if command in COMMANDS:
+            COMMANDS[command][1](session, rest.strip())
+        elif command.startswith("/") and "\n" not in line and command.count("/") == 1:
+            session.say(f"'{command}' is no command; /help lists them")
+        elif line.strip():
+            session.ask(line)
+
+
+def questions(session: Session) -> Iterator[str]:
+    """Yields what is typed or piped in: a line, or several between two lines of three quotes."""
+    while True:
+        try:
+            line = _line(session, "you> ")
+            yield _block(session) if line.strip() == _BLOCK else line
+        except KeyboardInterrupt:
+            session.console.print()
+            session.say("Ctrl-D or /exit leaves")
+        except EOFError:
+            session.console.print()
+            return
+
+
+def _line(session: Session, prompt: str) -> str:
+    line = input(_GREEN.format(prompt) if sys.stdin.isatty() else "")
+    return line.encode(errors="replace").decode()  # bytes that are no text, from a terminal
+
+
+def _block(session: Session) -> str:
+    lines: list[str] = []
+    while (line := _line(session, "...> ")).strip() != _BLOCK:
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """The text without the characters that would steer a terminal."""
+    return "".join(own for own in text if own in "\n\t" or own.isprintable())
