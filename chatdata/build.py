@@ -287,6 +287,7 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
     for kind, name, table in own.tables():
         parts.save(table, job.file(f"{kind}-{name}", part))
     languages = Counter(lang or "unknown" for lang in own.messages["lang"].to_pylist())
+    by_source = Counter(own.messages["source"].to_pylist())
     leaking = split.leaking_groups(pl.Series(own.messages["group"]), own.splits)
     return Finished(
         ledger.tally(events),
@@ -294,6 +295,7 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
         own.sizes(),
         own.digests(),
         languages,
+        by_source,
         leaking,
         findings,
         audit,
@@ -301,7 +303,7 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
 
 
 def _drop_repeats(messages: pl.DataFrame, decided: Decided) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Drops what the corpus filters remove, one filter after the other."""
+    """Drops what is decided over all parts, one reason after the other."""
     happened = [schema.empty(schema.EVENTS)]
     first = messages.unique("conversation", keep="first", maintain_order=True)
     for repeats in decided.removed.partition_by("reason", maintain_order=True):

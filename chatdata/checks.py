@@ -181,6 +181,9 @@ def whole_rows(own: Folder) -> Iterator[str]:
             yield from _differing(f"{key} of {name}", said.get(key), number)
     languages = dict(counted.languages)
     yield from _differing("rows by language", own.facts["languages"], languages)
+    for share in own.facts["shares"] or []:
+        name = share["source"]
+        yield from _differing(f"rows of source {name}", share["rows"], counted.sources[name])
     lengths = counted.lengths()
     if own.facts["lengths"] != lengths:
         yield "lengths: those of the rows are not those of the manifest"

@@ -1,4 +1,5 @@
-"""What needs all conversations: the corpus filters of a recipe, between the two rounds of a build.
+"""What needs all conversations, between the two rounds of a build: the corpus filters of a recipe,
+and what its sources are mixed by.
 
 Each part leaves a table of what each filter compares (`write_keys`), so that neither texts nor
 parts are held together in memory. `decide` then goes through the filters in the order of the
@@ -13,10 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from chatdata import duplicates
+from chatdata import duplicates, mixing
 from chatdata.duplicates import Alike, Shingles
 from chatdata.filters import Drop
 from chatdata.job import Job
+from chatdata.mixing import Share
 
 _REMOVED = {"part": pl.Int32, "conversation": pl.String, "reason": pl.String, "detail": pl.String}
 _HOMES = {"part": pl.Int32, "group": pl.String, "home": pl.String}
@@ -24,10 +26,10 @@ _HOMES = {"part": pl.Int32, "group": pl.String, "home": pl.String}
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What becomes of conversations that repeat others.
+    """What becomes of conversations that repeat others, or are more than a source's share.
 
-    `removed` names conversations, the filter, and why; `homes` the groups that take the split of
-    another group; `near` is what the manifest says of each near-duplicate filter.
+    `removed` names conversations, the filter or `not_sampled`, and why; `homes` the groups that
+    take the split of another group; `near` is what the manifest says of each near-duplicate filter.
     """
 
     removed: pl.DataFrame
@@ -48,7 +50,9 @@ def write_keys(job: Job, part: int, messages: pl.DataFrame) -> None:
         own = duplicates.with_shingles(own, alike) if alike else duplicates.with_digest(own)
         own = own.with_row_index("row").with_columns(part=pl.lit(part, pl.Int32))
         own.write_ipc(job.file(f"keys-{number}", part))
-    groups = messages.unique("conversation", maintain_order=True).select("conversation", "group")
+    groups = messages.unique("conversation", maintain_order=True).select(
+        "conversation", "group", "source"
+    )
     groups.with_columns(part=pl.lit(part, pl.Int32)).write_ipc(job.file("groups", part))
 
 
@@ -60,7 +64,7 @@ def _alike(drop: Drop) -> Alike | None:
 
 
 def decide(job: Job) -> Decided:
-    """What the corpus filters remove, over all parts."""
+    """What the corpus filters remove, over all parts, and of the rest what mixing leaves out."""
     removed, near = pl.DataFrame(schema=_REMOVED), dict[str, dict[str, Any]]()
     clusters = []
     for number, drop in enumerate(job.drops("corpus")):
@@ -78,7 +82,19 @@ def decide(job: Job) -> Decided:
         gone = gone.with_columns(reason=pl.lit(drop.filter.name))
         removed = pl.concat([removed, gone.select(_REMOVED.keys())])
         clusters.append(found.select("group", "cluster"))
+    removed = pl.concat([removed, _not_sampled(job, removed)])
     return Decided(removed, _homes(job, clusters, removed), near)
+
+
+def _not_sampled(job: Job, removed: pl.DataFrame) -> pl.DataFrame:
+    """The conversations that the recipe's weights and caps leave out, of those that are left."""
+    shares = {own.name or key: Share(own.weight, own.cap) for key, own in job.recipe.source.items()}
+    if all(own == Share() for own in shares.values()):
+        return removed.clear()
+    left = _read(job, "groups").join(removed, on="conversation", how="anti")
+    gone = mixing.left_out(left, shares)
+    gone = gone.with_columns(reason=pl.lit("not_sampled"), detail=pl.lit(None, pl.String))
+    return gone.select(_REMOVED.keys())
 
 
 _SAYS = {"duplicate": "says the same as ", "duplicate_prompt": "begins like "}

@@ -132,6 +132,7 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
         "splits": _splits(done, rendered=recipe.render is not None),
         "languages": _languages(done),
         "lengths": _lengths(done),
+        "shares": _shares(recipe, done),
         "language_disagreements": _disagreements(job, done),
         "secrets": done.seen.secrets if _looks_for_secrets(recipe) else None,
         "near_duplicates": done.near_duplicates or None,
@@ -168,6 +169,25 @@ def _languages(done: Done) -> dict[str, int]:
     """The rows in each language, most first."""
     total = sum((Counter(part.languages) for part in done.finished), Counter[str]())
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _shares(recipe: Recipe, done: Done) -> list[dict[str, Any]] | None:
+    """What each source gave, where a recipe has several or limits the one it has."""
+    rows = sum((Counter(part.sources) for part in done.finished), Counter[str]())
+    sources = {own.name or key: own for key, own in recipe.source.items()}
+    if len(sources) < 2 and all(own.cap is None for own in sources.values()):
+        return None
+    return [
+        {
+            "source": name,
+            "rows": rows[name],
+            "share": round(rows[name] / max(1, rows.total()), 4),
+            "weight": own.weight,
+            "cap": own.cap,
+            "license": own.license,
+        }
+        for name, own in sources.items()
+    ]
 
 
 def _lengths(done: Done) -> dict[str, Any]:

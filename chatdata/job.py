@@ -115,6 +115,7 @@ class Finished:
     sizes: dict[str, npt.NDArray[np.int64]]  # of conversations and of rows of tokens
     digests: list[tuple[str, bytes]]
     languages: dict[str, int]  # of rows
+    sources: dict[str, int]  # of rows
     leaking_groups: int
     findings: Findings
     audit: Audit

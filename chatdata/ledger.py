@@ -34,13 +34,14 @@ REASONS = {
     "leading_turn": "a turn before the first user turn",
     "trailing_turn": "a turn behind the last assistant turn",
     "prefix_of_another": "a conversation that another one begins with",
+    "not_sampled": "more than its source's share, by the recipe's weight or cap",
     "unrenderable": "the chat template cannot write it, or not exactly",
     "too_long": "more tokens than max_tokens",
     "no_trained_tokens": "nothing in it is trained",
 }
 
 # What the recipe's policy leaves out by intent; `max_dropped` does not count it.
-CHOSEN = frozenset({"not_selected", "prefix_of_another"})
+CHOSEN = frozenset({"not_selected", "not_sampled", "prefix_of_another"})
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "unit": pl.String,

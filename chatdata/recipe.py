@@ -168,6 +168,9 @@ class Recipe(Strict):
         return self
 
     def _weighs_all_or_none(self) -> None:
+        names = [own.name or key for key, own in self.source.items()]
+        if len(set(names)) < len(names):
+            raise ValueError("two sources have one `name`; give each its own")
         without = [name for name, own in self.source.items() if own.weight is None]
         if without and len(without) < len(self.source):
             raise ValueError(

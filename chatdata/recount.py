@@ -36,6 +36,7 @@ class Recount:
     splits: dict[str, dict[str, int]] = field(default_factory=dict)
     sizes: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
     pairs: list[tuple[str, bytes]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)  # rows that are not whole
 
@@ -48,6 +49,7 @@ class Recount:
         for name, sizes in own.sizes().items():
             self.sizes.setdefault(name, []).append(sizes)
         self.languages.update(lang or "unknown" for lang in own.messages["lang"].to_pylist())
+        self.sources.update(own.messages["source"].to_pylist())
         self.pairs += own.digests()
         self.odd += odd_conversations(own.messages)
         if own.tokens is not None:

@@ -63,9 +63,15 @@ def rows(messages: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     `train` is null for what a window before it has shown: that is context, and never learnt from,
     whoever speaks there.
     """
+    ends = windows.select("conversation", "last").unique(maintain_order=True)
     shown = pl.col("last").shift(1).over("conversation", order_by="last").fill_null(-1)
     spread = (
-        windows.with_columns(shown=shown)
+        windows.join(
+            ends.with_columns(shown=shown),
+            on=["conversation", "last"],
+            how="left",
+            maintain_order="left",
+        )
         .with_row_index("window")
         .join(messages, on="conversation", how="left", maintain_order="left_right")
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
+from pathlib import Path
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatdata import build_dataset, dataset, load_recipe
 from chatdata.mixing import Share, left_out, limits
+from chatdata.verify import verify_folder
 
 NAMES = ["a", "b", "c"]
 
@@ -71,3 +76,57 @@ def test_a_sample_is_not_the_first_of_the_file() -> None:
     kept = taken({"a": 300}, {"a": Share(cap=30)})
     assert kept != {f"a/{i}" for i in range(30)}
     assert max(int(id[2:]) for id in kept) > 200
+
+
+# ----------------------------------------------------------------------------------- in a build
+
+RECIPE = """
+name: mix
+version: 1.0.0
+about: Conversations of two sources
+source:
+  talks: {format: jsonl, files: [talks.jsonl], license: mit}
+  notes: {format: jsonl, files: [notes.jsonl]}
+drop: [empty]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe beside 30 conversations of one source and 20 of another."""
+    for name, rows in (("talks", 30), ("notes", 20)):
+        said = [{"prompt": f"{name} {number}", "completion": "so"} for number in range(rows)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(own) + "\n" for own in said))
+    (tmp_path / "mix.yaml").write_text(RECIPE)
+    return tmp_path / "mix.yaml"
+
+
+@pytest.mark.parametrize(
+    ("settings", "numbers"),
+    [
+        (["source.talks.weight=3", "source.notes.weight=1"], {"talks": 30, "notes": 10}),
+        (["source.notes.cap=7"], {"talks": 30, "notes": 7}),
+    ],
+)
+def test_a_build_takes_the_shares_of_its_recipe_and_says_so(
+    recipe: Path, tmp_path: Path, settings: list[str], numbers: dict[str, int]
+) -> None:
+    out = tmp_path / "out"
+    facts = build_dataset(load_recipe(recipe, settings), out)
+    sources = dataset.scan(out, "messages").collect()["source"].to_list()
+    assert {name: sources.count(name) for name in numbers} == numbers
+    left_out = 50 - len(sources)
+    assert facts["counts"]["conversations"]["dropped"] == {"not_sampled": left_out}
+    assert facts["counts"]["messages"]["dropped"] == {"not_sampled": 2 * left_out}
+    assert {own["source"]: own["rows"] for own in facts["shares"]} == numbers
+    assert f"| talks | 30 | {3000 / len(sources):.1f} % |" in (out / "README.md").read_text()
+    assert {own.outcome for own in verify_folder(out, everything=True)} <= {"ok", "skipped"}
+    again = build_dataset(load_recipe(recipe, settings), tmp_path / "again", workers=2)
+    assert again["content_hash"] == facts["content_hash"]
+
+
+def test_a_source_with_a_cap_of_0_need_not_be_there(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "talks.jsonl").unlink()
+    facts = build_dataset(load_recipe(recipe, ["source.talks.cap=0"]), tmp_path / "out")
+    assert facts["counts"]["conversations"]["kept"] == 20
+    assert facts["shares"] is None
