@@ -92,14 +92,21 @@ def test_python_examples_run(block: str, folder: Path) -> None:
 
 
 def test_the_example_recipe_builds(folder: Path) -> None:
-    block, _ = blocks("yaml")
+    block, _, _ = blocks("yaml")
     (folder / "my.yaml").write_text(block)
     run(["chatdata", "build", "./my.yaml"], folder)
 
 
+def test_the_example_of_mixing_is_understood(folder: Path) -> None:
+    _, block, _ = blocks("yaml")
+    (folder / "mix.yaml").write_text(f"name: mix\nversion: 1.0.0\n{block}")
+    loaded = chatdata.load_recipe(folder / "mix.yaml")
+    assert {name: own.weight for name, own in loaded.source.items()} == {"oasst": 3, "own-notes": 1}
+
+
 def test_the_example_of_rendering_is_understood(folder: Path) -> None:
     """Its tokenizer is on the Hub, so it is parsed here; real_data's runs in test_chat_template."""
-    _, block = blocks("yaml")
+    _, _, block = blocks("yaml")
     head = "name: x\nversion: 1.0.0\nsource: {jsonl: {files: [x.jsonl]}}\n"
     (folder / "render.yaml").write_text(head + block)
     loaded = chatdata.load_recipe(folder / "render.yaml")
