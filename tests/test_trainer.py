@@ -266,6 +266,29 @@ def run(line: str, folder: Path) -> None:
     assert "terminate called" not in done.stderr
 
 
+ENDING = """
+import atexit
+from trainer import strategy
+class Left:
+    def __del__(self): print("taken apart")
+left = Left()
+atexit.register(print, "closed")
+def command(): print("done"); {end}
+strategy.run_to_the_end(command)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("pass", 0), ("raise SystemExit(3)", 3), ("raise ValueError('why')", 1)]
+)
+def test_a_rank_ends_with_its_status_and_is_not_taken_apart(end: str, code: int) -> None:
+    """Threads of PyTorch that outlived the interpreter ended a rank by SIGABRT, now and then."""
+    command = [sys.executable, "-c", ENDING.format(end=end)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "done\nclosed\n")
+    assert ("ValueError: why" in done.stderr) == (code == 1)
+
+
 @pytest.mark.parametrize("line", [line for line in readme_lines("bash") if "trainer.train" in line])
 def test_commands_for_many_gpus_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

@@ -10,13 +10,16 @@ On a machine without GPUs all of them run on the CPU, with gloo between the proc
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -87,6 +90,27 @@ def same_on_all_ranks(what: str, digest: str) -> None:
         raise ChatdataError(
             f"the {what} of the ranks differ; start again, from a version that does not move."
         )
+
+
+def run_to_the_end(command: Callable[[], None]) -> NoReturn:
+    """Runs a command and ends the process with its exit status.
+
+    The interpreter is not taken apart: threads of PyTorch and DeepSpeed that ask for it meanwhile
+    end a rank by SIGABRT, now and then, after all is saved ("terminate called without an active
+    exception"). What was registered to be done at exit is done.
+    """
+    try:
+        command()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def leave() -> None:

@@ -143,4 +143,4 @@ def _evaluate_again(trainer: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    strategy.run_to_the_end(main)
