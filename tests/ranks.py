@@ -93,4 +93,4 @@ if __name__ == "__main__":
     jobs = Path(sys.argv[1])
     done = {name: run(job) for name, job in json.loads(jobs.read_text()).items()}
     jobs.with_name(f"rank-{os.environ['RANK']}.json").write_text(json.dumps(done))
-    strategy.leave()
+    strategy.run_to_the_end(strategy.leave)

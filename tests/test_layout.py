@@ -148,13 +148,13 @@ def test_real_trees_weigh_what_their_rows_weigh(
 
 TRAINING = """
 import sys
-from torch.distributed import destroy_process_group
+from trainer import strategy
 from trainer.config import load
 from trainer.train import train
 
 for line in sys.argv[2:]:
     train(load(sys.argv[1], line.split(";")))
-destroy_process_group()
+strategy.run_to_the_end(strategy.leave)
 """
 
 
