@@ -28,6 +28,7 @@ SAMPLE = 1024  # one text in so many is compared whatever it holds
 EVERYTHING = 1
 
 _CHARACTERS_A_CALL = 4_000_000
+_CHARACTERS_A_REFERENCE_CALL = 1_000_000  # which holds 100 bytes for each token
 _DIGESTED = 64  # characters
 _CHARACTERS_A_LOOK = 100_000  # arrays of this size stay in a core's cache
 _DIGITS = "0123456789"
@@ -131,7 +132,8 @@ class Reference:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """The ids of texts, without special tokens around them."""
-        return _joined([self._encode(batch) for batch in _batches(texts, _CHARACTERS_A_CALL)])
+        batches = _batches(texts, _CHARACTERS_A_REFERENCE_CALL)
+        return _joined([self._encode(batch) for batch in batches])
 
     def _encode(self, texts: list[str]) -> Encoded:
         encodings = self._text.encode_batch_fast(texts, add_special_tokens=False)

@@ -155,7 +155,7 @@ class Texts:
         self._encoded = len(self.texts)
 
     def _refuse_control(self, ids: npt.NDArray[np.int32]) -> None:
-        if self._is_special[np.minimum(ids, len(self._is_special) - 1)].any():
+        if self._is_special.take(ids, mode="clip").any():  # ids beyond the table are no such
             raise RenderError(
                 f"tokenizer '{self.tokenizer.name}' makes control tokens out of plain text; "
                 "choose a tokenizer that can keep them apart."

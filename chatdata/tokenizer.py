@@ -260,14 +260,17 @@ def _is_added(tokenizer: tokenizers.Tokenizer, token: str) -> bool:
 def _text_only(full: tokenizers.Tokenizer, control: Sequence[str]) -> tokenizers.Tokenizer:
     """The same tokenizer for which control tokens are ordinary text, and that adds none.
 
-    Tokens stay in the file, since the ids of the others would move if they were taken out.
-    Without a post-processor offsets cover white space too.
+    Tokens stay in it, since the ids of the others would move if they were taken out. Without a
+    post-processor offsets cover white space too. Both tokenizers have one model, which is by far
+    the most of them.
     """
-    source = json.loads(full.to_str())
-    for token in source["added_tokens"]:
-        token["special"] = token["special"] or token["content"] in control
-    source["post_processor"] = None
-    text = tokenizers.Tokenizer.from_str(json.dumps(source))
+    text = tokenizers.Tokenizer(full.model)
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        if (own := getattr(full, part)) is not None:
+            setattr(text, part, own)
+    for _, token in sorted(full.get_added_tokens_decoder().items()):
+        token.special = token.special or token.content in control
+        text.add_tokens([token])
     text.encode_special_tokens = True
     return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,17 @@ def byte_tokenizer(template: Template, system: str | None = None) -> Tokenizer:
 
 
 # ------------------------------------------------------------- properties, template x tokenizer
+
+
+def test_the_twin_that_sees_only_text_differs_in_that_alone(tokenizer: Tokenizer) -> None:
+    own, twin = (json.loads(each.to_str()) for each in (tokenizer.full, tokenizer.text))
+    assert twin.pop("post_processor") is None
+    own.pop("post_processor")
+    for token in own["added_tokens"]:
+        token["special"] = token["special"] or token["content"] in tokenizer.template.special_tokens
+    assert twin == own
+    assert tokenizer.text.encode_special_tokens
+    assert not tokenizer.full.encode_special_tokens
 
 
 def test_ids_are_those_of_apply_chat_template(tokenizer: Tokenizer, tmp_path: Path) -> None:

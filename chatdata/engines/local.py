@@ -64,8 +64,9 @@ class _Pool:
             yield from self._pool.map(function, tasks)
         except BrokenProcessPool:
             raise EngineError(
-                f"one of {self._workers} workers was killed, perhaps for want of memory; "
-                "try again with fewer --workers."
+                f"one of {self._workers} workers ended early: killed for want of memory (try fewer "
+                "--workers), or started by a script that does not call this below "
+                '`if __name__ == "__main__":`.'
             ) from None
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
