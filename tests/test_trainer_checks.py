@@ -549,7 +549,7 @@ def test_a_layout_is_checked_and_shown_as_it_will_be_trained(
     shutil.copytree(sample, tmp_path / "copy")
     repack(tmp_path / "copy", 2048)
     training = {"per_device_train_batch_size": 2, "seed": 1}
-    values = {key: True, "training": training}
+    values = {key: True, "training": training, "report_to": []}  # TensorBoard would write here
     own = run.prepare(recipe(tmp_path / "copy", tmp_path, **values), ALONE)
     found = lines(preflight.check(own))
     sequences = len(own.layout.items)  # type: ignore[arg-type]
