@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from chatdata.hashing import hash_column
 
-_FLUSH_ROWS = 10_000
+_FILE_BYTES = 16 * 2**20  # of rows in memory
 
 
 def part_of(groups: pl.Series, parts: int) -> pl.Series:
@@ -22,37 +23,53 @@ def part_of(groups: pl.Series, parts: int) -> pl.Series:
 
 @dataclass
 class Spool:
-    """Spreads frames of one schema over `parts` folders of files, in bounded memory."""
+    """Spreads frames of one schema over `parts`, in files of bounded size.
+
+    A file holds the rows of all parts, one part after the other, so there are as many files as
+    the memory for one of them makes necessary, however many parts there are.
+    """
 
     folder: Path
     parts: int
-    _waiting: dict[int, list[pl.DataFrame]] = field(default_factory=dict)
-    _rows: int = 0
+    _waiting: list[pl.DataFrame] = field(default_factory=list)
+    _bytes: int = 0
     _file: int = 0
 
     def add(self, rows: pl.DataFrame) -> None:
         """Adds the rows to their parts; needs a column `group`."""
-        spread = rows.with_columns(part=part_of(rows["group"], self.parts))
-        for (part,), own in spread.partition_by("part", as_dict=True, include_key=False).items():
-            self._waiting.setdefault(int(part), []).append(own)
-        self._rows += rows.height
-        if self._rows >= _FLUSH_ROWS:
+        self._waiting.append(rows.with_columns(part=part_of(rows["group"], self.parts)))
+        self._bytes += int(rows.estimated_size())
+        if self._bytes >= _FILE_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Writes what is held in memory."""
-        for part, frames in self._waiting.items():
-            folder = self.folder / f"{part:05d}"
-            folder.mkdir(parents=True, exist_ok=True)
-            pl.concat(frames).write_ipc(folder / f"{self._file:05d}.arrow")
-        self._waiting, self._rows = {}, 0
+        if not self._bytes:
+            return
+        rows = pl.concat(self._waiting).sort("part", maintain_order=True)
+        numbers = pl.int_range(self.parts, dtype=pl.Int32, eager=True)
+        ends = rows["part"].search_sorted(numbers, side="right")
+        self.folder.mkdir(exist_ok=True)
+        _write(rows.drop("part"), ends.to_list(), self.folder / f"{self._file:05d}.arrow")
+        self._waiting, self._bytes = [], 0
         self._file += 1
+
+
+def _write(rows: pl.DataFrame, ends: Sequence[int], path: Path) -> None:
+    """Writes a file with a record batch for each part, empty ones too: its number is the part's."""
+    # Not views of strings: a batch of these would take the bytes of all others along.
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    (batch,) = table.combine_chunks().to_batches()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        for start, end in itertools.pairwise([0, *ends]):
+            writer.write_batch(batch.slice(start, end - start))
 
 
 def spooled(folder: Path, part: int) -> Iterator[pl.DataFrame]:
     """Yields the frames of a part in the order in which they were added."""
-    for path in sorted((folder / f"{part:05d}").glob("*.arrow")):
-        yield pl.read_ipc(path)
+    for path in sorted(folder.glob("*.arrow")):
+        with pa.memory_map(str(path)) as file:
+            yield pl.DataFrame(pa.ipc.open_file(file).get_batch(part))
 
 
 def save(table: pa.Table, path: Path) -> None:

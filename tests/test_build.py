@@ -144,7 +144,7 @@ def test_the_number_of_parts_does_not_show(
 ) -> None:
     few = files(make(tmp_path, *case, "few"))
     monkeypatch.setattr(job, "PART_BYTES", 500)
-    monkeypatch.setattr("chatdata.parts._FLUSH_ROWS", 7)
+    monkeypatch.setattr("chatdata.parts._FILE_BYTES", 500)
     monkeypatch.setattr("chatdata.sources._MAX_MESSAGES", 11)
     many = files(make(tmp_path, *case, "many"))
     published = [name for name in few if not name.startswith("ledger/")]

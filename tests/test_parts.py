@@ -1,0 +1,52 @@
+"""Parts: every row in the part of its group, in the order in which it came, in few files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatdata import parts, schema
+
+ROLES = st.sampled_from([*schema.ROLES, None])
+FRAMES = st.lists(st.lists(st.tuples(st.text(max_size=3), ROLES), max_size=6), max_size=6)
+
+
+def frame(rows: list[tuple[str, str | None]], first: int) -> pl.DataFrame:
+    numbers = [str(first + number) for number in range(len(rows))]
+    columns = {"group": [g for g, _ in rows], "role": [r for _, r in rows], "content": numbers}
+    nothing = dict.fromkeys(schema.MESSAGES.keys() - columns.keys(), [None] * len(rows))
+    return pl.DataFrame(columns | nothing, schema=schema.MESSAGES)
+
+
+@settings(deadline=None, max_examples=60)
+@given(FRAMES, st.integers(1, 9), st.sampled_from([1, 400, 2**20]))
+def test_rows_come_back_from_the_part_of_their_group_in_their_order(
+    added: list[list[tuple[str, str | None]]], number: int, size: int
+) -> None:
+    given = [frame(rows, 100 * place) for place, rows in enumerate(added)]
+    whole = pl.concat([schema.empty(schema.MESSAGES), *given])
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "_FILE_BYTES", size)
+        spool = parts.Spool(Path(folder) / "read", number)
+        for own in given:
+            spool.add(own)
+        spool.flush()
+        back = [list(parts.spooled(Path(folder) / "read", part)) for part in range(number)]
+    places = parts.part_of(whole["group"], number)
+    for part, found in enumerate(back):
+        assert pl.concat([schema.empty(schema.MESSAGES), *found]).equals(
+            whole.filter(places == part)
+        )
+
+
+def test_many_parts_are_not_many_files(tmp_path: Path) -> None:
+    spool = parts.Spool(tmp_path / "read", 1000)
+    for first in range(0, 5000, 100):
+        spool.add(frame([(f"{first}/{number}", "user") for number in range(100)], first))
+    spool.flush()
+    assert len(list((tmp_path / "read").iterdir())) == 1
