@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -176,11 +176,18 @@ def prepare(path: Path, source: str, tokenizer: Path, folder: Path, copies: int,
     return rows.height * copies
 
 
-def measure(name: str, folder: Path) -> tuple[float, float, float]:
-    """Runs one way in a process of its own: (seconds of work, seconds in all, peak in MB).
+class Measured(NamedTuple):
+    """What one run took: seconds of work and with the start, MB of its largest process and of
+    all its processes, each page that they share counted once."""
 
-    The peak is that of the largest process, its children among them.
-    """
+    seconds: float
+    with_start: float
+    largest: float
+    together: float
+
+
+def measure(name: str, folder: Path) -> Measured:
+    """Runs one way in a process of its own."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
         environment = {**os.environ, "HF_HOME": out, "HF_DATASETS_OFFLINE": "1"}
         command = [sys.executable, "-W", "ignore", __file__, "--run", name, "--work", str(folder)]
@@ -192,12 +199,29 @@ def measure(name: str, folder: Path) -> tuple[float, float, float]:
             env=environment,
             text=True,
         )
+        together = 0.0
+        while process.poll() is None:
+            together = max(together, _together(process.pid))
+            time.sleep(0.1)
+        whole = time.perf_counter() - begin
         assert process.stdout is not None
         printed = process.stdout.read()
-        if process.wait():
+        if process.returncode:
             sys.exit(f"{name} ended with status {process.returncode}")
-        seconds, peak = (float(word) for word in printed.split()[-2:])
-        return seconds, time.perf_counter() - begin, peak
+        seconds, largest = (float(word) for word in printed.split()[-2:])
+        return Measured(seconds, whole, largest, together)
+
+
+def _together(pid: int) -> float:
+    """The memory of a process and its children, in MB (their PSS)."""
+    import psutil
+
+    try:
+        root = psutil.Process(pid)
+        own = [root, *root.children(recursive=True)]
+        return sum(one.memory_full_info().pss for one in own) / 2**20
+    except psutil.Error:  # one of them has just ended
+        return 0.0
 
 
 def _run(name: str, work: Path, scratch: Path) -> None:
@@ -245,16 +269,19 @@ def main(
         print(f"{rows} conversations, {(folder / 'messages.jsonl').stat().st_size / 1e6:.0f} MB")
         print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
         print({name: metadata.version(name) for name in names})
-        runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in chosen}
+        runs: dict[str, list[Measured]] = {name: [] for name in chosen}
         for _ in range(rounds):
             for name, own in runs.items():
                 own.append(measure(name, folder))
                 print(f"  {name}: {own[-1]}", file=sys.stderr)
-    base = statistics.median(own[0] for own in runs[chosen[0]])
-    print(f"| way | seconds | with start | peak MB | times {chosen[0]} |\n|---|--:|--:|--:|--:|")
+    base = statistics.median(own.seconds for own in runs[chosen[0]])
+    print(f"| way | seconds | with start | peak MB | of all | times {chosen[0]} |")
+    print("|---|--:|--:|--:|--:|--:|")
     for name, own in runs.items():
-        seconds, whole, peak = (statistics.median(values) for values in zip(*own, strict=True))
-        print(f"| {name} | {seconds:.1f} | {whole:.1f} | {peak:.0f} | {seconds / base:.1f} |")
+        seconds, *others = (statistics.median(values) for values in zip(*own, strict=True))
+        start, largest, together = others
+        figures = f"{seconds:.1f} | {start:.1f} | {largest:.0f} | {together:.0f}"
+        print(f"| {name} | {figures} | {seconds / base:.1f} |")
 
 
 if __name__ == "__main__":
