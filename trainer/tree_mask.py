@@ -9,8 +9,8 @@ The bounds of a batch travel as its `attention_mask`, int64 of shape (batch, 2, 
 depths, which are the positions of the tokens. Two attention implementations are registered with
 transformers that make masks of them on the device, once a step: `tree_sdpa`, a mask of all pairs,
 and `tree_flex`, FlexAttention with the blocks that hold a visible pair. Given anything else they
-are transformers' own `sdpa`, so a model may still be evaluated and generate. FlexAttention would
-compile its kernels again for lengths that are new, for a minute, and gain nothing on plain rows.
+are transformers' own `sdpa`, so a model may still be evaluated and generate: FlexAttention would
+compile its kernels again for the lengths of plain rows, and gain nothing on them.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def tree_flex_forward(
     kind, device = value.dtype, query.device.type
     if torch.is_autocast_enabled(device):
         kind = torch.get_autocast_dtype(device)
-    own = (one.to(kind) for one in (query, key, value))
-    return flex_attention_forward(module, *own, attention_mask, **options)
+    query, key, value = query.to(kind), key.to(kind), value.to(kind)
+    return flex_attention_forward(module, query, key, value, attention_mask, **options)
 
 
 AttentionInterface.register(SDPA, sdpa_attention_forward)
