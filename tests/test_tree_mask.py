@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+from chatdata.errors import ConfigError
 from tests.tiny import KINDS, Row, model, tree
 from trainer import tree_mask
 from trainer.tree_packing import TreeCollator, join, tree_of
@@ -76,3 +78,38 @@ def test_a_model_with_flex_attention_says_what_it_says_with_sdpa(kind: str) -> N
         wanted = network(**batch).logits
         network.set_attn_implementation(tree_mask.FLEX)
         torch.testing.assert_close(network(**batch).logits, wanted)
+
+
+def plain_and_packed(monkeypatch: pytest.MonkeyPatch, **more: Any) -> list[list[torch.dtype]]:
+    """In which numbers FlexAttention is asked for a plain row, and then for a tree."""
+    asked: list[list[torch.dtype]] = []
+
+    def flex(module: Any, *states: Any, **_: Any) -> Any:
+        asked.append([own.dtype for own in states[:3]])
+        return states[0].transpose(1, 2), None
+
+    monkeypatch.setattr(tree_mask, "flex_attention_forward", flex)
+    network = model("llama", 0, torch.float32, num_hidden_layers=1, **more)
+    network.set_attn_implementation(tree_mask.FLEX)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        network(torch.tensor([[1, 2, 3]]))
+        network(**TreeCollator(0)([tree_of(tree(random.Random(0))[0])]))
+    return asked
+
+
+def test_flex_attention_computes_trees_in_16_bits_and_leaves_plain_rows_to_sdpa(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Positions leave queries and keys in 32 bits; and every new length would be compiled."""
+    assert plain_and_packed(monkeypatch) == [[torch.bfloat16] * 3]
+    capped = plain_and_packed(monkeypatch, attn_logit_softcapping=30.0)
+    assert capped == [[torch.bfloat16] * 3] * 2
+
+
+def test_transformers_that_cannot_take_several_trees_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(tree_mask.modeling_utils, "slice_logits_to_keep", raising=False)
+    tree_mask.check_batch(1)
+    with pytest.raises(ConfigError, match="one sequence of trees at a time; write per_device"):
+        tree_mask.check_batch(2)

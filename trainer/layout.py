@@ -79,6 +79,7 @@ def _trees(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Layout:
+    tree_mask.check_batch(config.training.per_device_train_batch_size)
     tree_mask.prepare(model)
     lengths = np.asarray(rows[data.LENGTH])
     limit = _number(config.tree_packing) or facts["render"]["max_tokens"] or int(lengths.max())

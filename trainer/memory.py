@@ -14,15 +14,25 @@ N ranks, 4 G for the largest layer, which is gathered to compute):
 The first row of zero3 is DeepSpeed's own estimate (`estimate_zero3_model_states_mem_needs`); 16
 bytes are those of the ZeRO paper (Rajbhandari et al., 2020, section 3.1).
 
-Activations are an estimate: 34 s b h bytes a layer in 16 bits for b rows of s tokens (Korthikanti
-et al., 2022, equation 2, without the square of s, which sdpa and flash attention do not keep);
-where they are computed again, 2 s b h a layer and one layer whole; and 14 bytes a logit.
+Activations are an estimate, k s b h bytes a layer for b rows of s tokens. Korthikanti et al. (2022,
+equation 2, without the square of s, which sdpa and flash attention do not keep) have k = 34 for
+fused kernels in 16 bits. A Llama of transformers has more, measured on an H100
+(tests/bench/RESULTS.md):
+
+                                         a layer    where it is computed again
+    zero3 and fsdp with bf16                  44             2
+    single and ddp with bf16                  54             4       and 2 P of weights in 16 bits
+    lora with bf16                            60             2
+    qlora                                     78             4
+    float32 (twice the first, not measured)   88             4
+
+Where layers are computed again, one is kept whole. A logit takes 14 bytes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel
@@ -33,6 +43,23 @@ from trainer.model import weights_dtype
 
 FOUR_BIT = 4.127 / 8  # bytes; NF4 with its constants quantized again
 GIB = 2**30
+
+
+class Kept(NamedTuple):
+    """Bytes that a step keeps for each token and unit of the hidden size: of a layer, and of what
+    goes from one layer to the next."""
+
+    layer: int
+    between: int
+
+
+BF16, AUTOCAST, LORA, QLORA, FLOAT32 = (
+    Kept(44, 2),
+    Kept(54, 4),
+    Kept(60, 2),
+    Kept(78, 4),
+    Kept(88, 4),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +139,19 @@ def states(
 
 
 def activations(
-    own: Sizes, rows: int, tokens: int, checkpointing: bool, eager: bool = False, width: int = 2
+    own: Sizes,
+    rows: int,
+    tokens: int,
+    checkpointing: bool,
+    eager: bool = False,
+    kept: Kept = BF16,
 ) -> int:
-    """Bytes that a step adds for `rows` of `tokens`, in numbers of `width` bytes."""
-    layer = 34 * tokens * rows * own.hidden + (5 * own.heads * tokens**2 * rows if eager else 0)
-    kept = 2 * tokens * rows * own.hidden * own.layers + layer if checkpointing else 0
-    logits = 14 * tokens * rows * own.vocabulary
-    return (kept or layer * own.layers) * width // 2 + logits
+    """Bytes that a step adds for `rows` of `tokens`."""
+    units = tokens * rows * own.hidden
+    scores = 5 * own.heads * tokens**2 * rows * (2 if kept is FLOAT32 else 1) if eager else 0
+    layer = kept.layer * units + scores
+    layers = kept.between * units * own.layers + layer if checkpointing else layer * own.layers
+    return layers + 14 * tokens * rows * own.vocabulary
 
 
 def estimate(config: TrainConfig, own: Sizes, strategy: str, ranks: int, tokens: int) -> Estimate:
@@ -126,12 +159,23 @@ def estimate(config: TrainConfig, own: Sizes, strategy: str, ranks: int, tokens:
     training = config.training
     offloads = _offloads(config, strategy)
     whole = states(own, strategy, ranks, _frozen(config), training.bf16)
-    kept = states(own, strategy, ranks, _frozen(config), training.bf16, **offloads)
+    left = states(own, strategy, ranks, _frozen(config), training.bf16, **offloads)
     eager = config.model.attention == "eager"
-    width = 2 if training.bf16 else 4
+    kept = _kept(config, strategy)
     rows = training.per_device_train_batch_size
-    step = activations(own, rows, tokens, bool(training.gradient_checkpointing), eager, width)
-    return Estimate(kept, step, whole - kept)
+    step = activations(own, rows, tokens, bool(training.gradient_checkpointing), eager, kept)
+    if kept is AUTOCAST:
+        step += 2 * own.parameters
+    return Estimate(left, step, whole - left)
+
+
+def _kept(config: TrainConfig, strategy: str) -> Kept:
+    if not config.training.bf16:
+        return FLOAT32
+    if config.adapter is not None:
+        return QLORA if config.quantized else LORA
+    by_autocast = strategy in ("single", "ddp") and weights_dtype(config) is torch.float32
+    return AUTOCAST if by_autocast else BF16
 
 
 def _frozen(config: TrainConfig) -> float:

@@ -208,6 +208,12 @@ def _check_disks(path: Path | None) -> None:
             f"deepspeed: '{path}' offloads to a disk, for which DeepSpeed needs libaio "
             "(`apt-get install libaio-dev`)."
         )
+    wanted = os.environ.get("TORCH_CUDA_ARCH_LIST", "")
+    if paths and any(own.isalpha() for own in wanted.replace("+PTX", "")):
+        raise ConfigError(
+            f"TORCH_CUDA_ARCH_LIST is '{wanted}', of which DeepSpeed can read numbers alone when "
+            "it compiles what writes to disks; unset it."
+        )
 
 
 def _has_async_io() -> bool:

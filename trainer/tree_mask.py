@@ -9,7 +9,8 @@ The bounds of a batch travel as its `attention_mask`, int64 of shape (batch, 2, 
 depths, which are the positions of the tokens. Two attention implementations are registered with
 transformers that make masks of them on the device, once a step: `tree_sdpa`, a mask of all pairs,
 and `tree_flex`, FlexAttention with the blocks that hold a visible pair. Given anything else they
-are transformers' own `sdpa` and `flex_attention`, so a model may still be evaluated and generate.
+are transformers' own `sdpa`, so a model may still be evaluated and generate: FlexAttention would
+compile its kernels again for the lengths of plain rows, and gain nothing on them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    PreTrainedModel,
+    modeling_utils,
+)
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, flex_attention_mask, sdpa_mask
@@ -100,18 +107,45 @@ def tree_sdpa_mask(*, attention_mask: Tensor | None = None, **own: Any) -> Tenso
     return sdpa_mask(**own)
 
 
-def tree_flex_mask(*, attention_mask: Tensor | None = None, **own: Any) -> BlockMask:
-    """The blocks that hold a visible pair, and what is visible in them."""
+def tree_flex_mask(
+    *, attention_mask: Tensor | None = None, **own: Any
+) -> BlockMask | Tensor | None:
+    """The blocks that hold a visible pair, and what is visible in them; of plain rows sdpa's mask,
+    unless the model caps its scores, which sdpa cannot."""
     if attention_mask is None or attention_mask.ndim != 3:
-        return flex_attention_mask(attention_mask=attention_mask, **own)
+        caps = getattr(own.get("config"), "attn_logit_softcapping", None)
+        plain: Any = flex_attention_mask if caps else sdpa_mask
+        return plain(attention_mask=attention_mask, **own)
     if own["mask_function"] is causal_mask_function:
         return blocks(attention_mask)
     own["mask_function"] = sees(attention_mask, own["mask_function"])
     return flex_attention_mask(**own)
 
 
+def tree_flex_forward(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: BlockMask | Tensor | None,
+    **options: Any,
+) -> Any:
+    """FlexAttention where the mask is one of blocks, else sdpa, in the same numbers.
+
+    With bf16 over weights of 32 bits, rotary positions leave queries and keys wider than values.
+    Autocast narrows them for sdpa; of FlexAttention it knows in later versions of PyTorch alone.
+    """
+    if not isinstance(attention_mask, BlockMask):
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    kind, device = value.dtype, query.device.type
+    if torch.is_autocast_enabled(device):
+        kind = torch.get_autocast_dtype(device)
+    query, key, value = query.to(kind), key.to(kind), value.to(kind)
+    return flex_attention_forward(module, query, key, value, attention_mask, **options)
+
+
 AttentionInterface.register(SDPA, sdpa_attention_forward)
-AttentionInterface.register(FLEX, flex_attention_forward)
+AttentionInterface.register(FLEX, tree_flex_forward)
 AttentionMaskInterface.register(SDPA, tree_sdpa_mask)
 AttentionMaskInterface.register(FLEX, tree_flex_mask)
 
@@ -130,6 +164,19 @@ def prepare(model: PreTrainedModel) -> str:
     chosen = FLEX if _can_flex(model) else SDPA
     model.set_attn_implementation(chosen)
     return chosen
+
+
+def check_batch(sequences: int) -> None:
+    """Raises ConfigError for batches that this version of transformers cannot take.
+
+    Earlier ones keep the logits of the same tokens in all sequences of a batch.
+    """
+    if sequences > 1 and not hasattr(modeling_utils, "slice_logits_to_keep"):
+        raise ConfigError(
+            f"tree_packing: transformers {transformers.__version__} takes one sequence of trees at "
+            "a time; write per_device_train_batch_size: 1 and more gradient_accumulation_steps, "
+            "which trains the same, or use transformers 5.24."
+        )
 
 
 def _refuse(model: PreTrainedModel) -> None:
