@@ -19,7 +19,17 @@ from chatdata import windows as spans
 from chatdata.chat_template import ChatTemplate
 from chatdata.config import Strict
 from chatdata.manifest import IGNORE_INDEX
-from chatdata.pieces import Bools, Ints, Pieces, Texts, TrainOn, gather, unrenderable, write
+from chatdata.pieces import (
+    Bools,
+    Ints,
+    Pieces,
+    Texts,
+    TrainOn,
+    gather,
+    start_tokens,
+    unrenderable,
+    write,
+)
 from chatdata.schema import EVENTS, MESSAGE_KEY, empty, events, vanished
 
 
@@ -320,7 +330,7 @@ def _too_long(
 
 def _sizes_and_heads(messages: pl.DataFrame, texts: Texts, options: Render) -> tuple[Ints, Ints]:
     """The tokens of each message, and of what stands before the first one of each row."""
-    heads = texts.start_tokens(messages)
+    heads = start_tokens(messages, texts)
     return _sizes(messages, texts, options) - heads, heads
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chatdata import certificate, fast, pieces
+from chatdata import certificate, fast
 from chatdata.errors import RenderError
 from chatdata.manifest import IGNORE_INDEX
 from chatdata.pieces import Texts, TrainOn
+from chatdata.pieces.heads import untrained_heads
+from chatdata.pieces.turns import write_joined, write_turnwise
 from chatdata.render import Render, Rendered, fit, render
 from chatdata.templates import TEMPLATES, Template, Turn
 from chatdata.tokenizer import Tokenizer, load
@@ -156,17 +158,14 @@ def test_both_writers_agree(folder: Path | None, train_on: TrainOn) -> None:
         tokenizer = load(folder, "t", TEMPLATES[name], None)
         messages = table(RANDOM)
         texts = Texts(tokenizer)
-        drafts = [
-            write(messages, texts, train_on)
-            for write in (pieces.write_turnwise, pieces.write_joined)
-        ]
+        drafts = [write(messages, texts, train_on) for write in (write_turnwise, write_joined)]
         texts.encode()
         one, other = (_flat(draft, texts) for draft in drafts)
         assert one == other
 
 
 def _flat(draft: Any, texts: Texts) -> list[tuple[int, bool]]:
-    heads = pieces._untrained_heads(draft, texts)
+    heads = untrained_heads(draft, texts)
     ids, starts, lengths = texts.pool()
     flat = []
     for text, trained, head in zip(draft.text, draft.trained, heads, strict=True):
@@ -393,9 +392,8 @@ def _with(template: Template) -> Tokenizer:
 
 def test_labels_that_are_not_the_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = byte_tokenizer(TEMPLATES["starchat"])
-    monkeypatch.setattr(
-        pieces, "_untrained_heads", lambda draft, texts: np.zeros(len(draft.text), np.int64)
-    )
+    nothing = "chatdata.pieces.untrained_heads"
+    monkeypatch.setattr(nothing, lambda draft, texts: np.zeros(len(draft.text), np.int64))
     with pytest.raises(RenderError, match="are not that answer"):
         certificate.certify(tokenizer, options())
 
