@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -439,12 +440,27 @@ class Terminal:
 
     def until(self, text: str) -> str:
         """Waits until a text is shown. Returns what has been shown since the last call."""
-        end = time.monotonic() + 120
-        while text not in self.shown:
-            assert time.monotonic() < end, self.shown
-            self.shown += os.read(self.file, 65536).decode(errors="replace")
+        assert self.shows(text, 120), self.shown
         before, self.shown = self.shown.split(text, 1)
         return before
+
+    def shows(self, text: str, seconds: float) -> bool:
+        """Whether a text is shown within some time."""
+        end = time.monotonic() + seconds
+        while text not in self.shown and (left := end - time.monotonic()) > 0:
+            if select.select([self.file], [], [], left)[0]:
+                self.shown += os.read(self.file, 65536).decode(errors="replace")
+        return text in self.shown
+
+    def interrupt(self, text: str) -> None:
+        """Types Ctrl-C until a text is shown.
+
+        Python's readline does not hear one that comes between its prompt and its waiting.
+        """
+        self.type("\x03")
+        while not self.shows(text, 5):
+            self.type("\x03")
+        self.until(text)
 
     def type(self, keys: str) -> None:
         os.write(self.file, keys.encode())
@@ -460,8 +476,7 @@ def test_in_a_real_terminal_ctrl_c_stops_an_answer_and_nothing_else(
     own.type("\x03")
     own.until("stopped")
     own.until("you> ")
-    own.type("\x03")
-    own.until("Ctrl-D or /exit leaves")
+    own.interrupt("Ctrl-D or /exit leaves")
     own.type(f"/save {tmp_path / 's'}\r")
     own.until("appended")
     own.until("you> ")
