@@ -14,7 +14,7 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -264,12 +264,40 @@ def read(
     if _GENERATION.search(source):
         methods.insert(0, "generation")
     reasons = []
-    for method, keeps_history in itertools.product(methods, (True, False)):
+    for talks, method, keeps_history in itertools.product(_shapes(own), methods, (True, False)):
         candidate = _replace(own, method=method, keeps_history=keeps_history)
-        if (reason := _fault(candidate)) is None:
+        if (reason := _fault(candidate, talks)) is None:
             return candidate
         reasons.append(reason)
     raise RenderError(f"the chat template cannot be rendered exactly: {reasons[-1]}.")
+
+
+# Tags that content itself may hold: reasoning, tools and calls of them, as sources write them.
+CONTENT_TAGS = frozenset(
+    f"<{slash}{name}>"
+    for name in ("think", "tools", "tool_call", "tool_response")
+    for slash in ("", "/")
+)
+_MARKER = re.compile(r"[<\[]\S*[>\]]")
+
+
+def markers(
+    source: str, variables: Mapping[str, Any], date: datetime.date | None, tokens: Iterable[str]
+) -> list[str]:
+    """The tokens, of these, by which a template marks turns: in brackets, written around plain
+    turns, and no tags of content. They cut turns whether or not a tokenizer calls them special."""
+    written = [
+        render(source, variables, date, talk, add_generation_prompt=talk[-1]["role"] == "user")
+        for talk in map(_talk, ("u", "uaua", "suaua"))
+        if _is_taken(ChatTemplate(source, variables, date, "prefix", True, "", "", ""), talk)
+    ]
+    return [
+        token
+        for token in tokens
+        if _MARKER.fullmatch(token)
+        and token not in CONTENT_TAGS
+        and any(token in text for text in written)
+    ]
 
 
 def _replace(template: ChatTemplate, **own: Any) -> ChatTemplate:
@@ -370,15 +398,25 @@ _CONTENTS = (
 )
 
 
-def _fault(template: ChatTemplate) -> str | None:
-    """Why this method does not do for plain conversations; None where it does."""
+def _shapes(template: ChatTemplate) -> list[list[list[dict[str, str]]]]:
+    """Plain conversations with a system turn among them, and without.
+
+    Some templates write a system turn only behind a question that nobody has answered: no row can
+    hold one, and conversations without one can be written all the same.
+    """
     talks = [_talk("ua"), _talk("uaua"), _talk("uauaua")]
     talks += [_talk("ua", ["q", own]) for own in ("a", "two\n\nlines")]
     talks += [_talk("uaua", ["q", "<think>\na\n</think>\n\nb", "r", "c"])]
+    led = [talk for talk in (_talk("sua"), _talk("suaua")) if _is_taken(template, talk)]
+    return [talks + led, talks]
+
+
+def _fault(template: ChatTemplate, talks: Sequence[list[dict[str, str]]]) -> str | None:
+    """Why this method does not do for these conversations; None where it does."""
     for talk in talks:
-        answers = range(1, len(talk), 2) if template.keeps_history else [len(talk) - 1]
+        answers = [i for i, turn in enumerate(talk) if turn["role"] == "assistant"]
         try:
-            text, found = template.write(talk, list(answers))
+            text, found = template.write(talk, answers if template.keeps_history else answers[-1:])
             for answer in found:
                 prompt = template.text(talk[: answer.message], add_generation_prompt=True)
                 if text[: answer.start] != prompt:
@@ -386,6 +424,15 @@ def _fault(template: ChatTemplate) -> str | None:
         except UnrenderableError as error:
             return str(error)
     return None
+
+
+def _is_taken(template: ChatTemplate, talk: Messages) -> bool:
+    """Whether a template writes this conversation at all."""
+    try:
+        template.text(talk)
+    except UnrenderableError:
+        return False
+    return True
 
 
 # ------------------------------------------------------------------------------------ compiling
@@ -477,9 +524,24 @@ def probes() -> Iterator[list[dict[str, str]]]:
             yield _talk(roles, contents)
 
 
+def _own_words(source: str) -> Iterator[list[dict[str, str]]]:
+    """Yields conversations that hold the strings of a template, for which it may be looking."""
+    for words in _strings(source):
+        for own in (words, f"a {words} b", f"{words}a", f"a{words}"):
+            yield _talk("suaua", [own] * 5)
+            yield _talk("uaua", [own] * 4)
+
+
+def _strings(source: str) -> list[str]:
+    """The strings in a template's code, each once, in their order."""
+    tree = jinja2.Environment(extensions=[_Generation, jinja2.ext.loopcontrols]).parse(source)
+    found = (own.value for own in tree.find_all(jinja2.nodes.Const))
+    return list(dict.fromkeys(own for own in found if isinstance(own, str) and own))
+
+
 def _writes_the_same(value: Template, template: ChatTemplate) -> bool:
     """Whether the value writes all probes as the template does, and refuses the same."""
-    for talk in probes():
+    for talk in itertools.chain(probes(), _own_words(template.source)):
         try:
             expected = template.text(talk)
         except UnrenderableError:

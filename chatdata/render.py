@@ -337,13 +337,21 @@ def _sizes_and_heads(messages: pl.DataFrame, texts: Texts, options: Render) -> t
 def _split_answers(
     messages: pl.DataFrame, texts: Texts, options: Render
 ) -> tuple[pl.DataFrame, list[spans.Cut]]:
-    """Windows of conversations of which each answer is a row: earlier turns go where they must."""
+    """Windows of conversations of which each answer is a row: earlier turns go where they must.
+
+    A row that has to lose some keeps what fits, or as much as `carry_tokens` says.
+    """
+
+    def sizes(windows: pl.DataFrame) -> pl.DataFrame:
+        return _lengths(spans.rows(messages, windows), texts, options)
+
+    limit = options.max_tokens or 0
+    budget = spans.Budget(limit, limit if options.carry_tokens is None else options.carry_tokens)
     windows, cuts = spans.each_answer(messages), list[spans.Cut]()
-    while True:
-        lengths = _lengths(spans.rows(messages, windows), texts, options)
-        long = (lengths["tokens"] > options.max_tokens).to_numpy()
-        if not long.any():
-            return windows, cuts
+    lengths = sizes(windows)
+    too_long = windows.filter(lengths["tokens"] > budget.tokens)
+    alone = sizes(spans.without_context(too_long, messages)).rename({"tokens": "alone"})
+    while (long := _exceeding(lengths, alone, budget)).any():
         windows, stuck = spans.with_less_context(windows, messages, long)
         stuck = stuck.sort("conversation", "last").unique("conversation", keep="first")
         for name, first in stuck.select("conversation", "first").sort("conversation").iter_rows():
@@ -354,6 +362,16 @@ def _split_answers(
         windows = windows.join(ends, on="conversation", how="left", maintain_order="left")
         early = pl.col("end").is_null() | (pl.col("last") < pl.col("end"))
         windows = windows.filter(early).select(spans.WINDOWS.keys())
+        lengths = sizes(windows)
+    return windows, cuts
+
+
+def _exceeding(lengths: pl.DataFrame, alone: pl.DataFrame, budget: spans.Budget) -> Bools:
+    """Which rows are too long, or carry too much where `alone` says what they have without it."""
+    tokens = pl.col("tokens")
+    sized = lengths.join(alone, on="row", how="left", maintain_order="left")
+    carries = (tokens - pl.col("alone") > budget.carried).fill_null(False)
+    return sized.select((tokens > budget.tokens) | carries).to_series().to_numpy()
 
 
 # -------------------------------------------------------------------------------------- render

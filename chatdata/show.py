@@ -167,12 +167,18 @@ def certificate(facts: Mapping[str, Any], console: Console) -> None:
             f"{found['quoting']} quote control tokens, {found['forged']} forge one; "
             f"{found['stops_trained']} of {found['answers']} answers end with a trained "
             f"{render['template']['stop']}, {found['texts_returned']} are their text to the "
-            f"letter, {found['prompts']} rows begin as the generation prompt does",
+            f"letter, {_altered(found)}{found['prompts']} rows begin as the generation prompt does",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
     console.print(_engine(render["certificate"]["engine"]), highlight=False, soft_wrap=True)
+
+
+def _altered(found: Mapping[str, int]) -> str:
+    """How many answers a tokenizer changes by itself; few do."""
+    number = found.get("texts_altered", 0)  # folders of earlier versions do not say
+    return f"{number} as the tokenizer alters it, " if number else ""
 
 
 def packs(entries: Sequence[Mapping[str, Any]], console: Console) -> None:

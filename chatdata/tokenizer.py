@@ -45,6 +45,7 @@ class Tokenizer:
     text: tokenizers.Tokenizer
     config: dict[str, Any]  # tokenizer_config.json, as the source has it
     template: Template | ChatTemplate
+    markers: tuple[str, ...] = ()  # what else marks turns: added tokens that are no special ones
 
     def id(self, token: str) -> int:
         """The id of a control token of the template."""
@@ -53,10 +54,11 @@ class Tokenizer:
         return id
 
     def special_ids(self) -> dict[str, int]:
-        """All special tokens and their ids: what a text must never turn into."""
+        """All control tokens and their ids: what a text must never turn into."""
         added = self.full.get_added_tokens_decoder()
         own = {token.content: id for id, token in added.items() if token.special}
-        return own | {token: self.id(token) for token in self.template.special_tokens}
+        more = (*self.template.special_tokens, *self.markers)
+        return own | {token: self.id(token) for token in more}
 
     def control_ids(self) -> dict[str, int]:
         """The ids of the control tokens that the template writes."""
@@ -73,9 +75,9 @@ class Tokenizer:
         return [self.id(token) for token in self.pattern().findall(self.template.stop)]
 
     def swallowing(self) -> frozenset[str]:
-        """The special tokens that swallow the white space behind them (`rstrip`)."""
-        added = self.full.get_added_tokens_decoder().values()
-        return frozenset(token.content for token in added if token.special and token.rstrip)
+        """The control tokens that swallow the white space behind them (`rstrip`)."""
+        added, control = self.full.get_added_tokens_decoder().values(), self.special_ids()
+        return frozenset(t.content for t in added if t.content in control and t.rstrip)
 
     def pattern(self) -> re.Pattern[str]:
         """Matches a special token in a text; the longest of those that begin at a place."""
@@ -129,18 +131,16 @@ def load_own(folder: Path, name: str, variables: dict[str, Any], date: date | No
     full = _parse(source, name)
     full.no_truncation()
     full.no_padding()
-    added = full.get_added_tokens_decoder().values()
-    special = {token.content: token for token in added if token.special}
-    swallow = any(t.lstrip or t.rstrip or t.single_word for t in special.values())
-    template = chat_template.read(
-        facts["template"],
-        {**facts["tokens"], **variables},
-        date,
-        control_pattern(special),
-        compiles=not swallow,
-    )
-    text = _text_only(full, ())
-    return Tokenizer(name, facts["sha256"], full, text, facts["config"], template)
+    added = {token.content: token for token in full.get_added_tokens_decoder().values()}
+    source, values = facts["template"], {**facts["tokens"], **variables}
+    ordinary = [content for content, token in added.items() if not token.special]
+    markers = tuple(chat_template.markers(source, values, date, ordinary))
+    control = {own: added[own] for own in added if added[own].special or own in markers}
+    swallow = any(t.lstrip or t.rstrip or t.single_word for t in control.values())
+    pattern = control_pattern(control)
+    template = chat_template.read(source, values, date, pattern, compiles=not swallow)
+    text = _text_only(full, markers)
+    return Tokenizer(name, facts["sha256"], full, text, facts["config"], template, markers)
 
 
 def resolve(folder: Path | None, name: str, variables: dict[str, Any], to: Path) -> None:

@@ -26,16 +26,19 @@ WINDOWS: dict[str, pl.DataType | type[pl.DataType]] = {
     "last": pl.Int32,
 }
 
+_ROW_ID = r"#[0-9]+(?:-[0-9]+)?$"
+
 
 def whole(messages: pl.DataFrame) -> pl.DataFrame:
     """One window for each conversation, given as rows of MESSAGES in order."""
     position = pl.col("position")
-    return messages.group_by("conversation", maintain_order=True).agg(
-        row=pl.col("conversation").first(),
+    windows = messages.group_by("conversation", maintain_order=True).agg(
+        row=pl.lit(""),
         first=position.min(),
         new=position.min(),
         last=position.max(),
     )
+    return named(windows)
 
 
 def each_answer(messages: pl.DataFrame) -> pl.DataFrame:
@@ -47,8 +50,13 @@ def each_answer(messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def named(windows: pl.DataFrame) -> pl.DataFrame:
-    """The windows with ids: the conversation's where it has one, `ID#new-last` where several."""
+    """The windows with ids: the conversation's where it has one, `ID#new-last` where several.
+
+    A conversation whose own id ends like that has such an id in any case, so that no two rows of
+    different conversations have one.
+    """
     alone = pl.len().over("conversation") == 1
+    alone = alone & pl.col("conversation").str.contains(_ROW_ID).not_()
     one, several = (
         pl.format("{}#{}", "conversation", "last"),
         pl.format("{}#{}-{}", "conversation", "new", "last"),
@@ -179,6 +187,23 @@ def _carry(earlier: Sequence[_Exchange], room: int) -> int:
     return first
 
 
+def without_context(windows: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
+    """The windows, each of which begins with the question that its first new turn answers."""
+    marked = windows.with_row_index("window")
+    latest = _starts(marked, messages).group_by("window").agg(start=pl.col("start").max())
+    marked = marked.join(latest, on="window", how="left", maintain_order="left")
+    return marked.with_columns(first=pl.coalesce("start", "first")).select(WINDOWS.keys())
+
+
+def _starts(marked: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
+    """Where windows, numbered by `window`, could begin later: (window, start)."""
+    role = pl.col("role")
+    follows = (role != "assistant") & (role.shift().over("conversation") == "assistant")
+    starts = messages.filter(follows).select("conversation", start="position")
+    later = marked.join(starts, on="conversation", how="inner")
+    return later.filter(pl.col("start") > pl.col("first"), pl.col("start") <= pl.col("new"))
+
+
 def with_less_context(
     windows: pl.DataFrame, messages: pl.DataFrame, long: np.ndarray[tuple[int], np.dtype[np.bool_]]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -186,12 +211,8 @@ def with_less_context(
 
     Returns them and those that have no context left to lose.
     """
-    role = pl.col("role")
-    follows = (role != "assistant") & (role.shift().over("conversation") == "assistant")
-    starts = messages.filter(follows).select("conversation", start="position")
     marked = windows.with_columns(long=pl.Series(long)).with_row_index("window")
-    later = marked.filter("long").join(starts, on="conversation", how="inner")
-    later = later.filter(pl.col("start") > pl.col("first"), pl.col("start") <= pl.col("new"))
+    later = _starts(marked.filter("long"), messages)
     later = later.group_by("window").agg(start=pl.col("start").min())
     marked = marked.join(later, on="window", how="left", maintain_order="left")
     stuck = marked.filter(pl.col("long"), pl.col("start").is_null())

@@ -27,10 +27,13 @@ def carry(base: Path | None, template: str, to: Path, **config: Any) -> Path:
     else:
         source = (base / "tokenizer.json").read_text(encoding="utf-8")
     tokenizer = tokenizers.Tokenizer.from_str(source)
-    strip = config.pop("strip", False)
-    special = [*dict.fromkeys([BOS, EOS, *_CONTROL.findall(template)])]
-    tokenizer.add_special_tokens(
-        [AddedToken(t, special=True, normalized=False, rstrip=strip) for t in special]
+    strip, ordinary = config.pop("strip", False), config.pop("ordinary", ())
+    control = [*dict.fromkeys([BOS, EOS, *_CONTROL.findall(template)])]
+    tokenizer.add_tokens(
+        [
+            AddedToken(own, special=own not in ordinary, normalized=False, rstrip=strip)
+            for own in control
+        ]
     )
     to.mkdir(parents=True)
     (to / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")

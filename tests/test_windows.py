@@ -107,6 +107,29 @@ def test_what_fits_is_one_row_with_its_own_id(tokenizer: Tokenizer) -> None:
     assert rendered.ids == (["x#1", "x#3"] if forgets else ["x"])
 
 
+@pytest.mark.parametrize("limit", [60, 10_000])
+def test_no_two_rows_have_one_id(tokenizer: Tokenizer, limit: int) -> None:
+    talk = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")] * 2
+    names = ["x", "x#1", "x#0-1", "x#3", "x#1#1", "x#2-3"]
+    talks = {name: talk if number % 2 == 0 else talk[:2] for number, name in enumerate(names)}
+    _, _, rendered = split(talks, tokenizer, max_tokens=limit)
+    assert set(rendered.conversations) == set(names)
+    assert len(set(rendered.ids)) == len(rendered.ids)
+
+
+def test_a_row_for_each_answer_carries_what_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    tokenizer = load_bytes(THINKING, tmp_path)
+    talk = [pair for n in range(4) for pair in (("user", f"q{n}"), ("assistant", f"a{n}"))]
+    turns = {}
+    for carry in (0, 30, None):
+        _, _, rendered = split({"x": talk}, tokenizer, max_tokens=80, carry_tokens=carry)
+        said = rendered.said.partition_by("conversation", maintain_order=True)
+        turns[carry] = [own.height for own in said]
+        assert (np.diff(rendered.offsets) <= 80).all()
+    assert turns == {0: [2, 4, 6, 2], 30: [2, 4, 6, 4], None: [2, 4, 6, 6]}
+
+
 def test_context_is_no_more_than_is_said() -> None:
     tokenizer = load(None, "bytes", TEMPLATES["starchat"], None)
     for carry in (0, 30, 60):

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
+# Unicode's, which `tokenizers` goes by; Python's own adds U+001C to U+001F.
+_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+
 
 class Texts:
     """Distinct texts and their ids: each is tokenised once, in batches, as text.
@@ -83,7 +88,7 @@ class Texts:
 
     def swallowed(self, before: str, text: str) -> str:
         """The text without the white space that the control token before it swallows."""
-        return text.lstrip() if before in self._swallowing else text
+        return text.lstrip(_WHITE_SPACE) if before in self._swallowing else text
 
     def written_tokens(self, number: int) -> int:
         """How many tokens a text of the template has."""
