@@ -667,6 +667,16 @@ def test_a_call_beside_empty_content_is_no_empty_answer() -> None:
     ]
 
 
+def test_a_turn_with_the_keys_of_both_shapes_says_what_is_not_null() -> None:
+    own = {"from": "gpt", "value": "a", "role": None, "content": None}
+    other = {"from": None, "value": None, "role": "assistant", "content": "a"}
+    rows, _ = read("sharegpt", [{"conversations": [own, other, {**own, "content": "b"}]}])
+    assert rows.select("role", "content", "note").rows() == [
+        *[("assistant", "a", None)] * 2,
+        ("assistant", None, "'value' and 'content' say different things"),
+    ]
+
+
 def test_reasoning_under_two_names_is_one_or_refused() -> None:
     own = {"role": "assistant", "content": "a", "reasoning": "Well, yes."}
     details = [{"type": "reasoning.text", "text": own} for own in ("Well, ", "yes.\n")]

@@ -68,12 +68,20 @@ def _spoken(own: object) -> list[Turn]:
 
 
 def _turn(message: Mapping[str, Any]) -> Turn:
-    said_by = message.get("from", message.get("role"))
+    said_by = _either(message, "from", "role")
     name = str(said_by).strip().lower()
-    said = message.get("value", message.get("content"))
+    said = _either(message, "value", "content")
+    if said not in (message.get("content"), None) and message.get("content") is not None:
+        return Turn(_ROLES.get(name), None, "'value' and 'content' say different things")
     if name in _CALLS:
         return turn("assistant", message, said, _tools.call)
     if name in _RESULTS:
         return turn("user", message, said, _tools.response)
     own = turn(_ROLES.get(name), message, said)
     return own if name in _ROLES else own._replace(note=f"role {said_by!r}")
+
+
+def _either(message: Mapping[str, Any], first: str, second: str) -> Any:
+    """What stands under one of two names; tables that hold both have null in one."""
+    own = message.get(first)
+    return message.get(second) if own is None else own
