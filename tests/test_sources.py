@@ -689,6 +689,19 @@ def test_reasoning_under_two_names_is_one_or_refused() -> None:
     assert "encrypted" in say("jsonl", {**own, "reasoning_details": hidden})["note"].item()
 
 
+def test_tools_are_listed_by_the_system_alone() -> None:
+    """Elsewhere the filter `tool_use` would not find them."""
+    rows = say("jsonl", {"role": "user", "content": "q", "tools": [{"name": "f"}]})
+    assert rows["note"].item() == "tools are listed in a message that is not the system's"
+
+
+def test_a_system_that_says_the_same_beside_and_in_the_messages_is_one() -> None:
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "q"}]
+    assert say("jsonl", *said, system="Be brief.")["role"].to_list() == ["system", "user"]
+    rows = say("jsonl", *said, system="Be kind.")
+    assert rows["content"].to_list() == ["Be kind.", "Be brief.", "q"]
+
+
 @pytest.mark.parametrize("key", ["arguments", "parameters", "input"])
 def test_the_arguments_of_a_call_have_several_names(key: str) -> None:
     call = {"name": "f", key: {"a": 1}}

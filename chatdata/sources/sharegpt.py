@@ -21,7 +21,7 @@ from typing import Any
 
 from chatdata.schema import MESSAGES
 from chatdata.sources import Batch, File, _tools
-from chatdata.sources._linear import Layout, Turn, read_conversations, turn, with_record
+from chatdata.sources._linear import Layout, Turn, read_conversations, text, turn, with_record
 
 SCHEMA = MESSAGES
 IDS = "sharegpt"
@@ -33,6 +33,7 @@ _ROLES = {
     **dict.fromkeys(["model", "ai", "bot"], "assistant"),
     **dict.fromkeys(["system", "developer"], "system"),
 }
+_PLAIN = {"from", "value"}
 _CALLS = frozenset(["function_call", "tool_call"])
 _RESULTS = frozenset(["observation", "tool", "tool_response", "function_response", "function"])
 _PIECE = re.compile(r"_\d+\Z")
@@ -68,6 +69,14 @@ def _spoken(own: object) -> list[Turn]:
 
 
 def _turn(message: Mapping[str, Any]) -> Turn:
+    if message.keys() == _PLAIN:
+        said_by, said = message["from"], message["value"]
+        if isinstance(said_by, str) and isinstance(said, str) and said_by in _ROLES:
+            return Turn(_ROLES[said_by], *text(said))  # what almost every turn is
+    return _any_turn(message)
+
+
+def _any_turn(message: Mapping[str, Any]) -> Turn:
     said_by = _either(message, "from", "role")
     name = str(said_by).strip().lower()
     said = _either(message, "value", "content")
