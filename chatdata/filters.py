@@ -171,6 +171,8 @@ def error_answer() -> pl.Expr:
 def tool_use() -> pl.Expr:
     """Calls of tools, their results, and system messages that list tools, as sources write them."""
     is_call = pl.col("content").str.contains(r"^\s*<tool_(?:call|response)>")
+    ends_so = pl.col("content").str.contains(r"(?ms)^<tool_call>$.*</tool_call>\s*\z")
+    is_call |= ends_so & (pl.col("role") == "assistant")
     lists = pl.col("content").str.contains(r"(?m)^<tools>$") & (pl.col("role") == "system")
     return is_call | lists
 

@@ -65,11 +65,14 @@ MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[s
         {},
         [
             {"role": "assistant", "content": "<tool_call>\n{}\n</tool_call>"},
+            {"role": "assistant", "content": "I look.\n<tool_call>\n{}\n</tool_call>"},
             {"role": "user", "content": "<tool_response>\n{}\n</tool_response>"},
             {"role": "system", "content": "Be brief.\n\n<tools>\n[{}]\n</tools>"},
         ],
         [
             {"role": "assistant", "content": "Write <tool_call> before it."},
+            {"role": "assistant", "content": "So:\n<tool_call>\n{}\n</tool_call>\nThat is all."},
+            {"role": "user", "content": "What is\n<tool_call>\n{}\n</tool_call>"},
             {"role": "user", "content": "<tools>\nhammer\n</tools>"},
             {"role": "system", "content": "You may use <tools>."},
         ],

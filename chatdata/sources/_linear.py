@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 from chatdata.records import Record, Shape
 from chatdata.schema import MESSAGES
 from chatdata.sources import Batch, File, Problem, Rows, _tools, identifier, records, text, word
+from chatdata.sources._message import flag, join, not_text, spoken
+from chatdata.sources._tools import LISTS, Text, is_there
 
-__all__ = ["Layout", "Turn", "flag", "join", "read_conversations", "text", "with_tools"]
+__all__ = ["Layout", "Turn", "join", "read_conversations", "text", "turn", "with_record"]
 
 
 class Turn(NamedTuple):
@@ -23,22 +25,33 @@ class Turn(NamedTuple):
     train: bool = True  # may it be learnt from, if it is an answer?
 
 
-def join(content: object) -> tuple[str | None, str | None]:
-    """Content as (text, note): a string, or typed parts, joined where all of them are text."""
-    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
-        return text(content)
-    parts = [_part(part) for part in content]
-    faults = [note for _, note in parts if note]
-    return (None, faults[0]) if faults else ("".join(words or "" for words, _ in parts), None)
+def turn(
+    role: str | None,
+    message: Mapping[str, Any],
+    said: object,
+    read: Callable[[object], Text] = join,
+) -> Turn:
+    """A turn of a message that says `said`, with all that stands beside it; see `_message`."""
+    train, odd = flag(message)
+    return Turn(role, None, odd) if odd else Turn(role, *spoken(message, said, read, role), train)
 
 
-def _part(part: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    if part.get("type") == "text":
-        return text(part.get("text", part.get("value")))
-    return None, f"a part of type {part.get('type')!r} cannot be carried as text"
+def with_record(turns: list[Turn], record: Mapping[str, Any]) -> list[Turn]:
+    """The turns with the system's words and the tools that stand beside them in a record."""
+    headed = _with_system(turns, record.get("system"))
+    for key in LISTS:
+        headed = _with_tools(headed, record.get(key))
+    return headed
 
 
-def with_tools(turns: list[Turn], tools: object) -> list[Turn]:
+def _with_system(turns: list[Turn], system: object) -> list[Turn]:
+    said = turns[0] if turns else None
+    if not is_there(system) or (said and said.role == "system" and said.content == system):
+        return turns
+    return [Turn("system", *join(system)), *turns]
+
+
+def _with_tools(turns: list[Turn], tools: object) -> list[Turn]:
     """The turns with the tools that stand beside them, behind the words of the system turn."""
     words, note = _tools.listing(tools)
     if words == "" or not turns:
@@ -47,26 +60,6 @@ def with_tools(turns: list[Turn], tools: object) -> list[Turn]:
     if words and first.role == "system" and first.content:
         return [first._replace(content=f"{first.content}\n\n{words}"), *turns[1:]]
     return [Turn("system", words, note and f"tools: {note}"), *turns]
-
-
-# Under which names others say whether a message is learnt from, and what means that it is not:
-# axolotl `train`, tinker `trainable`, torchtune `masked`, ms-swift `loss`, LLaMA-Factory
-# `loss_weight`, OpenAI `weight`.
-_FLAGS = {"train": 0, "trainable": 0, "loss": 0, "loss_weight": 0, "weight": 0, "masked": 1}
-
-
-def flag(message: Mapping[str, Any]) -> tuple[bool, str | None]:
-    """Whether a message may be learnt from, by the flags that it carries, and what is odd in them.
-
-    A weight between 0 and 1 cannot be kept in labels; it is explained, not rounded.
-    """
-    if _FLAGS.keys().isdisjoint(message):
-        return True, None
-    said = {name: message[name] for name in _FLAGS if message.get(name) is not None}
-    for name, value in said.items():
-        if not isinstance(value, bool | int | float) or value not in (0, 1):
-            return False, f"{name} is {value!r}, and a message is learnt from or not (0 or 1)"
-    return all(value != _FLAGS[name] for name, value in said.items()), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +100,8 @@ def _add(
     own = named or _content_id(turns)
     conversation = own if own.startswith(f"{ids}/") else f"{ids}/{own}"
     rows.conversations += 1
+    if fault := not_text(facts):  # it concerns all turns; ids are made of what they said
+        turns = [turn._replace(content=None, note=fault) for turn in turns]
     if not turns:
         rows.problem("conversation", conversation, "no_turns", f"no turns, in {record.where}")
         return

@@ -7,11 +7,18 @@
 
 `group`, `source` and `lang` of a row of ours are kept. A context stands below its instruction, an
 empty line between; messages of a prompt are context. Content in parts
-(`[{"type": "text", "text": "..."}]`) is joined where all parts are text. Reasoning
-(`reasoning_content`) is carried in `<think>` tags before the content, tools, calls of them and
-their results in tags of their own (see `_tools`). What cannot be carried as text (images) is
-refused with its reason, never left out. A message that says that it is not to be learnt from
-(`train: false`, `weight: 0`, `masked: true`, ...) is context.
+(`[{"type": "text", "text": "..."}]`) is joined where all parts are text. A `system` beside the
+messages becomes their first.
+
+Reasoning (`reasoning_content`, `reasoning`, `thinking`, `reasoning_details`, `tool_plan`, ...) is
+carried in `<think>` tags before the content. Tools, calls of them and their results are carried as
+text, in the tags of Hermes and Qwen (see `_tools`); a template with a form of its own writes other
+ids for `apply_chat_template(messages, tools=...)`. What cannot be carried as text (`images`,
+`documents`, `audio`, `videos`, of a message or a record; reasoning that is encrypted, or said in
+two ways) is refused with its reason, never left out.
+
+A message that says that it is not to be learnt from (`train: false`, `weight: 0`, `loss_mask: 0`,
+`masked: true`, ...) is context; one that says so of a part of it (`train_detail`) is refused.
 """
 
 from __future__ import annotations
@@ -24,12 +31,14 @@ from chatdata.sources import Batch, File, _tools
 from chatdata.sources._linear import (
     Layout,
     Turn,
-    flag,
     join,
     read_conversations,
     text,
-    with_tools,
+    turn,
+    with_record,
 )
+from chatdata.sources._message import REASONING
+from chatdata.sources._tools import Text
 
 SCHEMA = MESSAGES
 IDS = "jsonl"
@@ -39,8 +48,6 @@ _PLAIN = {"role", "content"}
 _PAIRS = (("prompt", "completion"), ("instruction", "response"), ("instruction", "output"))
 _CONTEXTS = ("context", "input")
 _RESULTS = ("tool", "function")
-_NOT_TEXT = ("refusal", "audio")
-_REASONING = ("reasoning_content", "reasoning", "thinking")
 
 
 def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
@@ -60,12 +67,21 @@ def _turns(record: Any) -> list[Turn]:
     if isinstance(record, list):
         return [_turn(message) for message in record]
     if isinstance(record.get("messages"), list):
-        return with_tools([_turn(message) for message in record["messages"]], record.get("tools"))
+        return with_record([_turn(message) for message in record["messages"]], record)
+    return with_record(_exchange(record), record)
+
+
+def _exchange(record: dict[str, Any]) -> list[Turn]:
+    """The turns of an instruction and its answer; reasoning beside them is the answer's."""
     asked, answered = _pair(record) or ("", "")
-    question = _side(record[asked], "user")
+    question = _side(record[asked], "user", {})
     if context := next((record[key] for key in _CONTEXTS if record.get(key)), None):
-        question = [_with_context(turn, context) for turn in question]
-    return [turn._replace(train=False) for turn in question] + _side(record[answered], "assistant")
+        question = [_with_context(own, context) for own in question]
+    if record.get("history"):
+        question = [own._replace(content=None, note="'history' is not read") for own in question]
+    thoughts = {key: record[key] for key in REASONING if key in record}
+    answer = _side(record[answered], "assistant", thoughts)
+    return [own._replace(train=False) for own in question] + answer
 
 
 def _pair(record: dict[str, Any]) -> tuple[str, str] | None:
@@ -73,17 +89,17 @@ def _pair(record: dict[str, Any]) -> tuple[str, str] | None:
     return next((pair for pair in _PAIRS if record.keys() >= set(pair)), None)
 
 
-def _side(value: object, role: str) -> list[Turn]:
+def _side(value: object, role: str, beside: Mapping[str, Any]) -> list[Turn]:
     if isinstance(value, list):
         return [_turn(message) for message in value]
-    return [Turn(role, *text(value))]
+    return [turn(role, beside, value, text)]
 
 
-def _with_context(turn: Turn, context: object) -> Turn:
+def _with_context(own: Turn, context: object) -> Turn:
     words, note = text(context)
-    if words is None or turn.content is None:
-        return turn._replace(content=None, note=turn.note or f"a context that is {note}")
-    return turn._replace(content=f"{turn.content}\n\n{words}")
+    if words is None or own.content is None:
+        return own._replace(content=None, note=own.note or f"a context that is {note}")
+    return own._replace(content=f"{own.content}\n\n{words}")
 
 
 def _turn(message: object) -> Turn:
@@ -102,41 +118,14 @@ def _plain(message: dict[str, Any]) -> Turn:
 def _any_turn(message: object) -> Turn:
     if not isinstance(message, dict):
         return Turn(None, None, f"a {type(message).__name__} stands where a message should")
-    if message.get("role") in _RESULTS:
-        return _result(message)
-    role = _ROLES.get(str(message.get("role")))
-    if role is None:
-        return Turn(None, join(message.get("content"))[0], f"role {message.get('role')!r}")
-    other = [key for key in _NOT_TEXT if message.get(key)]
-    train, odd = flag(message)
-    if other or odd:
-        return Turn(role, None, odd or f"'{other[0]}' cannot be carried as text")
-    content, note = _content(message)
-    return Turn(role, content, note, train if content is not None else True)
-
-
-def _result(message: Mapping[str, Any]) -> Turn:
-    content, note = join(message.get("content"))
-    return Turn("user", *(_tools.response(content) if note is None else (None, note)))
-
-
-def _content(message: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """What a message says: its reasoning, its words, its calls of tools."""
-    called, fault = _tools.calls(message)
-    if called is None:
-        return None, fault
     said = message.get("content")
-    words, note = ("", None) if said is None and called else join(said)
-    thoughts = [message[key] for key in _REASONING if message.get(key)]
-    reasoning, odd = text(thoughts[0]) if thoughts else ("", None)
-    if words is None or reasoning is None:
-        return None, note or f"reasoning that is {odd}"
-    spoken = "\n".join(part for part in (words, called) if part)
-    return (_think(reasoning) + spoken.lstrip("\n") if reasoning else spoken), None
+    if message.get("role") in _RESULTS:
+        return turn("user", message, said, _result)
+    role = _ROLES.get(str(message.get("role")))
+    own = turn(role, message, said)
+    return own if role else own._replace(note=f"role {message.get('role')!r}")
 
 
-def _think(reasoning: str) -> str:
-    """Reasoning as it stands before an answer: in `<think>` tags, the form in which the chat
-    templates of Qwen3 and DeepSeek R1 read it from content."""
-    own = reasoning.strip("\n")
-    return f"<think>\n{own}\n</think>\n\n"
+def _result(said: object) -> Text:
+    words, note = join(said)
+    return (None, note) if words is None else _tools.response(words)
