@@ -24,6 +24,7 @@ from chatdata import battery, novelty
 from chatdata.errors import ChatdataError
 from chatdata.novelty import Excerpt, Novelty
 
+LIBRARY = "fastokens"
 SAMPLE = 1024  # one text in so many is compared whatever it holds
 EVERYTHING = 1
 
@@ -190,7 +191,7 @@ def fastokens() -> Library | None:
 
         return flat
 
-    return Library(f"fastokens {importlib.metadata.version('fastokens')}", load)
+    return Library(f"{LIBRARY} {importlib.metadata.version(LIBRARY)}", load)
 
 
 def admit(text: tokenizers.Tokenizer, library: Library | None = None) -> Fast | Refusal:

@@ -232,7 +232,10 @@ def test_a_disk_that_is_full_leaves_the_folder_as_it_was(
 
 def test_a_recipe_that_packs_must_make_rows_that_fit() -> None:
     for chosen, words in (
-        (["pack.max_tokens=100", "render.max_tokens=null"], "max_tokens is not set"),
+        (
+            ["pack.max_tokens=100", "render.max_tokens=null", "render.overflow=drop"],
+            "render.max_tokens is not set",
+        ),
         (["pack.max_tokens=100", "render.max_tokens=200"], "render.max_tokens 200"),
         (["pack.max_tokens=100", "render=null"], "pack needs rows of tokens"),
     ):
