@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from chatdata import battery, novelty
 from chatdata.errors import ChatdataError
 from chatdata.novelty import Excerpt, Novelty
 
+LIBRARY = "fastokens"
 SAMPLE = 1024  # one text in so many is compared whatever it holds
 EVERYTHING = 1
 
@@ -60,6 +61,8 @@ class Encoded(NamedTuple):
 
 
 Encode = Callable[[list[str]], Encoded]
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 
 class Engine(Protocol):
@@ -74,6 +77,10 @@ class Library(NamedTuple):
 
     name: str  # with its version
     load: Callable[[str], Encode]
+
+
+class PanicError(Exception):
+    """A library written in Rust panicked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +191,7 @@ def fastokens() -> Library | None:
 
         return flat
 
-    return Library(f"fastokens {importlib.metadata.version('fastokens')}", load)
+    return Library(f"{LIBRARY} {importlib.metadata.version(LIBRARY)}", load)
 
 
 def admit(text: tokenizers.Tokenizer, library: Library | None = None) -> Fast | Refusal:
@@ -198,7 +205,7 @@ def admit(text: tokenizers.Tokenizer, library: Library | None = None) -> Fast | 
         return fast
     strings = battery.strings(text)
     try:
-        found = fast.encode(strings)
+        found = _call(fast.encode, strings)
     except Exception as error:
         return Refusal(f"{fast.name} raised {error!r}")
     wrong = list(_differences(fast.reference.encode(strings), found))
@@ -226,10 +233,23 @@ def prepare(text: tokenizers.Tokenizer, library: Library | None = None) -> Fast 
         plain = _with_digits_as_tokens(plain)
         table[novelty.numeric_or_unassigned()] |= novelty.ROUTED
     try:
-        encode = library.load(json.dumps(plain))
+        encode = _call(library.load, json.dumps(plain))
     except Exception as error:
         return Refusal(f"{library.name} cannot read it: {error}")
     return Fast(library.name, encode, table, Reference(text))
+
+
+def _call(function: Callable[[Given], Result], given: Given) -> Result:
+    """What a function returns that calls a library written in Rust, or an Exception it raises.
+
+    A panic in Rust comes as something that is no Exception.
+    """
+    try:
+        return function(given)
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as panic:
+        raise PanicError(str(panic)) from panic
 
 
 def _unknown(source: dict[str, Any]) -> str:
@@ -392,10 +412,10 @@ class FastSession:
         self.audit.texts += len(texts)
         before = self._novelty.state()
         try:
-            return self._encode(texts)
-        except (EngineDiffers, KeyboardInterrupt, SystemExit):
+            return _call(self._encode, texts)
+        except EngineDiffers:
             raise
-        except BaseException:  # a panic in Rust is not an Exception
+        except Exception:
             self._novelty.restore(before)
             self.audit.failed += len(texts)
             return self.fast.reference.encode(texts)

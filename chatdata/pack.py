@@ -7,9 +7,11 @@ the shortest, each into the open bin with the least room that still holds it (Jo
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import pyarrow.parquet as pq
 from chatdata import arrow, manifest
 from chatdata.errors import PackError
 from chatdata.hashing import sha256_file
+from chatdata.manifest import MOST_TOKENS
 from chatdata.split import SPLITS
 from chatdata.write import IDS, PARQUET, place_file
 
@@ -80,6 +83,11 @@ def pack(lengths: Sequence[int] | Ints, max_tokens: int) -> Bins:
 def _refuse_long(sizes: Ints, max_tokens: int) -> None:
     if max_tokens < 1:
         raise PackError(f"a bin of {max_tokens} tokens holds nothing; write at least 1.")
+    if max_tokens > MOST_TOKENS:
+        raise PackError(
+            f"a bin of {max_tokens} tokens is more than an index can count; write at most "
+            f"{MOST_TOKENS}."
+        )
     long = int((sizes > max_tokens).sum())
     if long:
         raise PackError(
@@ -93,7 +101,8 @@ def _place(sizes: Ints, max_tokens: int) -> Ints:
     """The bin of each row, of rows from the longest to the shortest.
 
     The bin with the least room takes rows of one length until it is full, so these are placed
-    together; there are at most `max_tokens` different rooms, however many bins.
+    together; there are at most `max_tokens` different rooms, however many bins, and in large bins
+    few of them.
     """
     rooms = _Rooms(max_tokens)
     bins = np.empty(len(sizes), np.int64)
@@ -119,31 +128,32 @@ def _runs(sizes: Ints) -> tuple[list[int], list[int], list[int]]:
 class _Rooms:
     """Open bins by the room that is left in them, those that were opened first in front.
 
-    Which rooms there are is a bit set: finding the least that is large enough is one shift.
+    Which rooms there are is a sorted list, so that it costs nothing to have large ones.
     """
 
     def __init__(self, max_tokens: int) -> None:
         self.max_tokens = max_tokens
         self.bins: defaultdict[int, list[int]] = defaultdict(list)
-        self.there = 0
+        self.there: list[int] = []
         self.opened = 0
 
     def take(self, size: int) -> tuple[int, int]:
         """The bin with the least room of at least `size`, and its room; a new one if need be."""
-        left = self.there >> size
-        if not left:
+        place = bisect.bisect_left(self.there, size)
+        if place == len(self.there):
             self.opened += 1
             return self.opened - 1, self.max_tokens
-        room = size + (left & -left).bit_length() - 1
+        room = self.there[place]
         own = heapq.heappop(self.bins[room])
         if not self.bins[room]:
-            self.there &= ~(1 << room)
+            del self.there[place]
         return own, room
 
     def put(self, own: int, room: int) -> None:
         """Puts a bin back, with the room that is left."""
+        if not self.bins[room]:
+            bisect.insort(self.there, room)
         heapq.heappush(self.bins[room], own)
-        self.there |= 1 << room
 
 
 # ------------------------------------------------------------------------------------ the index
@@ -218,23 +228,38 @@ def lengths(folder: Path, files: Sequence[dict[str, Any]], split: str) -> Ints:
 def write_indexes(
     folder: Path, files: Sequence[dict[str, Any]], max_tokens: int
 ) -> list[dict[str, Any]]:
-    """Writes an index for each split that has rows. Returns the manifest's entries for them."""
-    entries = []
-    for split in SPLITS:
-        own = lengths(folder, files, split)
-        if len(own):
-            bins = pack(own, max_tokens)
-            path = f"{FOLDER}/{split}-{max_tokens}.parquet"
-            with place_file(folder / path) as new:
-                pq.write_table(index_table(bins), new, **PARQUET)
-            entries.append(_entry(folder, path, split, bins))
-    return entries
+    """Writes an index for each split that has rows. Returns the manifest's entries for them.
+
+    Writes none where the rows of a split do not fit.
+    """
+    with _placing(folder, _packed(folder, files, max_tokens)) as entries:
+        return entries
 
 
-def _entry(folder: Path, path: str, split: str, bins: Bins) -> dict[str, Any]:
+def _packed(folder: Path, files: Sequence[dict[str, Any]], max_tokens: int) -> dict[str, Bins]:
+    """The bins of each split that has rows."""
+    sizes = {split: lengths(folder, files, split) for split in SPLITS}
+    return {split: pack(own, max_tokens) for split, own in sizes.items() if len(own)}
+
+
+@contextlib.contextmanager
+def _placing(folder: Path, packed: Mapping[str, Bins]) -> Iterator[list[dict[str, Any]]]:
+    """Writes indexes, which stand in the folder when the block ends well. Gives the manifest's
+    entries for them."""
+    with contextlib.ExitStack() as all_or_none:
+        entries = []
+        for split, bins in packed.items():
+            path = f"{FOLDER}/{split}-{bins.max_tokens}.parquet"
+            new = all_or_none.enter_context(place_file(folder / path))
+            pq.write_table(index_table(bins), new, **PARQUET)
+            entries.append(_entry(path, sha256_file(new), split, bins))
+        yield entries
+
+
+def _entry(path: str, sha256: str, split: str, bins: Bins) -> dict[str, Any]:
     return {
         "path": path,
-        "sha256": sha256_file(folder / path),
+        "sha256": sha256,
         "split": split,
         "algorithm": ALGORITHM,
         "max_tokens": bins.max_tokens,
@@ -249,17 +274,17 @@ def repack(folder: Path, max_tokens: int) -> list[dict[str, Any]]:
     """Packs a built folder for `max_tokens`, beside what it was packed for before.
 
     The rows are not touched. Returns the manifest's entries for the new indexes. Raises PackError
-    where the folder has no rows of tokens, or one that is too long.
+    where the folder has no rows of tokens, or one that is too long; then nothing is changed.
     """
     facts = manifest.read(folder)
     if not facts["render"]:
         raise PackError(
             f"'{folder}' holds messages and no tokens; build it with --set render.tokenizer=PATH."
         )
-    new = write_indexes(folder, facts["files"], max_tokens)
-    paths = {own["path"] for own in new}
-    others = [own for own in facts.get("packs", []) if own["path"] not in paths]
-    facts["packs"] = sorted([*others, *new], key=lambda own: (own["max_tokens"], own["split"]))
-    with place_file(folder / manifest.FILE) as path:
-        path.write_text(manifest.text(facts), encoding="utf-8")
+    packed = _packed(folder, facts["files"], max_tokens)
+    with place_file(folder / manifest.FILE) as page, _placing(folder, packed) as new:
+        paths = {own["path"] for own in new}
+        others = [own for own in facts.get("packs", []) if own["path"] not in paths]
+        facts["packs"] = sorted([*others, *new], key=lambda own: (own["max_tokens"], own["split"]))
+        page.write_text(manifest.text(facts), encoding="utf-8")
     return new

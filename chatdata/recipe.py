@@ -28,6 +28,7 @@ from chatdata.config import Strict, nearest
 from chatdata.errors import ConfigError
 from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
 from chatdata.hashing import sha256_json
+from chatdata.manifest import MOST_TOKENS
 from chatdata.redact import Redact
 from chatdata.render import Render
 from chatdata.threads import Threads
@@ -73,7 +74,7 @@ class Split(Strict):
 class Pack(Strict):
     """How many tokens a bin of packed rows holds."""
 
-    max_tokens: int = Field(ge=1)
+    max_tokens: int = Field(ge=1, le=MOST_TOKENS)
 
 
 class Publish(Strict):

@@ -55,9 +55,14 @@ class Render(Strict):
     @classmethod
     def _date_may_be_quoted(cls, value: Any) -> Any:
         """Takes '2026-01-31' for a date, as a resolved recipe has it."""
-        if isinstance(value, str):
+        if not isinstance(value, str):
+            return value
+        try:
             return datetime.date.fromisoformat(value)
-        return value
+        except ValueError:
+            raise ValueError(
+                f"'{value}' is no date; write year, month and day, for example 2026-01-31"
+            ) from None
 
     @model_validator(mode="after")
     def _says_nothing_in_vain(self) -> Render:
@@ -71,6 +76,20 @@ class Render(Strict):
             )
         if self.carry_tokens is not None and self.overflow != "split":
             raise ValueError(f"carry_tokens needs overflow: split, and overflow is {self.overflow}")
+        return self
+
+    @model_validator(mode="after")
+    def _overflows_something(self) -> Render:
+        if self.max_tokens is None and self.overflow != "drop":
+            raise ValueError(
+                f"overflow is {self.overflow}, and max_tokens is not set, so nothing is too long; "
+                "set max_tokens, or leave overflow out"
+            )
+        if self.max_tokens and self.carry_tokens and self.carry_tokens > self.max_tokens:
+            raise ValueError(
+                f"carry_tokens is {self.carry_tokens}, and a row has at most max_tokens "
+                f"{self.max_tokens}; write fewer, or leave carry_tokens out for a quarter"
+            )
         return self
 
     def budget(self) -> spans.Budget:

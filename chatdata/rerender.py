@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
-from chatdata import certificate, recount, tokenizer, windows
+from chatdata import certificate, dataset, fast, recount, tokenizer, windows
 from chatdata.certificate import SAMPLE, Findings
 from chatdata.chat_template import ChatTemplate
 from chatdata.errors import VerifyError
@@ -45,8 +45,11 @@ def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str
     yield from _template_problems(manifest, own, options)
     rows = sum(split["rows"] for split in manifest["splits"].values())
     share = 1.0 if everything else SAMPLE / max(1, rows)
+    sample = _Sample(_sampled(folder, manifest) if everything else frozenset())
     for batch in recount.batches(folder, manifest):
-        yield from _row_problems(_chosen(batch, share), own, options)
+        yield from _row_problems(_chosen(batch, share), own, options, sample)
+    if everything:
+        yield from _sample_problems(manifest, sample)
 
 
 def load(folder: Path, manifest: Manifest, options: Render) -> Tokenizer:
@@ -84,6 +87,7 @@ def _template_problems(manifest: Manifest, own: Tokenizer, options: Render) -> I
     for key, found in ids.items():
         if said["tokenizer"].get(key) != found:
             yield f"the manifest's tokenizer has other {key} than the one that is loaded"
+    yield from _engine_problems(manifest)
     yield from _certificate_problems(said["certificate"], certificate.certify(own, options))
 
 
@@ -93,6 +97,58 @@ def _certificate_problems(said: Mapping[str, Any], probes: Findings) -> Iterator
         yield "the certificate is of a build that did not pass"
     if said["probes"] != probes.counts():
         yield "the certificate's probes, made again, have other counts"
+
+
+def _engine_problems(manifest: Manifest) -> Iterator[str]:
+    """Yields what the certificate says of an engine that there is not. All engines make the same
+    ids, so rows do not show which one made them."""
+    engine, versions = manifest["render"]["certificate"]["engine"], manifest.get("versions") or {}
+    name, audit = engine.get("name"), engine.get("audit")
+    if audit is None and name != f"tokenizers {versions.get('tokenizers')}":
+        yield f"the certificate's engine is '{name}', which is not of the manifest's versions"
+    if audit is not None and not str(name).startswith(f"{fast.LIBRARY} "):
+        yield f"the certificate's engine is '{name}', which no build uses"
+    if audit is not None and not (isinstance(audit, dict) and audit.get("differences") == 0):
+        yield "the certificate's engine was found to differ from tokenizers, or was not audited"
+
+
+# --------------------------------------------------------------------------------------- sample
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The rows that the certificate was drawn up of, by id, and what is found in them."""
+
+    ids: frozenset[str]
+    findings: Findings = field(default_factory=Findings)
+
+
+def _sampled(folder: Path, manifest: Manifest) -> frozenset[str]:
+    """The rows that a build looked at: those of the lowest hashes, as many as it says.
+
+    Of how many conversations it took SAMPLE is not said; it is no fewer than were kept and no more
+    than were read, so that the sample cannot be of any size.
+    """
+    ids = dataset.scan(folder, "tokens").select("id").collect()["id"]
+    places = fraction_column(ids, "certificate")
+    count = manifest["counts"]["conversations"]
+    least, most = (
+        int((places < SAMPLE / max(1, count[conversations])).sum())
+        for conversations in ("read", "kept")
+    )
+    said = manifest["render"]["certificate"]["sample"].get("rows", 0)
+    return frozenset(ids.gather(places.arg_sort())[: max(least, min(most, said))])
+
+
+def _sample_problems(manifest: Manifest, sample: _Sample) -> Iterator[str]:
+    """Yields which counts of the certificate's sample are others than those found again."""
+    said, found = manifest["render"]["certificate"]["sample"], sample.findings.counts()
+    for key in sorted(said.keys() | found.keys()):
+        if said.get(key) != found.get(key):
+            yield (
+                f"the certificate's sample says that {key} is {said.get(key)}, and made again it "
+                f"is {found.get(key)}"
+            )
 
 
 # ----------------------------------------------------------------------------------------- rows
@@ -126,7 +182,7 @@ def _chosen(batch: Rows, share: float) -> tuple[pa.Table, list[_Stored]]:
 
 
 def _row_problems(
-    chosen: tuple[pa.Table, list[_Stored]], own: Tokenizer, options: Render
+    chosen: tuple[pa.Table, list[_Stored]], own: Tokenizer, options: Render, sample: _Sample
 ) -> Iterator[str]:
     table, stored = chosen
     if not stored:
@@ -145,9 +201,13 @@ def _row_problems(
         said = _as_labelled(drawn, same, stored, texts, options)
         rendered = render(said, None, texts, options)
         yield from _label_problems(rendered, same, stored)
-        all_rows = pl.repeat(True, len(rendered.ids), eager=True)
-        findings = certificate.examine(rendered, own, options.train_on, all_rows)
-        yield from [findings.first] if findings.first else []
+        names = [stored[_number(name)].id for name in rendered.ids]
+        is_sampled = pl.Series([name in sample.ids for name in names], dtype=pl.Boolean)
+        for rows in (is_sampled, ~is_sampled):
+            findings = certificate.examine(rendered, own, options.train_on, rows)
+            yield from [findings.first] if findings.first else []
+            if rows is is_sampled:
+                sample.findings.add(findings)
 
 
 def _messages(table: pa.Table) -> pl.DataFrame:

@@ -23,6 +23,8 @@ from chatdata.templates import EOS, Template, for_tokenizer
 
 BYTES = "bytes"
 _RESOLVED = "resolved.json"
+_AGAIN = "download it again, or save the tokenizer with transformers' save_pretrained."
+_SOME_TIME = datetime.time(11, 22, 33, 44)
 FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -192,11 +194,21 @@ def _with_transformers(folder: Path, name: str) -> tuple[Any, str]:
 def _compare(
     own: Any, written: str, values: dict[str, Any], variables: dict[str, Any], name: str
 ) -> None:
-    """Compares with transformers, today's date given to both."""
+    """Compares with transformers, today's date given to both.
+
+    A template that writes more of the clock than the date differs from second to second.
+    """
     today = datetime.date.today()
+    later = datetime.datetime.combine(today, _SOME_TIME)
     for talk in chat_template.probes():
         with contextlib.suppress(chat_template.UnrenderableError):
             text = chat_template.render(written, values, today, talk)
+            if text != chat_template.render(written, values, later, talk):
+                raise RenderError(
+                    f"the chat template of tokenizer '{name}' writes the time of day, which no "
+                    "render.date can stop; take it out of the template, or choose the template "
+                    "starchat, chatml or dialogue."
+                )
             other = own.apply_chat_template(talk, tokenize=False, **variables)
             if text != other and today == datetime.date.today():
                 raise RenderError(
@@ -218,21 +230,39 @@ def control_pattern(tokens: Iterable[str]) -> re.Pattern[str]:
 
 def _read(folder: Path) -> tuple[str, dict[str, Any]]:
     folder = folder.parent if folder.is_file() else folder
-    texts = {}
-    for name in FILES[:3]:
-        path = folder / name
-        texts[name] = path.read_text(encoding="utf-8") if path.is_file() else None
-    source = texts["tokenizer.json"]
-    if source is None:
+    if not (folder / "tokenizer.json").is_file():
         raise RenderError(
             f"'{folder}' holds no tokenizer.json; save a fast tokenizer there with transformers' "
             "AutoTokenizer.save_pretrained."
         )
-    config: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        config |= json.loads(texts[name] or "{}")
+    source = _text(folder / "tokenizer.json")
+    config = _mapping(folder / "special_tokens_map.json") | _mapping(
+        folder / "tokenizer_config.json"
+    )
     config.pop("chat_template", None)
     return source, config
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RenderError(
+            f"'{path}' is not a text file (byte {error.start} is not UTF-8); {_AGAIN}"
+        ) from None
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """The keys in a JSON file; none where it is not there."""
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(_text(path) or "{}")
+    except ValueError as error:
+        raise RenderError(f"'{path}' is not valid JSON ({error}); {_AGAIN}") from None
+    if not isinstance(values, dict):
+        raise RenderError(f"'{path}' holds no keys (a JSON object is expected); {_AGAIN}")
+    return values
 
 
 def _parse(source: str, name: str) -> tokenizers.Tokenizer:

@@ -253,7 +253,7 @@ def test_rows_of_a_split_conversation_stay_in_its_split_and_its_order(tmp_path: 
 
 
 def test_train_once_trains_each_answer_once(tmp_path: Path) -> None:
-    whole = ["render.max_tokens=null", "drop=[deleted]"]
+    whole = ["render.max_tokens=null", "render.overflow=drop", "drop=[deleted]"]
     once = make(tmp_path, TREES, tree_file(tmp_path), "once", *whole, "threads.train_once=true")
     each = make(tmp_path, TREES, tree_file(tmp_path), "each", *whole)
     stop = 260
@@ -325,9 +325,13 @@ def test_two_trees_may_use_the_same_message_ids(tmp_path: Path) -> None:
         for id, parent in (("u", None), ("a", "u"), ("b", "u"))
     ]
     (tmp_path / "trees.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    for limit in ("null", "70", "30"):
-        own = [f"render.max_tokens={limit}", "threads.train_once=true"]
-        out = make(tmp_path, TREES, tmp_path / "trees.jsonl", "out", *own)
+    once = "threads.train_once=true"
+    for own in (
+        ["render.max_tokens=null", "render.overflow=drop"],
+        ["render.max_tokens=70"],
+        ["render.max_tokens=30"],
+    ):
+        out = make(tmp_path, TREES, tmp_path / "trees.jsonl", "out", *own, once)
         assert {row["id"] for row in rows_of(out)} == {
             f"oasst1/{tree}/{id}" for tree in ("s", "t") for id in ("a", "b")
         }

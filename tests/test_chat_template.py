@@ -154,6 +154,14 @@ def test_a_template_that_forgets_is_one_row_for_each_answer(tmp_path: Path) -> N
     assert run(tokenizer, {"x": talk[:2]}).ids == ["x"]
 
 
+@pytest.mark.parametrize("format", ["%H:%M:%S", "%d %b %Y %H", "%f"])
+def test_a_template_that_writes_the_time_of_day_is_refused(tmp_path: Path, format: str) -> None:
+    """It was told that it means something else to transformers, and to be reported."""
+    words = r"writes the time of day, which no render\.date can stop; take it out"
+    with pytest.raises(RenderError, match=words):
+        load_bytes(DATED.replace("%d %b %Y", format), tmp_path, date=DATE)
+
+
 def test_a_date_is_frozen_by_the_recipe(tmp_path: Path) -> None:
     with pytest.raises(RenderError, match=r"set render\.date"):
         load_bytes(DATED, tmp_path / "a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -253,6 +254,67 @@ def test_a_random_share_alone_does_not_find_it(
         careless.session(EVERYTHING).encode(rare(words(4, 3000)))
 
 
+def without_runs(patch: pytest.MonkeyPatch) -> None:
+    nothing = np.empty(0, np.int64)
+    patch.setattr(fast.Novelty, "_runs", lambda own, classes: (nothing, nothing, nothing))
+
+
+def without_lengths(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(fast.Novelty, "first_of_their_length", lambda own, texts: set())
+
+
+def without_a_random_share(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(fast, "_digest", lambda text: 1)
+
+
+NUMBERED = [f"the end {number}" for number in range(10_000, 15_000)]
+(DRAWN, *_) = [own for own in NUMBERED[1:] if fast._digest(own) % fast.SAMPLE == 0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "texts", "switch_off"),
+    [
+        (lambda own: "-" * 256 in own, ["end -----b", "e" * 8 + " end" * 80], without_runs),
+        (lambda own: len(own) > 600, ["the end " * 2, "the end " * 9], without_lengths),
+        (lambda own: own == DRAWN, NUMBERED[:1], without_a_random_share),
+    ],
+)
+def test_each_guard_finds_what_the_others_miss(
+    text: tokenizers.Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+    rule: Any,
+    texts: list[str],
+    switch_off: Any,
+) -> None:
+    """A run of a new length, a text of a new length, and a fault in what has nothing new."""
+    wrong = next(own for own in ("end " + "-" * 300 + "b", "the end " * 80, DRAWN) if rule(own))
+    careless = fast.prepare(text, corrupting(rule))
+    assert isinstance(careless, Fast)
+    with pytest.raises(EngineDiffers):
+        careless.session().encode([*texts, wrong])
+    switch_off(monkeypatch)
+    careless.session().encode([*texts, wrong])
+
+
+@pytest.mark.parametrize("forgets", [True, False])
+def test_what_was_new_in_a_batch_that_failed_is_new_again(
+    text: tokenizers.Tokenizer, monkeypatch: pytest.MonkeyPatch, forgets: bool
+) -> None:
+    """It was left to `tokenizers`, and so the library has not been compared on it."""
+    wrong = corrupting(lambda own: "\x0b'" in own)
+    library = raising(RuntimeError("boom"), lambda own: "boom" in own, wrong)
+    careless = fast.prepare(text, library)
+    assert isinstance(careless, Fast)
+    if not forgets:
+        monkeypatch.setattr(fast.Novelty, "restore", lambda own, state: None)
+    session = careless.session()
+    session.encode(["the end tis"])
+    session.encode(["boom end \x0b'tis"])
+    assert session.audit.failed == 1
+    with pytest.raises(EngineDiffers) if forgets else contextlib.nullcontext():
+        session.encode(["the end \x0b'tis"])
+
+
 def test_a_known_faulty_library_is_caught_on_real_texts(real_data: Path, tmp_path: Path) -> None:
     """tokie, admission left out, on real chats: in the first session that meets its faults."""
     import gzip
@@ -278,21 +340,58 @@ def test_what_is_audited_does_not_depend_on_the_calls(engine: Fast) -> None:
     assert whole.audit.differences == 0
 
 
-def test_a_library_that_fails_is_replaced_for_the_batch(text: tokenizers.Tokenizer) -> None:
-    real = fast.fastokens()
+class PanicException(BaseException):
+    """What a panic in Rust looks like: it is no Exception."""
+
+
+def raising(error: BaseException, rule: Any, real: Library | None = None) -> Library:
+    """A library, fastokens or another, that raises an error where the rule picks a text."""
+    real = real or fast.fastokens()
     assert real is not None
 
     def load(source: str) -> Encode:
         encode = real.load(source)
 
         def failing(texts: list[str]) -> Encoded:
-            if any("boom" in own for own in texts):
-                raise RuntimeError("boom")
+            if any(rule(own) for own in texts):
+                raise error
             return encode(texts)
 
         return failing
 
-    careless = fast.prepare(text, Library("failing", load))
+    return Library("failing", load)
+
+
+def test_a_panic_at_admission_leaves_the_tokenizer_to_tokenizers(
+    text: tokenizers.Tokenizer,
+) -> None:
+    """It used to end the build."""
+
+    def unreadable(source: str) -> Encode:
+        raise PanicException("index out of bounds")
+
+    refused = fast.admit(text, Library("x", unreadable))
+    assert refusal(refused) == "x cannot read it: index out of bounds"
+    refused = fast.admit(text, raising(PanicException("index out of bounds"), bool))
+    assert refusal(refused) == "failing raised PanicError('index out of bounds')"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+def test_who_ends_a_build_is_heard(text: tokenizers.Tokenizer, error: BaseException) -> None:
+    library = raising(error, lambda own: "boom" in own)
+    careless = fast.prepare(text, library)
+    assert isinstance(careless, Fast)
+    with pytest.raises(type(error)):
+        careless.session().encode(["boom"])
+    with pytest.raises(type(error)):
+        fast.admit(text, raising(error, bool))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), PanicException("boom")])
+def test_a_library_that_fails_is_replaced_for_the_batch(
+    text: tokenizers.Tokenizer, error: BaseException
+) -> None:
+    careless = fast.prepare(text, raising(error, lambda own: "boom" in own))
     assert isinstance(careless, Fast)
     session = careless.session()
     texts = ["a", "boom", "b"]

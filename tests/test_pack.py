@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, load_recipe, read_manifest
+from chatdata import build_dataset, load_recipe, manifest, read_manifest
 from chatdata.errors import ConfigError, PackError
+from chatdata.manifest import MOST_TOKENS
 from chatdata.pack import INDEX, PACKED, index_table, lengths, pack, packed, read_index, repack
 from chatdata.write import IDS
 
@@ -76,11 +78,24 @@ def test_many_rows_of_few_lengths() -> None:
     assert found == naive(sizes, 64)
 
 
+def test_large_bins_cost_no_more_than_small_ones() -> None:
+    """Room used to be held in a bit set with a bit for each token of a bin."""
+    sizes = np.random.default_rng(0).integers(1, 5000, 30).tolist()
+    tracemalloc.start()
+    bins = pack(sizes, MOST_TOKENS)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(bins), bins.tokens.tolist()) == (1, [sum(sizes)])
+    assert most < 2**22
+
+
 def test_what_does_not_fit_is_refused_and_never_cut() -> None:
     with pytest.raises(PackError, match="2 rows have more than 10 tokens, the longest 12"):
         pack([11, 3, 12], 10)
     with pytest.raises(PackError, match="holds nothing"):
         pack([1], 0)
+    with pytest.raises(PackError, match="more than an index can count; write at most 2147483647"):
+        pack([1], 9_999_999_999_999)
     assert len(pack([], 10)) == 0
     assert pack([], 10).fill == 1
 
@@ -160,16 +175,75 @@ def test_rows_that_a_bin_cannot_hold_leave_the_folder_as_it_was(built: Path) -> 
     assert {path: path.read_bytes() for path in built.rglob("*") if path.is_file()} == before
 
 
+@pytest.fixture
+def long_test_row(built: Path, tmp_path: Path) -> tuple[Path, int]:
+    """A folder of which the train rows fit into a bin, and a test row does not."""
+    out = tmp_path / "out"
+    shutil.copytree(built, out)
+    path = next((out / "tokens").glob("train-*"))
+    table, size = pq.read_table(path), 300
+    shorter = pa.array([min(size, own) for own in table["length"].to_pylist()], pa.int32())
+    place = table.column_names.index("length")
+    pq.write_table(table.set_column(place, table.schema.field("length"), shorter), path)
+    assert lengths(out, read_manifest(out)["files"], "test").max() > size
+    return out, size
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_test_row_that_does_not_fit_leaves_no_index_of_train(
+    long_test_row: tuple[Path, int],
+) -> None:
+    """The index of train used to be left behind, and the folder was no longer sound."""
+    out, size = long_test_row
+    before = contents(out)
+    with pytest.raises(PackError, match=f"rows have more than {size} tokens"):
+        repack(out, size)
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("fails_at", ["second index", "manifest"])
+def test_a_disk_that_is_full_leaves_the_folder_as_it_was(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(built, out)
+    before, written, write_table = contents(out), list[Path](), pq.write_table
+
+    def write(table: pa.Table, path: Path, **own: object) -> None:
+        written.append(path)
+        if fails_at == "second index" and len(written) == 2:
+            raise OSError("no space left on device")
+        write_table(table, path, **own)
+
+    def text(facts: object) -> str:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pq, "write_table", write)
+    if fails_at == "manifest":
+        monkeypatch.setattr(manifest, "text", text)
+    with pytest.raises(OSError, match="no space left"):
+        repack(out, 2048)
+    assert len(written) == 2
+    assert contents(out) == before
+
+
 def test_a_recipe_that_packs_must_make_rows_that_fit() -> None:
     for chosen, words in (
-        (["pack.max_tokens=100", "render.max_tokens=null"], "max_tokens is not set"),
+        (
+            ["pack.max_tokens=100", "render.max_tokens=null", "render.overflow=drop"],
+            "render.max_tokens is not set",
+        ),
         (["pack.max_tokens=100", "render.max_tokens=200"], "render.max_tokens 200"),
         (["pack.max_tokens=100", "render=null"], "pack needs rows of tokens"),
     ):
         with pytest.raises(ConfigError, match=words):
             load_recipe("sample", chosen)
-    with pytest.raises(ConfigError, match="greater than or equal to 1"):
-        load_recipe("sample", ["pack.max_tokens=0"])
+    for number, words in ((0, "greater than or equal to 1"), (10**13, "less than or equal to")):
+        with pytest.raises(ConfigError, match=words):
+            load_recipe("sample", [f"pack.max_tokens={number}"])
 
 
 def test_messages_alone_cannot_be_packed(tmp_path: Path) -> None:

@@ -428,3 +428,29 @@ def test_random_contents_cover_the_hard_cases() -> None:
     said = {content for turns in RANDOM.values() for _, content in turns}
     assert len(said & set(CONTENTS)) > 10
     assert len(PLAIN) > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("tokenizer.json", b"\xff", r"tokenizer.json' is not a text file \(byte 0 is not UTF-8\)"),
+        (
+            "tokenizer_config.json",
+            b'{"a": ',
+            r"tokenizer_config.json' is not valid JSON \(Expecting",
+        ),
+        ("tokenizer_config.json", b'{"\xff": 1}', "tokenizer_config.json' is not a text file"),
+        ("special_tokens_map.json", b"[1]", "special_tokens_map.json' holds no keys"),
+    ],
+)
+def test_a_broken_file_of_a_tokenizer_is_named(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    """Each of them was a traceback."""
+    (tmp_path / "tokenizer.json").write_text(
+        load(None, "bytes", TEMPLATES["starchat"], None).full.to_str()
+    )
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RenderError, match=words) as caught:
+        load(tmp_path, "broken", TEMPLATES["starchat"], None)
+    assert "download it again" in str(caught.value)

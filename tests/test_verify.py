@@ -240,6 +240,52 @@ def test_a_number_or_a_text_of_the_manifest_that_is_another(
     assert list(failed(folder)) == [check]
 
 
+@pytest.mark.parametrize("key", ["compared", "rows", "quoting", "answers", "prompts", "of mine"])
+@pytest.mark.parametrize("number", [0, 5, 2**70])
+def test_counts_of_the_sample_that_are_others_are_caught(
+    folder: Path, key: str, number: int
+) -> None:
+    edit(folder, lambda facts: facts["render"]["certificate"]["sample"].update({key: number}))
+    problem = failed(folder, everything=True)["certificate"]
+    assert problem.startswith(f"the certificate's sample says that {key} is {number}, and made")
+
+
+def test_a_sample_of_some_of_the_rows_is_found_again(tmp_path: Path) -> None:
+    """It is of 128 rows or so, and other rows have other counts."""
+    said = [{"role": role, "content": "hi"} for role in ("user", "assistant")]
+    rows = [{"id": f"x{number}", "messages": said * (number % 3 + 1)} for number in range(600)]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    text = TALKS.replace("sharegpt", "jsonl").replace(", duplicate", "")
+    out = make(tmp_path, text, tmp_path / "a.jsonl", "out")
+    sample = manifest.read(out)["render"]["certificate"]["sample"]
+    assert 90 < sample["rows"] < 170
+    assert failed(out, everything=True) == {}
+    edit(out, lambda facts: facts["render"]["certificate"]["sample"].update(answers=1))
+    assert (
+        f"and made again it is {sample['answers']}" in failed(out, everything=True)["certificate"]
+    )
+    assert failed(out) == {}
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ({"name": "magic"}, "engine is 'magic', which is not of the manifest's versions"),
+        ({"name": "tokenizers 0.0.1"}, "which is not of the manifest's versions"),
+        ({"name": "fastokens 0.1.0"}, "which is not of the manifest's versions"),
+        ({}, "engine is 'None'"),
+        ({"name": "magic", "audit": {"differences": 0}}, "'magic', which no build uses"),
+        ({"name": "fastokens 1", "audit": {"differences": 1}}, "differ from tokenizers"),
+        ({"name": "fastokens 1", "audit": 7}, "differ from tokenizers, or was not audited"),
+    ],
+)
+def test_an_engine_that_made_no_ids_is_named(
+    folder: Path, engine: dict[str, Any], words: str
+) -> None:
+    edit(folder, lambda facts: facts["render"]["certificate"].update(engine=engine))
+    assert words in failed(folder)["certificate"]
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yields the places in a JSON value, as the keys that lead there."""
     items = value.items() if isinstance(value, dict) else enumerate(value)

@@ -179,6 +179,19 @@ def test_every_turn_is_learnt_once_where_all_are(tokenizer: Tokenizer) -> None:
         (["render.date=2026-01-31"], "are for template 'tokenizer'"),
         (["render.variables={tools: []}"], "are for template 'tokenizer'"),
         (["render.template=tokenizer", "render.system=Hi"], "system is for templates of ours"),
+        (
+            ["render.overflow=split", "render.max_tokens=null"],
+            "overflow is split, and max_tokens is not set, so nothing is too long; set max_tokens",
+        ),
+        (["render.overflow=cut", "render.max_tokens=null"], "overflow is cut, and max_tokens is"),
+        (
+            ["render.overflow=split", "render.max_tokens=100", "render.carry_tokens=101"],
+            "carry_tokens is 101, and a row has at most max_tokens 100; write fewer",
+        ),
+        (
+            ["render.template=tokenizer", "render.date=yesterday"],
+            "render.date: 'yesterday' is no date; write year, month and day",
+        ),
         (["render.max_tokens=0"], "greater than or equal to 1"),
     ],
 )
