@@ -250,6 +250,18 @@ def test_counts_of_the_sample_that_are_others_are_caught(
     assert problem.startswith(f"the certificate's sample says that {key} is {number}, and made")
 
 
+def test_counts_are_not_asked_of_a_certificate_that_another_version_drew_up(folder: Path) -> None:
+    """It looked at other things; rows and template are proved anew all the same."""
+
+    def change(facts: dict[str, Any]) -> None:
+        facts["versions"]["chatdata"] = "0.0.9"
+        for part in ("probes", "sample"):
+            facts["render"]["certificate"][part].pop("texts_altered")
+
+    edit(folder, change)
+    assert failed(folder, everything=True) == {}
+
+
 def test_a_sample_of_some_of_the_rows_is_found_again(tmp_path: Path) -> None:
     """It is of 128 rows or so, and other rows have other counts."""
     said = [{"role": role, "content": "hi"} for role in ("user", "assistant")]
