@@ -16,7 +16,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from chatdata import sources
-from chatdata.sources import File, Problem
+from chatdata.chat_template import CONTENT_TAGS
+from chatdata.sources import File, Problem, _message, _tools
 
 TREE = {
     "message_tree_id": "t",
@@ -738,3 +739,18 @@ def test_reasoning_is_carried_in_tags_before_the_answer() -> None:
         message = {"role": "assistant", "content": "\n\nYes.", key: "\nWell\n"}
         rows, _ = read("jsonl", [{"messages": [message]}])
         assert rows["content"].item() == "<think>\nWell\n</think>\n\nYes."
+
+
+def test_tags_that_sources_write_are_content_to_every_template() -> None:
+    """Some tokenizers have tokens for them, and a template may write them as well."""
+    own = {
+        "tools": [{"name": "weather"}],
+        "tool_calls": [{"function": {"name": "weather", "arguments": {}}}],
+        "reasoning_content": "hm",
+    }
+    said, fault = _message.spoken(own, "a", role="system")
+    result, _ = _tools.response({"celsius": 19})
+    assert fault is None
+    tags = re.findall(r"</?\w+>", f"{said}{result}")
+    assert len(tags) == 8
+    assert set(tags) <= CONTENT_TAGS

@@ -23,7 +23,15 @@ from chatdata.chat_template.talks import plain, probes, talk_of
 from chatdata.chat_template.template import ChatTemplate, Method, is_taken
 from chatdata.errors import RenderError
 
-__all__ = ["ChatTemplate", "UnrenderableError", "markers", "probes", "read", "render"]
+__all__ = [
+    "CONTENT_TAGS",
+    "ChatTemplate",
+    "UnrenderableError",
+    "markers",
+    "probes",
+    "read",
+    "render",
+]
 
 
 def read(
