@@ -30,6 +30,7 @@ from transformers import AutoTokenizer, GenerationMixin, set_seed
 
 from chatdata import build_dataset, dataset, load_recipe
 from chatdata.errors import ChatdataError
+from tests.carrying import carry
 from trainer import chat, chat_serve, chat_terminal, generation
 from trainer.context import ChatTemplate, Message, Plain, fit
 from trainer.generation import Sampling, Speaker
@@ -211,6 +212,19 @@ def test_the_oldest_exchanges_go_whole_and_the_system_turn_stays(
 def test_a_template_that_refuses_is_quoted(tokenizer: Any) -> None:
     with pytest.raises(ChatdataError, match="unknown role: tool"):
         _bytes().ids([{"role": "tool", "content": "x"}])
+
+
+def test_white_space_that_a_token_swallows_is_what_the_tokenizer_calls_so(tmp_path: Path) -> None:
+    folder = carry(
+        None, "{{ '<|im_start|>' + messages[0]['content'] }}", tmp_path / "t", strip=True
+    )
+    template = ChatTemplate(AutoTokenizer.from_pretrained(folder))
+    for own in (" a", "\x1c a", "\n\x1f\u2003a"):
+        plain, quoting = (
+            template.ids([{"role": "user", "content": own + tail}]) for tail in ("", "<|im_start|>")
+        )
+        assert quoting[: len(plain)] == plain
+        assert quoting.count(plain[0]) == 1
 
 
 def test_text_that_a_tokenizer_turns_into_control_tokens_is_refused(tokenizer: Any) -> None:

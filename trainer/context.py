@@ -25,6 +25,8 @@ Message = dict[str, str]  # role, content
 # token, in a plane for private use.
 _QUOTED = 0xF0000
 _HIDDEN = re.compile("[\U000f0000-\U000ffffd]")
+# What a token with `rstrip` swallows: Unicode's white space, not U+001C to U+001F as for Python.
+_SWALLOWED = re.compile(r"[^\S\x1c-\x1f]*")
 
 
 class Writer(Protocol):
@@ -140,7 +142,7 @@ class ChatTemplate:
                 swallow = self.plain.tokens[part].rstrip
             else:
                 words = self.plain.show(part)
-                ids += self.plain.ids(words.lstrip() if swallow else words)
+                ids += self.plain.ids(_SWALLOWED.sub("", words, count=1) if swallow else words)
         return ids
 
     def _closing(self) -> list[str]:

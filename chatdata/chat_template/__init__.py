@@ -47,7 +47,7 @@ def read(
     them can be told apart (no special token swallows white space). Raises RenderError with the
     reason where a conversation cannot be rendered exactly.
     """
-    bare = ChatTemplate(source, dict(variables), date, "prefix", True, "", "", "")
+    bare = _bare(source, variables, date)
     own = replace(bare, **outline(bare, control))
     value = compiled(own, control) if compiles else None
     if value is not None:
@@ -79,10 +79,11 @@ def markers(
 ) -> list[str]:
     """The tokens, of these, by which a template marks turns: in brackets, written around plain
     turns, and no tags of content. They cut turns whether or not a tokenizer calls them special."""
+    bare = _bare(source, variables, date)
     written = [
-        render(source, variables, date, talk, add_generation_prompt=talk[-1]["role"] == "user")
+        bare.text(talk, add_generation_prompt=talk[-1]["role"] == "user")
         for talk in map(talk_of, ("u", "uaua", "suaua"))
-        if is_taken(ChatTemplate(source, variables, date, "prefix", True, "", "", ""), talk)
+        if is_taken(bare, talk)
     ]
     return [
         token
@@ -91,3 +92,8 @@ def markers(
         and token not in CONTENT_TAGS
         and any(token in text for text in written)
     ]
+
+
+def _bare(source: str, variables: Mapping[str, Any], date: datetime.date | None) -> ChatTemplate:
+    """A template of which nothing has been found out."""
+    return ChatTemplate(source, dict(variables), date, "prefix", True, "", "", "")

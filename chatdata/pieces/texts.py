@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
-# Unicode's, which `tokenizers` goes by; Python's own adds U+001C to U+001F.
-_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
+# What a token with `rstrip` swallows: Unicode's white space, not U+001C to U+001F as for Python.
+_SWALLOWED = re.compile(r"[^\S\x1c-\x1f]*")
 
 
 class Texts:
@@ -88,7 +87,7 @@ class Texts:
 
     def swallowed(self, before: str, text: str) -> str:
         """The text without the white space that the control token before it swallows."""
-        return text.lstrip(_WHITE_SPACE) if before in self._swallowing else text
+        return _SWALLOWED.sub("", text, count=1) if before in self._swallowing else text
 
     def written_tokens(self, number: int) -> int:
         """How many tokens a text of the template has."""
