@@ -29,6 +29,7 @@ from chatdata import (
     engines,
     examine,
     fast,
+    files,
     filters,
     folder,
     language,
@@ -90,7 +91,7 @@ def build(
     done, total); a total of 0 is not known. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
-    with write.new_folder(Path(out)) as new:
+    with files.new_folder(Path(out), manifest.FILE) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
         with engines.start(engine, min(workers, job.parts)) as running:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from chatdata import hub, sources
 from chatdata.errors import SourceError
-from chatdata.recipe import EMBEDDED, Recipe, SourceOptions
+from chatdata.recipe import Recipe, SourceOptions
 from chatdata.records import SUFFIXES
-from chatdata.sources import File
+from chatdata.sources import EMBEDDED, File
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _files(patterns: Sequence[str], source: str) -> list[File]:
 
 def _expand(pattern: str) -> list[Path]:
     if pattern.startswith(EMBEDDED):
-        return [Path(__file__).parent / pattern.removeprefix(EMBEDDED)]
+        return [sources.embedded(pattern)]
     path = Path(pattern)
     if path.is_dir():
         return _in_folder(path)

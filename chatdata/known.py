@@ -13,7 +13,7 @@ from typing import Any
 from chatdata import sources
 from chatdata.filters import FILTERS
 from chatdata.manifest import Manifest
-from chatdata.recipe import EMBEDDED
+from chatdata.sources import EMBEDDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from chatdata.errors import OutputError
 
 FORMAT = 1  # of the folder; a build of another format is not read
 FILE = "manifest.json"
-IGNORE_INDEX = -100  # the label of a token that is not trained; PyTorch's cross entropy skips it
-MOST_TOKENS = 2**31 - 1  # in a bin of an index, which counts them in int32
 
 _KEYS = ("name", "version", "format", "content_hash", "recipe_hash", "sources", "counts", "splits")
 

@@ -22,11 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata import arrow, manifest
+from chatdata.constants import MOST_TOKENS
 from chatdata.errors import PackError
+from chatdata.files import place_file
 from chatdata.hashing import sha256_file
-from chatdata.manifest import MOST_TOKENS
 from chatdata.split import SPLITS
-from chatdata.write import IDS, PARQUET, place_file
+from chatdata.write import IDS, PARQUET
 
 ALGORITHM = "best-fit-decreasing"
 FOLDER = "packs"

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from chatdata import verify, write
+from chatdata import files, manifest, verify
 from chatdata.hub import names, snapshot
 from chatdata.hub.client import Note
 from chatdata.hub.snapshot import Snapshot
@@ -52,7 +52,7 @@ def pull(
     Returns its repository, tag, commit, version and content hash. Raises a ChatdataError, and
     leaves no part of it in `out`, where it fails.
     """
-    with write.new_folder(Path(out)) as new:
+    with files.new_folder(Path(out), manifest.FILE) as new:
         fetched = fetch(reference, allow_moving=allow_moving, note=note)
         paths = fetched.paths
         for number, path in enumerate(paths):

@@ -25,16 +25,16 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from chatdata import config, sources
 from chatdata.clean import CLEANERS, Cleaner, Step
 from chatdata.config import Strict, nearest
+from chatdata.constants import MOST_TOKENS
 from chatdata.errors import ConfigError
 from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
 from chatdata.hashing import sha256_json
-from chatdata.manifest import MOST_TOKENS
 from chatdata.redact import Redact
 from chatdata.render import Render
+from chatdata.sources import EMBEDDED
 from chatdata.threads import Threads
 
 _ORDER = ("message", "conversation", "corpus")
-EMBEDDED = "chatdata:"  # before a file that comes with the package
 _SEMVER = r"^\d+\.\d+\.\d+$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 

@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata import dataset, lengths, split
+from chatdata.constants import IGNORE_INDEX
 from chatdata.errors import VerifyError
 from chatdata.hashing import sha256_pairs
-from chatdata.manifest import IGNORE_INDEX, Manifest
+from chatdata.manifest import Manifest
 from chatdata.rows import Rows
 from chatdata.schema import ROLES
 from chatdata.write import TOKENS

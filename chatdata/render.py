@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from chatdata import windows as spans
 from chatdata.chat_template import ChatTemplate
 from chatdata.config import Strict
-from chatdata.manifest import IGNORE_INDEX
+from chatdata.constants import IGNORE_INDEX
 from chatdata.pieces import (
     Bools,
     Ints,

@@ -17,10 +17,10 @@ import polars as pl
 import tokenizers
 
 from chatdata import card, config, dataset, known, ledger, manifest, marks, shape
+from chatdata.files import place_file
 from chatdata.hashing import hash_column
 from chatdata.manifest import Manifest
 from chatdata.marks import Stretch
-from chatdata.write import place_file
 
 FILE = "report.html"
 _CONVERSATIONS = 8

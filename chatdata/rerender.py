@@ -20,9 +20,10 @@ from pydantic import ValidationError
 from chatdata import __version__, certificate, dataset, fast, recount, tokenizer, windows
 from chatdata.certificate import SAMPLE, Findings
 from chatdata.chat_template import ChatTemplate
+from chatdata.constants import IGNORE_INDEX
 from chatdata.errors import VerifyError
 from chatdata.hashing import fraction_column, sha256_json
-from chatdata.manifest import IGNORE_INDEX, Manifest
+from chatdata.manifest import Manifest
 from chatdata.pieces import Texts, unrenderable, write
 from chatdata.render import Render, Rendered, render
 from chatdata.rows import Rows

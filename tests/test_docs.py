@@ -47,7 +47,7 @@ def folder(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory
     patch.setenv("HF_ENDPOINT", hub.endpoint)
     patch.setenv("HF_TOKEN", "hf_you")
     own = tmp_path_factory.mktemp("readme")
-    package = ROOT / "chatdata" / "sample"
+    package = ROOT / "chatdata" / "sources" / "sample"
     (own / "dump.json").write_bytes((package / "sharegpt.json").read_bytes())
     (own / "en.jsonl").write_bytes((package / "oasst.trees.jsonl").read_bytes())
     run(["chatdata", "build", "sample"], own)

@@ -31,8 +31,8 @@ def test_the_wheel_holds_chatdata_and_its_recipes_alone(wheel: Path) -> None:
     recipes = {Path(name).stem for name in names if name.startswith("chatdata/_recipes/")}
     assert recipes == {path.stem for path in recipe.shipped()}
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    data = {Path(name).name for name in names if name.startswith("chatdata/sample/")}
-    assert data == {path.name for path in (ROOT / "chatdata" / "sample").iterdir()}
+    data = {Path(name).name for name in names if name.startswith("chatdata/sources/sample/")}
+    assert data == {path.name for path in (ROOT / "chatdata" / "sources" / "sample").iterdir()}
 
 
 def test_the_sample_builds_from_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:

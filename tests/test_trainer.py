@@ -25,7 +25,7 @@ from click.testing import CliRunner
 from comparing import compare
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
 
-from chatdata import build_dataset, dataset, load_recipe, manifest
+from chatdata import build_dataset, constants, dataset, load_recipe, manifest
 from chatdata.errors import ChatdataError
 from trainer import config, data, model, train
 
@@ -133,7 +133,7 @@ def test_padding_is_never_trained_nor_seen(
         assert ids[:size].tolist() == row["input_ids"]
         assert labels[:size].tolist() == row["labels"]
         assert set(mask[size:].tolist()) <= {0}
-        assert set(labels[size:].tolist()) <= {manifest.IGNORE_INDEX}
+        assert set(labels[size:].tolist()) <= {constants.IGNORE_INDEX}
 
 
 def test_the_loss_is_that_of_the_trained_tokens(
@@ -147,14 +147,14 @@ def test_the_loss_is_that_of_the_trained_tokens(
     with torch.no_grad():
         output = network(**batch)
     logits, labels = output.logits[:, :-1], batch["labels"][:, 1:]
-    trained = labels != manifest.IGNORE_INDEX
+    trained = labels != constants.IGNORE_INDEX
     loss = torch.nn.functional.cross_entropy(logits[trained].float(), labels[trained])
     assert torch.isclose(output.loss, loss, rtol=1e-4)
     assert int(trained.sum()) == sum(_trained(row) for row in own)
 
 
 def _trained(row: dict[str, list[int]]) -> int:
-    return sum(label != manifest.IGNORE_INDEX for label in row["labels"])
+    return sum(label != constants.IGNORE_INDEX for label in row["labels"])
 
 
 def test_the_tokenizer_ends_turns_and_carries_the_template(

@@ -20,7 +20,7 @@ pytest.importorskip("transformers")
 
 from transformers import AutoTokenizer
 
-from chatdata import build_dataset, dataset, load_recipe, manifest
+from chatdata import build_dataset, constants, dataset, load_recipe, manifest
 from chatdata.errors import ChatdataError
 from trainer import config, data, push
 
@@ -79,7 +79,7 @@ def test_a_conversation_may_end_in_a_question(tmp_path: Path) -> None:
 def test_no_input_is_ignored(sample: Path) -> None:
     tokens = dataset.scan(sample, "tokens").collect()
     assert tokens["input_ids"].explode().min() >= 0  # type: ignore[operator]
-    assert tokens["labels"].explode().min() == manifest.IGNORE_INDEX
+    assert tokens["labels"].explode().min() == constants.IGNORE_INDEX
     assert tokens["attention_mask"].explode().unique().to_list() == [1]
 
 

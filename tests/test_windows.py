@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chatdata.manifest import IGNORE_INDEX
+from chatdata.constants import IGNORE_INDEX
 from chatdata.pieces import Texts, value_of
 from chatdata.render import Fitted, Render, Rendered, fit, render
 from chatdata.templates import TEMPLATES

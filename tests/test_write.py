@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import manifest, write
+from chatdata import files, manifest, write
 from chatdata.errors import OutputError
 
 ROWS = pa.table({name: [f"{name}{i}" for i in range(500)] for name in write.LEDGER.names})
@@ -75,7 +75,7 @@ def left(folder: Path) -> list[str]:
 
 
 def test_a_block_that_ends_well_becomes_the_folder(tmp_path: Path) -> None:
-    with write.new_folder(tmp_path / "a" / "out") as work:
+    with files.new_folder(tmp_path / "a" / "out", manifest.FILE) as work:
         finish(work)
         assert not (tmp_path / "a" / "out").exists()
     assert left(tmp_path / "a") == ["out"]
@@ -83,17 +83,20 @@ def test_a_block_that_ends_well_becomes_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), write.new_folder(tmp_path / "out") as work:
+    with (
+        pytest.raises(ZeroDivisionError),
+        files.new_folder(tmp_path / "out", manifest.FILE) as work,
+    ):
         (work / "file").write_text(str(1 / 0))
     assert left(tmp_path) == []
 
 
 def test_a_finished_build_is_replaced_and_survives_a_failure(tmp_path: Path) -> None:
     for text in ("1", "2"):
-        with write.new_folder(tmp_path / "out") as work:
+        with files.new_folder(tmp_path / "out", manifest.FILE) as work:
             finish(work, text)
     assert (tmp_path / "out" / manifest.FILE).read_text() == "2"
-    with pytest.raises(ZeroDivisionError), write.new_folder(tmp_path / "out"):
+    with pytest.raises(ZeroDivisionError), files.new_folder(tmp_path / "out", manifest.FILE):
         _ = 1 / 0
     assert (tmp_path / "out" / manifest.FILE).read_text() == "2"
     assert left(tmp_path) == ["out"]
@@ -101,7 +104,7 @@ def test_a_finished_build_is_replaced_and_survives_a_failure(tmp_path: Path) -> 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with write.new_folder(tmp_path / "out") as work:
+    with files.new_folder(tmp_path / "out", manifest.FILE) as work:
         finish(work)
     assert left(tmp_path / "out") == [manifest.FILE]
 
@@ -111,18 +114,21 @@ def test_foreign_folders_and_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine" / "thesis.tex").write_text("")
     (tmp_path / "file").write_text("")
     for name, words in (("mine", "did not build"), ("file", "is a file")):
-        with pytest.raises(OutputError, match=words), write.new_folder(tmp_path / name):
+        with (
+            pytest.raises(OutputError, match=words),
+            files.new_folder(tmp_path / name, manifest.FILE),
+        ):
             pass
     assert left(tmp_path) == ["file", "mine"]
     with (
         pytest.raises(OutputError, match="cannot write"),
-        write.new_folder(tmp_path / "file" / "x"),
+        files.new_folder(tmp_path / "file" / "x", manifest.FILE),
     ):
         pass
 
 
 def _die(out: Path) -> None:
-    with write.new_folder(out) as work:
+    with files.new_folder(out, manifest.FILE) as work:
         (work / "half").write_text("")
         os.kill(os.getpid(), 9)
 
@@ -132,9 +138,9 @@ def test_what_a_killed_build_left_is_swept_and_a_running_one_is_not(tmp_path: Pa
     process.start()
     process.join()
     assert len(left(tmp_path)) == 1
-    with write.new_folder(tmp_path / "out") as first:
+    with files.new_folder(tmp_path / "out", manifest.FILE) as first:
         assert left(tmp_path) == [first.name]
-        with write.new_folder(tmp_path / "out") as second:
+        with files.new_folder(tmp_path / "out", manifest.FILE) as second:
             assert sorted([first.name, second.name]) == left(tmp_path)
             finish(second)
         finish(first)

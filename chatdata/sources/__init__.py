@@ -24,7 +24,8 @@ import polars as pl
 from chatdata.records import Record, Shape, Unreadable
 from chatdata.records import read as read_records
 
-_NOT_SOURCES = {"hub"}  # fetches files; does not read them
+EMBEDDED = "chatdata:"  # before a file that comes with the package
+_NOT_SOURCES = {"records"}  # reads records of any kind; no source
 _MAX_MESSAGES = 20_000
 _MAX_CHARACTERS = 1 << 22
 _LARGEST = 2**63
@@ -171,3 +172,8 @@ class Rows:
         batch = Batch(rows, self.records, self.conversations, self.problems)
         self._start()
         return batch
+
+
+def embedded(name: str) -> Path:
+    """The file that comes with the package under a name that begins with EMBEDDED."""
+    return Path(__file__).parent / name.removeprefix(EMBEDDED)
