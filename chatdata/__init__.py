@@ -25,14 +25,14 @@ __all__ = [
 if TYPE_CHECKING:
     from chatdata.build import build as build_dataset
     from chatdata.build import preview as preview_dataset
-    from chatdata.errors import ChatdataError
+    from chatdata.core.errors import ChatdataError
     from chatdata.manifest import read as read_manifest
     from chatdata.publish import push as push_dataset
     from chatdata.pull import pull as pull_dataset
     from chatdata.recipe import load as load_recipe
 
 _HOME = {
-    "ChatdataError": ("chatdata.errors", "ChatdataError"),
+    "ChatdataError": ("chatdata.core.errors", "ChatdataError"),
     "build_dataset": ("chatdata.build", "build"),
     "load_recipe": ("chatdata.recipe", "load"),
     "preview_dataset": ("chatdata.build", "preview"),

@@ -29,7 +29,6 @@ from chatdata import (
     engines,
     examine,
     fast,
-    files,
     filters,
     folder,
     language,
@@ -38,7 +37,6 @@ from chatdata import (
     parts,
     reading,
     rows,
-    schema,
     sources,
     split,
     threads,
@@ -48,11 +46,12 @@ from chatdata import (
 from chatdata import inputs as input_files
 from chatdata import job as jobs
 from chatdata.certificate import Findings
+from chatdata.core import files, schema
+from chatdata.core.errors import BuildError
+from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.corpus import Decided
-from chatdata.errors import BuildError
 from chatdata.fast import Audit, EngineDiffers, FastSession
 from chatdata.filters import Drop
-from chatdata.hashing import fraction_column, hash_column
 from chatdata.inputs import Input
 from chatdata.job import Done, Finished, Job, Seen, Shaped
 from chatdata.pieces import Texts

@@ -14,9 +14,10 @@ from typing import Any
 
 import jinja2
 
-from chatdata import comparison, config, configs, croissant, known, ledger, plots
+from chatdata import comparison, configs, croissant, known, ledger, plots
 from chatdata.clean import CLEANERS
-from chatdata.errors import ConfigError
+from chatdata.core import config
+from chatdata.core.errors import ConfigError
 from chatdata.manifest import Manifest
 
 PAGE = "README.md"

@@ -19,12 +19,12 @@ import polars as pl
 
 from chatdata import chat_template
 from chatdata.chat_template import ChatTemplate, UnrenderableError
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import RenderError
-from chatdata.hashing import sha256_json
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import RenderError
+from chatdata.core.hashing import sha256_json
+from chatdata.core.schema import MESSAGES
 from chatdata.pieces import Texts, value_of
 from chatdata.render import Render, Rendered, fit, render
-from chatdata.schema import MESSAGES
 from chatdata.tokenizer import Tokenizer
 
 SAMPLE = 128  # rows, about

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata import contents
-from chatdata.hashing import sha256_pairs
+from chatdata.core.hashing import sha256_pairs
 from chatdata.hub.repository import Repository
 from chatdata.manifest import Manifest
 from chatdata.split import SPLITS

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from chatdata import (
     card,
-    config,
     configs,
     croissant,
     dataset,
@@ -28,7 +27,8 @@ from chatdata import (
     split,
     write,
 )
-from chatdata.hashing import sha256_file, sha256_json
+from chatdata.core import config
+from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.recipe import Recipe
 
 _RENDERED = ("train_on", "max_tokens", "overflow")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chatdata import __version__, cli_check, cli_hub, engines, progress
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,8 +51,9 @@ _out = click.argument("out", type=click.Path(path_type=Path))
 @main.command("list")
 def list_() -> None:
     """Sources, cleaners, filters, templates and recipes: their names and a line about each."""
-    from chatdata import config, recipe, sources
+    from chatdata import recipe, sources
     from chatdata.clean import CLEANERS
+    from chatdata.core import config
     from chatdata.filters import FILTERS
     from chatdata.sensitive import KINDS
     from chatdata.templates import TEMPLATES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chatdata import engines, progress
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from chatdata import manifest
-from chatdata.errors import OutputError
+from chatdata.core.errors import OutputError
 from chatdata.lengths import quantiles
 from chatdata.split import SPLITS
 

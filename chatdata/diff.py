@@ -19,7 +19,7 @@ import polars as pl
 
 from chatdata import comparison, dataset, manifest, recount, shape
 from chatdata.comparison import Changes
-from chatdata.hashing import hash_column
+from chatdata.core.hashing import hash_column
 from chatdata.manifest import Manifest
 from chatdata.rows import Rows
 

@@ -28,7 +28,7 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata import ngrams
-from chatdata.hashing import digest_column
+from chatdata.core.hashing import digest_column
 
 Rows = npt.NDArray[np.int64]
 Shingles = npt.NDArray[np.uint32]

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.errors import SourceError
+from chatdata.core.errors import SourceError
 from chatdata.records import SUFFIXES, Record
 from chatdata.records import read as read_records
 from chatdata.sources import File

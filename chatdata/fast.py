@@ -21,7 +21,7 @@ import numpy.typing as npt
 import tokenizers
 
 from chatdata import battery, novelty
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from chatdata.novelty import Excerpt, Novelty
 
 LIBRARY = "fastokens"

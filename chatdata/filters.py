@@ -21,7 +21,7 @@ import polars as pl
 from pydantic import Field, create_model
 
 from chatdata import codes, quality
-from chatdata.config import Strict
+from chatdata.core.config import Strict
 from chatdata.ngrams import WORD
 from chatdata.sensitive import KINDS, Kind
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 from chatdata import (
     card,
     certificate,
-    config,
     contamination,
     ledger,
     lengths,
@@ -27,8 +26,9 @@ from chatdata import (
     split,
     write,
 )
+from chatdata.core import config
+from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.fast import Audit
-from chatdata.hashing import sha256_file, sha256_pairs
 from chatdata.inputs import Input
 from chatdata.job import Done, Job
 from chatdata.recipe import Recipe

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatdata import hub, sources
-from chatdata.errors import SourceError
+from chatdata.core.errors import SourceError
 from chatdata.recipe import Recipe, SourceOptions
 from chatdata.records import SUFFIXES
 from chatdata.sources import EMBEDDED, File

@@ -15,10 +15,10 @@ import polars as pl
 from chatdata import certificate, clean, contamination, evalsets, fast, hub, ledger, redact
 from chatdata import tokenizer as tokenizers
 from chatdata.certificate import Findings
-from chatdata.errors import ConfigError, SourceError
+from chatdata.core.errors import ConfigError, SourceError
+from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.fast import Audit, EngineDiffers
 from chatdata.filters import Drop, Unit
-from chatdata.hashing import sha256_file, sha256_json
 from chatdata.inputs import Input, evaluation_sets, without_paths
 from chatdata.recipe import Recipe
 from chatdata.render import Render

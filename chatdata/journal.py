@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chatdata.hashing import sha256_json
+from chatdata.core.hashing import sha256_json
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from chatdata import codes, decision
-from chatdata.hashing import hash_column
+from chatdata.core.hashing import hash_column
 from chatdata.neighbours import nearest
 
 UNKNOWN = decision.UNKNOWN

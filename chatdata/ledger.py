@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.errors import BuildError
+from chatdata.core.errors import BuildError
+from chatdata.core.schema import EVENTS, MERGED
 from chatdata.filters import FILTERS
-from chatdata.schema import EVENTS, MERGED
 
 UNITS = ("records", "messages", "conversations")
 

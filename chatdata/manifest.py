@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from chatdata.errors import OutputError
+from chatdata.core.errors import OutputError
 
 FORMAT = 1  # of the folder; a build of another format is not read
 FILE = "manifest.json"

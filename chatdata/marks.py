@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import tokenizers
 
-from chatdata.constants import IGNORE_INDEX
+from chatdata.core.constants import IGNORE_INDEX
 
 Kind = TypeVar("Kind")
 

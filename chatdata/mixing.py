@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from chatdata.hashing import hash_column
+from chatdata.core.hashing import hash_column
 
 
 class Share(NamedTuple):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from chatdata.hashing import hash64
+from chatdata.core.hashing import hash64
 
 Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]

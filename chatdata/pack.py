@@ -21,11 +21,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata import arrow, manifest
-from chatdata.constants import MOST_TOKENS
-from chatdata.errors import PackError
-from chatdata.files import place_file
-from chatdata.hashing import sha256_file
+from chatdata import manifest
+from chatdata.core import arrow
+from chatdata.core.constants import MOST_TOKENS
+from chatdata.core.errors import PackError
+from chatdata.core.files import place_file
+from chatdata.core.hashing import sha256_file
 from chatdata.split import SPLITS
 from chatdata.write import IDS, PARQUET
 

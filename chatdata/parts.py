@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from chatdata.hashing import hash_column
+from chatdata.core.hashing import hash_column
 
 _FILE_BYTES = 16 * 2**20  # of rows in memory
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from chatdata import card, changes, manifest, release, versions
-from chatdata.errors import HubError
+from chatdata.core.errors import HubError
 from chatdata.hub.client import Note
 from chatdata.hub.repository import Entry, Refs, Repository, Tree
 from chatdata.journal import Journal

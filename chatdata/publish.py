@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from chatdata import card, plan, release, versions
-from chatdata.errors import HubError
+from chatdata.core.errors import HubError
 from chatdata.hub import client, names
 from chatdata.hub.client import Note
 from chatdata.hub.repository import File, Refs, Repository

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from chatdata import files, manifest, verify
+from chatdata import manifest, verify
+from chatdata.core import files
 from chatdata.hub import names, snapshot
 from chatdata.hub.client import Note
 from chatdata.hub.snapshot import Snapshot

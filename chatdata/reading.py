@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import polars as pl
 
-from chatdata import ledger, parts, schema, sources
-from chatdata.errors import SourceError
+from chatdata import ledger, parts, sources
+from chatdata.core import schema
+from chatdata.core.errors import SourceError
 from chatdata.inputs import Input
 from chatdata.job import Job
 

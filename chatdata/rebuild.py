@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from chatdata import card, comparison, config, manifest, pack
+from chatdata import card, comparison, manifest, pack
 from chatdata.build import Progress, build, silent
+from chatdata.core import config
 from chatdata.manifest import Manifest
 from chatdata.recipe import Recipe
 

@@ -22,13 +22,14 @@ from typing import Any, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from chatdata import config, sources
+from chatdata import sources
 from chatdata.clean import CLEANERS, Cleaner, Step
-from chatdata.config import Strict, nearest
-from chatdata.constants import MOST_TOKENS
-from chatdata.errors import ConfigError
+from chatdata.core import config
+from chatdata.core.config import Strict, nearest
+from chatdata.core.constants import MOST_TOKENS
+from chatdata.core.errors import ConfigError
+from chatdata.core.hashing import sha256_json
 from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
-from chatdata.hashing import sha256_json
 from chatdata.redact import Redact
 from chatdata.render import Render
 from chatdata.sources import EMBEDDED

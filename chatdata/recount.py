@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata import dataset, lengths, split
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import VerifyError
-from chatdata.hashing import sha256_pairs
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import VerifyError
+from chatdata.core.hashing import sha256_pairs
+from chatdata.core.schema import ROLES
 from chatdata.manifest import Manifest
 from chatdata.rows import Rows
-from chatdata.schema import ROLES
 from chatdata.write import TOKENS
 
 _BATCH = 1024  # rows

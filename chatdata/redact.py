@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import Field
 
 from chatdata import sensitive
-from chatdata.config import Strict
+from chatdata.core.config import Strict
 from chatdata.sensitive import KINDS, Finding, Kind
 
 Counts = dict[str, dict[str, int]]  # by kind: messages that hold some, found, masked

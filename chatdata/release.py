@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chatdata import card, config, manifest, verify
-from chatdata.hashing import sha256_json
+from chatdata import card, manifest, verify
+from chatdata.core import config
+from chatdata.core.hashing import sha256_json
 from chatdata.hub.repository import File, Tree
 from chatdata.manifest import Manifest
 from chatdata.versions import Version

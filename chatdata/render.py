@@ -17,8 +17,9 @@ from pydantic import Field, field_validator, model_validator
 
 from chatdata import windows as spans
 from chatdata.chat_template import ChatTemplate
-from chatdata.config import Strict
-from chatdata.constants import IGNORE_INDEX
+from chatdata.core.config import Strict
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.schema import EVENTS, MESSAGE_KEY, empty, events, vanished
 from chatdata.pieces import (
     Bools,
     Ints,
@@ -30,7 +31,6 @@ from chatdata.pieces import (
     unrenderable,
     write,
 )
-from chatdata.schema import EVENTS, MESSAGE_KEY, empty, events, vanished
 
 
 class Render(Strict):

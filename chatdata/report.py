@@ -16,9 +16,10 @@ import jinja2
 import polars as pl
 import tokenizers
 
-from chatdata import card, config, dataset, known, ledger, manifest, marks, shape
-from chatdata.files import place_file
-from chatdata.hashing import hash_column
+from chatdata import card, dataset, known, ledger, manifest, marks, shape
+from chatdata.core import config
+from chatdata.core.files import place_file
+from chatdata.core.hashing import hash_column
 from chatdata.manifest import Manifest
 from chatdata.marks import Stretch
 

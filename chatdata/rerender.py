@@ -20,14 +20,14 @@ from pydantic import ValidationError
 from chatdata import __version__, certificate, dataset, fast, recount, tokenizer, windows
 from chatdata.certificate import SAMPLE, Findings
 from chatdata.chat_template import ChatTemplate
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import VerifyError
-from chatdata.hashing import fraction_column, sha256_json
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import VerifyError
+from chatdata.core.hashing import fraction_column, sha256_json
+from chatdata.core.schema import MESSAGES
 from chatdata.manifest import Manifest
 from chatdata.pieces import Texts, unrenderable, write
 from chatdata.render import Render, Rendered, render
 from chatdata.rows import Rows
-from chatdata.schema import MESSAGES
 from chatdata.templates import TEMPLATES
 from chatdata.tokenizer import Tokenizer
 

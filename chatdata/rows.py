@@ -17,7 +17,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from chatdata import arrow
+from chatdata.core import arrow
 from chatdata.render import Rendered
 from chatdata.split import SPLITS
 from chatdata.write import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from chatdata import config
-from chatdata.errors import ConfigError, VerifyError
+from chatdata.core import config
+from chatdata.core.errors import ConfigError, VerifyError
 from chatdata.manifest import FILE, Manifest
 
 

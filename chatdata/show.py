@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chatdata import dataset, ledger, manifest, marks
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import OutputError
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import OutputError
 
 _TRAINED = "bold green"
 _CONTEXT = "dim"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from chatdata.hashing import fraction_column
+from chatdata.core.hashing import fraction_column
 
 SPLITS = ("train", "test")
 

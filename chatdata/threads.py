@@ -11,9 +11,9 @@ from typing import Literal
 
 import polars as pl
 
-from chatdata.config import Strict
-from chatdata.hashing import short_hash
-from chatdata.schema import EVENTS, MERGED, MESSAGE_KEY, MESSAGES, empty, events
+from chatdata.core.config import Strict
+from chatdata.core.hashing import short_hash
+from chatdata.core.schema import EVENTS, MERGED, MESSAGE_KEY, MESSAGES, empty, events
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
 RepeatedRole = Literal["keep", "merge", "drop"]

@@ -18,7 +18,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
 from chatdata import chat_template
 from chatdata.chat_template import ChatTemplate
-from chatdata.errors import RenderError
+from chatdata.core.errors import RenderError
 from chatdata.templates import EOS, Template, for_tokenizer
 
 BYTES = "bytes"

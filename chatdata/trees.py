@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.schema import EVENTS, MESSAGES
+from chatdata.core.schema import EVENTS, MESSAGES
 from chatdata.threads import Laid, Threads
 
 Columns = dict[str, list[Any]]

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from chatdata import checks
 from chatdata.checks import Check, Folder
-from chatdata.errors import ChatdataError, VerifyError
+from chatdata.core.errors import ChatdataError, VerifyError
 
 Progress = Callable[[str, int, int], None]
 _MOST_PROBLEMS = 20  # of one check

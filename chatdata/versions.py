@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from chatdata.errors import ConfigError, HubError
+from chatdata.core.errors import ConfigError, HubError
 
 Step = Literal["major", "minor", "patch"]
 

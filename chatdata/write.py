@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata.hashing import sha256_file
+from chatdata.core.hashing import sha256_file
 
 MESSAGES = pa.schema(
     [

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from trainer import strategy
 
 

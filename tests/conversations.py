@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from chatdata.core.schema import MESSAGES, NODES
 from chatdata.filters import mark
-from chatdata.schema import MESSAGES, NODES
 
 Turns = Sequence[tuple[str | None, str | None]]
 

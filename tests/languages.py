@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from chatdata import sources
-from chatdata.hashing import hash64
+from chatdata.core.hashing import hash64
 from chatdata.sources import File
 from tests.conversations import table
 

@@ -14,8 +14,8 @@ import pytest
 
 from chatdata import build, build_dataset, dataset, job, load_recipe, preview_dataset
 from chatdata.clean import CLEANERS
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import BuildError, RenderError, SourceError
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import BuildError, RenderError, SourceError
 from chatdata.manifest import Manifest
 from tests.conversations import random_conversation, random_tree
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from chatdata import card, comparison, configs, known, manifest
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 from chatdata.manifest import Manifest
 
 BEGIN = "<!-- chatdata: what follows is made from manifest.json -->"

@@ -29,7 +29,7 @@ import torch
 from transformers import AutoTokenizer, GenerationMixin, set_seed
 
 from chatdata import build_dataset, dataset, load_recipe
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from tests.carrying import carry
 from trainer import chat, chat_serve, chat_terminal, generation
 from trainer.context import ChatTemplate, Message, Plain, fit

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from chatdata import certificate
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import RenderError
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import RenderError
 from chatdata.pieces import Texts
 from chatdata.render import Render, Rendered, fit, render
 from chatdata.tokenizer import Tokenizer

@@ -28,7 +28,7 @@ import gradio as gr
 import torch
 from transformers import GenerationMixin, LogitsProcessor
 
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from trainer import chat, chat_web, generation
 from trainer.chat_web import meant, shown
 from trainer.context import ChatTemplate

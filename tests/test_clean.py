@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from chatdata.clean import CLEANERS, Cleaner, Step, add, clean, clean_texts, fences, markdown
-from chatdata.config import Strict
+from chatdata.core.config import Strict
 from tests.conversations import CONTENTS, HELLO, table
 
 ALL = [Step(cleaner, {}) for cleaner in CLEANERS.values()]

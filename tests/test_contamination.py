@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from chatdata import build_dataset, contamination, dataset, evalsets, job, load_recipe
 from chatdata.contamination import Index, Rule
-from chatdata.errors import ConfigError, SourceError
-from chatdata.hashing import sha256_file
+from chatdata.core.errors import ConfigError, SourceError
+from chatdata.core.hashing import sha256_file
 from chatdata.manifest import Manifest
 from chatdata.sources import File
 from tests.conversations import table

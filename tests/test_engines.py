@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatdata import engines
-from chatdata.errors import BuildError, EngineError
+from chatdata.core.errors import BuildError, EngineError
 
 
 def double(number: int) -> int:
@@ -57,7 +57,7 @@ def test_a_worker_that_dies_is_a_named_error() -> None:
 RAY = """
 import sys
 from chatdata import engines
-from chatdata.errors import BuildError
+from chatdata.core.errors import BuildError
 from tests.test_engines import double, refuse
 
 with engines.start("ray", 2) as running:

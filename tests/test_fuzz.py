@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatdata import build_dataset, dataset, load_recipe
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from chatdata.manifest import Manifest
 from chatdata.recipe import Recipe
 

@@ -79,7 +79,7 @@ ONLY = {
     "accelerate": {"trainer.preflight"},
     "bs4": {"chatdata.clean.markdown"},
     "markdownify": {"chatdata.clean.markdown"},
-    "ruamel": {"chatdata.config"},
+    "ruamel": {"chatdata.core.config"},
 }
 
 # Steps do not know each other; only build.py composes.

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatdata import build_dataset, dataset, load_recipe
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 from tests.test_trainer import run
 from tests.tiny import one_by_one, targets_of
 from trainer import config, data, layout

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from chatdata import filters, ledger
-from chatdata.errors import BuildError
-from chatdata.schema import EVENTS
+from chatdata.core.errors import BuildError
+from chatdata.core.schema import EVENTS
 
 READ = {"records": 3, "messages": 10, "conversations": 4}
 COUNTS: ledger.Counts = {

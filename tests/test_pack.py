@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatdata import build_dataset, load_recipe, manifest, read_manifest
-from chatdata.constants import MOST_TOKENS
-from chatdata.errors import ConfigError, PackError
+from chatdata.core.constants import MOST_TOKENS
+from chatdata.core.errors import ConfigError, PackError
 from chatdata.pack import INDEX, PACKED, index_table, lengths, pack, packed, read_index, repack
 from chatdata.write import IDS
 

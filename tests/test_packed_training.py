@@ -17,7 +17,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments, default_data_collator
 
 from chatdata import build_dataset, load_recipe
-from chatdata.errors import ChatdataError, ConfigError, OutputError
+from chatdata.core.errors import ChatdataError, ConfigError, OutputError
 from chatdata.pack import pack, repack
 from tests.tiny import (
     KINDS,

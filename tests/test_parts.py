@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import parts, schema
+from chatdata import parts
+from chatdata.core import schema
 
 ROLES = st.sampled_from([*schema.ROLES, None])
 FRAMES = st.lists(st.lists(st.tuples(st.text(max_size=3), ROLES), max_size=6), max_size=6)

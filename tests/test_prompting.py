@@ -22,7 +22,7 @@ import assistant
 from transformers import AutoTokenizer
 
 from chatdata import build_dataset, dataset, load_recipe
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from trainer import chat, generation, prompting
 from trainer.context import fit
 from trainer.generation import Sampling, Speaker

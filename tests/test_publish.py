@@ -13,7 +13,7 @@ import pytest
 
 from chatdata import changes, contents, manifest, release, write
 from chatdata.card import merged
-from chatdata.hashing import sha256_pairs
+from chatdata.core.hashing import sha256_pairs
 from chatdata.hub.repository import Entry, File
 from chatdata.versions import parse
 from tests.loopback import Hub

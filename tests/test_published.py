@@ -18,7 +18,7 @@ from trainer import published
 LOCATE = """
 import json
 from trainer.published import locate
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 try:
     found = locate({dataset!r}, {allow})
     print(json.dumps([str(found.folder), found.provenance, str(found)]))

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from chatdata import config, recipe
-from chatdata.errors import ConfigError
+from chatdata import recipe
+from chatdata.core import config
+from chatdata.core.errors import ConfigError
 
 WHOLE = """
 name: x

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata import records
-from chatdata.errors import SourceError
+from chatdata.core.errors import SourceError
 from chatdata.records import Record, Unreadable
 
 ROWS = [{"id": str(i), "conversations": [{"from": "human", "value": "a }, { b"}]} for i in range(9)]

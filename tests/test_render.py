@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from chatdata import certificate, fast
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import RenderError
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import RenderError
 from chatdata.pieces import Texts, TrainOn
 from chatdata.pieces.heads import untrained_heads
 from chatdata.pieces.turns import write_joined, write_turnwise

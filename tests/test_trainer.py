@@ -25,8 +25,9 @@ from click.testing import CliRunner
 from comparing import compare
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
 
-from chatdata import build_dataset, constants, dataset, load_recipe, manifest
-from chatdata.errors import ChatdataError
+from chatdata import build_dataset, dataset, load_recipe, manifest
+from chatdata.core import constants
+from chatdata.core.errors import ChatdataError
 from trainer import config, data, model, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations

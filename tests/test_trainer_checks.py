@@ -19,7 +19,7 @@ from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from chatdata import build_dataset, load_recipe
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from chatdata.pack import repack
 from trainer import adapters, config, memory, preflight, push, run, runlog, schedule, strategy, zero
 from trainer.config import Training

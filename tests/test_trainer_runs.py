@@ -23,7 +23,7 @@ from test_trainer import _free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chatdata import manifest
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from trainer import adapters, config, data, evaluate, merge, model, train
 
 pytestmark = [

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 from tests.tiny import KINDS, Row, model, tree
 from trainer import tree_mask
 from trainer.tree_packing import TreeCollator, join, tree_of

@@ -18,7 +18,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 from tests.test_packed_training import default_data_collator, step
 from tests.tiny import (
     IGNORED,

@@ -20,8 +20,9 @@ pytest.importorskip("transformers")
 
 from transformers import AutoTokenizer
 
-from chatdata import build_dataset, constants, dataset, load_recipe, manifest
-from chatdata.errors import ChatdataError
+from chatdata import build_dataset, dataset, load_recipe, manifest
+from chatdata.core import constants
+from chatdata.core.errors import ChatdataError
 from trainer import config, data, push
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations

@@ -22,7 +22,6 @@ from click.testing import CliRunner
 from chatdata import (
     build_dataset,
     card,
-    config,
     croissant,
     load_recipe,
     manifest,
@@ -32,9 +31,10 @@ from chatdata import (
     report,
 )
 from chatdata.cli import main
+from chatdata.core import config
+from chatdata.core.errors import ChatdataError, OutputError, VerifyError
+from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.diff import between
-from chatdata.errors import ChatdataError, OutputError, VerifyError
-from chatdata.hashing import sha256_file, sha256_json
 from chatdata.verify import strangers, verdicts_on, verify_folder
 from chatdata.write import PARQUET
 from tests.test_build import TALKS, TREES, make, talk_file, tree_file

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatdata.errors import ConfigError, HubError
+from chatdata.core.errors import ConfigError, HubError
 from chatdata.versions import Change, Version, check, of_tags, parse
 
 versions = st.builds(Version, *[st.integers(0, 99)] * 3)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chatdata.constants import IGNORE_INDEX
+from chatdata.core.constants import IGNORE_INDEX
 from chatdata.pieces import Texts, value_of
 from chatdata.render import Fitted, Render, Rendered, fit, render
 from chatdata.templates import TEMPLATES
@@ -197,7 +197,7 @@ def test_every_turn_is_learnt_once_where_all_are(tokenizer: Tokenizer) -> None:
 )
 def test_what_would_be_said_in_vain_is_refused(settings: list[str], words: str) -> None:
     from chatdata import load_recipe
-    from chatdata.errors import ConfigError
+    from chatdata.core.errors import ConfigError
 
     with pytest.raises(ConfigError, match=words):
         load_recipe("sample", settings)

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import files, manifest, write
-from chatdata.errors import OutputError
+from chatdata import manifest, write
+from chatdata.core import files
+from chatdata.core.errors import OutputError
 
 ROWS = pa.table({name: [f"{name}{i}" for i in range(500)] for name in write.LEDGER.names})
 

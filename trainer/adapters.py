@@ -23,7 +23,7 @@ from transformers import (
     set_seed,
 )
 
-from chatdata.errors import ConfigError, OutputError
+from chatdata.core.errors import ConfigError, OutputError
 from trainer.config import Adapter, Model
 from trainer.model import end_turns, fit_embeddings
 

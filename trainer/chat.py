@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata.errors import ChatdataError, ConfigError
+from chatdata.core.errors import ChatdataError, ConfigError
 
 if TYPE_CHECKING:
     from trainer.generation import Sampling, Speaker

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import NoReturn
 
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 
 
 def command(model: str, host: str, port: int, seed: int | None) -> list[str]:

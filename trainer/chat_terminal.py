@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from trainer import remarks
 from trainer.context import Message, Seen
 from trainer.generation import Sampling, Speaker

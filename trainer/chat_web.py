@@ -17,7 +17,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from chatdata.errors import ChatdataError, ConfigError
+from chatdata.core.errors import ChatdataError, ConfigError
 from trainer import remarks
 from trainer.context import Message
 from trainer.generation import Sampling, Speaker

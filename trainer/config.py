@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from chatdata import config
-from chatdata.config import Strict
+from chatdata.core import config
+from chatdata.core.config import Strict
 from trainer import zero
 
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]

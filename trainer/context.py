@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import tokenizers
 from transformers import PreTrainedTokenizerBase
 
-from chatdata.errors import ChatdataError, RenderError
+from chatdata.core.errors import ChatdataError, RenderError
 
 Message = dict[str, str]  # role, content
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
 from chatdata import manifest
+from chatdata.core.errors import OutputError
 from chatdata.dataset import conversation_of
-from chatdata.errors import OutputError
 from trainer import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]

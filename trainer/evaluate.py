@@ -28,8 +28,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import ChatdataError, OutputError
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import ChatdataError, OutputError
 from trainer import adapters, data
 from trainer.config import Model
 from trainer.model import load_model, load_tokenizer

@@ -21,9 +21,9 @@ from transformers import (
     TextIteratorStreamer,
 )
 
-from chatdata import config
-from chatdata.config import Strict
-from chatdata.errors import ConfigError
+from chatdata.core import config
+from chatdata.core.config import Strict
+from chatdata.core.errors import ConfigError
 from trainer.context import Message, Seen, Writer, fit
 
 

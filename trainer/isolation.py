@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback
 
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 
 Batch = Mapping[str, Any]
 Rows = Sequence[Mapping[str, list[int]]]

@@ -18,7 +18,7 @@ from transformers import (
     TrainerCallback,
 )
 
-from chatdata.config import load_yaml
+from chatdata.core.config import load_yaml
 from chatdata.manifest import Manifest
 from trainer import data, packing, tree_mask, tree_packing
 from trainer.config import TrainConfig

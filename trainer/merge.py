@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import torch
 
-from chatdata.errors import ChatdataError, OutputError
+from chatdata.core.errors import ChatdataError, OutputError
 from trainer import adapters, runlog
 from trainer.save import FACTS, write_facts
 

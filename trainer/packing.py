@@ -18,7 +18,7 @@ from datasets import Dataset
 from transformers import DataCollatorWithFlattening, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
-from chatdata.errors import ConfigError, OutputError
+from chatdata.core.errors import ConfigError, OutputError
 from chatdata.manifest import Manifest
 from chatdata.pack import Bins, read_index
 

@@ -17,8 +17,8 @@ from accelerate.data_loader import SeedableRandomSampler
 from rich.console import Console
 from rich.text import Text
 
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import ChatdataError, ConfigError
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import ChatdataError, ConfigError
 from trainer import adapters, data, memory, model, runlog, schedule, strategy
 from trainer.run import Run, collator
 

@@ -28,8 +28,8 @@ from typing import Any
 from pydantic import Field, field_validator
 from transformers import PreTrainedTokenizerBase
 
-from chatdata import config
-from chatdata.config import Strict
+from chatdata.core import config
+from chatdata.core.config import Strict
 from trainer.context import ChatTemplate, Message, Plain
 
 HUMAN, ASSISTANT, SEPARATOR = "Human:", "Assistant:", "-----"

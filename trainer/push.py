@@ -14,7 +14,7 @@ from typing import Any
 import click
 from huggingface_hub import HfApi, errors
 
-from chatdata.errors import ChatdataError, OutputError
+from chatdata.core.errors import ChatdataError, OutputError
 from trainer.save import FACTS
 
 STAYS = ["checkpoint-*/**", "global_step*/**", "runs/**", "training_args.bin", "run.json", ".*"]

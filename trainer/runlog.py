@@ -16,7 +16,7 @@ from typing import Any
 import click
 from transformers import TrainerCallback
 
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 
 STARTED = "run.json"
 METRICS = "metrics.jsonl"

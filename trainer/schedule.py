@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 from trainer.config import Training
 
 

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from chatdata.errors import ChatdataError, ConfigError
+from chatdata.core.errors import ChatdataError, ConfigError
 from trainer import zero
 from trainer.config import TrainConfig
 

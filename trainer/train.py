@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from trainer import strategy
 from trainer.config import TrainConfig, load
 

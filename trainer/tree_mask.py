@@ -34,7 +34,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, flex_attention_mask, sdpa_mask
 from transformers.utils.import_utils import is_torch_flex_attn_available
 
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 
 SDPA, FLEX = "tree_sdpa", "tree_flex"
 BLOCK = 128  # tokens; FlexAttention's own

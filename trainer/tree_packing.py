@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from chatdata.constants import IGNORE_INDEX
-from chatdata.errors import ConfigError
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import ConfigError
 from chatdata.pack import Bins, pack
 
 Ints = npt.NDArray[Any]

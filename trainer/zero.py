@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from trainer.config import Training

@@ -21,7 +21,7 @@ from chatdata.chat_template.environment import UnrenderableError, has_generation
 from chatdata.chat_template.segments import compiled
 from chatdata.chat_template.talks import plain, probes, talk_of
 from chatdata.chat_template.template import ChatTemplate, Method, is_taken
-from chatdata.errors import RenderError
+from chatdata.core.errors import RenderError
 
 __all__ = [
     "CONTENT_TAGS",

@@ -9,7 +9,7 @@ from typing import Any
 from chatdata.chat_template.environment import UnrenderableError
 from chatdata.chat_template.talks import talk_of
 from chatdata.chat_template.template import ChatTemplate
-from chatdata.errors import RenderError
+from chatdata.core.errors import RenderError
 
 
 def outline(template: ChatTemplate, control: re.Pattern[str]) -> dict[str, Any]:

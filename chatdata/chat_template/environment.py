@@ -13,7 +13,7 @@ import jinja2
 import jinja2.ext
 import jinja2.sandbox
 
-from chatdata.errors import RenderError
+from chatdata.core.errors import RenderError
 
 Messages = Sequence[Mapping[str, str]]
 

@@ -9,7 +9,7 @@ from chatdata.chat_template.discovery import between
 from chatdata.chat_template.environment import Messages, UnrenderableError
 from chatdata.chat_template.talks import own_words, probes, talk_of
 from chatdata.chat_template.template import ChatTemplate
-from chatdata.errors import RenderError
+from chatdata.core.errors import RenderError
 from chatdata.templates import Template, Turn
 
 

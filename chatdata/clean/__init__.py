@@ -22,7 +22,7 @@ import polars as pl
 from pydantic import Field, create_model
 
 from chatdata.clean import characters, fences, pages
-from chatdata.config import Strict
+from chatdata.core.config import Strict
 
 Counts = dict[str, dict[str, int]]  # for each cleaner: messages changed, characters fewer
 

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from chatdata.core.errors import EngineError
 from chatdata.engines import Workers
-from chatdata.errors import EngineError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

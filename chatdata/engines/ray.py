@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from chatdata.core.errors import ChatdataError, EngineError
 from chatdata.engines import Workers
-from chatdata.errors import ChatdataError, EngineError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

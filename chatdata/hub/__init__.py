@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from chatdata.errors import SourceError
+from chatdata.core.errors import SourceError
 
 
 def fetch(

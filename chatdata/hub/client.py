@@ -29,7 +29,7 @@ from tenacity import (
 )
 
 from chatdata import __version__
-from chatdata.errors import HubError
+from chatdata.core.errors import HubError
 from chatdata.hub.secrets import Redacting, redact
 
 Note = Callable[[str], None]

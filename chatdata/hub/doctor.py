@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import constants, get_token
 
-from chatdata.errors import HubError
+from chatdata.core.errors import HubError
 from chatdata.hub import client, names
 from chatdata.hub.client import FAILURES
 from chatdata.hub.secrets import redact

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from huggingface_hub import errors
 from huggingface_hub.utils import httpx, validate_repo_id  # type: ignore[attr-defined]
 
-from chatdata.errors import HubError
+from chatdata.core.errors import HubError
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.repository import KIND, Refs, Repository

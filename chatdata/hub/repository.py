@@ -35,7 +35,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
     http_backoff,
 )
 
-from chatdata.errors import HubError
+from chatdata.core.errors import HubError
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.secrets import redact

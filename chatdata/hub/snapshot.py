@@ -11,8 +11,8 @@ from huggingface_hub import errors, hf_hub_download, snapshot_download
 from tenacity import Retrying
 
 from chatdata import manifest
-from chatdata.errors import HubError
-from chatdata.hashing import sha256_file
+from chatdata.core.errors import HubError
+from chatdata.core.hashing import sha256_file
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.names import Pinned

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from chatdata import arrow
-from chatdata.errors import RenderError
+from chatdata.core import arrow
+from chatdata.core.errors import RenderError
 from chatdata.fast import Engine, Reference
 from chatdata.tokenizer import Tokenizer
 

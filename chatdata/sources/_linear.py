@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from chatdata.core.schema import MESSAGES
 from chatdata.records import Record, Shape
-from chatdata.schema import MESSAGES
 from chatdata.sources import Batch, File, Problem, Rows, _tools, identifier, records, text, word
 from chatdata.sources._message import flag, join, not_text, spoken
 from chatdata.sources._tools import LISTS, Text, is_there

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from chatdata.schema import MESSAGES
+from chatdata.core.schema import MESSAGES
 from chatdata.sources import Batch, File, _tools
 from chatdata.sources._linear import (
     Layout,

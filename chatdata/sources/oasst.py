@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chatdata.schema import NODES
+from chatdata.core.schema import NODES
 from chatdata.sources import (
     Batch,
     File,

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from chatdata.schema import MESSAGES
+from chatdata.core.schema import MESSAGES
 from chatdata.sources import Batch, File, _tools
 from chatdata.sources._linear import Layout, Turn, read_conversations, text, turn, with_record
 

@@ -21,7 +21,7 @@ import polars as pl
 from chatdata import build_dataset, dataset, load_recipe
 from chatdata.clean import clean, fences
 from chatdata.clean.markdown import is_html
-from chatdata.errors import ChatdataError
+from chatdata.core.errors import ChatdataError
 from chatdata.manifest import Manifest
 from chatdata.sources import File, Problem, get
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from chatdata.errors import OutputError
+from chatdata.core.errors import OutputError
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from chatdata.errors import ConfigError
+from chatdata.core.errors import ConfigError
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,0 +1,1 @@
+"""What every package builds on: errors, strict YAML, hashes, the messages table, atomic files."""
