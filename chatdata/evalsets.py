@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 
 from chatdata.core.errors import SourceError
-from chatdata.records import SUFFIXES, Record
-from chatdata.records import read as read_records
 from chatdata.sources import File
+from chatdata.sources.records import SUFFIXES, Record
+from chatdata.sources.records import read as read_records
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "set": pl.String,

@@ -11,8 +11,8 @@ from pathlib import Path
 from chatdata import hub, sources
 from chatdata.core.errors import SourceError
 from chatdata.recipe import Recipe, SourceOptions
-from chatdata.records import SUFFIXES
 from chatdata.sources import EMBEDDED, File
+from chatdata.sources.records import SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import records
 from chatdata.core.errors import SourceError
-from chatdata.records import Record, Unreadable
+from chatdata.sources import records
+from chatdata.sources.records import Record, Unreadable
 
 ROWS = [{"id": str(i), "conversations": [{"from": "human", "value": "a }, { b"}]} for i in range(9)]
 

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from chatdata.records import Record, Shape, Unreadable
-from chatdata.records import read as read_records
+from chatdata.sources.records import Record, Shape, Unreadable
+from chatdata.sources.records import read as read_records
 
 EMBEDDED = "chatdata:"  # before a file that comes with the package
 _NOT_SOURCES = {"records"}  # reads records of any kind; no source

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from chatdata.core.schema import MESSAGES
-from chatdata.records import Record, Shape
 from chatdata.sources import Batch, File, Problem, Rows, _tools, identifier, records, text, word
 from chatdata.sources._message import flag, join, not_text, spoken
 from chatdata.sources._tools import LISTS, Text, is_there
+from chatdata.sources.records import Record, Shape
 
 __all__ = ["Layout", "Turn", "join", "read_conversations", "text", "turn", "with_record"]
 
