@@ -23,12 +23,10 @@ import numpy as np
 import polars as pl
 
 from chatdata import (
-    certificate,
     clean,
     corpus,
     engines,
     examine,
-    fast,
     filters,
     folder,
     language,
@@ -45,18 +43,20 @@ from chatdata import (
 )
 from chatdata import inputs as input_files
 from chatdata import job as jobs
-from chatdata.certificate import Findings
 from chatdata.core import files, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.corpus import Decided
-from chatdata.fast import Audit, EngineDiffers, FastSession
 from chatdata.filters import Drop
 from chatdata.inputs import Input
 from chatdata.job import Done, Finished, Job, Seen, Shaped
-from chatdata.pieces import Texts
 from chatdata.recipe import Recipe
-from chatdata.render import Render, Rendered, fit, render
+from chatdata.render import certificate
+from chatdata.render.certificate import Findings
+from chatdata.render.encoding import fast
+from chatdata.render.encoding.fast import Audit, EngineDiffers, FastSession
+from chatdata.render.rows import Render, Rendered, fit, render
+from chatdata.render.segments import Texts
 
 Progress = Callable[[str, int, int], None]
 Task = TypeVar("Task")

@@ -55,8 +55,8 @@ def list_() -> None:
     from chatdata.clean import CLEANERS
     from chatdata.core import config
     from chatdata.filters import FILTERS
+    from chatdata.render.templates import TEMPLATES
     from chatdata.sensitive import KINDS
-    from chatdata.templates import TEMPLATES
 
     tables: dict[str, dict[str, str]] = {
         "sources": {n: (sources.get(n).__doc__ or "").splitlines()[0] for n in sources.names()},

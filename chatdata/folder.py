@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from chatdata import (
     card,
-    certificate,
     contamination,
     ledger,
     lengths,
@@ -28,10 +27,11 @@ from chatdata import (
 )
 from chatdata.core import config
 from chatdata.core.hashing import sha256_file, sha256_pairs
-from chatdata.fast import Audit
 from chatdata.inputs import Input
 from chatdata.job import Done, Job
 from chatdata.recipe import Recipe
+from chatdata.render import certificate
+from chatdata.render.encoding.fast import Audit
 
 
 class Output:

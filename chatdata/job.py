@@ -12,18 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata import certificate, clean, contamination, evalsets, fast, hub, ledger, redact
-from chatdata import tokenizer as tokenizers
-from chatdata.certificate import Findings
+from chatdata import clean, contamination, evalsets, hub, ledger, redact
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_file, sha256_json
-from chatdata.fast import Audit, EngineDiffers
 from chatdata.filters import Drop, Unit
 from chatdata.inputs import Input, evaluation_sets, without_paths
 from chatdata.recipe import Recipe
-from chatdata.render import Render
-from chatdata.templates import TEMPLATES
-from chatdata.tokenizer import Tokenizer
+from chatdata.render import certificate
+from chatdata.render import tokenizer as tokenizers
+from chatdata.render.certificate import Findings
+from chatdata.render.encoding import fast
+from chatdata.render.encoding.fast import Audit, EngineDiffers
+from chatdata.render.rows import Render
+from chatdata.render.templates import TEMPLATES
+from chatdata.render.tokenizer import Tokenizer
 
 PART_BYTES = 8 * 2**20  # of input, about
 _MOST_PARTS = 1024

@@ -31,7 +31,7 @@ from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_json
 from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
 from chatdata.redact import Redact
-from chatdata.render import Render
+from chatdata.render.rows import Render
 from chatdata.sources import EMBEDDED
 from chatdata.threads import Threads
 

@@ -16,12 +16,13 @@ import jinja2
 import polars as pl
 import tokenizers
 
-from chatdata import card, dataset, known, ledger, manifest, marks, shape
+from chatdata import card, dataset, known, ledger, manifest, shape
 from chatdata.core import config
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
 from chatdata.manifest import Manifest
-from chatdata.marks import Stretch
+from chatdata.render import token_spans
+from chatdata.render.token_spans import Stretch
 
 FILE = "report.html"
 _CONVERSATIONS = 8
@@ -133,7 +134,7 @@ def _conversations(folder: Path, facts: Manifest) -> Iterator[dict[str, Any]]:
     ids = table.sort("order")["id"].head(_CONVERSATIONS).to_list()
     said = dataset.scan(folder, "messages").filter(pl.col("id").is_in(ids)).collect()
     rows = _token_rows(folder, ids) if facts["render"] else {}
-    decode = marks.decoder(folder) if facts["render"] else None
+    decode = token_spans.decoder(folder) if facts["render"] else None
     for about in sorted(said.to_dicts(), key=lambda own: ids.index(own["id"])):
         stretches = _stretches(about, rows.get(about["id"], []), decode)
         shown, left = _shortened(stretches)
@@ -159,7 +160,7 @@ def _stretches(
             Stretch(f"{own['role']}: {own['content']}\n", own["role"] == "assistant", False)
             for own in about["messages"]
         ]
-    return list(marks.stretches(rows[0], decode))
+    return list(token_spans.stretches(rows[0], decode))
 
 
 def _shortened(stretches: Sequence[Stretch]) -> tuple[list[Stretch], int]:

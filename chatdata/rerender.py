@@ -17,19 +17,21 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
-from chatdata import __version__, certificate, dataset, fast, recount, tokenizer, windows
-from chatdata.certificate import SAMPLE, Findings
-from chatdata.chat_template import ChatTemplate
+from chatdata import __version__, dataset, recount
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import fraction_column, sha256_json
 from chatdata.core.schema import MESSAGES
 from chatdata.manifest import Manifest
-from chatdata.pieces import Texts, unrenderable, write
-from chatdata.render import Render, Rendered, render
+from chatdata.render import certificate, tokenizer, windows
+from chatdata.render.certificate import SAMPLE, Findings
+from chatdata.render.chat_template import ChatTemplate
+from chatdata.render.encoding import fast
+from chatdata.render.rows import Render, Rendered, render
+from chatdata.render.segments import Texts, unrenderable, write
+from chatdata.render.templates import TEMPLATES
+from chatdata.render.tokenizer import Tokenizer
 from chatdata.rows import Rows
-from chatdata.templates import TEMPLATES
-from chatdata.tokenizer import Tokenizer
 
 _FAULTS = ("differences", "forged", "headers_trained")
 

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata.core import arrow
-from chatdata.render import Rendered
+from chatdata.render.rows import Rendered
 from chatdata.split import SPLITS
 from chatdata.write import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
 

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatdata import dataset, ledger, manifest, marks
+from chatdata import dataset, ledger, manifest
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
+from chatdata.render import token_spans
 
 _TRAINED = "bold green"
 _CONTEXT = "dim"
@@ -47,7 +48,7 @@ def conversations(
     ids = pl.Series([*table["id"], *names]).implode()
     said = dataset.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
     about = {row["id"]: row for row in said.select("id", "source", "lang").collect().to_dicts()}
-    decode = marks.decoder(folder) if facts["render"] else None
+    decode = token_spans.decoder(folder) if facts["render"] else None
     for row in table.iter_rows(named=True):
         own = about.get(row["id"]) or about[dataset.conversation_of(row["id"])]
         _heading(row, own, console)
@@ -76,10 +77,10 @@ def _tokens(row: Mapping[str, Any], decoder: tokenizers.Tokenizer, console: Cons
     text = Text()
     trained = [label != IGNORE_INDEX for label in row["labels"]]
     if not _has_colours(console):
-        for ids, is_trained in marks.runs(row["input_ids"], trained):
+        for ids, is_trained in token_spans.runs(row["input_ids"], trained):
             _put(text, decoder.decode(ids, skip_special_tokens=False), is_trained, console)
         return text
-    for stretch in marks.stretches(row, decoder):
+    for stretch in token_spans.stretches(row, decoder):
         style = (_TRAINED if stretch.is_trained else _CONTEXT) + _CONTROL * stretch.is_control
         text.append(visible(stretch.text), style=style)
     return text

@@ -10,7 +10,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken
 
-from chatdata import tokenizer as own
+from chatdata.render import tokenizer as own
 
 # What looks like a control token in the text of a template.
 _CONTROL = re.compile(

@@ -12,12 +12,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chatdata import certificate
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
-from chatdata.pieces import Texts
-from chatdata.render import Render, Rendered, fit, render
-from chatdata.tokenizer import Tokenizer
+from chatdata.render import certificate
+from chatdata.render.rows import Render, Rendered, fit, render
+from chatdata.render.segments import Texts
+from chatdata.render.tokenizer import Tokenizer
 from tests.carrying import carry, load
 from tests.conversations import Turns, random_conversation, table
 

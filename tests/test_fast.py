@@ -16,8 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
-from chatdata import battery, build_dataset, fast, job, load_recipe, read_manifest
-from chatdata.fast import EVERYTHING, Encode, Encoded, EngineDiffers, Fast, Library, Reference
+from chatdata import build_dataset, job, load_recipe, read_manifest
+from chatdata.render.encoding import fast, hard_strings
+from chatdata.render.encoding.fast import (
+    EVERYTHING,
+    Encode,
+    Encoded,
+    EngineDiffers,
+    Fast,
+    Library,
+    Reference,
+)
 
 pytest.importorskip("fastokens")
 
@@ -64,8 +73,8 @@ def starcoder_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def text_twin(folder: Path) -> tokenizers.Tokenizer:
-    from chatdata.templates import TEMPLATES
-    from chatdata.tokenizer import load
+    from chatdata.render.templates import TEMPLATES
+    from chatdata.render.tokenizer import load
 
     return load(folder, folder.name, TEMPLATES["starchat"], None).text
 
@@ -400,9 +409,9 @@ def test_a_library_that_fails_is_replaced_for_the_batch(
 
 
 def test_strings_are_the_same_every_time(text: tokenizers.Tokenizer) -> None:
-    strings = battery.strings(text)
-    assert strings == battery.strings(text)
-    assert strings != battery.strings(text, seed=1)
+    strings = hard_strings.strings(text)
+    assert strings == hard_strings.strings(text)
+    assert strings != hard_strings.strings(text, seed=1)
     assert len(strings) > 12_000
     assert not any("\ud800" <= character <= "\udfff" for own in strings for character in own)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from chatdata import dataset, load_recipe, tokenizer
-from chatdata.templates import STARCHAT
+from chatdata import dataset, load_recipe
+from chatdata.render import tokenizer
+from chatdata.render.templates import STARCHAT
 from tests.conversations import random_tree
 from tests.loopback import Hub
 from tests.loopback.clients import Clients, Done, environment

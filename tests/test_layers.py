@@ -58,8 +58,8 @@ LAYERS = [
 ONLY = {
     "torch": {"trainer."},
     "deepspeed": {"trainer."},
-    "transformers": {"trainer.", "chatdata.tokenizer"},
-    "fastokens": {"chatdata.fast"},
+    "transformers": {"trainer.", "chatdata.render.tokenizer"},
+    "fastokens": {"chatdata.render.encoding.fast"},
     "datasets": {"trainer."},
     "huggingface_hub": {"chatdata.hub", "trainer.push"},
     "tenacity": {"chatdata.hub"},
@@ -73,7 +73,7 @@ ONLY = {
     "datasketch": {"chatdata.duplicates"},
     "detect_secrets": {"chatdata.sensitive"},
     "phonenumbers": {"chatdata.sensitive"},
-    "jinja2": {"chatdata.card", "chatdata.chat_template", "chatdata.report", "trainer.card"},
+    "jinja2": {"chatdata.card", "chatdata.render.chat_template", "chatdata.report", "trainer.card"},
     "matplotlib": {"chatdata.plots", "trainer.runlog"},
     "peft": {"trainer.adapters"},
     "accelerate": {"trainer.preflight"},
@@ -171,7 +171,7 @@ def test_the_table_would_catch_a_wrong_import(tmp_path: Path) -> None:
     path.write_text("from chatdata.build import build\ndef f():\n    import torch\n")
     names = imports(path)
     assert {"chatdata.build", "torch"} <= names
-    above, own = rank("chatdata.build"), rank("chatdata.render")
+    above, own = rank("chatdata.build"), rank("chatdata.render.rows")
     assert above is not None
     assert own is not None
     assert not above > own

@@ -11,15 +11,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chatdata import certificate, fast
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
-from chatdata.pieces import Texts, TrainOn
-from chatdata.pieces.heads import untrained_heads
-from chatdata.pieces.turns import write_joined, write_turnwise
-from chatdata.render import Render, Rendered, fit, render
-from chatdata.templates import TEMPLATES, Template, Turn
-from chatdata.tokenizer import Tokenizer, load
+from chatdata.render import certificate
+from chatdata.render.encoding import fast
+from chatdata.render.rows import Render, Rendered, fit, render
+from chatdata.render.segments import Texts, TrainOn
+from chatdata.render.segments.from_spec import write_joined, write_turnwise
+from chatdata.render.segments.header_mask import untrained_heads
+from chatdata.render.templates import TEMPLATES, Template, Turn
+from chatdata.render.tokenizer import Tokenizer, load
 from tests.conversations import CONTENTS, HELLO, Turns, random_conversation, table
 
 TRAIN_ON: list[TrainOn] = ["assistant", "last_assistant", "assistant_with_header", "all"]
@@ -392,7 +393,7 @@ def _with(template: Template) -> Tokenizer:
 
 def test_labels_that_are_not_the_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = byte_tokenizer(TEMPLATES["starchat"])
-    nothing = "chatdata.pieces.untrained_heads"
+    nothing = "chatdata.render.segments.untrained_heads"
     monkeypatch.setattr(nothing, lambda draft, texts: np.zeros(len(draft.text), np.int64))
     with pytest.raises(RenderError, match="are not that answer"):
         certificate.certify(tokenizer, options())

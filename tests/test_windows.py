@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.pieces import Texts, value_of
-from chatdata.render import Fitted, Render, Rendered, fit, render
-from chatdata.templates import TEMPLATES
-from chatdata.tokenizer import Tokenizer, load
+from chatdata.render.rows import Fitted, Render, Rendered, fit, render
+from chatdata.render.segments import Texts, value_of
+from chatdata.render.templates import TEMPLATES
+from chatdata.render.tokenizer import Tokenizer, load
 from tests.conversations import Turns, random_conversation, table
 from tests.test_chat_template import ENDED, THINKING, bracketed, load_bytes
 

@@ -17,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata import chat_template
-from chatdata.chat_template import ChatTemplate, UnrenderableError
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.core.hashing import sha256_json
 from chatdata.core.schema import MESSAGES
-from chatdata.pieces import Texts, value_of
-from chatdata.render import Render, Rendered, fit, render
-from chatdata.tokenizer import Tokenizer
+from chatdata.render import chat_template
+from chatdata.render.chat_template import ChatTemplate, UnrenderableError
+from chatdata.render.rows import Render, Rendered, fit, render
+from chatdata.render.segments import Texts, value_of
+from chatdata.render.tokenizer import Tokenizer
 
 SAMPLE = 128  # rows, about
 _LEAST_PROBES = 20

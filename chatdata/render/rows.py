@@ -15,12 +15,12 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from chatdata import windows as spans
-from chatdata.chat_template import ChatTemplate
 from chatdata.core.config import Strict
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.schema import EVENTS, MESSAGE_KEY, empty, events, vanished
-from chatdata.pieces import (
+from chatdata.render import windows as spans
+from chatdata.render.chat_template import ChatTemplate
+from chatdata.render.segments import (
     Bools,
     Ints,
     Pieces,

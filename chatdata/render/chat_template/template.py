@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from chatdata.chat_template.environment import MARK, Messages, UnrenderableError, render
-from chatdata.templates import Template
+from chatdata.render.chat_template.jinja import MARK, Messages, UnrenderableError, render
+from chatdata.render.templates import Template
 
 Method = Literal["segments", "generation", "prefix"]
 

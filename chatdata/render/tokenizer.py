@@ -16,10 +16,10 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
-from chatdata import chat_template
-from chatdata.chat_template import ChatTemplate
 from chatdata.core.errors import RenderError
-from chatdata.templates import EOS, Template, for_tokenizer
+from chatdata.render import chat_template
+from chatdata.render.chat_template import ChatTemplate
+from chatdata.render.templates import EOS, Template, for_tokenizer
 
 BYTES = "bytes"
 _RESOLVED = "resolved.json"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from chatdata.chat_template.environment import strings
-from chatdata.chat_template.template import ChatTemplate, is_taken
+from chatdata.render.chat_template.jinja import strings
+from chatdata.render.chat_template.template import ChatTemplate, is_taken
 
 # Conversations and contents that show whether a template does more than write turns.
 _ROLES = ("ua", "uaua", "suaua", "su", "u", "uau", "uasua", "aua", "uuaa", "suuaaua", "ssua")

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from chatdata.core import arrow
 from chatdata.core.errors import RenderError
-from chatdata.fast import Engine, Reference
-from chatdata.tokenizer import Tokenizer
+from chatdata.render.encoding.fast import Engine, Reference
+from chatdata.render.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from chatdata.pieces.scripts import Script
+    from chatdata.render.segments.from_jinja import Script
 
 Ints = npt.NDArray[np.int64]
 

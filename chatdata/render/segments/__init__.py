@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from chatdata.chat_template import ChatTemplate, UnrenderableError
-from chatdata.pieces.draft import Bools, Draft, TrainOn, rows_of, value_of
-from chatdata.pieces.heads import gather, untrained_heads
-from chatdata.pieces.scripts import script, write_rendered
-from chatdata.pieces.texts import Ints, Texts
-from chatdata.pieces.turns import start_tokens, write_joined, write_turnwise
-from chatdata.templates import Template
+from chatdata.render.chat_template import ChatTemplate, UnrenderableError
+from chatdata.render.segments.draft import Bools, Draft, TrainOn, rows_of, value_of
+from chatdata.render.segments.from_jinja import script, write_rendered
+from chatdata.render.segments.from_spec import start_tokens, write_joined, write_turnwise
+from chatdata.render.segments.header_mask import gather, untrained_heads
+from chatdata.render.segments.text_pool import Ints, Texts
+from chatdata.render.templates import Template
 
 __all__ = [
     "Bools",

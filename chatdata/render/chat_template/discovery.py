@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from chatdata.chat_template.environment import UnrenderableError
-from chatdata.chat_template.talks import talk_of
-from chatdata.chat_template.template import ChatTemplate
 from chatdata.core.errors import RenderError
+from chatdata.render.chat_template.jinja import UnrenderableError
+from chatdata.render.chat_template.probes import talk_of
+from chatdata.render.chat_template.template import ChatTemplate
 
 
 def outline(template: ChatTemplate, control: re.Pattern[str]) -> dict[str, Any]:

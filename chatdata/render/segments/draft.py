@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata.chat_template import ChatTemplate
-from chatdata.pieces.texts import Ints
-from chatdata.templates import Template
+from chatdata.render.chat_template import ChatTemplate
+from chatdata.render.segments.text_pool import Ints
+from chatdata.render.templates import Template
 
 TrainOn = Literal["assistant", "last_assistant", "assistant_with_header", "all"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from chatdata.pieces.draft import NONE, Draft
-from chatdata.pieces.texts import Ints, Texts
+from chatdata.render.segments.draft import NONE, Draft
+from chatdata.render.segments.text_pool import Ints, Texts
 
 
 def untrained_heads(draft: Draft, texts: Texts) -> Ints:

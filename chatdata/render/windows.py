@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from chatdata.pieces import Ints
+from chatdata.render.segments import Ints
 
 # One row of tokens: turns from `first` to `last`, and a system turn at the head of the
 # conversation; those before `new` are context.

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from chatdata.chat_template.discovery import fault, outline
-from chatdata.chat_template.environment import UnrenderableError, has_generation, render
-from chatdata.chat_template.segments import compiled
-from chatdata.chat_template.talks import plain, probes, talk_of
-from chatdata.chat_template.template import ChatTemplate, Method, is_taken
 from chatdata.core.errors import RenderError
+from chatdata.render.chat_template.compile import compiled
+from chatdata.render.chat_template.discovery import fault, outline
+from chatdata.render.chat_template.jinja import UnrenderableError, has_generation, render
+from chatdata.render.chat_template.probes import plain, probes, talk_of
+from chatdata.render.chat_template.template import ChatTemplate, Method, is_taken
 
 __all__ = [
     "CONTENT_TAGS",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 
-from chatdata.chat_template.discovery import between
-from chatdata.chat_template.environment import Messages, UnrenderableError
-from chatdata.chat_template.talks import own_words, probes, talk_of
-from chatdata.chat_template.template import ChatTemplate
 from chatdata.core.errors import RenderError
-from chatdata.templates import Template, Turn
+from chatdata.render.chat_template.discovery import between
+from chatdata.render.chat_template.jinja import Messages, UnrenderableError
+from chatdata.render.chat_template.probes import own_words, probes, talk_of
+from chatdata.render.chat_template.template import ChatTemplate
+from chatdata.render.templates import Template, Turn
 
 
 def compiled(template: ChatTemplate, control: re.Pattern[str]) -> Template | None:

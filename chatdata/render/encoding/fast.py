@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from chatdata import battery, novelty
 from chatdata.core.errors import ChatdataError
-from chatdata.novelty import Excerpt, Novelty
+from chatdata.render.encoding import coverage, hard_strings
+from chatdata.render.encoding.coverage import Excerpt, Novelty
 
 LIBRARY = "fastokens"
 SAMPLE = 1024  # one text in so many is compared whatever it holds
@@ -203,7 +203,7 @@ def admit(text: tokenizers.Tokenizer, library: Library | None = None) -> Fast | 
     fast = prepare(text, library)
     if isinstance(fast, Refusal):
         return fast
-    strings = battery.strings(text)
+    strings = hard_strings.strings(text)
     try:
         found = _call(fast.encode, strings)
     except Exception as error:
@@ -226,12 +226,12 @@ def prepare(text: tokenizers.Tokenizer, library: Library | None = None) -> Fast 
     unknown = _unknown(source)
     if unknown:
         return Refusal(f"its {unknown} is not one that {library.name} is known to get right")
-    table = novelty.classes().copy()
-    table[_unspellable(source["model"]["vocab"])] |= novelty.ROUTED
+    table = coverage.classes().copy()
+    table[_unspellable(source["model"]["vocab"])] |= coverage.ROUTED
     plain = _without_special_tokens(source)
     if _digits_can_be_tokens(plain):
         plain = _with_digits_as_tokens(plain)
-        table[novelty.numeric_or_unassigned()] |= novelty.ROUTED
+        table[coverage.numeric_or_unassigned()] |= coverage.ROUTED
     try:
         encode = _call(library.load, json.dumps(plain))
     except Exception as error:
@@ -325,8 +325,8 @@ def _with_digits_as_tokens(source: dict[str, Any]) -> dict[str, Any]:
 def _unspellable(vocabulary: dict[str, int]) -> npt.NDArray[np.bool_]:
     """For every code point, does the vocabulary lack one of its bytes in UTF-8?"""
     lacks = np.asarray([letter not in vocabulary for letter in _byte_letters()])
-    unspellable = np.zeros(novelty.CODE_POINTS, np.bool_)
-    scalars = np.delete(np.arange(novelty.CODE_POINTS, dtype="<u4"), slice(0xD800, 0xE000))
+    unspellable = np.zeros(coverage.CODE_POINTS, np.bool_)
+    scalars = np.delete(np.arange(coverage.CODE_POINTS, dtype="<u4"), slice(0xD800, 0xE000))
     utf8 = np.frombuffer(scalars.tobytes().decode("utf-32-le").encode(), np.uint8)
     first_bytes = np.flatnonzero(utf8 & 0xC0 != 0x80)
     unspellable[scalars] = np.logical_or.reduceat(lacks[utf8], first_bytes)
@@ -353,7 +353,7 @@ class Fast:
 
     name: str
     unguarded: Encode
-    table: novelty.Classes
+    table: coverage.Classes
     reference: Reference
 
     def encode(self, texts: Sequence[str]) -> Encoded:
@@ -369,7 +369,7 @@ class Fast:
         new: list[Excerpt] = []
         first = 0
         for block in _batches(texts, _CHARACTERS_A_LOOK):
-            seen = novelty.see(block, self.table)
+            seen = coverage.see(block, self.table)
             routed += [first + number for number in seen.routed()]
             found = seen_so_far.excerpts(seen) if seen_so_far else []
             new += [excerpt._replace(text=first + excerpt.text) for excerpt in found]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata.pieces.draft import (
+from chatdata.render.segments.draft import (
     NONE,
     Bools,
     Draft,
@@ -20,8 +20,8 @@ from chatdata.pieces.draft import (
     learnt_of,
     value_of,
 )
-from chatdata.pieces.texts import Ints, Texts
-from chatdata.templates import Template, Turn
+from chatdata.render.segments.text_pool import Ints, Texts
+from chatdata.render.templates import Template, Turn
 
 Kind = TypeVar("Kind", bound=np.generic)
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from chatdata.chat_template import ChatTemplate, UnrenderableError
-from chatdata.pieces.draft import NONE, Draft, Pen, TrainOn, context_of, learnt_of, rows_of
-from chatdata.pieces.texts import Texts
+from chatdata.render.chat_template import ChatTemplate, UnrenderableError
+from chatdata.render.segments.draft import NONE, Draft, Pen, TrainOn, context_of, learnt_of, rows_of
+from chatdata.render.segments.text_pool import Texts
 
 # Stands for a control token that content quotes, while a chat template is rendered: the number
 # of the token, in a plane for private use.
