@@ -23,22 +23,15 @@ import numpy as np
 import polars as pl
 
 from chatdata import (
-    clean,
     corpus,
     engines,
     examine,
-    filters,
     folder,
-    language,
-    ledger,
     manifest,
     parts,
     reading,
     rows,
     sources,
-    split,
-    threads,
-    trees,
     write,
 )
 from chatdata import inputs as input_files
@@ -47,7 +40,6 @@ from chatdata.core import files, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.corpus import Decided
-from chatdata.filters import Drop
 from chatdata.inputs import Input
 from chatdata.job import Done, Finished, Job, Seen, Shaped
 from chatdata.recipe import Recipe
@@ -57,6 +49,8 @@ from chatdata.render.encoding import fast
 from chatdata.render.encoding.fast import Audit, EngineDiffers, FastSession
 from chatdata.render.rows import Render, Rendered, fit, render
 from chatdata.render.segments import Texts
+from chatdata.steps import clean, filters, language, ledger, split, threads, trees
+from chatdata.steps.filters import Drop
 
 Progress = Callable[[str, int, int], None]
 Task = TypeVar("Task")

@@ -14,11 +14,12 @@ from typing import Any
 
 import jinja2
 
-from chatdata import comparison, configs, croissant, known, ledger, plots
-from chatdata.clean import CLEANERS
+from chatdata import comparison, configs, croissant, known, plots
 from chatdata.core import config
 from chatdata.core.errors import ConfigError
 from chatdata.manifest import Manifest
+from chatdata.steps import ledger
+from chatdata.steps.clean import CLEANERS
 
 PAGE = "README.md"
 MANAGED = ("configs", "dataset_info", "license", "language", "size_categories")

@@ -12,7 +12,7 @@ from chatdata import contents
 from chatdata.core.hashing import sha256_pairs
 from chatdata.hub.repository import Repository
 from chatdata.manifest import Manifest
-from chatdata.split import SPLITS
+from chatdata.steps.split import SPLITS
 from chatdata.versions import Change
 
 KINDS = ("messages", "tokens")

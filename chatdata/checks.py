@@ -18,18 +18,17 @@ from chatdata import (
     configs,
     croissant,
     dataset,
-    ledger,
     manifest,
     pack,
     recount,
     rerender,
     shape,
-    split,
     write,
 )
 from chatdata.core import config
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.recipe import Recipe
+from chatdata.steps import ledger, split
 
 _RENDERED = ("train_on", "max_tokens", "overflow")
 _PAGES = (card.PAGE, croissant.FILE)  # made of the manifest, and so not hashed in it

@@ -52,11 +52,11 @@ _out = click.argument("out", type=click.Path(path_type=Path))
 def list_() -> None:
     """Sources, cleaners, filters, templates and recipes: their names and a line about each."""
     from chatdata import recipe, sources
-    from chatdata.clean import CLEANERS
     from chatdata.core import config
-    from chatdata.filters import FILTERS
     from chatdata.render.templates import TEMPLATES
-    from chatdata.sensitive import KINDS
+    from chatdata.steps.clean import CLEANERS
+    from chatdata.steps.filters import FILTERS
+    from chatdata.steps.secrets import KINDS
 
     tables: dict[str, dict[str, str]] = {
         "sources": {n: (sources.get(n).__doc__ or "").splitlines()[0] for n in sources.names()},
@@ -87,9 +87,10 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     \b
     chatdata check oasst1-en --input en.jsonl --set render.tokenizer=PATH
     """
-    from chatdata import ledger, show
+    from chatdata import show
     from chatdata.build import preview
     from chatdata.recipe import load
+    from chatdata.steps import ledger
 
     loaded = load(recipe, settings)
     facts = preview(loaded, inputs=inputs)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from chatdata import manifest
 from chatdata.dataset import SPAN
 from chatdata.manifest import Manifest
-from chatdata.split import SPLITS
+from chatdata.steps.split import SPLITS
 
 
 def shards(facts: Manifest, kind: str, split: str) -> list[str]:

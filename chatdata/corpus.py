@@ -14,11 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from chatdata import duplicates, mixing
-from chatdata.duplicates import Alike, Shingles
-from chatdata.filters import Drop
 from chatdata.job import Job
-from chatdata.mixing import Share
+from chatdata.steps import duplicates, mixing
+from chatdata.steps.duplicates import Alike, Shingles
+from chatdata.steps.filters import Drop
+from chatdata.steps.mixing import Share
 
 _REMOVED = {"part": pl.Int32, "conversation": pl.String, "reason": pl.String, "detail": pl.String}
 _HOMES = {"part": pl.Int32, "group": pl.String, "home": pl.String}

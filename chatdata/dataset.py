@@ -12,7 +12,7 @@ import polars as pl
 from chatdata import manifest
 from chatdata.core.errors import OutputError
 from chatdata.lengths import quantiles
-from chatdata.split import SPLITS
+from chatdata.steps.split import SPLITS
 
 # What ends the id of one of several rows of tokens of a conversation: the turns that it teaches.
 SPAN = r"#\d+(-\d+)?$"

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from chatdata import contamination, redact
 from chatdata.job import Job, Seen
+from chatdata.steps import contamination, redact
 
 
 def examine(job: Job, messages: pl.DataFrame, seen: Seen) -> pl.DataFrame:

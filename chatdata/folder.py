@@ -12,19 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from chatdata import (
-    card,
-    contamination,
-    ledger,
-    lengths,
-    manifest,
-    pack,
-    parts,
-    plots,
-    rows,
-    split,
-    write,
-)
+from chatdata import card, lengths, manifest, pack, parts, plots, rows, write
 from chatdata.core import config
 from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.inputs import Input
@@ -32,6 +20,7 @@ from chatdata.job import Done, Job
 from chatdata.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render.encoding.fast import Audit
+from chatdata.steps import contamination, ledger, split
 
 
 class Output:

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata import clean, contamination, evalsets, hub, ledger, redact
+from chatdata import hub
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_file, sha256_json
-from chatdata.filters import Drop, Unit
 from chatdata.inputs import Input, evaluation_sets, without_paths
 from chatdata.recipe import Recipe
 from chatdata.render import certificate
@@ -26,6 +25,9 @@ from chatdata.render.encoding.fast import Audit, EngineDiffers
 from chatdata.render.rows import Render
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
+from chatdata.steps import clean, contamination, ledger, redact
+from chatdata.steps import evaluation_sets as evalsets
+from chatdata.steps.filters import Drop, Unit
 
 PART_BYTES = 8 * 2**20  # of input, about
 _MOST_PARTS = 1024

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatdata import sources
-from chatdata.filters import FILTERS
 from chatdata.manifest import Manifest
 from chatdata.sources import EMBEDDED
+from chatdata.steps.filters import FILTERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.errors import PackError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
-from chatdata.split import SPLITS
+from chatdata.steps.split import SPLITS
 from chatdata.write import IDS, PARQUET
 
 ALGORITHM = "best-fit-decreasing"

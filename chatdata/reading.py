@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import polars as pl
 
-from chatdata import ledger, parts, sources
+from chatdata import parts, sources
 from chatdata.core import schema
 from chatdata.core.errors import SourceError
 from chatdata.inputs import Input
 from chatdata.job import Job
+from chatdata.steps import ledger
 
 
 def read(

@@ -23,17 +23,17 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from chatdata import sources
-from chatdata.clean import CLEANERS, Cleaner, Step
 from chatdata.core import config
 from chatdata.core.config import Strict, nearest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_json
-from chatdata.filters import FILTERS, Drop, Filter, OnRemoved
-from chatdata.redact import Redact
 from chatdata.render.rows import Render
 from chatdata.sources import EMBEDDED
-from chatdata.threads import Threads
+from chatdata.steps.clean import CLEANERS, Cleaner, Step
+from chatdata.steps.filters import FILTERS, Drop, Filter, OnRemoved
+from chatdata.steps.redact import Redact
+from chatdata.steps.threads import Threads
 
 _ORDER = ("message", "conversation", "corpus")
 _SEMVER = r"^\d+\.\d+\.\d+$"

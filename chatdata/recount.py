@@ -18,13 +18,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata import dataset, lengths, split
+from chatdata import dataset, lengths
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
 from chatdata.manifest import Manifest
 from chatdata.rows import Rows
+from chatdata.steps import split
 from chatdata.write import TOKENS
 
 _BATCH = 1024  # rows

@@ -16,13 +16,14 @@ import jinja2
 import polars as pl
 import tokenizers
 
-from chatdata import card, dataset, known, ledger, manifest, shape
+from chatdata import card, dataset, known, manifest, shape
 from chatdata.core import config
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
 from chatdata.manifest import Manifest
 from chatdata.render import token_spans
 from chatdata.render.token_spans import Stretch
+from chatdata.steps import ledger
 
 FILE = "report.html"
 _CONVERSATIONS = 8

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from chatdata.core import arrow
 from chatdata.render.rows import Rendered
-from chatdata.split import SPLITS
+from chatdata.steps.split import SPLITS
 from chatdata.write import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
 
 

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatdata import dataset, ledger, manifest
+from chatdata import dataset, manifest
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
 from chatdata.render import token_spans
+from chatdata.steps import ledger
 
 _TRAINED = "bold green"
 _CONTEXT = "dim"

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata import build, build_dataset, dataset, job, load_recipe, preview_dataset
-from chatdata.clean import CLEANERS
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, RenderError, SourceError
 from chatdata.manifest import Manifest
+from chatdata.steps.clean import CLEANERS
 from tests.conversations import random_conversation, random_tree
 
 TREES = """

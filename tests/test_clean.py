@@ -16,8 +16,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from chatdata.clean import CLEANERS, Cleaner, Step, add, clean, clean_texts, fences, markdown
 from chatdata.core.config import Strict
+from chatdata.steps.clean import CLEANERS, Cleaner, Step, add, clean, clean_texts, fences, markdown
 from tests.conversations import CONTENTS, HELLO, table
 
 ALL = [Step(cleaner, {}) for cleaner in CLEANERS.values()]

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, contamination, dataset, evalsets, job, load_recipe
-from chatdata.contamination import Index, Rule
+from chatdata import build_dataset, dataset, job, load_recipe
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_file
 from chatdata.manifest import Manifest
 from chatdata.sources import File
+from chatdata.steps import contamination, evaluation_sets
+from chatdata.steps.contamination import Index, Rule
 from tests.conversations import table
 
 RULE = Rule(ngram=13, min_words=8, common=3)
@@ -33,7 +34,7 @@ TINY = "What is the capital of Peru?"
 
 def index(*texts: str, rule: Rule = RULE) -> Index:
     rows = [{"set": "s", "item": str(i), "text": text} for i, text in enumerate(texts)]
-    return contamination.index(pl.DataFrame(rows, schema=evalsets.SCHEMA), rule)
+    return contamination.index(pl.DataFrame(rows, schema=evaluation_sets.SCHEMA), rule)
 
 
 def found(own: Index, *texts: str | None) -> list[str | None]:
@@ -158,7 +159,7 @@ ROWS = [{"id": "a", "q": "one", "deep": {"x": ["two", 3]}}, {"q": "four", "u": "
     ],
 )
 def test_files_of_many_kinds_are_read(tmp_path: Path, name: str, text: str) -> None:
-    own = evalsets.texts(write(tmp_path / name, text), [])
+    own = evaluation_sets.texts(write(tmp_path / name, text), [])
     words = " ".join(own["text"].to_list()).split()
     assert [word for word in words if word != "a"] == ["one", "two", "four"]
     assert own["item"].n_unique() == 2
@@ -168,10 +169,10 @@ def test_files_of_many_kinds_are_read(tmp_path: Path, name: str, text: str) -> N
 def test_parquet_and_chosen_fields(tmp_path: Path) -> None:
     pl.DataFrame({"q": ["one", "two"], "a": ["x", "y"]}).write_parquet(tmp_path / "s.parquet")
     file = File(tmp_path / "s.parquet", "s.parquet")
-    assert evalsets.texts(file, [])["text"].to_list() == ["one", "x", "two", "y"]
-    assert evalsets.texts(file, ["q", "other"])["text"].to_list() == ["one", "two"]
+    assert evaluation_sets.texts(file, [])["text"].to_list() == ["one", "x", "two", "y"]
+    assert evaluation_sets.texts(file, ["q", "other"])["text"].to_list() == ["one", "two"]
     with pytest.raises(SourceError, match="has no texts in question; name a file"):
-        evalsets.texts(file, ["question"])
+        evaluation_sets.texts(file, ["question"])
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_a_file_that_cannot_be_read_whole_is_refused(
     tmp_path: Path, name: str, text: str, words: str
 ) -> None:
     with pytest.raises(SourceError) as caught:
-        evalsets.texts(write(tmp_path / name, text), [])
+        evaluation_sets.texts(write(tmp_path / name, text), [])
     assert words in str(caught.value)
     assert str(caught.value).count(". ") <= 1
 
@@ -200,7 +201,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "s.txt.gz").write_bytes(b"\x1f\x8b\x08cut off")
     for name in ("s.txt", "s.txt.gz"):
         with pytest.raises(SourceError, match="is not a readable evaluation set"):
-            evalsets.texts(File(tmp_path / name, name), [])
+            evaluation_sets.texts(File(tmp_path / name, name), [])
 
 
 # -------------------------------------------------------------------------------- whole builds
@@ -336,7 +337,7 @@ SETS = {  # and the field that holds the question
 
 @pytest.fixture(scope="module")
 def real_index(real_data: Path) -> Index:
-    texts = [evalsets.texts(File(real_data / "eval" / name, name), []) for name in SETS]
+    texts = [evaluation_sets.texts(File(real_data / "eval" / name, name), []) for name in SETS]
     return contamination.index(pl.concat(texts), RULE)
 
 
@@ -344,7 +345,9 @@ def real_index(real_data: Path) -> Index:
 def test_real_questions_are_found_in_other_dress(
     real_index: Index, real_data: Path, name: str
 ) -> None:
-    questions = evalsets.texts(File(real_data / "eval" / name, name), [SETS[name]])["text"].unique()
+    questions = evaluation_sets.texts(File(real_data / "eval" / name, name), [SETS[name]])[
+        "text"
+    ].unique()
     long = questions.filter(questions.str.count_matches(r"\w+") >= 8).sort()
     some = random.Random(1).sample(long.to_list(), min(300, len(long)))
     planted = ["So I was asked:\n\n**" + " ".join(text.upper().split()) + "**\n!" for text in some]

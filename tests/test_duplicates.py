@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, dataset, duplicates, job, load_recipe
-from chatdata.duplicates import Alike, Shingles
-from chatdata.filters import FILTERS
+from chatdata import build_dataset, dataset, job, load_recipe
 from chatdata.manifest import Manifest
+from chatdata.steps import duplicates
+from chatdata.steps.duplicates import Alike, Shingles
+from chatdata.steps.filters import FILTERS
 from tests.conversations import table
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chatdata import filters
-from chatdata.filters import FILTERS, Drop
+from chatdata.steps import filters
+from chatdata.steps.filters import FILTERS, Drop
 from tests.conversations import nodes, table
 
 SENTENCES = " ".join(f"This is sentence {i} of {i * i}, and it says {i % 7}." for i in range(60))

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from chatdata import build_dataset, detectors, language, load_recipe
-from chatdata.neighbours import nearest
-from chatdata.prose import prose, unquoted, words
+from chatdata import build_dataset, load_recipe
+from chatdata.steps import language
+from chatdata.steps.language import detectors
+from chatdata.steps.language.neighbours import nearest
+from chatdata.steps.language.prose import prose, unquoted, words
 from tests import languages
 from tests.conversations import nodes, random_tree, table
 

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chatdata import filters, ledger
 from chatdata.core.errors import BuildError
 from chatdata.core.schema import EVENTS
+from chatdata.steps import filters, ledger
 
 READ = {"records": 3, "messages": 10, "conversations": 4}
 COUNTS: ledger.Counts = {

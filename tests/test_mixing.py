@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatdata import build_dataset, dataset, load_recipe
-from chatdata.mixing import Share, left_out, limits
+from chatdata.steps.mixing import Share, left_out, limits
 from chatdata.verify import verify_folder
 
 NAMES = ["a", "b", "c"]

@@ -9,7 +9,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import ngrams
+from chatdata.steps import ngrams
 
 WORDS = ["a", "b", "c", "d_e", "漢字", "ü", "1", "."]
 TEXT = st.text(max_size=60) | st.lists(st.sampled_from(WORDS)).map(" ".join)

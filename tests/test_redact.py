@@ -20,10 +20,11 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, dataset, job, load_recipe, redact, sensitive
+from chatdata import build_dataset, dataset, job, load_recipe
 from chatdata.manifest import Manifest
-from chatdata.redact import Counts
-from chatdata.sensitive import KINDS, Finding
+from chatdata.steps import redact, secrets
+from chatdata.steps.redact import Counts
+from chatdata.steps.secrets import KINDS, Finding
 from tests.conversations import nodes, table
 
 quick = settings(max_examples=150, deadline=None, derandomize=True)
@@ -167,7 +168,7 @@ def marked(text: str) -> tuple[str, list[tuple[int, int]]]:
 
 
 def find(text: str) -> list[Finding]:
-    return sensitive.find(pl.Series([text])).get(0, [])
+    return secrets.find(pl.Series([text])).get(0, [])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -203,7 +204,7 @@ def plugin_texts() -> st.SearchStrategy[str]:
             regex.pattern.replace(r"(?:(?<=\W)|(?<=^))", r"\b"),
             regex.flags & ~re.UNICODE | re.ASCII,
         )
-        for plugin in sensitive._plugins()
+        for plugin in secrets._plugins()
         if type(plugin).__name__ != "ArtifactoryDetector"  # one of them spans lines
         for regex in plugin.denylist
     ]
@@ -214,19 +215,19 @@ def plugin_texts() -> st.SearchStrategy[str]:
 @given(plugin_texts())
 def test_the_cheap_search_misses_nothing_that_the_library_finds(text: str) -> None:
     assume(text.isascii())
-    hints = sensitive._DETECTORS["key"][0]
+    hints = secrets._DETECTORS["key"][0]
     for line in text.splitlines():
-        if any(list(plugin.analyze_string(line)) for plugin in sensitive._plugins()):
+        if any(list(plugin.analyze_string(line)) for plugin in secrets._plugins()):
             column = pl.Series([line])
             assert any(column.str.contains(hint)[0] for hint in hints), line
 
 
 def test_a_hint_that_is_missing_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"id = {KEYS['aws']}"
-    hints, examine = sensitive._DETECTORS["key"]
+    hints, examine = secrets._DETECTORS["key"]
     assert find(text)
     fewer = tuple(hint for hint in hints if "AKIA" not in hint)
-    monkeypatch.setitem(sensitive._DETECTORS, "key", (fewer, examine))
+    monkeypatch.setitem(secrets._DETECTORS, "key", (fewer, examine))
     assert not find(text)
 
 
@@ -442,10 +443,10 @@ def test_wrong_kinds_are_named(tmp_path: Path, setting: str, words: str) -> None
 def test_real_messages_hold_few_secrets_and_real_code_none(real_data: Path) -> None:
     path = real_data / "oasst1-validation-en" / "en-validation.jsonl"
     texts = pl.Series([json.loads(line)["text"] for line in path.read_text().splitlines()])
-    found = sensitive.find(texts)
+    found = secrets.find(texts)
     assert len(found) <= len(texts) / 100, found
-    from chatdata import evalsets
     from chatdata.sources import File
+    from chatdata.steps import evaluation_sets
 
     path = real_data / "eval" / "humaneval" / "HumanEval.jsonl.gz"
-    assert sensitive.find(evalsets.texts(File(path, "x"), [])["text"]) == {}
+    assert secrets.find(evaluation_sets.texts(File(path, "x"), [])["text"]) == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from chatdata import split
+from chatdata.steps import split
 
 GROUPS = pl.Series([f"oasst1/{i}" for i in range(20_000)])
 

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chatdata import threads
-from chatdata.filters import mark
-from chatdata.threads import Laid, Threads
+from chatdata.steps import threads
+from chatdata.steps.filters import mark
+from chatdata.steps.threads import Laid, Threads
 from tests.conversations import marked, table
 
 TALK = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]

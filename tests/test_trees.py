@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from chatdata import sources, trees
-from chatdata.filters import FILTERS, Drop, mark
+from chatdata import sources
 from chatdata.sources import File
-from chatdata.threads import Laid, Threads
+from chatdata.steps import trees
+from chatdata.steps.filters import FILTERS, Drop, mark
+from chatdata.steps.threads import Laid, Threads
 from tests.conversations import nodes, random_tree
 from tests.walker import conversation_ids
 

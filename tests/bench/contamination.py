@@ -12,9 +12,9 @@ import _dump
 import click
 import polars as pl
 
-from chatdata import contamination, evalsets
-from chatdata.contamination import Index, Rule
 from chatdata.sources import File
+from chatdata.steps import contamination, evaluation_sets
+from chatdata.steps.contamination import Index, Rule
 
 # A file, and its fields: what is asked, and what is answered.
 SETS = {
@@ -33,7 +33,7 @@ RULE = Rule(ngram=13, min_words=8, common=3)
 def planted(own: Index, file: File, field: str) -> str:
     """How many texts of a field that have 8 words are found where they are quoted."""
     try:
-        texts = evalsets.texts(file, [field])["text"].unique()
+        texts = evaluation_sets.texts(file, [field])["text"].unique()
     except Exception:  # the set has no such field
         return "–"
     texts = texts.filter(texts.str.count_matches(r"\w+") >= 8)
@@ -52,7 +52,7 @@ def main(path: Path, folder: Path, show: int) -> None:
     """Prints the tables of RESULTS.md, and some matches to judge by eye."""
     messages = _dump.messages(path)
     files = {name: File(folder / name, name) for name in SETS}
-    texts = {name: evalsets.texts(file, []) for name, file in files.items()}
+    texts = {name: evaluation_sets.texts(file, []) for name, file in files.items()}
     seconds, own = _dump.timed(lambda: contamination.index(pl.concat(texts.values()), RULE))
     print(f"index: {own.runs.height} runs of {own.items.height} items in {seconds:.1f} s")
     seconds, (labelled, found) = _dump.timed(lambda: contamination.label(messages, own))

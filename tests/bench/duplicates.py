@@ -14,9 +14,9 @@ import click
 import numpy as np
 import polars as pl
 
-from chatdata import duplicates
-from chatdata.duplicates import Alike, Shingles
-from chatdata.filters import FILTERS
+from chatdata.steps import duplicates
+from chatdata.steps.duplicates import Alike, Shingles
+from chatdata.steps.filters import FILTERS
 
 
 def alike_of(name: str, threshold: float) -> Alike:

@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 import polars as pl
 
-from chatdata import language
+from chatdata.steps import language
 from tests import languages
 from tests.conversations import table
 

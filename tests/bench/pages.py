@@ -22,8 +22,8 @@ import polars as pl
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
-from chatdata.clean import CLEANERS, Step
 from chatdata.sources import File, get
+from chatdata.steps.clean import CLEANERS, Step
 
 _KEYWORD = re.compile(r"\b(def|import|return|class|function|const|if|else|for)\b")
 _BUTTON = '<button class="flex ml-auto gap-2"><svg viewBox="0 0 24 24"></svg>Copy code</button>'

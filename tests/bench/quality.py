@@ -11,8 +11,8 @@ from pathlib import Path
 import _dump
 import click
 
-from chatdata import quality
-from chatdata.filters import FILTERS, Drop
+from chatdata.steps import quality_filters
+from chatdata.steps.filters import FILTERS, Drop
 
 
 @click.command()
@@ -24,7 +24,9 @@ def main(path: Path, show: int, only: tuple[str, ...]) -> None:
     messages = _dump.messages(path)
     print(f"{messages['conversation'].n_unique()} conversations, {messages.height} messages")
     print("| filter | messages | conversations | s |\n|---|--:|--:|--:|")
-    names = [function.__name__ for function in (*quality.MESSAGE, *quality.CONVERSATION)]
+    names = [
+        function.__name__ for function in (*quality_filters.MESSAGE, *quality_filters.CONVERSATION)
+    ]
     samples = {}
     for name in only or names:
         own = Drop(FILTERS[name], FILTERS[name].options().model_dump(), "drop")

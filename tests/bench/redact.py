@@ -16,22 +16,22 @@ import _dump
 import click
 import polars as pl
 
-from chatdata import evalsets, redact, sensitive
 from chatdata.sources import File
+from chatdata.steps import evaluation_sets, redact, secrets
 
 _BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
 
 
 def table(title: str, texts: pl.Series) -> list[tuple[str, str]]:
     """Prints what is found in texts. Returns each finding with its surroundings."""
-    seconds, found = _dump.timed(lambda: sensitive.find(texts))
+    seconds, found = _dump.timed(lambda: secrets.find(texts))
     counts = Counter(one.kind for own in found.values() for one in own)
     holding = Counter(kind for own in found.values() for kind in {one.kind for one in own})
     lines = texts.str.count_matches("\n").sum() + len(texts)
     print(f"\n{title}: {len(texts)} texts, {texts.str.len_chars().sum():,} characters, ", end="")
     print(f"{lines:,} lines, {seconds:.1f} s")
     print("| kind | texts | found | different |\n|---|--:|--:|--:|")
-    for kind in sensitive.KINDS:
+    for kind in secrets.KINDS:
         values = {one.value for own in found.values() for one in own if one.kind == kind}
         print(f"| {kind} | {holding[kind]} | {counts[kind]} | {len(values)} |")
     return [
@@ -48,13 +48,13 @@ def table(title: str, texts: pl.Series) -> list[tuple[str, str]]:
 def main(path: Path, humaneval: Path, show: int) -> None:
     """Prints the tables of RESULTS.md, and findings in code to judge by eye."""
     messages = _dump.messages(path)
-    seconds, (_, counts) = _dump.timed(lambda: redact.replace(messages, list(sensitive.KINDS)))
+    seconds, (_, counts) = _dump.timed(lambda: redact.replace(messages, list(secrets.KINDS)))
     print(f"redacted: {messages.height} messages in {seconds:.1f} s, {counts}")
     table("messages", messages["content"].unique(maintain_order=True))
     blocks = [block for text in messages["content"] for block in _BLOCK.findall(text)]
     in_code = table("blocks of code", pl.Series(blocks).unique(maintain_order=True))
-    table("HumanEval", evalsets.texts(File(humaneval, "HumanEval"), [])["text"])
-    for kind in sensitive.KINDS:
+    table("HumanEval", evaluation_sets.texts(File(humaneval, "HumanEval"), [])["text"])
+    for kind in secrets.KINDS:
         own = sorted({around for found, around in in_code if found == kind})
         for around in random.Random(0).sample(own, min(show, len(own))):
             print(f"{kind}: {around[:160]}")

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata import ngrams
+from chatdata.steps import ngrams
 
 # What was found: an item, and the conversation (in a tree source, the tree) that holds it.
 FOUND = {"set": pl.String, "item": pl.String, "conversation": pl.String}

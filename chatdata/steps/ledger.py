@@ -14,7 +14,7 @@ import polars as pl
 
 from chatdata.core.errors import BuildError
 from chatdata.core.schema import EVENTS, MERGED
-from chatdata.filters import FILTERS
+from chatdata.steps.filters import FILTERS
 
 UNITS = ("records", "messages", "conversations")
 

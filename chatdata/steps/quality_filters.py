@@ -11,7 +11,7 @@ from typing import Annotated
 import polars as pl
 from pydantic import Field
 
-from chatdata import ngrams
+from chatdata.steps import ngrams
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 
-from chatdata.clean import fences
+from chatdata.steps.clean import fences
 
 # What ChatGPT's pages name above a block: highlight.js's names and their usual aliases.
 _LANGUAGES = (

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from chatdata.core.schema import EVENTS, MESSAGES
-from chatdata.threads import Laid, Threads
+from chatdata.steps.threads import Laid, Threads
 
 Columns = dict[str, list[Any]]
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
-from chatdata import detectors
-from chatdata.detectors import SCRIPTS, english_odds
-from chatdata.prose import prose, unquoted, words
+from chatdata.steps.language import detectors
+from chatdata.steps.language.detectors import SCRIPTS, english_odds
+from chatdata.steps.language.prose import prose, unquoted, words
 
 ANSWERS = {"lang": pl.String, "score": pl.Float64, "decided_by": pl.String}
 UNKNOWN = "und"  # ISO 639's code for a language that nobody could name

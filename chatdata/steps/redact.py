@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 from pydantic import Field
 
-from chatdata import sensitive
 from chatdata.core.config import Strict
-from chatdata.sensitive import KINDS, Finding, Kind
+from chatdata.steps import secrets
+from chatdata.steps.secrets import KINDS, Finding, Kind
 
 Counts = dict[str, dict[str, int]]  # by kind: messages that hold some, found, masked
 
@@ -59,7 +59,7 @@ def _found(messages: pl.DataFrame, kinds: Sequence[Kind]) -> dict[str, list[Find
     contents = messages["content"].drop_nulls().unique(maintain_order=True)
     found = {
         contents[number]: [one for one in findings if one.kind in kinds]
-        for number, findings in sensitive.find(contents).items()
+        for number, findings in secrets.find(contents).items()
     }
     return {content: findings for content, findings in found.items() if findings}
 
@@ -70,8 +70,8 @@ def _in_group(contents: Sequence[str], found: Mapping[str, list[Finding]]) -> li
     keys = sorted({one.value for findings in own for one in findings if one.kind == "key"})
     for content, findings in zip(contents, own, strict=True):
         for key in keys:
-            again = sensitive.occurrences(content, "key", key)
-            findings += [one for one in again if not sensitive.overlaps(one, findings)]
+            again = secrets.occurrences(content, "key", key)
+            findings += [one for one in again if not secrets.overlaps(one, findings)]
     return [sorted(findings) for findings in own]
 
 

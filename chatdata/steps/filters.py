@@ -20,10 +20,11 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import Field, create_model
 
-from chatdata import codes, quality
 from chatdata.core.config import Strict
-from chatdata.ngrams import WORD
-from chatdata.sensitive import KINDS, Kind
+from chatdata.steps import quality_filters
+from chatdata.steps.language import codes
+from chatdata.steps.ngrams import WORD
+from chatdata.steps.secrets import KINDS, Kind
 
 Unit = Literal["message", "conversation", "corpus"]
 OnRemoved = Literal["cut", "drop", "untrain", "skip"]
@@ -223,7 +224,7 @@ def contaminated(
     return pl.col("overlap").is_not_null()
 
 
-for _function in quality.MESSAGE:
+for _function in quality_filters.MESSAGE:
     _removes("message")(_function)
 
 
@@ -256,7 +257,7 @@ def too_few_turns(below: int = 2) -> pl.Expr:
     return _is_spoken().sum().over("conversation") < below
 
 
-for _function in quality.CONVERSATION:
+for _function in quality_filters.CONVERSATION:
     _removes("conversation")(_function)
 
 

@@ -21,8 +21,8 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import Field, create_model
 
-from chatdata.clean import characters, fences, pages
 from chatdata.core.config import Strict
+from chatdata.steps.clean import characters, fences, pages
 
 Counts = dict[str, dict[str, int]]  # for each cleaner: messages changed, characters fewer
 
@@ -90,7 +90,7 @@ def html(text: str) -> str:
 
     Text that only holds markup, in fences or not, stays to the letter; see `markdown.is_html`.
     """
-    from chatdata.clean import markdown
+    from chatdata.steps.clean import markdown
 
     return markdown.to_markdown(text) if markdown.is_html(text) else text
 

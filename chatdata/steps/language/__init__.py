@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from chatdata import codes, decision
 from chatdata.core.hashing import hash_column
-from chatdata.neighbours import nearest
+from chatdata.steps.language import codes, decision
+from chatdata.steps.language.neighbours import nearest
 
 UNKNOWN = decision.UNKNOWN
 SURE = 0.75  # the score of an answer that needs no second witness

@@ -27,8 +27,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from chatdata import ngrams
 from chatdata.core.hashing import digest_column
+from chatdata.steps import ngrams
 
 Rows = npt.NDArray[np.int64]
 Shingles = npt.NDArray[np.uint32]

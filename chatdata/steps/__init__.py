@@ -1,0 +1,1 @@
+"""Messages to messages: each step is a small pure function, and none of them knows another."""
