@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from chatdata.build import build as build_dataset
     from chatdata.build import preview as preview_dataset
     from chatdata.core.errors import ChatdataError
-    from chatdata.manifest import read as read_manifest
+    from chatdata.dataset.manifest import read as read_manifest
     from chatdata.publish import push as push_dataset
     from chatdata.pull import pull as pull_dataset
     from chatdata.recipe import load as load_recipe
@@ -38,7 +38,7 @@ _HOME = {
     "preview_dataset": ("chatdata.build", "preview"),
     "pull_dataset": ("chatdata.pull", "pull"),
     "push_dataset": ("chatdata.publish", "push"),
-    "read_manifest": ("chatdata.manifest", "read"),
+    "read_manifest": ("chatdata.dataset.manifest", "read"),
 }
 
 

@@ -22,24 +22,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import polars as pl
 
-from chatdata import (
-    corpus,
-    engines,
-    examine,
-    folder,
-    manifest,
-    parts,
-    reading,
-    rows,
-    sources,
-    write,
-)
+from chatdata import corpus, engines, examine, folder, parts, reading, sources
 from chatdata import inputs as input_files
 from chatdata import job as jobs
 from chatdata.core import files, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.corpus import Decided
+from chatdata.dataset import manifest, rows, shards
 from chatdata.inputs import Input
 from chatdata.job import Done, Finished, Job, Seen, Shaped
 from chatdata.recipe import Recipe
@@ -277,7 +267,7 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
     own = _rows(job, messages, rendered, decided)
     earlier = pl.read_ipc(job.file("events", part))
     events = ledger.follow(pl.concat([earlier, repeated, lost, _kept_events(messages, own)]))
-    parts.save(ledger.entries(events).to_arrow().cast(write.LEDGER), job.file("ledger", part))
+    parts.save(ledger.entries(events).to_arrow().cast(shards.LEDGER), job.file("ledger", part))
     for kind, name, table in own.tables():
         parts.save(table, job.file(f"{kind}-{name}", part))
     languages = Counter(lang or "unknown" for lang in own.messages["lang"].to_pylist())

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from chatdata import contents
 from chatdata.core.hashing import sha256_pairs
+from chatdata.dataset.manifest import Manifest
 from chatdata.hub.repository import Repository
-from chatdata.manifest import Manifest
 from chatdata.steps.split import SPLITS
 from chatdata.versions import Change
 

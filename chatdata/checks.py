@@ -13,29 +13,28 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata import (
-    card,
-    configs,
-    croissant,
-    dataset,
-    manifest,
-    pack,
-    recount,
-    rerender,
-    shape,
-    write,
-)
+from chatdata import recount, rerender
 from chatdata.core import config
 from chatdata.core.hashing import sha256_file, sha256_json
+from chatdata.dataset import (
+    card,
+    croissant,
+    hub_configs,
+    manifest,
+    manifest_schema,
+    pack,
+    reader,
+    shards,
+)
 from chatdata.recipe import Recipe
 from chatdata.steps import ledger, split
 
 _RENDERED = ("train_on", "max_tokens", "overflow")
 _PAGES = (card.PAGE, croissant.FILE)  # made of the manifest, and so not hashed in it
 _SCHEMAS = {
-    "messages": write.MESSAGES,
-    "tokens": write.TOKENS,
-    "ledger": write.LEDGER,
+    "messages": shards.MESSAGES,
+    "tokens": shards.TOKENS,
+    "ledger": shards.LEDGER,
     pack.FOLDER: pack.INDEX,
 }
 
@@ -88,7 +87,7 @@ def _differing(what: str, said: Any, found: Any) -> Iterator[str]:
 
 def whole_manifest(own: Folder) -> Iterator[str]:
     """The manifest is whole, and its sums agree."""
-    shape.check(own.facts)
+    manifest_schema.check(own.facts)
     for unit, count in own.facts["counts"].items():
         total = count["kept"] + sum(count["dropped"].values())
         yield from _differing(f"{unit} read, which are kept + dropped", count["read"], total)
@@ -145,7 +144,7 @@ def true_pages(own: Folder) -> Iterator[str]:
         if found.get(key) != expected[key]:
             yield f"{card.PAGE}: its `{key}` is not what the manifest says"
     text = (own.path / croissant.FILE).read_text(encoding="utf-8")
-    if croissant.hashes(text) != croissant.shards(own.facts, configs.of(own.facts)):
+    if croissant.hashes(text) != croissant.shards(own.facts, hub_configs.of(own.facts)):
         yield f"{croissant.FILE}: its files are not those of the manifest"
 
 
@@ -200,7 +199,7 @@ def same_content(own: Folder) -> Iterator[str]:
 
 def true_ledger(own: Folder) -> Iterator[str]:
     """The ledger, counted again, gives the counts, and what it keeps are the rows."""
-    entries = dataset.scan_ledger(own.path)
+    entries = reader.scan_ledger(own.path)
     units = [unit.removesuffix("s") for unit in ledger.UNITS]
     unknown = entries.filter(pl.col("unit").is_in(units).fill_null(False).not_()).head(1).collect()
     if not unknown.is_empty():
@@ -221,7 +220,7 @@ def true_ledger(own: Folder) -> Iterator[str]:
 def _unpaired(folder: Path, entries: pl.LazyFrame) -> Iterator[str]:
     is_kept = (pl.col("unit") == "conversation") & (pl.col("outcome") == "kept")
     kept = entries.filter(is_kept).select("id")
-    published = dataset.scan(folder, "messages").select("id")
+    published = reader.scan(folder, "messages").select("id")
     twice = published.filter(pl.col("id").is_duplicated()).head(3)
     without_row = kept.join(published, on="id", how="anti", maintain_order="left").head(3)
     not_kept = published.join(kept, on="id", how="anti", maintain_order="left").head(3)
@@ -237,7 +236,7 @@ def right_splits(own: Folder) -> Iterator[str]:
     """Every row is in the split of its group's hash, and no group is in both."""
     options = own.facts["recipe"].get("split")
     percent = options["test_percent"] if options else 0
-    rows = dataset.scan(own.path, "messages").select("group", "split").unique(maintain_order=True)
+    rows = reader.scan(own.path, "messages").select("group", "split").unique(maintain_order=True)
     groups = rows.collect()
     wrong = groups.filter(groups["split"] != split.split_of(groups["group"], percent))
     for group, name in wrong.head(3).iter_rows():

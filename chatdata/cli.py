@@ -191,10 +191,10 @@ def show(out: Path, row: str | None, number: int, split: str | None) -> None:
 @_as_json
 def stats(out: Path, as_json: bool) -> None:
     """Numbers of a built folder: rows, turns, tokens, sources, languages, what was dropped."""
-    from chatdata import dataset
+    from chatdata.dataset import reader
     from chatdata.show import stats as show_stats
 
-    numbers = dataset.stats(out)
+    numbers = reader.stats(out)
     if as_json:
         click.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
     else:
@@ -213,7 +213,7 @@ def pack(out: Path, max_tokens: int, as_json: bool) -> None:
     \b
     chatdata pack out/sample-1.0.0 --max-tokens 1024
     """
-    from chatdata.pack import repack
+    from chatdata.dataset.pack import repack
     from chatdata.show import packs
 
     entries = repack(out, max_tokens)
@@ -233,10 +233,10 @@ def explain(out: Path, id: str, as_json: bool) -> None:
     ID is as in the ledger: a message's, a conversation's (`sharegpt/QWJhYvA_0`, or its last
     part) or a place in a file (`dump.jsonl:17`).
     """
-    from chatdata import dataset
+    from chatdata.dataset import reader
     from chatdata.show import explanation
 
-    found = dataset.explain(out, id)
+    found = reader.explain(out, id)
     if as_json:
         click.echo(json.dumps(found.to_dicts(), indent=2, ensure_ascii=False))
     else:

@@ -145,7 +145,7 @@ def report(out: Path) -> None:
     Counts and reasons with examples of what was dropped, lengths, languages, the certificate, and
     conversations with their trained tokens marked.
     """
-    from chatdata.report import write
+    from chatdata.dataset.report import write
 
     click.echo(write(out))
 

@@ -13,9 +13,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata import manifest
-from chatdata.dataset import SPAN
-from chatdata.manifest import Manifest
+from chatdata.dataset import manifest
+from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.reader import SPAN
 from chatdata.steps.split import SPLITS
 
 

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import orjson
 import polars as pl
 
-from chatdata import comparison, dataset, manifest, recount, shape
-from chatdata.comparison import Changes
+from chatdata import recount
 from chatdata.core.hashing import hash_column
-from chatdata.manifest import Manifest
-from chatdata.rows import Rows
+from chatdata.dataset import manifest, manifest_diff, manifest_schema, reader
+from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest_diff import Changes
+from chatdata.dataset.rows import Rows
 
 ABSENT = "not among its conversations"  # what there is no outcome for in the other ledger
 _CONTEXT, _MOST_WORDS = 12, 400  # words before the first that differs, and from there on
@@ -84,7 +85,7 @@ def between(before: Path, after: Path, examples: int = 3) -> Difference:
     """
     facts = manifest.read(before), manifest.read(after)
     for own in facts:
-        shape.check(own)
+        manifest_schema.check(own)
     pairs = _pairs(before, after, *facts)
     added, removed = (pairs.filter(status=name) for name in ("added", "removed"))
     changed = pairs.filter(status="changed")
@@ -96,7 +97,7 @@ def between(before: Path, after: Path, examples: int = 3) -> Difference:
         _sources(pairs),
         _because(removed, after),
         _because(added, before),
-        comparison.between(*facts),
+        manifest_diff.between(*facts),
         _some(added, examples),
         _some(removed, examples),
         _examples(_some(changed, examples), before, after),
@@ -210,7 +211,7 @@ def _because(rows: pl.DataFrame, folder: Path) -> dict[str, int]:
     """What the ledger of the folder that lacks these rows says of them, by reason."""
     if rows.is_empty():
         return {}
-    conversations = dataset.scan_ledger(folder).filter(pl.col("unit") == "conversation")
+    conversations = reader.scan_ledger(folder).filter(pl.col("unit") == "conversation")
     outcomes = conversations.join(rows.lazy().select("id"), on="id", how="semi").collect()
     found = rows.select("id").join(outcomes.unique("id"), on="id", how="left")
     reasons = found["reason"].fill_null(ABSENT).value_counts(name="rows")
@@ -234,7 +235,7 @@ def _said(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, str]]]:
     if not ids:
         return {}
     wanted = pl.col("id").is_in(list(ids))
-    rows = dataset.scan(folder, "messages").filter(wanted).select("id", "messages").collect()
+    rows = reader.scan(folder, "messages").filter(wanted).select("id", "messages").collect()
     return dict(rows.iter_rows())
 
 

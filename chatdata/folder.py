@@ -12,9 +12,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from chatdata import card, lengths, manifest, pack, parts, plots, rows, write
+from chatdata import parts
 from chatdata.core import config
 from chatdata.core.hashing import sha256_file, sha256_pairs
+from chatdata.dataset import card, histogram, manifest, pack, plots, rows
+from chatdata.dataset import shards as write
 from chatdata.inputs import Input
 from chatdata.job import Done, Job
 from chatdata.recipe import Recipe
@@ -183,7 +185,7 @@ def _lengths(done: Done) -> dict[str, Any]:
     """How long conversations and rows of tokens are."""
     sizes = [part.sizes for part in done.finished]
     return {
-        name: lengths.describe(np.concatenate([own[name] for own in sizes])) for name in sizes[0]
+        name: histogram.describe(np.concatenate([own[name] for own in sizes])) for name in sizes[0]
     }
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from chatdata import card, changes, manifest, release, versions
+from chatdata import changes, release, versions
 from chatdata.core.errors import HubError
+from chatdata.dataset import card, manifest
+from chatdata.dataset.manifest import Manifest
 from chatdata.hub.client import Note
 from chatdata.hub.repository import Entry, Refs, Repository, Tree
 from chatdata.journal import Journal
-from chatdata.manifest import Manifest
 from chatdata.release import Release
 from chatdata.versions import Version
 

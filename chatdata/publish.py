@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from chatdata import card, plan, release, versions
+from chatdata import plan, release, versions
 from chatdata.core.errors import HubError
+from chatdata.dataset import card
 from chatdata.hub import client, names
 from chatdata.hub.client import Note
 from chatdata.hub.repository import File, Refs, Repository

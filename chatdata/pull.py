@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from chatdata import manifest, verify
+from chatdata import verify
 from chatdata.core import files
+from chatdata.dataset import manifest
 from chatdata.hub import names, snapshot
 from chatdata.hub.client import Note
 from chatdata.hub.snapshot import Snapshot

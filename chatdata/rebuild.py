@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from chatdata import card, comparison, manifest, pack
 from chatdata.build import Progress, build, silent
 from chatdata.core import config
-from chatdata.manifest import Manifest
+from chatdata.dataset import card, manifest, manifest_diff, pack
+from chatdata.dataset.manifest import Manifest
 from chatdata.recipe import Recipe
 
 
@@ -46,8 +46,8 @@ def _pack_again(new: Path, facts: Manifest) -> None:
 
 def _causes(facts: Manifest, new: Manifest) -> Iterator[str]:
     """Yields what may be why bytes differ: other inputs, another tokenizer, other versions."""
-    own = comparison.between(facts, new)
-    if keys := comparison.keys(facts, new):
+    own = manifest_diff.between(facts, new)
+    if keys := manifest_diff.keys(facts, new):
         yield f"{manifest.FILE}: a build has another {', '.join(keys)}"
     yield from (f"source {change}" for change in own.sources)
     yield from (f"rendering, {change}" for change in own.render)

@@ -18,15 +18,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata import dataset, lengths
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
-from chatdata.manifest import Manifest
-from chatdata.rows import Rows
+from chatdata.dataset import histogram, reader
+from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.rows import Rows
+from chatdata.dataset.shards import TOKENS
 from chatdata.steps import split
-from chatdata.write import TOKENS
 
 _BATCH = 1024  # rows
 
@@ -63,7 +63,7 @@ class Recount:
 
     def lengths(self) -> dict[str, dict[str, Any]]:
         """How long conversations and rows are."""
-        return {name: lengths.describe(np.concatenate(own)) for name, own in self.sizes.items()}
+        return {name: histogram.describe(np.concatenate(own)) for name, own in self.sizes.items()}
 
 
 def count(folder: Path, manifest: Manifest) -> Recount:
@@ -176,7 +176,7 @@ class _Tokens:
         taken: list[pa.Table] = []
         owner: list[int] = []
         for number, conversation in enumerate(conversations):
-            while self._more(taken) and dataset.is_row_of(self._ids[self._at], conversation):
+            while self._more(taken) and reader.is_row_of(self._ids[self._at], conversation):
                 owner.append(number)
                 self._at += 1
             if not owner or owner[-1] != number:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chatdata import card, manifest, verify
+from chatdata import verify
 from chatdata.core import config
 from chatdata.core.hashing import sha256_json
+from chatdata.dataset import card, manifest
+from chatdata.dataset.manifest import Manifest
 from chatdata.hub.repository import File, Tree
-from chatdata.manifest import Manifest
 from chatdata.versions import Version
 
 RECIPE = "recipe.yaml"

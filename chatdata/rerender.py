@@ -17,12 +17,14 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
-from chatdata import __version__, dataset, recount
+from chatdata import __version__, recount
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import fraction_column, sha256_json
 from chatdata.core.schema import MESSAGES
-from chatdata.manifest import Manifest
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.rows import Rows
 from chatdata.render import certificate, tokenizer, windows
 from chatdata.render.certificate import SAMPLE, Findings
 from chatdata.render.chat_template import ChatTemplate
@@ -31,7 +33,6 @@ from chatdata.render.rows import Render, Rendered, render
 from chatdata.render.segments import Texts, unrenderable, write
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
-from chatdata.rows import Rows
 
 _FAULTS = ("differences", "forged", "headers_trained")
 
@@ -137,7 +138,7 @@ def _sampled(folder: Path, manifest: Manifest) -> frozenset[str]:
     Of how many conversations it took SAMPLE is not said; it is no fewer than were kept and no more
     than were read, so that the sample cannot be of any size.
     """
-    ids = dataset.scan(folder, "tokens").select("id").collect()["id"]
+    ids = reader.scan(folder, "tokens").select("id").collect()["id"]
     places = fraction_column(ids, "certificate")
     count = manifest["counts"]["conversations"]
     least, most = (

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatdata import dataset, manifest
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
+from chatdata.dataset import manifest, reader
 from chatdata.render import token_spans
 from chatdata.steps import ledger
 
@@ -37,7 +37,7 @@ def conversations(
     facts = manifest.read(folder)
     kind = "tokens" if facts["render"] else "messages"
     splits = [split] if split else [name for name, own in facts["splits"].items() if own["rows"]]
-    rows = dataset.scan(folder, kind, splits)
+    rows = reader.scan(folder, kind, splits)
     chosen = rows.filter(_is_of(id)) if id else rows.head(number)
     table = chosen.collect()
     if table.is_empty():
@@ -45,13 +45,13 @@ def conversations(
             f"no row of '{folder}' has the id '{id}'; `chatdata explain {folder} {id}` says "
             "what became of it."
         )
-    names = [dataset.conversation_of(id) for id in table["id"]]
+    names = [reader.conversation_of(id) for id in table["id"]]
     ids = pl.Series([*table["id"], *names]).implode()
-    said = dataset.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
+    said = reader.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
     about = {row["id"]: row for row in said.select("id", "source", "lang").collect().to_dicts()}
     decode = token_spans.decoder(folder) if facts["render"] else None
     for row in table.iter_rows(named=True):
-        own = about.get(row["id"]) or about[dataset.conversation_of(row["id"])]
+        own = about.get(row["id"]) or about[reader.conversation_of(row["id"])]
         _heading(row, own, console)
         body = _tokens(row, decode, console) if decode else _messages(row, console)
         console.print(body, soft_wrap=True)
@@ -62,7 +62,7 @@ def conversations(
 def _is_of(id: str) -> pl.Expr:
     """Whether a row has this id, or is one of several rows of the conversation that has it."""
     row = pl.col("id")
-    several = row.str.starts_with(f"{id}#") & row.str.contains(dataset.SPAN)
+    several = row.str.starts_with(f"{id}#") & row.str.contains(reader.SPAN)
     return (row == id) | several
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatdata.comparison import Change
+from chatdata.dataset.manifest_diff import Change
 from chatdata.diff import Difference, Example
 from chatdata.show import visible
 from chatdata.verify import Verdict

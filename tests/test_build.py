@@ -12,10 +12,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import build, build_dataset, dataset, job, load_recipe, preview_dataset
+from chatdata import build, build_dataset, job, load_recipe, preview_dataset
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, RenderError, SourceError
-from chatdata.manifest import Manifest
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
 from chatdata.steps.clean import CLEANERS
 from tests.conversations import random_conversation, random_tree
 
@@ -120,7 +121,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def rows_of(folder: Path, kind: str = "messages") -> list[dict[str, Any]]:
-    return dataset.scan(folder, kind).collect().to_dicts()
+    return reader.scan(folder, kind).collect().to_dicts()
 
 
 @pytest.fixture(params=["trees", "talks"])
@@ -155,7 +156,7 @@ def test_the_number_of_parts_does_not_show(
     for own in (one, other):
         own["files"] = [f for f in own["files"] if not f["path"].startswith("ledger/")]
     assert one == other
-    ledgers = [dataset.scan_ledger(tmp_path / name).collect() for name in ("few", "many")]
+    ledgers = [reader.scan_ledger(tmp_path / name).collect() for name in ("few", "many")]
     keys = ["unit", "id", "conversation", "reason", "detail"]
     assert ledgers[0].sort(keys).equals(ledgers[1].sort(keys))
 
@@ -178,7 +179,7 @@ def test_a_messy_dump_is_cleaned_the_same_by_any_number_of_workers_and_parts(
 
 def test_merged_messages_are_kept_with_what_they_stand_in(tmp_path: Path) -> None:
     out = make(tmp_path, MESSY, messy_file(tmp_path), "out")
-    ledger = dataset.scan_ledger(out).filter(pl.col("unit") == "message").collect()
+    ledger = reader.scan_ledger(out).filter(pl.col("unit") == "message").collect()
     outcome = {
         row["id"]: row["reason"] for row in ledger.to_dicts() if row["reason"] != "duplicate_id"
     }
@@ -202,7 +203,7 @@ def test_the_order_of_the_input_does_not_show(tmp_path: Path) -> None:
 def test_everything_that_was_read_has_one_outcome(tmp_path: Path, case: tuple[str, Path]) -> None:
     out = make(tmp_path, *case, "out")
     facts = json.loads((out / "manifest.json").read_text())
-    ledger = dataset.scan_ledger(out).collect()
+    ledger = reader.scan_ledger(out).collect()
     for unit, count in facts["counts"].items():
         assert count["read"] == count["kept"] + sum(count["dropped"].values())
         own = ledger.filter(pl.col("unit") == unit[:-1])
@@ -218,7 +219,7 @@ def test_kept_conversations_are_the_rows_and_kept_messages_stand_in_them(
     tmp_path: Path, case: tuple[str, Path]
 ) -> None:
     out = make(tmp_path, *case, "out")
-    ledger = dataset.scan_ledger(out).filter(pl.col("outcome") == "kept").collect()
+    ledger = reader.scan_ledger(out).filter(pl.col("outcome") == "kept").collect()
     ids = [row["id"] for row in rows_of(out)]
     assert sorted(ids) == sorted(ledger.filter(pl.col("unit") == "conversation")["id"])
     assert len(set(ids)) == len(ids)
@@ -239,7 +240,7 @@ def test_messages_and_tokens_are_the_same_rows(tmp_path: Path, case: tuple[str, 
 
 def test_no_group_is_in_both_splits(tmp_path: Path, case: tuple[str, Path]) -> None:
     out = make(tmp_path, *case, "out")
-    table = dataset.scan(out, "messages").collect()
+    table = reader.scan(out, "messages").collect()
     assert set(table["split"]) == {"train", "test"}
     assert table.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
 
@@ -248,7 +249,7 @@ def test_rows_of_a_split_conversation_stay_in_its_split_and_its_order(tmp_path: 
     own = ["render.max_tokens=250", "render.overflow=split", "render.carry_tokens=0"]
     out = make(tmp_path, TALKS, talk_file(tmp_path), "out", *own)
     messages = [(row["split"], row["id"]) for row in rows_of(out)]
-    tokens = [(row["split"], dataset.conversation_of(row["id"])) for row in rows_of(out, "tokens")]
+    tokens = [(row["split"], reader.conversation_of(row["id"])) for row in rows_of(out, "tokens")]
     assert len(tokens) > len(messages)
     assert list(dict.fromkeys(tokens)) == messages
 
@@ -262,7 +263,7 @@ def test_train_once_trains_each_answer_once(tmp_path: Path) -> None:
         id: sum(label == stop for row in rows_of(folder, "tokens") for label in row["labels"])
         for id, folder in (("once", once), ("each", each))
     }
-    ledger = dataset.scan_ledger(once).filter(pl.col("outcome") == "kept").collect()
+    ledger = reader.scan_ledger(once).filter(pl.col("outcome") == "kept").collect()
     kept = set(ledger.filter(pl.col("unit") == "message")["id"])
     trees = [row for seed in range(40) for row in random_tree(seed)]
     assistants = {row["message_id"] for row in trees if row["role"] == "assistant"}
@@ -458,12 +459,12 @@ def test_rows_of_tokens_are_in_the_split_of_their_conversation(tmp_path: Path) -
     build_dataset(load_recipe("sample", [*own, "max_dropped=1"]), tmp_path / "o")
     splits = {}
     for kind in ("messages", "tokens"):
-        rows = dataset.scan(tmp_path / "o", kind).select("id", "split").collect()
+        rows = reader.scan(tmp_path / "o", kind).select("id", "split").collect()
         splits[kind] = dict.fromkeys(
-            (dataset.conversation_of(id), split) for id, split in rows.rows()
+            (reader.conversation_of(id), split) for id, split in rows.rows()
         )
     assert list(splits["tokens"]) == list(splits["messages"])
-    assert "#" in "".join(dataset.scan(tmp_path / "o", "tokens").collect()["id"])
+    assert "#" in "".join(reader.scan(tmp_path / "o", "tokens").collect()["id"])
 
 
 def test_a_preview_counts_and_writes_nothing(

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from chatdata import card, comparison, configs, known, manifest
 from chatdata.core.errors import ConfigError
-from chatdata.manifest import Manifest
+from chatdata.dataset import card, hub_configs, limitations, manifest, manifest_diff
+from chatdata.dataset.manifest import Manifest
 
 BEGIN = "<!-- chatdata: what follows is made from manifest.json -->"
 END = "<!-- chatdata: what follows is yours -->"
@@ -144,13 +144,13 @@ def test_the_config_of_tokens_is_named_for_the_template(
     template: str, tokenizer: str, name: str
 ) -> None:
     render = {"template": {"name": template}, "tokenizer": {"name": tokenizer}}
-    assert configs.tokens(render) == name
+    assert hub_configs.tokens(render) == name
 
 
 def test_the_features_are_those_that_datasets_would_write(facts: Manifest) -> None:
     features = pytest.importorskip("datasets").Features
-    for own in configs.of(facts):
-        written = configs.features(own.schema)
+    for own in hub_configs.of(facts):
+        written = hub_configs.features(own.schema)
         assert features._from_yaml_list(written)._to_yaml_list() == written
 
 
@@ -283,7 +283,7 @@ def test_a_changelog_grows_with_the_versions(facts: Manifest, later: Manifest) -
 
 
 def test_an_entry_names_what_a_user_may_notice(facts: Manifest, later: Manifest) -> None:
-    entry = comparison.entry(later, facts)
+    entry = manifest_diff.entry(later, facts)
     assert entry == [
         "train.rows: 22 → 25",
         "recipe, threads.policy: all_leaves → best_rank",
@@ -295,7 +295,7 @@ def test_an_entry_names_what_a_user_may_notice(facts: Manifest, later: Manifest)
 def test_the_order_of_filters_is_a_key_of_its_own(facts: Manifest) -> None:
     own = copy.deepcopy(facts)
     own["recipe"]["drop"] = own["recipe"]["drop"][::-1]
-    (change,) = comparison.between(facts, own).recipe
+    (change,) = manifest_diff.between(facts, own).recipe
     assert change.key == "drop.order"
     assert change.before == change.after[::-1]
 
@@ -373,14 +373,14 @@ def test_limits_follow_from_what_was_done(facts: Manifest) -> None:
     own["splits"]["test"]["rows"] = 0
     own["splits"]["train"]["messages"], own["splits"]["test"]["messages"] = 117, 0
     own["counts"]["messages"]["kept"] = 100
-    words = "\n".join(known.limits(own))
+    words = "\n".join(limitations.limits(own))
     assert "`oasst` (OpenAssistant/oasst1): Volunteers of Open Assistant" in words
     assert "75 % of the rows are in one language, en." in words
     assert "A message stands in 1.17 rows on average, and is trained in each of them." in words
     assert "There is no test split." in words
     assert "`too_few_turns`" in words
     assert "kopf2023openassistant" in card.text(own)
-    assert known.limits(facts)[0].startswith("The files that come with chatdata")
+    assert limitations.limits(facts)[0].startswith("The files that come with chatdata")
 
 
 def test_collections_are_those_of_the_shipped_recipes() -> None:
@@ -388,7 +388,7 @@ def test_collections_are_those_of_the_shipped_recipes() -> None:
 
     for name in ("oasst1", "oasst1-en", "sharegpt", "starchat-alpha"):
         for source in load_recipe(name).source.values():
-            assert source.repo in known.COLLECTIONS
+            assert source.repo in limitations.COLLECTIONS
             assert source.license
 
 

@@ -28,8 +28,9 @@ import assistant
 import torch
 from transformers import AutoTokenizer, GenerationMixin, set_seed
 
-from chatdata import build_dataset, dataset, load_recipe
+from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
+from chatdata.dataset import reader
 from tests.carrying import carry
 from trainer import chat, chat_serve, chat_terminal, generation
 from trainer.context import ChatTemplate, Message, Plain, fit
@@ -90,7 +91,7 @@ def test_the_prompt_is_what_stands_before_the_answer_in_the_rows(
     build_dataset(recipe, tmp_path / "out", workers=1, verify="off")
     own = tmp_path / "out" / "tokenizer"
     template = ChatTemplate(AutoTokenizer.from_pretrained(own))
-    tokens = dataset.scan(tmp_path / "out", "tokens").collect()
+    tokens = reader.scan(tmp_path / "out", "tokens").collect()
     talks = conversations(tmp_path / "out")
     compared = quoting = 0
     for id, ids, labels in tokens.select("id", "input_ids", "labels").iter_rows():
@@ -106,7 +107,7 @@ def test_the_prompt_is_what_stands_before_the_answer_in_the_rows(
 
 
 def conversations(folder: Path) -> dict[str, list[Message]]:
-    rows = dataset.scan(folder, "messages").select("id", "messages").collect()
+    rows = reader.scan(folder, "messages").select("id", "messages").collect()
     return dict(rows.iter_rows())
 
 
@@ -384,7 +385,7 @@ def test_a_conversation_can_be_saved_and_built(tuned: Path, tmp_path: Path) -> N
     first = talk(tuned, typed + f"/reset\nagain\n/save {saved}\n")
     assert first.output.count("appended") == 2, first.output
     build_dataset(load_recipe(str(_recipe(tmp_path)), []), tmp_path / "out")
-    rows = dataset.scan(tmp_path / "out", "messages").collect()["messages"].to_list()
+    rows = reader.scan(tmp_path / "out", "messages").collect()["messages"].to_list()
     system = {"role": "system", "content": "Be <brief>."}
     long = asked("two\n\nlines <|end|>", assistant.ANSWER, "more", assistant.ANSWER)
     expected = [[system, *long], [system, *asked("again", assistant.ANSWER)]]

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, dataset, job, load_recipe
+from chatdata import build_dataset, job, load_recipe
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_file
-from chatdata.manifest import Manifest
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
 from chatdata.sources import File
 from chatdata.steps import contamination, evaluation_sets
 from chatdata.steps.contamination import Index, Rule
@@ -244,7 +245,7 @@ def make(folder: Path, *settings: str, against: str = "a/q.jsonl, b/q.csv", **ow
 
 
 def outcomes(folder: Path, unit: str) -> dict[str, tuple[str, str]]:
-    ledger = dataset.scan_ledger(folder / "out").filter(pl.col("unit") == unit).collect()
+    ledger = reader.scan_ledger(folder / "out").filter(pl.col("unit") == unit).collect()
     return {row["id"]: (row["reason"], row["detail"]) for row in ledger.to_dicts() if row["reason"]}
 
 
@@ -270,7 +271,7 @@ def test_a_hit_in_any_turn_removes_the_conversation(tmp_path: Path) -> None:
 
 def test_the_turns_before_may_be_kept(tmp_path: Path) -> None:
     make(tmp_path, "drop=[{contaminated: {against: [a/q.jsonl, b/q.csv], on_removed: cut}}]")
-    lengths = dataset.scan(tmp_path / "out", "messages").select("id", pl.col("messages").list.len())
+    lengths = reader.scan(tmp_path / "out", "messages").select("id", pl.col("messages").list.len())
     kept = dict(lengths.collect().iter_rows())
     assert (kept.get("jsonl/t03"), kept["jsonl/t07"], kept["jsonl/t09"]) == (None, 4, 2)
 

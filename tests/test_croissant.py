@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chatdata import croissant, dataset, manifest
+from chatdata.dataset import croissant, manifest, reader
 
 mlcroissant = pytest.importorskip("mlcroissant")
 pytestmark = [  # what mlcroissant 1.1.1 asks of rdflib and pandas
@@ -46,7 +46,7 @@ def test_it_is_valid_and_lacks_only_a_date(sample: Path, caplog: pytest.LogCaptu
 
 
 def test_every_conversation_comes_out_of_it(sample: Path, described: Any) -> None:
-    rows = {row["id"]: row for row in dataset.scan(sample, "messages").collect().to_dicts()}
+    rows = {row["id"]: row for row in reader.scan(sample, "messages").collect().to_dicts()}
     found = list(described.records("messages"))
     assert len(found) == len(rows)
     for row in found:
@@ -55,7 +55,7 @@ def test_every_conversation_comes_out_of_it(sample: Path, described: Any) -> Non
 
 
 def test_every_row_of_tokens_comes_out_of_it(sample: Path, described: Any) -> None:
-    rows = {row["id"]: row for row in dataset.scan(sample, "tokens").collect().to_dicts()}
+    rows = {row["id"]: row for row in reader.scan(sample, "tokens").collect().to_dicts()}
     found = list(described.records("tokens-starchat"))
     assert len(found) == len(rows)
     for row in found:

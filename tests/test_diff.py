@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, dataset, load_recipe
+from chatdata import build_dataset, load_recipe
 from chatdata.cli import main
+from chatdata.dataset import reader
 from chatdata.diff import ABSENT, between, word_changes
 
 RECIPE = """
@@ -69,7 +70,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def rows(folder: Path) -> dict[str, dict[str, Any]]:
-    return {row["id"]: row for row in dataset.scan(folder, "messages").collect().to_dicts()}
+    return {row["id"]: row for row in reader.scan(folder, "messages").collect().to_dicts()}
 
 
 def test_the_difference_is_that_of_the_rows(pair: tuple[Path, Path]) -> None:

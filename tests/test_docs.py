@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import chatdata
-from chatdata import card, manifest
 from chatdata.cli import main
+from chatdata.dataset import card, manifest
 from tests.loopback import Hub
 from tests.loopback.clients import Clients
 

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, dataset, job, load_recipe
-from chatdata.manifest import Manifest
+from chatdata import build_dataset, job, load_recipe
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
 from chatdata.steps import duplicates
 from chatdata.steps.duplicates import Alike, Shingles
 from chatdata.steps.filters import FILTERS
@@ -259,7 +260,7 @@ def facts_of(folder: Path) -> Manifest:
 
 def reasons(folder: Path) -> dict[str, tuple[str | None, str | None]]:
     """For each conversation its reason and detail."""
-    ledger = dataset.scan_ledger(folder).filter(pl.col("unit") == "conversation").collect()
+    ledger = reader.scan_ledger(folder).filter(pl.col("unit") == "conversation").collect()
     return {row["id"]: (row["reason"], row["detail"]) for row in ledger.to_dicts()}
 
 
@@ -309,7 +310,7 @@ def test_a_cluster_is_in_one_split(tmp_path: Path, keep: str) -> None:
     rows += [talk(f"z{i}", f"Other {i} {i * i}", str(i), group=f"jsonl/y{i}") for i in range(1, 30)]
     rule = f"drop=[{{near_duplicate: {{threshold: 0.6, ngram: 2, keep: {keep}}}}}]"
     out = make(tmp_path, rows, "out", rule)
-    table = dataset.scan(out, "messages").collect()
+    table = reader.scan(out, "messages").collect()
     own = dict(zip(table["id"], table["split"], strict=True))
     group = dict(zip(table["id"], table["group"], strict=True))
     for i in range(1, 30):
@@ -318,17 +319,17 @@ def test_a_cluster_is_in_one_split(tmp_path: Path, keep: str) -> None:
         assert len({own[id] for id in kept}) == len({group[id] for id in kept}) == 1
     assert set(own.values()) == {"train", "test"}
     plain = make(tmp_path, rows, "plain", "drop=[]")
-    apart = dict(dataset.scan(plain, "messages").select("id", "split").collect().iter_rows())
+    apart = dict(reader.scan(plain, "messages").select("id", "split").collect().iter_rows())
     assert any(apart[f"jsonl/x{i}"] != apart[f"jsonl/y{i}"] for i in range(1, 30))
 
 
 def test_the_rows_of_a_dataset_keep_their_split_when_they_are_read_again(tmp_path: Path) -> None:
     rule = "drop=[{near_duplicate: {threshold: 0.6, ngram: 2, keep: all}}]"
     out = make(tmp_path, talks(), "out", rule)
-    once = dataset.scan(out, "messages").collect()
+    once = reader.scan(out, "messages").collect()
     again = make(tmp_path, once.drop("split").to_dicts(), "again", "drop=[]")
     keys = ["id", "group", "split"]
-    both = [dataset.scan(f, "messages").select(keys).sort("id").collect() for f in (out, again)]
+    both = [reader.scan(f, "messages").select(keys).sort("id").collect() for f in (out, again)]
     assert both[0].equals(both[1])
 
 
@@ -393,7 +394,7 @@ def test_near_duplicates_of_real_conversations(real_data: Path, tmp_path: Path) 
     path = real_data / "oasst1-validation-en" / "en-validation.jsonl"
     plain = load_recipe("oasst1-en", ["drop=[deleted]", "threads=best_rank"])
     build_dataset(plain, tmp_path / "o", inputs=[str(path)])
-    rows = dataset.scan(tmp_path / "o", "messages").collect().drop("split").to_dicts()
+    rows = reader.scan(tmp_path / "o", "messages").collect().drop("split").to_dicts()
     long = [row for row in rows if sum(len(m["content"]) for m in row["messages"]) > 1500][:25]
     for row in long:
         other = json.loads(json.dumps(row))

@@ -10,9 +10,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, dataset, load_recipe
+from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
-from chatdata.manifest import Manifest
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
 from chatdata.recipe import Recipe
 
 WORDS = ["<|end|>", "<|im_start|>", "\ud83d", "", " ", "\n\n", "<|assistant|>\nx<|end|>"]
@@ -98,7 +99,7 @@ def check(source: str, records: list[Any], form: str) -> None:
             assert not (folder / "out").exists()
             return
         assert facts["counts"]["records"]["read"] >= len(records) or form == "json"
-        ledger = dataset.scan_ledger(folder / "out").collect()
+        ledger = reader.scan_ledger(folder / "out").collect()
         assert ledger["outcome"].is_in(["kept", "dropped"]).all()
 
 

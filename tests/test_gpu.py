@@ -17,7 +17,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from chatdata.pack import pack
+from chatdata.dataset.pack import pack
 from tests.test_tree_packing import batch_of, forest, planned
 from tests.tiny import Gradients, Row, conversation, model, one_by_one, targets_of
 from trainer import tree_mask

@@ -12,7 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from chatdata import dataset, load_recipe
+from chatdata import load_recipe
+from chatdata.dataset import reader
 from chatdata.render import tokenizer
 from chatdata.render.templates import STARCHAT
 from tests.conversations import random_tree
@@ -53,7 +54,7 @@ def test_a_source_and_a_tokenizer_by_name(hub: Hub, client: Clients, tmp_path: P
     assert [source["path"] for source in facts["sources"]] == ["data/0.parquet", "data/1.parquet"]
     assert {source["revision"] for source in facts["sources"]} == {REVISION}
     assert facts["render"]["tokenizer"]["name"] == "somebody/bytes"
-    assert dataset.scan(tmp_path / "out", "tokens").collect().height == sum(
+    assert reader.scan(tmp_path / "out", "tokens").collect().height == sum(
         own["rows"] for own in facts["splits"].values()
     )
     assert hub.asked(".*/data/0.parquet")

@@ -18,8 +18,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, dataset, load_recipe
+from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError
+from chatdata.dataset import reader
 from tests.test_trainer import run
 from tests.tiny import one_by_one, targets_of
 from trainer import config, data, layout
@@ -98,7 +99,7 @@ def test_the_group_of_a_row_is_that_of_its_conversation(tmp_path: Path) -> None:
     build_dataset(load_recipe("sample", own), tmp_path / "out")
     facts = data.read_manifest(tmp_path / "out")
     groups = data.load_groups(tmp_path / "out", facts, "train")
-    ids = dataset.scan(tmp_path / "out", "tokens", ["train"]).collect()["id"].to_list()
+    ids = reader.scan(tmp_path / "out", "tokens", ["train"]).collect()["id"].to_list()
     assert any("#" in id for id in ids)
     assert len(groups) == len(ids) == facts["splits"]["train"]["token_rows"]
     for id, group in zip(ids, groups, strict=True):

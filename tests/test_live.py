@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from chatdata import manifest
+from chatdata.dataset import manifest
 from tests.loopback.clients import Clients, Done
 from tests.publishing import ADA
 

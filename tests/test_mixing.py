@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, dataset, load_recipe
+from chatdata import build_dataset, load_recipe
+from chatdata.dataset import reader
 from chatdata.steps.mixing import Share, left_out, limits
 from chatdata.verify import verify_folder
 
@@ -113,7 +114,7 @@ def test_a_build_takes_the_shares_of_its_recipe_and_says_so(
 ) -> None:
     out = tmp_path / "out"
     facts = build_dataset(load_recipe(recipe, settings), out)
-    sources = dataset.scan(out, "messages").collect()["source"].to_list()
+    sources = reader.scan(out, "messages").collect()["source"].to_list()
     assert {name: sources.count(name) for name in numbers} == numbers
     left_out = 50 - len(sources)
     assert facts["counts"]["conversations"]["dropped"] == {"not_sampled": left_out}

@@ -13,11 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, load_recipe, manifest, read_manifest
+from chatdata import build_dataset, load_recipe, read_manifest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.errors import ConfigError, PackError
-from chatdata.pack import INDEX, PACKED, index_table, lengths, pack, packed, read_index, repack
-from chatdata.write import IDS
+from chatdata.dataset import manifest
+from chatdata.dataset.pack import (
+    INDEX,
+    PACKED,
+    index_table,
+    lengths,
+    pack,
+    packed,
+    read_index,
+    repack,
+)
+from chatdata.dataset.shards import IDS
 
 LENGTHS = st.lists(st.integers(0, 60), max_size=60)
 

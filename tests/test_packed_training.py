@@ -18,7 +18,7 @@ from transformers import Trainer, TrainingArguments, default_data_collator
 
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError, ConfigError, OutputError
-from chatdata.pack import pack, repack
+from chatdata.dataset.pack import pack, repack
 from tests.tiny import (
     KINDS,
     Row,

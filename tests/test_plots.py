@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import dataset, lengths, manifest, plots
+from chatdata.dataset import histogram, manifest, plots, reader
 
 CODE = """
 import hashlib, pathlib, sys, tempfile
@@ -49,7 +49,7 @@ def test_plots_are_files_of_the_manifest_and_pictures(sample: Path) -> None:
 @pytest.mark.parametrize("values", [[], [0], [7], [1, 1, 900_000], list(range(500))])
 def test_odd_lengths_are_drawn(sample: Path, tmp_path: Path, values: list[int]) -> None:
     facts = copy.deepcopy(manifest.read(sample))
-    own = lengths.describe(np.asarray(values, np.int64))
+    own = histogram.describe(np.asarray(values, np.int64))
     facts["lengths"] = dict.fromkeys(facts["lengths"], own)
     facts["counts"]["messages"]["dropped"] = {}
     assert [path.name for path in plots.write(tmp_path, facts)] == ["tokens.png", "turns.png"]
@@ -61,9 +61,9 @@ def test_odd_lengths_are_drawn(sample: Path, tmp_path: Path, values: list[int]) 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 10**6), max_size=200))
 def test_steps_count_every_value_once(values: list[int]) -> None:
-    own: dict[str, Any] = lengths.describe(np.asarray(values, np.int64))
+    own: dict[str, Any] = histogram.describe(np.asarray(values, np.int64))
     assert sum(own["steps"]) == len(values)
-    assert len(own["steps"]) <= lengths._MOST_STEPS + 1
+    assert len(own["steps"]) <= histogram._MOST_STEPS + 1
     for step, number in enumerate(own["steps"][:-1]):
         low, high = step * own["width"], (step + 1) * own["width"]
         assert number == sum(low <= value < high for value in values)
@@ -72,7 +72,7 @@ def test_steps_count_every_value_once(values: list[int]) -> None:
 
 
 def test_the_manifest_and_stats_say_the_same_of_lengths(sample: Path) -> None:
-    said, found = manifest.read(sample)["lengths"], dataset.stats(sample)
+    said, found = manifest.read(sample)["lengths"], reader.stats(sample)
     names = {"tokens": "length", "trained_tokens": "trained_length"}
     for name, own in said.items():
         assert found[names.get(name, name)].items() <= own.items()

@@ -21,8 +21,9 @@ pytest.importorskip("transformers")
 import assistant
 from transformers import AutoTokenizer
 
-from chatdata import build_dataset, dataset, load_recipe
+from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
+from chatdata.dataset import reader
 from trainer import chat, generation, prompting
 from trainer.context import fit
 from trainer.generation import Sampling, Speaker
@@ -266,9 +267,9 @@ def test_the_cost_of_a_tuned_model_is_that_of_starchats_template(
         verify="off",
     )
     few = FewShot(Prompt.model_validate(SMALL), AutoTokenizer.from_pretrained(name))
-    said = dataset.scan(tmp_path / "out", "messages").select("id", "messages").collect()
+    said = reader.scan(tmp_path / "out", "messages").select("id", "messages").collect()
     talks = dict(said.iter_rows())
-    rows = dataset.scan(tmp_path / "out", "tokens").select("id", "input_ids").collect().rows()
+    rows = reader.scan(tmp_path / "out", "tokens").select("id", "input_ids").collect().rows()
     header = 2  # `<|assistant|>` and a new line, at the end of a generation prompt
     for id, ids in rows:
         assert few.tuned_tokens(talks[id]) == len(ids) + header

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import changes, contents, manifest, release, write
-from chatdata.card import merged
+from chatdata import changes, contents, release
 from chatdata.core.hashing import sha256_pairs
+from chatdata.dataset import manifest
+from chatdata.dataset import shards as write
+from chatdata.dataset.card import merged
 from chatdata.hub.repository import Entry, File
 from chatdata.versions import parse
 from tests.loopback import Hub

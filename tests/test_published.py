@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatdata import manifest
+from chatdata.dataset import manifest
 from tests.loopback import Hub
 from tests.loopback.clients import ROOT, Clients, Done, environment
 from tests.publishing import ADA, pushed, repository

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chatdata import manifest
+from chatdata.dataset import manifest
 from chatdata.pull import folder
 from tests.loopback import Hub, Repository
 from tests.loopback.clients import Clients, Done

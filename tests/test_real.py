@@ -16,8 +16,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chatdata import build_dataset, dataset, load_recipe
-from chatdata.manifest import Manifest
+from chatdata import build_dataset, load_recipe
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
 from chatdata.verify import verify_folder
 from tests.walker import conversation_ids
 
@@ -43,7 +44,7 @@ def test_all_leaves_of_the_validation_split(validation: Path, tmp_path: Path) ->
     assert facts["counts"]["messages"] == {"read": 2022, "kept": 2019, "dropped": {"rootless": 3}}
     assert facts["counts"]["conversations"]["kept"] == 1002
     roles = pl.element().struct.field("role")
-    last = dataset.scan(tmp_path / "o", "messages").select(
+    last = reader.scan(tmp_path / "o", "messages").select(
         pl.col("messages").list.eval(roles).list.last()
     )
     assert (last.collect().to_series() == "assistant").sum() == 704
@@ -79,7 +80,7 @@ def test_ids_are_those_of_the_walker(
 ) -> None:
     threads = f"threads={{policy: {policy}, end: {end}" + (f", top_k: {k}}}" if k else "}")
     build("oasst1-en", validation, tmp_path / "o", "drop=[deleted]", threads)
-    own = set(dataset.scan(tmp_path / "o", "messages").select("id").collect().to_series())
+    own = set(reader.scan(tmp_path / "o", "messages").select("id").collect().to_series())
     rows = [json.loads(line) for line in validation.read_text().splitlines()]
     assert own == conversation_ids(rows, policy, k, end)
 
@@ -90,7 +91,7 @@ def test_both_forms_of_the_hundred_trees_are_one_dataset(hundred: Path, tmp_path
     assert one["content_hash"] == other["content_hash"]
     assert one["counts"] == other["counts"]
     assert sum(own["rows"] for own in one["splits"].values()) == 546
-    rows = [dataset.scan(tmp_path / name, "messages").collect() for name in names]
+    rows = [reader.scan(tmp_path / name, "messages").collect() for name in names]
     assert rows[0].equals(rows[1])
 
 
@@ -103,14 +104,14 @@ def test_answers_are_trained_once_or_a_third_more(validation: Path, tmp_path: Pa
             "render.tokenizer=bytes",
         ]
         build("oasst1-en", validation, tmp_path / "o", *own)
-        labels = dataset.scan(tmp_path / "o", "tokens").select(pl.col("labels").explode())
+        labels = reader.scan(tmp_path / "o", "tokens").select(pl.col("labels").explode())
         trained[once] = labels.filter(pl.col("labels") == stop).collect().height
     assert trained == {True: 1213, False: 1589}
 
 
 def test_the_ledger_of_real_trees(validation: Path, tmp_path: Path) -> None:
     facts = build("oasst1-en", validation, tmp_path / "o")
-    ledger = dataset.scan_ledger(tmp_path / "o").collect()
+    ledger = reader.scan_ledger(tmp_path / "o").collect()
     for unit in ("messages", "conversations"):
         count = facts["counts"][unit]
         assert count["read"] == count["kept"] + sum(count["dropped"].values())
@@ -178,7 +179,7 @@ def test_the_defects_of_small_dumps(
 def test_tools_stay_as_text_or_go_with_a_reason(real_data: Path, tmp_path: Path) -> None:
     path = real_data / "sharegpt-format-demos" / "llamafactory_glaive_toolcall_en_demo.json"
     kept = build("sharegpt", path, tmp_path / "kept", "drop=[empty]", "max_dropped=1")
-    rows = dataset.scan(tmp_path / "kept", "messages").collect()["messages"].to_list()
+    rows = reader.scan(tmp_path / "kept", "messages").collect()["messages"].to_list()
     said = [message for row in rows for message in row]
     assert sum(own["content"].startswith("<tool_call>\n") for own in said) == 193
     assert all(

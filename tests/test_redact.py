@@ -20,8 +20,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, dataset, job, load_recipe
-from chatdata.manifest import Manifest
+from chatdata import build_dataset, job, load_recipe
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
 from chatdata.steps import redact, secrets
 from chatdata.steps.redact import Counts
 from chatdata.steps.secrets import KINDS, Finding
@@ -387,7 +388,7 @@ def make(folder: Path, *settings: str, **own: Any) -> Manifest:
 
 
 def said(folder: Path) -> str:
-    return json.dumps(dataset.scan(folder / "out", "messages").collect().to_dicts())
+    return json.dumps(reader.scan(folder / "out", "messages").collect().to_dicts())
 
 
 def test_a_build_redacts_before_anything_else_and_counts_it(
@@ -412,7 +413,7 @@ def test_messages_with_secrets_may_be_dropped_instead(tmp_path: Path) -> None:
     assert facts["counts"]["messages"]["dropped"] == {"secret": 26}
     assert "901820" not in said(tmp_path)
     assert "person7@acme.io" in said(tmp_path)
-    ledger = dataset.explain(tmp_path / "out", "t01#2").to_dicts()
+    ledger = reader.explain(tmp_path / "out", "t01#2").to_dicts()
     assert ledger[0]["detail"] == "phone at character 3"
 
 

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from chatdata import build_dataset, load_recipe, manifest, report
+from chatdata import build_dataset, load_recipe
 from chatdata.cli import main
+from chatdata.dataset import manifest, report
 from tests.test_card import rich_facts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -25,9 +25,10 @@ from click.testing import CliRunner
 from comparing import compare
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
 
-from chatdata import build_dataset, dataset, load_recipe, manifest
+from chatdata import build_dataset, load_recipe
 from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
+from chatdata.dataset import manifest, reader
 from trainer import config, data, model, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
@@ -108,7 +109,7 @@ def tokenizer(sample: Path, facts: manifest.Manifest) -> Any:
 
 def test_rows_are_taken_as_they_are(sample: Path, facts: manifest.Manifest) -> None:
     rows = data.load_tokens(sample, facts, "train")
-    own = dataset.scan(sample, "tokens", ["train"]).collect()
+    own = reader.scan(sample, "tokens", ["train"]).collect()
     assert rows is not None
     assert rows["input_ids"][:] == own["input_ids"].to_list()
     assert rows["labels"][:] == own["labels"].to_list()
@@ -164,8 +165,8 @@ def test_the_tokenizer_ends_turns_and_carries_the_template(
     assert tokenizer.eos_token == "<|end|>"
     assert tokenizer.pad_token == "<|endoftext|>"
     assert tokenizer.chat_template == facts["render"]["template"]["jinja"]
-    said = dataset.scan(sample, "messages", ["train"]).collect().to_dicts()
-    tokens = dataset.scan(sample, "tokens", ["train"]).collect().to_dicts()
+    said = reader.scan(sample, "messages", ["train"]).collect().to_dicts()
+    tokens = reader.scan(sample, "tokens", ["train"]).collect().to_dicts()
     for message_row, token_row in zip(said, tokens, strict=True):
         if not any("<|" in own["content"] for own in message_row["messages"]):
             ids = tokenizer.apply_chat_template(message_row["messages"], return_dict=False)

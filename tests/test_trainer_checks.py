@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
-from chatdata.pack import repack
+from chatdata.dataset.pack import repack
 from trainer import adapters, config, memory, preflight, push, run, runlog, schedule, strategy, zero
 from trainer.config import Training
 from trainer.model import outline

@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 from test_trainer import _free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from chatdata import manifest
 from chatdata.core.errors import ChatdataError
+from chatdata.dataset import manifest
 from trainer import adapters, config, data, evaluate, merge, model, train
 
 pytestmark = [

@@ -20,9 +20,10 @@ pytest.importorskip("transformers")
 
 from transformers import AutoTokenizer
 
-from chatdata import build_dataset, dataset, load_recipe, manifest
+from chatdata import build_dataset, load_recipe
 from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
+from chatdata.dataset import manifest, reader
 from trainer import config, data, push
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
@@ -78,7 +79,7 @@ def test_a_conversation_may_end_in_a_question(tmp_path: Path) -> None:
 
 
 def test_no_input_is_ignored(sample: Path) -> None:
-    tokens = dataset.scan(sample, "tokens").collect()
+    tokens = reader.scan(sample, "tokens").collect()
     assert tokens["input_ids"].explode().min() >= 0  # type: ignore[operator]
     assert tokens["labels"].explode().min() == constants.IGNORE_INDEX
     assert tokens["attention_mask"].explode().unique().to_list() == [1]
@@ -100,7 +101,7 @@ def test_what_is_said_of_the_data_holds_none_of_it(sample: Path) -> None:
     described = data.describe(data.find(str(sample)))
     said = json.dumps(described)
     assert said == json.dumps(data.describe(data.find(str(sample))))
-    for row in dataset.scan(sample, "messages").collect().to_dicts():
+    for row in reader.scan(sample, "messages").collect().to_dicts():
         for message in row["messages"]:
             assert message["content"][:40] not in said or len(message["content"]) < 10
 

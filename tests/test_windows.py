@@ -205,7 +205,7 @@ def test_what_would_be_said_in_vain_is_refused(settings: list[str], words: str) 
 
 def test_a_build_says_how_many_rows_there_are(tmp_path: Path) -> None:
     from chatdata import build_dataset, load_recipe, read_manifest
-    from chatdata.dataset import explain, scan
+    from chatdata.dataset.reader import explain, scan
 
     recipe = load_recipe(
         "sample", ["render.max_tokens=400", "render.overflow=split", "max_dropped=1"]

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import manifest, write
 from chatdata.core import files
 from chatdata.core.errors import OutputError
+from chatdata.dataset import manifest
+from chatdata.dataset import shards as write
 
 ROWS = pa.table({name: [f"{name}{i}" for i in range(500)] for name in write.LEDGER.names})
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
-from chatdata import manifest
 from chatdata.core.errors import OutputError
-from chatdata.dataset import conversation_of
+from chatdata.dataset import manifest
+from chatdata.dataset.reader import conversation_of
 from trainer import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]

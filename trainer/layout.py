@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from chatdata.core.config import load_yaml
-from chatdata.manifest import Manifest
+from chatdata.dataset.manifest import Manifest
 from trainer import data, packing, tree_mask, tree_packing
 from trainer.config import TrainConfig
 from trainer.isolation import CheckIsolation

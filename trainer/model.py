@@ -21,7 +21,7 @@ from transformers import (
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from chatdata.core.errors import ConfigError
-from chatdata.manifest import Manifest
+from chatdata.dataset.manifest import Manifest
 from trainer.config import Model, TrainConfig
 
 

@@ -19,8 +19,8 @@ from transformers import DataCollatorWithFlattening, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from chatdata.core.errors import ConfigError, OutputError
-from chatdata.manifest import Manifest
-from chatdata.pack import Bins, read_index
+from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.pack import Bins, read_index
 
 Row = Mapping[str, Any]  # `input_ids` and `labels`
 FLASH = "flash_attention_2"

@@ -25,7 +25,7 @@ import torch
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ConfigError
-from chatdata.pack import Bins, pack
+from chatdata.dataset.pack import Bins, pack
 
 Ints = npt.NDArray[Any]
 Spans = tuple[tuple[int, int], ...]  # each from its first token to behind its last

@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 from huggingface_hub import errors, hf_hub_download, snapshot_download
 from tenacity import Retrying
 
-from chatdata import manifest
 from chatdata.core.errors import HubError
 from chatdata.core.hashing import sha256_file
+from chatdata.dataset import manifest
+from chatdata.dataset.manifest import Manifest
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.names import Pinned
 from chatdata.hub.repository import KIND
-from chatdata.manifest import Manifest
 
 # What a folder has beside the files that its manifest lists with a hash.
 UNHASHED = (manifest.FILE, "README.md", "croissant.json")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from chatdata import manifest
+from chatdata.dataset import manifest
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ import click
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
 
-from chatdata import dataset, manifest
+from chatdata.dataset import manifest, reader
 from trainer.config import Model
 from trainer.model import load_model, load_tokenizer
 
@@ -54,7 +54,7 @@ def from_gguf(gguf: Path, tokenizer: Path, out: Path) -> Path:
 
 def questions(folder: Path, number: int) -> list[list[dict[str, str]]]:
     """The first questions of the trees that are held out, one of each."""
-    rows = dataset.scan(folder, "messages", ["test"]).collect()
+    rows = reader.scan(folder, "messages", ["test"]).collect()
     first = rows.unique("group", keep="first", maintain_order=True).head(number)
     return [[dict(row["messages"][0])] for row in first.to_dicts()]
 

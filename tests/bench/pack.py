@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chatdata import manifest
-from chatdata.pack import lengths, pack
+from chatdata.dataset import manifest
+from chatdata.dataset.pack import lengths, pack
 
 Lengths = npt.NDArray[np.int64]
 Result = tuple[int, float]  # bins, share of their places that hold a token

@@ -23,8 +23,8 @@ from typing import Any
 import click
 import polars as pl
 
-from chatdata import manifest
-from chatdata.dataset import SPAN
+from chatdata.dataset import manifest
+from chatdata.dataset.reader import SPAN
 
 BATCH = 200  # rows
 

@@ -17,7 +17,7 @@ from statistics import fmean
 import click
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from chatdata import dataset
+from chatdata.dataset import reader
 from trainer import prompting
 from trainer.context import Message
 from trainer.prompting import FewShot, Prompt
@@ -28,7 +28,7 @@ PROMPTS = sorted((ROOT / "recipes" / "prompts").glob("*.yaml"))
 
 def talks(folder: Path, exchanges: int, most: int) -> list[list[Message]]:
     """Conversations that begin with a user and have so many exchanges, the first by id."""
-    rows = dataset.scan(folder, "messages").select("id", "messages").sort("id").collect()
+    rows = reader.scan(folder, "messages").select("id", "messages").sort("id").collect()
     roles = ("user", "assistant") * exchanges
     fitting = (
         messages[: len(roles)]

@@ -18,9 +18,10 @@ import click
 import fastchat_rules
 import polars as pl
 
-from chatdata import build_dataset, dataset, load_recipe
+from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
-from chatdata.manifest import Manifest
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
 from chatdata.sources import File, Problem, get
 from chatdata.steps.clean import clean, fences
 from chatdata.steps.clean.markdown import is_html
@@ -72,7 +73,7 @@ def build(path: Path) -> Built:
     raw = pl.concat([batch.rows for batch in batches])
     with tempfile.TemporaryDirectory() as folder:
         facts = build_dataset(recipe, Path(folder) / "out", inputs=[str(path)])
-        ledger = dataset.scan_ledger(Path(folder) / "out")
+        ledger = reader.scan_ledger(Path(folder) / "out")
         outcomes = ledger.select("unit", "id", "reason", "detail").collect()
     raw = raw.with_columns(pl.col("role").cast(pl.String))
     problems = [problem for batch in batches for problem in batch.problems]

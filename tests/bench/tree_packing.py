@@ -21,7 +21,7 @@ import torch
 from transformers import Trainer, TrainingArguments, set_seed
 
 from chatdata import build_dataset, load_recipe
-from chatdata.pack import repack
+from chatdata.dataset.pack import repack
 from trainer import data, layout
 from trainer import model as models
 from trainer.config import TrainConfig

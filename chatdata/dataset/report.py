@@ -16,11 +16,11 @@ import jinja2
 import polars as pl
 import tokenizers
 
-from chatdata import card, dataset, known, manifest, shape
 from chatdata.core import config
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
-from chatdata.manifest import Manifest
+from chatdata.dataset import card, limitations, manifest, manifest_schema, reader
+from chatdata.dataset.manifest import Manifest
 from chatdata.render import token_spans
 from chatdata.render.token_spans import Stretch
 from chatdata.steps import ledger
@@ -53,7 +53,7 @@ def write(folder: Path) -> Path:
 def page(folder: Path) -> str:
     """The page: a function of the folder alone."""
     facts = manifest.read(folder)
-    shape.check(facts)
+    manifest_schema.check(facts)
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     values = {
         **facts,
@@ -65,7 +65,7 @@ def page(folder: Path) -> str:
         "lengths": [_histogram(_SIZES[name], own) for name, own in facts["lengths"].items()],
         "origins": list(card.origins(facts)),
         "certificate": card.certificate(facts),
-        "limits": known.limits(facts),
+        "limits": limitations.limits(facts),
         "conversations": list(_conversations(folder, facts)),
         "recipe_yaml": config.dump_yaml(facts["recipe"]),
     }
@@ -117,7 +117,7 @@ def _histogram(title: str, own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reasons(folder: Path, facts: Manifest) -> list[dict[str, Any]]:
     """Each reason, what it means, its counts, and some of what was dropped for it."""
-    rows = dataset.scan_ledger(folder).filter(pl.col("outcome") == "dropped").collect()
+    rows = reader.scan_ledger(folder).filter(pl.col("outcome") == "dropped").collect()
     rows = rows.with_columns(order=hash_column(rows["id"], "report")).sort("order", "unit", "id")
     most = max([1, *(sum(own[unit] for unit in ledger.UNITS) for own in card.reasons(facts))])
     found = []
@@ -130,10 +130,10 @@ def _reasons(folder: Path, facts: Manifest) -> list[dict[str, Any]]:
 
 def _conversations(folder: Path, facts: Manifest) -> Iterator[dict[str, Any]]:
     """Yields some conversations, chosen by a hash of their ids, as stretches of text."""
-    names = dataset.scan(folder, "messages").select("id").collect()["id"]
+    names = reader.scan(folder, "messages").select("id").collect()["id"]
     table = pl.DataFrame({"id": names, "order": hash_column(names, "report")})
     ids = table.sort("order")["id"].head(_CONVERSATIONS).to_list()
-    said = dataset.scan(folder, "messages").filter(pl.col("id").is_in(ids)).collect()
+    said = reader.scan(folder, "messages").filter(pl.col("id").is_in(ids)).collect()
     rows = _token_rows(folder, ids) if facts["render"] else {}
     decode = token_spans.decoder(folder) if facts["render"] else None
     for about in sorted(said.to_dicts(), key=lambda own: ids.index(own["id"])):
@@ -144,10 +144,10 @@ def _conversations(folder: Path, facts: Manifest) -> Iterator[dict[str, Any]]:
 
 def _token_rows(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """The rows of tokens of conversations, by their ids."""
-    name = pl.col("id").str.replace(dataset.SPAN, "")
+    name = pl.col("id").str.replace(reader.SPAN, "")
     wanted = pl.col("id").is_in(list(ids)) | name.is_in(list(ids))
-    found = dataset.scan(folder, "tokens").filter(wanted).collect().to_dicts()
-    return {id: [row for row in found if dataset.is_row_of(row["id"], id)] for id in ids}
+    found = reader.scan(folder, "tokens").filter(wanted).collect().to_dicts()
+    return {id: [row for row in found if reader.is_row_of(row["id"], id)] for id in ids}
 
 
 def _stretches(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatdata import sources
-from chatdata.manifest import Manifest
+from chatdata.dataset.manifest import Manifest
 from chatdata.sources import EMBEDDED
 from chatdata.steps.filters import FILTERS
 

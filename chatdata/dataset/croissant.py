@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from chatdata import configs, known
-from chatdata.configs import Config
-from chatdata.manifest import Manifest
+from chatdata.dataset import hub_configs, limitations
+from chatdata.dataset.hub_configs import Config
+from chatdata.dataset.manifest import Manifest
 
 FILE = "croissant.json"
 _PARQUET = "application/x-parquet"
@@ -59,7 +59,7 @@ def hashes(text: str) -> dict[str, str]:
 
 
 def _description(manifest: Manifest) -> dict[str, Any]:
-    own = configs.of(manifest)
+    own = hub_configs.of(manifest)
     repo = (manifest["recipe"]["publish"] or {}).get("repo")
     facts = {
         "@context": _CONTEXT,
@@ -73,7 +73,7 @@ def _description(manifest: Manifest) -> dict[str, Any]:
         "citeAs": f"{manifest['name']} {manifest['version']}, {manifest['content_hash']}",
         "inLanguage": [lang for lang in manifest["languages"] if lang != "unknown"],
         "keywords": ["conversational", "fine-tuning"],
-        "rai:dataLimitation": known.limits(manifest),
+        "rai:dataLimitation": limitations.limits(manifest),
         "distribution": [*_files(manifest, own), *map(_file_set, own)],
         "recordSet": [_splits(manifest), *map(_records, own)],
     }

@@ -14,10 +14,10 @@ from typing import Any
 
 import jinja2
 
-from chatdata import comparison, configs, croissant, known, plots
 from chatdata.core import config
 from chatdata.core.errors import ConfigError
-from chatdata.manifest import Manifest
+from chatdata.dataset import croissant, hub_configs, limitations, manifest_diff, plots
+from chatdata.dataset.manifest import Manifest
 from chatdata.steps import ledger
 from chatdata.steps.clean import CLEANERS
 
@@ -39,7 +39,7 @@ _SIZES = (
 
 def text(manifest: Manifest, before: Manifest | None = None) -> str:
     """The `README.md` of a dataset. `before` is the manifest of the version before it."""
-    own = configs.of(manifest)
+    own = hub_configs.of(manifest)
     facts = {
         **manifest,
         "cards_yaml": config.dump_yaml(_yaml(own)),
@@ -51,12 +51,12 @@ def text(manifest: Manifest, before: Manifest | None = None) -> str:
         "certificate": certificate(manifest),
         "straddling": _sums(manifest).get("straddling", 0),
         "cleaners": {name: own.about for name, own in CLEANERS.items()},
-        "limits": known.limits(manifest),
-        "citations": known.citations(manifest),
+        "limits": limitations.limits(manifest),
+        "citations": limitations.citations(manifest),
         "plots": plots.about(manifest),
         "recipe_yaml": config.dump_yaml(manifest["recipe"]),
         "repo": (manifest["recipe"]["publish"] or {}).get("repo"),
-        "changelog": comparison.entry(manifest, before),
+        "changelog": manifest_diff.entry(manifest, before),
     }
     page = _template().render(facts)
     yaml, body = _parts(page)
@@ -142,12 +142,12 @@ def _rows(manifest: Manifest) -> int:
     return sum(own["rows"] for own in manifest["splits"].values())
 
 
-def _yaml(own: list[configs.Config]) -> dict[str, Any]:
+def _yaml(own: list[hub_configs.Config]) -> dict[str, Any]:
     return {
         "configs": [
             {
                 "config_name": one.name,
-                **({"default": True} if one.name == configs.DEFAULT else {}),
+                **({"default": True} if one.name == hub_configs.DEFAULT else {}),
                 "data_files": [{"split": name, "path": one.pattern(name)} for name in one.rows],
             }
             for one in own
@@ -155,7 +155,7 @@ def _yaml(own: list[configs.Config]) -> dict[str, Any]:
         "dataset_info": [
             {
                 "config_name": one.name,
-                "features": configs.features(one.schema),
+                "features": hub_configs.features(one.schema),
                 "splits": [
                     {"name": name, "num_bytes": one.bytes[name], "num_examples": rows}
                     for name, rows in one.rows.items()
@@ -184,7 +184,7 @@ def origins(manifest: Manifest) -> Iterator[dict[str, Any]]:
             "revision": options["revision"],
             "license": options.get("license"),
             "replaced": bool(options["repo"]) and not fetched,
-            "embedded": known.is_embedded(options),
+            "embedded": limitations.is_embedded(options),
             "files": files,
         }
 

@@ -18,9 +18,9 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata.core import arrow
+from chatdata.dataset.shards import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
 from chatdata.render.rows import Rendered
 from chatdata.steps.split import SPLITS
-from chatdata.write import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
 
 
 def message_rows(messages: pl.DataFrame) -> pa.Table:

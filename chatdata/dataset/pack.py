@@ -21,14 +21,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata import manifest
 from chatdata.core import arrow
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.errors import PackError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
+from chatdata.dataset import manifest
+from chatdata.dataset.shards import IDS, PARQUET
 from chatdata.steps.split import SPLITS
-from chatdata.write import IDS, PARQUET
 
 ALGORITHM = "best-fit-decreasing"
 FOLDER = "packs"

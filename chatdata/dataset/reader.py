@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from chatdata import manifest
 from chatdata.core.errors import OutputError
-from chatdata.lengths import quantiles
+from chatdata.dataset import manifest
+from chatdata.dataset.histogram import quantiles
 from chatdata.steps.split import SPLITS
 
 # What ends the id of one of several rows of tokens of a conversation: the turns that it teaches.

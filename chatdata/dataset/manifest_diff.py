@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from chatdata.manifest import Manifest
+from chatdata.dataset.manifest import Manifest
 
 _HASH = 12  # digits that are shown
 

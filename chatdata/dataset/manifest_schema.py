@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from chatdata.core import config
 from chatdata.core.errors import ConfigError, VerifyError
-from chatdata.manifest import FILE, Manifest
+from chatdata.dataset.manifest import FILE, Manifest
 
 
 def _is_inside(path: str) -> str:

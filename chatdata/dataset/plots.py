@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatdata.manifest import Manifest
+from chatdata.dataset.manifest import Manifest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

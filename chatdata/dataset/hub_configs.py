@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from chatdata.manifest import Manifest
-from chatdata.write import MESSAGES, TOKENS
+from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.shards import MESSAGES, TOKENS
 
 DEFAULT = "messages"
 _TOKEN_BYTES = 4 * 3  # input_ids, attention_mask and labels, of int32

@@ -1,0 +1,1 @@
+"""A built folder: its manifest, tables, shards, pack index, card and report."""
