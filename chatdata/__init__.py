@@ -23,19 +23,19 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from chatdata.build import build as build_dataset
-    from chatdata.build import preview as preview_dataset
     from chatdata.core.errors import ChatdataError
     from chatdata.dataset.manifest import read as read_manifest
+    from chatdata.pipeline.build import build as build_dataset
+    from chatdata.pipeline.build import preview as preview_dataset
+    from chatdata.pipeline.recipe import load as load_recipe
     from chatdata.publish import push as push_dataset
     from chatdata.pull import pull as pull_dataset
-    from chatdata.recipe import load as load_recipe
 
 _HOME = {
     "ChatdataError": ("chatdata.core.errors", "ChatdataError"),
-    "build_dataset": ("chatdata.build", "build"),
-    "load_recipe": ("chatdata.recipe", "load"),
-    "preview_dataset": ("chatdata.build", "preview"),
+    "build_dataset": ("chatdata.pipeline.build", "build"),
+    "load_recipe": ("chatdata.pipeline.recipe", "load"),
+    "preview_dataset": ("chatdata.pipeline.build", "preview"),
     "pull_dataset": ("chatdata.pull", "pull"),
     "push_dataset": ("chatdata.publish", "push"),
     "read_manifest": ("chatdata.dataset.manifest", "read"),

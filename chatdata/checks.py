@@ -26,7 +26,7 @@ from chatdata.dataset import (
     reader,
     shards,
 )
-from chatdata.recipe import Recipe
+from chatdata.pipeline.recipe import Recipe
 from chatdata.steps import ledger, split
 
 _RENDERED = ("train_on", "max_tokens", "overflow")

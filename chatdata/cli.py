@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata import __version__, cli_check, cli_hub, engines, progress
+from chatdata import __version__, cli_check, cli_hub, progress
 from chatdata.core.errors import ChatdataError
+from chatdata.pipeline import engines
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from chatdata.build import Verify
+    from chatdata.pipeline.build import Verify
 
 
 class _Group(click.Group):
@@ -51,8 +52,9 @@ _out = click.argument("out", type=click.Path(path_type=Path))
 @main.command("list")
 def list_() -> None:
     """Sources, cleaners, filters, templates and recipes: their names and a line about each."""
-    from chatdata import recipe, sources
+    from chatdata import sources
     from chatdata.core import config
+    from chatdata.pipeline import recipe
     from chatdata.render.templates import TEMPLATES
     from chatdata.steps.clean import CLEANERS
     from chatdata.steps.filters import FILTERS
@@ -88,8 +90,8 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     chatdata check oasst1-en --input en.jsonl --set render.tokenizer=PATH
     """
     from chatdata import show
-    from chatdata.build import preview
-    from chatdata.recipe import load
+    from chatdata.pipeline.build import preview
+    from chatdata.pipeline.recipe import load
     from chatdata.steps import ledger
 
     loaded = load(recipe, settings)
@@ -145,8 +147,8 @@ def build(
     chatdata build oasst1-en --set threads.policy=best_rank --set split.test_percent=5
     """
     from chatdata import show
-    from chatdata.build import build as run
-    from chatdata.recipe import load
+    from chatdata.pipeline.build import build as run
+    from chatdata.pipeline.recipe import load
 
     loaded = load(recipe, settings)
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatdata import engines, progress
+from chatdata import progress
 from chatdata.core.errors import ChatdataError
+from chatdata.pipeline import engines
 
 if TYPE_CHECKING:
     from rich.console import Console

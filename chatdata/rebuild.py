@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from chatdata.build import Progress, build, silent
 from chatdata.core import config
 from chatdata.dataset import card, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
-from chatdata.recipe import Recipe
+from chatdata.pipeline.build import Progress, build, silent
+from chatdata.pipeline.recipe import Recipe
 
 
 def problems(

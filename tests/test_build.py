@@ -12,11 +12,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import build, build_dataset, job, load_recipe, preview_dataset
+from chatdata import build_dataset, load_recipe, preview_dataset
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, RenderError, SourceError
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
+from chatdata.pipeline import build, job
 from chatdata.steps.clean import CLEANERS
 from tests.conversations import random_conversation, random_tree
 
@@ -146,7 +147,7 @@ def test_the_number_of_parts_does_not_show(
 ) -> None:
     few = files(make(tmp_path, *case, "few"))
     monkeypatch.setattr(job, "PART_BYTES", 500)
-    monkeypatch.setattr("chatdata.parts._FILE_BYTES", 500)
+    monkeypatch.setattr("chatdata.pipeline.partitions._FILE_BYTES", 500)
     monkeypatch.setattr("chatdata.sources._MAX_MESSAGES", 11)
     many = files(make(tmp_path, *case, "many"))
     published = [name for name in few if not name.startswith("ledger/")]

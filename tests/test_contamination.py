@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, job, load_recipe
+from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
+from chatdata.pipeline import job
 from chatdata.sources import File
 from chatdata.steps import contamination, evaluation_sets
 from chatdata.steps.contamination import Index, Rule

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, job, load_recipe
+from chatdata import build_dataset, load_recipe
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
+from chatdata.pipeline import job
 from chatdata.steps import duplicates
 from chatdata.steps.duplicates import Alike, Shingles
 from chatdata.steps.filters import FILTERS

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chatdata import engines
 from chatdata.core.errors import BuildError, EngineError
+from chatdata.pipeline import engines
 
 
 def double(number: int) -> int:

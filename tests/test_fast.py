@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
-from chatdata import build_dataset, job, load_recipe, read_manifest
+from chatdata import build_dataset, load_recipe, read_manifest
+from chatdata.pipeline import job
 from chatdata.render.encoding import fast, hard_strings
 from chatdata.render.encoding.fast import (
     EVERYTHING,

@@ -14,7 +14,7 @@ from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.recipe import Recipe
+from chatdata.pipeline.recipe import Recipe
 
 WORDS = ["<|end|>", "<|im_start|>", "\ud83d", "", " ", "\n\n", "<|assistant|>\nx<|end|>"]
 DIRT = ["<p>a &lt; b</p>", "\u200b", "a 2 / 2", "network error", "```\na\\_b  ", "x\\_y"]

@@ -63,7 +63,7 @@ ONLY = {
     "datasets": {"trainer."},
     "huggingface_hub": {"chatdata.hub", "trainer.push"},
     "tenacity": {"chatdata.hub"},
-    "ray": {"chatdata.engines.ray"},
+    "ray": {"chatdata.pipeline.engines.ray"},
     "click": {"chatdata.cli", "trainer."},
     "rich": {"chatdata.cli", "chatdata.show", "chatdata.progress", "trainer."},
     "gradio": {"trainer.chat_web"},
@@ -175,8 +175,8 @@ def test_the_table_would_catch_a_wrong_import(tmp_path: Path) -> None:
     path = tmp_path / "x.py"
     path.write_text("from chatdata.build import build\ndef f():\n    import torch\n")
     names = imports(path)
-    assert {"chatdata.build", "torch"} <= names
-    above, own = rank("chatdata.build"), rank("chatdata.render.rows")
+    assert {"chatdata.pipeline.build", "torch"} <= names
+    above, own = rank("chatdata.pipeline.build"), rank("chatdata.render.rows")
     assert above is not None
     assert own is not None
     assert not above > own

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chatdata import recipe
+from chatdata.pipeline import recipe
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdata import parts
 from chatdata.core import schema
+from chatdata.pipeline import partitions
 
 ROLES = st.sampled_from([*schema.ROLES, None])
 FRAMES = st.lists(st.lists(st.tuples(st.text(max_size=3), ROLES), max_size=6), max_size=6)
@@ -32,13 +32,13 @@ def test_rows_come_back_from_the_part_of_their_group_in_their_order(
     given = [frame(rows, 100 * place) for place, rows in enumerate(added)]
     whole = pl.concat([schema.empty(schema.MESSAGES), *given])
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "_FILE_BYTES", size)
-        spool = parts.Spool(Path(folder) / "read", number)
+        patch.setattr(partitions, "_FILE_BYTES", size)
+        spool = partitions.Spool(Path(folder) / "read", number)
         for own in given:
             spool.add(own)
         spool.flush()
-        back = [list(parts.spooled(Path(folder) / "read", part)) for part in range(number)]
-    places = parts.part_of(whole["group"], number)
+        back = [list(partitions.spooled(Path(folder) / "read", part)) for part in range(number)]
+    places = partitions.part_of(whole["group"], number)
     for part, found in enumerate(back):
         assert pl.concat([schema.empty(schema.MESSAGES), *found]).equals(
             whole.filter(places == part)
@@ -46,7 +46,7 @@ def test_rows_come_back_from_the_part_of_their_group_in_their_order(
 
 
 def test_many_parts_are_not_many_files(tmp_path: Path) -> None:
-    spool = parts.Spool(tmp_path / "read", 1000)
+    spool = partitions.Spool(tmp_path / "read", 1000)
     for first in range(0, 5000, 100):
         spool.add(frame([(f"{first}/{number}", "user") for number in range(100)], first))
     spool.flush()

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chatdata import recipe
 from chatdata.core import config
 from chatdata.core.errors import ConfigError
+from chatdata.pipeline import recipe
 
 WHOLE = """
 name: x

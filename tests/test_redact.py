@@ -20,9 +20,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from chatdata import build_dataset, job, load_recipe
+from chatdata import build_dataset, load_recipe
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
+from chatdata.pipeline import job
 from chatdata.steps import redact, secrets
 from chatdata.steps.redact import Counts
 from chatdata.steps.secrets import KINDS, Finding

@@ -42,8 +42,8 @@ def chatdata_reference(messages: Path, tokenizer: Path, out: Path) -> float:
 
 
 def _build(messages: Path, tokenizer: Path, out: Path, verify: Any) -> float:
-    from chatdata.build import build
-    from chatdata.recipe import load
+    from chatdata.pipeline.build import build
+    from chatdata.pipeline.recipe import load
 
     recipe = out.with_suffix(".yaml")
     recipe.write_text(
@@ -149,8 +149,8 @@ def prepare(path: Path, source: str, tokenizer: Path, folder: Path, copies: int,
     import polars as pl
     from transformers import AutoTokenizer
 
-    from chatdata.build import build
-    from chatdata.recipe import load
+    from chatdata.pipeline.build import build
+    from chatdata.pipeline.recipe import load
 
     recipe = folder / "prepare.yaml"
     recipe.write_text(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chatdata import hub, sources
 from chatdata.core.errors import SourceError
-from chatdata.recipe import Recipe, SourceOptions
+from chatdata.pipeline.recipe import Recipe, SourceOptions
 from chatdata.sources import EMBEDDED, File
 from chatdata.sources.records import SUFFIXES
 

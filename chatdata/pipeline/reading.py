@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import polars as pl
 
-from chatdata import parts, sources
+from chatdata import sources
 from chatdata.core import schema
 from chatdata.core.errors import SourceError
-from chatdata.inputs import Input
-from chatdata.job import Job
+from chatdata.pipeline import partitions
+from chatdata.pipeline.inputs import Input
+from chatdata.pipeline.job import Job
 from chatdata.steps import ledger
 
 
@@ -26,7 +27,7 @@ def read(
     problems = [schema.empty(schema.EVENTS)]
     for number, source in enumerate(found):
         usable = 0
-        spool = parts.Spool(job.work / f"read-{number}", job.parts)
+        spool = partitions.Spool(job.work / f"read-{number}", job.parts)
         for batch in _batches(job, source):
             spool.add(batch.rows)
             problems.append(_problem_events(batch, source.name))

@@ -12,14 +12,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from chatdata import parts
 from chatdata.core import config
 from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.dataset import card, histogram, manifest, pack, plots, rows
 from chatdata.dataset import shards as write
-from chatdata.inputs import Input
-from chatdata.job import Done, Job
-from chatdata.recipe import Recipe
+from chatdata.pipeline import partitions
+from chatdata.pipeline.inputs import Input
+from chatdata.pipeline.job import Done, Job
+from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render.encoding.fast import Audit
 from chatdata.steps import contamination, ledger, split
@@ -65,11 +65,11 @@ class Output:
             own.result()
 
     def _add(self, part: int) -> None:
-        self._add_ledger(parts.load(self._job.file("ledger", part)))
+        self._add_ledger(partitions.load(self._job.file("ledger", part)))
         for (kind, name), shards in self._shards.items():
             path = self._job.file(f"{kind}-{name}", part)
             if path.is_file():
-                table = parts.load(path)
+                table = partitions.load(path)
                 table = rows.with_attention(table) if kind == "tokens" else table
                 shards.add(table, _SIZES[kind](table))
 

@@ -15,8 +15,8 @@ import polars as pl
 from chatdata import hub
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_file, sha256_json
-from chatdata.inputs import Input, evaluation_sets, without_paths
-from chatdata.recipe import Recipe
+from chatdata.pipeline.inputs import Input, evaluation_sets, without_paths
+from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render import tokenizer as tokenizers
 from chatdata.render.certificate import Findings

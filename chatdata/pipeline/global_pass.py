@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.job import Job
+from chatdata.pipeline.job import Job
 from chatdata.steps import duplicates, mixing
 from chatdata.steps.duplicates import Alike, Shingles
 from chatdata.steps.filters import Drop

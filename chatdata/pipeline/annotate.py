@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from chatdata.job import Job, Seen
+from chatdata.pipeline.job import Job, Seen
 from chatdata.steps import contamination, redact
 
 

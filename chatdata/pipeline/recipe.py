@@ -352,7 +352,7 @@ def find(name: str | Path) -> Path:
 
 def shipped() -> list[Path]:
     """The recipes that come with chatdata, from the wheel or from a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     folders = [package / "_recipes", package.parent / "recipes" / "data"]
     folder = next((folder for folder in folders if folder.is_dir()), folders[0])
     return sorted(folder.glob("*.yaml"))

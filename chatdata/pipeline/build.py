@@ -22,17 +22,19 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import polars as pl
 
-from chatdata import corpus, engines, examine, folder, parts, reading, sources
-from chatdata import inputs as input_files
-from chatdata import job as jobs
+from chatdata import sources
 from chatdata.core import files, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
-from chatdata.corpus import Decided
 from chatdata.dataset import manifest, rows, shards
-from chatdata.inputs import Input
-from chatdata.job import Done, Finished, Job, Seen, Shaped
-from chatdata.recipe import Recipe
+from chatdata.pipeline import annotate, engines, global_pass, partitions, reading
+from chatdata.pipeline import inputs as input_files
+from chatdata.pipeline import job as jobs
+from chatdata.pipeline import output as folder
+from chatdata.pipeline.global_pass import Decided
+from chatdata.pipeline.inputs import Input
+from chatdata.pipeline.job import Done, Finished, Job, Seen, Shaped
+from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render.certificate import Findings
 from chatdata.render.encoding import fast
@@ -116,7 +118,7 @@ def _line(
     encoding = running.submit(functools.partial(jobs.choose_engine, one_in=one_in), job)
     read, problems = reading.read(job, found, progress)
     shaped = list(each("dropping, threading", _shape, range(job.parts)))
-    decided = corpus.decide(job)
+    decided = global_pass.decide(job)
     tasks = [(part, decided.of_part(part)) for part in range(job.parts)]
     job = replace(_with_sample(job, shaped), encoding=encoding.result())
     try:
@@ -132,7 +134,7 @@ def _line(
         findings.add(part.findings)
     languages = language.summary([table for part in shaped for table in part.disagreements])
     cleaned = clean.add([part.cleaned for part in shaped])
-    seen = examine.total(part.seen for part in shaped)
+    seen = annotate.total(part.seen for part in shaped)
     balanced = ledger.balance(read, counts)
     return Done(
         finished,
@@ -201,7 +203,7 @@ def _shape(job: Job, part: int) -> Shaped:
         events.append(happened)
     messages.write_ipc(job.file("shaped", part))
     pl.concat(events).write_ipc(job.file("events", part))
-    corpus.write_keys(job, part, messages)
+    global_pass.write_keys(job, part, messages)
     came_to_be = sum(one.conversations for one in laid)
     kept = messages["conversation"].n_unique()
     disagreements = _disagreements(job, [own for _, (own, _) in there])
@@ -210,11 +212,11 @@ def _shape(job: Job, part: int) -> Shaped:
 
 def _read(job: Job, number: int, part: int, seen: Seen) -> tuple[pl.DataFrame, clean.Counts] | None:
     """What a source has in this part: cleaned, redacted, looked into where a filter asks for it."""
-    frames = list(parts.spooled(job.work / f"read-{number}", part))
+    frames = list(partitions.spooled(job.work / f"read-{number}", part))
     if not frames:
         return None
     messages, cleaned = clean.clean(pl.concat(frames), job.recipe.steps())
-    messages = examine.examine(job, messages, seen)
+    messages = annotate.examine(job, messages, seen)
     decide = job.decides_language()
     return (language.label(messages, decide) if decide else messages), cleaned
 
@@ -267,9 +269,9 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
     own = _rows(job, messages, rendered, decided)
     earlier = pl.read_ipc(job.file("events", part))
     events = ledger.follow(pl.concat([earlier, repeated, lost, _kept_events(messages, own)]))
-    parts.save(ledger.entries(events).to_arrow().cast(shards.LEDGER), job.file("ledger", part))
+    partitions.save(ledger.entries(events).to_arrow().cast(shards.LEDGER), job.file("ledger", part))
     for kind, name, table in own.tables():
-        parts.save(table, job.file(f"{kind}-{name}", part))
+        partitions.save(table, job.file(f"{kind}-{name}", part))
     languages = Counter(lang or "unknown" for lang in own.messages["lang"].to_pylist())
     by_source = Counter(own.messages["source"].to_pylist())
     leaking = split.leaking_groups(pl.Series(own.messages["group"]), own.splits)

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from chatdata.core.errors import EngineError
-from chatdata.engines import Workers
+from chatdata.pipeline.engines import Workers
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -32,7 +32,7 @@ def start(workers: int) -> Iterator[Workers]:
     threads = max(1, (os.cpu_count() or 1) // workers)
     with ProcessPoolExecutor(workers, context, _share_cores, (threads,)) as pool:
         for _ in range(workers):  # they start while the caller reads
-            pool.submit(importlib.import_module, "chatdata.build")
+            pool.submit(importlib.import_module, "chatdata.pipeline.build")
         try:
             yield _Pool(pool, workers)
         except BaseException:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from chatdata.core.errors import ChatdataError, EngineError
-from chatdata.engines import Workers
+from chatdata.pipeline.engines import Workers
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -1,0 +1,1 @@
+"""A recipe, and the build that composes the steps into a dataset."""
