@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata import contents
 from chatdata.core.hashing import sha256_pairs
 from chatdata.dataset.manifest import Manifest
 from chatdata.hub.repository import Repository
 from chatdata.steps.split import SPLITS
+from chatdata.verify import contents
 from chatdata.versions import Change
 
 KINDS = ("messages", "tokens")

@@ -16,7 +16,7 @@ from chatdata.pipeline import engines
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from chatdata.verify import Verdict
+    from chatdata.verify.verification import Verdict
 
 _as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
 
@@ -63,8 +63,8 @@ def diff(before: str, after: str, number: int, as_json: bool) -> None:
     chatdata diff out/sample-1.0.0 out/sample-1.1.0
     chatdata diff org/sample@1.0.0 out/sample-1.1.0
     """
-    from chatdata.diff import between
     from chatdata.show_diff import difference
+    from chatdata.verify.dataset_diff import between
 
     found = between(_folder(before), _folder(after), number)
     if as_json:
@@ -103,8 +103,8 @@ def verify(
     """
     from dataclasses import asdict
 
-    from chatdata import verify as verification
     from chatdata.show_diff import verdicts
+    from chatdata.verify import verification
 
     if not rebuild and (inputs or settings):
         raise click.UsageError("--input and --set are for --rebuild.")
@@ -124,8 +124,8 @@ def verify(
 def _rebuilt(
     folder: Path, inputs: tuple[str, ...], settings: tuple[str, ...], workers: int
 ) -> Verdict:
-    from chatdata.rebuild import problems
-    from chatdata.verify import Verdict
+    from chatdata.verify.rebuild import problems
+    from chatdata.verify.verification import Verdict
 
     try:
         with progress.bar() as shown:

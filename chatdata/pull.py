@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from chatdata import verify
 from chatdata.core import files
 from chatdata.dataset import manifest
 from chatdata.hub import names, snapshot
 from chatdata.hub.client import Note
 from chatdata.hub.snapshot import Snapshot
+from chatdata.verify import verification
 
 Progress = Callable[[str, int, int], None]
 
@@ -61,5 +61,5 @@ def pull(
             (new / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(fetched.folder / path, new / path)
             progress("copying", number + 1, len(paths))
-        verify.verify_folder(new)
+        verification.verify_folder(new)
     return fetched.provenance()

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chatdata import verify
 from chatdata.core import config
 from chatdata.core.hashing import sha256_json
 from chatdata.dataset import card, manifest
 from chatdata.dataset.manifest import Manifest
 from chatdata.hub.repository import File, Tree
+from chatdata.verify import verification
 from chatdata.versions import Version
 
 RECIPE = "recipe.yaml"
@@ -64,7 +64,7 @@ class Release:
 
 def prepare(folder: Path, version: Version) -> Release:
     """A folder, complete and verified, as a version. Raises a ChatdataError where it is not."""
-    verify.verify_folder(folder)
+    verification.verify_folder(folder)
     facts = manifest.read(folder)
     stamped, recipe = stamp(facts, str(version))
     pages = card.pages(stamped)

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from chatdata.dataset.manifest_diff import Change
-from chatdata.diff import Difference, Example
 from chatdata.show import visible
-from chatdata.verify import Verdict
+from chatdata.verify.dataset_diff import Difference, Example
+from chatdata.verify.verification import Verdict
 
 _STYLES = {"=": "dim", "-": "red strike", "+": "green"}
 _MARKS = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}  # where there are no colours

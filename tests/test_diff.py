@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chatdata import build_dataset, load_recipe
 from chatdata.cli import main
 from chatdata.dataset import reader
-from chatdata.diff import ABSENT, between, word_changes
+from chatdata.verify.dataset_diff import ABSENT, between, word_changes
 
 RECIPE = """
 name: d
@@ -228,12 +228,14 @@ def test_a_folder_that_is_none_is_named(pair: tuple[Path, Path], tmp_path: Path)
 
 def test_texts_are_not_held(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is joined is ids and digests; texts are read for the examples alone."""
-    from chatdata import diff
+    from chatdata.verify import dataset_diff
 
     joined: list[pl.DataFrame] = []
-    honest = diff._index
-    monkeypatch.setattr(diff, "_index", lambda *own: joined.append(honest(*own)) or joined[-1])
+    honest = dataset_diff._index
+    monkeypatch.setattr(
+        dataset_diff, "_index", lambda *own: joined.append(honest(*own)) or joined[-1]
+    )
     between(*pair)
-    assert {name for table in joined for name in table.columns} == set(diff._INDEX)
+    assert {name for table in joined for name in table.columns} == set(dataset_diff._INDEX)
     width = max(len(value) for table in joined for value in table["said"])
     assert width == 16

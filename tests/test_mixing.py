@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chatdata import build_dataset, load_recipe
 from chatdata.dataset import reader
 from chatdata.steps.mixing import Share, left_out, limits
-from chatdata.verify import verify_folder
+from chatdata.verify.verification import verify_folder
 
 NAMES = ["a", "b", "c"]
 

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import changes, contents, release
+from chatdata import changes, release
 from chatdata.core.hashing import sha256_pairs
 from chatdata.dataset import manifest
 from chatdata.dataset import shards as write
 from chatdata.dataset.card import merged
 from chatdata.hub.repository import Entry, File
+from chatdata.verify import contents
 from chatdata.versions import parse
 from tests.loopback import Hub
 from tests.loopback.clients import Clients

@@ -19,7 +19,7 @@ import pytest
 from chatdata import build_dataset, load_recipe
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.verify import verify_folder
+from chatdata.verify.verification import verify_folder
 from tests.walker import conversation_ids
 
 PLAIN = ["drop=[]", "threads={policy: all_leaves, end: any}"]

@@ -19,15 +19,16 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from chatdata import build_dataset, load_recipe, rebuild, recount
+from chatdata import build_dataset, load_recipe
 from chatdata.cli import main
 from chatdata.core import config
 from chatdata.core.errors import ChatdataError, OutputError, VerifyError
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import card, croissant, manifest, pack, report
 from chatdata.dataset.shards import PARQUET
-from chatdata.diff import between
-from chatdata.verify import strangers, verdicts_on, verify_folder
+from chatdata.verify import rebuild, recount
+from chatdata.verify.dataset_diff import between
+from chatdata.verify.verification import strangers, verdicts_on, verify_folder
 from tests.test_build import TALKS, TREES, make, talk_file, tree_file
 
 TRAIN, TEST = "messages/train-00000-of-00001.parquet", "messages/test-00000-of-00001.parquet"

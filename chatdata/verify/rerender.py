@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
-from chatdata import __version__, recount
+from chatdata import __version__
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import fraction_column, sha256_json
@@ -33,6 +33,7 @@ from chatdata.render.rows import Render, Rendered, render
 from chatdata.render.segments import Texts, unrenderable, write
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
+from chatdata.verify import recount
 
 _FAULTS = ("differences", "forged", "headers_trained")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from chatdata import checks
-from chatdata.checks import Check, Folder
 from chatdata.core.errors import ChatdataError, VerifyError
+from chatdata.verify import checks
+from chatdata.verify.checks import Check, Folder
 
 Progress = Callable[[str, int, int], None]
 _MOST_PROBLEMS = 20  # of one check

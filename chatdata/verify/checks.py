@@ -13,7 +13,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata import recount, rerender
 from chatdata.core import config
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import (
@@ -28,6 +27,7 @@ from chatdata.dataset import (
 )
 from chatdata.pipeline.recipe import Recipe
 from chatdata.steps import ledger, split
+from chatdata.verify import recount, rerender
 
 _RENDERED = ("train_on", "max_tokens", "overflow")
 _PAGES = (card.PAGE, croissant.FILE)  # made of the manifest, and so not hashed in it

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import orjson
 import polars as pl
 
-from chatdata import recount
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import manifest, manifest_diff, manifest_schema, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.manifest_diff import Changes
 from chatdata.dataset.rows import Rows
+from chatdata.verify import recount
 
 ABSENT = "not among its conversations"  # what there is no outcome for in the other ledger
 _CONTEXT, _MOST_WORDS = 12, 400  # words before the first that differs, and from there on

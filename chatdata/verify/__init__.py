@@ -1,0 +1,1 @@
+"""A built folder, doubted: checks, rows made again, whole builds made again, differences."""
