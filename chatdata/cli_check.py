@@ -153,7 +153,7 @@ def report(out: Path) -> None:
 
 def _folder(spec: str) -> Path:
     """The folder that an argument names: a built one, or that of a published version."""
-    from chatdata import pull
+    from chatdata.publish import pull
 
     return pull.folder(spec, note=lambda text: click.echo(text, err=True))
 

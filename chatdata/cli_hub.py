@@ -54,7 +54,7 @@ def push(
     \b
     chatdata push out/sample-1.0.0 org/sample --version 1.0.0 --dry-run
     """
-    from chatdata.publish import push as run
+    from chatdata.publish.push import push as run
 
     with progress.bar() as shown:
         plan = run(
@@ -87,7 +87,7 @@ def pull(reference: str, out: Path, allow_moving_revision: bool, as_json: bool) 
     \b
     chatdata pull org/sample@1.0.0 --out out/sample
     """
-    from chatdata.pull import pull as run
+    from chatdata.publish.pull import pull as run
 
     with progress.bar() as shown:
         found = run(reference, out, allow_moving=allow_moving_revision, progress=shown, note=_note)
@@ -106,7 +106,7 @@ def doctor(repo: str | None, as_json: bool) -> None:
 
     Asks the Hub who you are and changes nothing. Ends with status 1 where it would not work.
     """
-    from chatdata.hub.doctor import examine
+    from chatdata.publish.doctor import examine
 
     report = examine(repo)
     if as_json:

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import changes, release
 from chatdata.core.hashing import sha256_pairs
 from chatdata.dataset import manifest
 from chatdata.dataset import shards as write
 from chatdata.dataset.card import merged
 from chatdata.hub.repository import Entry, File
+from chatdata.publish import published_diff, release
+from chatdata.publish.versions import parse
 from chatdata.verify import contents
-from chatdata.versions import parse
 from tests.loopback import Hub
 from tests.loopback.clients import Clients
 from tests.publishing import ADA, FEWER, READER, SMALL, build, push, pushed, repository
@@ -459,13 +459,13 @@ def test_a_content_hash_sees_a_changed_label(tmp_path: Path) -> None:
 def test_columns_are_compared_as_a_reader_sees_them() -> None:
     large = pa.schema([("a", pa.large_list(pa.large_string())), ("b", pa.int32())])
     small = pa.schema([pa.field("a", pa.list_(pa.string()), nullable=False), ("b", pa.int32())])
-    assert changes.columns(large) == changes.columns(small)
+    assert published_diff.columns(large) == published_diff.columns(small)
     for other in (
         pa.schema([("b", pa.int32()), ("a", pa.list_(pa.string()))]),
         pa.schema([("a", pa.list_(pa.string())), ("b", pa.int64())]),
         pa.schema([("a", pa.list_(pa.string()))]),
     ):
-        assert changes.columns(other) != changes.columns(small)
+        assert published_diff.columns(other) != published_diff.columns(small)
 
 
 def test_a_file_knows_itself_in_git_and_in_lfs(tmp_path: Path) -> None:

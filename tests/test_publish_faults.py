@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from chatdata import release
 from chatdata.dataset import card, manifest
+from chatdata.publish import release
 from tests.loopback import Hub, Repository
 from tests.loopback.clients import Clients, Done
 from tests.publishing import ADA, pushed, repository

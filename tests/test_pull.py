@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatdata.dataset import manifest
-from chatdata.pull import folder
+from chatdata.publish.pull import folder
 from tests.loopback import Hub, Repository
 from tests.loopback.clients import Clients, Done
 from tests.publishing import ADA, pushed, repository

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatdata.core.errors import ConfigError, HubError
-from chatdata.versions import Change, Version, check, of_tags, parse
+from chatdata.publish.versions import Change, Version, check, of_tags, parse
 
 versions = st.builds(Version, *[st.integers(0, 99)] * 3)
 changes = st.builds(

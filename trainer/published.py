@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatdata import pull
+from chatdata.publish import pull
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from chatdata.core.hashing import sha256_pairs
 from chatdata.dataset.manifest import Manifest
 from chatdata.hub.repository import Repository
+from chatdata.publish.versions import Change
 from chatdata.steps.split import SPLITS
 from chatdata.verify import contents
-from chatdata.versions import Change
 
 KINDS = ("messages", "tokens")
 Columns = tuple[tuple[str, Any], ...]

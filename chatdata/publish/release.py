@@ -17,8 +17,8 @@ from chatdata.core.hashing import sha256_json
 from chatdata.dataset import card, manifest
 from chatdata.dataset.manifest import Manifest
 from chatdata.hub.repository import File, Tree
+from chatdata.publish.versions import Version
 from chatdata.verify import verification
-from chatdata.versions import Version
 
 RECIPE = "recipe.yaml"
 _merged = functools.lru_cache(8)(card.merged)  # it parses YAML, and is asked for often

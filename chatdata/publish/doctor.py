@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants, get_token
 
 from chatdata.core.errors import HubError
-from chatdata.hub import client, names
+from chatdata.hub import client
 from chatdata.hub.client import FAILURES
 from chatdata.hub.secrets import redact
+from chatdata.publish import reference
 
 _PACKAGES = ("chatdata", "huggingface_hub", "hf_xet", "datasets", "pyarrow", "httpx2", "httpx")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -145,7 +146,7 @@ def _rights(who: dict[str, Any], token: dict[str, Any], repo: str | None) -> Ite
     elif role == "fineGrained" and not _grants(token, repo):
         where = f"to '{repo}'" if repo else "to any repository"
         yield f"The token may not write {where}: add that to it, at {client.settings_page()}."
-    if repo is not None and names.checked(repo):
+    if repo is not None and reference.checked(repo):
         owner = repo.split("/")[0]
         known = [who.get("name"), *(own["name"] for own in who.get("orgs", []))]
         if owner not in known:

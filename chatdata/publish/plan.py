@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from chatdata import changes, release, versions
 from chatdata.core.errors import HubError
 from chatdata.dataset import card, manifest
 from chatdata.dataset.manifest import Manifest
 from chatdata.hub.client import Note
 from chatdata.hub.repository import Entry, Refs, Repository, Tree
-from chatdata.journal import Journal
-from chatdata.release import Release
-from chatdata.versions import Version
+from chatdata.publish import published_diff, release, versions
+from chatdata.publish.journal import Journal
+from chatdata.publish.release import Release
+from chatdata.publish.versions import Version
 
 Progress = Callable[[str, int, int], None]
 State = Literal["planned", "published", "nothing"]
@@ -245,7 +245,7 @@ def _following(push: Push, found: Plan, last: Last, allow_version: bool) -> Plan
         return replace(found, previous=version.tag)
     if _says_the_same(push, last):
         return replace(found, state="nothing", previous=version.tag, commit=commit)
-    change = changes.since(push.repository, commit, before, own.folder, own.facts)
+    change = published_diff.since(push.repository, commit, before, own.folder, own.facts)
     versions.check(version, own.version, change)
     return replace(found, previous=version.tag, step=change.step, reason=change.reason)
 

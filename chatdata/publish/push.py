@@ -12,14 +12,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from chatdata import plan, release, versions
 from chatdata.core.errors import HubError
 from chatdata.dataset import card
-from chatdata.hub import client, names
+from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.repository import File, Refs, Repository
-from chatdata.journal import Journal
-from chatdata.plan import Plan, Progress, Push, Standing
+from chatdata.publish import plan, reference, release, versions
+from chatdata.publish.journal import Journal
+from chatdata.publish.plan import Plan, Progress, Push, Standing
 
 LARGE = ".parquet"  # what goes to large storage, whatever its size
 
@@ -43,7 +43,7 @@ def push(
     Raises a ChatdataError where it fails; then no part of the version is to be seen.
     """
     prepared = release.prepare(Path(folder), versions.parse(version))
-    repository = Repository.named(names.checked(repo))
+    repository = Repository.named(reference.checked(repo))
     journal = Journal.beside(Path(folder), repository.api.endpoint, repo)
     own = Push(prepared, repository, journal, progress, note)
     with client.reaching(f"dataset '{repo}'"):

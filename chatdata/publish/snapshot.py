@@ -16,8 +16,8 @@ from chatdata.dataset import manifest
 from chatdata.dataset.manifest import Manifest
 from chatdata.hub import client
 from chatdata.hub.client import Note
-from chatdata.hub.names import Pinned
 from chatdata.hub.repository import KIND
+from chatdata.publish.reference import Pinned
 
 # What a folder has beside the files that its manifest lists with a hash.
 UNHASHED = (manifest.FILE, "README.md", "croissant.json")

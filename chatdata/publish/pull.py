@@ -8,9 +8,10 @@ from pathlib import Path
 
 from chatdata.core import files
 from chatdata.dataset import manifest
-from chatdata.hub import names, snapshot
 from chatdata.hub.client import Note
-from chatdata.hub.snapshot import Snapshot
+from chatdata.publish import reference as names
+from chatdata.publish import snapshot
+from chatdata.publish.snapshot import Snapshot
 from chatdata.verify import verification
 
 Progress = Callable[[str, int, int], None]

@@ -1,0 +1,1 @@
+"""A version of a dataset on the Hub: push, pull, doctor."""
