@@ -65,7 +65,7 @@ ONLY = {
     "tenacity": {"chatdata.hub"},
     "ray": {"chatdata.pipeline.engines.ray"},
     "click": {"chatdata.cli", "trainer."},
-    "rich": {"chatdata.cli", "chatdata.show", "chatdata.progress", "trainer."},
+    "rich": {"chatdata.cli", "chatdata.cli.show", "chatdata.cli.progress", "trainer."},
     "gradio": {"trainer.chat_web"},
     "starlette": {"trainer.chat_web"},
     "langdetect": {"chatdata.steps.language.detectors"},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatdata import progress
+from chatdata.cli import progress
 from chatdata.core.errors import ChatdataError
 from chatdata.pipeline import engines
 
@@ -63,7 +63,7 @@ def diff(before: str, after: str, number: int, as_json: bool) -> None:
     chatdata diff out/sample-1.0.0 out/sample-1.1.0
     chatdata diff org/sample@1.0.0 out/sample-1.1.0
     """
-    from chatdata.show_diff import difference
+    from chatdata.cli.show_diff import difference
     from chatdata.verify.dataset_diff import between
 
     found = between(_folder(before), _folder(after), number)
@@ -103,7 +103,7 @@ def verify(
     """
     from dataclasses import asdict
 
-    from chatdata.show_diff import verdicts
+    from chatdata.cli.show_diff import verdicts
     from chatdata.verify import verification
 
     if not rebuild and (inputs or settings):

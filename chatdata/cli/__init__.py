@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata import __version__, cli_check, cli_hub, progress
+from chatdata import __version__
+from chatdata.cli import inspect, progress, publish
 from chatdata.core.errors import ChatdataError
 from chatdata.pipeline import engines
 
@@ -42,7 +43,7 @@ def main() -> None:
 
 def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     """RECIPE, --input and --set, as `check` and `build` have them."""
-    return click.argument("recipe")(cli_check.recipe_settings(command))
+    return click.argument("recipe")(inspect.recipe_settings(command))
 
 
 _as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
@@ -89,7 +90,7 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     \b
     chatdata check oasst1-en --input en.jsonl --set render.tokenizer=PATH
     """
-    from chatdata import show
+    from chatdata.cli import show
     from chatdata.pipeline.build import preview
     from chatdata.pipeline.recipe import load
     from chatdata.steps import ledger
@@ -146,7 +147,7 @@ def build(
     chatdata build oasst1-en --input en.jsonl --out out/o
     chatdata build oasst1-en --set threads.policy=best_rank --set split.test_percent=5
     """
-    from chatdata import show
+    from chatdata.cli import show
     from chatdata.pipeline.build import build as run
     from chatdata.pipeline.recipe import load
 
@@ -183,7 +184,7 @@ def show(out: Path, row: str | None, number: int, split: str | None) -> None:
 
     Trained tokens are green; without colours they stand in ⟦ ⟧.
     """
-    from chatdata.show import conversations
+    from chatdata.cli.show import conversations
 
     conversations(out, _console(), id=row, number=number, split=split)
 
@@ -193,8 +194,8 @@ def show(out: Path, row: str | None, number: int, split: str | None) -> None:
 @_as_json
 def stats(out: Path, as_json: bool) -> None:
     """Numbers of a built folder: rows, turns, tokens, sources, languages, what was dropped."""
+    from chatdata.cli.show import stats as show_stats
     from chatdata.dataset import reader
-    from chatdata.show import stats as show_stats
 
     numbers = reader.stats(out)
     if as_json:
@@ -215,8 +216,8 @@ def pack(out: Path, max_tokens: int, as_json: bool) -> None:
     \b
     chatdata pack out/sample-1.0.0 --max-tokens 1024
     """
+    from chatdata.cli.show import packs
     from chatdata.dataset.pack import repack
-    from chatdata.show import packs
 
     entries = repack(out, max_tokens)
     if as_json:
@@ -235,8 +236,8 @@ def explain(out: Path, id: str, as_json: bool) -> None:
     ID is as in the ledger: a message's, a conversation's (`sharegpt/QWJhYvA_0`, or its last
     part) or a place in a file (`dump.jsonl:17`).
     """
+    from chatdata.cli.show import explanation
     from chatdata.dataset import reader
-    from chatdata.show import explanation
 
     found = reader.explain(out, id)
     if as_json:
@@ -252,12 +253,12 @@ def _console() -> Console:
 
 
 for _command in (
-    cli_check.diff,
-    cli_check.verify,
-    cli_check.report,
-    cli_hub.push,
-    cli_hub.pull,
-    cli_hub.doctor,
+    inspect.diff,
+    inspect.verify,
+    inspect.report,
+    publish.push,
+    publish.pull,
+    publish.doctor,
 ):
     main.add_command(_command)
 

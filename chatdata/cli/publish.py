@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chatdata import progress
+from chatdata.cli import progress
 
 _as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
 

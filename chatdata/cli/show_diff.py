@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chatdata.cli.show import visible
 from chatdata.dataset.manifest_diff import Change
-from chatdata.show import visible
 from chatdata.verify.dataset_diff import Difference, Example
 from chatdata.verify.verification import Verdict
 
