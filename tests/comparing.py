@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from chatdata.core.errors import ChatdataError
-from trainer import strategy
+from trainer.run import strategy
 
 
 def compare(rank: int, port: int, cases: list[list[str]], queue: Any) -> None:

@@ -21,8 +21,8 @@ from accelerate.state import AcceleratorState, GradientState
 from peft.tuners.trainable_tokens import layer
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from trainer import strategy, trainer
 from trainer.config import load
+from trainer.run import strategy, trainer
 from trainer.train import train
 
 

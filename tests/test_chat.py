@@ -32,9 +32,10 @@ from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import reader
 from tests.carrying import carry
-from trainer import chat, chat_serve, chat_terminal, generation
-from trainer.context import ChatTemplate, Message, Plain, fit
-from trainer.generation import Sampling, Speaker
+from trainer.chat import __main__, generation, terminal
+from trainer.chat import server as chat_serve
+from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.prompt_window import ChatTemplate, Message, Plain, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -374,7 +375,7 @@ def test_a_seed_draws_the_same_answer_again(endless: Path) -> None:
 
 def talk(model: Path, typed: str, *options: str) -> Result:
     line = assistant.readme_command("", model)
-    done = CliRunner().invoke(chat.main, [*line, *options], input=typed)
+    done = CliRunner().invoke(__main__.main, [*line, *options], input=typed)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done
 
@@ -406,7 +407,7 @@ def test_the_commands_say_what_they_do(tuned: Path, tmp_path: Path) -> None:
         "/help /save_x /save /system /foo /reset _ /save_/nowhere/x hi /save_/nowhere/x /exit never"
     )
     output = talk(tuned, typed.replace(" ", "\n").replace("_", " ") + "\n").output
-    for name in (*chat_terminal.COMMANDS, "/exit"):
+    for name in (*terminal.COMMANDS, "/exit"):
         assert re.search(rf"^{name}\b.* \w", output, re.MULTILINE), name
     assert "say something first" in output
     assert "nothing is saved: /save FILE" in output
@@ -434,7 +435,7 @@ def test_a_question_that_does_not_fit_is_taken_back(tuned: Path, tmp_path: Path)
 
 
 def test_a_model_cannot_steer_the_terminal() -> None:
-    assert chat_terminal.printable("a\x1b]0;title\x07b\x1b[31m\n\té\u202e") == "a]0;titleb[31m\n\té"
+    assert terminal.printable("a\x1b]0;title\x07b\x1b[31m\n\té\u202e") == "a]0;titleb[31m\n\té"
 
 
 def test_the_system_option_is_the_system_turn(tuned: Path, tmp_path: Path) -> None:
@@ -484,7 +485,7 @@ class Terminal:
 def test_in_a_real_terminal_ctrl_c_stops_an_answer_and_nothing_else(
     endless: Path, tmp_path: Path
 ) -> None:
-    own = Terminal("-m", "trainer.chat", str(endless), "--max-new-tokens", "4000")
+    own = Terminal("-m", "trainer.chat.__main__", str(endless), "--max-new-tokens", "4000")
     own.until("you> ")
     own.type("\x1b[200~one\ntwo\x1b[201~\r")  # pasted
     own.until("on and on and")
@@ -519,27 +520,28 @@ def test_in_a_real_terminal_ctrl_c_stops_an_answer_and_nothing_else(
 )
 def test_what_is_wrong_is_named(tuned: Path, options: list[str], words: str) -> None:
     own = [str(tuned) if word == "MODEL" else word for word in options]
-    done = CliRunner().invoke(chat.main, own)
+    done = CliRunner().invoke(__main__.main, own)
     assert done.exit_code in (1, 2)
     assert words in " ".join(done.output.split())
 
 
 def test_a_model_without_a_template_is_a_base_model(sample: Path, tmp_path: Path) -> None:
     folder = assistant.base(sample / "tokenizer", tmp_path / "base")
-    done = CliRunner().invoke(chat.main, [str(folder)])
+    done = CliRunner().invoke(__main__.main, [str(folder)])
     assert done.exit_code == 1
     assert "--prompt recipes/prompts/assistant.yaml" in done.output
 
 
 def test_an_adapter_alone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
-    done = CliRunner().invoke(chat.main, [str(tmp_path)])
+    done = CliRunner().invoke(__main__.main, [str(tmp_path)])
     assert "merge it" in done.output
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from trainer.chat import main; main(['--help'], standalone_mode=False); "
+        "import sys; from trainer.chat.__main__ import main; "
+        "main(['--help'], standalone_mode=False); "
         "print(sorted({'torch', 'transformers', 'gradio', 'pydantic'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -561,7 +563,7 @@ def endpoint(tuned: Path) -> Iterator[str]:
         own.bind(("127.0.0.1", 0))
         port = own.getsockname()[1]
     line = [*assistant.readme_command("--serve", tuned), "--port", str(port)]
-    command = [sys.executable, "-m", "trainer.chat", *line]
+    command = [sys.executable, "-m", "trainer.chat.__main__", *line]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     try:

@@ -29,10 +29,10 @@ import torch
 from transformers import GenerationMixin, LogitsProcessor
 
 from chatdata.core.errors import ChatdataError
-from trainer import chat, chat_web, generation
-from trainer.chat_web import meant, shown
-from trainer.context import ChatTemplate
-from trainer.generation import Sampling, Speaker
+from trainer.chat import __main__, generation, web
+from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.prompt_window import ChatTemplate
+from trainer.chat.web import meant, shown
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -63,18 +63,18 @@ def test_the_history_of_the_page_is_a_conversation() -> None:
         {"role": "user", "content": [{"type": "text", "text": "&lt;b>"}]},
         {"role": "assistant", "content": "`&lt;`"},
     ]
-    assert chat_web.conversation(" ", history, "c") == [
+    assert web.conversation(" ", history, "c") == [
         {"role": "user", "content": "<b>"},
         {"role": "assistant", "content": "`&lt;`"},
         {"role": "user", "content": "c"},
     ]
-    assert chat_web.conversation("s", [], "c")[0] == {"role": "system", "content": "s"}
+    assert web.conversation("s", [], "c")[0] == {"role": "system", "content": "s"}
 
 
 def test_a_question_without_an_answer_is_no_part_of_the_conversation() -> None:
     history = [{"role": role, "content": text} for role, text in zip("uuau", "abcd", strict=True)]
     history = [own | {"role": {"u": "user", "a": "assistant"}[own["role"]]} for own in history]
-    assert [own["content"] for own in chat_web.conversation("", history, "e")] == ["b", "c", "e"]
+    assert [own["content"] for own in web.conversation("", history, "e")] == ["b", "c", "e"]
 
 
 # ------------------------------------------------------------------------------------ the server
@@ -128,7 +128,7 @@ def watched(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def _serve(options: list[str]) -> None:
-    chat.main(options, standalone_mode=False)
+    __main__.main(options, standalone_mode=False)
 
 
 def _watch_models(own: Watched, patch: pytest.MonkeyPatch) -> None:
@@ -458,8 +458,6 @@ def test_the_proxy_would_have_noticed(tab: Any, proxy: Proxy) -> None:
 def test_a_port_that_is_taken_is_named(watched: Watched) -> None:
     speaker = Speaker(*watched.models[0], ChatTemplate(watched.models[0][1]))
     with ThreadPoolExecutor(1) as pool:  # Gradio leaves an event loop in the thread
-        started = pool.submit(
-            chat_web.start, speaker, Sampling(), "t", "", "127.0.0.1", watched.port
-        )
+        started = pool.submit(web.start, speaker, Sampling(), "t", "", "127.0.0.1", watched.port)
         with pytest.raises(ChatdataError, match=f"port {watched.port} .* cannot be used"):
             started.result()

@@ -20,10 +20,10 @@ import torch
 from chatdata.dataset.pack import pack
 from tests.test_tree_packing import batch_of, forest, planned
 from tests.tiny import Gradients, Row, conversation, model, one_by_one, targets_of
-from trainer import tree_mask
-from trainer.isolation import ALLOWED, leak
-from trainer.packing import PackingCollator
-from trainer.tree_packing import TreeCollator, tree_of
+from trainer.data import tree_attention
+from trainer.data.isolation import ALLOWED, leak
+from trainer.data.packing import PackingCollator
+from trainer.data.tree_packing import TreeCollator, tree_of
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
@@ -63,11 +63,11 @@ def test_flex_attention_has_the_gradients_of_the_rows(half: bool) -> None:
     targets = targets_of(once)
     alone = weigh(network(), one_by_one(once), targets, half=False)
     batch = batch_of(always, planned(always, groups))
-    assert batch["input_ids"].shape[1] > 2 * tree_mask.BLOCK  # some of its blocks are left out
+    assert batch["input_ids"].shape[1] > 2 * tree_attention.BLOCK  # some of its blocks are left out
     own = network()
-    assert tree_mask.prepare(own) == tree_mask.FLEX
+    assert tree_attention.prepare(own) == tree_attention.FLEX
     assert apart(weigh(own, [batch], targets, half), alone) < ALLOWED_APART[half]
-    own.set_attn_implementation(tree_mask.SDPA)
+    own.set_attn_implementation(tree_attention.SDPA)
     assert apart(weigh(own, [batch], targets, half), alone) < ALLOWED_APART[half]
     del batch["attention_mask"]  # the equality is not one that anything would pass
     assert apart(weigh(own, [batch], targets, half), alone) > 5 * ALLOWED_APART[half]
@@ -75,7 +75,7 @@ def test_flex_attention_has_the_gradients_of_the_rows(half: bool) -> None:
 
 def test_branches_do_not_see_each_other() -> None:
     own = network()
-    tree_mask.prepare(own)
+    tree_attention.prepare(own)
 
     def laid(rows: Any) -> dict[str, Any]:
         return TreeCollator(pad_id=0)([tree_of(rows)])

@@ -66,8 +66,8 @@ ONLY = {
     "ray": {"chatdata.pipeline.engines.ray"},
     "click": {"chatdata.cli", "trainer."},
     "rich": {"chatdata.cli", "chatdata.cli.show", "chatdata.cli.progress", "trainer."},
-    "gradio": {"trainer.chat_web"},
-    "starlette": {"trainer.chat_web"},
+    "gradio": {"trainer.chat.web"},
+    "starlette": {"trainer.chat.web"},
     "langdetect": {"chatdata.steps.language.detectors"},
     "fasttext": {"chatdata.steps.language.detectors"},
     "datasketch": {"chatdata.steps.duplicates"},
@@ -77,11 +77,11 @@ ONLY = {
         "chatdata.dataset.card",
         "chatdata.render.chat_template",
         "chatdata.dataset.report",
-        "trainer.card",
+        "trainer.run.model_card",
     },
-    "matplotlib": {"chatdata.dataset.plots", "trainer.runlog"},
-    "peft": {"trainer.adapters"},
-    "accelerate": {"trainer.preflight"},
+    "matplotlib": {"chatdata.dataset.plots", "trainer.run.log"},
+    "peft": {"trainer.model.adapters"},
+    "accelerate": {"trainer.run.preflight"},
     "bs4": {"chatdata.steps.clean.markdown"},
     "markdownify": {"chatdata.steps.clean.markdown"},
     "ruamel": {"chatdata.core.config"},
@@ -94,9 +94,9 @@ MAY_USE = {("trees", "threads")}  # both lay conversations, by one recipe key
 
 # Beyond the manifest: which rows share a sequence, and which conversation a row is of.
 READS = {
-    "trainer.data": {"dataset"},
-    "trainer.packing": {"pack"},
-    "trainer.tree_packing": {"pack"},
+    "trainer.data.dataset": {"dataset"},
+    "trainer.data.packing": {"pack"},
+    "trainer.data.tree_packing": {"pack"},
 }
 
 

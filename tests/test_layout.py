@@ -23,8 +23,9 @@ from chatdata.core.errors import ConfigError
 from chatdata.dataset import reader
 from tests.test_trainer import run
 from tests.tiny import one_by_one, targets_of
-from trainer import config, data, layout
-from trainer import model as models
+from trainer import config
+from trainer.data import batching, dataset
+from trainer.model import load as models
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -37,15 +38,15 @@ MODEL = (
 )
 
 
-def laid_out(folder: Path, *settings: str) -> tuple[layout.Layout, Any, Any]:
+def laid_out(folder: Path, *settings: str) -> tuple[batching.Layout, Any, Any]:
     """The layout of a built dataset, its rows, and the model."""
     recipe = config.load(RECIPE, [f"dataset={folder}", f"model={MODEL}", *settings])
-    facts = data.read_manifest(folder)
-    rows = data.load_tokens(folder, facts, "train")
+    facts = dataset.read_manifest(folder)
+    rows = dataset.load_tokens(folder, facts, "train")
     assert rows is not None
     tokenizer = models.load_tokenizer(folder, facts)
     network = models.load_model(recipe.model, tokenizer, seed=1).eval()
-    return layout.lay_out(recipe, facts, rows, network, tokenizer), rows, network
+    return batching.lay_out(recipe, facts, rows, network, tokenizer), rows, network
 
 
 def of_rows(rows: Any) -> tuple[list[dict[str, torch.Tensor]], int]:
@@ -72,7 +73,7 @@ def test_the_sample_weighs_the_same_in_every_layout(
     plain, rows, network = laid_out(tmp_path / "out")
     assert plain.items is rows
     batches, targets = of_rows(rows)
-    assert targets == data.read_manifest(tmp_path / "out")["splits"]["train"]["trained_tokens"]
+    assert targets == dataset.read_manifest(tmp_path / "out")["splits"]["train"]["trained_tokens"]
     wanted = loss(network, batches, targets)
     laid, _, network = laid_out(tmp_path / "out", setting)
     packed = [laid.collator([laid.items[at]]) for at in range(len(laid.items))]  # type: ignore[arg-type]
@@ -89,7 +90,7 @@ def test_the_sample_weighs_the_same_in_every_layout(
 def test_lists_are_those_of_the_column(chunks: list[list[list[int]]]) -> None:
     column = pa.chunked_array(chunks, pa.list_(pa.int32()))
     for own in (column, column.slice(1)):
-        lists = data.Lists(own)
+        lists = dataset.Lists(own)
         assert [lists[row].tolist() for row in range(len(lists))] == own.to_pylist()
 
 
@@ -97,8 +98,8 @@ def test_the_group_of_a_row_is_that_of_its_conversation(tmp_path: Path) -> None:
     """Also where a conversation has several rows, whose names say which turns they are."""
     own = ["render.max_tokens=300", "render.overflow=split", "split.test_percent=0"]
     build_dataset(load_recipe("sample", own), tmp_path / "out")
-    facts = data.read_manifest(tmp_path / "out")
-    groups = data.load_groups(tmp_path / "out", facts, "train")
+    facts = dataset.read_manifest(tmp_path / "out")
+    groups = dataset.load_groups(tmp_path / "out", facts, "train")
     ids = reader.scan(tmp_path / "out", "tokens", ["train"]).collect()["id"].to_list()
     assert any("#" in id for id in ids)
     assert len(groups) == len(ids) == facts["splits"]["train"]["token_rows"]

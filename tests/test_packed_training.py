@@ -30,9 +30,10 @@ from tests.tiny import (
     one_by_one,
     targets_of,
 )
-from trainer import config, data
-from trainer.isolation import ALLOWED, CheckIsolation, leak
-from trainer.packing import PackedRows, PackingCollator, counts, prepare, read_bins
+from trainer import config
+from trainer.data import dataset
+from trainer.data.isolation import ALLOWED, CheckIsolation, leak
+from trainer.data.packing import PackedRows, PackingCollator, counts, prepare, read_bins
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -206,9 +207,9 @@ def test_bins_are_those_of_the_index(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built, folder)
 
     def bins(max_tokens: int | None = None) -> Any:
-        return read_bins(folder, data.read_manifest(folder), "train", number, max_tokens)
+        return read_bins(folder, dataset.read_manifest(folder), "train", number, max_tokens)
 
-    rows = data.load_tokens(folder, data.read_manifest(folder), "train")
+    rows = dataset.load_tokens(folder, dataset.read_manifest(folder), "train")
     assert rows is not None
     number = len(rows)
     with pytest.raises(ConfigError, match=r"no index of bins; run chatdata pack .* --max-tokens N"):
@@ -230,8 +231,8 @@ def test_every_row_is_trained_once_and_as_it_is(built: Path, tmp_path: Path) -> 
     folder = tmp_path / "out"
     shutil.copytree(built, folder)
     repack(folder, 900)
-    facts = data.read_manifest(folder)
-    rows = data.load_tokens(folder, facts, "train")
+    facts = dataset.read_manifest(folder)
+    rows = dataset.load_tokens(folder, facts, "train")
     assert rows is not None
     bins = read_bins(folder, facts, "train", len(rows))
     items = PackedRows(rows, bins)

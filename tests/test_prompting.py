@@ -24,10 +24,10 @@ from transformers import AutoTokenizer
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import reader
-from trainer import chat, generation, prompting
-from trainer.context import fit
-from trainer.generation import Sampling, Speaker
-from trainer.prompting import FewShot, Prompt, until
+from trainer.chat import __main__, few_shot, generation
+from trainer.chat.few_shot import FewShot, Prompt, until
+from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.prompt_window import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -67,7 +67,7 @@ def base(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_block_of_code_in_a_prompt_runs(path: Path) -> None:
     """The blocks of a dialogue in their order, in one namespace, as a reader would type them."""
     number = 0
-    for dialogue in prompting.load(path).dialogues:
+    for dialogue in few_shot.load(path).dialogues:
         names: dict[str, Any] = {"__name__": "__main__"}
         for text in itertools.chain.from_iterable((own.human, own.assistant) for own in dialogue):
             for language, code in _blocks(text):
@@ -97,7 +97,7 @@ def test_a_block_that_is_wrong_would_be_found(tmp_path: Path) -> None:
 
 def test_answers_say_what_their_code_asserts() -> None:
     """Each block of an answer that defines something is followed by what it must give."""
-    technical = prompting.load(ROOT / "recipes" / "prompts" / "technical.yaml")
+    technical = few_shot.load(ROOT / "recipes" / "prompts" / "technical.yaml")
     for dialogue in technical.dialogues:
         code = [code for own in dialogue for _, code in _blocks(own.assistant)]
         assert not code or any("assert " in block for block in code), dialogue[0].human
@@ -133,7 +133,7 @@ def test_what_is_wrong_is_named(change: dict[str, Any], words: str, tmp_path: Pa
     path = tmp_path / "p.yaml"
     path.write_text(json.dumps({**SMALL, **change}))
     with pytest.raises(ChatdataError, match=re.escape(words)):
-        prompting.load(path)
+        few_shot.load(path)
 
 
 # -------------------------------------------------------------------------- what a model is given
@@ -168,7 +168,7 @@ def test_the_next_prompt_begins_with_this_one_and_its_answer(name: str, real_dat
     """Token by token: the space before an answer belongs to its first word, in the prompt too."""
     folder = real_data / ("models" if name == "stories260K" else "tokenizers") / name
     own = AutoTokenizer.from_pretrained(folder)
-    few = FewShot(prompting.load(PROMPTS[0]), own)
+    few = FewShot(few_shot.load(PROMPTS[0]), own)
     prompt = few.ids(ASKED)
     talk = [*ASKED, {"role": "assistant", "content": "Sure, four."}, *ASKED]
     following = few.ids(talk)
@@ -246,7 +246,7 @@ def test_the_terminal_says_what_a_turn_costs(base: Path, tmp_path: Path) -> None
     prompt = tmp_path / "small.yaml"
     prompt.write_text(json.dumps(SMALL))
     typed = f"One?\nTwo?\n/save {tmp_path / 's'}\n"
-    done = CliRunner().invoke(chat.main, [str(base), "--prompt", str(prompt)], input=typed)
+    done = CliRunner().invoke(__main__.main, [str(base), "--prompt", str(prompt)], input=typed)
     costs = re.findall(r"([\d,]+) tokens of prompt \(a tuned model: (\d+)\)", done.output)
     few = FewShot(Prompt.model_validate(SMALL), AutoTokenizer.from_pretrained(base))
     messages = json.loads((tmp_path / "s").read_text())["messages"]
@@ -288,7 +288,7 @@ def test_a_real_base_model_is_spoken_to(real_data: Path, monkeypatch: pytest.Mon
     line = assistant.readme_command("--prompt", real_data / "models" / "stories260K")
     line += ["--system", "A story.", "--seed", "1"]
     runs = [
-        CliRunner().invoke(chat.main, line, input="Tell me of Lily.\n").output for _ in range(2)
+        CliRunner().invoke(__main__.main, line, input="Tell me of Lily.\n").output for _ in range(2)
     ]
     assert runs[0] == runs[1]
     assert "does not see 1" in runs[0]

@@ -13,11 +13,11 @@ from chatdata.dataset import manifest
 from tests.loopback import Hub
 from tests.loopback.clients import ROOT, Clients, Done, environment
 from tests.publishing import ADA, pushed, repository
-from trainer import published
+from trainer.data import published
 
 LOCATE = """
 import json
-from trainer.published import locate
+from trainer.data.published import locate
 from chatdata.core.errors import ChatdataError
 try:
     found = locate({dataset!r}, {allow})

@@ -29,7 +29,9 @@ from chatdata import build_dataset, load_recipe
 from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import manifest, reader
-from trainer import config, data, model, train
+from trainer import config, train
+from trainer.data import dataset
+from trainer.model import load
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -99,16 +101,16 @@ def test_a_deepspeed_file_may_not_replace_the_scheduler(tmp_path: Path, real_dat
 
 @pytest.fixture(scope="module")
 def facts(sample: Path) -> manifest.Manifest:
-    return data.read_manifest(sample)
+    return dataset.read_manifest(sample)
 
 
 @pytest.fixture(scope="module")
 def tokenizer(sample: Path, facts: manifest.Manifest) -> Any:
-    return model.load_tokenizer(sample, facts)
+    return load.load_tokenizer(sample, facts)
 
 
 def test_rows_are_taken_as_they_are(sample: Path, facts: manifest.Manifest) -> None:
-    rows = data.load_tokens(sample, facts, "train")
+    rows = dataset.load_tokens(sample, facts, "train")
     own = reader.scan(sample, "tokens", ["train"]).collect()
     assert rows is not None
     assert rows["input_ids"][:] == own["input_ids"].to_list()
@@ -118,15 +120,15 @@ def test_rows_are_taken_as_they_are(sample: Path, facts: manifest.Manifest) -> N
 def test_a_dataset_without_tokens_is_refused(tmp_path: Path) -> None:
     build_dataset(load_recipe("sample", ["render=null"]), tmp_path / "o")
     with pytest.raises(ChatdataError, match="holds messages and no tokens"):
-        data.read_manifest(tmp_path / "o")
+        dataset.read_manifest(tmp_path / "o")
 
 
 def test_padding_is_never_trained_nor_seen(
     sample: Path, facts: manifest.Manifest, tokenizer: Any
 ) -> None:
-    rows = data.load_tokens(sample, facts, "train")
+    rows = dataset.load_tokens(sample, facts, "train")
     assert rows is not None
-    own = [{key: rows[i][key] for key in data.COLUMNS} for i in range(4)]
+    own = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(4)]
     batch = DataCollatorForSeq2Seq(tokenizer)([dict(row) for row in own])
     for row, ids, mask, labels in zip(
         own, batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True
@@ -141,10 +143,10 @@ def test_padding_is_never_trained_nor_seen(
 def test_the_loss_is_that_of_the_trained_tokens(
     sample: Path, facts: manifest.Manifest, tokenizer: Any
 ) -> None:
-    network = model.load_model(config.Model(config=TINY), tokenizer, seed=0).eval()
-    rows = data.load_tokens(sample, facts, "train")
+    network = load.load_model(config.Model(config=TINY), tokenizer, seed=0).eval()
+    rows = dataset.load_tokens(sample, facts, "train")
     assert rows is not None
-    own = [{key: rows[i][key] for key in data.COLUMNS} for i in range(3)]
+    own = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(3)]
     batch = DataCollatorForSeq2Seq(tokenizer)(own)
     with torch.no_grad():
         output = network(**batch)
@@ -179,7 +181,7 @@ def test_a_tokenizer_that_does_not_fit_the_rows_is_refused(
     moved = json.loads(json.dumps(facts))
     moved["render"]["tokenizer"]["control_ids"]["<|end|>"] += 1
     with pytest.raises(ChatdataError, match=r"'<\|end\|>' is 260"):
-        model.load_tokenizer(sample, moved)
+        load.load_tokenizer(sample, moved)
 
 
 def test_new_embeddings_are_the_same_whatever_was_drawn_before(
@@ -190,7 +192,7 @@ def test_new_embeddings_are_the_same_whatever_was_drawn_before(
     for draws in (0, 1, 2):
         for _ in range(draws):
             torch.rand(1000)
-        digests.add(model.embedding_digest(model.load_model(stories, _larger(tokenizer), seed=3)))
+        digests.add(load.embedding_digest(load.load_model(stories, _larger(tokenizer), seed=3)))
     assert len(digests) == 1
 
 
@@ -201,18 +203,18 @@ def _larger(tokenizer: Any) -> Any:
 
 def test_options_that_a_model_does_not_have_are_refused(tokenizer: Any) -> None:
     with pytest.raises(ChatdataError, match="no option 'n_layers'"):
-        model.load_model(config.Model(config={**TINY, "n_layers": 3}), tokenizer, seed=0)
+        load.load_model(config.Model(config={**TINY, "n_layers": 3}), tokenizer, seed=0)
     with pytest.raises(ChatdataError, match=r"model\.config"):
-        model.load_model(config.Model(config={"model_type": "gtp"}), tokenizer, seed=0)
+        load.load_model(config.Model(config={"model_type": "gtp"}), tokenizer, seed=0)
     with pytest.raises(ChatdataError, match="cannot be loaded"):
-        model.load_model(config.Model(path="/nowhere"), tokenizer, seed=0)
+        load.load_model(config.Model(path="/nowhere"), tokenizer, seed=0)
 
 
 def test_rows_that_are_longer_than_the_model_are_refused(tokenizer: Any) -> None:
-    network = model.load_model(config.Model(config=TINY), tokenizer, seed=0)
-    model.check_lengths(network.config, 2048)
+    network = load.load_model(config.Model(config=TINY), tokenizer, seed=0)
+    load.check_lengths(network.config, 2048)
     with pytest.raises(ChatdataError, match=r"render\.max_tokens=2048"):
-        model.check_lengths(network.config, 2049)
+        load.check_lengths(network.config, 2049)
 
 
 def test_ranks_that_would_start_apart_are_stopped() -> None:

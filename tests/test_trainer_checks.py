@@ -21,10 +21,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset.pack import repack
-from trainer import adapters, config, memory, preflight, push, run, runlog, schedule, strategy, zero
+from trainer import config, push
 from trainer.config import Training
-from trainer.model import outline
-from trainer.strategy import Place
+from trainer.model import adapters, memory
+from trainer.model.load import outline
+from trainer.run import log, preflight, run, schedule, strategy, zero3
+from trainer.run.strategy import Place
 from trainer.train import main, make_trainer, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
@@ -112,8 +114,8 @@ def test_one_key_chooses_how_is_trained(
 
 @pytest.mark.parametrize("path", sorted((ROOT / "trainer").glob("*.json")), ids=lambda p: p.stem)
 def test_our_configurations_leave_everything_to_the_recipe(path: Path) -> None:
-    zero.check(path, Training(bf16=True, gradient_accumulation_steps=8))
-    assert zero.stage(zero.read(path)) == 3
+    zero3.check(path, Training(bf16=True, gradient_accumulation_steps=8))
+    assert zero3.stage(zero3.read(path)) == 3
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_a_configuration_that_would_overrule_the_recipe_is_refused(
     path = tmp_path / "own.json"
     path.write_text(json.dumps(values))
     with pytest.raises(ChatdataError) as caught:
-        zero.check(path, Training())
+        zero3.check(path, Training())
     assert words in str(caught.value)
 
 
@@ -170,7 +172,7 @@ def test_targets_that_deepspeed_cannot_read_are_named(
 ) -> None:
     """It would say: model.path cannot be loaded, invalid literal for int() with base 10: '0a'."""
     values = json.loads((ROOT / "trainer" / "zero3_nvme_offload.json").read_text())
-    for what in zero.OFFLOADS:
+    for what in zero3.OFFLOADS:
         values["zero_optimization"][what]["nvme_path"] = str(tmp_path)
     path = tmp_path / "nvme.json"
     path.write_text(json.dumps(values))
@@ -548,12 +550,12 @@ def checkpoint(output: Path, step: int, ranks: int = 1, whole: bool = True) -> N
 def test_the_newest_whole_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
     for step in (5, 10, 100):
         checkpoint(tmp_path, step, ranks=2, whole=step < 100)
-    assert runlog.last_checkpoint(tmp_path, 2) == tmp_path / "checkpoint-10"
+    assert log.last_checkpoint(tmp_path, 2) == tmp_path / "checkpoint-10"
     cut_off = tmp_path / "checkpoint-10" / "rng_state_1.pth"
     cut_off.write_bytes(cut_off.read_bytes()[:100])
-    assert runlog.last_checkpoint(tmp_path, 2) == tmp_path / "checkpoint-5"
+    assert log.last_checkpoint(tmp_path, 2) == tmp_path / "checkpoint-5"
     (tmp_path / "checkpoint-5" / "rng_state_0.pth").unlink()
-    assert runlog.last_checkpoint(tmp_path, 2) is None
+    assert log.last_checkpoint(tmp_path, 2) is None
 
 
 @pytest.mark.parametrize(
@@ -569,7 +571,7 @@ def test_a_run_goes_on_from_its_own_checkpoints_alone(
     resume: bool, changes: dict[str, Any], words: str | None, sample: Path, tmp_path: Path
 ) -> None:
     first = run.prepare(recipe(sample, tmp_path), ALONE)
-    runlog.begin(first.output, first.started())
+    log.begin(first.output, first.started())
     checkpoint(first.output, 5)
     own = run.prepare(recipe(sample, tmp_path, **changes), ALONE, resume)
     if words is None:

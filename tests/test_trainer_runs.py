@@ -24,7 +24,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import manifest
-from trainer import adapters, config, data, evaluate, merge, model, train
+from trainer import config, evaluate, merge, train
+from trainer.data import dataset
+from trainer.model import adapters, load
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,9 +51,9 @@ WITH_DROPOUT = {**TINY, "attn_pdrop": 0.1, "resid_pdrop": 0.1, "embd_pdrop": 0.1
 
 def save_base(shape: dict[str, Any], sample: Path, folder: Path) -> Path:
     """A model that knows no control tokens, with its weights, for all ranks to begin from."""
-    tokenizer = model.load_tokenizer(sample, manifest.read(sample))
+    tokenizer = load.load_tokenizer(sample, manifest.read(sample))
     own = {**shape, "vocab_size": 257, "eos_token_id": 256, "bos_token_id": 256}
-    network = model.load_model(config.Model(config=own), tokenizer, seed=7)
+    network = load.load_model(config.Model(config=own), tokenizer, seed=7)
     network.resize_token_embeddings(257)
     network.config.eos_token_id = network.generation_config.eos_token_id = 256
     network.save_pretrained(folder)
@@ -201,7 +203,7 @@ def test_a_step_is_the_same_however_its_rows_are_dealt(runs: Runs, name: str) ->
 def test_the_comparison_would_see_a_loss_that_is_a_mean_of_means(runs: Runs) -> None:
     """Rows differ in how much of them is trained, so weighing rows alike is another loss."""
     facts = runs.sample
-    rows = data.load_tokens(facts, manifest.read(facts), "train")
+    rows = dataset.load_tokens(facts, manifest.read(facts), "train")
     assert rows is not None
     counts = [sum(label != -100 for label in labels[1:]) for labels in rows["labels"]]
     assert max(counts) > 5 * min(counts)

@@ -16,8 +16,8 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from chatdata.core.errors import ConfigError
 from tests.tiny import KINDS, Row, model, tree
-from trainer import tree_mask
-from trainer.tree_packing import TreeCollator, join, tree_of
+from trainer.data import tree_attention
+from trainer.data.tree_packing import TreeCollator, join, tree_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -40,8 +40,8 @@ def bounds(seed: int, tokens: int) -> torch.Tensor:
 @pytest.mark.parametrize("tokens", [1, 7, 128, 129, 256, 300])
 def test_blocks_are_those_that_pytorch_finds_pair_by_pair(tokens: int) -> None:
     own = bounds(tokens, tokens)
-    mine = tree_mask.blocks(own)
-    theirs = create_block_mask(tree_mask.sees(own), 2, None, tokens, tokens, device="cpu")
+    mine = tree_attention.blocks(own)
+    theirs = create_block_mask(tree_attention.sees(own), 2, None, tokens, tokens, device="cpu")
     for name in ("kv_num_blocks", "full_kv_num_blocks", "q_num_blocks", "full_q_num_blocks"):
         assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
     assert torch.equal(mine.to_dense(), theirs.to_dense())
@@ -53,15 +53,15 @@ def test_flex_attention_sees_what_sdpa_sees() -> None:
     q, k, v = (
         torch.randn(2, 4, 300, 16, generator=torch.Generator().manual_seed(0)) for _ in "qkv"
     )
-    sees = tree_mask.tree_sdpa_mask(
+    sees = tree_attention.tree_sdpa_mask(
         batch_size=2,
         q_length=300,
         kv_length=300,
-        mask_function=tree_mask.causal_mask_function,
+        mask_function=tree_attention.causal_mask_function,
         attention_mask=own,
     )
-    mask = tree_mask.tree_flex_mask(
-        attention_mask=own, mask_function=tree_mask.causal_mask_function
+    mask = tree_attention.tree_flex_mask(
+        attention_mask=own, mask_function=tree_attention.causal_mask_function
     )
     wanted = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=sees)
     torch.testing.assert_close(flex_attention(q, k, v, block_mask=mask), wanted)
@@ -73,10 +73,10 @@ def test_a_model_with_flex_attention_says_what_it_says_with_sdpa(kind: str) -> N
     rng = random.Random(0)
     batch = TreeCollator(0)([tree_of(tree(rng)[0]) for _ in range(2)])
     network = model(kind, 0)
-    assert tree_mask.prepare(network) == tree_mask.SDPA
+    assert tree_attention.prepare(network) == tree_attention.SDPA
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         wanted = network(**batch).logits
-        network.set_attn_implementation(tree_mask.FLEX)
+        network.set_attn_implementation(tree_attention.FLEX)
         torch.testing.assert_close(network(**batch).logits, wanted)
 
 
@@ -88,9 +88,9 @@ def plain_and_packed(monkeypatch: pytest.MonkeyPatch, **more: Any) -> list[list[
         asked.append([own.dtype for own in states[:3]])
         return states[0].transpose(1, 2), None
 
-    monkeypatch.setattr(tree_mask, "flex_attention_forward", flex)
+    monkeypatch.setattr(tree_attention, "flex_attention_forward", flex)
     network = model("llama", 0, torch.float32, num_hidden_layers=1, **more)
-    network.set_attn_implementation(tree_mask.FLEX)
+    network.set_attn_implementation(tree_attention.FLEX)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         network(torch.tensor([[1, 2, 3]]))
         network(**TreeCollator(0)([tree_of(tree(random.Random(0))[0])]))
@@ -109,7 +109,7 @@ def test_flex_attention_computes_trees_in_16_bits_and_leaves_plain_rows_to_sdpa(
 def test_transformers_that_cannot_take_several_trees_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr(tree_mask.modeling_utils, "slice_logits_to_keep", raising=False)
-    tree_mask.check_batch(1)
+    monkeypatch.delattr(tree_attention.modeling_utils, "slice_logits_to_keep", raising=False)
+    tree_attention.check_batch(1)
     with pytest.raises(ConfigError, match="one sequence of trees at a time; write per_device"):
-        tree_mask.check_batch(2)
+        tree_attention.check_batch(2)

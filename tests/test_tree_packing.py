@@ -35,9 +35,9 @@ from tests.tiny import (
     targets_of,
     tree,
 )
-from trainer import tree_mask
-from trainer.isolation import ALLOWED, leak
-from trainer.tree_packing import (
+from trainer.data import tree_attention
+from trainer.data.isolation import ALLOWED, leak
+from trainer.data.tree_packing import (
     Grown,
     Tree,
     TreeCollator,
@@ -84,7 +84,7 @@ def forest(seed: int, trees: int = 2) -> tuple[list[Row], list[Row], list[str]]:
 
 def ready(network: Any) -> Any:
     """The network, made to see ancestors alone."""
-    assert tree_mask.prepare(network) == tree_mask.SDPA
+    assert tree_attention.prepare(network) == tree_attention.SDPA
     return network
 
 
@@ -251,11 +251,11 @@ def test_each_tree_may_be_a_row_of_a_batch() -> None:
     batch = TreeCollator(pad_id=0)([grow(own, ids) for own in planned(always, groups)])
     assert batch["input_ids"].shape[0] == 3
     assert_same(alone, loss_and_gradients(ready(network), [batch], targets))
-    sees = tree_mask.tree_sdpa_mask(
+    sees = tree_attention.tree_sdpa_mask(
         batch_size=3,
         q_length=batch["input_ids"].shape[1],
         kv_length=batch["input_ids"].shape[1],
-        mask_function=tree_mask.causal_mask_function,
+        mask_function=tree_attention.causal_mask_function,
         attention_mask=batch["attention_mask"],
     )
     assert sees is not None
@@ -365,4 +365,4 @@ def test_a_prepared_model_still_reads_plain_rows(kind: str, tmp_path: Path) -> N
 def test_models_that_would_see_more_are_refused(kind: str, words: str) -> None:
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "n_head": 2}
     with pytest.raises(ConfigError, match=words):
-        tree_mask.prepare(model(kind, 0, torch.float32, **sizes))
+        tree_attention.prepare(model(kind, 0, torch.float32, **sizes))

@@ -24,7 +24,8 @@ from chatdata import build_dataset, load_recipe
 from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import manifest, reader
-from trainer import config, data, push
+from trainer import config, push
+from trainer.data import dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -51,7 +52,7 @@ def build(tmp_path: Path, messages: list[dict[str, str]], *settings: str) -> Pat
 
 
 def rows(folder: Path) -> Any:
-    return data.load_tokens(folder, manifest.read(folder), "train")
+    return dataset.load_tokens(folder, manifest.read(folder), "train")
 
 
 def trained(folder: Path) -> list[str]:
@@ -98,9 +99,9 @@ def test_the_tokenizers_own_special_tokens_stay_special(tmp_path: Path, starcode
 
 
 def test_what_is_said_of_the_data_holds_none_of_it(sample: Path) -> None:
-    described = data.describe(data.find(str(sample)))
+    described = dataset.describe(dataset.find(str(sample)))
     said = json.dumps(described)
-    assert said == json.dumps(data.describe(data.find(str(sample))))
+    assert said == json.dumps(dataset.describe(dataset.find(str(sample))))
     for row in reader.scan(sample, "messages").collect().to_dicts():
         for message in row["messages"]:
             assert message["content"][:40] not in said or len(message["content"]) < 10

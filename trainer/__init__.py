@@ -2,6 +2,6 @@
 
     torchrun --nproc_per_node=N -m trainer.train recipes/train/sample.yaml
 
-It imports `chatdata.dataset.manifest`, the parser of configurations, and what reads the ids and the pack
-index of a built folder, and nothing else of chatdata.
+It imports the manifest, the tables, the templates and the Hub client of chatdata, and none of its
+pipeline.
 """

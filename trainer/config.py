@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from chatdata.core import config
 from chatdata.core.config import Strict
-from trainer import zero
+from trainer.run import zero3
 
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Strategy = Literal["auto", "single", "ddp", "fsdp", "zero3"]
@@ -147,5 +147,5 @@ def load(
         values |= {"strategy": "zero3", "deepspeed": deepspeed}
     loaded = config.parse(TrainConfig, values, f"train recipe '{Path(path).stem}'")
     if loaded.deepspeed is not None:
-        zero.check(Path(loaded.deepspeed), loaded.training)
+        zero3.check(Path(loaded.deepspeed), loaded.training)
     return loaded

@@ -30,10 +30,11 @@ from transformers import (
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, OutputError
-from trainer import adapters, data
 from trainer.config import Model
-from trainer.model import load_model, load_tokenizer
-from trainer.trainer import Trainer
+from trainer.data import dataset as data
+from trainer.model import adapters
+from trainer.model.load import load_model, load_tokenizer
+from trainer.run.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ import click
 import torch
 
 from chatdata.core.errors import ChatdataError, OutputError
-from trainer import adapters, runlog
-from trainer.save import FACTS, write_facts
+from trainer.model import adapters
+from trainer.run import log
+from trainer.run.save import FACTS, write_facts
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -50,7 +51,7 @@ def merge(
 
 def _copy_facts(folder: Path, out: Path) -> None:
     """What is known of the run, where the adapter is of one; the card then is of a model."""
-    for name in (runlog.METRICS, runlog.PLOT):
+    for name in (log.METRICS, log.PLOT):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
     if not (folder / FACTS).is_file():

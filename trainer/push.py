@@ -15,7 +15,7 @@ import click
 from huggingface_hub import HfApi, errors
 
 from chatdata.core.errors import ChatdataError, OutputError
-from trainer.save import FACTS
+from trainer.run.save import FACTS
 
 STAYS = ["checkpoint-*/**", "global_step*/**", "runs/**", "training_args.bin", "run.json", ".*"]
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chatdata.core.errors import ChatdataError
-from trainer import strategy
 from trainer.config import TrainConfig, load
+from trainer.run import strategy
 
 if TYPE_CHECKING:
-    from trainer.run import Run
+    from trainer.run.run import Run
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,14 +60,15 @@ def train(
     config: TrainConfig, resume: bool = False, repo: str | None = None, private: bool = True
 ) -> None:
     """Checks, trains, evaluates on the test split before and after, saves, and pushes."""
-    from trainer import push, runlog, save
-    from trainer.run import load_network, prepare
+    from trainer import push
+    from trainer.run import log, save
+    from trainer.run.run import load_network, prepare
 
     here = strategy.place()
     run = prepare(config, here, resume, repo)
     if here.is_first:
         _show_checks(run, to_stderr=True)
-        runlog.begin(run.output, run.started())
+        log.begin(run.output, run.started())
     arguments = strategy.arguments(config, here)  # before the model: DeepSpeed partitions it
     trainer = make_trainer(run, load_network(run), arguments)
     trainer.train(resume_from_checkpoint=run.checkpoint())
@@ -86,7 +87,7 @@ def check(
 
     `ranks` are as many as will train, if not those that were launched.
     """
-    from trainer.run import prepare
+    from trainer.run.run import prepare
 
     here = strategy.place()
     if ranks is not None:
@@ -98,7 +99,7 @@ def check(
 def _show_checks(run: Run, to_stderr: bool) -> None:
     from rich.console import Console
 
-    from trainer import preflight
+    from trainer.run import preflight
 
     console = Console(stderr=to_stderr, highlight=False)
     found = preflight.check(run)
@@ -111,11 +112,13 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
     """The Trainer of a run."""
     from transformers import PrinterCallback
 
-    from trainer import data, evaluate, runlog
-    from trainer.run import collator
-    from trainer.trainer import Trainer
+    from trainer import evaluate
+    from trainer.data import dataset
+    from trainer.run import log
+    from trainer.run.run import collator
+    from trainer.run.trainer import Trainer
 
-    test = data.test_rows(run.source)
+    test = dataset.test_rows(run.source)
     options: dict[str, Any] = {}
     if test is not None:
         arguments.eval_on_start = run.checkpoint() is None
@@ -128,7 +131,7 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
         eval_dataset=test,
         processing_class=run.tokenizer,
         data_collator=collator(run),
-        callbacks=[runlog.Report(run.output), *run.layout.callbacks],
+        callbacks=[log.Report(run.output), *run.layout.callbacks],
         **options,
     )
     trainer.remove_callback(PrinterCallback)

@@ -28,7 +28,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_se
 
 from chatdata.dataset import manifest, reader
 from trainer.config import Model
-from trainer.model import load_model, load_tokenizer
+from trainer.model.load import load_model, load_tokenizer
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers")

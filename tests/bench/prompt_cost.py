@@ -18,9 +18,9 @@ import click
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from chatdata.dataset import reader
-from trainer import prompting
-from trainer.context import Message
-from trainer.prompting import FewShot, Prompt
+from trainer.chat import few_shot
+from trainer.chat.few_shot import FewShot, Prompt
+from trainer.chat.prompt_window import Message
 
 ROOT = Path(__file__).parent.parent.parent
 PROMPTS = sorted((ROOT / "recipes" / "prompts").glob("*.yaml"))
@@ -40,7 +40,7 @@ def talks(folder: Path, exchanges: int, most: int) -> list[list[Message]]:
 
 def of_text(path: Path, tokenizer: PreTrainedTokenizerBase) -> FewShot:
     """A prompt that is one text, its dialogues in it."""
-    text = path.read_text(encoding="utf-8").strip().removesuffix(prompting.SEPARATOR).rstrip()
+    text = path.read_text(encoding="utf-8").strip().removesuffix(few_shot.SEPARATOR).rstrip()
     return FewShot(Prompt.model_construct(about="", system=text, dialogues=[]), tokenizer)
 
 
@@ -74,7 +74,7 @@ def main(
     """Print tokens, and how many times those of a tuned model they are."""
     own = AutoTokenizer.from_pretrained(tokenizer)
     own.chat_template = None  # as a base model's, so that the other side is StarChat's template
-    prompts = {path.stem: FewShot(prompting.load(path), own) for path in PROMPTS}
+    prompts = {path.stem: FewShot(few_shot.load(path), own) for path in PROMPTS}
     prompts |= {path.stem: of_text(path, own) for path in text}
     said = talks(folder, exchanges, conversations)
     click.echo(f"{len(said)} conversations, {context} positions, {answer} of them for the answer\n")

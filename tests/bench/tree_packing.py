@@ -22,9 +22,9 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 from chatdata import build_dataset, load_recipe
 from chatdata.dataset.pack import repack
-from trainer import data, layout
-from trainer import model as models
 from trainer.config import TrainConfig
+from trainer.data import batching, dataset
+from trainer.model import load as models
 
 LARGER = {  # a model whose weights cost more than its attention, as those of real models do
     "model_type": "llama",
@@ -66,18 +66,18 @@ def recipes(folder: Path, model: dict[str, Any], tokens: int, rows: int) -> dict
     }
 
 
-def prepared(recipe: TrainConfig) -> tuple[layout.Layout, Any]:
+def prepared(recipe: TrainConfig) -> tuple[batching.Layout, Any]:
     """The layout of a recipe and its model."""
     folder = Path(recipe.dataset)
-    facts = data.read_manifest(folder)
-    rows = data.load_tokens(folder, facts, "train")
+    facts = dataset.read_manifest(folder)
+    rows = dataset.load_tokens(folder, facts, "train")
     assert rows is not None
     tokenizer = models.load_tokenizer(folder, facts)
     network = models.load_model(recipe.model, tokenizer, seed=0)
-    return layout.lay_out(recipe, facts, rows, network, tokenizer), network
+    return batching.lay_out(recipe, facts, rows, network, tokenizer), network
 
 
-def computed(laid: layout.Layout, batch: int) -> tuple[int, int]:
+def computed(laid: batching.Layout, batch: int) -> tuple[int, int]:
     """The tokens of an epoch, padding included, and those that are trained."""
     items = [laid.items[at] for at in range(len(laid.items))]  # type: ignore[arg-type]
     batches = [laid.collator(items[at : at + batch]) for at in range(0, len(items), batch)]

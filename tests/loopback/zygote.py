@@ -17,10 +17,10 @@ from typing import Any
 import huggingface_hub.hf_api  # noqa: F401
 import rich.progress  # noqa: F401
 
-import chatdata.card
-import chatdata.hub.doctor
-import chatdata.publish
-import chatdata.pull
+import chatdata.dataset.card
+import chatdata.publish.doctor
+import chatdata.publish.pull
+import chatdata.publish.push
 from chatdata.cli import main
 
 

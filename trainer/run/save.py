@@ -13,8 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trainer import card, data, runlog
-from trainer.run import Run
+from trainer.data import dataset
+from trainer.run import log, model_card
+from trainer.run.run import Run
 
 FACTS = "chatdata.json"
 PACKAGES = ("accelerate", "deepspeed", "peft", "torch", "transformers")
@@ -29,10 +30,10 @@ def save(trainer: Any, run: Run) -> None:
     output = run.output
     trainer.model.generation_config.save_pretrained(output)  # an adapter has none by itself
     entries = trainer.state.log_history
-    runlog.write_metrics(output / runlog.METRICS, entries)
-    runlog.plot(entries, output / runlog.PLOT)
+    log.write_metrics(output / log.METRICS, entries)
+    log.plot(entries, output / log.PLOT)
     facts = {
-        "dataset": data.describe(run.source),
+        "dataset": dataset.describe(run.source),
         "run": _run(trainer),
         "layout": run.layout.facts,
         "results": results(entries),
@@ -46,7 +47,7 @@ def write_facts(facts: dict[str, Any], output: Path, name: str = "FOLDER") -> No
     """Writes what a model says of itself, for programs and as its card, which calls it `name`."""
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     (output / FACTS).write_text(text, encoding="utf-8")
-    (output / "README.md").write_text(card.text(facts, name), encoding="utf-8")
+    (output / "README.md").write_text(model_card.text(facts, name), encoding="utf-8")
 
 
 def _run(trainer: Any) -> dict[str, int]:

@@ -16,7 +16,7 @@ from chatdata.core.errors import ConfigError
 if TYPE_CHECKING:
     from trainer.config import Training
 
-DEFAULT = Path(__file__).with_name("zero3_bf16.json")
+DEFAULT = Path(__file__).parent.with_name("zero3_bf16.json")
 AUTO = "auto"
 OFFLOADS = ("offload_optimizer", "offload_param")
 

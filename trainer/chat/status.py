@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.context import Message, Seen
-from trainer.generation import Answer, Speaker
+from trainer.chat.generation import Answer, Speaker
+from trainer.chat.prompt_window import Message, Seen
 
 
 def left_out(seen: Seen) -> str:

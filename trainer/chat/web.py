@@ -18,9 +18,9 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from chatdata.core.errors import ChatdataError, ConfigError
-from trainer import remarks
-from trainer.context import Message
-from trainer.generation import Sampling, Speaker
+from trainer.chat import status
+from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.prompt_window import Message
 
 # Scripts and styles are the page's own and stand in it; images may be in the page, nothing else.
 _POLICY = (
@@ -243,7 +243,7 @@ def _reply(
     speaker: Speaker, messages: list[Message], sampling: Sampling
 ) -> Iterator[tuple[str, str]]:
     seen = speaker.see(messages, sampling)
-    if said := remarks.left_out(seen):
+    if said := status.left_out(seen):
         gr.Warning(said)
     answer = speaker.answer(seen, sampling)
     text, told = "", 0.0
@@ -253,7 +253,7 @@ def _reply(
             if text.strip() and time.monotonic() - told > _pause(text):
                 told = time.monotonic()
                 yield shown(text), ""
-    yield shown(text), remarks.cost(speaker, messages, seen, answer, stopped=False)
+    yield shown(text), status.cost(speaker, messages, seen, answer, stopped=False)
 
 
 def _pause(text: str) -> float:

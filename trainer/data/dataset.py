@@ -19,7 +19,7 @@ from datasets import Dataset, load_dataset
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest
 from chatdata.dataset.reader import conversation_of
-from trainer import published
+from trainer.data import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
 LENGTH = "length"

@@ -24,7 +24,7 @@ from transformers import (
 from chatdata.core import config
 from chatdata.core.config import Strict
 from chatdata.core.errors import ConfigError
-from trainer.context import Message, Seen, Writer, fit
+from trainer.chat.prompt_window import Message, Seen, Writer, fit
 
 
 class Sampling(Strict):

@@ -30,7 +30,7 @@ from transformers import PreTrainedTokenizerBase
 
 from chatdata.core import config
 from chatdata.core.config import Strict
-from trainer.context import ChatTemplate, Message, Plain
+from trainer.chat.prompt_window import ChatTemplate, Message, Plain
 
 HUMAN, ASSISTANT, SEPARATOR = "Human:", "Assistant:", "-----"
 _HEADS = {"user": HUMAN, "assistant": ASSISTANT}

@@ -19,8 +19,10 @@ from rich.text import Text
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, ConfigError
-from trainer import adapters, data, memory, model, runlog, schedule, strategy
-from trainer.run import Run, collator
+from trainer.data import dataset
+from trainer.model import adapters, load, memory
+from trainer.run import log, schedule, strategy
+from trainer.run.run import Run, collator
 
 SHOWN_TOKENS = 700  # of a row of the first batch
 
@@ -79,7 +81,7 @@ def _strategy(run: Run) -> str:
 
 
 def _dataset(run: Run) -> str:
-    return f"{run.source.origin}; {data.check_files(run.source)}"
+    return f"{run.source.origin}; {dataset.check_files(run.source)}"
 
 
 def _tokens(run: Run) -> str:
@@ -109,14 +111,14 @@ def _sizes(run: Run) -> memory.Sizes:
     if own is None:
         return whole
     plain = own.model_copy(update={"kind": "lora"})  # 4 bits need a GPU, sizes do not
-    fresh = model.outline(run.outline.config, len(run.tokenizer))
+    fresh = load.outline(run.outline.config, len(run.tokenizer))
     adapted = adapters.add(fresh, plain, run.config.model, run.control_ids, seed=0)
     return replace(whole, trained=memory.trained(adapted))
 
 
 def _model(run: Run) -> str:
     own = _sizes(run)
-    model.check_lengths(run.outline.config, run.longest)
+    load.check_lengths(run.outline.config, run.longest)
     share = f", {own.trained:,} of them trained" if own.trained < own.parameters else ""
     name = run.config.model.path or "a new model"
     return f"{name}: {own.parameters:,} parameters{share}; the longest row has {run.longest} tokens"
@@ -160,7 +162,7 @@ def _gib(number: int) -> str:
 
 
 def _output(run: Run) -> str:
-    return runlog.check_output(run.output, run.started(), run.resume)
+    return log.check_output(run.output, run.started(), run.resume)
 
 
 def _hub(run: Run) -> str:

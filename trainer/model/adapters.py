@@ -25,7 +25,7 @@ from transformers import (
 
 from chatdata.core.errors import ConfigError, OutputError
 from trainer.config import Adapter, Model
-from trainer.model import end_turns, fit_embeddings
+from trainer.model.load import end_turns, fit_embeddings
 
 FILE = "adapter_config.json"
 

@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 import torch
 
 from chatdata.core.errors import ChatdataError, ConfigError
-from trainer import zero
 from trainer.config import TrainConfig
+from trainer.run import zero3
 
 MODULE = "-m trainer.train"
 
@@ -77,7 +77,7 @@ def deepspeed_file(config: TrainConfig, ranks: int) -> Path | None:
     """The configuration of DeepSpeed of a run; None where it trains without."""
     if chosen(config, ranks) != "zero3":
         return None
-    return zero.path(config.deepspeed)
+    return zero3.path(config.deepspeed)
 
 
 def same_on_all_ranks(what: str, digest: str) -> None:
@@ -196,7 +196,7 @@ def _check_adapter(config: TrainConfig, strategy: str) -> None:
 
 
 def _check_disks(path: Path | None) -> None:
-    paths = zero.nvme_paths(zero.read(path)) if path is not None else []
+    paths = zero3.nvme_paths(zero3.read(path)) if path is not None else []
     for own in paths:
         if own is None or not os.access(own, os.W_OK):
             raise ConfigError(

@@ -9,9 +9,11 @@ from typing import Any
 
 from transformers import DataCollatorForSeq2Seq, PreTrainedModel
 
-from trainer import adapters, data, layout, model, runlog, strategy
 from trainer.config import TrainConfig
-from trainer.strategy import Place
+from trainer.data import batching, dataset
+from trainer.model import adapters, load
+from trainer.run import log, strategy
+from trainer.run.strategy import Place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,10 +22,10 @@ class Run:
 
     config: TrainConfig
     here: Place
-    source: data.Source
+    source: dataset.Source
     tokenizer: Any
     outline: PreTrainedModel  # the model, without memory behind its weights
-    layout: layout.Layout
+    layout: batching.Layout
     longest: int  # the tokens of the longest row
     resume: bool = False
     repo: str | None = None  # on the Hub, to push to
@@ -53,35 +55,35 @@ class Run:
 
     def checkpoint(self) -> str | None:
         """Where the run goes on from; None where it begins."""
-        found = runlog.last_checkpoint(self.output, self.here.ranks) if self.resume else None
+        found = log.last_checkpoint(self.output, self.here.ranks) if self.resume else None
         return None if found is None else str(found)
 
 
 def prepare(config: TrainConfig, here: Place, resume: bool = False, repo: str | None = None) -> Run:
     """The run of a recipe, without the weights of its model."""
-    source = data.find(config.dataset, config.allow_moving_revision)
-    tokenizer = model.load_tokenizer(source.folder, source.facts)
-    rows = data.train_rows(source)
-    outline = model.outline(model.load_config(config.model, tokenizer), len(tokenizer))
+    source = dataset.find(config.dataset, config.allow_moving_revision)
+    tokenizer = load.load_tokenizer(source.folder, source.facts)
+    rows = dataset.train_rows(source)
+    outline = load.outline(load.load_config(config.model, tokenizer), len(tokenizer))
     at_hand = config.model_copy(update={"dataset": str(source.folder)})
-    laid = layout.lay_out(at_hand, source.facts, rows, outline, tokenizer)
-    longest = max(rows[data.LENGTH])
+    laid = batching.lay_out(at_hand, source.facts, rows, outline, tokenizer)
+    longest = max(rows[dataset.LENGTH])
     return Run(config, here, source, tokenizer, outline, laid, longest, resume, repo)
 
 
 def load_network(run: Run) -> Any:
     """The model of a run, with its adapter if it has one; to be called by all ranks."""
     config, seed = run.config, run.config.training.seed
-    network = model.load_model(
+    network = load.load_model(
         config.model,
         run.tokenizer,
         seed,
-        model.weights_dtype(config),
+        load.weights_dtype(config),
         adapters.quantization(config.adapter),
     )
     strategy.same_on_all_ranks("dataset", run.source.facts["content_hash"])
-    strategy.same_on_all_ranks("embeddings", model.embedding_digest(network))
-    layout.prepare(config, network)
+    strategy.same_on_all_ranks("embeddings", load.embedding_digest(network))
+    batching.prepare(config, network)
     if config.adapter is None:
         return network
     return adapters.add(network, config.adapter, config.model, run.control_ids, seed)
@@ -94,6 +96,6 @@ def collator(run: Run) -> Callable[[list[Any]], Any]:
     def collate(items: list[Any]) -> Any:
         if not isinstance(items[0], Mapping):
             return run.layout.collator(items)
-        return padded([{key: item[key] for key in data.COLUMNS} for item in items])
+        return padded([{key: item[key] for key in dataset.COLUMNS} for item in items])
 
     return collate

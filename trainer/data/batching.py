@@ -20,9 +20,9 @@ from transformers import (
 
 from chatdata.core.config import load_yaml
 from chatdata.dataset.manifest import Manifest
-from trainer import data, packing, tree_mask, tree_packing
 from trainer.config import TrainConfig
-from trainer.isolation import CheckIsolation
+from trainer.data import dataset, packing, tree_attention, tree_packing
+from trainer.data.isolation import CheckIsolation
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def lay_out(
 def prepare(config: TrainConfig, model: PreTrainedModel) -> None:
     """Prepares another model for what was laid out, as `lay_out` does with its own."""
     if config.tree_packing:
-        tree_mask.prepare(model)
+        tree_attention.prepare(model)
     elif config.packing:
         packing.prepare(model, config.training.bf16)
 
@@ -79,9 +79,9 @@ def _trees(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Layout:
-    tree_mask.check_batch(config.training.per_device_train_batch_size)
-    tree_mask.prepare(model)
-    lengths = np.asarray(rows[data.LENGTH])
+    tree_attention.check_batch(config.training.per_device_train_batch_size)
+    tree_attention.prepare(model)
+    lengths = np.asarray(rows[dataset.LENGTH])
     limit = _number(config.tree_packing) or facts["render"]["max_tokens"] or int(lengths.max())
     trees = _planned(Path(config.dataset), facts, rows, limit)
     bins = tree_packing.bins_of(trees, limit)
@@ -103,11 +103,11 @@ def _planned(folder: Path, facts: Manifest, rows: Dataset, limit: int) -> list[t
     )
     once = load_yaml(folder / "recipe.yaml")["threads"]["train_once"]
     trains = iter if once else tree_packing.train_once
-    return tree_packing.plan(data.load_groups(folder, facts, "train"), limit, lay, trains)
+    return tree_packing.plan(dataset.load_groups(folder, facts, "train"), limit, lay, trains)
 
 
-def _lists(rows: Dataset, name: str) -> data.Lists:
-    return data.Lists(rows.data.column(name))
+def _lists(rows: Dataset, name: str) -> dataset.Lists:
+    return dataset.Lists(rows.data.column(name))
 
 
 def _number(wanted: bool | int) -> int | None:

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from chatdata.core.errors import ChatdataError
-from trainer import remarks
-from trainer.context import Message, Seen
-from trainer.generation import Sampling, Speaker
+from trainer.chat import status
+from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.prompt_window import Message, Seen
 
 _BLOCK = '"""'  # a line of it begins and ends a question of several lines
 _GREEN = "\x01\x1b[1;32m\x02{}\x01\x1b[0m\x02"  # marked, so that readline knows the width
@@ -94,12 +94,12 @@ class Session:
         except KeyboardInterrupt:
             stopped = True
         self.console.print()
-        self.say(remarks.cost(self.speaker, self.messages, seen, answer, stopped))
+        self.say(status.cost(self.speaker, self.messages, seen, answer, stopped))
         return text
 
     def _say_left_out(self, seen: Seen) -> None:
         if seen.messages_out + seen.examples_out > self.left_out:
-            self.say(remarks.left_out(seen))
+            self.say(status.left_out(seen))
         self.left_out = seen.messages_out + seen.examples_out
 
     def _head(self) -> int:

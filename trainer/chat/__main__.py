@@ -1,7 +1,7 @@
 """Talks with a model: in the terminal, in the browser, or as an endpoint.
 
-    python -m trainer.chat out/sample-model
-    python -m trainer.chat out/sample-model --web
+    python -m trainer.chat.__main__ out/sample-model
+    python -m trainer.chat.__main__ out/sample-model --web
 
 A tuned model is spoken to through its tokenizer's own chat template, a base model through a
 few-shot prompt (`--prompt`).
@@ -19,7 +19,7 @@ import click
 from chatdata.core.errors import ChatdataError, ConfigError
 
 if TYPE_CHECKING:
-    from trainer.generation import Sampling, Speaker
+    from trainer.chat.generation import Sampling, Speaker
 
 # As in transformers' generate, with the settings of StarChat's demo.
 _SAMPLING: dict[str, tuple[Any, Any, str]] = {
@@ -68,9 +68,9 @@ def main(ctx: click.Context, /, model: str, web: bool, serve: bool, **options: A
     """Talk with MODEL, a folder or a repository on the Hub.
 
     \b
-    python -m trainer.chat out/sample-model --system "Answer in one sentence."
-    python -m trainer.chat bigcode/starcoderbase --prompt recipes/prompts/technical.yaml
-    python -m trainer.chat out/sample-model --serve --port 8000
+    python -m trainer.chat.__main__ out/sample-model --system "Answer in one sentence."
+    python -m trainer.chat.__main__ bigcode/starcoderbase --prompt recipes/prompts/technical.yaml
+    python -m trainer.chat.__main__ out/sample-model --serve --port 8000
     """
     try:
         if serve:
@@ -84,7 +84,7 @@ def main(ctx: click.Context, /, model: str, web: bool, serve: bool, **options: A
 
 
 def _serve(ctx: click.Context, model: str, web: bool, options: dict[str, Any]) -> None:
-    from trainer import chat_serve
+    from trainer.chat import server
 
     given = [name for name in ("revision", "prompt", "system", *_SAMPLING) if _is_given(ctx, name)]
     if web or given:
@@ -93,7 +93,7 @@ def _serve(ctx: click.Context, model: str, web: bool, options: dict[str, Any]) -
             f"--serve and --{name} do not go together: whoever sends a request to the endpoint "
             "says what it should answer, and how."
         )
-    chat_serve.run(model, options["host"], options["port"] or 8000, options["seed"])
+    server.run(model, options["host"], options["port"] or 8000, options["seed"])
 
 
 def _is_given(ctx: click.Context, name: str) -> bool:
@@ -103,7 +103,7 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 def _web(model: str, options: dict[str, Any]) -> None:
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError("--web needs Gradio; pip install 'chatdata[demo]'.")
-    from trainer import chat_web
+    from trainer.chat import web as chat_web
 
     speaker, sampling = _load(model, options)
     chat_web.run(
@@ -117,27 +117,27 @@ def _web(model: str, options: dict[str, Any]) -> None:
 
 
 def _terminal(model: str, options: dict[str, Any]) -> None:
-    from trainer import chat_terminal
+    from trainer.chat import terminal
 
     speaker, sampling = _load(model, options)
-    session = chat_terminal.Session(speaker, sampling)
+    session = terminal.Session(speaker, sampling)
     if options["system"]:
         session.messages.append({"role": "system", "content": options["system"]})
-    chat_terminal.run(session)
+    terminal.run(session)
 
 
 def _load(model: str, options: dict[str, Any]) -> tuple[Speaker, Sampling]:
     from transformers import set_seed
     from transformers.utils import logging
 
-    from trainer import generation, prompting
-    from trainer.context import ChatTemplate, Writer
+    from trainer.chat import few_shot, generation
+    from trainer.chat.prompt_window import ChatTemplate, Writer
 
-    prompt = prompting.load(options["prompt"]) if options["prompt"] else None
+    prompt = few_shot.load(options["prompt"]) if options["prompt"] else None
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     network, tokenizer = generation.load(model, options["revision"])
-    writer: Writer = prompting.FewShot(prompt, tokenizer) if prompt else ChatTemplate(tokenizer)
+    writer: Writer = few_shot.FewShot(prompt, tokenizer) if prompt else ChatTemplate(tokenizer)
     speaker = generation.Speaker(network, tokenizer, writer)
     settings = {name: options[name] for name in _SAMPLING if options[name] is not None}
     if options["seed"] is not None:

@@ -1,0 +1,1 @@
+"""A tuned model, or a base model behind a prompt, talked to in a terminal, a browser or by HTTP."""

@@ -1,0 +1,1 @@
+"""Rows of a dataset as the batches of a run: padded, packed, or as trees."""
