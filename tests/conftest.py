@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from chatdata import build_dataset, load_recipe
-from tests.loopback import Hub, serve
-from tests.loopback.clients import Clients, clients
-from tests.publishing import ADA, FEWER, READER, SMALL, build
+from tests.support.loopback import Hub, serve
+from tests.support.loopback.clients import Clients, clients
+from tests.support.publishing import ADA, FEWER, READER, SMALL, build
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

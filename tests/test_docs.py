@@ -15,8 +15,8 @@ import pytest
 import chatdata
 from chatdata.cli import main
 from chatdata.dataset import card, manifest
-from tests.loopback import Hub
-from tests.loopback.clients import Clients
+from tests.support.loopback import Hub
+from tests.support.loopback.clients import Clients
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -20,7 +20,7 @@ from chatdata import build_dataset, load_recipe
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.verify.verification import verify_folder
-from tests.walker import conversation_ids
+from tests.support.walker import conversation_ids
 
 PLAIN = ["drop=[]", "threads={policy: all_leaves, end: any}"]
 

@@ -21,8 +21,8 @@ import click
 import polars as pl
 
 from chatdata.steps import language
-from tests import languages
-from tests.conversations import table
+from tests.support import languages
+from tests.support.conversations import table
 
 Detector = Callable[[pl.Series], pl.Series]
 SHORT = 40  # characters

@@ -1,7 +1,7 @@
 """Talks with a model: in the terminal, in the browser, or as an endpoint.
 
-    python -m trainer.chat.__main__ out/sample-model
-    python -m trainer.chat.__main__ out/sample-model --web
+    python -m trainer.chat out/sample-model
+    python -m trainer.chat out/sample-model --web
 
 A tuned model is spoken to through its tokenizer's own chat template, a base model through a
 few-shot prompt (`--prompt`).
@@ -68,9 +68,9 @@ def main(ctx: click.Context, /, model: str, web: bool, serve: bool, **options: A
     """Talk with MODEL, a folder or a repository on the Hub.
 
     \b
-    python -m trainer.chat.__main__ out/sample-model --system "Answer in one sentence."
-    python -m trainer.chat.__main__ bigcode/starcoderbase --prompt recipes/prompts/technical.yaml
-    python -m trainer.chat.__main__ out/sample-model --serve --port 8000
+    python -m trainer.chat out/sample-model --system "Answer in one sentence."
+    python -m trainer.chat bigcode/starcoderbase --prompt recipes/prompts/technical.yaml
+    python -m trainer.chat out/sample-model --serve --port 8000
     """
     try:
         if serve:

@@ -1,0 +1,493 @@
+"""Whole builds: the same bytes from any number of workers and parts, and a ledger that adds up."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from chatdata import build_dataset, load_recipe, preview_dataset
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import BuildError, RenderError, SourceError
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
+from chatdata.pipeline import build, job
+from chatdata.steps.clean import CLEANERS
+from tests.support.conversations import random_conversation, random_tree
+
+TREES = """
+name: t
+version: 1.0.0
+source: {oasst: {}}
+drop: [deleted, {wrong_language: {allow: [en]}}, duplicate]
+split: {test_percent: 30}
+render: {tokenizer: bytes, max_tokens: 120, overflow: cut}
+max_dropped: 1.0
+"""
+TALKS = """
+name: s
+version: 1.0.0
+source: {sharegpt: {}}
+threads: {start: user, end: assistant}
+drop: [empty, not_alternating, too_few_turns, duplicate]
+split: {test_percent: 30}
+render: {tokenizer: bytes, template: chatml, max_tokens: 3000}
+max_dropped: 1.0
+"""
+SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
+
+
+def tree_file(folder: Path, shuffle: int | None = None) -> Path:
+    rows = [row for seed in range(40) for row in random_tree(seed)]
+    rows = random.Random(shuffle).sample(rows, len(rows)) if shuffle is not None else rows
+    path = folder / "trees.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n{bad\n")
+    return path
+
+
+def talk_file(folder: Path) -> Path:
+    talks = []
+    for seed in range(80):
+        turns = random_conversation(seed % 60)
+        said = [{"from": SHAREGPT_ROLES[role], "value": text} for role, text in turns]
+        talks.append({"id": f"c{seed % 70}_{seed % 3}", "conversations": said})
+    path = folder / "talks.json"
+    path.write_text(json.dumps(talks)[:-1])
+    return path
+
+
+MESSY = """
+name: m
+version: 1.0.0
+source: {sharegpt: {}}
+clean: [html, entities, escapes, artefacts, invisible, white_space]
+threads: {start: user, end: assistant, repeated_role: merge}
+drop:
+  - empty: {on_removed: skip}
+  - error_answer: {on_removed: skip}
+  - not_alternating
+  - too_few_turns
+  - duplicate
+split: {test_percent: 30}
+max_dropped: 1.0
+"""
+
+
+def messy_file(folder: Path) -> Path:
+    """Conversations with roles in any order, some ids used again, and values of all sorts."""
+    draw = random.Random(0)
+    values = [
+        "",
+        "\u200b",
+        "<p>a &lt; {}</p>",
+        "Too many requests in 1 hour.",
+        "a\\_b{}  \n",
+        "c{}s 2 / 2",
+    ]
+    values += ["plain {}", "&lt;3 {}"]
+    talks = []
+    for seed in range(300):
+        said = [
+            {
+                "from": draw.choice(["human", "gpt", "gpt", "human", "system", "tool", "judge"]),
+                "value": draw.choice(values).format(draw.choice([seed, 0])),
+            }
+            for _ in range(draw.randint(0, 6))
+        ]
+        talks.append({"id": f"c{seed % 200}_{seed % 3}", "conversations": said})
+    path = folder / "messy.json"
+    path.write_text(json.dumps(talks))
+    return path
+
+
+def make(folder: Path, text: str, data: Path, name: str, *settings: str, **own: Any) -> Path:
+    (folder / "r.yaml").write_text(text)
+    out = folder / name
+    build_dataset(load_recipe(folder / "r.yaml", settings), out, inputs=[str(data)], **own)
+    return out
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def rows_of(folder: Path, kind: str = "messages") -> list[dict[str, Any]]:
+    return reader.scan(folder, kind).collect().to_dicts()
+
+
+@pytest.fixture(params=["trees", "talks"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    if request.param == "trees":
+        return TREES, tree_file(tmp_path)
+    return TALKS, talk_file(tmp_path)
+
+
+def test_one_and_two_workers_write_the_same_bytes(
+    tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "PART_BYTES", 2000)
+    one = make(tmp_path, *case, "one", workers=1)
+    two = make(tmp_path, *case, "two", workers=2)
+    assert files(one) == files(two)
+    assert files(make(tmp_path, *case, "again")) == files(one)
+
+
+def test_the_number_of_parts_does_not_show(
+    tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = files(make(tmp_path, *case, "few"))
+    monkeypatch.setattr(job, "PART_BYTES", 500)
+    monkeypatch.setattr("chatdata.pipeline.partitions._FILE_BYTES", 500)
+    monkeypatch.setattr("chatdata.sources._MAX_MESSAGES", 11)
+    many = files(make(tmp_path, *case, "many"))
+    published = [name for name in few if not name.startswith("ledger/")]
+    for name in set(published) - {"manifest.json"}:
+        assert many[name] == few[name], name
+    one, other = (json.loads(own["manifest.json"]) for own in (few, many))
+    for own in (one, other):
+        own["files"] = [f for f in own["files"] if not f["path"].startswith("ledger/")]
+    assert one == other
+    ledgers = [reader.scan_ledger(tmp_path / name).collect() for name in ("few", "many")]
+    keys = ["unit", "id", "conversation", "reason", "detail"]
+    assert ledgers[0].sort(keys).equals(ledgers[1].sort(keys))
+
+
+def test_a_messy_dump_is_cleaned_the_same_by_any_number_of_workers_and_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = make(tmp_path, MESSY, messy_file(tmp_path), "few")
+    monkeypatch.setattr(job, "PART_BYTES", 3000)
+    many = make(tmp_path, MESSY, messy_file(tmp_path), "many", workers=2)
+    one, other = (json.loads((out / "manifest.json").read_text()) for out in (few, many))
+    for key in ("content_hash", "counts", "cleaned", "splits"):
+        assert one[key] == other[key]
+    assert list(one["cleaned"]) == list(CLEANERS)
+    assert all(own["messages"] for own in one["cleaned"].values())
+    dropped = one["counts"]["messages"]["dropped"]
+    assert {"empty", "error_answer", "unknown_role", "leading_turn"} <= set(dropped)
+    assert "merged" not in dropped
+
+
+def test_merged_messages_are_kept_with_what_they_stand_in(tmp_path: Path) -> None:
+    out = make(tmp_path, MESSY, messy_file(tmp_path), "out")
+    ledger = reader.scan_ledger(out).filter(pl.col("unit") == "message").collect()
+    outcome = {
+        row["id"]: row["reason"] for row in ledger.to_dicts() if row["reason"] != "duplicate_id"
+    }
+    merged = ledger.filter(pl.col("detail").str.starts_with("merged into "))
+    assert merged.filter(pl.col("outcome") == "kept").height > 5
+    assert merged.filter(pl.col("outcome") == "dropped").height > 5
+    for row in merged.to_dicts():
+        assert row["reason"] == outcome[row["detail"].removeprefix("merged into ")]
+    texts = "\n".join(message["content"] for row in rows_of(out) for message in row["messages"])
+    assert "\u200b" not in texts
+
+
+def test_the_order_of_the_input_does_not_show(tmp_path: Path) -> None:
+    one = make(tmp_path, TREES, tree_file(tmp_path), "one")
+    expected = rows_of(one, "tokens")
+    for seed in range(3):
+        other = make(tmp_path, TREES, tree_file(tmp_path, shuffle=seed), f"shuffled-{seed}")
+        assert rows_of(other, "tokens") == expected
+
+
+def test_everything_that_was_read_has_one_outcome(tmp_path: Path, case: tuple[str, Path]) -> None:
+    out = make(tmp_path, *case, "out")
+    facts = json.loads((out / "manifest.json").read_text())
+    ledger = reader.scan_ledger(out).collect()
+    for unit, count in facts["counts"].items():
+        assert count["read"] == count["kept"] + sum(count["dropped"].values())
+        own = ledger.filter(pl.col("unit") == unit[:-1])
+        if unit != "records":  # records that could be read are not named one by one
+            assert own.height == count["read"]
+            assert own.filter(pl.col("outcome") == "kept").height == count["kept"]
+        for reason, number in count["dropped"].items():
+            assert own.filter(pl.col("reason") == reason).height == number
+    assert facts["counts"]["records"]["dropped"] == {"bad_json": 1}
+
+
+def test_kept_conversations_are_the_rows_and_kept_messages_stand_in_them(
+    tmp_path: Path, case: tuple[str, Path]
+) -> None:
+    out = make(tmp_path, *case, "out")
+    ledger = reader.scan_ledger(out).filter(pl.col("outcome") == "kept").collect()
+    ids = [row["id"] for row in rows_of(out)]
+    assert sorted(ids) == sorted(ledger.filter(pl.col("unit") == "conversation")["id"])
+    assert len(set(ids)) == len(ids)
+    messages = ledger.filter(pl.col("unit") == "message")
+    assert set(messages["conversation"]) <= set(ids)
+    assert messages.height <= sum(len(row["messages"]) for row in rows_of(out))
+
+
+def test_messages_and_tokens_are_the_same_rows(tmp_path: Path, case: tuple[str, Path]) -> None:
+    out = make(tmp_path, *case, "out")
+    assert [row["id"] for row in rows_of(out)] == [row["id"] for row in rows_of(out, "tokens")]
+    for row in rows_of(out, "tokens"):
+        trained = [label for label in row["labels"] if label != IGNORE_INDEX]
+        assert row["length"] == len(row["input_ids"]) == len(row["attention_mask"])
+        assert row["trained"] == len(trained) > 0
+        assert set(row["attention_mask"]) == {1}
+
+
+def test_no_group_is_in_both_splits(tmp_path: Path, case: tuple[str, Path]) -> None:
+    out = make(tmp_path, *case, "out")
+    table = reader.scan(out, "messages").collect()
+    assert set(table["split"]) == {"train", "test"}
+    assert table.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
+
+
+def test_rows_of_a_split_conversation_stay_in_its_split_and_its_order(tmp_path: Path) -> None:
+    own = ["render.max_tokens=250", "render.overflow=split", "render.carry_tokens=0"]
+    out = make(tmp_path, TALKS, talk_file(tmp_path), "out", *own)
+    messages = [(row["split"], row["id"]) for row in rows_of(out)]
+    tokens = [(row["split"], reader.conversation_of(row["id"])) for row in rows_of(out, "tokens")]
+    assert len(tokens) > len(messages)
+    assert list(dict.fromkeys(tokens)) == messages
+
+
+def test_train_once_trains_each_answer_once(tmp_path: Path) -> None:
+    whole = ["render.max_tokens=null", "render.overflow=drop", "drop=[deleted]"]
+    once = make(tmp_path, TREES, tree_file(tmp_path), "once", *whole, "threads.train_once=true")
+    each = make(tmp_path, TREES, tree_file(tmp_path), "each", *whole)
+    stop = 260
+    answers = {
+        id: sum(label == stop for row in rows_of(folder, "tokens") for label in row["labels"])
+        for id, folder in (("once", once), ("each", each))
+    }
+    ledger = reader.scan_ledger(once).filter(pl.col("outcome") == "kept").collect()
+    kept = set(ledger.filter(pl.col("unit") == "message")["id"])
+    trees = [row for seed in range(40) for row in random_tree(seed)]
+    assistants = {row["message_id"] for row in trees if row["role"] == "assistant"}
+    assert answers["once"] == len(kept & assistants)
+    assert answers["each"] > answers["once"]
+    assert [row["id"] for row in rows_of(once)] == [row["id"] for row in rows_of(each)]
+
+
+def test_the_parquet_files_have_the_promised_schema(tmp_path: Path) -> None:
+    out = make(tmp_path, TREES, tree_file(tmp_path), "out")
+    messages = pq.read_schema(out / "messages" / "train-00000-of-00001.parquet")
+    assert (
+        str(messages.field("messages").type)
+        == "list<element: struct<role: string, content: string>>"
+    )
+    tokens = pq.read_schema(out / "tokens" / "train-00000-of-00001.parquet")
+    assert {name: str(tokens.field(name).type) for name in tokens.names} == {
+        "id": "string",
+        "input_ids": "list<element: int32 not null>",
+        "attention_mask": "list<element: int32 not null>",
+        "labels": "list<element: int32 not null>",
+        "length": "int32",
+        "trained": "int32",
+    }
+
+
+def test_no_clock_no_host_no_path_in_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "somewhere-else").mkdir()
+    text = TREES.replace("source: {oasst: {}}", "source: {oasst: {files: [trees.jsonl]}}")
+    folders = []
+    for folder in (tmp_path, tmp_path / "somewhere-else"):
+        tree_file(folder)
+        (folder / "r.yaml").write_text(text)
+        build_dataset(load_recipe(folder / "r.yaml"), folder / "out")
+        folders.append(files(folder / "out"))
+    assert folders[0] == folders[1]
+    assert not any(str(tmp_path).encode() in content for content in folders[0].values())
+
+
+def test_content_hash_is_of_the_rows_alone(tmp_path: Path) -> None:
+    def hash_of(*settings: str, **own: Any) -> str:
+        out = make(tmp_path, TREES, tree_file(tmp_path, **own), "hash", *settings)
+        return str(json.loads((out / "manifest.json").read_text())["content_hash"])
+
+    assert hash_of() == hash_of(shuffle=5) == hash_of("version=2.0.0", "max_dropped=0.99")
+    changes = [
+        "render=null",
+        "split=null",
+        "render.train_on=all",
+        "threads.end=any",
+        "drop=[deleted]",
+    ]
+    assert len({hash_of(change) for change in [*changes, "name=t"]}) == len(changes) + 1
+
+
+def test_two_trees_may_use_the_same_message_ids(tmp_path: Path) -> None:
+    rows = [
+        {"message_id": id, "parent_id": parent, "message_tree_id": tree, "text": f"{tree} {id}"}
+        | {"role": "assistant" if parent else "prompter", "lang": "en"}
+        for tree in ("s", "t")
+        for id, parent in (("u", None), ("a", "u"), ("b", "u"))
+    ]
+    (tmp_path / "trees.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    once = "threads.train_once=true"
+    for own in (
+        ["render.max_tokens=null", "render.overflow=drop"],
+        ["render.max_tokens=70"],
+        ["render.max_tokens=30"],
+    ):
+        out = make(tmp_path, TREES, tmp_path / "trees.jsonl", "out", *own, once)
+        assert {row["id"] for row in rows_of(out)} == {
+            f"oasst1/{tree}/{id}" for tree in ("s", "t") for id in ("a", "b")
+        }
+
+
+def test_one_id_in_two_groups_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"id": "x", "group": group, "messages": [{"role": "user", "content": group}, ANSWER]}
+        for group in ("g", "h", "i", "j")
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    text = "name: r\nversion: 1.0.0\nsource: {jsonl: {}}"
+    expected = files(make(tmp_path, text, tmp_path / "a.jsonl", "few"))
+    monkeypatch.setattr(job, "PART_BYTES", 50)
+    own = make(tmp_path, text, tmp_path / "a.jsonl", "many")
+    assert files(own) == expected
+    assert len({row["id"] for row in rows_of(own)}) == 4
+
+
+def test_two_rows_of_one_id_stop_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatdata.sources._linear._group", lambda *own: own[2]["group"])
+    row = {"id": "x", "messages": [{"role": "user", "content": "a"}, ANSWER]}
+    text = "\n".join(json.dumps({**row, "group": group}) for group in "abcdefgh")
+    (tmp_path / "a.jsonl").write_text(text)
+    monkeypatch.setattr(job, "PART_BYTES", 20)
+    recipe = "name: r\nversion: 1.0.0\nsource: {jsonl: {}}"
+    with pytest.raises(BuildError, match="conversations have the id 'jsonl/x'"):
+        make(tmp_path, recipe, tmp_path / "a.jsonl", "out")
+
+
+ANSWER = {"role": "assistant", "content": "b"}
+
+
+# --------------------------------------------------------------------------- what stops a build
+
+
+def test_max_dropped_stops_a_build_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="of the messages would be dropped"):
+        make(tmp_path, TREES, tree_file(tmp_path), "out", "max_dropped=0.1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.yaml", "trees.jsonl"]
+
+
+def test_a_ledger_that_does_not_add_up_stops_a_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = build._without
+
+    def forgetful(*own: Any) -> Any:
+        kept, events = honest(*own)
+        return kept, events.clear()
+
+    monkeypatch.setattr(build, "_without", forgetful)
+    with pytest.raises(BuildError, match="does not add up"):
+        make(tmp_path, TALKS, talk_file(tmp_path), "out")
+
+
+def test_a_certificate_that_fails_on_the_rows_stops_a_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = build.render
+
+    def careless(*own: Any) -> Any:
+        rendered = honest(*own)
+        ids = rendered.input_ids.copy()
+        ids[5] += 1
+        return replace(rendered, input_ids=ids)
+
+    monkeypatch.setattr(build, "render", careless)
+    with pytest.raises(RenderError, match="cannot be rendered exactly"):
+        make(tmp_path, TALKS, talk_file(tmp_path), "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.jsonl", None, "there is no file"),
+        ("empty.jsonl", "", "is empty"),
+        ("array.json", "[]", "holds no conversations"),
+        ("wrong.jsonl", '{"instruction": "a"}', "is unknown_record"),
+        ("bad.jsonl", "{bad}\n{worse", "none of the 2 records"),
+        ("bytes.jsonl", "\x00\x00\x01", "is not a text file"),
+        ("folder", "/", "holds no .json"),
+    ],
+)
+def test_input_that_cannot_be_used(
+    tmp_path: Path, name: str, content: str | None, words: str
+) -> None:
+    path = tmp_path / name
+    if content == "/":
+        path.mkdir()
+    elif content is not None:
+        path.write_text(content)
+    with pytest.raises(SourceError, match=words):
+        make(tmp_path, TALKS, path, "out")
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_folders_and_patterns_are_inputs(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    tree_file(tmp_path / "in")
+    by_file = make(tmp_path, TREES, tmp_path / "in" / "trees.jsonl", "a")
+    for number, given in enumerate([tmp_path / "in", tmp_path / "in" / "*.jsonl"]):
+        assert files(make(tmp_path, TREES, given, f"b{number}")) == files(by_file)
+
+
+def test_inputs_of_several_sources_are_told_apart(tmp_path: Path) -> None:
+    talk_file(tmp_path)
+    loaded = load_recipe("sample")
+    with pytest.raises(SourceError, match=r"say which one --input .* is for"):
+        build_dataset(loaded, tmp_path / "out", inputs=[str(tmp_path / "talks.json")])
+    own = f"sharegpt={tmp_path / 'talks.json'}"
+    facts = build_dataset(load_recipe("sample", ["max_dropped=1"]), tmp_path / "out", inputs=[own])
+    assert [source["path"] for source in facts["sources"]][-1] == "talks.json"
+
+
+def test_rows_of_tokens_are_in_the_split_of_their_conversation(tmp_path: Path) -> None:
+    """Several rows of one conversation are made last, and once stood in the last split."""
+    settings = ["max_tokens=200", "overflow=split", "carry_tokens=50"]
+    own = [f"render.{text}" for text in settings]
+    build_dataset(load_recipe("sample", [*own, "max_dropped=1"]), tmp_path / "o")
+    splits = {}
+    for kind in ("messages", "tokens"):
+        rows = reader.scan(tmp_path / "o", kind).select("id", "split").collect()
+        splits[kind] = dict.fromkeys(
+            (reader.conversation_of(id), split) for id, split in rows.rows()
+        )
+    assert list(splits["tokens"]) == list(splits["messages"])
+    assert "#" in "".join(reader.scan(tmp_path / "o", "tokens").collect()["id"])
+
+
+def test_a_preview_counts_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = talk_file(tmp_path)
+    (tmp_path / "r.yaml").write_text(TALKS)
+    before = files(tmp_path)
+    monkeypatch.setattr(build, "PREVIEW_GROUPS", 20)
+    facts: Manifest = preview_dataset(load_recipe(tmp_path / "r.yaml"), inputs=[str(data)])
+    assert files(tmp_path) == before
+    assert 0 < facts["counts"]["conversations"]["read"] < 70
+    assert facts["render"]["certificate"]["passed"]
+
+
+def test_the_sample_says_what_it_has(sample: Path) -> None:
+    facts = json.loads((sample / "manifest.json").read_text())
+    assert facts["counts"]["records"]["dropped"] == {"bad_json": 1}
+    expected = {"deleted", "not_reviewed", "synthetic", "unfinished_tree", "wrong_language"}
+    expected |= {"rootless", "cycle", "bad_content", "unknown_role", "empty", "duplicate"}
+    assert expected <= set(facts["counts"]["messages"]["dropped"])
+    assert facts["render"]["certificate"]["passed"]
+    assert facts["leakage"] == {"groups_in_both": 0}
+    texts = [text["content"] for row in rows_of(sample) for text in row["messages"]]
+    assert any("<|end|>" in text and "<|im_start|>" in text for text in texts)

@@ -1,0 +1,512 @@
+"""Publishing to a Hub on loopback, by the real clients: what is there then, and what loads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from chatdata.core.hashing import sha256_pairs
+from chatdata.dataset import manifest
+from chatdata.dataset import shards as write
+from chatdata.dataset.card import merged
+from chatdata.hub.repository import Entry, File
+from chatdata.publish import published_diff, release
+from chatdata.publish.versions import parse
+from chatdata.verify import contents
+from tests.support.loopback import Hub
+from tests.support.loopback.clients import Clients
+from tests.support.publishing import ADA, FEWER, READER, SMALL, build, push, pushed, repository
+
+
+def commits(hub: Hub, name: str) -> list[str]:
+    """The titles of the commits after the one that the Hub made."""
+    return [own.title for own in repository(hub, name).history()[:-1]]
+
+
+def check_published(hub: Hub, out: Path, name: str, version: str) -> None:
+    """The tag names a commit that holds the folder, byte for byte, and nothing else of ours."""
+    own = repository(hub, name)
+    tree = own.commits[own.tags[f"v{version}"]].tree
+    facts = manifest.read(out)
+    built = manifest.hashes(facts)
+    if facts["version"] != version:
+        built.pop("recipe.yaml")
+    for path, sha256 in built.items():
+        assert tree[path].sha256 == sha256, path
+        assert hub.store.path(sha256).is_file() or not tree[path].is_lfs
+    ours = {path for path in tree if release.is_managed(path, built)}
+    assert ours == set(built)
+    published = json.loads(hub.store.text(own, "manifest.json", f"v{version}"))
+    assert published["version"] == version
+    assert published["content_hash"] == facts["content_hash"]
+
+
+# ------------------------------------------------------------------------------ the first time
+
+
+def test_a_version_is_one_commit_and_one_tag(hub: Hub, client: Clients, sample: Path) -> None:
+    done = pushed(client, sample, "ada/first", "1.0.0")
+    own = repository(hub, "ada/first")
+    assert own.private
+    assert commits(hub, "ada/first") == ["sample 1.0.0"]
+    assert own.tags == {"v1.0.0": own.branches["main"]}
+    check_published(hub, sample, "ada/first", "1.0.0")
+    for path in sample.rglob("*"):
+        if path.is_file():
+            name = path.relative_to(sample).as_posix()
+            assert hub.store.read(own.resolve("v1.0.0").tree[name]) == path.read_bytes()
+    assert "published ada/first v1.0.0, commit" in done.stdout
+    assert "a new private repository" in done.stdout
+    assert done.stderr == ""
+    assert not list(sample.parent.glob(".*.push.jsonl"))
+
+
+def test_the_same_again_is_nothing_to_publish(hub: Hub, client: Clients, few_rows: Path) -> None:
+    pushed(client, few_rows, "ada/again", "1.0.0")
+    head = repository(hub, "ada/again").branches["main"]
+    again = pushed(client, few_rows, "ada/again", "1.0.0", "--json")
+    assert again.json()["state"] == "nothing"
+    later = pushed(client, few_rows, "ada/again", "1.0.1")
+    assert "nothing to publish: ada/again v1.0.0 has this very content" in later.stdout
+    assert repository(hub, "ada/again").branches["main"] == head
+    pushed(client, few_rows, "ada/again", "1.0.1", "--allow-version")
+    assert set(repository(hub, "ada/again").tags) == {"v1.0.0", "v1.0.1"}
+    check_published(hub, few_rows, "ada/again", "1.0.1")
+
+
+def test_a_version_that_is_there_is_never_replaced(
+    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+) -> None:
+    pushed(client, few_rows, "ada/taken", "1.0.0")
+    hub.log.clear()
+    done = push(client, all_rows, "ada/taken", "1.0.0", "--allow-version")
+    assert done.code == 1
+    assert "has v1.0.0 with other content" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not hub.asked("POST|PUT|DELETE")  # refused before anything is sent
+
+
+def test_a_dry_run_changes_nothing(hub: Hub, client: Clients, few_rows: Path) -> None:
+    planned = pushed(client, few_rows, "ada/dry", "1.0.0", "--dry-run")
+    assert "would publish ada/dry v1.0.0" in planned.stdout
+    facts = pushed(client, few_rows, "ada/dry", "1.0.0", "--dry-run", "--json").json()
+    assert facts["creates_repository"]
+    assert {own["path"] for own in facts["upload"]} == {
+        path.relative_to(few_rows).as_posix() for path in few_rows.rglob("*") if path.is_file()
+    }
+    assert not hub.asked("POST|PUT|DELETE")
+    assert ("dataset", "ada/dry") not in hub.store.repositories
+
+
+def test_public_and_private_are_for_repositories_that_are_new(
+    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+) -> None:
+    pushed(client, few_rows, "ada/open", "1.0.0", "--public")
+    assert not repository(hub, "ada/open").private
+    done = pushed(client, all_rows, "ada/open", "2.0.0", "--private")
+    assert "'ada/open' stays public" in done.stderr
+    assert not repository(hub, "ada/open").private
+
+
+def test_published_under_another_version_is_as_built_under_it(
+    hub: Hub, client: Clients, few_rows: Path, tmp_path: Path
+) -> None:
+    """Manifest, recipe and card say the version that is published; the rows are the same."""
+    pushed(client, few_rows, "ada/other", "3.1.4")
+    built = build(tmp_path / "built", *SMALL, *FEWER, "version=3.1.4")
+    own = repository(hub, "ada/other")
+    for path in built.rglob("*"):
+        if path.is_file():
+            name = path.relative_to(built).as_posix()
+            assert hub.store.read(own.resolve("v3.1.4").tree[name]) == path.read_bytes(), name
+
+
+def test_sixty_shards_and_more_are_one_commit(
+    hub: Hub, client: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "SHARD_BYTES", 1000)
+    out = build(tmp_path / "many", "max_dropped=1")
+    shards = [own["path"] for own in manifest.read(out)["files"]]
+    assert len(shards) > 60
+    pushed(client, out, "ada/many", "1.0.0")
+    assert commits(hub, "ada/many") == ["sample 1.0.0"]
+    check_published(hub, out, "ada/many", "1.0.0")
+    monkeypatch.undo()
+    fewer = build(tmp_path / "fewer", "max_dropped=1")
+    done = pushed(client, fewer, "ada/many", "1.0.1", "--allow-version", "--json")
+    assert len(done.json()["delete"]) > 60  # else the card's patterns would find all rows twice
+    check_published(hub, fewer, "ada/many", "1.0.1")
+    loaded = client.run(code=LOAD.format(repo="ada/many", tags="v1.0.1"), token=ADA)
+    assert loaded.stdout.split() == ["22", "22"], loaded.stderr
+
+
+def test_large_files_go_in_parts_where_the_hub_asks_for_it(
+    hub: Hub, client: Clients, few_rows: Path
+) -> None:
+    hub.options.multipart_above = 1000
+    pushed(client, few_rows, "ada/parts", "1.0.0")
+    check_published(hub, few_rows, "ada/parts", "1.0.0")
+    assert hub.asked("PUT .*/part/2")
+    assert hub.asked("POST .*/complete")
+
+
+# --------------------------------------------------------------------------------- the next one
+
+LOAD = """
+import datasets
+for tag in "{tags}".split():
+    for streaming in (False, True):
+        rows = datasets.load_dataset(
+            "{repo}", "messages", split="train", revision=tag, streaming=streaming
+        )
+        print(sum(1 for row in rows if row["messages"][0]["role"]))
+"""
+
+
+def test_old_rows_load_by_their_tag_when_the_head_has_moved_on(
+    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+) -> None:
+    pushed(client, few_rows, "ada/next", "1.0.0")
+    done = pushed(client, all_rows, "ada/next", "2.0.0")
+    assert "since v1.0.0" in done.stdout
+    rows = [str(manifest.read(out)["splits"]["train"]["rows"]) for out in (few_rows, all_rows)]
+    assert rows[0] != rows[1]
+    loaded = client.run(code=LOAD.format(repo="ada/next", tags="v1.0.0 v2.0.0"), token=ADA)
+    assert loaded.stdout.split() == [rows[0], rows[0], rows[1], rows[1]], loaded.stderr
+    assert commits(hub, "ada/next") == ["sample 2.0.0", "sample 1.0.0"]
+    assert 206 in {own.status for own in hub.log}  # streaming reads ranges
+
+
+def test_tokens_load_by_the_configs_of_the_card(hub: Hub, client: Clients, sample: Path) -> None:
+    pushed(client, sample, "ada/tokens", "1.0.0")
+    code = """
+from datasets import get_dataset_config_names, load_dataset
+names = get_dataset_config_names("ada/tokens", revision="v1.0.0")
+own = [name for name in names if name.startswith("tokens")]
+rows = load_dataset("ada/tokens", own[0], split="train", revision="v1.0.0")
+print(names[0], len(own), sum(map(len, rows["input_ids"])))
+"""
+    loaded = client.run(code=code, token=ADA)
+    tokens = manifest.read(sample)["splits"]["train"]["tokens"]
+    assert loaded.stdout.split() == ["messages", "1", str(tokens)], loaded.stderr
+
+
+def test_rows_that_are_added_need_a_minor_version_and_rows_that_go_a_major(
+    hub: Hub, client: Clients, tmp_path: Path
+) -> None:
+    trees = "source={oasst: {files: ['chatdata:sample/oasst.trees.jsonl']}}"
+    few = build(tmp_path / "few", *SMALL, trees, "threads=best_rank")
+    more = build(tmp_path / "more", *SMALL, trees, "threads={top_k: 9}")
+    ids = [{id for id, _ in contents.digests(out)} for out in (few, more)]
+    assert ids[0] < ids[1]
+    pushed(client, few, "ada/rule", "1.0.0")
+    refused = push(client, more, "ada/rule", "1.0.1")
+    assert refused.code == 1
+    number = len(ids[1] - ids[0])
+    assert f"{number} rows are new since 1.0.0, which makes a minor version" in refused.stderr
+    assert "publish as 1.1.0" in refused.stderr
+    pushed(client, more, "ada/rule", "1.1.0")
+    refused = push(client, few, "ada/rule", "1.2.0")
+    assert f"{number} rows are gone since 1.1.0" in refused.stderr
+    pushed(client, few, "ada/rule", "2.0.0")
+    assert len(commits(hub, "ada/rule")) == 3
+
+
+def test_rows_that_change_need_a_major_version(
+    hub: Hub, client: Clients, sample: Path, tmp_path: Path
+) -> None:
+    """The ids and the number of rows are the same; only what is trained in them is not."""
+    other = build(tmp_path / "other", "render.train_on=all")
+    assert [id for id, _ in contents.digests(sample)] == [id for id, _ in contents.digests(other)]
+    pushed(client, sample, "ada/changed", "1.0.0")
+    refused = push(client, other, "ada/changed", "1.9.0")
+    assert "rows have other content since 1.0.0, which makes a major version" in refused.stderr
+    pushed(client, other, "ada/changed", "1.9.0", "--allow-version")
+
+
+def test_a_card_alone_is_a_patch(hub: Hub, client: Clients, few_rows: Path, tmp_path: Path) -> None:
+    other = build(tmp_path / "o", *SMALL, *FEWER, "about=Said in other words.")
+    pushed(client, few_rows, "ada/card", "1.0.0")
+    done = pushed(client, other, "ada/card", "1.0.1", "--json")
+    assert (done.json()["step"], done.json()["reason"]) == ("patch", "no row is another")
+    assert "Said in other words." in hub.store.text(repository(hub, "ada/card"), "README.md")
+
+
+def test_other_columns_need_a_major_version_and_load(
+    hub: Hub, client: Clients, sample: Path, tmp_path: Path
+) -> None:
+    without = build(tmp_path / "without", "render=null")
+    pushed(client, sample, "ada/columns", "1.0.0")
+    refused = push(client, without, "ada/columns", "1.1.0")
+    assert "the columns of tokens are others since 1.0.0" in refused.stderr
+    done = pushed(client, without, "ada/columns", "2.0.0", "--json").json()
+    assert any(path.startswith("tokens/") for path in done["delete"])
+    assert any(path.startswith("tokenizer/") for path in done["delete"])
+    check_published(hub, without, "ada/columns", "2.0.0")
+    loaded = client.run(code=LOAD.format(repo="ada/columns", tags="v2.0.0"), token=ADA)
+    assert loaded.stdout.split() == ["22", "22"], loaded.stderr
+
+
+def test_a_version_must_come_after_the_last(
+    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+) -> None:
+    pushed(client, few_rows, "ada/order", "1.4.0")
+    refused = push(client, all_rows, "ada/order", "1.3.9")
+    assert "version 1.3.9 does not come after 1.4.0" in refused.stderr
+
+
+def test_a_last_version_that_is_broken_does_not_stop_who_allows_it(
+    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+) -> None:
+    """A shard of it was deleted by hand, and the tag moved there: its rows cannot be compared."""
+    pushed(client, few_rows, "ada/broken", "1.0.0")
+    own = repository(hub, "ada/broken")
+    shard = next(path for path in own.resolve("main").tree if path.startswith("messages/"))
+    own.tags["v1.0.0"] = hub.store.commit(own, {}, [shard], title="oh", author="bob").oid
+    refused = push(client, all_rows, "ada/broken", "2.0.0")
+    assert "dataset 'ada/broken' lacks a file that should be there." in refused.stderr
+    pushed(client, all_rows, "ada/broken", "2.0.0", "--allow-version")
+    check_published(hub, all_rows, "ada/broken", "2.0.0")
+
+
+def test_tags_of_others_are_no_versions(
+    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+) -> None:
+    own = hub.store.seed("dataset", "ada/tagged", {"a.txt": b"a", "manifest.json": b'{"a": 1}'})
+    own.tags |= {"v9.9.9": own.branches["main"], "stable": own.branches["main"]}
+    done = pushed(client, few_rows, "ada/tagged", "1.0.0", "--json")
+    assert done.json()["previous"] is None
+    assert "a.txt" in own.resolve("main").tree
+
+
+# ------------------------------------------------------------------------- what users wrote
+
+
+def test_what_users_wrote_is_kept(
+    hub: Hub, client: Clients, few_rows: Path, all_rows: Path
+) -> None:
+    pushed(client, few_rows, "ada/words", "1.0.0")
+    own = repository(hub, "ada/words")
+    page = hub.store.text(own, "README.md")
+    page = (
+        page.replace("---\n", "---\nannotations_creators: [crowd]\n", 1) + "\n## Thanks\n\nBob.\n"
+    )
+    hub.store.commit(own, {"README.md": hub.store.put(page.encode())}, title="t", author="bob")
+    hub.store.commit(own, {"notes.txt": hub.store.put(b"mine")}, title="t", author="bob")
+    pushed(client, all_rows, "ada/words", "2.0.0")
+    after = hub.store.text(own, "README.md", "v2.0.0")
+    assert "annotations_creators" in after.split("---")[1]
+    assert after.endswith("## Thanks\n\nBob.\n")
+    assert manifest.read(all_rows)["content_hash"] in after
+    assert "notes.txt" in own.resolve("v2.0.0").tree
+
+
+def test_merging_a_card_twice_is_merging_it_once(sample: Path) -> None:
+    page = (sample / "README.md").read_text()
+    written = page.replace("---\n", "---\nfoo: [1]\n", 1) + "\n## Thanks\n\nBob.\n"
+    once = merged(page, written)
+    assert merged(page, once) == once
+    assert merged(page, page) == merged(page, None) == page
+
+
+def test_a_card_that_was_edited_here_is_published_the_first_time(
+    hub: Hub, client: Clients, few_rows: Path, tmp_path: Path
+) -> None:
+    out = build(tmp_path / "o", *SMALL, *FEWER)
+    page = out / "README.md"
+    page.write_text(page.read_text() + "\n## Contact\n\nAda.\n")
+    pushed(client, out, "ada/edited", "1.0.0")
+    assert "Ada." in hub.store.text(repository(hub, "ada/edited"), "README.md")
+
+
+def test_shards_of_others_in_our_folders_go(hub: Hub, client: Clients, few_rows: Path) -> None:
+    """The card's patterns would take them for rows of ours."""
+    own = hub.store.seed(
+        "dataset",
+        "ada/mixed",
+        {"messages/train-00007-of-00009.parquet": b"PAR1", "data/x.parquet": b"PAR1"},
+    )
+    done = pushed(client, few_rows, "ada/mixed", "1.0.0", "--json")
+    assert done.json()["delete"] == ["messages/train-00007-of-00009.parquet"]
+    assert "data/x.parquet" in own.resolve("main").tree
+
+
+# ------------------------------------------------------------------------- errors of users
+
+
+@pytest.mark.parametrize(
+    ("repo", "version", "token", "words"),
+    [
+        ("ada/x", "1.0", ADA, "version '1.0' is not three numbers; write 1.0.0"),
+        ("ada", "1.0.0", ADA, "'ada' is not the name of a repository; it reads as org/name."),
+        ("a/b/c", "1.0.0", ADA, "'a/b/c' is not the name of a repository"),
+        ("ada/-x-", "1.0.0", ADA, "'ada/-x-' is not the name of a repository"),
+        ("bob/theirs", "1.0.0", ADA, "may not be written to with this token"),
+        ("ada/new", "1.0.0", READER, "may not be written to with this token"),
+        ("ada/new", "1.0.0", "", "needs a token: set HF_TOKEN, or log in with `hf auth login`"),
+        ("ada/new", "1.0.0", "hf_wrong", "does not accept this token"),
+    ],
+)
+def test_what_cannot_be_published_is_named(
+    hub: Hub, client: Clients, few_rows: Path, repo: str, version: str, token: str, words: str
+) -> None:
+    done = push(client, few_rows, repo, version, token=token)
+    assert done.code == 1
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert ("dataset", repo) not in hub.store.repositories
+
+
+def test_a_read_only_token_is_refused_before_anything_is_uploaded(
+    hub: Hub, client: Clients, few_rows: Path
+) -> None:
+    hub.store.seed("dataset", "eve/there", {"a.txt": b"a"})
+    done = push(client, few_rows, "eve/there", "1.0.0", token=READER)
+    assert "may not be written to with this token: make one with write access" in done.stderr
+    assert not hub.asked("PUT")
+
+
+def test_a_gated_repository_of_others_is_named(hub: Hub, client: Clients, few_rows: Path) -> None:
+    hub.store.seed("dataset", "bob/gated", {"a.txt": b"a"}).gated = True
+    done = push(client, few_rows, "bob/gated", "1.0.0")
+    assert done.code == 1
+    assert "is gated: accept its terms on its page" in done.stderr
+
+
+def test_a_folder_that_is_not_whole_is_not_published(
+    hub: Hub, client: Clients, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    done = push(client, tmp_path / "empty", "ada/unfinished", "1.0.0")
+    assert "is not a finished build" in done.stderr
+    out = build(tmp_path / "o", *SMALL, *FEWER)
+    shard = next(out.glob("messages/*.parquet"))
+    shard.write_bytes(shard.read_bytes() + b"!")
+    done = push(client, out, "ada/broken", "1.0.0")
+    assert done.code == 1
+    assert shard.name in done.stderr
+    shard.unlink()
+    done = push(client, out, "ada/broken", "1.0.0")
+    assert done.code == 1
+    assert shard.name in done.stderr
+    assert not hub.log
+
+
+def test_a_card_whose_metadata_the_hub_refuses_is_named(
+    hub: Hub, client: Clients, few_rows: Path
+) -> None:
+    hub.store.seed("dataset", "ada/yaml", {"README.md": b"---\nlicense: [1\n---\n# mine\n"})
+    done = push(client, few_rows, "ada/yaml", "1.0.0")
+    assert done.code == 1
+    assert "not valid YAML" in done.stderr
+    assert "Traceback" not in done.stderr
+    body = json.dumps({"errors": [{"message": '"pretty_name" is too long'}], "warnings": []})
+    hub.faults.add("POST /api/validate-yaml", status=400, body=body.encode())
+    done = push(client, few_rows, "ada/named", "1.0.0")
+    assert done.code == 1
+    assert 'Invalid metadata in README.md. - "pretty_name" is too long' in done.stderr
+
+
+@pytest.mark.parametrize("line", ["*.parquet", "manifest.json", "/messages/"])
+def test_files_that_the_repository_ignores_are_noticed(
+    hub: Hub, client: Clients, few_rows: Path, line: str
+) -> None:
+    """The client leaves out what a .gitignore names, and says nothing."""
+    name = f"ada/ignores-{len(line)}"
+    own = hub.store.seed("dataset", name, {".gitignore": line.encode()})
+    done = push(client, few_rows, name, "1.0.0")
+    assert done.code == 1
+    assert f"the .gitignore of '{name}' names" in done.stderr
+    assert (own.resolve("main").title, own.tags) == ("seed", {})
+
+
+# ------------------------------------------------------------------------------- the parts
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        ["render=null"],
+        ["threads.policy=all_prefixes"],
+        ["render.max_tokens=200", "render.overflow=split", "render.carry_tokens=50"],
+    ],
+)
+def test_the_content_hash_follows_from_the_folder(tmp_path: Path, settings: list[str]) -> None:
+    out = build(tmp_path / "o", *settings, "max_dropped=1")
+    assert sha256_pairs(contents.digests(out)) == manifest.read(out)["content_hash"]
+
+
+def test_a_content_hash_sees_a_changed_label(tmp_path: Path) -> None:
+    out = build(tmp_path / "o")
+    path = next(out.glob("tokens/train-*"))
+    rows = pq.read_table(path)
+    labels = rows["labels"].to_pylist()
+    labels[3][-1] += 1
+    column = rows.schema.get_field_index("labels")
+    changed = rows.set_column(column, rows.schema.field(column), pa.array(labels, write.IDS))
+    pq.write_table(changed, path)
+    assert sha256_pairs(contents.digests(out)) != manifest.read(out)["content_hash"]
+
+
+def test_columns_are_compared_as_a_reader_sees_them() -> None:
+    large = pa.schema([("a", pa.large_list(pa.large_string())), ("b", pa.int32())])
+    small = pa.schema([pa.field("a", pa.list_(pa.string()), nullable=False), ("b", pa.int32())])
+    assert published_diff.columns(large) == published_diff.columns(small)
+    for other in (
+        pa.schema([("b", pa.int32()), ("a", pa.list_(pa.string()))]),
+        pa.schema([("a", pa.list_(pa.string())), ("b", pa.int64())]),
+        pa.schema([("a", pa.list_(pa.string()))]),
+    ):
+        assert published_diff.columns(other) != published_diff.columns(small)
+
+
+def test_a_file_knows_itself_in_git_and_in_lfs(tmp_path: Path) -> None:
+    content = b"What is it?\n"
+    sha256 = hashlib.sha256(content).hexdigest()
+    (tmp_path / "f").write_bytes(content)
+    for file in (File("f", content, sha256), File("f", tmp_path / "f", sha256)):
+        oid = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
+        assert file.is_at(Entry(len(content), oid, sha256))
+        assert not file.is_at(Entry(len(content), oid, "0" * 64))
+        git = hashlib.sha1(b"blob 12\0" + content).hexdigest()
+        assert file.is_at(Entry(len(content), git, None))
+        assert not file.is_at(Entry(len(content), oid, None))
+        assert not file.is_at(None)
+
+
+@pytest.mark.parametrize(
+    "junk", [None, 1, "x", [], {}, [1], [[]], {"a": 1}, [{"path": 1}]], ids=repr
+)
+def test_a_manifest_of_anybody_is_one_or_is_none(sample: Path, junk: object) -> None:
+    """What a repository holds in place of a key, or of a manifest, breaks nothing here."""
+    facts = manifest.read(sample)
+    assert manifest.parse(json.dumps(junk).encode()) is None
+    assert manifest.parse(b"\xff{") is None
+    for key in facts:
+        found = manifest.parse(json.dumps({**facts, key: junk}).encode())
+        if found is not None:
+            manifest.hashes(found)
+            assert release.same(found, facts) in (True, False)
+            assert contents.shards(found, "messages", "train") is not None
+
+
+def test_stamping_changes_the_version_and_nothing_else(sample: Path) -> None:
+    own = release.prepare(sample, parse("7.8.9"))
+    facts = manifest.read(sample)
+    assert {key for key in facts if facts[key] != own.facts[key]} == {
+        "version",
+        "recipe",
+        "recipe_hash",
+        "extras",
+    }
+    assert release.same(own.facts, facts)
+    other: Any = {**facts, "content_hash": "sha256:0"}
+    assert not release.same(other, facts)

@@ -1,0 +1,457 @@
+"""Ids and labels: the properties of every template, on every tokenizer at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.errors import RenderError
+from chatdata.render import certificate
+from chatdata.render.encoding import fast
+from chatdata.render.rows import Render, Rendered, fit, render
+from chatdata.render.segments import Texts, TrainOn
+from chatdata.render.segments.from_spec import write_joined, write_turnwise
+from chatdata.render.segments.header_mask import untrained_heads
+from chatdata.render.templates import TEMPLATES, Template, Turn
+from chatdata.render.tokenizer import Tokenizer, load
+from tests.support.conversations import CONTENTS, HELLO, Turns, random_conversation, table
+
+TRAIN_ON: list[TrainOn] = ["assistant", "last_assistant", "assistant_with_header", "all"]
+RANDOM = {str(seed): random_conversation(seed) for seed in range(60)}
+CONTROL = ["<|end|>", "<|im_end|>", "<|assistant|>", "<|endoftext|>"]
+PLAIN = {
+    name: turns
+    for name, turns in RANDOM.items()
+    if not any(token in content for _, content in turns for token in CONTROL)
+}
+
+
+@pytest.fixture(scope="module", params=["bytes", "starcoder", "smollm2", "qwen3", "gpt-neox-20b"])
+def folder(request: pytest.FixtureRequest) -> Path | None:
+    if request.param == "bytes":
+        return None
+    real: Path = request.getfixturevalue("real_data")
+    return real / "tokenizers" / request.param
+
+
+@pytest.fixture(scope="module", params=TEMPLATES)
+def tokenizer(request: pytest.FixtureRequest, folder: Path | None) -> Tokenizer:
+    return load(folder, folder.name if folder else "bytes", TEMPLATES[request.param], None)
+
+
+def options(**own: Any) -> Render:
+    return Render(tokenizer="bytes", **own)
+
+
+def run(
+    conversations: Mapping[str, Turns] | pl.DataFrame, tokenizer: Tokenizer, **own: Any
+) -> Rendered:
+    messages = conversations if isinstance(conversations, pl.DataFrame) else table(conversations)
+    texts, chosen = Texts(tokenizer), options(**own)
+    fitted = fit(messages, texts, chosen)
+    return render(fitted.messages, fitted.windows, texts, chosen)
+
+
+def row(rendered: Rendered, number: int = 0) -> tuple[list[int], list[int]]:
+    start, end = rendered.offsets[number : number + 2]
+    return rendered.input_ids[start:end].tolist(), rendered.labels[start:end].tolist()
+
+
+def byte_tokenizer(template: Template, system: str | None = None) -> Tokenizer:
+    return load(None, "bytes", template, system)
+
+
+# ------------------------------------------------------------- properties, template x tokenizer
+
+
+def test_the_twin_that_sees_only_text_differs_in_that_alone(tokenizer: Tokenizer) -> None:
+    own, twin = (json.loads(each.to_str()) for each in (tokenizer.full, tokenizer.text))
+    assert twin.pop("post_processor") is None
+    own.pop("post_processor")
+    for token in own["added_tokens"]:
+        token["special"] = token["special"] or token["content"] in tokenizer.template.special_tokens
+    assert twin == own
+    assert tokenizer.text.encode_special_tokens
+    assert not tokenizer.full.encode_special_tokens
+
+
+def test_ids_are_those_of_apply_chat_template(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """transformers itself, on the folder that a build writes, is the reference."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer.save(tmp_path / "t")
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path / "t")
+    rendered = run(PLAIN, tokenizer)
+    for number, name in enumerate(rendered.conversations):
+        turns = [{"role": role, "content": content} for role, content in PLAIN[name]]
+        expected = reference.apply_chat_template(turns, tokenize=True, return_dict=False)
+        assert row(rendered, number)[0] == expected, name
+
+
+def test_labels_are_the_id_or_ignored(tokenizer: Tokenizer) -> None:
+    for train_on in TRAIN_ON:
+        rendered = run(RANDOM, tokenizer, train_on=train_on)
+        trained = rendered.labels != IGNORE_INDEX
+        assert (rendered.labels == rendered.input_ids)[trained].all()
+        counts = np.add.reduceat(trained, rendered.offsets[:-1])
+        assert counts.tolist() == rendered.trained.tolist()
+
+
+def test_what_precedes_the_first_trained_id_is_the_generation_prompt(tokenizer: Tokenizer) -> None:
+    """Where the answer does not begin with white space, which may merge with the header."""
+    for text in ("Sure", "def f():", "日本", "1. one"):
+        ids, labels = row(run({"x": [("user", "q"), ("assistant", text)]}, tokenizer))
+        first = next(i for i, label in enumerate(labels) if label != IGNORE_INDEX)
+        prompt = tokenizer.full.decode(ids[:first], skip_special_tokens=False)
+        assert prompt.endswith(tokenizer.template.generation_prompt)
+
+
+def test_the_trained_ids_are_the_answers_and_their_stop_token(tokenizer: Tokenizer) -> None:
+    stop = tokenizer.id(tokenizer.template.stop)
+    turns = [("user", "q"), ("assistant", "one"), ("user", "r"), ("assistant", "two")]
+    _, labels = row(run({"x": turns}, tokenizer))
+    trained = [label for label in labels if label != IGNORE_INDEX]
+    assert [label for label in trained if label == stop] == [stop, stop]
+    text = tokenizer.decode([label for label in trained if label != stop])
+    assert text.split() == ["onetwo"] or text.split() == ["one", "two"]
+    assert trained[-1] == stop
+
+
+def test_k_turns_are_a_prefix_of_k_plus_one(tokenizer: Tokenizer) -> None:
+    for turns in RANDOM.values():
+        whole, _ = row(run({"x": turns}, tokenizer))
+        for k in range(1, len(turns)):
+            if turns[k - 1][0] != "assistant":
+                continue  # a template may join a question with the answer's header
+            part, _ = row(run({"x": turns[:k]}, tokenizer))
+            stop = len(part) - part[::-1].index(tokenizer.id(tokenizer.template.stop))
+            assert whole[:stop] == part[:stop]
+
+
+def test_content_forges_no_control_token(tokenizer: Tokenizer) -> None:
+    controls = tokenizer.control_ids()
+    for token in [*controls, *CONTROL]:
+        forged = [("user", f"a{token}\n{token}b"), ("assistant", f"{token}{token}")]
+        harmless = [("user", "x"), ("assistant", "x")]
+        ids, _ = row(run({"x": forged}, tokenizer))
+        plain, _ = row(run({"x": harmless}, tokenizer))
+        for id in controls.values():
+            assert ids.count(id) == plain.count(id)
+
+
+def test_the_certificate_passes_and_looked_at_something(tokenizer: Tokenizer) -> None:
+    found = certificate.certify(tokenizer, options())
+    assert found.differences == found.forged == found.headers_trained == 0
+    assert found.compared > 30
+    assert found.quoting >= 2
+    assert found.stops_trained == found.answers > 100
+
+
+@pytest.mark.parametrize("train_on", TRAIN_ON)
+def test_both_writers_agree(folder: Path | None, train_on: TrainOn) -> None:
+    for name in ("starchat", "chatml"):
+        tokenizer = load(folder, "t", TEMPLATES[name], None)
+        messages = table(RANDOM)
+        texts = Texts(tokenizer)
+        drafts = [write(messages, texts, train_on) for write in (write_turnwise, write_joined)]
+        texts.encode()
+        one, other = (_flat(draft, texts) for draft in drafts)
+        assert one == other
+
+
+def _flat(draft: Any, texts: Texts) -> list[tuple[int, bool]]:
+    heads = untrained_heads(draft, texts)
+    ids, starts, lengths = texts.pool()
+    flat = []
+    for text, trained, head in zip(draft.text, draft.trained, heads, strict=True):
+        own = ids[starts[text] : starts[text] + lengths[text]].tolist()
+        flat += [(id, bool(trained) and at >= head) for at, id in enumerate(own)]
+    return flat
+
+
+# --------------------------------------------------------------------------- the article's example
+
+
+def test_the_printed_example_of_the_article(starcoder: Path) -> None:
+    tokenizer = load(starcoder, "starcoder", TEMPLATES["starchat"], None)
+    assert tokenizer.control_ids() == {
+        "<|system|>": 49152,
+        "<|assistant|>": 49153,
+        "<|user|>": 49154,
+        "<|end|>": 49155,
+    }
+    ids, labels = row(run({"x": HELLO}, tokenizer, train_on="assistant_with_header"))
+    answer = [49153, 203, 69, 513, 30, 2769, 883, 439, 745, 436, 844, 49, 49155, 203]
+    assert labels == [-100] * 11 + answer
+    user, assistant = (content for _, content in HELLO)
+    dialogue = f"<|user|>\n{user}<|end|>\n<|assistant|>\n{assistant}<|end|>\n"
+    assert tokenizer.full.encode(dialogue).ids == ids
+
+
+def test_train_on_by_bytes() -> None:
+    """A golden that can be read: trained text in brackets."""
+    turns = [("system", "s"), ("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
+    expected = {
+        ("starchat", "assistant"): (
+            "<|system|>\ns<|end|>\n<|user|>\nq<|end|>\n<|assistant|>\n[a<|end|>]\n"
+            "<|user|>\nr<|end|>\n<|assistant|>\n[b<|end|>]\n"
+        ),
+        ("starchat", "last_assistant"): (
+            "<|system|>\ns<|end|>\n<|user|>\nq<|end|>\n<|assistant|>\na<|end|>\n"
+            "<|user|>\nr<|end|>\n<|assistant|>\n[b<|end|>]\n"
+        ),
+        ("starchat", "assistant_with_header"): (
+            "<|system|>\ns<|end|>\n<|user|>\nq<|end|>\n[<|assistant|>\na<|end|>\n]"
+            "<|user|>\nr<|end|>\n[<|assistant|>\nb<|end|>\n]"
+        ),
+        ("chatml", "assistant"): (
+            "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nq<|im_end|>\n"
+            "<|im_start|>assistant\n[a<|im_end|>]\n<|im_start|>user\nr<|im_end|>\n"
+            "<|im_start|>assistant\n[b<|im_end|>]\n"
+        ),
+        ("dialogue", "assistant"): (
+            "s\n\nHuman: q\n\nAssistant:[ a<|endoftext|>]\n\nHuman: r\n\nAssistant:"
+            "[ b<|endoftext|>]\n\n"
+        ),
+        ("dialogue", "assistant_with_header"): (
+            "s\n\nHuman: q\n\n[Assistant: a<|endoftext|>]\n\nHuman: r\n\n"
+            "[Assistant: b<|endoftext|>\n\n]"
+        ),
+    }
+    for (name, train_on), text in expected.items():
+        tokenizer = byte_tokenizer(TEMPLATES[name])
+        assert bracketed(run({"x": turns}, tokenizer, train_on=train_on), tokenizer) == text
+    for name in TEMPLATES:
+        tokenizer = byte_tokenizer(TEMPLATES[name])
+        whole = bracketed(run({"x": turns}, tokenizer, train_on="all"), tokenizer)
+        assert whole[0] + whole[-1] == "[]"
+        assert "[" not in whole[1:]
+
+
+def bracketed(rendered: Rendered, tokenizer: Tokenizer, number: int = 0) -> str:
+    ids, labels = row(rendered, number)
+    text, inside = "", False
+    for id, label in [*zip(ids, labels, strict=True), (None, IGNORE_INDEX)]:
+        if (label != IGNORE_INDEX) != inside:
+            text += "]" if inside else "["
+            inside = not inside
+        text += tokenizer.decode([id]) if id is not None else ""
+    return text
+
+
+# ----------------------------------------------------------------------------- flags and lengths
+
+
+def test_a_message_that_is_not_to_be_trained_is_context() -> None:
+    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
+    turns = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
+    messages = table({"x": turns}).with_columns(train=pl.col("message") == "x#3")
+    for train_on in ("assistant", "last_assistant"):
+        text = bracketed(run(messages, tokenizer, train_on=train_on), tokenizer)
+        assert text.count("[") == 1
+        assert "[b<|end|>]" in text
+    untrained = messages.with_columns(train=pl.col("message") == "x#1")
+    lost = run(untrained, tokenizer, train_on="last_assistant")
+    assert lost.conversations == []
+    assert set(lost.events["reason"]) == {"no_trained_tokens"}
+    assert lost.events.filter(pl.col("unit") == "message").height == 4
+
+
+def test_a_default_system_text_stands_where_none_is_said(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer(TEMPLATES["starchat"], "Below is a dialogue.")
+    rendered = run({"x": HELLO, "y": [("system", "own"), *HELLO]}, tokenizer)
+    first, second = (tokenizer.decode(row(rendered, number)[0]) for number in (0, 1))
+    assert first.startswith("<|system|>\nBelow is a dialogue.<|end|>\n<|user|>")
+    assert second.startswith("<|system|>\nown<|end|>\n<|user|>")
+    assert certificate.certify(tokenizer, options()).differences == 0
+
+
+LONG = [("user", "q" * 10), ("assistant", "a" * 10), ("user", "r" * 10), ("assistant", "b" * 10)]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_rows_that_are_too_long_are_dropped_or_cut_behind_an_answer(name: str) -> None:
+    tokenizer = byte_tokenizer(TEMPLATES[name])
+    texts = Texts(tokenizer)
+    whole = len(row(run({"x": LONG}, tokenizer))[0])
+    half = len(row(run({"x": LONG[:2]}, tokenizer))[0])
+    messages = table({"x": LONG, "y": LONG[:2]})
+    for limit in range(half - 2, whole + 2):
+        for overflow in ("drop", "cut"):
+            own = options(max_tokens=limit, overflow=overflow)
+            fitted = fit(messages, texts, own)
+            rendered = render(fitted.messages, fitted.windows, texts, own)
+            kept = dict(zip(rendered.conversations, np.diff(rendered.offsets), strict=True))
+            assert all(length <= limit for length in kept.values())
+            assert ("y" in kept) == (half <= limit)
+            assert ("x" in kept) == (whole <= limit or (overflow == "cut" and half <= limit))
+            lost = fitted.events.filter(pl.col("unit") == "message")["id"].to_list()
+            assert sorted([*rendered.messages["message"], *lost]) == sorted(messages["message"])
+            assert set(fitted.events["reason"]) <= {"too_long"}
+
+
+def test_rows_that_a_cut_makes_alike_are_kept_once() -> None:
+    """Two paths of a tree that share their first turns."""
+    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
+    rows = table({"t/b": LONG, "t/c": LONG, "t/d": LONG[:2]}).with_columns(
+        group=pl.lit("t"), message=pl.Series(["u", "a", "v", "b", "u", "a", "v", "c", "u", "d"])
+    )
+    limit = len(row(run({"x": LONG[:2]}, tokenizer))[0])
+    fitted = fit(rows, Texts(tokenizer), options(max_tokens=limit, overflow="cut"))
+    assert fitted.messages["conversation"].unique(maintain_order=True).to_list() == ["t/b", "t/d"]
+    lost = dict(fitted.events.select("id", "reason").iter_rows())
+    assert lost == {
+        "t/c": "prefix_of_another",
+        "v": "too_long",
+        "b": "too_long",
+        "c": "prefix_of_another",
+    }
+
+
+def test_no_rows_at_all() -> None:
+    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
+    rendered = run(table({}), tokenizer)
+    assert rendered.conversations == []
+    assert len(rendered.input_ids) == 0
+    assert fit(table({}), Texts(tokenizer), options(max_tokens=5)).messages.is_empty()
+
+
+def test_a_large_text_and_many_turns() -> None:
+    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
+    turns = [("user", "é" * 500_000), ("assistant", "a")] + [
+        ("user", "b"),
+        ("assistant", "c"),
+    ] * 100
+    ids, labels = row(run({"x": turns}, tokenizer))
+    assert len(ids) > 1_000_000
+    assert sum(label != IGNORE_INDEX for label in labels) == 2 * 101
+
+
+def test_texts_are_encoded_once_whatever_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = byte_tokenizer(TEMPLATES["chatml"])
+    expected = run(RANDOM, tokenizer)
+    monkeypatch.setattr(fast, "_CHARACTERS_A_CALL", 50)
+    again = run(RANDOM, tokenizer)
+    assert again.input_ids.tolist() == expected.input_ids.tolist()
+    texts = Texts(tokenizer)
+    numbers = [texts.add(text) for text in ("a", "b", "a")]
+    assert numbers == [0, 1, 0]
+    assert texts.texts == ["a", "b"]
+
+
+# -------------------------------------------------------------------- the guards, shown to fail
+
+
+def broken(**turn: str) -> Template:
+    """StarChat, of which the pieces no longer say what its Jinja says."""
+    own = TEMPLATES["starchat"]
+    assistant = Turn(
+        **{
+            "open": "<|assistant|>",
+            "header": "\n",
+            "lead": "",
+            "close": "<|end|>",
+            "after": "\n",
+            **turn,
+        }
+    )
+
+    class Broken(Template):
+        def jinja(self) -> str:
+            return own.jinja()
+
+    turns = {**own.turns, "assistant": assistant}
+    return Broken(own.name, own.about, turns, own.special_tokens)
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        ({"header": ""}, "differs"),
+        ({"header": "\n\n"}, "differs"),
+        ({"after": ""}, "differs"),
+        ({"open": "<|user|>"}, "differs"),
+        ({"close": "<|system|>"}, "differs"),
+    ],
+)
+def test_a_template_that_is_not_its_jinja_is_refused(turn: dict[str, str], words: str) -> None:
+    template = broken(**turn)
+    with pytest.raises(RenderError, match=words):
+        certificate.certify(_with(template), options())
+
+
+def _with(template: Template) -> Tokenizer:
+    own = byte_tokenizer(TEMPLATES["starchat"])
+    return Tokenizer(own.name, own.sha256, own.full, own.text, own.config, template)
+
+
+def test_labels_that_are_not_the_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
+    nothing = "chatdata.render.segments.untrained_heads"
+    monkeypatch.setattr(nothing, lambda draft, texts: np.zeros(len(draft.text), np.int64))
+    with pytest.raises(RenderError, match="are not that answer"):
+        certificate.certify(tokenizer, options())
+
+
+def test_a_tokenizer_that_reads_control_tokens_in_text_is_refused() -> None:
+    own = byte_tokenizer(TEMPLATES["starchat"])
+    careless = Tokenizer(own.name, own.sha256, own.full, own.full, own.config, own.template)
+    with pytest.raises(RenderError, match="makes control tokens out of plain text"):
+        certificate.certify(careless, options())
+
+
+def test_forged_tokens_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = byte_tokenizer(TEMPLATES["starchat"])
+    careless = Tokenizer(own.name, own.sha256, own.full, own.full, own.config, own.template)
+    monkeypatch.setattr(Texts, "_refuse_control", lambda self, flat: None)
+    with pytest.raises(RenderError, match="content forges"):
+        certificate.certify(careless, options())
+
+
+def test_dialogue_needs_an_end_of_text_token(starcoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes((starcoder / "tokenizer.json").read_bytes())
+    with pytest.raises(RenderError, match="names none"):
+        load(tmp_path, "t", TEMPLATES["dialogue"], None)
+    with pytest.raises(RenderError, match="holds no tokenizer"):
+        load(tmp_path / "nothing", "t", TEMPLATES["starchat"], None)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(RenderError, match="cannot be read"):
+        load(tmp_path, "t", TEMPLATES["starchat"], None)
+
+
+def test_random_contents_cover_the_hard_cases() -> None:
+    said = {content for turns in RANDOM.values() for _, content in turns}
+    assert len(said & set(CONTENTS)) > 10
+    assert len(PLAIN) > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("tokenizer.json", b"\xff", r"tokenizer.json' is not a text file \(byte 0 is not UTF-8\)"),
+        (
+            "tokenizer_config.json",
+            b'{"a": ',
+            r"tokenizer_config.json' is not valid JSON \(Expecting",
+        ),
+        ("tokenizer_config.json", b'{"\xff": 1}', "tokenizer_config.json' is not a text file"),
+        ("special_tokens_map.json", b"[1]", "special_tokens_map.json' holds no keys"),
+    ],
+)
+def test_a_broken_file_of_a_tokenizer_is_named(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    """Each of them was a traceback."""
+    (tmp_path / "tokenizer.json").write_text(
+        load(None, "bytes", TEMPLATES["starchat"], None).full.to_str()
+    )
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RenderError, match=words) as caught:
+        load(tmp_path, "broken", TEMPLATES["starchat"], None)
+    assert "download it again" in str(caught.value)

@@ -1,0 +1,278 @@
+"""Filters: for each a row that goes, a row that stays, and the edge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from chatdata.steps import filters
+from chatdata.steps.filters import FILTERS, Drop
+from tests.support.conversations import nodes, table
+
+SENTENCES = " ".join(f"This is sentence {i} of {i * i}, and it says {i % 7}." for i in range(60))
+
+
+def answers(*contents: str | None) -> list[dict[str, Any]]:
+    return [{"role": "assistant", "content": content} for content in contents]
+
+
+MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = {
+    # filter: options, messages that it removes, messages that it leaves
+    "bad_content": ({}, [{"content": None}], [{"content": ""}, {"content": "a"}]),
+    "unknown_role": ({}, [{"role": None}], [{"role": "system"}, {"role": "tool"}]),
+    "deleted": ({}, [{"deleted": True}], [{"deleted": False}, {"deleted": None}]),
+    "not_reviewed": (
+        {},
+        [{"review_result": False}, {"review_result": None}],
+        [{"review_result": True}],
+    ),
+    "synthetic": ({}, [{"synthetic": True}], [{"synthetic": False}, {"synthetic": None}]),
+    "unfinished_tree": (
+        {},
+        [{"tree_state": "growing"}, {"tree_state": "aborted_low_grade"}],
+        [{"tree_state": "ready_for_export"}, {"tree_state": None}],
+    ),
+    "empty": (
+        {},
+        [{"content": ""}, {"content": " \n\t\u00a0\u3000"}],
+        [{"content": "a"}, {"content": None}],
+    ),
+    "error_answer": (
+        {},
+        [
+            {"role": "assistant", "content": content}
+            for content in (
+                "Too many requests in 1 hour. Try again later.",
+                "network error\n\nOnly one message at a time. Please allow any other responses to "
+                "complete before sending another message, or wait one minute.",
+                "!An error occurred. If this issue persists please contact us.",
+                "Something went wrong.",
+                "EmptyMarkdownContent",
+            )
+        ],
+        [
+            {"role": "user", "content": "network error"},
+            {"role": "assistant", "content": "Network errors have many causes."},
+            {"role": "assistant", "content": "Something went wrong in the war room that day."},
+            {"role": "assistant", "content": "Too many requests in 1 hour. " + "So we wait. " * 40},
+            {"role": "assistant", "content": "The server answers 'Too many requests in 1 hour'."},
+            {"role": "assistant", "content": None},
+        ],
+    ),
+    "tool_use": (
+        {},
+        [
+            {"role": "assistant", "content": "<tool_call>\n{}\n</tool_call>"},
+            {"role": "assistant", "content": "I look.\n<tool_call>\n{}\n</tool_call>"},
+            {"role": "user", "content": "<tool_response>\n{}\n</tool_response>"},
+            {"role": "system", "content": "Be brief.\n\n<tools>\n[{}]\n</tools>"},
+        ],
+        [
+            {"role": "assistant", "content": "Write <tool_call> before it."},
+            {"role": "assistant", "content": "So:\n<tool_call>\n{}\n</tool_call>\nThat is all."},
+            {"role": "user", "content": "What is\n<tool_call>\n{}\n</tool_call>"},
+            {"role": "user", "content": "<tools>\nhammer\n</tools>"},
+            {"role": "system", "content": "You may use <tools>."},
+        ],
+    ),
+    "wrong_language": (
+        {"allow": ["en", "pt"]},
+        [{"lang": "de"}, {"lang": "zh-cn"}, {"lang": "eng"}, {"lang": "und"}, {"lang": ""}],
+        [{"lang": "en"}, {"lang": "EN"}, {"lang": "pt-BR"}, {"lang": "pt"}, {"lang": None}],
+    ),
+    "refusal": (
+        {},
+        answers(
+            "As an AI language model, I do not have feelings.",
+            "Roses are red. But I'm just an AI assistant, so",
+            "I’m sorry, but I can’t assist with that.",
+            "I apologize for the trouble, but I am unable to browse the internet.",
+            "Unfortunately not. I am a large language model, trained by others.",
+        ),
+        [
+            *answers(
+                "I'm sorry to hear that. Here is what helps.",
+                "An AI language model predicts the next word.",
+                "You cannot divide by zero, and I will show you why.",
+                "Sorry! The corrected code is below.",
+                None,
+            ),
+            {"role": "user", "content": "As an AI language model, what can you do?"},
+        ],
+    ),
+    "boilerplate_opening": (
+        {},
+        answers(
+            "Certainly! Here is it.",
+            "Sure, here is a list",
+            "**Of course:**",
+            "Great question!",
+            "I'd be happy to help you with that. First",
+        ),
+        [
+            *answers(
+                "Certain things are so.", "Surely.", "Sure enough it rained.", "No, of course!", ""
+            ),
+            {"role": "user", "content": "Sure, go on"},
+        ],
+    ),
+    "repetition": (
+        {},
+        answers("to be or not " * 30, "ha " * 50, "Here it is.\n" + "| O | X " * 60),
+        [
+            *answers("to be or not " * 12, SENTENCES, "", None),
+            {"role": "user", "content": "error at line one\n" * 50},
+        ],
+    ),
+    "truncated": (
+        {},
+        answers(
+            "It ends well. But the second sentence of this answer stops in the",
+            "One.\n\nThe list of what is to be done here begins with the first,",
+            "Look:\n```python\nprint(1)",
+            "A:\n```\na\n```\nand\n~~~ c\nb",
+        ),
+        [
+            *answers(
+                "It ends well. And so does the second sentence of this answer, as it must.",
+                "It ends well. Here is the list that you asked for:\n\n- milk and honey and bread",
+                "Paris",
+                "Dear Ms Roe. Thank you.\n\nYours sincerely,\nJohn",
+                "Look:\n```python\nprint(1)\n```",
+                "We sail at nine. Come and join us at the harbour for a day! #sailing #summer",
+                "A line of verse that ends as verses do\nand not as a sentence has to end",
+                "It ends well. The answer to your question is as follows: | a table | b |",
+            ),
+            {"role": "user", "content": "It ends well. But the second sentence stops in the"},
+        ],
+    ),
+    "url_only": (
+        {},
+        [
+            {"content": "https://a.example/b?c=d"},
+            {"content": " <https://a.example>\n- www.b.example "},
+        ],
+        [{"content": "See https://a.example"}, {"content": ""}, {"content": "http"}],
+    ),
+}
+# What they go by is made by a step; their cases are in test_redact and test_contamination.
+LOOKED_INTO = {"secret", "contaminated"}
+
+CONVERSATION_CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
+    # filter: options, conversations that it removes (a letter a turn), those that it leaves
+    "not_alternating": ({}, ["uu", "uaa", "au", "usa", "uas", "ssua"], ["ua", "u", "suaua", "s"]),
+    "no_assistant": ({}, ["u", "su", "s"], ["ua", "a"]),
+    "too_few_turns": ({"below": 3}, ["ua", "sua", "u"], ["uau", "suau"]),
+    "too_many_turns": ({"above": 2}, ["uau", "suau"], ["ua", "sua"]),
+    "too_many_characters": ({"above": 3}, ["uaua", "suau"], ["uau", "ua", "s"]),
+}
+ROLES = {"u": "user", "a": "assistant", "s": "system"}
+
+
+def test_every_filter_has_a_case_and_a_line_about_it() -> None:
+    corpus = {name for name, own in FILTERS.items() if own.unit == "corpus"}
+    assert set(FILTERS) == set(MESSAGE_CASES) | set(CONVERSATION_CASES) | corpus | LOOKED_INTO
+    assert all(own.about.endswith(".") for own in FILTERS.values())
+
+
+@pytest.mark.parametrize("name", MESSAGE_CASES)
+def test_a_message_filter_removes_what_it_is_named_for(name: str) -> None:
+    options, removed, left = MESSAGE_CASES[name]
+    rows = nodes(
+        [{"message": str(i), "content": "a", **own} for i, own in enumerate([*removed, *left])]
+    )
+    hit = rows.select(Drop(FILTERS[name], options, "cut").expression()).to_series().to_list()
+    assert hit == [True] * len(removed) + [False] * len(left)
+
+
+@pytest.mark.parametrize("name", CONVERSATION_CASES)
+def test_a_conversation_filter_removes_what_it_is_named_for(name: str) -> None:
+    options, removed, left = CONVERSATION_CASES[name]
+    said = {turns: [(ROLES[letter], "t") for letter in turns] for turns in [*removed, *left]}
+    rows = table(said)
+    hit = rows.filter(Drop(FILTERS[name], options, "drop").expression())
+    assert set(hit["conversation"]) == set(removed)
+    assert hit.height == sum(len(turns) for turns in removed)  # whole conversations
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ([("user", "a  b")], [("user", "a\n\tb ")], True),
+        ([("user", "a b")], [("user", "ab")], False),
+        ([("user", "a")], [("assistant", "a")], False),
+        ([("user", "a"), ("assistant", "b")], [("user", "a\nassistant\tb")], True),
+    ],
+)
+def test_duplicate_compares_roles_and_folded_content(one: Any, other: Any, same: bool) -> None:
+    rows = table({"x": one, "y": other})
+    keys = rows.group_by("conversation", maintain_order=True).agg(
+        key=FILTERS["duplicate"].expression().first()
+    )
+    assert (keys["key"].n_unique() == 1) == (same and len(one) == len(other))
+
+
+def test_the_first_filter_that_hits_is_the_reason() -> None:
+    rows = nodes([{"message": "m", "content": "", "deleted": True, "lang": "de"}])
+    drops = [Drop(FILTERS[name], {}, "cut") for name in ("empty", "deleted", "wrong_language")]
+    for order in (drops, drops[::-1]):
+        marked = filters.mark(rows, order)
+        assert marked["removed_by"].to_list() == [order[0].filter.name]
+
+
+def test_a_filter_that_looks_into_texts_says_why() -> None:
+    rows = nodes([{"message": "m"}, {"message": "n"}]).with_columns(
+        secret=pl.Series(["email at character 3", None]), overlap=pl.Series([None, "a set"])
+    )
+    drops = [
+        Drop(FILTERS["secret"], {}, "cut"),
+        Drop(FILTERS["contaminated"], {"against": ["x"]}, "drop"),
+    ]
+    marked = filters.mark(rows, drops)
+    assert marked.select("removed_by", "on_removed", "why").rows() == [
+        ("secret", "cut", "email at character 3"),
+        ("contaminated", "drop", "a set"),
+    ]
+
+
+def test_untrain_leaves_the_message_as_context() -> None:
+    rows = nodes([{"message": "m", "role": "assistant", "deleted": True}])
+    marked = filters.mark(rows, [Drop(FILTERS["deleted"], {}, "untrain")])
+    assert marked.select("train", "removed_by").rows() == [(False, None)]
+
+
+def test_an_empty_system_message_goes_alone_and_no_other() -> None:
+    turns = [("system", " "), ("user", "a"), ("assistant", "")]
+    for on_removed, expected in (("cut", ["skip", None, "cut"]), ("drop", ["drop", None, "drop"])):
+        drop = Drop(FILTERS["empty"], {}, on_removed)  # type: ignore[arg-type]
+        assert filters.mark(table({"x": turns}), [drop])["on_removed"].to_list() == expected
+
+
+def test_a_filter_for_columns_that_a_source_lacks_leaves_it_alone() -> None:
+    rows = table({"x": [("user", "a")]})
+    marked = filters.mark(rows, [Drop(FILTERS["deleted"], {}, "cut")])
+    assert marked["removed_by"].null_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("allow", "lang", "is_removed"),
+    [
+        (["pt"], "pt-BR", False),
+        (["pt-BR"], "pt_br", True),
+        (["pt-BR"], "pt-br", False),
+        (["pt-BR"], "pt", True),
+        (["no"], "nb", False),
+        (["nb"], "no", False),
+        (["zh"], "zh-tw", False),
+        ([], "en", True),
+        ([], None, False),
+    ],
+)
+def test_codes_that_mean_one_language_are_one(
+    allow: list[str], lang: str | None, is_removed: bool
+) -> None:
+    row = nodes([{"message": "m", "lang": lang}])
+    drop = Drop(FILTERS["wrong_language"], {"allow": allow}, "cut")
+    assert row.select(drop.expression()).item() is is_removed

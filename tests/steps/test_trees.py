@@ -1,0 +1,209 @@
+"""Threads of trees: each policy against an independent walker, and no message without a reason."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from chatdata import sources
+from chatdata.sources import File
+from chatdata.steps import trees
+from chatdata.steps.filters import FILTERS, Drop, mark
+from chatdata.steps.threads import Laid, Threads
+from tests.support.conversations import nodes, random_tree
+from tests.support.walker import conversation_ids
+
+DELETED = Drop(FILTERS["deleted"], {}, "cut")
+POLICIES: list[dict[str, Any]] = [
+    {"policy": "all_leaves"},
+    {"policy": "best_rank"},
+    {"policy": "top_k", "top_k": 1},
+    {"policy": "top_k", "top_k": 2},
+    {"policy": "all_prefixes"},
+]
+
+
+def table(rows: list[dict[str, Any]], folder: Path) -> pl.DataFrame:
+    path = folder / "trees.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    batches = sources.get("oasst").read([File(path, "trees.jsonl")], "oasst", "oasst1")
+    return pl.concat([batch.rows for batch in batches])
+
+
+def lay(messages: pl.DataFrame, **threads: Any) -> Laid:
+    return trees.lay(messages, Threads(**threads))
+
+
+def ids(laid: Laid) -> set[str]:
+    return set(laid.messages["conversation"])
+
+
+def reasons(laid: Laid, unit: str = "message") -> dict[str, str]:
+    own = laid.events.filter(pl.col("unit") == unit)
+    return dict(own.select("id", "reason").iter_rows())
+
+
+@pytest.mark.parametrize("end", ["assistant", "any"])
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_each_policy_gives_the_ids_of_the_walker(
+    tmp_path: Path, policy: dict[str, Any], end: str
+) -> None:
+    for seed in range(150):
+        rows = random_tree(seed)
+        laid = lay(mark(table(rows, tmp_path), [DELETED]), end=end, **policy)
+        expected = conversation_ids(rows, policy["policy"], policy.get("top_k", 1), end)
+        assert ids(laid) == expected, seed
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_every_message_is_in_a_row_or_has_one_reason(
+    tmp_path: Path, policy: dict[str, Any]
+) -> None:
+    for seed in range(150):
+        rows = random_tree(seed)
+        laid = lay(mark(table(rows, tmp_path), [DELETED]), **policy)
+        kept = set(laid.messages["message"])
+        dropped = laid.events.filter(pl.col("unit") == "message")["id"].to_list()
+        assert sorted([*kept, *dropped]) == sorted(row["message_id"] for row in rows)
+        lost = laid.events.filter(pl.col("unit") == "conversation").height
+        assert laid.conversations == len(ids(laid)) + lost
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, policy: dict[str, Any]) -> None:
+    for seed in range(30):
+        messages = mark(table(random_tree(seed), tmp_path), [DELETED])
+        order = list(range(messages.height))
+        random.Random(seed).shuffle(order)
+        one, other = lay(messages, **policy), lay(messages[order], **policy)
+        assert_frame_equal(one.messages.drop("where"), other.messages.drop("where"))
+        assert reasons(one) == reasons(other)
+
+
+FORK = [
+    {"message": "u"},
+    {"message": "second", "parent": "u", "role": "assistant", "rank": 1},
+    {"message": "unranked-late", "parent": "u", "role": "assistant", "created": 9},
+    {"message": "unranked-early", "parent": "u", "role": "assistant", "created": 3},
+    {"message": "undated-b", "parent": "u", "role": "assistant"},
+    {"message": "undated-a", "parent": "u", "role": "assistant"},
+    {"message": "first", "parent": "u", "role": "assistant", "rank": 0},
+]
+BEST_FIRST = ["first", "second", "unranked-early", "unranked-late", "undated-a", "undated-b"]
+
+
+@pytest.mark.parametrize("gone", range(len(BEST_FIRST)))
+def test_the_best_live_reply_is_chosen(gone: int) -> None:
+    removed = BEST_FIRST[:gone]
+    messages = mark(nodes(FORK), []).with_columns(
+        on_removed=pl.when(pl.col("message").is_in(removed)).then(pl.lit("cut")),
+        removed_by=pl.when(pl.col("message").is_in(removed)).then(pl.lit("faulty")),
+    )
+    assert ids(lay(messages, policy="best_rank")) == {f"oasst1/t/{BEST_FIRST[gone]}"}
+    assert ids(lay(messages, policy="top_k", top_k=2)) == {
+        f"oasst1/t/{name}" for name in BEST_FIRST[gone : gone + 2]
+    }
+
+
+CHAIN = [
+    {"message": "u1"},
+    {"message": "a1", "parent": "u1", "role": "assistant"},
+    {"message": "u2", "parent": "a1"},
+    {"message": "a2", "parent": "u2", "role": "assistant"},
+    {"message": "a2x", "parent": "u2", "role": "assistant"},
+]
+
+
+def chain(**on_removed: str) -> pl.DataFrame:
+    to = pl.col("message").replace_strict(on_removed, default=None, return_dtype=pl.String)
+    by = pl.when(to.is_not_null()).then(pl.lit("faulty"))
+    return mark(nodes(CHAIN), []).with_columns(on_removed=to, removed_by=by)
+
+
+def test_cut_takes_along_what_is_below_and_names_it() -> None:
+    laid = lay(chain(u2="cut"))
+    assert ids(laid) == {"oasst1/t/a1"}
+    assert reasons(laid) == {"u2": "faulty", "a2": "faulty", "a2x": "faulty"}
+    assert laid.events.filter(pl.col("id") == "a2")["detail"].item() == "below u2"
+
+
+def test_a_question_whose_answers_are_cut_is_trimmed() -> None:
+    laid = lay(chain(a2="cut", a2x="cut"))
+    assert ids(laid) == {"oasst1/t/a1"}
+    assert reasons(laid)["u2"] == "trailing_turn"
+
+
+def test_drop_takes_along_its_conversations_and_spares_the_others() -> None:
+    laid = lay(chain(a2="drop"))
+    assert ids(laid) == {"oasst1/t/a2x"}
+    assert reasons(laid) == {"a2": "faulty"}
+    assert reasons(laid, "conversation") == {"oasst1/t/a2": "faulty"}
+
+
+def test_a_dropped_conversation_covers_no_other() -> None:
+    rows = [*CHAIN[:3], {"message": "u2b", "parent": "a1"}, {**CHAIN[3], "parent": "u2b"}]
+    bad = mark(nodes(rows), []).with_columns(
+        on_removed=pl.when(pl.col("message") == "a2").then(pl.lit("drop")),
+        removed_by=pl.when(pl.col("message") == "a2").then(pl.lit("faulty")),
+    )
+    assert ids(lay(bad)) == {"oasst1/t/a1"}
+
+
+def test_rings_orphans_repeats_and_self_parents() -> None:
+    rows = [
+        *CHAIN[:2],
+        CHAIN[1],
+        {"message": "orphan", "parent": "nowhere"},
+        {"message": "child", "parent": "orphan", "role": "assistant"},
+        {"message": "x", "parent": "y"},
+        {"message": "y", "parent": "x", "role": "assistant"},
+        {"message": "self", "parent": "self"},
+        {"message": "below-self", "parent": "self", "role": "assistant"},
+    ]
+    laid = lay(mark(nodes(rows), []))
+    assert ids(laid) == {"oasst1/t/a1"}
+    assert reasons(laid) == {
+        "a1": "duplicate_id",
+        "orphan": "rootless",
+        "child": "rootless",
+        "x": "cycle",
+        "y": "cycle",
+        "self": "cycle",
+        "below-self": "cycle",
+    }
+
+
+def test_a_very_deep_tree() -> None:
+    rows: list[dict[str, Any]] = [{"message": "m0"}]
+    for i in range(1, 20_000):
+        role = "assistant" if i % 2 else "user"
+        rows.append({"message": f"m{i}", "parent": f"m{i - 1}", "role": role})
+    laid = lay(mark(nodes(rows), []))
+    assert laid.messages.height == 20_000
+
+
+def test_start_user_and_a_tree_whose_root_is_an_assistant() -> None:
+    rows = [{"message": "a0", "role": "assistant"}, {**CHAIN[0], "parent": "a0"}, CHAIN[1]]
+    laid = lay(mark(nodes(rows), []), start="user")
+    assert laid.messages["message"].to_list() == ["u1", "a1"]
+    assert reasons(laid) == {"a0": "leading_turn"}
+
+
+def test_positions_count_from_zero_and_rows_are_ordered_by_id() -> None:
+    laid = lay(mark(nodes(CHAIN), []))
+    assert laid.messages.select("conversation", "position", "message").rows() == [
+        ("oasst1/t/a2", 0, "u1"),
+        ("oasst1/t/a2", 1, "a1"),
+        ("oasst1/t/a2", 2, "u2"),
+        ("oasst1/t/a2", 3, "a2"),
+        ("oasst1/t/a2x", 0, "u1"),
+        ("oasst1/t/a2x", 1, "a1"),
+        ("oasst1/t/a2x", 2, "u2"),
+        ("oasst1/t/a2x", 3, "a2x"),
+    ]

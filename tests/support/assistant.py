@@ -1,0 +1,90 @@
+"""Small models that say one thing, made rather than trained: each token has one successor.
+
+They are Llamas whose layers add nothing to the embedding of the last token, so that the head is a
+table from the last token to the next. All else is real: tokenizer, template, generation, files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+PARTS = ("It is:\n\n", "```python\n", "print(6 * 7)\n", "```")
+ANSWER = "".join(PARTS)
+CONTEXT = 4096
+
+
+def tuned(tokenizer: Path, folder: Path) -> Path:
+    """A model that says ANSWER to whatever it is asked and ends its turn with `<|end|>`."""
+    return _write(tokenizer, folder, PARTS, ["\n", *PARTS, "<|end|>"], "<|end|>")
+
+
+def endless(tokenizer: Path, folder: Path) -> Path:
+    """A model that never ends its turn."""
+    return _write(tokenizer, folder, ["on and "], ["\n", "on and ", "on and "], "<|end|>")
+
+
+def base(tokenizer: Path, folder: Path) -> Path:
+    """A model of plain text: it answers a human, then says what the human says next, for ever."""
+    parts = [f" {PARTS[0]}", *PARTS[1:], "\n\nHu"]
+    path = [":", *parts, *"man:"]
+    return _write(tokenizer, folder, parts, path, "<|endoftext|>", template=None)
+
+
+def _write(
+    tokenizer: Path,
+    folder: Path,
+    words: Sequence[str],
+    path: Sequence[str],
+    end: str,
+    **changes: Any,
+) -> Path:
+    own = AutoTokenizer.from_pretrained(tokenizer, eos_token=end, pad_token=end)
+    own.add_tokens([word for word in words if word not in own.get_vocab()])
+    if "template" in changes:
+        own.chat_template = changes["template"]
+    ids = [own.encode(token, add_special_tokens=False) for token in path]
+    assert all(len(one) == 1 for one in ids), ids
+    network = _table(len(own), [one[0] for one in ids])
+    network.generation_config.eos_token_id = own.eos_token_id
+    network.save_pretrained(folder)
+    own.save_pretrained(folder)
+    return folder
+
+
+def _table(size: int, path: Sequence[int]) -> LlamaForCausalLM:
+    """A model that goes along a path of tokens, as far as the last token tells where it is."""
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=size + size % 2,
+        intermediate_size=4,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        max_position_embeddings=CONTEXT,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    network = LlamaForCausalLM(config)
+    with torch.no_grad():
+        network.model.layers[0].self_attn.o_proj.weight.zero_()
+        network.model.layers[0].mlp.down_proj.weight.zero_()
+        network.model.embed_tokens.weight.copy_(torch.eye(size, config.hidden_size))
+        network.lm_head.weight.zero_()
+        for last, following in itertools.pairwise(path):
+            network.lm_head.weight[following, last] = 3
+    return network.eval()
+
+
+def readme_command(option: str, model: Path) -> list[str]:
+    """The arguments of the README's command for a chat with this option (or none), for a model."""
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    block = readme.split("\n## Chat\n")[1].split("```sh\n")[1].split("```")[0]
+    lines = [shlex.split(line, comments=True)[3:] for line in block.splitlines()]
+    (found,) = [own for own in lines if (option in own if option else len(own) == 1)]
+    return [str(model), *found[1:]]

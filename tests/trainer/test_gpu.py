@@ -1,0 +1,131 @@
+"""What only a GPU can show: kernels of FlexAttention, sums of 16 bits, DeepSpeed with NCCL."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+
+from chatdata.dataset.pack import pack
+from tests.support.tiny import Gradients, Row, conversation, model, one_by_one, targets_of
+from tests.trainer.test_tree_packing import batch_of, forest, planned
+from trainer.data import tree_attention
+from trainer.data.isolation import ALLOWED, leak
+from trainer.data.packing import PackingCollator
+from trainer.data.tree_packing import TreeCollator, tree_of
+
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
+    pytest.mark.filterwarnings("ignore"),  # other people's deprecations
+]
+
+ROOT = Path(__file__).parent.parent.parent
+# Heads of 16, FlexAttention's least, and two queries for each key.
+SIZES = {"hidden_size": 64, "intermediate_size": 96}
+ALLOWED_APART = {False: 1e-4, True: 5e-2}  # parts of the norm, in 32 bits and in 16
+
+
+def network() -> Any:
+    return model("llama", 0, torch.float32, **SIZES).cuda().train()
+
+
+def weigh(own: Any, batches: list[dict[str, Any]], targets: int, half: bool) -> Gradients:
+    """The gradients of some batches; in 16 bits as Trainer does, by autocast."""
+    own.zero_grad()
+    for batch in batches:
+        inputs = {key: value.cuda() for key, value in batch.items()}
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            loss = own(**inputs, num_items_in_batch=torch.tensor(targets).cuda()).loss
+        loss.backward()
+    return {name: one.grad.clone() for name, one in own.named_parameters()}
+
+
+def apart(one: Gradients, other: Gradients) -> float:
+    """How far gradients are from others, in parts of these."""
+    gap = sum(float((own - other[name]).pow(2).sum()) for name, own in one.items())
+    return float((gap / sum(float(own.pow(2).sum()) for own in other.values())) ** 0.5)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_flex_attention_has_the_gradients_of_the_rows(half: bool) -> None:
+    always, once, groups = forest(0, trees=8)
+    targets = targets_of(once)
+    alone = weigh(network(), one_by_one(once), targets, half=False)
+    batch = batch_of(always, planned(always, groups))
+    assert batch["input_ids"].shape[1] > 2 * tree_attention.BLOCK  # some of its blocks are left out
+    own = network()
+    assert tree_attention.prepare(own) == tree_attention.FLEX
+    assert apart(weigh(own, [batch], targets, half), alone) < ALLOWED_APART[half]
+    own.set_attn_implementation(tree_attention.SDPA)
+    assert apart(weigh(own, [batch], targets, half), alone) < ALLOWED_APART[half]
+    del batch["attention_mask"]  # the equality is not one that anything would pass
+    assert apart(weigh(own, [batch], targets, half), alone) > 5 * ALLOWED_APART[half]
+
+
+def test_branches_do_not_see_each_other() -> None:
+    own = network()
+    tree_attention.prepare(own)
+
+    def laid(rows: Any) -> dict[str, Any]:
+        return TreeCollator(pad_id=0)([tree_of(rows)])
+
+    with torch.autocast("cuda", torch.bfloat16):
+        assert leak(own, laid) < ALLOWED
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_packed_rows_weigh_what_they_weigh_alone(half: bool) -> None:
+    rng = random.Random(0)
+    rows: list[Row] = [conversation(rng, 6) for _ in range(9)]
+    targets = targets_of(rows)
+    alone = weigh(network(), one_by_one(rows), targets, half=False)
+    bins = pack([len(row["input_ids"]) for row in rows], 120)
+    collator = PackingCollator(flash=False)
+    batches = [collator([[rows[at] for at in own]]) for own in bins_of(bins)]
+    own = network()
+    own.config.use_cache = False
+    assert apart(weigh(own, batches, targets, half), alone) < ALLOWED_APART[half]
+
+
+def bins_of(bins: Any) -> list[list[int]]:
+    ends = zip(bins.offsets[:-1], bins.offsets[1:], strict=True)
+    return [bins.rows[start:end].tolist() for start, end in ends]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+def test_one_rank_of_zero3_trains_and_saves(adapter: str, tmp_path: Path) -> None:
+    """With NCCL and bf16; a GPU alone can gather the rows of an adapter's tokens."""
+    pytest.importorskip("deepspeed")
+    from chatdata import build_dataset, load_recipe
+
+    build_dataset(load_recipe("sample"), tmp_path / "data")
+    values = {
+        "dataset": tmp_path / "data",
+        "output": tmp_path / "model",
+        "adapter": adapter,
+        "training.bf16": "true",
+        "training.max_steps": 4,
+        "training.warmup_steps": 1,
+    }
+    settings = [part for key, own in values.items() for part in ("--set", f"{key}={own}")]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
+    command = [*launch, "-m", "trainer.train", "recipes/train/sample.yaml", *settings]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=300)
+    facts = json.loads((tmp_path / "model" / "chatdata.json").read_text())
+    assert facts["run"] == {"steps": 4, "ranks": 1, "zero_stage": 3}
+    assert facts["results"]["after"]["loss"] < facts["results"]["before"]["loss"]
+    name = "model.safetensors" if adapter == "none" else "adapter_model.safetensors"
+    assert (tmp_path / "model" / name).stat().st_size > 1000

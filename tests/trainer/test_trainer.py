@@ -1,0 +1,412 @@
+"""The trainer: strict recipes, the rows as they are, and a real ZeRO-3 run on two CPU ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import multiprocessing
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("deepspeed")
+
+import torch
+from click.testing import CliRunner
+from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
+
+from chatdata import build_dataset, load_recipe
+from chatdata.core import constants
+from chatdata.core.errors import ChatdataError
+from chatdata.dataset import manifest, reader
+from tests.support.comparing import compare
+from trainer import config, train
+from trainer.data import dataset
+from trainer.model import load
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
+
+ROOT = Path(__file__).parent.parent.parent
+RECIPE = ROOT / "recipes" / "train" / "sample.yaml"
+TINY = {"model_type": "gpt_bigcode", "n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 2048}
+
+
+# ------------------------------------------------------------------------------------ recipes
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "train").glob("*.yaml")), ids=str)
+def test_every_train_recipe_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert config.load(path).output
+
+
+def test_the_articles_settings_are_those_of_its_recipe() -> None:
+    own = config.load(ROOT / "recipes" / "train" / "starchat-alpha.yaml")
+    training = own.training
+    assert (own.model.path, own.strategy) == ("bigcode/starcoderbase", "zero3")
+    assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (4, 8)
+    assert (training.learning_rate, training.lr_scheduler_type) == (2e-5, "cosine")
+    assert (training.warmup_steps, training.num_train_epochs) == (0.03, 3)
+    assert training.bf16
+    assert training.gradient_checkpointing
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("trainng.seed=1", "unknown key 'trainng'; did you mean 'training'?"),
+        ("training.learing_rate=1e-3", "unknown key 'learing_rate'; did you mean 'learning_rate'?"),
+        ("training.bf16='false'", "'training.bf16' is 'false'"),
+        ("training.bf16=0", "'training.bf16' is 0"),
+        ("training.max_steps=1.5", "'training.max_steps' is 1.5"),
+        ("training.lr_scheduler_type=cosin", "'training.lr_scheduler_type' is 'cosin'"),
+        ("model={}", "either `path`, a model to fine-tune, or `config`"),
+        ("model={config: {n_layer: 1}}", "needs a `model_type`"),
+        ("allow_moving_revision=1", "'allow_moving_revision' is 1"),
+        ("deepspeed=none.json", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_named(setting: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ChatdataError) as caught:
+        config.load(RECIPE, [setting])
+    assert words in str(caught.value)
+
+
+def test_false_is_false(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    loaded = config.load(RECIPE, ["training.bf16=false", "training.learning_rate=2e-5"])
+    assert loaded.training.bf16 is False
+    assert loaded.training.learning_rate == 2e-5
+
+
+def test_a_deepspeed_file_may_not_replace_the_scheduler(tmp_path: Path, real_data: Path) -> None:
+    """The configuration of StarChat alpha has one: its cosine was never used."""
+    old = real_data / "zero3-configs" / "starcoder_chat_z3_bf16.json"
+    with pytest.raises(ChatdataError, match="has a `scheduler`"):
+        config.load(RECIPE, [f"deepspeed={old}"])
+
+
+# ---------------------------------------------------------------------------- data and model
+
+
+@pytest.fixture(scope="module")
+def facts(sample: Path) -> manifest.Manifest:
+    return dataset.read_manifest(sample)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(sample: Path, facts: manifest.Manifest) -> Any:
+    return load.load_tokenizer(sample, facts)
+
+
+def test_rows_are_taken_as_they_are(sample: Path, facts: manifest.Manifest) -> None:
+    rows = dataset.load_tokens(sample, facts, "train")
+    own = reader.scan(sample, "tokens", ["train"]).collect()
+    assert rows is not None
+    assert rows["input_ids"][:] == own["input_ids"].to_list()
+    assert rows["labels"][:] == own["labels"].to_list()
+
+
+def test_a_dataset_without_tokens_is_refused(tmp_path: Path) -> None:
+    build_dataset(load_recipe("sample", ["render=null"]), tmp_path / "o")
+    with pytest.raises(ChatdataError, match="holds messages and no tokens"):
+        dataset.read_manifest(tmp_path / "o")
+
+
+def test_padding_is_never_trained_nor_seen(
+    sample: Path, facts: manifest.Manifest, tokenizer: Any
+) -> None:
+    rows = dataset.load_tokens(sample, facts, "train")
+    assert rows is not None
+    own = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(4)]
+    batch = DataCollatorForSeq2Seq(tokenizer)([dict(row) for row in own])
+    for row, ids, mask, labels in zip(
+        own, batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True
+    ):
+        size = len(row["input_ids"])
+        assert ids[:size].tolist() == row["input_ids"]
+        assert labels[:size].tolist() == row["labels"]
+        assert set(mask[size:].tolist()) <= {0}
+        assert set(labels[size:].tolist()) <= {constants.IGNORE_INDEX}
+
+
+def test_the_loss_is_that_of_the_trained_tokens(
+    sample: Path, facts: manifest.Manifest, tokenizer: Any
+) -> None:
+    network = load.load_model(config.Model(config=TINY), tokenizer, seed=0).eval()
+    rows = dataset.load_tokens(sample, facts, "train")
+    assert rows is not None
+    own = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(3)]
+    batch = DataCollatorForSeq2Seq(tokenizer)(own)
+    with torch.no_grad():
+        output = network(**batch)
+    logits, labels = output.logits[:, :-1], batch["labels"][:, 1:]
+    trained = labels != constants.IGNORE_INDEX
+    loss = torch.nn.functional.cross_entropy(logits[trained].float(), labels[trained])
+    assert torch.isclose(output.loss, loss, rtol=1e-4)
+    assert int(trained.sum()) == sum(_trained(row) for row in own)
+
+
+def _trained(row: dict[str, list[int]]) -> int:
+    return sum(label != constants.IGNORE_INDEX for label in row["labels"])
+
+
+def test_the_tokenizer_ends_turns_and_carries_the_template(
+    tokenizer: Any, facts: manifest.Manifest, sample: Path
+) -> None:
+    assert tokenizer.eos_token == "<|end|>"
+    assert tokenizer.pad_token == "<|endoftext|>"
+    assert tokenizer.chat_template == facts["render"]["template"]["jinja"]
+    said = reader.scan(sample, "messages", ["train"]).collect().to_dicts()
+    tokens = reader.scan(sample, "tokens", ["train"]).collect().to_dicts()
+    for message_row, token_row in zip(said, tokens, strict=True):
+        if not any("<|" in own["content"] for own in message_row["messages"]):
+            ids = tokenizer.apply_chat_template(message_row["messages"], return_dict=False)
+            assert ids == token_row["input_ids"]
+
+
+def test_a_tokenizer_that_does_not_fit_the_rows_is_refused(
+    sample: Path, facts: manifest.Manifest
+) -> None:
+    moved = json.loads(json.dumps(facts))
+    moved["render"]["tokenizer"]["control_ids"]["<|end|>"] += 1
+    with pytest.raises(ChatdataError, match=r"'<\|end\|>' is 260"):
+        load.load_tokenizer(sample, moved)
+
+
+def test_new_embeddings_are_the_same_whatever_was_drawn_before(
+    real_data: Path, tokenizer: Any
+) -> None:
+    stories = config.Model(path=str(real_data / "models" / "stories260K"))
+    digests = set()
+    for draws in (0, 1, 2):
+        for _ in range(draws):
+            torch.rand(1000)
+        digests.add(load.embedding_digest(load.load_model(stories, _larger(tokenizer), seed=3)))
+    assert len(digests) == 1
+
+
+def _larger(tokenizer: Any) -> Any:
+    tokenizer.add_tokens([f"extra-{i}" for i in range(300)])
+    return tokenizer
+
+
+def test_options_that_a_model_does_not_have_are_refused(tokenizer: Any) -> None:
+    with pytest.raises(ChatdataError, match="no option 'n_layers'"):
+        load.load_model(config.Model(config={**TINY, "n_layers": 3}), tokenizer, seed=0)
+    with pytest.raises(ChatdataError, match=r"model\.config"):
+        load.load_model(config.Model(config={"model_type": "gtp"}), tokenizer, seed=0)
+    with pytest.raises(ChatdataError, match="cannot be loaded"):
+        load.load_model(config.Model(path="/nowhere"), tokenizer, seed=0)
+
+
+def test_rows_that_are_longer_than_the_model_are_refused(tokenizer: Any) -> None:
+    network = load.load_model(config.Model(config=TINY), tokenizer, seed=0)
+    load.check_lengths(network.config, 2048)
+    with pytest.raises(ChatdataError, match=r"render\.max_tokens=2048"):
+        load.check_lengths(network.config, 2049)
+
+
+def test_ranks_that_would_start_apart_are_stopped() -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    cases, port = [["a", "a"], ["a", "b"]], _free_port()
+    ranks = [context.Process(target=compare, args=(i, port, cases, queue)) for i in (0, 1)]
+    for process in ranks:
+        process.start()
+    answers = sorted(queue.get(timeout=120) for _ in cases for _ in ranks)
+    for process in ranks:
+        process.join()
+    assert [case for case, _ in answers] == [0, 0, 1, 1]
+    assert ["same" if words == "same" else "differ" in words for _, words in answers] == [
+        *("same", "same"),
+        *(True, True),
+    ]
+
+
+def _free_port() -> int:
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        return int(own.getsockname()[1])
+
+
+# ------------------------------------------------------------------------------- real ZeRO-3
+
+
+def readme_lines(language: str = "sh") -> list[str]:
+    """The commands of the README's section on training."""
+    section = (ROOT / "README.md").read_text().split("\n## Train\n")[1].split("\n## ")[0]
+    return [
+        line
+        for block in section.split(f"```{language}\n")[1:]
+        for line in block.split("```")[0].splitlines()
+    ]
+
+
+def run(line: str, folder: Path) -> None:
+    """Runs a command of the README as from a checkout, on a free port."""
+    program, *options = shlex.split(line)
+    if program == "python":  # -m trainer.MODULE; what is imported once need not be again
+        module = importlib.import_module(options[1])
+        with contextlib.chdir(folder):
+            outcome = CliRunner().invoke(module.main, options[2:])
+        assert outcome.exit_code == 0, outcome.output
+        return
+    start = ["torch.distributed.run", f"--master_port={_free_port()}"]
+    command = [sys.executable, "-m", *(start if program == "torchrun" else [program]), *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # Behind a line of `=` torchrun sums up which rank failed; why it did stands before.
+    assert done.returncode == 0, done.stderr.partition("\n=====")[0][-4000:]
+    assert "terminate called" not in done.stderr
+
+
+ENDING = """
+import atexit
+from trainer import strategy
+class Left:
+    def __del__(self): print("taken apart")
+left = Left()
+atexit.register(print, "closed")
+def command(): print("done"); {end}
+strategy.run_to_the_end(command)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("pass", 0), ("raise SystemExit(3)", 3), ("raise ValueError('why')", 1)]
+)
+def test_a_rank_ends_with_its_status_and_is_not_taken_apart(end: str, code: int) -> None:
+    """Threads of PyTorch that outlived the interpreter ended a rank by SIGABRT, now and then."""
+    command = [sys.executable, "-c", ENDING.format(end=end)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "done\nclosed\n")
+    assert ("ValueError: why" in done.stderr) == (code == 1)
+
+
+@pytest.mark.parametrize("line", [line for line in readme_lines("bash") if "trainer.train" in line])
+def test_commands_for_many_gpus_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    options = shlex.split(line.partition("-m trainer.train ")[2])
+    own = train.main.make_context("train", options).params
+    loaded = config.load(own["recipe"], own["settings"], own["deepspeed"])
+    assert loaded.model.path == "bigcode/starcoderbase"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like a checkout, and may be written to."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("trainer", "recipes"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(checkout: Path) -> Path:
+    """The model that the README's first commands train, and measure."""
+    for line in readme_lines()[:3]:
+        run(line, checkout)
+    return checkout / "out" / "sample-model"
+
+
+def test_a_real_model_is_tuned_as_the_readme_says(checkout: Path, real_data: Path) -> None:
+    validation = real_data / "oasst1-validation-en" / "en-validation.jsonl"
+    (checkout / "en.jsonl").symlink_to(validation)
+    (checkout / "MODEL").symlink_to(real_data / "models" / "stories260K")
+    for line in readme_lines()[3:]:
+        run(line, checkout)
+    log = (checkout / "out" / "own-model" / "metrics.jsonl").read_text().splitlines()
+    losses = [entry["eval_loss"] for entry in map(json.loads, log) if "eval_loss" in entry]
+    assert losses[-1] < losses[0]
+    network = AutoModelForCausalLM.from_pretrained(checkout / "out" / "own-model")
+    own = AutoTokenizer.from_pretrained(checkout / "out" / "own-model")
+    assert network.get_input_embeddings().num_embeddings == len(own) == 516
+
+
+def test_zero_3_on_two_ranks_and_the_loss_falls(trained: Path) -> None:
+    facts = json.loads((trained / "chatdata.json").read_text())
+    assert facts["run"] == {"steps": 30, "ranks": 2, "zero_stage": 3}
+    log = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    tests = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    assert losses[-1] < 0.7 * losses[0]
+    assert tests[-1] < 0.7 * tests[0]
+
+
+def test_the_saved_model_loads_speaks_and_knows_where_to_stop(
+    trained: Path, sample: Path, facts: manifest.Manifest
+) -> None:
+    network = AutoModelForCausalLM.from_pretrained(trained)
+    saved = AutoTokenizer.from_pretrained(trained)
+    stop = facts["render"]["tokenizer"]["control_ids"]["<|end|>"]
+    assert saved.chat_template == facts["render"]["template"]["jinja"]
+    assert saved.eos_token_id == stop == network.generation_config.eos_token_id
+    assert network.config.use_cache
+    assert network.get_input_embeddings().num_embeddings == len(saved)
+    prompt = saved.apply_chat_template(
+        [{"role": "user", "content": "Hello?"}], add_generation_prompt=True, return_tensors="pt"
+    )
+    answer = network.generate(**prompt, max_new_tokens=5, do_sample=False)
+    assert answer.shape[1] > prompt["input_ids"].shape[1]
+
+
+def test_generation_ends_at_the_stop_token(trained: Path, facts: manifest.Manifest) -> None:
+    """A model made to say nothing but the stop token says it once."""
+    network = AutoModelForCausalLM.from_pretrained(trained)
+    stop = facts["render"]["tokenizer"]["control_ids"]["<|end|>"]
+    with torch.no_grad():
+        head = torch.nn.Linear(network.config.hidden_size, network.config.vocab_size)
+        head.weight.zero_()
+        head.bias.copy_(torch.nn.functional.one_hot(torch.tensor(stop), len(head.bias)).float())
+    network.lm_head = head
+    answer = network.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=9, do_sample=False)
+    assert answer[0, 3:].tolist() == [stop]
+
+
+def test_the_saved_model_names_its_data(trained: Path, facts: manifest.Manifest) -> None:
+    said = json.loads((trained / "chatdata.json").read_text())
+    own = said["dataset"]
+    assert own["content_hash"] == facts["content_hash"]
+    assert own["stop_ids"] == [260]
+    assert own["chat_template"] == facts["render"]["template"]["jinja"]
+    assert said["results"]["after"]["bits_per_byte"] < said["results"]["before"]["bits_per_byte"]
+    assert (own["name"], own["version"], own["stop"]) == ("sample", "1.0.0", "<|end|>")
+
+
+def test_the_card_of_a_model_is_made_of_its_facts(
+    trained: Path, request: pytest.FixtureRequest
+) -> None:
+    """A golden that a human can read; numbers of the run and versions are left out."""
+    text = (trained / "README.md").read_text()
+    plain = re.sub(r"(?<=## Versions\n\n).*?(?=\. The recipe)", "VERSIONS", text)
+    plain = re.sub(r"sha256:[0-9a-f]{64}", "HASH", plain)
+    plain = re.sub(r"\b\d\.\d{4}\b", "N", plain)
+    golden = Path(__file__).parent.parent / "golden" / "model_card.md"
+    if request.config.getoption("--update-golden"):
+        golden.write_text(plain)
+    assert plain == golden.read_text()
+
+
+def test_a_run_leaves_its_metrics_behind(trained: Path) -> None:
+    assert (trained / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert list((trained / "runs").rglob("events.out.tfevents.*"))
+    steps = [json.loads(line)["step"] for line in (trained / "metrics.jsonl").open()]
+    assert steps == sorted(steps)
+
+
+def test_errors_of_the_trainer_are_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "trainer.train", str(RECIPE), "--set", f"dataset={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is not a finished build" in done.stderr
+    assert "Traceback" not in done.stderr
