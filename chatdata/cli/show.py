@@ -16,7 +16,7 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest, reader
 from chatdata.render import token_spans
-from chatdata.steps import ledger
+from chatdata.steps import filters
 
 _TRAINED = "bold green"
 _CONTEXT = "dim"
@@ -221,7 +221,7 @@ def explanation(found: pl.DataFrame, console: Console) -> None:
         head = Text(f"{row['unit']} ", style="dim").append(visible(row["id"]), style="bold")
         kept = row["outcome"] == "kept"
         head.append("  ").append(row["outcome"], style="green" if kept else "yellow")
-        why = [] if kept else [f"{row['reason']}: {ledger.about(row['reason'])}"]
+        why = [] if kept else [f"{row['reason']}: {filters.about(row['reason'])}"]
         why += [row["detail"]] if row["detail"] else []
         why += [f"in {row['conversation']}"] if row["conversation"] else []
         console.print(head, soft_wrap=True)

@@ -46,57 +46,7 @@ NODES: dict[str, pl.DataType | type[pl.DataType]] = {
 # What names a message: two trees may use one id.
 MESSAGE_KEY = ["group", "message"]
 
-# What became of something: the ledger's row, before the outcome is known.
-EVENTS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "unit": pl.String,  # record, message or conversation
-    "id": pl.String,
-    "conversation": pl.String,  # where a message stood last, if anywhere
-    "reason": pl.String,  # null: kept
-    "detail": pl.String,
-    "source": pl.String,
-}
-
-# The reason of a message whose text stands in another, which `detail` names: it shares its fate.
-MERGED = "merged"
-
 
 def empty(schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
     """A table of this schema without rows."""
     return pl.DataFrame(schema=schema)
-
-
-def events(
-    unit: str,
-    rows: pl.DataFrame,
-    id: str,
-    reason: pl.Expr,
-    detail: pl.Expr | None = None,
-) -> pl.DataFrame:
-    """Rows of `EVENTS` for the rows of a table: their `id` column, and why they were removed."""
-    conversation = pl.col("conversation") if unit == "message" else pl.lit(None, pl.String)
-    return rows.select(
-        unit=pl.lit(unit),
-        id=pl.col(id),
-        conversation=conversation,
-        reason=reason,
-        detail=pl.lit(None, pl.String) if detail is None else detail,
-        source=pl.col("source"),
-    )
-
-
-def vanished(
-    before: pl.DataFrame, after: pl.DataFrame, lost: pl.DataFrame, otherwise: str
-) -> pl.DataFrame:
-    """Rows of `EVENTS` for messages that stood in a conversation and now stand in none.
-
-    `lost` are the events of conversations that went; a message that was cut from one that stays
-    has the reason `otherwise`. A message of several conversations is named once.
-    """
-    rows = before.filter(pl.col("message").is_not_null())
-    rows = rows.join(after, on=MESSAGE_KEY, how="anti", maintain_order="left")
-    rows = rows.unique(MESSAGE_KEY, keep="first", maintain_order=True)
-    why = lost.select("reason", "detail", conversation="id")
-    rows = rows.join(why, on="conversation", how="left", maintain_order="left")
-    return events(
-        "message", rows, "message", pl.col("reason").fill_null(otherwise), pl.col("detail")
-    )

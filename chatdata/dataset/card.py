@@ -18,7 +18,7 @@ from chatdata.core import config
 from chatdata.core.errors import ConfigError
 from chatdata.dataset import croissant, hub_configs, limitations, manifest_diff, plots
 from chatdata.dataset.manifest import Manifest
-from chatdata.steps import ledger
+from chatdata.steps import filters
 from chatdata.steps.clean import CLEANERS
 
 PAGE = "README.md"
@@ -196,7 +196,7 @@ def reasons(manifest: Manifest) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "about": ledger.about(name),
+            "about": filters.about(name),
             **{unit: count["dropped"].get(name, 0) for unit, count in counts.items()},
         }
         for name in names

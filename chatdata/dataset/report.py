@@ -16,14 +16,13 @@ import jinja2
 import polars as pl
 import tokenizers
 
-from chatdata.core import config
+from chatdata.core import config, ledger
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import card, limitations, manifest, manifest_schema, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.render import token_spans
 from chatdata.render.token_spans import Stretch
-from chatdata.steps import ledger
 
 FILE = "report.html"
 _CONVERSATIONS = 8

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from chatdata import sources
-from chatdata.core import files, schema
+from chatdata.core import files, ledger, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.dataset import manifest, rows, shards
@@ -41,7 +41,7 @@ from chatdata.render.encoding import fast
 from chatdata.render.encoding.fast import Audit, EngineDiffers, FastSession
 from chatdata.render.rows import Render, Rendered, fit, render
 from chatdata.render.segments import Texts
-from chatdata.steps import clean, filters, language, ledger, split, threads, trees
+from chatdata.steps import clean, filters, language, split, threads, trees
 from chatdata.steps.filters import Drop
 
 Progress = Callable[[str, int, int], None]
@@ -197,7 +197,7 @@ def _shape(job: Job, part: int) -> Shaped:
     laid = [_lay(job, format, messages) for format, (messages, _) in there]
     cleaned = clean.add([counts for _, (_, counts) in there])
     messages = pl.concat([one.messages for one in laid] or [schema.empty(schema.MESSAGES)])
-    events = [schema.empty(schema.EVENTS), *(one.events for one in laid)]
+    events = [schema.empty(ledger.EVENTS), *(one.events for one in laid)]
     for drop in job.drops("conversation"):
         messages, happened = _drop_conversations(messages, drop)
         events.append(happened)
@@ -248,10 +248,10 @@ def _without(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The messages without some conversations, and the events of what went."""
     if gone.is_empty():
-        return messages, schema.empty(schema.EVENTS)
-    lost = schema.events("conversation", gone, "conversation", reason, detail)
+        return messages, schema.empty(ledger.EVENTS)
+    lost = ledger.events("conversation", gone, "conversation", reason, detail)
     kept = messages.join(gone, on="conversation", how="anti", maintain_order="left")
-    return kept, pl.concat([lost, schema.vanished(messages, kept, lost, "")])
+    return kept, pl.concat([lost, ledger.vanished(messages, kept, lost, "")])
 
 
 # -------------------------------------------------------------------- second round: split, render
@@ -262,7 +262,7 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
     part, decided = task
     messages, repeated = _drop_repeats(pl.read_ipc(job.file("shaped", part)), decided)
     messages = _in_order(job, messages, decided)
-    rendered, lost, findings, audit = None, schema.empty(schema.EVENTS), Findings(), Audit()
+    rendered, lost, findings, audit = None, schema.empty(ledger.EVENTS), Findings(), Audit()
     if job.recipe.render is not None:
         rendered, lost, findings, audit = _render(job, job.recipe.render, messages)
         messages = rendered.messages
@@ -290,7 +290,7 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
 
 def _drop_repeats(messages: pl.DataFrame, decided: Decided) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Drops what is decided over all parts, one reason after the other."""
-    happened = [schema.empty(schema.EVENTS)]
+    happened = [schema.empty(ledger.EVENTS)]
     first = messages.unique("conversation", keep="first", maintain_order=True)
     for repeats in decided.removed.partition_by("reason", maintain_order=True):
         gone = first.join(repeats, on="conversation", maintain_order="left")
@@ -358,7 +358,7 @@ def _kept_events(messages: pl.DataFrame, own: rows.Rows) -> pl.DataFrame:
     where = pl.concat_str(pl.lit("in "), pl.lit(own.splits), pl.lit(own.several()))
     return pl.concat(
         [
-            schema.events("message", first, "message", nothing),
-            schema.events("conversation", conversations, "conversation", nothing, where),
+            ledger.events("message", first, "message", nothing),
+            ledger.events("conversation", conversations, "conversation", nothing, where),
         ]
     )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from chatdata import hub
+from chatdata.core import ledger
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.pipeline.inputs import Input, evaluation_sets, without_paths
@@ -25,7 +26,7 @@ from chatdata.render.encoding.fast import Audit, EngineDiffers
 from chatdata.render.rows import Render
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
-from chatdata.steps import clean, contamination, ledger, redact
+from chatdata.steps import clean, contamination, redact
 from chatdata.steps import evaluation_sets as evalsets
 from chatdata.steps.filters import Drop, Unit
 

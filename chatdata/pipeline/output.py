@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from chatdata.core import config
+from chatdata.core import config, ledger
 from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.dataset import card, histogram, manifest, pack, plots, rows
 from chatdata.dataset import shards as write
@@ -22,7 +22,7 @@ from chatdata.pipeline.job import Done, Job
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render.encoding.fast import Audit
-from chatdata.steps import contamination, ledger, split
+from chatdata.steps import contamination, split
 
 
 class Output:

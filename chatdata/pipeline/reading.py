@@ -8,12 +8,11 @@ from dataclasses import replace
 import polars as pl
 
 from chatdata import sources
-from chatdata.core import schema
+from chatdata.core import ledger, schema
 from chatdata.core.errors import SourceError
 from chatdata.pipeline import partitions
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Job
-from chatdata.steps import ledger
 
 
 def read(
@@ -24,7 +23,7 @@ def read(
     Returns what was read, by unit, and the events of what became no row.
     """
     read = dict.fromkeys(ledger.UNITS, 0)
-    problems = [schema.empty(schema.EVENTS)]
+    problems = [schema.empty(ledger.EVENTS)]
     for number, source in enumerate(found):
         usable = 0
         spool = partitions.Spool(job.work / f"read-{number}", job.parts)

@@ -17,7 +17,8 @@ from pydantic import Field, field_validator, model_validator
 
 from chatdata.core.config import Strict
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.core.schema import EVENTS, MESSAGE_KEY, empty, events, vanished
+from chatdata.core.ledger import EVENTS, events, vanished
+from chatdata.core.schema import MESSAGE_KEY, empty
 from chatdata.render import windows as spans
 from chatdata.render.chat_template import ChatTemplate
 from chatdata.render.segments import (

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import Field, create_model
 
+from chatdata.core import ledger
 from chatdata.core.config import Strict
 from chatdata.steps import quality_filters
 from chatdata.steps.language import codes
@@ -361,3 +362,8 @@ def _hit(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
         on_removed=pl.when(hit).then(on_removed).otherwise("on_removed"),
         why=pl.when(hit).then(drop.filter.detail).otherwise("why"),
     )
+
+
+def about(reason: str) -> str:
+    """A reason of the ledger in words: what the filter of that name removes, or what went wrong."""
+    return FILTERS[reason].about if reason in FILTERS else ledger.REASONS.get(reason, reason)

@@ -13,7 +13,8 @@ import polars as pl
 
 from chatdata.core.config import Strict
 from chatdata.core.hashing import short_hash
-from chatdata.core.schema import EVENTS, MERGED, MESSAGE_KEY, MESSAGES, empty, events
+from chatdata.core.ledger import EVENTS, MERGED, events
+from chatdata.core.schema import MESSAGE_KEY, MESSAGES, empty
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
 RepeatedRole = Literal["keep", "merge", "drop"]

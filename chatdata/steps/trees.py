@@ -16,7 +16,8 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.core.schema import EVENTS, MESSAGES
+from chatdata.core.ledger import EVENTS
+from chatdata.core.schema import MESSAGES
 from chatdata.steps.threads import Laid, Threads
 
 Columns = dict[str, list[Any]]

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata.core import config
+from chatdata.core import config, ledger
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import (
     card,
@@ -26,7 +26,7 @@ from chatdata.dataset import (
     shards,
 )
 from chatdata.pipeline.recipe import Recipe
-from chatdata.steps import ledger, split
+from chatdata.steps import split
 from chatdata.verify import recount, rerender
 
 _RENDERED = ("train_on", "max_tokens", "overflow")

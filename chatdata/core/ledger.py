@@ -13,8 +13,7 @@ from typing import Any
 import polars as pl
 
 from chatdata.core.errors import BuildError
-from chatdata.core.schema import EVENTS, MERGED
-from chatdata.steps.filters import FILTERS
+from chatdata.core.schema import MESSAGE_KEY
 
 UNITS = ("records", "messages", "conversations")
 
@@ -55,10 +54,18 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 
 Counts = dict[str, dict[str, Any]]
 
+# What became of something: the ledger's row, before the outcome is known.
+EVENTS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "unit": pl.String,  # record, message or conversation
+    "id": pl.String,
+    "conversation": pl.String,  # where a message stood last, if anywhere
+    "reason": pl.String,  # null: kept
+    "detail": pl.String,
+    "source": pl.String,
+}
 
-def about(reason: str) -> str:
-    """A reason in words."""
-    return FILTERS[reason].about if reason in FILTERS else REASONS.get(reason, reason)
+# The reason of a message whose text stands in another, which `detail` names: it shares its fate.
+MERGED = "merged"
 
 
 def entries(events: pl.DataFrame) -> pl.DataFrame:
@@ -150,3 +157,61 @@ def problem_events(problems: Iterable[tuple[str, str, str, str]], source: str) -
         for unit, id, reason, detail in problems
     ]
     return pl.DataFrame(rows, schema=EVENTS)
+
+
+def events(
+    unit: str,
+    rows: pl.DataFrame,
+    id: str,
+    reason: pl.Expr,
+    detail: pl.Expr | None = None,
+) -> pl.DataFrame:
+    """Rows of `EVENTS` for the rows of a table: their `id` column, and why they were removed."""
+    conversation = pl.col("conversation") if unit == "message" else pl.lit(None, pl.String)
+    return rows.select(
+        unit=pl.lit(unit),
+        id=pl.col(id),
+        conversation=conversation,
+        reason=reason,
+        detail=pl.lit(None, pl.String) if detail is None else detail,
+        source=pl.col("source"),
+    )
+
+
+def vanished(
+    before: pl.DataFrame, after: pl.DataFrame, lost: pl.DataFrame, otherwise: str
+) -> pl.DataFrame:
+    """Rows of `EVENTS` for messages that stood in a conversation and now stand in none.
+
+    `lost` are the events of conversations that went; a message that was cut from one that stays
+    has the reason `otherwise`. A message of several conversations is named once.
+    """
+    rows = before.filter(pl.col("message").is_not_null())
+    rows = rows.join(after, on=MESSAGE_KEY, how="anti", maintain_order="left")
+    rows = rows.unique(MESSAGE_KEY, keep="first", maintain_order=True)
+    why = lost.select("reason", "detail", conversation="id")
+    rows = rows.join(why, on="conversation", how="left", maintain_order="left")
+    return events(
+        "message", rows, "message", pl.col("reason").fill_null(otherwise), pl.col("detail")
+    )
+
+
+def drop(
+    messages: pl.DataFrame,
+    conversations: pl.DataFrame,
+    reason: str | pl.Expr,
+    detail: pl.Expr | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The messages of the conversations that stay, and rows of `EVENTS` for those that go.
+
+    `conversations` has one row or more for each conversation that goes, with its id in
+    `conversation` and the columns that `reason` and `detail` read; the first row of a conversation
+    counts. `reason` is a reason or an expression of reasons.
+    """
+    gone = conversations.unique("conversation", keep="first", maintain_order=True)
+    if "source" not in gone.columns:
+        sources = messages.select("conversation", "source").unique("conversation", keep="first")
+        gone = gone.join(sources, on="conversation", maintain_order="left")
+    why = pl.lit(reason) if isinstance(reason, str) else reason
+    kept = messages.join(gone, on="conversation", how="anti", maintain_order="left")
+    return kept, events("conversation", gone, "conversation", why, detail)
