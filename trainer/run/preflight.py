@@ -19,6 +19,7 @@ from rich.text import Text
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, ConfigError
+from chatdata.core.text import printable
 from trainer.data import dataset
 from trainer.model import adapters, load, memory
 from trainer.run import log, schedule, strategy
@@ -214,7 +215,7 @@ def _coloured(row: dict[str, list[int]], tokenizer: Any, plain: bool) -> Text:
     text = Text()
     ids, labels = row["input_ids"][:SHOWN_TOKENS], row["labels"][:SHOWN_TOKENS]
     for own, is_trained in _stretches(ids, labels):
-        words = _printable(tokenizer.decode(own, clean_up_tokenization_spaces=False))
+        words = printable(tokenizer.decode(own, clean_up_tokenization_spaces=False), "�")
         if is_trained:
             text.append(f"⟦{words}⟧" if plain else words, style="green")
         else:
@@ -232,8 +233,3 @@ def _stretches(ids: Sequence[int], labels: Sequence[int]) -> Iterable[tuple[list
         if end == len(ids) or (labels[end] != IGNORE_INDEX) != is_trained:
             yield list(ids[start:end]), is_trained
             start = end
-
-
-def _printable(text: str) -> str:
-    """The text without characters that would steer a terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
