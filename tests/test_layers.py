@@ -131,3 +131,9 @@ def test_the_table_would_catch_a_wrong_import(tmp_path: Path) -> None:
     path.write_text("from chatdata.pipeline.build import build\ndef f():\n    import torch\n")
     assert {"chatdata.pipeline.build.build", "torch"} <= imports(path)
     assert package("chatdata.pipeline.build.build") not in MAY_IMPORT["render"]
+
+
+def test_no_test_imports_another() -> None:
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        names = {part for name in imports(path) for part in name.split(".")}
+        assert not any(name.startswith("test_") for name in names), path

@@ -19,7 +19,7 @@ from chatdata.dataset import histogram, manifest, plots, reader
 
 CODE = """
 import hashlib, pathlib, sys, tempfile
-from chatdata import manifest, plots
+from chatdata.dataset import manifest, plots
 facts = manifest.read(pathlib.Path(sys.argv[1]))
 with tempfile.TemporaryDirectory() as folder:
     paths = plots.write(pathlib.Path(folder), facts)

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from chatdata import build_dataset, load_recipe
 from chatdata.cli import main
 from chatdata.dataset import manifest, report
-from tests.dataset.test_card import rich_facts
+from tests.support.manifests import rich_facts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")

@@ -56,7 +56,7 @@ def test_a_worker_that_dies_is_a_named_error() -> None:
 
 RAY = """
 import sys
-from chatdata import engines
+from chatdata.pipeline import engines
 from chatdata.core.errors import BuildError
 from tests.pipeline.test_engines import double, refuse
 

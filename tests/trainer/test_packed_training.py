@@ -14,11 +14,12 @@ pytest.importorskip("transformers")
 
 import torch
 from datasets import Dataset
-from transformers import Trainer, TrainingArguments, default_data_collator
+from transformers import default_data_collator
 
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError, ConfigError, OutputError
 from chatdata.dataset.pack import pack, repack
+from tests.support.steps import step
 from tests.support.tiny import (
     KINDS,
     Row,
@@ -108,27 +109,6 @@ def test_flash_attention_is_told_where_rows_begin() -> None:
     if not torch.cuda.is_available():
         assert not prepare(network, half=True)
         assert network.config._attn_implementation == "sdpa"
-
-
-def step(network: Any, items: Any, collator: Any, size: int, output: Path) -> dict[str, Any]:
-    """The weights after one step of transformers' Trainer over all items."""
-    arguments = TrainingArguments(
-        output_dir=str(output),
-        per_device_train_batch_size=size,
-        gradient_accumulation_steps=-(-len(items) // size),
-        max_steps=1,
-        learning_rate=0.1,
-        lr_scheduler_type="constant",
-        optim="sgd",
-        max_grad_norm=0,
-        save_strategy="no",
-        report_to=[],
-        use_cpu=True,
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
-    Trainer(network, arguments, collator, items).train()
-    return {name: own.detach().clone() for name, own in network.named_parameters()}
 
 
 @pytest.mark.parametrize("kind", KINDS)

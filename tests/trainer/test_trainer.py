@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
 import multiprocessing
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,13 +18,13 @@ pytest.importorskip("transformers")
 pytest.importorskip("deepspeed")
 
 import torch
-from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
 
 from chatdata import build_dataset, load_recipe
 from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import manifest, reader
+from tests.support.commands import free_port, run
 from tests.support.comparing import compare
 from trainer import config, train
 from trainer.data import dataset
@@ -220,7 +217,7 @@ def test_rows_that_are_longer_than_the_model_are_refused(tokenizer: Any) -> None
 def test_ranks_that_would_start_apart_are_stopped() -> None:
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    cases, port = [["a", "a"], ["a", "b"]], _free_port()
+    cases, port = [["a", "a"], ["a", "b"]], free_port()
     ranks = [context.Process(target=compare, args=(i, port, cases, queue)) for i in (0, 1)]
     for process in ranks:
         process.start()
@@ -232,12 +229,6 @@ def test_ranks_that_would_start_apart_are_stopped() -> None:
         *("same", "same"),
         *(True, True),
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        return int(own.getsockname()[1])
 
 
 # ------------------------------------------------------------------------------- real ZeRO-3
@@ -253,26 +244,9 @@ def readme_lines(language: str = "sh") -> list[str]:
     ]
 
 
-def run(line: str, folder: Path) -> None:
-    """Runs a command of the README as from a checkout, on a free port."""
-    program, *options = shlex.split(line)
-    if program == "python":  # -m trainer.MODULE; what is imported once need not be again
-        module = importlib.import_module(options[1])
-        with contextlib.chdir(folder):
-            outcome = CliRunner().invoke(module.main, options[2:])
-        assert outcome.exit_code == 0, outcome.output
-        return
-    start = ["torch.distributed.run", f"--master_port={_free_port()}"]
-    command = [sys.executable, "-m", *(start if program == "torchrun" else [program]), *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    # Behind a line of `=` torchrun sums up which rank failed; why it did stands before.
-    assert done.returncode == 0, done.stderr.partition("\n=====")[0][-4000:]
-    assert "terminate called" not in done.stderr
-
-
 ENDING = """
 import atexit
-from trainer import strategy
+from trainer.run import strategy
 class Left:
     def __del__(self): print("taken apart")
 left = Left()

@@ -19,11 +19,11 @@ pytest.importorskip("peft")
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from test_trainer import _free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import manifest
+from tests.support.commands import free_port
 from trainer import config, evaluate, merge, train
 from trainer.data import dataset
 from trainer.model import adapters, load
@@ -159,7 +159,7 @@ def launch(folder: Path, jobs: dict[str, Any], launcher: tuple[str, ...]) -> sub
     (folder / "jobs.json").write_text(json.dumps(jobs))
     script = [str(ROOT / "tests" / "ranks.py"), str(folder / "jobs.json")]
     return subprocess.Popen(
-        [sys.executable, "-m", *launcher, str(_free_port()), *script],
+        [sys.executable, "-m", *launcher, str(free_port()), *script],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,

@@ -17,12 +17,14 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import default_data_collator
 
 from chatdata.core.errors import ConfigError
+from tests.support.forests import NO_LIMIT, batch_of, forest, items_of, planned
+from tests.support.steps import step
 from tests.support.tiny import (
     IGNORED,
     KINDS,
-    STOP,
     Row,
     arrays,
     assert_same,
@@ -32,16 +34,12 @@ from tests.support.tiny import (
     model,
     one_by_one,
     targets_of,
-    tree,
 )
-from tests.trainer.test_packed_training import default_data_collator, step
 from trainer.data import tree_attention
 from trainer.data.isolation import ALLOWED, leak
 from trainer.data.tree_packing import (
     Grown,
-    Tree,
     TreeCollator,
-    TreeRows,
     bins_of,
     counts,
     cut,
@@ -54,32 +52,6 @@ from trainer.data.tree_packing import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
-
-NO_LIMIT = 100_000
-
-
-def planned(
-    rows: Sequence[Row], groups: Sequence[str], limit: int = NO_LIMIT, trains: Any = train_once
-) -> list[Tree]:
-    ids, labels = arrays(rows, "input_ids"), arrays(rows, "labels")
-    return plan(groups, limit, lambda own: lay(own, ids, labels, STOP), trains)
-
-
-def items_of(rows: Sequence[Row], trees: Sequence[Tree], limit: int) -> TreeRows:
-    return TreeRows(arrays(rows, "input_ids"), trees, bins_of(trees, limit))
-
-
-def batch_of(rows: Sequence[Row], trees: Sequence[Tree], limit: int = NO_LIMIT) -> dict[str, Any]:
-    items = items_of(rows, trees, limit)
-    return TreeCollator(pad_id=0)([items[number] for number in range(len(items))])
-
-
-def forest(seed: int, trees: int = 2) -> tuple[list[Row], list[Row], list[str]]:
-    """Rows of some random trees, each answer trained in all and in the first, and their groups."""
-    rng = random.Random(seed)
-    own = [tree(rng) for _ in range(trees)]
-    groups = [str(number) for number, (rows, _) in enumerate(own) for _ in rows]
-    return joined(rows for rows, _ in own), joined(rows for _, rows in own), groups
 
 
 def ready(network: Any) -> Any:

@@ -29,7 +29,7 @@ from chatdata.dataset.shards import PARQUET
 from chatdata.verify import rebuild, recount
 from chatdata.verify.dataset_diff import between
 from chatdata.verify.verification import strangers, verdicts_on, verify_folder
-from tests.pipeline.test_build import TALKS, TREES, make, talk_file, tree_file
+from tests.support.builds import TALKS, TREES, make, talk_file, tree_file
 
 TRAIN, TEST = "messages/train-00000-of-00001.parquet", "messages/test-00000-of-00001.parquet"
 TOKENS = "tokens/train-00000-of-00001.parquet"

@@ -1,0 +1,50 @@
+"""Rows of trees, planned and batched for tree packing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from tests.support.tiny import (
+    STOP,
+    Row,
+    arrays,
+    joined,
+    tree,
+)
+from trainer.data.tree_packing import (
+    Tree,
+    TreeCollator,
+    TreeRows,
+    bins_of,
+    lay,
+    plan,
+    train_once,
+)
+
+NO_LIMIT = 100_000
+
+
+def planned(
+    rows: Sequence[Row], groups: Sequence[str], limit: int = NO_LIMIT, trains: Any = train_once
+) -> list[Tree]:
+    ids, labels = arrays(rows, "input_ids"), arrays(rows, "labels")
+    return plan(groups, limit, lambda own: lay(own, ids, labels, STOP), trains)
+
+
+def items_of(rows: Sequence[Row], trees: Sequence[Tree], limit: int) -> TreeRows:
+    return TreeRows(arrays(rows, "input_ids"), trees, bins_of(trees, limit))
+
+
+def batch_of(rows: Sequence[Row], trees: Sequence[Tree], limit: int = NO_LIMIT) -> dict[str, Any]:
+    items = items_of(rows, trees, limit)
+    return TreeCollator(pad_id=0)([items[number] for number in range(len(items))])
+
+
+def forest(seed: int, trees: int = 2) -> tuple[list[Row], list[Row], list[str]]:
+    """Rows of some random trees, each answer trained in all and in the first, and their groups."""
+    rng = random.Random(seed)
+    own = [tree(rng) for _ in range(trees)]
+    groups = [str(number) for number, (rows, _) in enumerate(own) for _ in rows]
+    return joined(rows for rows, _ in own), joined(rows for _, rows in own), groups

@@ -1,0 +1,29 @@
+"""One step of a trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainingArguments
+
+
+def step(network: Any, items: Any, collator: Any, size: int, output: Path) -> dict[str, Any]:
+    """The weights after one step of transformers' Trainer over all items."""
+    arguments = TrainingArguments(
+        output_dir=str(output),
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=-(-len(items) // size),
+        max_steps=1,
+        learning_rate=0.1,
+        lr_scheduler_type="constant",
+        optim="sgd",
+        max_grad_norm=0,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    Trainer(network, arguments, collator, items).train()
+    return {name: own.detach().clone() for name, own in network.named_parameters()}

@@ -1,0 +1,89 @@
+"""Chat templates, loaded beside a tokenizer of bytes, and the rows that they write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.render.rows import Render, Rendered, fit, render
+from chatdata.render.segments import Texts
+from chatdata.render.tokenizer import Tokenizer
+from tests.support.carrying import carry, load
+from tests.support.conversations import Turns, table
+
+OPTIONS = Render(tokenizer="t", template="tokenizer")
+
+
+HEAD = "{% for m in messages %}"
+
+
+TURN = "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
+
+
+PROMPT = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+
+
+PLAIN = HEAD + TURN + "{% endfor %}" + PROMPT
+
+
+# An end of text behind the conversation, so that it is no value of turns.
+GENERATION = (
+    HEAD
+    + "{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'assistant' %}{% generation %}"
+    + "{{ m['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\n' }}{% else %}"
+    + "{{ m['content'] + '<|im_end|>\n' }}{% endif %}{% endfor %}"
+    + "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+    + "{% else %}{{ eos_token }}{% endif %}"
+)
+
+
+ENDED = PLAIN.removesuffix("{% endif %}") + "{% else %}{{ eos_token }}{% endif %}"
+
+
+TRIMMED = PLAIN.replace("m['content']", "m['content'] | trim")
+
+
+THINKING = (  # what was thought before the last answer is forgotten
+    HEAD
+    + "{% set c = m['content'] %}{% if m['role'] == 'assistant' and not loop.last %}"
+    + "{% set c = c.split('</think>')[-1].lstrip('\n') %}{% endif %}"
+    + TURN.replace("m['content']", "c")
+    + "{% endfor %}"
+    + PROMPT
+)
+
+
+def load_bytes(template: str, folder: Path, **variables: Any) -> Tokenizer:
+    return load(carry(None, template, folder / "t"), folder / "w", **variables)
+
+
+def run(tokenizer: Tokenizer, conversations: dict[str, Turns], **own: Any) -> Rendered:
+    options = OPTIONS.model_copy(update=own)
+    texts = Texts(tokenizer)
+    fitted = fit(table(conversations), texts, options)
+    return render(fitted.messages, fitted.windows, texts, options)
+
+
+def rows(rendered: Rendered) -> Iterator[tuple[str, list[dict[str, str]], list[int], list[int]]]:
+    """Yields (id, turns, ids, labels) of each row."""
+    said = rendered.said.partition_by("conversation", maintain_order=True)
+    for number, (name, own) in enumerate(zip(rendered.ids, said, strict=True)):
+        start, end = rendered.offsets[number : number + 2]
+        ids, labels = rendered.input_ids[start:end], rendered.labels[start:end]
+        yield name, own.select("role", "content").to_dicts(), ids.tolist(), labels.tolist()
+
+
+def bracketed(rendered: Rendered, tokenizer: Tokenizer) -> list[str]:
+    """The rows as text, trained text in brackets."""
+    texts = []
+    for _, _, ids, labels in rows(rendered):
+        text, inside = "", False
+        for id, label in [*zip(ids, labels, strict=True), (None, IGNORE_INDEX)]:
+            if (label != IGNORE_INDEX) != inside:
+                text += "]" if inside else "["
+                inside = not inside
+            text += tokenizer.decode([id]) if id is not None else ""
+        texts.append(text)
+    return texts
