@@ -92,19 +92,21 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     """
     from chatdata.cli import show
     from chatdata.core import ledger
+    from chatdata.dataset import manifest
     from chatdata.pipeline.build import preview
     from chatdata.pipeline.recipe import load
 
     loaded = load(recipe, settings)
     facts = preview(loaded, inputs=inputs)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        click.echo(manifest.text(facts), nl=False)
     else:
         console = _console()
-        show.counts(facts, console)
-        show.splits(facts, console)
-        show.certificate(facts, console)
-    ledger.check_dropped(facts["counts"], loaded.max_dropped)
+        show.counts(facts.counts, console)
+        show.cleaned(facts.cleaned, console)
+        show.splits(facts.splits, console)
+        show.certificate(facts.render, console)
+    ledger.check_dropped(facts.counts.as_json(), loaded.max_dropped)
 
 
 @main.command()
@@ -148,6 +150,7 @@ def build(
     chatdata build oasst1-en --set threads.policy=best_rank --set split.test_percent=5
     """
     from chatdata.cli import show
+    from chatdata.dataset import manifest
     from chatdata.pipeline.build import build as run
     from chatdata.pipeline.recipe import load
 
@@ -164,14 +167,15 @@ def build(
             progress=shown,
         )
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        click.echo(manifest.text(facts), nl=False)
         return
     console = _console()
-    show.counts(facts, console)
-    show.splits(facts, console)
-    show.certificate(facts, console)
-    show.packs(facts.get("packs", []), console)
-    click.echo(f"{facts['content_hash']}\n{folder}")
+    show.counts(facts.counts, console)
+    show.cleaned(facts.cleaned, console)
+    show.splits(facts.splits, console)
+    show.certificate(facts.render, console)
+    show.packs(facts.packs, console)
+    click.echo(f"{facts.content_hash}\n{folder}")
 
 
 @main.command()
@@ -221,7 +225,8 @@ def pack(out: Path, max_tokens: int, as_json: bool) -> None:
 
     entries = repack(out, max_tokens)
     if as_json:
-        click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+        values = [entry.as_json() for entry in entries]
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
     else:
         packs(entries, _console())
 

@@ -16,6 +16,7 @@ from chatdata import hub
 from chatdata.core import ledger
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_file, sha256_json
+from chatdata.dataset.manifest import ShardEntry
 from chatdata.pipeline.inputs import Input, evaluation_sets, without_paths
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
@@ -28,7 +29,9 @@ from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 from chatdata.steps import clean, contamination, redact
 from chatdata.steps import evaluation_sets as evalsets
+from chatdata.steps.duplicates import Clusters
 from chatdata.steps.filters import Drop, Unit
+from chatdata.steps.language import Disagreement
 
 PART_BYTES = 8 * 2**20  # of input, about
 _MOST_PARTS = 1024
@@ -132,13 +135,13 @@ class Done:
 
     finished: list[Finished]
     counts: ledger.Counts
-    files: list[dict[str, Any]]  # the manifest's entries for the shards
+    files: tuple[ShardEntry, ...]
     findings: Findings
     encoding: Encoding
-    disagreements: list[dict[str, Any]]  # the manifest's entry
+    disagreements: tuple[Disagreement, ...]
     cleaned: clean.Counts
     seen: Seen
-    near_duplicates: dict[str, dict[str, Any]]  # by filter
+    near_duplicates: dict[str, Clusters]  # by filter
 
 
 def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:

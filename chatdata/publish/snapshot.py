@@ -13,7 +13,7 @@ from tenacity import Retrying
 from chatdata.core.errors import HubError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Listing
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.repository import KIND
@@ -29,7 +29,7 @@ class Snapshot:
 
     pinned: Pinned
     folder: Path
-    facts: Manifest
+    facts: Listing
 
     @property
     def paths(self) -> list[str]:
@@ -43,8 +43,8 @@ class Snapshot:
             "repo": self.pinned.repo,
             "tag": self.pinned.tag,
             "commit": self.pinned.commit,
-            "version": self.facts["version"],
-            "content_hash": self.facts["content_hash"],
+            "version": self.facts.version,
+            "content_hash": self.facts.content_hash,
         }
 
 
@@ -57,7 +57,7 @@ def download(pinned: Pinned, note: Note) -> Snapshot:
     again = client.retrying(note)
     with client.reaching(pinned.where):
         path = Path(again(_file, pinned, manifest.FILE))
-        facts = manifest.read(path.parent)
+        facts = manifest.read_listing(path.parent)
         _check_version(pinned, facts)
         folder = again(
             snapshot_download,
@@ -72,11 +72,11 @@ def download(pinned: Pinned, note: Note) -> Snapshot:
     return snapshot
 
 
-def _check_version(pinned: Pinned, facts: Manifest) -> None:
+def _check_version(pinned: Pinned, facts: Listing) -> None:
     """Raises HubError where a tag is that of another version than its manifest says."""
-    if pinned.is_version and pinned.tag != f"v{facts['version']}":
+    if pinned.is_version and pinned.tag != f"v{facts.version}":
         raise HubError(
-            f"the tag {pinned.tag} of '{pinned.repo}' is at version {facts['version']}: it was not "
+            f"the tag {pinned.tag} of '{pinned.repo}' is at version {facts.version}: it was not "
             f"made by `chatdata push`, so name the commit {pinned.commit} if it is meant."
         )
 
@@ -94,7 +94,7 @@ def _file(pinned: Pinned, name: str, force: bool = False) -> str:
         ) from None
 
 
-def _safe(pinned: Pinned, facts: Manifest) -> list[str]:
+def _safe(pinned: Pinned, facts: Listing) -> list[str]:
     """The files that a manifest lists. Raises HubError where one would be outside its folder."""
     paths = list(manifest.hashes(facts))
     for path in paths:

@@ -23,6 +23,7 @@ from chatdata.core.hashing import sha256_json
 from chatdata.core.schema import MESSAGES
 from chatdata.render import chat_template
 from chatdata.render.chat_template import ChatTemplate, UnrenderableError
+from chatdata.render.entries import CertificateEntry, EngineEntry, ParityCounts
 from chatdata.render.rows import Render, Rendered, fit, render
 from chatdata.render.segments import Texts, value_of
 from chatdata.render.tokenizer import Tokenizer
@@ -117,17 +118,17 @@ def demand(findings: Findings, tokenizer: Tokenizer) -> None:
 
 
 def manifest_entry(
-    probes: Findings, sample: Findings, tokenizer: Tokenizer, engine: dict[str, Any]
-) -> dict[str, Any]:
+    probes: Findings, sample: Findings, tokenizer: Tokenizer, engine: EngineEntry
+) -> CertificateEntry:
     """The certificate as it stands in the manifest; `engine` says what made the ids."""
-    return {
-        "passed": not (probes.first or sample.first),
-        "probes": probes.counts(),
-        "sample": sample.counts(),
-        "engine": engine,
-        "template_sha256": sha256_json(tokenizer.template.facts()),
-        "tokenizer_sha256": f"sha256:{tokenizer.sha256}",
-    }
+    return CertificateEntry(
+        passed=not (probes.first or sample.first),
+        probes=ParityCounts.model_validate(probes.counts()),
+        sample=ParityCounts.model_validate(sample.counts()),
+        engine=engine,
+        template_sha256=sha256_json(tokenizer.template.facts()),
+        tokenizer_sha256=f"sha256:{tokenizer.sha256}",
+    )
 
 
 # ---------------------------------------------------------------------------------------- rows

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from chatdata.core.document import Number, Part
 from chatdata.steps import ngrams
 
 # What was found: an item, and the conversation (in a tree source, the tree) that holds it.
@@ -43,6 +44,17 @@ class Rule:
     def lengths(self) -> range:
         """The lengths of the runs that are compared."""
         return range(min(self.min_words, self.ngram), self.ngram + 1)
+
+
+class Overlap(Part):
+    """An evaluation set, for the manifest: its texts, and what conversations share with them."""
+
+    set: str
+    sha256: str
+    items: Number
+    too_short: Number = 0  # items that are not looked for
+    items_found: Number
+    conversations: Number  # that share text with an item
 
 
 # -------------------------------------------------------------------------------------- index
@@ -162,18 +174,18 @@ def label(messages: pl.DataFrame, own: Index) -> tuple[pl.DataFrame, pl.DataFram
 
 def summary(
     sets: Sequence[Mapping[str, Any]], found: Sequence[pl.DataFrame]
-) -> list[dict[str, Any]]:
+) -> tuple[Overlap, ...]:
     """What the manifest says of each evaluation set: its facts, and how much of it was found."""
     whole = pl.concat([pl.DataFrame(schema=FOUND), *found])
     by_set = {facts["set"]: whole.filter(set=facts["set"]) for facts in sets}
-    return [
-        {
+    return tuple(
+        Overlap(
             **facts,
-            "items_found": by_set[facts["set"]]["item"].n_unique(),
-            "conversations": by_set[facts["set"]]["conversation"].n_unique(),
-        }
+            items_found=by_set[facts["set"]]["item"].n_unique(),
+            conversations=by_set[facts["set"]]["conversation"].n_unique(),
+        )
         for facts in sets
-    ]
+    )
 
 
 def matches(texts: pl.Series, own: Index) -> dict[int, list[Match]]:

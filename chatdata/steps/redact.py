@@ -15,8 +15,18 @@ import polars as pl
 from pydantic import Field
 
 from chatdata.core.config import Strict
+from chatdata.core.document import Number, Part
 from chatdata.steps import secrets
 from chatdata.steps.secrets import KINDS, Finding, Kind
+
+
+class Secret(Part):
+    """Secrets of a kind, for the manifest: messages that hold some, found, masked."""
+
+    messages: Number
+    found: Number
+    masked: Number
+
 
 Counts = dict[str, dict[str, int]]  # by kind: messages that hold some, found, masked
 

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.dataset import manifest
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.dataset.reader import SPAN
 from chatdata.steps.split import SPLITS
 
 
-def shards(facts: Manifest, kind: str, split: str) -> list[str]:
+def shards(manifest: Manifest | Listing, kind: str, split: str) -> list[str]:
     """The shards of one kind (`messages` or `tokens`) and split, in order."""
     prefix = f"{kind}/{split}-"
-    return [own["path"] for own in facts.get("files", []) if own["path"].startswith(prefix)]
+    return [file.path for file in manifest.files if file.path.startswith(prefix)]
 
 
 def digests(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
 from chatdata.dataset import histogram, reader
+from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.dataset.shards import TOKENS
@@ -61,7 +61,7 @@ class Recount:
         """The content hash of all rows."""
         return sha256_pairs(self.pairs)
 
-    def lengths(self) -> dict[str, dict[str, Any]]:
+    def lengths(self) -> dict[str, Histogram]:
         """How long conversations and rows are."""
         return {name: histogram.describe(np.concatenate(own)) for name, own in self.sizes.items()}
 
@@ -132,7 +132,7 @@ def batches(folder: Path, manifest: Manifest) -> Iterator[Rows]:
     Raises VerifyError where a row of tokens is of no conversation, or stands out of order.
     """
     for name in split.SPLITS:
-        tokens = _Tokens(folder, manifest, name) if manifest["render"] else None
+        tokens = _Tokens(folder, manifest, name) if manifest.render else None
         for messages in _tables(folder, manifest, "messages", name):
             splits = pl.repeat(name, messages.num_rows, dtype=pl.String, eager=True)
             if tokens is None:
@@ -146,7 +146,7 @@ def batches(folder: Path, manifest: Manifest) -> Iterator[Rows]:
 
 def _tables(folder: Path, manifest: Manifest, kind: str, name: str) -> Iterator[pa.Table]:
     prefix = f"{kind}/{name}-"
-    for path in (own["path"] for own in manifest["files"] if own["path"].startswith(prefix)):
+    for path in (file.path for file in manifest.files if file.path.startswith(prefix)):
         try:
             yield from _batches(folder / path)
         except pa.ArrowException as error:

@@ -22,7 +22,16 @@ import polars as pl
 from pydantic import Field, create_model
 
 from chatdata.core.config import Strict
+from chatdata.core.document import Number, Part
 from chatdata.steps.clean import characters, fences, pages
+
+
+class Cleaned(Part):
+    """What a cleaner did, for the manifest: messages changed, and characters fewer."""
+
+    messages: Number
+    characters: int
+
 
 Counts = dict[str, dict[str, int]]  # for each cleaner: messages changed, characters fewer
 

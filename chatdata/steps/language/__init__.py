@@ -7,10 +7,10 @@ says nothing takes the language of its neighbours and where the source has a say
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import polars as pl
 
+from chatdata.core.document import Number, Part
 from chatdata.core.hashing import hash_column
 from chatdata.steps.language import codes, decision
 from chatdata.steps.language.neighbours import nearest
@@ -18,6 +18,22 @@ from chatdata.steps.language.neighbours import nearest
 UNKNOWN = decision.UNKNOWN
 SURE = 0.75  # the score of an answer that needs no second witness
 WEAK = 0.6  # an answer of a lower score gives way to what the neighbours speak
+
+
+class Example(Part):
+    """The start of a message whose label a detector contradicts."""
+
+    message: str
+    text: str
+
+
+class Disagreement(Part):
+    """Labels of sources that a detector contradicts, for the manifest."""
+
+    declared: str
+    detected: str
+    messages: Number
+    examples: tuple[Example, ...]
 
 
 def detect(texts: pl.Series | Sequence[str | None]) -> pl.DataFrame:
@@ -152,19 +168,23 @@ def _first_examples(examples: pl.Expr) -> pl.Expr:
     return examples.sort().head(_EXAMPLES)
 
 
-def summary(parts: Iterable[pl.DataFrame]) -> list[dict[str, Any]]:
+def summary(parts: Iterable[pl.DataFrame]) -> tuple[Disagreement, ...]:
     """The disagreements of all parts as the manifest holds them, the most common first.
 
     Depends neither on the number of the parts nor on their order.
     """
     tables = list(parts)
     if not tables:
-        return []
+        return ()
     pairs = pl.concat(tables).group_by("declared", "detected", maintain_order=True)
     table = pairs.agg(pl.col("messages").sum(), _first_examples(pl.col("examples").explode()))
     table = table.sort("messages", "declared", "detected", descending=[True, False, False])
-    fields = ("message", "text")
-    return [
-        {**row, "examples": [{name: one[name] for name in fields} for one in row["examples"]]}
-        for row in table.iter_rows(named=True)
-    ]
+    return tuple(
+        Disagreement(
+            declared=declared,
+            detected=detected,
+            messages=messages,
+            examples=tuple(Example(message=row["message"], text=row["text"]) for row in examples),
+        )
+        for declared, detected, messages, examples in table.iter_rows()
+    )
