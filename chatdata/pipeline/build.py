@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -34,7 +34,8 @@ from chatdata.pipeline import output as folder
 from chatdata.pipeline.global_pass import Decided
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Finished, Job, Seen, Shaped
-from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.recipe import Recipe, as_recipe
+from chatdata.pipeline.tokenizer_checks import TokenizerCheck
 from chatdata.render import certificate
 from chatdata.render.certificate import Findings
 from chatdata.render.encoding import fast
@@ -49,8 +50,12 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 PREVIEW_GROUPS = 100
 
-Verify = Literal["audit", "full", "off"]
-_ONE_IN: dict[Verify, int | None] = {"audit": fast.SAMPLE, "full": fast.EVERYTHING, "off": None}
+# One text in so many is compared with `tokenizers`; None: a fast library is not used.
+SHARES_COMPARED: dict[TokenizerCheck, int | None] = {
+    "audit": fast.SAMPLE,
+    "full": fast.EVERYTHING,
+    "off": None,
+}
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -58,39 +63,42 @@ def silent(step: str, done: int, total: int) -> None:
 
 
 def build(
-    recipe: Recipe,
+    recipe: Recipe | str | Path,
     out: str | Path,
     *,
     inputs: Sequence[str] = (),
     workers: int = 1,
     engine: str = "local",
-    verify: Verify = "audit",
+    verify: TokenizerCheck = "audit",
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
 
-    `inputs` replace the files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes
-    written depend on the recipe and the input alone, not on `workers` or `engine`. `verify` says
-    how a fast tokenizer library is watched, where one is installed: by an `audit`, or `full`, all
-    texts being encoded by `tokenizers` too; `off` does not use it. `progress` is told (step,
-    done, total); a total of 0 is not known. Raises a ChatdataError, and leaves nothing behind,
+    `recipe` is a recipe, the name of a shipped recipe, or the path of a file. `inputs` replace the
+    files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes written depend on the recipe
+    and the input alone, not on `workers` or `engine`. `verify` is how a fast tokenizer library is
+    watched, where one is installed: `audit` compares a sample of its ids with those of
+    `tokenizers`, `full` compares all, and `off` does not use the library. `progress` is called with
+    (step, done, total); a total of 0 is unknown. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
+    recipe = as_recipe(recipe)
     with files.new_folder(Path(out), manifest.FILE) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
         with engines.start(engine, min(workers, job.parts)) as running:
-            done = _line(job, found, running, progress, _ONE_IN[verify], new)
+            done = _line(job, found, running, progress, SHARES_COMPARED[verify], new)
         ledger.check_dropped(done.counts, recipe.max_dropped)
         shutil.rmtree(job.work)
         return folder.describe(job, found, done, new)
 
 
-def preview(recipe: Recipe, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
+def preview(recipe: Recipe | str | Path, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
     """The manifest that a build of the first trees or conversations would have, without files.
 
-    Writes nothing but temporary files, which it removes.
+    `recipe` is as for `build`. Writes nothing but temporary files, which it removes.
     """
+    recipe = as_recipe(recipe)
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work, engines.start("local", 1) as here:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, Path(work))
