@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest, reader
@@ -45,13 +46,13 @@ def conversations(
             f"no row of '{folder}' has the id '{id}'; `chatdata explain {folder} {id}` says "
             "what became of it."
         )
-    names = [reader.conversation_of(id) for id in table["id"]]
+    names = [row_id.conversation_of(id) for id in table["id"]]
     ids = pl.Series([*table["id"], *names]).implode()
     said = reader.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
     about = {row["id"]: row for row in said.select("id", "source", "lang").collect().to_dicts()}
     decode = token_spans.decoder(folder) if facts["render"] else None
     for row in table.iter_rows(named=True):
-        own = about.get(row["id"]) or about[reader.conversation_of(row["id"])]
+        own = about.get(row["id"]) or about[row_id.conversation_of(row["id"])]
         _heading(row, own, console)
         body = _tokens(row, decode, console) if decode else _messages(row, console)
         console.print(body, soft_wrap=True)
@@ -62,7 +63,7 @@ def conversations(
 def _is_of(id: str) -> pl.Expr:
     """Whether a row has this id, or is one of several rows of the conversation that has it."""
     row = pl.col("id")
-    several = row.str.starts_with(f"{id}#") & row.str.contains(reader.SPAN)
+    several = row.str.starts_with(f"{id}#") & row_id.has_span(row)
     return (row == id) | several
 
 

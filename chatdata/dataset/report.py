@@ -16,7 +16,7 @@ import jinja2
 import polars as pl
 import tokenizers
 
-from chatdata.core import config, ledger
+from chatdata.core import config, ledger, row_id
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import card, limitations, manifest, manifest_schema, reader
@@ -143,10 +143,10 @@ def _conversations(folder: Path, facts: Manifest) -> Iterator[dict[str, Any]]:
 
 def _token_rows(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """The rows of tokens of conversations, by their ids."""
-    name = pl.col("id").str.replace(reader.SPAN, "")
-    wanted = pl.col("id").is_in(list(ids)) | name.is_in(list(ids))
+    name = pl.col("id")
+    wanted = name.is_in(list(ids)) | row_id.conversations_of(name).is_in(list(ids))
     found = reader.scan(folder, "tokens").filter(wanted).collect().to_dicts()
-    return {id: [row for row in found if reader.is_row_of(row["id"], id)] for id in ids}
+    return {id: [row for row in found if row_id.is_row_of(row["id"], id)] for id in ids}
 
 
 def _stretches(

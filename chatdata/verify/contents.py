@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chatdata.core import row_id
 from chatdata.dataset import manifest
 from chatdata.dataset.manifest import Manifest
-from chatdata.dataset.reader import SPAN
 from chatdata.steps.split import SPLITS
 
 
@@ -54,7 +53,7 @@ class _Tokens:
         It has one row of its own name, or several that are named for the turns they teach.
         """
         several = []
-        while self._next is not None and _belongs(self._next[0], conversation):
+        while self._next is not None and row_id.is_row_of(self._next[0], conversation):
             several.append(self._next)
             self._next = next(self._rows, None)
             if several[-1][0] == conversation:
@@ -66,11 +65,6 @@ class _Tokens:
         for batch in _batches(folder, paths, ["id", "input_ids", "labels"]):
             lists = [_bytes(batch[name]) for name in ("input_ids", "labels")]
             yield from zip(batch["id"].to_pylist(), *lists, strict=True)
-
-
-def _belongs(row: str, conversation: str) -> bool:
-    rest = row.removeprefix(conversation)
-    return row == conversation or (rest != row and re.fullmatch(SPAN, rest) is not None)
 
 
 def _bytes(column: pa.ListArray) -> list[bytes]:

@@ -18,11 +18,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
-from chatdata.dataset import histogram, reader
+from chatdata.dataset import histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.dataset.shards import TOKENS
@@ -176,7 +177,7 @@ class _Tokens:
         taken: list[pa.Table] = []
         owner: list[int] = []
         for number, conversation in enumerate(conversations):
-            while self._more(taken) and reader.is_row_of(self._ids[self._at], conversation):
+            while self._more(taken) and row_id.is_row_of(self._ids[self._at], conversation):
                 owner.append(number)
                 self._at += 1
             if not owner or owner[-1] != number:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from chatdata import __version__
+from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import fraction_column, sha256_json
@@ -245,17 +246,17 @@ def _windows(messages: pl.DataFrame, stored: list[_Stored], own: Tokenizer) -> p
     found = []
     for number, row in enumerate(stored):
         said = roles[row.conversation]
-        new, last = _taught(row.id[len(row.conversation) :], said, is_whole)
+        new, last = _taught(row, said, is_whole)
         for first in _beginnings(said, new):
             found.append((row.conversation, f"{number}:{first}", first, new, last))
     return pl.DataFrame(found, schema=windows.WINDOWS, orient="row")
 
 
-def _taught(suffix: str, roles: list[str], is_whole: bool) -> tuple[int, int]:
-    """The first and the last turn that a row teaches, of the end of its name."""
-    if suffix:
-        first, _, last = suffix.removeprefix("#").partition("-")
-        return int(first), int(last or first)
+def _taught(row: _Stored, roles: list[str], is_whole: bool) -> tuple[int, int]:
+    """The first and the last turn that a row teaches, by its id."""
+    span = row_id.parse(row.id, row.conversation)
+    if span is not None:
+        return span
     if is_whole:
         return 0, len(roles) - 1
     answer = max((i for i, role in enumerate(roles) if role == "assistant"), default=0)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata import build_dataset, load_recipe, preview_dataset
+from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceError
 from chatdata.dataset import reader
@@ -201,7 +202,7 @@ def test_rows_of_a_split_conversation_stay_in_its_split_and_its_order(tmp_path: 
     own = ["render.max_tokens=250", "render.overflow=split", "render.carry_tokens=0"]
     out = make(tmp_path, TALKS, talk_file(tmp_path), "out", *own)
     messages = [(row["split"], row["id"]) for row in rows_of(out)]
-    tokens = [(row["split"], reader.conversation_of(row["id"])) for row in rows_of(out, "tokens")]
+    tokens = [(row["split"], row_id.conversation_of(row["id"])) for row in rows_of(out, "tokens")]
     assert len(tokens) > len(messages)
     assert list(dict.fromkeys(tokens)) == messages
 
@@ -413,7 +414,7 @@ def test_rows_of_tokens_are_in_the_split_of_their_conversation(tmp_path: Path) -
     for kind in ("messages", "tokens"):
         rows = reader.scan(tmp_path / "o", kind).select("id", "split").collect()
         splits[kind] = dict.fromkeys(
-            (reader.conversation_of(id), split) for id, split in rows.rows()
+            (row_id.conversation_of(id), split) for id, split in rows.rows()
         )
     assert list(splits["tokens"]) == list(splits["messages"])
     assert "#" in "".join(reader.scan(tmp_path / "o", "tokens").collect()["id"])

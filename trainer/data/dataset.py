@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
+from chatdata.core import row_id
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest
-from chatdata.dataset.reader import conversation_of
 from trainer.data import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
@@ -126,7 +126,7 @@ def load_groups(folder: Path, facts: manifest.Manifest, split: str) -> list[str]
     """The group of each row of tokens of a split, in order: the tree that it comes from."""
     group = dict(zip(*_strings(folder, facts, f"messages/{split}-", ["id", "group"]), strict=True))
     (rows,) = _strings(folder, facts, f"tokens/{split}-", ["id"])
-    return [group[row if row in group else conversation_of(row)] for row in rows]
+    return [group[row if row in group else row_id.conversation_of(row)] for row in rows]
 
 
 def _strings(
