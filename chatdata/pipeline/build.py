@@ -35,11 +35,11 @@ from chatdata.pipeline.global_pass import Decided
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Finished, Job, Shaped
 from chatdata.pipeline.recipe import Recipe, as_recipe
-from chatdata.pipeline.tokenizer_checks import TokenizerCheck
 from chatdata.render import certificate
 from chatdata.render.certificate import Findings
-from chatdata.render.encoding import fast
-from chatdata.render.encoding.fast import Audit, EngineDiffers, FastSession
+from chatdata.render.encoding import audit as audits
+from chatdata.render.encoding.audit import Audit
+from chatdata.render.encoding.encoder import EncoderDiffers
 from chatdata.render.rows import Render, Rendered, fit, render
 from chatdata.render.segments import Texts
 from chatdata.steps import clean, filtering, filters, split, threads, trees
@@ -51,13 +51,6 @@ Progress = Callable[[str, int, int], None]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 PREVIEW_GROUPS = 100
-
-# One text in so many is compared with `tokenizers`; None: a fast library is not used.
-SHARES_COMPARED: dict[TokenizerCheck, int | None] = {
-    "audit": fast.SAMPLE,
-    "full": fast.EVERYTHING,
-    "off": None,
-}
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -71,7 +64,7 @@ def build(
     inputs: Sequence[str] = (),
     workers: int = 1,
     engine: str = "local",
-    verify: TokenizerCheck = "audit",
+    verify: str = audits.DEFAULT,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
@@ -84,12 +77,12 @@ def build(
     (step, done, total); a total of 0 is unknown. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
-    recipe = as_recipe(recipe)
+    recipe, one_in = as_recipe(recipe), audits.mode(verify).one_in
     with files.new_folder(Path(out), manifest.FILE) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
         with engines.start(engine, min(workers, job.parts)) as running:
-            done = _line(job, found, running, progress, SHARES_COMPARED[verify], new)
+            done = _line(job, found, running, progress, one_in, new)
         ledger.check_dropped(done.counts, recipe.max_dropped)
         shutil.rmtree(job.work)
         return folder.describe(job, found, done, new)
@@ -125,7 +118,7 @@ def _line(
             yield result
             progress(step, number + 1, len(tasks))
 
-    encoding = running.submit(functools.partial(jobs.choose_engine, one_in=one_in), job)
+    encoding = running.submit(functools.partial(jobs.choose_encoder, one_in=one_in), job)
     read, problems = reading.read(job, found, progress)
     shaped = list(each("dropping, threading", _shape, range(job.parts)))
     decided = global_pass.decide(job)
@@ -133,7 +126,7 @@ def _line(
     job = replace(_with_sample(job, shaped), encoding=encoding.result())
     try:
         finished, files = _write(job, each("splitting, rendering", _finish, tasks), problems, out)
-    except EngineDiffers as difference:
+    except EncoderDiffers as difference:
         job = jobs.without_fast(job, difference)
         finished, files = _write(job, each("again, by tokenizers", _finish, tasks), problems, out)
     read["conversations"] += sum(part.conversations for part in shaped)
@@ -324,8 +317,8 @@ def _render(
     """The rows of tokens, the events of the messages that have none, what the certificate finds
     in a sample of the rows, chosen by a hash of their ids, and what was audited."""
     tokenizer = job.load_tokenizer(options)
-    engine = job.engine(tokenizer)
-    texts = Texts(tokenizer, engine)
+    encoder = job.encoder(tokenizer)
+    texts = Texts(tokenizer, encoder)
     fitted = fit(messages, texts, options)
     once = job.recipe.threads.train_once
     learnt = threads.train_once(fitted.messages) if once else fitted.messages
@@ -334,8 +327,7 @@ def _render(
     chosen = fraction_column(ids, "certificate") < job.sample
     findings = certificate.examine(rendered, tokenizer, options.train_on, chosen)
     certificate.demand(findings, tokenizer)
-    audit = engine.audit if isinstance(engine, FastSession) else Audit()
-    return rendered, pl.concat([fitted.events, rendered.events]), findings, audit
+    return rendered, pl.concat([fitted.events, rendered.events]), findings, encoder.audit
 
 
 def _rows(

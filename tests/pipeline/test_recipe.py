@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from chatdata.cli.commands import main
 from chatdata.core import config
 from chatdata.core.errors import ConfigError
-from chatdata.pipeline import build, engines, recipe
-from chatdata.pipeline.tokenizer_checks import TOKENIZER_CHECKS
+from chatdata.pipeline import engines, recipe
 from chatdata.render import templates
+from chatdata.render.encoding.audit import AUDIT_MODES
 
 WHOLE = """
 name: x
@@ -206,9 +206,8 @@ def test_every_template_that_is_listed_is_accepted(tmp_path: Path) -> None:
 
 def test_every_way_to_check_a_tokenizer_library_is_an_option() -> None:
     options = {option.name: option for option in main.commands["build"].params}
-    assert list(options["verify"].type.choices) == list(TOKENIZER_CHECKS)
+    assert list(options["verify"].type.choices) == list(AUDIT_MODES)
     assert list(options["engine"].type.choices) == list(engines.ENGINES)
-    assert set(TOKENIZER_CHECKS) == set(build.SHARES_COMPARED)
 
 
 @pytest.mark.parametrize("name", ["smaple", "oasst", "nope"])

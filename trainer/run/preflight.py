@@ -20,6 +20,7 @@ from rich.text import Text
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, ConfigError
+from chatdata.core.text import printable
 from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
 from trainer.model import adapters, load, memory
@@ -217,7 +218,8 @@ def _coloured(row: dict[str, list[int]], tokenizer: Any, plain: bool) -> Text:
     ids, labels = row["input_ids"][:SHOWN_TOKENS], row["labels"][:SHOWN_TOKENS]
     is_trained = np.asarray(labels) != IGNORE_INDEX
     for start, end in equal_spans(is_trained).tolist():
-        words = _printable(tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False))
+        words = tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False)
+        words = printable(words, "�")
         if is_trained[start]:
             text.append(f"⟦{words}⟧" if plain else words, style="green")
         else:
@@ -225,8 +227,3 @@ def _coloured(row: dict[str, list[int]], tokenizer: Any, plain: bool) -> Text:
     if len(row["input_ids"]) > SHOWN_TOKENS:
         text.append(f"\n… {len(row['input_ids']) - SHOWN_TOKENS} more tokens", style="italic")
     return text
-
-
-def _printable(text: str) -> str:
-    """The text without characters that would steer a terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
