@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import tokenizers
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest, reader
@@ -19,7 +21,7 @@ from chatdata.dataset.manifest import Counts, PackEntry, Splits
 from chatdata.render import token_spans
 from chatdata.render.entries import EngineEntry, ParityCounts, RenderEntry
 from chatdata.steps import filters
-from chatdata.steps.clean import Cleaned
+from chatdata.steps.clean import CleanedEntry
 
 _TRAINED = "bold green"
 _CONTEXT = "dim"
@@ -49,13 +51,13 @@ def conversations(
             f"no row of '{folder}' has the id '{id}'; `chatdata explain {folder} {id}` says "
             "what became of it."
         )
-    names = [reader.conversation_of(id) for id in table["id"]]
+    names = [row_id.conversation_of(id) for id in table["id"]]
     ids = pl.Series([*table["id"], *names]).implode()
     said = reader.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
     about = {row["id"]: row for row in said.select("id", "source", "lang").collect().to_dicts()}
     decode = token_spans.decoder(folder) if described.render else None
     for row in table.iter_rows(named=True):
-        own = about.get(row["id"]) or about[reader.conversation_of(row["id"])]
+        own = about.get(row["id"]) or about[row_id.conversation_of(row["id"])]
         _heading(row, own, console)
         body = _tokens(row, decode, console) if decode else _messages(row, console)
         console.print(body, soft_wrap=True)
@@ -66,7 +68,7 @@ def conversations(
 def _is_of(id: str) -> pl.Expr:
     """Whether a row has this id, or is one of several rows of the conversation that has it."""
     row = pl.col("id")
-    several = row.str.starts_with(f"{id}#") & row.str.contains(reader.SPAN)
+    several = row.str.starts_with(f"{id}#") & row_id.has_span(row)
     return (row == id) | several
 
 
@@ -80,14 +82,15 @@ def _heading(row: Mapping[str, Any], about: Mapping[str, Any], console: Console)
 
 def _tokens(row: Mapping[str, Any], decoder: tokenizers.Tokenizer, console: Console) -> Text:
     text = Text()
-    trained = [label != IGNORE_INDEX for label in row["labels"]]
     if not _has_colours(console):
-        for ids, is_trained in token_spans.runs(row["input_ids"], trained):
-            _put(text, decoder.decode(ids, skip_special_tokens=False), is_trained, console)
+        is_trained = np.asarray(row["labels"]) != IGNORE_INDEX
+        for start, end in token_spans.equal_spans(is_trained).tolist():
+            words = decoder.decode(row["input_ids"][start:end], skip_special_tokens=False)
+            _put(text, words, bool(is_trained[start]), console)
         return text
-    for stretch in token_spans.stretches(row, decoder):
-        style = (_TRAINED if stretch.is_trained else _CONTEXT) + _CONTROL * stretch.is_control
-        text.append(visible(stretch.text), style=style)
+    for span in token_spans.text_spans(row, decoder):
+        style = (_TRAINED if span.is_trained else _CONTEXT) + _CONTROL * span.is_control
+        text.append(visible(span.text), style=style)
     return text
 
 
@@ -144,7 +147,7 @@ def counts(counts: Counts, console: Console) -> None:
     console.print(table)
 
 
-def cleaned(steps: Mapping[str, Cleaned] | None, console: Console) -> None:
+def cleaned(steps: Mapping[str, CleanedEntry] | None, console: Console) -> None:
     """Prints how many messages each cleaner changed, if it changed any."""
     changed = {name: step.messages for name, step in (steps or {}).items() if step.messages}
     if changed:

@@ -138,14 +138,14 @@ _CHECKS = {
     "secrets": "Keys, addresses and other personal data were not looked for.",
 }
 _ALWAYS_RUN = {"bad_content", "unknown_role"}
-_CHECKED_BY = {"near_duplicate", "near_duplicate_prompt", "contaminated", "secret"}
 
 
 def _of_checks(manifest: Manifest) -> Iterator[str]:
     yield from (words for key, words in _CHECKS.items() if not getattr(manifest, key))
     known = [name for name in manifest.recipe.source if name in sources.names()]
     columns = set().union(*(sources.get(name).SCHEMA for name in known))
-    ran = {*manifest.recipe.filters, *_CHECKED_BY, *_ALWAYS_RUN}
+    checked = {name for name, filter_ in FILTERS.items() if filter_.key in _CHECKS}
+    ran = {*manifest.recipe.filters, *checked, *_ALWAYS_RUN}
     idle = [
         name for name, filter_ in FILTERS.items() if name not in ran and filter_.needs <= columns
     ]

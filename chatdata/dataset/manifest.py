@@ -20,11 +20,11 @@ from chatdata.core.document import Number, Part, Real, Sha256, Verbatim
 from chatdata.core.errors import ConfigError, OutputError, VerifyError
 from chatdata.dataset.histogram import Histogram
 from chatdata.render.entries import RenderEntry
-from chatdata.steps.clean import Cleaned
-from chatdata.steps.contamination import Overlap
-from chatdata.steps.duplicates import Clusters
-from chatdata.steps.language import Disagreement
-from chatdata.steps.redact import Secret
+from chatdata.steps.clean import CleanedEntry
+from chatdata.steps.contamination import OverlapEntry
+from chatdata.steps.duplicates import ClustersEntry
+from chatdata.steps.language import DisagreementEntry
+from chatdata.steps.redact import SecretEntry
 
 FORMAT = 1  # of the folder; a build of another format is not read
 FILE = "manifest.json"
@@ -263,15 +263,15 @@ class Manifest(Part):
     recipe: RecipeEntry
     sources: tuple[SourceFile, ...]
     counts: Counts
-    cleaned: dict[str, Cleaned] | None = None  # by cleaner
+    cleaned: dict[str, CleanedEntry] | None = None  # by cleaner
     splits: Splits
     languages: dict[str, Number]  # rows by language
     lengths: dict[str, Histogram]
     shares: tuple[Share, ...] | None = None
-    language_disagreements: tuple[Disagreement, ...] | None = None
-    secrets: dict[str, Secret] | None = None  # by kind
-    near_duplicates: dict[str, Clusters] | None = None  # by filter
-    contamination: tuple[Overlap, ...] | None = None
+    language_disagreements: tuple[DisagreementEntry, ...] | None = None
+    secrets: dict[str, SecretEntry] | None = None  # by kind
+    near_duplicates: dict[str, ClustersEntry] | None = None  # by filter
+    contamination: tuple[OverlapEntry, ...] | None = None
     leakage: Leakage
     render: RenderEntry | None
     files: tuple[ShardEntry, ...]

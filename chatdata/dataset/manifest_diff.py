@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from chatdata.core.mappings import flatten
 from chatdata.dataset.manifest import Listing, Manifest
 
 _HASH = 12  # digits that are shown
@@ -43,7 +44,7 @@ class Changes:
 def between(before: Manifest, after: Manifest) -> Changes:
     """What differs between two manifests."""
     return Changes(
-        _changes(_flat(before.splits.as_json()), _flat(after.splits.as_json())),
+        _changes(flatten(before.splits.as_json()), flatten(after.splits.as_json())),
         _changes(_dropped(before), _dropped(after)),
         _changes(_recipe(before, after), _recipe(after, before)),
         _changes(_sources(before), _sources(after)),
@@ -54,7 +55,7 @@ def between(before: Manifest, after: Manifest) -> Changes:
 
 def keys(before: Manifest, after: Manifest) -> list[str]:
     """The keys, lists as a whole, that are not the same in two manifests."""
-    return [change.key for change in _changes(_flat(before.as_json()), _flat(after.as_json()))]
+    return [change.key for change in _changes(flatten(before.as_json()), flatten(after.as_json()))]
 
 
 def entry(after: Manifest, before: Manifest | Listing | None) -> list[str]:
@@ -89,19 +90,6 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change
     return [Change(key, old, new) for key, old, new in pairs if old != new]
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as one, `a.b` for the key b in a. What is null is left out."""
-    return {key: value for key, value in _leaves(values, "") if value is not None}
-
-
-def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _recipe(manifest: Manifest, compared: Manifest) -> dict[str, Any]:
     """The recipe's keys; a filter is a key below `drop`, and so is the order of the filters that
     the recipe compared with has too."""
@@ -109,11 +97,11 @@ def _recipe(manifest: Manifest, compared: Manifest) -> dict[str, Any]:
     recipe = {key: value for key, value in values if key != "version"}
     filters = manifest.recipe.filters
     order = [name for name in filters if name in compared.recipe.filters]
-    return _flat({**recipe, "drop": {"order": order, **filters}})
+    return flatten({**recipe, "drop": {"order": order, **filters}})
 
 
 def _dropped(manifest: Manifest) -> dict[str, int]:
-    return _flat({unit: count.dropped for unit, count in manifest.counts.items()})
+    return flatten({unit: count.dropped for unit, count in manifest.counts.items()})
 
 
 def _sources(manifest: Manifest) -> dict[str, str]:
@@ -123,7 +111,7 @@ def _sources(manifest: Manifest) -> dict[str, str]:
 def _render(manifest: Manifest) -> dict[str, Any]:
     render = manifest.render
     parts = {"template": render.template, "tokenizer": render.tokenizer} if render else {}
-    return _flat({name: part.as_json() for name, part in parts.items()})
+    return flatten({name: part.as_json() for name, part in parts.items()})
 
 
 def _short(value: Any) -> str:

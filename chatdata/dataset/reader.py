@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from chatdata.core import row_id
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest
 from chatdata.dataset.histogram import quantiles
 from chatdata.steps.split import SPLITS
-
-# What ends the id of one of several rows of tokens of a conversation: the turns that it teaches.
-SPAN = r"#\d+(-\d+)?$"
-
-
-def conversation_of(row: str) -> str:
-    """The conversation of a row of tokens that is one of several."""
-    return re.sub(SPAN, "", row)
-
-
-def is_row_of(row: str, conversation: str) -> bool:
-    """Whether a row of tokens is of this conversation: the one, or one of several."""
-    if not row.startswith(conversation):
-        return False
-    return row == conversation or re.fullmatch(SPAN, row[len(conversation) :]) is not None
 
 
 def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:
@@ -65,7 +50,7 @@ def explain(folder: Path, id: str) -> pl.DataFrame:
     loose = name.str.ends_with(f"/{id}") | name.str.starts_with(f"{id}~")
     loose = loose | pl.col("conversation").str.ends_with(f"/{id}")
     loose = loose | name.str.contains(f"/{id}~", literal=True)
-    of_row = name == conversation_of(id)
+    of_row = name == row_id.conversation_of(id)
     for which in (exact, loose, of_row):
         found = ledger.filter(which).collect()
         if not found.is_empty():

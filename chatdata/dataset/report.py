@@ -16,14 +16,14 @@ import jinja2
 import polars as pl
 import tokenizers
 
-from chatdata.core import config, ledger
+from chatdata.core import config, ledger, row_id
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import card, limitations, manifest, reader
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.render import token_spans
-from chatdata.render.token_spans import Stretch
+from chatdata.render.token_spans import TextSpan
 
 FILE = "report.html"
 _CONVERSATIONS = 8
@@ -144,27 +144,27 @@ def _conversations(folder: Path, manifest: Manifest) -> Iterator[dict[str, Any]]
 
 def _token_rows(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """The rows of tokens of conversations, by their ids."""
-    name = pl.col("id").str.replace(reader.SPAN, "")
-    wanted = pl.col("id").is_in(list(ids)) | name.is_in(list(ids))
+    name = pl.col("id")
+    wanted = name.is_in(list(ids)) | row_id.conversations_of(name).is_in(list(ids))
     found = reader.scan(folder, "tokens").filter(wanted).collect().to_dicts()
-    return {id: [row for row in found if reader.is_row_of(row["id"], id)] for id in ids}
+    return {id: [row for row in found if row_id.is_row_of(row["id"], id)] for id in ids}
 
 
 def _stretches(
     about: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     decode: tokenizers.Tokenizer | None,
-) -> list[Stretch]:
+) -> list[TextSpan]:
     """The first row of tokens of a conversation, or else its messages."""
     if decode is None or not rows:
         return [
-            Stretch(f"{own['role']}: {own['content']}\n", own["role"] == "assistant", False)
+            TextSpan(f"{own['role']}: {own['content']}\n", own["role"] == "assistant", False)
             for own in about["messages"]
         ]
-    return list(token_spans.stretches(rows[0], decode))
+    return list(token_spans.text_spans(rows[0], decode))
 
 
-def _shortened(stretches: Sequence[Stretch]) -> tuple[list[Stretch], int]:
+def _shortened(stretches: Sequence[TextSpan]) -> tuple[list[TextSpan], int]:
     """The first stretches, and how many characters were left out."""
     shown, room = [], _MOST_CHARACTERS
     for own in stretches:

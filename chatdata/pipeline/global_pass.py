@@ -15,8 +15,8 @@ import polars as pl
 
 from chatdata.pipeline.job import Job
 from chatdata.steps import duplicates, mixing
-from chatdata.steps.duplicates import Alike, Clusters, Shingles
-from chatdata.steps.filters import Drop
+from chatdata.steps.duplicates import Alike, ClustersEntry, Shingles
+from chatdata.steps.filtering import Drop
 from chatdata.steps.mixing import Share
 
 _REMOVED = {"part": pl.Int32, "conversation": pl.String, "reason": pl.String, "detail": pl.String}
@@ -33,7 +33,7 @@ class Decided:
 
     removed: pl.DataFrame
     homes: pl.DataFrame
-    near: dict[str, Clusters]
+    near: dict[str, ClustersEntry]
 
     def of_part(self, part: int) -> Decided:
         """What concerns one part."""
@@ -64,7 +64,7 @@ def _alike(drop: Drop) -> Alike | None:
 
 def decide(job: Job) -> Decided:
     """What the corpus filters remove, over all parts, and of the rest what mixing leaves out."""
-    removed, near = pl.DataFrame(schema=_REMOVED), dict[str, Clusters]()
+    removed, near = pl.DataFrame(schema=_REMOVED), dict[str, ClustersEntry]()
     clusters = []
     for number, drop in enumerate(job.drops("corpus")):
         own = _read(job, f"keys-{number}")
@@ -115,10 +115,10 @@ def _shingles(job: Job, number: int, own: pl.DataFrame) -> list[Shingles]:
     return [fetched[place].to_numpy() for place in own.select("part", "row").iter_rows()]
 
 
-def _facts(alike: Alike, found: pl.DataFrame, gone: pl.DataFrame) -> Clusters:
+def _facts(alike: Alike, found: pl.DataFrame, gone: pl.DataFrame) -> ClustersEntry:
     """What the manifest says of a near-duplicate filter."""
     sizes = found["cluster"].value_counts()["count"]
-    return Clusters(
+    return ClustersEntry(
         threshold=alike.threshold,
         permutations=alike.permutations,
         clusters=len(sizes),

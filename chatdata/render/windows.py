@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from chatdata.core import row_id
 from chatdata.render.segments import Ints
 
 # One row of tokens: turns from `first` to `last`, and a system turn at the head of the
@@ -25,8 +26,6 @@ WINDOWS: dict[str, pl.DataType | type[pl.DataType]] = {
     "new": pl.Int32,
     "last": pl.Int32,
 }
-
-_ROW_ID = r"#[0-9]+(?:-[0-9]+)?$"
 
 
 def whole(messages: pl.DataFrame) -> pl.DataFrame:
@@ -56,13 +55,9 @@ def named(windows: pl.DataFrame) -> pl.DataFrame:
     different conversations have one.
     """
     alone = pl.len().over("conversation") == 1
-    alone = alone & pl.col("conversation").str.contains(_ROW_ID).not_()
-    one, several = (
-        pl.format("{}#{}", "conversation", "last"),
-        pl.format("{}#{}-{}", "conversation", "new", "last"),
-    )
-    span = pl.when(pl.col("new") == pl.col("last")).then(one).otherwise(several)
-    return windows.with_columns(row=pl.when(alone).then("conversation").otherwise(span))
+    alone = alone & row_id.has_span(pl.col("conversation")).not_()
+    several = row_id.make_column("conversation", "new", "last")
+    return windows.with_columns(row=pl.when(alone).then("conversation").otherwise(several))
 
 
 def rows(messages: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:

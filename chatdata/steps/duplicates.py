@@ -31,6 +31,8 @@ from chatdata.core.document import Number, Part, Real
 from chatdata.core.hashing import digest_column
 from chatdata.steps import ngrams
 
+PACKAGES = ("datasketch", "numpy")  # whose versions may change which conversations are alike
+
 Rows = npt.NDArray[np.int64]
 Shingles = npt.NDArray[np.uint32]
 Fetch = Callable[[pl.DataFrame], list[Shingles]]
@@ -43,7 +45,7 @@ _ORDER = {
 _RECALL = 0.99  # the share of pairs exactly as alike as the threshold that must become candidates
 
 
-class Clusters(Part):
+class ClustersEntry(Part):
     """What a near-duplicate filter found, for the manifest."""
 
     threshold: Real

@@ -17,13 +17,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
-from chatdata.dataset import histogram, reader
+from chatdata.dataset import histogram
 from chatdata.dataset.histogram import Histogram
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.dataset.shards import TOKENS
 from chatdata.steps import split
@@ -144,9 +145,23 @@ def batches(folder: Path, manifest: Manifest) -> Iterator[Rows]:
             tokens.end()
 
 
+def digests(folder: Path, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
+    """Yields the id of each conversation with a SHA-256 of its split, messages and tokens.
+
+    These are the pairs that `content_hash` is made from. Raises VerifyError as `batches` does.
+    """
+    for rows in batches(folder, manifest):
+        yield from rows.digests()
+
+
+def shards(manifest: Manifest | Listing, kind: str, split_name: str) -> list[str]:
+    """The paths of the shards of a kind (`messages` or `tokens`) and a split, in order."""
+    prefix = f"{kind}/{split_name}-"
+    return [shard.path for shard in manifest.files if shard.path.startswith(prefix)]
+
+
 def _tables(folder: Path, manifest: Manifest, kind: str, name: str) -> Iterator[pa.Table]:
-    prefix = f"{kind}/{name}-"
-    for path in (file.path for file in manifest.files if file.path.startswith(prefix)):
+    for path in shards(manifest, kind, name):
         try:
             yield from _batches(folder / path)
         except pa.ArrowException as error:
@@ -176,7 +191,7 @@ class _Tokens:
         taken: list[pa.Table] = []
         owner: list[int] = []
         for number, conversation in enumerate(conversations):
-            while self._more(taken) and reader.is_row_of(self._ids[self._at], conversation):
+            while self._more(taken) and row_id.is_row_of(self._ids[self._at], conversation):
                 owner.append(number)
                 self._at += 1
             if not owner or owner[-1] != number:

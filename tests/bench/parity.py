@@ -23,8 +23,8 @@ from typing import Any
 import click
 import polars as pl
 
+from chatdata.core import row_id
 from chatdata.dataset import manifest
-from chatdata.dataset.reader import SPAN
 
 BATCH = 200  # rows
 
@@ -73,7 +73,7 @@ def rows(folder: Path) -> Iterator[list[tuple[str, Any, Any]]]:
         for id, ids in _ids(path):
             turns = said.get(id)
             if turns is None:
-                conversation = re.sub(SPAN, "", id)
+                conversation = row_id.conversation_of(id)
                 whole = said[conversation]
                 answers = [i for i, turn in enumerate(whole) if turn["role"] == "assistant"]
                 turns = whole[: answers[seen[conversation]] + 1]

@@ -410,17 +410,19 @@ def test_disagreements_are_counted_the_same_in_any_parts() -> None:
     ]
     rows = table({f"{i}": [("user", text)] for i, text in enumerate(said)})
     rows = language.label(rows.with_columns(lang=pl.lit("en")), "both")
-    whole = language.summary([language.disagreements(rows)])
+    whole = language.disagreements(rows, "both").entry()
+    assert whole is not None
+    nothing = language.Disagreements.none("both")
     for size in (1, 3):
-        parts = [language.disagreements(part) for part in rows.iter_slices(size)]
-        assert language.summary(parts) == language.summary(parts[::-1]) == whole
-    assert [(own["declared"], own["detected"], own["messages"]) for own in whole] == [
+        parts = [language.disagreements(part, "both") for part in rows.iter_slices(size)]
+        assert sum(parts, nothing).entry() == sum(parts[::-1], nothing).entry() == whole
+    assert [(pair.declared, pair.detected, pair.messages) for pair in whole] == [
         ("en", "de", 4),
         ("en", "fr", 1),
         ("en", "zh", 1),
     ]
-    assert [len(own["examples"]) for own in whole] == [3, 1, 1]
-    assert whole[1]["examples"] == [{"message": "1#0", "text": FRENCH}]
+    assert [len(pair.examples) for pair in whole] == [3, 1, 1]
+    assert whole[1].examples == (language.Example(message="1#0", text=FRENCH),)
 
 
 RECIPE = """

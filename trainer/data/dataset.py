@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
+from chatdata.core import row_id
 from chatdata.core.errors import OutputError
+from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest
-from chatdata.dataset.reader import conversation_of
 from trainer.data import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
@@ -126,7 +126,7 @@ def load_groups(folder: Path, facts: manifest.Manifest, split: str) -> list[str]
     """The group of each row of tokens of a split, in order: the tree that it comes from."""
     group = dict(zip(*_strings(folder, facts, f"messages/{split}-", ["id", "group"]), strict=True))
     (rows,) = _strings(folder, facts, f"tokens/{split}-", ["id"])
-    return [group[row if row in group else conversation_of(row)] for row in rows]
+    return [group[row if row in group else row_id.conversation_of(row)] for row in rows]
 
 
 def _strings(
@@ -153,16 +153,11 @@ def check_files(source: Source) -> str:
     ]
     for file in entries:
         path = source.folder / file.path
-        if not path.is_file() or _sha256(path) != file.sha256:
+        if not path.is_file() or sha256_file(path) != file.sha256:
             raise OutputError(
                 f"'{path}' is not the file that the manifest names; build the dataset again."
             )
     return f"{len(entries)} files of tokens and tokenizer are those of the manifest"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ------------------------------------------------------------------------------------ for people

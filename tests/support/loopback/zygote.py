@@ -64,7 +64,7 @@ def serve() -> None:
     """Answers commands until stdin ends."""
     for name in sys.argv[1:]:
         importlib.import_module(name)
-    chatdata.card._template()  # compiled once
+    chatdata.dataset.card._template()  # compiled once
     _loopback_only()
     for line in sys.stdin:
         command = json.loads(line)
