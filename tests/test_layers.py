@@ -42,7 +42,7 @@ TRAINER_MAY_IMPORT = {"core", "dataset", "render", "hub", "publish"}
 ONLY = {
     "torch": {"trainer."},
     "deepspeed": {"trainer."},
-    "transformers": {"trainer.", "chatdata.render.tokenizer"},
+    "transformers": {"trainer.", "chatdata.render.carried_template"},
     "fastokens": {"chatdata.render.encoding"},
     "datasets": {"trainer."},
     "huggingface_hub": {"chatdata.hub", "chatdata.publish", "trainer.push"},

@@ -66,10 +66,7 @@ def list_() -> None:
         "cleaners": {name: own.about for name, own in CLEANERS.items()},
         "filters": {name: own.about for name, own in FILTERS.items()},
         "kinds of secrets": {str(kind): about for kind, about in KINDS.items()},
-        "templates": {
-            **{name: own.about for name, own in TEMPLATES.items()},
-            "tokenizer": "the chat template that the tokenizer carries, whatever it does",
-        },
+        "templates": {name: template.about for name, template in TEMPLATES.items()},
         "recipes": {p.stem: config.load_yaml(p).get("about", "") for p in recipe.shipped()},
     }
     width = max(len(name) for entries in tables.values() for name in entries)

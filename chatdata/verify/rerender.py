@@ -26,12 +26,13 @@ from chatdata.core.schema import MESSAGES
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
-from chatdata.render import certificate, tokenizer, windows
-from chatdata.render.certificate import SAMPLE, Findings
-from chatdata.render.chat_template import ChatTemplate
+from chatdata.render import certificate, windows
+from chatdata.render.certificate import SAMPLE, ParityCounts
 from chatdata.render.encoding import fast
-from chatdata.render.rows import Render, Rendered, render
-from chatdata.render.segments import Texts, unrenderable, write
+from chatdata.render.options import Render
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.encoded import encode, refusals
+from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 from chatdata.verify import recount
@@ -60,13 +61,10 @@ def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str
 def load(folder: Path, manifest: Manifest, options: Render) -> Tokenizer:
     """The tokenizer of a folder, with its template."""
     name = manifest["render"]["tokenizer"]["name"]
-    if options.template != "tokenizer":
-        template = TEMPLATES[options.template]
-        return tokenizer.load(folder / "tokenizer", name, template, options.system)
+    template = TEMPLATES[options.template]
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
-        resolved = Path(work) / "tokenizer"
-        tokenizer.resolve(folder / "tokenizer", name, options.variables, resolved)
-        return tokenizer.load_own(resolved, name, options.variables, options.date)
+        prepared = template.prepare(folder / "tokenizer", name, options, Path(work) / "tokenizer")
+        return template.load(prepared, name, options)
 
 
 def _options(manifest: Manifest) -> Render:
@@ -101,7 +99,7 @@ def _is_of_this_version(manifest: Manifest) -> bool:
     return bool((manifest.get("versions") or {}).get("chatdata") == __version__)
 
 
-def _certificate_problems(manifest: Manifest, probes: Findings) -> Iterator[str]:
+def _certificate_problems(manifest: Manifest, probes: ParityCounts) -> Iterator[str]:
     said = manifest["render"]["certificate"]
     faults = [said[part][key] for part in ("probes", "sample") for key in _FAULTS]
     if said["passed"] is not True or any(faults):
@@ -131,7 +129,7 @@ class _Sample:
     """The rows that the certificate was drawn up of, by id, and what is found in them."""
 
     ids: frozenset[str]
-    findings: Findings = field(default_factory=Findings)
+    findings: ParityCounts = field(default_factory=ParityCounts)
 
 
 def _sampled(folder: Path, manifest: Manifest) -> frozenset[str]:
@@ -198,25 +196,25 @@ def _row_problems(
     table, stored = chosen
     if not stored:
         return
-    texts, messages = Texts(own), _messages(table)
+    pool, messages = TextPool(own), _messages(table)
     tried = windows.rows(messages, _windows(messages, stored, own))
-    for name, why in unrenderable(tried, texts).iter_rows():
+    for name, why in refusals(tried, pool).iter_rows():
         yield f"row '{stored[_number(name)].id}' cannot be written: {why}"
         return
-    drawn = render(tried, None, texts, options)
+    drawn = render(tried, None, pool, options)
     same = _same(drawn, stored)
     for number, row in enumerate(stored):
         if number not in same:
             yield f"row '{row.id}': its ids are not what the template makes of its messages"
     if same:
-        said = _as_labelled(drawn, same, stored, texts, options)
-        rendered = render(said, None, texts, options)
+        said = _as_labelled(drawn, same, stored, pool, options)
+        rendered = render(said, None, pool, options)
         yield from _label_problems(rendered, same, stored)
         names = [stored[_number(name)].id for name in rendered.ids]
         is_sampled = pl.Series([name in sample.ids for name in names], dtype=pl.Boolean)
         for rows in (is_sampled, ~is_sampled):
-            findings = certificate.examine(rendered, own, options.train_on, rows)
-            yield from [findings.first] if findings.first else []
+            findings = certificate.compare_rows(rendered, own, options.train_on, rows)
+            yield from [findings.first_failure] if findings.first_failure else []
             if rows is is_sampled:
                 sample.findings.add(findings)
 
@@ -241,8 +239,7 @@ def _windows(messages: pl.DataFrame, stored: list[_Stored], own: Tokenizer) -> p
         str(name): turns["role"].to_list()
         for (name,), turns in messages.group_by("conversation", maintain_order=True)
     }
-    template = own.template
-    is_whole = not isinstance(template, ChatTemplate) or template.keeps_history
+    is_whole = own.template.keeps_history
     found = []
     for number, row in enumerate(stored):
         said = roles[row.conversation]
@@ -286,19 +283,19 @@ def _same(drawn: Rendered, stored: list[_Stored]) -> dict[int, int]:
 
 
 def _as_labelled(
-    drawn: Rendered, same: dict[int, int], stored: list[_Stored], texts: Texts, options: Render
+    drawn: Rendered, same: dict[int, int], stored: list[_Stored], pool: TextPool, options: Render
 ) -> pl.DataFrame:
     """The messages of the drawn rows that are stored, of which those are learnt that have
     labels."""
-    pieces = write(drawn.said, texts, options.train_on)
-    message = np.repeat(pieces.message, pieces.tokens)
+    segments = encode(drawn.row_messages, pool, options.train_on)
+    message = np.repeat(segments.message, segments.tokens)
     trained = np.zeros(len(message), np.bool_)
     for number, place in same.items():
         start, end = drawn.offsets[place : place + 2]
         trained[start:end] = np.asarray(stored[number].labels) != IGNORE_INDEX
-    labelled = np.bincount(message[trained], minlength=drawn.said.height) > 0
+    labelled = np.bincount(message[trained], minlength=drawn.row_messages.height) > 0
     names = pl.Series([drawn.ids[place] for place in same.values()]).implode()
-    said = drawn.said.with_columns(train=pl.col("train") & pl.Series(labelled))
+    said = drawn.row_messages.with_columns(train=pl.col("train") & pl.Series(labelled))
     return said.filter(pl.col("conversation").is_in(names))
 
 
