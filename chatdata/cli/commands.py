@@ -13,11 +13,10 @@ from chatdata import __version__
 from chatdata.cli import inspect, progress, publish
 from chatdata.core.errors import ChatdataError
 from chatdata.pipeline import engines
+from chatdata.render.encoding import audit
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from chatdata.pipeline.build import Verify
 
 
 class _Group(click.Group):
@@ -119,8 +118,8 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option(
     "--verify",
-    type=click.Choice(["audit", "full", "off"]),
-    default="audit",
+    type=click.Choice(list(audit.AUDIT_MODES)),
+    default=audit.DEFAULT,
     show_default=True,
     help="How a fast tokenizer library (pip install 'chatdata[fast]') is watched: an audit of "
     "what is new in the texts, all texts, or do not use it.",
@@ -133,7 +132,7 @@ def build(
     out: Path | None,
     workers: int,
     engine: str,
-    verify: Verify,
+    verify: str,
     as_json: bool,
 ) -> None:
     """Build the dataset that RECIPE (a name or a path) describes.

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -33,26 +33,26 @@ from chatdata.pipeline import job as jobs
 from chatdata.pipeline import output as folder
 from chatdata.pipeline.global_pass import Decided
 from chatdata.pipeline.inputs import Input
-from chatdata.pipeline.job import Done, Finished, Job, Seen, Shaped
+from chatdata.pipeline.job import Done, Finished, Job, Shaped
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render.certificate import ParityCounts
-from chatdata.render.encoding import fast
-from chatdata.render.encoding.fast import Audit, EngineDiffers, FastSession
+from chatdata.render.encoding import audit as audits
+from chatdata.render.encoding.audit import Audit
+from chatdata.render.encoding.encoder import EncoderDiffers
 from chatdata.render.fit import fit
 from chatdata.render.options import Render
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
-from chatdata.steps import clean, filters, language, split, threads, trees
-from chatdata.steps.filters import Drop
+from chatdata.steps import clean, filtering, filters, split, threads, trees
+from chatdata.steps.clean import Cleaned
+from chatdata.steps.figures import FiguresByKey
+from chatdata.steps.filtering import Drop
 
 Progress = Callable[[str, int, int], None]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 PREVIEW_GROUPS = 100
-
-Verify = Literal["audit", "full", "off"]
-_ONE_IN: dict[Verify, int | None] = {"audit": fast.SAMPLE, "full": fast.EVERYTHING, "off": None}
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -66,7 +66,7 @@ def build(
     inputs: Sequence[str] = (),
     workers: int = 1,
     engine: str = "local",
-    verify: Verify = "audit",
+    verify: str = audits.DEFAULT,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
@@ -78,11 +78,12 @@ def build(
     done, total); a total of 0 is not known. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
+    one_in = audits.mode(verify).one_in
     with files.new_folder(Path(out), manifest.FILE) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
         with engines.start(engine, min(workers, job.parts)) as running:
-            done = _line(job, found, running, progress, _ONE_IN[verify], new)
+            done = _line(job, found, running, progress, one_in, new)
         ledger.check_dropped(done.counts, recipe.max_dropped)
         shutil.rmtree(job.work)
         return folder.describe(job, found, done, new)
@@ -117,7 +118,7 @@ def _line(
             yield result
             progress(step, number + 1, len(tasks))
 
-    encoding = running.submit(functools.partial(jobs.choose_engine, one_in=one_in), job)
+    encoding = running.submit(functools.partial(jobs.choose_encoder, one_in=one_in), job)
     read, problems = reading.read(job, found, progress)
     shaped = list(each("dropping, threading", _shape, range(job.parts)))
     decided = global_pass.decide(job)
@@ -125,7 +126,7 @@ def _line(
     job = replace(_with_sample(job, shaped), encoding=encoding.result())
     try:
         finished, files = _write(job, each("splitting, rendering", _finish, tasks), problems, out)
-    except EngineDiffers as difference:
+    except EncoderDiffers as difference:
         job = jobs.without_fast(job, difference)
         finished, files = _write(job, each("again, by tokenizers", _finish, tasks), problems, out)
     read["conversations"] += sum(part.conversations for part in shaped)
@@ -134,9 +135,8 @@ def _line(
     findings = ParityCounts()
     for part in finished:
         findings.add(part.findings)
-    languages = language.summary([table for part in shaped for table in part.disagreements])
-    cleaned = clean.add([part.cleaned for part in shaped])
-    seen = annotate.total(part.seen for part in shaped)
+    cleaned = sum((part.cleaned for part in shaped), Cleaned())
+    figures = sum((part.figures for part in shaped), job.figures)
     balanced = ledger.balance(read, counts)
     return Done(
         finished,
@@ -144,9 +144,8 @@ def _line(
         files,
         findings,
         job.encoding,
-        languages,
         cleaned,
-        seen,
+        figures,
         decided.near,
     )
 
@@ -190,14 +189,14 @@ def _with_sample(job: Job, shaped: Sequence[Shaped]) -> Job:
 
 def _shape(job: Job, part: int) -> Shaped:
     """Drops messages, lays threads and drops conversations of one part."""
-    seen = Seen()
     read = [
-        (source.format, _read(job, number, part, seen))
+        (source.format, _read(job, number, part))
         for number, source in enumerate(job.recipe.source.values())
     ]
     there = [(format, own) for format, own in read if own is not None]
-    laid = [_lay(job, format, messages) for format, (messages, _) in there]
-    cleaned = clean.add([counts for _, (_, counts) in there])
+    laid = [_lay(job, format, messages) for format, (messages, _, _) in there]
+    cleaned = sum((counts for _, (_, counts, _) in there), Cleaned())
+    figures = sum((figures for _, (_, _, figures) in there), FiguresByKey())
     messages = pl.concat([one.messages for one in laid] or [schema.empty(schema.MESSAGES)])
     events = [schema.empty(ledger.EVENTS), *(one.events for one in laid)]
     for drop in job.drops("conversation"):
@@ -208,35 +207,26 @@ def _shape(job: Job, part: int) -> Shaped:
     global_pass.write_keys(job, part, messages)
     came_to_be = sum(one.conversations for one in laid)
     kept = messages["conversation"].n_unique()
-    disagreements = _disagreements(job, [own for _, (own, _) in there])
-    return Shaped(part, came_to_be, kept, disagreements, cleaned, seen)
+    return Shaped(part, came_to_be, kept, cleaned, figures)
 
 
-def _read(job: Job, number: int, part: int, seen: Seen) -> tuple[pl.DataFrame, clean.Counts] | None:
+def _read(job: Job, number: int, part: int) -> tuple[pl.DataFrame, Cleaned, FiguresByKey] | None:
     """What a source has in this part: cleaned, redacted, looked into where a filter asks for it."""
     frames = list(partitions.spooled(job.work / f"read-{number}", part))
     if not frames:
         return None
     messages, cleaned = clean.clean(pl.concat(frames), job.recipe.steps())
-    messages = annotate.examine(job, messages, seen)
-    decide = job.decides_language()
-    return (language.label(messages, decide) if decide else messages), cleaned
+    messages, figures = annotate.annotate(job, messages)
+    return messages, cleaned, figures
 
 
 def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Laid:
     drops = job.drops("message")
     listed = {drop.filter.name for drop in drops}
     always = [drop for drop in filters.always() if drop.filter.name not in listed]
-    marked = filters.mark(messages, [*always, *drops])
+    marked = filtering.mark(messages, [*always, *drops])
     is_tree = sources.get(format).SCHEMA is schema.NODES
     return (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
-
-
-def _disagreements(job: Job, read: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Where the sources' labels and the detector contradict each other, if both were heard."""
-    if job.decides_language() not in ("detected", "both"):
-        return []
-    return [language.disagreements(messages) for messages in read]
 
 
 def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -327,8 +317,8 @@ def _render(
     """The rows of tokens, the events of the messages that have none, what the certificate finds
     in a sample of the rows, chosen by a hash of their ids, and what was audited."""
     tokenizer = job.load_tokenizer(options)
-    engine = job.engine(tokenizer)
-    pool = TextPool(tokenizer, engine)
+    encoder = job.encoder(tokenizer)
+    pool = TextPool(tokenizer, encoder)
     fitted = fit(messages, pool, options)
     once = job.recipe.threads.train_once
     learnt = threads.train_once(fitted.messages) if once else fitted.messages
@@ -337,8 +327,7 @@ def _render(
     chosen = fraction_column(ids, "certificate") < job.sample
     findings = certificate.compare_rows(rendered, tokenizer, options.train_on, chosen)
     certificate.raise_on_failure(findings, tokenizer)
-    audit = engine.audit if isinstance(engine, FastSession) else Audit()
-    return rendered, pl.concat([fitted.events, rendered.events]), findings, audit
+    return rendered, pl.concat([fitted.events, rendered.events]), findings, encoder.audit
 
 
 def _rows(

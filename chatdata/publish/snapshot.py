@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import json
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from huggingface_hub import errors, hf_hub_download, snapshot_download
 from tenacity import Retrying
 
 from chatdata.core.errors import HubError
 from chatdata.core.hashing import sha256_file
+from chatdata.core.paths import is_inside
 from chatdata.dataset import manifest
 from chatdata.dataset.manifest import Manifest
 from chatdata.hub import client
@@ -98,8 +99,7 @@ def _safe(pinned: Pinned, facts: Manifest) -> list[str]:
     """The files that a manifest lists. Raises HubError where one would be outside its folder."""
     paths = list(manifest.hashes(facts))
     for path in paths:
-        parts = PurePosixPath(path).parts
-        if not parts or ".." in parts or path.startswith("/") or "\\" in path or "\0" in path:
+        if not is_inside(path):
             raise HubError(f"{pinned.where} lists the file {json.dumps(path)}, which is refused.")
     return paths
 

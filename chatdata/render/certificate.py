@@ -27,6 +27,7 @@ from chatdata.render.options import Render
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import TrainOn
+from chatdata.render.token_spans import trained_spans
 from chatdata.render.tokenizer import Tokenizer
 
 SAMPLE = 128  # rows, about
@@ -261,13 +262,13 @@ def _check_labels(counts: ParityCounts, row: _Row, tokenizer: Tokenizer) -> bool
     Returns whether every answer is trained from its first character.
     """
     stops = tokenizer.stops()
-    spans = list(_trained_spans(row.labels))
+    spans = trained_spans(row.labels).tolist()
     before = counts.texts_returned + counts.texts_altered
     counts.answers += len(row.trained)
     if len(spans) != len(row.trained):
         counts.fail(f"{len(row.trained)} answers are to be trained and {len(spans)} are")
-    for span, place in zip(spans, row.trained, strict=False):
-        trained = row.labels[span].tolist()
+    for (start, end), place in zip(spans, row.trained, strict=False):
+        trained = row.labels[start:end].tolist()
         is_stopped = trained[-len(stops) :] == stops
         counts.stops_trained += is_stopped
         answer = trained[: -len(stops)] if is_stopped else trained
@@ -317,14 +318,6 @@ def _check_prompts(counts: ParityCounts, rows: list[_Row], reference: _Reference
             "different tokens before an answer than alone, so a model would be trained on what it "
             "is never given"
         )
-
-
-def _trained_spans(labels: npt.NDArray[np.int32]) -> Iterator[slice]:
-    """Yields the spans of trained labels; there is untrained text between two answers."""
-    trained = labels != IGNORE_INDEX
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], trained.view(np.int8), [0]])))
-    for start, end in edges.reshape(-1, 2).tolist():
-        yield slice(start, end)
 
 
 # ------------------------------------------------------------------------------------- probes

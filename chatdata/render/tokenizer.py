@@ -14,7 +14,7 @@ import tokenizers
 from tokenizers import AddedToken
 
 from chatdata.core.errors import RenderError
-from chatdata.render.byte_level import byte_tokenizer
+from chatdata.render.byte_tokenizer import byte_tokenizer
 from chatdata.render.control_tokens import ControlTokens, text_only
 from chatdata.render.template import Template
 

@@ -191,8 +191,8 @@ def test_an_answer_that_nobody_asked_for_has_no_prompt(template: str, tmp_path: 
     tokenizer = load_bytes(template, tmp_path)
     rendered = run(tokenizer, {"x": [("assistant", "hello"), *TALK], "y": TALK})
     everything = pl.repeat(True, len(rendered.ids), eager=True)
-    found = certificate.examine(rendered, tokenizer, "assistant", everything)
-    assert (found.compared, found.differences, found.prompts, found.first) == (2, 0, 1, "")
+    found = certificate.compare_rows(rendered, tokenizer, "assistant", everything)
+    assert (found.compared, found.differences, found.prompts, found.first_failure) == (2, 0, 1, "")
 
 
 def test_what_the_tokenizer_makes_of_a_text_is_counted_apart(

@@ -15,7 +15,7 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.render import certificate
 from chatdata.render.built_in import BuiltInTemplate, load
-from chatdata.render.encoding import fast
+from chatdata.render.encoding import libraries
 from chatdata.render.fit import fit
 from chatdata.render.options import Render
 from chatdata.render.rows import Rendered, render
@@ -342,7 +342,7 @@ def test_a_large_text_and_many_turns() -> None:
 def test_texts_are_encoded_once_whatever_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = byte_tokenizer(BUILT_IN["chatml"])
     expected = run(RANDOM, tokenizer)
-    monkeypatch.setattr(fast, "_CHARACTERS_A_CALL", 50)
+    monkeypatch.setattr(libraries, "_REFERENCE_CHARACTERS", 50)
     again = run(RANDOM, tokenizer)
     assert again.input_ids.tolist() == expected.input_ids.tolist()
     texts = TextPool(tokenizer)

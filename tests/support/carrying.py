@@ -10,7 +10,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken
 
-from chatdata.render.byte_level import byte_tokenizer
+from chatdata.render.byte_tokenizer import byte_tokenizer
 from chatdata.render.options import Render
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer

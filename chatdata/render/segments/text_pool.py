@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from chatdata.core import arrow
 from chatdata.core.errors import RenderError
-from chatdata.render.encoding.fast import Engine, Reference
+from chatdata.render.encoding.libraries import Encoder, ReferenceEncoder
 from chatdata.render.segments.unencoded import Ints
 from chatdata.render.tokenizer import Tokenizer
 
@@ -23,9 +23,9 @@ class TextPool:
     only the words between them are texts.
     """
 
-    def __init__(self, tokenizer: Tokenizer, engine: Engine | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, encoder: Encoder | None = None) -> None:
         self.tokenizer = tokenizer
-        self.engine = engine or Reference(tokenizer.text)
+        self.encoder = encoder or ReferenceEncoder(tokenizer.text)
         self.control = tokenizer.control
         self.memo: dict[Any, Any] = {}  # what the template keeps from one call to the next
         self.texts: list[str] = []
@@ -70,7 +70,7 @@ class TextPool:
 
     def encode(self) -> None:
         """Tokenises what was added since the last call. Raises RenderError for forged tokens."""
-        ids, offsets = self.engine.encode(self.texts[self._encoded :])
+        ids, offsets = self.encoder.encode(self.texts[self._encoded :])
         self._refuse_control(ids)
         self._starts.append(len(self.ids) + offsets[1:])
         self.ids = np.concatenate([self.ids, ids]) if len(self.ids) else ids

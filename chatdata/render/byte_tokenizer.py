@@ -1,18 +1,13 @@
-"""Byte-level vocabularies, in which a printable letter stands for each byte."""
+"""The built-in tokenizer: 256 bytes, for tests and for looking at rows without a download."""
 
 from __future__ import annotations
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
+from chatdata.render.encoding.byte_level import byte_letters
+
 _END = "<|endoftext|>"
-
-
-def letters() -> list[str]:
-    """The letter that stands for each of the 256 bytes, as GPT-2's encoder chose them."""
-    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    substitutes = iter(range(256, 512))
-    return [chr(byte if byte in printable else next(substitutes)) for byte in range(256)]
 
 
 def byte_tokenizer() -> tuple[str, dict[str, str]]:
@@ -20,7 +15,7 @@ def byte_tokenizer() -> tuple[str, dict[str, str]]:
 
     Returns the JSON of the tokenizer and the values of its tokenizer_config.json.
     """
-    vocabulary = {letter: byte for byte, letter in enumerate(letters())}
+    vocabulary = {letter: byte for byte, letter in enumerate(byte_letters())}
     tokenizer = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
