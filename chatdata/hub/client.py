@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import json
 import logging
 import sys
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from huggingface_hub import HfApi, constants, errors, get_token
+from huggingface_hub import HfApi, errors
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
     disable_progress_bars,
     enable_progress_bars,
@@ -30,10 +29,13 @@ from tenacity import (
 
 from chatdata import __version__
 from chatdata.core.errors import HubError
+from chatdata.hub import settings
 from chatdata.hub.secrets import Redacting, redact
 
 Note = Callable[[str], None]
 
+# Raised where no answer comes, or where HF_HUB_OFFLINE forbids to ask.
+UNREACHABLE = (httpx.TransportError, errors.OfflineModeIsEnabled)
 # Everything that a call of the client may raise when the Hub, the network or the disk is at fault.
 FAILURES = (
     httpx.HTTPError,
@@ -81,7 +83,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
 )
 _STATUSES = {
     402: "is refused: it needs a paid plan",
-    403: "may not be written to with this token: make one with write access to it, at {settings}",
+    403: "may not be written to with this token: make one with write access to it, at {token_page}",
     409: "is busy with another change: try again in a minute",
     413: "is too large for one request: build larger shards, or fewer",
     429: "is asked for too often: the Hub wants us to wait longer than we do, so try again later",
@@ -102,7 +104,7 @@ def prepare() -> None:
             "ALL_PROXY."
         ) from None
     for handler in logging.getLogger("huggingface_hub").handlers:
-        if not any(isinstance(own, Redacting) for own in handler.filters):
+        if not any(isinstance(filter_, Redacting) for filter_ in handler.filters):
             handler.addFilter(Redacting())
 
 
@@ -140,8 +142,8 @@ def problem(error: BaseException) -> str:
     if status == 401:
         return _refused_token()
     if status is not None:
-        words = _STATUSES.get(status, f"cannot be had now: the Hub answers {status}")
-        return words.format(settings=settings_page()) + _said(cause)
+        words = _STATUSES.get(status, f"is not available now: the Hub answers {status}")
+        return words.format(token_page=settings.token_page()) + _answer(cause)
     return _without_answer(cause)
 
 
@@ -151,12 +153,12 @@ def _without_answer(cause: BaseException) -> str:
     if isinstance(cause, OSError) and cause.errno in _FULL:
         return "cannot be kept here: the disk is full, so make room or set HF_HOME to another"
     if isinstance(cause, OSError) and cause.errno is not None and cause.filename:
-        return f"cannot be had, by a file here: {cause.strerror} ('{cause.filename}')"
+        return f"cannot be fetched, because of the file '{cause.filename}': {cause.strerror}"
     if isinstance(cause, FileNotFoundError):
         return "lacks a file that should be there"
     if isinstance(cause, httpx.TransportError | OSError):
         return f"cannot be reached ({name}): check the network and HF_ENDPOINT"
-    return f"cannot be had ({name}: {redact(' '.join(str(cause).split()))[:200]})"
+    return f"cannot be fetched ({name}: {redact(' '.join(str(cause).split()))[:200]})"
 
 
 _WRAPPERS = (RuntimeError, errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
@@ -170,33 +172,18 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _refused_token() -> str:
-    if get_token() is None:
+    if not settings.has_token():
         return "needs a token: set HF_TOKEN, or log in with `hf auth login`"
     return (
-        "does not accept this token, which is wrong or has ended: "
-        f"make a new one at {settings_page()}"
+        "does not accept this token, which is wrong or has expired: "
+        f"make a new one at {settings.token_page()}"
     )
 
 
-def _said(error: BaseException) -> str:
-    """What the Hub says itself, in brackets."""
+def _answer(error: BaseException) -> str:
+    """The words of the Hub's answer, in brackets."""
     words = " ".join((getattr(error, "server_message", None) or "").split())
     return f' ("{redact(words)[:200]}")' if words else ""
-
-
-def endpoint() -> str:
-    """The address of the Hub, without what is secret in it."""
-    return redact(constants.ENDPOINT)
-
-
-def settings_page() -> str:
-    """Where tokens are made."""
-    return f"{endpoint()}/settings/tokens"
-
-
-def uses_xet() -> bool:
-    """Whether the client sends large files by Xet: it does where it can."""
-    return not constants.HF_HUB_DISABLE_XET and importlib.util.find_spec("hf_xet") is not None
 
 
 # -------------------------------------------------------------------------- what may pass

@@ -33,15 +33,25 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
     get_session,
     hf_raise_for_status,
     http_backoff,
+    validate_repo_id,
 )
 
 from chatdata.core.errors import HubError
-from chatdata.hub import client
+from chatdata.hub import client, settings
 from chatdata.hub.client import Note
 from chatdata.hub.secrets import redact
 
 MAIN = "main"
 KIND = "dataset"
+
+
+def is_name(text: str) -> bool:
+    """Whether a text reads as the name of a repository: `org/name`."""
+    try:
+        validate_repo_id(text)
+    except errors.HFValidationError:
+        return False
+    return text.count("/") == 1
 
 
 def _is_missing(error: errors.HfHubHTTPError) -> bool:
@@ -146,6 +156,21 @@ class Repository:
                 return None
             raise
 
+    def resolve(self, revision: str) -> str:
+        """The commit of a tag or a branch. The client keeps the answer in its cache."""
+        found = self.api.resolve_revision(self.name, repo_type=KIND, revision=revision)
+        return str(found.resolved)
+
+    def resolve_offline(self, revision: str) -> str | None:
+        """The commit of a tag or a branch by the last answer in the cache, or None without one."""
+        try:
+            found = self.api.resolve_revision(
+                self.name, repo_type=KIND, revision=revision, local_files_only=True
+            )
+        except errors.RevisionResolutionError:
+            return None
+        return str(found.resolved)
+
     def is_private(self) -> bool:
         """Whether only its owners see it."""
         return bool(self.api.repo_info(self.name, repo_type=KIND).private)
@@ -203,7 +228,7 @@ class Repository:
     def transfer(self, note: Note) -> Iterator[None]:
         """Chooses how large files go: by Xet, or by LFS to a Hub that has no Xet."""
         before = constants.HF_HUB_DISABLE_XET
-        if client.uses_xet() and not self._has_xet():
+        if settings.uses_xet() and not self._has_xet():
             note("this Hub has no Xet; large files go by LFS")
             constants.HF_HUB_DISABLE_XET = True
         try:

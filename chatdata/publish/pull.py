@@ -39,7 +39,7 @@ def fetch(
     branch, unless `allow_moving`, and for what is not there or not what its manifest says.
     """
     pinned = names.resolve(names.parse(reference), note, allow_moving)
-    return snapshot.download(pinned, note)
+    return snapshot.fetch(pinned, note)
 
 
 def pull(

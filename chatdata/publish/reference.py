@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from huggingface_hub import errors
-from huggingface_hub.utils import httpx, validate_repo_id  # type: ignore[attr-defined]
-
 from chatdata.core.errors import HubError
 from chatdata.hub import client
 from chatdata.hub.client import Note
-from chatdata.hub.repository import KIND, Refs, Repository
+from chatdata.hub.repository import Refs, Repository, is_name
 
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -49,14 +46,8 @@ class Pinned:
 
 def checked(repo: str) -> str:
     """A repository's name. Raises HubError where it is none."""
-    try:
-        validate_repo_id(repo)
-    except errors.HFValidationError:
-        valid = False
-    else:
-        valid = repo.count("/") == 1
-    if not valid:
-        raise HubError(f"'{repo}' is not the name of a repository; it reads as org/name.")
+    if not is_name(repo):
+        raise HubError(f"'{repo}' is not the name of a repository; write org/name.")
     return repo
 
 
@@ -87,30 +78,25 @@ def resolve(reference: Reference, note: Note, allow_moving: bool = False) -> Pin
     with client.reaching(f"dataset '{repo}'"):
         try:
             refs = client.retrying(note)(repository.refs)
-        except (httpx.TransportError, errors.OfflineModeIsEnabled):
-            note("the Hub cannot be reached; what is in the cache is taken")
+        except client.UNREACHABLE:
+            note("the Hub cannot be reached; the version is taken from the cache")
             return _from_cache(repository, name)
     _check(reference, refs, name, allow_moving)
     with client.reaching(f"dataset '{repo}' at {name}"):
-        resolved = client.retrying(note)(
-            repository.api.resolve_revision, repo, repo_type=KIND, revision=name
-        )
-    return Pinned(repo, name if name in refs.tags else None, resolved.resolved)
+        commit = client.retrying(note)(repository.resolve, name)
+    return Pinned(repo, name if name in refs.tags else None, commit)
 
 
 def _from_cache(repository: Repository, name: str) -> Pinned:
-    """What a name was resolved to before. Raises what the client raises where it never was."""
-    try:
-        resolved = repository.api.resolve_revision(
-            repository.name, repo_type=KIND, revision=name, local_files_only=True
-        )
-    except errors.RevisionResolutionError:
+    """The commit to which a name was resolved before. Raises HubError where it never was."""
+    commit = repository.resolve_offline(name)
+    if commit is None:
         raise HubError(
             f"dataset '{repository.name}' at {name} is not in the cache and the Hub cannot be "
             "reached: check the network and HF_ENDPOINT."
-        ) from None
+        )
     is_version = _VERSION.fullmatch(name) is not None
-    return Pinned(repository.name, name if is_version else None, resolved.resolved)
+    return Pinned(repository.name, name if is_version else None, commit)
 
 
 def _check(reference: Reference, refs: Refs, name: str, allow_moving: bool) -> None:

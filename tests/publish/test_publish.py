@@ -349,7 +349,7 @@ def test_shards_of_others_in_our_folders_go(hub: Hub, client: Clients, few_rows:
     ("repo", "version", "token", "words"),
     [
         ("ada/x", "1.0", ADA, "version '1.0' is not three numbers; write 1.0.0"),
-        ("ada", "1.0.0", ADA, "'ada' is not the name of a repository; it reads as org/name."),
+        ("ada", "1.0.0", ADA, "'ada' is not the name of a repository; write org/name."),
         ("a/b/c", "1.0.0", ADA, "'a/b/c' is not the name of a repository"),
         ("ada/-x-", "1.0.0", ADA, "'ada/-x-' is not the name of a repository"),
         ("bob/theirs", "1.0.0", ADA, "may not be written to with this token"),
