@@ -12,7 +12,7 @@ from chatdata.core.errors import HubError
 from chatdata.hub import rights, settings
 from chatdata.hub.rights import User
 from chatdata.hub.secrets import redact
-from chatdata.publish import reference
+from chatdata.publish import references
 
 _PACKAGES = ("chatdata", "huggingface_hub", "hf_xet", "datasets", "pyarrow", "httpx2", "httpx")
 
@@ -50,7 +50,7 @@ def examine(repo: str | None = None) -> Report:
     name of a repository.
     """
     if repo is not None:
-        reference.checked(repo)
+        references.checked(repo)
     user, problems = _ask_hub()
     if user is not None:
         problems += rights.problems(user, repo)

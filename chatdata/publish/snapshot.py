@@ -12,15 +12,15 @@ from chatdata.dataset import manifest
 from chatdata.dataset.manifest import Manifest
 from chatdata.hub import client, download
 from chatdata.hub.client import Note
-from chatdata.publish.reference import Pinned
+from chatdata.publish.references import Pinned
 
-# What a folder has beside the files that its manifest lists with a hash.
+# Files of a dataset that its manifest does not list with a hash.
 UNHASHED = (manifest.FILE, "README.md", "croissant.json")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A published version in the client's cache: for reading, never for writing."""
+    """A published version in the client's cache, which nobody may write to."""
 
     pinned: Pinned
     folder: Path
@@ -28,12 +28,12 @@ class Snapshot:
 
     @property
     def paths(self) -> list[str]:
-        """The files of the dataset in the folder, which may hold others."""
-        there = [path for path in UNHASHED if (self.folder / path).is_file()]
-        return [*manifest.hashes(self.facts), *there]
+        """The files of the dataset. The folder may hold more files."""
+        unhashed = [path for path in UNHASHED if (self.folder / path).is_file()]
+        return [*manifest.hashes(self.facts), *unhashed]
 
     def provenance(self) -> dict[str, str | None]:
-        """Where the data comes from, for a checkpoint or a model card."""
+        """The origin of the data, for a checkpoint or a model card."""
         return {
             "repo": self.pinned.repo,
             "tag": self.pinned.tag,
@@ -44,9 +44,9 @@ class Snapshot:
 
 
 def fetch(pinned: Pinned, note: Note) -> Snapshot:
-    """A version's files. Raises HubError where one is missing or not what its manifest says.
+    """The files of a version. Raises HubError where a file is missing or has another hash.
 
-    Nothing is asked of the Hub for what is in the cache.
+    The Hub is asked for nothing that the cache holds.
     """
     client.bars()
     with client.reaching(pinned.where):
@@ -62,7 +62,7 @@ def fetch(pinned: Pinned, note: Note) -> Snapshot:
 
 
 def _check_version(pinned: Pinned, facts: Manifest) -> None:
-    """Raises HubError where a tag is that of another version than its manifest says."""
+    """Raises HubError where a tag names another version than the manifest."""
     if pinned.is_version and pinned.tag != f"v{facts['version']}":
         raise HubError(
             f"the tag {pinned.tag} of '{pinned.repo}' holds version {facts['version']}, so it was "
@@ -79,12 +79,14 @@ def _file(pinned: Pinned, name: str, note: Note, force: bool = False) -> Path:
 
 
 def _safe(pinned: Pinned, facts: Manifest) -> list[str]:
-    """The files that a manifest lists. Raises HubError where one would be outside its folder."""
+    """The files that a manifest lists. Raises HubError for a path that leaves the folder."""
     paths = list(manifest.hashes(facts))
     for path in paths:
         parts = PurePosixPath(path).parts
         if not parts or ".." in parts or path.startswith("/") or "\\" in path or "\0" in path:
-            raise HubError(f"{pinned.where} lists the file {json.dumps(path)}, which is refused.")
+            raise HubError(
+                f"{pinned.where} lists the file {json.dumps(path)}, which is outside of its folder."
+            )
     return paths
 
 

@@ -311,9 +311,9 @@ main({arguments!r})
         ("POST .*/tag/", {"status": 500}, "is not available now: the Hub answers 500"),
         ("GET .*/refs", {"status": 500}, "is not available now: the Hub answers 500"),
         ("GET .*/refs", {"status": 429, "headers": {"Retry-After": "9999"}}, "asked for too often"),
-        ("POST .*/preupload/", {"status": 507}, "is full: the Hub has no room left"),
+        ("POST .*/preupload/", {"status": 507}, "is full: this account has no space left"),
         ("POST .*/objects/batch", {"status": 402}, "it needs a paid plan"),
-        ("PUT ", {"status": 403}, "may not be written to with this token"),
+        ("PUT ", {"status": 403}, "may not be written with this token"),
     ],
 )
 def test_what_does_not_pass_is_named_and_can_be_taken_up_again(
