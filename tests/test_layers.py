@@ -45,7 +45,7 @@ ONLY = {
     "transformers": {"trainer.", "chatdata.render.tokenizer"},
     "fastokens": {"chatdata.render.encoding"},
     "datasets": {"trainer."},
-    "huggingface_hub": {"chatdata.hub", "trainer.push"},
+    "huggingface_hub": {"chatdata.hub"},
     "tenacity": {"chatdata.hub"},
     "ray": {"chatdata.pipeline.engines.ray"},
     "click": {"chatdata.cli", "trainer."},

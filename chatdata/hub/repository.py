@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,16 +41,20 @@ from chatdata.hub.client import Note
 from chatdata.hub.secrets import redact
 
 MAIN = "main"
-KIND = "dataset"
+KIND: Final = "dataset"
 
 
-def is_name(text: str) -> bool:
-    """Whether a text reads as the name of a repository: `org/name`."""
+def checked_name(name: str) -> str:
+    """The name of a repository, as given. Raises HubError for what does not read as org/name."""
     try:
-        validate_repo_id(text)
+        validate_repo_id(name)
     except errors.HFValidationError:
-        return False
-    return text.count("/") == 1
+        is_valid = False
+    else:
+        is_valid = name.count("/") == 1
+    if not is_valid:
+        raise HubError(f"'{name}' is not the name of a repository; write org/name.")
+    return name
 
 
 def _is_missing(error: errors.HfHubHTTPError) -> bool:

@@ -1,76 +1,84 @@
-"""Who the Hub says the user is, and which repositories this user may write."""
+"""What the user of a token may write to on the Hub: one rule for datasets and for models.
+
+The rule reads the Hub's answer to `whoami-v2`: the user's name, the user's role in each
+organization, and what the token itself was given. The Hub has more rights than this answer names
+(those of resource groups, and which repositories a contributor has made), so a rule that finds no
+problem does not promise that a push works.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from chatdata.core.errors import HubError
-from chatdata.hub import client, settings
+from chatdata.hub import settings
 
-User = Mapping[str, Any]  # as the Hub answers to `whoami`
+Who = Mapping[str, Any]  # the answer to `whoami-v2`
 
-_WRITE = frozenset({"repo.write", "repo.content.write"})  # permissions of a fine-grained token
-
-
-def user() -> User:
-    """The user whose token this machine has. Raises HubError where the Hub does not say."""
-    with client.reaching(f"the Hub at {settings.endpoint()}"):
-        api = client.api()
-        if not settings.has_token():
-            raise HubError("there is no token: set HF_TOKEN, or log in with `hf auth login`.")
-        found: User = client.retrying(lambda text: None)(api.whoami)
-    return found
+# What lets a fine-grained token write files. `discussion.write` and the like do not.
+_WRITING = frozenset({"repo.write", "repo.content.write"})
+# The roles of an organization's members who write to none of its repositories.
+_READ_ONLY_ROLES = frozenset({"read", "no_access"})
 
 
-def token_of(user: User) -> Mapping[str, Any]:
-    """What the Hub says about the token: its name, role and permissions."""
-    token: Mapping[str, Any] = user.get("auth", {}).get("accessToken", {})
+def access_token(who: Who) -> Mapping[str, Any]:
+    """What the Hub tells of the token: its name, its role, and what it was given."""
+    token: Mapping[str, Any] = who.get("auth", {}).get("accessToken", {})
     return token
 
 
-def organizations(user: User) -> list[str]:
-    """The organizations of which the user is a member."""
-    return [organization["name"] for organization in _orgs(user)]
+def namespaces(who: Who) -> list[str]:
+    """The user and the organizations that the user may write for, by name."""
+    organizations = [org for org in who.get("orgs", []) if not _is_read_only(org)]
+    return [who["name"], *(org["name"] for org in organizations)]
 
 
-def problems(user: User, repo: str | None) -> Iterator[str]:
-    """Yields a sentence for each reason for which the user may not write.
+def problems(who: Who, repo: str | None, kind: Literal["dataset", "model"]) -> Iterator[str]:
+    """Yields what keeps the user from writing to the repository `org/name` with this token.
 
-    `repo` is the repository to write; None asks about any repository.
+    Each problem is a sentence with the way out. For None the question is whether the token may
+    write to any repository.
     """
-    token = token_of(user)
+    token = access_token(who)
     if token.get("role") == "read":
-        yield f"The token may only read: make one that may write, at {settings.token_page()}."
-    elif token.get("role") == "fineGrained" and not _grants_writing(token, repo):
+        yield f"the token may only read: make one that may write, at {settings.token_page()}."
+    elif token.get("role") == "fineGrained" and not _is_granted(token, repo, kind):
         where = f"to '{repo}'" if repo else "to any repository"
-        yield f"The token may not write {where}: add that right at {settings.token_page()}."
-    if repo is not None and (problem := _owner_problem(user, repo)):
-        yield problem
+        yield f"the token may not write {where}: add that right at {settings.token_page()}."
+    if repo is not None and repo.partition("/")[0] not in namespaces(who):
+        yield _not_in_namespace(who, repo.partition("/")[0])
 
 
-def _owner_problem(user: User, repo: str) -> str:
-    """Why the user may not write to the owner of the repository, or nothing."""
-    owner, name = repo.partition("/")[0], user.get("name")
-    roles = {organization["name"]: organization.get("roleInOrg") for organization in _orgs(user)}
-    if owner == name or (owner in roles and roles[owner] != "read"):
-        return ""
-    writable = [str(name), *(org for org, role in roles.items() if role != "read")]
-    places = " or ".join(f"{place}/..." for place in writable)
-    if owner in roles:
-        return f"'{name}' may only read the repositories of '{owner}': publish to {places}."
-    return f"'{name}' is not '{owner}' and not a member of '{owner}': publish to {places}."
+def _is_read_only(organization: Mapping[str, Any]) -> bool:
+    return organization.get("roleInOrg") in _READ_ONLY_ROLES
 
 
-def _orgs(user: User) -> list[Mapping[str, Any]]:
-    return list(user.get("orgs", []))
-
-
-def _grants_writing(token: Mapping[str, Any], repo: str | None) -> bool:
-    """Whether a fine-grained token may write the repository, all of its owner's, or any at all."""
-    granted = token.get("fineGrained") or {}
-    if _WRITE & set(granted.get("global") or []):
+def _is_granted(token: Mapping[str, Any], repo: str | None, kind: str) -> bool:
+    """Whether a fine-grained token may write to a repository of this kind, or to any for None."""
+    fine_grained = token.get("fineGrained") or {}
+    if _WRITING & set(fine_grained.get("global") or []):
         return True
-    scopes = [scope for scope in granted.get("scoped") or [] if _WRITE & set(scope["permissions"])]
-    places = {scope.get("entity", {}).get("name") for scope in scopes}
-    return bool(places) if repo is None else bool(places & {repo, repo.partition("/")[0]})
+    entities = [
+        scope.get("entity", {})
+        for scope in fine_grained.get("scoped") or []
+        if _WRITING & set(scope.get("permissions") or [])
+    ]
+    if repo is None:
+        return bool(entities)
+    return any(_covers(entity, repo, kind) for entity in entities)
+
+
+def _covers(entity: Mapping[str, Any], repo: str, kind: str) -> bool:
+    """Whether what a token was given is this repository, or its owner."""
+    name = entity.get("name")
+    return name == repo.partition("/")[0] or (name == repo and entity.get("type", kind) == kind)
+
+
+def _not_in_namespace(who: Who, owner: str) -> str:
+    where = " or ".join(f"{name}/..." for name in namespaces(who))
+    if owner in [org["name"] for org in who.get("orgs", [])]:
+        return (
+            f"'{who['name']}' may only read in '{owner}': ask its administrators for a role that "
+            f"may write, or publish to {where}."
+        )
+    return f"'{who['name']}' is not '{owner}' and not a member of it: publish to {where}."

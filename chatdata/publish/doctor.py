@@ -9,10 +9,10 @@ from importlib import metadata
 from typing import Any
 
 from chatdata.core.errors import HubError
-from chatdata.hub import rights, settings
-from chatdata.hub.rights import User
+from chatdata.hub import client, rights, settings
+from chatdata.hub.repository import KIND, checked_name
+from chatdata.hub.rights import Who
 from chatdata.hub.secrets import redact
-from chatdata.publish import references
 
 _PACKAGES = ("chatdata", "huggingface_hub", "hf_xet", "datasets", "pyarrow", "httpx2", "httpx")
 
@@ -50,31 +50,37 @@ def examine(repo: str | None = None) -> Report:
     name of a repository.
     """
     if repo is not None:
-        references.checked(repo)
-    user, problems = _ask_hub()
-    if user is not None:
-        problems += rights.problems(user, repo)
-    facts = _facts(user or {}, repo)
-    return Report(settings.endpoint(), facts, [*settings.problems(), *problems])
-
-
-def _ask_hub() -> tuple[User | None, list[str]]:
-    """The user whom the Hub sees, or None with the reason. Asks nothing while offline."""
-    if settings.is_offline():
-        return None, []
+        checked_name(repo)
+    problems = list(settings.problems())
     try:
-        return rights.user(), []
+        who = None if settings.is_offline() else _whoami()
+        problems += map(_sentence, rights.problems(who, repo, KIND) if who else [])
     except HubError as error:
-        text = str(error)
-        return None, [text[0].upper() + text[1:]]
+        who = None
+        problems.append(_sentence(str(error)))
+    return Report(settings.endpoint(), _facts(who or {}, repo), problems)
 
 
-def _facts(user: User, repo: str | None) -> dict[str, Any]:
-    token = rights.token_of(user)
+def _whoami() -> Who:
+    """The Hub's answer about the user and the token. Raises HubError without an answer."""
+    with client.reaching(f"the Hub at {settings.endpoint()}"):
+        api = client.api()
+        if not settings.has_token():
+            raise HubError("there is no token: set HF_TOKEN, or log in with `hf auth login`.")
+        who: Who = client.retrying(lambda text: None)(api.whoami)
+    return who
+
+
+def _sentence(problem: str) -> str:
+    return problem[0].upper() + problem[1:]
+
+
+def _facts(who: Who, repo: str | None) -> dict[str, Any]:
+    token = rights.access_token(who)
     return {
         "endpoint": settings.endpoint(),
-        "user": user.get("name"),
-        "organizations": rights.organizations(user),
+        "user": who.get("name"),
+        "organizations": [organization["name"] for organization in who.get("orgs", [])],
         "token": {
             "from": settings.token_source(),
             "name": redact(token.get("displayName") or "") or None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from chatdata.core.errors import HubError
 from chatdata.hub import client
 from chatdata.hub.client import Note
-from chatdata.hub.repository import Refs, Repository, is_name
+from chatdata.hub.repository import Refs, Repository, checked_name
 
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -44,19 +44,12 @@ class Pinned:
         return f"dataset '{self.repo}' at {self.tag or self.commit[:12]}"
 
 
-def checked(repo: str) -> str:
-    """The name of a repository, unchanged. Raises HubError where it is not `org/name`."""
-    if not is_name(repo):
-        raise HubError(f"'{repo}' is not the name of a repository; write org/name.")
-    return repo
-
-
 def parse(text: str) -> Reference:
     """The reference that a text such as `org/name@1.2.0` names. Raises HubError without one."""
     repo, at, revision = text.partition("@")
     if not at or not revision:
         raise HubError(f"'{text}' names no version; write {repo or 'org/name'}@1.0.0, for example.")
-    return Reference(checked(repo), revision)
+    return Reference(checked_name(repo), revision)
 
 
 def tag_of(version: str) -> str:

@@ -1,4 +1,4 @@
-"""Who may write where: pure, on what the Hub answers to `whoami`."""
+"""What a token may write to, by the Hub's answer about it."""
 
 from __future__ import annotations
 
@@ -9,59 +9,57 @@ import pytest
 from chatdata.hub import rights
 
 
-def user(role: str = "write", orgs: dict[str, str] | None = None, **granted: Any) -> rights.User:
-    """The answer of the Hub for `ada`, with a token of this role and these permissions."""
+def who(role: str = "write", **fine_grained: Any) -> dict[str, Any]:
+    """The Hub's answer about `ada`, who writes for `lab` and reads for `press`."""
+    orgs = [("lab", "write"), ("crew", "contributor"), ("press", "read"), ("club", "no_access")]
     return {
         "name": "ada",
-        "orgs": [{"name": name, "roleInOrg": place} for name, place in (orgs or {}).items()],
-        "auth": {"accessToken": {"role": role, "fineGrained": granted}},
+        "orgs": [{"name": name, "roleInOrg": role} for name, role in orgs],
+        "auth": {"accessToken": {"role": role, "fineGrained": fine_grained}},
     }
 
 
-def scoped(name: str, *permissions: str) -> dict[str, Any]:
-    return {"entity": {"name": name}, "permissions": list(permissions)}
+def scoped(kind: str, name: str, *permissions: str) -> dict[str, Any]:
+    entity = {"type": kind, "name": name}
+    return who("fineGrained", scoped=[{"entity": entity, "permissions": list(permissions)}])
 
 
 @pytest.mark.parametrize(
     ("answer", "repo"),
     [
-        (user(), None),
-        (user(), "ada/data"),
-        (user(orgs={"lab": "write"}), "lab/data"),
-        (user(orgs={"lab": "admin"}), "lab/data"),
-        (user("fineGrained", **{"global": ["repo.write"]}), "ada/data"),
-        (user("fineGrained", scoped=[scoped("ada", "repo.write")]), "ada/data"),
-        (user("fineGrained", scoped=[scoped("ada/data", "repo.content.write")]), "ada/data"),
-        (user("fineGrained", scoped=[scoped("ada/data", "repo.write")]), None),
+        (who(), "ada/x"),
+        (who(), "lab/x"),
+        (who(), "crew/x"),
+        (who(), None),
+        (scoped("dataset", "ada/x", "repo.content.read", "repo.write"), "ada/x"),
+        (scoped("dataset", "ada/x", "repo.write"), None),
+        (scoped("user", "ada", "repo.content.write"), "ada/x"),
+        (scoped("org", "lab", "repo.write"), "lab/x"),
+        (who("fineGrained", **{"global": ["repo.write"]}), "lab/x"),
+        ({"name": "ada"}, "ada/x"),  # a mirror of the Hub that says nothing of its token
     ],
 )
-def test_who_may_write_has_no_problem(answer: rights.User, repo: str | None) -> None:
-    assert list(rights.problems(answer, repo)) == []
+def test_what_may_be_written(answer: dict[str, Any], repo: str | None) -> None:
+    assert list(rights.problems(answer, repo, "dataset")) == []
 
 
 @pytest.mark.parametrize(
     ("answer", "repo", "words"),
     [
-        (user("read"), None, "The token may only read: make one that may write, at http"),
-        (user(), "bob/data", "'ada' is not 'bob' and not a member of 'bob': publish to ada/..."),
-        (
-            user(orgs={"lab": "read", "club": "write"}),
-            "lab/data",
-            "'ada' may only read the repositories of 'lab': publish to ada/... or club/....",
-        ),
-        (
-            user("fineGrained", scoped=[scoped("ada/data", "discussion.write")]),
-            "ada/data",
-            "The token may not write to 'ada/data': add that right at http",
-        ),
-        (
-            user("fineGrained", scoped=[scoped("ada/data", "repo.write")]),
-            "ada/else",
-            "The token may not write to 'ada/else'",
-        ),
-        (user("fineGrained"), None, "The token may not write to any repository"),
+        (who("read"), "ada/x", "the token may only read"),
+        (who("read"), None, "the token may only read"),
+        (who(), "press/x", "'ada' may only read in 'press'"),
+        (who(), "club/x", "publish to ada/... or lab/... or crew/..."),
+        (who(), "bob/x", "'ada' is not 'bob' and not a member of it: publish to ada/..."),
+        (scoped("dataset", "ada/x", "discussion.write"), "ada/x", "may not write to 'ada/x'"),
+        (scoped("dataset", "ada/x", "discussion.write"), None, "may not write to any repository"),
+        (scoped("dataset", "ada/y", "repo.write"), "ada/x", "may not write to 'ada/x'"),
+        (scoped("model", "ada/x", "repo.write"), "ada/x", "may not write to 'ada/x'"),
+        (scoped("org", "lab", "inference.endpoints.write"), "lab/x", "may not write to 'lab/x'"),
+        (who("fineGrained"), None, "may not write to any repository"),
     ],
 )
-def test_who_may_not_write_is_told_why(answer: rights.User, repo: str | None, words: str) -> None:
-    (problem,) = rights.problems(answer, repo)
-    assert problem.startswith(words)
+def test_what_may_not_be_written(answer: dict[str, Any], repo: str | None, words: str) -> None:
+    (problem,) = rights.problems(answer, repo, "dataset")
+    assert words in problem
+    assert problem.endswith(".")
