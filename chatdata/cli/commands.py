@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chatdata import __version__
-from chatdata.cli import inspect, progress, publish
+from chatdata.cli import inspect, options, progress, publish
+from chatdata.cli.terminal import console, print_json
 from chatdata.core.errors import ChatdataError
-from chatdata.pipeline import engines
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from chatdata.pipeline.build import Verify
 
 
@@ -39,15 +35,6 @@ def main() -> None:
     chatdata show out/sample-1.0.0 -n 2      look at it, trained tokens marked
     chatdata explain out/sample-1.0.0 ID     what became of a message, and why
     """
-
-
-def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """RECIPE, --input and --set, as `check` and `build` have them."""
-    return click.argument("recipe")(inspect.recipe_settings(command))
-
-
-_as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
-_out = click.argument("out", type=click.Path(path_type=Path))
 
 
 @main.command("list")
@@ -80,8 +67,8 @@ def list_() -> None:
 
 
 @main.command()
-@_recipe_options
-@_as_json
+@options.recipe
+@options.as_json
 def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
     """Parse RECIPE strictly, read the first trees or conversations, render and count them.
 
@@ -98,27 +85,21 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     loaded = load(recipe, settings)
     facts = preview(loaded, inputs=inputs)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
     else:
-        console = _console()
-        show.counts(facts, console)
-        show.splits(facts, console)
-        show.certificate(facts, console)
+        terminal = console()
+        show.counts(facts, terminal)
+        show.splits(facts, terminal)
+        show.certificate(facts, terminal)
     ledger.check_dropped(facts["counts"], loaded.max_dropped)
 
 
 @main.command()
-@_recipe_options
+@options.recipe
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The folder to build. [out/NAME-VERSION]"
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=engines.cores,
-    show_default="one for each core",
-    help="Processes; small inputs need one.",
-)
+@options.workers
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option(
     "--verify",
@@ -128,7 +109,7 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     help="How a fast tokenizer library (pip install 'chatdata[fast]') is watched: an audit of "
     "what is new in the texts, all texts, or do not use it.",
 )
-@_as_json
+@options.as_json
 def build(
     recipe: str,
     inputs: tuple[str, ...],
@@ -164,18 +145,18 @@ def build(
             progress=shown,
         )
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
         return
-    console = _console()
-    show.counts(facts, console)
-    show.splits(facts, console)
-    show.certificate(facts, console)
-    show.packs(facts.get("packs", []), console)
+    terminal = console()
+    show.counts(facts, terminal)
+    show.splits(facts, terminal)
+    show.certificate(facts, terminal)
+    show.packs(facts.get("packs", []), terminal)
     click.echo(f"{facts['content_hash']}\n{folder}")
 
 
 @main.command()
-@_out
+@options.out_folder
 @click.option("--id", "row", help="The row of this id.")
 @click.option("-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Rows.")
 @click.option("--split", type=click.Choice(["train", "test"]), help="Rows of this split alone.")
@@ -184,14 +165,15 @@ def show(out: Path, row: str | None, number: int, split: str | None) -> None:
 
     Trained tokens are green; without colours they stand in ⟦ ⟧.
     """
-    from chatdata.cli.show import conversations
+    from chatdata.cli import show_rows
 
-    conversations(out, _console(), id=row, number=number, split=split)
+    rows = show_rows.find(out, id=row, number=number, split=split)
+    show_rows.print_rows(rows, show_rows.decoder(out), console())
 
 
 @main.command()
-@_out
-@_as_json
+@options.out_folder
+@options.as_json
 def stats(out: Path, as_json: bool) -> None:
     """Numbers of a built folder: rows, turns, tokens, sources, languages, what was dropped."""
     from chatdata.cli.show import stats as show_stats
@@ -199,15 +181,15 @@ def stats(out: Path, as_json: bool) -> None:
 
     numbers = reader.stats(out)
     if as_json:
-        click.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
+        print_json(numbers)
     else:
-        show_stats(numbers, _console())
+        show_stats(numbers, console())
 
 
 @main.command()
-@_out
+@options.out_folder
 @click.option("--max-tokens", type=click.IntRange(1), required=True, help="Tokens in a bin.")
-@_as_json
+@options.as_json
 def pack(out: Path, max_tokens: int, as_json: bool) -> None:
     """Pack the rows of a built folder into bins: an index, beside those that are there.
 
@@ -221,15 +203,15 @@ def pack(out: Path, max_tokens: int, as_json: bool) -> None:
 
     entries = repack(out, max_tokens)
     if as_json:
-        click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+        print_json(entries)
     else:
-        packs(entries, _console())
+        packs(entries, console())
 
 
 @main.command()
-@_out
+@options.out_folder
 @click.argument("id")
-@_as_json
+@options.as_json
 def explain(out: Path, id: str, as_json: bool) -> None:
     """What became of a message, a conversation or an unreadable record, and why.
 
@@ -241,15 +223,9 @@ def explain(out: Path, id: str, as_json: bool) -> None:
 
     found = reader.explain(out, id)
     if as_json:
-        click.echo(json.dumps(found.to_dicts(), indent=2, ensure_ascii=False))
+        print_json(found.to_dicts())
     else:
-        explanation(found, _console())
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
+        explanation(found, console())
 
 
 for _command in (
