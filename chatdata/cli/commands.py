@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,9 +11,8 @@ from chatdata import __version__
 from chatdata.cli import inspect, options, progress, publish
 from chatdata.cli.terminal import console, print_json
 from chatdata.core.errors import ChatdataError
-
-if TYPE_CHECKING:
-    from chatdata.pipeline.build import Verify
+from chatdata.pipeline import engines
+from chatdata.render.encoding import audit
 
 
 class _Group(click.Group):
@@ -43,7 +42,7 @@ def list_() -> None:
     from chatdata import sources
     from chatdata.core import config
     from chatdata.pipeline import recipe
-    from chatdata.render.templates import TEMPLATES
+    from chatdata.render import templates
     from chatdata.steps.clean import CLEANERS
     from chatdata.steps.filters import FILTERS
     from chatdata.steps.secrets import KINDS
@@ -53,10 +52,7 @@ def list_() -> None:
         "cleaners": {name: own.about for name, own in CLEANERS.items()},
         "filters": {name: own.about for name, own in FILTERS.items()},
         "kinds of secrets": {str(kind): about for kind, about in KINDS.items()},
-        "templates": {
-            **{name: own.about for name, own in TEMPLATES.items()},
-            "tokenizer": "the chat template that the tokenizer carries, whatever it does",
-        },
+        "templates": templates.choices(),
         "recipes": {p.stem: config.load_yaml(p).get("about", "") for p in recipe.shipped()},
     }
     width = max(len(name) for entries in tables.values() for name in entries)
@@ -100,11 +96,11 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     "--out", type=click.Path(path_type=Path), help="The folder to build. [out/NAME-VERSION]"
 )
 @options.workers
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--engine", type=click.Choice(engines.ENGINES), default="local", show_default=True)
 @click.option(
     "--verify",
-    type=click.Choice(["audit", "full", "off"]),
-    default="audit",
+    type=click.Choice(list(audit.AUDIT_MODES)),
+    default=audit.DEFAULT,
     show_default=True,
     help="How a fast tokenizer library (pip install 'chatdata[fast]') is watched: an audit of "
     "what is new in the texts, all texts, or do not use it.",
@@ -117,7 +113,7 @@ def build(
     out: Path | None,
     workers: int,
     engine: str,
-    verify: Verify,
+    verify: str,
     as_json: bool,
 ) -> None:
     """Build the dataset that RECIPE (a name or a path) describes.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from chatdata.core.errors import HubError
 from chatdata.core.hashing import sha256_file
+from chatdata.core.paths import is_inside
 from chatdata.dataset import manifest
 from chatdata.dataset.manifest import Manifest
 from chatdata.hub import client, download
@@ -82,8 +83,7 @@ def _safe(pinned: Pinned, facts: Manifest) -> list[str]:
     """The files that a manifest lists. Raises HubError for a path that leaves the folder."""
     paths = list(manifest.hashes(facts))
     for path in paths:
-        parts = PurePosixPath(path).parts
-        if not parts or ".." in parts or path.startswith("/") or "\\" in path or "\0" in path:
+        if not is_inside(path):
             raise HubError(
                 f"{pinned.where} lists the file {json.dumps(path)}, which is outside of its folder."
             )
