@@ -9,10 +9,13 @@ import click
 
 from chatdata import __version__
 from chatdata.cli import inspect, options, progress, publish
-from chatdata.cli.terminal import console, print_json
+from chatdata.cli.terminal import console, note, print_json
+from chatdata.core.constants import SPLITS
 from chatdata.core.errors import ChatdataError
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
+
+_AUDIT_MODES = "; ".join(f"{name}: {mode.meaning}" for name, mode in audit.AUDIT_MODES.items())
 
 
 class _Group(click.Group):
@@ -38,28 +41,14 @@ def main() -> None:
 
 @main.command("list")
 def list_() -> None:
-    """Sources, cleaners, filters, templates and recipes: their names and a line about each."""
-    from chatdata import sources
-    from chatdata.core import config
-    from chatdata.pipeline import recipe
-    from chatdata.render import templates
-    from chatdata.steps.clean import CLEANERS
-    from chatdata.steps.filters import FILTERS
-    from chatdata.steps.secrets import KINDS
+    """What a recipe can name: sources, cleaners, filters, templates and recipes.
 
-    tables: dict[str, dict[str, str]] = {
-        "sources": {n: (sources.get(n).__doc__ or "").splitlines()[0] for n in sources.names()},
-        "cleaners": {name: own.about for name, own in CLEANERS.items()},
-        "filters": {name: own.about for name, own in FILTERS.items()},
-        "kinds of secrets": {str(kind): about for kind, about in KINDS.items()},
-        "templates": templates.choices(),
-        "recipes": {p.stem: config.load_yaml(p).get("about", "") for p in recipe.shipped()},
-    }
-    width = max(len(name) for entries in tables.values() for name in entries)
-    for title, entries in tables.items():
-        click.secho(title, bold=True)
-        for name, about in entries.items():
-            click.echo(f"  {name:<{width}} {about}")
+    A line about each; below a cleaner or a filter its options, with their defaults. `...` stands
+    for an option without a default.
+    """
+    from chatdata.cli import listing
+
+    listing.print_tables(listing.tables())
 
 
 @main.command()
@@ -96,15 +85,21 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     "--out", type=click.Path(path_type=Path), help="The folder to build. [out/NAME-VERSION]"
 )
 @options.workers
-@click.option("--engine", type=click.Choice(engines.ENGINES), default="local", show_default=True)
 @click.option(
-    "--verify",
-    type=click.Choice(list(audit.AUDIT_MODES)),
-    default=audit.DEFAULT,
+    "--engine",
+    type=click.Choice(engines.ENGINES),
+    default="local",
     show_default=True,
-    help="How a fast tokenizer library (pip install 'chatdata[fast]') is watched: an audit of "
-    "what is new in the texts, all texts, or do not use it.",
+    help="Where the workers run: on this machine, or on a Ray cluster.",
 )
+@click.option(
+    "--check-encoder",
+    type=click.Choice(list(audit.AUDIT_MODES)),
+    show_default=audit.DEFAULT,
+    help="How the ids of a faster tokenizer library (pip install 'chatdata[fast]') are compared "
+    f"with those of `tokenizers`. {_AUDIT_MODES}.",
+)
+@click.option("--verify", "old_name", type=click.Choice(list(audit.AUDIT_MODES)), hidden=True)
 @options.as_json
 def build(
     recipe: str,
@@ -113,7 +108,8 @@ def build(
     out: Path | None,
     workers: int,
     engine: str,
-    verify: str,
+    check_encoder: str | None,
+    old_name: str | None,
     as_json: bool,
 ) -> None:
     """Build the dataset that RECIPE (a name or a path) describes.
@@ -130,6 +126,8 @@ def build(
 
     loaded = load(recipe, settings)
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
+    if old_name is not None:
+        note("--verify of `chatdata build` is now called --check-encoder")
     with progress.bar() as shown:
         facts = run(
             loaded,
@@ -137,7 +135,7 @@ def build(
             inputs=inputs,
             workers=workers,
             engine=engine,
-            verify=verify,
+            verify=check_encoder or old_name or audit.DEFAULT,
             progress=shown,
         )
     if as_json:
@@ -153,9 +151,9 @@ def build(
 
 @main.command()
 @options.out_folder
-@click.option("--id", "row", help="The row of this id.")
+@click.option("--id", "row", help="Only the row with this id, or the rows of this conversation.")
 @click.option("-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Rows.")
-@click.option("--split", type=click.Choice(["train", "test"]), help="Rows of this split alone.")
+@click.option("--split", type=click.Choice(SPLITS), help="Only rows of this split.")
 def show(out: Path, row: str | None, number: int, split: str | None) -> None:
     """Show conversations of a built folder, trained tokens marked.
 
