@@ -34,7 +34,7 @@ from chatdata.pipeline import output as folder
 from chatdata.pipeline.global_pass import Decided
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Finished, Job, Shaped
-from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.recipe import Recipe, as_recipe
 from chatdata.render import certificate
 from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding import audit as audits
@@ -60,7 +60,7 @@ def silent(step: str, done: int, total: int) -> None:
 
 
 def build(
-    recipe: Recipe,
+    recipe: Recipe | str | Path,
     out: str | Path,
     *,
     inputs: Sequence[str] = (),
@@ -71,14 +71,15 @@ def build(
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
 
-    `inputs` replace the files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes
-    written depend on the recipe and the input alone, not on `workers` or `engine`. `verify` says
-    how a fast tokenizer library is watched, where one is installed: by an `audit`, or `full`, all
-    texts being encoded by `tokenizers` too; `off` does not use it. `progress` is told (step,
-    done, total); a total of 0 is not known. Raises a ChatdataError, and leaves nothing behind,
+    `recipe` is a recipe, the name of a shipped recipe, or the path of a file. `inputs` replace the
+    files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes written depend on the recipe
+    and the input alone, not on `workers` or `engine`. `verify` is how a fast tokenizer library is
+    watched, where one is installed: `audit` compares a sample of its ids with those of
+    `tokenizers`, `full` compares all, and `off` does not use the library. `progress` is called with
+    (step, done, total); a total of 0 is unknown. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
-    one_in = audits.mode(verify).one_in
+    recipe, one_in = as_recipe(recipe), audits.mode(verify).one_in
     with files.new_folder(Path(out), manifest.FILE) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
@@ -89,11 +90,12 @@ def build(
         return folder.describe(job, found, done, new)
 
 
-def preview(recipe: Recipe, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
+def preview(recipe: Recipe | str | Path, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
     """The manifest that a build of the first trees or conversations would have, without files.
 
-    Writes nothing but temporary files, which it removes.
+    `recipe` is as for `build`. Writes nothing but temporary files, which it removes.
     """
+    recipe = as_recipe(recipe)
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work, engines.start("local", 1) as here:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, Path(work))

@@ -24,7 +24,7 @@ from chatdata.core.text import printable
 from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
 from trainer.model import adapters, load, memory
-from trainer.run import log, schedule, strategy
+from trainer.run import log, schedule, strategy, upload
 from trainer.run.run import Run, collator
 
 SHOWN_TOKENS = 700  # of a row of the first batch
@@ -169,9 +169,7 @@ def _output(run: Run) -> str:
 
 
 def _hub(run: Run) -> str:
-    from trainer import push
-
-    return "not pushed" if run.repo is None else push.check_writable(run.repo)
+    return "not pushed" if run.repo is None else upload.check_writable(run.repo)
 
 
 # ------------------------------------------------------------------------------------ for people
