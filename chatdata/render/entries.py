@@ -30,10 +30,10 @@ class TokenizerEntry(Part):
     stop_ids: tuple[int, ...] = ()
 
 
-class ParityCounts(Part):
+class ParityEntry(Part):
     """How many rows and answers were compared with the template, and what was found in them.
 
-    The counts are those of `certificate.Findings`; earlier versions of chatdata counted fewer.
+    The counts are those of `certificate.ParityCounts`; earlier versions of chatdata counted fewer.
     """
 
     __pydantic_extra__: dict[str, Number]
@@ -55,10 +55,10 @@ class ParityCounts(Part):
         """Yields the name and the number of each count that was made."""
         yield from self.as_json().items()
 
-    def __add__(self, other: ParityCounts) -> ParityCounts:
+    def __add__(self, other: ParityEntry) -> ParityEntry:
         numbers = dict(other.items())
         sums = {name: number + numbers.get(name, 0) for name, number in self.items()}
-        return ParityCounts.model_validate(sums)
+        return ParityEntry.model_validate(sums)
 
     @property
     def faults(self) -> int:
@@ -78,14 +78,14 @@ class CertificateEntry(Part):
     """The proof that the rows are what the template writes."""
 
     passed: Flag
-    probes: ParityCounts
-    sample: ParityCounts
+    probes: ParityEntry
+    sample: ParityEntry
     engine: EngineEntry
     template_sha256: str | None = None
     tokenizer_sha256: str | None = None
 
     @property
-    def total(self) -> ParityCounts:
+    def total(self) -> ParityEntry:
         """The counts of probes and sample together."""
         return self.probes + self.sample
 
