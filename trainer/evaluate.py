@@ -120,12 +120,12 @@ def main(model: str, dataset: str, split: str, batch_size: int, as_json: bool) -
 def evaluate(model: str, dataset: str, split: str = "test", batch_size: int = 4) -> dict[str, Any]:
     """The numbers of a model on a split: loss, bits_per_byte, end_loss, trained_tokens, rows."""
     source = data.find(dataset)
-    tokenizer = load_tokenizer(source.folder, source.facts)
-    rows = data.load_tokens(source.folder, source.facts, split)
+    tokenizer = load_tokenizer(source.folder, source.manifest)
+    rows = data.load_tokens(source.folder, source.manifest, split)
     if rows is None:
         raise OutputError(f"'{dataset}' has no {split} rows; choose another --split.")
     rows = rows.select_columns(data.COLUMNS)
-    measured = measure(rows, tokenizer, source.facts["render"]["tokenizer"]["stop_ids"])
+    measured = measure(rows, tokenizer, list(source.manifest.rendering.tokenizer.stop_ids))
     trainer = Trainer(
         model=_load(model, tokenizer),
         args=_arguments(batch_size),

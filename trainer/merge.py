@@ -15,7 +15,7 @@ import torch
 from chatdata.core.errors import ChatdataError, OutputError
 from trainer.model import adapters
 from trainer.run import log
-from trainer.run.save import FACTS, write_facts
+from trainer.run.save import DESCRIPTION, write_description
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -46,10 +46,10 @@ def merge(
     adapted, tokenizer = adapters.load(folder, base, dtype)
     adapters.merged(adapted).save_pretrained(out)
     tokenizer.save_pretrained(out)
-    _copy_facts(folder, out)
+    _copy_description(folder, out)
 
 
-def _copy_facts(folder: Path, out: Path) -> None:
+def _copy_description(folder: Path, out: Path) -> None:
     """Copies the description of the adapter's run, and writes the card of a whole model from it.
 
     An adapter from elsewhere has no description.
@@ -57,10 +57,10 @@ def _copy_facts(folder: Path, out: Path) -> None:
     for name in (log.METRICS, log.PLOT):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
-    if not (folder / FACTS).is_file():
+    if not (folder / DESCRIPTION).is_file():
         return
-    facts = {**json.loads((folder / FACTS).read_text(encoding="utf-8")), "merged": True}
-    write_facts(facts, out)
+    description = {**json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")), "merged": True}
+    write_description(description, out)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from chatdata import sources
-from chatdata.render.chat_template import CONTENT_TAGS
+from chatdata.render.control_tokens import CONTENT_TAGS
 from chatdata.sources import File, Problem, _message, _tools
 
 TREE = {

@@ -40,7 +40,7 @@ class Layout:
 
 def make_batches(
     config: TrainConfig,
-    facts: Manifest,
+    manifest: Manifest,
     rows: Dataset,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -50,9 +50,9 @@ def make_batches(
     Prepares the model for these batches. Raises ConfigError for a model that cannot take them.
     """
     if config.tree_packing:
-        return _trees(config, facts, rows, model, tokenizer)
+        return _trees(config, manifest, rows, model, tokenizer)
     if config.packing:
-        return _packed(config, facts, rows, model)
+        return _packed(config, manifest, rows, model)
     return Layout(rows, DataCollatorForSeq2Seq(tokenizer))
 
 
@@ -64,9 +64,11 @@ def prepare(config: TrainConfig, model: PreTrainedModel) -> None:
         packing.prepare(model, config.training.bf16)
 
 
-def _packed(config: TrainConfig, facts: Manifest, rows: Dataset, model: PreTrainedModel) -> Layout:
+def _packed(
+    config: TrainConfig, manifest: Manifest, rows: Dataset, model: PreTrainedModel
+) -> Layout:
     folder, size = Path(config.dataset), _number(config.packing)
-    bins = packing.read_bins(folder, facts, "train", len(rows), size)
+    bins = packing.read_bins(folder, manifest, "train", len(rows), size)
     collator = packing.PackingCollator(packing.prepare(model, config.training.bf16))
     check = CheckIsolation("packing", lambda rows: collator([rows]))
     counts = packing.counts(bins)
@@ -76,7 +78,7 @@ def _packed(config: TrainConfig, facts: Manifest, rows: Dataset, model: PreTrain
 
 def _trees(
     config: TrainConfig,
-    facts: Manifest,
+    manifest: Manifest,
     rows: Dataset,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -84,8 +86,8 @@ def _trees(
     tree_attention.check_batch(config.training.per_device_train_batch_size)
     tree_attention.prepare(model)
     lengths = np.asarray(rows[dataset.LENGTH])
-    limit = _number(config.tree_packing) or facts["render"]["max_tokens"] or int(lengths.max())
-    trees = _planned(Path(config.dataset), facts, rows, limit)
+    limit = _number(config.tree_packing) or manifest.rendering.max_tokens or int(lengths.max())
+    trees = _planned(Path(config.dataset), manifest, rows, limit)
     bins = tree_packing.bins_of(trees, limit)
     items = tree_packing.TreeRows(_lists(rows, "input_ids"), trees, bins)
     collator = tree_packing.TreeCollator(int(tokenizer.pad_token_id))
@@ -94,9 +96,11 @@ def _trees(
     return Layout(items, collator, [check], counts, tree_packing.summary(counts))
 
 
-def _planned(folder: Path, facts: Manifest, rows: Dataset, limit: int) -> list[tree_packing.Tree]:
+def _planned(
+    folder: Path, manifest: Manifest, rows: Dataset, limit: int
+) -> list[tree_packing.Tree]:
     """The trees of a dataset's rows. Where the recipe trains each message once, labels are kept."""
-    stops = facts["render"]["tokenizer"]["stop_ids"]
+    stops = list(manifest.rendering.tokenizer.stop_ids)
     paths_of = partial(
         tree_packing.make_paths,
         ids=_lists(rows, "input_ids"),
@@ -105,7 +109,9 @@ def _planned(folder: Path, facts: Manifest, rows: Dataset, limit: int) -> list[t
     )
     once = load_yaml(folder / "recipe.yaml")["threads"]["train_once"]
     trains = iter if once else tree_packing.train_once
-    return tree_packing.plan(dataset.load_groups(folder, facts, "train"), limit, paths_of, trains)
+    return tree_packing.plan(
+        dataset.load_groups(folder, manifest, "train"), limit, paths_of, trains
+    )
 
 
 def _lists(rows: Dataset, name: str) -> dataset.Lists:

@@ -18,7 +18,8 @@ from datasets import Dataset, load_dataset
 from chatdata.core import row_id
 from chatdata.core.errors import OutputError
 from chatdata.core.hashing import sha256_file
-from chatdata.dataset import manifest
+from chatdata.dataset import manifest as manifests
+from chatdata.dataset.manifest import Manifest
 from trainer.data import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
@@ -30,7 +31,7 @@ class Source:
     """A dataset to train on: its folder, its manifest, and its published version, if it has one."""
 
     folder: Path
-    facts: manifest.Manifest
+    manifest: Manifest
     provenance: Mapping[str, Any] | None = None
     origin: str = ""  # the folder or the published version, as text
 
@@ -45,29 +46,29 @@ def find(dataset: str, allow_moving: bool = False) -> Source:
     return Source(located.folder, read_manifest(located.folder), located.provenance, str(located))
 
 
-def read_manifest(folder: Path) -> manifest.Manifest:
+def read_manifest(folder: Path) -> Manifest:
     """The manifest of a dataset. Raises OutputError for a dataset without token rows."""
-    facts = manifest.read(folder)
-    if not facts["render"]:
+    manifest = manifests.read(folder)
+    if manifest.render is None:
         raise OutputError(
             f"'{folder}' holds messages and no tokens; build it again with "
             "--set render.tokenizer=PATH, the tokenizer of the model."
         )
-    return facts
+    return manifest
 
 
-def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset | None:
+def load_tokens(folder: Path, manifest: Manifest, split: str) -> Dataset | None:
     """The rows of a split: `input_ids`, `attention_mask` and `labels`, lists of int32 of one
     `length`, memory-mapped. None where the split has no rows.
 
     Nothing is tokenised here: the rows are used as the build certified them.
     """
-    paths = token_files(facts, split)
+    paths = token_files(manifest, split)
     if not paths:
         return None
     files = [str(folder / path) for path in paths]
     rows = load_dataset("parquet", data_files={split: files}, split=split)
-    expected = token_rows(facts, split)
+    expected = token_rows(manifest, split)
     if len(rows) != expected:
         raise OutputError(
             f"'{folder}' has {len(rows)} {split} rows and its manifest lists {expected}; build the "
@@ -76,21 +77,21 @@ def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset |
     return rows.select_columns([*COLUMNS, LENGTH])
 
 
-def token_files(facts: manifest.Manifest, split: str) -> list[str]:
+def token_files(manifest: Manifest, split: str) -> list[str]:
     """The paths of the files with a split's rows of tokens, in order."""
     prefix = f"tokens/{split}-"
-    return [file["path"] for file in facts["files"] if file["path"].startswith(prefix)]
+    return [file.path for file in manifest.files if file.path.startswith(prefix)]
 
 
-def token_rows(facts: manifest.Manifest, split: str) -> int:
+def token_rows(manifest: Manifest, split: str) -> int:
     """How many rows of tokens a split has, by the manifest."""
-    counts = facts["splits"].get(split, {"rows": 0})
-    return int(counts.get("token_rows", counts["rows"]))
+    entry = manifest.splits.get(split)
+    return entry.token_rows if entry else 0
 
 
 def train_rows(source: Source) -> Dataset:
     """The rows to train on, with their `length`. Raises OutputError for a dataset without any."""
-    rows = load_tokens(source.folder, source.facts, "train")
+    rows = load_tokens(source.folder, source.manifest, "train")
     if rows is None:
         raise OutputError(
             f"'{source.folder}' has no train rows; build it with a smaller test split."
@@ -100,7 +101,7 @@ def train_rows(source: Source) -> Dataset:
 
 def test_rows(source: Source) -> Dataset | None:
     """The rows of the test split, not packed; None for a dataset without a test split."""
-    rows = load_tokens(source.folder, source.facts, "test")
+    rows = load_tokens(source.folder, source.manifest, "test")
     return None if rows is None else rows.select_columns(COLUMNS)
 
 
@@ -122,17 +123,17 @@ class Lists:
         return values[offsets[at] : offsets[at + 1]]
 
 
-def load_groups(folder: Path, facts: manifest.Manifest, split: str) -> list[str]:
+def load_groups(folder: Path, manifest: Manifest, split: str) -> list[str]:
     """The group of each row of tokens of a split, in order: the tree that the row comes from."""
-    group = dict(zip(*_strings(folder, facts, f"messages/{split}-", ["id", "group"]), strict=True))
-    (rows,) = _strings(folder, facts, f"tokens/{split}-", ["id"])
+    group = dict(
+        zip(*_strings(folder, manifest, f"messages/{split}-", ["id", "group"]), strict=True)
+    )
+    (rows,) = _strings(folder, manifest, f"tokens/{split}-", ["id"])
     return [group[row if row in group else row_id.conversation_of(row)] for row in rows]
 
 
-def _strings(
-    folder: Path, facts: manifest.Manifest, prefix: str, columns: list[str]
-) -> list[list[str]]:
-    paths = [folder / file["path"] for file in facts["files"] if file["path"].startswith(prefix)]
+def _strings(folder: Path, manifest: Manifest, prefix: str, columns: list[str]) -> list[list[str]]:
+    paths = [folder / file.path for file in manifest.files if file.path.startswith(prefix)]
     table = pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
     return [table[name].to_pylist() for name in columns]
 
@@ -148,12 +149,12 @@ def check_files(source: Source) -> str:
     """
     entries = [
         file
-        for file in [*source.facts["files"], *source.facts.get("extras", [])]
-        if file["path"].startswith(("tokens/", "tokenizer/"))
+        for file in (*source.manifest.files, *source.manifest.extras)
+        if file.path.startswith(("tokens/", "tokenizer/"))
     ]
     for file in entries:
-        path = source.folder / file["path"]
-        if not path.is_file() or sha256_file(path) != file["sha256"]:
+        path = source.folder / file.path
+        if not path.is_file() or sha256_file(path) != file.sha256:
             raise OutputError(
                 f"'{path}' is not the file that the manifest names; build the dataset again."
             )
@@ -165,18 +166,22 @@ def check_files(source: Source) -> str:
 
 def describe(source: Source) -> dict[str, Any]:
     """The part of `chatdata.json` about the data: what it is, and where it was published."""
-    facts, render = source.facts, source.facts["render"]
-    keys = ("name", "version", "content_hash", "recipe_hash", "license", "splits")
+    manifest, render = source.manifest, source.manifest.rendering
     return {
-        **{key: facts[key] for key in keys},
-        "template": render["template"]["name"],
-        "stop": render["template"]["stop"],
-        "stop_ids": render["tokenizer"]["stop_ids"],
-        "generation_prompt": render["template"]["generation_prompt"],
-        "chat_template": render["template"]["jinja"],
-        "template_sha256": render["certificate"]["template_sha256"],
-        "tokenizer_sha256": render["certificate"]["tokenizer_sha256"],
-        "train_on": render["train_on"],
-        "max_tokens": render["max_tokens"],
+        "name": manifest.name,
+        "version": manifest.version,
+        "content_hash": manifest.content_hash,
+        "recipe_hash": manifest.recipe_hash,
+        "license": manifest.license,
+        "splits": manifest.splits.as_json(),
+        "template": render.template.name,
+        "stop": render.template.stop,
+        "stop_ids": list(render.tokenizer.stop_ids),
+        "generation_prompt": render.template.generation_prompt,
+        "chat_template": render.template.jinja,
+        "template_sha256": render.certificate.template_sha256,
+        "tokenizer_sha256": render.certificate.tokenizer_sha256,
+        "train_on": render.train_on,
+        "max_tokens": render.max_tokens,
         "provenance": dict(source.provenance) if source.provenance else None,
     }

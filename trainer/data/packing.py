@@ -27,18 +27,18 @@ FLASH = "flash_attention_2"
 
 
 def read_bins(
-    folder: Path, facts: Manifest, split: str, rows: int, max_tokens: int | None = None
+    folder: Path, manifest: Manifest, split: str, rows: int, max_tokens: int | None = None
 ) -> Bins:
     """The bins of a split, of at most `max_tokens`; None takes the only index of the dataset.
 
     Raises ConfigError where no index fits or several do, OutputError where the index is not made
     for `rows` rows.
     """
-    packs = [pack for pack in facts.get("packs", []) if pack["split"] == split]
-    chosen = [pack for pack in packs if max_tokens in (None, pack["max_tokens"])]
+    packs = [index for index in manifest.packs if index.split == split]
+    chosen = [index for index in packs if max_tokens in (None, index.max_tokens)]
     if len(chosen) != 1:
-        raise ConfigError(_which(folder, max_tokens, [pack["max_tokens"] for pack in packs]))
-    path, size = folder / chosen[0]["path"], chosen[0]["max_tokens"]
+        raise ConfigError(_which(folder, max_tokens, [index.max_tokens for index in packs]))
+    path, size = folder / chosen[0].path, chosen[0].max_tokens
     bins = read_index(path, size)
     if not np.array_equal(np.sort(bins.rows), np.arange(rows)):
         raise OutputError(

@@ -25,23 +25,23 @@ from chatdata.dataset.manifest import Manifest
 from trainer.config import Model, TrainConfig
 
 
-def load_tokenizer(folder: Path, facts: Manifest) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, manifest: Manifest) -> PreTrainedTokenizerBase:
     """The tokenizer that made the rows, with the template and its control tokens.
 
     The end-of-text token is the template's stop token, so that generation ends with the turn.
     Raises ConfigError where a control token has another id than in the rows.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    for token, id in facts["render"]["tokenizer"]["control_ids"].items():
+    for token, id in manifest.rendering.tokenizer.control_ids.items():
         loaded = tokenizer.convert_tokens_to_ids(token)
         if loaded != id:
             raise ConfigError(
                 f"token '{token}' is {loaded} in '{folder}/tokenizer' and {id} in the rows; "
                 "build the dataset again."
             )
-    tokenizer.chat_template = facts["render"]["template"]["jinja"]
+    tokenizer.chat_template = manifest.rendering.template.jinja
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    stop = facts["render"]["tokenizer"]["stop_ids"][-1]
+    stop = manifest.rendering.tokenizer.stop_ids[-1]
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stop)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 
-def text(facts: dict[str, Any], name: str) -> str:
+def text(description: dict[str, Any], name: str) -> str:
     """The text of a model's `README.md`, from the values in `chatdata.json`; `name` is the folder
     or the repository from which others load the model."""
     environment = jinja2.Environment(
@@ -16,18 +16,18 @@ def text(facts: dict[str, Any], name: str) -> str:
     )
     environment.filters["words"] = _words
     source = Path(__file__).with_name("model_card.md.jinja").read_text(encoding="utf-8")
-    recipe = facts["train_recipe"]
+    recipe = description["train_recipe"]
     return environment.from_string(source).render(
-        **facts,
+        **description,
         name=name,
         recipe=recipe,
         training=recipe["training"],
         lora=recipe["adapter"],
-        adapter=None if facts.get("merged") else recipe["adapter"],
+        adapter=None if description.get("merged") else recipe["adapter"],
         title=Path(recipe["output"]).name,
         base=recipe["model"]["path"],
         on_hub=_is_repository(recipe["model"]["path"]),
-        rows_per_step=_rows_per_step(facts),
+        rows_per_step=_rows_per_step(description),
     )
 
 
@@ -41,7 +41,7 @@ def _is_repository(path: str | None) -> bool:
     return path is not None and path.count("/") == 1 and not Path(path).exists()
 
 
-def _rows_per_step(facts: dict[str, Any]) -> int:
-    training = facts["train_recipe"]["training"]
+def _rows_per_step(description: dict[str, Any]) -> int:
+    training = description["train_recipe"]["training"]
     per_rank = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"]
-    return int(per_rank * facts["run"]["ranks"])
+    return int(per_rank * description["run"]["ranks"])

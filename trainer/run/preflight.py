@@ -89,18 +89,17 @@ def _dataset(run: Run) -> str:
 
 
 def _tokens(run: Run) -> str:
-    splits = run.source.facts["splits"]
-    test = splits.get("test", {}).get("trained_tokens", 0)
+    train, test = run.source.manifest.splits.train, run.source.manifest.splits.test
     return (
-        f"{splits['train']['tokens']:,} to train on, {splits['train']['trained_tokens']:,} of "
-        f"them trained; {test:,} trained tokens to test on"
+        f"{train.tokens:,} to train on, {train.trained_tokens:,} of them trained; "
+        f"{test.trained_tokens:,} trained tokens to test on"
     )
 
 
 def _template(run: Run) -> str:
     """Whether the tokenizer has the dataset's template, and its end token ends turns."""
-    render = run.source.facts["render"]
-    if run.tokenizer.chat_template != render["template"]["jinja"]:
+    render = run.source.manifest.rendering
+    if run.tokenizer.chat_template != render.template.jinja:
         raise ConfigError(
             "the tokenizer's chat template is not that of the dataset; build the dataset again."
         )
@@ -109,9 +108,9 @@ def _template(run: Run) -> str:
             "the tokenizer's end token is not the token that ends turns in the rows; build the "
             "dataset again."
         )
-    if not render["certificate"]["passed"]:
+    if not render.certificate.passed:
         raise ConfigError("the dataset's certificate was not passed; build the dataset again.")
-    return f"{render['template']['name']}; turns end with '{render['template']['stop']}'"
+    return f"{render.template.name}; turns end with '{render.template.stop}'"
 
 
 @cache

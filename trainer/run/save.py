@@ -17,7 +17,7 @@ from trainer.data import dataset
 from trainer.run import log, model_card
 from trainer.run.run import Run
 
-FACTS = "chatdata.json"
+DESCRIPTION = "chatdata.json"
 PACKAGES = ("accelerate", "deepspeed", "peft", "torch", "transformers")
 
 
@@ -32,7 +32,7 @@ def save(trainer: Any, run: Run) -> None:
     entries = trainer.state.log_history
     log.write_metrics(output / log.METRICS, entries)
     log.plot(entries, output / log.PLOT)
-    facts = {
+    description = {
         "dataset": dataset.describe(run.source),
         "run": _run(trainer),
         "layout": run.layout.counts,
@@ -40,14 +40,14 @@ def save(trainer: Any, run: Run) -> None:
         "train_recipe": run.config.model_dump(mode="json"),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
-    write_facts(facts, output, run.repo or "FOLDER")
+    write_description(description, output, run.repo or "FOLDER")
 
 
-def write_facts(facts: dict[str, Any], output: Path, name: str = "FOLDER") -> None:
+def write_description(description: dict[str, Any], output: Path, name: str = "FOLDER") -> None:
     """Writes the description of a model for programs, and its card, which calls it `name`."""
-    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-    (output / FACTS).write_text(text, encoding="utf-8")
-    (output / "README.md").write_text(model_card.text(facts, name), encoding="utf-8")
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    (output / DESCRIPTION).write_text(text, encoding="utf-8")
+    (output / "README.md").write_text(model_card.text(description, name), encoding="utf-8")
 
 
 def _run(trainer: Any) -> dict[str, int]:
