@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.shards import MESSAGES, TOKENS
+from chatdata.render.templates import TEMPLATES
 
 DEFAULT = "messages"
 _TOKEN_BYTES = 4 * 3  # input_ids, attention_mask and labels, of int32
@@ -46,11 +47,10 @@ def of(manifest: Manifest) -> list[Config]:
 
 
 def tokens(render: Mapping[str, Any]) -> str:
-    """The name of the config of tokens: `tokens-` and the template, or the tokenizer whose own
-    template it is."""
+    """The name of the config of tokens: `tokens-` and what the template calls its rows."""
     name = str(render["template"]["name"])
-    if name == "tokenizer":
-        name = render["tokenizer"]["name"].partition("@")[0].rpartition("/")[2]
+    if name in TEMPLATES:
+        name = TEMPLATES[name].label(render["tokenizer"]["name"])
     slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
     return f"tokens-{slug or 'tokenizer'}"
 

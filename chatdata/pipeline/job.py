@@ -19,12 +19,12 @@ from chatdata.pipeline.inputs import Input, option_files, without_paths
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render import tokenizer as tokenizers
-from chatdata.render.certificate import Findings
+from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding import admission
 from chatdata.render.encoding.audit import SAMPLE, Audit
 from chatdata.render.encoding.encoder import EncoderDiffers, FastEncoder
 from chatdata.render.encoding.libraries import Encoder, ReferenceEncoder
-from chatdata.render.rows import Render
+from chatdata.render.options import Render
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 from chatdata.steps import filtering, redact
@@ -59,7 +59,7 @@ class Job:
     parts: int
     tokenizer: Path | None = None  # its folder; None: the built-in one, or nothing is rendered
     tokenizer_name: str = ""
-    probes: Findings | None = None
+    probes: ParityCounts | None = None
     encoding: Encoding = Encoding()
     sample: float = 1.0  # the share of the rows that the certificate looks at
     first_groups: int | None = None  # read no more than these
@@ -110,7 +110,7 @@ class Finished:
     languages: dict[str, int]  # of rows
     sources: dict[str, int]  # of rows
     leaking_groups: int
-    findings: Findings
+    findings: ParityCounts
     audit: Audit
 
 
@@ -121,7 +121,7 @@ class Done:
     finished: list[Finished]
     counts: ledger.Counts
     files: list[dict[str, Any]]  # the manifest's entries for the shards
-    findings: Findings
+    findings: ParityCounts
     encoding: Encoding
     cleaned: Cleaned
     figures: FiguresByKey
@@ -139,9 +139,8 @@ def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
         return Job(recipe, work, parts, figures=figures)
     folder, name = _find_tokenizer(recipe.render.tokenizer)
     options = recipe.render.model_copy(update={"tokenizer": name})
-    if options.template == "tokenizer":
-        tokenizers.resolve(folder, name, options.variables, work / "tokenizer")
-        folder = work / "tokenizer"
+    template = TEMPLATES[options.template]
+    folder = template.prepare(folder, name, options, work / "tokenizer")
     recipe = recipe.model_copy(update={"render": options})
     job = Job(recipe, work, parts, folder, name, figures=figures)
     return replace(job, probes=certificate.certify(job.load_tokenizer(options), options))
@@ -226,8 +225,5 @@ def _key(tokenizer: Tokenizer) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _load(folder: Path | None, name: str, options: str) -> Tokenizer:
-    own = Render.model_validate_json(options)
-    if own.template == "tokenizer":
-        assert folder is not None
-        return tokenizers.load_own(folder, name, own.variables, own.date)
-    return tokenizers.load(folder, name, TEMPLATES[own.template], own.system)
+    chosen = Render.model_validate_json(options)
+    return TEMPLATES[chosen.template].load(folder, name, chosen)

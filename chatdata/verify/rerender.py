@@ -27,12 +27,13 @@ from chatdata.core.schema import MESSAGES
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
-from chatdata.render import certificate, tokenizer, windows
-from chatdata.render.certificate import SAMPLE, Findings
-from chatdata.render.chat_template import ChatTemplate
+from chatdata.render import certificate, windows
+from chatdata.render.certificate import SAMPLE, ParityCounts
 from chatdata.render.encoding import libraries
-from chatdata.render.rows import Render, Rendered, render
-from chatdata.render.segments import Texts, unrenderable, write
+from chatdata.render.options import Render
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.encoded import encode, refusals
+from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 from chatdata.verify import recount
@@ -65,13 +66,10 @@ def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str
 def load(folder: Path, manifest: Manifest, options: Render) -> Tokenizer:
     """The tokenizer of a folder, with its template."""
     name = manifest["render"]["tokenizer"]["name"]
-    if options.template != "tokenizer":
-        template = TEMPLATES[options.template]
-        return tokenizer.load(folder / "tokenizer", name, template, options.system)
+    template = TEMPLATES[options.template]
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
-        resolved = Path(work) / "tokenizer"
-        tokenizer.resolve(folder / "tokenizer", name, options.variables, resolved)
-        return tokenizer.load_own(resolved, name, options.variables, options.date)
+        prepared = template.prepare(folder / "tokenizer", name, options, Path(work) / "tokenizer")
+        return template.load(prepared, name, options)
 
 
 def _options(manifest: Manifest) -> Render:
@@ -106,7 +104,7 @@ def _is_of_this_version(manifest: Manifest) -> bool:
     return bool((manifest.get("versions") or {}).get("chatdata") == __version__)
 
 
-def _certificate_problems(manifest: Manifest, probes: Findings) -> Iterator[str]:
+def _certificate_problems(manifest: Manifest, probes: ParityCounts) -> Iterator[str]:
     said = manifest["render"]["certificate"]
     faults = [said[part][key] for part in ("probes", "sample") for key in _FAULTS]
     if said["passed"] is not True or any(faults):
@@ -136,7 +134,7 @@ class _Sample:
     """The rows that the certificate was drawn up of, by id, and what is found in them."""
 
     ids: frozenset[str]
-    findings: Findings = field(default_factory=Findings)
+    findings: ParityCounts = field(default_factory=ParityCounts)
 
 
 def _sampled(folder: Path, manifest: Manifest) -> frozenset[str]:
@@ -209,18 +207,18 @@ class _Redrawn:
 def _redraw(
     conversations: pa.Table, stored: list[_Stored], tokenizer: Tokenizer, options: Render
 ) -> _Redrawn:
-    texts = Texts(tokenizer)
+    pool = TextPool(tokenizer)
     messages = _messages(conversations)
     candidates = windows.rows(messages, _windows(messages, stored, tokenizer))
-    writable, refused = _writable(candidates, texts)
+    writable, refused = _writable(candidates, pool)
     if writable.is_empty():
         return _Redrawn(refused, frozenset(), None)
-    drawn = render(writable, None, texts, options)
+    drawn = render(writable, None, pool, options)
     places = _places(drawn, stored)
     if not places:
         return _Redrawn(refused, frozenset(), None)
-    learnt = _as_labelled(drawn, places, stored, texts, options)
-    return _Redrawn(refused, frozenset(places), render(learnt, None, texts, options))
+    learnt = _as_labelled(drawn, places, stored, pool, options)
+    return _Redrawn(refused, frozenset(places), render(learnt, None, pool, options))
 
 
 def _row_problems(stored: list[_Stored], redrawn: _Redrawn) -> Iterator[str]:
@@ -244,10 +242,10 @@ def _labels(rendered: Rendered | None) -> dict[int, list[int]]:
     return {_number(name): rendered.labels[start:end].tolist() for name, (start, end) in spans}
 
 
-def _writable(candidates: pl.DataFrame, texts: Texts) -> tuple[pl.DataFrame, dict[int, str]]:
+def _writable(candidates: pl.DataFrame, pool: TextPool) -> tuple[pl.DataFrame, dict[int, str]]:
     """The candidates that the template can write, and the stored rows of which it can write no
     candidate: their numbers, with the reason."""
-    reasons = dict(unrenderable(candidates, texts).iter_rows())
+    reasons = dict(refusals(candidates, pool).iter_rows())
     writable = candidates.filter(pl.col("conversation").is_in(list(reasons)).not_())
     numbers = {_number(name) for name in writable["conversation"].unique()}
     refused = {_number(name): why for name, why in reasons.items() if _number(name) not in numbers}
@@ -265,10 +263,10 @@ def _finding_problems(
     of the sample is added to the sample."""
     names = [stored[_number(name)].id for name in rendered.ids]
     is_sampled = pl.Series([name in sample.ids for name in names], dtype=pl.Boolean)
-    sampled = certificate.examine(rendered, tokenizer, options.train_on, is_sampled)
-    others = certificate.examine(rendered, tokenizer, options.train_on, ~is_sampled)
+    sampled = certificate.compare_rows(rendered, tokenizer, options.train_on, is_sampled)
+    others = certificate.compare_rows(rendered, tokenizer, options.train_on, ~is_sampled)
     sample.findings.add(sampled)
-    yield from (findings.first for findings in (sampled, others) if findings.first)
+    yield from (findings.first_failure for findings in (sampled, others) if findings.first_failure)
 
 
 def _messages(table: pa.Table) -> pl.DataFrame:
@@ -291,8 +289,7 @@ def _windows(messages: pl.DataFrame, stored: list[_Stored], own: Tokenizer) -> p
         str(name): turns["role"].to_list()
         for (name,), turns in messages.group_by("conversation", maintain_order=True)
     }
-    template = own.template
-    is_whole = not isinstance(template, ChatTemplate) or template.keeps_history
+    is_whole = own.template.keeps_history
     found = []
     for number, row in enumerate(stored):
         said = roles[row.conversation]
@@ -339,17 +336,17 @@ def _as_labelled(
     drawn: Rendered,
     places: dict[int, int],
     stored: list[_Stored],
-    texts: Texts,
+    pool: TextPool,
     options: Render,
 ) -> pl.DataFrame:
     """The messages of the candidates at `places`. Those with a label may be learnt, no others."""
-    pieces = write(drawn.said, texts, options.train_on)
-    message = np.repeat(pieces.message, pieces.tokens)
+    segments = encode(drawn.row_messages, pool, options.train_on)
+    message = np.repeat(segments.message, segments.tokens)
     trained = np.zeros(len(message), np.bool_)
     for number, place in places.items():
         start, end = drawn.offsets[place : place + 2]
         trained[start:end] = np.asarray(stored[number].labels) != IGNORE_INDEX
-    labelled = np.bincount(message[trained], minlength=drawn.said.height) > 0
+    labelled = np.bincount(message[trained], minlength=drawn.row_messages.height) > 0
     names = pl.Series([drawn.ids[place] for place in places.values()]).implode()
-    messages = drawn.said.with_columns(train=pl.col("train") & pl.Series(labelled))
+    messages = drawn.row_messages.with_columns(train=pl.col("train") & pl.Series(labelled))
     return messages.filter(pl.col("conversation").is_in(names))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from polars.testing import assert_frame_equal
 
-from chatdata.render.chat_template import CONTENT_TAGS
+from chatdata.render.control_tokens import CONTENT_TAGS
 from chatdata.sources import _message, _tools
 from tests.support.reading import read, say, turns
 

@@ -461,7 +461,7 @@ def test_a_model_that_is_too_short_for_the_rows_is_refused(sample: Path, tmp_pat
 
 def test_a_name_that_cannot_be_pushed_to_is_refused(sample: Path, tmp_path: Path) -> None:
     own = run.prepare(recipe(sample, tmp_path), ALONE, repo="my-model")
-    with pytest.raises(ChatdataError, match="it reads as org/name"):
+    with pytest.raises(ChatdataError, match="write org/name"):
         preflight.refuse(preflight.check(own))
 
 

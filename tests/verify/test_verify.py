@@ -27,7 +27,7 @@ from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import card, croissant, manifest, pack, report
 from chatdata.dataset.shards import PARQUET
 from chatdata.render import certificate
-from chatdata.render.certificate import Findings
+from chatdata.render.certificate import ParityCounts
 from chatdata.render.rows import Rendered
 from chatdata.verify import rebuild, recount
 from chatdata.verify.dataset_diff import between
@@ -620,15 +620,15 @@ def test_what_the_certificate_finds_in_rows_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, everything: bool
 ) -> None:
     """With `everything` the rows are of the certificate's sample, without they are not."""
-    examine = certificate.examine
+    examine = certificate.compare_rows
 
-    def finding(rendered: Rendered, *options: Any) -> Findings:
+    def finding(rendered: Rendered, *options: Any) -> ParityCounts:
         findings = examine(rendered, *options)
         is_probe = ":" not in rendered.ids[0]
-        findings.first = "" if is_probe or not findings.rows else "content forges <|end|>"
+        findings.first_failure = "" if is_probe or not findings.rows else "content forges <|end|>"
         return findings
 
-    monkeypatch.setattr(certificate, "examine", finding)
+    monkeypatch.setattr(certificate, "compare_rows", finding)
     assert failed(folder, everything=everything) == {"certificate": "content forges <|end|>"}
 
 
