@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,7 @@ from chatdata.core import files, ledger, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.dataset import manifest, rows, shards
+from chatdata.dataset.manifest import ShardEntry
 from chatdata.pipeline import annotate, engines, global_pass, partitions, reading
 from chatdata.pipeline import inputs as input_files
 from chatdata.pipeline import job as jobs
@@ -154,10 +155,10 @@ def _line(
 
 def _write(
     job: Job, finished: Iterator[Finished], problems: pl.DataFrame, out: Path | None
-) -> tuple[list[Finished], list[dict[str, Any]]]:
+) -> tuple[list[Finished], tuple[ShardEntry, ...]]:
     """Writes parts as they are finished. Nothing is left where one of them fails."""
     if out is None:
-        return list(finished), []
+        return list(finished), ()
     output, results = folder.Output(job, out, problems), []
     try:
         for part, result in enumerate(finished):
