@@ -26,7 +26,7 @@ from chatdata import sources
 from chatdata.core import files, ledger, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
-from chatdata.dataset import manifest, rows, shards
+from chatdata.dataset import manifest, rows, tables
 from chatdata.dataset.manifest import ShardEntry
 from chatdata.pipeline import annotate, engines, global_pass, partitions, reading
 from chatdata.pipeline import inputs as input_files
@@ -264,9 +264,11 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
     own = _rows(job, messages, rendered, decided)
     earlier = pl.read_ipc(job.file("events", part))
     events = ledger.follow(pl.concat([earlier, repeated, lost, _kept_events(messages, own)]))
-    partitions.save(ledger.entries(events).to_arrow().cast(shards.LEDGER), job.file("ledger", part))
-    for kind, name, table in own.tables():
-        partitions.save(table, job.file(f"{kind}-{name}", part))
+    outcomes = ledger.entries(events).to_arrow().cast(tables.LEDGER.schema)
+    partitions.save(outcomes, job.file(tables.LEDGER.part("ledger"), part))
+    for table in tables.TABLES:
+        for name, table_rows in table.make(own).items():
+            partitions.save(table_rows, job.file(table.part(name), part))
     languages = Counter(lang or "unknown" for lang in own.messages["lang"].to_pylist())
     by_source = Counter(own.messages["source"].to_pylist())
     leaking = split.leaking_groups(pl.Series(own.messages["group"]), own.splits)

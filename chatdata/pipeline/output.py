@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from chatdata.core import config, ledger
 from chatdata.core.hashing import sha256_file, sha256_pairs
-from chatdata.dataset import card, histogram, manifest, pack, plots, rows
-from chatdata.dataset import shards as write
+from chatdata.dataset import card, histogram, manifest, pack, plots, tables
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import (
     Counts,
@@ -28,6 +27,9 @@ from chatdata.dataset.manifest import (
     SourceFile,
     Splits,
 )
+from chatdata.dataset.shards import Shards
+from chatdata.dataset.shards import describe as describe_shards
+from chatdata.dataset.tables import Table
 from chatdata.pipeline import partitions
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Job
@@ -43,15 +45,15 @@ class Output:
 
     def __init__(self, job: Job, folder: Path, problems: pl.DataFrame) -> None:
         self._job, self._folder = job, folder
-        self._shards = {
-            (kind, name): write.Shards(folder / kind, name, columns)
-            for kind, columns in _COLUMNS.items()
-            for name in split.SPLITS
+        self._writers = {
+            (table, name): Shards(folder / table.name, name, table.schema)
+            for table in tables.TABLES
+            for name in table.splits
         }
-        self._ledger = write.Shards(folder / "ledger", "ledger", write.LEDGER)
         self._writing: list[Future[None]] = []
         self._thread = ThreadPoolExecutor(1, "chatdata-write")
-        self._later(self._add_ledger, ledger.entries(problems).to_arrow().cast(write.LEDGER))
+        unread = ledger.entries(problems).to_arrow().cast(tables.LEDGER.schema)
+        self._later(self._add_rows, tables.LEDGER, *tables.LEDGER.splits, unread)
 
     def add(self, part: int) -> None:
         """Writes a part, behind those that were added before. Returns at once."""
@@ -60,40 +62,33 @@ class Output:
     def finish(self) -> tuple[ShardEntry, ...]:
         """Waits until all is written. Returns the manifest's entries for the files."""
         self._wait()
-        writers = [*self._shards.values(), self._ledger]
+        writers = self._writers.values()
         return tuple(
-            entry for writer in writers for entry in write.describe(self._folder, writer.finish())
+            entry for writer in writers for entry in describe_shards(self._folder, writer.finish())
         )
 
     def discard(self) -> None:
         """Removes all that was written."""
         self._wait()
-        for own in [*self._shards.values(), self._ledger]:
-            own.discard()
+        for writer in self._writers.values():
+            writer.discard()
 
-    def _later(self, function: Callable[..., None], argument: Any) -> None:
-        self._writing.append(self._thread.submit(function, argument))
+    def _later(self, function: Callable[..., None], *arguments: Any) -> None:
+        self._writing.append(self._thread.submit(function, *arguments))
 
     def _wait(self) -> None:
         self._thread.shutdown()
-        for own in self._writing:
-            own.result()
+        for writing in self._writing:
+            writing.result()
 
     def _add(self, part: int) -> None:
-        self._add_ledger(partitions.load(self._job.file("ledger", part)))
-        for (kind, name), shards in self._shards.items():
-            path = self._job.file(f"{kind}-{name}", part)
+        for table, name in self._writers:
+            path = self._job.file(table.part(name), part)
             if path.is_file():
-                table = partitions.load(path)
-                table = rows.with_attention(table) if kind == "tokens" else table
-                shards.add(table, _SIZES[kind](table))
+                self._add_rows(table, name, table.complete(partitions.load(path)))
 
-    def _add_ledger(self, table: pa.Table) -> None:
-        self._ledger.add(table, rows.ledger_bytes(table))
-
-
-_COLUMNS = {"messages": write.MESSAGES, "tokens": write.TOKENS}
-_SIZES = {"messages": rows.message_bytes, "tokens": rows.token_bytes}
+    def _add_rows(self, table: Table, name: str, rows: pa.Table) -> None:
+        self._writers[table, name].add(rows, table.row_bytes(rows))
 
 
 def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> Manifest:

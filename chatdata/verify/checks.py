@@ -23,7 +23,7 @@ from chatdata.dataset import (
     manifest,
     pack,
     reader,
-    shards,
+    tables,
 )
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
@@ -32,12 +32,7 @@ from chatdata.verify import recount, rerender
 
 _RENDERED = ("train_on", "max_tokens", "overflow")
 _PAGES = (card.PAGE, croissant.FILE)  # made of the manifest, and so not hashed in it
-_SCHEMAS = {
-    "messages": shards.MESSAGES,
-    "tokens": shards.TOKENS,
-    "ledger": shards.LEDGER,
-    pack.FOLDER: pack.INDEX,
-}
+_FOLDERS = ("tokenizer", "plots")  # of files that are no tables
 
 
 class Folder:
@@ -82,8 +77,8 @@ Check = Callable[[Folder], Iterator[str]]
 
 def _is_ours(name: str) -> bool:
     """Whether a path is in one of the folders of a dataset, which are read by pattern."""
-    top, slash, _ = name.partition("/")
-    return bool(slash) and top in {*_SCHEMAS, "tokenizer", "plots"}
+    folder, slash, _ = name.partition("/")
+    return tables.of_path(name) is not None or (bool(slash) and folder in _FOLDERS)
 
 
 def _differing(what: str, said: Any, found: Any) -> Iterator[str]:
@@ -168,8 +163,8 @@ def right_columns(own: Folder) -> Iterator[str]:
         except pa.ArrowException as error:
             yield f"{path}: is no Parquet file ({error})"
             continue
-        expected = _SCHEMAS.get(path.partition("/")[0])
-        if expected is None or not found.equals(expected):
+        table = tables.of_path(path)
+        if table is None or not found.equals(table.schema):
             yield f"{path}: has not the columns of its kind"
         yield from _differing(f"rows of {path}", said, rows)
 
