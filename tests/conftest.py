@@ -16,6 +16,14 @@ from tests.support.loopback import Hub, serve
 from tests.support.loopback.clients import Clients, clients
 from tests.support.publishing import ADA, FEWER, READER, SMALL, build
 
+_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
+def pytest_configure() -> None:
+    """Clears what keeps the Hub's clients offline. They read it once, when they are imported."""
+    for name in _OFFLINE:
+        os.environ.pop(name, None)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`pytest --update-golden` writes what is compared with; look at the difference."""

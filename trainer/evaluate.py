@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import (
     DataCollatorForSeq2Seq,
@@ -30,6 +32,7 @@ from transformers import (
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, OutputError
+from chatdata.render.token_spans import trained_spans
 from trainer.config import Model
 from trainer.data import dataset as data
 from trainer.model import adapters
@@ -79,24 +82,17 @@ def measure(rows: Any, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[in
 
 def trained_bytes(rows: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     """The UTF-8 bytes of the text of all trained tokens, without control tokens."""
-    stretches = [ids for labels in rows["labels"] for ids in _stretches(labels)]
+    answers = [ids for labels in rows["labels"] for ids in _trained_ids(np.asarray(labels))]
     texts = tokenizer.batch_decode(
-        stretches, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     return sum(len(text.encode()) for text in texts)
 
 
-def _stretches(labels: Sequence[int]) -> list[list[int]]:
-    """The trained tokens of a row, in stretches that stand together."""
-    found: list[list[int]] = []
-    before = IGNORE_INDEX
-    for label in labels:
-        if label != IGNORE_INDEX:
-            if before == IGNORE_INDEX:
-                found.append([])
-            found[-1].append(label)
-        before = label
-    return found
+def _trained_ids(labels: npt.NDArray[np.int64]) -> Iterator[list[int]]:
+    """Yields the ids of each span of trained tokens of a row."""
+    for start, end in trained_spans(labels).tolist():
+        yield labels[start:end].tolist()
 
 
 # --------------------------------------------------------------------------------------- command

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import tokenizers
 from rich.console import Console
@@ -77,14 +78,15 @@ def _heading(row: Mapping[str, Any], about: Mapping[str, Any], console: Console)
 
 def _tokens(row: Mapping[str, Any], decoder: tokenizers.Tokenizer, console: Console) -> Text:
     text = Text()
-    trained = [label != IGNORE_INDEX for label in row["labels"]]
     if not _has_colours(console):
-        for ids, is_trained in token_spans.runs(row["input_ids"], trained):
-            _put(text, decoder.decode(ids, skip_special_tokens=False), is_trained, console)
+        is_trained = np.asarray(row["labels"]) != IGNORE_INDEX
+        for start, end in token_spans.equal_spans(is_trained).tolist():
+            words = decoder.decode(row["input_ids"][start:end], skip_special_tokens=False)
+            _put(text, words, bool(is_trained[start]), console)
         return text
-    for stretch in token_spans.stretches(row, decoder):
-        style = (_TRAINED if stretch.is_trained else _CONTEXT) + _CONTROL * stretch.is_control
-        text.append(visible(stretch.text), style=style)
+    for span in token_spans.text_spans(row, decoder):
+        style = (_TRAINED if span.is_trained else _CONTEXT) + _CONTROL * span.is_control
+        text.append(visible(span.text), style=style)
     return text
 
 

@@ -139,7 +139,6 @@ _CHECKS = {
     "contamination": "No evaluation set was compared with the data; test questions may be in it.",
     "secrets": "Keys, addresses and other personal data were not looked for.",
 }
-_CHECKED_BY = {"near_duplicate", "near_duplicate_prompt", "contaminated", "secret"}
 
 
 def _of_checks(manifest: Manifest) -> Iterator[str]:
@@ -147,7 +146,8 @@ def _of_checks(manifest: Manifest) -> Iterator[str]:
     recipe = manifest["recipe"]
     own = [name for name in recipe["source"] if name in sources.names()]
     columns = set().union(*(sources.get(name).SCHEMA for name in own))
-    ran = {name for own in recipe["drop"] for name in own} | _CHECKED_BY
+    ran = {name for own in recipe["drop"] for name in own}
+    ran |= {name for name, own in FILTERS.items() if own.key in _CHECKS}
     left = [name for name, own in FILTERS.items() if name not in ran and own.needs <= columns]
     left = [name for name in left if name not in ("bad_content", "unknown_role")]  # always run
     if left:

@@ -22,7 +22,7 @@ from chatdata.core.hashing import hash_column
 from chatdata.dataset import card, limitations, manifest, manifest_schema, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.render import token_spans
-from chatdata.render.token_spans import Stretch
+from chatdata.render.token_spans import TextSpan
 
 FILE = "report.html"
 _CONVERSATIONS = 8
@@ -153,17 +153,17 @@ def _stretches(
     about: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     decode: tokenizers.Tokenizer | None,
-) -> list[Stretch]:
+) -> list[TextSpan]:
     """The first row of tokens of a conversation, or else its messages."""
     if decode is None or not rows:
         return [
-            Stretch(f"{own['role']}: {own['content']}\n", own["role"] == "assistant", False)
+            TextSpan(f"{own['role']}: {own['content']}\n", own["role"] == "assistant", False)
             for own in about["messages"]
         ]
-    return list(token_spans.stretches(rows[0], decode))
+    return list(token_spans.text_spans(rows[0], decode))
 
 
-def _shortened(stretches: Sequence[Stretch]) -> tuple[list[Stretch], int]:
+def _shortened(stretches: Sequence[TextSpan]) -> tuple[list[TextSpan], int]:
     """The first stretches, and how many characters were left out."""
     shown, room = [], _MOST_CHARACTERS
     for own in stretches:

@@ -2,10 +2,8 @@
 
 client        the client itself: what goes wrong in words, what may pass tried again
 repository    a dataset's repository: read, committed to, tagged
-names         `org/name@1.2.0`, and the commit that it is
-snapshot      the files of a version, every hash checked
+rights        what the user of a token may write to
 secrets       nothing secret in what is printed
-doctor        whether publishing from this machine would work
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +33,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
     get_session,
     hf_raise_for_status,
     http_backoff,
+    validate_repo_id,
 )
 
 from chatdata.core.errors import HubError
@@ -41,7 +42,20 @@ from chatdata.hub.client import Note
 from chatdata.hub.secrets import redact
 
 MAIN = "main"
-KIND = "dataset"
+KIND: Final = "dataset"
+
+
+def checked_name(name: str) -> str:
+    """The name of a repository, as given. Raises HubError for what does not read as org/name."""
+    try:
+        validate_repo_id(name)
+    except errors.HFValidationError:
+        is_valid = False
+    else:
+        is_valid = name.count("/") == 1
+    if not is_valid:
+        raise HubError(f"'{name}' is not the name of a repository; it reads as org/name.")
+    return name
 
 
 def _is_missing(error: errors.HfHubHTTPError) -> bool:

@@ -1,37 +1,22 @@
-"""What is found in messages before filters mark them: secrets, and what evaluation sets hold."""
+"""What is found in messages before filters mark them: secrets, and what filters declare."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import polars as pl
 
-from chatdata.pipeline.job import Job, Seen
-from chatdata.steps import contamination, redact
+from chatdata.pipeline.job import Job
+from chatdata.steps import filtering, redact
+from chatdata.steps.figures import FiguresByKey
 
 
-def examine(job: Job, messages: pl.DataFrame, seen: Seen) -> pl.DataFrame:
-    """Redacts messages, and adds the columns that filters go by which look into them.
+def annotate(job: Job, messages: pl.DataFrame) -> tuple[pl.DataFrame, FiguresByKey]:
+    """The messages, redacted, with the columns that filters declare, and what was found.
 
-    What was found is added to `seen`, whatever then becomes of the messages.
+    What was found counts, whatever then becomes of the messages.
     """
+    figures = FiguresByKey()
     if job.recipe.redact is not None:
-        messages, counts = redact.replace(messages, job.recipe.redact.kinds)
-        redact.add(seen.secrets, counts)
-    for drop in job.drops("message"):
-        if drop.filter.detail == "secret":
-            messages, counts = redact.label(messages, drop.options["kinds"])
-            redact.add(seen.secrets, counts)
-        if drop.filter.detail == "overlap":
-            messages, found = contamination.label(messages, contamination.load(job.overlaps))
-            seen.overlaps.append(found)
-    return messages
-
-
-def total(parts: Iterable[Seen]) -> Seen:
-    """What was found in all parts."""
-    whole = Seen()
-    for part in parts:
-        redact.add(whole.secrets, part.secrets)
-        whole.overlaps.extend(part.overlaps)
-    return whole
+        messages, secrets = redact.replace(messages, job.recipe.redact.kinds)
+        figures += FiguresByKey({redact.KEY: secrets})
+    messages, more = filtering.add_columns(messages, job.drops("message"), job.columns)
+    return messages, figures + more

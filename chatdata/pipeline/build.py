@@ -33,7 +33,7 @@ from chatdata.pipeline import job as jobs
 from chatdata.pipeline import output as folder
 from chatdata.pipeline.global_pass import Decided
 from chatdata.pipeline.inputs import Input
-from chatdata.pipeline.job import Done, Finished, Job, Seen, Shaped
+from chatdata.pipeline.job import Done, Finished, Job, Shaped
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render.certificate import Findings
@@ -41,8 +41,10 @@ from chatdata.render.encoding import fast
 from chatdata.render.encoding.fast import Audit, EngineDiffers, FastSession
 from chatdata.render.rows import Render, Rendered, fit, render
 from chatdata.render.segments import Texts
-from chatdata.steps import clean, filters, language, split, threads, trees
-from chatdata.steps.filters import Drop
+from chatdata.steps import clean, filtering, filters, split, threads, trees
+from chatdata.steps.clean import Cleaned
+from chatdata.steps.figures import FiguresByKey
+from chatdata.steps.filtering import Drop
 
 Progress = Callable[[str, int, int], None]
 Task = TypeVar("Task")
@@ -132,9 +134,8 @@ def _line(
     findings = Findings()
     for part in finished:
         findings.add(part.findings)
-    languages = language.summary([table for part in shaped for table in part.disagreements])
-    cleaned = clean.add([part.cleaned for part in shaped])
-    seen = annotate.total(part.seen for part in shaped)
+    cleaned = sum((part.cleaned for part in shaped), Cleaned())
+    figures = sum((part.figures for part in shaped), job.figures)
     balanced = ledger.balance(read, counts)
     return Done(
         finished,
@@ -142,9 +143,8 @@ def _line(
         files,
         findings,
         job.encoding,
-        languages,
         cleaned,
-        seen,
+        figures,
         decided.near,
     )
 
@@ -188,14 +188,14 @@ def _with_sample(job: Job, shaped: Sequence[Shaped]) -> Job:
 
 def _shape(job: Job, part: int) -> Shaped:
     """Drops messages, lays threads and drops conversations of one part."""
-    seen = Seen()
     read = [
-        (source.format, _read(job, number, part, seen))
+        (source.format, _read(job, number, part))
         for number, source in enumerate(job.recipe.source.values())
     ]
     there = [(format, own) for format, own in read if own is not None]
-    laid = [_lay(job, format, messages) for format, (messages, _) in there]
-    cleaned = clean.add([counts for _, (_, counts) in there])
+    laid = [_lay(job, format, messages) for format, (messages, _, _) in there]
+    cleaned = sum((counts for _, (_, counts, _) in there), Cleaned())
+    figures = sum((figures for _, (_, _, figures) in there), FiguresByKey())
     messages = pl.concat([one.messages for one in laid] or [schema.empty(schema.MESSAGES)])
     events = [schema.empty(ledger.EVENTS), *(one.events for one in laid)]
     for drop in job.drops("conversation"):
@@ -206,35 +206,26 @@ def _shape(job: Job, part: int) -> Shaped:
     global_pass.write_keys(job, part, messages)
     came_to_be = sum(one.conversations for one in laid)
     kept = messages["conversation"].n_unique()
-    disagreements = _disagreements(job, [own for _, (own, _) in there])
-    return Shaped(part, came_to_be, kept, disagreements, cleaned, seen)
+    return Shaped(part, came_to_be, kept, cleaned, figures)
 
 
-def _read(job: Job, number: int, part: int, seen: Seen) -> tuple[pl.DataFrame, clean.Counts] | None:
+def _read(job: Job, number: int, part: int) -> tuple[pl.DataFrame, Cleaned, FiguresByKey] | None:
     """What a source has in this part: cleaned, redacted, looked into where a filter asks for it."""
     frames = list(partitions.spooled(job.work / f"read-{number}", part))
     if not frames:
         return None
     messages, cleaned = clean.clean(pl.concat(frames), job.recipe.steps())
-    messages = annotate.examine(job, messages, seen)
-    decide = job.decides_language()
-    return (language.label(messages, decide) if decide else messages), cleaned
+    messages, figures = annotate.annotate(job, messages)
+    return messages, cleaned, figures
 
 
 def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Laid:
     drops = job.drops("message")
     listed = {drop.filter.name for drop in drops}
     always = [drop for drop in filters.always() if drop.filter.name not in listed]
-    marked = filters.mark(messages, [*always, *drops])
+    marked = filtering.mark(messages, [*always, *drops])
     is_tree = sources.get(format).SCHEMA is schema.NODES
     return (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
-
-
-def _disagreements(job: Job, read: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Where the sources' labels and the detector contradict each other, if both were heard."""
-    if job.decides_language() not in ("detected", "both"):
-        return []
-    return [language.disagreements(messages) for messages in read]
 
 
 def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -17,7 +17,7 @@ import polars as pl
 from chatdata.pipeline.job import Job
 from chatdata.steps import duplicates, mixing
 from chatdata.steps.duplicates import Alike, Shingles
-from chatdata.steps.filters import Drop
+from chatdata.steps.filtering import Drop
 from chatdata.steps.mixing import Share
 
 _REMOVED = {"part": pl.Int32, "conversation": pl.String, "reason": pl.String, "detail": pl.String}

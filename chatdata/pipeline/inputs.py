@@ -13,6 +13,7 @@ from chatdata.core.errors import SourceError
 from chatdata.pipeline.recipe import Recipe, SourceOptions
 from chatdata.sources import EMBEDDED, File
 from chatdata.sources.records import SUFFIXES
+from chatdata.steps.filtering import Drop
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,19 @@ def locate(recipe: Recipe, inputs: Sequence[str]) -> list[Input]:
     return [_input(name, options, given.get(name, [])) for name, options in recipe.source.items()]
 
 
-def evaluation_sets(recipe: Recipe) -> list[File]:
-    """The files of test questions that a recipe names, by path or pattern.
+def option_files(drop: Drop) -> dict[str, list[File]]:
+    """The files that the options of a filter name, by path or pattern, by option.
 
     Raises SourceError for a file that is missing, and for a folder.
     """
-    names = recipe.against()
+    return {option: _named(names, drop.filter.name) for option, names in drop.files().items()}
+
+
+def _named(names: Sequence[str], filter_: str) -> list[File]:
     for name in names:
         if Path(name).is_dir():
             raise SourceError(f"'{name}' is a folder; name its files, as in '{name}/*.jsonl'.")
-    return _files(names, "contaminated") if names else []
+    return _files(names, filter_) if names else []
 
 
 def without_paths(recipe: Recipe, found: Sequence[Input]) -> Recipe:
@@ -60,8 +64,12 @@ def without_paths(recipe: Recipe, found: Sequence[Input]) -> Recipe:
         if local and options.repo is None:
             labels = [Path(name).name for name in options.files]
             source[own.key] = options.model_copy(update={"files": labels})
-    recipe = recipe.with_against([file.label for file in evaluation_sets(recipe)])
-    return recipe.model_copy(update={"source": source})
+    drop = recipe.drop_with_files(_labels)
+    return recipe.model_copy(update={"source": source, "drop": drop})
+
+
+def _labels(filter_: str, names: Sequence[str]) -> list[str]:
+    return [file.label for file in _named(names, filter_)]
 
 
 def _by_source(recipe: Recipe, inputs: Sequence[str]) -> Mapping[str, list[str]]:

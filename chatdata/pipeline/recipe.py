@@ -16,7 +16,7 @@ pack: {max_tokens: 2048}
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,7 +31,8 @@ from chatdata.core.hashing import sha256_json
 from chatdata.render.rows import Render
 from chatdata.sources import EMBEDDED
 from chatdata.steps.clean import CLEANERS, Cleaner, Step
-from chatdata.steps.filters import FILTERS, Drop, Filter, OnRemoved
+from chatdata.steps.filtering import Drop, Filter, OnRemoved
+from chatdata.steps.filters import FILTERS
 from chatdata.steps.redact import Redact
 from chatdata.steps.threads import Threads
 
@@ -206,21 +207,23 @@ class Recipe(Strict):
         """The recipe as plain values, every default written out."""
         return self.model_dump(mode="json")
 
-    def against(self) -> list[str]:
-        """The files of test questions that the recipe names."""
-        named = [drop.options["against"] for drop in self.drops() if "against" in drop.options]
-        return [name for names in named for name in names]
+    def drop_with_files(
+        self, rename: Callable[[str, Sequence[str]], list[str]]
+    ) -> list[dict[str, dict[str, Any]]]:
+        """The recipe's `drop` with the files in its options renamed.
 
-    def with_against(self, names: Sequence[str]) -> Recipe:
-        """The recipe with other names for its files of test questions."""
-        drop = [
+        `rename` takes a filter's name and the names in one option, and returns the new names.
+        """
+        return [
             {
-                name: {**options, "against": list(names)} if "against" in options else options
+                name: {
+                    **options,
+                    **{key: rename(name, options[key]) for key in FILTERS[name].files},
+                }
                 for name, options in entry.items()
             }
             for entry in self.drop
         ]
-        return self.model_copy(update={"drop": drop})
 
     def hash(self) -> str:
         """A hash of everything the recipe says."""
@@ -315,8 +318,8 @@ def load(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
     values = config.override(config.load_yaml(path), settings)
     recipe = config.parse(Recipe, values, f"recipe '{path.stem}'")
     source = {name: _beside(path, options) for name, options in recipe.source.items()}
-    against = [_nearby(path, name) for name in recipe.against()]
-    return recipe.with_against(against).model_copy(update={"source": source})
+    drop = recipe.drop_with_files(lambda _, names: [_nearby(path, name) for name in names])
+    return recipe.model_copy(update={"source": source, "drop": drop})
 
 
 def _nearby(path: Path, name: str) -> str:

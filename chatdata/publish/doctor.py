@@ -13,14 +13,13 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants, get_token
 
 from chatdata.core.errors import HubError
-from chatdata.hub import client
+from chatdata.hub import client, rights
 from chatdata.hub.client import FAILURES
+from chatdata.hub.repository import KIND, checked_name
 from chatdata.hub.secrets import redact
-from chatdata.publish import reference
 
 _PACKAGES = ("chatdata", "huggingface_hub", "hf_xet", "datasets", "pyarrow", "httpx2", "httpx")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_WRITING = {"repo.write", "repo.content.write"}
 
 
 @dataclass
@@ -52,12 +51,15 @@ class Report:
 def examine(repo: str | None = None) -> Report:
     """Looks at the settings, asks the Hub who this is, and whether it may write to `repo`.
 
-    Changes nothing. A token is never part of the report.
+    Changes nothing. A token is never part of the report. Raises HubError where `repo` does not
+    read as org/name.
     """
+    if repo is not None:
+        checked_name(repo)
     report = Report(client.endpoint())
     report.problems += _settings()
     who = _whoami(report.problems)
-    token = (who or {}).get("auth", {}).get("accessToken", {})
+    token = rights.access_token(who or {})
     report.facts = {
         "endpoint": report.endpoint,
         "user": who and who.get("name"),
@@ -74,8 +76,12 @@ def examine(repo: str | None = None) -> Report:
         "repository": repo,
     }
     if who is not None:
-        report.problems += _rights(who, token, repo)
+        report.problems += map(_sentence, rights.problems(who, repo, KIND))
     return report
+
+
+def _sentence(problem: str) -> str:
+    return f"{problem[0].upper()}{problem[1:]}"
 
 
 def token_source() -> str | None:
@@ -130,37 +136,9 @@ def _whoami(problems: list[str]) -> dict[str, Any] | None:
             return None
         who: dict[str, Any] = client.retrying(lambda text: None)(api.whoami)
     except HubError as error:
-        problems.append(f"{str(error)[0].upper()}{str(error)[1:]}")
+        problems.append(_sentence(str(error)))
         return None
     except FAILURES as error:
         problems.append(f"The Hub at {client.endpoint()} {client.problem(error)}.")
         return None
     return who
-
-
-def _rights(who: dict[str, Any], token: dict[str, Any], repo: str | None) -> Iterator[str]:
-    """What this user, with this token, may not do."""
-    role = token.get("role")
-    if role == "read":
-        yield f"The token may only read: make one that may write, at {client.settings_page()}."
-    elif role == "fineGrained" and not _grants(token, repo):
-        where = f"to '{repo}'" if repo else "to any repository"
-        yield f"The token may not write {where}: add that to it, at {client.settings_page()}."
-    if repo is not None and reference.checked(repo):
-        owner = repo.split("/")[0]
-        known = [who.get("name"), *(own["name"] for own in who.get("orgs", []))]
-        if owner not in known:
-            yield (
-                f"'{who.get('name')}' is not '{owner}' and not a member of it: publish to "
-                f"{' or '.join(f'{name}/...' for name in known)}."
-            )
-
-
-def _grants(token: dict[str, Any], repo: str | None) -> bool:
-    """Whether a fine-grained token may write: to the repository, to its owner's, to any."""
-    own = token.get("fineGrained") or {}
-    if _WRITING & set(own.get("global") or []):
-        return True
-    scopes = [scope for scope in own.get("scoped") or [] if _WRITING & set(scope["permissions"])]
-    places = {scope.get("entity", {}).get("name") for scope in scopes}
-    return bool(places) if repo is None else bool(places & {repo, repo.split("/")[0]})

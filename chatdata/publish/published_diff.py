@@ -13,7 +13,7 @@ from chatdata.dataset.manifest import Manifest
 from chatdata.hub.repository import Repository
 from chatdata.publish.versions import Change
 from chatdata.steps.split import SPLITS
-from chatdata.verify import contents
+from chatdata.verify import recount
 
 KINDS = ("messages", "tokens")
 Columns = tuple[tuple[str, Any], ...]
@@ -34,15 +34,15 @@ def since(
     if before["content_hash"] == after["content_hash"]:
         return Change(schema=schema)
     ids = _ids(repository, commit, before)
-    pairs = list(contents.digests(folder))
+    pairs = list(recount.digests(folder, after))
     kept = [pair for pair in pairs if pair[0] in ids]
     changed = len(kept) == len(ids) and sha256_pairs(kept) != before["content_hash"]
     return Change(len(pairs) - len(kept), len(ids) - len(kept), changed, schema)
 
 
 def _ids(repository: Repository, commit: str, facts: Manifest) -> set[str]:
-    shards = [path for split in SPLITS for path in contents.shards(facts, "messages", split)]
-    tables = (repository.columns(path, commit, ["id"]) for path in shards)
+    paths = [path for split in SPLITS for path in recount.shards(facts, "messages", split)]
+    tables = (repository.columns(path, commit, ["id"]) for path in paths)
     return {id for table in tables for id in table["id"].to_pylist()}
 
 

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 
 from huggingface_hub import errors
-from huggingface_hub.utils import httpx, validate_repo_id  # type: ignore[attr-defined]
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
 from chatdata.core.errors import HubError
 from chatdata.hub import client
 from chatdata.hub.client import Note
-from chatdata.hub.repository import KIND, Refs, Repository
+from chatdata.hub.repository import KIND, Refs, Repository, checked_name
 
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -47,25 +47,12 @@ class Pinned:
         return f"dataset '{self.repo}' at {self.tag or self.commit[:12]}"
 
 
-def checked(repo: str) -> str:
-    """A repository's name. Raises HubError where it is none."""
-    try:
-        validate_repo_id(repo)
-    except errors.HFValidationError:
-        valid = False
-    else:
-        valid = repo.count("/") == 1
-    if not valid:
-        raise HubError(f"'{repo}' is not the name of a repository; it reads as org/name.")
-    return repo
-
-
 def parse(text: str) -> Reference:
     """What `org/name@1.2.0` says. Raises HubError where no version is named."""
     repo, at, revision = text.partition("@")
     if not at or not revision:
         raise HubError(f"'{text}' names no version; write {repo or 'org/name'}@1.0.0, for example.")
-    return Reference(checked(repo), revision)
+    return Reference(checked_name(repo), revision)
 
 
 def tag_of(version: str) -> str:

@@ -25,6 +25,7 @@ from chatdata.render import chat_template
 from chatdata.render.chat_template import ChatTemplate, UnrenderableError
 from chatdata.render.rows import Render, Rendered, fit, render
 from chatdata.render.segments import Texts, value_of
+from chatdata.render.token_spans import trained_spans
 from chatdata.render.tokenizer import Tokenizer
 
 SAMPLE = 128  # rows, about
@@ -251,18 +252,18 @@ def _count_control(
 
 
 def _check_labels(findings: Findings, row: _Row, tokenizer: Tokenizer) -> bool:
-    """Each stretch of labels must be one answer and its stop tokens, and nothing else.
+    """Each span of labels must be one answer and its stop tokens, and nothing else.
 
     Returns whether every answer is there from its first character.
     """
     stops = tokenizer.stops()
-    stretches = list(_stretches(row.labels))
+    spans = trained_spans(row.labels).tolist()
     before = findings.texts_returned + findings.texts_altered
     findings.answers += len(row.learnt)
-    if len(stretches) != len(row.learnt):
-        _note(findings, f"{len(row.learnt)} answers are to be trained and {len(stretches)} are")
-    for stretch, place in zip(stretches, row.learnt, strict=False):
-        trained = row.labels[stretch].tolist()
+    if len(spans) != len(row.learnt):
+        _note(findings, f"{len(row.learnt)} answers are to be trained and {len(spans)} are")
+    for (start, end), place in zip(spans, row.learnt, strict=False):
+        trained = row.labels[start:end].tolist()
         stopped = trained[-len(stops) :] == stops
         findings.stops_trained += stopped
         own = trained[: -len(stops)] if stopped else trained
@@ -322,14 +323,6 @@ def _check_prompts(findings: Findings, rows: list[_Row], reference: _Reference) 
             f"the end of its generation prompt, {end!r}, is other tokens before an answer than "
             "alone, so a model would be trained on what it is never given",
         )
-
-
-def _stretches(labels: npt.NDArray[np.int32]) -> Iterator[slice]:
-    """Yields the stretches of trained labels; there is untrained text between two answers."""
-    trained = labels != IGNORE_INDEX
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], trained.view(np.int8), [0]])))
-    for start, end in edges.reshape(-1, 2).tolist():
-        yield slice(start, end)
 
 
 def _note(findings: Findings, problem: str) -> None:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,51 @@ import numpy.typing as npt
 import polars as pl
 
 from chatdata.steps import ngrams
+from chatdata.steps.evaluation_sets import EvaluationSet
 
 # What was found: an item, and the conversation (in a tree source, the tree) that holds it.
 FOUND = {"set": pl.String, "item": pl.String, "conversation": pl.String}
+
+
+@dataclass(frozen=True, slots=True)
+class SetFacts:
+    """What is known of an evaluation set: its name, its file, and how many items it has.
+
+    `too_short` is the number of items that have no run of words to be found by.
+    """
+
+    set: str
+    sha256: str
+    items: int
+    too_short: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlaps:
+    """The evaluation sets that messages are compared with, and what was found of them.
+
+    `sets` comes from `prepare`, `found` (of columns FOUND) from `label`; a sum has both.
+    """
+
+    sets: tuple[SetFacts, ...] = ()
+    found: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FOUND))
+
+    def __add__(self, more: Overlaps) -> Overlaps:
+        """The sets of both, and what both found."""
+        return Overlaps(self.sets + more.sets, pl.concat([self.found, more.found]))
+
+    def entry(self) -> list[dict[str, Any]]:
+        """What the manifest holds of each set: its facts, and how much of it was found."""
+        return [self._entry_of(facts) for facts in self.sets]
+
+    def _entry_of(self, facts: SetFacts) -> dict[str, Any]:
+        found = self.found.filter(set=facts.set)
+        return {
+            **asdict(facts),
+            "items_found": found["item"].n_unique(),
+            "conversations": found["conversation"].n_unique(),
+        }
+
 
 _SHOWN = 160  # characters of a matched span in the ledger
 _SIEVE = np.uint64(64 - 22)  # the high bits of a hash are looked up first, in a table of 4 MB
@@ -106,6 +148,21 @@ def _different(
     return np.asarray(1 + (np.diff(windows) != 0).sum(axis=1) - (windows[:, 0] == 0))
 
 
+def prepare(sets: Sequence[EvaluationSet], rule: Rule, folder: Path) -> Overlaps:
+    """Writes the index of evaluation sets into a folder. Returns the facts about each set."""
+    indexed = index(pl.concat([each.texts for each in sets]), rule)
+    save(indexed, folder)
+    searchable = comparable(indexed)
+    return Overlaps(
+        tuple(
+            SetFacts(
+                each.name, each.sha256, each.items(), each.items() - searchable.get(each.name, 0)
+            )
+            for each in sets
+        )
+    )
+
+
 def comparable(own: Index) -> dict[str, int]:
     """For each set the number of its items that can be found at all."""
     used = own.items[own.runs["number"].unique().to_list()]["set"]
@@ -113,8 +170,7 @@ def comparable(own: Index) -> dict[str, int]:
 
 
 def save(own: Index, folder: Path) -> None:
-    """Writes an index into a new folder."""
-    folder.mkdir()
+    """Writes an index into a folder."""
     own.items.write_ipc(folder / "items.arrow")
     own.runs.write_ipc(folder / "runs.arrow")
 
@@ -137,10 +193,10 @@ class Match:
     end: int
 
 
-def label(messages: pl.DataFrame, own: Index) -> tuple[pl.DataFrame, pl.DataFrame]:
+def label(messages: pl.DataFrame, own: Index) -> tuple[pl.DataFrame, Overlaps]:
     """Adds `overlap` to messages: which item a message holds, and where; null where none.
 
-    Returns also what was found: (set, item, conversation), the tree where there is none yet.
+    Returns also what was found.
     """
     contents = messages["content"].drop_nulls().unique(maintain_order=True)
     found = matches(contents, own)
@@ -157,23 +213,8 @@ def label(messages: pl.DataFrame, own: Index) -> tuple[pl.DataFrame, pl.DataFram
         for content, place in places.iter_rows()
         for item in holds[content]
     ]
-    return labelled, pl.DataFrame(rows, FOUND, orient="row").unique(maintain_order=True)
-
-
-def summary(
-    sets: Sequence[Mapping[str, Any]], found: Sequence[pl.DataFrame]
-) -> list[dict[str, Any]]:
-    """What the manifest says of each evaluation set: its facts, and how much of it was found."""
-    whole = pl.concat([pl.DataFrame(schema=FOUND), *found])
-    by_set = {facts["set"]: whole.filter(set=facts["set"]) for facts in sets}
-    return [
-        {
-            **facts,
-            "items_found": by_set[facts["set"]]["item"].n_unique(),
-            "conversations": by_set[facts["set"]]["conversation"].n_unique(),
-        }
-        for facts in sets
-    ]
+    found_items = pl.DataFrame(rows, FOUND, orient="row").unique(maintain_order=True)
+    return labelled, Overlaps((), found_items)
 
 
 def matches(texts: pl.Series, own: Index) -> dict[int, list[Match]]:

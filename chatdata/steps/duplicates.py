@@ -30,6 +30,8 @@ import pyarrow as pa
 from chatdata.core.hashing import digest_column
 from chatdata.steps import ngrams
 
+PACKAGES = ("datasketch", "numpy")  # whose versions may change which conversations are alike
+
 Rows = npt.NDArray[np.int64]
 Shingles = npt.NDArray[np.uint32]
 Fetch = Callable[[pl.DataFrame], list[Shingles]]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from chatdata.core.errors import SourceError
+from chatdata.core.hashing import sha256_file
 from chatdata.sources import File
 from chatdata.sources.records import SUFFIXES, Record
 from chatdata.sources.records import read as read_records
@@ -28,6 +30,24 @@ _TABLES = {".csv": ",", ".tsv": "\t"}
 _LINES = (".txt", ".md")
 _NAMES = ("task_id", "question_id", "id", "qid", "ind")  # what an item may be named for
 _ADDRESSES = ("http://", "https://")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationSet:
+    """An evaluation set: its name, the hash of its file, and its texts, of schema SCHEMA."""
+
+    name: str
+    sha256: str
+    texts: pl.DataFrame
+
+    def items(self) -> int:
+        """How many items the set has."""
+        return self.texts["item"].n_unique()
+
+
+def read(file: File, fields: Sequence[str]) -> EvaluationSet:
+    """The evaluation set in a file. Options and errors are those of `texts`."""
+    return EvaluationSet(file.label, sha256_file(file.path), texts(file, fields))
 
 
 def texts(file: File, fields: Sequence[str]) -> pl.DataFrame:

@@ -12,80 +12,46 @@ order, because that is the order in which they can run:
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import Field, create_model
+from pydantic import Field
 
 from chatdata.core import ledger
-from chatdata.core.config import Strict
-from chatdata.steps import quality_filters
+from chatdata.steps import (
+    contamination,
+    duplicates,
+    evaluation_sets,
+    language,
+    quality_filters,
+    redact,
+    secrets,
+)
+from chatdata.steps.figures import Figures
+from chatdata.steps.filtering import Column, Drop, Files, Filter, Options, Unit, define
 from chatdata.steps.language import codes
 from chatdata.steps.ngrams import WORD
 from chatdata.steps.secrets import KINDS, Kind
 
-Unit = Literal["message", "conversation", "corpus"]
-OnRemoved = Literal["cut", "drop", "untrain", "skip"]
 Keep = Literal["longest", "smallest_id", "all"]
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
 Permutations = Annotated[int, Field(ge=16, le=4096)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Words = Annotated[int, Field(ge=1, le=100)]
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A filter, what it looks at, the columns that only some sources have, and its options.
-
-    Where `skips` is true, a message that it removes goes as by `skip`, not by `cut`. `detail` is
-    the column that says why in the ledger; where no source has it, a step makes it. `on_removed` is
-    the default. `siblings`: may two paths of one tree be compared?
-    """
-
-    name: str
-    unit: Unit
-    expression: Callable[..., pl.Expr]
-    needs: frozenset[str]
-    options: type[Strict]
-    about: str
-    skips: pl.Expr | None = None
-    detail: str = "note"
-    on_removed: OnRemoved = "cut"
-    siblings: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """A filter as a recipe lists it: with its options, and what becomes of the conversation."""
-
-    filter: Filter
-    options: dict[str, Any]
-    on_removed: OnRemoved
-
-    def expression(self) -> pl.Expr:
-        """True where a row is to be removed; never null."""
-        return self.filter.expression(**self.options).fill_null(False)
-
+WordCount = Annotated[int, Field(ge=1, le=100)]
 
 FILTERS: dict[str, Filter] = {}
 
 
 def _removes(
-    unit: Unit, needs: Sequence[str] = (), **more: Any
+    unit: Unit, needs: Sequence[str] = (), **declared: Any
 ) -> Callable[[Callable[..., pl.Expr]], Callable[..., pl.Expr]]:
+    """Enters the filter of a function in FILTERS, with what it declares."""
+
     def register(function: Callable[..., pl.Expr]) -> Callable[..., pl.Expr]:
-        name = function.__name__
-        parameters = inspect.signature(function, eval_str=True).parameters.values()
-        fields: dict[str, Any] = {
-            p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters
-        }
-        options = create_model(name, __base__=Strict, **fields)
-        about = (inspect.getdoc(function) or "").splitlines()[0]
-        FILTERS[name] = Filter(name, unit, function, frozenset(needs), options, about, **more)
+        FILTERS[function.__name__] = define(unit, function, needs, **declared)
         return function
 
     return register
@@ -179,7 +145,25 @@ def tool_use() -> pl.Expr:
     return is_call | lists
 
 
-@_removes("message", needs=["lang"], detail="lang")
+def _no_disagreements(options: Options, files: Files, folder: Path) -> Figures:
+    return language.Disagreements.none(options["decide"])
+
+
+def _decide_language(
+    messages: pl.DataFrame, options: Options, folder: Path
+) -> tuple[pl.DataFrame, Figures]:
+    labelled = language.label(messages, options["decide"])
+    return labelled, language.disagreements(labelled, options["decide"])
+
+
+@_removes(
+    "message",
+    needs=["lang"],
+    detail="lang",
+    column=Column("lang", _decide_language, _no_disagreements),
+    key="language_disagreements",
+    packages=language.PACKAGES,
+)
 def wrong_language(
     allow: list[str] = ["en"],  # noqa: B006 - read, never changed; the default is shown to users
     decide: Literal["declared", "detected", "both"] = "declared",
@@ -199,7 +183,23 @@ def wrong_language(
     return is_allowed.not_()
 
 
-@_removes("message", detail="secret")
+def _no_secrets(options: Options, files: Files, folder: Path) -> Figures:
+    return redact.Secrets()
+
+
+def _label_secrets(
+    messages: pl.DataFrame, options: Options, folder: Path
+) -> tuple[pl.DataFrame, Figures]:
+    return redact.label(messages, options["kinds"])
+
+
+@_removes(
+    "message",
+    detail="secret",
+    column=Column("secret", _label_secrets, _no_secrets),
+    key=redact.KEY,
+    packages=secrets.PACKAGES,
+)
 def secret(kinds: list[Kind] = list(KINDS)) -> pl.Expr:  # noqa: B006 - never changed
     """Messages that hold a key, a password, an e-mail address, a phone or a card number.
 
@@ -208,11 +208,30 @@ def secret(kinds: list[Kind] = list(KINDS)) -> pl.Expr:  # noqa: B006 - never ch
     return pl.col("secret").is_not_null()
 
 
-@_removes("message", detail="overlap", on_removed="drop")
+def _index_sets(options: Options, files: Files, folder: Path) -> Figures:
+    sets = [evaluation_sets.read(file, options["fields"]) for file in files["against"]]
+    rule = contamination.Rule(options["ngram"], options["min_words"], options["common"])
+    return contamination.prepare(sets, rule, folder)
+
+
+def _label_overlaps(
+    messages: pl.DataFrame, options: Options, folder: Path
+) -> tuple[pl.DataFrame, Figures]:
+    return contamination.label(messages, contamination.load(folder))
+
+
+@_removes(
+    "message",
+    detail="overlap",
+    on_removed="drop",
+    column=Column("overlap", _label_overlaps, _index_sets),
+    key="contamination",
+    files=("against",),
+)
 def contaminated(
     against: Annotated[list[str], Field(min_length=1)],
-    ngram: Words = 13,
-    min_words: Words = 8,
+    ngram: WordCount = 13,
+    min_words: WordCount = 8,
     common: Annotated[int, Field(ge=1)] = 3,
     fields: list[str] = [],  # noqa: B006 - never changed
 ) -> pl.Expr:
@@ -283,7 +302,7 @@ def duplicate() -> pl.Expr:
 
 
 @_removes("corpus")
-def duplicate_prompt(min_words: Words = 1) -> pl.Expr:
+def duplicate_prompt(min_words: WordCount = 1) -> pl.Expr:
     """Conversations that begin with the same user turn, white space aside, as another.
 
     The one with the smallest id stays, with all paths of its tree. A turn of fewer than `min_words`
@@ -292,11 +311,11 @@ def duplicate_prompt(min_words: Words = 1) -> pl.Expr:
     return _folded(_first_prompt(min_words))
 
 
-@_removes("corpus")
+@_removes("corpus", key="near_duplicates", packages=duplicates.PACKAGES)
 def near_duplicate(
     threshold: Threshold = 0.8,
     permutations: Permutations = 128,
-    ngram: Words = 5,
+    ngram: WordCount = 5,
     seed: Seed = 1,
     keep: Keep = "longest",
 ) -> pl.Expr:
@@ -309,12 +328,12 @@ def near_duplicate(
     return pl.col("content").filter(_is_spoken()).str.join("\n")
 
 
-@_removes("corpus")
+@_removes("corpus", key="near_duplicates", packages=duplicates.PACKAGES)
 def near_duplicate_prompt(
     threshold: Threshold = 0.8,
     permutations: Permutations = 128,
-    ngram: Words = 3,
-    min_words: Words = 5,
+    ngram: WordCount = 3,
+    min_words: WordCount = 5,
     seed: Seed = 1,
     keep: Keep = "longest",
 ) -> pl.Expr:
@@ -325,43 +344,12 @@ def near_duplicate_prompt(
     return _first_prompt(min_words)
 
 
-# -------------------------------------------------------------------------------------- marking
+# ---------------------------------------------------------------------------------- all of them
 
 
 def always() -> list[Drop]:
     """What every build removes first, since no template can write it."""
     return [Drop(FILTERS[name], {}, "cut") for name in ("bad_content", "unknown_role")]
-
-
-def mark(messages: pl.DataFrame, drops: Sequence[Drop]) -> pl.DataFrame:
-    """Marks each message with the first filter that removes it.
-
-    Returns the table with `removed_by` (a filter's name or null), `on_removed` and `why` added,
-    and `train` false where a filter only untrains. A filter whose columns the source does not
-    have leaves it alone.
-    """
-    nothing = pl.lit(None, pl.String)
-    marked = messages.with_columns(removed_by=nothing, on_removed=nothing, why=nothing)
-    for drop in drops:
-        if drop.filter.needs | {drop.filter.detail} <= set(messages.columns):
-            marked = _untrain(marked, drop) if drop.on_removed == "untrain" else _hit(marked, drop)
-    return marked
-
-
-def _untrain(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
-    return marked.with_columns(train=pl.col("train") & drop.expression().not_())
-
-
-def _hit(marked: pl.DataFrame, drop: Drop) -> pl.DataFrame:
-    hit = marked.select(drop.expression() & pl.col("removed_by").is_null()).to_series()
-    on_removed = pl.lit(drop.on_removed)
-    if drop.filter.skips is not None and drop.on_removed == "cut":
-        on_removed = pl.when(drop.filter.skips).then(pl.lit("skip")).otherwise(on_removed)
-    return marked.with_columns(
-        removed_by=pl.when(hit).then(pl.lit(drop.filter.name)).otherwise("removed_by"),
-        on_removed=pl.when(hit).then(on_removed).otherwise("on_removed"),
-        why=pl.when(hit).then(drop.filter.detail).otherwise("why"),
-    )
 
 
 def about(reason: str) -> str:

@@ -10,15 +10,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 from pydantic import Field
 
 from chatdata.core.config import Strict
 from chatdata.steps import secrets
+from chatdata.steps.figures import Counts, add_counts
 from chatdata.steps.secrets import KINDS, Finding, Kind
 
-Counts = dict[str, dict[str, int]]  # by kind: messages that hold some, found, masked
+KEY = "secrets"  # the key of the manifest that has what was found
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """How much was found. `by_kind`: messages that hold some, and how many found and masked."""
+
+    by_kind: Counts = field(default_factory=dict)
+
+    def __add__(self, more: Secrets) -> Secrets:
+        """What was found in both."""
+        return Secrets(add_counts(self.by_kind, more.by_kind))
+
+    def entry(self) -> dict[str, dict[str, int]]:
+        """What the manifest holds: the counts, by kind."""
+        return {kind: dict(numbers) for kind, numbers in self.by_kind.items()}
 
 
 class Redact(Strict):
@@ -27,11 +44,11 @@ class Redact(Strict):
     kinds: list[Kind] = Field(default=list(KINDS))
 
 
-def replace(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Counts]:
+def replace(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:
     """The messages with placeholders in place of what was found, and how much that was."""
     found = _found(messages, kinds)
     if not found:
-        return messages, {}
+        return messages, Secrets()
     rows = messages.with_row_index("row").filter(pl.col("content").is_not_null())
     holding = rows.filter(pl.col("content").is_in(list(found)))["group"]
     order = [name for name in _ORDER if name in rows.columns]
@@ -98,7 +115,7 @@ def _written(
     return "".join([*pieces, content[end:]])
 
 
-def label(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Counts]:
+def label(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:
     """Adds `secret` to messages: what a message holds and where, null where nothing."""
     found = _found(messages, kinds)
     said = {content: _words(findings) for content, findings in found.items()}
@@ -117,18 +134,16 @@ def _words(findings: Sequence[Finding]) -> str:
     return f"{first.kind} at character {first.start}{more}"
 
 
-def count(findings: Iterable[Sequence[Finding]], *, masked: bool) -> Counts:
-    """How many messages hold each kind, and how often."""
-    counts: Counts = {}
+def count(findings: Iterable[Sequence[Finding]], *, masked: bool) -> Secrets:
+    """How many messages hold each kind, and how often. `findings` has an entry a message."""
+    messages, number = Counter[Kind](), Counter[Kind]()
     for held in findings:
-        for kind, number in Counter(one.kind for one in held).items():
-            add(counts, {kind: {"messages": 1, "found": number, "masked": number * masked}})
-    return counts
-
-
-def add(total: Counts, more: Counts) -> None:
-    """Adds counts to a total."""
-    for kind, numbers in more.items():
-        own = total.setdefault(kind, dict.fromkeys(("messages", "found", "masked"), 0))
-        for name, number in numbers.items():
-            own[name] += number
+        kinds = [finding.kind for finding in held]
+        messages.update(dict.fromkeys(kinds, 1))
+        number.update(kinds)
+    return Secrets(
+        {
+            kind: {"messages": times, "found": number[kind], "masked": number[kind] * masked}
+            for kind, times in messages.items()
+        }
+    )

@@ -19,6 +19,8 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
+PACKAGES = ("bc-detect-secrets", "phonenumbers")  # whose versions may change what is found
+
 Kind = Literal["private_key", "key", "password", "email", "card", "phone"]
 
 # In the order in which they claim a stretch of text.

@@ -1,7 +1,7 @@
 """How conversations begin and end: the `threads` of a recipe, and its use on linear turns.
 
 `cut` ends conversations that are linear already; `trees.lay` makes them out of trees. Both take
-messages that `filters.mark` has marked, and return what remains and the events of what went.
+messages that `filtering.mark` has marked, and return what remains and the events of what went.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chatdata.core.schema import MESSAGE_KEY, MESSAGES, empty
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
 RepeatedRole = Literal["keep", "merge", "drop"]
 
-_MARKS = ("removed_by", "on_removed", "why")  # what `filters.mark` adds
+_MARKS = ("removed_by", "on_removed", "why")  # what `filtering.mark` adds
 
 
 class Threads(Strict):
@@ -47,7 +47,7 @@ class Laid:
 
 
 def cut(messages: pl.DataFrame, threads: Threads) -> Laid:
-    """Ends linear conversations, whose messages `filters.mark` has marked, as the recipe says.
+    """Ends linear conversations, whose messages `filtering.mark` has marked, as the recipe says.
 
     `cut` keeps the turns before a removed message and then ends on the last assistant turn;
     `drop` removes the whole conversation; `skip` an answer with its question, a question with its
@@ -163,7 +163,7 @@ def _last_said(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _without_marked(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Removes what `filters.mark` marked, with what must go along. Rows are in order."""
+    """Removes what `filtering.mark` marked, with what must go along. Rows are in order."""
     if rows["removed_by"].null_count() == rows.height:
         return rows, empty(EVENTS)
     rows = _with_culprits(rows)

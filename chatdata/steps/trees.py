@@ -58,7 +58,7 @@ class _Forest:
 
 
 def lay(nodes: pl.DataFrame, threads: Threads) -> Laid:
-    """Lays the threads of whole trees, whose messages `filters.mark` has marked.
+    """Lays the threads of whole trees, whose messages `filtering.mark` has marked.
 
     A message marked `cut` or `skip` takes all replies below it along; one marked `drop` takes along
     every conversation that it stands in. The result does not depend on the order of the rows.

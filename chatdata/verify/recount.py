@@ -145,9 +145,24 @@ def batches(folder: Path, manifest: Manifest) -> Iterator[Rows]:
             tokens.end()
 
 
+def digests(folder: Path, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
+    """Yields the id of each conversation with a SHA-256 of its split, messages and tokens.
+
+    These are the pairs that `content_hash` is made from. Raises VerifyError as `batches` does.
+    """
+    for rows in batches(folder, manifest):
+        yield from rows.digests()
+
+
+def shards(manifest: Manifest, kind: str, split_name: str) -> list[str]:
+    """The paths of the shards of a kind (`messages` or `tokens`) and a split, in order."""
+    prefix = f"{kind}/{split_name}-"
+    paths = [entry["path"] for entry in manifest.get("files", [])]
+    return [path for path in paths if path.startswith(prefix)]
+
+
 def _tables(folder: Path, manifest: Manifest, kind: str, name: str) -> Iterator[pa.Table]:
-    prefix = f"{kind}/{name}-"
-    for path in (own["path"] for own in manifest["files"] if own["path"].startswith(prefix)):
+    for path in shards(manifest, kind, name):
         try:
             yield from _batches(folder / path)
         except pa.ArrowException as error:

@@ -6,6 +6,7 @@ then ids and labels must be what `render` makes, and the certificate is drawn up
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from collections.abc import Iterator
@@ -52,7 +53,11 @@ def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str
     share = 1.0 if everything else SAMPLE / max(1, rows)
     sample = _Sample(_sampled(folder, manifest) if everything else frozenset())
     for batch in recount.batches(folder, manifest):
-        yield from _row_problems(_chosen(batch, share), own, options, sample)
+        conversations, stored = _chosen(batch, share)
+        redrawn = _redraw(conversations, stored, own, options)
+        yield from _row_problems(stored, redrawn)
+        if redrawn.rendered is not None:
+            yield from _finding_problems(redrawn.rendered, stored, own, options, sample)
     if everything and _is_of_this_version(manifest):
         yield from _sample_problems(manifest, sample)
 
@@ -192,33 +197,78 @@ def _chosen(batch: Rows, share: float) -> tuple[pa.Table, list[_Stored]]:
     return batch.messages.filter(chosen.to_arrow()), stored
 
 
-def _row_problems(
-    chosen: tuple[pa.Table, list[_Stored]], own: Tokenizer, options: Render, sample: _Sample
-) -> Iterator[str]:
-    table, stored = chosen
-    if not stored:
-        return
-    texts, messages = Texts(own), _messages(table)
-    tried = windows.rows(messages, _windows(messages, stored, own))
-    for name, why in unrenderable(tried, texts).iter_rows():
-        yield f"row '{stored[_number(name)].id}' cannot be written: {why}"
-        return
-    drawn = render(tried, None, texts, options)
-    same = _same(drawn, stored)
+@dataclass(frozen=True, slots=True)
+class _Redrawn:
+    """Stored rows, made again from their messages. Rows are named by their number."""
+
+    refused: dict[int, str]  # why the template cannot write a row
+    same_ids: frozenset[int]  # rows that have the ids that the template makes
+    rendered: Rendered | None  # these rows, with the answers learnt that their labels teach
+
+
+def _redraw(
+    conversations: pa.Table, stored: list[_Stored], tokenizer: Tokenizer, options: Render
+) -> _Redrawn:
+    texts = Texts(tokenizer)
+    messages = _messages(conversations)
+    candidates = windows.rows(messages, _windows(messages, stored, tokenizer))
+    writable, refused = _writable(candidates, texts)
+    if writable.is_empty():
+        return _Redrawn(refused, frozenset(), None)
+    drawn = render(writable, None, texts, options)
+    places = _places(drawn, stored)
+    if not places:
+        return _Redrawn(refused, frozenset(), None)
+    learnt = _as_labelled(drawn, places, stored, texts, options)
+    return _Redrawn(refused, frozenset(places), render(learnt, None, texts, options))
+
+
+def _row_problems(stored: list[_Stored], redrawn: _Redrawn) -> Iterator[str]:
+    """Yields what is wrong with each stored row: its messages, its ids or its labels."""
+    labels = _labels(redrawn.rendered)
     for number, row in enumerate(stored):
-        if number not in same:
+        if number in redrawn.refused:
+            why = redrawn.refused[number]
+            yield f"row '{row.id}': the template cannot write its messages: {why}"
+        elif number not in redrawn.same_ids:
             yield f"row '{row.id}': its ids are not what the template makes of its messages"
-    if same:
-        said = _as_labelled(drawn, same, stored, texts, options)
-        rendered = render(said, None, texts, options)
-        yield from _label_problems(rendered, same, stored)
-        names = [stored[_number(name)].id for name in rendered.ids]
-        is_sampled = pl.Series([name in sample.ids for name in names], dtype=pl.Boolean)
-        for rows in (is_sampled, ~is_sampled):
-            findings = certificate.examine(rendered, own, options.train_on, rows)
-            yield from [findings.first] if findings.first else []
-            if rows is is_sampled:
-                sample.findings.add(findings)
+        elif labels.get(number, []) != row.labels:
+            yield f"row '{row.id}': its labels are not whole answers of its own"
+
+
+def _labels(rendered: Rendered | None) -> dict[int, list[int]]:
+    """The labels of rendered rows by number. A row of which no answer is learnt has none."""
+    if rendered is None:
+        return {}
+    spans = zip(rendered.ids, itertools.pairwise(rendered.offsets), strict=True)
+    return {_number(name): rendered.labels[start:end].tolist() for name, (start, end) in spans}
+
+
+def _writable(candidates: pl.DataFrame, texts: Texts) -> tuple[pl.DataFrame, dict[int, str]]:
+    """The candidates that the template can write, and the stored rows of which it can write no
+    candidate: their numbers, with the reason."""
+    reasons = dict(unrenderable(candidates, texts).iter_rows())
+    writable = candidates.filter(pl.col("conversation").is_in(list(reasons)).not_())
+    numbers = {_number(name) for name in writable["conversation"].unique()}
+    refused = {_number(name): why for name, why in reasons.items() if _number(name) not in numbers}
+    return writable, refused
+
+
+def _finding_problems(
+    rendered: Rendered,
+    stored: list[_Stored],
+    tokenizer: Tokenizer,
+    options: Render,
+    sample: _Sample,
+) -> Iterator[str]:
+    """Yields what the certificate finds in rows that are rendered again. What it counts in rows
+    of the sample is added to the sample."""
+    names = [stored[_number(name)].id for name in rendered.ids]
+    is_sampled = pl.Series([name in sample.ids for name in names], dtype=pl.Boolean)
+    sampled = certificate.examine(rendered, tokenizer, options.train_on, is_sampled)
+    others = certificate.examine(rendered, tokenizer, options.train_on, ~is_sampled)
+    sample.findings.add(sampled)
+    yield from (findings.first for findings in (sampled, others) if findings.first)
 
 
 def _messages(table: pa.Table) -> pl.DataFrame:
@@ -275,40 +325,31 @@ def _number(name: str) -> int:
     return int(name.partition(":")[0])
 
 
-def _same(drawn: Rendered, stored: list[_Stored]) -> dict[int, int]:
-    """For each stored row that was drawn with the same ids, its place among the drawn ones."""
-    same: dict[int, int] = {}
+def _places(drawn: Rendered, stored: list[_Stored]) -> dict[int, int]:
+    """The place of the first candidate with the ids of a stored row, by the row's number."""
+    places: dict[int, int] = {}
     for place, name in enumerate(drawn.ids):
         start, end = drawn.offsets[place : place + 2]
         if drawn.input_ids[start:end].tolist() == stored[_number(name)].ids:
-            same.setdefault(_number(name), place)
-    return same
+            places.setdefault(_number(name), place)
+    return places
 
 
 def _as_labelled(
-    drawn: Rendered, same: dict[int, int], stored: list[_Stored], texts: Texts, options: Render
+    drawn: Rendered,
+    places: dict[int, int],
+    stored: list[_Stored],
+    texts: Texts,
+    options: Render,
 ) -> pl.DataFrame:
-    """The messages of the drawn rows that are stored, of which those are learnt that have
-    labels."""
+    """The messages of the candidates at `places`. Those with a label may be learnt, no others."""
     pieces = write(drawn.said, texts, options.train_on)
     message = np.repeat(pieces.message, pieces.tokens)
     trained = np.zeros(len(message), np.bool_)
-    for number, place in same.items():
+    for number, place in places.items():
         start, end = drawn.offsets[place : place + 2]
         trained[start:end] = np.asarray(stored[number].labels) != IGNORE_INDEX
     labelled = np.bincount(message[trained], minlength=drawn.said.height) > 0
-    names = pl.Series([drawn.ids[place] for place in same.values()]).implode()
-    said = drawn.said.with_columns(train=pl.col("train") & pl.Series(labelled))
-    return said.filter(pl.col("conversation").is_in(names))
-
-
-def _label_problems(
-    rendered: Rendered, same: dict[int, int], stored: list[_Stored]
-) -> Iterator[str]:
-    again = {_number(name): place for place, name in enumerate(rendered.ids)}
-    for number in same:
-        start, end = (0, 0)
-        if number in again:
-            start, end = rendered.offsets[again[number] : again[number] + 2]
-        if rendered.labels[start:end].tolist() != stored[number].labels:
-            yield f"row '{stored[number].id}': its labels are not whole answers of its own"
+    names = pl.Series([drawn.ids[place] for place in places.values()]).implode()
+    messages = drawn.said.with_columns(train=pl.col("train") & pl.Series(labelled))
+    return messages.filter(pl.col("conversation").is_in(names))

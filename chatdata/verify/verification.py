@@ -77,7 +77,10 @@ def strangers(folder: Path) -> list[str]:
 def _judge(name: str, check: Check, own: Folder) -> Verdict:
     problems: list[str] = []
     try:
-        problems += islice(check(own), _MOST_PROBLEMS)
+        found = iter(check(own))
+        problems += islice(found, _MOST_PROBLEMS)
+        if more := sum(1 for _ in found):
+            problems.append(f"and {more:,} more")
     except (
         ChatdataError,
         pa.ArrowException,

@@ -55,13 +55,13 @@ def main(path: Path, folder: Path, show: int) -> None:
     texts = {name: evaluation_sets.texts(file, []) for name, file in files.items()}
     seconds, own = _dump.timed(lambda: contamination.index(pl.concat(texts.values()), RULE))
     print(f"index: {own.runs.height} runs of {own.items.height} items in {seconds:.1f} s")
-    seconds, (labelled, found) = _dump.timed(lambda: contamination.label(messages, own))
+    seconds, (labelled, overlaps) = _dump.timed(lambda: contamination.label(messages, own))
     print(f"{messages.height} messages in {seconds:.1f} s, {messages.height / seconds:,.0f}/s")
     comparable = contamination.comparable(own)
     print("| set | items | comparable | planted questions found | planted answers found ", end="")
     print("| items in the data | conversations |\n|---|--:|--:|--:|--:|--:|--:|")
     for name, (question, answer) in SETS.items():
-        hits = found.filter(set=name)
+        hits = overlaps.found.filter(set=name)
         items = texts[name]["item"].n_unique()
         both = [planted(own, files[name], field) for field in (question, answer)]
         numbers = [items, comparable[name], *both]

@@ -12,7 +12,8 @@ import _dump
 import click
 
 from chatdata.steps import quality_filters
-from chatdata.steps.filters import FILTERS, Drop
+from chatdata.steps.filtering import Drop
+from chatdata.steps.filters import FILTERS
 
 
 @click.command()

@@ -49,7 +49,7 @@ def main(path: Path, humaneval: Path, show: int) -> None:
     """Prints the tables of RESULTS.md, and findings in code to judge by eye."""
     messages = _dump.messages(path)
     seconds, (_, counts) = _dump.timed(lambda: redact.replace(messages, list(secrets.KINDS)))
-    print(f"redacted: {messages.height} messages in {seconds:.1f} s, {counts}")
+    print(f"redacted: {messages.height} messages in {seconds:.1f} s, {counts.entry()}")
     table("messages", messages["content"].unique(maintain_order=True))
     blocks = [block for text in messages["content"] for block in _BLOCK.findall(text)]
     in_code = table("blocks of code", pl.Series(blocks).unique(maintain_order=True))

@@ -18,7 +18,7 @@ from chatdata.dataset.card import merged
 from chatdata.hub.repository import Entry, File
 from chatdata.publish import published_diff, release
 from chatdata.publish.versions import parse
-from chatdata.verify import contents
+from chatdata.verify import recount
 from tests.support.loopback import Hub
 from tests.support.loopback.clients import Clients
 from tests.support.publishing import ADA, FEWER, READER, SMALL, build, push, pushed, repository
@@ -197,13 +197,18 @@ print(names[0], len(own), sum(map(len, rows["input_ids"])))
     assert loaded.stdout.split() == ["messages", "1", str(tokens)], loaded.stderr
 
 
+def conversations(folder: Path) -> list[str]:
+    """The ids of the conversations of a folder, in order."""
+    return [id for id, _ in recount.digests(folder, manifest.read(folder))]
+
+
 def test_rows_that_are_added_need_a_minor_version_and_rows_that_go_a_major(
     hub: Hub, client: Clients, tmp_path: Path
 ) -> None:
     trees = "source={oasst: {files: ['chatdata:sample/oasst.trees.jsonl']}}"
     few = build(tmp_path / "few", *SMALL, trees, "threads=best_rank")
     more = build(tmp_path / "more", *SMALL, trees, "threads={top_k: 9}")
-    ids = [{id for id, _ in contents.digests(out)} for out in (few, more)]
+    ids = [set(conversations(out)) for out in (few, more)]
     assert ids[0] < ids[1]
     pushed(client, few, "ada/rule", "1.0.0")
     refused = push(client, more, "ada/rule", "1.0.1")
@@ -223,7 +228,7 @@ def test_rows_that_change_need_a_major_version(
 ) -> None:
     """The ids and the number of rows are the same; only what is trained in them is not."""
     other = build(tmp_path / "other", "render.train_on=all")
-    assert [id for id, _ in contents.digests(sample)] == [id for id, _ in contents.digests(other)]
+    assert conversations(sample) == conversations(other)
     pushed(client, sample, "ada/changed", "1.0.0")
     refused = push(client, other, "ada/changed", "1.9.0")
     assert "rows have other content since 1.0.0, which makes a major version" in refused.stderr
@@ -441,7 +446,9 @@ def test_files_that_the_repository_ignores_are_noticed(
 )
 def test_the_content_hash_follows_from_the_folder(tmp_path: Path, settings: list[str]) -> None:
     out = build(tmp_path / "o", *settings, "max_dropped=1")
-    assert sha256_pairs(contents.digests(out)) == manifest.read(out)["content_hash"]
+    assert (
+        sha256_pairs(recount.digests(out, manifest.read(out))) == manifest.read(out)["content_hash"]
+    )
 
 
 def test_a_content_hash_sees_a_changed_label(tmp_path: Path) -> None:
@@ -453,7 +460,9 @@ def test_a_content_hash_sees_a_changed_label(tmp_path: Path) -> None:
     column = rows.schema.get_field_index("labels")
     changed = rows.set_column(column, rows.schema.field(column), pa.array(labels, write.IDS))
     pq.write_table(changed, path)
-    assert sha256_pairs(contents.digests(out)) != manifest.read(out)["content_hash"]
+    assert (
+        sha256_pairs(recount.digests(out, manifest.read(out))) != manifest.read(out)["content_hash"]
+    )
 
 
 def test_columns_are_compared_as_a_reader_sees_them() -> None:
@@ -495,7 +504,7 @@ def test_a_manifest_of_anybody_is_one_or_is_none(sample: Path, junk: object) -> 
         if found is not None:
             manifest.hashes(found)
             assert release.same(found, facts) in (True, False)
-            assert contents.shards(found, "messages", "train") is not None
+            recount.shards(found, "messages", "train")
 
 
 def test_stamping_changes_the_version_and_nothing_else(sample: Path) -> None:

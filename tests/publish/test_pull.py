@@ -153,7 +153,7 @@ def test_a_folder_or_a_version_by_its_name(
     client: Clients, published: Repository, few_rows: Path
 ) -> None:
     assert folder(str(few_rows)) == few_rows
-    code = "from chatdata.pull import folder\nprint(folder('ada/pulled@1.0.0'))"
+    code = "from chatdata.publish.pull import folder\nprint(folder('ada/pulled@1.0.0'))"
     found = Path(client.run(code=code, token=ADA).stdout.strip())
     assert files(found) == files(few_rows)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from chatdata.core.config import Strict
-from chatdata.steps.clean import CLEANERS, Cleaner, Step, add, clean, clean_texts, fences, markdown
+from chatdata.steps.clean import CLEANERS, Cleaner, Step, clean, clean_texts, fences, markdown
 from tests.support.conversations import CONTENTS, HELLO, table
 
 ALL = [Step(cleaner, {}) for cleaner in CLEANERS.values()]
@@ -108,13 +108,13 @@ def test_a_table_is_cleaned_as_its_texts_are(contents: list[str | None]) -> None
     expected = [content if content is None else cleaned(content) for content in contents]
     assert result["content"].to_list() == expected
     assert_frame_equal(result.drop("content"), rows.drop("content"))
-    assert list(counts) == list(CLEANERS)
+    assert list(counts.by_cleaner) == list(CLEANERS)
     fewer = sum(
         len(old or "") - len(new or "") for old, new in zip(contents, expected, strict=True)
     )
-    assert sum(own["characters"] for own in counts.values()) == fewer
+    assert sum(own["characters"] for own in counts.by_cleaner.values()) == fewer
     changed = sum(old != new for old, new in zip(contents, expected, strict=True))
-    assert max((own["messages"] for own in counts.values()), default=0) <= changed
+    assert max((own["messages"] for own in counts.by_cleaner.values()), default=0) <= changed
 
 
 def test_counts_are_of_messages_and_add_up() -> None:
@@ -123,11 +123,11 @@ def test_counts_are_of_messages_and_add_up() -> None:
     )
     result, counts = clean(rows, [BY_NAME["invisible"], BY_NAME["white_space"]])
     assert result["content"].to_list() == ["a", "a", "b", "c"]
-    assert counts == {
+    assert counts.entry() == {
         "invisible": {"messages": 3, "characters": 3},
         "white_space": {"messages": 1, "characters": 1},
     }
-    assert add([counts, counts])["invisible"] == {"messages": 6, "characters": 6}
+    assert (counts + counts).by_cleaner["invisible"] == {"messages": 6, "characters": 6}
     assert clean(rows, [])[0].equals(rows)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from chatdata.steps import filters
-from chatdata.steps.filters import FILTERS, Drop
+from chatdata.sources import File
+from chatdata.steps.figures import FiguresByKey
+from chatdata.steps.filtering import Column, Drop, add_columns, define, mark, prepare_columns
+from chatdata.steps.filters import FILTERS
 from tests.support.conversations import nodes, table
 
 SENTENCES = " ".join(f"This is sentence {i} of {i * i}, and it says {i % 7}." for i in range(60))
@@ -218,7 +223,7 @@ def test_the_first_filter_that_hits_is_the_reason() -> None:
     rows = nodes([{"message": "m", "content": "", "deleted": True, "lang": "de"}])
     drops = [Drop(FILTERS[name], {}, "cut") for name in ("empty", "deleted", "wrong_language")]
     for order in (drops, drops[::-1]):
-        marked = filters.mark(rows, order)
+        marked = mark(rows, order)
         assert marked["removed_by"].to_list() == [order[0].filter.name]
 
 
@@ -230,7 +235,7 @@ def test_a_filter_that_looks_into_texts_says_why() -> None:
         Drop(FILTERS["secret"], {}, "cut"),
         Drop(FILTERS["contaminated"], {"against": ["x"]}, "drop"),
     ]
-    marked = filters.mark(rows, drops)
+    marked = mark(rows, drops)
     assert marked.select("removed_by", "on_removed", "why").rows() == [
         ("secret", "cut", "email at character 3"),
         ("contaminated", "drop", "a set"),
@@ -239,7 +244,7 @@ def test_a_filter_that_looks_into_texts_says_why() -> None:
 
 def test_untrain_leaves_the_message_as_context() -> None:
     rows = nodes([{"message": "m", "role": "assistant", "deleted": True}])
-    marked = filters.mark(rows, [Drop(FILTERS["deleted"], {}, "untrain")])
+    marked = mark(rows, [Drop(FILTERS["deleted"], {}, "untrain")])
     assert marked.select("train", "removed_by").rows() == [(False, None)]
 
 
@@ -247,12 +252,12 @@ def test_an_empty_system_message_goes_alone_and_no_other() -> None:
     turns = [("system", " "), ("user", "a"), ("assistant", "")]
     for on_removed, expected in (("cut", ["skip", None, "cut"]), ("drop", ["drop", None, "drop"])):
         drop = Drop(FILTERS["empty"], {}, on_removed)  # type: ignore[arg-type]
-        assert filters.mark(table({"x": turns}), [drop])["on_removed"].to_list() == expected
+        assert mark(table({"x": turns}), [drop])["on_removed"].to_list() == expected
 
 
 def test_a_filter_for_columns_that_a_source_lacks_leaves_it_alone() -> None:
     rows = table({"x": [("user", "a")]})
-    marked = filters.mark(rows, [Drop(FILTERS["deleted"], {}, "cut")])
+    marked = mark(rows, [Drop(FILTERS["deleted"], {}, "cut")])
     assert marked["removed_by"].null_count() == 1
 
 
@@ -276,3 +281,78 @@ def test_codes_that_mean_one_language_are_one(
     row = nodes([{"message": "m", "lang": lang}])
     drop = Drop(FILTERS["wrong_language"], {"allow": allow}, "cut")
     assert row.select(drop.expression()).item() is is_removed
+
+
+# ------------------------------------------------------------------------------- made columns
+
+
+@dataclass(frozen=True)
+class Swearing:
+    """Figures of a filter that is not ours: how many words are listed, how often they were met."""
+
+    listed: int
+    met: int
+
+    def __add__(self, more: Swearing) -> Swearing:
+        return Swearing(self.listed + more.listed, self.met + more.met)
+
+    def entry(self) -> dict[str, int]:
+        return {"listed": self.listed, "met": self.met}
+
+
+def list_words(options: Mapping[str, Any], files: Any, folder: Path) -> Swearing:
+    words = [word for file in files["words"] for word in file.path.read_text().split()]
+    (folder / "words.txt").write_text("\n".join(words))
+    return Swearing(len(words), 0)
+
+
+def count_words(
+    messages: pl.DataFrame, options: Mapping[str, Any], folder: Path
+) -> tuple[pl.DataFrame, Swearing]:
+    words = "|".join((folder / "words.txt").read_text().split())
+    messages = messages.with_columns(swearing=pl.col("content").str.count_matches(words))
+    return messages, Swearing(0, int(messages["swearing"].sum()))
+
+
+def swears(words: list[str], above: int = 0) -> pl.Expr:
+    """Messages that swear."""
+    return pl.col("swearing") > above
+
+
+SWEARS = define(
+    "message",
+    swears,
+    column=Column("swearing", count_words, list_words),
+    key="swearing",
+    files=["words"],
+)
+
+
+def test_a_filter_has_its_column_made_and_its_figures_added_up(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("darn heck")
+    drop = Drop(SWEARS, {"words": ["words.txt"]}, "cut")
+    files = {"swears": {"words": [File(tmp_path / name, name) for name in drop.files()["words"]]}}
+    figures = prepare_columns([drop], files, tmp_path / "columns")
+    for content, removed_by in (("darn darn", "swears"), ("a", None)):
+        rows = nodes([{"message": "m", "content": content}])
+        assert mark(rows, [drop])["removed_by"].to_list() == [None]  # not made: left alone
+        rows, more = add_columns(rows, [drop], tmp_path / "columns")
+        assert mark(rows, [drop])["removed_by"].to_list() == [removed_by]
+        figures += more
+    assert figures.entry("swearing") == {"listed": 2, "met": 2}
+    assert figures.entry("secrets") is None
+
+
+def test_a_column_is_made_once_for_the_first_filter_that_declares_it(tmp_path: Path) -> None:
+    drops = [Drop(FILTERS["secret"], {"kinds": kinds}, "cut") for kinds in (["email"], ["phone"])]
+    figures = prepare_columns(drops, {}, tmp_path)
+    rows = nodes([{"message": "m", "content": "Write to jane.doe@gmail.com or +44 20 7946 0958"}])
+    labelled, more = add_columns(rows, drops, tmp_path)
+    assert labelled["secret"].to_list() == ["email at character 9"]
+    assert list((figures + more).entry("secrets")) == ["email"]
+
+
+def test_figures_without_a_key_are_nobodys(tmp_path: Path) -> None:
+    drop = Drop(define("message", swears, column=SWEARS.column), {"words": []}, "cut")
+    figures = prepare_columns([drop], {"swears": {"words": []}}, tmp_path)
+    assert figures == FiguresByKey()

@@ -410,10 +410,12 @@ def test_disagreements_are_counted_the_same_in_any_parts() -> None:
     ]
     rows = table({f"{i}": [("user", text)] for i, text in enumerate(said)})
     rows = language.label(rows.with_columns(lang=pl.lit("en")), "both")
-    whole = language.summary([language.disagreements(rows)])
+    whole = language.disagreements(rows, "both").entry()
+    assert whole is not None
+    nothing = language.Disagreements.none("both")
     for size in (1, 3):
-        parts = [language.disagreements(part) for part in rows.iter_slices(size)]
-        assert language.summary(parts) == language.summary(parts[::-1]) == whole
+        parts = [language.disagreements(part, "both") for part in rows.iter_slices(size)]
+        assert sum(parts, nothing).entry() == sum(parts[::-1], nothing).entry() == whole
     assert [(own["declared"], own["detected"], own["messages"]) for own in whole] == [
         ("en", "de", 4),
         ("en", "fr", 1),

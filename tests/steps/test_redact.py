@@ -25,7 +25,7 @@ from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import job
 from chatdata.steps import redact, secrets
-from chatdata.steps.redact import Counts
+from chatdata.steps.redact import Secrets
 from chatdata.steps.secrets import KINDS, Finding
 from tests.support.conversations import nodes, table
 
@@ -252,7 +252,7 @@ def test_no_text_crashes_the_search(text: str) -> None:
 EVERYTHING = list(KINDS)
 
 
-def replaced(*conversations: list[str], **columns: Any) -> tuple[list[list[str]], Counts]:
+def replaced(*conversations: list[str], **columns: Any) -> tuple[list[list[str]], Secrets]:
     """What is written in place of some conversations, user and assistant in turn."""
     said = {
         f"c{number}": [("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(own)]
@@ -275,7 +275,7 @@ def test_a_value_has_one_number_in_its_conversation() -> None:
         ],
         ["Mine is <EMAIL_1>.", "Noted."],
     ]
-    assert counts == {"email": {"messages": 3, "found": 6, "masked": 6}}
+    assert counts.entry() == {"email": {"messages": 3, "found": 6, "masked": 6}}
 
 
 def test_pieces_of_one_conversation_share_their_numbers() -> None:
@@ -288,14 +288,14 @@ def test_a_key_is_replaced_wherever_its_conversation_repeats_it() -> None:
         [f"Is {ASSIGNED} right?", f'Write api_key = "{ASSIGNED}" first.'], [f"Is {ASSIGNED}?"]
     )
     assert own == [["Is <KEY_1> right?", 'Write api_key = "<KEY_1>" first.'], [f"Is {ASSIGNED}?"]]
-    assert counts["key"] == {"messages": 2, "found": 2, "masked": 2}
+    assert counts.by_kind["key"] == {"messages": 2, "found": 2, "masked": 2}
 
 
 def test_only_the_kinds_that_are_asked_for() -> None:
     said = table({"x": [("user", "https://a:h0rse-B@git.acme.io, b@acme.io, (212) 736-5000")]})
     messages, counts = redact.replace(said, ["email"])
     assert messages["content"][0] == "https://a:h0rse-B@git.acme.io, <EMAIL_1>, (212) 736-5000"
-    assert set(counts) == {"email"}
+    assert set(counts.by_kind) == {"email"}
 
 
 def test_a_tree_is_numbered_whatever_the_order_of_its_rows() -> None:
@@ -328,10 +328,10 @@ def test_twice_is_once_and_the_counts_are_of_the_placeholders(said: list[list[st
     once, counts = replaced(*said)
     twice, none = replaced(*once)
     assert twice == once
-    assert none == {}
+    assert none.entry() == {}
     before = sum(text.count("<EMAIL_") for own in said for text in own)
     after = sum(text.count("<EMAIL_") for own in once for text in own)
-    assert after - before == counts.get("email", {"masked": 0})["masked"]
+    assert after - before == counts.by_kind.get("email", {"masked": 0})["masked"]
 
 
 @quick
@@ -348,14 +348,14 @@ def test_messages_without_secrets_are_the_same_table() -> None:
     said = table({"x": [("user", "Hello"), ("assistant", None)]})
     own, counts = redact.replace(said, EVERYTHING)
     assert own.equals(said)
-    assert counts == {}
+    assert counts.entry() == {}
 
 
 def test_the_label_gives_nothing_away() -> None:
     said = table({"x": [("user", "I am a@acme.io, +49 30 901820"), ("user", "no"), ("user", None)]})
     own, counts = redact.label(said, EVERYTHING)
     assert own["secret"].to_list() == ["email at character 5, and 1 more", None, None]
-    assert counts["phone"] == {"messages": 1, "found": 1, "masked": 0}
+    assert counts.by_kind["phone"] == {"messages": 1, "found": 1, "masked": 0}
 
 
 # ----------------------------------------------------------------------------------- whole builds

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from chatdata.steps import threads
-from chatdata.steps.filters import mark
+from chatdata.steps.filtering import mark
 from chatdata.steps.threads import Laid, Threads
 from tests.support.conversations import marked, table
 

@@ -14,7 +14,8 @@ from polars.testing import assert_frame_equal
 from chatdata import sources
 from chatdata.sources import File
 from chatdata.steps import trees
-from chatdata.steps.filters import FILTERS, Drop, mark
+from chatdata.steps.filtering import Drop, mark
+from chatdata.steps.filters import FILTERS
 from chatdata.steps.threads import Laid, Threads
 from tests.support.conversations import nodes, random_tree
 from tests.support.walker import conversation_ids

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from chatdata.core.schema import MESSAGES, NODES
-from chatdata.steps.filters import mark
+from chatdata.steps.filtering import mark
 
 Turns = Sequence[tuple[str | None, str | None]]
 

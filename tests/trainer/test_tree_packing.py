@@ -46,7 +46,7 @@ from trainer.data.tree_packing import (
     grow,
     lay,
     plan,
-    spans,
+    target_spans,
     train_once,
     tree_of,
 )
@@ -141,9 +141,9 @@ def test_a_span_that_is_trained_in_part_is_not_lost() -> None:
 def test_spans_end_where_labels_or_turns_do() -> None:
     ids = np.array([7, 1, 9, 2, 9, 3, 4, 9, 5])
     labels = np.array([7, 1, 9, 2, 9, IGNORED, 4, 9, IGNORED])
-    assert spans(ids, labels, 9) == ((1, 3), (3, 5), (6, 8))  # 7 has nothing before it
-    assert spans(ids, labels, None) == ((1, 5), (6, 8))
-    assert spans(ids, np.full(9, IGNORED), 9) == ()
+    assert target_spans(ids, labels, 9) == ((1, 3), (3, 5), (6, 8))  # 7 has nothing before it
+    assert target_spans(ids, labels, None) == ((1, 5), (6, 8))
+    assert target_spans(ids, np.full(9, IGNORED), 9) == ()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -26,6 +26,9 @@ from chatdata.core.errors import ChatdataError, OutputError, VerifyError
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import card, croissant, manifest, pack, report
 from chatdata.dataset.shards import PARQUET
+from chatdata.render import certificate
+from chatdata.render.certificate import Findings
+from chatdata.render.rows import Rendered
 from chatdata.verify import rebuild, recount
 from chatdata.verify.dataset_diff import between
 from chatdata.verify.verification import strangers, verdicts_on, verify_folder
@@ -432,6 +435,13 @@ def half_an_answer(row: list[int]) -> list[int]:
     return [-100 if i == place else label for i, label in enumerate(row)]
 
 
+def unseen(table: pa.Table) -> pa.Table:
+    """The first token of the first row is not attended to."""
+    masks = table["attention_mask"].to_pylist()
+    masks[0][0] = 0
+    return put(table, "attention_mask", masks)
+
+
 def ledger_reason(table: pa.Table) -> pa.Table:
     reasons = table["reason"].to_pylist()
     reasons[reasons.index("deleted")] = "synthetic"
@@ -489,6 +499,14 @@ def test_rows_that_are_not_what_they_were(
     assert list(failed(folder)) == ["hashes"]
     sign(folder)
     assert check in failed(folder)
+
+
+def test_a_token_that_is_not_attended_to_is_caught(folder: Path) -> None:
+    rewrite(folder / TOKENS, unseen)
+    forge(folder)
+    row = pq.read_table(folder / TOKENS)["id"][0].as_py()
+    problem = f"row '{row}': a token is not attended to"
+    assert failed(folder, everything=True) == {"rows": problem}
 
 
 def test_a_folder_that_was_emptied_with_care_is_caught(folder: Path) -> None:
@@ -558,6 +576,60 @@ def test_a_user_turn_that_is_trained_is_caught(folder: Path) -> None:
     rewrite(folder / TOKENS, change)
     forge(folder)
     assert "its labels are not whole answers" in failed(folder, everything=True)["certificate"]
+
+
+@pytest.mark.parametrize("number", [2, 22])
+def test_every_row_that_is_wrong_is_named_or_counted(folder: Path, number: int) -> None:
+    def other_ids(table: pa.Table) -> pa.Table:
+        rows = table["input_ids"].to_pylist()
+        wrong = [[row[0], row[1] + 1, *row[2:]] for row in rows[:number]]
+        return put(table, "input_ids", wrong + rows[number:])
+
+    rewrite(folder / TOKENS, other_ids)
+    forge(folder)
+    verdict = next(verdict for verdict in verdicts_on(folder) if verdict.check == "certificate")
+    names = pq.read_table(folder / TOKENS)["id"].to_pylist()[: min(number, 20)]
+    wrong = "its ids are not what the template makes of its messages"
+    more = ["and 2 more"] if number == 22 else []
+    assert verdict.problems == [f"row '{name}': {wrong}" for name in names] + more
+
+
+def test_every_row_that_the_template_cannot_write_is_named(folder: Path) -> None:
+    """The other rows are looked at all the same."""
+
+    def tools(table: pa.Table) -> pa.Table:
+        rows = table["messages"].to_pylist()
+        rows[0][0]["role"] = rows[1][0]["role"] = "tool"
+        rows[2][0]["content"] += "!"
+        return put(table, "messages", rows)
+
+    rewrite(folder / TRAIN, tools)
+    forge(folder)
+    verdict = next(verdict for verdict in verdicts_on(folder) if verdict.check == "certificate")
+    names = pq.read_table(folder / TOKENS)["id"].to_pylist()
+    refused = "the template cannot write its messages: the template has no place for role 'tool'"
+    assert verdict.problems == [
+        f"row '{names[0]}': {refused}",
+        f"row '{names[1]}': {refused}",
+        f"row '{names[2]}': its ids are not what the template makes of its messages",
+    ]
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_what_the_certificate_finds_in_rows_is_reported(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, everything: bool
+) -> None:
+    """With `everything` the rows are of the certificate's sample, without they are not."""
+    examine = certificate.examine
+
+    def finding(rendered: Rendered, *options: Any) -> Findings:
+        findings = examine(rendered, *options)
+        is_probe = ":" not in rendered.ids[0]
+        findings.first = "" if is_probe or not findings.rows else "content forges <|end|>"
+        return findings
+
+    monkeypatch.setattr(certificate, "examine", finding)
+    assert failed(folder, everything=everything) == {"certificate": "content forges <|end|>"}
 
 
 def test_context_that_is_trained_again_is_caught(tmp_path: Path) -> None:

