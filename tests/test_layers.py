@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.imports import MODULES, ROOT, imports, package
+from tests.support.imports import MODULES, ROOT, imports, package, public_modules
 
 # What the modules of a package may import, besides each other.
 MAY_IMPORT = {
@@ -114,3 +114,12 @@ def test_no_test_imports_another() -> None:
     for path in sorted((ROOT / "tests").rglob("*.py")):
         names = {part for name in imports(path) for part in name.split(".")}
         assert not any(name.startswith("test_") for name in names), path
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_from_outside_a_package_only_its_public_modules_are_imported(module: str) -> None:
+    for name in chatdata_imports(module):
+        home, _, rest = name.removeprefix("chatdata.").partition(".")
+        if rest and home != package(module):
+            assert rest.split(".")[0] in public_modules(home), f"{module} imports {name}"
+            assert not any(part.startswith("_") for part in rest.split(".")), f"{module}: {name}"
