@@ -22,8 +22,9 @@ from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import manifest, reader
 from tests.support.loopback import Hub
-from trainer import config, push
+from trainer import config
 from trainer.data import dataset
+from trainer.run import upload
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -140,10 +141,10 @@ def test_a_repository_that_one_may_not_write_is_refused_beforehand(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", f"hf_{token}")
     if words is None:
-        assert push.check_writable(repo) == f"'{repo}' may be written by 'me'"
+        assert upload.check_writable(repo) == f"'{repo}' may be written by 'me'"
         return
     with pytest.raises(ChatdataError) as caught:
-        push.check_writable(repo)
+        upload.check_writable(repo)
     assert words in str(caught.value)
 
 

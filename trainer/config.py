@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from chatdata.core import config
 from chatdata.core.config import Strict
-from trainer.run import zero3
+from trainer import zero3
 
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Strategy = Literal["auto", "single", "ddp", "fsdp", "zero3"]
@@ -89,6 +89,15 @@ class Training(Strict):
             raise ValueError("`eval_strategy: steps` and `eval_steps` go together")
         return self
 
+    def for_deepspeed(self) -> dict[str, Any]:
+        """What a configuration of DeepSpeed could overrule, under DeepSpeed's names."""
+        return {
+            "train_micro_batch_size_per_gpu": self.per_device_train_batch_size,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            "gradient_clipping": self.max_grad_norm,
+            "bf16": self.bf16,
+        }
+
 
 class TrainConfig(Strict):
     """A train recipe, checked."""
@@ -147,5 +156,5 @@ def load(
         values |= {"strategy": "zero3", "deepspeed": deepspeed}
     loaded = config.parse(TrainConfig, values, f"train recipe '{Path(path).stem}'")
     if loaded.deepspeed is not None:
-        zero3.check(Path(loaded.deepspeed), loaded.training)
+        zero3.check(Path(loaded.deepspeed), loaded.training.for_deepspeed())
     return loaded

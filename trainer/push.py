@@ -1,9 +1,9 @@
-"""A saved model to the Hugging Face Hub.
+"""Uploads a saved model to the Hugging Face Hub.
 
     python -m trainer.push out/my-model org/my-model
 
-Private unless said otherwise. Checkpoints, optimizer state and logs, which hold the names of
-machines and folders, stay behind.
+The repository is private unless `--public` is given. Checkpoints, optimizer state and logs, which
+hold the names of machines and folders, are not uploaded.
 """
 
 from __future__ import annotations
@@ -12,47 +12,8 @@ from pathlib import Path
 
 import click
 
-from chatdata.core.errors import ChatdataError, HubError, OutputError
-from chatdata.hub import client, rights
-from chatdata.hub.repository import checked_name
-from trainer.run.save import FACTS
-
-STAYS = ["checkpoint-*/**", "global_step*/**", "runs/**", "training_args.bin", "run.json", ".*"]
-
-
-def check_writable(repo: str) -> str:
-    """A line that names whose token may write to a repository. Nothing is made on the Hub.
-
-    Raises HubError where the Hub's answer about the token says that it may not.
-    """
-    checked_name(repo)
-    with client.reaching(f"'{repo}'"):
-        who = client.api().whoami()
-    problem = next(rights.problems(who, repo, "model"), None)
-    if problem is not None:
-        raise HubError(f"the model cannot be pushed to '{repo}': {problem}")
-    return f"'{repo}' may be written by '{who['name']}'"
-
-
-def push(folder: Path, repo: str, private: bool = True) -> str:
-    """Uploads a saved model in one commit, into a repository that is made if need be.
-
-    A repository that exists keeps its visibility. Returns the commit's address. Raises
-    OutputError for a folder without a model, and HubError where the Hub refuses.
-    """
-    if not (folder / FACTS).is_file():
-        raise OutputError(f"'{folder}' holds no model that this trainer saved (no {FACTS}).")
-    checked_name(repo)
-    with client.reaching(f"'{repo}'"):
-        api = client.api()
-        api.create_repo(repo, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo,
-            folder_path=folder,
-            ignore_patterns=STAYS,
-            commit_message=f"Upload the model of {folder.name}",
-        )
-    return str(commit.commit_url)
+from chatdata.core.errors import ChatdataError
+from trainer.run.upload import upload
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,7 +23,7 @@ def push(folder: Path, repo: str, private: bool = True) -> str:
 def main(folder: Path, repo: str, public: bool) -> None:
     """Upload the model in FOLDER to REPO (org/name) on the Hub."""
     try:
-        click.echo(push(folder, repo, private=not public))
+        click.echo(upload(folder, repo, private=not public))
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
 

@@ -60,8 +60,7 @@ def train(
     config: TrainConfig, resume: bool = False, repo: str | None = None, private: bool = True
 ) -> None:
     """Checks, trains, evaluates on the test split before and after, saves, and pushes."""
-    from trainer import push
-    from trainer.run import log, save
+    from trainer.run import log, save, upload
     from trainer.run.run import load_network, prepare
 
     here = strategy.place()
@@ -77,7 +76,7 @@ def train(
     if here.is_first:
         click.echo(save.in_words(trainer.state.log_history))
     if here.is_first and repo is not None:
-        click.echo(push.push(run.output, repo, private))
+        click.echo(upload.upload(run.output, repo, private))
 
 
 def check(

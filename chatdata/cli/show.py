@@ -1,131 +1,17 @@
-"""For people at a terminal: conversations with their masks, tables of counts."""
+"""Counts, certificates and outcomes, for people at a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-import tokenizers
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatdata.core import row_id
-from chatdata.core.constants import IGNORE_INDEX
-from chatdata.core.errors import OutputError
-from chatdata.dataset import manifest, reader
-from chatdata.render import token_spans
+from chatdata.cli.terminal import visible
 from chatdata.steps import filters
-
-_TRAINED = "bold green"
-_CONTEXT = "dim"
-_CONTROL = " underline"  # added to either: a control token, not text that looks like one
-_MARKS = ("⟦", "⟧")  # around trained text where there are no colours
-
-# Control characters would act on the terminal; their pictures do not.
-_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
-
-
-def conversations(
-    folder: Path, console: Console, *, id: str | None, number: int, split: str | None
-) -> None:
-    """Prints conversations of a built folder; trained text is green, or in ⟦ ⟧ without colours.
-
-    Raises OutputError where no row has the id.
-    """
-    facts = manifest.read(folder)
-    kind = "tokens" if facts["render"] else "messages"
-    splits = [split] if split else [name for name, own in facts["splits"].items() if own["rows"]]
-    rows = reader.scan(folder, kind, splits)
-    chosen = rows.filter(_is_of(id)) if id else rows.head(number)
-    table = chosen.collect()
-    if table.is_empty():
-        raise OutputError(
-            f"no row of '{folder}' has the id '{id}'; `chatdata explain {folder} {id}` says "
-            "what became of it."
-        )
-    names = [row_id.conversation_of(id) for id in table["id"]]
-    ids = pl.Series([*table["id"], *names]).implode()
-    said = reader.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
-    about = {row["id"]: row for row in said.select("id", "source", "lang").collect().to_dicts()}
-    decode = token_spans.decoder(folder) if facts["render"] else None
-    for row in table.iter_rows(named=True):
-        own = about.get(row["id"]) or about[row_id.conversation_of(row["id"])]
-        _heading(row, own, console)
-        body = _tokens(row, decode, console) if decode else _messages(row, console)
-        console.print(body, soft_wrap=True)
-        console.print()
-    _legend(console, rendered=decode is not None)
-
-
-def _is_of(id: str) -> pl.Expr:
-    """Whether a row has this id, or is one of several rows of the conversation that has it."""
-    row = pl.col("id")
-    several = row.str.starts_with(f"{id}#") & row_id.has_span(row)
-    return (row == id) | several
-
-
-def _heading(row: Mapping[str, Any], about: Mapping[str, Any], console: Console) -> None:
-    facts = [row["split"], about["source"], about["lang"] or "language unknown"]
-    if "length" in row:
-        facts.append(f"{row['trained']} of {row['length']} tokens trained")
-    title = Text(visible(row["id"]), style="bold")
-    console.print(title.append("  " + ", ".join(facts), style="not bold cyan"), soft_wrap=True)
-
-
-def _tokens(row: Mapping[str, Any], decoder: tokenizers.Tokenizer, console: Console) -> Text:
-    text = Text()
-    if not _has_colours(console):
-        is_trained = np.asarray(row["labels"]) != IGNORE_INDEX
-        for start, end in token_spans.equal_spans(is_trained).tolist():
-            words = decoder.decode(row["input_ids"][start:end], skip_special_tokens=False)
-            _put(text, words, bool(is_trained[start]), console)
-        return text
-    for span in token_spans.text_spans(row, decoder):
-        style = (_TRAINED if span.is_trained else _CONTEXT) + _CONTROL * span.is_control
-        text.append(visible(span.text), style=style)
-    return text
-
-
-def _messages(row: Mapping[str, Any], console: Console) -> Text:
-    text = Text()
-    for message in row["messages"]:
-        text.append(f"{message['role']}: ", style="cyan")
-        _put(text, message["content"], message["role"] == "assistant", console)
-        text.append("\n")
-    return text
-
-
-def _put(text: Text, words: str, trained: bool, console: Console) -> None:
-    if trained and not _has_colours(console):
-        text.append(_MARKS[0] + visible(words) + _MARKS[1])
-    else:
-        text.append(visible(words), style=_TRAINED if trained else _CONTEXT)
-
-
-def _has_colours(console: Console) -> bool:
-    return console.color_system is not None and not console.no_color
-
-
-def visible(text: str) -> str:
-    """A text of which control characters are shown, not acted upon."""
-    return text.translate(_PICTURES)
-
-
-def _legend(console: Console, *, rendered: bool) -> None:
-    note = Text()
-    _put(note, "trained" if rendered else "spoken by the assistant", True, console)
-    if _has_colours(console):
-        note.append("  context", style=_CONTEXT)
-        if rendered:
-            note.append("  ").append("control token", style=_CONTEXT + _CONTROL)
-    console.print(note)
-
-
-# -------------------------------------------------------------------------------------- tables
 
 
 def counts(facts: Mapping[str, Any], console: Console) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from chatdata.core.mappings import flatten
 from chatdata.dataset.manifest import Manifest
 
 _HASH = 12  # digits that are shown
@@ -43,18 +44,18 @@ class Changes:
 def between(before: Manifest, after: Manifest) -> Changes:
     """What differs between two manifests."""
     return Changes(
-        _changes(_flat(before["splits"]), _flat(after["splits"])),
+        _changes(flatten(before["splits"]), flatten(after["splits"])),
         _changes(_dropped(before), _dropped(after)),
         _changes(_recipe(before, _filters(after)), _recipe(after, _filters(before))),
         _changes(_sources(before), _sources(after)),
         _changes(_render(before), _render(after)),
-        _changes(_flat(before.get("versions", {})), _flat(after.get("versions", {}))),
+        _changes(flatten(before.get("versions", {})), flatten(after.get("versions", {}))),
     )
 
 
 def keys(before: Manifest, after: Manifest) -> list[str]:
     """The keys, lists as a whole, that are not the same in two manifests."""
-    return [change.key for change in _changes(_flat(before), _flat(after))]
+    return [change.key for change in _changes(flatten(before), flatten(after))]
 
 
 def entry(after: Manifest, before: Manifest | None) -> list[str]:
@@ -84,26 +85,13 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change
     return [Change(key, old, new) for key, old, new in pairs if old != new]
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as one, `a.b` for the key b in a. What is null is left out."""
-    return {key: value for key, value in _leaves(values, "") if value is not None}
-
-
-def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _recipe(manifest: Manifest, others: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe's keys; a filter is a key below `drop`, and so is the order of those that the
     other recipe has too."""
     recipe = {key: value for key, value in manifest["recipe"].items() if key != "version"}
     filters = _filters(manifest)
     order = [name for name in filters if name in others]
-    return _flat({**recipe, "drop": {"order": order, **filters}})
+    return flatten({**recipe, "drop": {"order": order, **filters}})
 
 
 def _filters(manifest: Manifest) -> dict[str, Any]:
@@ -111,7 +99,7 @@ def _filters(manifest: Manifest) -> dict[str, Any]:
 
 
 def _dropped(manifest: Manifest) -> dict[str, int]:
-    return _flat({unit: own["dropped"] for unit, own in manifest["counts"].items()})
+    return flatten({unit: own["dropped"] for unit, own in manifest["counts"].items()})
 
 
 def _sources(manifest: Manifest) -> dict[str, str]:
@@ -120,7 +108,7 @@ def _sources(manifest: Manifest) -> dict[str, str]:
 
 def _render(manifest: Manifest) -> dict[str, Any]:
     render = manifest["render"] or {}
-    return _flat({key: render[key] for key in ("template", "tokenizer") if key in render})
+    return flatten({key: render[key] for key in ("template", "tokenizer") if key in render})
 
 
 def _short(value: Any) -> str:

@@ -5,25 +5,24 @@ A manifest may have been edited by hand, cut off, or made to name files elsewher
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from chatdata.core import config
 from chatdata.core.errors import ConfigError, VerifyError
+from chatdata.core.paths import is_inside
 from chatdata.dataset.manifest import FILE, Manifest
 
 
-def _is_inside(path: str) -> str:
+def _inside(path: str) -> str:
     """Refuses a path that could lead out of the folder."""
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+    if not is_inside(path):
         raise ValueError("is not a path inside the folder")
     return path
 
 
-_Path = Annotated[str, AfterValidator(_is_inside)]
+_Path = Annotated[str, AfterValidator(_inside)]
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Hash = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
 _Number = Annotated[int, Field(ge=0, strict=True)]

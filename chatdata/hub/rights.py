@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from chatdata.hub import client
+from chatdata.hub import settings
 
 Who = Mapping[str, Any]  # the answer to `whoami-v2`
 
@@ -41,10 +41,10 @@ def problems(who: Who, repo: str | None, kind: Literal["dataset", "model"]) -> I
     """
     token = access_token(who)
     if token.get("role") == "read":
-        yield f"the token may only read: make one that may write, at {client.settings_page()}."
+        yield f"the token may only read: make one that may write, at {settings.token_page()}."
     elif token.get("role") == "fineGrained" and not _is_granted(token, repo, kind):
         where = f"to '{repo}'" if repo else "to any repository"
-        yield f"the token may not write {where}: add that to it, at {client.settings_page()}."
+        yield f"the token may not write {where}: add that right at {settings.token_page()}."
     if repo is not None and repo.partition("/")[0] not in namespaces(who):
         yield _not_in_namespace(who, repo.partition("/")[0])
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -34,11 +34,12 @@ from chatdata.pipeline import output as folder
 from chatdata.pipeline.global_pass import Decided
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Finished, Job, Shaped
-from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.recipe import Recipe, as_recipe
 from chatdata.render import certificate
 from chatdata.render.certificate import Findings
-from chatdata.render.encoding import fast
-from chatdata.render.encoding.fast import Audit, EngineDiffers, FastSession
+from chatdata.render.encoding import audit as audits
+from chatdata.render.encoding.audit import Audit
+from chatdata.render.encoding.encoder import EncoderDiffers
 from chatdata.render.rows import Render, Rendered, fit, render
 from chatdata.render.segments import Texts
 from chatdata.steps import clean, filtering, filters, split, threads, trees
@@ -51,48 +52,48 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 PREVIEW_GROUPS = 100
 
-Verify = Literal["audit", "full", "off"]
-_ONE_IN: dict[Verify, int | None] = {"audit": fast.SAMPLE, "full": fast.EVERYTHING, "off": None}
-
 
 def silent(step: str, done: int, total: int) -> None:
     """Reports no progress."""
 
 
 def build(
-    recipe: Recipe,
+    recipe: Recipe | str | Path,
     out: str | Path,
     *,
     inputs: Sequence[str] = (),
     workers: int = 1,
     engine: str = "local",
-    verify: Verify = "audit",
+    verify: str = audits.DEFAULT,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
 
-    `inputs` replace the files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes
-    written depend on the recipe and the input alone, not on `workers` or `engine`. `verify` says
-    how a fast tokenizer library is watched, where one is installed: by an `audit`, or `full`, all
-    texts being encoded by `tokenizers` too; `off` does not use it. `progress` is told (step,
-    done, total); a total of 0 is not known. Raises a ChatdataError, and leaves nothing behind,
+    `recipe` is a recipe, the name of a shipped recipe, or the path of a file. `inputs` replace the
+    files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes written depend on the recipe
+    and the input alone, not on `workers` or `engine`. `verify` is how a fast tokenizer library is
+    watched, where one is installed: `audit` compares a sample of its ids with those of
+    `tokenizers`, `full` compares all, and `off` does not use the library. `progress` is called with
+    (step, done, total); a total of 0 is unknown. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
+    recipe, one_in = as_recipe(recipe), audits.mode(verify).one_in
     with files.new_folder(Path(out), manifest.FILE) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
         with engines.start(engine, min(workers, job.parts)) as running:
-            done = _line(job, found, running, progress, _ONE_IN[verify], new)
+            done = _line(job, found, running, progress, one_in, new)
         ledger.check_dropped(done.counts, recipe.max_dropped)
         shutil.rmtree(job.work)
         return folder.describe(job, found, done, new)
 
 
-def preview(recipe: Recipe, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
+def preview(recipe: Recipe | str | Path, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
     """The manifest that a build of the first trees or conversations would have, without files.
 
-    Writes nothing but temporary files, which it removes.
+    `recipe` is as for `build`. Writes nothing but temporary files, which it removes.
     """
+    recipe = as_recipe(recipe)
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work, engines.start("local", 1) as here:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, Path(work))
@@ -117,7 +118,7 @@ def _line(
             yield result
             progress(step, number + 1, len(tasks))
 
-    encoding = running.submit(functools.partial(jobs.choose_engine, one_in=one_in), job)
+    encoding = running.submit(functools.partial(jobs.choose_encoder, one_in=one_in), job)
     read, problems = reading.read(job, found, progress)
     shaped = list(each("dropping, threading", _shape, range(job.parts)))
     decided = global_pass.decide(job)
@@ -125,7 +126,7 @@ def _line(
     job = replace(_with_sample(job, shaped), encoding=encoding.result())
     try:
         finished, files = _write(job, each("splitting, rendering", _finish, tasks), problems, out)
-    except EngineDiffers as difference:
+    except EncoderDiffers as difference:
         job = jobs.without_fast(job, difference)
         finished, files = _write(job, each("again, by tokenizers", _finish, tasks), problems, out)
     read["conversations"] += sum(part.conversations for part in shaped)
@@ -316,8 +317,8 @@ def _render(
     """The rows of tokens, the events of the messages that have none, what the certificate finds
     in a sample of the rows, chosen by a hash of their ids, and what was audited."""
     tokenizer = job.load_tokenizer(options)
-    engine = job.engine(tokenizer)
-    texts = Texts(tokenizer, engine)
+    encoder = job.encoder(tokenizer)
+    texts = Texts(tokenizer, encoder)
     fitted = fit(messages, texts, options)
     once = job.recipe.threads.train_once
     learnt = threads.train_once(fitted.messages) if once else fitted.messages
@@ -326,8 +327,7 @@ def _render(
     chosen = fraction_column(ids, "certificate") < job.sample
     findings = certificate.examine(rendered, tokenizer, options.train_on, chosen)
     certificate.demand(findings, tokenizer)
-    audit = engine.audit if isinstance(engine, FastSession) else Audit()
-    return rendered, pl.concat([fitted.events, rendered.events]), findings, audit
+    return rendered, pl.concat([fitted.events, rendered.events]), findings, encoder.audit
 
 
 def _rows(

@@ -21,7 +21,7 @@ from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Job
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
-from chatdata.render.encoding.fast import Audit
+from chatdata.render.encoding.audit import Audit
 from chatdata.steps import secrets, split
 
 

@@ -339,6 +339,11 @@ def _beside(path: Path, options: SourceOptions) -> SourceOptions:
     return options.model_copy(update={"files": files})
 
 
+def as_recipe(recipe: Recipe | str | Path) -> Recipe:
+    """The recipe itself, or the recipe of this name or path. Raises ConfigError as `load` does."""
+    return recipe if isinstance(recipe, Recipe) else load(recipe)
+
+
 def find(name: str | Path) -> Path:
     """The file of a recipe. Raises ConfigError naming the nearest recipe where there is none."""
     path = Path(name)

@@ -81,7 +81,7 @@ class Plan:
         if self.creates:
             yield f"  a new {'private' if self.private else 'public'} repository"
         if self.step:
-            yield f"  {self.reason} since {self.previous}: a {self.step} version at least"
+            yield f"  {self.reason} since {self.previous}: at least a {self.step} version"
         size = sum(size for _, size in self.upload)
         yield f"  {len(self.upload)} files, {_bytes(size)}; {self.unchanged} are there already"
         for path in self.delete[:_SHOWN]:

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from chatdata.core.config import Strict
+from chatdata.core.config import Strict, nearest
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.ledger import EVENTS, events, vanished
 from chatdata.core.schema import MESSAGE_KEY, empty
+from chatdata.render import templates
 from chatdata.render import windows as spans
 from chatdata.render.chat_template import ChatTemplate
 from chatdata.render.segments import (
@@ -43,7 +44,7 @@ class Render(Strict):
     """
 
     tokenizer: str
-    template: Literal["starchat", "chatml", "dialogue", "tokenizer"] = "starchat"
+    template: str = "starchat"
     train_on: TrainOn = "assistant"
     max_tokens: int | None = Field(default=None, ge=1)
     overflow: Literal["drop", "cut", "split"] = "drop"
@@ -51,6 +52,13 @@ class Render(Strict):
     system: str | None = None
     variables: dict[str, Any] = Field(default={})
     date: datetime.date | None = None
+
+    @field_validator("template")
+    @classmethod
+    def _template_is_known(cls, name: str) -> str:
+        if name not in templates.choices():
+            raise ValueError(f"unknown template '{name}'; {nearest(name, templates.choices())}")
+        return name
 
     @field_validator("date", mode="before")
     @classmethod

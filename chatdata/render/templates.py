@@ -122,6 +122,15 @@ DIALOGUE = Template(
 TEMPLATES = {template.name: template for template in (STARCHAT, CHATML, DIALOGUE)}
 
 
+def choices() -> dict[str, str]:
+    """The names that the `template` of a recipe may have, with a line about each."""
+    built_in = {name: template.about for name, template in TEMPLATES.items()}
+    return {
+        **built_in,
+        "tokenizer": "the chat template that the tokenizer carries, whatever it does",
+    }
+
+
 def for_tokenizer(template: Template, eos: str, system: str | None) -> Template:
     """The template with the tokenizer's end-of-text token and a default system text put in."""
 

@@ -30,7 +30,7 @@ from chatdata.dataset.rows import Rows
 from chatdata.render import certificate, tokenizer, windows
 from chatdata.render.certificate import SAMPLE, Findings
 from chatdata.render.chat_template import ChatTemplate
-from chatdata.render.encoding import fast
+from chatdata.render.encoding import libraries
 from chatdata.render.rows import Render, Rendered, render
 from chatdata.render.segments import Texts, unrenderable, write
 from chatdata.render.templates import TEMPLATES
@@ -122,7 +122,7 @@ def _engine_problems(manifest: Manifest) -> Iterator[str]:
     name, audit = engine.get("name"), engine.get("audit")
     if audit is None and name != f"tokenizers {versions.get('tokenizers')}":
         yield f"the certificate's engine is '{name}', which is not of the manifest's versions"
-    if audit is not None and not str(name).startswith(f"{fast.LIBRARY} "):
+    if audit is not None and not str(name).startswith(f"{libraries.FAST} "):
         yield f"the certificate's engine is '{name}', which no build uses"
     if audit is not None and not (isinstance(audit, dict) and audit.get("differences") == 0):
         yield "the certificate's engine was found to differ from tokenizers, or was not audited"

@@ -93,10 +93,10 @@ def test_files_in_the_cache_that_were_not_asked_for_are_not_read(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["source.oasst.repo=nobody/nothing"], "is not there, or is private"),
+        (["source.oasst.repo=nobody/nothing"], "does not exist, or is private"),
         (["source.oasst.revision=v9"], "has no such revision"),
         (["source.oasst.files=[none/*.parquet]"], "has no file that matches"),
-        (["source.oasst.repo=a/b/c"], "has no valid name"),
+        (["source.oasst.repo=a/b/c"], "does not have a valid name"),
         (["render.tokenizer=nobody/nothing"], "--set render.tokenizer=PATH"),
         (["render.tokenizer=somebody/bytes@v9"], "has no such revision"),
     ],

@@ -44,7 +44,7 @@ def test_doctor_says_that_publishing_would_work(hub: Hub, client: Clients) -> No
     ("token", "repo", "words"),
     [
         ("", [], "There is no token: set HF_TOKEN, or log in with `hf auth login`."),
-        ("hf_wrong", [], "does not accept this token, which is wrong or has ended"),
+        ("hf_wrong", [], "does not accept this token, which is wrong or has expired"),
         ("hf_eveMayRead", [], "The token may only read: make one that may write, at http"),
         (ADA, ["bob/data"], "'ada' is not 'bob' and not a member of it: publish to ada/..."),
         ("hf_fine", ["ada/other"], "The token may not write to 'ada/other'"),
@@ -97,7 +97,7 @@ def test_a_proxy_that_cannot_be_used_is_named(
     [
         ("NONE", "http://127.0.0.1:9", "cannot be reached (ConnectError)"),
         ("HF_HUB_OFFLINE", "http://127.0.0.1:9", "HF_HUB_OFFLINE is set"),
-        ("NONE", "huggingface.co", "which is no address; write https://host"),
+        ("NONE", "huggingface.co", "which is not an address; write https://HOST"),
         ("NONE", "http://localhost.example:9", "so the token is not encrypted; use https"),
         ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "http://127.0.0.1:9", "IMPLICIT_TOKEN is set"),
     ],

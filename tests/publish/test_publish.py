@@ -214,11 +214,13 @@ def test_rows_that_are_added_need_a_minor_version_and_rows_that_go_a_major(
     refused = push(client, more, "ada/rule", "1.0.1")
     assert refused.code == 1
     number = len(ids[1] - ids[0])
-    assert f"{number} rows are new since 1.0.0, which makes a minor version" in refused.stderr
+    assert (
+        f"{number} rows were added since 1.0.0, which needs a new minor version" in refused.stderr
+    )
     assert "publish as 1.1.0" in refused.stderr
     pushed(client, more, "ada/rule", "1.1.0")
     refused = push(client, few, "ada/rule", "1.2.0")
-    assert f"{number} rows are gone since 1.1.0" in refused.stderr
+    assert f"{number} rows were removed since 1.1.0" in refused.stderr
     pushed(client, few, "ada/rule", "2.0.0")
     assert len(commits(hub, "ada/rule")) == 3
 
@@ -231,7 +233,9 @@ def test_rows_that_change_need_a_major_version(
     assert conversations(sample) == conversations(other)
     pushed(client, sample, "ada/changed", "1.0.0")
     refused = push(client, other, "ada/changed", "1.9.0")
-    assert "rows have other content since 1.0.0, which makes a major version" in refused.stderr
+    assert (
+        "the content of rows changed since 1.0.0, which needs a new major version" in refused.stderr
+    )
     pushed(client, other, "ada/changed", "1.9.0", "--allow-version")
 
 
@@ -249,7 +253,7 @@ def test_other_columns_need_a_major_version_and_load(
     without = build(tmp_path / "without", "render=null")
     pushed(client, sample, "ada/columns", "1.0.0")
     refused = push(client, without, "ada/columns", "1.1.0")
-    assert "the columns of tokens are others since 1.0.0" in refused.stderr
+    assert "the columns of tokens changed since 1.0.0" in refused.stderr
     done = pushed(client, without, "ada/columns", "2.0.0", "--json").json()
     assert any(path.startswith("tokens/") for path in done["delete"])
     assert any(path.startswith("tokenizer/") for path in done["delete"])
@@ -349,11 +353,11 @@ def test_shards_of_others_in_our_folders_go(hub: Hub, client: Clients, few_rows:
     ("repo", "version", "token", "words"),
     [
         ("ada/x", "1.0", ADA, "version '1.0' is not three numbers; write 1.0.0"),
-        ("ada", "1.0.0", ADA, "'ada' is not the name of a repository; it reads as org/name."),
+        ("ada", "1.0.0", ADA, "'ada' is not the name of a repository; write org/name."),
         ("a/b/c", "1.0.0", ADA, "'a/b/c' is not the name of a repository"),
         ("ada/-x-", "1.0.0", ADA, "'ada/-x-' is not the name of a repository"),
-        ("bob/theirs", "1.0.0", ADA, "may not be written to with this token"),
-        ("ada/new", "1.0.0", READER, "may not be written to with this token"),
+        ("bob/theirs", "1.0.0", ADA, "may not be written with this token"),
+        ("ada/new", "1.0.0", READER, "may not be written with this token"),
         ("ada/new", "1.0.0", "", "needs a token: set HF_TOKEN, or log in with `hf auth login`"),
         ("ada/new", "1.0.0", "hf_wrong", "does not accept this token"),
     ],
@@ -374,7 +378,7 @@ def test_a_read_only_token_is_refused_before_anything_is_uploaded(
 ) -> None:
     hub.store.seed("dataset", "eve/there", {"a.txt": b"a"})
     done = push(client, few_rows, "eve/there", "1.0.0", token=READER)
-    assert "may not be written to with this token: make one with write access" in done.stderr
+    assert "may not be written with this token: make a token with write access" in done.stderr
     assert not hub.asked("PUT")
 
 

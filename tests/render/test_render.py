@@ -14,7 +14,7 @@ import pytest
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.render import certificate
-from chatdata.render.encoding import fast
+from chatdata.render.encoding import libraries
 from chatdata.render.rows import Render, Rendered, fit, render
 from chatdata.render.segments import Texts, TrainOn
 from chatdata.render.segments.from_spec import write_joined, write_turnwise
@@ -336,7 +336,7 @@ def test_a_large_text_and_many_turns() -> None:
 def test_texts_are_encoded_once_whatever_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = byte_tokenizer(TEMPLATES["chatml"])
     expected = run(RANDOM, tokenizer)
-    monkeypatch.setattr(fast, "_CHARACTERS_A_CALL", 50)
+    monkeypatch.setattr(libraries, "_REFERENCE_CHARACTERS", 50)
     again = run(RANDOM, tokenizer)
     assert again.input_ids.tolist() == expected.input_ids.tolist()
     texts = Texts(tokenizer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from datasets import Dataset, load_dataset
 
 from chatdata.core import row_id
 from chatdata.core.errors import OutputError
+from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest
 from trainer.data import published
 
@@ -153,16 +153,11 @@ def check_files(source: Source) -> str:
     ]
     for own in entries:
         path = source.folder / own["path"]
-        if not path.is_file() or _sha256(path) != own["sha256"]:
+        if not path.is_file() or sha256_file(path) != own["sha256"]:
             raise OutputError(
                 f"'{path}' is not the file that the manifest names; build the dataset again."
             )
     return f"{len(entries)} files of tokens and tokenizer are those of the manifest"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ------------------------------------------------------------------------------------ for people

@@ -37,9 +37,9 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel
 
+from trainer import zero3
 from trainer.config import TrainConfig
 from trainer.model.load import weights_dtype
-from trainer.run import zero3
 
 FOUR_BIT = 4.127 / 8  # bytes; NF4 with its constants quantized again
 GIB = 2**30
@@ -189,6 +189,6 @@ def _offloads(config: TrainConfig, strategy: str) -> dict[str, bool]:
         return dict.fromkeys(("optimizer_offloaded", "weights_offloaded"), config.fsdp.cpu_offload)
     if strategy != "zero3":
         return {}
-    values = zero3.read(zero3.path(config.deepspeed))
+    values = zero3.read(zero3.config_file(config.deepspeed))
     places = [zero3.offload(values, what) != "none" for what in zero3.OFFLOADS]
     return dict(zip(("optimizer_offloaded", "weights_offloaded"), places, strict=True))

@@ -17,6 +17,7 @@ import click
 from transformers import TrainerCallback
 
 from chatdata.core.errors import ConfigError
+from chatdata.core.mappings import flatten
 
 STARTED = "run.json"
 METRICS = "metrics.jsonl"
@@ -146,17 +147,21 @@ def _is_whole(checkpoint: Path, ranks: int) -> bool:
 
 def _first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """The first key in which two runs differ that matters; None where they are the same."""
-    one, other = _flat(old), _flat(new)
+    one, other = _compared(old), _compared(new)
     keys = [key for key in one | other if one.get(key) != other.get(key)]
     return keys[0] if keys else None
 
 
-def _flat(run: dict[str, Any]) -> dict[str, Any]:
-    recipe = {key: own for key, own in run["recipe"].items() if key not in _MAY_DIFFER}
-    training = recipe.pop("training")
-    own = {f"training.{k}": v for k, v in training.items() if k not in _MAY_DIFFER_IN_TRAINING}
+def _compared(run: dict[str, Any]) -> dict[str, Any]:
+    """What has to be the same in a run that goes on: each value under a key as in `a.b`."""
+    recipe = {key: value for key, value in run["recipe"].items() if key not in _MAY_DIFFER}
+    training = {
+        key: value
+        for key, value in recipe["training"].items()
+        if key not in _MAY_DIFFER_IN_TRAINING
+    }
     rest = {key: value for key, value in run.items() if key != "recipe"}
-    return {**rest, **recipe, **own}
+    return flatten({**rest, **recipe, "training": training})
 
 
 # ------------------------------------------------------------------------------------- the picture

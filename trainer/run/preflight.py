@@ -20,10 +20,11 @@ from rich.text import Text
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, ConfigError
+from chatdata.core.text import printable
 from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
 from trainer.model import adapters, load, memory
-from trainer.run import log, schedule, strategy
+from trainer.run import log, schedule, strategy, upload
 from trainer.run.run import Run, collator
 
 SHOWN_TOKENS = 700  # of a row of the first batch
@@ -168,9 +169,7 @@ def _output(run: Run) -> str:
 
 
 def _hub(run: Run) -> str:
-    from trainer import push
-
-    return "not pushed" if run.repo is None else push.check_writable(run.repo)
+    return "not pushed" if run.repo is None else upload.check_writable(run.repo)
 
 
 # ------------------------------------------------------------------------------------ for people
@@ -217,7 +216,8 @@ def _coloured(row: dict[str, list[int]], tokenizer: Any, plain: bool) -> Text:
     ids, labels = row["input_ids"][:SHOWN_TOKENS], row["labels"][:SHOWN_TOKENS]
     is_trained = np.asarray(labels) != IGNORE_INDEX
     for start, end in equal_spans(is_trained).tolist():
-        words = _printable(tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False))
+        words = tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False)
+        words = printable(words, "�")
         if is_trained[start]:
             text.append(f"⟦{words}⟧" if plain else words, style="green")
         else:
@@ -225,8 +225,3 @@ def _coloured(row: dict[str, list[int]], tokenizer: Any, plain: bool) -> Text:
     if len(row["input_ids"]) > SHOWN_TOKENS:
         text.append(f"\n… {len(row['input_ids']) - SHOWN_TOKENS} more tokens", style="italic")
     return text
-
-
-def _printable(text: str) -> str:
-    """The text without characters that would steer a terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)

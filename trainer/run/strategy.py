@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 import torch
 
 from chatdata.core.errors import ChatdataError, ConfigError
+from trainer import zero3
 from trainer.config import TrainConfig
-from trainer.run import zero3
 
 MODULE = "-m trainer.train"
 
@@ -77,7 +77,7 @@ def deepspeed_file(config: TrainConfig, ranks: int) -> Path | None:
     """The configuration of DeepSpeed of a run; None where it trains without."""
     if chosen(config, ranks) != "zero3":
         return None
-    return zero3.path(config.deepspeed)
+    return zero3.config_file(config.deepspeed)
 
 
 def same_on_all_ranks(what: str, digest: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from chatdata.core import arrow
 from chatdata.core.errors import RenderError
-from chatdata.render.encoding.fast import Engine, Reference
+from chatdata.render.encoding.libraries import Encoder, ReferenceEncoder
 from chatdata.render.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ class Texts:
     only the words between them are texts.
     """
 
-    def __init__(self, tokenizer: Tokenizer, engine: Engine | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, encoder: Encoder | None = None) -> None:
         self.tokenizer = tokenizer
-        self.engine = engine or Reference(tokenizer.text)
+        self.encoder = encoder or ReferenceEncoder(tokenizer.text)
         self.texts: list[str] = []
         self.ids: npt.NDArray[np.int32] = np.empty(0, np.int32)
         self._index: dict[str, int] = {}
@@ -95,7 +95,7 @@ class Texts:
 
     def encode(self) -> None:
         """Tokenises what was added since the last call. Raises RenderError for forged tokens."""
-        ids, offsets = self.engine.encode(self.texts[self._encoded :])
+        ids, offsets = self.encoder.encode(self.texts[self._encoded :])
         self._refuse_control(ids)
         self._starts.append(len(self.ids) + offsets[1:])
         self.ids = np.concatenate([self.ids, ids]) if len(self.ids) else ids
