@@ -62,7 +62,7 @@ class Alike:
         return self.permutations, 1
 
 
-# ---------------------------------------------------------------------------------------- keys
+# --------------------------------------------------------------------------------------------- keys
 
 
 def keys(messages: pl.DataFrame, compared: pl.Expr, by_tree: bool) -> pl.DataFrame:
@@ -115,7 +115,7 @@ def _as_it_is(shingle: int) -> int:
     return shingle
 
 
-# ------------------------------------------------------------------------------------ clusters
+# ----------------------------------------------------------------------------------------- clusters
 
 
 def equal(own: pl.DataFrame) -> pl.Series:
@@ -207,7 +207,7 @@ def jaccard(one: Shingles, others: Sequence[Shingles]) -> npt.NDArray[np.float64
     return np.asarray(shared / (len(one) + sizes - shared))
 
 
-# ------------------------------------------------------------------------------------ outcomes
+# ----------------------------------------------------------------------------------------- outcomes
 
 
 def members(own: pl.DataFrame, cluster: pl.Series) -> pl.DataFrame:
