@@ -2,8 +2,7 @@
 
 import chatdata
 
-recipe = chatdata.load_recipe("sample")
-manifest = chatdata.build_dataset(recipe, "out/sample")
+manifest = chatdata.build_dataset("sample", "out/sample")
 """
 
 from __future__ import annotations
@@ -48,3 +47,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'chatdata' has no attribute {name!r}")
     module, attribute = _HOME[name]
     return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not, and what every module has."""
+    return sorted({*globals(), *__all__})

@@ -37,16 +37,27 @@ MAY_IMPORT = {
         "publish",
     },
 }
+# What the trainer may import of chatdata, and its modules and packages of each other. A command
+# may import all of them, and the commands that it needs.
 TRAINER_MAY_IMPORT = {"core", "dataset", "render", "hub", "publish"}
+TRAINER = {
+    "zero3": set(),
+    "config": {"zero3"},
+    "data": {"config"},
+    "model": {"config", "zero3"},
+    "run": {"config", "zero3", "data", "model"},
+    "chat": set(),
+}
+TRAINER_COMMANDS = {"train": {"evaluate"}, "evaluate": set(), "merge": set(), "push": set()}
 # Heavy packages, and the only modules that may import them.
 ONLY = {
     "torch": {"trainer."},
     "deepspeed": {"trainer."},
-    "transformers": {"trainer.", "chatdata.render.tokenizer"},
+    "transformers": {"trainer.", "chatdata.render.carried_template"},
     "fastokens": {"chatdata.render.encoding"},
     "datasets": {"trainer."},
-    "huggingface_hub": {"chatdata.hub", "chatdata.publish", "trainer.push"},
-    "tenacity": {"chatdata.hub", "chatdata.publish.snapshot"},
+    "huggingface_hub": {"chatdata.hub"},
+    "tenacity": {"chatdata.hub"},
     "ray": {"chatdata.pipeline.engines.ray"},
     "click": {"chatdata.cli", "trainer."},
     "rich": {"chatdata.cli", "trainer."},
@@ -118,6 +129,27 @@ def test_heavy_packages_stay_in_their_room(module: str) -> None:
 def test_the_trainer_does_without_the_pipeline(module: str) -> None:
     used = {package(name) for name in chatdata_imports(module)}
     assert used <= TRAINER_MAY_IMPORT, module
+
+
+def test_only_publish_pull_is_imported_of_publish_by_the_trainer() -> None:
+    for module in MODULES:
+        if module.startswith("trainer"):
+            used = {name for name in chatdata_imports(module) if package(name) == "publish"}
+            assert used <= {"chatdata.publish.pull"}, module
+
+
+def test_every_module_of_the_trainer_has_a_row() -> None:
+    entries = {module.split(".")[1] for module in MODULES if module.startswith("trainer.")}
+    assert entries == {"__init__", *TRAINER, *TRAINER_COMMANDS}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("trainer.")])
+def test_the_trainer_imports_in_one_direction(module: str) -> None:
+    home = module.split(".")[1]
+    allowed = TRAINER.get(home, {*TRAINER, *TRAINER_COMMANDS.get(home, set())}) | {home}
+    for name in imports(MODULES[module]):
+        if name.startswith("trainer."):
+            assert name.split(".")[1] in allowed, f"{module} imports {name}"
 
 
 def test_chatdata_does_without_the_trainer() -> None:

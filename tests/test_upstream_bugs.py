@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +21,10 @@ from chatdata import build_dataset, load_recipe
 from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import manifest, reader
-from trainer import config, push
+from tests.support.loopback import Hub
+from trainer import config
 from trainer.data import dataset
+from trainer.run import upload
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -34,7 +33,7 @@ TABLE = (ROOT / "trainer" / "README.md").read_text().split("\n## Seventeen fault
 
 
 def test_each_of_the_seventeen_has_a_test_that_is_there() -> None:
-    rows = re.findall(r"^\| (\d+) \|.*`(\w+\.py)::(\w+)` \|$", TABLE, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \|.*`([\w/]+\.py)::(\w+)` \|$", TABLE, re.MULTILINE)
     assert [int(number) for number, _, _ in rows] == list(range(1, 18))
     for _, file, name in rows:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(), name
@@ -110,61 +109,42 @@ def test_what_is_said_of_the_data_holds_none_of_it(sample: Path) -> None:
 # ------------------------------------------------------------------------------------- the Hub
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """Says whose a token is: of `me`, who writes for `team` and reads for `press`."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        return
-
-    def do_GET(self) -> None:
-        role = self.headers["Authorization"].removeprefix("Bearer hf_")
-        scoped = [{"entity": {"name": "me/one"}, "permissions": ["repo.write"]}]
-        token = {"role": role, "fineGrained": {"global": [], "scoped": scoped}}
-        orgs = [{"name": "team", "roleInOrg": "write"}, {"name": "press", "roleInOrg": "read"}]
-        who = {"name": "me", "type": "user", "orgs": orgs, "auth": {"accessToken": token}}
-        content = json.dumps(who).encode() if self.path == "/api/whoami-v2" else b"{}"
-        self.send_response(200 if role != "unknown" else 401)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-    yield
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def tokens(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens of `me`, who writes for `team` and reads for `press`, in this process's client."""
+    orgs: dict[str, Any] = {"orgs": ("team",), "read_only_orgs": ("press",)}
+    options = {**orgs, "writes": ("me/named",), "kind": "model"}
+    for role in ("write", "read", "fineGrained"):
+        hub.store.add_user("me", token=f"hf_{role}", role=role, **options)
+    discussing = {**options, "permissions": ("discussion.write",)}
+    hub.store.add_user("me", token="hf_discussing", role="fineGrained", **discussing)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
 
 
 @pytest.mark.parametrize(
-    ("role", "repo", "words"),
+    ("token", "repo", "words"),
     [
         ("write", "team/new", None),
         ("write", "me/new", None),
-        ("write", "author/model", "it is of me, team"),
-        ("write", "press/model", "it is of me, team"),
-        ("read", "me/new", "may read and not write"),
-        ("fineGrained", "me/one", None),
-        ("fineGrained", "me/other", "may read and not write"),
-        ("unknown", "me/new", "set HF_TOKEN"),
+        ("write", "author/model", "not a member of it: publish to me/... or team/..."),
+        ("write", "press/model", "'me' may only read in 'press'"),
+        ("read", "me/new", "the token may only read"),
+        ("fineGrained", "me/named", None),
+        ("fineGrained", "me/new", "the token may not write to 'me/new'"),
+        ("discussing", "me/named", "the token may not write to 'me/named'"),
+        ("unknown", "me/new", "does not accept this token"),
+        ("write", "new", "is not the name of a repository"),
     ],
 )
 def test_a_repository_that_one_may_not_write_is_refused_beforehand(
-    hub: None, role: str, repo: str, words: str | None, monkeypatch: pytest.MonkeyPatch
+    tokens: None, token: str, repo: str, words: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_TOKEN", f"hf_{role}")
+    monkeypatch.setenv("HF_TOKEN", f"hf_{token}")
     if words is None:
-        assert push.check_writable(repo) == f"'{repo}' may be written by 'me'"
+        assert upload.check_writable(repo) == f"'{repo}' may be written by 'me'"
         return
     with pytest.raises(ChatdataError) as caught:
-        push.check_writable(repo)
+        upload.check_writable(repo)
     assert words in str(caught.value)
 
 

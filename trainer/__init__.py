@@ -2,6 +2,8 @@
 
     torchrun --nproc_per_node=N -m trainer.train recipes/train/sample.yaml
 
-It imports the manifest, the tables, the templates and the Hub client of chatdata, and none of its
-pipeline.
+The trainer imports the manifest, the tables, the templates and the Hub client of chatdata, and
+nothing of its pipeline.
 """
+
+__all__ = ["chat", "config", "data", "evaluate", "merge", "model", "push", "run", "train", "zero3"]

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from chatdata import __version__
-from chatdata.cli import inspect, progress, publish
+from chatdata.cli import inspect, options, progress, publish
+from chatdata.cli.terminal import console, note, print_json
+from chatdata.core.constants import SPLITS
 from chatdata.core.errors import ChatdataError
 from chatdata.pipeline import engines
+from chatdata.render.encoding import audit
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from chatdata.pipeline.build import Verify
+_AUDIT_MODES = "; ".join(f"{name}: {mode.meaning}" for name, mode in audit.AUDIT_MODES.items())
 
 
 class _Group(click.Group):
@@ -41,47 +39,21 @@ def main() -> None:
     """
 
 
-def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """RECIPE, --input and --set, as `check` and `build` have them."""
-    return click.argument("recipe")(inspect.recipe_settings(command))
-
-
-_as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
-_out = click.argument("out", type=click.Path(path_type=Path))
-
-
 @main.command("list")
 def list_() -> None:
-    """Sources, cleaners, filters, templates and recipes: their names and a line about each."""
-    from chatdata import sources
-    from chatdata.core import config
-    from chatdata.pipeline import recipe
-    from chatdata.render.templates import TEMPLATES
-    from chatdata.steps.clean import CLEANERS
-    from chatdata.steps.filters import FILTERS
-    from chatdata.steps.secrets import KINDS
+    """What a recipe can name: sources, cleaners, filters, templates and recipes.
 
-    tables: dict[str, dict[str, str]] = {
-        "sources": {n: (sources.get(n).__doc__ or "").splitlines()[0] for n in sources.names()},
-        "cleaners": {name: own.about for name, own in CLEANERS.items()},
-        "filters": {name: own.about for name, own in FILTERS.items()},
-        "kinds of secrets": {str(kind): about for kind, about in KINDS.items()},
-        "templates": {
-            **{name: own.about for name, own in TEMPLATES.items()},
-            "tokenizer": "the chat template that the tokenizer carries, whatever it does",
-        },
-        "recipes": {p.stem: config.load_yaml(p).get("about", "") for p in recipe.shipped()},
-    }
-    width = max(len(name) for entries in tables.values() for name in entries)
-    for title, entries in tables.items():
-        click.secho(title, bold=True)
-        for name, about in entries.items():
-            click.echo(f"  {name:<{width}} {about}")
+    A line about each; below a cleaner or a filter its options, with their defaults. `...` stands
+    for an option without a default.
+    """
+    from chatdata.cli import listing
+
+    listing.print_tables(listing.tables())
 
 
 @main.command()
-@_recipe_options
-@_as_json
+@options.recipe
+@options.as_json
 def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
     """Parse RECIPE strictly, read the first trees or conversations, render and count them.
 
@@ -98,37 +70,38 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     loaded = load(recipe, settings)
     facts = preview(loaded, inputs=inputs)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts.as_json())
     else:
-        console = _console()
-        show.counts(facts, console)
-        show.splits(facts, console)
-        show.certificate(facts, console)
-    ledger.check_dropped(facts["counts"], loaded.max_dropped)
+        terminal = console()
+        show.counts(facts.counts, terminal)
+        show.cleaned(facts.cleaned, terminal)
+        show.splits(facts.splits, terminal)
+        show.certificate(facts.render, terminal)
+    ledger.check_dropped(facts.counts.as_json(), loaded.max_dropped)
 
 
 @main.command()
-@_recipe_options
+@options.recipe
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The folder to build. [out/NAME-VERSION]"
 )
+@options.workers
 @click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=engines.cores,
-    show_default="one for each core",
-    help="Processes; small inputs need one.",
-)
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option(
-    "--verify",
-    type=click.Choice(["audit", "full", "off"]),
-    default="audit",
+    "--engine",
+    type=click.Choice(engines.ENGINES),
+    default="local",
     show_default=True,
-    help="How a fast tokenizer library (pip install 'chatdata[fast]') is watched: an audit of "
-    "what is new in the texts, all texts, or do not use it.",
+    help="Where the workers run: on this machine, or on a Ray cluster.",
 )
-@_as_json
+@click.option(
+    "--check-encoder",
+    type=click.Choice(list(audit.AUDIT_MODES)),
+    show_default=audit.DEFAULT,
+    help="How the ids of a faster tokenizer library (pip install 'chatdata[fast]') are compared "
+    f"with those of `tokenizers`. {_AUDIT_MODES}.",
+)
+@click.option("--verify", "old_name", type=click.Choice(list(audit.AUDIT_MODES)), hidden=True)
+@options.as_json
 def build(
     recipe: str,
     inputs: tuple[str, ...],
@@ -136,7 +109,8 @@ def build(
     out: Path | None,
     workers: int,
     engine: str,
-    verify: Verify,
+    check_encoder: str | None,
+    old_name: str | None,
     as_json: bool,
 ) -> None:
     """Build the dataset that RECIPE (a name or a path) describes.
@@ -153,6 +127,8 @@ def build(
 
     loaded = load(recipe, settings)
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
+    if old_name is not None:
+        note("--verify of `chatdata build` is now called --check-encoder")
     with progress.bar() as shown:
         facts = run(
             loaded,
@@ -160,38 +136,40 @@ def build(
             inputs=inputs,
             workers=workers,
             engine=engine,
-            verify=verify,
+            verify=check_encoder or old_name or audit.DEFAULT,
             progress=shown,
         )
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts.as_json())
         return
-    console = _console()
-    show.counts(facts, console)
-    show.splits(facts, console)
-    show.certificate(facts, console)
-    show.packs(facts.get("packs", []), console)
-    click.echo(f"{facts['content_hash']}\n{folder}")
+    terminal = console()
+    show.counts(facts.counts, terminal)
+    show.cleaned(facts.cleaned, terminal)
+    show.splits(facts.splits, terminal)
+    show.certificate(facts.render, terminal)
+    show.packs(facts.packs, terminal)
+    click.echo(f"{facts.content_hash}\n{folder}")
 
 
 @main.command()
-@_out
-@click.option("--id", "row", help="The row of this id.")
+@options.out_folder
+@click.option("--id", "row", help="Only the row with this id, or the rows of this conversation.")
 @click.option("-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Rows.")
-@click.option("--split", type=click.Choice(["train", "test"]), help="Rows of this split alone.")
+@click.option("--split", type=click.Choice(SPLITS), help="Only rows of this split.")
 def show(out: Path, row: str | None, number: int, split: str | None) -> None:
     """Show conversations of a built folder, trained tokens marked.
 
     Trained tokens are green; without colours they stand in ⟦ ⟧.
     """
-    from chatdata.cli.show import conversations
+    from chatdata.cli import show_rows
 
-    conversations(out, _console(), id=row, number=number, split=split)
+    rows = show_rows.find(out, id=row, number=number, split=split)
+    show_rows.print_rows(rows, show_rows.decoder(out), console())
 
 
 @main.command()
-@_out
-@_as_json
+@options.out_folder
+@options.as_json
 def stats(out: Path, as_json: bool) -> None:
     """Numbers of a built folder: rows, turns, tokens, sources, languages, what was dropped."""
     from chatdata.cli.show import stats as show_stats
@@ -199,15 +177,15 @@ def stats(out: Path, as_json: bool) -> None:
 
     numbers = reader.stats(out)
     if as_json:
-        click.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
+        print_json(numbers)
     else:
-        show_stats(numbers, _console())
+        show_stats(numbers, console())
 
 
 @main.command()
-@_out
+@options.out_folder
 @click.option("--max-tokens", type=click.IntRange(1), required=True, help="Tokens in a bin.")
-@_as_json
+@options.as_json
 def pack(out: Path, max_tokens: int, as_json: bool) -> None:
     """Pack the rows of a built folder into bins: an index, beside those that are there.
 
@@ -221,15 +199,15 @@ def pack(out: Path, max_tokens: int, as_json: bool) -> None:
 
     entries = repack(out, max_tokens)
     if as_json:
-        click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+        print_json([entry.as_json() for entry in entries])
     else:
-        packs(entries, _console())
+        packs(entries, console())
 
 
 @main.command()
-@_out
+@options.out_folder
 @click.argument("id")
-@_as_json
+@options.as_json
 def explain(out: Path, id: str, as_json: bool) -> None:
     """What became of a message, a conversation or an unreadable record, and why.
 
@@ -241,15 +219,9 @@ def explain(out: Path, id: str, as_json: bool) -> None:
 
     found = reader.explain(out, id)
     if as_json:
-        click.echo(json.dumps(found.to_dicts(), indent=2, ensure_ascii=False))
+        print_json(found.to_dicts())
     else:
-        explanation(found, _console())
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
+        explanation(found, console())
 
 
 for _command in (

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from chatdata.cli import progress
+from chatdata.cli import options, progress
+from chatdata.cli.terminal import console, note, print_json
 from chatdata.core.errors import ChatdataError
-from chatdata.pipeline import engines
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from chatdata.verify.verification import Verdict
-
-_as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
-
-
-def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """--input and --set, as a build has them."""
-    for option in (
-        click.option(
-            "settings",
-            "--set",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Change a key of the recipe; VALUE is YAML.",
-        ),
-        click.option(
-            "inputs",
-            "--input",
-            multiple=True,
-            metavar="PATH",
-            help="Read this file, folder or pattern instead of the source's files "
-            "(SOURCE=PATH where the recipe has several).",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -50,7 +21,7 @@ def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "-n", "number", type=click.IntRange(0), default=3, show_default=True, help="Examples."
 )
-@_as_json
+@options.as_json
 def diff(before: str, after: str, number: int, as_json: bool) -> None:
     """What differs between two datasets: rows by id, counts, recipe, template.
 
@@ -68,20 +39,18 @@ def diff(before: str, after: str, number: int, as_json: bool) -> None:
 
     found = between(_folder(before), _folder(after), number)
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+        print_json(found.as_json())
     else:
-        difference(found, _console())
+        difference(found, console())
 
 
 @click.command()
 @click.argument("out")
 @click.option("--full", is_flag=True, help="Render all rows again, not a sample.")
 @click.option("--rebuild", is_flag=True, help="Build again from the recipe and compare the bytes.")
-@recipe_settings
-@click.option(
-    "--workers", type=click.IntRange(1), default=engines.cores, show_default="one for each core"
-)
-@_as_json
+@options.recipe_settings
+@options.workers
+@options.as_json
 def verify(
     out: str,
     full: bool,
@@ -115,9 +84,9 @@ def verify(
         found.append(_rebuilt(folder, inputs, settings, workers))
     strangers = verification.strangers(folder)
     if as_json:
-        click.echo(json.dumps([asdict(own) for own in found], indent=2, ensure_ascii=False))
+        print_json([asdict(own) for own in found])
     else:
-        verdicts(found, strangers, _console())
+        verdicts(found, strangers, console())
     verification.demand(found, out)
 
 
@@ -155,10 +124,4 @@ def _folder(spec: str) -> Path:
     """The folder that an argument names: a built one, or that of a published version."""
     from chatdata.publish import pull
 
-    return pull.folder(spec, note=lambda text: click.echo(text, err=True))
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
+    return pull.folder(spec, note=note)

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import click
 
-from chatdata.cli import progress
-
-_as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
-
-
-def _note(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _dump(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+from chatdata.cli import options, progress
+from chatdata.cli.terminal import note, print_json
 
 
 @click.command()
@@ -35,7 +24,7 @@ def _dump(value: Any) -> None:
 @click.option(
     "--allow-version", is_flag=True, help="Take a version that the change of the rows forbids."
 )
-@_as_json
+@options.as_json
 def push(
     out: Path,
     repo: str,
@@ -65,10 +54,10 @@ def push(
             dry_run=dry_run,
             allow_version=allow_version,
             progress=shown,
-            note=_note,
+            note=note,
         )
     if as_json:
-        _dump(plan.facts())
+        print_json(plan.facts())
     else:
         click.echo("\n".join(plan.lines()))
 
@@ -77,7 +66,7 @@ def push(
 @click.argument("reference", metavar="REPO@VERSION")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @click.option("--allow-moving-revision", is_flag=True, help="Take a branch, which may move.")
-@_as_json
+@options.as_json
 def pull(reference: str, out: Path, allow_moving_revision: bool, as_json: bool) -> None:
     """Fetch a published version into a folder, every hash checked.
 
@@ -90,9 +79,9 @@ def pull(reference: str, out: Path, allow_moving_revision: bool, as_json: bool) 
     from chatdata.publish.pull import pull as run
 
     with progress.bar() as shown:
-        found = run(reference, out, allow_moving=allow_moving_revision, progress=shown, note=_note)
+        found = run(reference, out, allow_moving=allow_moving_revision, progress=shown, note=note)
     if as_json:
-        _dump(found)
+        print_json(found)
     else:
         click.echo(f"{found['repo']} {found['tag'] or ''} commit {found['commit']}")
         click.echo(f"{found['content_hash']}\n{out}")
@@ -100,7 +89,7 @@ def pull(reference: str, out: Path, allow_moving_revision: bool, as_json: bool) 
 
 @click.command()
 @click.argument("repo", required=False)
-@_as_json
+@options.as_json
 def doctor(repo: str | None, as_json: bool) -> None:
     """Say whether publishing from here would work (to REPO, if it is given), and what is wrong.
 
@@ -110,7 +99,7 @@ def doctor(repo: str | None, as_json: bool) -> None:
 
     report = examine(repo)
     if as_json:
-        _dump({**report.facts, "problems": report.problems})
+        print_json({**report.facts, "problems": report.problems})
     else:
         click.echo("\n".join(report.lines()))
     if report.problems:

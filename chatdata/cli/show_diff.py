@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatdata.cli.show import visible
+from chatdata.cli.terminal import has_colours, visible
 from chatdata.dataset.manifest_diff import Change
 from chatdata.verify.dataset_diff import Difference, Example
 from chatdata.verify.verification import Verdict
@@ -103,9 +103,9 @@ def _ids(title: str, ids: Iterable[str], style: str, console: Console) -> None:
 def _example(example: Example, console: Console) -> None:
     head = f"changed {visible(example.id)}, turn {example.turn} ({example.role})"
     _line(console, head, "yellow")
-    text, has_colours = Text("  "), console.color_system is not None and not console.no_color
+    text = Text("  ")
     for sign, words in example.words:
-        before, after = ("", "") if has_colours else _MARKS[sign]
+        before, after = ("", "") if has_colours(console) else _MARKS[sign]
         text.append(before + visible(words) + after, style=_STYLES[sign])
     console.print(text, soft_wrap=True)
 

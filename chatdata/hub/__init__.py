@@ -1,12 +1,4 @@
-"""The Hugging Face Hub: the only package that talks to it.
-
-client        the client itself: what goes wrong in words, what may pass tried again
-repository    a dataset's repository: read, committed to, tagged
-names         `org/name@1.2.0`, and the commit that it is
-snapshot      the files of a version, every hash checked
-secrets       nothing secret in what is printed
-doctor        whether publishing from this machine would work
-"""
+"""The Hugging Face Hub: the only package that talks to it."""
 
 from __future__ import annotations
 
@@ -16,13 +8,15 @@ from typing import Literal
 
 from chatdata.core.errors import SourceError
 
+__all__ = ["client", "download", "fetch", "repository", "rights", "secrets", "settings"]
+
 
 def fetch(
     repo: str, revision: str | None, patterns: Sequence[str], kind: Literal["dataset", "model"]
 ) -> tuple[Path, list[str]]:
-    """A repository's files that match `patterns`, downloaded or from the cache.
+    """The folder of a repository's files that match `patterns`, and their sorted names in it.
 
-    Returns their folder and their names in it, sorted. Raises SourceError where the repository,
+    The files are downloaded, or taken from the cache. Raises SourceError where the repository,
     the revision or the network is missing.
     """
     from huggingface_hub import snapshot_download

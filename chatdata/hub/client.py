@@ -1,10 +1,9 @@
-"""The Hub's client: what goes wrong in words, what may pass tried again, nothing secret shown."""
+"""The Hub's client: failures in words, retries of failures that may pass, no secrets shown."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import json
 import logging
 import sys
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from huggingface_hub import HfApi, constants, errors, get_token
+from huggingface_hub import HfApi, errors
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
     disable_progress_bars,
     enable_progress_bars,
@@ -30,10 +29,13 @@ from tenacity import (
 
 from chatdata import __version__
 from chatdata.core.errors import HubError
+from chatdata.hub import settings
 from chatdata.hub.secrets import Redacting, redact
 
 Note = Callable[[str], None]
 
+# Raised where no answer comes, or where HF_HUB_OFFLINE forbids to ask.
+UNREACHABLE = (httpx.TransportError, errors.OfflineModeIsEnabled)
 # Everything that a call of the client may raise when the Hub, the network or the disk is at fault.
 FAILURES = (
     httpx.HTTPError,
@@ -46,9 +48,9 @@ FAILURES = (
     RuntimeError,
     ValueError,
 )
-SILENCE = httpx.Timeout(20, read=300, write=300)  # seconds; the client itself would wait for ever
+SILENCE = httpx.Timeout(20, read=300, write=300)  # seconds; by itself the client waits forever
 TRIES = 10
-PATIENCE = 600  # seconds of waiting, after which the user is told; a window of the Hub has 300
+PATIENCE = 600  # seconds of waiting in all; a rate limit of the Hub has windows of 300
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30  # seconds
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -58,22 +60,22 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.GatedRepoError, "is gated: accept its terms on its page and set HF_TOKEN"),
     (
         errors.RepositoryNotFoundError,
-        "is not there, or is private: check the name, or set HF_TOKEN",
+        "does not exist, or is private: check the name, or set HF_TOKEN",
     ),
-    (errors.RevisionNotFoundError, "is not there: the repository has no such revision"),
+    (errors.RevisionNotFoundError, "does not exist: the repository has no such revision"),
     (errors.RemoteEntryNotFoundError, "lacks a file that should be there"),
     (
         errors.LocalEntryNotFoundError,
         "is not in the cache, and cannot be reached: check the network and HF_ENDPOINT",
     ),
     (errors.DisabledRepoError, "is disabled by the Hub: see its page"),
-    (errors.HFValidationError, "has no valid name; it reads as org/name"),
+    (errors.HFValidationError, "does not have a valid name: write org/name"),
     (errors.OfflineModeIsEnabled, "cannot be asked for while HF_HUB_OFFLINE is set: unset it"),
     (
         errors.LocalTokenNotFoundError,
         "needs a token: set HF_TOKEN, or log in with `hf auth login`",
     ),
-    (errors.OIDCError, "cannot be asked for: HF_OIDC_RESOURCE is set and gives no token"),
+    (errors.OIDCError, "cannot be asked for: HF_OIDC_RESOURCE is set but gives no token"),
     (
         httpx.ProxyError,
         "cannot be reached through the proxy: check HTTPS_PROXY and NO_PROXY",
@@ -81,16 +83,16 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
 )
 _STATUSES = {
     402: "is refused: it needs a paid plan",
-    403: "may not be written to with this token: make one with write access to it, at {settings}",
+    403: "may not be written with this token: make a token with write access, at {token_page}",
     409: "is busy with another change: try again in a minute",
     413: "is too large for one request: build larger shards, or fewer",
-    429: "is asked for too often: the Hub wants us to wait longer than we do, so try again later",
-    507: "is full: the Hub has no room left for this account",
+    429: "is asked for too often: the Hub demands a long wait, so try again later",
+    507: "is full: this account has no space left on the Hub",
 }
 
 
 def prepare() -> None:
-    """Sets what the client leaves open: how long silence lasts, and what its log may say.
+    """Sets the client's time limits, and keeps secrets out of its log.
 
     Raises HubError where the proxy of this machine cannot be used.
     """
@@ -102,12 +104,12 @@ def prepare() -> None:
             "ALL_PROXY."
         ) from None
     for handler in logging.getLogger("huggingface_hub").handlers:
-        if not any(isinstance(own, Redacting) for own in handler.filters):
+        if not any(isinstance(filter_, Redacting) for filter_ in handler.filters):
             handler.addFilter(Redacting())
 
 
 def bars() -> None:
-    """Lets the client show how far a download has come, where somebody watches."""
+    """Turns the client's progress bars on where stderr is a terminal, else off."""
     if sys.stderr.isatty():
         enable_progress_bars()
     else:
@@ -122,7 +124,7 @@ def api() -> HfApi:
 
 @contextlib.contextmanager
 def reaching(where: str) -> Iterator[None]:
-    """Turns what the client raises into a HubError about `where`, in one sentence."""
+    """Turns an error of the client into a HubError about `where`, in one sentence."""
     try:
         prepare()
         yield
@@ -131,7 +133,7 @@ def reaching(where: str) -> Iterator[None]:
 
 
 def problem(error: BaseException) -> str:
-    """What is wrong, and the way out, as the rest of a sentence."""
+    """The failure and the way out, as the rest of a sentence about what was asked for."""
     cause = _cause(error)
     for kind, words in _KINDS:
         if isinstance(cause, kind):
@@ -140,63 +142,48 @@ def problem(error: BaseException) -> str:
     if status == 401:
         return _refused_token()
     if status is not None:
-        words = _STATUSES.get(status, f"cannot be had now: the Hub answers {status}")
-        return words.format(settings=settings_page()) + _said(cause)
+        words = _STATUSES.get(status, f"is not available now: the Hub answers {status}")
+        return words.format(token_page=settings.token_page()) + _answer(cause)
     return _without_answer(cause)
 
 
 def _without_answer(cause: BaseException) -> str:
-    """What is wrong where the Hub has not answered: the network, the disk, a file."""
+    """The failure where the Hub did not answer: of the network, the disk or a file."""
     name = type(cause).__name__
     if isinstance(cause, OSError) and cause.errno in _FULL:
-        return "cannot be kept here: the disk is full, so make room or set HF_HOME to another"
+        return "cannot be stored: the disk is full, so make room or set HF_HOME to another disk"
     if isinstance(cause, OSError) and cause.errno is not None and cause.filename:
-        return f"cannot be had, by a file here: {cause.strerror} ('{cause.filename}')"
+        return f"cannot be fetched, because of the file '{cause.filename}': {cause.strerror}"
     if isinstance(cause, FileNotFoundError):
         return "lacks a file that should be there"
     if isinstance(cause, httpx.TransportError | OSError):
         return f"cannot be reached ({name}): check the network and HF_ENDPOINT"
-    return f"cannot be had ({name}: {redact(' '.join(str(cause).split()))[:200]})"
+    return f"cannot be fetched ({name}: {redact(' '.join(str(cause).split()))[:200]})"
 
 
 _WRAPPERS = (RuntimeError, errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What an error was made from: the client wraps what happens to an upload or a download."""
+    """The error that the client wrapped, as it does for uploads and downloads."""
     while isinstance(error, _WRAPPERS) and error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def _refused_token() -> str:
-    if get_token() is None:
+    if not settings.has_token():
         return "needs a token: set HF_TOKEN, or log in with `hf auth login`"
     return (
-        "does not accept this token, which is wrong or has ended: "
-        f"make a new one at {settings_page()}"
+        "does not accept this token, which is wrong or has expired: "
+        f"make a new one at {settings.token_page()}"
     )
 
 
-def _said(error: BaseException) -> str:
-    """What the Hub says itself, in brackets."""
+def _answer(error: BaseException) -> str:
+    """The words of the Hub's answer, in brackets."""
     words = " ".join((getattr(error, "server_message", None) or "").split())
     return f' ("{redact(words)[:200]}")' if words else ""
-
-
-def endpoint() -> str:
-    """The address of the Hub, without what is secret in it."""
-    return redact(constants.ENDPOINT)
-
-
-def settings_page() -> str:
-    """Where tokens are made."""
-    return f"{endpoint()}/settings/tokens"
-
-
-def uses_xet() -> bool:
-    """Whether the client sends large files by Xet: it does where it can."""
-    return not constants.HF_HUB_DISABLE_XET and importlib.util.find_spec("hf_xet") is not None
 
 
 # -------------------------------------------------------------------------- what may pass
@@ -209,7 +196,7 @@ def status_of(error: BaseException) -> int | None:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same request may work later. A Hub that is not there at all is not waited for."""
+    """Whether the same request may work later. A Hub that cannot be reached may not."""
     cause = _cause(error)
     if isinstance(cause, httpx.ConnectError | httpx.ProxyError | httpx.UnsupportedProtocol):
         return False
@@ -217,17 +204,20 @@ def is_passing(error: BaseException) -> bool:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether a Hub that was there no longer is, or answers with what is not JSON."""
+    """Whether the connection to the Hub is lost, or the answer is not JSON."""
     return isinstance(_cause(error), httpx.ConnectError | json.JSONDecodeError)
 
 
 def is_unknown_revision(error: BaseException) -> bool:
-    """Whether the Hub knows the repository, and not the revision."""
+    """Whether the Hub knows the repository but not the revision."""
     return isinstance(error, errors.RevisionNotFoundError)
 
 
 def retrying(note: Note, passing: Callable[[BaseException], bool] = is_passing) -> Retrying:
-    """Calls again what fails for a while, waiting as long as the Hub asks; tells each wait."""
+    """A caller that tries a call again while `passing` holds of its errors.
+
+    It waits as long as the Hub asks, and notes each wait.
+    """
 
     def tell(state: RetryCallState) -> None:
         seconds = state.next_action.sleep if state.next_action else 0
@@ -237,14 +227,14 @@ def retrying(note: Note, passing: Callable[[BaseException], bool] = is_passing) 
         retry=retry_if_exception(passing),
         wait=_wait,
         stop=_is_enough,
-        before=lambda state: prepare(),  # the client makes its session anew when one breaks
+        before=lambda state: prepare(),  # the client opens a new session when one breaks
         before_sleep=tell,
         reraise=True,
     )
 
 
 def _is_enough(state: RetryCallState) -> bool:
-    """Whether to give up. Only waiting counts: a try may upload for hours."""
+    """Whether to give up. Only the waiting counts, since a try may upload for hours."""
     return state.attempt_number >= TRIES or state.idle_for + state.upcoming_sleep > PATIENCE
 
 
@@ -270,7 +260,7 @@ def _wait(state: RetryCallState) -> float:
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """The seconds that an answer asks to wait: `Retry-After`, or a rate limit that is used up."""
+    """The seconds that an answer asks to wait, by `Retry-After` or by a used-up rate limit."""
     value = headers.get("retry-after", "").strip()
     if value.isdigit():
         return float(value)

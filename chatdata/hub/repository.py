@@ -1,7 +1,6 @@
 """A dataset's repository on the Hub: read, uploaded to, committed to, tagged.
 
-The methods raise what the client raises; `client.reaching` and `client.retrying` are for those
-who call them.
+The methods raise the errors of the client: callers use `client.reaching` and `client.retrying`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,39 +32,56 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
     get_session,
     hf_raise_for_status,
     http_backoff,
+    validate_repo_id,
 )
 
 from chatdata.core.errors import HubError
-from chatdata.hub import client
+from chatdata.hub import client, settings
 from chatdata.hub.client import Note
 from chatdata.hub.secrets import redact
 
 MAIN = "main"
-KIND = "dataset"
+KIND: Final = "dataset"
+
+
+def checked_name(name: str) -> str:
+    """The name of a repository, as given. Raises HubError for what does not read as org/name."""
+    try:
+        validate_repo_id(name)
+    except errors.HFValidationError:
+        is_valid = False
+    else:
+        is_valid = name.count("/") == 1
+    if not is_valid:
+        raise HubError(f"'{name}' is not the name of a repository; write org/name.")
+    return name
 
 
 def _is_missing(error: errors.HfHubHTTPError) -> bool:
-    """Whether what was asked for is not there, and not for the reason that all of it is hidden."""
+    """Whether the Hub knows the repository and the revision, but not what was asked for."""
     kinds = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
     return client.status_of(error) == 404 and not isinstance(error, kinds)
 
 
 @dataclass(frozen=True)
 class Refs:
-    """What branches and tags point to."""
+    """The commits of branches and tags, by name."""
 
     branches: Mapping[str, str]
     tags: Mapping[str, str]
 
     @property
     def head(self) -> str | None:
-        """The commit at which the repository stands, or None before the first."""
+        """The latest commit, or None before the first."""
         return self.branches.get(MAIN)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a commit, by its hash: of git, or for a large file of its content."""
+    """A file of a commit: its size in bytes and its hash.
+
+    `oid` is the hash of git. A large file has a hash of its content too, `sha256`.
+    """
 
     size: int
     oid: str
@@ -77,7 +93,7 @@ Tree = Mapping[str, Entry]
 
 @dataclass(frozen=True)
 class File:
-    """A file to publish: its path in the repository, and its content, on the disk or here."""
+    """A file to publish: its path in the repository, and its content or the content's path."""
 
     path: str
     content: Path | bytes
@@ -91,12 +107,12 @@ class File:
 
     @functools.cached_property
     def size(self) -> int:
-        """Bytes."""
-        own = self.content
-        return len(own) if isinstance(own, bytes) else own.stat().st_size
+        """The size in bytes."""
+        content = self.content
+        return len(content) if isinstance(content, bytes) else content.stat().st_size
 
     def is_at(self, entry: Entry | None) -> bool:
-        """Whether a commit has this very content."""
+        """Whether an entry of a commit has exactly this content."""
         if entry is None or entry.size != self.size:
             return False
         if entry.sha256 is not None:
@@ -105,9 +121,9 @@ class File:
         return entry.oid == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
     def operation(self) -> CommitOperationAdd:
-        """What adds the file to a commit: the client allows it to be used for one."""
+        """The operation that adds the file to a commit, good for one commit."""
         operation = CommitOperationAdd(self.path, self.content)
-        operation.upload_info.sha256 = bytes.fromhex(self.sha256)  # known: no second reading
+        operation.upload_info.sha256 = bytes.fromhex(self.sha256)  # saves reading the file again
         return operation
 
 
@@ -121,22 +137,22 @@ class Repository:
 
     @classmethod
     def named(cls, name: str) -> Repository:
-        """The repository of this name, whether or not it is there."""
-        disable_progress_bars()  # a bar for each shard says little
+        """The repository of this name, which need not exist."""
+        disable_progress_bars()  # the client would show a bar for each shard
         return cls(name, client.api())
 
     # ------------------------------------------------------------------------------- reading
 
     def refs(self) -> Refs:
-        """Its branches and tags."""
-        found = self.api.list_repo_refs(self.name, repo_type=KIND)
+        """The branches and tags."""
+        refs = self.api.list_repo_refs(self.name, repo_type=KIND)
         return Refs(
-            {own.name: own.target_commit for own in found.branches},
-            {own.name: own.target_commit for own in found.tags},
+            {branch.name: branch.target_commit for branch in refs.branches},
+            {tag.name: tag.target_commit for tag in refs.tags},
         )
 
     def refs_if_there(self) -> Refs | None:
-        """Its branches and tags, or None where the repository is not there or is hidden."""
+        """The branches and tags, or None where the repository does not exist or is hidden."""
         try:
             return self.refs()
         except errors.GatedRepoError:
@@ -146,23 +162,38 @@ class Repository:
                 return None
             raise
 
+    def resolve(self, revision: str) -> str:
+        """The commit of a tag or a branch. The client keeps the answer in its cache."""
+        found = self.api.resolve_revision(self.name, repo_type=KIND, revision=revision)
+        return str(found.resolved)
+
+    def resolve_offline(self, revision: str) -> str | None:
+        """The commit of a tag or a branch by the last answer in the cache, or None without one."""
+        try:
+            found = self.api.resolve_revision(
+                self.name, repo_type=KIND, revision=revision, local_files_only=True
+            )
+        except errors.RevisionResolutionError:
+            return None
+        return str(found.resolved)
+
     def is_private(self) -> bool:
-        """Whether only its owners see it."""
+        """Whether only the owners see the repository."""
         return bool(self.api.repo_info(self.name, repo_type=KIND).private)
 
     def tree(self, commit: str | None) -> Tree:
-        """All files at a commit. There are none before the first."""
+        """All files at a commit; no files before the first commit."""
         if commit is None:
             return {}
         listed = self.api.list_repo_tree(self.name, recursive=True, revision=commit, repo_type=KIND)
         return {
-            own.path: Entry(own.size, own.blob_id, own.lfs.sha256 if own.lfs else None)
-            for own in listed
-            if isinstance(own, RepoFile)  # else a folder
+            item.path: Entry(item.size, item.blob_id, item.lfs.sha256 if item.lfs else None)
+            for item in listed
+            if isinstance(item, RepoFile)  # else a folder
         }
 
     def read(self, path: str, commit: str) -> bytes | None:
-        """A small file at a commit, or None where it is not there."""
+        """The content of a small file at a commit, or None where the commit lacks the file."""
         url = hf_hub_url(
             self.name, path, repo_type=KIND, revision=commit, endpoint=self.api.endpoint
         )
@@ -176,12 +207,12 @@ class Repository:
         return bytes(response.content)
 
     def columns(self, path: str, commit: str, names: Sequence[str]) -> pa.Table:
-        """Some columns of a Parquet file at a commit, without fetching the others."""
+        """Columns of a Parquet file at a commit; the rest of the file is not fetched."""
         with self._open(path, commit) as file:
             return pq.read_table(file, columns=list(names))
 
     def schema(self, path: str, commit: str) -> pa.Schema:
-        """The columns of a Parquet file at a commit."""
+        """The schema of a Parquet file at a commit."""
         with self._open(path, commit) as file:
             return pq.read_schema(file)
 
@@ -192,7 +223,7 @@ class Repository:
     # ------------------------------------------------------------------------------- writing
 
     def create(self, private: bool) -> None:
-        """Makes the repository. One that is there stays as it is."""
+        """Creates the repository. A repository that exists is left as it is."""
         try:
             self.api.create_repo(self.name, repo_type=KIND, private=private)
         except errors.HfHubHTTPError as error:
@@ -201,10 +232,10 @@ class Repository:
 
     @contextlib.contextmanager
     def transfer(self, note: Note) -> Iterator[None]:
-        """Chooses how large files go: by Xet, or by LFS to a Hub that has no Xet."""
+        """Sends large files by Xet inside the context, or by LFS to a Hub without Xet."""
         before = constants.HF_HUB_DISABLE_XET
-        if client.uses_xet() and not self._has_xet():
-            note("this Hub has no Xet; large files go by LFS")
+        if settings.uses_xet() and not self._has_xet():
+            note("this Hub has no Xet; large files are sent by LFS")
             constants.HF_HUB_DISABLE_XET = True
         try:
             yield
@@ -212,7 +243,7 @@ class Repository:
             constants.HF_HUB_DISABLE_XET = before
 
     def _has_xet(self) -> bool:
-        """Whether the Hub gives tokens for Xet. The real one does; a mirror may not."""
+        """Whether the Hub gives tokens for Xet. The real Hub does, a mirror may not."""
         if self.api.endpoint == "https://huggingface.co":
             return True
         url = f"{self.api.endpoint}/api/{KIND}s/{self.name}/xet-write-token/{MAIN}"
@@ -220,9 +251,9 @@ class Repository:
         return bool(response.status_code != 404)
 
     def upload(self, file: File) -> None:
-        """Uploads a large file ahead of the commit. It shows nowhere until then.
+        """Uploads a large file ahead of the commit, which makes the file visible.
 
-        One that is there already is not sent again.
+        A file that the Hub has already is not sent again.
         """
         self._prepare([self._operation(file)])
 
@@ -234,10 +265,10 @@ class Repository:
         title: str,
         note: Note,
     ) -> str:
-        """Adds and deletes files in one commit upon `parent`. Returns the commit.
+        """Adds and deletes files in one commit after `parent`. Returns the commit.
 
-        Where all is there already, the client makes no commit and returns the head, which may
-        be anybody's: look at what the commit holds.
+        Where nothing changes, the client makes no commit and returns the head, which may be
+        another publisher's: look at what the commit holds.
         """
         operations = [self._operation(file) for file in add]
         deletions = [CommitOperationDelete(path, is_folder=False) for path in delete]
@@ -252,26 +283,27 @@ class Repository:
                 revision=MAIN,
                 parent_commit=parent,
             )
-        for own in remarks:
-            note(redact(" ".join(str(own.message).split())))
+        for remark in remarks:
+            note(redact(" ".join(str(remark.message).split())))
         return str(made.oid)
 
     def _operation(self, file: File) -> CommitOperationAdd:
-        """What adds a file. For one on the disk it is kept, since it knows that it was sent."""
+        """The operation that adds a file. The operation of a file on the disk is kept, because it
+        remembers that the file was sent."""
         if isinstance(file.content, bytes):
             return file.operation()
         return self._operations.setdefault(file.path, file.operation())
 
     def _prepare(self, operations: Sequence[CommitOperationAdd]) -> None:
-        """Uploads what is not there yet. Raises HubError for what the client would leave out."""
+        """Uploads the files that the Hub lacks. Raises HubError for a file that is ignored."""
         self.api.preupload_lfs_files(self.name, operations, repo_type=KIND, free_memory=False)
-        for own in operations:
-            if getattr(own, "_should_ignore", False):
+        for operation in operations:
+            if getattr(operation, "_should_ignore", False):
                 raise HubError(
-                    f"the .gitignore of '{self.name}' names {own.path_in_repo}, which would be "
-                    "left out; take the line out of it."
+                    f"the .gitignore of '{self.name}' ignores {operation.path_in_repo}, so it "
+                    "would not be published; remove that line."
                 )
 
     def tag(self, name: str, commit: str) -> None:
-        """Names a commit. A tag that is there is an error (409): it is never moved."""
+        """Gives a commit a tag. A tag that exists is an error (409): tags never move."""
         self.api.create_tag(self.name, tag=name, revision=commit, repo_type=KIND)

@@ -15,34 +15,35 @@ _SHAPES = (
     (re.compile(r"hf_[A-Za-z0-9_-]{3,}"), HIDDEN),
     (re.compile(r"(?i)\bbearer\s+\S+"), f"Bearer {HIDDEN}"),
     (re.compile(r"\b[Bb]asic\s+(?=\S*[A-Z0-9])[A-Za-z0-9+/=]{8,}"), f"Basic {HIDDEN}"),
-    (re.compile(r"(?<=://)[^/\s]*@"), ""),  # who a proxy is used as
-    (re.compile(r"(?<=[^\s?])\?[^\s'\"]*[=&][^\s'\"]*"), ""),  # what signs an address
+    (re.compile(r"(?<=://)[^/\s]*@"), ""),  # the user of a proxy
+    (re.compile(r"(?<=[^\s?])\?[^\s'\"]*[=&][^\s'\"]*"), ""),  # the signature of an address
 )
 
 
 def redact(text: str) -> str:
-    """The text without what is secret on this machine, or looks as if it were."""
+    """The text without the secrets of this machine, and without what looks like a secret."""
     for secret in sorted(set(_known()), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
-    for shape, instead in _SHAPES:
-        text = shape.sub(instead, text)
+    for shape, replacement in _SHAPES:
+        text = shape.sub(replacement, text)
     return text
 
 
 def _known() -> Iterator[str]:
-    """What is secret: tokens, wherever the client finds them, and passwords in addresses."""
+    """Yields the secrets of this machine: tokens, from wherever the client takes them, and
+    passwords in addresses."""
     from huggingface_hub import constants
 
-    given = [os.environ.get(name, "").strip() for name in _VARIABLES]
+    secrets = [os.environ.get(name, "").strip() for name in _VARIABLES]
     try:
         with open(constants.HF_TOKEN_PATH, encoding="utf-8") as file:
-            given.append(file.read().strip())
+            secrets.append(file.read().strip())
     except (OSError, UnicodeDecodeError):
         pass
     for name in _ADDRESSES:
         for address in (os.environ.get(name), os.environ.get(name.lower())):
-            given += _password(address or "")
-    yield from (secret for secret in given if len(secret) > 3)
+            secrets += _password(address or "")
+    yield from (secret for secret in secrets if len(secret) > 3)
 
 
 def _password(address: str) -> list[str]:
@@ -54,9 +55,9 @@ def _password(address: str) -> list[str]:
 
 
 class Redacting(logging.Filter):
-    """Redacts what the client logs, since that names addresses as they were asked for."""
+    """Redacts the log of the client, which names addresses with their secrets."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrites the record. Always true."""
+        """True, for every record. Rewrites the record."""
         record.msg, record.args = redact(record.getMessage()), None
         return True

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,7 @@ from chatdata.core import files, ledger, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.dataset import manifest, rows, shards
+from chatdata.dataset.manifest import ShardEntry
 from chatdata.pipeline import annotate, engines, global_pass, partitions, reading
 from chatdata.pipeline import inputs as input_files
 from chatdata.pipeline import job as jobs
@@ -34,13 +35,16 @@ from chatdata.pipeline import output as folder
 from chatdata.pipeline.global_pass import Decided
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Finished, Job, Shaped
-from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.recipe import Recipe, as_recipe
 from chatdata.render import certificate
-from chatdata.render.certificate import Findings
-from chatdata.render.encoding import fast
-from chatdata.render.encoding.fast import Audit, EngineDiffers, FastSession
-from chatdata.render.rows import Render, Rendered, fit, render
-from chatdata.render.segments import Texts
+from chatdata.render.certificate import ParityCounts
+from chatdata.render.encoding import audit as audits
+from chatdata.render.encoding.audit import Audit
+from chatdata.render.encoding.encoder import EncoderDiffers
+from chatdata.render.fit import fit
+from chatdata.render.options import Render
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.text_pool import TextPool
 from chatdata.steps import clean, filtering, filters, split, threads, trees
 from chatdata.steps.clean import Cleaned
 from chatdata.steps.figures import FiguresByKey
@@ -51,48 +55,48 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 PREVIEW_GROUPS = 100
 
-Verify = Literal["audit", "full", "off"]
-_ONE_IN: dict[Verify, int | None] = {"audit": fast.SAMPLE, "full": fast.EVERYTHING, "off": None}
-
 
 def silent(step: str, done: int, total: int) -> None:
     """Reports no progress."""
 
 
 def build(
-    recipe: Recipe,
+    recipe: Recipe | str | Path,
     out: str | Path,
     *,
     inputs: Sequence[str] = (),
     workers: int = 1,
     engine: str = "local",
-    verify: Verify = "audit",
+    verify: str = audits.DEFAULT,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
 
-    `inputs` replace the files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes
-    written depend on the recipe and the input alone, not on `workers` or `engine`. `verify` says
-    how a fast tokenizer library is watched, where one is installed: by an `audit`, or `full`, all
-    texts being encoded by `tokenizers` too; `off` does not use it. `progress` is told (step,
-    done, total); a total of 0 is not known. Raises a ChatdataError, and leaves nothing behind,
+    `recipe` is a recipe, the name of a shipped recipe, or the path of a file. `inputs` replace the
+    files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes written depend on the recipe
+    and the input alone, not on `workers` or `engine`. `verify` is how a fast tokenizer library is
+    watched, where one is installed: `audit` compares a sample of its ids with those of
+    `tokenizers`, `full` compares all, and `off` does not use the library. `progress` is called with
+    (step, done, total); a total of 0 is unknown. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
+    recipe, one_in = as_recipe(recipe), audits.mode(verify).one_in
     with files.new_folder(Path(out), manifest.FILE) as new:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, new / ".work")
         with engines.start(engine, min(workers, job.parts)) as running:
-            done = _line(job, found, running, progress, _ONE_IN[verify], new)
+            done = _line(job, found, running, progress, one_in, new)
         ledger.check_dropped(done.counts, recipe.max_dropped)
         shutil.rmtree(job.work)
         return folder.describe(job, found, done, new)
 
 
-def preview(recipe: Recipe, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
+def preview(recipe: Recipe | str | Path, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
     """The manifest that a build of the first trees or conversations would have, without files.
 
-    Writes nothing but temporary files, which it removes.
+    `recipe` is as for `build`. Writes nothing but temporary files, which it removes.
     """
+    recipe = as_recipe(recipe)
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work, engines.start("local", 1) as here:
         found = input_files.locate(recipe, inputs)
         job = jobs.prepare(recipe, found, Path(work))
@@ -117,7 +121,7 @@ def _line(
             yield result
             progress(step, number + 1, len(tasks))
 
-    encoding = running.submit(functools.partial(jobs.choose_engine, one_in=one_in), job)
+    encoding = running.submit(functools.partial(jobs.choose_encoder, one_in=one_in), job)
     read, problems = reading.read(job, found, progress)
     shaped = list(each("dropping, threading", _shape, range(job.parts)))
     decided = global_pass.decide(job)
@@ -125,13 +129,13 @@ def _line(
     job = replace(_with_sample(job, shaped), encoding=encoding.result())
     try:
         finished, files = _write(job, each("splitting, rendering", _finish, tasks), problems, out)
-    except EngineDiffers as difference:
+    except EncoderDiffers as difference:
         job = jobs.without_fast(job, difference)
         finished, files = _write(job, each("again, by tokenizers", _finish, tasks), problems, out)
     read["conversations"] += sum(part.conversations for part in shaped)
     counts = ledger.add([*(part.counts for part in finished), reading.counts(read, problems)])
     _check_ids(finished)
-    findings = Findings()
+    findings = ParityCounts()
     for part in finished:
         findings.add(part.findings)
     cleaned = sum((part.cleaned for part in shaped), Cleaned())
@@ -151,10 +155,10 @@ def _line(
 
 def _write(
     job: Job, finished: Iterator[Finished], problems: pl.DataFrame, out: Path | None
-) -> tuple[list[Finished], list[dict[str, Any]]]:
+) -> tuple[list[Finished], tuple[ShardEntry, ...]]:
     """Writes parts as they are finished. Nothing is left where one of them fails."""
     if out is None:
-        return list(finished), []
+        return list(finished), ()
     output, results = folder.Output(job, out, problems), []
     try:
         for part, result in enumerate(finished):
@@ -253,7 +257,7 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
     part, decided = task
     messages, repeated = _drop_repeats(pl.read_ipc(job.file("shaped", part)), decided)
     messages = _in_order(job, messages, decided)
-    rendered, lost, findings, audit = None, schema.empty(ledger.EVENTS), Findings(), Audit()
+    rendered, lost, findings, audit = None, schema.empty(ledger.EVENTS), ParityCounts(), Audit()
     if job.recipe.render is not None:
         rendered, lost, findings, audit = _render(job, job.recipe.render, messages)
         messages = rendered.messages
@@ -312,22 +316,21 @@ def _splits(job: Job, groups: pl.Series) -> pl.Series:
 
 def _render(
     job: Job, options: Render, messages: pl.DataFrame
-) -> tuple[Rendered, pl.DataFrame, Findings, Audit]:
+) -> tuple[Rendered, pl.DataFrame, ParityCounts, Audit]:
     """The rows of tokens, the events of the messages that have none, what the certificate finds
     in a sample of the rows, chosen by a hash of their ids, and what was audited."""
     tokenizer = job.load_tokenizer(options)
-    engine = job.engine(tokenizer)
-    texts = Texts(tokenizer, engine)
-    fitted = fit(messages, texts, options)
+    encoder = job.encoder(tokenizer)
+    pool = TextPool(tokenizer, encoder)
+    fitted = fit(messages, pool, options)
     once = job.recipe.threads.train_once
     learnt = threads.train_once(fitted.messages) if once else fitted.messages
-    rendered = render(learnt, fitted.windows, texts, options)
+    rendered = render(learnt, fitted.windows, pool, options)
     ids = pl.Series(rendered.ids, dtype=pl.String)
     chosen = fraction_column(ids, "certificate") < job.sample
-    findings = certificate.examine(rendered, tokenizer, options.train_on, chosen)
-    certificate.demand(findings, tokenizer)
-    audit = engine.audit if isinstance(engine, FastSession) else Audit()
-    return rendered, pl.concat([fitted.events, rendered.events]), findings, audit
+    findings = certificate.compare_rows(rendered, tokenizer, options.train_on, chosen)
+    certificate.raise_on_failure(findings, tokenizer)
+    return rendered, pl.concat([fitted.events, rendered.events]), findings, encoder.audit
 
 
 def _rows(

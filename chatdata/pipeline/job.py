@@ -6,7 +6,6 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +14,22 @@ from chatdata import hub
 from chatdata.core import ledger
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_json
+from chatdata.dataset.manifest import ShardEntry
 from chatdata.pipeline.inputs import Input, option_files, without_paths
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render import tokenizer as tokenizers
-from chatdata.render.certificate import Findings
-from chatdata.render.encoding import fast
-from chatdata.render.encoding.fast import Audit, EngineDiffers
-from chatdata.render.rows import Render
+from chatdata.render.certificate import ParityCounts
+from chatdata.render.encoding import admission
+from chatdata.render.encoding.audit import SAMPLE, Audit
+from chatdata.render.encoding.encoder import EncoderDiffers, FastEncoder
+from chatdata.render.encoding.libraries import Encoder, ReferenceEncoder
+from chatdata.render.options import Render
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 from chatdata.steps import filtering, redact
 from chatdata.steps.clean import Cleaned
+from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.figures import FiguresByKey
 from chatdata.steps.filtering import Drop, Unit
 
@@ -36,7 +39,7 @@ _MOST_PARTS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Which engine makes ids of texts: a fast one that was admitted, or `tokenizers`.
+    """Which encoder makes ids of texts: a fast one that was admitted, or `tokenizers`.
 
     `one_in` is the share of texts that both encode, whatever they hold. `remark` says why the
     fast one is not used.
@@ -44,7 +47,7 @@ class Encoding:
 
     name: str = ""
     is_fast: bool = False
-    one_in: int = fast.SAMPLE
+    one_in: int = SAMPLE
     remark: str = ""
 
 
@@ -57,7 +60,7 @@ class Job:
     parts: int
     tokenizer: Path | None = None  # its folder; None: the built-in one, or nothing is rendered
     tokenizer_name: str = ""
-    probes: Findings | None = None
+    probes: ParityCounts | None = None
     encoding: Encoding = Encoding()
     sample: float = 1.0  # the share of the rows that the certificate looks at
     first_groups: int | None = None  # read no more than these
@@ -80,10 +83,10 @@ class Job:
         """The tokenizer of a recipe that renders; each process loads it once."""
         return _load(self.tokenizer, self.tokenizer_name, options.model_dump_json())
 
-    def engine(self, tokenizer: Tokenizer) -> fast.Engine:
+    def encoder(self, tokenizer: Tokenizer) -> Encoder:
         """What makes ids of the texts of one part."""
-        own = _fast(tokenizer) if self.encoding.is_fast else None
-        return own.session(self.encoding.one_in) if own else fast.Reference(tokenizer.text)
+        fast = _fast(tokenizer) if self.encoding.is_fast else None
+        return fast.session(self.encoding.one_in) if fast else ReferenceEncoder(tokenizer.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Finished:
     languages: dict[str, int]  # of rows
     sources: dict[str, int]  # of rows
     leaking_groups: int
-    findings: Findings
+    findings: ParityCounts
     audit: Audit
 
 
@@ -118,12 +121,12 @@ class Done:
 
     finished: list[Finished]
     counts: ledger.Counts
-    files: list[dict[str, Any]]  # the manifest's entries for the shards
-    findings: Findings
+    files: tuple[ShardEntry, ...]
+    findings: ParityCounts
     encoding: Encoding
     cleaned: Cleaned
     figures: FiguresByKey
-    near_duplicates: dict[str, dict[str, Any]]  # by filter
+    near_duplicates: dict[str, ClustersEntry]  # by filter
 
 
 def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
@@ -137,18 +140,17 @@ def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
         return Job(recipe, work, parts, figures=figures)
     folder, name = _find_tokenizer(recipe.render.tokenizer)
     options = recipe.render.model_copy(update={"tokenizer": name})
-    if options.template == "tokenizer":
-        tokenizers.resolve(folder, name, options.variables, work / "tokenizer")
-        folder = work / "tokenizer"
+    template = TEMPLATES[options.template]
+    folder = template.prepare(folder, name, options, work / "tokenizer")
     recipe = recipe.model_copy(update={"render": options})
     job = Job(recipe, work, parts, folder, name, figures=figures)
     return replace(job, probes=certificate.certify(job.load_tokenizer(options), options))
 
 
-def choose_engine(job: Job, one_in: int | None) -> Encoding:
-    """What makes ids of texts: a fast engine that passes its examination, or `tokenizers`.
+def choose_encoder(job: Job, one_in: int | None) -> Encoding:
+    """What makes ids of texts: a fast encoder that passes its test, or `tokenizers`.
 
-    `one_in` is the share of texts that a fast engine is compared on at least; None: none is used.
+    `one_in` is the share of texts that a fast encoder is compared on at least; None: none is used.
     """
     if job.recipe.render is None:
         return Encoding()
@@ -156,16 +158,16 @@ def choose_engine(job: Job, one_in: int | None) -> Encoding:
     if one_in is None:
         return Encoding(reference)
     own = job.load_tokenizer(job.recipe.render)
-    _engines.clear()
-    admitted = fast.admit(own.text)
-    if isinstance(admitted, fast.Refusal):
+    _encoders.clear()
+    admitted = admission.admit(own.text)
+    if isinstance(admitted, admission.Refusal):
         return Encoding(reference, remark=admitted.reason)
-    _engines[_key(own)] = admitted
+    _encoders[_key(own)] = admitted
     return Encoding(admitted.name, is_fast=True, one_in=one_in)
 
 
-def without_fast(job: Job, difference: EngineDiffers) -> Job:
-    """The job with `tokenizers` in place of a fast engine that was found to be wrong."""
+def without_fast(job: Job, difference: EncoderDiffers) -> Job:
+    """The job with `tokenizers` in place of a fast encoder that was found to be wrong."""
     reference = f"tokenizers {tokenizers.version()}"
     return replace(job, encoding=Encoding(reference, remark=str(difference)))
 
@@ -203,19 +205,19 @@ def _find_tokenizer(spec: str) -> tuple[Path | None, str]:
         raise ConfigError(f"tokenizer: {error} For example --set render.tokenizer=PATH.") from None
 
 
-_engines: dict[str, fast.Fast] = {}  # of this process, by tokenizer and template
+_encoders: dict[str, FastEncoder] = {}  # of this process, by tokenizer and template
 
 
-def _fast(tokenizer: Tokenizer) -> fast.Fast | None:
-    """The fast engine that this build has admitted; each process makes it once."""
+def _fast(tokenizer: Tokenizer) -> FastEncoder | None:
+    """The fast encoder that this build has admitted; each process makes it once."""
     key = _key(tokenizer)
-    if key not in _engines:
-        prepared = fast.prepare(tokenizer.text)
-        if isinstance(prepared, fast.Refusal):
+    if key not in _encoders:
+        prepared = admission.prepare(tokenizer.text)
+        if isinstance(prepared, admission.Refusal):
             return None
-        _engines.clear()
-        _engines[key] = prepared
-    return _engines[key]
+        _encoders.clear()
+        _encoders[key] = prepared
+    return _encoders[key]
 
 
 def _key(tokenizer: Tokenizer) -> str:
@@ -224,8 +226,5 @@ def _key(tokenizer: Tokenizer) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _load(folder: Path | None, name: str, options: str) -> Tokenizer:
-    own = Render.model_validate_json(options)
-    if own.template == "tokenizer":
-        assert folder is not None
-        return tokenizers.load_own(folder, name, own.variables, own.date)
-    return tokenizers.load(folder, name, TEMPLATES[own.template], own.system)
+    chosen = Render.model_validate_json(options)
+    return TEMPLATES[chosen.template].load(folder, name, chosen)

@@ -28,7 +28,7 @@ from chatdata.core.config import Strict, nearest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_json
-from chatdata.render.rows import Render
+from chatdata.render.options import Render
 from chatdata.sources import EMBEDDED
 from chatdata.steps.clean import CLEANERS, Cleaner, Step
 from chatdata.steps.filtering import Drop, Filter, OnRemoved
@@ -337,6 +337,11 @@ def _beside(path: Path, options: SourceOptions) -> SourceOptions:
         name if name.startswith(EMBEDDED) else str(path.parent / name) for name in options.files
     ]
     return options.model_copy(update={"files": files})
+
+
+def as_recipe(recipe: Recipe | str | Path) -> Recipe:
+    """The recipe itself, or the recipe of this name or path. Raises ConfigError as `load` does."""
+    return recipe if isinstance(recipe, Recipe) else load(recipe)
 
 
 def find(name: str | Path) -> Path:

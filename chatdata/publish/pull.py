@@ -1,4 +1,4 @@
-"""Fetches a published version: resolved to its commit once, every hash checked."""
+"""Fetches a published version: resolved to a commit once, every hash checked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 from chatdata.core import files
 from chatdata.dataset import manifest
 from chatdata.hub.client import Note
-from chatdata.publish import reference as names
-from chatdata.publish import snapshot
+from chatdata.publish import references, snapshot
 from chatdata.publish.snapshot import Snapshot
 from chatdata.verify import verification
 
@@ -18,14 +17,14 @@ Progress = Callable[[str, int, int], None]
 
 
 def is_published(name: str) -> bool:
-    """Whether a name is of a version on the Hub: it names one, and no folder is called so."""
+    """Whether a name is that of a version on the Hub, and not of a folder that exists."""
     return "@" in name and not Path(name).is_dir()
 
 
 def folder(name: str, note: Note = lambda text: None) -> Path:
-    """The folder that a name is of: a built one, or a published version in the client's cache.
+    """The folder that a name means: a built folder, or a published version in the client's cache.
 
-    It is for reading alone. Raises a ChatdataError for what is not on the Hub.
+    The folder is only for reading. Raises a ChatdataError for a version that is not on the Hub.
     """
     return fetch(name, note=note).folder if is_published(name) else Path(name)
 
@@ -33,13 +32,13 @@ def folder(name: str, note: Note = lambda text: None) -> Path:
 def fetch(
     reference: str, *, allow_moving: bool = False, note: Note = lambda text: None
 ) -> Snapshot:
-    """The version that `org/name@1.2.0` names, in the client's cache, for reading alone.
+    """The version that `org/name@1.2.0` names, in the client's cache, only for reading.
 
-    Nothing is asked of the Hub for a commit that is in the cache. Raises a ChatdataError for a
-    branch, unless `allow_moving`, and for what is not there or not what its manifest says.
+    The Hub is asked for nothing that the cache holds. Raises a ChatdataError for a branch, unless
+    `allow_moving`, for a version that does not exist, and for files that differ from the manifest.
     """
-    pinned = names.resolve(names.parse(reference), note, allow_moving)
-    return snapshot.download(pinned, note)
+    pinned = references.resolve(references.parse(reference), note, allow_moving)
+    return snapshot.fetch(pinned, note)
 
 
 def pull(
@@ -52,8 +51,8 @@ def pull(
 ) -> dict[str, str | None]:
     """Writes the version that `org/name@1.2.0` names to the folder `out`, as it was built.
 
-    Returns its repository, tag, commit, version and content hash. Raises a ChatdataError, and
-    leaves no part of it in `out`, where it fails.
+    Returns the repository, tag, commit, version and content hash. Raises a ChatdataError where
+    the version cannot be fetched; then `out` is unchanged.
     """
     with files.new_folder(Path(out), manifest.FILE) as new:
         fetched = fetch(reference, allow_moving=allow_moving, note=note)

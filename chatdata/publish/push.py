@@ -16,8 +16,8 @@ from chatdata.core.errors import HubError
 from chatdata.dataset import card
 from chatdata.hub import client
 from chatdata.hub.client import Note
-from chatdata.hub.repository import File, Refs, Repository
-from chatdata.publish import plan, reference, release, versions
+from chatdata.hub.repository import File, Refs, Repository, checked_name
+from chatdata.publish import plan, release, versions
 from chatdata.publish.journal import Journal
 from chatdata.publish.plan import Plan, Progress, Push, Standing
 
@@ -43,7 +43,7 @@ def push(
     Raises a ChatdataError where it fails; then no part of the version is to be seen.
     """
     prepared = release.prepare(Path(folder), versions.parse(version))
-    repository = Repository.named(reference.checked(repo))
+    repository = Repository.named(checked_name(repo))
     journal = Journal.beside(Path(folder), repository.api.endpoint, repo)
     own = Push(prepared, repository, journal, progress, note)
     with client.reaching(f"dataset '{repo}'"):
@@ -147,7 +147,7 @@ def _check_untouched(own: Push, first: Standing, now: Standing) -> None:
     before, after = first.managed(own.release), now.managed(own.release)
     touched = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
     if touched:
-        version = now.facts["version"] if now.facts else "no version"
+        version = now.facts.version if now.facts else "no version"
         raise HubError(
             f"'{own.repository.name}' was published to meanwhile (commit {str(now.head)[:12]} "
             f"holds {version}); nothing of this push was committed: look at it, then push as the "
@@ -161,7 +161,7 @@ def _lacking(own: Push, made: Standing) -> str:
 
 
 def _title(own: Push) -> str:
-    return f"{own.release.facts['name']} {own.release.version}"
+    return f"{own.release.facts.name} {own.release.version}"
 
 
 # ------------------------------------------------------------------------------------ the tag

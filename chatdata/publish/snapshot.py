@@ -2,123 +2,106 @@
 
 from __future__ import annotations
 
-import glob
 import json
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-
-from huggingface_hub import errors, hf_hub_download, snapshot_download
-from tenacity import Retrying
+from pathlib import Path
 
 from chatdata.core.errors import HubError
 from chatdata.core.hashing import sha256_file
+from chatdata.core.paths import is_inside
 from chatdata.dataset import manifest
-from chatdata.dataset.manifest import Manifest
-from chatdata.hub import client
+from chatdata.dataset.manifest import Listing
+from chatdata.hub import client, download
 from chatdata.hub.client import Note
-from chatdata.hub.repository import KIND
-from chatdata.publish.reference import Pinned
+from chatdata.publish.references import Pinned
 
-# What a folder has beside the files that its manifest lists with a hash.
+# Files of a dataset that its manifest does not list with a hash.
 UNHASHED = (manifest.FILE, "README.md", "croissant.json")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A published version in the client's cache: for reading, never for writing."""
+    """A published version in the client's cache, which nobody may write to."""
 
     pinned: Pinned
     folder: Path
-    facts: Manifest
+    facts: Listing
 
     @property
     def paths(self) -> list[str]:
-        """The files of the dataset in the folder, which may hold others."""
-        there = [path for path in UNHASHED if (self.folder / path).is_file()]
-        return [*manifest.hashes(self.facts), *there]
+        """The files of the dataset. The folder may hold more files."""
+        unhashed = [path for path in UNHASHED if (self.folder / path).is_file()]
+        return [*manifest.hashes(self.facts), *unhashed]
 
     def provenance(self) -> dict[str, str | None]:
-        """Where the data comes from, for a checkpoint or a model card."""
+        """The origin of the data, for a checkpoint or a model card."""
         return {
             "repo": self.pinned.repo,
             "tag": self.pinned.tag,
             "commit": self.pinned.commit,
-            "version": self.facts["version"],
-            "content_hash": self.facts["content_hash"],
+            "version": self.facts.version,
+            "content_hash": self.facts.content_hash,
         }
 
 
-def download(pinned: Pinned, note: Note) -> Snapshot:
-    """A version's files. Raises HubError where one is missing or not what its manifest says.
+def fetch(pinned: Pinned, note: Note) -> Snapshot:
+    """The files of a version. Raises HubError where a file is missing or has another hash.
 
-    Nothing is asked of the Hub for what is in the cache.
+    The Hub is asked for nothing that the cache holds.
     """
     client.bars()
-    again = client.retrying(note)
     with client.reaching(pinned.where):
-        path = Path(again(_file, pinned, manifest.FILE))
-        facts = manifest.read(path.parent)
+        path = _file(pinned, manifest.FILE, note)
+        facts = manifest.read_listing(path.parent)
         _check_version(pinned, facts)
-        folder = again(
-            snapshot_download,
-            pinned.repo,
-            repo_type=KIND,
-            revision=pinned.commit,
-            allow_patterns=_patterns([*_safe(pinned, facts), *UNHASHED]),
-        )
-    snapshot = Snapshot(pinned, Path(folder), facts)
+        paths = [*_safe(pinned, facts), *UNHASHED]
+        folder = download.folder(pinned.repo, pinned.commit, paths, note)
+    snapshot = Snapshot(pinned, folder, facts)
     for name, sha256 in manifest.hashes(facts).items():
-        _check(snapshot, name, sha256, again)
+        _check(snapshot, name, sha256, note)
     return snapshot
 
 
-def _check_version(pinned: Pinned, facts: Manifest) -> None:
-    """Raises HubError where a tag is that of another version than its manifest says."""
-    if pinned.is_version and pinned.tag != f"v{facts['version']}":
+def _check_version(pinned: Pinned, facts: Listing) -> None:
+    """Raises HubError where a tag names another version than the manifest."""
+    if pinned.is_version and pinned.tag != f"v{facts.version}":
         raise HubError(
-            f"the tag {pinned.tag} of '{pinned.repo}' is at version {facts['version']}: it was not "
-            f"made by `chatdata push`, so name the commit {pinned.commit} if it is meant."
+            f"the tag {pinned.tag} of '{pinned.repo}' holds version {facts.version}, so it was "
+            f"not made by `chatdata push`; write @{pinned.commit} to take it all the same."
         )
 
 
-def _file(pinned: Pinned, name: str, force: bool = False) -> str:
-    try:
-        return str(
-            hf_hub_download(
-                pinned.repo, name, repo_type=KIND, revision=pinned.commit, force_download=force
-            )
-        )
-    except errors.RemoteEntryNotFoundError:
-        raise HubError(
-            f"{pinned.where} has no {name}; it was not published by `chatdata push`."
-        ) from None
+def _file(pinned: Pinned, name: str, note: Note, force: bool = False) -> Path:
+    """The path of a file of the version. Raises HubError where the version has no such file."""
+    path = download.file(pinned.repo, pinned.commit, name, note, force)
+    if path is None:
+        raise HubError(f"{pinned.where} has no {name}; it was not published by `chatdata push`.")
+    return path
 
 
-def _safe(pinned: Pinned, facts: Manifest) -> list[str]:
-    """The files that a manifest lists. Raises HubError where one would be outside its folder."""
+def _safe(pinned: Pinned, facts: Listing) -> list[str]:
+    """The files that a manifest lists. Raises HubError for a path that leaves the folder."""
     paths = list(manifest.hashes(facts))
     for path in paths:
-        parts = PurePosixPath(path).parts
-        if not parts or ".." in parts or path.startswith("/") or "\\" in path or "\0" in path:
-            raise HubError(f"{pinned.where} lists the file {json.dumps(path)}, which is refused.")
+        if not is_inside(path):
+            raise HubError(
+                f"{pinned.where} lists the file {json.dumps(path)}, which is outside of its folder."
+            )
     return paths
 
 
-def _patterns(paths: list[str]) -> list[str]:
-    """A pattern for each folder and each file in none: the client tries each on each file."""
-    tops = {path.partition("/")[:2] for path in paths}
-    return sorted(f"{glob.escape(top)}/*" if slash else glob.escape(top) for top, slash in tops)
+def _check(snapshot: Snapshot, name: str, sha256: str, note: Note) -> None:
+    """Makes sure of a file's hash. A file that a full disk or a fault has spoilt is fetched again.
 
-
-def _check(snapshot: Snapshot, name: str, sha256: str, again: Retrying) -> None:
-    """Makes sure of a file's hash: what a full disk or a fault has spoilt is fetched again."""
+    Raises HubError where the fetched file has another hash too.
+    """
     path = snapshot.folder / name
     if path.is_file() and sha256_file(path) == sha256:
         return
     with client.reaching(f"{name} of {snapshot.pinned.where}"):
-        path = Path(again(_file, snapshot.pinned, name, force=True))
+        path = _file(snapshot.pinned, name, note, force=True)
     if sha256_file(path) != sha256:
         raise HubError(
-            f"{name} of {snapshot.pinned.where} is not the file that its manifest lists "
-            "(another sha256); do not use this version."
+            f"{name} of {snapshot.pinned.where} does not have the SHA-256 of its manifest; do not "
+            "use this version."
         )

@@ -1,8 +1,8 @@
-"""Versions of a dataset, and how far one must move: the rule by which users can trust a number.
+"""Versions of a dataset, and the least step to the next, so that users can trust a number.
 
-rows removed or changed, or a schema changed     major    1.4.2 -> 2.0.0
-rows added                                       minor    1.4.2 -> 1.5.0
-anything else: the card, the recipe's words      patch    1.4.2 -> 1.4.3
+rows removed or changed, or columns changed        major    1.4.2 -> 2.0.0
+rows added                                         minor    1.4.2 -> 1.5.0
+anything else: the card, a text of the recipe      patch    1.4.2 -> 1.4.3
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Version:
 
     @property
     def tag(self) -> str:
-        """Its tag in a repository."""
+        """The tag of the version in a repository."""
         return f"v{self}"
 
     def after(self, step: Step) -> Version:
-        """The next version, a step further."""
+        """The next version by a step."""
         if step == "major":
             return Version(self.major + 1, 0, 0)
         if step == "minor":
@@ -46,49 +46,53 @@ class Version:
 
 
 def parse(text: str) -> Version:
-    """The version that a text is. Raises ConfigError where it is none."""
-    found = _VERSION.fullmatch(text)
-    if found is None:
+    """The version that a text such as `1.4.2` names. Raises ConfigError for any other text."""
+    match = _VERSION.fullmatch(text)
+    if match is None:
         raise ConfigError(f"version '{text}' is not three numbers; write 1.0.0, for example.")
-    return Version(*(int(part) for part in found.groups()))
+    return Version(*(int(part) for part in match.groups()))
 
 
 def of_tags(tags: Iterable[str]) -> list[Version]:
-    """The versions among the tags of a repository, the latest first. Other tags are not ours."""
+    """The versions among the tags of a repository, the latest first. Other tags are ignored."""
     texts = [tag[1:] for tag in tags if tag.startswith("v")]
     return sorted((parse(text) for text in texts if _VERSION.fullmatch(text)), reverse=True)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What differs between a version and what is to follow it."""
+    """How the next version differs from a published version."""
 
     added: int = 0  # rows
     removed: int = 0  # rows
-    changed: bool = False  # rows of both, in their content, their split or their tokens
-    schema: tuple[str, ...] = ()  # configs with other columns, or none any more
+    changed: bool = False  # a row of both versions has another content, split or tokens
+    schema: tuple[str, ...] = ()  # configs whose columns changed, or that are removed
 
     @property
     def step(self) -> Step:
-        """How far the version must move at least."""
+        """The least step to the next version."""
         if self.removed or self.changed or self.schema:
             return "major"
         return "minor" if self.added else "patch"
 
     @property
     def reason(self) -> str:
-        """Why, in words: the weightiest first."""
+        """The weightiest change in words, the reason for `step`."""
         if self.schema:
-            return f"the columns of {' and '.join(self.schema)} are others"
+            return f"the columns of {' and '.join(self.schema)} changed"
         if self.removed:
-            return f"{self.removed} rows are gone"
+            return f"{_rows(self.removed)} removed"
         if self.changed:
-            return "rows have other content"
-        return f"{self.added} rows are new" if self.added else "no row is another"
+            return "the content of rows changed"
+        return f"{_rows(self.added)} added" if self.added else "no row changed"
+
+
+def _rows(number: int) -> str:
+    return "1 row was" if number == 1 else f"{number} rows were"
 
 
 def check(published: Version, new: Version, change: Change) -> None:
-    """Raises HubError where a version does not follow, or not far enough, on the last."""
+    """Raises HubError where `new` is not after `published`, or the step is too small."""
     way_out = "or pass --allow-version"
     if new <= published:
         raise HubError(
@@ -98,6 +102,6 @@ def check(published: Version, new: Version, change: Change) -> None:
     least = published.after(change.step)
     if new < least:
         raise HubError(
-            f"{change.reason} since {published}, which makes a {change.step} version; "
+            f"{change.reason} since {published}, which needs a new {change.step} version; "
             f"publish as {least}, {way_out}."
         )

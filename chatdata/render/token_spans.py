@@ -1,21 +1,56 @@
-"""A row of tokens as text, in stretches that are trained or not, control tokens or not."""
+"""Spans of a row of tokens: what is trained and what is not, by the labels, and as text.
+
+`Spans` is an array of shape (spans, 2) and dtype int64, in the order of the row: the place of the
+first token of each span, and the place after its last token.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tokenizers
 
 from chatdata.core.constants import IGNORE_INDEX
 
-Kind = TypeVar("Kind")
+Spans = npt.NDArray[np.int64]
 
 
-class Stretch(NamedTuple):
-    """A stretch of a row."""
+def equal_spans(kinds: npt.NDArray[Any]) -> Spans:
+    """The longest spans of tokens of one kind. They cover the row; a row without tokens has none.
+
+    `kinds` holds a value of any dtype for each token, shape (tokens,).
+    """
+    edges = np.flatnonzero(kinds[1:] != kinds[:-1]) + 1
+    bounds = np.concatenate([[0], edges, [len(kinds)]]).astype(np.int64)
+    return np.stack([bounds[:-1], bounds[1:]], axis=1)[: len(kinds)]
+
+
+def trained_spans(
+    labels: npt.NDArray[np.integer[Any]], is_end: npt.NDArray[np.bool_] | None = None
+) -> Spans:
+    """The spans of trained tokens, as long as they can be without holding an untrained token.
+
+    `labels` has any integer dtype and the shape (tokens,); -100 is untrained. Where `is_end` is
+    given, of the same shape, a span also ends after each token that it marks.
+    """
+    is_trained = labels != IGNORE_INDEX
+    kinds = is_trained.astype(np.int64)
+    if is_end is not None:
+        kinds *= 1 + np.cumsum(is_end) - is_end  # 1, and the ends before the token
+    spans = equal_spans(kinds)
+    trained: Spans = spans[is_trained[spans[:, 0]]]
+    return trained
+
+
+# ------------------------------------------------------------------------------------ as text
+
+
+class TextSpan(NamedTuple):
+    """A span of a row as text."""
 
     text: str
     is_trained: bool
@@ -23,22 +58,16 @@ class Stretch(NamedTuple):
 
 
 def decoder(folder: Path) -> tokenizers.Tokenizer:
-    """What turns the ids of a built folder into text."""
+    """The tokenizer that turns the ids of a built folder into text."""
     return tokenizers.Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
 
 
-def stretches(row: Mapping[str, Any], decoder: tokenizers.Tokenizer) -> Iterator[Stretch]:
-    """Yields the stretches of a row of tokens (`input_ids`, `labels`)."""
-    special = {id for id, token in decoder.get_added_tokens_decoder().items() if token.special}
-    kinds = [
-        (label != IGNORE_INDEX, id in special)
-        for id, label in zip(row["input_ids"], row["labels"], strict=True)
-    ]
-    for ids, (is_trained, is_control) in runs(row["input_ids"], kinds):
-        yield Stretch(decoder.decode(ids, skip_special_tokens=False), is_trained, is_control)
-
-
-def runs(ids: Sequence[int], kinds: Sequence[Kind]) -> Iterator[tuple[list[int], Kind]]:
-    """Yields stretches of ids of one kind."""
-    for kind, pairs in itertools.groupby(zip(ids, kinds, strict=True), key=lambda pair: pair[1]):
-        yield [id for id, _ in pairs], kind
+def text_spans(row: Mapping[str, Any], decoder: tokenizers.Tokenizer) -> Iterator[TextSpan]:
+    """Yields the spans of a row of tokens (`input_ids`, `labels`), each trained or not, and of
+    control tokens or not."""
+    ids, is_trained = np.asarray(row["input_ids"]), np.asarray(row["labels"]) != IGNORE_INDEX
+    special = [id for id, token in decoder.get_added_tokens_decoder().items() if token.special]
+    is_control = np.isin(ids, special)
+    for start, end in equal_spans(is_trained + 2 * is_control).tolist():
+        text = decoder.decode(ids[start:end].tolist(), skip_special_tokens=False)
+        yield TextSpan(text, bool(is_trained[start]), bool(is_control[start]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import fraction_column
 
-SPLITS = ("train", "test")
+__all__ = ["SPLITS", "leaking_groups", "split_of"]
 
 
 def split_of(groups: pl.Series, test_percent: float) -> pl.Series:

@@ -7,13 +7,18 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from chatdata import __version__
 from chatdata.cli import main
+from chatdata.core.constants import SPLITS
+from chatdata.pipeline import engines
+from chatdata.render.encoding import audit
 
 
 def run(*arguments: str | Path) -> Result:
@@ -56,6 +61,33 @@ def test_list_names_everything() -> None:
         assert f"  {name} " in words
 
 
+def test_list_names_the_options_of_cleaners_and_filters_with_their_defaults() -> None:
+    lines = [line.strip() for line in run("list").output.splitlines()]
+    for options in (
+        "{max_blank_lines: 2}",
+        "{allow: [en], decide: declared}",
+        "{against: ..., ngram: 13, min_words: 8, common: 3, fields: []}",
+    ):
+        assert options in lines
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "choices"),
+    [
+        ("build", "--engine", engines.ENGINES),
+        ("build", "--check-encoder", audit.AUDIT_MODES),
+        ("build", "--verify", audit.AUDIT_MODES),
+        ("show", "--split", SPLITS),
+    ],
+)
+def test_choices_are_those_of_the_package_that_owns_them(
+    command: str, option: str, choices: Iterable[str]
+) -> None:
+    (kind,) = (own.type for own in main.commands[command].params if option in own.opts)
+    assert isinstance(kind, click.Choice)
+    assert list(kind.choices) == list(choices)
+
+
 # ------------------------------------------------------------------------------ what works
 
 
@@ -66,6 +98,17 @@ def test_build_prints_counts_and_the_folder(tmp_path: Path) -> None:
     assert "wrong_language" in result.output
     assert "0 differ" in result.output
     assert result.stderr == ""
+
+
+def test_the_old_name_of_an_option_works_and_says_the_new_name(tmp_path: Path) -> None:
+    new = run("build", "sample", "--out", tmp_path / "new", "--check-encoder", "off")
+    old = run("build", "sample", "--out", tmp_path / "old", "--verify", "off")
+    assert new.stderr == ""
+    assert old.stderr == "--verify of `chatdata build` is now called --check-encoder\n"
+    texts = [(tmp_path / name / "manifest.json").read_text() for name in ("new", "old")]
+    assert texts[0] == texts[1]
+    assert "--verify" not in run("build", "--help").output
+    assert "audit: compare a sample" in " ".join(run("build", "--help").output.split())
 
 
 def test_build_without_out_names_the_folder_for_the_dataset(

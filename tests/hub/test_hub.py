@@ -14,8 +14,8 @@ import pytest
 
 from chatdata import load_recipe
 from chatdata.dataset import reader
-from chatdata.render import tokenizer
-from chatdata.render.templates import STARCHAT
+from chatdata.render import built_in
+from chatdata.render.template_spec import STARCHAT
 from tests.support.conversations import random_tree
 from tests.support.loopback import Hub
 from tests.support.loopback.clients import Clients, Done, environment
@@ -36,7 +36,7 @@ def _content(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFacto
         files[f"data/{number}.parquet"] = content.getvalue()
     store.seed("dataset", "OpenAssistant/oasst1", files, REVISION)
     folder = tmp_path_factory.mktemp("model") / "bytes"
-    tokenizer.load(None, "bytes", STARCHAT, None).save(folder)
+    built_in.load(None, "bytes", STARCHAT, None).save(folder)
     own = {path.name: path.read_bytes() for path in folder.iterdir()}
     store.seed("model", "somebody/bytes", own)
 
@@ -93,10 +93,10 @@ def test_files_in_the_cache_that_were_not_asked_for_are_not_read(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["source.oasst.repo=nobody/nothing"], "is not there, or is private"),
+        (["source.oasst.repo=nobody/nothing"], "does not exist, or is private"),
         (["source.oasst.revision=v9"], "has no such revision"),
         (["source.oasst.files=[none/*.parquet]"], "has no file that matches"),
-        (["source.oasst.repo=a/b/c"], "has no valid name"),
+        (["source.oasst.repo=a/b/c"], "does not have a valid name"),
         (["render.tokenizer=nobody/nothing"], "--set render.tokenizer=PATH"),
         (["render.tokenizer=somebody/bytes@v9"], "has no such revision"),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 from chatdata import build_dataset, load_recipe, preview_dataset
 from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.core.errors import BuildError, RenderError, SourceError
+from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceError
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import build, job
@@ -98,7 +100,7 @@ def test_the_number_of_parts_does_not_show(
     few = files(make(tmp_path, *case, "few"))
     monkeypatch.setattr(job, "PART_BYTES", 500)
     monkeypatch.setattr("chatdata.pipeline.partitions._FILE_BYTES", 500)
-    monkeypatch.setattr("chatdata.sources._MAX_MESSAGES", 11)
+    monkeypatch.setattr("chatdata.sources.batches._MAX_MESSAGES", 11)
     many = files(make(tmp_path, *case, "many"))
     published = [name for name in few if not name.startswith("ledger/")]
     for name in set(published) - {"manifest.json"}:
@@ -416,6 +418,26 @@ def test_rows_of_tokens_are_in_the_split_of_their_conversation(tmp_path: Path) -
         )
     assert list(splits["tokens"]) == list(splits["messages"])
     assert "#" in "".join(reader.scan(tmp_path / "o", "tokens").collect()["id"])
+
+
+def test_a_recipe_may_be_named_by_its_name_or_its_path(sample: Path, tmp_path: Path) -> None:
+    manifest = json.loads((sample / "manifest.json").read_text())
+    by_name = build_dataset("sample", tmp_path / "out")
+    assert by_name["content_hash"] == manifest["content_hash"]
+    (tmp_path / "r.yaml").write_text(TALKS)
+    data = str(talk_file(tmp_path))
+    paths = [tmp_path / "r.yaml", str(tmp_path / "r.yaml")]
+    previews = [preview_dataset(path, inputs=[data]) for path in paths]
+    assert previews[0] == previews[1] == preview_dataset(load_recipe(paths[0]), inputs=[data])
+    assert preview_dataset("sample")["name"] == "sample"
+    with pytest.raises(ConfigError, match="there is no recipe 'smaple'"):
+        build_dataset("smaple", tmp_path / "none")
+
+
+def test_public_names_are_listed_before_they_are_imported() -> None:
+    code = "import chatdata; print(set(chatdata.__all__) <= set(dir(chatdata)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "True\n"
 
 
 def test_a_preview_counts_and_writes_nothing(

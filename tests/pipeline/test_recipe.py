@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from chatdata.cli.commands import main
 from chatdata.core import config
 from chatdata.core.errors import ConfigError
-from chatdata.pipeline import recipe
+from chatdata.pipeline import engines, recipe
+from chatdata.render.built_in import BuiltIn
+from chatdata.render.encoding.audit import AUDIT_MODES
+from chatdata.render.template_spec import CHATML
+from chatdata.render.templates import TEMPLATES
 
 WHOLE = """
 name: x
@@ -108,6 +116,7 @@ def test_a_resolved_recipe_is_the_same_recipe(tmp_path: Path) -> None:
         (["source={sharegpt: {}}"], "filter 'deleted' needs 'deleted', which source 'sharegpt'"),
         (["source={oasst: {repo: a/b}}"], "needs a `revision`"),
         (["source={}"], "name at least one source"),
+        (["render.template=starchta"], "unknown template 'starchta'; did you mean 'starchat'?"),
         (["version=1.0"], "1.0 is a number; write three parts"),
         (["name=null"], "'name' is None"),
         (["name=../x"], "'name' is '../x'"),
@@ -178,6 +187,29 @@ def test_yaml_keeps_the_values_one_wrote(tmp_path: Path) -> None:
         "f": ["on"],
     }
     assert values == expected
+
+
+def test_a_template_that_is_listed_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = replace(CHATML, name="house_style", about="As we write it.")
+    monkeypatch.setitem(TEMPLATES, "house_style", BuiltIn(added))
+    listed = CliRunner().invoke(main, ["list"]).output
+    assert re.search("house_style +As we write it.", listed)
+    rendered = load(tmp_path, "render.template=house_style").render
+    assert rendered is not None
+    assert rendered.template == "house_style"
+
+
+def test_every_template_that_is_listed_is_accepted(tmp_path: Path) -> None:
+    for name in TEMPLATES:
+        assert load(tmp_path, f"render.template={name}")
+
+
+def test_every_way_to_check_a_tokenizer_library_is_an_option() -> None:
+    options = {option.name: option for option in main.commands["build"].params}
+    assert list(options["verify"].type.choices) == list(AUDIT_MODES)
+    assert list(options["engine"].type.choices) == list(engines.ENGINES)
 
 
 @pytest.mark.parametrize("name", ["smaple", "oasst", "nope"])

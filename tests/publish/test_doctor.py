@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,16 +44,23 @@ def test_doctor_says_that_publishing_would_work(hub: Hub, client: Clients) -> No
     ("token", "repo", "words"),
     [
         ("", [], "There is no token: set HF_TOKEN, or log in with `hf auth login`."),
-        ("hf_wrong", [], "does not accept this token, which is wrong or has ended"),
+        ("hf_wrong", [], "does not accept this token, which is wrong or has expired"),
         ("hf_eveMayRead", [], "The token may only read: make one that may write, at http"),
         (ADA, ["bob/data"], "'ada' is not 'bob' and not a member of it: publish to ada/..."),
         ("hf_fine", ["ada/other"], "The token may not write to 'ada/other'"),
+        ("hf_discussing", ["ada/one"], "The token may not write to 'ada/one'"),
+        ("hf_discussing", [], "The token may not write to any repository"),
+        ("hf_fay", ["press/data"], "'fay' may only read in 'press': ask its administrators"),
     ],
 )
 def test_doctor_says_what_is_wrong(
     hub: Hub, client: Clients, token: str, repo: list[str], words: str
 ) -> None:
-    hub.store.add_user("ada", token="hf_fine", role="fineGrained", writes=("ada/one",))
+    fine_grained: dict[str, Any] = {"role": "fineGrained", "writes": ("ada/one",)}
+    hub.store.add_user("ada", token="hf_fine", **fine_grained)
+    discussing = ("discussion.write", "inference.endpoints.write")
+    hub.store.add_user("ada", token="hf_discussing", **fine_grained, permissions=discussing)
+    hub.store.add_user("fay", token="hf_fay", read_only_orgs=("press",))
     done = client.run("doctor", *repo, token=token)
     assert done.code == 1
     assert words in done.stdout
@@ -89,7 +97,7 @@ def test_a_proxy_that_cannot_be_used_is_named(
     [
         ("NONE", "http://127.0.0.1:9", "cannot be reached (ConnectError)"),
         ("HF_HUB_OFFLINE", "http://127.0.0.1:9", "HF_HUB_OFFLINE is set"),
-        ("NONE", "huggingface.co", "which is no address; write https://host"),
+        ("NONE", "huggingface.co", "which is not an address; write https://HOST"),
         ("NONE", "http://localhost.example:9", "so the token is not encrypted; use https"),
         ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "http://127.0.0.1:9", "IMPLICIT_TOKEN is set"),
     ],

@@ -105,7 +105,7 @@ def test_the_story_of_a_dataset(
     assert first.json()["state"] == "published", first.stderr
     assert push(few_rows, "1.0.0", "--json").json()["state"] == "nothing"
     assert "with other content" in push(all_rows, "1.0.0").stderr
-    assert "which makes a" in push(all_rows, "1.0.1").stderr
+    assert "which needs a new" in push(all_rows, "1.0.1").stderr
     second = push(all_rows, "2.0.0", "--json")
     assert second.json()["state"] == "published", second.stderr
     tags, titles = json.loads(place.python(LOOK.format(name=name)).stdout)

@@ -23,9 +23,9 @@ from tests.support.publishing import ADA, pushed, repository
 def variant(folder: Path, out: Path, about: str) -> Path:
     """The same rows as another dataset: its recipe says something else of it."""
     shutil.copytree(folder, out)
-    facts = manifest.read(out)
-    said = {**facts, "about": about, "recipe": {**facts["recipe"], "about": about}}
-    stamped, recipe = release.stamp(said, facts["version"])
+    facts = manifest.read(out).as_json()
+    facts |= {"about": about, "recipe": {**facts["recipe"], "about": about}}
+    stamped, recipe = release.stamp(manifest.parsed(facts), facts["version"])
     (out / release.RECIPE).write_text(recipe)
     for name, text in card.pages(stamped).items():
         (out / name).write_text(text)
@@ -302,18 +302,18 @@ main({arguments!r})
 @pytest.mark.parametrize(
     ("where", "options", "words"),
     [
-        ("POST .*/commit/", {"status": 503}, "cannot be had now: the Hub answers 503"),
+        ("POST .*/commit/", {"status": 503}, "is not available now: the Hub answers 503"),
         ("POST .*/commit/", {"status": 409}, "is busy with another change"),
         ("POST .*/commit/", {"status": 429}, "is asked for too often"),
         ("POST .*/commit/", {"status": 413}, "is too large for one request"),
         ("POST .*/commit/", {"status": 400}, 'the Hub answers 400 ("a fault of the script")'),
         ("POST .*/commit/", {"drop": True}, "cannot be reached (RemoteProtocolError)"),
-        ("POST .*/tag/", {"status": 500}, "cannot be had now: the Hub answers 500"),
-        ("GET .*/refs", {"status": 500}, "cannot be had now: the Hub answers 500"),
+        ("POST .*/tag/", {"status": 500}, "is not available now: the Hub answers 500"),
+        ("GET .*/refs", {"status": 500}, "is not available now: the Hub answers 500"),
         ("GET .*/refs", {"status": 429, "headers": {"Retry-After": "9999"}}, "asked for too often"),
-        ("POST .*/preupload/", {"status": 507}, "is full: the Hub has no room left"),
+        ("POST .*/preupload/", {"status": 507}, "is full: this account has no space left"),
         ("POST .*/objects/batch", {"status": 402}, "it needs a paid plan"),
-        ("PUT ", {"status": 403}, "may not be written to with this token"),
+        ("PUT ", {"status": 403}, "may not be written with this token"),
     ],
 )
 def test_what_does_not_pass_is_named_and_can_be_taken_up_again(

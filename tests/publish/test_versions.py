@@ -69,10 +69,19 @@ def test_a_larger_change_never_allows_more(
 @pytest.mark.parametrize(
     ("change", "new", "words"),
     [
-        (Change(removed=3), "1.5.0", "3 rows are gone since 1.4.2, which makes a major version"),
-        (Change(added=2), "1.4.3", "2 rows are new since 1.4.2, which makes a minor version"),
+        (
+            Change(removed=3),
+            "1.5.0",
+            "3 rows were removed since 1.4.2, which needs a new major version",
+        ),
+        (
+            Change(added=2),
+            "1.4.3",
+            "2 rows were added since 1.4.2, which needs a new minor version",
+        ),
         (Change(changed=True), "1.5.0", "publish as 2.0.0, or pass --allow-version"),
-        (Change(schema=("tokens",)), "1.4.3", "the columns of tokens are others"),
+        (Change(removed=1), "1.5.0", "1 row was removed since 1.4.2"),
+        (Change(schema=("tokens",)), "1.4.3", "the columns of tokens changed"),
         (Change(added=2), "1.4.1", "does not come after 1.4.2, the last one published"),
     ],
 )

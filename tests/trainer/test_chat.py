@@ -29,6 +29,7 @@ from transformers import AutoTokenizer, GenerationMixin, set_seed
 
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
+from chatdata.core.text import printable
 from chatdata.dataset import reader
 from tests.support import assistant
 from tests.support.carrying import carry
@@ -435,7 +436,7 @@ def test_a_question_that_does_not_fit_is_taken_back(tuned: Path, tmp_path: Path)
 
 
 def test_a_model_cannot_steer_the_terminal() -> None:
-    assert terminal.printable("a\x1b]0;title\x07b\x1b[31m\n\té\u202e") == "a]0;titleb[31m\n\té"
+    assert printable("a\x1b]0;title\x07b\x1b[31m\n\té\u202e") == "a]0;titleb[31m\n\té"
 
 
 def test_the_system_option_is_the_system_turn(tuned: Path, tmp_path: Path) -> None:

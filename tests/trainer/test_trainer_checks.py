@@ -21,11 +21,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset.pack import repack
-from trainer import config, push
+from trainer import config, zero3
 from trainer.config import Training
 from trainer.model import adapters, memory
-from trainer.model.load import outline
-from trainer.run import log, preflight, run, schedule, strategy, zero3
+from trainer.model.load import meta_model
+from trainer.run import log, preflight, run, schedule, strategy, upload
 from trainer.run.strategy import Place
 from trainer.train import main, make_trainer, train
 
@@ -114,7 +114,7 @@ def test_one_key_chooses_how_is_trained(
 
 @pytest.mark.parametrize("path", sorted((ROOT / "trainer").glob("*.json")), ids=lambda p: p.stem)
 def test_our_configurations_leave_everything_to_the_recipe(path: Path) -> None:
-    zero3.check(path, Training(bf16=True, gradient_accumulation_steps=8))
+    zero3.check(path, Training(bf16=True, gradient_accumulation_steps=8).for_deepspeed())
     assert zero3.stage(zero3.read(path)) == 3
 
 
@@ -139,7 +139,7 @@ def test_a_configuration_that_would_overrule_the_recipe_is_refused(
     path = tmp_path / "own.json"
     path.write_text(json.dumps(values))
     with pytest.raises(ChatdataError) as caught:
-        zero3.check(path, Training())
+        zero3.check(path, Training().for_deepspeed())
     assert words in str(caught.value)
 
 
@@ -319,7 +319,7 @@ def test_memory_is_what_deepspeed_estimates(optimizer: bool, weights: bool) -> N
 
 def test_starcoder_is_counted_without_being_loaded() -> None:
     """15.5 billion parameters: 8 GPUs of 80 GB train all of them, one trains an adapter."""
-    whole = memory.sizes(outline(AutoConfig.for_model("gpt_bigcode", **STARCODER), 49156))
+    whole = memory.sizes(meta_model(AutoConfig.for_model("gpt_bigcode", **STARCODER), 49156))
     assert whole.parameters == 15_517_480_960
     on_eight = memory.states(whole, "zero3", 8) + memory.activations(whole, 4, 1024, True)
     assert 35 < on_eight / 2**30 < 45
@@ -461,7 +461,7 @@ def test_a_model_that_is_too_short_for_the_rows_is_refused(sample: Path, tmp_pat
 
 def test_a_name_that_cannot_be_pushed_to_is_refused(sample: Path, tmp_path: Path) -> None:
     own = run.prepare(recipe(sample, tmp_path), ALONE, repo="my-model")
-    with pytest.raises(ChatdataError, match="it reads as org/name"):
+    with pytest.raises(ChatdataError, match="write org/name"):
         preflight.refuse(preflight.check(own))
 
 
@@ -585,7 +585,7 @@ def test_a_run_goes_on_from_its_own_checkpoints_alone(
 
 def test_there_is_nothing_to_push_where_nothing_was_saved(tmp_path: Path) -> None:
     with pytest.raises(ChatdataError, match="holds no model that this trainer saved"):
-        push.push(tmp_path, "org/name")
+        upload.upload(tmp_path, "org/name")
 
 
 def test_an_adapter_is_not_read_where_there_is_none(tmp_path: Path) -> None:

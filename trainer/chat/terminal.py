@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from chatdata.core.errors import ChatdataError
+from chatdata.core.text import printable
 from trainer.chat import status
 from trainer.chat.generation import Sampling, Speaker
 from trainer.chat.prompt_window import Message, Seen
@@ -154,8 +155,3 @@ def _block(session: Session) -> str:
     while (line := _line(session, "...> ")).strip() != _BLOCK:
         lines.append(line)
     return "\n".join(lines)
-
-
-def printable(text: str) -> str:
-    """The text without the characters that would steer a terminal."""
-    return "".join(own for own in text if own in "\n\t" or own.isprintable())

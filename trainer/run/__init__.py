@@ -1,1 +1,12 @@
 """A run: what is done on which processes, checked before it starts, logged and saved."""
+
+__all__ = [
+    "log",
+    "preflight",
+    "run",
+    "save",
+    "schedule",
+    "strategy",
+    "trainer",
+    "upload",
+]

@@ -1,7 +1,7 @@
-"""Hard strings for a tokenizer: where fast libraries have been found to differ, and their kin.
+"""Hard strings for a tokenizer: strings on which fast libraries were seen to differ, and their kin.
 
-All are made from a seed and from the tokenizer itself: its tokens glued in new ways, its added
-tokens broken, every number that Unicode knows, runs around the sizes of buffers.
+All strings are made from a seed and from the tokenizer itself: its tokens glued in new ways, its
+added tokens broken, every number that Unicode knows, runs around the sizes of buffers.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _RUNS = (
     "👍",
 )
 _LENGTHS = (2, 15, 16, 17, 63, 255, 256, 257, 300, 1024, 1500)
-_LONG = 10_001  # beyond the largest buffer that was found to cut a word
+_LONG = 10_001  # longer than the largest buffer that was seen to cut a word
 _MARKED = (
     "e\u0301 \u0300\u0d3c \u0345\u0eba \u07ed\u1df7 \u1adc\u0334 n\u0303 \u1112\u1161\u11ab ﬁ Å"
 )
@@ -85,27 +85,27 @@ def strings(text: tokenizers.Tokenizer, seed: int = 0) -> list[str]:
         _broken(draw, [token.content for token in text.get_added_tokens_decoder().values()]),
         _mixed(draw),
     )
-    return list(dict.fromkeys(own for kind in kinds for own in kind))
+    return list(dict.fromkeys(string for kind in kinds for string in kind))
 
 
 def _endings() -> Iterator[str]:
-    """Yields contractions behind every white space and word, and in front of them."""
+    """Yields contractions after and before every kind of white space and word."""
     for space, ending, word in product(_SPACES, _ENDINGS, _WORDS):
         yield f"{word}{space}{ending}{word}"
-    for one, ending, other in product(_WORDS, _ENDINGS, _WORDS):
-        yield f"{one}{ending}{other}"
+    for before, ending, after in product(_WORDS, _ENDINGS, _WORDS):
+        yield f"{before}{ending}{after}"
 
 
 def _runs() -> Iterator[str]:
-    """Yields runs around the sizes of buffers, alone and inside."""
+    """Yields runs around the sizes of buffers, alone and inside words."""
     for run, length in product(_RUNS, _LENGTHS):
         yield run * length
         yield f"a{run * length}b"
         yield f"{run * length}'s\n{run}"
     for run in ("__" + "\\_", "-", "a"):
         yield run * _LONG
-    for one, other, length in product(_SPACES, _SPACES, (1, 2, 7)):
-        yield f"x{one * length}{other}y{other * length}{one}"
+    for left, right, length in product(_SPACES, _SPACES, (1, 2, 7)):
+        yield f"x{left * length}{right}y{right * length}{left}"
 
 
 def _numbers() -> Iterator[str]:
@@ -117,16 +117,17 @@ def _numbers() -> Iterator[str]:
 
 
 def _blocks(draw: Random) -> Iterator[str]:
-    """Yields characters of every stretch of Unicode, unassigned ones among them."""
+    """Yields two characters of each block of 256 code points, unassigned characters too."""
     for start in range(0x100, 0x110000, 0x100):
         if not 0xD800 <= start < 0xE000 and (start < 0x20000 or start % 0x1000 == 0):
-            one, other = (chr(start + draw.randrange(0x100)) for _ in "ab")
-            yield f"{one}{other} {one}'s\n{other}1"
-            yield f"a{one}\xb4{other}"
+            first, second = (chr(start + draw.randrange(0x100)) for _ in "ab")
+            yield f"{first}{second} {first}'s\n{second}1"
+            yield f"a{first}\xb4{second}"
 
 
 def _normal_forms() -> Iterator[str]:
-    """Yields marks as they are, in an order that only old tables know, and normalised."""
+    """Yields combining marks as they are, in an order that only old tables know, and
+    normalised."""
     yield from (_MARKED, *_MARKED.split())
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
         for word in (_MARKED, *_MARKED.split()):
@@ -135,9 +136,9 @@ def _normal_forms() -> Iterator[str]:
 
 
 def _tokens(text: tokenizers.Tokenizer) -> list[str]:
-    """The texts of the tokens, those that are whole characters."""
+    """The texts of every seventh token, without those that are part of a character."""
     decoded = text.decode_batch([[id] for id in range(0, text.get_vocab_size(), 7)])
-    return [own for own in decoded if own and "\ufffd" not in own]
+    return [token for token in decoded if token and "\ufffd" not in token]
 
 
 def _glued(draw: Random, tokens: list[str]) -> Iterator[str]:
@@ -163,4 +164,4 @@ def _mixed(draw: Random) -> Iterator[str]:
     for limit in (0x100, 0x250, 0x3100, 0x10000, 0x110000):
         for _ in range(_BATCH // 2):
             points = [draw.randrange(limit) for _ in range(draw.randint(1, 12))]
-            yield "".join(chr(own) for own in points if not 0xD800 <= own < 0xE000)
+            yield "".join(chr(point) for point in points if not 0xD800 <= point < 0xE000)

@@ -28,16 +28,19 @@ async def whoami(call: Call) -> Response:
     token: dict[str, Any] = {"displayName": "a token", "role": user.role}
     if user.role == "fineGrained":
         scoped = [
-            {"entity": {"type": "dataset", "name": name}, "permissions": ["repo.write"]}
+            {"entity": {"type": user.kind, "name": name}, "permissions": [*user.permissions]}
             for name in user.writes
         ]
         token["fineGrained"] = {"global": [], "scoped": scoped}
+    roles = {**dict.fromkeys(user.orgs, "write"), **dict.fromkeys(user.read_only_orgs, "read")}
     return answer(
         {
             "type": "user",
             "name": user.name,
             "fullname": user.name.title(),
-            "orgs": [{"type": "org", "name": name, "roleInOrg": "write"} for name in user.orgs],
+            "orgs": [
+                {"type": "org", "name": name, "roleInOrg": role} for name, role in roles.items()
+            ],
             "auth": {"type": "access_token", "accessToken": token},
         }
     )

@@ -38,13 +38,16 @@ class User:
 
     name: str
     role: str = "write"  # or read, or fineGrained
-    orgs: tuple[str, ...] = ()
+    orgs: tuple[str, ...] = ()  # for which the user may write
+    read_only_orgs: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()  # the repositories of a fine-grained token
+    kind: str = "dataset"  # of these repositories
+    permissions: tuple[str, ...] = ("repo.write",)  # of a fine-grained token, for these
 
     def may_write(self, repo: str) -> bool:
         """Whether the token may write to a repository."""
         if self.role == "fineGrained":
-            return repo in self.writes
+            return repo in self.writes and "repo.write" in self.permissions
         return self.role == "write" and repo.split("/")[0] in (self.name, *self.orgs)
 
 

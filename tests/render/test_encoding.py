@@ -1,4 +1,4 @@
-"""A fast engine is exact or is not used: admission, routing, audit, and what follows."""
+"""A fast encoder is exact or is not used: admission, fallback, audit, and what follows."""
 
 from __future__ import annotations
 
@@ -17,17 +17,14 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 from chatdata import build_dataset, load_recipe, read_manifest
-from chatdata.pipeline import job
-from chatdata.render.encoding import fast, hard_strings
-from chatdata.render.encoding.fast import (
-    EVERYTHING,
-    Encode,
-    Encoded,
-    EngineDiffers,
-    Fast,
-    Library,
-    Reference,
-)
+from chatdata.core.errors import ConfigError
+from chatdata.render.encoding import admission, audit, coverage, encoder, hard_strings, libraries
+from chatdata.render.encoding.admission import Refusal
+from chatdata.render.encoding.audit import EVERYTHING, SAMPLE
+from chatdata.render.encoding.coverage import CoverageSampler
+from chatdata.render.encoding.encoded import Encoded
+from chatdata.render.encoding.encoder import EncoderDiffers, FastEncoder
+from chatdata.render.encoding.libraries import Encode, Library, ReferenceEncoder
 
 pytest.importorskip("fastokens")
 
@@ -41,10 +38,10 @@ def words(seed: int, count: int) -> list[str]:
     pieces = ["def ", "return ", "don't ", " the", "\n    ", "can't", "=> ", "the ", "a_b", " 42"]
     texts = []
     for _ in range(count):
-        own = [draw.choice(pieces) for _ in range(draw.randint(0, 12))]
-        own += ["".join(draw.choices(alphabet, k=draw.randint(0, 20)))]
-        draw.shuffle(own)
-        texts.append("".join(own))
+        parts = [draw.choice(pieces) for _ in range(draw.randint(0, 12))]
+        parts += ["".join(draw.choices(alphabet, k=draw.randint(0, 20)))]
+        draw.shuffle(parts)
+        texts.append("".join(parts))
     return texts
 
 
@@ -52,32 +49,32 @@ def words(seed: int, count: int) -> list[str]:
 def starcoder_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A byte-level BPE with StarCoder's stages, trained here, that lacks a byte as StarCoder's
     vocabulary does."""
-    own = tokenizers.Tokenizer(models.BPE())
-    own.pre_tokenizer = pre_tokenizers.Sequence(
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
     )
-    own.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoders.ByteLevel()
     alphabet = [letter for letter in pre_tokenizers.ByteLevel.alphabet() if letter != "ñ"]
-    own.train_from_iterator(
+    tokenizer.train_from_iterator(
         words(1, 3000),
         trainers.BpeTrainer(
             vocab_size=1200, initial_alphabet=sorted(alphabet), show_progress=False
         ),
     )
-    own.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
-    own.add_tokens([AddedToken("<tool>", special=False, normalized=False)])
+    tokenizer.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
+    tokenizer.add_tokens([AddedToken("<tool>", special=False, normalized=False)])
     folder = tmp_path_factory.mktemp("tokenizer") / "starcoder-like"
     folder.mkdir()
-    own.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
     return folder
 
 
 def text_twin(folder: Path) -> tokenizers.Tokenizer:
-    from chatdata.render.templates import TEMPLATES
-    from chatdata.render.tokenizer import load
+    from chatdata.render.built_in import load
+    from chatdata.render.template_spec import BUILT_IN
 
-    return load(folder, folder.name, TEMPLATES["starchat"], None).text
+    return load(folder, folder.name, BUILT_IN["starchat"], None).text
 
 
 @pytest.fixture(scope="session")
@@ -86,19 +83,20 @@ def text(starcoder_like: Path) -> tokenizers.Tokenizer:
 
 
 @pytest.fixture(scope="session")
-def engine(text: tokenizers.Tokenizer) -> Fast:
-    admitted = fast.admit(text)
-    assert isinstance(admitted, Fast), admitted
+def fast(text: tokenizers.Tokenizer) -> FastEncoder:
+    admitted = admission.admit(text)
+    assert isinstance(admitted, FastEncoder), admitted
     return admitted
 
 
-def same(one: Encoded, other: Encoded) -> bool:
-    return one.ids.tolist() == other.ids.tolist() and one.offsets.tolist() == other.offsets.tolist()
+def same(actual: Encoded, expected: Encoded) -> bool:
+    arrays = zip(actual, expected, strict=True)
+    return all(array.tolist() == wanted.tolist() for array, wanted in arrays)
 
 
 def corrupting(rule: Any) -> Library:
     """fastokens, that drops the last id of each text that the rule picks."""
-    real = fast.fastokens()
+    real = libraries.fastokens()
     assert real is not None
 
     def load(source: str) -> Encode:
@@ -106,9 +104,9 @@ def corrupting(rule: Any) -> Library:
 
         def wrong(texts: list[str]) -> Encoded:
             right = encode(texts)
-            own = [right.of(i)[: -1 if rule(text) else None] for i, text in enumerate(texts)]
-            offsets = np.cumsum([0, *map(len, own)], dtype=np.int64)
-            return Encoded(np.concatenate([np.empty(0, np.int32), *own]), offsets)
+            cut = [right.of(i)[: -1 if rule(text) else None] for i, text in enumerate(texts)]
+            offsets = np.cumsum([0, *map(len, cut)], dtype=np.int64)
+            return Encoded(np.concatenate([np.empty(0, np.int32), *cut]), offsets)
 
         return wrong
 
@@ -120,53 +118,55 @@ def corrupting(rule: Any) -> Library:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=8))
-def test_it_encodes_as_tokenizers_does(engine: Fast, texts: list[str]) -> None:
-    assert same(engine.encode(texts), engine.reference.encode(texts))
+def test_it_encodes_as_tokenizers_does(fast: FastEncoder, texts: list[str]) -> None:
+    assert same(fast.encode(texts), fast.reference.encode(texts))
 
 
-def test_it_encodes_many_texts_as_tokenizers_does(engine: Fast) -> None:
+def test_it_encodes_many_texts_as_tokenizers_does(fast: FastEncoder) -> None:
     hard = ["", "\x00", "<|endoftext|>", "<tool>x", "<|end|>\n", "U\U00040000x"]
     texts = [*words(2, 3000), *hard]
-    assert same(engine.session().encode(texts), engine.reference.encode(texts))
-    assert same(engine.encode([]), Encoded(np.empty(0, np.int32), np.zeros(1, np.int64)))
+    assert same(fast.session().encode(texts), fast.reference.encode(texts))
+    assert same(fast.encode([]), Encoded(np.empty(0, np.int32), np.zeros(1, np.int64)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_real_tokenizers_are_admitted_and_exact(name: str, real_data: Path) -> None:
-    admitted = fast.admit(text_twin(real_data / "tokenizers" / name))
-    assert isinstance(admitted, Fast), admitted
-    texts = ["\n" + own for own in words(3, 1500)] + [f"a{chr(p)}1" for p in range(0x250, 0x2200)]
+    admitted = admission.admit(text_twin(real_data / "tokenizers" / name))
+    assert isinstance(admitted, FastEncoder), admitted
+    texts = ["\n" + line for line in words(3, 1500)] + [f"a{chr(p)}1" for p in range(0x250, 0x2200)]
     assert same(admitted.session().encode(texts), admitted.reference.encode(texts))
 
 
 def test_control_tokens_are_text_and_other_added_tokens_are_not(
-    engine: Fast, text: tokenizers.Tokenizer
+    fast: FastEncoder, text: tokenizers.Tokenizer
 ) -> None:
-    found = engine.encode(["<|endoftext|>", "<tool>"])
-    assert text.token_to_id("<|endoftext|>") not in found.of(0)
-    assert found.of(1).tolist() == [text.token_to_id("<tool>")]
+    encoded = fast.encode(["<|endoftext|>", "<tool>"])
+    assert text.token_to_id("<|endoftext|>") not in encoded.of(0)
+    assert encoded.of(1).tolist() == [text.token_to_id("<tool>")]
 
 
 # ---------------------------------------------------------------------------- routing and refusal
 
 
 @pytest.mark.parametrize("character", ["²", "½", "٣", "Ⅷ", "\u0378", "\U00040000", "\U0001d7d8"])
-def test_what_the_rewrite_gets_wrong_is_left_to_tokenizers(engine: Fast, character: str) -> None:
+def test_what_the_rewrite_gets_wrong_is_left_to_tokenizers(
+    fast: FastEncoder, character: str
+) -> None:
     texts = ["plain", f"a{character}1", "é"]
-    session = engine.session()
-    assert same(session.encode(texts), engine.reference.encode(texts))
+    session = fast.session()
+    assert same(session.encode(texts), fast.reference.encode(texts))
     assert session.audit.routed == 1
 
 
 def test_without_its_guard_the_rewrite_is_refused(
     text: tokenizers.Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The hole that the guard closes is one that the battery sees."""
+    """The hole that the guard closes is one that the hard strings show."""
     nothing = np.zeros(0x110000, np.bool_)
-    monkeypatch.setattr(fast.novelty, "numeric_or_unassigned", lambda: nothing)
-    monkeypatch.setattr(fast, "_unspellable", lambda vocabulary: nothing)
-    refused = fast.admit(text)
-    assert isinstance(refused, fast.Refusal)
+    monkeypatch.setattr(coverage, "numeric_or_unassigned", lambda: nothing)
+    monkeypatch.setattr(admission, "_unspellable", lambda vocabulary: nothing)
+    refused = admission.admit(text)
+    assert isinstance(refused, Refusal)
 
 
 @pytest.mark.parametrize(
@@ -181,16 +181,16 @@ def test_without_its_guard_the_rewrite_is_refused(
 def test_faults_that_were_met_are_refused_at_admission(
     text: tokenizers.Tokenizer, rule: Any, what: str
 ) -> None:
-    refused = fast.admit(text, corrupting(rule))
-    assert isinstance(refused, fast.Refusal), what
+    refused = admission.admit(text, corrupting(rule))
+    assert isinstance(refused, Refusal), what
     assert "differs on" in refused.reason
 
 
 def test_a_library_with_known_faults_is_refused(real_data: Path, tmp_path: Path) -> None:
     library = tokie_library(tmp_path)
     for name in NAMES:
-        refused = fast.admit(text_twin(real_data / "tokenizers" / name), library)
-        assert isinstance(refused, fast.Refusal), name
+        refused = admission.admit(text_twin(real_data / "tokenizers" / name), library)
+        assert isinstance(refused, Refusal), name
         assert "tokie differs on" in refused.reason
 
 
@@ -201,10 +201,10 @@ def tokie_library(folder: Path) -> Library:
     def load(source: str) -> Encode:
         path = folder / "tokie.json"
         path.write_text(source, encoding="utf-8")
-        own = tokie.Tokenizer.from_json(str(path))
+        tokenizer = tokie.Tokenizer.from_json(str(path))
 
         def encode(texts: list[str]) -> Encoded:
-            ids, lengths = own.encode_batch_flat(texts, add_special_tokens=False)
+            ids, lengths = tokenizer.encode_batch_flat(texts, add_special_tokens=False)
             offsets = np.concatenate([[0], np.cumsum(np.asarray(lengths))]).astype(np.int64)
             return Encoded(np.asarray(ids).astype(np.int32), offsets)
 
@@ -217,21 +217,84 @@ def test_what_is_not_known_is_refused_in_words(
     text: tokenizers.Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     word_level = tokenizers.Tokenizer(models.WordLevel({"a": 0}, "a"))
-    assert "model" in refusal(fast.admit(word_level))
+    assert "model" in refusal(admission.admit(word_level))
     byte_level = tokenizers.Tokenizer(models.BPE(vocab={"a": 0}, merges=[]))
-    assert "pre-tokenizer" in refusal(fast.admit(byte_level))
+    assert "pre-tokenizer" in refusal(admission.admit(byte_level))
 
     def unreadable(source: str) -> Encode:
         raise ValueError("not mine")
 
-    assert "cannot read it: not mine" in refusal(fast.admit(text, Library("x", unreadable)))
-    monkeypatch.setattr(fast, "fastokens", lambda: None)
-    assert "not installed" in refusal(fast.admit(text))
+    assert "cannot read it: not mine" in refusal(admission.admit(text, Library("x", unreadable)))
+    monkeypatch.setattr(libraries, "fastokens", lambda: None)
+    assert "not installed" in refusal(admission.admit(text))
 
 
-def refusal(found: Fast | fast.Refusal) -> str:
-    assert isinstance(found, fast.Refusal)
-    return found.reason
+def refusal(outcome: FastEncoder | Refusal) -> str:
+    assert isinstance(outcome, Refusal)
+    return outcome.reason
+
+
+def source_of(text: tokenizers.Tokenizer) -> dict[str, Any]:
+    return dict(json.loads(text.to_str()))
+
+
+KNOWN = {
+    "starcoder": admission.STARCODER,
+    "starcoder2": admission.STARCODER,
+    "gpt2": admission.GPT2,
+    "gpt-neox-20b": admission.GPT2,
+    "smollm2": admission.GPT2,
+    "qwen3": admission.QWEN,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_real_tokenizer_is_of_the_family_that_names_it(name: str, real_data: Path) -> None:
+    text = text_twin(real_data / "tokenizers" / name)
+    assert admission.family_of(source_of(text)) is KNOWN[name]
+
+
+@pytest.mark.parametrize("family", admission.FAMILIES, ids=lambda family: family.members)
+def test_a_family_is_left_when_a_setting_that_counts_is_another(family: admission.Family) -> None:
+    """Every setting of every stage in the table counts, and so does the number of stages."""
+    stages = [dict(stage) for stage in family.stages]
+    sequence = {"type": "Sequence", "pretokenizers": stages}
+    assert admission.family_of({"pre_tokenizer": sequence}) is family
+    for stage in stages:
+        for key, value in list(stage.items()):
+            stage[key] = not value if isinstance(value, bool) else "another"
+            assert admission.family_of({"pre_tokenizer": sequence}) is not family
+            stage[key] = value
+    stages.append(stages[-1])
+    assert admission.family_of({"pre_tokenizer": sequence}) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "edit"),
+    [
+        ("model", {"model": {"type": "Unigram"}}),
+        *[
+            ("model", {"model": {"type": "BPE", key: value}})
+            for key, value in [
+                ("dropout", 0.1),
+                ("unk_token", "<unk>"),
+                ("continuing_subword_prefix", "##"),
+                ("end_of_word_suffix", "</w>"),
+                ("byte_fallback", True),
+            ]
+        ],
+        ("normalizer", {"normalizer": {"type": "NFKC"}}),
+        ("pre-tokenizer", {"pre_tokenizer": None}),
+        (None, {"normalizer": {"type": "NFC"}}),
+        (None, {}),
+    ],
+)
+def test_each_rule_refuses_a_part_of_its_own(
+    text: tokenizers.Tokenizer, part: str | None, edit: dict[str, Any]
+) -> None:
+    source = {**source_of(text), **edit}
+    broken = next((name for name, holds in admission.RULES if not holds(source)), None)
+    assert broken == part
 
 
 # -------------------------------------------------------------------------------------- the audit
@@ -244,49 +307,49 @@ def rare(texts: Sequence[str]) -> list[str]:
 
 def test_what_is_new_in_the_stream_is_compared(text: tokenizers.Tokenizer) -> None:
     """Admission left out: the fault is met in the 3,001st text, and found there."""
-    careless = fast.prepare(text, corrupting(lambda own: "\x0b'" in own))
-    assert isinstance(careless, Fast)
-    with pytest.raises(EngineDiffers) as caught:
+    careless = admission.prepare(text, corrupting(lambda text: "\x0b'" in text))
+    assert isinstance(careless, FastEncoder)
+    with pytest.raises(EncoderDiffers) as caught:
         careless.session().encode(rare(words(4, 3000)))
     assert "\x0b'tis" in caught.value.text
-    assert caught.value.expected[:-1] == caught.value.found
+    assert caught.value.expected[:-1] == caught.value.actual
     assert "corrupting 1.0 makes" in str(caught.value)
 
 
 def test_a_random_share_alone_does_not_find_it(
     text: tokenizers.Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    careless = fast.prepare(text, corrupting(lambda own: "\x0b'" in own))
-    assert isinstance(careless, Fast)
-    monkeypatch.setattr(fast.Novelty, "excerpts", lambda own, seen: [])
+    careless = admission.prepare(text, corrupting(lambda text: "\x0b'" in text))
+    assert isinstance(careless, FastEncoder)
+    monkeypatch.setattr(CoverageSampler, "excerpts", lambda self, texts: [])
     careless.session().encode(rare(words(4, 3000)))
-    with pytest.raises(EngineDiffers):
+    with pytest.raises(EncoderDiffers):
         careless.session(EVERYTHING).encode(rare(words(4, 3000)))
 
 
 def without_runs(patch: pytest.MonkeyPatch) -> None:
     nothing = np.empty(0, np.int64)
-    patch.setattr(fast.Novelty, "_runs", lambda own, classes: (nothing, nothing, nothing))
+    patch.setattr(CoverageSampler, "_runs", lambda self, classes: (nothing, nothing, nothing))
 
 
 def without_lengths(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(fast.Novelty, "first_of_their_length", lambda own, texts: set())
+    patch.setattr(CoverageSampler, "first_of_their_length", lambda self, texts: set())
 
 
 def without_a_random_share(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(fast, "_digest", lambda text: 1)
+    patch.setattr(encoder, "_digest", lambda text: 1)
 
 
 NUMBERED = [f"the end {number}" for number in range(10_000, 15_000)]
-(DRAWN, *_) = [own for own in NUMBERED[1:] if fast._digest(own) % fast.SAMPLE == 0]
+(DRAWN, *_) = [text for text in NUMBERED[1:] if encoder._digest(text) % SAMPLE == 0]
 
 
 @pytest.mark.parametrize(
     ("rule", "texts", "switch_off"),
     [
-        (lambda own: "-" * 256 in own, ["end -----b", "e" * 8 + " end" * 80], without_runs),
-        (lambda own: len(own) > 600, ["the end " * 2, "the end " * 9], without_lengths),
-        (lambda own: own == DRAWN, NUMBERED[:1], without_a_random_share),
+        (lambda text: "-" * 256 in text, ["end -----b", "e" * 8 + " end" * 80], without_runs),
+        (lambda text: len(text) > 600, ["the end " * 2, "the end " * 9], without_lengths),
+        (lambda text: text == DRAWN, NUMBERED[:1], without_a_random_share),
     ],
 )
 def test_each_guard_finds_what_the_others_miss(
@@ -297,10 +360,10 @@ def test_each_guard_finds_what_the_others_miss(
     switch_off: Any,
 ) -> None:
     """A run of a new length, a text of a new length, and a fault in what has nothing new."""
-    wrong = next(own for own in ("end " + "-" * 300 + "b", "the end " * 80, DRAWN) if rule(own))
-    careless = fast.prepare(text, corrupting(rule))
-    assert isinstance(careless, Fast)
-    with pytest.raises(EngineDiffers):
+    wrong = next(t for t in ("end " + "-" * 300 + "b", "the end " * 80, DRAWN) if rule(t))
+    careless = admission.prepare(text, corrupting(rule))
+    assert isinstance(careless, FastEncoder)
+    with pytest.raises(EncoderDiffers):
         careless.session().encode([*texts, wrong])
     switch_off(monkeypatch)
     careless.session().encode([*texts, wrong])
@@ -311,17 +374,17 @@ def test_what_was_new_in_a_batch_that_failed_is_new_again(
     text: tokenizers.Tokenizer, monkeypatch: pytest.MonkeyPatch, forgets: bool
 ) -> None:
     """It was left to `tokenizers`, and so the library has not been compared on it."""
-    wrong = corrupting(lambda own: "\x0b'" in own)
-    library = raising(RuntimeError("boom"), lambda own: "boom" in own, wrong)
-    careless = fast.prepare(text, library)
-    assert isinstance(careless, Fast)
+    wrong = corrupting(lambda text: "\x0b'" in text)
+    library = raising(RuntimeError("boom"), lambda text: "boom" in text, wrong)
+    careless = admission.prepare(text, library)
+    assert isinstance(careless, FastEncoder)
     if not forgets:
-        monkeypatch.setattr(fast.Novelty, "restore", lambda own, state: None)
+        monkeypatch.setattr(CoverageSampler, "restore", lambda self, state: None)
     session = careless.session()
     session.encode(["the end tis"])
     session.encode(["boom end \x0b'tis"])
     assert session.audit.failed == 1
-    with pytest.raises(EngineDiffers) if forgets else contextlib.nullcontext():
+    with pytest.raises(EncoderDiffers) if forgets else contextlib.nullcontext():
         session.encode(["the end \x0b'tis"])
 
 
@@ -331,17 +394,17 @@ def test_a_known_faulty_library_is_caught_on_real_texts(real_data: Path, tmp_pat
 
     with gzip.open(next((real_data / "sharegpt-en-1k").glob("*.json.gz")), "rt") as file:
         records = json.load(file)
-    texts = ["\n" + turn["value"] for own in records for turn in own["conversations"]]
+    texts = ["\n" + turn["value"] for record in records for turn in record["conversations"]]
     twin = text_twin(real_data / "tokenizers" / "qwen3")
-    careless = fast.prepare(twin, tokie_library(tmp_path))
-    assert isinstance(careless, Fast)
-    with pytest.raises(EngineDiffers):
+    careless = admission.prepare(twin, tokie_library(tmp_path))
+    assert isinstance(careless, FastEncoder)
+    with pytest.raises(EncoderDiffers):
         careless.session().encode(texts)
 
 
-def test_what_is_audited_does_not_depend_on_the_calls(engine: Fast) -> None:
+def test_what_is_audited_does_not_depend_on_the_calls(fast: FastEncoder) -> None:
     texts = words(5, 2000)
-    whole, cut = engine.session(), engine.session()
+    whole, cut = fast.session(), fast.session()
     whole.encode(texts)
     for start in range(0, len(texts), 300):
         cut.encode(texts[start : start + 300])
@@ -356,14 +419,14 @@ class PanicException(BaseException):
 
 def raising(error: BaseException, rule: Any, real: Library | None = None) -> Library:
     """A library, fastokens or another, that raises an error where the rule picks a text."""
-    real = real or fast.fastokens()
+    real = real or libraries.fastokens()
     assert real is not None
 
     def load(source: str) -> Encode:
         encode = real.load(source)
 
         def failing(texts: list[str]) -> Encoded:
-            if any(rule(own) for own in texts):
+            if any(rule(text) for text in texts):
                 raise error
             return encode(texts)
 
@@ -380,32 +443,32 @@ def test_a_panic_at_admission_leaves_the_tokenizer_to_tokenizers(
     def unreadable(source: str) -> Encode:
         raise PanicException("index out of bounds")
 
-    refused = fast.admit(text, Library("x", unreadable))
+    refused = admission.admit(text, Library("x", unreadable))
     assert refusal(refused) == "x cannot read it: index out of bounds"
-    refused = fast.admit(text, raising(PanicException("index out of bounds"), bool))
+    refused = admission.admit(text, raising(PanicException("index out of bounds"), bool))
     assert refusal(refused) == "failing raised PanicError('index out of bounds')"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
 def test_who_ends_a_build_is_heard(text: tokenizers.Tokenizer, error: BaseException) -> None:
-    library = raising(error, lambda own: "boom" in own)
-    careless = fast.prepare(text, library)
-    assert isinstance(careless, Fast)
+    library = raising(error, lambda text: "boom" in text)
+    careless = admission.prepare(text, library)
+    assert isinstance(careless, FastEncoder)
     with pytest.raises(type(error)):
         careless.session().encode(["boom"])
     with pytest.raises(type(error)):
-        fast.admit(text, raising(error, bool))
+        admission.admit(text, raising(error, bool))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), PanicException("boom")])
 def test_a_library_that_fails_is_replaced_for_the_batch(
     text: tokenizers.Tokenizer, error: BaseException
 ) -> None:
-    careless = fast.prepare(text, raising(error, lambda own: "boom" in own))
-    assert isinstance(careless, Fast)
+    careless = admission.prepare(text, raising(error, lambda text: "boom" in text))
+    assert isinstance(careless, FastEncoder)
     session = careless.session()
     texts = ["a", "boom", "b"]
-    assert same(session.encode(texts), Reference(text).encode(texts))
+    assert same(session.encode(texts), ReferenceEncoder(text).encode(texts))
     assert session.audit.failed == 3
 
 
@@ -414,15 +477,15 @@ def test_strings_are_the_same_every_time(text: tokenizers.Tokenizer) -> None:
     assert strings == hard_strings.strings(text)
     assert strings != hard_strings.strings(text, seed=1)
     assert len(strings) > 12_000
-    assert not any("\ud800" <= character <= "\udfff" for own in strings for character in own)
+    assert not any("\ud800" <= character <= "\udfff" for string in strings for character in string)
 
 
 # ----------------------------------------------------------------------------------- whole builds
 
 
-def built(folder: Path, out: Path, **own: Any) -> dict[str, Any]:
+def built(folder: Path, out: Path, **options: Any) -> dict[str, Any]:
     recipe = load_recipe("sample", [f"render.tokenizer={folder}"])
-    build_dataset(recipe, out, **own)
+    build_dataset(recipe, out, **options)
     return read_manifest(out)
 
 
@@ -433,10 +496,12 @@ def shards(out: Path) -> dict[str, bytes]:
 def test_builds_with_and_without_it_write_the_same_rows(
     starcoder_like: Path, tmp_path: Path
 ) -> None:
-    ways = {"audit": "audit", "full": "full", "off": "off"}
-    facts = {name: built(starcoder_like, tmp_path / name, verify=way) for name, way in ways.items()}
+    modes = audit.AUDIT_MODES
+    facts = {name: built(starcoder_like, tmp_path / name, verify=name) for name in modes}
     assert shards(tmp_path / "audit") == shards(tmp_path / "full") == shards(tmp_path / "off")
-    engines = {name: own["render"]["certificate"]["engine"] for name, own in facts.items()}
+    engines = {
+        name: manifest["render"]["certificate"]["engine"] for name, manifest in facts.items()
+    }
     assert engines["off"] == {"name": f"tokenizers {tokenizers.__version__}"}
     assert engines["audit"]["name"].startswith("fastokens ")
     full = engines["full"]["audit"]
@@ -448,12 +513,17 @@ def test_a_difference_gives_the_whole_build_to_tokenizers(
     starcoder_like: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shards that were written before the difference was met are written again."""
-    library = corrupting(lambda own: "deploy" in own or "sort" in own)
-    monkeypatch.setattr(fast, "fastokens", lambda: library)
-    monkeypatch.setattr(job.fast, "admit", fast.prepare)
+    library = corrupting(lambda text: "deploy" in text or "sort" in text)
+    monkeypatch.setattr(libraries, "fastokens", lambda: library)
+    monkeypatch.setattr(admission, "admit", admission.prepare)
     wrong = built(starcoder_like, tmp_path / "wrong", verify="full")
     engine = wrong["render"]["certificate"]["engine"]
     assert engine["name"].startswith("tokenizers ")
     assert "corrupting 1.0 makes" in engine["remark"]
     built(starcoder_like, tmp_path / "right", verify="off")
     assert shards(tmp_path / "wrong") == shards(tmp_path / "right")
+
+
+def test_an_audit_mode_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no audit mode 'sometimes'; known: audit, full, off\."):
+        build_dataset(load_recipe("sample"), tmp_path / "out", verify="sometimes")

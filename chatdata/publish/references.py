@@ -1,17 +1,14 @@
-"""`org/name@1.2.0`: which dataset, at which version, and the one commit that it is."""
+"""`org/name@1.2.0`: a dataset at a version, and the commit to which the version is resolved."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from huggingface_hub import errors
-from huggingface_hub.utils import httpx, validate_repo_id  # type: ignore[attr-defined]
-
 from chatdata.core.errors import HubError
 from chatdata.hub import client
 from chatdata.hub.client import Note
-from chatdata.hub.repository import KIND, Refs, Repository
+from chatdata.hub.repository import Refs, Repository, checked_name
 
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -19,7 +16,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Reference:
-    """A dataset on the Hub and what it is asked for at."""
+    """A dataset on the Hub and a revision: a version, a tag, a branch or a commit."""
 
     repo: str
     revision: str
@@ -43,41 +40,28 @@ class Pinned:
 
     @property
     def where(self) -> str:
-        """It, in words."""
+        """The dataset and its revision, for a message."""
         return f"dataset '{self.repo}' at {self.tag or self.commit[:12]}"
 
 
-def checked(repo: str) -> str:
-    """A repository's name. Raises HubError where it is none."""
-    try:
-        validate_repo_id(repo)
-    except errors.HFValidationError:
-        valid = False
-    else:
-        valid = repo.count("/") == 1
-    if not valid:
-        raise HubError(f"'{repo}' is not the name of a repository; it reads as org/name.")
-    return repo
-
-
 def parse(text: str) -> Reference:
-    """What `org/name@1.2.0` says. Raises HubError where no version is named."""
+    """The reference that a text such as `org/name@1.2.0` names. Raises HubError without one."""
     repo, at, revision = text.partition("@")
     if not at or not revision:
         raise HubError(f"'{text}' names no version; write {repo or 'org/name'}@1.0.0, for example.")
-    return Reference(checked(repo), revision)
+    return Reference(checked_name(repo), revision)
 
 
 def tag_of(version: str) -> str:
-    """The tag of a version: v1.2.0 for 1.2.0, and for v1.2.0."""
+    """The tag of a version: `v1.2.0` for `1.2.0` and for `v1.2.0`."""
     return f"v{version.removeprefix('v')}"
 
 
 def resolve(reference: Reference, note: Note, allow_moving: bool = False) -> Pinned:
-    """The commit that a version, a tag or a commit names: asked for once, then kept.
+    """The dataset at the commit that a version, a tag or a commit names.
 
-    Without a network, what was asked for before is in the client's cache. Raises HubError for a
-    branch, which moves, unless that is allowed; and for what is not there.
+    The client keeps the answer in its cache, and uses it when the Hub cannot be reached. Raises
+    HubError for a branch, unless `allow_moving`, and for a revision that does not exist.
     """
     repo, revision = reference.repo, reference.revision
     if _COMMIT.fullmatch(revision):
@@ -87,34 +71,29 @@ def resolve(reference: Reference, note: Note, allow_moving: bool = False) -> Pin
     with client.reaching(f"dataset '{repo}'"):
         try:
             refs = client.retrying(note)(repository.refs)
-        except (httpx.TransportError, errors.OfflineModeIsEnabled):
-            note("the Hub cannot be reached; what is in the cache is taken")
+        except client.UNREACHABLE:
+            note("the Hub cannot be reached; the version is taken from the cache")
             return _from_cache(repository, name)
     _check(reference, refs, name, allow_moving)
     with client.reaching(f"dataset '{repo}' at {name}"):
-        resolved = client.retrying(note)(
-            repository.api.resolve_revision, repo, repo_type=KIND, revision=name
-        )
-    return Pinned(repo, name if name in refs.tags else None, resolved.resolved)
+        commit = client.retrying(note)(repository.resolve, name)
+    return Pinned(repo, name if name in refs.tags else None, commit)
 
 
 def _from_cache(repository: Repository, name: str) -> Pinned:
-    """What a name was resolved to before. Raises what the client raises where it never was."""
-    try:
-        resolved = repository.api.resolve_revision(
-            repository.name, repo_type=KIND, revision=name, local_files_only=True
-        )
-    except errors.RevisionResolutionError:
+    """The commit to which a name was resolved before. Raises HubError where it never was."""
+    commit = repository.resolve_offline(name)
+    if commit is None:
         raise HubError(
             f"dataset '{repository.name}' at {name} is not in the cache and the Hub cannot be "
             "reached: check the network and HF_ENDPOINT."
-        ) from None
+        )
     is_version = _VERSION.fullmatch(name) is not None
-    return Pinned(repository.name, name if is_version else None, resolved.resolved)
+    return Pinned(repository.name, name if is_version else None, commit)
 
 
 def _check(reference: Reference, refs: Refs, name: str, allow_moving: bool) -> None:
-    """Raises HubError for a name that is not there, is ambiguous, or moves."""
+    """Raises HubError for a revision that does not exist, is ambiguous, or may move."""
     repo = reference.repo
     if name in refs.tags and name in refs.branches:
         raise HubError(
@@ -123,12 +102,12 @@ def _check(reference: Reference, refs: Refs, name: str, allow_moving: bool) -> N
         )
     if name in refs.tags or (name in refs.branches and allow_moving):
         return
-    versions = [own for own in refs.tags if _VERSION.fullmatch(own)]
+    versions = [tag for tag in refs.tags if _VERSION.fullmatch(tag)]
     latest = max(versions, key=_numbers, default=None)
     if name in refs.branches:
         way_out = f"name a version ({latest})" if latest else "name the commit"
         raise HubError(
-            f"'{name}' is a branch of '{repo}', which moves: {way_out}, or allow it "
+            f"'{name}' is a branch of '{repo}', which may move: {way_out}, or allow a branch "
             "(--allow-moving-revision; allow_moving_revision: true in a train recipe)."
         )
     known = f"the latest is {latest}" if latest else "it has no version yet"

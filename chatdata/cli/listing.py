@@ -1,0 +1,77 @@
+"""What a recipe can name: sources, cleaners, filters, kinds of secrets, templates, recipes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import click
+from pydantic import BaseModel
+
+from chatdata import sources
+from chatdata.core import config
+from chatdata.pipeline import recipe
+from chatdata.render.templates import TEMPLATES
+from chatdata.steps.clean import CLEANERS
+from chatdata.steps.filters import FILTERS
+from chatdata.steps.secrets import KINDS
+
+
+class Entry(NamedTuple):
+    """A name, a line about it, and its options with their defaults as a recipe writes them."""
+
+    name: str
+    about: str
+    options: str = ""
+
+
+def tables() -> dict[str, list[Entry]]:
+    """The entries by the title of their table."""
+    return {
+        "sources": [Entry(name, _first_line(sources.get(name))) for name in sources.names()],
+        "cleaners": [
+            Entry(name, cleaner.about, _options(cleaner.options))
+            for name, cleaner in CLEANERS.items()
+        ],
+        "filters": [
+            Entry(name, filter_.about, _options(filter_.options))
+            for name, filter_ in FILTERS.items()
+        ],
+        "kinds of secrets": _entries({str(kind): about for kind, about in KINDS.items()}),
+        "templates": _entries({name: template.about for name, template in TEMPLATES.items()}),
+        "recipes": [
+            Entry(path.stem, config.load_yaml(path).get("about", "")) for path in recipe.shipped()
+        ],
+    }
+
+
+def print_tables(tables: Mapping[str, list[Entry]]) -> None:
+    """Prints the tables, the options of an entry below its line."""
+    width = max(len(entry.name) for entries in tables.values() for entry in entries)
+    for title, entries in tables.items():
+        click.secho(title, bold=True)
+        for entry in entries:
+            click.echo(f"  {entry.name:<{width}} {entry.about}")
+            if entry.options:
+                click.secho(f"  {'':<{width}} {{{entry.options}}}", dim=True)
+
+
+def _entries(abouts: Mapping[str, str]) -> list[Entry]:
+    return [Entry(name, about) for name, about in abouts.items()]
+
+
+def _first_line(module: object) -> str:
+    return (module.__doc__ or "").splitlines()[0]
+
+
+def _options(model: type[BaseModel]) -> str:
+    return ", ".join(_defaults(model))
+
+
+def _defaults(model: type[BaseModel]) -> Iterator[str]:
+    """Yields each option with its default; an option without a default must be given."""
+    for name, option in model.model_fields.items():
+        default = option.get_default(call_default_factory=True)
+        value = "..." if option.is_required() else json.dumps(default).replace('"', "")
+        yield f"{name}: {value}"

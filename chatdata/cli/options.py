@@ -1,0 +1,45 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from chatdata.pipeline import engines
+
+as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
+out_folder = click.argument("out", type=click.Path(path_type=Path))
+workers = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=engines.cores,
+    show_default="one for each core",
+    help="Processes. A small input is read by one.",
+)
+_settings = click.option(
+    "settings",
+    "--set",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the recipe; VALUE is YAML.",
+)
+_inputs = click.option(
+    "inputs",
+    "--input",
+    multiple=True,
+    metavar="PATH",
+    help="Read this file, folder or pattern instead of the source's files "
+    "(SOURCE=PATH where the recipe has several).",
+)
+
+
+def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command --input and --set."""
+    return _inputs(_settings(command))
+
+
+def recipe(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command RECIPE, --input and --set."""
+    return click.argument("recipe")(recipe_settings(command))

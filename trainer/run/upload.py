@@ -1,0 +1,48 @@
+"""A saved model in a repository on the Hub: whether it may be written, and the upload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chatdata.core.errors import HubError, OutputError
+from chatdata.hub import client, rights
+from chatdata.hub.repository import checked_name
+from trainer.run.save import DESCRIPTION
+
+# Checkpoints, optimizer state and logs, which hold the names of machines and folders.
+STAYS = ["checkpoint-*/**", "global_step*/**", "runs/**", "training_args.bin", "run.json", ".*"]
+
+
+def check_writable(repo: str) -> str:
+    """A line that names whose token may write to a repository. Nothing is made on the Hub.
+
+    Raises HubError where the Hub's answer about the token says that it may not.
+    """
+    checked_name(repo)
+    with client.reaching(f"'{repo}'"):
+        who = client.api().whoami()
+    problem = next(rights.problems(who, repo, "model"), None)
+    if problem is not None:
+        raise HubError(f"the model cannot be pushed to '{repo}': {problem}")
+    return f"'{repo}' may be written by '{who['name']}'"
+
+
+def upload(folder: Path, repo: str, private: bool = True) -> str:
+    """Uploads a saved model in one commit, into a repository that is made if need be.
+
+    A repository that exists keeps its visibility. Returns the commit's address. Raises
+    OutputError for a folder without a model, and HubError where the Hub refuses.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        raise OutputError(f"'{folder}' holds no model that this trainer saved (no {DESCRIPTION}).")
+    checked_name(repo)
+    with client.reaching(f"'{repo}'"):
+        api = client.api()
+        api.create_repo(repo, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo,
+            folder_path=folder,
+            ignore_patterns=STAYS,
+            commit_message=f"Upload the model of {folder.name}",
+        )
+    return str(commit.commit_url)
