@@ -259,9 +259,7 @@ def _trim_reason(forest: _Forest, row: int) -> str:
 # ------------------------------------------------------------------------------- what goes, and why
 
 
-def _reasons(
-    forest: _Forest, paths: Paths, fallen: dict[int, Why], kept: Paths
-) -> dict[int, Why]:
+def _reasons(forest: _Forest, paths: Paths, fallen: dict[int, Why], kept: Paths) -> dict[int, Why]:
     """Why each message is in no conversation that was kept, in the order of the rows.
 
     A message may have several reasons: of the statements below the last has precedence.
