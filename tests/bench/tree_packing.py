@@ -80,7 +80,7 @@ def prepared(recipe: TrainConfig) -> tuple[batching.Layout, Any]:
     assert rows is not None
     tokenizer = models.load_tokenizer(folder, facts)
     network = models.load_model(recipe.model, tokenizer, seed=0)
-    return batching.lay_out(recipe, facts, rows, network, tokenizer), network
+    return batching.make_batches(recipe, facts, rows, network, tokenizer), network
 
 
 def computed(layout: batching.Layout, batch: int) -> tuple[int, int]:
