@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -32,8 +33,11 @@ import pyarrow.parquet as pq
 from _matrix import Case, Command
 from _sides import Side
 
-# The one thing that may differ: chatdata's own version, the first of a manifest's `versions`.
-_OWN_VERSION = re.compile(rb'(\n  "versions": \{\n    "chatdata": ")[^"]*"')
+# The one thing that may differ: chatdata's own version, where a manifest and a card say it.
+_OWN_VERSION = {
+    "manifest.json": re.compile(rb'(?<=\n  "versions": \{\n    "chatdata": ")[^"\n]+'),
+    "README.md": re.compile(rb"(?<= Built with chatdata )[^;\s]+(?=; content hash )"),
+}
 _PLACE = re.compile(r"\$(?:DATA|DUMP|MADE)[\w./-]*")
 _SAID = "said"  # the folder of what the commands have printed
 
@@ -107,7 +111,10 @@ def kept(case: Case, side: Side, places: Places, cache: Path) -> tuple[Path, flo
     folder = cache / "outputs" / f"{case.name}-{_key(case, places)}"
     seconds = folder.with_suffix(".seconds")
     if not seconds.exists():
-        took = make(case, side, places, folder)
+        new = folder.with_suffix(f".{os.getpid()}")
+        took = make(case, side, places, new)
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
         seconds.write_text(f"{took}\n")
     return folder, float(seconds.read_text())
 
@@ -164,7 +171,8 @@ def _bytes(path: Path) -> bytes:
     if path.is_dir():
         return b""
     data = path.read_bytes()
-    return _OWN_VERSION.sub(rb'\1"', data, count=1) if path.name == "manifest.json" else data
+    version = _OWN_VERSION.get(path.name)
+    return version.sub(b"", data, count=1) if version else data
 
 
 def _first(before: Path, after: Path, old: bytes, new: bytes) -> str:
@@ -227,15 +235,17 @@ def _brief(value: object) -> str:
 # ---------------------------------------------------------------------------------------- running
 
 
-def judge(case: Case, before: Side, after: Side, places: Places, cache: Path) -> Outcome:
-    """Makes a case with both sides and compares them. What differs is left to look at."""
+def judge(
+    case: Case, before: Side, after: Side, places: Places, cache: Path, work: Path
+) -> Outcome:
+    """Makes a case with both sides and compares them. What differs is left to look at in `work`."""
     old, seconds = kept(case, before, places, cache)
-    new = cache / "working-tree" / case.name
+    new = work / case.name
     took = make(case, after, places, new)
     found = list(differences(old, new))
     if found:
         more = f" (and {len(found) - 1} more files)" if len(found) > 1 else ""
-        return Outcome(case, "DIFFERENT", f"{found[0]}{more}; see {old} and {new}", seconds, took)
+        return Outcome(case, "DIFFERENT", f"{found[0]}{more}\n    {old}\n    {new}", seconds, took)
     is_refused, problem = _refusal(new)
     shutil.rmtree(new)
     if is_refused and not case.refused:
@@ -316,9 +326,12 @@ def main(
     cache.mkdir(parents=True, exist_ok=True)
     places = Places(data, dump, _matrix.carriers(data, cache / "tokenizers"))
     old, new = _sides.earlier(commit, cache / "venv"), _sides.working_tree()
-    run = functools.partial(judge, before=old, after=new, places=places, cache=cache)
+    work = Path(tempfile.mkdtemp(prefix="working-tree-", dir=cache))
+    run = functools.partial(judge, before=old, after=new, places=places, cache=cache, work=work)
     with contextlib.closing(old), contextlib.closing(new), ThreadPoolExecutor(jobs) as pool:
         outcomes = list(map(_told, pool.map(run, cases)))
+    with contextlib.suppress(OSError):  # where something is left to look at
+        work.rmdir()
     _summary(outcomes)
 
 
