@@ -36,7 +36,9 @@ from _sides import Side
 # The one thing that may differ: chatdata's own version, where a manifest and a card say it.
 _OWN_VERSION = {
     "manifest.json": re.compile(rb'(?<=\n  "versions": \{\n    "chatdata": ")[^"\n]+'),
-    "README.md": re.compile(rb"(?<= Built with chatdata )[^;\s]+(?=; content hash )"),
+    "README.md": re.compile(
+        rb"(?:(?<=Built with chatdata )|(?<=Versions that affect bytes: chatdata ))[^;,\s]+"
+    ),
 }
 _PLACE = re.compile(r"\$(?:DATA|DUMP|MADE)[\w./-]*")
 _SAID = "said"  # the folder of what the commands have printed
@@ -172,7 +174,7 @@ def _bytes(path: Path) -> bytes:
         return b""
     data = path.read_bytes()
     version = _OWN_VERSION.get(path.name)
-    return version.sub(b"", data, count=1) if version else data
+    return version.sub(b"", data) if version else data
 
 
 def _first(before: Path, after: Path, old: bytes, new: bytes) -> str:
