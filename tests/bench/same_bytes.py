@@ -152,9 +152,9 @@ def _short(data: bytes) -> str:
 
 
 def differences(before: Path, after: Path) -> Iterator[str]:
-    """Yields what differs between two folders, a text for each file."""
+    """Yields what differs between two folders, a text for each file; what was printed first."""
     ours, theirs = _files(before), _files(after)
-    for name in sorted({*ours, *theirs}):
+    for name in sorted({*ours, *theirs}, key=lambda name: (not name.startswith(_SAID), name)):
         if name not in theirs:
             yield f"{name}: no longer written"
         elif name not in ours:
