@@ -214,7 +214,7 @@ def _first_key(old: Any, new: Any, where: str) -> str | None:
         found = (_first_key(own, other, f"{where}[{number}]") for number, (own, other) in pairs)
     else:
         is_same = old == new and type(old) is type(new)
-        return None if is_same else f"{where}: {_brief(old)} is now {_brief(new)}"
+        return None if is_same else f"{where or 'value'}: {_brief(old)} is now {_brief(new)}"
     return next((text for text in found if text), None)
 
 
