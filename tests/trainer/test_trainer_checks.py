@@ -325,7 +325,7 @@ def test_starcoder_is_counted_without_being_loaded() -> None:
     assert 35 < on_eight / 2**30 < 45
     assert memory.states(whole, "ddp", 8) / 2**30 > 200
     adapter = sized(whole.parameters, 55e6)
-    assert memory.states(adapter, "single", 1, frozen=memory.FOUR_BIT) / 2**30 < 10
+    assert memory.states(adapter, "single", 1, frozen_bytes=memory.FOUR_BIT) / 2**30 < 10
 
 
 MEASURED = [  # GiB at the peak of 24 steps on an H100, of which the largest had `tokens`
@@ -568,7 +568,7 @@ def test_the_newest_complete_checkpoint_is_resumed_from(tmp_path: Path) -> None:
     [
         (False, {}, "go on from them with --resume"),
         (True, {"training": {"seed": 3}}, "of a run with another 'training.seed'"),
-        (True, {"model": {"config": {**TINY, "n_embd": 32}}}, "with another 'model'"),
+        (True, {"model": {"config": {**TINY, "n_embd": 32}}}, "with another 'model.config.n_embd'"),
         (True, {"training": {"save_steps": 2}, "report_to": []}, None),
     ],
 )
