@@ -52,8 +52,8 @@ class Folder:
         """What its shards hold."""
         return recount.count(self.path, self.facts)
 
-    def there(self) -> list[str]:
-        """The files that are there, sorted."""
+    def files(self) -> list[str]:
+        """The paths of all files, sorted."""
         paths = sorted(path for path in self.path.rglob("*") if path.is_file())
         return [path.relative_to(self.path).as_posix() for path in paths]
 
@@ -62,10 +62,10 @@ class Folder:
         subjects = {"packs": self.facts.get("packs"), "certificate": self.facts.get("render")}
         return {name for name, subject in subjects.items() if not subject}
 
-    def strangers(self) -> list[str]:
-        """The files that are none of the dataset's, nor stand among them."""
+    def unknown_files(self) -> list[str]:
+        """The files that do not belong to the dataset, and that no reader takes for it."""
         names = {*manifest.hashes(self.facts), *_PAGES, manifest.FILE, "report.html"}
-        return [name for name in self.there() if name not in names and not _is_ours(name)]
+        return [name for name in self.files() if name not in names and not _is_ours(name)]
 
 
 Check = Callable[[Folder], Iterator[str]]
@@ -104,9 +104,9 @@ def whole_manifest(own: Folder) -> Iterator[str]:
 
 def all_files(own: Folder) -> Iterator[str]:
     """Every file that the manifest names is there, and no other stands among them."""
-    there, named = set(own.there()), manifest.hashes(own.facts)
-    yield from (f"{name}: is not there" for name in [*named, *_PAGES] if name not in there)
-    for name in sorted(there - named.keys()):
+    present, named = set(own.files()), manifest.hashes(own.facts)
+    yield from (f"{name}: is not there" for name in [*named, *_PAGES] if name not in present)
+    for name in sorted(present - named.keys()):
         if _is_ours(name):
             yield f"{name}: is not in the manifest, and would be read with the files that are"
 

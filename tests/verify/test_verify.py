@@ -31,7 +31,7 @@ from chatdata.render.certificate import Findings
 from chatdata.render.rows import Rendered
 from chatdata.verify import rebuild, recount
 from chatdata.verify.dataset_diff import between
-from chatdata.verify.verification import strangers, verdicts_on, verify_folder
+from chatdata.verify.verification import unknown_files, verdicts_on, verify_folder
 from tests.support.builds import TALKS, TREES, make, talk_file, tree_file
 
 TRAIN, TEST = "messages/train-00000-of-00001.parquet", "messages/test-00000-of-00001.parquet"
@@ -152,7 +152,7 @@ def test_what_stands_beside_a_dataset_is_named_and_no_fault(folder: Path) -> Non
     (folder / "notes.txt").write_text("mine")
     (folder / "report.html").write_text("made by chatdata report")
     assert failed(folder) == {}
-    assert strangers(folder) == ["notes.txt"]
+    assert unknown_files(folder) == ["notes.txt"]
 
 
 # --------------------------------------------------------------------------------- the manifest
@@ -728,9 +728,9 @@ def test_a_build_again_says_what_differs_and_why(folder: Path) -> None:
     (folder / "plots" / "turns.png").unlink()
     edit(folder, lambda facts: facts["versions"].update(polars="2.0.0"))
     problems = rebuild.problems(folder)
-    assert problems[0] == "manifest.json: a build has another versions.polars"
+    assert problems[0] == "manifest.json: a new build writes another versions.polars"
     assert problems[1].startswith("version of polars: 2.0.0 → ")
-    assert problems[2:] == ["plots/turns.png: a build writes it, and it is not there"]
+    assert problems[2:] == ["plots/turns.png: the file is missing, and a new build writes it"]
 
 
 def test_a_build_again_needs_the_local_files_and_compares_them(tmp_path: Path) -> None:
@@ -738,7 +738,7 @@ def test_a_build_again_needs_the_local_files_and_compares_them(tmp_path: Path) -
     assert rebuild.problems(out, inputs=[str(tmp_path / "talks.json")]) == []
     (tmp_path / "talks.json").write_text((tmp_path / "talks.json").read_text() + " ")
     problems = rebuild.problems(out, inputs=[str(tmp_path / "talks.json")])
-    assert problems[0] == "manifest.json: a build has another sources, files"
+    assert problems[0] == "manifest.json: a new build writes another sources, files"
     assert problems[1].startswith("source sharegpt/talks.json: ")
 
 
@@ -779,10 +779,10 @@ def test_a_build_again_that_cannot_be_made_is_a_verdict(tmp_path: Path) -> None:
     assert "failed  rebuild     source 'sharegpt' names no files" in done.stdout
 
 
-def test_what_is_said_for_a_build_again_is_not_said_in_vain(folder: Path) -> None:
+def test_options_of_a_rebuild_need_rebuild(folder: Path) -> None:
     done = run("verify", folder, "--input", "x.json")
     assert done.exit_code == 2
-    assert "for --rebuild" in done.stderr
+    assert "need --rebuild" in done.stderr
 
 
 def test_the_command_prints_json(folder: Path) -> None:
