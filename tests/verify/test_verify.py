@@ -352,7 +352,7 @@ def test_two_files_that_were_swapped(folder: Path) -> None:
     (folder / "x").rename(folder / TEST)
     assert TRAIN in failed(folder)["hashes"]
     sign(folder)
-    assert "has no row of tokens where it should have one" in failed(folder)["rows"]
+    assert "has no row of tokens before row" in failed(folder)["rows"]
 
 
 def test_a_recipe_that_is_another(folder: Path) -> None:
