@@ -189,18 +189,18 @@ def test_the_card_of_the_sample(sample: Path, request: pytest.FixtureRequest) ->
 
 
 def test_a_card_without_tokens_says_nothing_of_them(sample: Path) -> None:
-    facts = manifest.read(sample) | {"render": None, "license": None}
+    facts = manifest.read(sample).as_json() | {"render": None, "license": None}
     facts["lengths"] = {name: facts["lengths"][name] for name in ("turns", "characters")}
-    text = card.text(facts)
+    text = card.text(manifest.parsed(facts))
     assert "How it is written" not in text
     assert "tokens" not in text.split("## Where")[0]
     assert "license" not in text.split("---")[1]
 
 
 def test_a_card_cannot_be_broken_by_a_file_name(sample: Path) -> None:
-    facts = manifest.read(sample)
+    facts = manifest.read(sample).as_json()
     facts["sources"][0]["path"] = "a|b\n# c.jsonl"
-    assert "| `a\\|b # c.jsonl` |" in card.text(facts)
+    assert "| `a\\|b # c.jsonl` |" in card.text(manifest.parsed(facts))
 
 
 def test_the_sample_as_text(sample: Path, request: pytest.FixtureRequest) -> None:

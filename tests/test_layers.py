@@ -53,7 +53,7 @@ TRAINER_COMMANDS = {"train": {"evaluate"}, "evaluate": set(), "merge": set(), "p
 ONLY = {
     "torch": {"trainer."},
     "deepspeed": {"trainer."},
-    "transformers": {"trainer.", "chatdata.render.tokenizer"},
+    "transformers": {"trainer.", "chatdata.render.carried_template"},
     "fastokens": {"chatdata.render.encoding"},
     "datasets": {"trainer."},
     "huggingface_hub": {"chatdata.hub"},

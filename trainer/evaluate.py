@@ -125,7 +125,7 @@ def evaluate(model: str, dataset: str, split: str = "test", batch_size: int = 4)
     if rows is None:
         raise OutputError(f"'{dataset}' has no {split} rows.")
     rows = rows.select_columns(data.COLUMNS)
-    own = measure(rows, tokenizer, source.facts["render"]["tokenizer"]["stop_ids"])
+    own = measure(rows, tokenizer, list(source.facts.rendering.tokenizer.stop_ids))
     trainer = Trainer(
         model=_load(model, tokenizer),
         args=_arguments(batch_size),

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from chatdata import sources
 from chatdata.core import config
 from chatdata.pipeline import recipe
-from chatdata.render import templates
+from chatdata.render.templates import TEMPLATES
 from chatdata.steps.clean import CLEANERS
 from chatdata.steps.filters import FILTERS
 from chatdata.steps.secrets import KINDS
@@ -39,7 +39,7 @@ def tables() -> dict[str, list[Entry]]:
             for name, filter_ in FILTERS.items()
         ],
         "kinds of secrets": _entries({str(kind): about for kind, about in KINDS.items()}),
-        "templates": _entries(templates.choices()),
+        "templates": _entries({name: template.about for name, template in TEMPLATES.items()}),
         "recipes": [
             Entry(path.stem, config.load_yaml(path).get("about", "")) for path in recipe.shipped()
         ],

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,7 @@ from chatdata.core import files, ledger, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.dataset import manifest, rows, shards
+from chatdata.dataset.manifest import ShardEntry
 from chatdata.pipeline import annotate, engines, global_pass, partitions, reading
 from chatdata.pipeline import inputs as input_files
 from chatdata.pipeline import job as jobs
@@ -36,12 +37,14 @@ from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Finished, Job, Shaped
 from chatdata.pipeline.recipe import Recipe, as_recipe
 from chatdata.render import certificate
-from chatdata.render.certificate import Findings
+from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding import audit as audits
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.encoding.encoder import EncoderDiffers
-from chatdata.render.rows import Render, Rendered, fit, render
-from chatdata.render.segments import Texts
+from chatdata.render.fit import fit
+from chatdata.render.options import Render
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.text_pool import TextPool
 from chatdata.steps import clean, filtering, filters, split, threads, trees
 from chatdata.steps.clean import Cleaned
 from chatdata.steps.figures import FiguresByKey
@@ -132,7 +135,7 @@ def _line(
     read["conversations"] += sum(part.conversations for part in shaped)
     counts = ledger.add([*(part.counts for part in finished), reading.counts(read, problems)])
     _check_ids(finished)
-    findings = Findings()
+    findings = ParityCounts()
     for part in finished:
         findings.add(part.findings)
     cleaned = sum((part.cleaned for part in shaped), Cleaned())
@@ -152,10 +155,10 @@ def _line(
 
 def _write(
     job: Job, finished: Iterator[Finished], problems: pl.DataFrame, out: Path | None
-) -> tuple[list[Finished], list[dict[str, Any]]]:
+) -> tuple[list[Finished], tuple[ShardEntry, ...]]:
     """Writes parts as they are finished. Nothing is left where one of them fails."""
     if out is None:
-        return list(finished), []
+        return list(finished), ()
     output, results = folder.Output(job, out, problems), []
     try:
         for part, result in enumerate(finished):
@@ -254,7 +257,7 @@ def _finish(job: Job, task: tuple[int, Decided]) -> Finished:
     part, decided = task
     messages, repeated = _drop_repeats(pl.read_ipc(job.file("shaped", part)), decided)
     messages = _in_order(job, messages, decided)
-    rendered, lost, findings, audit = None, schema.empty(ledger.EVENTS), Findings(), Audit()
+    rendered, lost, findings, audit = None, schema.empty(ledger.EVENTS), ParityCounts(), Audit()
     if job.recipe.render is not None:
         rendered, lost, findings, audit = _render(job, job.recipe.render, messages)
         messages = rendered.messages
@@ -313,20 +316,20 @@ def _splits(job: Job, groups: pl.Series) -> pl.Series:
 
 def _render(
     job: Job, options: Render, messages: pl.DataFrame
-) -> tuple[Rendered, pl.DataFrame, Findings, Audit]:
+) -> tuple[Rendered, pl.DataFrame, ParityCounts, Audit]:
     """The rows of tokens, the events of the messages that have none, what the certificate finds
     in a sample of the rows, chosen by a hash of their ids, and what was audited."""
     tokenizer = job.load_tokenizer(options)
     encoder = job.encoder(tokenizer)
-    texts = Texts(tokenizer, encoder)
-    fitted = fit(messages, texts, options)
+    pool = TextPool(tokenizer, encoder)
+    fitted = fit(messages, pool, options)
     once = job.recipe.threads.train_once
     learnt = threads.train_once(fitted.messages) if once else fitted.messages
-    rendered = render(learnt, fitted.windows, texts, options)
+    rendered = render(learnt, fitted.windows, pool, options)
     ids = pl.Series(rendered.ids, dtype=pl.String)
     chosen = fraction_column(ids, "certificate") < job.sample
-    findings = certificate.examine(rendered, tokenizer, options.train_on, chosen)
-    certificate.demand(findings, tokenizer)
+    findings = certificate.compare_rows(rendered, tokenizer, options.train_on, chosen)
+    certificate.raise_on_failure(findings, tokenizer)
     return rendered, pl.concat([fitted.events, rendered.events]), findings, encoder.audit
 
 

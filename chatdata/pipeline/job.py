@@ -6,7 +6,6 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +14,22 @@ from chatdata import hub
 from chatdata.core import ledger
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_json
+from chatdata.dataset.manifest import ShardEntry
 from chatdata.pipeline.inputs import Input, option_files, without_paths
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render import tokenizer as tokenizers
-from chatdata.render.certificate import Findings
+from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding import admission
 from chatdata.render.encoding.audit import SAMPLE, Audit
 from chatdata.render.encoding.encoder import EncoderDiffers, FastEncoder
 from chatdata.render.encoding.libraries import Encoder, ReferenceEncoder
-from chatdata.render.rows import Render
+from chatdata.render.options import Render
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 from chatdata.steps import filtering, redact
 from chatdata.steps.clean import Cleaned
+from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.figures import FiguresByKey
 from chatdata.steps.filtering import Drop, Unit
 
@@ -59,7 +60,7 @@ class Job:
     parts: int
     tokenizer: Path | None = None  # its folder; None: the built-in one, or nothing is rendered
     tokenizer_name: str = ""
-    probes: Findings | None = None
+    probes: ParityCounts | None = None
     encoding: Encoding = Encoding()
     sample: float = 1.0  # the share of the rows that the certificate looks at
     first_groups: int | None = None  # read no more than these
@@ -110,7 +111,7 @@ class Finished:
     languages: dict[str, int]  # of rows
     sources: dict[str, int]  # of rows
     leaking_groups: int
-    findings: Findings
+    findings: ParityCounts
     audit: Audit
 
 
@@ -120,12 +121,12 @@ class Done:
 
     finished: list[Finished]
     counts: ledger.Counts
-    files: list[dict[str, Any]]  # the manifest's entries for the shards
-    findings: Findings
+    files: tuple[ShardEntry, ...]
+    findings: ParityCounts
     encoding: Encoding
     cleaned: Cleaned
     figures: FiguresByKey
-    near_duplicates: dict[str, dict[str, Any]]  # by filter
+    near_duplicates: dict[str, ClustersEntry]  # by filter
 
 
 def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
@@ -139,9 +140,8 @@ def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:
         return Job(recipe, work, parts, figures=figures)
     folder, name = _find_tokenizer(recipe.render.tokenizer)
     options = recipe.render.model_copy(update={"tokenizer": name})
-    if options.template == "tokenizer":
-        tokenizers.resolve(folder, name, options.variables, work / "tokenizer")
-        folder = work / "tokenizer"
+    template = TEMPLATES[options.template]
+    folder = template.prepare(folder, name, options, work / "tokenizer")
     recipe = recipe.model_copy(update={"render": options})
     job = Job(recipe, work, parts, folder, name, figures=figures)
     return replace(job, probes=certificate.certify(job.load_tokenizer(options), options))
@@ -226,8 +226,5 @@ def _key(tokenizer: Tokenizer) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _load(folder: Path | None, name: str, options: str) -> Tokenizer:
-    own = Render.model_validate_json(options)
-    if own.template == "tokenizer":
-        assert folder is not None
-        return tokenizers.load_own(folder, name, own.variables, own.date)
-    return tokenizers.load(folder, name, TEMPLATES[own.template], own.system)
+    chosen = Render.model_validate_json(options)
+    return TEMPLATES[chosen.template].load(folder, name, chosen)

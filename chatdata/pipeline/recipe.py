@@ -28,7 +28,7 @@ from chatdata.core.config import Strict, nearest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_json
-from chatdata.render.rows import Render
+from chatdata.render.options import Render
 from chatdata.sources import EMBEDDED
 from chatdata.steps.clean import CLEANERS, Cleaner, Step
 from chatdata.steps.filtering import Drop, Filter, OnRemoved

@@ -1,1 +1,1 @@
-"""Messages to rows of token ids and labels, made together, and the proof that they are right."""
+"""Messages to rows of token ids and labels, and the proof that the rows are right."""

@@ -21,10 +21,13 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.core.hashing import sha256_json
 from chatdata.core.schema import MESSAGES
-from chatdata.render import chat_template
-from chatdata.render.chat_template import ChatTemplate, UnrenderableError
-from chatdata.render.rows import Render, Rendered, fit, render
-from chatdata.render.segments import Texts, value_of
+from chatdata.render.conversation import UnrenderableError
+from chatdata.render.entries import CertificateEntry, EngineEntry, ParityEntry
+from chatdata.render.fit import fit
+from chatdata.render.options import Render
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.segments.unencoded import TrainOn
 from chatdata.render.token_spans import trained_spans
 from chatdata.render.tokenizer import Tokenizer
 
@@ -57,9 +60,11 @@ _CONTENTS = (
 
 
 @dataclass(slots=True)
-class Findings:
-    """What a comparison found. `differences` and `forged` must be 0, the other counts say how
-    much was looked at."""
+class ParityCounts:
+    """What a comparison of rows with their template counts.
+
+    `differences` and `forged` must be 0, the others say how much was looked at.
+    """
 
     rows: int = 0
     compared: int = 0  # with the Jinja template, token by token
@@ -73,62 +78,68 @@ class Findings:
     texts_altered: int = 0  # answers that the tokenizer itself changes: NFC, lost characters
     straddling: int = 0  # answers whose first token also covers the end of the header
     prompts: int = 0  # first trained ids that stand behind the generation prompt, token by token
-    first: str = ""  # the first failure, in words
+    first_failure: str = ""  # in words
 
-    def add(self, other: Findings) -> None:
+    def add(self, other_part: ParityCounts) -> None:
         """Adds the counts of another part of the same build."""
-        for name in self.__dataclass_fields__:
-            if name != "first":
-                setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.first = self.first or other.first
+        for name in self.counts():
+            setattr(self, name, getattr(self, name) + getattr(other_part, name))
+        self.first_failure = self.first_failure or other_part.first_failure
+
+    def fail(self, reason: str) -> None:
+        """Notes a failure; the first is kept."""
+        self.first_failure = self.first_failure or reason
 
     def counts(self) -> dict[str, int]:
         """The counts, for the manifest."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "first"}
+        names = (name for name in self.__dataclass_fields__ if name != "first_failure")
+        return {name: getattr(self, name) for name in names}
 
 
-def certify(tokenizer: Tokenizer, options: Render) -> Findings:
-    """What the probes find. Raises RenderError where the template cannot be rendered exactly."""
-    if options.train_on == "assistant_with_header" and value_of(tokenizer.template) is None:
+def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
+    """What the comparison of the probes counts.
+
+    Raises RenderError where the template cannot be rendered exactly.
+    """
+    if options.train_on == "assistant_with_header" and not tokenizer.template.is_explicit:
         raise RenderError(
             "train_on is assistant_with_header, and where a header begins is not known of the "
             "chat template of this tokenizer; write train_on: assistant."
         )
-    probes = _probes(tokenizer)
-    own = options.model_copy(update={"train_on": "assistant", "max_tokens": None})
-    texts = Texts(tokenizer)
-    fitted = fit(probes, texts, own)
-    rendered = render(fitted.messages, fitted.windows, texts, own)
+    probe_options = options.model_copy(update={"train_on": "assistant", "max_tokens": None})
+    pool = TextPool(tokenizer)
+    fitted = fit(_probes(tokenizer), pool, probe_options)
+    rendered = render(fitted.messages, fitted.windows, pool, probe_options)
     all_rows = pl.repeat(True, len(rendered.ids), eager=True)
-    findings = examine(rendered, tokenizer, "assistant", all_rows)
-    if findings.compared < _LEAST_PROBES and not findings.first:
+    counts = compare_rows(rendered, tokenizer, "assistant", all_rows)
+    if counts.compared < _LEAST_PROBES:
         reason = fitted.events.filter(pl.col("unit") == "conversation")["detail"].to_list()
-        findings.first = f"too few probes can be written ({findings.compared}; {reason[:1]})"
-    demand(findings, tokenizer)
-    return findings
+        counts.fail(f"too few probes can be written ({counts.compared}; {reason[:1]})")
+    raise_on_failure(counts, tokenizer)
+    return counts
 
 
-def demand(findings: Findings, tokenizer: Tokenizer) -> None:
-    """Raises RenderError where a comparison found a fault."""
-    if findings.first:
+def raise_on_failure(counts: ParityCounts, tokenizer: Tokenizer) -> None:
+    """Raises RenderError where a comparison failed."""
+    if counts.first_failure:
         raise RenderError(
             f"template '{tokenizer.template.name}' cannot be rendered exactly with tokenizer "
-            f"'{tokenizer.name}': {findings.first}; choose another template or tokenizer."
+            f"'{tokenizer.name}': {counts.first_failure}; choose another template or tokenizer."
         )
 
 
 def manifest_entry(
-    probes: Findings, sample: Findings, tokenizer: Tokenizer, engine: dict[str, Any]
-) -> dict[str, Any]:
+    probes: ParityCounts, sample: ParityCounts, tokenizer: Tokenizer, engine: EngineEntry
+) -> CertificateEntry:
     """The certificate as it stands in the manifest; `engine` says what made the ids."""
-    return {
-        "passed": not (probes.first or sample.first),
-        "probes": probes.counts(),
-        "sample": sample.counts(),
-        "engine": engine,
-        "template_sha256": sha256_json(tokenizer.template.facts()),
-        "tokenizer_sha256": f"sha256:{tokenizer.sha256}",
-    }
+    return CertificateEntry(
+        passed=not (probes.first_failure or sample.first_failure),
+        probes=ParityEntry.model_validate(probes.counts()),
+        sample=ParityEntry.model_validate(sample.counts()),
+        engine=engine,
+        template_sha256=sha256_json(tokenizer.template.facts()),
+        tokenizer_sha256=f"sha256:{tokenizer.sha256}",
+    )
 
 
 # ---------------------------------------------------------------------------------------- rows
@@ -136,50 +147,55 @@ def manifest_entry(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of tokens, and the messages that it should say."""
+    """A row of tokens, and the messages that it should hold."""
 
     ids: npt.NDArray[np.int32]
     labels: npt.NDArray[np.int32]
     turns: list[dict[str, str]]
-    learnt: list[int]  # the turns that are trained, by their place
+    trained: list[int]  # the turns that are trained, by their place
 
 
-def examine(rendered: Rendered, tokenizer: Tokenizer, train_on: str, chosen: pl.Series) -> Findings:
-    """Compares the chosen rows with their Jinja rendering, and their labels with their answers."""
-    findings = Findings()
+def compare_rows(
+    rendered: Rendered, tokenizer: Tokenizer, train_on: TrainOn, chosen: pl.Series
+) -> ParityCounts:
+    """Compares the chosen rows with their Jinja rendering, and their labels with their answers.
+
+    `chosen` is a mask of the rows.
+    """
+    counts = ParityCounts()
     reference = _Reference(tokenizer)
     rows = list(_chosen_rows(rendered, train_on, chosen))
     expected = reference.encode([reference.comparable(row.turns) for row in rows])
     exact: list[_Row] = []
     for row, ids in zip(rows, expected, strict=True):
-        findings.rows += 1
+        counts.rows += 1
         quotes = reference.quotes(row.turns)
-        (_count_control if quotes else _compare)(findings, row, ids, reference)
+        (_count_control if quotes else _compare)(counts, row, ids, reference)
         if train_on in ("assistant", "last_assistant"):
-            is_exact = _check_labels(findings, row, tokenizer)
-            exact += [row] if is_exact and not quotes and row.learnt else []
-    _check_prompts(findings, exact, reference)
-    return findings
+            is_exact = _check_labels(counts, row, tokenizer)
+            exact += [row] if is_exact and not quotes and row.trained else []
+    _check_prompts(counts, exact, reference)
+    return counts
 
 
-def _chosen_rows(rendered: Rendered, train_on: str, chosen: pl.Series) -> Iterator[_Row]:
+def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> Iterator[_Row]:
     names = pl.Series(rendered.ids, dtype=pl.String).filter(chosen)
-    said = rendered.said.filter(pl.col("conversation").is_in(names.implode()))
-    by_row = said.partition_by("conversation", maintain_order=True)
-    for row, own in zip(chosen.arg_true(), by_row, strict=True):
-        start, end = rendered.offsets[row : row + 2]
+    messages = rendered.row_messages.filter(pl.col("conversation").is_in(names.implode()))
+    by_row = messages.partition_by("conversation", maintain_order=True)
+    for number, turns in zip(chosen.arg_true(), by_row, strict=True):
+        start, end = rendered.offsets[number : number + 2]
         yield _Row(
             rendered.input_ids[start:end],
             rendered.labels[start:end],
-            own.select("role", "content").to_dicts(),
-            _learnt_answers(own, train_on),
+            turns.select("role", "content").to_dicts(),
+            _trained_answers(turns, train_on),
         )
 
 
-def _learnt_answers(messages: pl.DataFrame, train_on: str) -> list[int]:
-    places = messages.with_row_index("place").filter(pl.col("role") == "assistant")
-    places = places.tail(1) if train_on == "last_assistant" else places
-    return places.filter("train")["place"].to_list()
+def _trained_answers(messages: pl.DataFrame, train_on: TrainOn) -> list[int]:
+    answers = messages.with_row_index("place").filter(pl.col("role") == "assistant")
+    answers = answers.tail(1) if train_on == "last_assistant" else answers
+    return answers.filter("train")["place"].to_list()
 
 
 class _Reference:
@@ -187,37 +203,26 @@ class _Reference:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self.special = tokenizer.special_ids()
-        self.pattern = tokenizer.pattern()
-        self.variables: dict[str, Any] = {}
-        self.date = None
-        if isinstance(tokenizer.template, ChatTemplate):
-            self.variables = dict(tokenizer.template.variables)
-            self.date = tokenizer.template.date
-        self.source = tokenizer.template.jinja()
+        self.control = tokenizer.control
 
     def quotes(self, turns: list[dict[str, str]]) -> bool:
         """Whether a content quotes a control token."""
-        return any(self.pattern.search(turn["content"]) for turn in turns)
+        return any(self.control.quoted_in(turn["content"]) for turn in turns)
 
     def comparable(self, turns: list[dict[str, str]]) -> str:
         """The conversation as text; contents that quote control tokens are left out."""
         if self.quotes(turns):
             turns = [{**turn, "content": "x"} for turn in turns]
-        return self.text(turns)
-
-    def text(self, turns: list[dict[str, str]], add_generation_prompt: bool = False) -> str:
-        """The conversation as the template writes it."""
-        return chat_template.render(
-            self.source, self.variables, self.date, turns, add_generation_prompt
-        )
+        return self.tokenizer.template.text(turns)
 
     def prompt(self, row: _Row) -> str | None:
-        """What a model is given to make it write the first trained answer; None where nobody asks
-        before it, or where the template writes no such prompt."""
-        before = row.turns[: row.learnt[0]]
+        """What a model is given to make it write the first trained answer.
+
+        None where nobody asks before it, or where the template writes no such prompt.
+        """
+        before = row.turns[: row.trained[0]]
         try:
-            return self.text(before, True) if before else None
+            return self.tokenizer.template.text(before, True) if before else None
         except UnrenderableError:
             return None
 
@@ -227,106 +232,93 @@ class _Reference:
         return [encoding.ids for encoding in encodings]
 
 
-def _compare(findings: Findings, row: _Row, expected: list[int], reference: _Reference) -> None:
-    findings.compared += 1
+def _compare(counts: ParityCounts, row: _Row, expected: list[int], reference: _Reference) -> None:
+    counts.compared += 1
     ids = row.ids.tolist()
     if ids != expected:
-        findings.differences += 1
+        counts.differences += 1
         pairs = zip([*ids, None], [*expected, None], strict=False)
-        at = next((i for i, (own, other) in enumerate(pairs) if own != other), len(ids))
-        first = row.turns[0]["content"][:40]
-        _note(findings, f"token {at} of the conversation that begins {first!r} differs")
-    bos = reference.special.get(str(reference.tokenizer.config.get("bos_token")))
+        at = next((i for i, (id, wanted) in enumerate(pairs) if id != wanted), len(ids))
+        begin = row.turns[0]["content"][:40]
+        counts.fail(f"token {at} of the conversation that begins {begin!r} differs")
+    bos = reference.control.ids.get(str(reference.tokenizer.config.get("bos_token")))
     if len(ids) > 1 and ids[0] == ids[1] == bos:
-        _note(findings, "a row begins with the begin token twice")
+        counts.fail("a row begins with the begin token twice")
 
 
 def _count_control(
-    findings: Findings, row: _Row, expected: list[int], reference: _Reference
+    counts: ParityCounts, row: _Row, expected: list[int], reference: _Reference
 ) -> None:
-    findings.quoting += 1
-    own, written = Counter(row.ids.tolist()), Counter(expected)
-    wrong = [token for token, id in reference.special.items() if own[id] != written[id]]
-    findings.forged += len(wrong)
-    _note(findings, f"content forges {wrong[0]}" if wrong else "")
+    counts.quoting += 1
+    in_row, written = Counter(row.ids.tolist()), Counter(expected)
+    wrong = [token for token, id in reference.control.ids.items() if in_row[id] != written[id]]
+    counts.forged += len(wrong)
+    if wrong:
+        counts.fail(f"content forges {wrong[0]}")
 
 
-def _check_labels(findings: Findings, row: _Row, tokenizer: Tokenizer) -> bool:
-    """Each span of labels must be one answer and its stop tokens, and nothing else.
+def _check_labels(counts: ParityCounts, row: _Row, tokenizer: Tokenizer) -> bool:
+    """Counts the answers of a row: each span of labels must be an answer and its stop tokens.
 
-    Returns whether every answer is there from its first character.
+    Returns whether every answer is trained from its first character.
     """
     stops = tokenizer.stops()
     spans = trained_spans(row.labels).tolist()
-    before = findings.texts_returned + findings.texts_altered
-    findings.answers += len(row.learnt)
-    if len(spans) != len(row.learnt):
-        _note(findings, f"{len(row.learnt)} answers are to be trained and {len(spans)} are")
-    for (start, end), place in zip(spans, row.learnt, strict=False):
+    before = counts.texts_returned + counts.texts_altered
+    counts.answers += len(row.trained)
+    if len(spans) != len(row.trained):
+        counts.fail(f"{len(row.trained)} answers are to be trained and {len(spans)} are")
+    for (start, end), place in zip(spans, row.trained, strict=False):
         trained = row.labels[start:end].tolist()
-        stopped = trained[-len(stops) :] == stops
-        findings.stops_trained += stopped
-        own = trained[: -len(stops)] if stopped else trained
-        kind = _kind(own, _bodies(row.turns[place]["content"], tokenizer), tokenizer)
-        setattr(findings, kind, getattr(findings, kind) + 1)
-        if not stopped or kind == "headers_trained":
-            answer = row.turns[place]["content"][:40]
-            _note(findings, f"the labels of the answer {answer!r} are not that answer")
-    return findings.texts_returned + findings.texts_altered - before == len(row.learnt)
+        is_stopped = trained[-len(stops) :] == stops
+        counts.stops_trained += is_stopped
+        answer = trained[: -len(stops)] if is_stopped else trained
+        content = row.turns[place]["content"]
+        kind = _kind(answer, tokenizer.template.answer_forms(content), tokenizer)
+        setattr(counts, kind, getattr(counts, kind) + 1)
+        if not is_stopped or kind == "headers_trained":
+            counts.fail(f"the labels of the answer {content[:40]!r} are not that answer")
+    return counts.texts_returned + counts.texts_altered - before == len(row.trained)
 
 
-def _kind(trained: list[int], bodies: list[str], tokenizer: Tokenizer) -> str:
-    """What the trained ids of an answer are, as a field of Findings.
+def _kind(trained: list[int], forms: list[str], tokenizer: Tokenizer) -> str:
+    """What the trained ids of an answer are, as a field of ParityCounts.
 
     A first token that also covers the end of the header is never trained, so a little may be
     missing at the start. A tokenizer that normalises gives back what it makes of a text.
     """
     text = tokenizer.decode(trained)
-    if text in bodies:
+    if text in forms:
         return "texts_returned"
-    wholes = [list(tokenizer.text.encode(body, add_special_tokens=False).ids) for body in bodies]
+    wholes = [list(tokenizer.text.encode(form, add_special_tokens=False).ids) for form in forms]
     expected = [tokenizer.decode(whole) for whole in wholes]
     if text in expected:
         return "texts_altered"
-    for whole, words in zip(wholes, expected, strict=True):
-        missing = words.removesuffix(text)
-        if words.endswith(text) and (missing.isspace() or len(trained) >= len(whole) - 1):
+    for whole, decoded in zip(wholes, expected, strict=True):
+        missing = decoded.removesuffix(text)
+        if decoded.endswith(text) and (missing.isspace() or len(trained) >= len(whole) - 1):
             return "straddling"
     return "headers_trained"
 
 
-def _bodies(content: str, tokenizer: Tokenizer) -> list[str]:
-    """An answer as the template may write it."""
-    value = value_of(tokenizer.template)
-    if value is None:
-        assert isinstance(tokenizer.template, ChatTemplate)
-        return tokenizer.template.bodies(content)
-    turn = value.turns["assistant"]
-    return [turn.lead + (content.strip() if turn.trims else content)]
-
-
-def _check_prompts(findings: Findings, rows: list[_Row], reference: _Reference) -> None:
-    """What precedes the first trained id must be what a model is given to make it speak."""
-    if value_of(reference.tokenizer.template) is None:
+def _check_prompts(counts: ParityCounts, rows: list[_Row], reference: _Reference) -> None:
+    """Counts the rows in which the generation prompt's tokens precede the first trained id."""
+    template = reference.tokenizer.template
+    if not template.is_explicit:
         # Whether white space is trimmed or merges with the header is not known.
-        rows = [row for row in rows if not row.turns[row.learnt[0]]["content"][:1].isspace()]
+        rows = [row for row in rows if not row.turns[row.trained[0]]["content"][:1].isspace()]
     prompts = {n: prompt for n, row in enumerate(rows) if (prompt := reference.prompt(row))}
     for number, expected in zip(prompts, reference.encode([*prompts.values()]), strict=True):
         row = rows[number]
         first = int(np.flatnonzero(row.labels != IGNORE_INDEX)[0])
         if expected == row.ids[:first].tolist():
-            findings.prompts += 1
+            counts.prompts += 1
             continue
-        end = reference.tokenizer.template.generation_prompt[-12:]
-        _note(
-            findings,
-            f"the end of its generation prompt, {end!r}, is other tokens before an answer than "
-            "alone, so a model would be trained on what it is never given",
+        counts.fail(
+            f"the end of its generation prompt, {template.generation_prompt[-12:]!r}, becomes "
+            "different tokens before an answer than alone, so a model would be trained on what it "
+            "is never given"
         )
-
-
-def _note(findings: Findings, problem: str) -> None:
-    findings.first = findings.first or problem
 
 
 # ------------------------------------------------------------------------------------- probes
@@ -338,11 +330,11 @@ def _probes(tokenizer: Tokenizer) -> pl.DataFrame:
     contents = [*_CONTENTS, *quoted]
     rows: list[dict[str, Any]] = []
     for number, content in enumerate(contents):
-        other = contents[(number * 7 + 3) % len(_CONTENTS)]
-        _add(rows, f"answer-{number}", [("user", other), ("assistant", content)])
+        question = contents[(number * 7 + 3) % len(_CONTENTS)]
+        _add(rows, f"answer-{number}", [("user", question), ("assistant", content)])
         turns = [("system", content), ("user", content), ("assistant", content)]
         _add(rows, f"everywhere-{number}", turns + turns[1:])
-        _add(rows, f"several-{number}", [*turns[1:], ("user", other), ("assistant", content)])
+        _add(rows, f"several-{number}", [*turns[1:], ("user", question), ("assistant", content)])
     _add(rows, "long", [("user", "go on"), ("assistant", "on")] * 100)
     return pl.DataFrame(rows, schema=MESSAGES)
 

@@ -1,176 +1,52 @@
-"""Templates: frozen values that say how a conversation is written down.
-
-A turn is its control token, a header, the content, the token that ends it, and a text behind it:
-
-    <|user|> "\\n" CONTENT <|end|> "\\n"
-
-The Jinja template that goes to the tokenizer is made from the same value, so that the two cannot
-drift apart. `starchat` is the format of StarChat alpha (Tunstall et al., 2023), `chatml` OpenAI's,
-`dialogue` the plain text of few-shot prompts, closed by the tokenizer's own end of text.
-"""
+"""The list of templates: whatever stands in it is shown by `chatdata list` and taken by recipes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Protocol
 
-EOS = "{eos}"  # stands for the tokenizer's own end-of-text token until `for_tokenizer`
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """How one role's turn is written. Control tokens may be empty."""
-
-    open: str  # what opens it, up to and with the last control token before the content
-    header: str  # text that the generation prompt supplies
-    lead: str  # text before the content that the model has to write
-    close: str  # the control tokens that end it
-    after: str  # text behind them
-    trims: bool = False  # white space around the content is not written
-
-    def before(self) -> str:
-        """What stands before the content."""
-        return self.open + self.header + self.lead
-
-    def write(self, content: str) -> str:
-        """The turn as text."""
-        words = content.strip() if self.trims else content
-        return self.before() + words + self.close + self.after
+from chatdata.render import carried_template
+from chatdata.render.built_in import BuiltIn
+from chatdata.render.template import TemplateOptions
+from chatdata.render.template_spec import BUILT_IN
+from chatdata.render.tokenizer import Tokenizer
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """How a conversation is written: turns, tokens to add, what stands at the head."""
-
-    name: str
-    about: str
-    turns: Mapping[str, Turn]
-    special_tokens: tuple[str, ...]  # in the order in which they are added to a tokenizer
-    start: str = ""  # before a conversation that begins with no system turn
-    first: Turn | None = None  # a system turn at the head, where it is not like later ones
+class TemplateSource(Protocol):
+    """An entry in the list of templates: how a template comes to stand on a tokenizer."""
 
     @property
-    def stop(self) -> str:
-        """The token that ends an assistant's turn."""
-        return self.turns["assistant"].close
+    def about(self) -> str:
+        """A line about it, for `chatdata list`."""
+        ...
 
-    @property
-    def generation_prompt(self) -> str:
-        """What a model is given to make it speak."""
-        turn = self.turns["assistant"]
-        return turn.open + turn.header
+    def unused(self, options: TemplateOptions) -> str | None:
+        """Which of these options it has no use for, in words; None where it uses all."""
+        ...
 
-    def turn(self, role: str, is_first: bool) -> Turn | None:
-        """How a turn of this role is written; None where the template has no place for it."""
-        at_head = is_first and role == "system" and self.first is not None
-        return self.first if at_head else self.turns.get(role)
+    def prepare(
+        self, folder: Path | None, name: str, options: TemplateOptions, work: Path
+    ) -> Path | None:
+        """The folder to `load` from: the tokenizer's, or `work`, made for the template.
 
-    def all_turns(self) -> list[Turn]:
-        """Every way in which a turn is written."""
-        return [*self.turns.values(), *([self.first] if self.first else [])]
+        Raises RenderError where the tokenizer has not what the template needs.
+        """
+        ...
 
-    def text(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """A conversation as text. Raises KeyError for a role that has no turn."""
-        head = "" if messages and messages[0]["role"] == "system" else self.start
-        return head + "".join(
-            (self.turn(own["role"], i == 0) or self.turns[own["role"]]).write(own["content"])
-            for i, own in enumerate(messages)
-        )
+    def load(self, folder: Path | None, name: str, options: TemplateOptions) -> Tokenizer:
+        """The tokenizer `name` with the template, from a folder that `prepare` gave.
 
-    def jinja(self) -> str:
-        """The same template for `tokenizer.chat_template`."""
-        return _jinja(self)
+        None stands for the built-in tokenizer of bytes. Raises RenderError where the template
+        cannot be rendered exactly with this tokenizer.
+        """
+        ...
 
-    def facts(self) -> dict[str, Any]:
-        """The template in full, for the manifest."""
-        return {
-            **asdict(self),
-            "stop": self.stop,
-            "generation_prompt": self.generation_prompt,
-            "jinja": self.jinja(),
-        }
+    def label(self, tokenizer_name: str) -> str:
+        """What the rows are called where they are published."""
+        ...
 
 
-_ROLES = ("system", "user", "assistant")
-
-STARCHAT = Template(
-    "starchat",
-    "StarChat: <|system|>, <|user|>, <|assistant|>, each turn ended by <|end|>",
-    {role: Turn(f"<|{role}|>", "\n", "", "<|end|>", "\n") for role in _ROLES},
-    ("<|system|>", "<|assistant|>", "<|user|>", "<|end|>"),
-)
-
-CHATML = Template(
-    "chatml",
-    "ChatML: <|im_start|>role, each turn ended by <|im_end|>",
-    {role: Turn("<|im_start|>", f"{role}\n", "", "<|im_end|>", "\n") for role in _ROLES},
-    ("<|im_start|>", "<|im_end|>"),
-)
-
-DIALOGUE = Template(
-    "dialogue",
-    "plain text: Human: and Assistant:, each answer ended by the end-of-text token",
-    {
-        "system": Turn("", "", "", "", "\n\n"),
-        "user": Turn("", "Human: ", "", "", "\n\n"),
-        "assistant": Turn("", "Assistant:", " ", EOS, "\n\n"),
-    },
-    (EOS,),
-)
-
-TEMPLATES = {template.name: template for template in (STARCHAT, CHATML, DIALOGUE)}
-
-
-def choices() -> dict[str, str]:
-    """The names that the `template` of a recipe may have, with a line about each."""
-    built_in = {name: template.about for name, template in TEMPLATES.items()}
-    return {
-        **built_in,
-        "tokenizer": "the chat template that the tokenizer carries, whatever it does",
-    }
-
-
-def for_tokenizer(template: Template, eos: str, system: str | None) -> Template:
-    """The template with the tokenizer's end-of-text token and a default system text put in."""
-
-    def put(turn: Turn) -> Turn:
-        return replace(turn, close=eos) if turn.close == EOS else turn
-
-    return replace(
-        template,
-        turns={role: put(turn) for role, turn in template.turns.items()},
-        special_tokens=tuple(eos if t == EOS else t for t in template.special_tokens),
-        start="" if system is None else put(template.turns["system"]).write(system),
-    )
-
-
-def _jinja(template: Template) -> str:
-    branches = "".join(
-        f"{{% {'el' if i else ''}if message['role'] == {_quote(role)} %}}"
-        f"{{{{ {_quote(turn.before())} + message['content']"
-        f" + {_quote(turn.close + turn.after)} }}}}"
-        for i, (role, turn) in enumerate(template.turns.items())
-    )
-    unknown = "{% else %}{{ raise_exception('unknown role: ' + message['role']) }}{% endif %}"
-    words = _quote(template.generation_prompt)
-    prompt = f"{{% if add_generation_prompt %}}{{{{ {words} }}}}{{% endif %}}"
-    return (
-        f"{_start(template)}{{% for message in messages %}}{branches}{unknown}"
-        f"{{% endfor %}}{prompt}"
-    )
-
-
-def _start(template: Template) -> str:
-    if not template.start:
-        return ""
-    return (
-        "{% if not messages or messages[0]['role'] != 'system' %}"
-        f"{{{{ {_quote(template.start)} }}}}{{% endif %}}"
-    )
-
-
-def _quote(text: str) -> str:
-    """A Jinja string literal."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"'{escaped}'"
+TEMPLATES: dict[str, TemplateSource] = {
+    **{name: BuiltIn(spec) for name, spec in BUILT_IN.items()},
+    carried_template.NAME: carried_template.CarriedTemplate(),
+}

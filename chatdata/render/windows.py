@@ -1,6 +1,6 @@
 """Which turns of a conversation a row of tokens holds, and which of them it teaches.
 
-Most conversations are one row. A template that writes a turn differently once others follow it
+Most conversations are a single row. A template that writes a turn differently once others follow it
 needs a row for each answer, and `overflow: split` makes several rows of a long conversation. The
 turns before those that a row teaches are context: shown, not trained.
 """
@@ -11,19 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from chatdata.core import row_id
-from chatdata.render.segments import Ints
+from chatdata.render.segments.unencoded import Bools, Ints
 
-# One row of tokens: turns from `first` to `last`, and a system turn at the head of the
-# conversation; those before `new` are context.
+# A row of tokens: turns from `first` to `last`, and a system turn at the head of the
+# conversation; those before `loss_from` are context.
 WINDOWS: dict[str, pl.DataType | type[pl.DataType]] = {
     "conversation": pl.String,
     "row": pl.String,
     "first": pl.Int32,
-    "new": pl.Int32,
+    "loss_from": pl.Int32,
     "last": pl.Int32,
 }
 
@@ -34,7 +33,7 @@ def whole(messages: pl.DataFrame) -> pl.DataFrame:
     windows = messages.group_by("conversation", maintain_order=True).agg(
         row=pl.lit(""),
         first=position.min(),
-        new=position.min(),
+        loss_from=position.min(),
         last=position.max(),
     )
     return named(windows)
@@ -44,27 +43,29 @@ def each_answer(messages: pl.DataFrame) -> pl.DataFrame:
     """One window for each assistant turn, which teaches that turn alone."""
     first = messages.select("conversation", first=pl.col("position").min().over("conversation"))
     table = messages.with_columns(first["first"]).filter(pl.col("role") == "assistant")
-    windows = table.select("conversation", "first", row=pl.lit(""), new="position", last="position")
+    windows = table.select(
+        "conversation", "first", row=pl.lit(""), loss_from="position", last="position"
+    )
     return named(windows.select(WINDOWS.keys()))
 
 
 def named(windows: pl.DataFrame) -> pl.DataFrame:
-    """The windows with ids: the conversation's where it has one, `ID#new-last` where several.
+    """The windows with ids: the conversation's if it is its only window, or else `ID#FIRST-LAST`.
 
-    A conversation whose own id ends like that has such an id in any case, so that no two rows of
-    different conversations have one.
+    A conversation with an id that ends like `#FIRST-LAST` never gives it to a row as it is, so that
+    rows of different conversations have different ids.
     """
-    alone = pl.len().over("conversation") == 1
-    alone = alone & row_id.has_span(pl.col("conversation")).not_()
-    several = row_id.make_column("conversation", "new", "last")
-    return windows.with_columns(row=pl.when(alone).then("conversation").otherwise(several))
+    is_only = pl.len().over("conversation") == 1
+    is_only = is_only & row_id.has_span(pl.col("conversation")).not_()
+    several = row_id.make_column("conversation", "loss_from", "last")
+    return windows.with_columns(row=pl.when(is_only).then("conversation").otherwise(several))
 
 
 def rows(messages: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     """The messages of each window: `conversation` is the id of the row.
 
-    `train` is null for what a window before it has shown: that is context, and never learnt from,
-    whoever speaks there.
+    `train` is null for what an earlier window of the conversation has shown: that is context and
+    never trained, whatever its role.
     """
     ends = windows.select("conversation", "last").unique(maintain_order=True)
     shown = pl.col("last").shift(1).over("conversation", order_by="last").fill_null(-1)
@@ -79,9 +80,9 @@ def rows(messages: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
         .join(messages, on="conversation", how="left", maintain_order="left_right")
     )
     position = pl.col("position")
-    inside = position.is_between(pl.col("first"), pl.col("last"))
-    at_head = (pl.col("role") == "system") & (position == position.min().over("window"))
-    spread = spread.filter(inside | at_head)
+    is_inside = position.is_between(pl.col("first"), pl.col("last"))
+    is_head = (pl.col("role") == "system") & (position == position.min().over("window"))
+    spread = spread.filter(is_inside | is_head)
     train = pl.when(position > pl.col("shown")).then("train")
     return spread.with_columns(conversation="row", train=train).select(messages.columns)
 
@@ -90,39 +91,39 @@ def rows(messages: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
 
 
 class Cut(NamedTuple):
-    """A conversation that ends early: its last turn that a row can hold, and why."""
+    """A conversation that ends early: the last message that a row can hold, and why."""
 
     conversation: str
-    last: int  # below the first position: none
+    last: int  # a position; below that of the first message where no row can hold any
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a row may hold: tokens in all, and those of carried context among them."""
+    """What a row may hold: tokens in all, and tokens of carried context among them."""
 
     tokens: int
     carried: int
 
 
 def split(
-    messages: pl.DataFrame, tokens: Ints, heads: Ints, budget: Budget
+    messages: pl.DataFrame, tokens: Ints, start_tokens: Ints, budget: Budget
 ) -> tuple[pl.DataFrame, list[Cut]]:
-    """Windows of at most `budget.tokens` for conversations, and those that end early.
+    """Windows of at most `budget.tokens` for conversations, and the conversations that end early.
 
-    `tokens` is the number of each message and `heads` what stands before the first. A row begins
-    with the system turn and with the latest exchanges before its own that fit into
-    `budget.carried`. An exchange that does not fit into a row ends the conversation, since what
-    comes behind it would lack its context.
+    `tokens` is the number of each message and `start_tokens` what stands before the first. A row
+    begins with the system turn and with the latest exchanges before those it teaches that fit
+    into `budget.carried`. An exchange that does not fit into a row ends the conversation, since
+    what follows it would lack its context.
     """
     table = messages.select("conversation", "position", "role").with_columns(
-        tokens=tokens, head=heads
+        tokens=tokens, start_tokens=start_tokens
     )
     windows: list[tuple[str, str, int, int, int]] = []
     cuts: list[Cut] = []
-    for (name,), own in table.group_by("conversation", maintain_order=True):
-        found, cut = _split_one(str(name), own, budget)
-        windows += [(str(name), "", *window) for window in found]
+    for (name,), turns in table.group_by("conversation", maintain_order=True):
+        windows_of_name, cut = _split_conversation(str(name), turns, budget)
+        windows += [(str(name), "", *window) for window in windows_of_name]
         cuts += [cut] if cut else []
     table = pl.DataFrame(windows, schema=WINDOWS, orient="row")
     return named(table), cuts
@@ -134,13 +135,14 @@ class _Exchange(NamedTuple):
     tokens: int
 
 
-def _split_one(
-    name: str, own: pl.DataFrame, budget: Budget
+def _split_conversation(
+    name: str, turns: pl.DataFrame, budget: Budget
 ) -> tuple[list[tuple[int, int, int]], Cut | None]:
-    positions, roles = own["position"].to_list(), own["role"].to_list()
-    sizes = own["tokens"].to_list()
+    """The windows (first, loss_from, last) of a conversation, and where it ends if it does."""
+    positions, roles = turns["position"].to_list(), turns["role"].to_list()
+    sizes = turns["tokens"].to_list()
     begins = 1 if roles[0] == "system" else 0
-    fixed = int(own["head"].sum()) + sum(sizes[:begins])
+    fixed = int(turns["start_tokens"].sum()) + sum(sizes[:begins])
     exchanges = list(_exchanges(positions[begins:], roles[begins:], sizes[begins:]))
     windows: list[tuple[int, int, int]] = []
     done = 0
@@ -152,19 +154,25 @@ def _split_one(
             return windows, Cut(name, exchanges[done].first - 1, detail)
         context = _carry(exchanges[:done], min(room, budget.carried))
         room -= sum(exchange.tokens for exchange in exchanges[context:done])
-        end = done + 1
-        while end < len(exchanges) and exchanges[end].tokens <= room:
-            room -= exchanges[end].tokens
-            end += 1
+        end = _fill(exchanges, done + 1, room)
         windows.append((exchanges[context].first, exchanges[done].first, exchanges[end - 1].last))
         done = end
     return windows, None
 
 
+def _fill(exchanges: Sequence[_Exchange], start: int, room: int) -> int:
+    """The end of the exchanges from `start` on that fit together."""
+    end = start
+    while end < len(exchanges) and exchanges[end].tokens <= room:
+        room -= exchanges[end].tokens
+        end += 1
+    return end
+
+
 def _exchanges(
     positions: Sequence[int], roles: Sequence[str], sizes: Sequence[int]
 ) -> Iterator[_Exchange]:
-    """Yields stretches that begin with a user's turn behind an answer."""
+    """Yields the exchanges: each begins with a question that follows an answer."""
     starts = [0] + [
         i for i in range(1, len(roles)) if roles[i] != "assistant" and roles[i - 1] == "assistant"
     ]
@@ -183,7 +191,7 @@ def _carry(earlier: Sequence[_Exchange], room: int) -> int:
 
 
 def without_context(windows: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
-    """The windows, each of which begins with the question that its first new turn answers."""
+    """The windows, each beginning with the question before the first message that it teaches."""
     marked = windows.with_row_index("window")
     latest = _starts(marked, messages).group_by("window").agg(start=pl.col("start").max())
     marked = marked.join(latest, on="window", how="left", maintain_order="left")
@@ -196,15 +204,15 @@ def _starts(marked: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
     follows = (role != "assistant") & (role.shift().over("conversation") == "assistant")
     starts = messages.filter(follows).select("conversation", start="position")
     later = marked.join(starts, on="conversation", how="inner")
-    return later.filter(pl.col("start") > pl.col("first"), pl.col("start") <= pl.col("new"))
+    return later.filter(pl.col("start") > pl.col("first"), pl.col("start") <= pl.col("loss_from"))
 
 
 def with_less_context(
-    windows: pl.DataFrame, messages: pl.DataFrame, long: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    windows: pl.DataFrame, messages: pl.DataFrame, long: Bools
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The windows, of which those that are too long begin one exchange later.
+    """The windows, of which the `long` begin one exchange later, and those that cannot.
 
-    Returns them and those that have no context left to lose.
+    The second table holds the long windows that have no context left to lose.
     """
     marked = windows.with_columns(long=pl.Series(long)).with_row_index("window")
     later = _starts(marked.filter("long"), messages)

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from chatdata.core.document import Number, Part, Real
 from chatdata.core.hashing import digest_column
 from chatdata.steps import ngrams
 
@@ -42,6 +43,16 @@ _ORDER = {
     "smallest_id": (["conversation"], [False]),
 }
 _RECALL = 0.99  # the share of pairs exactly as alike as the threshold that must become candidates
+
+
+class ClustersEntry(Part):
+    """What a near-duplicate filter found, for the manifest."""
+
+    threshold: Real
+    permutations: Number
+    clusters: Number
+    largest: Number  # conversations
+    dropped: Number
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ def problems(
 
 def _pack_again(new: Path, facts: Manifest) -> None:
     """Packs the rows of the new build into the indexes that were added after the first build."""
-    packed = {index["max_tokens"] for index in manifest.read(new).get("packs", [])}
-    for size in sorted({index["max_tokens"] for index in facts.get("packs", [])} - packed):
+    packed = {index.max_tokens for index in manifest.read(new).packs}
+    for size in sorted({index.max_tokens for index in facts.packs} - packed):
         pack.repack(new, size)
 
 

@@ -27,17 +27,17 @@ from chatdata.core.schema import MESSAGES
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
-from chatdata.render import certificate, tokenizer, windows
-from chatdata.render.certificate import SAMPLE, Findings
-from chatdata.render.chat_template import ChatTemplate
+from chatdata.render import certificate, windows
+from chatdata.render.certificate import SAMPLE, ParityCounts
 from chatdata.render.encoding import libraries
-from chatdata.render.rows import Render, Rendered, render
-from chatdata.render.segments import Texts, unrenderable, write
+from chatdata.render.entries import RenderEntry
+from chatdata.render.options import Render
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.encoded import encode, refusals
+from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 from chatdata.verify import recount
-
-_FAULTS = ("differences", "forged", "headers_trained")
 
 
 def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str]:
@@ -47,9 +47,9 @@ def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str
     Raises a ChatdataError where the tokenizer cannot be used.
     """
     options = _options(manifest)
-    own = load(folder, manifest, options)
+    own = load(folder, manifest.rendering, options)
     yield from _template_problems(manifest, own, options)
-    rows = sum(split["rows"] for split in manifest["splits"].values())
+    rows = manifest.splits.total("rows")
     share = 1.0 if everything else SAMPLE / max(1, rows)
     sample = _Sample(_sampled(folder, manifest) if everything else frozenset())
     for batch in recount.batches(folder, manifest):
@@ -62,21 +62,18 @@ def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str
         yield from _sample_problems(manifest, sample)
 
 
-def load(folder: Path, manifest: Manifest, options: Render) -> Tokenizer:
+def load(folder: Path, entry: RenderEntry, options: Render) -> Tokenizer:
     """The tokenizer of a folder, with its template."""
-    name = manifest["render"]["tokenizer"]["name"]
-    if options.template != "tokenizer":
-        template = TEMPLATES[options.template]
-        return tokenizer.load(folder / "tokenizer", name, template, options.system)
+    name = entry.tokenizer.name
+    template = TEMPLATES[options.template]
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
-        resolved = Path(work) / "tokenizer"
-        tokenizer.resolve(folder / "tokenizer", name, options.variables, resolved)
-        return tokenizer.load_own(resolved, name, options.variables, options.date)
+        prepared = template.prepare(folder / "tokenizer", name, options, Path(work) / "tokenizer")
+        return template.load(prepared, name, options)
 
 
 def _options(manifest: Manifest) -> Render:
     try:
-        return Render.model_validate_json(json.dumps(manifest["recipe"]["render"]))
+        return Render.model_validate_json(json.dumps(manifest.recipe.render))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise VerifyError(f"the manifest's recipe.render: {problem['msg']}.") from None
@@ -84,18 +81,21 @@ def _options(manifest: Manifest) -> Render:
 
 def _template_problems(manifest: Manifest, own: Tokenizer, options: Render) -> Iterator[str]:
     """Yields what the certificate says of another template, tokenizer or probes."""
-    said = manifest["render"]
-    facts = json.loads(json.dumps(own.template.facts()))
-    for key in sorted(facts.keys() | said["template"].keys()):
-        if facts.get(key) != said["template"].get(key):
+    entry = manifest.rendering
+    listed, loaded = entry.template.as_json(), json.loads(json.dumps(own.template.facts()))
+    for key in sorted(loaded.keys() | listed.keys()):
+        if loaded.get(key) != listed.get(key):
             yield f"the manifest's template differs from the one that is loaded, in '{key}'"
-    if said["certificate"].get("template_sha256") != sha256_json(facts):
+    if entry.certificate.template_sha256 != sha256_json(loaded):
         yield "the certificate is of another template"
-    if said["certificate"].get("tokenizer_sha256") != f"sha256:{said['tokenizer']['sha256']}":
+    if entry.certificate.tokenizer_sha256 != f"sha256:{entry.tokenizer.sha256}":
         yield "the certificate is of another tokenizer"
-    ids = {"control_ids": own.control_ids(), "stop_ids": own.stops()}
-    for key, found in ids.items():
-        if said["tokenizer"].get(key) != found:
+    ids = {
+        "control_ids": entry.tokenizer.control_ids == own.control_ids(),
+        "stop_ids": list(entry.tokenizer.stop_ids) == list(own.stops()),
+    }
+    for key, is_same in ids.items():
+        if not is_same:
             yield f"the manifest's tokenizer has other {key} than the one that is loaded"
     yield from _engine_problems(manifest)
     yield from _certificate_problems(manifest, certificate.certify(own, options))
@@ -103,24 +103,23 @@ def _template_problems(manifest: Manifest, own: Tokenizer, options: Render) -> I
 
 def _is_of_this_version(manifest: Manifest) -> bool:
     """Whether this version of chatdata drew up the certificate: others look at other things."""
-    return bool((manifest.get("versions") or {}).get("chatdata") == __version__)
+    return manifest.versions.get("chatdata") == __version__
 
 
-def _certificate_problems(manifest: Manifest, probes: Findings) -> Iterator[str]:
-    said = manifest["render"]["certificate"]
-    faults = [said[part][key] for part in ("probes", "sample") for key in _FAULTS]
-    if said["passed"] is not True or any(faults):
+def _certificate_problems(manifest: Manifest, probes: ParityCounts) -> Iterator[str]:
+    entry = manifest.rendering.certificate
+    if not entry.passed or entry.total.faults:
         yield "the certificate is of a build that did not pass"
-    if _is_of_this_version(manifest) and said["probes"] != probes.counts():
+    if _is_of_this_version(manifest) and entry.probes.as_json() != probes.counts():
         yield "the certificate's probes, made again, have other counts"
 
 
 def _engine_problems(manifest: Manifest) -> Iterator[str]:
     """Yields what the certificate says of an engine that there is not. All engines make the same
     ids, so rows do not show which one made them."""
-    engine, versions = manifest["render"]["certificate"]["engine"], manifest.get("versions") or {}
-    name, audit = engine.get("name"), engine.get("audit")
-    if audit is None and name != f"tokenizers {versions.get('tokenizers')}":
+    engine = manifest.rendering.certificate.engine
+    name, audit = engine.name, engine.audit
+    if audit is None and name != f"tokenizers {manifest.versions.get('tokenizers')}":
         yield f"the certificate's engine is '{name}', which is not of the manifest's versions"
     if audit is not None and not str(name).startswith(f"{libraries.FAST} "):
         yield f"the certificate's engine is '{name}', which no build uses"
@@ -136,7 +135,7 @@ class _Sample:
     """The rows that the certificate was drawn up of, by id, and what is found in them."""
 
     ids: frozenset[str]
-    findings: Findings = field(default_factory=Findings)
+    findings: ParityCounts = field(default_factory=ParityCounts)
 
 
 def _sampled(folder: Path, manifest: Manifest) -> frozenset[str]:
@@ -147,23 +146,24 @@ def _sampled(folder: Path, manifest: Manifest) -> frozenset[str]:
     """
     ids = reader.scan(folder, "tokens").select("id").collect()["id"]
     places = fraction_column(ids, "certificate")
-    count = manifest["counts"]["conversations"]
+    count = manifest.counts.conversations
     least, most = (
-        int((places < SAMPLE / max(1, count[conversations])).sum())
-        for conversations in ("read", "kept")
+        int((places < SAMPLE / max(1, conversations)).sum())
+        for conversations in (count.read, count.kept)
     )
-    said = manifest["render"]["certificate"]["sample"].get("rows", 0)
-    return frozenset(ids.gather(places.arg_sort())[: max(least, min(most, said))])
+    rows = manifest.rendering.certificate.sample.rows
+    return frozenset(ids.gather(places.arg_sort())[: max(least, min(most, rows))])
 
 
 def _sample_problems(manifest: Manifest, sample: _Sample) -> Iterator[str]:
     """Yields which counts of the certificate's sample are others than those found again."""
-    said, found = manifest["render"]["certificate"]["sample"], sample.findings.counts()
-    for key in sorted(said.keys() | found.keys()):
-        if said.get(key) != found.get(key):
+    listed = manifest.rendering.certificate.sample.as_json()
+    counted = sample.findings.counts()
+    for key in sorted(listed.keys() | counted.keys()):
+        if listed.get(key) != counted.get(key):
             yield (
-                f"the certificate's sample says that {key} is {said.get(key)}, and made again it "
-                f"is {found.get(key)}"
+                f"the certificate's sample says that {key} is {listed.get(key)}, and made again "
+                f"it is {counted.get(key)}"
             )
 
 
@@ -209,18 +209,18 @@ class _Redrawn:
 def _redraw(
     conversations: pa.Table, stored: list[_Stored], tokenizer: Tokenizer, options: Render
 ) -> _Redrawn:
-    texts = Texts(tokenizer)
+    pool = TextPool(tokenizer)
     messages = _messages(conversations)
     candidates = windows.rows(messages, _windows(messages, stored, tokenizer))
-    writable, refused = _writable(candidates, texts)
+    writable, refused = _writable(candidates, pool)
     if writable.is_empty():
         return _Redrawn(refused, frozenset(), None)
-    drawn = render(writable, None, texts, options)
+    drawn = render(writable, None, pool, options)
     places = _places(drawn, stored)
     if not places:
         return _Redrawn(refused, frozenset(), None)
-    learnt = _as_labelled(drawn, places, stored, texts, options)
-    return _Redrawn(refused, frozenset(places), render(learnt, None, texts, options))
+    learnt = _as_labelled(drawn, places, stored, pool, options)
+    return _Redrawn(refused, frozenset(places), render(learnt, None, pool, options))
 
 
 def _row_problems(stored: list[_Stored], redrawn: _Redrawn) -> Iterator[str]:
@@ -244,10 +244,10 @@ def _labels(rendered: Rendered | None) -> dict[int, list[int]]:
     return {_number(name): rendered.labels[start:end].tolist() for name, (start, end) in spans}
 
 
-def _writable(candidates: pl.DataFrame, texts: Texts) -> tuple[pl.DataFrame, dict[int, str]]:
+def _writable(candidates: pl.DataFrame, pool: TextPool) -> tuple[pl.DataFrame, dict[int, str]]:
     """The candidates that the template can write, and the stored rows of which it can write no
     candidate: their numbers, with the reason."""
-    reasons = dict(unrenderable(candidates, texts).iter_rows())
+    reasons = dict(refusals(candidates, pool).iter_rows())
     writable = candidates.filter(pl.col("conversation").is_in(list(reasons)).not_())
     numbers = {_number(name) for name in writable["conversation"].unique()}
     refused = {_number(name): why for name, why in reasons.items() if _number(name) not in numbers}
@@ -265,10 +265,10 @@ def _finding_problems(
     of the sample is added to the sample."""
     names = [stored[_number(name)].id for name in rendered.ids]
     is_sampled = pl.Series([name in sample.ids for name in names], dtype=pl.Boolean)
-    sampled = certificate.examine(rendered, tokenizer, options.train_on, is_sampled)
-    others = certificate.examine(rendered, tokenizer, options.train_on, ~is_sampled)
+    sampled = certificate.compare_rows(rendered, tokenizer, options.train_on, is_sampled)
+    others = certificate.compare_rows(rendered, tokenizer, options.train_on, ~is_sampled)
     sample.findings.add(sampled)
-    yield from (findings.first for findings in (sampled, others) if findings.first)
+    yield from (findings.first_failure for findings in (sampled, others) if findings.first_failure)
 
 
 def _messages(table: pa.Table) -> pl.DataFrame:
@@ -291,8 +291,7 @@ def _windows(messages: pl.DataFrame, stored: list[_Stored], own: Tokenizer) -> p
         str(name): turns["role"].to_list()
         for (name,), turns in messages.group_by("conversation", maintain_order=True)
     }
-    template = own.template
-    is_whole = not isinstance(template, ChatTemplate) or template.keeps_history
+    is_whole = own.template.keeps_history
     found = []
     for number, row in enumerate(stored):
         said = roles[row.conversation]
@@ -339,17 +338,17 @@ def _as_labelled(
     drawn: Rendered,
     places: dict[int, int],
     stored: list[_Stored],
-    texts: Texts,
+    pool: TextPool,
     options: Render,
 ) -> pl.DataFrame:
     """The messages of the candidates at `places`. Those with a label may be learnt, no others."""
-    pieces = write(drawn.said, texts, options.train_on)
-    message = np.repeat(pieces.message, pieces.tokens)
+    segments = encode(drawn.row_messages, pool, options.train_on)
+    message = np.repeat(segments.message, segments.tokens)
     trained = np.zeros(len(message), np.bool_)
     for number, place in places.items():
         start, end = drawn.offsets[place : place + 2]
         trained[start:end] = np.asarray(stored[number].labels) != IGNORE_INDEX
-    labelled = np.bincount(message[trained], minlength=drawn.said.height) > 0
+    labelled = np.bincount(message[trained], minlength=drawn.row_messages.height) > 0
     names = pl.Series([drawn.ids[place] for place in places.values()]).implode()
-    messages = drawn.said.with_columns(train=pl.col("train") & pl.Series(labelled))
+    messages = drawn.row_messages.with_columns(train=pl.col("train") & pl.Series(labelled))
     return messages.filter(pl.col("conversation").is_in(names))

@@ -105,7 +105,7 @@ def main(
     for limit in max_tokens:
         sizes = random_lengths(rows, seed, limit)
         if folder is not None:
-            own = lengths(folder, manifest.read(folder)["files"], "train")
+            own = lengths(folder, manifest.read(folder).files, "train")
             sizes = own[own <= limit]
         seconds: dict[str, list[float]] = {name: [] for name in WAYS}
         results: dict[str, Result] = {}

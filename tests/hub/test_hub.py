@@ -14,8 +14,8 @@ import pytest
 
 from chatdata import load_recipe
 from chatdata.dataset import reader
-from chatdata.render import tokenizer
-from chatdata.render.templates import STARCHAT
+from chatdata.render import built_in
+from chatdata.render.template_spec import STARCHAT
 from tests.support.conversations import random_tree
 from tests.support.loopback import Hub
 from tests.support.loopback.clients import Clients, Done, environment
@@ -36,7 +36,7 @@ def _content(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFacto
         files[f"data/{number}.parquet"] = content.getvalue()
     store.seed("dataset", "OpenAssistant/oasst1", files, REVISION)
     folder = tmp_path_factory.mktemp("model") / "bytes"
-    tokenizer.load(None, "bytes", STARCHAT, None).save(folder)
+    built_in.load(None, "bytes", STARCHAT, None).save(folder)
     own = {path.name: path.read_bytes() for path in folder.iterdir()}
     store.seed("model", "somebody/bytes", own)
 

@@ -14,8 +14,10 @@ from chatdata.cli.commands import main
 from chatdata.core import config
 from chatdata.core.errors import ConfigError
 from chatdata.pipeline import engines, recipe
-from chatdata.render import templates
+from chatdata.render.built_in import BuiltIn
 from chatdata.render.encoding.audit import AUDIT_MODES
+from chatdata.render.template_spec import CHATML
+from chatdata.render.templates import TEMPLATES
 
 WHOLE = """
 name: x
@@ -190,8 +192,8 @@ def test_yaml_keeps_the_values_one_wrote(tmp_path: Path) -> None:
 def test_a_template_that_is_listed_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    added = replace(templates.TEMPLATES["chatml"], name="house_style", about="As we write it.")
-    monkeypatch.setitem(templates.TEMPLATES, "house_style", added)
+    added = replace(CHATML, name="house_style", about="As we write it.")
+    monkeypatch.setitem(TEMPLATES, "house_style", BuiltIn(added))
     listed = CliRunner().invoke(main, ["list"]).output
     assert re.search("house_style +As we write it.", listed)
     rendered = load(tmp_path, "render.template=house_style").render
@@ -200,7 +202,7 @@ def test_a_template_that_is_listed_is_accepted(
 
 
 def test_every_template_that_is_listed_is_accepted(tmp_path: Path) -> None:
-    for name in templates.choices():
+    for name in TEMPLATES:
         assert load(tmp_path, f"render.template={name}")
 
 

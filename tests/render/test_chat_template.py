@@ -14,8 +14,8 @@ import pytest
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.render import certificate
-from chatdata.render.rows import fit
-from chatdata.render.segments import Texts
+from chatdata.render.fit import fit
+from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.tokenizer import Tokenizer
 from tests.support.carrying import carry, load
 from tests.support.conversations import Turns, random_conversation, table
@@ -146,7 +146,7 @@ def test_control_tokens_in_content_stay_text(tmp_path: Path) -> None:
         said = "I say " + " and ".join(tokens)
         forged = run(tokenizer, {"x": [("user", said), ("assistant", f"{tokens[0]}\n{said}")]})
         plain = run(tokenizer, {"x": [("user", "x"), ("assistant", "x")]})
-        for id in tokenizer.special_ids().values():
+        for id in tokenizer.control.ids.values():
             assert (forged.input_ids == id).sum() == (plain.input_ids == id).sum()
         (text,) = bracketed(forged, tokenizer)
         assert f"[{tokens[0]}\n{said}<|im_end|>]" in text
@@ -191,8 +191,8 @@ def test_an_answer_that_nobody_asked_for_has_no_prompt(template: str, tmp_path: 
     tokenizer = load_bytes(template, tmp_path)
     rendered = run(tokenizer, {"x": [("assistant", "hello"), *TALK], "y": TALK})
     everything = pl.repeat(True, len(rendered.ids), eager=True)
-    found = certificate.examine(rendered, tokenizer, "assistant", everything)
-    assert (found.compared, found.differences, found.prompts, found.first) == (2, 0, 1, "")
+    found = certificate.compare_rows(rendered, tokenizer, "assistant", everything)
+    assert (found.compared, found.differences, found.prompts, found.first_failure) == (2, 0, 1, "")
 
 
 def test_what_the_tokenizer_makes_of_a_text_is_counted_apart(
@@ -208,7 +208,7 @@ def test_what_the_tokenizer_makes_of_a_text_is_counted_apart(
 def test_private_characters_are_refused_where_they_would_be_mistaken(tmp_path: Path) -> None:
     tokenizer = load_bytes(ENDED, tmp_path)
     talk = [("user", "\U000f0000"), ("assistant", "a")]
-    texts = Texts(tokenizer)
+    texts = TextPool(tokenizer)
     fitted = fit(table({"x": talk, "y": TALK}), texts, OPTIONS)
     assert fitted.messages["conversation"].unique().to_list() == ["y"]
     lost = fitted.events.filter(pl.col("unit") == "conversation")
@@ -219,7 +219,7 @@ def test_private_characters_are_refused_where_they_would_be_mistaken(tmp_path: P
 def test_a_conversation_that_the_template_refuses_is_named(tmp_path: Path) -> None:
     strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     tokenizer = load_bytes(strict + PLAIN, tmp_path)
-    texts = Texts(tokenizer)
+    texts = TextPool(tokenizer)
     talks = {"x": [("system", "s"), *TALK], "y": TALK}
     fitted = fit(table(talks), texts, OPTIONS)
     lost = dict(fitted.events.select("id", "detail").iter_rows())
@@ -281,7 +281,7 @@ def test_a_prompt_that_is_other_tokens_alone_is_refused(real_data: Path, tmp_pat
         "assistant\n'", "assistant\n\n'"
     )
     tokenizer = load(carry(folder, template, tmp_path / "t"), tmp_path / "w")
-    with pytest.raises(RenderError, match="is other tokens before an answer than alone"):
+    with pytest.raises(RenderError, match="becomes different tokens before an answer than alone"):
         certificate.certify(tokenizer, OPTIONS)
 
 
@@ -337,7 +337,7 @@ TALKS: dict[str, Turns] = {
 def check_against_transformers(tokenizer: Tokenizer, folder: Path, **variables: Any) -> None:
     """Every property, told by transformers and the decoder alone."""
     reference = transformers.AutoTokenizer.from_pretrained(folder)
-    special = [*tokenizer.special_ids()]
+    special = [*tokenizer.control.ids]
     stops = tokenizer.stops()
     rendered = run(tokenizer, TALKS)
     assert len(rendered.ids) >= 10
@@ -441,7 +441,7 @@ def test_reasoning_is_trained_or_refused(real_data: Path, tmp_path: Path) -> Non
     assert "hm" not in second
     assert second.endswith("[<think>\n\n</think>\n\nb<|im_end|>]\n")
     torn = [("user", "q"), ("assistant", "a</think>b")]
-    texts = Texts(tokenizer)
+    texts = TextPool(tokenizer)
     fitted = fit(table({"x": torn}), texts, OPTIONS)
     assert "changes the content of turn 1" in fitted.events["detail"][0]
 

@@ -71,10 +71,10 @@ def starcoder_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def text_twin(folder: Path) -> tokenizers.Tokenizer:
-    from chatdata.render.templates import TEMPLATES
-    from chatdata.render.tokenizer import load
+    from chatdata.render.built_in import load
+    from chatdata.render.template_spec import BUILT_IN
 
-    return load(folder, folder.name, TEMPLATES["starchat"], None).text
+    return load(folder, folder.name, BUILT_IN["starchat"], None).text
 
 
 @pytest.fixture(scope="session")

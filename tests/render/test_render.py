@@ -14,13 +14,17 @@ import pytest
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.render import certificate
+from chatdata.render.built_in import BuiltInTemplate, load
 from chatdata.render.encoding import libraries
-from chatdata.render.rows import Render, Rendered, fit, render
-from chatdata.render.segments import Texts, TrainOn
-from chatdata.render.segments.from_spec import write_joined, write_turnwise
-from chatdata.render.segments.header_mask import untrained_heads
-from chatdata.render.templates import TEMPLATES, Template, Turn
-from chatdata.render.tokenizer import Tokenizer, load
+from chatdata.render.fit import fit
+from chatdata.render.options import Render
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.from_spec import encode_from_spec, encode_joined
+from chatdata.render.segments.prompt_prefix import prompt_prefix_lengths
+from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.segments.unencoded import TrainOn, UnencodedSegments
+from chatdata.render.template_spec import BUILT_IN, TemplateSpec, Turn
+from chatdata.render.tokenizer import Tokenizer
 from tests.support.conversations import CONTENTS, HELLO, Turns, random_conversation, table
 
 TRAIN_ON: list[TrainOn] = ["assistant", "last_assistant", "assistant_with_header", "all"]
@@ -41,9 +45,9 @@ def folder(request: pytest.FixtureRequest) -> Path | None:
     return real / "tokenizers" / request.param
 
 
-@pytest.fixture(scope="module", params=TEMPLATES)
+@pytest.fixture(scope="module", params=BUILT_IN)
 def tokenizer(request: pytest.FixtureRequest, folder: Path | None) -> Tokenizer:
-    return load(folder, folder.name if folder else "bytes", TEMPLATES[request.param], None)
+    return load(folder, folder.name if folder else "bytes", BUILT_IN[request.param], None)
 
 
 def options(**own: Any) -> Render:
@@ -54,7 +58,7 @@ def run(
     conversations: Mapping[str, Turns] | pl.DataFrame, tokenizer: Tokenizer, **own: Any
 ) -> Rendered:
     messages = conversations if isinstance(conversations, pl.DataFrame) else table(conversations)
-    texts, chosen = Texts(tokenizer), options(**own)
+    texts, chosen = TextPool(tokenizer), options(**own)
     fitted = fit(messages, texts, chosen)
     return render(fitted.messages, fitted.windows, texts, chosen)
 
@@ -64,7 +68,7 @@ def row(rendered: Rendered, number: int = 0) -> tuple[list[int], list[int]]:
     return rendered.input_ids[start:end].tolist(), rendered.labels[start:end].tolist()
 
 
-def byte_tokenizer(template: Template, system: str | None = None) -> Tokenizer:
+def byte_tokenizer(template: TemplateSpec, system: str | None = None) -> Tokenizer:
     return load(None, "bytes", template, system)
 
 
@@ -156,22 +160,24 @@ def test_the_certificate_passes_and_looked_at_something(tokenizer: Tokenizer) ->
 @pytest.mark.parametrize("train_on", TRAIN_ON)
 def test_both_writers_agree(folder: Path | None, train_on: TrainOn) -> None:
     for name in ("starchat", "chatml"):
-        tokenizer = load(folder, "t", TEMPLATES[name], None)
+        tokenizer = load(folder, "t", BUILT_IN[name], None)
         messages = table(RANDOM)
-        texts = Texts(tokenizer)
-        drafts = [write(messages, texts, train_on) for write in (write_turnwise, write_joined)]
-        texts.encode()
-        one, other = (_flat(draft, texts) for draft in drafts)
-        assert one == other
+        pool, spec = TextPool(tokenizer), BUILT_IN[name]
+        drafts = [
+            write(spec, messages, pool, train_on) for write in (encode_from_spec, encode_joined)
+        ]
+        pool.encode()
+        from_spec, joined = (_flat(draft, pool) for draft in drafts)
+        assert from_spec == joined
 
 
-def _flat(draft: Any, texts: Texts) -> list[tuple[int, bool]]:
-    heads = untrained_heads(draft, texts)
-    ids, starts, lengths = texts.pool()
+def _flat(segments: UnencodedSegments, pool: TextPool) -> list[tuple[int, bool]]:
+    prefixes = prompt_prefix_lengths(segments, pool)
+    ids, starts, lengths = pool.arrays()
     flat = []
-    for text, trained, head in zip(draft.text, draft.trained, heads, strict=True):
-        own = ids[starts[text] : starts[text] + lengths[text]].tolist()
-        flat += [(id, bool(trained) and at >= head) for at, id in enumerate(own)]
+    for text, trained, prefix in zip(segments.text_id, segments.trained, prefixes, strict=True):
+        of_text = ids[starts[text] : starts[text] + lengths[text]].tolist()
+        flat += [(id, bool(trained) and at >= prefix) for at, id in enumerate(of_text)]
     return flat
 
 
@@ -179,7 +185,7 @@ def _flat(draft: Any, texts: Texts) -> list[tuple[int, bool]]:
 
 
 def test_the_printed_example_of_the_article(starcoder: Path) -> None:
-    tokenizer = load(starcoder, "starcoder", TEMPLATES["starchat"], None)
+    tokenizer = load(starcoder, "starcoder", BUILT_IN["starchat"], None)
     assert tokenizer.control_ids() == {
         "<|system|>": 49152,
         "<|assistant|>": 49153,
@@ -225,10 +231,10 @@ def test_train_on_by_bytes() -> None:
         ),
     }
     for (name, train_on), text in expected.items():
-        tokenizer = byte_tokenizer(TEMPLATES[name])
+        tokenizer = byte_tokenizer(BUILT_IN[name])
         assert bracketed(run({"x": turns}, tokenizer, train_on=train_on), tokenizer) == text
-    for name in TEMPLATES:
-        tokenizer = byte_tokenizer(TEMPLATES[name])
+    for name in BUILT_IN:
+        tokenizer = byte_tokenizer(BUILT_IN[name])
         whole = bracketed(run({"x": turns}, tokenizer, train_on="all"), tokenizer)
         assert whole[0] + whole[-1] == "[]"
         assert "[" not in whole[1:]
@@ -249,7 +255,7 @@ def bracketed(rendered: Rendered, tokenizer: Tokenizer, number: int = 0) -> str:
 
 
 def test_a_message_that_is_not_to_be_trained_is_context() -> None:
-    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
+    tokenizer = byte_tokenizer(BUILT_IN["starchat"])
     turns = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
     messages = table({"x": turns}).with_columns(train=pl.col("message") == "x#3")
     for train_on in ("assistant", "last_assistant"):
@@ -264,7 +270,7 @@ def test_a_message_that_is_not_to_be_trained_is_context() -> None:
 
 
 def test_a_default_system_text_stands_where_none_is_said(tmp_path: Path) -> None:
-    tokenizer = byte_tokenizer(TEMPLATES["starchat"], "Below is a dialogue.")
+    tokenizer = byte_tokenizer(BUILT_IN["starchat"], "Below is a dialogue.")
     rendered = run({"x": HELLO, "y": [("system", "own"), *HELLO]}, tokenizer)
     first, second = (tokenizer.decode(row(rendered, number)[0]) for number in (0, 1))
     assert first.startswith("<|system|>\nBelow is a dialogue.<|end|>\n<|user|>")
@@ -275,10 +281,10 @@ def test_a_default_system_text_stands_where_none_is_said(tmp_path: Path) -> None
 LONG = [("user", "q" * 10), ("assistant", "a" * 10), ("user", "r" * 10), ("assistant", "b" * 10)]
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_rows_that_are_too_long_are_dropped_or_cut_behind_an_answer(name: str) -> None:
-    tokenizer = byte_tokenizer(TEMPLATES[name])
-    texts = Texts(tokenizer)
+    tokenizer = byte_tokenizer(BUILT_IN[name])
+    texts = TextPool(tokenizer)
     whole = len(row(run({"x": LONG}, tokenizer))[0])
     half = len(row(run({"x": LONG[:2]}, tokenizer))[0])
     messages = table({"x": LONG, "y": LONG[:2]})
@@ -298,12 +304,12 @@ def test_rows_that_are_too_long_are_dropped_or_cut_behind_an_answer(name: str) -
 
 def test_rows_that_a_cut_makes_alike_are_kept_once() -> None:
     """Two paths of a tree that share their first turns."""
-    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
+    tokenizer = byte_tokenizer(BUILT_IN["starchat"])
     rows = table({"t/b": LONG, "t/c": LONG, "t/d": LONG[:2]}).with_columns(
         group=pl.lit("t"), message=pl.Series(["u", "a", "v", "b", "u", "a", "v", "c", "u", "d"])
     )
     limit = len(row(run({"x": LONG[:2]}, tokenizer))[0])
-    fitted = fit(rows, Texts(tokenizer), options(max_tokens=limit, overflow="cut"))
+    fitted = fit(rows, TextPool(tokenizer), options(max_tokens=limit, overflow="cut"))
     assert fitted.messages["conversation"].unique(maintain_order=True).to_list() == ["t/b", "t/d"]
     lost = dict(fitted.events.select("id", "reason").iter_rows())
     assert lost == {
@@ -315,15 +321,15 @@ def test_rows_that_a_cut_makes_alike_are_kept_once() -> None:
 
 
 def test_no_rows_at_all() -> None:
-    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
+    tokenizer = byte_tokenizer(BUILT_IN["starchat"])
     rendered = run(table({}), tokenizer)
     assert rendered.conversations == []
     assert len(rendered.input_ids) == 0
-    assert fit(table({}), Texts(tokenizer), options(max_tokens=5)).messages.is_empty()
+    assert fit(table({}), TextPool(tokenizer), options(max_tokens=5)).messages.is_empty()
 
 
 def test_a_large_text_and_many_turns() -> None:
-    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
+    tokenizer = byte_tokenizer(BUILT_IN["starchat"])
     turns = [("user", "é" * 500_000), ("assistant", "a")] + [
         ("user", "b"),
         ("assistant", "c"),
@@ -334,12 +340,12 @@ def test_a_large_text_and_many_turns() -> None:
 
 
 def test_texts_are_encoded_once_whatever_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = byte_tokenizer(TEMPLATES["chatml"])
+    tokenizer = byte_tokenizer(BUILT_IN["chatml"])
     expected = run(RANDOM, tokenizer)
     monkeypatch.setattr(libraries, "_REFERENCE_CHARACTERS", 50)
     again = run(RANDOM, tokenizer)
     assert again.input_ids.tolist() == expected.input_ids.tolist()
-    texts = Texts(tokenizer)
+    texts = TextPool(tokenizer)
     numbers = [texts.add(text) for text in ("a", "b", "a")]
     assert numbers == [0, 1, 0]
     assert texts.texts == ["a", "b"]
@@ -348,9 +354,9 @@ def test_texts_are_encoded_once_whatever_the_batches(monkeypatch: pytest.MonkeyP
 # -------------------------------------------------------------------- the guards, shown to fail
 
 
-def broken(**turn: str) -> Template:
-    """StarChat, of which the pieces no longer say what its Jinja says."""
-    own = TEMPLATES["starchat"]
+def broken(**turn: str) -> BuiltInTemplate:
+    """StarChat, of which the segments are no longer what its Jinja writes."""
+    starchat = BUILT_IN["starchat"]
     assistant = Turn(
         **{
             "open": "<|assistant|>",
@@ -362,12 +368,12 @@ def broken(**turn: str) -> Template:
         }
     )
 
-    class Broken(Template):
+    class Broken(TemplateSpec):
         def jinja(self) -> str:
-            return own.jinja()
+            return starchat.jinja()
 
-    turns = {**own.turns, "assistant": assistant}
-    return Broken(own.name, own.about, turns, own.special_tokens)
+    turns = {**starchat.turns, "assistant": assistant}
+    return BuiltInTemplate(Broken(starchat.name, starchat.about, turns, starchat.special_tokens))
 
 
 @pytest.mark.parametrize(
@@ -386,30 +392,30 @@ def test_a_template_that_is_not_its_jinja_is_refused(turn: dict[str, str], words
         certificate.certify(_with(template), options())
 
 
-def _with(template: Template) -> Tokenizer:
-    own = byte_tokenizer(TEMPLATES["starchat"])
+def _with(template: BuiltInTemplate) -> Tokenizer:
+    own = byte_tokenizer(BUILT_IN["starchat"])
     return Tokenizer(own.name, own.sha256, own.full, own.text, own.config, template)
 
 
 def test_labels_that_are_not_the_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = byte_tokenizer(TEMPLATES["starchat"])
-    nothing = "chatdata.render.segments.untrained_heads"
-    monkeypatch.setattr(nothing, lambda draft, texts: np.zeros(len(draft.text), np.int64))
+    tokenizer = byte_tokenizer(BUILT_IN["starchat"])
+    nothing = "chatdata.render.segments.encoded.prompt_prefix_lengths"
+    monkeypatch.setattr(nothing, lambda segments, pool: np.zeros(len(segments.text_id), np.int64))
     with pytest.raises(RenderError, match="are not that answer"):
         certificate.certify(tokenizer, options())
 
 
 def test_a_tokenizer_that_reads_control_tokens_in_text_is_refused() -> None:
-    own = byte_tokenizer(TEMPLATES["starchat"])
+    own = byte_tokenizer(BUILT_IN["starchat"])
     careless = Tokenizer(own.name, own.sha256, own.full, own.full, own.config, own.template)
     with pytest.raises(RenderError, match="makes control tokens out of plain text"):
         certificate.certify(careless, options())
 
 
 def test_forged_tokens_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = byte_tokenizer(TEMPLATES["starchat"])
+    own = byte_tokenizer(BUILT_IN["starchat"])
     careless = Tokenizer(own.name, own.sha256, own.full, own.full, own.config, own.template)
-    monkeypatch.setattr(Texts, "_refuse_control", lambda self, flat: None)
+    monkeypatch.setattr(TextPool, "_refuse_control", lambda self, flat: None)
     with pytest.raises(RenderError, match="content forges"):
         certificate.certify(careless, options())
 
@@ -417,12 +423,12 @@ def test_forged_tokens_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dialogue_needs_an_end_of_text_token(starcoder: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes((starcoder / "tokenizer.json").read_bytes())
     with pytest.raises(RenderError, match="names none"):
-        load(tmp_path, "t", TEMPLATES["dialogue"], None)
+        load(tmp_path, "t", BUILT_IN["dialogue"], None)
     with pytest.raises(RenderError, match="holds no tokenizer"):
-        load(tmp_path / "nothing", "t", TEMPLATES["starchat"], None)
+        load(tmp_path / "nothing", "t", BUILT_IN["starchat"], None)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(RenderError, match="cannot be read"):
-        load(tmp_path, "t", TEMPLATES["starchat"], None)
+        load(tmp_path, "t", BUILT_IN["starchat"], None)
 
 
 def test_random_contents_cover_the_hard_cases() -> None:
@@ -449,9 +455,9 @@ def test_a_broken_file_of_a_tokenizer_is_named(
 ) -> None:
     """Each of them was a traceback."""
     (tmp_path / "tokenizer.json").write_text(
-        load(None, "bytes", TEMPLATES["starchat"], None).full.to_str()
+        load(None, "bytes", BUILT_IN["starchat"], None).full.to_str()
     )
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RenderError, match=words) as caught:
-        load(tmp_path, "broken", TEMPLATES["starchat"], None)
+        load(tmp_path, "broken", BUILT_IN["starchat"], None)
     assert "download it again" in str(caught.value)

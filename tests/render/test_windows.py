@@ -10,10 +10,13 @@ import polars as pl
 import pytest
 
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.render.rows import Fitted, Render, Rendered, fit, render
-from chatdata.render.segments import Texts, value_of
-from chatdata.render.templates import TEMPLATES
-from chatdata.render.tokenizer import Tokenizer, load
+from chatdata.render.built_in import load
+from chatdata.render.fit import Fitted, fit
+from chatdata.render.options import Render
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.template_spec import BUILT_IN
+from chatdata.render.tokenizer import Tokenizer
 from tests.support.conversations import Turns, random_conversation, table
 from tests.support.templates import ENDED, THINKING, bracketed, load_bytes
 
@@ -30,15 +33,15 @@ def tokenizer(
         pytest.importorskip("transformers")
         return load_bytes(own[request.param], folder)
     if request.param == "system":
-        return load(None, "bytes", TEMPLATES["starchat"], "You are asked things.")
-    return load(None, "bytes", TEMPLATES[request.param], None)
+        return load(None, "bytes", BUILT_IN["starchat"], "You are asked things.")
+    return load(None, "bytes", BUILT_IN[request.param], None)
 
 
 def split(
     conversations: dict[str, Turns], tokenizer: Tokenizer, **own: Any
 ) -> tuple[pl.DataFrame, Fitted, Rendered]:
     options = Render(tokenizer="bytes", overflow="split", **own)
-    texts, messages = Texts(tokenizer), table(conversations)
+    texts, messages = TextPool(tokenizer), table(conversations)
     fitted = fit(messages, texts, options)
     return messages, fitted, render(fitted.messages, fitted.windows, texts, options)
 
@@ -47,7 +50,7 @@ def split(
 def test_rows_fit_and_every_answer_is_learnt_once(tokenizer: Tokenizer, limit: int) -> None:
     messages, fitted, rendered = split(CONVERSATIONS, tokenizer, max_tokens=limit)
     assert (np.diff(rendered.offsets) <= limit).all()
-    learnt = rendered.said.filter(pl.col("train")).group_by("message").len()
+    learnt = rendered.row_messages.filter(pl.col("train")).group_by("message").len()
     answers = rendered.messages.filter(pl.col("role") == "assistant")
     assert set(learnt["message"]) == set(answers["message"])
     assert learnt["len"].max() in (None, 1)
@@ -59,7 +62,7 @@ def test_rows_fit_and_every_answer_is_learnt_once(tokenizer: Tokenizer, limit: i
 @pytest.mark.parametrize("limit", [90, 200])
 def test_rows_are_whole_turns_behind_their_context(tokenizer: Tokenizer, limit: int) -> None:
     _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=limit)
-    for own in rendered.said.partition_by("conversation", maintain_order=True):
+    for own in rendered.row_messages.partition_by("conversation", maintain_order=True):
         turns = own.filter(pl.col("role") != "system")
         positions = turns["position"].to_list()
         assert positions == list(range(positions[0], positions[0] + len(positions)))
@@ -72,7 +75,7 @@ def test_rows_are_whole_turns_behind_their_context(tokenizer: Tokenizer, limit: 
 
 def test_by_bytes() -> None:
     """A golden that can be read: trained text in brackets."""
-    tokenizer = load(None, "bytes", TEMPLATES["starchat"], None)
+    tokenizer = load(None, "bytes", BUILT_IN["starchat"], None)
     talk = [("system", "s")]
     for i in "123":
         talk += [("user", f"question {i}"), ("assistant", f"answer {i}")]
@@ -103,7 +106,7 @@ def test_a_turn_that_no_row_can_hold_ends_the_conversation(tokenizer: Tokenizer)
 def test_what_fits_is_one_row_with_its_own_id(tokenizer: Tokenizer) -> None:
     talk = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
     _, _, rendered = split({"x": talk}, tokenizer, max_tokens=10_000)
-    forgets = not getattr(tokenizer.template, "keeps_history", True)
+    forgets = not tokenizer.template.keeps_history
     assert rendered.ids == (["x#1", "x#3"] if forgets else ["x"])
 
 
@@ -124,18 +127,18 @@ def test_a_row_for_each_answer_carries_what_is_said(tmp_path: Path) -> None:
     turns = {}
     for carry in (0, 30, None):
         _, _, rendered = split({"x": talk}, tokenizer, max_tokens=80, carry_tokens=carry)
-        said = rendered.said.partition_by("conversation", maintain_order=True)
+        said = rendered.row_messages.partition_by("conversation", maintain_order=True)
         turns[carry] = [own.height for own in said]
         assert (np.diff(rendered.offsets) <= 80).all()
     assert turns == {0: [2, 4, 6, 2], 30: [2, 4, 6, 4], None: [2, 4, 6, 6]}
 
 
 def test_context_is_no_more_than_is_said() -> None:
-    tokenizer = load(None, "bytes", TEMPLATES["starchat"], None)
+    tokenizer = load(None, "bytes", BUILT_IN["starchat"], None)
     for carry in (0, 30, 60):
         _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=250, carry_tokens=carry)
         for number, own in enumerate(
-            rendered.said.partition_by("conversation", maintain_order=True)
+            rendered.row_messages.partition_by("conversation", maintain_order=True)
         ):
             context = own.filter(pl.col("role") == "assistant", pl.col("train").is_null())
             start, end = rendered.offsets[number : number + 2]
@@ -152,7 +155,7 @@ def test_context_is_no_more_than_is_said() -> None:
 def test_the_last_answer_is_learnt_in_one_row_alone(tokenizer: Tokenizer) -> None:
     _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=200, train_on="last_assistant")
     assert len(set(rendered.conversations)) == len(rendered.conversations)
-    learnt = rendered.said.filter(pl.col("train"))
+    learnt = rendered.row_messages.filter(pl.col("train"))
     last = rendered.messages.filter(pl.col("role") == "assistant").group_by("conversation").last()
     assert set(learnt["message"]) == set(last["message"])
 
@@ -160,11 +163,11 @@ def test_the_last_answer_is_learnt_in_one_row_alone(tokenizer: Tokenizer) -> Non
 def test_every_turn_is_learnt_once_where_all_are(tokenizer: Tokenizer) -> None:
     """Context used to be learnt from again, in each row that carries it."""
     _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=200, train_on="all")
-    rows = rendered.said.partition_by("conversation", maintain_order=True)
+    rows = rendered.row_messages.partition_by("conversation", maintain_order=True)
     assert len(rows) > len(set(rendered.conversations))
     # What a template writes row by row cannot be told apart: a system turn is learnt from again.
-    by_rows = value_of(tokenizer.template) is None
-    fresh = rendered.said.filter(pl.col("train").is_not_null())
+    by_rows = not tokenizer.template.is_explicit
+    fresh = rendered.row_messages.filter(pl.col("train").is_not_null())
     assert sorted(fresh["message"]) == sorted(rendered.messages["message"])
     for number, own in enumerate(rows):
         start, end = rendered.offsets[number : number + 2]

@@ -10,7 +10,10 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken
 
-from chatdata.render import tokenizer as own
+from chatdata.render.byte_tokenizer import byte_tokenizer
+from chatdata.render.options import Render
+from chatdata.render.templates import TEMPLATES
+from chatdata.render.tokenizer import Tokenizer
 
 # What looks like a control token in the text of a template.
 _CONTROL = re.compile(
@@ -23,7 +26,7 @@ BOS, EOS = "<|begin_of_text|>", "<|end_of_text|>"
 def carry(base: Path | None, template: str, to: Path, **config: Any) -> Path:
     """Writes a tokenizer folder that AutoTokenizer loads, and returns it."""
     if base is None:
-        source, _ = own._builtin()
+        source, _ = byte_tokenizer()
     else:
         source = (base / "tokenizer.json").read_text(encoding="utf-8")
     tokenizer = tokenizers.Tokenizer.from_str(source)
@@ -31,8 +34,8 @@ def carry(base: Path | None, template: str, to: Path, **config: Any) -> Path:
     control = [*dict.fromkeys([BOS, EOS, *_CONTROL.findall(template)])]
     tokenizer.add_tokens(
         [
-            AddedToken(own, special=own not in ordinary, normalized=False, rstrip=strip)
-            for own in control
+            AddedToken(token, special=token not in ordinary, normalized=False, rstrip=strip)
+            for token in control
         ]
     )
     to.mkdir(parents=True)
@@ -48,8 +51,9 @@ def carry(base: Path | None, template: str, to: Path, **config: Any) -> Path:
     return to
 
 
-def load(folder: Path, work: Path, **variables: Any) -> own.Tokenizer:
-    """The tokenizer with its own template, as a build loads it."""
+def load(folder: Path, work: Path, **variables: Any) -> Tokenizer:
+    """The tokenizer with the template that it carries, as a build loads it."""
     date = variables.pop("date", None)
-    own.resolve(folder, folder.name, variables, work)
-    return own.load_own(work, folder.name, variables, date)
+    options = Render(tokenizer="t", template="tokenizer", variables=variables, date=date)
+    template = TEMPLATES[options.template]
+    return template.load(template.prepare(folder, folder.name, options, work), folder.name, options)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.render.rows import Render, Rendered, fit, render
-from chatdata.render.segments import Texts
+from chatdata.render.fit import fit
+from chatdata.render.options import Render
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.tokenizer import Tokenizer
 from tests.support.carrying import carry, load
 from tests.support.conversations import Turns, table
@@ -61,14 +63,14 @@ def load_bytes(template: str, folder: Path, **variables: Any) -> Tokenizer:
 
 def run(tokenizer: Tokenizer, conversations: dict[str, Turns], **own: Any) -> Rendered:
     options = OPTIONS.model_copy(update=own)
-    texts = Texts(tokenizer)
+    texts = TextPool(tokenizer)
     fitted = fit(table(conversations), texts, options)
     return render(fitted.messages, fitted.windows, texts, options)
 
 
 def rows(rendered: Rendered) -> Iterator[tuple[str, list[dict[str, str]], list[int], list[int]]]:
     """Yields (id, turns, ids, labels) of each row."""
-    said = rendered.said.partition_by("conversation", maintain_order=True)
+    said = rendered.row_messages.partition_by("conversation", maintain_order=True)
     for number, (name, own) in enumerate(zip(rendered.ids, said, strict=True)):
         start, end = rendered.offsets[number : number + 2]
         ids, labels = rendered.input_ids[start:end], rendered.labels[start:end]

@@ -27,7 +27,7 @@ from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import card, croissant, manifest, pack, report
 from chatdata.dataset.shards import PARQUET
 from chatdata.render import certificate
-from chatdata.render.certificate import Findings
+from chatdata.render.certificate import ParityCounts
 from chatdata.render.rows import Rendered
 from chatdata.verify import rebuild, recount
 from chatdata.verify.dataset_diff import between
@@ -77,7 +77,7 @@ def sign(folder: Path) -> None:
         for own in facts["files"]:
             own["rows"] = pq.read_metadata(folder / own["path"]).num_rows
 
-        (folder / "croissant.json").write_text(croissant.text(facts))
+        (folder / "croissant.json").write_text(croissant.text(manifest.parsed(facts)))
 
     edit(folder, change)
 
@@ -87,14 +87,14 @@ def forge(folder: Path) -> None:
     sign(folder)
 
     def change(facts: dict[str, Any]) -> None:
-        counted = recount.count(folder, facts)
+        counted = recount.count(folder, manifest.parsed(facts))
         facts["splits"] = counted.splits
         facts["languages"] = dict(counted.languages)
-        facts["lengths"] = counted.lengths()
+        facts["lengths"] = {name: sizes.as_json() for name, sizes in counted.lengths().items()}
         facts["content_hash"] = counted.content_hash()
         for key in ("token_rows", "tokens", "trained_tokens"):
             facts["render"][key] = sum(own[key] for own in counted.splits.values())
-        for name, text in card.pages(facts).items():
+        for name, text in card.pages(manifest.parsed(facts)).items():
             (folder / name).write_text(text)
 
     edit(folder, change)
@@ -305,7 +305,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_manifest_that_anybody_has_edited_is_answered_in_words(folder: Path, seed: int) -> None:
     draw = random.Random(seed)
-    whole = manifest.read(folder)
+    whole = manifest.read(folder).as_json()
     values = [None, -1, 2**70, 1.5, True, "", "../x", "a\nb\u202e", [], [1], {}, {"a": 1}]
     for place in draw.sample(list(places(whole)), 15):
         facts = copy.deepcopy(whole)
@@ -522,7 +522,7 @@ def test_a_folder_that_was_emptied_with_care_is_caught(folder: Path) -> None:
         count = facts["counts"]["conversations"]
         count["dropped"]["empty"] += count.pop("kept")
         count["kept"] = 0
-        for name, text in card.pages(facts).items():
+        for name, text in card.pages(manifest.parsed(facts)).items():
             (folder / name).write_text(text)
 
     edit(folder, change)
@@ -620,15 +620,15 @@ def test_what_the_certificate_finds_in_rows_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, everything: bool
 ) -> None:
     """With `everything` the rows are of the certificate's sample, without they are not."""
-    examine = certificate.examine
+    examine = certificate.compare_rows
 
-    def finding(rendered: Rendered, *options: Any) -> Findings:
+    def finding(rendered: Rendered, *options: Any) -> ParityCounts:
         findings = examine(rendered, *options)
         is_probe = ":" not in rendered.ids[0]
-        findings.first = "" if is_probe or not findings.rows else "content forges <|end|>"
+        findings.first_failure = "" if is_probe or not findings.rows else "content forges <|end|>"
         return findings
 
-    monkeypatch.setattr(certificate, "examine", finding)
+    monkeypatch.setattr(certificate, "compare_rows", finding)
     assert failed(folder, everything=everything) == {"certificate": "content forges <|end|>"}
 
 

@@ -82,7 +82,7 @@ def _trees(
     tree_attention.check_batch(config.training.per_device_train_batch_size)
     tree_attention.prepare(model)
     lengths = np.asarray(rows[dataset.LENGTH])
-    limit = _number(config.tree_packing) or facts["render"]["max_tokens"] or int(lengths.max())
+    limit = _number(config.tree_packing) or facts.rendering.max_tokens or int(lengths.max())
     trees = _planned(Path(config.dataset), facts, rows, limit)
     bins = tree_packing.bins_of(trees, limit)
     items = tree_packing.TreeRows(_lists(rows, "input_ids"), trees, bins)
@@ -94,7 +94,7 @@ def _trees(
 
 def _planned(folder: Path, facts: Manifest, rows: Dataset, limit: int) -> list[tree_packing.Tree]:
     """The trees of a dataset's rows. Rows that train each message once are taken at their word."""
-    stops = facts["render"]["tokenizer"]["stop_ids"]
+    stops = list(facts.rendering.tokenizer.stop_ids)
     lay = partial(
         tree_packing.lay,
         ids=_lists(rows, "input_ids"),

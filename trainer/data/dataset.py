@@ -48,7 +48,7 @@ def find(dataset: str, allow_moving: bool = False) -> Source:
 def read_manifest(folder: Path) -> manifest.Manifest:
     """The manifest of a dataset with token rows. Raises OutputError where it has none."""
     facts = manifest.read(folder)
-    if not facts["render"]:
+    if facts.render is None:
         raise OutputError(
             f"'{folder}' holds messages and no tokens; build it again with "
             "--set render.tokenizer=PATH, the tokenizer of the model."
@@ -79,13 +79,13 @@ def load_tokens(folder: Path, facts: manifest.Manifest, split: str) -> Dataset |
 def token_files(facts: manifest.Manifest, split: str) -> list[str]:
     """The paths of the files with a split's rows of tokens, in order."""
     prefix = f"tokens/{split}-"
-    return [own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+    return [file.path for file in facts.files if file.path.startswith(prefix)]
 
 
 def token_rows(facts: manifest.Manifest, split: str) -> int:
     """How many rows of tokens a split has, by the manifest."""
-    own = facts["splits"].get(split, {"rows": 0})
-    return int(own.get("token_rows", own["rows"]))
+    entry = facts.splits.get(split)
+    return entry.token_rows if entry else 0
 
 
 def train_rows(source: Source) -> Dataset:
@@ -132,7 +132,7 @@ def load_groups(folder: Path, facts: manifest.Manifest, split: str) -> list[str]
 def _strings(
     folder: Path, facts: manifest.Manifest, prefix: str, columns: list[str]
 ) -> list[list[str]]:
-    paths = [folder / own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+    paths = [folder / file.path for file in facts.files if file.path.startswith(prefix)]
     table = pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
     return [table[name].to_pylist() for name in columns]
 
@@ -147,13 +147,13 @@ def check_files(source: Source) -> str:
     Returns what was compared.
     """
     entries = [
-        own
-        for own in [*source.facts["files"], *source.facts.get("extras", [])]
-        if own["path"].startswith(("tokens/", "tokenizer/"))
+        file
+        for file in (*source.facts.files, *source.facts.extras)
+        if file.path.startswith(("tokens/", "tokenizer/"))
     ]
-    for own in entries:
-        path = source.folder / own["path"]
-        if not path.is_file() or sha256_file(path) != own["sha256"]:
+    for file in entries:
+        path = source.folder / file.path
+        if not path.is_file() or sha256_file(path) != file.sha256:
             raise OutputError(
                 f"'{path}' is not the file that the manifest names; build the dataset again."
             )
@@ -165,18 +165,22 @@ def check_files(source: Source) -> str:
 
 def describe(source: Source) -> dict[str, Any]:
     """What a model should say of the data it was trained on, and where that was published."""
-    facts, render = source.facts, source.facts["render"]
-    keys = ("name", "version", "content_hash", "recipe_hash", "license", "splits")
+    facts, render = source.facts, source.facts.rendering
     return {
-        **{key: facts[key] for key in keys},
-        "template": render["template"]["name"],
-        "stop": render["template"]["stop"],
-        "stop_ids": render["tokenizer"]["stop_ids"],
-        "generation_prompt": render["template"]["generation_prompt"],
-        "chat_template": render["template"]["jinja"],
-        "template_sha256": render["certificate"]["template_sha256"],
-        "tokenizer_sha256": render["certificate"]["tokenizer_sha256"],
-        "train_on": render["train_on"],
-        "max_tokens": render["max_tokens"],
+        "name": facts.name,
+        "version": facts.version,
+        "content_hash": facts.content_hash,
+        "recipe_hash": facts.recipe_hash,
+        "license": facts.license,
+        "splits": facts.splits.as_json(),
+        "template": render.template.name,
+        "stop": render.template.stop,
+        "stop_ids": list(render.tokenizer.stop_ids),
+        "generation_prompt": render.template.generation_prompt,
+        "chat_template": render.template.jinja,
+        "template_sha256": render.certificate.template_sha256,
+        "tokenizer_sha256": render.certificate.tokenizer_sha256,
+        "train_on": render.train_on,
+        "max_tokens": render.max_tokens,
         "provenance": dict(source.provenance) if source.provenance else None,
     }

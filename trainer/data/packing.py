@@ -34,11 +34,11 @@ def read_bins(
     Raises ConfigError where there is none or a choice, OutputError where the index is not that of
     `rows` rows.
     """
-    packs = [own for own in facts.get("packs", []) if own["split"] == split]
-    chosen = [own for own in packs if max_tokens in (None, own["max_tokens"])]
+    packs = [index for index in facts.packs if index.split == split]
+    chosen = [index for index in packs if max_tokens in (None, index.max_tokens)]
     if len(chosen) != 1:
-        raise ConfigError(_which(folder, max_tokens, [own["max_tokens"] for own in packs]))
-    path, size = folder / chosen[0]["path"], chosen[0]["max_tokens"]
+        raise ConfigError(_which(folder, max_tokens, [index.max_tokens for index in packs]))
+    path, size = folder / chosen[0].path, chosen[0].max_tokens
     bins = read_index(path, size)
     if not np.array_equal(np.sort(bins.rows), np.arange(rows)):
         raise OutputError(

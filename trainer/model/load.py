@@ -32,16 +32,16 @@ def load_tokenizer(folder: Path, facts: Manifest) -> PreTrainedTokenizerBase:
     Raises ConfigError where a control token does not have the id that it has in the rows.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    for token, id in facts["render"]["tokenizer"]["control_ids"].items():
+    for token, id in facts.rendering.tokenizer.control_ids.items():
         own = tokenizer.convert_tokens_to_ids(token)
         if own != id:
             raise ConfigError(
                 f"token '{token}' is {own} in '{folder}/tokenizer' and {id} in the rows; "
                 "build the dataset again."
             )
-    tokenizer.chat_template = facts["render"]["template"]["jinja"]
+    tokenizer.chat_template = facts.rendering.template.jinja
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    stop = facts["render"]["tokenizer"]["stop_ids"][-1]
+    stop = facts.rendering.tokenizer.stop_ids[-1]
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stop)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer

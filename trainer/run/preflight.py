@@ -88,24 +88,23 @@ def _dataset(run: Run) -> str:
 
 
 def _tokens(run: Run) -> str:
-    own = run.source.facts["splits"]
-    test = own.get("test", {}).get("trained_tokens", 0)
+    train, test = run.source.facts.splits.train, run.source.facts.splits.test
     return (
-        f"{own['train']['tokens']:,} to train on, {own['train']['trained_tokens']:,} of them "
-        f"trained; {test:,} trained tokens to test on"
+        f"{train.tokens:,} to train on, {train.trained_tokens:,} of them trained; "
+        f"{test.trained_tokens:,} trained tokens to test on"
     )
 
 
 def _template(run: Run) -> str:
     """The template's tokens are where the rows have them, and end turns."""
-    render = run.source.facts["render"]
-    if run.tokenizer.chat_template != render["template"]["jinja"]:
+    render = run.source.facts.rendering
+    if run.tokenizer.chat_template != render.template.jinja:
         raise ConfigError("the tokenizer's chat template is not that of the dataset.")
     if run.tokenizer.eos_token_id not in run.stop_ids:
         raise ConfigError("the tokenizer's end token is not the one that ends turns in the rows.")
-    if not render["certificate"]["passed"]:
+    if not render.certificate.passed:
         raise ConfigError("the dataset's certificate was not passed; build it again.")
-    return f"{render['template']['name']}; turns end with '{render['template']['stop']}'"
+    return f"{render.template.name}; turns end with '{render.template.stop}'"
 
 
 @cache

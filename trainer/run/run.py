@@ -38,18 +38,18 @@ class Run:
     @property
     def control_ids(self) -> list[int]:
         """The ids of the template's control tokens."""
-        return list(self.source.facts["render"]["tokenizer"]["control_ids"].values())
+        return list(self.source.facts.rendering.tokenizer.control_ids.values())
 
     @property
     def stop_ids(self) -> list[int]:
         """The ids of the tokens that end turns."""
-        return list(self.source.facts["render"]["tokenizer"]["stop_ids"])
+        return list(self.source.facts.rendering.tokenizer.stop_ids)
 
     def started(self) -> dict[str, Any]:
         """What identifies the run, for one that goes on from it."""
         return {
             "ranks": self.here.ranks,
-            "content_hash": self.source.facts["content_hash"],
+            "content_hash": self.source.facts.content_hash,
             "recipe": self.config.model_dump(mode="json"),
         }
 
@@ -81,7 +81,7 @@ def load_network(run: Run) -> Any:
         load.weights_dtype(config),
         adapters.quantization(config.adapter),
     )
-    strategy.same_on_all_ranks("dataset", run.source.facts["content_hash"])
+    strategy.same_on_all_ranks("dataset", run.source.facts.content_hash)
     strategy.same_on_all_ranks("embeddings", load.embedding_digest(network))
     batching.prepare(config, network)
     if config.adapter is None:

@@ -1,4 +1,4 @@
-"""A chat template as a `Template` value, where it is proved to write the same."""
+"""A chat template as a `TemplateSpec`, where it is proved to write the same."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 
 from chatdata.core.errors import RenderError
 from chatdata.render.chat_template.discovery import between
-from chatdata.render.chat_template.jinja import Messages, UnrenderableError
-from chatdata.render.chat_template.probes import own_words, probes, talk_of
-from chatdata.render.chat_template.template import ChatTemplate
-from chatdata.render.templates import Template, Turn
+from chatdata.render.chat_template.probes import make_conversation, probes, quoted_strings
+from chatdata.render.chat_template.template import JinjaTemplate
+from chatdata.render.conversation import Messages, UnrenderableError
+from chatdata.render.template_spec import TemplateSpec, Turn
 
 
-def compiled(template: ChatTemplate, control: re.Pattern[str]) -> Template | None:
+def compile_spec(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec | None:
     """The template as a value, where special tokens open and close every turn; None where not."""
     try:
         value = _guess(template, control)
@@ -30,8 +30,8 @@ def _is_closed(turn: Turn, control: re.Pattern[str]) -> bool:
     return bool(own) and own[0].start() == 0 and own[-1].end() == len(turn.open) and bool(closing)
 
 
-def _guess(template: ChatTemplate, control: re.Pattern[str]) -> Template:
-    messages = talk_of("uaua")
+def _guess(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec:
+    messages = make_conversation("uaua")
     user, answer, question, last = (own["content"] for own in messages)
     text = template.text(messages)
     behind_user = template.text(messages[:1]).partition(user)[2]
@@ -39,7 +39,7 @@ def _guess(template: ChatTemplate, control: re.Pattern[str]) -> Template:
     before_question = between(text, answer, question).removeprefix(behind_answer)
     before_answer = between(text, user, answer).removeprefix(behind_user)
     supplied = template.generation_prompt.removeprefix(behind_user)
-    trims = template.text(talk_of("u", [" a "])).count(" a ") == 0
+    trims = template.text(make_conversation("u", [" a "])).count(" a ") == 0
     turns = {
         "user": _turn(before_question, "", behind_user, trims, control),
         "assistant": _turn(supplied, template.lead, behind_answer, trims, control),
@@ -51,7 +51,7 @@ def _guess(template: ChatTemplate, control: re.Pattern[str]) -> Template:
     later = _later_system(template, behind_answer, before_question, trims, control)
     if first is not None:
         turns["system"] = later or first
-    return Template(template.name, "", turns, (), start, first)
+    return TemplateSpec(template.name, "", turns, (), start, first)
 
 
 def _turn(before: str, lead: str, behind: str, trims: bool, control: re.Pattern[str]) -> Turn:
@@ -61,9 +61,9 @@ def _turn(before: str, lead: str, behind: str, trims: bool, control: re.Pattern[
 
 
 def _system_turn(
-    template: ChatTemplate, before_user: str, trims: bool, control: re.Pattern[str]
+    template: JinjaTemplate, before_user: str, trims: bool, control: re.Pattern[str]
 ) -> Turn | None:
-    messages = talk_of("sua")
+    messages = make_conversation("sua")
     try:
         text = template.text(messages)
     except UnrenderableError:
@@ -74,13 +74,13 @@ def _system_turn(
 
 
 def _later_system(
-    template: ChatTemplate,
+    template: JinjaTemplate,
     behind_answer: str,
     before_user: str,
     trims: bool,
     control: re.Pattern[str],
 ) -> Turn | None:
-    messages = talk_of("uasua")
+    messages = make_conversation("uasua")
     try:
         text = template.text(messages)
         answer, system, user = (own["content"] for own in messages[1:4])
@@ -91,9 +91,9 @@ def _later_system(
     return _turn(before, "", behind, trims, control)
 
 
-def _writes_the_same(value: Template, template: ChatTemplate) -> bool:
+def _writes_the_same(value: TemplateSpec, template: JinjaTemplate) -> bool:
     """Whether the value writes all probes as the template does, and refuses the same."""
-    for talk in itertools.chain(probes(), own_words(template.source)):
+    for talk in itertools.chain(probes(), quoted_strings(template.source)):
         try:
             expected = template.text(talk)
         except UnrenderableError:
@@ -103,7 +103,7 @@ def _writes_the_same(value: Template, template: ChatTemplate) -> bool:
     return True
 
 
-def _text(value: Template, talk: Messages) -> str | None:
+def _text(value: TemplateSpec, talk: Messages) -> str | None:
     try:
         return value.text(talk)
     except KeyError:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from chatdata.core.errors import RenderError
-from chatdata.render.chat_template.jinja import UnrenderableError
-from chatdata.render.chat_template.probes import talk_of
-from chatdata.render.chat_template.template import ChatTemplate
+from chatdata.render.chat_template.probes import make_conversation
+from chatdata.render.chat_template.template import JinjaTemplate
+from chatdata.render.conversation import UnrenderableError
 
 
-def outline(template: ChatTemplate, control: re.Pattern[str]) -> dict[str, Any]:
+def infer_structure(template: JinjaTemplate, control: re.Pattern[str]) -> dict[str, Any]:
     """`stop`, `lead` and `generation_prompt`, from a conversation of two questions."""
-    messages = talk_of("uaua")
+    messages = make_conversation("uaua")
     try:
         text = template.text(messages)
         single = template.text(messages[:2])
@@ -78,7 +78,7 @@ def _stop(behind: str, at_end: str, opener: str | None, control: re.Pattern[str]
     return behind[:end]
 
 
-def fault(template: ChatTemplate, talks: Sequence[list[dict[str, str]]]) -> str | None:
+def explain_mismatch(template: JinjaTemplate, talks: Sequence[list[dict[str, str]]]) -> str | None:
     """Why this method does not do for these conversations; None where it does."""
     for talk in talks:
         answers = [i for i, turn in enumerate(talk) if turn["role"] == "assistant"]

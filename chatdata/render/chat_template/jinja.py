@@ -6,7 +6,7 @@ import datetime
 import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -14,17 +14,12 @@ import jinja2.ext
 import jinja2.sandbox
 
 from chatdata.core.errors import RenderError
-
-Messages = Sequence[Mapping[str, str]]
+from chatdata.render.conversation import Messages, UnrenderableError
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 # Private-use characters around what stands in {% generation %} blocks, where marks are asked for.
 _OPEN, _CLOSE = "\U0010fffc", "\U0010fffd"
 MARK = re.compile(f"[{_OPEN}{_CLOSE}]")
-
-
-class UnrenderableError(Exception):
-    """A conversation that a template cannot write, or not exactly; the message says why."""
 
 
 class _Generation(jinja2.ext.Extension):

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
-from chatdata.render.chat_template.jinja import MARK, Messages, UnrenderableError, render
-from chatdata.render.templates import Template
+from chatdata.render.chat_template.jinja import MARK, render
+from chatdata.render.conversation import Messages, UnrenderableError
+from chatdata.render.segments.from_spec import WritesTurns
+from chatdata.render.segments.from_text import Answer, WritesText
+from chatdata.render.template_spec import TemplateSpec
 
 Method = Literal["segments", "generation", "prefix"]
 
 
-class Answer(NamedTuple):
-    """An assistant's turn in the text of a conversation, as the model has to write it."""
-
-    message: int
-    start: int  # behind the generation prompt
-    end: int  # behind the stop tokens
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTemplate:
+@dataclass(frozen=True)
+class JinjaTemplate(WritesText):
     """A chat template that a tokenizer carries, and what was found out about it.
 
-    `method` says how rows are written: from `compiled` segments, or rendered by the template
-    itself, with answers found by its `{% generation %}` tags or by prefixes. Where it is not
-    `keeps_history`, what it writes of a turn depends on later turns, and each answer needs a
-    row of its own.
+    `method` says how rows are written: by a value that was proved to write the same (`segments`,
+    see `CompiledTemplate`), or rendered by the template itself, with answers found by its
+    `{% generation %}` tags or by prefixes. Where it is not `keeps_history`, what it writes of a
+    turn depends on later turns, and each answer needs a row to itself.
     """
 
     source: str
@@ -39,7 +34,6 @@ class ChatTemplate:
     stop: str  # what ends an answer; the model has to write it
     lead: str  # what the template writes before an answer and the prompt does not supply
     generation_prompt: str  # behind a user's turn
-    compiled: Template | None = None
 
     name = "tokenizer"
     special_tokens = ()  # none are added to the tokenizer
@@ -89,12 +83,12 @@ class ChatTemplate:
         return MARK.sub("", marked), [by_answer[number] for number in wanted]
 
     def _length(self, text: str, start: int, content: str, number: int) -> int:
-        for body in self.bodies(content):
+        for body in self.answer_forms(content):
             if text.startswith(body + self.stop, start):
                 return len(body + self.stop)
         raise UnrenderableError(f"the chat template changes the content of turn {number}")
 
-    def bodies(self, content: str) -> list[str]:
+    def answer_forms(self, content: str) -> list[str]:
         """What an answer may be written as: as it is or trimmed, behind the lead or not."""
         forms = [lead + own for lead in (self.lead, "") for own in (content, content.strip())]
         return list(dict.fromkeys(forms))
@@ -120,7 +114,21 @@ class ChatTemplate:
         }
 
 
-def is_taken(template: ChatTemplate, messages: Messages) -> bool:
+@dataclass(frozen=True)
+class CompiledTemplate(WritesTurns, JinjaTemplate):
+    """A chat template with a value that was proved to write the same: rows come from the value."""
+
+    spec: TemplateSpec
+
+    @classmethod
+    def of(cls, template: JinjaTemplate, spec: TemplateSpec) -> CompiledTemplate:
+        """The template with its value."""
+        values = {field.name: getattr(template, field.name) for field in fields(template)}
+        values |= {"method": "segments", "generation_prompt": spec.generation_prompt}
+        return cls(**values, spec=spec)
+
+
+def is_taken(template: JinjaTemplate, messages: Messages) -> bool:
     """Whether a template writes this conversation at all."""
     try:
         template.text(messages)

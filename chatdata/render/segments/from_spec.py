@@ -1,4 +1,4 @@
-"""Pieces of templates that are values: what they write for a turn depends on its role alone."""
+"""Segments of templates that are values: what they write for a turn depends on its role alone."""
 
 from __future__ import annotations
 
@@ -9,52 +9,83 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata.render.segments.draft import (
-    NONE,
+from chatdata.render.segments.unencoded import (
+    NO_HEADER,
     Bools,
-    Draft,
-    Pen,
+    Ints,
+    SegmentBuilder,
     TrainOn,
-    begins,
-    context_of,
-    learnt_of,
-    value_of,
+    UnencodedSegments,
+    begins_row,
+    is_context,
+    loss_mask,
 )
-from chatdata.render.segments.text_pool import Ints, Texts
-from chatdata.render.templates import Template, Turn
+from chatdata.render.template import Pool
+from chatdata.render.template_spec import TemplateSpec, Turn
 
 Kind = TypeVar("Kind", bound=np.generic)
 
 
-def write_turnwise(messages: pl.DataFrame, texts: Texts, train_on: TrainOn) -> Draft:
-    """The pieces of a template in which control tokens open and close every turn.
+class WritesTurns:
+    """The part of a template that follows from its value."""
 
-    A message is five pieces: what stands at the head of the row, what opens the turn, header and
-    content, the closing tokens, the text behind them.
+    spec: TemplateSpec
+    is_explicit = True
+
+    def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
+        """The segments of rows that `refusals` does not name."""
+        is_closed = all(turn.open and turn.close for turn in self.spec.all_turns())
+        write = encode_from_spec if is_closed else encode_joined
+        return write(self.spec, messages, pool, train_on)
+
+    def refusals(self, messages: pl.DataFrame, pool: Pool) -> list[tuple[str, str]]:
+        """The rows with a role for which the template has no turn: (id, reason)."""
+        refused = messages.filter(pl.col("role").cast(pl.String).is_in([*self.spec.turns]).not_())
+        refused = refused.unique("conversation", keep="first", maintain_order=True)
+        reason = pl.format("the template has no place for role '{}'", "role")
+        return list(refused.select("conversation", reason).iter_rows())
+
+    def start_tokens(self, messages: pl.DataFrame, pool: Pool) -> Ints:
+        """The tokens of the default system text, before the first message of each row."""
+        tokens = pool.written_tokens(pool.written(self.spec.start))
+        return np.where(needs_start(messages), tokens, 0)
+
+    def answer_forms(self, content: str) -> list[str]:
+        """An answer as the template writes it."""
+        turn = self.spec.turns["assistant"]
+        return [turn.lead + (content.strip() if turn.trims else content)]
+
+
+def encode_from_spec(
+    spec: TemplateSpec, messages: pl.DataFrame, pool: Pool, train_on: TrainOn
+) -> UnencodedSegments:
+    """The segments of a template in which control tokens open and close every turn.
+
+    A message is five segments: what stands at the head of the row, what opens the turn, header
+    and content, the closing tokens, the text after them.
     """
-    value = value_of(texts.tokenizer.template)
-    assert value is not None
-    kinds, turns = _kinds(messages, value)
+    kinds, turns = _kinds(messages, spec)
     opens, closes, afters, headers = (
-        _per_kind({kind: texts.written(of(turn)) for kind, turn in turns.items()}, kinds)
-        for of in (_open, _close, _after, _header)
+        _per_kind({kind: pool.written(part(turn)) for kind, turn in turns.items()}, kinds)
+        for part in (_open, _close, _after, _header)
     )
-    content = _contents(messages, kinds, turns, texts)
-    none = np.full(len(kinds), NONE)
-    learnt = learnt_of(messages, train_on)
-    header_learnt = learnt if train_on in ("assistant_with_header", "all") else learnt & False
+    content = _contents(messages, kinds, turns, pool)
+    no_header = np.full(len(kinds), NO_HEADER)
+    trained = loss_mask(messages, train_on)
+    with_header = trained if train_on in ("assistant_with_header", "all") else trained & False
     columns = [
-        (opens, none, header_learnt),
-        (content, np.where(header_learnt, NONE, headers), learnt),
-        (closes, none, learnt),
-        (afters, none, header_learnt),
+        (opens, no_header, with_header),
+        (content, np.where(with_header, NO_HEADER, headers), trained),
+        (closes, no_header, trained),
+        (afters, no_header, with_header),
     ]
-    if value.start:
-        heads = np.where(needs_start(messages), texts.written(value.start), texts.written(""))
-        fresh = ~context_of(messages)
-        columns.insert(0, (heads, none, fresh if train_on == "all" else fresh & False))
-    text, header, trained = (_braid(own) for own in zip(*columns, strict=True))
-    return Draft(np.repeat(np.arange(len(kinds)), len(columns)), text, header, trained)
+    if spec.start:
+        starts = np.where(needs_start(messages), pool.written(spec.start), pool.written(""))
+        is_new = ~is_context(messages)
+        columns.insert(0, (starts, no_header, is_new if train_on == "all" else is_new & False))
+    text_id, header_text_id, is_trained = (_braid(arrays) for arrays in zip(*columns, strict=True))
+    message = np.repeat(np.arange(len(kinds)), len(columns))
+    return UnencodedSegments(message, text_id, header_text_id, is_trained)
 
 
 def _open(turn: Turn) -> str:
@@ -75,113 +106,107 @@ def _header(turn: Turn) -> str:
 
 def needs_start(messages: pl.DataFrame) -> Bools:
     """Before which messages the head of a row is written: not before a system turn."""
-    needs: Bools = begins(messages) & (messages["role"] != "system").to_numpy()
+    needs: Bools = begins_row(messages) & (messages["role"] != "system").to_numpy()
     return needs
 
 
-def _kinds(messages: pl.DataFrame, value: Template) -> tuple[list[str], dict[str, Turn]]:
-    """How each message is written, as a key of the turns that are given too."""
+def _kinds(messages: pl.DataFrame, spec: TemplateSpec) -> tuple[list[str], dict[str, Turn]]:
+    """How each message is written, as a key of the turns that are returned too."""
     roles = messages["role"].cast(pl.String)
-    if value.first is None:
-        return roles.to_list(), dict(value.turns)
-    at_head = begins(messages) & (roles == "system").to_numpy()
+    if spec.first is None:
+        return roles.to_list(), dict(spec.turns)
+    at_head = begins_row(messages) & (roles == "system").to_numpy()
     kinds = np.where(at_head, "first", roles.to_numpy())
-    return kinds.tolist(), {**value.turns, "first": value.first}
+    return kinds.tolist(), {**spec.turns, "first": spec.first}
 
 
-def _contents(
-    messages: pl.DataFrame, kinds: list[str], turns: dict[str, Turn], texts: Texts
-) -> Ints:
+def _contents(messages: pl.DataFrame, kinds: list[str], turns: dict[str, Turn], pool: Pool) -> Ints:
     before = {kind: turn.header + turn.lead for kind, turn in turns.items()}
     if any(turn.trims for turn in turns.values()):
-        said = zip(kinds, messages["content"], strict=True)
-        content = [words.strip() if turns[kind].trims else words for kind, words in said]
-        whole = [before[kind] + words for kind, words in zip(kinds, content, strict=True)]
+        pairs = zip(kinds, messages["content"], strict=True)
+        content = [text.strip() if turns[kind].trims else text for kind, text in pairs]
+        texts = [before[kind] + text for kind, text in zip(kinds, content, strict=True)]
     else:
-        heads = pl.Series([before[kind] for kind in kinds], dtype=pl.String)
-        whole = (heads + messages["content"]).to_list()
-    return np.fromiter(map(texts.add, whole), np.int64, len(whole))
+        headers = pl.Series([before[kind] for kind in kinds], dtype=pl.String)
+        texts = (headers + messages["content"]).to_list()
+    return np.fromiter(map(pool.add, texts), np.int64, len(texts))
 
 
 def _per_kind(values: dict[str, int], kinds: Sequence[str]) -> Ints:
     return np.asarray([values[kind] for kind in kinds], np.int64)
 
 
-def _braid(columns: Sequence[npt.NDArray[Kind]]) -> npt.NDArray[Kind]:
+def _braid(arrays: Sequence[npt.NDArray[Kind]]) -> npt.NDArray[Kind]:
     """Arrays of one length as one array: the first of each, the second of each, ..."""
-    return np.stack(columns, axis=1).reshape(-1)
+    return np.stack(arrays, axis=1).reshape(-1)
 
 
-def write_joined(messages: pl.DataFrame, texts: Texts, train_on: TrainOn) -> Draft:
-    """The pieces of any template: what stands between two control tokens is one text.
+def encode_joined(
+    spec: TemplateSpec, messages: pl.DataFrame, pool: Pool, train_on: TrainOn
+) -> UnencodedSegments:
+    """The segments of any such template: what stands between two control tokens is one text.
 
-    Slower than `write_turnwise`, and the same where both can be used.
+    Slower than `encode_from_spec`, and the same where both can be used.
     """
-    value = value_of(texts.tokenizer.template)
-    assert value is not None
-    kinds, turns = _kinds(messages, value)
-    learnt, is_first = learnt_of(messages, train_on), begins(messages)
+    kinds, turns = _kinds(messages, spec)
+    trained, is_first = loss_mask(messages, train_on), begins_row(messages)
     has_start = needs_start(messages)
-    is_context = context_of(messages)
-    joiner = _Joiner(texts, train_on)
+    context = is_context(messages)
+    joiner = _Joiner(pool, train_on)
     for number, (kind, content) in enumerate(zip(kinds, messages["content"], strict=True)):
         if is_first[number]:
             joiner.flush(number - 1)
-        joiner.all = train_on == "all" and not is_context[number]
+        joiner.trains_all = train_on == "all" and not context[number]
         if has_start[number]:
-            joiner.start(number, value.start)
-        joiner.turn(number, turns[kind], content, bool(learnt[number]))
+            joiner.start(number, spec.start)
+        joiner.turn(number, turns[kind], content, bool(trained[number]))
     joiner.flush(messages.height - 1)
-    return joiner.draft()
+    return joiner.segments()
 
 
-class _Joiner(Pen):
+class _Joiner(SegmentBuilder):
     """Holds text back until a control token or the end of the row closes it."""
 
-    def __init__(self, texts: Texts, train_on: TrainOn) -> None:
+    def __init__(self, pool: Pool, train_on: TrainOn) -> None:
         super().__init__()
-        self.texts = texts
-        self.all = train_on == "all"  # of the turn that comes
+        self.pool = pool
+        self.trains_all = train_on == "all"  # of the turn that comes
         self.with_header = train_on in ("assistant_with_header", "all")
-        self.text, self.learnt = "", False
+        self.text, self.is_trained = "", False
         self.context = ""  # the start of the text that is context, where all else is trained
 
     def flush(self, message: int) -> None:
-        """Writes the text that was held back as one that is not an answer."""
+        """Writes the text that was held back as a segment that is not an answer."""
         if self.text:
-            self.put(message, self.texts.add(self.text), self.learnt, self._head())
+            text_id = self.pool.add(self.text)
+            self.put(message, text_id, self.is_trained, self._context_text_id())
         self.text = self.context = ""
 
-    def _head(self) -> int:
-        return self.texts.add(self.context) if self.context else NONE
+    def _context_text_id(self) -> int:
+        return self.pool.add(self.context) if self.context else NO_HEADER
 
     def start(self, message: int, start: str) -> None:
         """Begins a row with what stands at its head."""
-        parts = list(self.texts.parts(start))
-        words = parts.pop()[0] if parts and not parts[-1][1] else ""
-        fixed = start.removesuffix(words)
+        parts = list(self.pool.control.parts(start))
+        text = parts.pop()[0] if parts and not parts[-1][1] else ""
+        fixed = start.removesuffix(text)
         if fixed:
-            self.put(message, self.texts.written(fixed), self.all)
-        self.text, self.learnt = words, self.all
+            self.put(message, self.pool.written(fixed), self.trains_all)
+        self.text, self.is_trained = text, self.trains_all
 
-    def turn(self, message: int, turn: Turn, content: str, learnt: bool) -> None:
-        """Writes a turn, up to the text behind its closing tokens."""
+    def turn(self, message: int, turn: Turn, content: str, trained: bool) -> None:
+        """Writes a turn, up to the text after its closing tokens."""
         if turn.open:
             self.flush(message)
-            self.put(message, self.texts.written(turn.open), self.with_header and learnt)
-        header = self.texts.add(self.text if self.with_header else self.text + turn.header)
+            self.put(message, self.pool.written(turn.open), self.with_header and trained)
+        header = self.pool.add(self.text if self.with_header else self.text + turn.header)
         self.text += turn.header + turn.lead + (content.strip() if turn.trims else content)
         if not turn.close:
-            self.text, self.learnt = self.text + turn.after, self.all
-            self.context = self.context if self.all else self.text
+            self.text, self.is_trained = self.text + turn.after, self.trains_all
+            self.context = self.context if self.trains_all else self.text
             return
-        self.put(message, self.texts.add(self.text), learnt, self._head() if self.all else header)
-        self.put(message, self.texts.written(turn.close), learnt)
-        self.text, self.learnt, self.context = turn.after, self.with_header and learnt, ""
-
-
-def start_tokens(messages: pl.DataFrame, texts: Texts) -> Ints:
-    """The tokens that a template's value writes before each message: 0 but at the head."""
-    value = value_of(texts.tokenizer.template)
-    number = texts.written(value.start if value else "")
-    return np.where(needs_start(messages), texts.written_tokens(number), 0)
+        text_id = self.pool.add(self.text)
+        self.put(message, text_id, trained, self._context_text_id() if self.trains_all else header)
+        self.put(message, self.pool.written(turn.close), trained)
+        self.text, self.is_trained = turn.after, self.with_header and trained
+        self.context = ""

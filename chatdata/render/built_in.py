@@ -1,0 +1,119 @@
+"""Templates that are values, on a tokenizer: chatdata's own, and others of their kind."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chatdata.core.errors import RenderError
+from chatdata.render import tokenizer as tokenizers
+from chatdata.render.chat_template import render
+from chatdata.render.conversation import Messages
+from chatdata.render.segments.from_spec import WritesTurns
+from chatdata.render.template import TemplateOptions
+from chatdata.render.template_spec import EOS, TemplateSpec, for_tokenizer
+from chatdata.render.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class BuiltInTemplate(WritesTurns):
+    """A value as a template: it writes every turn alike, whatever follows."""
+
+    spec: TemplateSpec
+    keeps_history = True
+
+    @property
+    def name(self) -> str:
+        """The name by which a recipe chooses it."""
+        return self.spec.name
+
+    @property
+    def special_tokens(self) -> Sequence[str]:
+        """The control tokens that it adds to a tokenizer, in their order."""
+        return self.spec.special_tokens
+
+    @property
+    def stop(self) -> str:
+        """The control token that ends an answer."""
+        return self.spec.stop
+
+    @property
+    def generation_prompt(self) -> str:
+        """What a model is given after a question to make it answer."""
+        return self.spec.generation_prompt
+
+    @functools.cached_property
+    def _jinja(self) -> str:
+        return self.spec.jinja()
+
+    def text(self, messages: Messages, add_generation_prompt: bool = False) -> str:
+        """A conversation as the Jinja that goes to the tokenizer writes it."""
+        return render(self._jinja, {}, None, messages, add_generation_prompt)
+
+    def jinja(self) -> str:
+        """The template for `tokenizer.chat_template`."""
+        return self._jinja
+
+    def facts(self) -> dict[str, Any]:
+        """The template in full, for the manifest."""
+        return self.spec.facts()
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """An entry of the list of templates: a value, which fits every tokenizer."""
+
+    spec: TemplateSpec
+
+    @property
+    def about(self) -> str:
+        """A line about the template."""
+        return self.spec.about
+
+    def unused(self, options: TemplateOptions) -> str | None:
+        """Which options are set in vain: those of Jinja."""
+        if not options.variables and not options.date:
+            return None
+        return f"variables and date are for template 'tokenizer', and this is '{self.spec.name}'"
+
+    def prepare(
+        self, folder: Path | None, name: str, options: TemplateOptions, work: Path
+    ) -> Path | None:
+        """The tokenizer's own folder."""
+        return folder
+
+    def load(self, folder: Path | None, name: str, options: TemplateOptions) -> Tokenizer:
+        """The tokenizer `name` with the template's tokens added."""
+        return load(folder, name, self.spec, options.system)
+
+    def label(self, tokenizer_name: str) -> str:
+        """The name of the template."""
+        return self.spec.name
+
+
+def load(folder: Path | None, name: str, spec: TemplateSpec, system: str | None) -> Tokenizer:
+    """The tokenizer in a folder with the tokens of a template added.
+
+    None stands for the built-in tokenizer of bytes; `system` is a text for conversations without
+    a system turn. Raises RenderError where the folder holds no tokenizer that can be used.
+    """
+    source = tokenizers.read(folder, name)
+    fitted = _fit(spec, source.config, system, name)
+    full = tokenizers.parse(source.text, name)
+    return tokenizers.with_template(
+        full, BuiltInTemplate(fitted), name=name, sha256=source.sha256, config=source.config
+    )
+
+
+def _fit(spec: TemplateSpec, config: dict[str, Any], system: str | None, name: str) -> TemplateSpec:
+    eos = config.get("eos_token")
+    eos = eos.get("content") if isinstance(eos, dict) else eos
+    if EOS in spec.special_tokens and not eos:
+        raise RenderError(
+            f"template '{spec.name}' ends answers with the tokenizer's end-of-text token, and "
+            f"tokenizer '{name}' names none; set eos_token in its tokenizer_config.json."
+        )
+    return for_tokenizer(spec, str(eos), system)

@@ -1,0 +1,138 @@
+"""The chat template that a tokenizer carries, as transformers loads it, checked and read."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chatdata.core.errors import RenderError
+from chatdata.render import chat_template, control_tokens
+from chatdata.render import tokenizer as tokenizers
+from chatdata.render.conversation import UnrenderableError
+from chatdata.render.template import TemplateOptions
+from chatdata.render.tokenizer import Tokenizer
+
+NAME = "tokenizer"
+_RESOLVED = "resolved.json"
+_SOME_TIME = datetime.time(11, 22, 33, 44)
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedTemplate:
+    """An entry of the list of templates: the chat template that the tokenizer carries."""
+
+    about = "the chat template that the tokenizer carries, whatever it does"
+
+    def unused(self, options: TemplateOptions) -> str | None:
+        """Which options are set in vain: a default system text."""
+        if options.system is None:
+            return None
+        return "system is for templates of ours; the tokenizer's own may take a variable for it"
+
+    def prepare(
+        self, folder: Path | None, name: str, options: TemplateOptions, work: Path
+    ) -> Path | None:
+        """A new folder `work` with what transformers makes of the tokenizer.
+
+        Raises RenderError where the tokenizer carries no chat template, or where transformers
+        writes it in another way than `chat_template` does.
+        """
+        if folder is None:
+            raise RenderError(
+                f"tokenizer '{name}' carries no chat template; choose the template starchat, "
+                "chatml or dialogue, or a model's tokenizer."
+            )
+        source = tokenizers.read(folder, name)
+        loaded, template = _with_transformers(folder, name)
+        tokens = {k: v for k, v in loaded.special_tokens_map.items() if isinstance(v, str)}
+        variables = dict(options.variables)
+        _compare(loaded, template, {**tokens, **variables}, variables, name)
+        resolved = {
+            "sha256": source.sha256,
+            "config": {**source.config, **tokens},
+            "tokens": tokens,
+            "template": template,
+        }
+        work.mkdir()
+        (work / "tokenizer.json").write_text(loaded.backend_tokenizer.to_str(), encoding="utf-8")
+        (work / _RESOLVED).write_text(json.dumps(resolved), encoding="utf-8")
+        return work
+
+    def load(self, folder: Path | None, name: str, options: TemplateOptions) -> Tokenizer:
+        """The tokenizer with its chat template, from a folder that `prepare` made.
+
+        Raises RenderError where the template cannot be rendered exactly.
+        """
+        assert folder is not None
+        full = tokenizers.parse((folder / "tokenizer.json").read_text(encoding="utf-8"), name)
+        resolved = json.loads((folder / _RESOLVED).read_text(encoding="utf-8"))
+        source = resolved["template"]
+        variables = {**resolved["tokens"], **options.variables}
+        written = chat_template.plain_texts(source, variables, options.date)
+        markers = control_tokens.markers(full, written)
+        control = control_tokens.ControlTokens(full, markers)
+        template = chat_template.read(
+            source, variables, options.date, control.pattern, compiles=control.stand_alone
+        )
+        return tokenizers.with_template(
+            full,
+            template,
+            name=name,
+            sha256=resolved["sha256"],
+            config=resolved["config"],
+            markers=markers,
+        )
+
+    def label(self, tokenizer_name: str) -> str:
+        """The name of the tokenizer, without its owner and revision."""
+        return tokenizer_name.partition("@")[0].rpartition("/")[2]
+
+
+def _with_transformers(folder: Path, name: str) -> tuple[Any, str]:
+    """The tokenizer as transformers loads it, and its chat template."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise RenderError(
+            "a tokenizer's own chat template is read by transformers, which is not installed; "
+            "pip install 'chatdata[train]'."
+        ) from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        return tokenizer, tokenizer.get_chat_template()
+    except Exception as error:  # whatever transformers raises, the folder cannot be used
+        reason = str(error).strip().splitlines()[0]
+        raise RenderError(
+            f"tokenizer '{name}' cannot be used with a chat template of its own: {reason} Choose "
+            "the template starchat, chatml or dialogue, or put a chat_template.jinja beside it."
+        ) from None
+
+
+def _compare(
+    tokenizer: Any, source: str, values: dict[str, Any], variables: dict[str, Any], name: str
+) -> None:
+    """Compares with transformers, today's date given to both.
+
+    A template that writes more of the clock than the date differs from second to second.
+    """
+    today = datetime.date.today()
+    later = datetime.datetime.combine(today, _SOME_TIME)
+    for messages in chat_template.probes():
+        with contextlib.suppress(UnrenderableError):
+            text = chat_template.render(source, values, today, messages)
+            if text != chat_template.render(source, values, later, messages):
+                raise RenderError(
+                    f"the chat template of tokenizer '{name}' writes the time of day, which no "
+                    "render.date can stop; take it out of the template, or choose the template "
+                    "starchat, chatml or dialogue."
+                )
+            expected = tokenizer.apply_chat_template(messages, tokenize=False, **variables)
+            if text != expected and today == datetime.date.today():
+                raise RenderError(
+                    f"the chat template of tokenizer '{name}' means something else to "
+                    "transformers than to chatdata; please report it with the template."
+                )

@@ -1,0 +1,159 @@
+"""Control tokens: written by a template alone, and text wherever content quotes them.
+
+The rows of a dataset and the prompts of a chat follow the rules of this module, so that a model
+is asked with the ids that it was trained on. A message that quotes `<|end|>` is a message about
+seven characters and ends nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+import tokenizers
+
+from chatdata.core.errors import RenderError
+from chatdata.render.conversation import UnrenderableError
+
+# Stands for a control token that content quotes while a template is rendered: the number of the
+# token, in a plane for private use.
+_QUOTED = 0xF0000
+_HIDDEN = re.compile("[\U000f0000-\U000ffffd]")
+# What a token with `rstrip` swallows: Unicode's white space, not U+001C to U+001F as for Python.
+_SWALLOWED = re.compile(r"[^\S\x1c-\x1f]*")
+
+
+# Tags that content itself may hold: reasoning, tools and calls of them, as sources write them.
+CONTENT_TAGS = frozenset(
+    f"<{slash}{name}>"
+    for name in ("think", "tools", "tool_call", "tool_response")
+    for slash in ("", "/")
+)
+_MARKER = re.compile(r"[<\[]\S*[>\]]")
+
+
+def markers(tokenizer: tokenizers.Tokenizer, written: Sequence[str]) -> tuple[str, ...]:
+    """The added tokens by which a template marks turns though the tokenizer calls them ordinary.
+
+    These stand in brackets, in what the template writes around plain turns (`written`), and are
+    no tags of content. Like special tokens they cut turns, and are text where content quotes them.
+    """
+    ordinary = [t.content for t in tokenizer.get_added_tokens_decoder().values() if not t.special]
+    return tuple(
+        token
+        for token in ordinary
+        if _MARKER.fullmatch(token)
+        and token not in CONTENT_TAGS
+        and any(token in text for text in written)
+    )
+
+
+class ControlTokens:
+    """The control tokens of a tokenizer, and where a text holds them.
+
+    These are all tokens that the tokenizer calls special, and `more`: added tokens by which a
+    template marks turns. `ids` are their ids by content, `pattern` matches one of them in a text,
+    the longest of those that begin at a place.
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, more: Iterable[str] = ()) -> None:
+        added = tokenizer.get_added_tokens_decoder()
+        ids = {token.content: id for id, token in added.items()}
+        special = [token.content for token in added.values() if token.special]
+        self.ids = {token: ids[token] for token in dict.fromkeys([*special, *more])}
+        self.pattern = control_pattern(self.ids)
+        control = [token for token in added.values() if token.content in self.ids]
+        self._swallowing = frozenset(token.content for token in control if token.rstrip)
+        # Whether none of them takes characters that stand beside it.
+        self.stand_alone = not any(t.lstrip or t.rstrip or t.single_word for t in control)
+        self._tokens = list(self.ids)
+        self._numbers = {token: number for number, token in enumerate(self._tokens)}
+
+    def quoted_in(self, content: str) -> bool:
+        """Whether a text holds a control token."""
+        return self.pattern.search(content) is not None
+
+    def parts(self, text: str) -> Iterator[tuple[str, bool]]:
+        """Yields the parts of a text, none of them empty, and whether each is a control token."""
+        end = 0
+        for match in self.pattern.finditer(text):
+            if match.start() > end:
+                yield text[end : match.start()], False
+            yield match[0], True
+            end = match.end()
+        if end < len(text):
+            yield text[end:], False
+
+    def hide(self, content: str) -> str:
+        """The content, a private character in place of each control token that the content quotes.
+
+        A template can be rendered with it, and its own control tokens be told apart afterwards.
+        Raises UnrenderableError for content that holds such characters itself.
+        """
+        if not content.isascii() and _HIDDEN.search(content):
+            raise UnrenderableError("its content holds characters for private use (U+F0000 ff.)")
+        return self.pattern.sub(lambda match: chr(_QUOTED + self._numbers[match[0]]), content)
+
+    def show(self, text: str) -> str:
+        """The text with the control tokens that `hide` replaced."""
+        if text.isascii():
+            return text
+        return _HIDDEN.sub(lambda match: self._tokens[ord(match[0]) - _QUOTED], text)
+
+    def without_swallowed(self, before: str, text: str) -> str:
+        """The text behind the control token `before`, less the white space that it swallows."""
+        return _SWALLOWED.sub("", text, count=1) if before in self._swallowing else text
+
+
+class PlainTokenizer:
+    """A tokenizer for which control tokens are text, and what tells where they are quoted."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, more: Collection[str] = ()) -> None:
+        self.control = ControlTokens(tokenizer, more)
+        self._control_ids = frozenset(self.control.ids.values())
+        self._text = text_only(tokenizer, more)
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of a text. Raises RenderError where one is a control token's all the same."""
+        ids = list(self._text.encode(text, add_special_tokens=False).ids)
+        if not self._control_ids.isdisjoint(ids):
+            raise RenderError("the tokenizer makes control tokens out of plain text.")
+        return ids
+
+    def template_ids(self, text: str) -> list[int]:
+        """The ids of a text that a template made of contents given through `control.hide`."""
+        ids: list[int] = []
+        before = ""
+        for part, is_control in self.control.parts(text):
+            if is_control:
+                ids.append(self.control.ids[part])
+            else:
+                words = self.control.show(part)
+                ids += self.ids(self.control.without_swallowed(before, words))
+            before = part if is_control else ""
+        return ids
+
+
+def control_pattern(tokens: Iterable[str]) -> re.Pattern[str]:
+    """A pattern of any of these tokens, a longer one before one that it begins with."""
+    longest_first = sorted(tokens, key=lambda token: (-len(token), token))
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
+def text_only(full: tokenizers.Tokenizer, control: Collection[str]) -> tokenizers.Tokenizer:
+    """The same tokenizer for which control tokens are ordinary text, and that adds none.
+
+    `control` are the control tokens beside those that the tokenizer calls special. Tokens stay in
+    the vocabulary, since the ids of others would move if they were taken out. Without a
+    post-processor offsets cover white space too. Both tokenizers share one model, which is by far
+    the most of them.
+    """
+    text = tokenizers.Tokenizer(full.model)
+    for name in ("normalizer", "pre_tokenizer", "decoder"):
+        if (component := getattr(full, name)) is not None:
+            setattr(text, name, component)
+    for _, token in sorted(full.get_added_tokens_decoder().items()):
+        token.special = token.special or token.content in control
+        text.add_tokens([token])
+    text.encode_special_tokens = True
+    return text

@@ -1,0 +1,136 @@
+"""Conversations made to fit: what a template refuses goes, what is too long is cut or split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from chatdata.core import ledger
+from chatdata.core.ledger import EVENTS
+from chatdata.core.schema import MESSAGE_KEY, empty
+from chatdata.render.options import Render
+from chatdata.render.row_plans import Measure, RowPlan, cut_table, plan, row_messages
+from chatdata.render.segments.encoded import refusals
+from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.windows import Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Messages of conversations that can be rendered, their windows, and what became of others.
+
+    `windows` is None where each conversation is a single row; `events` are rows of EVENTS.
+    """
+
+    messages: pl.DataFrame
+    windows: pl.DataFrame | None
+    events: pl.DataFrame
+
+
+def fit(messages: pl.DataFrame, pool: TextPool, options: Render) -> Fitted:
+    """Drops conversations that the template refuses, and fits the others into `max_tokens`.
+
+    `messages` are rows of MESSAGES in order. A conversation that is too long is dropped, cut
+    after an assistant turn, or split into several rows. A conversation that a cut makes the
+    beginning of another is dropped.
+    """
+    rows, measure = plan(pool.tokenizer.template), Measure(pool, options)
+    kept, refused = _without_refused(messages, rows.windows(messages), pool)
+    if options.max_tokens is None:
+        return Fitted(kept, rows.windows(kept), _events(messages, kept, refused))
+    if options.overflow == "split":
+        windows, cuts = rows.split(kept, measure, options)
+        kept, too_long = _cut(kept, cuts)
+        kept, refused_rows = _without_refused(kept, windows, pool)
+        order = kept.select("conversation").unique(maintain_order=True)
+        windows = order.join(windows, on="conversation", maintain_order="left_right")
+        return Fitted(kept, windows, _events(messages, kept, refused, too_long, refused_rows))
+    fitted, too_long = _shortened(kept, rows, measure, options)
+    kept, prefixes = _without_prefixes(kept, fitted)
+    return Fitted(kept, rows.windows(kept), _events(messages, kept, refused, too_long, prefixes))
+
+
+def _events(before: pl.DataFrame, after: pl.DataFrame, *dropped: pl.DataFrame) -> pl.DataFrame:
+    """The events of conversations that were dropped, and those of the messages that went."""
+    conversations = pl.concat([empty(EVENTS), *dropped])
+    return pl.concat([conversations, ledger.vanished(before, after, conversations, "too_long")])
+
+
+def _without_refused(
+    messages: pl.DataFrame, windows: pl.DataFrame | None, pool: TextPool
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Drops the conversations of which the template cannot write a row exactly."""
+    refused = refusals(row_messages(messages, windows), pool)
+    if refused.is_empty():
+        return messages, empty(EVENTS)
+    if windows is not None:
+        refused = refused.rename({"conversation": "row"})
+        refused = refused.join(windows, on="row", how="left", maintain_order="left")
+    return ledger.drop(messages, refused, "unrenderable", pl.col("detail"))
+
+
+def _cut(messages: pl.DataFrame, cuts: list[Cut]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Ends conversations early, and drops those of which no answer is left."""
+    table = messages.join(cut_table(cuts), on="conversation", how="left", maintain_order="left")
+    is_whole, stays = pl.col("cut_at").is_null(), pl.col("position") <= pl.col("cut_at")
+    is_answered = ((pl.col("role") == "assistant") & stays).any().over("conversation")
+    unanswered = table.filter(is_whole.not_(), is_answered.not_())
+    left = table.filter(is_whole | stays).select(messages.columns)
+    return ledger.drop(left, unanswered, "too_long", pl.col("detail"))
+
+
+def _shortened(
+    messages: pl.DataFrame, rows: RowPlan, measure: Measure, options: Render
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Drops conversations that are too long, or cuts them after the last answer that fits.
+
+    What a template writes may depend on the last turn, so what was cut is measured again.
+    """
+    dropped = [empty(EVENTS)]
+    while True:
+        table = rows.so_far(messages, measure)
+        tokens = pl.col("so_far").max().over("conversation")
+        table = table.with_columns(long=tokens > options.max_tokens, tokens=tokens)
+        if not table["long"].any():
+            return messages, pl.concat(dropped)
+        messages, too_long = _shortened_once(table, messages.columns, options)
+        dropped.append(too_long)
+
+
+def _shortened_once(
+    table: pl.DataFrame, columns: list[str], options: Render
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    position = pl.col("position")
+    fits = position.filter(
+        pl.col("role") == "assistant",
+        pl.col("so_far") <= options.max_tokens,
+        position < position.max(),
+    )
+    last = fits.max().over("conversation") if options.overflow == "cut" else pl.lit(None, pl.Int32)
+    table = table.with_columns(last=last)
+    is_long = pl.col("long").fill_null(False)
+    hopeless = table.filter(is_long, pl.col("last").is_null())
+    stays = is_long.not_() | (position <= pl.col("last")).fill_null(False)
+    detail = pl.format(f"{{}} tokens, {options.max_tokens} allowed", "tokens")
+    return ledger.drop(table.filter(stays).select(columns), hopeless, "too_long", detail)
+
+
+def _without_prefixes(
+    before: pl.DataFrame, after: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Drops conversations that were cut to the beginning of another.
+
+    A message has a single parent, so a conversation is known by its last message.
+    """
+    lengths = before.group_by("conversation").agg(before=pl.len())
+    ends = after.filter(pl.col("position") == pl.col("position").max().over("conversation"))
+    ends = ends.join(lengths, on="conversation", how="left", maintain_order="left")
+    cut_ends = ends.filter(pl.col("position") + 1 < pl.col("before"))
+    if cut_ends.is_empty():
+        return after, empty(EVENTS)
+    covering = after.join(cut_ends, on=["conversation", "message"], how="anti").select(MESSAGE_KEY)
+    covered = cut_ends.join(covering, on=MESSAGE_KEY, how="semi", maintain_order="left")
+    repeats = cut_ends.filter(pl.struct(MESSAGE_KEY).is_first_distinct().not_())
+    detail = "up to " + pl.col("message")
+    return ledger.drop(after, pl.concat([covered, repeats]), "prefix_of_another", detail)

@@ -1,0 +1,69 @@
+"""Segments with the ids of their texts: what rows of tokens are joined from.
+
+Control tokens cut a string before a tokenizer looks at it, so the texts between them can be
+tokenised apart, each distinct text once, and joined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from chatdata.render.segments.prompt_prefix import prompt_prefix_lengths
+from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.segments.unencoded import Bools, Ints, TrainOn
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """The segments of all rows in order. A segment is a text, or what the template writes."""
+
+    message: Ints  # by its place in the table
+    text_id: Ints  # in the pool
+    trained: Bools
+    tokens: Ints  # how many there are
+    prompt_prefix_len: Ints  # how many of them, at the start, are never trained
+
+    def of(self, messages: Bools) -> Segments:
+        """The segments of the chosen messages, which are numbered anew."""
+        chosen = messages[self.message]
+        numbers = messages.cumsum() - 1
+        return Segments(
+            numbers[self.message[chosen]],
+            self.text_id[chosen],
+            self.trained[chosen],
+            self.tokens[chosen],
+            self.prompt_prefix_len[chosen],
+        )
+
+    def trained_tokens(self) -> Ints:
+        """The number of trained tokens of each segment."""
+        counts: Ints = (self.tokens - self.prompt_prefix_len) * self.trained
+        return counts
+
+
+def encode(messages: pl.DataFrame, pool: TextPool, train_on: TrainOn) -> Segments:
+    """The segments of rows, given as messages in order, tokenised.
+
+    The template must be able to write every row: `refusals` names those that it cannot write.
+    """
+    segments = pool.tokenizer.template.encode(messages, pool, train_on)
+    pool.encode()
+    _, _, lengths = pool.arrays()
+    return Segments(
+        segments.message,
+        segments.text_id,
+        segments.trained,
+        lengths[segments.text_id],
+        prompt_prefix_lengths(segments, pool),
+    )
+
+
+def refusals(messages: pl.DataFrame, pool: TextPool) -> pl.DataFrame:
+    """The rows that the template cannot write, or not exactly: (conversation, detail)."""
+    return pl.DataFrame(
+        pool.tokenizer.template.refusals(messages, pool),
+        schema={"conversation": pl.String, "detail": pl.String},
+        orient="row",
+    )

@@ -1,0 +1,163 @@
+"""Segments of rows that a template writes as text, for example in Jinja, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from chatdata.render.control_tokens import ControlTokens
+from chatdata.render.conversation import Messages, UnrenderableError
+from chatdata.render.segments.unencoded import (
+    NO_HEADER,
+    Ints,
+    SegmentBuilder,
+    TrainOn,
+    UnencodedSegments,
+    is_context,
+    loss_mask,
+    rows_of,
+)
+from chatdata.render.template import Pool
+
+
+class Answer(NamedTuple):
+    """An assistant's turn in the text of a conversation, as the model has to write it."""
+
+    message: int  # by its place in the conversation
+    start: int  # after the generation prompt
+    end: int  # after the stop tokens
+
+
+class RenderedSegment(NamedTuple):
+    """A segment of a row that a template wrote.
+
+    `message` is the answer that the segment leads to or belongs to, by its place in the row.
+    """
+
+    message: int
+    text_id: int
+    header_text_id: int
+    is_answer: bool
+
+
+class WritesText:
+    """The part of a template that follows from the text it writes and the answers in it.
+
+    Such a template has to say what it writes (`write`); its answers are found, never guessed.
+    """
+
+    keeps_history: bool
+    is_explicit = False
+
+    def write(self, messages: Messages, wanted: Sequence[int]) -> tuple[str, list[Answer]]:
+        """The text of a conversation and its answers, of those messages that are `wanted`.
+
+        Raises UnrenderableError where an answer cannot be found exactly.
+        """
+        raise NotImplementedError
+
+    def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
+        """The segments of rows. Raises UnrenderableError for a row that `refusals` names."""
+        trains, context = loss_mask(messages, train_on), is_context(messages)
+        builder = SegmentBuilder()
+        first = 0
+        for row_id, row in rows_of(messages):
+            for segment in _render_once(self, row_id, row, pool):
+                message = first + segment.message
+                if train_on == "all":
+                    builder.put(message, segment.text_id, not context[message])
+                else:
+                    is_trained = segment.is_answer and bool(trains[message])
+                    builder.put(message, segment.text_id, is_trained, segment.header_text_id)
+            first += row.height
+        return builder.segments()
+
+    def refusals(self, messages: pl.DataFrame, pool: Pool) -> list[tuple[str, str]]:
+        """The rows that the template cannot write, or not exactly: (id, reason)."""
+        refused = []
+        for row_id, row in rows_of(messages):
+            try:
+                _render_once(self, row_id, row, pool)
+            except UnrenderableError as error:
+                refused.append((row_id, str(error)))
+        return refused
+
+    def start_tokens(self, messages: pl.DataFrame, pool: Pool) -> Ints:
+        """0 for each message: what stands at the head of a row cannot be told apart."""
+        return np.zeros(messages.height, np.int64)
+
+
+def _render_once(
+    template: WritesText, row_id: str, messages: pl.DataFrame, pool: Pool
+) -> list[RenderedSegment]:
+    """The segments of a row, which is rendered at the first call.
+
+    Raises UnrenderableError where the template cannot write the row, or not exactly.
+    """
+    key = (row_id, messages["position"][-1], messages.height)
+    if key not in pool.memo:
+        pool.memo[key] = _render(template, messages, pool)
+    segments: list[RenderedSegment] = pool.memo[key]
+    return segments
+
+
+def _render(template: WritesText, messages: pl.DataFrame, pool: Pool) -> list[RenderedSegment]:
+    turns = [
+        {"role": role, "content": pool.control.hide(content)}
+        for role, content in messages.select("role", "content").iter_rows()
+    ]
+    answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
+    wanted = answers if template.keeps_history else answers[-1:]
+    text, written = template.write(turns, wanted)
+    no_answer = Answer(len(turns) - 1, len(text), len(text))
+    pairs = _with_answers(_parts(text, pool.control), written, no_answer)
+    return [_segment(part, answer, pool) for part, answer in pairs]
+
+
+class _Part(NamedTuple):
+    text: str
+    start: int  # in the text of the row
+    is_control: bool
+    before: str  # the control token before this text, if any
+
+
+def _parts(text: str, control: ControlTokens) -> Iterator[_Part]:
+    start, before = 0, ""
+    for part, is_control in control.parts(text):
+        yield _Part(part, start, is_control, before)
+        start += len(part)
+        before = part if is_control else ""
+
+
+def _with_answers(
+    parts: Iterator[_Part], answers: Sequence[Answer], no_answer: Answer
+) -> Iterator[tuple[_Part, Answer]]:
+    """Yields each part with the first answer that ends after the start of the part.
+
+    There is none for what comes after the last answer: it is yielded with `no_answer`.
+    """
+    remaining = iter(answers)
+    answer = next(remaining, no_answer)
+    for part in parts:
+        while answer is not no_answer and answer.end <= part.start:
+            answer = next(remaining, no_answer)
+        yield part, answer
+
+
+def _segment(part: _Part, answer: Answer, pool: Pool) -> RenderedSegment:
+    header_len = min(max(answer.start - part.start, 0), len(part.text))
+    is_answer = header_len < len(part.text)
+    if part.is_control:
+        return RenderedSegment(answer.message, pool.written(part.text), NO_HEADER, is_answer)
+    text_id = pool.add(_content(part, part.text, pool.control))
+    header_text_id = NO_HEADER
+    if header_len and is_answer:
+        header_text_id = pool.add(_content(part, part.text[:header_len], pool.control))
+    return RenderedSegment(answer.message, text_id, header_text_id, is_answer)
+
+
+def _content(part: _Part, text: str, control: ControlTokens) -> str:
+    return control.without_swallowed(part.before, control.show(text))

@@ -1,0 +1,80 @@
+"""Segments before their texts are tokenised, and what templates ask of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+TrainOn = Literal["assistant", "last_assistant", "assistant_with_header", "all"]
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+NO_HEADER = np.iinfo(np.int64).max
+
+
+class UnencodedSegments(NamedTuple):
+    """The segments of rows in order, as texts of a pool.
+
+    `header_text_id` is the text with which a segment begins and that the generation prompt
+    supplies, or NO_HEADER.
+    """
+
+    message: Ints  # by its place in the table
+    text_id: Ints
+    header_text_id: Ints
+    trained: Bools
+
+
+class SegmentBuilder:
+    """Collects segments of row after row."""
+
+    def __init__(self) -> None:
+        self._segments: list[tuple[int, int, int, bool]] = []
+
+    def put(
+        self, message: int, text_id: int, trained: bool, header_text_id: int = NO_HEADER
+    ) -> None:
+        """Adds a segment of a message."""
+        self._segments.append((message, text_id, header_text_id, trained))
+
+    def segments(self) -> UnencodedSegments:
+        """The segments that were put, in their order."""
+        columns = np.asarray(self._segments, np.int64).reshape(-1, 4).T
+        message, text_id, header_text_id, trained = columns
+        return UnencodedSegments(message, text_id, header_text_id, trained.astype(np.bool_))
+
+
+def loss_mask(messages: pl.DataFrame, train_on: TrainOn) -> Bools:
+    """Which messages are trained."""
+    is_answer = pl.col("role") == "assistant"
+    is_trained = pl.col("train") & is_answer
+    if train_on == "last_assistant":
+        answers = pl.col("position").filter(is_answer)
+        is_trained = is_trained & (pl.col("position") == answers.max().over("conversation"))
+    if train_on == "all":
+        is_trained = pl.col("train") | is_answer.not_()
+    is_trained = is_trained & pl.col("train").is_not_null()
+    return messages.select(is_trained.fill_null(False)).to_series().to_numpy()
+
+
+def is_context(messages: pl.DataFrame) -> Bools:
+    """Which messages another row has shown before: never trained."""
+    return messages["train"].is_null().to_numpy()
+
+
+def begins_row(messages: pl.DataFrame) -> Bools:
+    """Which messages are the first of their row."""
+    return np.diff(messages["conversation"].rle_id().to_numpy(), prepend=-1).astype(np.bool_)
+
+
+def rows_of(messages: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yields the id and the messages of each row."""
+    ids = messages["conversation"]
+    starts = np.flatnonzero(begins_row(messages)).tolist()
+    for start, end in zip(starts, [*starts[1:], len(ids)][: len(starts)], strict=True):
+        yield ids[start], messages[start:end]

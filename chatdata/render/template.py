@@ -1,0 +1,125 @@
+"""The protocol of a template: what makes rows of tokens out of conversations.
+
+A template is all that decides how a conversation becomes a row: there are templates that are
+values (`built_in`), Jinja that was proved to be such a value, Jinja that writes row by row
+(`chat_template`), and whatever else implements `Template`. Nothing outside a template asks which
+of them it is.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import polars as pl
+
+from chatdata.render.control_tokens import ControlTokens
+from chatdata.render.conversation import Messages
+from chatdata.render.segments.unencoded import Ints, TrainOn, UnencodedSegments
+
+
+class Pool(Protocol):
+    """Texts that are tokenised once, as `TextPool` holds them; a template adds to them."""
+
+    control: ControlTokens
+    memo: dict[Any, Any]  # what a template keeps from one call to the next
+
+    def add(self, text: str) -> int:
+        """The id of a text, in which nothing is a control token."""
+        ...
+
+    def written(self, text: str) -> int:
+        """The id of what a template writes by itself, in which control tokens are ids."""
+        ...
+
+    def written_tokens(self, text_id: int) -> int:
+        """The number of tokens of what `written` was given."""
+        ...
+
+
+class Template(Protocol):
+    """How conversations are written for a model, on the tokenizer that they are written with.
+
+    Messages are rows of MESSAGES in order, `conversation` being the id of a row.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name by which a recipe chooses it."""
+        ...
+
+    @property
+    def special_tokens(self) -> Sequence[str]:
+        """The control tokens that it adds to a tokenizer, in their order."""
+        ...
+
+    @property
+    def stop(self) -> str:
+        """The control tokens that end an answer; the model has to write them."""
+        ...
+
+    @property
+    def generation_prompt(self) -> str:
+        """What a model is given behind a question to make it answer."""
+        ...
+
+    @property
+    def keeps_history(self) -> bool:
+        """Whether a turn is written alike whatever follows; if not, each answer is a row."""
+        ...
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether it is known where headers begin and which white space is trimmed."""
+        ...
+
+    def text(self, messages: Messages, add_generation_prompt: bool = False) -> str:
+        """A conversation as serving code writes it; rows are compared with this text.
+
+        Raises UnrenderableError for a conversation that the template refuses.
+        """
+        ...
+
+    def jinja(self) -> str:
+        """The template for `tokenizer.chat_template`."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """The template in full, for the manifest: values of JSON."""
+        ...
+
+    def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
+        """The segments of rows that `refusals` does not name."""
+        ...
+
+    def refusals(self, messages: pl.DataFrame, pool: Pool) -> list[tuple[str, str]]:
+        """The rows that it cannot write, or not exactly: (id, reason)."""
+        ...
+
+    def start_tokens(self, messages: pl.DataFrame, pool: Pool) -> Ints:
+        """The tokens before each message that belong to the row, not to the message: mostly 0."""
+        ...
+
+    def answer_forms(self, content: str) -> list[str]:
+        """What may stand between generation prompt and stop tokens for an answer."""
+        ...
+
+
+class TemplateOptions(Protocol):
+    """The options of a recipe's `render` that are for its template."""
+
+    @property
+    def system(self) -> str | None:
+        """A system text for conversations that have none."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """Values that a Jinja template is given."""
+        ...
+
+    @property
+    def date(self) -> datetime.date | None:
+        """What a Jinja template takes for today."""
+        ...
