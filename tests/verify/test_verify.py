@@ -341,8 +341,8 @@ def test_files_that_are_missing_or_too_many(folder: Path) -> None:
     assert own.problems == [
         f"{TRAIN}: is not there",
         "README.md: is not there",
-        "messages/train-00001-of-00002.parquet: is not in the manifest, and would be read with "
-        "the files that are",
+        "messages/train-00001-of-00002.parquet: is not in the manifest, but would be read as part "
+        "of the dataset",
     ]
 
 
@@ -359,7 +359,7 @@ def test_a_recipe_that_is_another(folder: Path) -> None:
     recipe = folder / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("max_dropped: 0.6", "max_dropped: 0.7"))
     sign(folder)
-    assert "another recipe" in failed(folder)["recipe"]
+    assert "is not the recipe of the manifest" in failed(folder)["recipe"]
     edit(folder, lambda facts: facts["recipe"].update(max_dropped=0.7))
     assert "recipe_hash" in failed(folder)["recipe"]
 
@@ -536,7 +536,7 @@ def test_a_row_that_is_longer_than_it_may_be_is_caught(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(config.dump_yaml(facts["recipe"]))
     (folder / "manifest.json").write_text(json.dumps(facts))
     sign(folder)
-    assert failed(folder) == {"rows": "a row has 677 tokens, and at most 600 may be"}
+    assert failed(folder) == {"rows": "a row has 677 tokens, more than max_tokens, which is 600"}
 
 
 def test_a_text_that_is_another_changes_the_content_hash_alone(folder: Path) -> None:
@@ -670,7 +670,7 @@ def test_a_row_that_moved_to_the_other_split_is_caught(folder: Path) -> None:
         rewrite(one, lambda table: table.slice(1))
         rewrite(other, lambda table, moved=moved: pa.concat_tables([moved, table]))
     forge(folder)
-    assert "and its hash says otherwise" in failed(folder)["splits"]
+    assert "but its hash is of the other split" in failed(folder)["splits"]
 
 
 def test_an_index_of_packs_that_is_wrong_is_caught(folder: Path) -> None:
@@ -694,7 +694,7 @@ def test_an_index_of_packs_that_is_wrong_is_caught(folder: Path) -> None:
 def test_a_shard_that_another_library_wrote_is_named(folder: Path) -> None:
     pl.read_parquet(folder / TRAIN).write_parquet(folder / TRAIN)  # large strings
     sign(folder)
-    assert failed(folder) == {"columns": f"{TRAIN}: has not the columns of its kind"}
+    assert failed(folder) == {"columns": f"{TRAIN}: does not have the columns of messages"}
 
 
 def test_a_shard_that_is_no_parquet_is_named(folder: Path) -> None:
