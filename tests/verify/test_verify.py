@@ -242,7 +242,7 @@ def test_counts_of_the_sample_that_are_others_are_caught(
 ) -> None:
     edit(folder, lambda facts: facts["render"]["certificate"]["sample"].update({key: number}))
     problem = failed(folder, everything=True)["certificate"]
-    assert problem.startswith(f"the certificate's sample says that {key} is {number}, and made")
+    assert problem.startswith(f"the certificate's sample says that {key} is {number}, but rend")
 
 
 def test_counts_are_not_asked_of_a_certificate_that_another_version_drew_up(folder: Path) -> None:
@@ -269,7 +269,8 @@ def test_a_sample_of_some_of_the_rows_is_found_again(tmp_path: Path) -> None:
     assert failed(out, everything=True) == {}
     edit(out, lambda facts: facts["render"]["certificate"]["sample"].update(answers=1))
     assert (
-        f"and made again it is {sample['answers']}" in failed(out, everything=True)["certificate"]
+        f"but rendered again it is {sample['answers']}"
+        in failed(out, everything=True)["certificate"]
     )
     assert failed(out) == {}
 
@@ -277,13 +278,13 @@ def test_a_sample_of_some_of_the_rows_is_found_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
-        ({"name": "magic"}, "engine is 'magic', which is not of the manifest's versions"),
-        ({"name": "tokenizers 0.0.1"}, "which is not of the manifest's versions"),
-        ({"name": "fastokens 0.1.0"}, "which is not of the manifest's versions"),
-        ({}, "engine is 'None'"),
+        ({"name": "magic"}, "library is 'magic', which is not among the manifest's versions"),
+        ({"name": "tokenizers 0.0.1"}, "which is not among the manifest's versions"),
+        ({"name": "fastokens 0.1.0"}, "which is not among the manifest's versions"),
+        ({}, "library is 'None'"),
         ({"name": "magic", "audit": {"differences": 0}}, "'magic', which no build uses"),
-        ({"name": "fastokens 1", "audit": {"differences": 1}}, "differ from tokenizers"),
-        ({"name": "fastokens 1", "audit": 7}, "differ from tokenizers, or was not audited"),
+        ({"name": "fastokens 1", "audit": {"differences": 1}}, "differs from tokenizers"),
+        ({"name": "fastokens 1", "audit": 7}, "differs from tokenizers, or was not audited"),
     ],
 )
 def test_an_engine_that_made_no_ids_is_named(
