@@ -223,13 +223,13 @@ def _read(job: Job, number: int, part: int) -> tuple[pl.DataFrame, Cleaned, Figu
     return messages, cleaned, figures
 
 
-def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Laid:
+def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Threaded:
     drops = job.drops("message")
     listed = {drop.filter.name for drop in drops}
     always = [drop for drop in filters.always() if drop.filter.name not in listed]
     marked = filtering.mark(messages, [*always, *drops])
     is_tree = sources.get(format).SCHEMA is schema.NODES
-    return (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
+    return (trees.linearize if is_tree else threads.linearize_turns)(marked, job.recipe.threads)
 
 
 def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:
