@@ -17,28 +17,28 @@ Strategy = Literal["auto", "single", "ddp", "fsdp", "zero3"]
 
 
 class Model(Strict):
-    """Which model: one to fine-tune (`path`), or a new one to train from scratch (`config`)."""
+    """A model to fine-tune (`path`), or a new model to train from scratch (`config`)."""
 
     path: str | None = None  # a folder, or a Hub repository
     revision: str | None = None
-    config: dict[str, Any] | None = None  # `model_type` and its options; sizes are the user's
+    config: dict[str, Any] | None = None  # `model_type` and the options of this type
     # null: float32, in which small steps are not lost; bfloat16 below an adapter with bf16
     dtype: Literal["float32", "bfloat16"] | None = None
     attention: Attention = "sdpa"
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Model:
+    def _path_or_config(self) -> Model:
         if (self.path is None) == (self.config is None):
-            raise ValueError("name either `path`, a model to fine-tune, or `config`, a new one")
+            raise ValueError("set `path`, a model to fine-tune, or `config`, a new model")
         if self.config is not None and "model_type" not in self.config:
             raise ValueError("config needs a `model_type`, for example gpt_bigcode or llama")
         return self
 
 
 class Adapter(Strict):
-    """A low-rank adapter in place of the weights, under the names that peft gives its options.
+    """A low-rank adapter in place of the weights, with peft's names of the options.
 
-    The rows of the template's control tokens are always trained with it.
+    The rows of the template's control tokens are always trained with the adapter.
     """
 
     kind: Literal["lora", "qlora"] = "lora"  # qlora: over weights of 4 bits
@@ -56,7 +56,7 @@ class Fsdp(Strict):
 
 
 class Training(Strict):
-    """The arguments of transformers' Trainer that a recipe may set, under their own names."""
+    """The arguments of transformers' Trainer that a recipe may set, under the same names."""
 
     per_device_train_batch_size: int = Field(default=1, ge=1)
     per_device_eval_batch_size: int = Field(default=1, ge=1)
@@ -75,9 +75,9 @@ class Training(Strict):
     torch_compile: bool = False
     use_liger_kernel: bool = False
     dataloader_num_workers: int = Field(default=0, ge=0)
-    dataloader_drop_last: bool = False  # true: the rows that fill no batch wait for their turn
+    dataloader_drop_last: bool = False  # true: leave out rows that fill no batch
     logging_steps: int = Field(default=1, ge=1)
-    eval_strategy: Literal["no", "steps", "epoch"] = "no"  # before and behind is always done
+    eval_strategy: Literal["no", "steps", "epoch"] = "no"  # always also before and after
     eval_steps: int | None = Field(default=None, ge=1)
     save_steps: int | None = Field(default=None, ge=1)  # null: no checkpoints, only the model
     save_total_limit: int | None = Field(default=None, ge=1)
@@ -112,28 +112,29 @@ class TrainConfig(Strict):
     deepspeed: str | None = None  # a DeepSpeed configuration; null: the trainer's, for zero3
     fsdp: Fsdp = Fsdp()
     adapter: Adapter | None = None  # or `lora`, `qlora`, `none`
-    packing: bool | PositiveInt = False  # in the bins of the pack index, or of that for N tokens
-    tree_packing: bool | PositiveInt = False  # in trees of max_tokens of the rows, or of N tokens
+    packing: bool | PositiveInt = False  # by the pack index, or by the index for N tokens
+    tree_packing: bool | PositiveInt = False  # trees of the rows' max_tokens, or of N tokens
     training: Training = Training()
     report_to: list[Literal["tensorboard", "wandb"]] = Field(default=["tensorboard"])
 
     @field_validator("adapter", mode="before")
     @classmethod
-    def _by_its_kind(cls, value: Any) -> Any:
+    def _named_by_kind(cls, value: Any) -> Any:
         if value == "none":
             return None
         return {"kind": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_way(self) -> TrainConfig:
+    def _keys_agree(self) -> TrainConfig:
         if self.deepspeed is not None and self.strategy not in ("auto", "zero3"):
             raise ValueError(
-                f"`deepspeed` is set and `strategy` is {self.strategy}; set one of them to null"
+                f"`deepspeed` is set and `strategy` is {self.strategy}; set `deepspeed` to null or "
+                "`strategy` to zero3"
             )
         if self.packing and self.tree_packing:
             raise ValueError("choose `packing` or `tree_packing`; trees are packed already")
         if self.quantized and (self.deepspeed or self.strategy in ("fsdp", "zero3")):
-            raise ValueError("`adapter: qlora` is trained by `strategy: single` or `ddp`")
+            raise ValueError("`adapter: qlora` needs `strategy: single` or `ddp`")
         return self
 
     @property
@@ -147,9 +148,9 @@ def load(
 ) -> TrainConfig:
     """The train recipe in a YAML file, with `a.b=VALUE` settings applied.
 
-    `deepspeed` names a configuration of DeepSpeed in place of the recipe's, whatever its strategy.
-    Raises ConfigError for a key that is not known (naming the nearest), a value of the wrong
-    type, and a configuration of DeepSpeed that would overrule the recipe.
+    `deepspeed` names a DeepSpeed configuration that replaces the recipe's, whatever its strategy.
+    Raises ConfigError for an unknown key (with the nearest known key), a value of the wrong type,
+    and a DeepSpeed configuration that would overrule the recipe.
     """
     values = config.override(config.load_yaml(Path(path)), settings)
     if deepspeed is not None:

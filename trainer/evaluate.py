@@ -1,12 +1,12 @@
-"""Evaluation on a split that was not trained on: loss over trained tokens, and bits per byte.
+"""Measures a model on a split that was not trained on: loss over trained tokens, bits per byte.
 
-python -m trainer.evaluate MODEL out/sample-1.0.0
+    python -m trainer.evaluate MODEL out/sample-1.0.0
 
-loss           nats for each trained token, over all of them: a long answer weighs as much as it
+loss           nats for each trained token, over all trained tokens: an answer weighs as much as it
                is long, and the size of batches does not matter
 bits_per_byte  bits for all trained tokens, over the UTF-8 bytes of the text that they spell. The
                end of a turn costs bits and spells nothing. Comparable across tokenizers
-end_loss       nats for each token that ends a turn: how surprised the model is to be done
+end_loss       nats for each token that ends a turn: how surprised the model is to stop
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from trainer.run.trainer import Trainer
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a model is measured by on the rows of one split."""
+    """The measure of a model on the rows of a split."""
 
     bytes: int  # of the text of the trained tokens
     stop_ids: tuple[int, ...]
 
     def reduce(self, logits: Any, labels: torch.Tensor) -> torch.Tensor:
-        """The nats of each row of a batch, as float32 of shape (rows, 2): those of its trained
-        tokens, and those of them that end turns. For `preprocess_logits_for_metrics`."""
-        own = logits[0] if isinstance(logits, tuple) else logits
+        """The nats of each row of a batch, float32 of shape (rows, 2): of its trained tokens, and
+        of the trained tokens that end turns. For `preprocess_logits_for_metrics`."""
+        scores = logits[0] if isinstance(logits, tuple) else logits
         targets = labels[:, 1:]
         nats = torch.nn.functional.cross_entropy(
-            own[:, :-1].flatten(0, 1).float(),
+            scores[:, :-1].flatten(0, 1).float(),
             targets.flatten(),
             ignore_index=IGNORE_INDEX,
             reduction="none",
@@ -76,7 +76,7 @@ class Measure:
 
 
 def measure(rows: Any, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]) -> Measure:
-    """What a model is measured by on these rows."""
+    """The measure of a model on these rows."""
     return Measure(trained_bytes(rows, tokenizer), tuple(stop_ids))
 
 
@@ -107,36 +107,37 @@ def _trained_ids(labels: npt.NDArray[np.int64]) -> Iterator[list[int]]:
 def main(model: str, dataset: str, split: str, batch_size: int, as_json: bool) -> None:
     """Measure MODEL (a model, or an adapter) on DATASET, a folder that `chatdata build` wrote.
 
-    A model that lacks rows for the dataset's control tokens is given random ones, as it is before
+    A model without embeddings for the dataset's control tokens gets random embeddings, as before
     training.
     """
     try:
         numbers = evaluate(model, dataset, split, batch_size)
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(numbers, indent=2) if as_json else _words(numbers))
+    click.echo(json.dumps(numbers, indent=2) if as_json else _summary(numbers))
 
 
 def evaluate(model: str, dataset: str, split: str = "test", batch_size: int = 4) -> dict[str, Any]:
     """The numbers of a model on a split: loss, bits_per_byte, end_loss, trained_tokens, rows."""
     source = data.find(dataset)
-    tokenizer = load_tokenizer(source.folder, source.facts)
-    rows = data.load_tokens(source.folder, source.facts, split)
+    tokenizer = load_tokenizer(source.folder, source.manifest)
+    rows = data.load_tokens(source.folder, source.manifest, split)
     if rows is None:
-        raise OutputError(f"'{dataset}' has no {split} rows.")
+        raise OutputError(f"'{dataset}' has no {split} rows; choose another --split.")
     rows = rows.select_columns(data.COLUMNS)
-    own = measure(rows, tokenizer, source.facts["render"]["tokenizer"]["stop_ids"])
+    measured = measure(rows, tokenizer, list(source.manifest.rendering.tokenizer.stop_ids))
     trainer = Trainer(
         model=_load(model, tokenizer),
         args=_arguments(batch_size),
         data_collator=DataCollatorForSeq2Seq(tokenizer),
-        compute_metrics=own.metrics,
-        preprocess_logits_for_metrics=own.reduce,
+        compute_metrics=measured.metrics,
+        preprocess_logits_for_metrics=measured.reduce,
     )
     trainer.remove_callback(PrinterCallback)
-    found = trainer.evaluate(rows, metric_key_prefix="on")
+    metrics = trainer.evaluate(rows, metric_key_prefix="on")
     keys = ("loss", "bits_per_byte", "end_loss", "trained_tokens")
-    return {"rows": len(rows), "bytes": own.bytes, **{key: found[f"on_{key}"] for key in keys}}
+    numbers = {key: metrics[f"on_{key}"] for key in keys}
+    return {"rows": len(rows), "bytes": measured.bytes, **numbers}
 
 
 def _load(model: str, tokenizer: PreTrainedTokenizerBase) -> Any:
@@ -157,7 +158,7 @@ def _arguments(batch_size: int) -> TrainingArguments:
     )
 
 
-def _words(numbers: dict[str, Any]) -> str:
+def _summary(numbers: dict[str, Any]) -> str:
     return (
         f"{numbers['rows']} rows, {numbers['trained_tokens']} trained tokens: loss "
         f"{numbers['loss']:.4f}, {numbers['bits_per_byte']:.4f} bits per byte, "

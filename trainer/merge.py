@@ -1,4 +1,4 @@
-"""An adapter and its model to one model.
+"""Merges an adapter and its model into a single model.
 
 python -m trainer.merge out/my-adapter --out out/my-model
 """
@@ -15,7 +15,7 @@ import torch
 from chatdata.core.errors import ChatdataError, OutputError
 from trainer.model import adapters
 from trainer.run import log
-from trainer.run.save import FACTS, write_facts
+from trainer.run.save import DESCRIPTION, write_description
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -23,10 +23,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("adapter", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder.")
-@click.option("--base", help="The model that was adapted, where it has moved.")
+@click.option("--base", help="The adapter's model, if it has moved.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 def main(adapter: Path, out: Path, base: str | None, dtype: str) -> None:
-    """Work ADAPTER, a folder that the trainer saved, into its model, and save that to OUT."""
+    """Merge ADAPTER, a folder that the trainer saved, into its model, and save this to OUT."""
     try:
         merge(adapter, out, base, DTYPES[dtype])
     except ChatdataError as error:
@@ -36,28 +36,31 @@ def main(adapter: Path, out: Path, base: str | None, dtype: str) -> None:
 def merge(
     folder: Path, out: Path, base: str | None = None, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Saves the model that an adapter makes of its base, with tokenizer, facts and card.
+    """Saves the model with an adapter merged into it, with its tokenizer, description and card.
 
     An adapter that was trained over 4 bits is merged into the whole weights. Raises OutputError
-    where `out` is not empty.
+    for a folder `out` that is not empty.
     """
     if out.exists() and any(out.iterdir()):
-        raise OutputError(f"'{out}' is not empty; choose another --out, or remove it.")
+        raise OutputError(f"'{out}' is not empty; choose another --out, or empty it.")
     adapted, tokenizer = adapters.load(folder, base, dtype)
     adapters.merged(adapted).save_pretrained(out)
     tokenizer.save_pretrained(out)
-    _copy_facts(folder, out)
+    _copy_description(folder, out)
 
 
-def _copy_facts(folder: Path, out: Path) -> None:
-    """What is known of the run, where the adapter is of one; the card then is of a model."""
+def _copy_description(folder: Path, out: Path) -> None:
+    """Copies the description of the adapter's run, and writes the card of a whole model from it.
+
+    An adapter from elsewhere has no description.
+    """
     for name in (log.METRICS, log.PLOT):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
-    if not (folder / FACTS).is_file():
+    if not (folder / DESCRIPTION).is_file():
         return
-    facts = {**json.loads((folder / FACTS).read_text(encoding="utf-8")), "merged": True}
-    write_facts(facts, out)
+    description = {**json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")), "merged": True}
+    write_description(description, out)
 
 
 if __name__ == "__main__":

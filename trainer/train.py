@@ -2,8 +2,8 @@
 
     torchrun --nproc_per_node=2 -m trainer.train recipes/train/sample.yaml --set training.bf16=true
 
-Reads the rows of tokens as they are, so no rank tokenises. Saves a model that loads with
-`from_pretrained`, whose generation stops where its turns end.
+The rows of tokens are read as they are, so no rank tokenises. The saved model loads with
+`from_pretrained`, and its generation stops at the end of a turn.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("settings", "--set", multiple=True, metavar="KEY=VALUE", help="Change a key.")
-@click.option("--deepspeed", metavar="FILE", help="Train by ZeRO-3 with this configuration.")
-@click.option("--resume", is_flag=True, help="Go on from the newest whole checkpoint, if any.")
+@click.option("--deepspeed", metavar="FILE", help="Train with ZeRO-3 and this configuration.")
+@click.option("--resume", is_flag=True, help="Go on from the newest complete checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything, show the first batch, and stop.")
-@click.option("--ranks", type=click.IntRange(1), help="With --dry-run: as if so many were there.")
+@click.option("--ranks", type=click.IntRange(1), help="With --dry-run: as if N processes ran.")
 @click.option("--push", "repo", metavar="REPO", help="Upload the model to the Hub, privately.")
-@click.option("--public", is_flag=True, help="With --push: for everybody.")
+@click.option("--public", is_flag=True, help="With --push: make the repository public.")
 def main(
     recipe: Path,
     settings: tuple[str, ...],
@@ -74,7 +74,7 @@ def train(
     _evaluate_again(trainer)
     save.save(trainer, run)
     if here.is_first:
-        click.echo(save.in_words(trainer.state.log_history))
+        click.echo(save.summary(trainer.state.log_history))
     if here.is_first and repo is not None:
         click.echo(upload.upload(run.output, repo, private))
 
@@ -82,9 +82,9 @@ def train(
 def check(
     config: TrainConfig, resume: bool = False, repo: str | None = None, ranks: int | None = None
 ) -> None:
-    """Checks all that can be known beforehand, and shows the first batch.
+    """Checks everything that can be checked before a run, and shows the first batch.
 
-    `ranks` are as many as will train, if not those that were launched.
+    `ranks` is the number of processes that will train, where that is not the number launched.
     """
     from trainer.run.run import prepare
 
@@ -101,9 +101,9 @@ def _show_checks(run: Run, to_stderr: bool) -> None:
     from trainer.run import preflight
 
     console = Console(stderr=to_stderr, highlight=False)
-    found = preflight.check(run)
-    preflight.show(found, console)
-    preflight.refuse(found)
+    findings = preflight.check(run)
+    preflight.show(findings, console)
+    preflight.refuse(findings)
     preflight.show_batch(run, console)
 
 
@@ -121,8 +121,11 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
     options: dict[str, Any] = {}
     if test is not None:
         arguments.eval_on_start = run.checkpoint() is None
-        own = evaluate.measure(test, run.tokenizer, run.stop_ids)
-        options = {"compute_metrics": own.metrics, "preprocess_logits_for_metrics": own.reduce}
+        measure = evaluate.measure(test, run.tokenizer, run.stop_ids)
+        options = {
+            "compute_metrics": measure.metrics,
+            "preprocess_logits_for_metrics": measure.reduce,
+        }
     trainer = Trainer(
         model=network,
         args=arguments,
@@ -138,8 +141,8 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
 
 
 def _evaluate_again(trainer: Any) -> None:
-    """Evaluates the trained model, where the last step has not."""
-    tested = [own["step"] for own in trainer.state.log_history if "eval_loss" in own]
+    """Evaluates the trained model, unless the last step has done so."""
+    tested = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
     if trainer.eval_dataset is not None and tested[-1:] != [trainer.state.global_step]:
         trainer.evaluate()
 

@@ -70,13 +70,14 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     loaded = load(recipe, settings)
     facts = preview(loaded, inputs=inputs)
     if as_json:
-        print_json(facts)
+        print_json(facts.as_json())
     else:
         terminal = console()
-        show.counts(facts, terminal)
-        show.splits(facts, terminal)
-        show.certificate(facts, terminal)
-    ledger.check_dropped(facts["counts"], loaded.max_dropped)
+        show.counts(facts.counts, terminal)
+        show.cleaned(facts.cleaned, terminal)
+        show.splits(facts.splits, terminal)
+        show.certificate(facts.render, terminal)
+    ledger.check_dropped(facts.counts.as_json(), loaded.max_dropped)
 
 
 @main.command()
@@ -139,14 +140,15 @@ def build(
             progress=shown,
         )
     if as_json:
-        print_json(facts)
+        print_json(facts.as_json())
         return
     terminal = console()
-    show.counts(facts, terminal)
-    show.splits(facts, terminal)
-    show.certificate(facts, terminal)
-    show.packs(facts.get("packs", []), terminal)
-    click.echo(f"{facts['content_hash']}\n{folder}")
+    show.counts(facts.counts, terminal)
+    show.cleaned(facts.cleaned, terminal)
+    show.splits(facts.splits, terminal)
+    show.certificate(facts.render, terminal)
+    show.packs(facts.packs, terminal)
+    click.echo(f"{facts.content_hash}\n{folder}")
 
 
 @main.command()
@@ -197,7 +199,7 @@ def pack(out: Path, max_tokens: int, as_json: bool) -> None:
 
     entries = repack(out, max_tokens)
     if as_json:
-        print_json(entries)
+        print_json([entry.as_json() for entry in entries])
     else:
         packs(entries, console())
 

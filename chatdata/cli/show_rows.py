@@ -43,9 +43,9 @@ def find(folder: Path, *, id: str | None, number: int, split: str | None) -> lis
 
     Raises OutputError where no row has the id.
     """
-    facts = manifest.read(folder)
-    kind = "tokens" if facts["render"] else "messages"
-    filled = [name for name, own in facts["splits"].items() if own["rows"]]
+    described = manifest.read(folder)
+    kind = "tokens" if described.render else "messages"
+    filled = [name for name, entry in described.splits.items() if entry.rows]
     splits = [split] if split else filled
     rows = reader.scan(folder, kind, splits)
     table = (rows.filter(_has_id(id)) if id else rows.head(number)).collect()

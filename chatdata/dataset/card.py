@@ -17,7 +17,7 @@ import jinja2
 from chatdata.core import config
 from chatdata.core.errors import ConfigError
 from chatdata.dataset import croissant, hub_configs, limitations, manifest_diff, plots
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.steps import filters
 from chatdata.steps.clean import CLEANERS
 
@@ -37,33 +37,33 @@ _SIZES = (
 )
 
 
-def text(manifest: Manifest, before: Manifest | None = None) -> str:
+def text(manifest: Manifest, before: Manifest | Listing | None = None) -> str:
     """The `README.md` of a dataset. `before` is the manifest of the version before it."""
-    own = hub_configs.of(manifest)
-    facts = {
-        **manifest,
-        "cards_yaml": config.dump_yaml(_yaml(own)),
+    configs = hub_configs.of(manifest)
+    values = {
+        **dict(manifest),
+        "cards_yaml": config.dump_yaml(_yaml(configs)),
         "size": next((size for limit, size in _SIZES if _rows(manifest) < limit), "1B<n<10B"),
         "known_languages": _languages(manifest),
-        "configs": own,
+        "configs": configs,
         "origins": list(origins(manifest)),
         "reasons": reasons(manifest),
         "certificate": certificate(manifest),
-        "straddling": _sums(manifest).get("straddling", 0),
-        "cleaners": {name: own.about for name, own in CLEANERS.items()},
+        "straddling": manifest.render.certificate.total.straddling if manifest.render else 0,
+        "cleaners": {name: cleaner.about for name, cleaner in CLEANERS.items()},
         "limits": limitations.limits(manifest),
         "citations": limitations.citations(manifest),
         "plots": plots.about(manifest),
-        "recipe_yaml": config.dump_yaml(manifest["recipe"]),
-        "repo": (manifest["recipe"]["publish"] or {}).get("repo"),
+        "recipe_yaml": config.dump_yaml(manifest.recipe.as_json()),
+        "repo": manifest.recipe.repo,
         "changelog": manifest_diff.entry(manifest, before),
     }
-    page = _template().render(facts)
+    page = _template().render(values)
     yaml, body = _parts(page)
     return f"---\n{yaml}---\n\n{_BEGIN}\n{body.replace('<!--', '< !--')}\n{_END}\n"
 
 
-def pages(manifest: Manifest, before: Manifest | None = None) -> dict[str, str]:
+def pages(manifest: Manifest, before: Manifest | Listing | None = None) -> dict[str, str]:
     """The files of a dataset that are written from its manifest alone, by their names."""
     return {PAGE: text(manifest, before), croissant.FILE: croissant.text(manifest)}
 
@@ -139,7 +139,7 @@ def _number(value: int) -> str:
 
 
 def _rows(manifest: Manifest) -> int:
-    return sum(own["rows"] for own in manifest["splits"].values())
+    return manifest.splits.total("rows")
 
 
 def _yaml(own: list[hub_configs.Config]) -> dict[str, Any]:
@@ -168,22 +168,23 @@ def _yaml(own: list[hub_configs.Config]) -> dict[str, Any]:
 
 def _languages(manifest: Manifest) -> list[str]:
     """The ISO 639 codes among the languages, without their regions."""
-    codes = [lang.partition("-")[0] for lang in manifest["languages"]]
+    codes = [lang.partition("-")[0] for lang in manifest.languages]
     return list(dict.fromkeys(code for code in codes if len(code) in (2, 3)))
 
 
 def origins(manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yields each source with its place, its licence and its files."""
-    for name, options in manifest["recipe"]["source"].items():
-        files = [own for own in manifest["sources"] if own["name"] == (options["name"] or name)]
-        fetched = [own for own in files if "repo" in own]
+    for kind, options in manifest.recipe.source.items():
+        name = options.name or kind
+        files = [file for file in manifest.sources if file.name == name]
+        is_fetched = any("repo" in file.model_fields_set for file in files)
         yield {
-            "name": options["name"] or name,
-            "kind": name,
-            "repo": options["repo"],
-            "revision": options["revision"],
-            "license": options.get("license"),
-            "replaced": bool(options["repo"]) and not fetched,
+            "name": name,
+            "kind": kind,
+            "repo": options.repo,
+            "revision": options.revision,
+            "license": options.license,
+            "replaced": bool(options.repo) and not is_fetched,
             "embedded": limitations.is_embedded(options),
             "files": files,
         }
@@ -191,13 +192,13 @@ def origins(manifest: Manifest) -> Iterator[dict[str, Any]]:
 
 def reasons(manifest: Manifest) -> list[dict[str, Any]]:
     """Each reason with what it means and how much was dropped for it, of each unit."""
-    counts = manifest["counts"]
-    names = {reason: None for count in counts.values() for reason in count["dropped"]}
+    counts = dict(manifest.counts.items())
+    names = {reason: None for count in counts.values() for reason in count.dropped}
     return [
         {
             "name": name,
             "about": filters.about(name),
-            **{unit: count["dropped"].get(name, 0) for unit, count in counts.items()},
+            **{unit: count.dropped.get(name, 0) for unit, count in counts.items()},
         }
         for name in names
     ]
@@ -205,25 +206,17 @@ def reasons(manifest: Manifest) -> list[dict[str, Any]]:
 
 def certificate(manifest: Manifest) -> list[tuple[str, int, int]]:
     """What the certificate says, a line each: in words, how many were looked at, how many wrong."""
-    own = _sums(manifest)
-    if not own:
+    if manifest.render is None:
         return []
-    answers, stopped = own["answers"], own["stops_trained"]
+    counts = manifest.render.certificate.total
+    answers, stopped = counts.answers, counts.stops_trained
     return [
-        ("rows that are, token by token, the template's", own["compared"], own["differences"]),
-        ("rows that quote a control token and forge none", own["quoting"], own["forged"]),
+        ("rows that are, token by token, the template's", counts.compared, counts.differences),
+        ("rows that quote a control token and forge none", counts.quoting, counts.forged),
         ("answers whose end token is trained", answers, answers - stopped),
-        ("answers whose labels are theirs alone", answers, own["headers_trained"]),
-        ("rows that begin as the generation prompt does", own["prompts"], 0),
+        ("answers whose labels are theirs alone", answers, counts.headers_trained),
+        ("rows that begin as the generation prompt does", counts.prompts, 0),
     ]
-
-
-def _sums(manifest: Manifest) -> dict[str, int]:
-    """The certificate's probes and sample, added up."""
-    if not manifest["render"]:
-        return {}
-    found = manifest["render"]["certificate"]
-    return {key: found["probes"][key] + found["sample"][key] for key in found["probes"]}
 
 
 # -------------------------------------------------------------------------------------- merging

@@ -59,29 +59,29 @@ def hashes(text: str) -> dict[str, str]:
 
 
 def _description(manifest: Manifest) -> dict[str, Any]:
-    own = hub_configs.of(manifest)
-    repo = (manifest["recipe"]["publish"] or {}).get("repo")
-    facts = {
+    configs = hub_configs.of(manifest)
+    repo = manifest.recipe.repo
+    values = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
-        "name": manifest["name"],
-        "version": manifest["version"],
-        "description": manifest["about"] or f"Conversations, built as {manifest['name']}.",
-        "license": manifest["license"],
+        "name": manifest.name,
+        "version": manifest.version,
+        "description": manifest.about or f"Conversations, built as {manifest.name}.",
+        "license": manifest.license,
         "url": f"https://huggingface.co/datasets/{repo}" if repo else None,
-        "citeAs": f"{manifest['name']} {manifest['version']}, {manifest['content_hash']}",
-        "inLanguage": [lang for lang in manifest["languages"] if lang != "unknown"],
+        "citeAs": f"{manifest.name} {manifest.version}, {manifest.content_hash}",
+        "inLanguage": [lang for lang in manifest.languages if lang != "unknown"],
         "keywords": ["conversational", "fine-tuning"],
         "rai:dataLimitation": limitations.limits(manifest),
-        "distribution": [*_files(manifest, own), *map(_file_set, own)],
-        "recordSet": [_splits(manifest), *map(_records, own)],
+        "distribution": [*_files(manifest, configs), *map(_file_set, configs)],
+        "recordSet": [_splits(manifest), *map(_records, configs)],
     }
-    return {key: value for key, value in facts.items() if value}
+    return {key: value for key, value in values.items() if value}
 
 
-def _files(manifest: Manifest, own: list[Config]) -> Iterator[dict[str, Any]]:
-    for path, sha256 in shards(manifest, own).items():
+def _files(manifest: Manifest, configs: list[Config]) -> Iterator[dict[str, Any]]:
+    for path, sha256 in shards(manifest, configs).items():
         yield {
             "@type": "cr:FileObject",
             "@id": path,
@@ -92,11 +92,10 @@ def _files(manifest: Manifest, own: list[Config]) -> Iterator[dict[str, Any]]:
         }
 
 
-def shards(manifest: Manifest, own: list[Config]) -> dict[str, str]:
+def shards(manifest: Manifest, configs: list[Config]) -> dict[str, str]:
     """The SHA-256 of each shard of some configs."""
-    folders = tuple(f"{config.folder}/" for config in own)
-    files = {file["path"]: file["sha256"] for file in manifest["files"]}
-    return {path: sha256 for path, sha256 in files.items() if path.startswith(folders)}
+    folders = tuple(f"{config.folder}/" for config in configs)
+    return {file.path: file.sha256 for file in manifest.files if file.path.startswith(folders)}
 
 
 def _file_set(config: Config) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def _file_set(config: Config) -> dict[str, Any]:
 
 
 def _splits(manifest: Manifest) -> dict[str, Any]:
-    names = [name for name, own in manifest["splits"].items() if own["rows"]]
+    names = [name for name, split in manifest.splits.items() if split.rows]
     return {
         "@type": "cr:RecordSet",
         "@id": "splits",

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from chatdata.core.document import Number, Part
+
 _QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 _MOST_STEPS = 24
+
+
+class Histogram(Part):
+    """Quantiles of whole numbers, and how many of them fall in each step of `width` from 0.
+
+    `steps[i]` counts the numbers from `i * width` up to the next step; the last step, which begins
+    at most one step after the 99th percentile, has no end.
+    """
+
+    min: Number
+    median: Number
+    p90: Number
+    p99: Number
+    max: Number
+    width: Number
+    steps: tuple[Number, ...]
 
 
 def quantiles(values: pl.Series) -> dict[str, int]:
@@ -21,16 +38,12 @@ def quantiles(values: pl.Series) -> dict[str, int]:
     }
 
 
-def describe(values: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Quantiles, and how many values there are in each step of `width`, counted from 0.
-
-    `steps[i]` counts the values from `i * width` up to the next step; the last step, which begins
-    at most one step behind the 99th percentile, has no end.
-    """
-    own = quantiles(pl.Series(values))
-    width = _width(own["p99"])
-    steps = np.minimum(values // width, own["p99"] // width + 1)
-    return {**own, "width": width, "steps": np.bincount(steps).tolist()}
+def describe(values: npt.NDArray[np.int64]) -> Histogram:
+    """The histogram of whole numbers, none of them below 0."""
+    known = quantiles(pl.Series(values))
+    width = _width(known["p99"])
+    steps = np.minimum(values // width, known["p99"] // width + 1)
+    return Histogram(**known, width=width, steps=tuple(np.bincount(steps).tolist()))
 
 
 def _width(top: int) -> int:

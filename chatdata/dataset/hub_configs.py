@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.shards import MESSAGES, TOKENS
+from chatdata.render.entries import RenderEntry
 from chatdata.render.templates import TEMPLATES
 
 DEFAULT = "messages"
@@ -35,22 +35,22 @@ class Config:
 
 def of(manifest: Manifest) -> list[Config]:
     """The configs of a dataset: messages, and tokens where it is rendered."""
-    splits = {name: own for name, own in manifest["splits"].items() if own["rows"]}
-    rows = {name: own["rows"] for name, own in splits.items()}
-    size = {name: own["bytes"] for name, own in splits.items()}
+    splits = {name: split for name, split in manifest.splits.items() if split.rows}
+    rows = {name: split.rows for name, split in splits.items()}
+    size = {name: split.bytes for name, split in splits.items()}
     messages = Config(DEFAULT, "messages", MESSAGES, rows, size)
-    if not manifest["render"]:
+    if manifest.render is None:
         return [messages]
-    rows = {name: own["token_rows"] for name, own in splits.items()}
-    size = {name: own["tokens"] * _TOKEN_BYTES for name, own in splits.items()}
-    return [messages, Config(tokens(manifest["render"]), "tokens", TOKENS, rows, size)]
+    rows = {name: split.token_rows for name, split in splits.items()}
+    size = {name: split.tokens * _TOKEN_BYTES for name, split in splits.items()}
+    return [messages, Config(tokens(manifest.render), "tokens", TOKENS, rows, size)]
 
 
-def tokens(render: Mapping[str, Any]) -> str:
+def tokens(render: RenderEntry) -> str:
     """The name of the config of tokens: `tokens-` and what the template calls its rows."""
-    name = str(render["template"]["name"])
+    name = render.template.name
     if name in TEMPLATES:
-        name = TEMPLATES[name].label(render["tokenizer"]["name"])
+        name = TEMPLATES[name].label(render.tokenizer.name)
     slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
     return f"tokens-{slug or 'tokenizer'}"
 

@@ -6,12 +6,11 @@ kept here, by repository. Everything else follows from what the build did, and f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from chatdata import sources
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Manifest, SourceOptions
 from chatdata.sources import EMBEDDED
 from chatdata.steps.filters import FILTERS
 
@@ -71,8 +70,9 @@ COLLECTIONS = {
 
 def citations(manifest: Manifest) -> list[str]:
     """BibTeX entries of the collections that the recipe names."""
-    found = [COLLECTIONS[repo].citation for _, repo in _repositories(manifest) if repo]
-    return list(dict.fromkeys(citation for citation in found if citation))
+    repos = [repo for _, repo in _repositories(manifest) if repo]
+    citations = [COLLECTIONS[repo].citation for repo in repos]
+    return list(dict.fromkeys(citation for citation in citations if citation))
 
 
 def limits(manifest: Manifest) -> list[str]:
@@ -86,20 +86,19 @@ def limits(manifest: Manifest) -> list[str]:
     ]
 
 
-def is_embedded(options: Mapping[str, Any]) -> bool:
+def is_embedded(options: SourceOptions) -> bool:
     """Whether the files of a source, as a recipe has it, come with chatdata."""
-    return bool(options["files"]) and all(own.startswith(EMBEDDED) for own in options["files"])
+    return bool(options.files) and all(file.startswith(EMBEDDED) for file in options.files)
 
 
 def _repositories(manifest: Manifest) -> Iterator[tuple[str, str | None]]:
     """Yields the sources of the recipe, and their repositories where something is known of them."""
-    for name, options in manifest["recipe"]["source"].items():
-        repo = options.get("repo")
-        yield options.get("name") or name, repo if repo in COLLECTIONS else None
+    for name, options in manifest.recipe.source.items():
+        yield options.name or name, options.repo if options.repo in COLLECTIONS else None
 
 
 def _of_sources(manifest: Manifest) -> Iterator[str]:
-    embedded = [is_embedded(own) for own in manifest["recipe"]["source"].values()]
+    embedded = [is_embedded(options) for options in manifest.recipe.source.values()]
     if any(embedded):
         yield "The files that come with chatdata are there to show it at work, not to learn from."
     for (name, repo), is_ours in zip(_repositories(manifest), embedded, strict=True):
@@ -113,23 +112,22 @@ def _of_sources(manifest: Manifest) -> Iterator[str]:
 
 
 def _of_languages(manifest: Manifest) -> Iterator[str]:
-    rows = sum(manifest["languages"].values())
-    for lang, number in list(manifest["languages"].items())[:1]:
+    rows = sum(manifest.languages.values())
+    for lang, number in list(manifest.languages.items())[:1]:
         share = f"{100 * number / rows:.0f} %"
         if lang == "unknown":
             yield f"Nobody said in which language {share} of the rows are, and it was not detected."
-        elif len(manifest["languages"]) > 1:
+        elif len(manifest.languages) > 1:
             yield f"{share} of the rows are in one language, {lang}."
-    wrong = sum(own["messages"] for own in manifest.get("language_disagreements") or [])
+    wrong = sum(pair.messages for pair in manifest.language_disagreements or ())
     if wrong:
         yield f"In {wrong} messages a detector saw another language than their source declares."
 
 
 def _of_repetition(manifest: Manifest) -> Iterator[str]:
-    spoken = sum(own["messages"] for own in manifest["splits"].values())
-    times = spoken / max(1, manifest["counts"]["messages"]["kept"])
+    times = manifest.splits.total("messages") / max(1, manifest.counts.messages.kept)
     if times > 1.005:
-        once = manifest["recipe"]["threads"]["train_once"]
+        once = manifest.recipe.threads.train_once
         how = "and is trained in one of them" if once else "and is trained in each of them"
         yield f"A message stands in {times:.2f} rows on average, {how}."
 
@@ -139,18 +137,19 @@ _CHECKS = {
     "contamination": "No evaluation set was compared with the data; test questions may be in it.",
     "secrets": "Keys, addresses and other personal data were not looked for.",
 }
+_ALWAYS_RUN = {"bad_content", "unknown_role"}
 
 
 def _of_checks(manifest: Manifest) -> Iterator[str]:
-    yield from (words for key, words in _CHECKS.items() if not manifest.get(key))
-    recipe = manifest["recipe"]
-    own = [name for name in recipe["source"] if name in sources.names()]
-    columns = set().union(*(sources.get(name).SCHEMA for name in own))
-    ran = {name for own in recipe["drop"] for name in own}
-    ran |= {name for name, own in FILTERS.items() if own.key in _CHECKS}
-    left = [name for name, own in FILTERS.items() if name not in ran and own.needs <= columns]
-    left = [name for name in left if name not in ("bad_content", "unknown_role")]  # always run
-    if left:
-        yield f"Filters of chatdata that did not run: {', '.join(f'`{name}`' for name in left)}."
-    if not any(own["rows"] for name, own in manifest["splits"].items() if name != "train"):
+    yield from (words for key, words in _CHECKS.items() if not getattr(manifest, key))
+    known = [name for name in manifest.recipe.source if name in sources.names()]
+    columns = set().union(*(sources.get(name).SCHEMA for name in known))
+    checked = {name for name, filter_ in FILTERS.items() if filter_.key in _CHECKS}
+    ran = {*manifest.recipe.filters, *checked, *_ALWAYS_RUN}
+    idle = [
+        name for name, filter_ in FILTERS.items() if name not in ran and filter_.needs <= columns
+    ]
+    if idle:
+        yield f"Filters of chatdata that did not run: {', '.join(f'`{name}`' for name in idle)}."
+    if not any(split.rows for name, split in manifest.splits.items() if name != "train"):
         yield "There is no test split."

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chatdata.core.mappings import flatten
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Listing, Manifest
 
 _HASH = 12  # digits that are shown
 
@@ -44,34 +44,39 @@ class Changes:
 def between(before: Manifest, after: Manifest) -> Changes:
     """What differs between two manifests."""
     return Changes(
-        _changes(flatten(before["splits"]), flatten(after["splits"])),
+        _changes(flatten(before.splits.as_json()), flatten(after.splits.as_json())),
         _changes(_dropped(before), _dropped(after)),
-        _changes(_recipe(before, _filters(after)), _recipe(after, _filters(before))),
+        _changes(_recipe(before, after), _recipe(after, before)),
         _changes(_sources(before), _sources(after)),
         _changes(_render(before), _render(after)),
-        _changes(flatten(before.get("versions", {})), flatten(after.get("versions", {}))),
+        _changes(before.versions, after.versions),
     )
 
 
 def keys(before: Manifest, after: Manifest) -> list[str]:
     """The keys, lists as a whole, that are not the same in two manifests."""
-    return [change.key for change in _changes(flatten(before), flatten(after))]
+    return [change.key for change in _changes(flatten(before.as_json()), flatten(after.as_json()))]
 
 
-def entry(after: Manifest, before: Manifest | None) -> list[str]:
-    """What a changelog says of a version: a line for each thing that a user may notice."""
-    if before is None or before["version"] == after["version"]:
-        rows = [f"{own['rows']} in {name}" for name, own in after["splits"].items()]
+def entry(after: Manifest, before: Manifest | Listing | None) -> list[str]:
+    """What a changelog says of a version: a line for each thing that a user may notice.
+
+    The version `before` is compared where its manifest can be read as a whole.
+    """
+    if not isinstance(before, Manifest) or before.version == after.version:
+        rows = [f"{split.rows} in {name}" for name, split in after.splits.items()]
         return [f"rows: {', '.join(rows)}"]
-    own = between(before, after)
-    if before["content_hash"] == after["content_hash"]:
-        return [f"the same rows as {before['version']}", *_titled("recipe", own.recipe)]
+    changes = between(before, after)
+    if before.content_hash == after.content_hash:
+        return [f"the same rows as {before.version}", *_titled("recipe", changes.recipe)]
+    sizes = [change for change in changes.splits if change.key.endswith((".rows", ".tokens"))]
+    dropped = [change for change in changes.dropped if change.key.startswith("conversations.")]
     return [
-        *(str(change) for change in own.splits if change.key.endswith((".rows", ".tokens"))),
-        *_titled("recipe", own.recipe),
-        *_titled("source", own.sources),
-        *_titled("rendering", own.render),
-        *_titled("dropped", [own for own in own.dropped if own.key.startswith("conversations.")]),
+        *map(str, sizes),
+        *_titled("recipe", changes.recipe),
+        *_titled("source", changes.sources),
+        *_titled("rendering", changes.render),
+        *_titled("dropped", dropped),
     ]
 
 
@@ -85,30 +90,28 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change
     return [Change(key, old, new) for key, old, new in pairs if old != new]
 
 
-def _recipe(manifest: Manifest, others: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe's keys; a filter is a key below `drop`, and so is the order of those that the
-    other recipe has too."""
-    recipe = {key: value for key, value in manifest["recipe"].items() if key != "version"}
-    filters = _filters(manifest)
-    order = [name for name in filters if name in others]
+def _recipe(manifest: Manifest, compared: Manifest) -> dict[str, Any]:
+    """The recipe's keys; a filter is a key below `drop`, and so is the order of the filters that
+    the recipe compared with has too."""
+    values = manifest.recipe.as_json().items()
+    recipe = {key: value for key, value in values if key != "version"}
+    filters = manifest.recipe.filters
+    order = [name for name in filters if name in compared.recipe.filters]
     return flatten({**recipe, "drop": {"order": order, **filters}})
 
 
-def _filters(manifest: Manifest) -> dict[str, Any]:
-    return {name: options for own in manifest["recipe"]["drop"] for name, options in own.items()}
-
-
 def _dropped(manifest: Manifest) -> dict[str, int]:
-    return flatten({unit: own["dropped"] for unit, own in manifest["counts"].items()})
+    return flatten({unit: count.dropped for unit, count in manifest.counts.items()})
 
 
 def _sources(manifest: Manifest) -> dict[str, str]:
-    return {f"{own['name']}/{own['path']}": own["sha256"] for own in manifest["sources"]}
+    return {f"{file.name}/{file.path}": file.sha256 for file in manifest.sources}
 
 
 def _render(manifest: Manifest) -> dict[str, Any]:
-    render = manifest["render"] or {}
-    return flatten({key: render[key] for key in ("template", "tokenizer") if key in render})
+    render = manifest.render
+    parts = {"template": render.template, "tokenizer": render.tokenizer} if render else {}
+    return flatten({name: part.as_json() for name, part in parts.items()})
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +26,7 @@ from chatdata.core.errors import PackError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest
+from chatdata.dataset.manifest import PackEntry, ShardEntry
 from chatdata.dataset.shards import IDS, PARQUET
 from chatdata.steps.split import SPLITS
 
@@ -218,34 +218,34 @@ def packed(tokens: pa.Table, bins: Bins) -> pa.Table:
 # ----------------------------------------------------------------------------- a built folder
 
 
-def lengths(folder: Path, files: Sequence[dict[str, Any]], split: str) -> Ints:
+def lengths(folder: Path, files: Sequence[ShardEntry], split: str) -> Ints:
     """The lengths of the rows of a split of a built folder, in order."""
     prefix = f"tokens/{split}-"
-    paths = [own["path"] for own in files if own["path"].startswith(prefix)]
+    paths = [shard.path for shard in files if shard.path.startswith(prefix)]
     columns = [pq.read_table(folder / path, columns=["length"])["length"] for path in paths]
     arrays = [arrow.numbers(column).astype(np.int64) for column in columns]
     return np.concatenate([np.empty(0, np.int64), *arrays])
 
 
 def write_indexes(
-    folder: Path, files: Sequence[dict[str, Any]], max_tokens: int
-) -> list[dict[str, Any]]:
+    folder: Path, files: Sequence[ShardEntry], max_tokens: int
+) -> tuple[PackEntry, ...]:
     """Writes an index for each split that has rows. Returns the manifest's entries for them.
 
     Writes none where the rows of a split do not fit.
     """
     with _placing(folder, _packed(folder, files, max_tokens)) as entries:
-        return entries
+        return tuple(entries)
 
 
-def _packed(folder: Path, files: Sequence[dict[str, Any]], max_tokens: int) -> dict[str, Bins]:
+def _packed(folder: Path, files: Sequence[ShardEntry], max_tokens: int) -> dict[str, Bins]:
     """The bins of each split that has rows."""
     sizes = {split: lengths(folder, files, split) for split in SPLITS}
-    return {split: pack(own, max_tokens) for split, own in sizes.items() if len(own)}
+    return {split: pack(rows, max_tokens) for split, rows in sizes.items() if len(rows)}
 
 
 @contextlib.contextmanager
-def _placing(folder: Path, packed: Mapping[str, Bins]) -> Iterator[list[dict[str, Any]]]:
+def _placing(folder: Path, packed: Mapping[str, Bins]) -> Iterator[list[PackEntry]]:
     """Writes indexes, which stand in the folder when the block ends well. Gives the manifest's
     entries for them."""
     with contextlib.ExitStack() as all_or_none:
@@ -258,35 +258,36 @@ def _placing(folder: Path, packed: Mapping[str, Bins]) -> Iterator[list[dict[str
         yield entries
 
 
-def _entry(path: str, sha256: str, split: str, bins: Bins) -> dict[str, Any]:
-    return {
-        "path": path,
-        "sha256": sha256,
-        "split": split,
-        "algorithm": ALGORITHM,
-        "max_tokens": bins.max_tokens,
-        "bins": len(bins),
-        "rows": len(bins.rows),
-        "tokens": int(bins.tokens.sum()),
-        "fill": round(bins.fill, 4),
-    }
+def _entry(path: str, sha256: str, split: str, bins: Bins) -> PackEntry:
+    return PackEntry(
+        path=path,
+        sha256=sha256,
+        split=split,
+        algorithm=ALGORITHM,
+        max_tokens=bins.max_tokens,
+        bins=len(bins),
+        rows=len(bins.rows),
+        tokens=int(bins.tokens.sum()),
+        fill=round(bins.fill, 4),
+    )
 
 
-def repack(folder: Path, max_tokens: int) -> list[dict[str, Any]]:
+def repack(folder: Path, max_tokens: int) -> list[PackEntry]:
     """Packs a built folder for `max_tokens`, beside what it was packed for before.
 
     The rows are not touched. Returns the manifest's entries for the new indexes. Raises PackError
     where the folder has no rows of tokens, or one that is too long; then nothing is changed.
     """
-    facts = manifest.read(folder)
-    if not facts["render"]:
+    described = manifest.read(folder)
+    if not described.render:
         raise PackError(
             f"'{folder}' holds messages and no tokens; build it with --set render.tokenizer=PATH."
         )
-    packed = _packed(folder, facts["files"], max_tokens)
+    packed = _packed(folder, described.files, max_tokens)
     with place_file(folder / manifest.FILE) as page, _placing(folder, packed) as new:
-        paths = {own["path"] for own in new}
-        others = [own for own in facts.get("packs", []) if own["path"] not in paths]
-        facts["packs"] = sorted([*others, *new], key=lambda own: (own["max_tokens"], own["split"]))
-        page.write_text(manifest.text(facts), encoding="utf-8")
+        paths = {index.path for index in new}
+        kept = [index for index in described.packs if index.path not in paths]
+        packs = sorted([*kept, *new], key=lambda index: (index.max_tokens, index.split))
+        described = described.model_copy(update={"packs": tuple(packs)})
+        page.write_text(manifest.text(described), encoding="utf-8")
     return new

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ def write(folder: Path, manifest: Manifest) -> list[Path]:
 
 def _drawn(manifest: Manifest) -> dict[str, str]:
     """The plots and their titles: lengths in tokens, or else in characters, turns, reasons."""
-    sizes = ("tokens" if manifest["render"] else "characters", "turns")
+    sizes = ("tokens" if manifest.render else "characters", "turns")
     drawn = {name: _TITLES[name] for name in sizes}
     return drawn | ({"dropped": "Dropped messages by reason"} if _reasons(manifest) else {})
 
 
 def _reasons(manifest: Manifest) -> list[tuple[str, int]]:
     """The most frequent reasons for which messages were dropped, and how many were."""
-    return list(manifest["counts"]["messages"]["dropped"].items())[:_MOST_REASONS]
+    return list(manifest.counts.messages.dropped.items())[:_MOST_REASONS]
 
 
 def _png(name: str, title: str, manifest: Manifest) -> bytes:
@@ -67,7 +68,7 @@ def _png(name: str, title: str, manifest: Manifest) -> bytes:
         if name == "dropped":
             _draw_reasons(axes, _reasons(manifest))
         else:
-            _draw_steps(axes, manifest["lengths"][name])
+            _draw_steps(axes, manifest.lengths[name])
         figure.text(_left(name, manifest), 0.93, title, fontsize=10, color=_INK)
         axes.spines[["top", "right", "left"]].set_visible(False)
         png = io.BytesIO()
@@ -92,8 +93,8 @@ def _settings(defaults: Any) -> Any:
     return own | small
 
 
-def _draw_steps(axes: Axes, sizes: dict[str, Any]) -> None:
-    width, steps = sizes["width"], sizes["steps"]
+def _draw_steps(axes: Axes, sizes: Histogram) -> None:
+    width, steps = sizes.width, sizes.steps
     shift = 0.5 if width == 1 else 0  # a bar of one value stands over it
     edges = [step * width - shift for step in range(len(steps) + 1)]
     axes.stairs(steps, edges, fill=True, color=_BARS)
@@ -102,8 +103,8 @@ def _draw_steps(axes: Axes, sizes: dict[str, Any]) -> None:
     axes.locator_params(axis="x", integer=True, nbins=6)
     axes.set_axisbelow(True)
     axes.tick_params(left=False)
-    if steps and sizes["max"] >= len(steps) * width:
-        last = f"the last bar: {(len(steps) - 1) * width:,} and more, up to {sizes['max']:,}"
+    if steps and sizes.max >= len(steps) * width:
+        last = f"the last bar: {(len(steps) - 1) * width:,} and more, up to {sizes.max:,}"
         axes.text(1, 1.03, last, transform=axes.transAxes, ha="right", color=_INK)
 
 

@@ -17,11 +17,11 @@ from chatdata.steps.split import SPLITS
 
 def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:
     """The rows of one kind (`messages` or `tokens`) with a column `split`, in order."""
-    facts = manifest.read(folder)
+    described = manifest.read(folder)
     frames = []
     for split in splits:
         prefix = f"{kind}/{split}-"
-        paths = [own["path"] for own in facts["files"] if own["path"].startswith(prefix)]
+        paths = [file.path for file in described.files if file.path.startswith(prefix)]
         frames += [
             pl.scan_parquet(folder / path).with_columns(split=pl.lit(split)) for path in paths
         ]
@@ -32,8 +32,8 @@ def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFram
 
 def scan_ledger(folder: Path) -> pl.LazyFrame:
     """The ledger of a built folder, as rows of `ledger.SCHEMA`."""
-    facts = manifest.read(folder)
-    paths = [own["path"] for own in facts["files"] if own["path"].startswith("ledger/")]
+    files = manifest.read(folder).files
+    paths = [file.path for file in files if file.path.startswith("ledger/")]
     return pl.concat([pl.scan_parquet(folder / path) for path in paths])
 
 
@@ -64,7 +64,7 @@ def explain(folder: Path, id: str) -> pl.DataFrame:
 
 def stats(folder: Path) -> dict[str, Any]:
     """What is in a dataset, in numbers: rows, turns, tokens, shares by source and language."""
-    facts = manifest.read(folder)
+    described = manifest.read(folder)
     rows = scan(folder, "messages").select(
         "split",
         "source",
@@ -79,18 +79,18 @@ def stats(folder: Path) -> dict[str, Any]:
     )
     table = rows.collect()
     numbers: dict[str, Any] = {
-        "name": facts["name"],
-        "version": facts["version"],
-        "content_hash": facts["content_hash"],
-        "splits": facts["splits"],
+        "name": described.name,
+        "version": described.version,
+        "content_hash": described.content_hash,
+        "splits": described.splits.as_json(),
         "turns": quantiles(table["turns"]),
         "characters": quantiles(table["characters"]),
         "answers": int(table["answers"].sum()),
         "sources": _shares(table["source"]),
         "languages": _shares(table["lang"].fill_null("unknown")),
-        "counts": facts["counts"],
+        "counts": described.counts.as_json(),
     }
-    if facts["render"]:
+    if described.render:
         numbers |= _token_stats(folder)
     return numbers
 

@@ -19,7 +19,8 @@ import tokenizers
 from chatdata.core import config, ledger, row_id
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
-from chatdata.dataset import card, limitations, manifest, manifest_schema, reader
+from chatdata.dataset import card, limitations, manifest, reader
+from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.render import token_spans
 from chatdata.render.token_spans import TextSpan
@@ -51,22 +52,21 @@ def write(folder: Path) -> Path:
 
 def page(folder: Path) -> str:
     """The page: a function of the folder alone."""
-    facts = manifest.read(folder)
-    manifest_schema.check(facts)
+    described = manifest.read(folder)
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     values = {
-        **facts,
+        **dict(described),
         "script": script,
         "script_hash": _csp_hash(script),
         "style": (_HERE / "report.css").read_text(encoding="utf-8"),
-        "kept": list(_kept(facts)),
-        "reasons": _reasons(folder, facts),
-        "lengths": [_histogram(_SIZES[name], own) for name, own in facts["lengths"].items()],
-        "origins": list(card.origins(facts)),
-        "certificate": card.certificate(facts),
-        "limits": limitations.limits(facts),
-        "conversations": list(_conversations(folder, facts)),
-        "recipe_yaml": config.dump_yaml(facts["recipe"]),
+        "kept": list(_kept(described)),
+        "reasons": _reasons(folder, described),
+        "lengths": [_histogram(_SIZES[name], sizes) for name, sizes in described.lengths.items()],
+        "origins": list(card.origins(described)),
+        "certificate": card.certificate(described),
+        "limits": limitations.limits(described),
+        "conversations": list(_conversations(folder, described)),
+        "recipe_yaml": config.dump_yaml(described.recipe.as_json()),
     }
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.ChainableUndefined
@@ -90,51 +90,52 @@ def _share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def _kept(facts: Manifest) -> Iterator[dict[str, Any]]:
+def _kept(manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yields each unit with what was read of it, and the share that was kept."""
-    for unit, count in facts["counts"].items():
-        yield {"unit": unit, **count, "share": count["kept"] / max(1, count["read"])}
+    for unit, count in manifest.counts.items():
+        yield {"unit": unit, **dict(count), "share": count.kept / max(1, count.read)}
 
 
-def _histogram(title: str, own: Mapping[str, Any]) -> dict[str, Any]:
+def _histogram(title: str, sizes: Histogram) -> dict[str, Any]:
     """The steps of a histogram, with their heights from 0 to 1 and what each says."""
-    steps, width = own["steps"], own["width"]
+    steps, width = sizes.steps, sizes.width
     most = max([1, *steps])
     bars = []
     for step, number in enumerate(steps):
         low, high = step * width, (step + 1) * width - 1
-        is_last = step == len(steps) - 1 and own["max"] > high
+        is_last = step == len(steps) - 1 and sizes.max > high
         where = (
             f"{low:,} and more" if is_last else f"{low:,}" if low == high else f"{low:,}–{high:,}"
         )
         bars.append({"height": number / most, "words": f"{where}: {number:,}"})
-    return {"title": title, **own, "bars": bars, "end": (len(steps) - 1) * width}
+    return {"title": title, **dict(sizes), "bars": bars, "end": (len(steps) - 1) * width}
 
 
 # -------------------------------------------------------------------------------------- samples
 
 
-def _reasons(folder: Path, facts: Manifest) -> list[dict[str, Any]]:
+def _reasons(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
     """Each reason, what it means, its counts, and some of what was dropped for it."""
     rows = reader.scan_ledger(folder).filter(pl.col("outcome") == "dropped").collect()
     rows = rows.with_columns(order=hash_column(rows["id"], "report")).sort("order", "unit", "id")
-    most = max([1, *(sum(own[unit] for unit in ledger.UNITS) for own in card.reasons(facts))])
-    found = []
-    for own in card.reasons(facts):
-        examples = rows.filter(pl.col("reason") == own["name"]).head(_DROPPED)
-        share = sum(own[unit] for unit in ledger.UNITS) / most
-        found.append({**own, "share": share, "examples": examples.to_dicts()})
-    return sorted(found, key=lambda own: -own["share"])
+    reasons = card.reasons(manifest)
+    sums = [sum(reason[unit] for unit in ledger.UNITS) for reason in reasons]
+    most = max([1, *sums])
+    shown = []
+    for reason, number in zip(reasons, sums, strict=True):
+        examples = rows.filter(pl.col("reason") == reason["name"]).head(_DROPPED)
+        shown.append({**reason, "share": number / most, "examples": examples.to_dicts()})
+    return sorted(shown, key=lambda reason: -reason["share"])
 
 
-def _conversations(folder: Path, facts: Manifest) -> Iterator[dict[str, Any]]:
+def _conversations(folder: Path, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yields some conversations, chosen by a hash of their ids, as stretches of text."""
     names = reader.scan(folder, "messages").select("id").collect()["id"]
     table = pl.DataFrame({"id": names, "order": hash_column(names, "report")})
     ids = table.sort("order")["id"].head(_CONVERSATIONS).to_list()
     said = reader.scan(folder, "messages").filter(pl.col("id").is_in(ids)).collect()
-    rows = _token_rows(folder, ids) if facts["render"] else {}
-    decode = token_spans.decoder(folder) if facts["render"] else None
+    rows = _token_rows(folder, ids) if manifest.render else {}
+    decode = token_spans.decoder(folder) if manifest.render else None
     for about in sorted(said.to_dicts(), key=lambda own: ids.index(own["id"])):
         stretches = _stretches(about, rows.get(about["id"], []), decode)
         shown, left = _shortened(stretches)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.hashing import sha256_file
+from chatdata.dataset.manifest import ShardEntry
 
 MESSAGES = pa.schema(
     [
@@ -132,9 +134,9 @@ class Shards:
             self._writer = None
 
 
-def describe(root: Path, shards: list[tuple[Path, int]]) -> list[dict[str, Any]]:
-    """The manifest's entries for files: path, sha256, rows."""
+def describe(root: Path, shards: Sequence[tuple[Path, int]]) -> list[ShardEntry]:
+    """The manifest's entries for shards with their rows."""
     return [
-        {"path": path.relative_to(root).as_posix(), "sha256": sha256_file(path), "rows": rows}
+        ShardEntry(path=path.relative_to(root).as_posix(), sha256=sha256_file(path), rows=rows)
         for path, rows in shards
     ]

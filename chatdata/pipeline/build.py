@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,7 @@ from chatdata.core import files, ledger, schema
 from chatdata.core.errors import BuildError
 from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.dataset import manifest, rows, shards
+from chatdata.dataset.manifest import ShardEntry
 from chatdata.pipeline import annotate, engines, global_pass, partitions, reading
 from chatdata.pipeline import inputs as input_files
 from chatdata.pipeline import job as jobs
@@ -154,10 +155,10 @@ def _line(
 
 def _write(
     job: Job, finished: Iterator[Finished], problems: pl.DataFrame, out: Path | None
-) -> tuple[list[Finished], list[dict[str, Any]]]:
+) -> tuple[list[Finished], tuple[ShardEntry, ...]]:
     """Writes parts as they are finished. Nothing is left where one of them fails."""
     if out is None:
-        return list(finished), []
+        return list(finished), ()
     output, results = folder.Output(job, out, problems), []
     try:
         for part, result in enumerate(finished):
@@ -222,13 +223,13 @@ def _read(job: Job, number: int, part: int) -> tuple[pl.DataFrame, Cleaned, Figu
     return messages, cleaned, figures
 
 
-def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Laid:
+def _lay(job: Job, format: str, messages: pl.DataFrame) -> threads.Threaded:
     drops = job.drops("message")
     listed = {drop.filter.name for drop in drops}
     always = [drop for drop in filters.always() if drop.filter.name not in listed]
     marked = filtering.mark(messages, [*always, *drops])
     is_tree = sources.get(format).SCHEMA is schema.NODES
-    return (trees.lay if is_tree else threads.cut)(marked, job.recipe.threads)
+    return (trees.linearize if is_tree else threads.linearize_turns)(marked, job.recipe.threads)
 
 
 def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:

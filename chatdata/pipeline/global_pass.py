@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from chatdata.pipeline.job import Job
 from chatdata.steps import duplicates, mixing
-from chatdata.steps.duplicates import Alike, Shingles
+from chatdata.steps.duplicates import Alike, ClustersEntry, Shingles
 from chatdata.steps.filtering import Drop
 from chatdata.steps.mixing import Share
 
@@ -34,7 +33,7 @@ class Decided:
 
     removed: pl.DataFrame
     homes: pl.DataFrame
-    near: dict[str, dict[str, Any]]
+    near: dict[str, ClustersEntry]
 
     def of_part(self, part: int) -> Decided:
         """What concerns one part."""
@@ -65,7 +64,7 @@ def _alike(drop: Drop) -> Alike | None:
 
 def decide(job: Job) -> Decided:
     """What the corpus filters remove, over all parts, and of the rest what mixing leaves out."""
-    removed, near = pl.DataFrame(schema=_REMOVED), dict[str, dict[str, Any]]()
+    removed, near = pl.DataFrame(schema=_REMOVED), dict[str, ClustersEntry]()
     clusters = []
     for number, drop in enumerate(job.drops("corpus")):
         own = _read(job, f"keys-{number}")
@@ -116,16 +115,16 @@ def _shingles(job: Job, number: int, own: pl.DataFrame) -> list[Shingles]:
     return [fetched[place].to_numpy() for place in own.select("part", "row").iter_rows()]
 
 
-def _facts(alike: Alike, found: pl.DataFrame, gone: pl.DataFrame) -> dict[str, Any]:
+def _facts(alike: Alike, found: pl.DataFrame, gone: pl.DataFrame) -> ClustersEntry:
     """What the manifest says of a near-duplicate filter."""
     sizes = found["cluster"].value_counts()["count"]
-    return {
-        "threshold": alike.threshold,
-        "permutations": alike.permutations,
-        "clusters": len(sizes),
-        "largest": int(sizes.max() or 0),  # type: ignore[arg-type]
-        "dropped": gone.height,
-    }
+    return ClustersEntry(
+        threshold=alike.threshold,
+        permutations=alike.permutations,
+        clusters=len(sizes),
+        largest=int(sizes.max() or 0),  # type: ignore[arg-type]
+        dropped=gone.height,
+    )
 
 
 def _homes(job: Job, clusters: list[pl.DataFrame], removed: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from chatdata import hub
 from chatdata.core import ledger
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_json
+from chatdata.dataset.manifest import ShardEntry
 from chatdata.pipeline.inputs import Input, option_files, without_paths
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
@@ -29,6 +29,7 @@ from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 from chatdata.steps import filtering, redact
 from chatdata.steps.clean import Cleaned
+from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.figures import FiguresByKey
 from chatdata.steps.filtering import Drop, Unit
 
@@ -120,12 +121,12 @@ class Done:
 
     finished: list[Finished]
     counts: ledger.Counts
-    files: list[dict[str, Any]]  # the manifest's entries for the shards
+    files: tuple[ShardEntry, ...]
     findings: ParityCounts
     encoding: Encoding
     cleaned: Cleaned
     figures: FiguresByKey
-    near_duplicates: dict[str, dict[str, Any]]  # by filter
+    near_duplicates: dict[str, ClustersEntry]  # by filter
 
 
 def prepare(recipe: Recipe, found: Sequence[Input], work: Path) -> Job:

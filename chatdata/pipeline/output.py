@@ -16,12 +16,25 @@ from chatdata.core import config, ledger
 from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.dataset import card, histogram, manifest, pack, plots, rows
 from chatdata.dataset import shards as write
+from chatdata.dataset.histogram import Histogram
+from chatdata.dataset.manifest import (
+    Counts,
+    FileEntry,
+    Leakage,
+    Manifest,
+    RecipeEntry,
+    ShardEntry,
+    Share,
+    SourceFile,
+    Splits,
+)
 from chatdata.pipeline import partitions
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Job
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render.encoding.audit import Audit
+from chatdata.render.entries import EngineEntry, RenderEntry, TemplateEntry, TokenizerEntry
 from chatdata.steps import secrets, split
 
 
@@ -44,11 +57,13 @@ class Output:
         """Writes a part, behind those that were added before. Returns at once."""
         self._later(self._add, part)
 
-    def finish(self) -> list[dict[str, Any]]:
+    def finish(self) -> tuple[ShardEntry, ...]:
         """Waits until all is written. Returns the manifest's entries for the files."""
         self._wait()
-        shards = [*self._shards.values(), self._ledger]
-        return [one for own in shards for one in write.describe(self._folder, own.finish())]
+        writers = [*self._shards.values(), self._ledger]
+        return tuple(
+            entry for writer in writers for entry in write.describe(self._folder, writer.finish())
+        )
 
     def discard(self) -> None:
         """Removes all that was written."""
@@ -81,7 +96,7 @@ _COLUMNS = {"messages": write.MESSAGES, "tokens": write.TOKENS}
 _SIZES = {"messages": rows.message_bytes, "tokens": rows.token_bytes}
 
 
-def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> manifest.Manifest:
+def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> Manifest:
     """Writes what says what the dataset is: recipe, tokenizer, plots, card, and last the manifest.
 
     Returns the manifest.
@@ -91,69 +106,75 @@ def describe(job: Job, found: Sequence[Input], done: Done, folder: Path) -> mani
     extras = [folder / "recipe.yaml"]
     if job.recipe.render is not None:
         extras += job.load_tokenizer(job.recipe.render).save(folder / "tokenizer")
-    facts = draft(job, found, done)
+    described = draft(job, found, done)
     if job.recipe.pack:
-        facts["packs"] = pack.write_indexes(folder, done.files, job.recipe.pack.max_tokens)
-    extras += plots.write(folder, facts)
-    facts["extras"] = [
-        {"path": path.relative_to(folder).as_posix(), "sha256": sha256_file(path)}
+        packs = pack.write_indexes(folder, done.files, job.recipe.pack.max_tokens)
+        described = described.model_copy(update={"packs": packs})
+    extras += plots.write(folder, described)
+    entries = tuple(
+        FileEntry(path=path.relative_to(folder).as_posix(), sha256=sha256_file(path))
         for path in extras
-    ]
-    for name, text in card.pages(facts).items():
+    )
+    described = described.model_copy(update={"extras": entries})
+    for name, text in card.pages(described).items():
         (folder / name).write_text(text, encoding="utf-8")
-    manifest.write(folder, facts)
-    return facts
+    manifest.write(folder, described)
+    return described
 
 
-def draft(job: Job, found: Sequence[Input], done: Done) -> manifest.Manifest:
+def draft(job: Job, found: Sequence[Input], done: Done) -> Manifest:
     """The manifest of a build, without what `describe` adds."""
-    recipe = job.recipe
-    return {
-        "name": recipe.name,
-        "version": recipe.version,
-        "about": recipe.about,
-        "license": recipe.publish.license if recipe.publish else None,
-        "format": manifest.FORMAT,
-        "content_hash": sha256_pairs(pair for part in done.finished for pair in part.digests),
-        "recipe_hash": recipe.hash(),
-        "recipe": recipe.resolved(),
-        "sources": [entry for source in found for entry in _source_entries(source)],
-        "counts": done.counts,
-        "cleaned": done.cleaned.entry(),
-        "splits": _splits(done, rendered=recipe.render is not None),
-        "languages": _languages(done),
-        "lengths": _lengths(done),
-        "shares": _shares(recipe, done),
-        "language_disagreements": done.figures.entry("language_disagreements"),
-        "secrets": done.figures.entry("secrets"),
-        "near_duplicates": done.near_duplicates or None,
-        "contamination": done.figures.entry("contamination"),
-        "leakage": {"groups_in_both": sum(part.leaking_groups for part in done.finished)},
-        "render": _render_entry(job, done),
-        "files": done.files,
-        "versions": manifest.versions(_packages(recipe)),
-    }
+    recipe, parts = job.recipe, done.finished
+    splits = _splits(done, rendered=recipe.render is not None)
+    return Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        about=recipe.about,
+        license=recipe.publish.license if recipe.publish else None,
+        format=manifest.FORMAT,
+        content_hash=sha256_pairs(pair for part in parts for pair in part.digests),
+        recipe_hash=recipe.hash(),
+        recipe=RecipeEntry.model_validate(recipe.resolved()),
+        sources=tuple(entry for source in found for entry in _source_entries(source)),
+        counts=Counts.model_validate(done.counts),
+        cleaned=done.cleaned.entry(),
+        splits=splits,
+        languages=_languages(done),
+        lengths=_lengths(done),
+        shares=_shares(recipe, done),
+        language_disagreements=done.figures.entry("language_disagreements"),
+        secrets=done.figures.entry("secrets"),
+        near_duplicates=done.near_duplicates or None,
+        contamination=done.figures.entry("contamination"),
+        leakage=Leakage(groups_in_both=sum(part.leaking_groups for part in parts)),
+        render=_render_entry(job, done, splits),
+        files=done.files,
+        versions=manifest.versions(_packages(recipe)),
+    )
 
 
-def _source_entries(source: Input) -> Iterator[dict[str, Any]]:
-    hub_place = {"repo": source.repo, "revision": source.revision} if source.repo else {}
+def _source_entries(source: Input) -> Iterator[SourceFile]:
+    place = {"repo": source.repo, "revision": source.revision} if source.repo else {}
     for file in source.files:
-        yield {
-            "name": source.name,
-            "path": file.label,
-            "sha256": sha256_file(file.path),
-            "bytes": file.path.stat().st_size,
-            **hub_place,
+        yield SourceFile(
+            name=source.name,
+            path=file.label,
+            sha256=sha256_file(file.path),
+            bytes=file.path.stat().st_size,
+            **place,
+        )
+
+
+def _splits(done: Done, rendered: bool) -> Splits:
+    figures = ["rows", "messages", "bytes"]
+    figures += ["token_rows", "tokens", "trained_tokens"] if rendered else []
+    sums = {
+        name: {
+            figure: sum(part.totals[name][figure] for part in done.finished) for figure in figures
         }
-
-
-def _splits(done: Done, rendered: bool) -> dict[str, dict[str, int]]:
-    shown = ["rows", "messages", "bytes"]
-    shown += ["token_rows", "tokens", "trained_tokens"] if rendered else []
-    return {
-        name: {key: sum(part.totals[name][key] for part in done.finished) for key in shown}
         for name in split.SPLITS
     }
+    return Splits.model_validate(sums)
 
 
 def _languages(done: Done) -> dict[str, int]:
@@ -162,69 +183,69 @@ def _languages(done: Done) -> dict[str, int]:
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _shares(recipe: Recipe, done: Done) -> list[dict[str, Any]] | None:
+def _shares(recipe: Recipe, done: Done) -> tuple[Share, ...] | None:
     """What each source gave, where a recipe has several or limits the one it has."""
     rows = sum((Counter(part.sources) for part in done.finished), Counter[str]())
-    sources = {own.name or key: own for key, own in recipe.source.items()}
-    if len(sources) < 2 and all(own.cap is None for own in sources.values()):
+    sources = {options.name or key: options for key, options in recipe.source.items()}
+    if len(sources) < 2 and all(options.cap is None for options in sources.values()):
         return None
-    return [
-        {
-            "source": name,
-            "rows": rows[name],
-            "share": round(rows[name] / max(1, rows.total()), 4),
-            "weight": own.weight,
-            "cap": own.cap,
-            "license": own.license,
-        }
-        for name, own in sources.items()
-    ]
+    return tuple(
+        Share(
+            source=name,
+            rows=rows[name],
+            share=round(rows[name] / max(1, rows.total()), 4),
+            weight=options.weight,
+            cap=options.cap,
+            license=options.license,
+        )
+        for name, options in sources.items()
+    )
 
 
-def _lengths(done: Done) -> dict[str, Any]:
+def _lengths(done: Done) -> dict[str, Histogram]:
     """How long conversations and rows of tokens are."""
     sizes = [part.sizes for part in done.finished]
     return {
-        name: histogram.describe(np.concatenate([own[name] for own in sizes])) for name in sizes[0]
+        name: histogram.describe(np.concatenate([part[name] for part in sizes]))
+        for name in sizes[0]
     }
 
 
-def _render_entry(job: Job, done: Done) -> dict[str, Any] | None:
+def _render_entry(job: Job, done: Done, splits: Splits) -> RenderEntry | None:
     options = job.recipe.render
     if options is None or job.probes is None:
         return None
-    own = job.load_tokenizer(options)
-    splits = _splits(done, rendered=True)
-    return {
-        "template": own.template.facts(),
-        "tokenizer": {
-            "name": own.name,
-            "sha256": own.sha256,
-            "control_ids": own.control_ids(),
-            "stop_ids": own.stops(),
-        },
-        "train_on": options.train_on,
-        "max_tokens": options.max_tokens,
-        "overflow": options.overflow,
-        "token_rows": sum(own["token_rows"] for own in splits.values()),
-        "tokens": sum(own["tokens"] for own in splits.values()),
-        "trained_tokens": sum(own["trained_tokens"] for own in splits.values()),
-        "certificate": certificate.manifest_entry(
-            job.probes, done.findings, own, _engine_entry(done)
+    tokenizer = job.load_tokenizer(options)
+    return RenderEntry(
+        template=TemplateEntry.model_validate(tokenizer.template.facts()),
+        tokenizer=TokenizerEntry(
+            name=tokenizer.name,
+            sha256=tokenizer.sha256,
+            control_ids=tokenizer.control_ids(),
+            stop_ids=tuple(tokenizer.stops()),
         ),
-    }
+        train_on=options.train_on,
+        max_tokens=options.max_tokens,
+        overflow=options.overflow,
+        token_rows=splits.total("token_rows"),
+        tokens=splits.total("tokens"),
+        trained_tokens=splits.total("trained_tokens"),
+        certificate=certificate.manifest_entry(
+            job.probes, done.findings, tokenizer, _engine_entry(done)
+        ),
+    )
 
 
-def _engine_entry(done: Done) -> dict[str, Any]:
+def _engine_entry(done: Done) -> EngineEntry:
     """What made the ids, and what of that was compared with `tokenizers`."""
-    own = done.encoding
-    entry: dict[str, Any] = {"name": own.name}
-    if own.remark:
-        entry["remark"] = own.remark
-    if own.is_fast:
+    encoding = done.encoding
+    entry: dict[str, Any] = {"name": encoding.name}
+    if encoding.remark:
+        entry["remark"] = encoding.remark
+    if encoding.is_fast:
         audit = sum((part.audit for part in done.finished), Audit())
-        entry["audit"] = {"one_in": own.one_in, **audit.counts()}
-    return entry
+        entry["audit"] = {"one_in": encoding.one_in, **audit.counts()}
+    return EngineEntry(**entry)
 
 
 def _packages(recipe: Recipe) -> list[str]:

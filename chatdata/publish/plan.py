@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from chatdata.core.errors import HubError
 from chatdata.dataset import card, manifest
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.hub.client import Note
 from chatdata.hub.repository import Entry, Refs, Repository, Tree
 from chatdata.publish import published_diff, release, versions
@@ -109,7 +109,7 @@ class Push:
     progress: Progress
     note: Note
 
-    def published(self, commit: str | None) -> Manifest | None:
+    def published(self, commit: str | None) -> Manifest | Listing | None:
         """The manifest at a commit, where chatdata published there."""
         text = self.repository.read(manifest.FILE, commit) if commit else None
         return manifest.parse(text) if text is not None else None
@@ -144,7 +144,7 @@ class Last(NamedTuple):
 
     version: Version
     commit: str
-    facts: Manifest
+    facts: Manifest | Listing
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Standing:
 
     head: str | None
     tree: Tree
-    facts: Manifest | None
+    facts: Manifest | Listing | None
     listed: Mapping[str, str]
 
     def managed(self, own: Release) -> dict[str, Entry]:
@@ -182,7 +182,7 @@ def make(push: Push, refs: Refs, last: Last | None, allow_version: bool) -> tupl
     """
     own = push.release
     standing = push.standing_at(refs.head)
-    found = Plan(push.repository.name, str(own.version), own.facts["content_hash"])
+    found = Plan(push.repository.name, str(own.version), own.facts.content_hash)
     if own.version.tag in refs.tags:
         return _again(push, found, refs.tags[own.version.tag]), standing
     _refuse_unfinished(push, standing)
@@ -229,7 +229,7 @@ def _again(push: Push, found: Plan, commit: str) -> Plan:
 def _refuse_unfinished(push: Push, standing: Standing) -> None:
     """Raises HubError where somebody else's push of this version has come to its commit."""
     facts, version = standing.facts, str(push.release.version)
-    if facts and facts["version"] == version and not release.same(facts, push.release.facts):
+    if facts and facts.version == version and not release.same(facts, push.release.facts):
         raise HubError(
             f"'{push.repository.name}' holds {version} with other content (commit "
             f"{str(standing.head)[:12]}), not tagged yet; publish under the next version, or push "

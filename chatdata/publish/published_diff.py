@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.hashing import sha256_pairs
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import ListedFile, Listing, Manifest
 from chatdata.hub.repository import Repository
 from chatdata.publish.versions import Change
 from chatdata.steps.split import SPLITS
@@ -20,7 +20,7 @@ Columns = tuple[tuple[str, Any], ...]
 
 
 def since(
-    repository: Repository, commit: str, before: Manifest, folder: Path, after: Manifest
+    repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
 ) -> Change:
     """What a folder changes of the version at `commit`, whose manifest is `before`.
 
@@ -29,25 +29,25 @@ def since(
     what they were.
     """
     schema = _other_columns(repository, commit, before, folder, after)
-    if before["format"] != after["format"]:
+    if before.format != after.format:
         return Change(changed=True, schema=schema)
-    if before["content_hash"] == after["content_hash"]:
+    if before.content_hash == after.content_hash:
         return Change(schema=schema)
     ids = _ids(repository, commit, before)
     pairs = list(recount.digests(folder, after))
     kept = [pair for pair in pairs if pair[0] in ids]
-    changed = len(kept) == len(ids) and sha256_pairs(kept) != before["content_hash"]
+    changed = len(kept) == len(ids) and sha256_pairs(kept) != before.content_hash
     return Change(len(pairs) - len(kept), len(ids) - len(kept), changed, schema)
 
 
-def _ids(repository: Repository, commit: str, facts: Manifest) -> set[str]:
+def _ids(repository: Repository, commit: str, facts: Manifest | Listing) -> set[str]:
     paths = [path for split in SPLITS for path in recount.shards(facts, "messages", split)]
     tables = (repository.columns(path, commit, ["id"]) for path in paths)
     return {id for table in tables for id in table["id"].to_pylist()}
 
 
 def _other_columns(
-    repository: Repository, commit: str, before: Manifest, folder: Path, after: Manifest
+    repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
 ) -> tuple[str, ...]:
     """The kinds of rows that have other columns than before, or that are no more."""
     return tuple(
@@ -61,18 +61,18 @@ def _other_columns(
 def _is_alike(
     repository: Repository,
     commit: str,
-    old: dict[str, Any],
+    old: ListedFile,
     folder: Path,
-    new: dict[str, Any] | None,
+    new: ListedFile | None,
 ) -> bool:
-    if new is None or old["sha256"] == new["sha256"]:
+    if new is None or old.sha256 == new.sha256:
         return new is not None
-    before = repository.schema(old["path"], commit)
-    return columns(before) == columns(pq.read_schema(folder / new["path"]))
+    before = repository.schema(old.path, commit)
+    return columns(before) == columns(pq.read_schema(folder / new.path))
 
 
-def _first(facts: Manifest, kind: str) -> dict[str, Any] | None:
-    return next((own for own in facts.get("files", []) if own["path"].startswith(f"{kind}/")), None)
+def _first(facts: Manifest | Listing, kind: str) -> ListedFile | None:
+    return next((file for file in facts.files if file.path.startswith(f"{kind}/")), None)
 
 
 def columns(schema: pa.Schema) -> Columns:

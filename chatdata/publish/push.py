@@ -147,7 +147,7 @@ def _check_untouched(own: Push, first: Standing, now: Standing) -> None:
     before, after = first.managed(own.release), now.managed(own.release)
     touched = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
     if touched:
-        version = now.facts["version"] if now.facts else "no version"
+        version = now.facts.version if now.facts else "no version"
         raise HubError(
             f"'{own.repository.name}' was published to meanwhile (commit {str(now.head)[:12]} "
             f"holds {version}); nothing of this push was committed: look at it, then push as the "
@@ -161,7 +161,7 @@ def _lacking(own: Push, made: Standing) -> str:
 
 
 def _title(own: Push) -> str:
-    return f"{own.release.facts['name']} {own.release.version}"
+    return f"{own.release.facts.name} {own.release.version}"
 
 
 # ------------------------------------------------------------------------------------ the tag

@@ -15,7 +15,7 @@ from typing import Any
 from chatdata.core import config
 from chatdata.core.hashing import sha256_json
 from chatdata.dataset import card, manifest
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.hub.repository import File, Tree
 from chatdata.publish.versions import Version
 from chatdata.verify import verification
@@ -48,7 +48,7 @@ class Release:
             return False
         return self.card_over(published) != _merged(self.card, edited)
 
-    def after(self, before: Manifest) -> Release:
+    def after(self, before: Manifest | Listing) -> Release:
         """The same with a card that says what changed since the version before it."""
         return replace(self, card=card.text(self.facts, before))
 
@@ -87,28 +87,35 @@ def _edited(folder: Path, generated: str) -> str | None:
 
 def stamp(facts: Manifest, version: str) -> tuple[Manifest, str]:
     """The manifest and the recipe that the folder would have, had its recipe said this version."""
-    recipe = {**facts["recipe"], "version": version}
-    text = config.dump_yaml(recipe)
+    recipe = facts.recipe.at_version(version)
+    text = config.dump_yaml(recipe.as_json())
     sha256 = File.of(RECIPE, text).sha256
-    extras = [
-        {**own, "sha256": sha256} if own["path"] == RECIPE else own for own in facts["extras"]
-    ]
-    own = {"version": version, "recipe": recipe, "recipe_hash": sha256_json(recipe)}
-    return {**facts, **own, "extras": extras}, text
+    extras = tuple(
+        file.model_copy(update={"sha256": sha256}) if file.path == RECIPE else file
+        for file in facts.extras
+    )
+    stamped = {
+        "version": version,
+        "recipe": recipe,
+        "recipe_hash": sha256_json(recipe.as_json()),
+        "extras": extras,
+    }
+    return facts.model_copy(update=stamped), text
 
 
-def same(one: Manifest, other: Manifest) -> bool:
+def same(published: Manifest | Listing, built: Manifest) -> bool:
     """Whether two manifests are of the same dataset, whatever version and tools they name."""
-    return _content(one) == _content(other)
+    return isinstance(published, Manifest) and _content(published) == _content(built)
 
 
 def _content(facts: Manifest) -> dict[str, Any]:
-    said = facts.get("recipe")
-    recipe = {**said, "version": None} if isinstance(said, dict) else said
     hashes = {
-        k: v for k, v in manifest.hashes(facts).items() if k not in (RECIPE, "croissant.json")
+        path: sha256
+        for path, sha256 in manifest.hashes(facts).items()
+        if path not in (RECIPE, "croissant.json")
     }
-    return {**{key: facts.get(key) for key in _CONTENT}, "recipe": recipe, "hashes": hashes}
+    recipe = {**facts.recipe.as_json(), "version": None}
+    return {**{key: getattr(facts, key) for key in _CONTENT}, "recipe": recipe, "hashes": hashes}
 
 
 def is_managed(path: str, listed: Iterable[str] = ()) -> bool:

@@ -10,7 +10,7 @@ from chatdata.core.errors import HubError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.paths import is_inside
 from chatdata.dataset import manifest
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Listing
 from chatdata.hub import client, download
 from chatdata.hub.client import Note
 from chatdata.publish.references import Pinned
@@ -25,7 +25,7 @@ class Snapshot:
 
     pinned: Pinned
     folder: Path
-    facts: Manifest
+    facts: Listing
 
     @property
     def paths(self) -> list[str]:
@@ -39,8 +39,8 @@ class Snapshot:
             "repo": self.pinned.repo,
             "tag": self.pinned.tag,
             "commit": self.pinned.commit,
-            "version": self.facts["version"],
-            "content_hash": self.facts["content_hash"],
+            "version": self.facts.version,
+            "content_hash": self.facts.content_hash,
         }
 
 
@@ -52,7 +52,7 @@ def fetch(pinned: Pinned, note: Note) -> Snapshot:
     client.bars()
     with client.reaching(pinned.where):
         path = _file(pinned, manifest.FILE, note)
-        facts = manifest.read(path.parent)
+        facts = manifest.read_listing(path.parent)
         _check_version(pinned, facts)
         paths = [*_safe(pinned, facts), *UNHASHED]
         folder = download.folder(pinned.repo, pinned.commit, paths, note)
@@ -62,11 +62,11 @@ def fetch(pinned: Pinned, note: Note) -> Snapshot:
     return snapshot
 
 
-def _check_version(pinned: Pinned, facts: Manifest) -> None:
+def _check_version(pinned: Pinned, facts: Listing) -> None:
     """Raises HubError where a tag names another version than the manifest."""
-    if pinned.is_version and pinned.tag != f"v{facts['version']}":
+    if pinned.is_version and pinned.tag != f"v{facts.version}":
         raise HubError(
-            f"the tag {pinned.tag} of '{pinned.repo}' holds version {facts['version']}, so it was "
+            f"the tag {pinned.tag} of '{pinned.repo}' holds version {facts.version}, so it was "
             f"not made by `chatdata push`; write @{pinned.commit} to take it all the same."
         )
 
@@ -79,7 +79,7 @@ def _file(pinned: Pinned, name: str, note: Note, force: bool = False) -> Path:
     return path
 
 
-def _safe(pinned: Pinned, facts: Manifest) -> list[str]:
+def _safe(pinned: Pinned, facts: Listing) -> list[str]:
     """The files that a manifest lists. Raises HubError for a path that leaves the folder."""
     paths = list(manifest.hashes(facts))
     for path in paths:

@@ -22,6 +22,7 @@ from chatdata.core.errors import RenderError
 from chatdata.core.hashing import sha256_json
 from chatdata.core.schema import MESSAGES
 from chatdata.render.conversation import UnrenderableError
+from chatdata.render.entries import CertificateEntry, EngineEntry, ParityEntry
 from chatdata.render.fit import fit
 from chatdata.render.options import Render
 from chatdata.render.rows import Rendered, render
@@ -128,17 +129,17 @@ def raise_on_failure(counts: ParityCounts, tokenizer: Tokenizer) -> None:
 
 
 def manifest_entry(
-    probes: ParityCounts, sample: ParityCounts, tokenizer: Tokenizer, engine: dict[str, Any]
-) -> dict[str, Any]:
+    probes: ParityCounts, sample: ParityCounts, tokenizer: Tokenizer, engine: EngineEntry
+) -> CertificateEntry:
     """The certificate as it stands in the manifest; `engine` says what made the ids."""
-    return {
-        "passed": not (probes.first_failure or sample.first_failure),
-        "probes": probes.counts(),
-        "sample": sample.counts(),
-        "engine": engine,
-        "template_sha256": sha256_json(tokenizer.template.facts()),
-        "tokenizer_sha256": f"sha256:{tokenizer.sha256}",
-    }
+    return CertificateEntry(
+        passed=not (probes.first_failure or sample.first_failure),
+        probes=ParityEntry.model_validate(probes.counts()),
+        sample=ParityEntry.model_validate(sample.counts()),
+        engine=engine,
+        template_sha256=sha256_json(tokenizer.template.facts()),
+        tokenizer_sha256=f"sha256:{tokenizer.sha256}",
+    )
 
 
 # ---------------------------------------------------------------------------------------- rows

@@ -1,4 +1,4 @@
-"""What sources of linear conversations share: one record is one conversation."""
+"""What sources of linear conversations share: each record is a conversation."""
 
 from __future__ import annotations
 
@@ -8,117 +8,127 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import Batch, File, Problem, Rows, _tools, identifier, records, text, word
-from chatdata.sources._message import flag, join, not_text, spoken
-from chatdata.sources._tools import LISTS, Text, is_there
-from chatdata.sources.records import Record, Shape
-
-__all__ = ["Layout", "Turn", "join", "read_conversations", "text", "turn", "with_record"]
+from chatdata.sources import _tools
+from chatdata.sources._message import Read, as_text, join, not_text, trained
+from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
+from chatdata.sources.records import IsRecord, Record, read_files
+from chatdata.sources.values import identifier, word
 
 
 class Turn(NamedTuple):
-    """One turn as a source reads it; a null role or content is explained by `note`."""
+    """A turn as a source reads it; `note` explains a role or content that is null."""
 
     role: str | None
     content: str | None
     note: str | None
-    train: bool = True  # may it be learnt from, if it is an answer?
+    train: bool = True  # may an answer be trained?
 
 
-def turn(
-    role: str | None,
-    message: Mapping[str, Any],
-    said: object,
-    read: Callable[[object], Text] = join,
-) -> Turn:
-    """A turn of a message that says `said`, with all that stands beside it; see `_message`."""
-    train, odd = flag(message)
-    return Turn(role, None, odd) if odd else Turn(role, *spoken(message, said, read, role), train)
+def turn(role: str | None, message: Mapping[str, Any], content: object, read: Read = join) -> Turn:
+    """The turn of a message with this content, and with all that stands beside the content.
+
+    `read` makes text of the content; see `_message`.
+    """
+    flags = trained(message)
+    if flags.fault:
+        return Turn(role, None, flags.fault)
+    return Turn(role, *as_text(message, content, read, role), flags.train)
 
 
 def with_record(turns: list[Turn], record: Mapping[str, Any]) -> list[Turn]:
     """The turns with the system's words and the tools that stand beside them in a record."""
-    headed = _with_system(turns, record.get("system"))
-    for key in LISTS:
-        headed = _with_tools(headed, record.get(key))
-    return headed
+    turns = _with_system(turns, record.get("system"))
+    for key in _tools.LISTS:
+        turns = _with_tools(turns, record.get(key))
+    return turns
 
 
 def _with_system(turns: list[Turn], system: object) -> list[Turn]:
-    said = turns[0] if turns else None
-    if not is_there(system) or (said and said.role == "system" and said.content == system):
+    first = turns[0] if turns else None
+    is_repeated = first and first.role == "system" and first.content == system
+    if is_repeated or not _tools.is_given(system):
         return turns
     return [Turn("system", *join(system)), *turns]
 
 
 def _with_tools(turns: list[Turn], tools: object) -> list[Turn]:
-    """The turns with the tools that stand beside them, behind the words of the system turn."""
-    words, note = _tools.listing(tools)
-    if words == "" or not turns:
+    """The turns with the tools that stand beside them, after the words of the system turn."""
+    listed, fault = _tools.listing(tools)
+    if listed == "" or not turns:
         return turns
     first = turns[0]
-    if words and first.role == "system" and first.content:
-        return [first._replace(content=f"{first.content}\n\n{words}"), *turns[1:]]
-    return [Turn("system", words, note and f"tools: {note}"), *turns]
+    if listed and first.role == "system" and first.content:
+        return [first._replace(content=f"{first.content}\n\n{listed}"), *turns[1:]]
+    return [Turn("system", listed, fault and f"tools: {fault}"), *turns]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """How a source's records look, and which conversations belong together."""
+class RecordFormat:
+    """How the records of a source look, and which conversations belong together."""
 
-    is_record: Shape
+    is_record: IsRecord
     turns: Callable[[Any], list[Turn]]
-    group: Callable[[str], str]
+    group: Callable[[str], str]  # of a conversation's id
 
 
 def read_conversations(
-    files: Sequence[File], name: str, ids: str, layout: Layout
+    files: Sequence[File], name: str, ids: str, format: RecordFormat
 ) -> Iterator[Batch]:
     """Yields the turns of all records as rows of MESSAGES, `ids` before each id.
 
     A record without an id is named for its content, never for its place.
     """
-    rows = Rows(MESSAGES)
+    builder = BatchBuilder(MESSAGES)
     groups: dict[str, str] = {}
-    for record in records(files, layout.is_record):
-        rows.records += 1
+    for record in read_files(files, format.is_record):
+        builder.records += 1
         if isinstance(record, Problem):
-            rows.problems.append(record)
+            builder.problems.append(record)
         else:
-            _add(rows, groups, record, name, ids, layout)
-        if rows.full():
-            yield rows.batch()
-    yield rows.batch()
+            _add(builder, groups, record, name, ids, format)
+        if builder.is_full():
+            yield builder.take()
+    yield builder.take()
 
 
 def _add(
-    rows: Rows, groups: dict[str, str], record: Record, name: str, ids: str, layout: Layout
+    builder: BatchBuilder,
+    groups: dict[str, str],
+    record: Record,
+    name: str,
+    ids: str,
+    format: RecordFormat,
 ) -> None:
-    turns = layout.turns(record.value)
-    facts = record.value if isinstance(record.value, dict) else {}
-    named = identifier(facts.get("id")) or identifier(facts.get("conversation_id"))
-    own = named or _content_id(turns)
-    conversation = own if own.startswith(f"{ids}/") else f"{ids}/{own}"
-    rows.conversations += 1
-    if fault := not_text(facts):  # it concerns all turns; ids are made of what they said
-        turns = [turn._replace(content=None, note=fault) for turn in turns]
+    keys = record.value if isinstance(record.value, dict) else {}
+    turns = format.turns(record.value)
+    conversation = _conversation_id(keys, turns, ids)  # of the turns before a fault empties them
+    turns = _without_content(turns, not_text(keys))
+    builder.conversations += 1
     if not turns:
-        rows.problem("conversation", conversation, "no_turns", f"no turns, in {record.where}")
+        detail = f"no turns, in {record.where}"
+        builder.add_problem("conversation", conversation, "no_turns", detail)
         return
-    lang = word(facts.get("lang"))
+    lang = word(keys.get("lang"))
     common = {
         "conversation": conversation,
-        "group": _group(groups, conversation, facts, layout),
+        "group": _group(groups, conversation, keys, format),
         "lang": lang,
         "lang_by": "declared" if lang else None,
         "source": name,
         "where": record.where,
     }
-    rows.add_many(
+    _add_turns(builder, conversation, turns, common)
+
+
+def _add_turns(
+    builder: BatchBuilder, conversation: str, turns: list[Turn], common: Mapping[str, Any]
+) -> None:
+    positions = range(len(turns))
+    builder.add_many(
         len(turns),
         common,
-        position=list(range(len(turns))),
-        message=[f"{conversation}#{position}" for position in range(len(turns))],
+        position=list(positions),
+        message=[f"{conversation}#{position}" for position in positions],
         role=[turn.role for turn in turns],
         content=[turn.content for turn in turns],
         train=[turn.train and turn.role == "assistant" for turn in turns],
@@ -126,16 +136,29 @@ def _add(
     )
 
 
-def _group(
-    groups: dict[str, str], conversation: str, facts: Mapping[str, Any], layout: Layout
-) -> str:
-    """The group that a record names, or its source's; an id keeps the first that was named."""
-    named = identifier(facts.get("group"))
-    if named or conversation in groups:
-        return groups.setdefault(conversation, named or "")
-    return layout.group(conversation)
+def _without_content(turns: list[Turn], fault: str | None) -> list[Turn]:
+    """The turns; without their content where the record as a whole has a fault."""
+    return [turn._replace(content=None, note=fault) for turn in turns] if fault else turns
+
+
+def _conversation_id(keys: Mapping[str, Any], turns: list[Turn], ids: str) -> str:
+    """The id that a record names, or a hash of its turns, with `ids` before it."""
+    named = identifier(keys.get("id")) or identifier(keys.get("conversation_id"))
+    id = named or _content_id(turns)
+    return id if id.startswith(f"{ids}/") else f"{ids}/{id}"
 
 
 def _content_id(turns: list[Turn]) -> str:
     words = "\0".join(f"{turn.role}\0{turn.content}\0{turn.note}" for turn in turns)
     return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def _group(
+    groups: dict[str, str], conversation: str, keys: Mapping[str, Any], format: RecordFormat
+) -> str:
+    """The group that a record names, or the group of its id; an id keeps the first that was
+    named."""
+    named = identifier(keys.get("group"))
+    if named or conversation in groups:
+        return groups.setdefault(conversation, named or "")
+    return format.group(conversation)

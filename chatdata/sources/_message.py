@@ -1,4 +1,4 @@
-"""A message as text: its words, its reasoning, calls of tools, and whether it is learnt from.
+"""A message as text: its words, its reasoning, calls of tools, and whether it is trained.
 
 What stands beside the words is carried or refused with a reason, never left out. Keys that hold
 no words of a conversation (ids, scores, times, names) are not looked at.
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from chatdata.sources import _tools, text
-from chatdata.sources._tools import Text, is_there
+from chatdata.sources import _tools
+from chatdata.sources._tools import is_given
+from chatdata.sources.values import Text, first_fault, text
+
+Read = Callable[[object], Text]  # makes text of what stands where the words of a message do
 
 # Where others keep reasoning: vLLM and DeepSeek `reasoning_content`, OpenRouter `reasoning` and
 # `reasoning_details`, gpt-oss `thinking`, LiteLLM `thinking_blocks`, Cohere `tool_plan`.
@@ -25,7 +28,7 @@ _NOT_TEXT = (
     *("documents", "attachments"),
 )
 _BESIDE = frozenset([*REASONING, *_NOT_TEXT, "refusal", *_tools.LISTS, *_tools.CALLS])
-# Types of parts that are words, and the key of the words.
+# Types of parts that are words, and the keys under which the words may stand.
 _WORDS = {"text": ("text", "value")}
 _THOUGHTS = {
     "text": ("text", "value"),
@@ -36,132 +39,137 @@ _THOUGHTS = {
 
 
 def join(content: object) -> Text:
-    """Content as (text, note): a string, or typed parts, joined where all of them are text."""
+    """Content as text: a string, or typed parts, joined where all of them are text."""
     return _joined(content, _WORDS)
 
 
-def _joined(content: object, words: Mapping[str, tuple[str, ...]]) -> Text:
+def _joined(content: object, keys: Mapping[str, tuple[str, ...]]) -> Text:
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         return text(content)
-    parts = [_part(part, words) for part in content]
-    faults = [note for _, note in parts if note]
-    return (None, faults[0]) if faults else ("".join(own or "" for own, _ in parts), None)
+    parts = [_part(part, keys) for part in content]
+    fault = first_fault(*parts)
+    return Text(None, fault) if fault else Text("".join(part.text or "" for part in parts))
 
 
-def _part(part: Mapping[str, Any], words: Mapping[str, tuple[str, ...]]) -> Text:
+def _part(part: Mapping[str, Any], keys: Mapping[str, tuple[str, ...]]) -> Text:
     type = part.get("type")
-    if isinstance(type, str) and type in words:
-        return text(next((part[key] for key in words[type] if key in part), None))
-    return None, f"a part of type {type!r} cannot be carried as text"
+    if isinstance(type, str) and type in keys:
+        return text(next((part[key] for key in keys[type] if key in part), None))
+    return Text(None, f"a part of type {type!r} cannot be carried as text")
 
 
-def not_text(own: Mapping[str, Any], *more: str) -> str | None:
-    """What a message or a record holds that cannot be carried (images, documents), as a reason."""
-    found = next((key for key in (*_NOT_TEXT, *more) if _holds(own.get(key))), None)
-    return f"'{found}' cannot be carried as text" if found else None
+def not_text(values: Mapping[str, Any], *more: str) -> str | None:
+    """What a message or a record holds that cannot be carried (images, documents), as a fault."""
+    key = next((key for key in (*_NOT_TEXT, *more) if _may_have_words(values.get(key))), None)
+    return f"'{key}' cannot be carried as text" if key else None
 
 
-def _holds(value: object) -> bool:
-    """Whether there is something that may have words: a number or a yes has none."""
-    return is_there(value) and not isinstance(value, bool | int | float)
+def _may_have_words(value: object) -> bool:
+    """Whether something is given that may have words: a number or a yes has none."""
+    return is_given(value) and not isinstance(value, bool | int | float)
 
 
-def spoken(
-    message: Mapping[str, Any],
-    said: object,
-    read: Callable[[object], Text] = join,
-    role: str | None = None,
+def as_text(
+    message: Mapping[str, Any], content: object, read: Read = join, role: str | None = None
 ) -> Text:
-    """What a message says: its reasoning, its words, lists of tools, its calls of tools.
+    """A message as text: its reasoning, its words, lists of tools, its calls of tools.
 
-    `said` is what stands where its words do, `read` makes text of it.
+    `content` is what stands where the words of the message do, `read` makes text of it.
     """
     if _BESIDE.isdisjoint(message):
-        return read(said)
-    called, miscalled = _tools.calls(message)
-    listed, unlisted = _listed(message, role)
-    reasoning, unreasoned = _reasoning(message)
-    words, unsaid = ("", None) if said is None and (called or listed) else read(said)
-    refused = not_text(message, "refusal")
-    if fault := refused or miscalled or unlisted or unreasoned or unsaid:
-        return None, fault
-    own = "\n".join(part for part in (_above(words, listed), called) if part)
-    return (_think(reasoning) + own.lstrip("\n") if reasoning else own), None
+        return read(content)
+    calls = _tools.calls(message)
+    tools = _listed_tools(message, role)
+    reasoning = _reasoning(message)
+    has_no_words = content is None and (calls.text or tools.text)
+    words = _tools.NOTHING if has_no_words else read(content)
+    fault = not_text(message, "refusal") or first_fault(calls, tools, reasoning, words)
+    if fault:
+        return Text(None, fault)
+    visible = _lines("\n", _lines("\n\n", words.text, tools.text), calls.text)
+    return Text(_think(reasoning.text) + visible.lstrip("\n") if reasoning.text else visible)
 
 
-def _above(words: str | None, listed: str | None) -> str:
-    return "\n\n".join(part for part in (words, listed) if part)
+def _lines(separator: str, *texts: str | None) -> str:
+    return separator.join(text for text in texts if text)
 
 
-def _listed(message: Mapping[str, Any], role: str | None) -> Text:
-    """The tools that a system message lists in keys of its own."""
+def _listed_tools(message: Mapping[str, Any], role: str | None) -> Text:
+    """The tools that a system message lists beside its words."""
     lists = [_tools.listing(message.get(key)) for key in _tools.LISTS]
-    if fault := next((note for _, note in lists if note), None):
-        return None, f"tools: {fault}"
-    listed = "\n\n".join(own for own, _ in lists if own)
+    if fault := first_fault(*lists):
+        return Text(None, f"tools: {fault}")
+    listed = _lines("\n\n", *(tools.text for tools in lists))
     if listed and role != "system":
-        return None, "tools are listed in a message that is not the system's"
-    return listed, None
+        return Text(None, "tools are listed in a message that is not the system's")
+    return Text(listed)
 
 
 def _reasoning(message: Mapping[str, Any]) -> Text:
-    """The reasoning of a message, empty where it has none; under two names it has to be one."""
-    keys = [key for key in REASONING if _is_said(message.get(key))]
-    thoughts = []
-    for key in keys:
-        own, odd = _joined(message[key], _THOUGHTS)
-        if own is None:
-            return None, f"reasoning: {odd}"
-        thoughts.append(own)
-    if len({"".join(own.split()) for own in thoughts}) > 1:
-        return None, f"{' and '.join(map(repr, keys))} say different things"
-    return (thoughts[0] if thoughts else ""), None
+    """The reasoning of a message, empty where it has none; reasoning under two names has to be
+    the same."""
+    keys = [key for key in REASONING if _is_reasoning(message.get(key))]
+    thoughts = [_joined(message[key], _THOUGHTS) for key in keys]
+    if fault := first_fault(*thoughts):
+        return Text(None, f"reasoning: {fault}")
+    if len({"".join((thought.text or "").split()) for thought in thoughts}) > 1:
+        return Text(None, f"{' and '.join(map(repr, keys))} say different things")
+    return thoughts[0] if thoughts else Text("")
 
 
-def _is_said(value: object) -> bool:
-    """Whether reasoning is there; how much of it was asked for (`high`) is none."""
+def _is_reasoning(value: object) -> bool:
+    """Whether a value holds reasoning; how much reasoning was asked for (`high`) is none."""
     is_setting = isinstance(value, str) and value.strip().lower() in _SETTINGS
-    return _holds(value) and not is_setting
+    return _may_have_words(value) and not is_setting
 
 
 def _think(reasoning: str) -> str:
     """Reasoning as it stands before an answer: in `<think>` tags, the form in which the chat
     templates of Qwen3 and DeepSeek R1 read it from content."""
-    own = reasoning.strip("\n")
-    return f"<think>\n{own}\n</think>\n\n"
+    thought = reasoning.strip("\n")
+    return f"<think>\n{thought}\n</think>\n\n"
 
 
-# Under which names others say whether a message is learnt from, and what means that it is not:
-# axolotl `train` and `training`, tinker `trainable`, torchtune `masked`, ms-swift `loss`,
-# LLaMA-Factory `loss_weight`, OpenAI `weight`, slime `step_loss_mask`.
+# The names under which others say whether a message is trained, and the value for "no": axolotl
+# `train` and `training`, tinker `trainable`, torchtune `masked`, ms-swift `loss`, LLaMA-Factory
+# `loss_weight`, OpenAI `weight`, slime `step_loss_mask`.
 _FLAGS = {
     **dict.fromkeys(["train", "training", "trainable", "is_trainable", "trained", "learn"], 0),
     **dict.fromkeys(["loss", "loss_weight", "weight", "loss_mask", "step_loss_mask"], 0),
     "masked": 1,
 }
 _SPANS = "says which letters are learnt from, and a message is learnt from as a whole or not"
-# Names that say more than yes or no (axolotl's spans), or not which of them is meant.
+# Names that say more than yes or no (axolotl's spans), or whose yes and no are not clear.
 _UNCLEAR = {
     "train_detail": _SPANS,
     "training_detail": _SPANS,
     "mask": "does not say whether 1 is learnt from; 'masked' and 'loss_mask' do",
 }
-_SAYING = frozenset([*_FLAGS, *_UNCLEAR])
+_ALL_FLAGS = frozenset([*_FLAGS, *_UNCLEAR])
 
 
-def flag(message: Mapping[str, Any]) -> tuple[bool, str | None]:
-    """Whether a message may be learnt from, by the flags that it carries, and what is odd in them.
+class Trained(NamedTuple):
+    """Whether a message may be trained, or the fault of its flags."""
 
-    A weight between 0 and 1 cannot be kept in labels; it is explained, not rounded.
+    train: bool
+    fault: str | None = None
+
+
+def trained(message: Mapping[str, Any]) -> Trained:
+    """Whether a message may be trained, by the flags that the message carries.
+
+    A weight between 0 and 1 cannot be kept in labels: such a weight is a fault, not rounded.
     """
-    if _SAYING.isdisjoint(message):
-        return True, None
+    if _ALL_FLAGS.isdisjoint(message):
+        return Trained(True)
     for name, why in _UNCLEAR.items():
         if message.get(name) not in (None, []):
-            return False, f"{name} {why}"
-    said = {name: message[name] for name in _FLAGS if message.get(name) is not None}
-    for name, value in said.items():
+            return Trained(False, f"{name} {why}")
+    flags = {name: message[name] for name in _FLAGS if message.get(name) is not None}
+    for name, value in flags.items():
         if not isinstance(value, bool | int | float) or value not in (0, 1):
             shown = reprlib.repr(value)
-            return False, f"{name} is {shown}, and a message is learnt from or not (0 or 1)"
-    return all(value != _FLAGS[name] for name, value in said.items()), None
+            return Trained(
+                False, f"{name} is {shown}, and a message is learnt from or not (0 or 1)"
+            )
+    return Trained(all(value != _FLAGS[name] for name, value in flags.items()))

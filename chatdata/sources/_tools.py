@@ -4,9 +4,9 @@
     assistant  <tool_call>\n{"name": "weather", "arguments": {"city": "Lisbon"}}\n</tool_call>
     user       <tool_response>\n{"celsius": 19}\n</tool_response>
 
-Any template can write them, and a call is learnt from like any answer. A template that has a form
-of its own for tools writes other ids for `apply_chat_template(messages, tools=...)` than for these
-texts. The filter `tool_use` removes them.
+Any template can write these texts, and a call is trained like any answer. A template that has a
+form of its own for tools writes other ids for `apply_chat_template(messages, tools=...)` than for
+these texts. The filter `tool_use` removes them.
 """
 
 from __future__ import annotations
@@ -16,83 +16,83 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from chatdata.sources import text
+from chatdata.sources.values import Text, text
 
-Text = tuple[str | None, str | None]  # the text, or None and what is in its place
 CALLS = ("tool_calls", "function_calls", "function_call")
 LISTS = ("tools", "functions")  # the second in older files, beside `function_call`
 _ARGUMENTS = ("arguments", "parameters", "input")  # of OpenAI, of Cohere, of Anthropic
 
+NOTHING = Text("")
+
 
 def call(value: object) -> Text:
-    """A call, or several of them, as a message of the assistant; objects are written as JSON."""
-    return _within("tool_call", value)
+    """A call, or several calls, as a message of the assistant; objects are written as JSON."""
+    return _tagged("tool_call", value)
 
 
 def response(value: object) -> Text:
     """The result of a call, as a message to the assistant."""
-    return _within("tool_response", value)
+    return _tagged("tool_response", value)
 
 
 def listing(value: object) -> Text:
-    """What tools there are, as words for a system message; empty where there are none."""
-    if value == "[]" or not is_there(value):
-        return "", None
-    return _within("tools", value)
+    """A list of tools, as words for a system message; empty where no tool is listed."""
+    if value == "[]" or not is_given(value):
+        return NOTHING
+    return _tagged("tools", value)
 
 
-def is_there(value: object) -> bool:
+def is_given(value: object) -> bool:
     """Whether a key holds something; nulls alone, as tables have them, are nothing."""
     if isinstance(value, Mapping):
         return any(value.values())
-    return any(own is not None for own in value) if isinstance(value, list) else bool(value)
+    return any(item is not None for item in value) if isinstance(value, list) else bool(value)
 
 
 def calls(message: Mapping[str, Any]) -> Text:
-    """The calls in a message as OpenAI has them, one below the other; empty where there are none.
+    """The calls in a message of OpenAI's form, a line feed between; empty where it has none.
 
-    They stand in `tool_calls`, or the one of older files in `function_call`; one that stands in
-    both is one.
+    The calls stand in `tool_calls`, or a single call of older files in `function_call`; a call
+    that stands in both is written once.
     """
     functions: list[dict[str, Any] | None] = []
     for key in CALLS:
-        given = _parsed(message.get(key))
-        if is_there(given):
-            several = given if isinstance(given, list) else [given]
-            own = [_function(one) for one in several]
-            functions += [one for one in own if one is None or one not in functions]
-    texts = [None if own is None else call(own)[0] for own in functions]
+        value = _parsed(message.get(key))
+        if is_given(value):
+            listed = [_function(item) for item in (value if isinstance(value, list) else [value])]
+            functions += [item for item in listed if item is None or item not in functions]
+    texts = [None if function is None else call(function).text for function in functions]
     if None in texts:
-        return None, "'tool_calls' cannot be carried as text"
-    return "\n".join(own or "" for own in texts), None
+        return Text(None, "'tool_calls' cannot be carried as text")
+    return Text("\n".join(text or "" for text in texts))
 
 
-def _function(own: object) -> dict[str, Any] | None:
+def _function(value: object) -> dict[str, Any] | None:
     """Name and arguments of a call; arguments that are JSON in a string are parsed."""
-    function = own.get("function", own) if isinstance(own, Mapping) else None
+    function = value.get("function", value) if isinstance(value, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         return None
-    named = [key for key in _ARGUMENTS if function.get(key) is not None]
-    return {"name": function["name"], "arguments": _parsed(function[named[0]] if named else None)}
+    key = next((key for key in _ARGUMENTS if function.get(key) is not None), None)
+    arguments = _parsed(function[key] if key else None)
+    return {"name": function["name"], "arguments": arguments}
 
 
 def _parsed(value: object) -> object:
-    """What a string holds as JSON; else the value as it is."""
+    """The JSON that a string holds; any other value unchanged."""
     if isinstance(value, str):
         with contextlib.suppress(ValueError, RecursionError):
             return json.loads(value)
     return value
 
 
-def _within(tag: str, value: object) -> Text:
+def _tagged(tag: str, value: object) -> Text:
     try:
-        own = _json(value) if isinstance(value, dict | list) else value
+        words = text(_json(value) if isinstance(value, dict | list) else value)
     except (ValueError, RecursionError):
-        return None, "nested too deeply"
-    words, note = text(own)
-    return (None, note) if words is None else (f"<{tag}>\n{words}\n</{tag}>", None)
+        return Text(None, "nested too deeply")
+    return words if words.text is None else Text(f"<{tag}>\n{words.text}\n</{tag}>")
 
 
 def _json(value: object) -> str:
-    """A value as JSON; what JSON has no form for (a date of a Parquet file) as its words."""
+    """A value as JSON; a date of a Parquet file, for which JSON has no form, as a string."""
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -5,20 +5,22 @@
     {"instruction": "...", "context": "...", "response": "..."}      Dolly; Alpaca: input, output
     {"prompt": "...", "completion": "..."}                           texts, or lists of messages
 
-`group`, `source` and `lang` of a row of ours are kept. A context stands below its instruction, an
-empty line between; messages of a prompt are context. Content in parts
-(`[{"type": "text", "text": "..."}]`) is joined where all parts are text. A `system` beside the
-messages becomes their first.
+Of a row that chatdata has published, `group` and `lang` are kept. `source` is not kept: the rows
+get the name that the recipe gives to this source, and each id gets the beginning of its ids.
+
+A context stands below its instruction, an empty line between; messages of a prompt are context.
+Content in parts (`[{"type": "text", "text": "..."}]`) is joined where all parts are text. A
+`system` beside the messages becomes their first.
 
 Reasoning (`reasoning_content`, `reasoning`, `thinking`, `reasoning_details`, `tool_plan`, ...) is
 carried in `<think>` tags before the content. Tools, calls of them and their results are carried as
 text, in the tags of Hermes and Qwen (see `_tools`); a template with a form of its own writes other
 ids for `apply_chat_template(messages, tools=...)`. What cannot be carried as text (`images`,
-`documents`, `audio`, `videos`, of a message or a record; reasoning that is encrypted, or said in
-two ways) is refused with its reason, never left out.
+`documents`, `audio`, `videos`, of a message or a record; reasoning that is encrypted, or written
+in two ways) is refused with its reason, never left out.
 
-A message that says that it is not to be learnt from (`train: false`, `weight: 0`, `loss_mask: 0`,
-`masked: true`, ...) is context; one that says so of a part of it (`train_detail`) is refused.
+A message whose flags say that it is not trained (`train: false`, `weight: 0`, `loss_mask: 0`,
+`masked: true`, ...) is context; a flag for a part of a message (`train_detail`) is refused.
 """
 
 from __future__ import annotations
@@ -27,18 +29,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import Batch, File, _tools
-from chatdata.sources._linear import (
-    Layout,
-    Turn,
-    join,
-    read_conversations,
-    text,
-    turn,
-    with_record,
-)
-from chatdata.sources._message import REASONING
-from chatdata.sources._tools import Text
+from chatdata.sources import _tools
+from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
+from chatdata.sources._message import REASONING, join
+from chatdata.sources.batches import Batch, File
+from chatdata.sources.values import Text, text
 
 SCHEMA = MESSAGES
 IDS = "jsonl"
@@ -52,7 +47,7 @@ _RESULTS = ("tool", "function")
 
 def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
     """Yields the messages of all conversations as rows of MESSAGES."""
-    return read_conversations(files, name, ids, Layout(_is_record, _turns, group=str))
+    return read_conversations(files, name, ids, RecordFormat(_is_record, _turns, group=str))
 
 
 def _is_record(value: object) -> bool:
@@ -76,12 +71,12 @@ def _exchange(record: dict[str, Any]) -> list[Turn]:
     asked, answered = _pair(record) or ("", "")
     question = _side(record[asked], "user", {})
     if context := next((record[key] for key in _CONTEXTS if record.get(key)), None):
-        question = [_with_context(own, context) for own in question]
+        question = [_with_context(turn, context) for turn in question]
     if record.get("history"):
-        question = [own._replace(content=None, note="'history' is not read") for own in question]
+        question = [turn._replace(content=None, note="'history' is not read") for turn in question]
     thoughts = {key: record[key] for key in REASONING if key in record}
     answer = _side(record[answered], "assistant", thoughts)
-    return [own._replace(train=False) for own in question] + answer
+    return [turn._replace(train=False) for turn in question] + answer
 
 
 def _pair(record: dict[str, Any]) -> tuple[str, str] | None:
@@ -95,11 +90,11 @@ def _side(value: object, role: str, beside: Mapping[str, Any]) -> list[Turn]:
     return [turn(role, beside, value, text)]
 
 
-def _with_context(own: Turn, context: object) -> Turn:
-    words, note = text(context)
-    if words is None or own.content is None:
-        return own._replace(content=None, note=own.note or f"a context that is {note}")
-    return own._replace(content=f"{own.content}\n\n{words}")
+def _with_context(question: Turn, context: object) -> Turn:
+    words, fault = text(context)
+    if words is None or question.content is None:
+        return question._replace(content=None, note=question.note or f"a context that is {fault}")
+    return question._replace(content=f"{question.content}\n\n{words}")
 
 
 def _turn(message: object) -> Turn:
@@ -109,7 +104,7 @@ def _turn(message: object) -> Turn:
 
 
 def _plain(message: dict[str, Any]) -> Turn:
-    """What almost every message is: a role that is known, and text."""
+    """The turn of what almost every message is: a known role, and text."""
     role, content = message["role"], message["content"]
     is_plain = isinstance(role, str) and role in _ROLES and isinstance(content, str)
     return Turn(_ROLES[role], *text(content)) if is_plain else _any_turn(message)
@@ -118,14 +113,15 @@ def _plain(message: dict[str, Any]) -> Turn:
 def _any_turn(message: object) -> Turn:
     if not isinstance(message, dict):
         return Turn(None, None, f"a {type(message).__name__} stands where a message should")
-    said = message.get("content")
+    content = message.get("content")
     if message.get("role") in _RESULTS:
-        return turn("user", message, said, _result)
+        return turn("user", message, content, _result)
     role = _ROLES.get(str(message.get("role")))
-    own = turn(role, message, said)
-    return own if role else own._replace(note=f"role {message.get('role')!r}")
+    read_turn = turn(role, message, content)
+    return read_turn if role else read_turn._replace(note=f"role {message.get('role')!r}")
 
 
-def _result(said: object) -> Text:
-    words, note = join(said)
-    return (None, note) if words is None else _tools.response(words)
+def _result(content: object) -> Text:
+    """The content of a tool's message as text, in the tags of a result."""
+    words = join(content)
+    return words if words.text is None else _tools.response(words.text)

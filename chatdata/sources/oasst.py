@@ -6,7 +6,7 @@
     {"thread_id": "m", "thread": [{"message_id": "t", ...}, ...]}
 
 Rows may come in any order, with keys absent or null, and with parts of a tree missing. The
-names of 2023's drafts (`user_message_id`, `parent_message_id`) are understood too.
+names of the drafts of 2023 (`user_message_id`, `parent_message_id`) are understood too.
 Format: the `oasst-data` schemas of LAION-AI/Open-Assistant, and the Hub's parquet columns.
 """
 
@@ -18,28 +18,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chatdata.core.schema import NODES
-from chatdata.sources import (
-    Batch,
-    File,
-    Problem,
-    Rows,
-    identifier,
-    records,
-    text,
-    whole,
-    word,
-)
+from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
+from chatdata.sources.records import read_files
+from chatdata.sources.values import identifier, text, whole, word
 
 SCHEMA = NODES
 IDS = "oasst1"
 
 _ROLES = {"prompter": "user", "user": "user", "assistant": "assistant", "system": "system"}
-Message = Mapping[str, Any]
+_Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """What the messages of one record have in common."""
+    """What the messages of a record have in common."""
 
     id: str | None
     state: object
@@ -53,24 +45,24 @@ def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
 
     A flat message that does not name its tree is kept back until all parents are known.
     """
-    rows = Rows(NODES)
-    treeless: list[tuple[Message, str]] = []
-    for record in records(files, _is_record):
-        rows.records += 1
+    builder = BatchBuilder(NODES)
+    treeless: list[tuple[_Message, str]] = []
+    for record in read_files(files, _is_record):
+        builder.records += 1
         if isinstance(record, Problem):
-            rows.problems.append(record)
+            builder.problems.append(record)
         elif _is_flat(record.value) and not _tree_id(record.value):
             treeless.append((record.value, record.where))
         else:
-            _add_record(rows, record.value, record.where, name, ids)
-        if rows.full():
-            yield rows.batch()
+            _add_record(builder, record.value, record.where, name, ids)
+        if builder.is_full():
+            yield builder.take()
     for message, where, id in _find_trees(treeless):
         tree = _Tree(id, message.get("tree_state"), where, name, ids)
-        _add(rows, message, _parent(message), tree)
-        if rows.full():
-            yield rows.batch()
-    yield rows.batch()
+        _add(builder, message, _parent(message), tree)
+        if builder.is_full():
+            yield builder.take()
+    yield builder.take()
 
 
 def _is_record(value: object) -> bool:
@@ -81,80 +73,86 @@ def _is_record(value: object) -> bool:
     return holds or not keys.isdisjoint(value)
 
 
-def _is_flat(message: Message) -> bool:
+def _is_flat(message: _Message) -> bool:
     return not (message.get("replies") or message.get("prompt") or message.get("thread"))
 
 
-def _own(message: Message) -> str | None:
+def _message_id(message: _Message) -> str | None:
     return identifier(_first(message, ("message_id", "user_message_id")))
 
 
-def _parent(message: Message) -> str | None:
+def _parent(message: _Message) -> str | None:
     return identifier(_first(message, ("parent_id", "parent_message_id")))
 
 
-def _first(message: Message, keys: Sequence[str]) -> Any:
+def _first(message: _Message, keys: Sequence[str]) -> Any:
     return next((message[key] for key in keys if message.get(key) is not None), None)
 
 
-def _tree_id(message: Message) -> str | None:
+def _tree_id(message: _Message) -> str | None:
     named = identifier(message.get("message_tree_id"))
-    return named or (None if _parent(message) else _own(message))
+    return named or (None if _parent(message) else _message_id(message))
 
 
-def _add_record(rows: Rows, record: Message, where: str, source: str, ids: str) -> None:
+def _add_record(builder: BatchBuilder, record: _Message, where: str, source: str, ids: str) -> None:
     thread, prompt = record.get("thread"), record.get("prompt")
     if isinstance(thread, list):
         first = next((message for message in thread if isinstance(message, dict)), {})
-        tree = _Tree(_tree_id(record) or _own(first), record.get("tree_state"), where, source, ids)
-        _add_thread(rows, thread, tree)
+        tree = _Tree(
+            _tree_id(record) or _message_id(first), record.get("tree_state"), where, source, ids
+        )
+        _add_thread(builder, thread, tree)
         return
     root = prompt if isinstance(prompt, dict) else record
-    id = _tree_id(record) or _tree_id(root) or _own(root)
+    id = _tree_id(record) or _tree_id(root) or _message_id(root)
     state = record.get("tree_state") or root.get("tree_state")
-    _add_nested(rows, root, _Tree(id, state, where, source, ids))
+    _add_nested(builder, root, _Tree(id, state, where, source, ids))
 
 
-def _add_nested(rows: Rows, root: Message, tree: _Tree) -> None:
+def _add_nested(builder: BatchBuilder, root: _Message, tree: _Tree) -> None:
     waiting: list[tuple[Any, str | None]] = [(root, _parent(root))]
     while waiting:
         message, parent = waiting.pop()
         if not isinstance(message, dict):
-            _refuse(rows, message, tree)
+            _refuse(builder, message, tree)
             continue
-        own = _add(rows, message, parent, tree)
+        id = _add(builder, message, parent, tree)
         replies = message.get("replies") or []
         replies = replies if isinstance(replies, list) else [replies]
-        waiting += [(reply, own or tree.where) for reply in reversed(replies)]
+        waiting += [(reply, id or tree.where) for reply in reversed(replies)]
 
 
-def _add_thread(rows: Rows, thread: list[Any], tree: _Tree) -> None:
+def _add_thread(builder: BatchBuilder, thread: list[Any], tree: _Tree) -> None:
     above: str | None = None
     for message in thread:
         if isinstance(message, dict):
-            above = _add(rows, message, above, tree) or tree.where
+            above = _add(builder, message, above, tree) or tree.where
         else:
-            _refuse(rows, message, tree)
+            _refuse(builder, message, tree)
 
 
-def _refuse(rows: Rows, message: object, tree: _Tree) -> None:
+def _refuse(builder: BatchBuilder, message: object, tree: _Tree) -> None:
     kind = type(message).__name__
-    rows.problem("message", tree.where, "bad_message", f"a {kind} stands where a message should")
+    builder.add_problem(
+        "message", tree.where, "bad_message", f"a {kind} stands where a message should"
+    )
 
 
-def _add(rows: Rows, message: Message, parent: str | None, tree: _Tree) -> str | None:
-    """Adds one message. Returns its id, or None where it has none and became a problem."""
-    own = _own(message)
-    if own is None:
-        rows.problem("message", tree.where, "no_id", "a message without an id stands in no tree")
+def _add(builder: BatchBuilder, message: _Message, parent: str | None, tree: _Tree) -> str | None:
+    """Adds a message. Returns its id, or None for a message without id, which became a problem."""
+    id = _message_id(message)
+    if id is None:
+        builder.add_problem(
+            "message", tree.where, "no_id", "a message without an id stands in no tree"
+        )
         return None
-    content, note = text(message.get("text"))
+    content, fault = text(message.get("text"))
     role = _ROLES.get(str(message.get("role")))
     lang = word(message.get("lang"))
-    rows.add(
-        group=f"{tree.ids}/{tree.id or own}",
+    builder.add(
+        group=f"{tree.ids}/{tree.id or id}",
         parent=parent,
-        message=own,
+        message=id,
         role=role,
         content=content,
         lang=lang,
@@ -162,7 +160,7 @@ def _add(rows: Rows, message: Message, parent: str | None, tree: _Tree) -> str |
         train=role == "assistant",
         source=tree.source,
         where=tree.where,
-        note=note if role else f"role {message.get('role')!r}",
+        note=fault if role else f"role {message.get('role')!r}",
         rank=whole(message.get("rank")),
         created=_microseconds(message.get("created_date")),
         deleted=message.get("deleted") is True,
@@ -170,7 +168,7 @@ def _add(rows: Rows, message: Message, parent: str | None, tree: _Tree) -> str |
         synthetic=message.get("synthetic") is True,
         tree_state=word(message.get("tree_state")) or word(tree.state),
     )
-    return own
+    return id
 
 
 def _flag(value: object) -> bool | None:
@@ -190,15 +188,15 @@ def _microseconds(value: object) -> int | None:
         return None
 
 
-def _find_trees(messages: list[tuple[Message, str]]) -> Iterator[tuple[Message, str, str | None]]:
+def _find_trees(messages: list[tuple[_Message, str]]) -> Iterator[tuple[_Message, str, str | None]]:
     """Yields (message, place, tree) for messages that do not name their tree.
 
-    The tree is named for the topmost ancestor there is; a cycle for the least id in it.
+    The tree is named for the topmost known ancestor; a cycle for the least id in the cycle.
     """
-    parents = {_own(message): _parent(message) for message, _ in messages}
+    parents = {_message_id(message): _parent(message) for message, _ in messages}
     trees: dict[str | None, str | None] = {}
     for message, where in messages:
-        yield message, where, _top(_own(message), parents, trees)
+        yield message, where, _top(_message_id(message), parents, trees)
 
 
 def _top(
@@ -206,6 +204,7 @@ def _top(
     parents: Mapping[str | None, str | None],
     trees: dict[str | None, str | None],
 ) -> str | None:
+    """The topmost ancestor of a message; `trees` remembers it for all messages on the way."""
     path: dict[str | None, None] = {}  # an ordered set
     at = message
     while at not in trees and at not in path and parents.get(at):

@@ -1,9 +1,9 @@
 """Files to JSON records, read as a stream, and what could not be read.
 
-`.jsonl` and `.ndjson` hold one value a line, `.json` one array (or values one after another),
+`.jsonl` and `.ndjson` hold a value on each line, `.json` an array (or values one after another),
 `.parquet` rows; each of the text forms may be gzipped. A bad line costs that line. A broken
-element of an array costs that element: reading goes on at the next one that has the shape of a
-record. A file that ends in mid-record gives all whole records and one `Unreadable` for the tail.
+element of an array costs that element: reading goes on at the next element that has the shape of
+a record. A file that ends within a record gives all whole records and an `Unreadable` for the tail.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,18 +23,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.errors import SourceError
+from chatdata.sources.batches import File, Problem
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".parquet")
 _CHUNK = 1 << 22
 _BUFFER = 1 << 20  # lines of conversations are long
 _PARQUET_ROWS = 1024
-_GLUE = re.compile(r"[\s,]*")
+_SEPARATORS = re.compile(r"[\s,]*")
 _NEXT_ELEMENT = re.compile(r"\}\s*,\s*(?=\{)")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A JSON value and where it stands: `<file>:<line>`, `<file>@<byte>` or `<file>#<row>`."""
+    """A JSON value and its place: `<file>:<line>`, `<file>@<byte>` or `<file>#<row>`."""
 
     where: str
     value: Any
@@ -42,21 +43,41 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A stretch of a file that holds no JSON value, and why."""
+    """A part of a file that holds no JSON value, and why."""
 
     where: str
     reason: str
     detail: str
 
 
-Shape = Callable[[object], bool]
+IsRecord = Callable[[object], bool]
 
 
-def read(path: Path, label: str, is_record: Shape) -> Iterator[Record | Unreadable]:
-    """Yields the records of one file in order, each with its place, named by `label`.
+def read_files(files: Sequence[File], is_record: IsRecord) -> Iterator[Record | Problem]:
+    """Yields the records of all files in order, and a Problem for each value that is no record."""
+    for file in files:
+        for item in read(file.path, file.label, is_record):
+            if isinstance(item, Unreadable):
+                yield Problem("record", item.where, item.reason, item.detail)
+            elif is_record(item.value):
+                yield item
+            else:
+                yield Problem("record", item.where, "unknown_record", _describe(item.value))
 
-    `is_record` recognises the source's records; it decides where reading goes on behind a
-    broken element of an array. Raises SourceError where the file cannot be read at all.
+
+def _describe(value: object) -> str:
+    if isinstance(value, dict):
+        names = [str(key)[:40] for key in list(value)[:8]]
+        keys = ", ".join(names).encode(errors="backslashreplace").decode()
+        return f"no known shape; its keys: {keys or 'none'}"
+    return f"no known shape: {type(value).__name__}"
+
+
+def read(path: Path, label: str, is_record: IsRecord) -> Iterator[Record | Unreadable]:
+    """Yields the values of a file in order, each with its place, which begins with `label`.
+
+    `is_record` decides where reading goes on after a broken element of an array. Raises
+    SourceError where the file cannot be read at all.
     """
     try:
         yield from _read(path, label, is_record)
@@ -64,7 +85,7 @@ def read(path: Path, label: str, is_record: Shape) -> Iterator[Record | Unreadab
         raise SourceError(f"cannot read '{path}': {error.strerror or error}.") from None
 
 
-def _read(path: Path, label: str, is_record: Shape) -> Iterator[Record | Unreadable]:
+def _read(path: Path, label: str, is_record: IsRecord) -> Iterator[Record | Unreadable]:
     if path.stat().st_size == 0:
         raise SourceError(f"'{path}' is empty; name a file with conversations in it.")
     if path.suffix == ".parquet":
@@ -85,7 +106,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _start(file: BinaryIO, path: Path) -> bytes:
-    """The first bytes of a text file. Raises SourceError where they are no UTF-8 text."""
+    """The first bytes of a text file. Raises SourceError where the bytes are not UTF-8 text."""
     try:
         start = file.read(_CHUNK)
         file.seek(0)
@@ -112,7 +133,7 @@ def _binary_at(line: bytes) -> int | None:
 
 
 def _salvage(file: BinaryIO) -> bytes:
-    """What can be unpacked of the first bytes of a damaged gzip file."""
+    """The bytes that can be unpacked from the beginning of a damaged gzip file."""
     file.seek(0)
     try:
         return file.read(1024)
@@ -134,7 +155,7 @@ def _is_line(start: bytes) -> bool:
     return True
 
 
-# ------------------------------------------------------------------------------ one value a line
+# ------------------------------------------------------------------------ a value on each line
 
 
 def _lines(file: BinaryIO, label: str) -> Iterator[Record | Unreadable]:
@@ -168,11 +189,11 @@ def _line_by_json(text: bytes, where: str) -> Record | Unreadable:
         return Unreadable(where, "bad_json", "nested too deeply")
 
 
-# --------------------------------------------------------------- one array, or values in a row
+# ------------------------------------------------------- an array, or values one after another
 
 
 def _text(file: BinaryIO) -> Iterator[tuple[str, str]]:
-    """Yields (text, problem): pieces of a file; a problem ends it."""
+    """Yields (text, problem): pieces of a file; a problem ends the file."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         while chunk := file.read(_CHUNK):
@@ -185,7 +206,7 @@ def _text(file: BinaryIO) -> Iterator[tuple[str, str]]:
 
 
 class _Window:
-    """The part of a text stream that is being parsed, and its place in the file."""
+    """The part of a text stream that is being parsed, and the place of the part in the file."""
 
     def __init__(self, pieces: Iterator[tuple[str, str]]) -> None:
         self.pieces = pieces
@@ -195,8 +216,8 @@ class _Window:
         self.ended = False
         self._counted, self._bytes = 0, 0  # the bytes of the file before text[_counted]
 
-    def more(self) -> bool:
-        """Forgets what was parsed and reads on. Returns whether there was more."""
+    def read_on(self) -> bool:
+        """Forgets what was parsed and reads on. Returns whether the stream had more text."""
         self.byte()
         self.text, self.at, self._counted = self.text[self.at :], 0, 0
         size = len(self.text)
@@ -208,33 +229,33 @@ class _Window:
                 self.problem = self.problem or piece[1]
         return len(self.text) > size
 
-    def skip_glue(self) -> str:
+    def skip_separators(self) -> str:
         """Skips spaces and commas. Returns the next character, or nothing at the end."""
         while True:
-            glue = _GLUE.match(self.text, self.at)
-            self.at = glue.end() if glue else self.at
+            separators = _SEPARATORS.match(self.text, self.at)
+            self.at = separators.end() if separators else self.at
             if self.at < len(self.text):
                 return self.text[self.at]
-            if not self.more():
+            if not self.read_on():
                 return ""
 
     def byte(self) -> int:
-        """The offset in the file of the place where parsing stands, in bytes."""
-        stretch = self.text[self._counted : self.at]
-        self._bytes += len(stretch.encode(errors="surrogatepass"))
+        """The place in the file at which parsing is, in bytes."""
+        parsed = self.text[self._counted : self.at]
+        self._bytes += len(parsed.encode(errors="surrogatepass"))
         self._counted = self.at
         return self._bytes
 
 
 def _values(
-    pieces: Iterator[tuple[str, str]], label: str, is_record: Shape
+    pieces: Iterator[tuple[str, str]], label: str, is_record: IsRecord
 ) -> Iterator[Record | Unreadable]:
     window = _Window(pieces)
-    window.more()
+    window.read_on()
     window.text = window.text.removeprefix("\ufeff")
-    in_array = window.skip_glue() == "["
+    in_array = window.skip_separators() == "["
     window.at += in_array
-    while (character := window.skip_glue()) and not (in_array and character == "]"):
+    while (character := window.skip_separators()) and not (in_array and character == "]"):
         where = f"{label}@{window.byte()}"
         try:
             yield Record(where, _value(window))
@@ -248,13 +269,13 @@ def _values(
         yield Unreadable(f"{label}@{window.byte()}", "bad_json", detail)
     elif in_array:
         window.at += 1
-        if window.skip_glue():
+        if window.skip_separators():
             where = f"{label}@{window.byte()}"
             yield Unreadable(where, "bad_json", "text behind the end of the array")
 
 
 def _value(window: _Window) -> Any:
-    """Parses the value at the window's place and steps behind it."""
+    """Parses the value at the window's place and moves the place to the end of the value."""
     value, window.at = _peek(window)
     return value
 
@@ -265,10 +286,10 @@ def _peek(window: _Window) -> tuple[Any, int]:
         try:
             value, end = _DECODER.raw_decode(window.text, window.at)
         except json.JSONDecodeError as error:
-            if _may_go_on(error) and window.more():
+            if _may_go_on(error) and window.read_on():
                 continue
             raise
-        if end == len(window.text) and window.more():
+        if end == len(window.text) and window.read_on():
             continue  # a number may go on in the next piece
         return value, end
 
@@ -277,14 +298,14 @@ _DECODER = json.JSONDecoder()
 
 
 def _may_go_on(error: json.JSONDecodeError) -> bool:
-    """Whether a parse failed for want of text rather than for a mistake in it."""
+    """Whether a parse failed for want of text rather than for a mistake in the text."""
     return error.msg.startswith("Unterminated string") or error.pos >= len(error.doc) - 16
 
 
-def _skip(window: _Window, is_record: Shape, error: Exception) -> tuple[bool, str]:
-    """Moves to the next record behind a broken element.
+def _skip(window: _Window, is_record: IsRecord, error: Exception) -> tuple[bool, str]:
+    """Moves to the next record after a broken element.
 
-    Returns whether there is any, and what was wrong, in words.
+    Returns whether a record follows, and what is wrong, in words.
     """
     problem = "nested too deeply"
     if isinstance(error, json.JSONDecodeError):
@@ -294,22 +315,22 @@ def _skip(window: _Window, is_record: Shape, error: Exception) -> tuple[bool, st
     return False, f"{window.problem or problem}; nothing behind it could be read"
 
 
-def _resume(window: _Window, is_record: Shape) -> bool:
-    """Moves to the next element that is a record. Returns whether there is any."""
+def _resume(window: _Window, is_record: IsRecord) -> bool:
+    """Moves to the next element that is a record. Returns whether one follows."""
     while True:
-        glue = _NEXT_ELEMENT.search(window.text, window.at)
-        if glue is None:
-            window.at = max(window.at, len(window.text) - 64)  # a glue may straddle two pieces
-            if window.more():
+        boundary = _NEXT_ELEMENT.search(window.text, window.at)
+        if boundary is None:
+            window.at = max(window.at, len(window.text) - 64)  # one may straddle two pieces
+            if window.read_on():
                 continue
             window.at = len(window.text)
             return False
-        window.at = glue.end()
+        window.at = boundary.end()
         if _is_next(window, is_record):
             return True
 
 
-def _is_next(window: _Window, is_record: Shape) -> bool:
+def _is_next(window: _Window, is_record: IsRecord) -> bool:
     try:
         return is_record(_peek(window)[0])
     except (json.JSONDecodeError, RecursionError):

@@ -17,17 +17,28 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from chatdata.core.document import Number, Part
 from chatdata.steps import ngrams
 from chatdata.steps.evaluation_sets import EvaluationSet
 
 # What was found: an item, and the conversation (in a tree source, the tree) that holds it.
 FOUND = {"set": pl.String, "item": pl.String, "conversation": pl.String}
+
+
+class OverlapEntry(Part):
+    """What the manifest holds of an evaluation set, and of what conversations share with it."""
+
+    set: str
+    sha256: str
+    items: Number
+    too_short: Number = 0
+    items_found: Number
+    conversations: Number  # that share text with an item
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +68,17 @@ class Overlaps:
         """The sets of both, and what both found."""
         return Overlaps(self.sets + more.sets, pl.concat([self.found, more.found]))
 
-    def entry(self) -> list[dict[str, Any]]:
+    def entry(self) -> tuple[OverlapEntry, ...]:
         """What the manifest holds of each set: its facts, and how much of it was found."""
-        return [self._entry_of(facts) for facts in self.sets]
+        return tuple(self._entry_of(facts) for facts in self.sets)
 
-    def _entry_of(self, facts: SetFacts) -> dict[str, Any]:
+    def _entry_of(self, facts: SetFacts) -> OverlapEntry:
         found = self.found.filter(set=facts.set)
-        return {
+        return OverlapEntry(
             **asdict(facts),
-            "items_found": found["item"].n_unique(),
-            "conversations": found["conversation"].n_unique(),
-        }
+            items_found=found["item"].n_unique(),
+            conversations=found["conversation"].n_unique(),
+        )
 
 
 _SHOWN = 160  # characters of a matched span in the ledger
@@ -87,7 +98,7 @@ class Rule:
         return range(min(self.min_words, self.ngram), self.ngram + 1)
 
 
-# -------------------------------------------------------------------------------------- index
+# -------------------------------------------------------------------------------------------- index
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +192,7 @@ def load(folder: Path) -> Index:
     return Index(pl.read_ipc(folder / "items.arrow"), pl.read_ipc(folder / "runs.arrow"))
 
 
-# -------------------------------------------------------------------------------------- match
+# -------------------------------------------------------------------------------------------- match
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from chatdata.core.document import Number, Part, Real
 from chatdata.core.hashing import digest_column
 from chatdata.steps import ngrams
 
@@ -42,6 +43,16 @@ _ORDER = {
     "smallest_id": (["conversation"], [False]),
 }
 _RECALL = 0.99  # the share of pairs exactly as alike as the threshold that must become candidates
+
+
+class ClustersEntry(Part):
+    """What a near-duplicate filter found, for the manifest."""
+
+    threshold: Real
+    permutations: Number
+    clusters: Number
+    largest: Number  # conversations
+    dropped: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class Alike:
         return self.permutations, 1
 
 
-# ---------------------------------------------------------------------------------------- keys
+# --------------------------------------------------------------------------------------------- keys
 
 
 def keys(messages: pl.DataFrame, compared: pl.Expr, by_tree: bool) -> pl.DataFrame:
@@ -115,7 +126,7 @@ def _as_it_is(shingle: int) -> int:
     return shingle
 
 
-# ------------------------------------------------------------------------------------ clusters
+# ----------------------------------------------------------------------------------------- clusters
 
 
 def equal(own: pl.DataFrame) -> pl.Series:
@@ -207,7 +218,7 @@ def jaccard(one: Shingles, others: Sequence[Shingles]) -> npt.NDArray[np.float64
     return np.asarray(shared / (len(one) + sizes - shared))
 
 
-# ------------------------------------------------------------------------------------ outcomes
+# ----------------------------------------------------------------------------------------- outcomes
 
 
 def members(own: pl.DataFrame, cluster: pl.Series) -> pl.DataFrame:

@@ -112,7 +112,7 @@ class Drop:
         return {option: self.options[option] for option in self.filter.files}
 
 
-# -------------------------------------------------------------------------------- made columns
+# ------------------------------------------------------------------------------------- made columns
 
 
 def prepare_columns(
@@ -156,7 +156,7 @@ def _under_key(filter_: Filter, figures: Figures) -> FiguresByKey:
     return FiguresByKey({filter_.key: figures} if filter_.key else {})
 
 
-# -------------------------------------------------------------------------------------- marking
+# ------------------------------------------------------------------------------------------ marking
 
 
 def mark(messages: pl.DataFrame, drops: Sequence[Drop]) -> pl.DataFrame:

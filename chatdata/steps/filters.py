@@ -57,7 +57,7 @@ def _removes(
     return register
 
 
-# ----------------------------------------------------------------------------------- one message
+# -------------------------------------------------------------------------------------- one message
 
 
 @_removes("message")
@@ -248,7 +248,7 @@ for _function in quality_filters.MESSAGE:
     _removes("message")(_function)
 
 
-# ------------------------------------------------------------------------------ one conversation
+# --------------------------------------------------------------------------------- one conversation
 
 
 def _is_spoken() -> pl.Expr:
@@ -281,7 +281,7 @@ for _function in quality_filters.CONVERSATION:
     _removes("conversation")(_function)
 
 
-# ---------------------------------------------------------------------------- all conversations
+# -------------------------------------------------------------------------------- all conversations
 
 
 def _folded(text: pl.Expr) -> pl.Expr:
@@ -344,7 +344,7 @@ def near_duplicate_prompt(
     return _first_prompt(min_words)
 
 
-# ---------------------------------------------------------------------------------- all of them
+# -------------------------------------------------------------------------------------- all of them
 
 
 def always() -> list[Drop]:

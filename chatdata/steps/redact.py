@@ -16,11 +16,20 @@ import polars as pl
 from pydantic import Field
 
 from chatdata.core.config import Strict
+from chatdata.core.document import Number, Part
 from chatdata.steps import secrets
 from chatdata.steps.figures import Counts, add_counts
 from chatdata.steps.secrets import KINDS, Finding, Kind
 
 KEY = "secrets"  # the key of the manifest that has what was found
+
+
+class SecretEntry(Part):
+    """What the manifest holds of a kind: messages that hold some, and how many found, masked."""
+
+    messages: Number
+    found: Number
+    masked: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +42,9 @@ class Secrets:
         """What was found in both."""
         return Secrets(add_counts(self.by_kind, more.by_kind))
 
-    def entry(self) -> dict[str, dict[str, int]]:
-        """What the manifest holds: the counts, by kind."""
-        return {kind: dict(numbers) for kind, numbers in self.by_kind.items()}
+    def entry(self) -> dict[str, SecretEntry]:
+        """What the manifest holds, by kind."""
+        return {kind: SecretEntry(**counts) for kind, counts in self.by_kind.items()}
 
 
 class Redact(Strict):

@@ -14,17 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import config, ledger
+from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import (
     card,
     croissant,
     hub_configs,
     manifest,
-    manifest_schema,
     pack,
     reader,
     shards,
 )
+from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
 from chatdata.steps import split
 from chatdata.verify import recount, rerender
@@ -45,7 +46,12 @@ class Folder:
     def __init__(self, path: Path, everything: bool) -> None:
         self.path = path
         self.everything = everything
-        self.facts = manifest.read(path)
+        self.listing = manifest.read_listing(path)
+
+    @cached_property
+    def facts(self) -> Manifest:
+        """Its manifest. Raises VerifyError where that is not whole."""
+        return manifest.read(self.path)
 
     @cached_property
     def counted(self) -> recount.Recount:
@@ -59,12 +65,15 @@ class Folder:
 
     def lacks(self) -> set[str]:
         """The checks that have nothing to look at."""
-        subjects = {"packs": self.facts.get("packs"), "certificate": self.facts.get("render")}
+        try:
+            subjects = {"packs": self.facts.packs, "certificate": self.facts.render}
+        except VerifyError:  # which the first check will say
+            return set()
         return {name for name, subject in subjects.items() if not subject}
 
     def strangers(self) -> list[str]:
         """The files that are none of the dataset's, nor stand among them."""
-        names = {*manifest.hashes(self.facts), *_PAGES, manifest.FILE, "report.html"}
+        names = {*manifest.hashes(self.listing), *_PAGES, manifest.FILE, "report.html"}
         return [name for name in self.there() if name not in names and not _is_ours(name)]
 
 
@@ -87,19 +96,14 @@ def _differing(what: str, said: Any, found: Any) -> Iterator[str]:
 
 def whole_manifest(own: Folder) -> Iterator[str]:
     """The manifest is whole, and its sums agree."""
-    manifest_schema.check(own.facts)
-    for unit, count in own.facts["counts"].items():
-        total = count["kept"] + sum(count["dropped"].values())
-        yield from _differing(f"{unit} read, which are kept + dropped", count["read"], total)
-    splits = own.facts["splits"].values()
-    kept = sum(one["rows"] for one in splits)
-    yield from _differing("conversations kept", own.facts["counts"]["conversations"]["kept"], kept)
-    for key in ("token_rows", "tokens", "trained_tokens") if own.facts["render"] else ():
-        yield from _differing(
-            f"render.{key}, over both splits",
-            own.facts["render"][key],
-            sum(one[key] for one in splits),
-        )
+    counts, splits, render = own.facts.counts, own.facts.splits, own.facts.render
+    for unit, count in counts.items():
+        total = count.kept + sum(count.dropped.values())
+        yield from _differing(f"{unit} read, which are kept + dropped", count.read, total)
+    yield from _differing("conversations kept", counts.conversations.kept, splits.total("rows"))
+    for key in ("token_rows", "tokens", "trained_tokens") if render else ():
+        total = splits.total(key)
+        yield from _differing(f"render.{key}, over both splits", getattr(render, key), total)
 
 
 def all_files(own: Folder) -> Iterator[str]:
@@ -123,12 +127,12 @@ def same_recipe(own: Folder) -> Iterator[str]:
     """recipe.yaml is the recipe of the manifest, and what is said of it twice is the same."""
     values = config.load_yaml(own.path / "recipe.yaml")
     config.parse(Recipe, values, "recipe.yaml")
-    if values != own.facts["recipe"]:
+    if values != own.facts.recipe.as_json():
         yield "recipe.yaml: is another recipe than the manifest's"
         return
-    yield from _differing("recipe_hash", own.facts["recipe_hash"], sha256_json(values))
-    said = {key: own.facts[key] for key in ("name", "version", "about")}
-    said |= {f"render.{key}": (own.facts["render"] or {}).get(key) for key in _RENDERED}
+    yield from _differing("recipe_hash", own.facts.recipe_hash, sha256_json(values))
+    said = {key: getattr(own.facts, key) for key in ("name", "version", "about")}
+    said |= {f"render.{key}": getattr(own.facts.render, key, None) for key in _RENDERED}
     render = values["render"] or {}
     found = {key: values[key] for key in ("name", "version", "about")}
     found |= {f"render.{key}": render.get(key) for key in _RENDERED}
@@ -153,8 +157,9 @@ def true_pages(own: Folder) -> Iterator[str]:
 
 def right_columns(own: Folder) -> Iterator[str]:
     """Every shard has the columns of its kind, and as many rows as the manifest says."""
-    for entry in [*own.facts["files"], *own.facts.get("packs", [])]:
-        path = entry["path"]
+    rows_of = {shard.path: shard.rows for shard in own.facts.files}
+    rows_of |= {index.path: index.bins for index in own.facts.packs}  # a row of an index is a bin
+    for path, said in rows_of.items():
         try:
             found, rows = (
                 pq.read_schema(own.path / path),
@@ -166,7 +171,6 @@ def right_columns(own: Folder) -> Iterator[str]:
         expected = _SCHEMAS.get(path.partition("/")[0])
         if expected is None or not found.equals(expected):
             yield f"{path}: has not the columns of its kind"
-        said = entry.get("bins", entry["rows"])  # a row of an index is a bin
         yield from _differing(f"rows of {path}", said, rows)
 
 
@@ -174,19 +178,20 @@ def whole_rows(own: Folder) -> Iterator[str]:
     """Rows are whole, tokens stand beside their conversations, and all sums are right."""
     counted = own.counted
     yield from counted.odd
-    for name, said in own.facts["splits"].items():
+    for name, entry in own.facts.splits.items():
+        said = entry.as_json()
         for key, number in counted.splits.get(name, dict.fromkeys(said, 0)).items():
             yield from _differing(f"{key} of {name}", said.get(key), number)
     languages = dict(counted.languages)
-    yield from _differing("rows by language", own.facts["languages"], languages)
-    for share in own.facts["shares"] or []:
-        name = share["source"]
-        yield from _differing(f"rows of source {name}", share["rows"], counted.sources[name])
+    yield from _differing("rows by language", own.facts.languages, languages)
+    for share in own.facts.shares or ():
+        rows = counted.sources[share.source]
+        yield from _differing(f"rows of source {share.source}", share.rows, rows)
     lengths = counted.lengths()
-    if own.facts["lengths"] != lengths:
+    if own.facts.lengths != lengths:
         yield "lengths: those of the rows are not those of the manifest"
-    limit = (own.facts["render"] or {}).get("max_tokens")
-    longest = lengths["tokens"]["max"] if "tokens" in lengths else 0
+    limit = own.facts.render.max_tokens if own.facts.render else None
+    longest = lengths["tokens"].max if "tokens" in lengths else 0
     if limit and longest > limit:
         yield f"a row has {longest} tokens, and at most {limit} may be"
 
@@ -194,7 +199,7 @@ def whole_rows(own: Folder) -> Iterator[str]:
 def same_content(own: Folder) -> Iterator[str]:
     """The content hash, made again from the rows, is that of the manifest."""
     found = own.counted.content_hash()
-    yield from _differing("content_hash", own.facts["content_hash"], found)
+    yield from _differing("content_hash", own.facts.content_hash, found)
 
 
 def true_ledger(own: Folder) -> Iterator[str]:
@@ -206,11 +211,11 @@ def true_ledger(own: Folder) -> Iterator[str]:
         yield f"ledger: '{unknown['id'][0]}' is of no unit that there is"
         return
     tally = ledger.add([ledger.tally(entries.select("unit", "reason").collect())])
-    for unit, said in own.facts["counts"].items():
+    for unit, count in own.facts.counts.items():
         found = tally[unit]
-        yield from _differing(f"{unit} dropped", said["dropped"], found["dropped"])
+        yield from _differing(f"{unit} dropped", count.dropped, found["dropped"])
         if unit != "records":  # those that could be read are not named one by one
-            yield from _differing(f"{unit} kept", said["kept"], found["kept"])
+            yield from _differing(f"{unit} kept", count.kept, found["kept"])
     outcome = pl.col("reason").is_null().replace_strict({True: "kept", False: "dropped"})
     odd = entries.filter(pl.col("outcome") != outcome).head(3).collect()
     yield from (f"ledger: '{id}' has an outcome that is not its reason's" for id in odd["id"])
@@ -234,15 +239,14 @@ def _unpaired(folder: Path, entries: pl.LazyFrame) -> Iterator[str]:
 
 def right_splits(own: Folder) -> Iterator[str]:
     """Every row is in the split of its group's hash, and no group is in both."""
-    options = own.facts["recipe"].get("split")
-    percent = options["test_percent"] if options else 0
+    percent = own.facts.recipe.test_percent
     rows = reader.scan(own.path, "messages").select("group", "split").unique(maintain_order=True)
     groups = rows.collect()
     wrong = groups.filter(groups["split"] != split.split_of(groups["group"], percent))
     for group, name in wrong.head(3).iter_rows():
         yield f"group '{group}' is in {name}, and its hash says otherwise"
     leaking = split.leaking_groups(groups["group"], groups["split"])
-    yield from _differing("groups in both", own.facts["leakage"]["groups_in_both"], leaking)
+    yield from _differing("groups in both", own.facts.leakage.groups_in_both, leaking)
 
 
 def same_tokens(own: Folder) -> Iterator[str]:
@@ -252,10 +256,10 @@ def same_tokens(own: Folder) -> Iterator[str]:
 
 def full_packs(own: Folder) -> Iterator[str]:
     """Every index of packs holds each row once, and no bin more than it may."""
-    for entry in own.facts["packs"]:
-        lengths = pack.lengths(own.path, own.facts["files"], entry["split"])
-        bins = pack.read_index(own.path / entry["path"], entry["max_tokens"])
-        yield from (f"{entry['path']}: {problem}" for problem in pack.problems(bins, lengths))
+    for entry in own.facts.packs:
+        lengths = pack.lengths(own.path, own.facts.files, entry.split)
+        bins = pack.read_index(own.path / entry.path, entry.max_tokens)
+        yield from (f"{entry.path}: {problem}" for problem in pack.problems(bins, lengths))
         found = {
             "bins": len(bins),
             "rows": len(bins.rows),
@@ -263,7 +267,7 @@ def full_packs(own: Folder) -> Iterator[str]:
             "fill": round(bins.fill, 4),
         }
         for key, number in found.items():
-            yield from _differing(f"{key} of {entry['path']}", entry[key], number)
+            yield from _differing(f"{key} of {entry.path}", getattr(entry, key), number)
 
 
 def stages(own: Folder) -> Sequence[Mapping[str, Check]]:

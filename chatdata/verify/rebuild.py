@@ -39,8 +39,8 @@ def problems(
 
 def _pack_again(new: Path, facts: Manifest) -> None:
     """Packs the rows as they were packed, by the recipe or afterwards."""
-    there = {own["max_tokens"] for own in manifest.read(new).get("packs", [])}
-    for size in sorted({own["max_tokens"] for own in facts.get("packs", [])} - there):
+    packed = {index.max_tokens for index in manifest.read(new).packs}
+    for size in sorted({index.max_tokens for index in facts.packs} - packed):
         pack.repack(new, size)
 
 

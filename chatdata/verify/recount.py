@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,8 @@ from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
 from chatdata.dataset import histogram
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.histogram import Histogram
+from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.dataset.shards import TOKENS
 from chatdata.steps import split
@@ -62,7 +62,7 @@ class Recount:
         """The content hash of all rows."""
         return sha256_pairs(self.pairs)
 
-    def lengths(self) -> dict[str, dict[str, Any]]:
+    def lengths(self) -> dict[str, Histogram]:
         """How long conversations and rows are."""
         return {name: histogram.describe(np.concatenate(own)) for name, own in self.sizes.items()}
 
@@ -133,7 +133,7 @@ def batches(folder: Path, manifest: Manifest) -> Iterator[Rows]:
     Raises VerifyError where a row of tokens is of no conversation, or stands out of order.
     """
     for name in split.SPLITS:
-        tokens = _Tokens(folder, manifest, name) if manifest["render"] else None
+        tokens = _Tokens(folder, manifest, name) if manifest.render else None
         for messages in _tables(folder, manifest, "messages", name):
             splits = pl.repeat(name, messages.num_rows, dtype=pl.String, eager=True)
             if tokens is None:
@@ -154,11 +154,10 @@ def digests(folder: Path, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
         yield from rows.digests()
 
 
-def shards(manifest: Manifest, kind: str, split_name: str) -> list[str]:
+def shards(manifest: Manifest | Listing, kind: str, split_name: str) -> list[str]:
     """The paths of the shards of a kind (`messages` or `tokens`) and a split, in order."""
     prefix = f"{kind}/{split_name}-"
-    paths = [entry["path"] for entry in manifest.get("files", [])]
-    return [path for path in paths if path.startswith(prefix)]
+    return [shard.path for shard in manifest.files if shard.path.startswith(prefix)]
 
 
 def _tables(folder: Path, manifest: Manifest, kind: str, name: str) -> Iterator[pa.Table]:

@@ -30,6 +30,7 @@ from chatdata.dataset.rows import Rows
 from chatdata.render import certificate, windows
 from chatdata.render.certificate import SAMPLE, ParityCounts
 from chatdata.render.encoding import libraries
+from chatdata.render.entries import RenderEntry
 from chatdata.render.options import Render
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.encoded import encode, refusals
@@ -37,8 +38,6 @@ from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 from chatdata.verify import recount
-
-_FAULTS = ("differences", "forged", "headers_trained")
 
 
 def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str]:
@@ -48,9 +47,9 @@ def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str
     Raises a ChatdataError where the tokenizer cannot be used.
     """
     options = _options(manifest)
-    own = load(folder, manifest, options)
+    own = load(folder, manifest.rendering, options)
     yield from _template_problems(manifest, own, options)
-    rows = sum(split["rows"] for split in manifest["splits"].values())
+    rows = manifest.splits.total("rows")
     share = 1.0 if everything else SAMPLE / max(1, rows)
     sample = _Sample(_sampled(folder, manifest) if everything else frozenset())
     for batch in recount.batches(folder, manifest):
@@ -63,9 +62,9 @@ def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str
         yield from _sample_problems(manifest, sample)
 
 
-def load(folder: Path, manifest: Manifest, options: Render) -> Tokenizer:
+def load(folder: Path, entry: RenderEntry, options: Render) -> Tokenizer:
     """The tokenizer of a folder, with its template."""
-    name = manifest["render"]["tokenizer"]["name"]
+    name = entry.tokenizer.name
     template = TEMPLATES[options.template]
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
         prepared = template.prepare(folder / "tokenizer", name, options, Path(work) / "tokenizer")
@@ -74,7 +73,7 @@ def load(folder: Path, manifest: Manifest, options: Render) -> Tokenizer:
 
 def _options(manifest: Manifest) -> Render:
     try:
-        return Render.model_validate_json(json.dumps(manifest["recipe"]["render"]))
+        return Render.model_validate_json(json.dumps(manifest.recipe.render))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise VerifyError(f"the manifest's recipe.render: {problem['msg']}.") from None
@@ -82,18 +81,21 @@ def _options(manifest: Manifest) -> Render:
 
 def _template_problems(manifest: Manifest, own: Tokenizer, options: Render) -> Iterator[str]:
     """Yields what the certificate says of another template, tokenizer or probes."""
-    said = manifest["render"]
-    facts = json.loads(json.dumps(own.template.facts()))
-    for key in sorted(facts.keys() | said["template"].keys()):
-        if facts.get(key) != said["template"].get(key):
+    entry = manifest.rendering
+    listed, loaded = entry.template.as_json(), json.loads(json.dumps(own.template.facts()))
+    for key in sorted(loaded.keys() | listed.keys()):
+        if loaded.get(key) != listed.get(key):
             yield f"the manifest's template differs from the one that is loaded, in '{key}'"
-    if said["certificate"].get("template_sha256") != sha256_json(facts):
+    if entry.certificate.template_sha256 != sha256_json(loaded):
         yield "the certificate is of another template"
-    if said["certificate"].get("tokenizer_sha256") != f"sha256:{said['tokenizer']['sha256']}":
+    if entry.certificate.tokenizer_sha256 != f"sha256:{entry.tokenizer.sha256}":
         yield "the certificate is of another tokenizer"
-    ids = {"control_ids": own.control_ids(), "stop_ids": own.stops()}
-    for key, found in ids.items():
-        if said["tokenizer"].get(key) != found:
+    ids = {
+        "control_ids": entry.tokenizer.control_ids == own.control_ids(),
+        "stop_ids": list(entry.tokenizer.stop_ids) == list(own.stops()),
+    }
+    for key, is_same in ids.items():
+        if not is_same:
             yield f"the manifest's tokenizer has other {key} than the one that is loaded"
     yield from _engine_problems(manifest)
     yield from _certificate_problems(manifest, certificate.certify(own, options))
@@ -101,24 +103,23 @@ def _template_problems(manifest: Manifest, own: Tokenizer, options: Render) -> I
 
 def _is_of_this_version(manifest: Manifest) -> bool:
     """Whether this version of chatdata drew up the certificate: others look at other things."""
-    return bool((manifest.get("versions") or {}).get("chatdata") == __version__)
+    return manifest.versions.get("chatdata") == __version__
 
 
 def _certificate_problems(manifest: Manifest, probes: ParityCounts) -> Iterator[str]:
-    said = manifest["render"]["certificate"]
-    faults = [said[part][key] for part in ("probes", "sample") for key in _FAULTS]
-    if said["passed"] is not True or any(faults):
+    entry = manifest.rendering.certificate
+    if not entry.passed or entry.total.faults:
         yield "the certificate is of a build that did not pass"
-    if _is_of_this_version(manifest) and said["probes"] != probes.counts():
+    if _is_of_this_version(manifest) and entry.probes.as_json() != probes.counts():
         yield "the certificate's probes, made again, have other counts"
 
 
 def _engine_problems(manifest: Manifest) -> Iterator[str]:
     """Yields what the certificate says of an engine that there is not. All engines make the same
     ids, so rows do not show which one made them."""
-    engine, versions = manifest["render"]["certificate"]["engine"], manifest.get("versions") or {}
-    name, audit = engine.get("name"), engine.get("audit")
-    if audit is None and name != f"tokenizers {versions.get('tokenizers')}":
+    engine = manifest.rendering.certificate.engine
+    name, audit = engine.name, engine.audit
+    if audit is None and name != f"tokenizers {manifest.versions.get('tokenizers')}":
         yield f"the certificate's engine is '{name}', which is not of the manifest's versions"
     if audit is not None and not str(name).startswith(f"{libraries.FAST} "):
         yield f"the certificate's engine is '{name}', which no build uses"
@@ -145,23 +146,24 @@ def _sampled(folder: Path, manifest: Manifest) -> frozenset[str]:
     """
     ids = reader.scan(folder, "tokens").select("id").collect()["id"]
     places = fraction_column(ids, "certificate")
-    count = manifest["counts"]["conversations"]
+    count = manifest.counts.conversations
     least, most = (
-        int((places < SAMPLE / max(1, count[conversations])).sum())
-        for conversations in ("read", "kept")
+        int((places < SAMPLE / max(1, conversations)).sum())
+        for conversations in (count.read, count.kept)
     )
-    said = manifest["render"]["certificate"]["sample"].get("rows", 0)
-    return frozenset(ids.gather(places.arg_sort())[: max(least, min(most, said))])
+    rows = manifest.rendering.certificate.sample.rows
+    return frozenset(ids.gather(places.arg_sort())[: max(least, min(most, rows))])
 
 
 def _sample_problems(manifest: Manifest, sample: _Sample) -> Iterator[str]:
     """Yields which counts of the certificate's sample are others than those found again."""
-    said, found = manifest["render"]["certificate"]["sample"], sample.findings.counts()
-    for key in sorted(said.keys() | found.keys()):
-        if said.get(key) != found.get(key):
+    listed = manifest.rendering.certificate.sample.as_json()
+    counted = sample.findings.counts()
+    for key in sorted(listed.keys() | counted.keys()):
+        if listed.get(key) != counted.get(key):
             yield (
-                f"the certificate's sample says that {key} is {said.get(key)}, and made again it "
-                f"is {found.get(key)}"
+                f"the certificate's sample says that {key} is {listed.get(key)}, and made again "
+                f"it is {counted.get(key)}"
             )
 
 

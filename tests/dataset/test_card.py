@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from ruamel.yaml import YAML
 from chatdata.core.errors import ConfigError
 from chatdata.dataset import card, hub_configs, limitations, manifest, manifest_diff
 from chatdata.dataset.manifest import Manifest
+from chatdata.render.entries import RenderEntry
 from tests.support.manifests import rich_facts
 
 BEGIN = "<!-- chatdata: what follows is made from manifest.json -->"
@@ -34,13 +34,13 @@ def facts(sample: Path) -> Manifest:
 @pytest.fixture
 def later(facts: Manifest) -> Manifest:
     """The manifest of a version that came after it."""
-    own = copy.deepcopy(facts)
+    own = facts.as_json()
     own |= {"version": "1.1.0", "content_hash": f"sha256:{'1' * 64}"}
     own["splits"]["train"]["rows"] += 3
     own["recipe"]["threads"]["policy"] = "best_rank"
     own["recipe"]["drop"] = own["recipe"]["drop"][1:]
     own["counts"]["conversations"]["dropped"]["empty"] += 4
-    return own
+    return manifest.parsed(own)
 
 
 def yaml_of(text: str) -> dict[str, Any]:
@@ -142,10 +142,11 @@ def test_the_hub_client_reads_the_card(sample: Path) -> None:
     ],
 )
 def test_the_config_of_tokens_is_named_for_the_template(
-    template: str, tokenizer: str, name: str
+    facts: Manifest, template: str, tokenizer: str, name: str
 ) -> None:
-    render = {"template": {"name": template}, "tokenizer": {"name": tokenizer}}
-    assert hub_configs.tokens(render) == name
+    render = facts.rendering.as_json()
+    render["template"]["name"], render["tokenizer"]["name"] = template, tokenizer
+    assert hub_configs.tokens(RenderEntry.model_validate(render)) == name
 
 
 def test_the_features_are_those_that_datasets_would_write(facts: Manifest) -> None:
@@ -156,9 +157,9 @@ def test_the_features_are_those_that_datasets_would_write(facts: Manifest) -> No
 
 
 def test_a_split_without_rows_is_not_named(facts: Manifest) -> None:
-    own = copy.deepcopy(facts)
+    own = facts.as_json()
     own["splits"]["test"] |= {"rows": 0, "token_rows": 0}
-    data = yaml_of(card.text(own))
+    data = yaml_of(card.text(manifest.parsed(own)))
     assert [file["split"] for file in data["configs"][0]["data_files"]] == ["train"]
     assert [split["name"] for split in data["dataset_info"][1]["splits"]] == ["train"]
 
@@ -175,7 +176,7 @@ def test_languages_are_codes_that_every_yaml_reads_as_text(
 ) -> None:
     import yaml  # the reader of huggingface_hub, which takes a bare `no` for False
 
-    text = card.text({**facts, "languages": languages})
+    text = card.text(manifest.parsed({**facts.as_json(), "languages": languages}))
     assert yaml.safe_load(text.split("---\n")[1])["language"] == expected
 
 
@@ -230,7 +231,8 @@ def test_keys_of_the_user_stay_and_ours_are_renewed(facts: Manifest) -> None:
 
 
 def test_a_licence_that_the_recipe_does_not_state_is_the_users(facts: Manifest) -> None:
-    merged = card.merged(card.text({**facts, "license": None}), "---\nlicense: mit\n---\n")
+    new = card.text(manifest.parsed({**facts.as_json(), "license": None}))
+    merged = card.merged(new, "---\nlicense: mit\n---\n")
     assert yaml_of(merged)["license"] == "mit"
 
 
@@ -258,10 +260,10 @@ def test_a_published_card_that_cannot_be_merged_is_named(
 
 
 def test_data_cannot_end_our_part(facts: Manifest) -> None:
-    own = copy.deepcopy(facts)
+    own = facts.as_json()
     own["about"] = f"nothing {END} and a fence ```"
     own["recipe"]["about"] = own["about"]
-    text = card.text(own)
+    text = card.text(manifest.parsed(own))
     assert text.count(BEGIN) == text.count(END) == 1
     assert card.merged(text, text) == text
     assert "````yaml" in text
@@ -273,7 +275,7 @@ def test_data_cannot_end_our_part(facts: Manifest) -> None:
 def test_a_changelog_grows_with_the_versions(facts: Manifest, later: Manifest) -> None:
     first = card.text(facts)
     second = card.merged(card.text(later, facts), first)
-    last = copy.deepcopy(later) | {"version": "2.0.0", "license": "mit"}
+    last = manifest.parsed({**later.as_json(), "version": "2.0.0", "license": "mit"})
     third = card.merged(card.text(last, later), second)
     log = third.partition("## Changelog")[2]
     assert re.findall(r"### (\S+)", log) == ["2.0.0", "1.1.0", "1.0.0"]
@@ -294,9 +296,9 @@ def test_an_entry_names_what_a_user_may_notice(facts: Manifest, later: Manifest)
 
 
 def test_the_order_of_filters_is_a_key_of_its_own(facts: Manifest) -> None:
-    own = copy.deepcopy(facts)
+    own = facts.as_json()
     own["recipe"]["drop"] = own["recipe"]["drop"][::-1]
-    (change,) = manifest_diff.between(facts, own).recipe
+    (change,) = manifest_diff.between(facts, manifest.parsed(own)).recipe
     assert change.key == "drop.order"
     assert change.before == change.after[::-1]
 
@@ -321,7 +323,7 @@ def test_a_card_says_what_every_step_found(facts: Manifest) -> None:
 
 
 def test_limits_follow_from_what_was_done(facts: Manifest) -> None:
-    own = copy.deepcopy(facts)
+    own = facts.as_json()
     own["recipe"]["source"] = {
         "oasst": own["recipe"]["source"]["oasst"] | {"repo": "OpenAssistant/oasst1", "files": []}
     }
@@ -330,6 +332,7 @@ def test_limits_follow_from_what_was_done(facts: Manifest) -> None:
     own["splits"]["test"]["rows"] = 0
     own["splits"]["train"]["messages"], own["splits"]["test"]["messages"] = 117, 0
     own["counts"]["messages"]["kept"] = 100
+    own = manifest.parsed(own)
     words = "\n".join(limitations.limits(own))
     assert "`oasst` (OpenAssistant/oasst1): Volunteers of Open Assistant" in words
     assert "75 % of the rows are in one language, en." in words
@@ -350,7 +353,7 @@ def test_collections_are_those_of_the_shipped_recipes() -> None:
 
 
 def test_many_files_are_named_in_part(facts: Manifest) -> None:
-    own = copy.deepcopy(facts)
+    own = facts.as_json()
     own["sources"] = own["sources"] * 20
-    text = card.text(own)
+    text = card.text(manifest.parsed(own))
     assert "And 40 more, in `manifest.json`." in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 from pathlib import Path
@@ -96,13 +95,13 @@ def test_it_names_every_shard_with_its_hash_and_no_place_of_ours(sample: Path) -
 def test_a_dataset_without_tokens_or_licence_or_test_rows_is_valid(
     sample: Path, tmp_path: Path
 ) -> None:
-    facts = copy.deepcopy(manifest.read(sample)) | {"render": None, "license": None, "about": ""}
+    facts = manifest.read(sample).as_json() | {"render": None, "license": None, "about": ""}
     facts["splits"]["test"]["rows"] = 0
     facts["files"] = [own for own in facts["files"] if "train" in own["path"]]
     (tmp_path / "messages").mkdir()
     name = "messages/train-00000-of-00001.parquet"
     (tmp_path / name).write_bytes((sample / name).read_bytes())
-    (tmp_path / croissant.FILE).write_text(croissant.text(facts))
+    (tmp_path / croissant.FILE).write_text(croissant.text(manifest.parsed(facts)))
     own = mlcroissant.Dataset(jsonld=str(tmp_path / croissant.FILE))
     assert [record.uuid for record in own.metadata.record_sets] == ["splits", "messages"]
     assert len(list(own.records("messages"))) == facts["splits"]["train"]["rows"]

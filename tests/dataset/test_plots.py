@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -48,11 +46,14 @@ def test_plots_are_files_of_the_manifest_and_pictures(sample: Path) -> None:
 
 @pytest.mark.parametrize("values", [[], [0], [7], [1, 1, 900_000], list(range(500))])
 def test_odd_lengths_are_drawn(sample: Path, tmp_path: Path, values: list[int]) -> None:
-    facts = copy.deepcopy(manifest.read(sample))
-    own = histogram.describe(np.asarray(values, np.int64))
+    facts = manifest.read(sample).as_json()
+    own = histogram.describe(np.asarray(values, np.int64)).as_json()
     facts["lengths"] = dict.fromkeys(facts["lengths"], own)
     facts["counts"]["messages"]["dropped"] = {}
-    assert [path.name for path in plots.write(tmp_path, facts)] == ["tokens.png", "turns.png"]
+    assert [path.name for path in plots.write(tmp_path, manifest.parsed(facts))] == [
+        "tokens.png",
+        "turns.png",
+    ]
 
 
 # ------------------------------------------------------------------------------------- lengths
@@ -61,14 +62,14 @@ def test_odd_lengths_are_drawn(sample: Path, tmp_path: Path, values: list[int]) 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 10**6), max_size=200))
 def test_steps_count_every_value_once(values: list[int]) -> None:
-    own: dict[str, Any] = histogram.describe(np.asarray(values, np.int64))
-    assert sum(own["steps"]) == len(values)
-    assert len(own["steps"]) <= histogram._MOST_STEPS + 1
-    for step, number in enumerate(own["steps"][:-1]):
-        low, high = step * own["width"], (step + 1) * own["width"]
+    own = histogram.describe(np.asarray(values, np.int64))
+    assert sum(own.steps) == len(values)
+    assert len(own.steps) <= histogram._MOST_STEPS + 1
+    for step, number in enumerate(own.steps[:-1]):
+        low, high = step * own.width, (step + 1) * own.width
         assert number == sum(low <= value < high for value in values)
     if values:
-        assert (own["min"], own["max"]) == (min(values), max(values))
+        assert (own.min, own.max) == (min(values), max(values))
 
 
 def test_the_manifest_and_stats_say_the_same_of_lengths(sample: Path) -> None:

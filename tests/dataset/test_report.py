@@ -103,7 +103,7 @@ def test_trained_tokens_and_control_tokens_are_marked(page: Path) -> None:
 
 
 def test_a_folder_of_an_older_chatdata_is_refused_in_a_sentence(page: Path) -> None:
-    facts = manifest.read(page.parent)
+    facts = manifest.read(page.parent).as_json()
     del facts["lengths"]
     (page.parent / "manifest.json").write_text(json.dumps(facts))
     done = CliRunner().invoke(main, ["report", str(page.parent)])
@@ -121,7 +121,7 @@ def test_a_page_of_a_dataset_without_tokens(tmp_path: Path) -> None:
 
 def test_a_page_says_what_every_step_found(page: Path) -> None:
     folder = page.parent
-    (folder / "manifest.json").write_text(json.dumps(rich_facts(manifest.read(folder))))
+    (folder / "manifest.json").write_text(manifest.text(rich_facts(manifest.read(folder))))
     text = html.unescape(report.page(folder))
     for words in (
         '<td>html</td><td class="n">3</td><td class="n">1,200</td>',

@@ -100,7 +100,7 @@ def test_the_number_of_parts_does_not_show(
     few = files(make(tmp_path, *case, "few"))
     monkeypatch.setattr(job, "PART_BYTES", 500)
     monkeypatch.setattr("chatdata.pipeline.partitions._FILE_BYTES", 500)
-    monkeypatch.setattr("chatdata.sources._MAX_MESSAGES", 11)
+    monkeypatch.setattr("chatdata.sources.batches._MAX_MESSAGES", 11)
     many = files(make(tmp_path, *case, "many"))
     published = [name for name in few if not name.startswith("ledger/")]
     for name in set(published) - {"manifest.json"}:

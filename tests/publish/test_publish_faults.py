@@ -23,9 +23,9 @@ from tests.support.publishing import ADA, pushed, repository
 def variant(folder: Path, out: Path, about: str) -> Path:
     """The same rows as another dataset: its recipe says something else of it."""
     shutil.copytree(folder, out)
-    facts = manifest.read(out)
-    said = {**facts, "about": about, "recipe": {**facts["recipe"], "about": about}}
-    stamped, recipe = release.stamp(said, facts["version"])
+    facts = manifest.read(out).as_json()
+    facts |= {"about": about, "recipe": {**facts["recipe"], "about": about}}
+    stamped, recipe = release.stamp(manifest.parsed(facts), facts["version"])
     (out / release.RECIPE).write_text(recipe)
     for name, text in card.pages(stamped).items():
         (out / name).write_text(text)

@@ -25,8 +25,8 @@ def is_row(value: object) -> bool:
 
 def read(path: Path) -> tuple[list[Any], list[Unreadable]]:
     items = list(records.read(path, path.name, is_row))
-    found = [item.value for item in items if isinstance(item, Record)]
-    return found, [item for item in items if isinstance(item, Unreadable)]
+    values = [item.value for item in items if isinstance(item, Record)]
+    return values, [item for item in items if isinstance(item, Unreadable)]
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -79,8 +79,8 @@ def test_an_array_that_is_cut_anywhere_gives_its_whole_elements(
     text = json.dumps(ROWS)
     ends = [len(json.dumps(ROWS[: number + 1])) - 1 for number in range(len(ROWS))]
     for cut in range(2, len(text), 5):
-        found, problems = read(write(tmp_path / "a.json", text[:cut]))
-        assert found == ROWS[: sum(end <= cut for end in ends)]
+        values, problems = read(write(tmp_path / "a.json", text[:cut]))
+        assert values == ROWS[: sum(end <= cut for end in ends)]
         assert [problem.reason for problem in problems] == ["bad_json"]
 
 
@@ -92,8 +92,8 @@ def test_a_broken_element_costs_that_element(
     elements = [json.dumps(row) for row in ROWS]
     elements[3] = elements[3].replace('"from":', '"from" ')
     elements[6] = elements[6].replace("}]", "]")
-    found, problems = read(write(tmp_path / "a.json", "[" + ", ".join(elements) + "]"))
-    assert found == [row for number, row in enumerate(ROWS) if number not in (3, 6)]
+    values, problems = read(write(tmp_path / "a.json", "[" + ", ".join(elements) + "]"))
+    assert values == [row for number, row in enumerate(ROWS) if number not in (3, 6)]
     assert [problem.where for problem in problems] == [
         f"a.json@{1 + sum(len(element) + 2 for element in elements[:number])}" for number in (3, 6)
     ]
@@ -102,8 +102,8 @@ def test_a_broken_element_costs_that_element(
 def test_a_bad_line_costs_that_line(tmp_path: Path) -> None:
     lines = [json.dumps(row) for row in ROWS]
     lines[2], lines[5] = '{"id": "cut', "\x00"
-    found, problems = read(write(tmp_path / "a.jsonl", "\n".join(lines)))
-    assert found == [row for number, row in enumerate(ROWS) if number not in (2, 5)]
+    values, problems = read(write(tmp_path / "a.jsonl", "\n".join(lines)))
+    assert values == [row for number, row in enumerate(ROWS) if number not in (2, 5)]
     assert [problem.where for problem in problems] == ["a.jsonl:3", "a.jsonl:6"]
 
 
@@ -116,16 +116,16 @@ def test_lone_surrogates_and_large_numbers_are_read(tmp_path: Path) -> None:
 
 def test_deep_nesting_is_a_problem_and_no_crash(tmp_path: Path) -> None:
     for name in ("a.json", "a.jsonl"):
-        found, problems = read(write(tmp_path / name, "[" * 100_000))
-        assert (found, [problem.reason for problem in problems]) == ([], ["bad_json"])
+        values, problems = read(write(tmp_path / name, "[" * 100_000))
+        assert (values, [problem.reason for problem in problems]) == ([], ["bad_json"])
 
 
 def test_a_gzip_file_that_breaks_off_gives_what_it_holds(tmp_path: Path) -> None:
     draw = random.Random(0)
     noise = ["".join(draw.choices("abcdefgh", k=2000)) for _ in range(50)]
     packed = gzip.compress("\n".join(json.dumps({"conversations": [t]}) for t in noise).encode())
-    found, problems = read(write(tmp_path / "a.jsonl.gz", packed[: len(packed) // 2]))
-    assert 10 < len(found) < 50
+    values, problems = read(write(tmp_path / "a.jsonl.gz", packed[: len(packed) // 2]))
+    assert 10 < len(values) < 50
     assert [problem.reason for problem in problems][-1] == "damaged"
 
 

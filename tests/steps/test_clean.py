@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from chatdata.core.config import Strict
-from chatdata.steps.clean import CLEANERS, Cleaner, Step, clean, clean_texts, fences, markdown
+from chatdata.steps.clean import (
+    CLEANERS,
+    CleanedEntry,
+    Cleaner,
+    Step,
+    clean,
+    clean_texts,
+    fences,
+    markdown,
+)
 from tests.support.conversations import CONTENTS, HELLO, table
 
 ALL = [Step(cleaner, {}) for cleaner in CLEANERS.values()]
@@ -124,8 +133,8 @@ def test_counts_are_of_messages_and_add_up() -> None:
     result, counts = clean(rows, [BY_NAME["invisible"], BY_NAME["white_space"]])
     assert result["content"].to_list() == ["a", "a", "b", "c"]
     assert counts.entry() == {
-        "invisible": {"messages": 3, "characters": 3},
-        "white_space": {"messages": 1, "characters": 1},
+        "invisible": CleanedEntry(messages=3, characters=3),
+        "white_space": CleanedEntry(messages=1, characters=1),
     }
     assert (counts + counts).by_cleaner["invisible"] == {"messages": 6, "characters": 6}
     assert clean(rows, [])[0].equals(rows)

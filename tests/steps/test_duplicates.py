@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatdata import build_dataset, load_recipe
-from chatdata.dataset import reader
+from chatdata.dataset import manifest, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import job
 from chatdata.steps import duplicates
@@ -256,7 +256,7 @@ def make(folder: Path, rows: list[dict[str, Any]], name: str, *settings: str, **
 
 
 def facts_of(folder: Path) -> Manifest:
-    return dict(json.loads((folder / "manifest.json").read_text()))
+    return manifest.read(folder)
 
 
 def reasons(folder: Path) -> dict[str, tuple[str | None, str | None]]:

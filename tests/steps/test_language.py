@@ -416,13 +416,13 @@ def test_disagreements_are_counted_the_same_in_any_parts() -> None:
     for size in (1, 3):
         parts = [language.disagreements(part, "both") for part in rows.iter_slices(size)]
         assert sum(parts, nothing).entry() == sum(parts[::-1], nothing).entry() == whole
-    assert [(own["declared"], own["detected"], own["messages"]) for own in whole] == [
+    assert [(pair.declared, pair.detected, pair.messages) for pair in whole] == [
         ("en", "de", 4),
         ("en", "fr", 1),
         ("en", "zh", 1),
     ]
-    assert [len(own["examples"]) for own in whole] == [3, 1, 1]
-    assert whole[1]["examples"] == [{"message": "1#0", "text": FRENCH}]
+    assert [len(pair.examples) for pair in whole] == [3, 1, 1]
+    assert whole[1].examples == (language.Example(message="1#0", text=FRENCH),)
 
 
 RECIPE = """

@@ -25,7 +25,7 @@ from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import job
 from chatdata.steps import redact, secrets
-from chatdata.steps.redact import Secrets
+from chatdata.steps.redact import SecretEntry, Secrets
 from chatdata.steps.secrets import KINDS, Finding
 from tests.support.conversations import nodes, table
 
@@ -275,7 +275,7 @@ def test_a_value_has_one_number_in_its_conversation() -> None:
         ],
         ["Mine is <EMAIL_1>.", "Noted."],
     ]
-    assert counts.entry() == {"email": {"messages": 3, "found": 6, "masked": 6}}
+    assert counts.entry() == {"email": SecretEntry(messages=3, found=6, masked=6)}
 
 
 def test_pieces_of_one_conversation_share_their_numbers() -> None:

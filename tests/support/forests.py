@@ -18,7 +18,7 @@ from trainer.data.tree_packing import (
     TreeCollator,
     TreeRows,
     bins_of,
-    lay,
+    make_paths,
     plan,
     train_once,
 )
@@ -30,7 +30,7 @@ def planned(
     rows: Sequence[Row], groups: Sequence[str], limit: int = NO_LIMIT, trains: Any = train_once
 ) -> list[Tree]:
     ids, labels = arrays(rows, "input_ids"), arrays(rows, "labels")
-    return plan(groups, limit, lambda own: lay(own, ids, labels, STOP), trains)
+    return plan(groups, limit, lambda group: make_paths(group, ids, labels, STOP), trains)
 
 
 def items_of(rows: Sequence[Row], trees: Sequence[Tree], limit: int) -> TreeRows:
@@ -45,6 +45,10 @@ def batch_of(rows: Sequence[Row], trees: Sequence[Tree], limit: int = NO_LIMIT) 
 def forest(seed: int, trees: int = 2) -> tuple[list[Row], list[Row], list[str]]:
     """Rows of some random trees, each answer trained in all and in the first, and their groups."""
     rng = random.Random(seed)
-    own = [tree(rng) for _ in range(trees)]
-    groups = [str(number) for number, (rows, _) in enumerate(own) for _ in rows]
-    return joined(rows for rows, _ in own), joined(rows for _, rows in own), groups
+    grown = [tree(rng) for _ in range(trees)]
+    groups = [str(number) for number, (rows, _) in enumerate(grown) for _ in rows]
+    return (
+        joined(rows for rows, _ in grown),
+        joined(rows for _, rows in grown),
+        groups,
+    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
+from chatdata.dataset import manifest
 from chatdata.dataset.manifest import Manifest
 
 
 def rich_facts(facts: Manifest) -> Manifest:
     """A manifest in which every step has left its facts."""
-    return copy.deepcopy(facts) | {
+    figures = {
         "cleaned": {"html": {"messages": 3, "characters": 1200}},
         "language_disagreements": [
             {
@@ -49,3 +48,4 @@ def rich_facts(facts: Manifest) -> Manifest:
             }
         ],
     }
+    return manifest.parsed({**facts.as_json(), **figures})

@@ -46,7 +46,7 @@ def laid_out(folder: Path, *settings: str) -> tuple[batching.Layout, Any, Any]:
     assert rows is not None
     tokenizer = models.load_tokenizer(folder, facts)
     network = models.load_model(recipe.model, tokenizer, seed=1).eval()
-    return batching.lay_out(recipe, facts, rows, network, tokenizer), rows, network
+    return batching.make_batches(recipe, facts, rows, network, tokenizer), rows, network
 
 
 def of_rows(rows: Any) -> tuple[list[dict[str, torch.Tensor]], int]:
@@ -78,9 +78,9 @@ def test_the_sample_weighs_the_same_in_every_layout(
     laid, _, network = laid_out(tmp_path / "out", setting)
     packed = [laid.collator([laid.items[at]]) for at in range(len(laid.items))]  # type: ignore[arg-type]
     assert loss(network, packed, targets) == pytest.approx(wanted, abs=1e-6)
-    assert laid.facts["sequences"] == len(packed)
-    assert laid.facts.get("targets", targets) == targets
-    assert f"{laid.facts['tokens']} tokens" in laid.summary
+    assert laid.counts["sequences"] == len(packed)
+    assert laid.counts.get("targets", targets) == targets
+    assert f"{laid.counts['tokens']} tokens" in laid.summary
     for check in laid.callbacks:
         check.on_train_begin(None, None, None, model=network)  # type: ignore[arg-type]
 
@@ -140,8 +140,8 @@ def test_real_trees_weigh_what_their_rows_weigh(
     wanted = loss(network, batches, targets)
     for folder in english.values():
         own, _, network = laid_out(folder, stories, "tree_packing=2048")
-        assert own.facts["targets"] == targets
-        assert own.facts["saved"] > 0.1
+        assert own.counts["targets"] == targets
+        assert own.counts["saved"] > 0.1
         packed = (own.collator([own.items[at]]) for at in range(len(own.items)))  # type: ignore[arg-type]
         assert loss(network, packed, targets) == pytest.approx(wanted, abs=1e-5)
 

@@ -175,10 +175,10 @@ def test_the_tokenizer_ends_turns_and_carries_the_template(
 def test_a_tokenizer_that_does_not_fit_the_rows_is_refused(
     sample: Path, facts: manifest.Manifest
 ) -> None:
-    moved = json.loads(json.dumps(facts))
+    moved = facts.as_json()
     moved["render"]["tokenizer"]["control_ids"]["<|end|>"] += 1
     with pytest.raises(ChatdataError, match=r"'<\|end\|>' is 260"):
-        load.load_tokenizer(sample, moved)
+        load.load_tokenizer(sample, manifest.parsed(moved))
 
 
 def test_new_embeddings_are_the_same_whatever_was_drawn_before(

@@ -24,7 +24,7 @@ from chatdata.dataset.pack import repack
 from trainer import config, zero3
 from trainer.config import Training
 from trainer.model import adapters, memory
-from trainer.model.load import outline
+from trainer.model.load import meta_model
 from trainer.run import log, preflight, run, schedule, strategy, upload
 from trainer.run.strategy import Place
 from trainer.train import main, make_trainer, train
@@ -319,7 +319,7 @@ def test_memory_is_what_deepspeed_estimates(optimizer: bool, weights: bool) -> N
 
 def test_starcoder_is_counted_without_being_loaded() -> None:
     """15.5 billion parameters: 8 GPUs of 80 GB train all of them, one trains an adapter."""
-    whole = memory.sizes(outline(AutoConfig.for_model("gpt_bigcode", **STARCODER), 49156))
+    whole = memory.sizes(meta_model(AutoConfig.for_model("gpt_bigcode", **STARCODER), 49156))
     assert whole.parameters == 15_517_480_960
     on_eight = memory.states(whole, "zero3", 8) + memory.activations(whole, 4, 1024, True)
     assert 35 < on_eight / 2**30 < 45

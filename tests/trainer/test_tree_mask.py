@@ -17,7 +17,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from chatdata.core.errors import ConfigError
 from tests.support.tiny import KINDS, Row, model, tree
 from trainer.data import tree_attention
-from trainer.data.tree_packing import TreeCollator, join, tree_of
+from trainer.data.tree_packing import TreeCollator, concatenate, tree_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -30,18 +30,18 @@ def bounds(seed: int, tokens: int) -> torch.Tensor:
         stem = rng.integers(0, 3, 4 * size).tolist()
         cuts = rng.integers(0, size, 5).tolist()
         rows = [stem[:at] + rng.integers(0, 3, size - at).tolist() for at in cuts]
-        return [{"input_ids": own, "labels": own} for own in rows]
+        return [{"input_ids": row, "labels": row} for row in rows]
 
-    trees = [join([tree_of(rows(size)) for size in sizes]) for sizes in ([40, 90], [60, 20])]
+    trees = [concatenate([tree_of(rows(size)) for size in sizes]) for sizes in ([40, 90], [60, 20])]
     batch = TreeCollator(0)(trees)["attention_mask"][..., :tokens]
     return torch.cat([batch[:, :1].clamp(max=tokens), batch[:, 1:]], 1)
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 128, 129, 256, 300])
 def test_blocks_are_those_that_pytorch_finds_pair_by_pair(tokens: int) -> None:
-    own = bounds(tokens, tokens)
-    mine = tree_attention.blocks(own)
-    theirs = create_block_mask(tree_attention.sees(own), 2, None, tokens, tokens, device="cpu")
+    batch = bounds(tokens, tokens)
+    mine = tree_attention.blocks(batch)
+    theirs = create_block_mask(tree_attention.sees(batch), 2, None, tokens, tokens, device="cpu")
     for name in ("kv_num_blocks", "full_kv_num_blocks", "q_num_blocks", "full_q_num_blocks"):
         assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
     assert torch.equal(mine.to_dense(), theirs.to_dense())
@@ -49,7 +49,7 @@ def test_blocks_are_those_that_pytorch_finds_pair_by_pair(tokens: int) -> None:
 
 
 def test_flex_attention_sees_what_sdpa_sees() -> None:
-    own = bounds(0, 300)
+    batch = bounds(0, 300)
     q, k, v = (
         torch.randn(2, 4, 300, 16, generator=torch.Generator().manual_seed(0)) for _ in "qkv"
     )
@@ -58,10 +58,10 @@ def test_flex_attention_sees_what_sdpa_sees() -> None:
         q_length=300,
         kv_length=300,
         mask_function=tree_attention.causal_mask_function,
-        attention_mask=own,
+        attention_mask=batch,
     )
     mask = tree_attention.tree_flex_mask(
-        attention_mask=own, mask_function=tree_attention.causal_mask_function
+        attention_mask=batch, mask_function=tree_attention.causal_mask_function
     )
     wanted = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=sees)
     torch.testing.assert_close(flex_attention(q, k, v, block_mask=mask), wanted)

@@ -38,13 +38,13 @@ from tests.support.tiny import (
 from trainer.data import tree_attention
 from trainer.data.isolation import ALLOWED, leak
 from trainer.data.tree_packing import (
-    Grown,
+    PackedTree,
     TreeCollator,
     bins_of,
     counts,
-    cut,
-    grow,
-    lay,
+    make_paths,
+    make_trees,
+    pack_tree,
     plan,
     target_spans,
     train_once,
@@ -63,9 +63,9 @@ def ready(network: Any) -> Any:
 # ------------------------------------------------------------------------------------- tokens
 
 
-def ancestors(grown: Grown, token: int) -> list[int]:
+def ancestors(tree: PackedTree, token: int) -> list[int]:
     """The tokens that a token sees, itself the last."""
-    return [at for at in range(token + 1) if token < grown.exits[at]]
+    return [at for at in range(token + 1) if token < tree.subtree_ends[at]]
 
 
 ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=8)
@@ -74,18 +74,18 @@ ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1,
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(ROWS)
 def test_a_tree_holds_each_beginning_once_and_a_token_sees_its_own(rows: list[list[int]]) -> None:
-    grown = tree_of([{"input_ids": row, "labels": row} for row in rows])
+    tree = tree_of([{"input_ids": row, "labels": row} for row in rows])
     beginnings = {tuple(row[: size + 1]) for row in rows for size in range(len(row))}
-    seen = [[int(grown.ids[at]) for at in ancestors(grown, own)] for own in range(len(grown.ids))]
+    seen = [[int(tree.ids[at]) for at in ancestors(tree, token)] for token in range(len(tree.ids))]
     assert sorted(map(tuple, seen)) == sorted(beginnings)
-    assert grown.depths.tolist() == [len(own) - 1 for own in seen]
-    targets = [(seen[parent], int(grown.ids[child])) for parent, child in pairs(grown)]
+    assert tree.depths.tolist() == [len(path) - 1 for path in seen]
+    targets = [(seen[parent], int(tree.ids[child])) for parent, child in pairs(tree)]
     wanted = [(row[:at], row[at]) for row in rows for at in range(1, len(row))]
     assert sorted(targets) == sorted(wanted)  # as labelled: each row trains all that it has
 
 
-def pairs(grown: Grown) -> Iterable[tuple[int, int]]:
-    return zip(grown.parents.tolist(), grown.children.tolist(), strict=True)
+def pairs(tree: PackedTree) -> Iterable[tuple[int, int]]:
+    return zip(tree.parents.tolist(), tree.children.tolist(), strict=True)
 
 
 def test_a_golden_that_can_be_read() -> None:
@@ -93,17 +93,17 @@ def test_a_golden_that_can_be_read() -> None:
     rows = [[1, 2, 3, 9, 5, 9], [1, 2, 4, 9], [1, 2, 3, 9, 6, 7, 9]]
     ids = [np.array(row, np.int32) for row in rows]
     labels = [np.where(np.arange(len(row)) < 2, IGNORED, row) for row in ids]
-    (own,) = cut(train_once(lay([0, 1, 2], ids, labels, 9)), 100)
-    assert [(path.row, path.shared, path.trained) for path in own.paths] == [
+    (planned_tree,) = make_trees(train_once(make_paths([0, 1, 2], ids, labels, 9)), 100)
+    assert [(path.row, path.shared, path.trained) for path in planned_tree.paths] == [
         (0, 0, ((2, 4), (4, 6))),  # 3 9 and 5 9
         (2, 4, ((4, 7),)),  #          6 7 9; 3 9 is trained already
         (1, 2, ((2, 4),)),  #      4 9
     ]
-    grown = grow(own, ids)
-    assert grown.ids.tolist() == [1, 2, 3, 9, 5, 9, 6, 7, 9, 4, 9]
-    assert grown.depths.tolist() == [0, 1, 2, 3, 4, 5, 4, 5, 6, 2, 3]
-    assert grown.exits.tolist() == [11, 11, 9, 9, 6, 6, 9, 9, 9, 11, 11]
-    assert list(pairs(grown)) == [
+    packed = pack_tree(planned_tree, ids)
+    assert packed.ids.tolist() == [1, 2, 3, 9, 5, 9, 6, 7, 9, 4, 9]
+    assert packed.depths.tolist() == [0, 1, 2, 3, 4, 5, 4, 5, 6, 2, 3]
+    assert packed.subtree_ends.tolist() == [11, 11, 9, 9, 6, 6, 9, 9, 9, 11, 11]
+    assert list(pairs(packed)) == [
         *((1, 2), (2, 3), (3, 4), (4, 5)),
         *((3, 6), (6, 7), (7, 8)),
         *((1, 9), (9, 10)),
@@ -115,8 +115,15 @@ def test_two_replies_that_begin_alike_are_two() -> None:
     rows = [[1, 2, 5, 6, 9], [1, 2, 5, 7, 9]]
     ids = [np.array(row, np.int32) for row in rows]
     labels = [np.where(np.arange(5) < 2, IGNORED, row) for row in ids]
-    (own,) = cut(train_once(lay([0, 1], ids, labels, 9)), 100)
-    assert list(pairs(grow(own, ids))) == [(1, 2), (2, 3), (3, 4), (1, 2), (2, 5), (5, 6)]
+    (planned_tree,) = make_trees(train_once(make_paths([0, 1], ids, labels, 9)), 100)
+    assert list(pairs(pack_tree(planned_tree, ids))) == [
+        (1, 2),
+        (2, 3),
+        (3, 4),
+        (1, 2),
+        (2, 5),
+        (5, 6),
+    ]
 
 
 def test_two_replies_of_the_same_words_are_one_unless_both_are_labelled_once() -> None:
@@ -124,18 +131,18 @@ def test_two_replies_of_the_same_words_are_one_unless_both_are_labelled_once() -
     rows = [[1, 2, 5, 9, 3], [1, 2, 5, 9, 4]]
     ids = [np.array(row, np.int32) for row in rows]
     labels = [np.array([IGNORED, IGNORED, 5, 9, IGNORED], np.int32)] * 2
-    (one,) = cut(train_once(lay([0, 1], ids, labels, 9)), 100)
-    (two,) = cut(lay([0, 1], ids, labels, 9), 100)
-    assert list(pairs(grow(one, ids))) == [(1, 2), (2, 3)]
-    assert list(pairs(grow(two, ids))) == [(1, 2), (2, 3)] * 2
+    (trained_once,) = make_trees(train_once(make_paths([0, 1], ids, labels, 9)), 100)
+    (as_labelled,) = make_trees(make_paths([0, 1], ids, labels, 9), 100)
+    assert list(pairs(pack_tree(trained_once, ids))) == [(1, 2), (2, 3)]
+    assert list(pairs(pack_tree(as_labelled, ids))) == [(1, 2), (2, 3)] * 2
 
 
 def test_a_span_that_is_trained_in_part_is_not_lost() -> None:
     """Rows that label the end of an answer, and all of it: every label is trained."""
     ids = [np.array([1, 2, 5, 9, 3]), np.array([1, 2, 5, 9, 4])]
     labels = [np.array([-100, -100, -100, 9, 3]), np.array([-100, 2, 5, 9, 4])]
-    (own,) = cut(train_once(lay([0, 1], ids, labels, 9)), 100)
-    assert {child for _, child in pairs(grow(own, ids))} == {1, 2, 3, 4, 5}
+    (planned_tree,) = make_trees(train_once(make_paths([0, 1], ids, labels, 9)), 100)
+    assert {child for _, child in pairs(pack_tree(planned_tree, ids))} == {1, 2, 3, 4, 5}
 
 
 def test_spans_end_where_labels_or_turns_do() -> None:
@@ -150,18 +157,21 @@ def test_spans_end_where_labels_or_turns_do() -> None:
 def test_trees_that_are_too_long_are_cut_and_nothing_is_trained_twice(seed: int) -> None:
     always, once, groups = forest(seed)
     whole = planned(always, groups)
-    assert [own.repeated for own in whole] == [0, 0]
+    assert [tree.repeated for tree in whole] == [0, 0]
     limit = max(len(row["input_ids"]) for row in always) + 3
     trees = planned(always, groups, limit)
     assert len(trees) > 2
-    assert max(own.tokens for own in trees) <= limit
-    said, all_said = (counts(own, bins_of(own, NO_LIMIT), len(always), 1) for own in (trees, whole))
-    assert said["targets"] == all_said["targets"] == targets_of(once)
-    assert said["tokens"] == all_said["tokens"] + said["repeated"]
+    assert max(tree.tokens for tree in trees) <= limit
+    counts_cut, counts_whole = (
+        counts(planned_trees, bins_of(planned_trees, NO_LIMIT), len(always), 1)
+        for planned_trees in (trees, whole)
+    )
+    assert counts_cut["targets"] == counts_whole["targets"] == targets_of(once)
+    assert counts_cut["tokens"] == counts_whole["tokens"] + counts_cut["repeated"]
     items = items_of(always, trees, limit)
     trained = joined(
-        [tuple(grown.ids[ancestors(grown, child)].tolist()) for _, child in pairs(grown)]
-        for grown in (items[number] for number in range(len(items)))
+        [tuple(packed.ids[ancestors(packed, child)].tolist()) for _, child in pairs(packed)]
+        for packed in (items[number] for number in range(len(items)))
     )
     wanted = [
         tuple(row["input_ids"][: at + 1])
@@ -181,9 +191,9 @@ def test_a_row_that_trains_nothing_of_its_own_is_left_out() -> None:
     labels = [np.where(row == 3, IGNORED, row) for row in ids]
     labels[1][:] = IGNORED
     labels[2][:3] = IGNORED
-    (own,) = plan(["g"] * 3, 100, lambda rows_: lay(rows_, ids, labels, 9), train_once)
-    assert [(path.row, path.shared) for path in own.paths] == [(0, 0), (2, 3)]
-    assert own.tokens == 6
+    (tree,) = plan(["g"] * 3, 100, lambda group: make_paths(group, ids, labels, 9), train_once)
+    assert [(path.row, path.shared) for path in tree.paths] == [(0, 0), (2, 3)]
+    assert tree.tokens == 6
 
 
 # ------------------------------------------------------------------------- loss and gradients
@@ -220,7 +230,7 @@ def test_each_tree_may_be_a_row_of_a_batch() -> None:
     network, targets = model("llama", 2), targets_of(once)
     alone = loss_and_gradients(network, one_by_one(once), targets)
     ids = arrays(always, "input_ids")
-    batch = TreeCollator(pad_id=0)([grow(own, ids) for own in planned(always, groups)])
+    batch = TreeCollator(pad_id=0)([pack_tree(tree, ids) for tree in planned(always, groups)])
     assert batch["input_ids"].shape[0] == 3
     assert_same(alone, loss_and_gradients(ready(network), [batch], targets))
     sees = tree_attention.tree_sdpa_mask(
@@ -233,8 +243,8 @@ def test_each_tree_may_be_a_row_of_a_batch() -> None:
     assert sees is not None
     padding = torch.tensor(
         [
-            [at >= len(grow(own, ids).ids) for at in range(sees.shape[-1])]
-            for own in planned(always, groups)
+            [at >= len(pack_tree(tree, ids).ids) for at in range(sees.shape[-1])]
+            for tree in planned(always, groups)
         ]
     )
     assert sees[:, 0].sum(-1)[padding].tolist() == [1] * int(padding.sum())
@@ -280,9 +290,9 @@ def test_a_step_of_the_trainer_is_that_of_the_rows(kind: str, tmp_path: Path) ->
     limit = max(len(row["input_ids"]) for row in once) + 3
     items = items_of(always, planned(always, groups, limit), limit)
     for size in (1, len(items)):
-        own = step(ready(fresh()), items, TreeCollator(pad_id=0), size, tmp_path)
+        weights = step(ready(fresh()), items, TreeCollator(pad_id=0), size, tmp_path)
         for name, weight in plain.items():
-            torch.testing.assert_close(own[name], weight, rtol=0, atol=2e-6)
+            torch.testing.assert_close(weights[name], weight, rtol=0, atol=2e-6)
 
 
 # ---------------------------------------------------------------------------------- the guard
@@ -297,16 +307,16 @@ def test_bounds_that_nobody_reads_are_an_error() -> None:
             model(kind, 0)(**batch)
 
 
-def laid(rows: Sequence[Row]) -> dict[str, Any]:
+def batch_of_rows(rows: Sequence[Row]) -> dict[str, Any]:
     return TreeCollator(pad_id=0)([tree_of(rows)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_branches_do_not_see_each_other(kind: str) -> None:
-    assert leak(ready(model(kind, 0)), laid) == 0
+    assert leak(ready(model(kind, 0)), batch_of_rows) == 0
 
     def flat(rows: Sequence[Row]) -> dict[str, Any]:
-        return {**laid(rows), "attention_mask": None}
+        return {**batch_of_rows(rows), "attention_mask": None}
 
     assert leak(ready(model(kind, 0)), flat) > ALLOWED
 
@@ -318,11 +328,11 @@ def test_a_prepared_model_still_reads_plain_rows(kind: str, tmp_path: Path) -> N
     network, targets = model(kind, 0), targets_of(rows)
     alone = loss_and_gradients(network, one_by_one(rows), targets)
     prompt = torch.tensor([[1, 5, 6, 7]])
-    said = network.generate(prompt, max_new_tokens=5, do_sample=False)
+    generated = network.generate(prompt, max_new_tokens=5, do_sample=False)
     ready(network)
     assert_same(alone, loss_and_gradients(network, [TreeCollator(0)(rows)], targets))
     assert_same(alone, loss_and_gradients(network, one_by_one(rows), targets))
-    assert torch.equal(network.generate(prompt, max_new_tokens=5, do_sample=False), said)
+    assert torch.equal(network.generate(prompt, max_new_tokens=5, do_sample=False), generated)
     network.save_pretrained(tmp_path)
     assert "tree" not in (tmp_path / "config.json").read_text()
 
@@ -330,8 +340,8 @@ def test_a_prepared_model_still_reads_plain_rows(kind: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("mamba", "a MambaForCausalLM has layers of 'linear_attention'"),
-        ("bloom", "a BloomForCausalLM computes attention or logits in a way of its own"),
+        ("mamba", "MambaForCausalLM has layers of the type 'linear_attention'"),
+        ("bloom", "BloomForCausalLM computes attention or logits in a special way"),
     ],
 )
 def test_models_that_would_see_more_are_refused(kind: str, words: str) -> None:

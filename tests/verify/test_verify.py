@@ -77,7 +77,7 @@ def sign(folder: Path) -> None:
         for own in facts["files"]:
             own["rows"] = pq.read_metadata(folder / own["path"]).num_rows
 
-        (folder / "croissant.json").write_text(croissant.text(facts))
+        (folder / "croissant.json").write_text(croissant.text(manifest.parsed(facts)))
 
     edit(folder, change)
 
@@ -87,14 +87,14 @@ def forge(folder: Path) -> None:
     sign(folder)
 
     def change(facts: dict[str, Any]) -> None:
-        counted = recount.count(folder, facts)
+        counted = recount.count(folder, manifest.parsed(facts))
         facts["splits"] = counted.splits
         facts["languages"] = dict(counted.languages)
-        facts["lengths"] = counted.lengths()
+        facts["lengths"] = {name: sizes.as_json() for name, sizes in counted.lengths().items()}
         facts["content_hash"] = counted.content_hash()
         for key in ("token_rows", "tokens", "trained_tokens"):
             facts["render"][key] = sum(own[key] for own in counted.splits.values())
-        for name, text in card.pages(facts).items():
+        for name, text in card.pages(manifest.parsed(facts)).items():
             (folder / name).write_text(text)
 
     edit(folder, change)
@@ -305,7 +305,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_manifest_that_anybody_has_edited_is_answered_in_words(folder: Path, seed: int) -> None:
     draw = random.Random(seed)
-    whole = manifest.read(folder)
+    whole = manifest.read(folder).as_json()
     values = [None, -1, 2**70, 1.5, True, "", "../x", "a\nb\u202e", [], [1], {}, {"a": 1}]
     for place in draw.sample(list(places(whole)), 15):
         facts = copy.deepcopy(whole)
@@ -522,7 +522,7 @@ def test_a_folder_that_was_emptied_with_care_is_caught(folder: Path) -> None:
         count = facts["counts"]["conversations"]
         count["dropped"]["empty"] += count.pop("kept")
         count["kept"] = 0
-        for name, text in card.pages(facts).items():
+        for name, text in card.pages(manifest.parsed(facts)).items():
             (folder / name).write_text(text)
 
     edit(folder, change)

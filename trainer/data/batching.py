@@ -1,4 +1,4 @@
-"""How rows stand in a batch: padded, packed, or as the trees that they come from."""
+"""Rows as items and batches: padded, packed, or as the trees that they come from."""
 
 from __future__ import annotations
 
@@ -27,54 +27,58 @@ from trainer.data.isolation import CheckIsolation
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the Trainer is given: items to train on, and what makes a batch of them, or of plain
-    rows to evaluate on; `facts` and `summary` are what there is to say of it."""
+    """What the Trainer is given: items to train on, and the collator that makes a batch of items,
+    or of plain rows to evaluate on. `counts` and `summary` describe both, for programs and as a
+    line of text."""
 
     items: torch.utils.data.Dataset[Any]
     collator: Callable[[Any], dict[str, Any]]
     callbacks: list[TrainerCallback] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
     summary: str = ""
 
 
-def lay_out(
+def make_batches(
     config: TrainConfig,
-    facts: Manifest,
+    manifest: Manifest,
     rows: Dataset,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Layout:
-    """The layout that a train recipe asks for, of the train rows of its dataset.
+    """The items and batches that a train recipe asks for, of the train rows of its dataset.
 
-    Prepares the model for it. Raises ConfigError where the two do not fit together.
+    Prepares the model for these batches. Raises ConfigError for a model that cannot take them.
     """
     if config.tree_packing:
-        return _trees(config, facts, rows, model, tokenizer)
+        return _trees(config, manifest, rows, model, tokenizer)
     if config.packing:
-        return _packed(config, facts, rows, model)
+        return _packed(config, manifest, rows, model)
     return Layout(rows, DataCollatorForSeq2Seq(tokenizer))
 
 
 def prepare(config: TrainConfig, model: PreTrainedModel) -> None:
-    """Prepares another model for what was laid out, as `lay_out` does with its own."""
+    """Prepares a model for the batches of a recipe, as `make_batches` prepares its model."""
     if config.tree_packing:
         tree_attention.prepare(model)
     elif config.packing:
         packing.prepare(model, config.training.bf16)
 
 
-def _packed(config: TrainConfig, facts: Manifest, rows: Dataset, model: PreTrainedModel) -> Layout:
+def _packed(
+    config: TrainConfig, manifest: Manifest, rows: Dataset, model: PreTrainedModel
+) -> Layout:
     folder, size = Path(config.dataset), _number(config.packing)
-    bins = packing.read_bins(folder, facts, "train", len(rows), size)
+    bins = packing.read_bins(folder, manifest, "train", len(rows), size)
     collator = packing.PackingCollator(packing.prepare(model, config.training.bf16))
-    check = CheckIsolation("packing", lambda own: collator([own]))
-    said = packing.counts(bins)
-    return Layout(packing.PackedRows(rows, bins), collator, [check], said, packing.say(said))
+    check = CheckIsolation("packing", lambda rows: collator([rows]))
+    counts = packing.counts(bins)
+    summary = packing.summary(counts)
+    return Layout(packing.PackedRows(rows, bins), collator, [check], counts, summary)
 
 
 def _trees(
     config: TrainConfig,
-    facts: Manifest,
+    manifest: Manifest,
     rows: Dataset,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -82,34 +86,38 @@ def _trees(
     tree_attention.check_batch(config.training.per_device_train_batch_size)
     tree_attention.prepare(model)
     lengths = np.asarray(rows[dataset.LENGTH])
-    limit = _number(config.tree_packing) or facts["render"]["max_tokens"] or int(lengths.max())
-    trees = _planned(Path(config.dataset), facts, rows, limit)
+    limit = _number(config.tree_packing) or manifest.rendering.max_tokens or int(lengths.max())
+    trees = _planned(Path(config.dataset), manifest, rows, limit)
     bins = tree_packing.bins_of(trees, limit)
     items = tree_packing.TreeRows(_lists(rows, "input_ids"), trees, bins)
     collator = tree_packing.TreeCollator(int(tokenizer.pad_token_id))
-    check = CheckIsolation("tree_packing", lambda own: collator([tree_packing.tree_of(own)]))
-    said = tree_packing.counts(trees, bins, len(rows), int(lengths.sum()))
-    return Layout(items, collator, [check], said, tree_packing.say(said))
+    check = CheckIsolation("tree_packing", lambda rows: collator([tree_packing.tree_of(rows)]))
+    counts = tree_packing.counts(trees, bins, len(rows), int(lengths.sum()))
+    return Layout(items, collator, [check], counts, tree_packing.summary(counts))
 
 
-def _planned(folder: Path, facts: Manifest, rows: Dataset, limit: int) -> list[tree_packing.Tree]:
-    """The trees of a dataset's rows. Rows that train each message once are taken at their word."""
-    stops = facts["render"]["tokenizer"]["stop_ids"]
-    lay = partial(
-        tree_packing.lay,
+def _planned(
+    folder: Path, manifest: Manifest, rows: Dataset, limit: int
+) -> list[tree_packing.Tree]:
+    """The trees of a dataset's rows. Where the recipe trains each message once, labels are kept."""
+    stops = list(manifest.rendering.tokenizer.stop_ids)
+    paths_of = partial(
+        tree_packing.make_paths,
         ids=_lists(rows, "input_ids"),
         labels=_lists(rows, "labels"),
         stop=stops[-1] if stops else None,
     )
     once = load_yaml(folder / "recipe.yaml")["threads"]["train_once"]
     trains = iter if once else tree_packing.train_once
-    return tree_packing.plan(dataset.load_groups(folder, facts, "train"), limit, lay, trains)
+    return tree_packing.plan(
+        dataset.load_groups(folder, manifest, "train"), limit, paths_of, trains
+    )
 
 
 def _lists(rows: Dataset, name: str) -> dataset.Lists:
     return dataset.Lists(rows.data.column(name))
 
 
-def _number(wanted: bool | int) -> int | None:
-    """The number of tokens that a recipe names, None where it says `true`."""
-    return None if isinstance(wanted, bool) else wanted
+def _number(setting: bool | int) -> int | None:
+    """The number of tokens that a recipe names; None for `true`."""
+    return None if isinstance(setting, bool) else setting

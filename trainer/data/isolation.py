@@ -1,9 +1,10 @@
-"""Proof, on the model at hand, that a token sees its own conversation and no other.
+"""Proof, on the model that is trained, that a token sees its own conversation alone.
 
-Nothing warns where a model ignores where conversations begin: with a cache, the position ids of a
-packed batch are looked at by no one, and the losses still look like losses. So before the first
-step two conversations are packed as the training will pack them. When the first changes, what the
-model says in the second must stay as it is; when their beginning changes, it must not.
+Nothing warns of a model that ignores where conversations begin: with a cache, a model does not look
+at the position ids of a packed batch, and the losses still look like losses. So before the first
+step two conversations are packed as the training will pack them. When the first conversation
+changes, the logits of the second must stay; when the beginning of both changes, the logits must
+change.
 """
 
 from __future__ import annotations
@@ -21,35 +22,36 @@ from chatdata.core.errors import ConfigError
 Batch = Mapping[str, Any]
 Rows = Sequence[Mapping[str, list[int]]]
 
-# Two rows begin alike and go on differently, the second with the larger tokens: it stands last.
-STEM, OTHER_STEM = [1, 2, 3], [3, 1, 2]
-FIRST, OTHER_FIRST, LAST = [4, 5, 6], [6, 4, 5], [9, 8, 7]
+# Two rows begin alike and go on differently. The row with the larger tokens is packed last.
+STEM, CHANGED_STEM = [1, 2, 3], [3, 1, 2]
+FIRST, CHANGED_FIRST, LAST = [4, 5, 6], [6, 4, 5], [9, 8, 7]
 
-# What the beginning of a conversation changes in it is the measure; rounding stays far below.
+# The measure is how much a changed beginning changes the logits; rounding stays far below.
 ALLOWED = 1e-3
 _OF_THE_LOSS = {"labels", "shift_labels", "logits_to_keep"}
 
 
 def leak(model: PreTrainedModel, pack: Callable[[Rows], Batch]) -> float:
-    """How much of what a model says in a conversation comes from another one in its batch.
+    """How much the logits of a conversation depend on another conversation of the batch.
 
-    0 is none of it; 1 is as much as comes from the conversation's own beginning; infinite where
-    that is not seen. `pack` makes a batch of two rows that begin alike, with the tokens that only
-    the second has at the end.
+    0 is not at all; 1 is as much as on the conversation's own beginning; infinite where the logits
+    do not depend on that. `pack` makes a batch of two rows that begin alike, and puts the tokens
+    of the second row alone at the end.
     """
 
-    def said(stem: list[int], first: list[int]) -> Tensor:
+    def last_logits(stem: list[int], first: list[int]) -> Tensor:
         rows = [{"input_ids": ids, "labels": ids} for ids in (stem + first, stem + LAST)]
         return _logits(model, pack(rows))[0, -len(LAST) :].float()
 
     was_training = model.training
     model.eval()
     try:
-        before, other, own = said(STEM, FIRST), said(STEM, OTHER_FIRST), said(OTHER_STEM, FIRST)
+        before = last_logits(STEM, FIRST)
+        by_first = (last_logits(STEM, CHANGED_FIRST) - before).abs().max()
+        by_stem = (last_logits(CHANGED_STEM, FIRST) - before).abs().max()
     finally:
         model.train(was_training)
-    from_other, from_own = (other - before).abs().max(), (own - before).abs().max()
-    return float(from_other / from_own) if from_own else math.inf
+    return float(by_first / by_stem) if by_stem else math.inf
 
 
 @torch.no_grad()
@@ -65,7 +67,7 @@ def _logits(model: PreTrainedModel, batch: Batch) -> Tensor:
 class CheckIsolation(TrainerCallback):
     """Stops a training before its first step where a token sees another conversation.
 
-    A callback, since only now are the weights where DeepSpeed wants them.
+    A callback, because DeepSpeed has not placed the weights any earlier.
     """
 
     def __init__(self, key: str, pack: Callable[[Rows], Batch]) -> None:
@@ -74,10 +76,10 @@ class CheckIsolation(TrainerCallback):
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
     ) -> None:
-        """Raises ConfigError where one does."""
-        found = leak(model, self.pack)
-        if not found < ALLOWED:  # also where it is not a number
+        """Raises ConfigError where a token sees another conversation."""
+        leaked = leak(model, self.pack)
+        if not leaked < ALLOWED:  # also for NaN
             raise ConfigError(
                 f"{self.key}: in this model a token sees other conversations of its batch "
-                f"({found:.3g} times as much as its own); train with --set {self.key}=false."
+                f"({leaked:.3g} times as much as its own); train with --set {self.key}=false."
             )

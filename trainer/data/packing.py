@@ -1,9 +1,9 @@
-"""Packed training: several rows in a sequence, without padding, and none sees another.
+"""Packed training: several rows in a sequence, without padding, and no row sees another.
 
-Which rows share a sequence is in the dataset's pack index (`chatdata pack`). Transformers' own
-collator lays them end to end; their positions begin anew, by which attention keeps them apart:
-flash attention by its kernel for rows of different lengths, others by a mask. Both look at the
-positions only where there is no cache.
+The dataset's pack index (`chatdata pack`) says which rows share a sequence. The collator of
+transformers puts the rows end to end; their positions begin anew, and by the positions attention
+keeps the rows apart: flash attention by its kernel for rows of different lengths, other attention
+by a mask. Both look at the positions only in a model without a cache.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ FLASH = "flash_attention_2"
 
 
 def read_bins(
-    folder: Path, facts: Manifest, split: str, rows: int, max_tokens: int | None = None
+    folder: Path, manifest: Manifest, split: str, rows: int, max_tokens: int | None = None
 ) -> Bins:
-    """The bins of a split, of at most `max_tokens`; None where there is only one index.
+    """The bins of a split, of at most `max_tokens`; None takes the only index of the dataset.
 
-    Raises ConfigError where there is none or a choice, OutputError where the index is not that of
-    `rows` rows.
+    Raises ConfigError where no index fits or several do, OutputError where the index is not made
+    for `rows` rows.
     """
-    packs = [own for own in facts.get("packs", []) if own["split"] == split]
-    chosen = [own for own in packs if max_tokens in (None, own["max_tokens"])]
+    packs = [index for index in manifest.packs if index.split == split]
+    chosen = [index for index in packs if max_tokens in (None, index.max_tokens)]
     if len(chosen) != 1:
-        raise ConfigError(_which(folder, max_tokens, [own["max_tokens"] for own in packs]))
-    path, size = folder / chosen[0]["path"], chosen[0]["max_tokens"]
+        raise ConfigError(_which(folder, max_tokens, [index.max_tokens for index in packs]))
+    path, size = folder / chosen[0].path, chosen[0].max_tokens
     bins = read_index(path, size)
     if not np.array_equal(np.sort(bins.rows), np.arange(rows)):
         raise OutputError(
@@ -48,14 +48,14 @@ def read_bins(
     return bins
 
 
-def _which(folder: Path, wanted: int | None, there: list[int]) -> str:
-    if there and wanted is None:
-        choice = ", ".join(map(str, there))
-        return f"packing: '{folder}' is packed for {choice} tokens; write packing: {there[-1]}."
-    size = "N" if wanted is None else wanted
+def _which(folder: Path, max_tokens: int | None, sizes: list[int]) -> str:
+    if sizes and max_tokens is None:
+        choice = ", ".join(map(str, sizes))
+        return f"packing: '{folder}' is packed for {choice} tokens; write packing: {sizes[-1]}."
+    of_size = "" if max_tokens is None else f" of {max_tokens} tokens"
     return (
-        f"packing: '{folder}' has no index of bins{f' of {wanted} tokens' if wanted else ''}; run "
-        f"chatdata pack {folder} --max-tokens {size}."
+        f"packing: '{folder}' has no index of bins{of_size}; run "
+        f"chatdata pack {folder} --max-tokens {'N' if max_tokens is None else max_tokens}."
     )
 
 
@@ -69,16 +69,16 @@ class PackedRows(torch.utils.data.Dataset[list[Row]]):
         return len(self.bins)
 
     def __getitem__(self, item: int) -> list[Row]:
-        own = self.bins.rows[self.bins.offsets[item] : self.bins.offsets[item + 1]]
-        columns = self.rows[own.tolist()]
+        numbers = self.bins.rows[self.bins.offsets[item] : self.bins.offsets[item + 1]]
+        columns = self.rows[numbers.tolist()]
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 class PackingCollator:
-    """Lays bins, or plain rows, end to end: `input_ids`, `labels` and `position_ids`, int64 of
-    shape (1, tokens), and what flash attention wants to know where it is used.
+    """Puts bins, or plain rows, end to end: `input_ids`, `labels` and `position_ids`, int64 of
+    shape (1, tokens), and for flash attention the arguments of its kernel.
 
-    No label stands at the beginning of a row: nothing before it may predict it.
+    The first token of a row has no label: nothing before the row may predict it.
     """
 
     def __init__(self, flash: bool) -> None:
@@ -93,11 +93,11 @@ class PackingCollator:
 
 
 def prepare(model: PreTrainedModel, half: bool) -> bool:
-    """Makes a model keep packed rows apart. Returns whether it uses flash attention.
+    """Makes a model keep packed rows apart. Returns whether the model uses flash attention.
 
     `half`: training computes in 16 bits, which flash attention needs.
     """
-    model.config.use_cache = False  # with a cache, nobody looks at the positions
+    model.config.use_cache = False  # with a cache the model does not look at the positions
     if not (half and model._supports_flash_attn and is_flash_attn_2_available()):
         return False
     model.set_attn_implementation(FLASH)
@@ -105,7 +105,7 @@ def prepare(model: PreTrainedModel, half: bool) -> bool:
 
 
 def counts(bins: Bins) -> dict[str, Any]:
-    """What packing makes of the rows, in numbers."""
+    """The rows, tokens and sequences of packed training, and how full the sequences are."""
     return {
         "rows": len(bins.rows),
         "tokens": int(bins.tokens.sum()),
@@ -115,9 +115,9 @@ def counts(bins: Bins) -> dict[str, Any]:
     }
 
 
-def say(own: Mapping[str, Any]) -> str:
-    """The counts as a line for people."""
+def summary(counts: Mapping[str, Any]) -> str:
+    """The counts as a line of text."""
     return (
-        f"packed: {own['rows']} rows, {own['tokens']} tokens, in {own['sequences']} sequences of "
-        f"{own['max_tokens']}, {own['fill']:.1%} full"
+        f"packed: {counts['rows']} rows, {counts['tokens']} tokens, in {counts['sequences']} "
+        f"sequences of {counts['max_tokens']}, {counts['fill']:.1%} full"
     )

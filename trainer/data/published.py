@@ -1,4 +1,4 @@
-"""A dataset by its name: a folder, or `org/name@1.2.0` on the Hub, which is one commit for good."""
+"""A dataset by its name: a folder, or `org/name@1.2.0` on the Hub, which is always one commit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chatdata.publish import pull
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a dataset's files are, and what they are of, where they are of a published version:
-    `repo`, `tag`, `commit`, `version` and `content_hash`."""
+    """The folder with a dataset's files, and for a published version its `repo`, `tag`, `commit`,
+    `version` and `content_hash`."""
 
     folder: Path
     provenance: dict[str, str | None] | None = None
@@ -20,18 +20,18 @@ class Located:
     def __str__(self) -> str:
         if self.provenance is None:
             return f"'{self.folder}'"
-        own = self.provenance
-        name = f"{own['repo']} {own['tag'] or own['version']}"
-        return f"{name}, commit {own['commit']}, {own['content_hash']}"
+        name = f"{self.provenance['repo']} {self.provenance['tag'] or self.provenance['version']}"
+        return f"{name}, commit {self.provenance['commit']}, {self.provenance['content_hash']}"
 
 
 def locate(
     dataset: str, allow_moving: bool = False, note: Callable[[str], None] = lambda text: None
 ) -> Located:
-    """The folder that a dataset is in; a version on the Hub is downloaded, its hashes checked.
+    """The folder of a dataset. A version on the Hub is downloaded, and every hash checked.
 
-    What is in the Hub's cache is not asked for again, so each process may call this. Raises a
-    ChatdataError for a branch, which moves, unless `allow_moving`; and for what is not there.
+    A commit in the Hub's cache is not asked for again, so each process may call this. Raises a
+    ChatdataError for a branch, which moves, unless `allow_moving`, and for a version that does not
+    exist.
     """
     if not pull.is_published(dataset):
         return Located(Path(dataset))

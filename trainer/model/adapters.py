@@ -1,8 +1,8 @@
 """Low-rank adapters by peft: a few weights beside those of the model, and the rows that are new.
 
 A template's control tokens are rows of the embeddings, and of the head, that the model has hardly
-seen or not at all. An adapter that leaves them as they are cannot learn to end a turn, so they are
-trained and saved with it: these rows alone, not the whole matrices.
+seen or not at all. An adapter that leaves these rows as they are cannot learn to end a turn, so the
+rows are trained and saved with the adapter: these rows alone, not the whole matrices.
 """
 
 from __future__ import annotations
@@ -31,10 +31,8 @@ FILE = "adapter_config.json"
 
 
 def quantization(adapter: Adapter | None) -> BitsAndBytesConfig | None:
-    """How the weights below an adapter are quantized: QLoRA's NF4, twice (Dettmers et al., 2023).
-
-    None where they are not.
-    """
+    """The quantization of the weights below an adapter: QLoRA's NF4, double (Dettmers et al.,
+    2023). None for an adapter over weights that are not quantized."""
     if adapter is None or adapter.kind != "qlora":
         return None
     return BitsAndBytesConfig(
@@ -48,7 +46,7 @@ def quantization(adapter: Adapter | None) -> BitsAndBytesConfig | None:
 def add(
     network: PreTrainedModel, adapter: Adapter, model: Model, control_ids: Sequence[int], seed: int
 ) -> PeftModel:
-    """The model with an adapter that is trained in place of its weights, the same on all ranks.
+    """The model with an adapter that is trained in place of the weights, the same on all ranks.
 
     `control_ids` are the rows of the embeddings and of the head that are trained as well. Raises
     ConfigError for `target_modules` that the model does not have.
@@ -66,7 +64,7 @@ def add(
         adapted = get_peft_model(network, config)
     except ValueError as error:
         raise ConfigError(f"adapter: {str(error).splitlines()[0]}") from None
-    # Else the whole matrices are saved as well, because they have new rows.
+    # Without this the whole matrices are saved as well, because they have new rows.
     adapted.save_pretrained = partial(  # type: ignore[method-assign]
         adapted.save_pretrained, save_embedding_layers=False
     )
@@ -74,14 +72,14 @@ def add(
 
 
 def token_rows(network: PreTrainedModel, ids: Sequence[int]) -> dict[str, list[int]]:
-    """The rows of control tokens by the module that holds them: the embeddings, and the head
-    where it is not the same matrix."""
+    """The rows of control tokens, by the name of the module that holds the rows: the embeddings,
+    and a head that is not the same matrix."""
     modules = {id(module): name for name, module in network.named_modules()}
     embeddings, head = network.get_input_embeddings(), network.get_output_embeddings()
-    wanted = [embeddings]
+    holders = [embeddings]
     if head is not None and head.weight is not embeddings.weight:
-        wanted.append(head)
-    return {modules[id(module)].rpartition(".")[2]: sorted(ids) for module in wanted}
+        holders.append(head)
+    return {modules[id(module)].rpartition(".")[2]: sorted(ids) for module in holders}
 
 
 # --------------------------------------------------------------------------------------- reading
@@ -97,12 +95,12 @@ def load(
     base: str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[PeftModel, PreTrainedTokenizerBase]:
-    """A saved adapter on the model that it was trained on (or on `base`), and its tokenizer.
+    """A saved adapter on its model (or on `base`), and the tokenizer that was saved with both.
 
-    Raises OutputError for a folder without an adapter, ConfigError where its model is missing.
+    Raises OutputError for a folder without an adapter, ConfigError for a model that is missing.
     """
     if not is_adapter(folder):
-        raise OutputError(f"'{folder}' holds no adapter (it has no {FILE}).")
+        raise OutputError(f"'{folder}' holds no adapter (the file {FILE} is missing).")
     config = LoraConfig.from_pretrained(str(folder))
     path = base or config.base_model_name_or_path
     if not path:
@@ -125,7 +123,7 @@ def _base(path: str, revision: str | None, dtype: torch.dtype) -> PreTrainedMode
 
 
 def merged(adapted: PeftModel) -> Any:
-    """The model with its adapter worked into the weights, as if all had been trained."""
+    """The model with its adapter merged into the weights."""
     network = adapted.merge_and_unload()
     network.config.use_cache = True
     return network

@@ -25,23 +25,23 @@ from chatdata.dataset.manifest import Manifest
 from trainer.config import Model, TrainConfig
 
 
-def load_tokenizer(folder: Path, facts: Manifest) -> PreTrainedTokenizerBase:
-    """The tokenizer that the rows were made with: template and control tokens are in it.
+def load_tokenizer(folder: Path, manifest: Manifest) -> PreTrainedTokenizerBase:
+    """The tokenizer that made the rows, with the template and its control tokens.
 
-    Its end-of-text token is the template's stop token, so that generation ends with the turn.
-    Raises ConfigError where a control token does not have the id that it has in the rows.
+    The end-of-text token is the template's stop token, so that generation ends with the turn.
+    Raises ConfigError where a control token has another id than in the rows.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    for token, id in facts["render"]["tokenizer"]["control_ids"].items():
-        own = tokenizer.convert_tokens_to_ids(token)
-        if own != id:
+    for token, id in manifest.rendering.tokenizer.control_ids.items():
+        loaded = tokenizer.convert_tokens_to_ids(token)
+        if loaded != id:
             raise ConfigError(
-                f"token '{token}' is {own} in '{folder}/tokenizer' and {id} in the rows; "
+                f"token '{token}' is {loaded} in '{folder}/tokenizer' and {id} in the rows; "
                 "build the dataset again."
             )
-    tokenizer.chat_template = facts["render"]["template"]["jinja"]
+    tokenizer.chat_template = manifest.rendering.template.jinja
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    stop = facts["render"]["tokenizer"]["stop_ids"][-1]
+    stop = manifest.rendering.tokenizer.stop_ids[-1]
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stop)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer
@@ -51,7 +51,10 @@ def load_tokenizer(folder: Path, facts: Manifest) -> PreTrainedTokenizerBase:
 
 
 def load_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
-    """The configuration of the model of a recipe, without its weights. Raises ConfigError."""
+    """The configuration of the model of a recipe, without its weights.
+
+    Raises ConfigError for a model that cannot be loaded, or an option that it does not have.
+    """
     if model.path is None:
         return _new_config(model, tokenizer)
     try:
@@ -71,14 +74,15 @@ def _new_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> PretrainedC
         raise ConfigError(f"model.config: {str(error).splitlines()[0]}") from None
     unknown = sorted(set(values) - set(type(config)().to_dict()) - set(config.attribute_map))
     if unknown:
-        raise ConfigError(f"model.config: a {kind} model has no option '{unknown[0]}'.")
+        raise ConfigError(f"model.config: models of type '{kind}' have no option '{unknown[0]}'.")
     return config
 
 
-def outline(config: PretrainedConfig, rows: int) -> PreTrainedModel:
-    """The model of a configuration without memory behind its weights, with `rows` embeddings.
+def meta_model(config: PretrainedConfig, rows: int) -> PreTrainedModel:
+    """The model of a configuration on PyTorch's `meta` device, with `rows` embeddings.
 
-    To be called before a run's arguments are made, with which DeepSpeed spreads every model.
+    The weights take no memory. Must be called before a run's arguments are made: from then on
+    DeepSpeed spreads every new model over the ranks.
     """
     unset_hf_deepspeed_config()  # of an earlier run in this process
     with torch.device("meta"):
@@ -89,7 +93,7 @@ def outline(config: PretrainedConfig, rows: int) -> PreTrainedModel:
 
 
 def weights_dtype(config: TrainConfig) -> torch.dtype:
-    """In which numbers the weights of a recipe's model are loaded."""
+    """The dtype in which the weights of a recipe's model are loaded."""
     if config.model.dtype is not None:
         return torch.float32 if config.model.dtype == "float32" else torch.bfloat16
     is_frozen = config.adapter is not None
@@ -105,7 +109,8 @@ def load_model(
 ) -> PreTrainedModel:
     """The model with an embedding for each token of the tokenizer, the same on all ranks.
 
-    A model that has more embeddings than the tokenizer has tokens keeps them.
+    A model with more embeddings than the tokenizer has tokens keeps all of them. Raises ConfigError
+    for a model that cannot be loaded.
     """
     set_seed(seed)
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": model.attention}
@@ -135,7 +140,7 @@ def _not_loaded(model: Model, error: Exception) -> ConfigError:
 
 
 def fit_embeddings(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Gives a model a row for each token of the tokenizer, where it has fewer."""
+    """Adds embeddings to a model that has fewer than the tokenizer has tokens."""
     if len(tokenizer) > network.config.get_text_config().vocab_size:
         network.resize_token_embeddings(len(tokenizer))
 
@@ -145,19 +150,20 @@ def check_lengths(config: PretrainedConfig, longest: int) -> None:
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     if positions is not None and longest > positions:
         raise ConfigError(
-            f"the longest row has {longest} tokens and the model {positions} positions; build the "
-            f"dataset with --set render.max_tokens={positions}."
+            f"the longest row has {longest} tokens and the model has {positions} positions; build "
+            f"the dataset with --set render.max_tokens={positions}."
         )
 
 
 def end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Makes generation stop at the end of a turn, for whoever loads the saved model."""
+    """Sets the end token of the saved model, so that generation stops at the end of a turn."""
     model.config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = tokenizer.pad_token_id
-    own = model.generation_config or GenerationConfig()
-    own.eos_token_id, own.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
-    own.bos_token_id = tokenizer.bos_token_id
-    model.generation_config = own
+    generation = model.generation_config or GenerationConfig()
+    generation.eos_token_id = tokenizer.eos_token_id
+    generation.pad_token_id = tokenizer.pad_token_id
+    generation.bos_token_id = tokenizer.bos_token_id
+    model.generation_config = generation
 
 
 def embedding_digest(model: PreTrainedModel) -> str:

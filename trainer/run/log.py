@@ -1,4 +1,4 @@
-"""What a run reports as it goes, where it can go on from, and the picture of its losses.
+"""The reports of a run, the checkpoints that it can go on from, and the plot of its losses.
 
 run.json        what was started: the recipe, the data's hash, the number of ranks
 metrics.jsonl   a line for each report, from the first step on, also after `--resume`
@@ -23,7 +23,7 @@ STARTED = "run.json"
 METRICS = "metrics.jsonl"
 PLOT = "loss.png"
 
-# What may differ when a run goes on: it changes nothing of what is trained.
+# Keys that may differ when a run goes on: they change nothing of what is trained.
 _MAY_DIFFER = ("output", "license", "report_to")
 _MAY_DIFFER_IN_TRAINING = (
     "per_device_eval_batch_size",
@@ -40,19 +40,19 @@ _MAY_DIFFER_IN_TRAINING = (
 
 
 class Report(TrainerCallback):
-    """Writes every report of Trainer to `metrics.jsonl`, and to the terminal where no bar is."""
+    """Writes every report of Trainer to `metrics.jsonl`, and to stderr without a progress bar."""
 
     def __init__(self, output: Path) -> None:
         self.path = output / METRICS
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Begins the file with what was reported before the run was cut off."""
+        """Begins the file with the reports from before an interruption."""
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_metrics(self.path, state.log_history)
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Adds a line."""
+        """Adds a line to the file."""
         if not state.is_world_process_zero:
             return
         entry = state.log_history[-1]
@@ -82,15 +82,15 @@ def _line(entry: dict[str, Any], steps: int) -> str:
 
 
 def begin(output: Path, started: dict[str, Any]) -> None:
-    """Writes down what is started, for a run that goes on from it."""
+    """Writes what is started to `run.json`, for a later run with `--resume`."""
     output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(started, indent=2) + "\n"
     (output / STARTED).write_text(text, encoding="utf-8")
 
 
 def check_output(output: Path, started: dict[str, Any], resume: bool) -> str:
-    """Raises ConfigError for checkpoints of another run in the output folder, or of this one
-    without `--resume`. Returns from where the run will go."""
+    """Raises ConfigError for checkpoints of another run in the output folder, or of this run
+    without `--resume`. Returns a line that says where the run begins."""
     folder = last_checkpoint(output, started["ranks"])
     if not resume and any(_checkpoints(output)):
         raise ConfigError(
@@ -102,8 +102,8 @@ def check_output(output: Path, started: dict[str, Any], resume: bool) -> str:
     key = _first_difference(_started(output), started)
     if key is not None:
         raise ConfigError(
-            f"'{folder}' is of a run with another '{key}'; set it as it was, or choose another "
-            "output."
+            f"'{folder}' is a checkpoint of a run with another '{key}'; set '{key}' as it was, or "
+            "choose another output."
         )
     return f"on from '{folder}'"
 
@@ -114,15 +114,16 @@ def _started(output: Path) -> dict[str, Any]:
         return started
     except (OSError, ValueError):
         raise ConfigError(
-            f"'{output}' has checkpoints and no {STARTED} that says of what; choose another output."
+            f"'{output}' has checkpoints and no {STARTED} that names their run; choose another "
+            "output."
         ) from None
 
 
 def last_checkpoint(output: Path, ranks: int) -> Path | None:
-    """The newest checkpoint that is whole; None where there is none.
+    """The newest checkpoint that is whole; None for an output without such a checkpoint.
 
-    One that was being written when the run was killed lacks the state of the run, which comes
-    last, or the random numbers of a rank.
+    A checkpoint that was being written when the run was killed lacks the state of the run, which is
+    written last, or the random numbers of a rank.
     """
     whole = [path for path in _checkpoints(output) if _is_whole(path, ranks)]
     return max(whole, key=_step, default=None)
@@ -146,14 +147,14 @@ def _is_whole(checkpoint: Path, ranks: int) -> bool:
 
 
 def _first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """The first key in which two runs differ that matters; None where they are the same."""
-    one, other = _compared(old), _compared(new)
-    keys = [key for key in one | other if one.get(key) != other.get(key)]
+    """The first key that matters and differs between two runs; None where all are the same."""
+    before, after = _compared(old), _compared(new)
+    keys = [key for key in before | after if before.get(key) != after.get(key)]
     return keys[0] if keys else None
 
 
 def _compared(run: dict[str, Any]) -> dict[str, Any]:
-    """What has to be the same in a run that goes on: each value under a key as in `a.b`."""
+    """The values that must not change when a run goes on, each under a key like `a.b`."""
     recipe = {key: value for key, value in run["recipe"].items() if key not in _MAY_DIFFER}
     training = {
         key: value
@@ -164,11 +165,11 @@ def _compared(run: dict[str, Any]) -> dict[str, Any]:
     return flatten({**rest, **recipe, "training": training})
 
 
-# ------------------------------------------------------------------------------------- the picture
+# ---------------------------------------------------------------------------------------- the plot
 
 
 def plot(entries: list[dict[str, Any]], path: Path) -> None:
-    """Draws the losses of a run over its steps into a PNG file, always the same bytes."""
+    """Draws the losses of a run over its steps into a PNG file, in reproducible bytes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
@@ -177,7 +178,7 @@ def plot(entries: list[dict[str, Any]], path: Path) -> None:
     axes.set_ylabel("nats for each trained token")
     axes.grid(alpha=0.3)
     for key, name, style in (("loss", "training", "-"), ("eval_loss", "test split", "o-")):
-        points = [(own["step"], own[key]) for own in entries if key in own]
+        points = [(entry["step"], entry[key]) for entry in entries if key in entry]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=name)
     axes.set_ylim(bottom=0)

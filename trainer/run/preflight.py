@@ -1,7 +1,7 @@
-"""What is checked before a GPU minute is spent, and the first batch as it will be trained.
+"""The checks before a GPU minute is spent, and the first batch as it will be trained.
 
-Every check is a line: what was found, or what is wrong and how to mend it. All checks are made
-before a run is refused, so that a recipe is mended once.
+Every check is a line: what was found, or what is wrong and how to fix it. All checks are made
+before a run is refused, so that all problems of a recipe can be fixed at once.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SHOWN_TOKENS = 700  # of a row of the first batch
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the checks found: a line each, and what is wrong."""
+    """The lines of the checks, by the name of the check, and the problems among them."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def add(self, name: str, check: Callable[[], str]) -> None:
-        """Makes a check and keeps what it says."""
+        """Makes a check and keeps its line."""
         try:
             self.lines.append((name, check()))
         except ChatdataError as error:
@@ -47,8 +47,8 @@ class Findings:
 
 
 def check(run: Run) -> Findings:
-    """Everything that is checked of a run; nothing is loaded and nothing written."""
-    found = Findings()
+    """The results of all checks of a run. No weights are loaded and nothing is written."""
+    findings = Findings()
     checks: dict[str, Callable[[Run], str]] = {
         "strategy": _strategy,
         "dataset": _dataset,
@@ -61,16 +61,17 @@ def check(run: Run) -> Findings:
         "output": _output,
         "hub": _hub,
     }
-    for name, own in checks.items():
-        found.add(name, partial(own, run))
-    return found
+    for name, function in checks.items():
+        findings.add(name, partial(function, run))
+    return findings
 
 
-def refuse(found: Findings) -> None:
-    """Raises ConfigError where something is wrong, naming all of it."""
-    if found.problems:
-        more = "".join(f"\n  {problem}" for problem in found.problems)
-        raise ConfigError(more.strip() if len(found.problems) == 1 else f"before the start:{more}")
+def refuse(findings: Findings) -> None:
+    """Raises ConfigError with all problems, where a check found any."""
+    if findings.problems:
+        lines = "".join(f"\n  {problem}" for problem in findings.problems)
+        is_single = len(findings.problems) == 1
+        raise ConfigError(lines.strip() if is_single else f"the run cannot start:{lines}")
 
 
 # ------------------------------------------------------------------------------------ the checks
@@ -88,76 +89,81 @@ def _dataset(run: Run) -> str:
 
 
 def _tokens(run: Run) -> str:
-    own = run.source.facts["splits"]
-    test = own.get("test", {}).get("trained_tokens", 0)
+    train, test = run.source.manifest.splits.train, run.source.manifest.splits.test
     return (
-        f"{own['train']['tokens']:,} to train on, {own['train']['trained_tokens']:,} of them "
-        f"trained; {test:,} trained tokens to test on"
+        f"{train.tokens:,} to train on, {train.trained_tokens:,} of them trained; "
+        f"{test.trained_tokens:,} trained tokens to test on"
     )
 
 
 def _template(run: Run) -> str:
-    """The template's tokens are where the rows have them, and end turns."""
-    render = run.source.facts["render"]
-    if run.tokenizer.chat_template != render["template"]["jinja"]:
-        raise ConfigError("the tokenizer's chat template is not that of the dataset.")
+    """Whether the tokenizer has the dataset's template, and its end token ends turns."""
+    render = run.source.manifest.rendering
+    if run.tokenizer.chat_template != render.template.jinja:
+        raise ConfigError(
+            "the tokenizer's chat template is not that of the dataset; build the dataset again."
+        )
     if run.tokenizer.eos_token_id not in run.stop_ids:
-        raise ConfigError("the tokenizer's end token is not the one that ends turns in the rows.")
-    if not render["certificate"]["passed"]:
-        raise ConfigError("the dataset's certificate was not passed; build it again.")
-    return f"{render['template']['name']}; turns end with '{render['template']['stop']}'"
+        raise ConfigError(
+            "the tokenizer's end token is not the token that ends turns in the rows; build the "
+            "dataset again."
+        )
+    if not render.certificate.passed:
+        raise ConfigError("the dataset's certificate was not passed; build the dataset again.")
+    return f"{render.template.name}; turns end with '{render.template.stop}'"
 
 
 @cache
 def _sizes(run: Run) -> memory.Sizes:
-    whole, own = memory.sizes(run.outline), run.config.adapter
-    if own is None:
+    whole, adapter = memory.sizes(run.meta_model), run.config.adapter
+    if adapter is None:
         return whole
-    plain = own.model_copy(update={"kind": "lora"})  # 4 bits need a GPU, sizes do not
-    fresh = load.outline(run.outline.config, len(run.tokenizer))
-    adapted = adapters.add(fresh, plain, run.config.model, run.control_ids, seed=0)
+    lora = adapter.model_copy(update={"kind": "lora"})  # 4 bits need a GPU, sizes do not
+    fresh = load.meta_model(run.meta_model.config, len(run.tokenizer))
+    adapted = adapters.add(fresh, lora, run.config.model, run.control_ids, seed=0)
     return replace(whole, trained=memory.trained(adapted))
 
 
 def _model(run: Run) -> str:
-    own = _sizes(run)
-    load.check_lengths(run.outline.config, run.longest)
-    share = f", {own.trained:,} of them trained" if own.trained < own.parameters else ""
+    sizes = _sizes(run)
+    load.check_lengths(run.meta_model.config, run.longest)
+    share = f", {sizes.trained:,} of them trained" if sizes.trained < sizes.parameters else ""
     name = run.config.model.path or "a new model"
-    return f"{name}: {own.parameters:,} parameters{share}; the longest row has {run.longest} tokens"
+    longest = f"the longest row has {run.longest} tokens"
+    return f"{name}: {sizes.parameters:,} parameters{share}; {longest}"
 
 
 def _layout(run: Run) -> str:
-    return run.layout.summary or "rows, padded to the longest of a batch"
+    return run.layout.summary or "rows, padded to the longest row of a batch"
 
 
 def _schedule(run: Run) -> str:
     training = run.config.training
     items = len(run.layout.items)  # type: ignore[arg-type]
-    own = schedule.schedule(items, training, run.here.ranks)
-    return schedule.check(own, training, "sequences" if run.layout.summary else "rows")
+    planned = schedule.schedule(items, training, run.here.ranks)
+    return schedule.check(planned, training, "sequences" if run.layout.summary else "rows")
 
 
 def _memory(run: Run) -> str:
     ranks = run.here.ranks
     name = strategy.chosen(run.config, ranks)
-    tokens = run.layout.facts.get("max_tokens", run.longest)
-    own = memory.estimate(run.config, _sizes(run), name, ranks, tokens)
-    words = (
-        f"{_gib(own.states)} a rank kept between steps, about {_gib(own.activations)} more in a "
-        f"step of the longest rows"
+    tokens = run.layout.counts.get("max_tokens", run.longest)
+    needed = memory.estimate(run.config, _sizes(run), name, ranks, tokens)
+    line = (
+        f"{_gib(needed.states)} a rank kept between steps, about {_gib(needed.activations)} more "
+        f"in a step of the longest rows"
     )
-    if own.offloaded:
-        words += f"; {_gib(own.offloaded)} a rank offloaded"
+    if needed.offloaded:
+        line += f"; {_gib(needed.offloaded)} a rank offloaded"
     if not torch.cuda.is_available():
-        return words
-    there = torch.cuda.get_device_properties(0).total_memory
-    if own.states > there:
+        return line
+    available = torch.cuda.get_device_properties(0).total_memory
+    if needed.states > available:
         raise ConfigError(
-            f"a rank needs {_gib(own.states)} and the GPU has {_gib(there)}; use more ranks, an "
-            "adapter, or a configuration that offloads."
+            f"a rank needs {_gib(needed.states)} and the GPU has {_gib(available)}; use more "
+            "ranks, an adapter, or a configuration that offloads."
         )
-    return f"{words}; the GPU has {_gib(there)}"
+    return f"{line}; the GPU has {_gib(available)}"
 
 
 def _gib(number: int) -> str:
@@ -172,14 +178,14 @@ def _hub(run: Run) -> str:
     return "not pushed" if run.repo is None else upload.check_writable(run.repo)
 
 
-# ------------------------------------------------------------------------------------ for people
+# --------------------------------------------------------------------------- on the terminal
 
 
-def show(found: Findings, console: Console) -> None:
+def show(findings: Findings, console: Console) -> None:
     """Prints the checks, a line each, so that a log can be searched for a hash."""
-    for name, words in found.lines:
-        style = "red" if words.startswith("✗") else ""
-        line = Text.assemble((f"{name:<10}", "bold"), (words, style))
+    for name, text in findings.lines:
+        style = "red" if text.startswith("✗") else ""
+        line = Text.assemble((f"{name:<10}", "bold"), (text, style))
         console.print(line, soft_wrap=True)
 
 
@@ -194,14 +200,14 @@ def show_batch(run: Run, console: Console) -> None:
 
 
 def first_batch(run: Run) -> list[dict[str, list[int]]]:
-    """The batch that Trainer makes first, in its order: `input_ids` and `labels` of each sequence,
-    without padding."""
+    """The first batch that Trainer will make: `input_ids` and `labels` of each sequence, in
+    Trainer's order and without padding."""
     training, items = run.config.training, run.layout.items
     sampler = SeedableRandomSampler(items, data_seed=training.seed)
     first = islice(iter(sampler), training.per_device_train_batch_size)
     batch = collator(run)([items[number] for number in first])
     sequences = zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True)
-    return [_unpadded(*own, run.tokenizer.pad_token_id) for own in sequences]
+    return [_unpadded(ids, labels, run.tokenizer.pad_token_id) for ids, labels in sequences]
 
 
 def _unpadded(ids: list[int], labels: list[int], pad: int) -> dict[str, list[int]]:
@@ -216,12 +222,12 @@ def _coloured(row: dict[str, list[int]], tokenizer: Any, plain: bool) -> Text:
     ids, labels = row["input_ids"][:SHOWN_TOKENS], row["labels"][:SHOWN_TOKENS]
     is_trained = np.asarray(labels) != IGNORE_INDEX
     for start, end in equal_spans(is_trained).tolist():
-        words = tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False)
-        words = printable(words, "�")
+        decoded = tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False)
+        shown = printable(decoded, "�")
         if is_trained[start]:
-            text.append(f"⟦{words}⟧" if plain else words, style="green")
+            text.append(f"⟦{shown}⟧" if plain else shown, style="green")
         else:
-            text.append(words, style="" if plain else "dim")
+            text.append(shown, style="" if plain else "dim")
     if len(row["input_ids"]) > SHOWN_TOKENS:
         text.append(f"\n… {len(row['input_ids']) - SHOWN_TOKENS} more tokens", style="italic")
     return text

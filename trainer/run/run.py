@@ -1,4 +1,4 @@
-"""A run that is about to begin: what is trained on what, by whom, and where it goes on."""
+"""A run that is about to begin: its model, its data, its processes and its last checkpoint."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from trainer.run.strategy import Place
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """A recipe with its dataset, laid out, its tokenizer and its place among the ranks."""
+    """A recipe with its dataset, batches and tokenizer, and the place of this process among the
+    ranks."""
 
     config: TrainConfig
     here: Place
     source: dataset.Source
     tokenizer: Any
-    outline: PreTrainedModel  # the model, without memory behind its weights
+    meta_model: PreTrainedModel  # the model, whose weights take no memory
     layout: batching.Layout
     longest: int  # the tokens of the longest row
     resume: bool = False
@@ -38,41 +39,41 @@ class Run:
     @property
     def control_ids(self) -> list[int]:
         """The ids of the template's control tokens."""
-        return list(self.source.facts["render"]["tokenizer"]["control_ids"].values())
+        return list(self.source.manifest.rendering.tokenizer.control_ids.values())
 
     @property
     def stop_ids(self) -> list[int]:
         """The ids of the tokens that end turns."""
-        return list(self.source.facts["render"]["tokenizer"]["stop_ids"])
+        return list(self.source.manifest.rendering.tokenizer.stop_ids)
 
     def started(self) -> dict[str, Any]:
-        """What identifies the run, for one that goes on from it."""
+        """What identifies the run, for a later run that goes on from its checkpoints."""
         return {
             "ranks": self.here.ranks,
-            "content_hash": self.source.facts["content_hash"],
+            "content_hash": self.source.manifest.content_hash,
             "recipe": self.config.model_dump(mode="json"),
         }
 
     def checkpoint(self) -> str | None:
-        """Where the run goes on from; None where it begins."""
-        found = log.last_checkpoint(self.output, self.here.ranks) if self.resume else None
-        return None if found is None else str(found)
+        """The folder of the checkpoint that the run goes on from; None for a run that begins."""
+        folder = log.last_checkpoint(self.output, self.here.ranks) if self.resume else None
+        return None if folder is None else str(folder)
 
 
 def prepare(config: TrainConfig, here: Place, resume: bool = False, repo: str | None = None) -> Run:
     """The run of a recipe, without the weights of its model."""
     source = dataset.find(config.dataset, config.allow_moving_revision)
-    tokenizer = load.load_tokenizer(source.folder, source.facts)
+    tokenizer = load.load_tokenizer(source.folder, source.manifest)
     rows = dataset.train_rows(source)
-    outline = load.outline(load.load_config(config.model, tokenizer), len(tokenizer))
+    model = load.meta_model(load.load_config(config.model, tokenizer), len(tokenizer))
     at_hand = config.model_copy(update={"dataset": str(source.folder)})
-    laid = batching.lay_out(at_hand, source.facts, rows, outline, tokenizer)
+    layout = batching.make_batches(at_hand, source.manifest, rows, model, tokenizer)
     longest = max(rows[dataset.LENGTH])
-    return Run(config, here, source, tokenizer, outline, laid, longest, resume, repo)
+    return Run(config, here, source, tokenizer, model, layout, longest, resume, repo)
 
 
 def load_network(run: Run) -> Any:
-    """The model of a run, with its adapter if it has one; to be called by all ranks."""
+    """The model of a run, with the recipe's adapter. Must be called by all ranks."""
     config, seed = run.config, run.config.training.seed
     network = load.load_model(
         config.model,
@@ -81,7 +82,7 @@ def load_network(run: Run) -> Any:
         load.weights_dtype(config),
         adapters.quantization(config.adapter),
     )
-    strategy.same_on_all_ranks("dataset", run.source.facts["content_hash"])
+    strategy.same_on_all_ranks("dataset", run.source.manifest.content_hash)
     strategy.same_on_all_ranks("embeddings", load.embedding_digest(network))
     batching.prepare(config, network)
     if config.adapter is None:
@@ -90,7 +91,7 @@ def load_network(run: Run) -> Any:
 
 
 def collator(run: Run) -> Callable[[list[Any]], Any]:
-    """What makes batches: of items as they were laid out, and of plain rows, padded."""
+    """The function that makes batches: of items of the layout, and of plain rows, padded."""
     padded = DataCollatorForSeq2Seq(run.tokenizer)
 
     def collate(items: list[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""How many steps a run has, counted before it begins as Trainer will count them."""
+"""The steps of a run, counted before it begins as Trainer will count them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Schedule:
     steps_per_epoch: int
     steps: int
     warmup: int
-    filled: int  # rows that every epoch trains twice, so that all ranks have equally many batches
+    filled: int  # rows that every epoch trains twice, so that all ranks have as many batches
     left_out: int  # rows that an epoch does not reach, because batches are whole
     checkpoints: int
 
@@ -31,23 +31,27 @@ class Schedule:
 def schedule(rows: int, training: Training, ranks: int) -> Schedule:
     """The steps of a run on `rows` rows by `ranks` processes.
 
-    Rows go to the ranks batch by batch. What is left over at the end of an epoch is filled from
-    its beginning, or left out with `dataloader_drop_last`, so every rank has as many steps.
+    Rows go to the ranks batch by batch. The last batches of an epoch are filled with rows from its
+    beginning, or left out with `dataloader_drop_last`, so every rank has as many steps. Raises
+    ConfigError for an epoch without a full batch.
     """
     batches = _batches(rows, training, ranks)
     per_epoch = math.ceil(batches / training.gradient_accumulation_steps)
     if not per_epoch:
-        raise ConfigError(f"{rows} rows do not fill one batch; make it smaller, or keep the rest.")
+        raise ConfigError(
+            f"{rows} rows do not fill a batch; lower per_device_train_batch_size, or set "
+            "dataloader_drop_last to false."
+        )
     steps = _steps(per_epoch, training)
-    seen = batches * ranks * training.per_device_train_batch_size
+    in_batches = batches * ranks * training.per_device_train_batch_size
     return Schedule(
         rows,
         training.per_device_train_batch_size * training.gradient_accumulation_steps * ranks,
         per_epoch,
         steps,
         _warmup(steps, training),
-        max(seen - rows, 0) if ranks > 1 else 0,
-        max(rows - seen, 0),
+        max(in_batches - rows, 0) if ranks > 1 else 0,
+        max(rows - in_batches, 0),
         steps // training.save_steps if training.save_steps else 0,
     )
 
@@ -67,32 +71,35 @@ def _steps(per_epoch: int, training: Training) -> int:
 
 
 def _warmup(steps: int, training: Training) -> int:
-    own = training.warmup_steps
-    return int(own) if own >= 1 else math.ceil(steps * own)
+    warmup = training.warmup_steps
+    return int(warmup) if warmup >= 1 else math.ceil(steps * warmup)
 
 
-def check(own: Schedule, training: Training, unit: str = "rows") -> str:
+def check(schedule: Schedule, training: Training, unit: str = "rows") -> str:
     """Raises ConfigError for a checkpoint or an evaluation that no step will reach.
 
-    Returns the schedule in words, of which `unit` is what a batch has so many of.
+    Returns a line with the schedule; `unit` is the name of the items in a batch.
     """
     for key, step in (("save_steps", training.save_steps), ("eval_steps", training.eval_steps)):
-        if step is not None and step > own.steps:
+        if step is not None and step > schedule.steps:
             raise ConfigError(
-                f"training.{key} is {step} and the run has {own.steps} steps; "
-                "it would not be reached."
+                f"training.{key} is {step} and the run has {schedule.steps} steps; set "
+                f"training.{key} to {schedule.steps} or less."
             )
-    return _words(own, training, unit)
+    return _summary(schedule, training, unit)
 
 
-def _words(own: Schedule, training: Training, unit: str) -> str:
-    words = (
-        f"{own.steps} steps of {own.rows_per_step} {unit}, {own.steps_per_epoch} an epoch, "
-        f"{own.epochs:.3g} epochs; {training.lr_scheduler_type} after {own.warmup} steps of "
-        f"warm-up; {own.checkpoints or 'no'} checkpoints"
+def _summary(schedule: Schedule, training: Training, unit: str) -> str:
+    text = (
+        f"{schedule.steps} steps of {schedule.rows_per_step} {unit}, "
+        f"{schedule.steps_per_epoch} an epoch, {schedule.epochs:.3g} epochs; "
+        f"{training.lr_scheduler_type} after {schedule.warmup} steps of warm-up; "
+        f"{schedule.checkpoints or 'no'} checkpoints"
     )
-    if own.warmup >= own.steps:
-        words += "; it ends within its warm-up"
-    if own.filled:
-        words += f"; {own.filled} {unit} an epoch stand twice, to fill its last batches"
-    return words + (f"; {own.left_out} {unit} an epoch are left out" if own.left_out else "")
+    if schedule.warmup >= schedule.steps:
+        text += "; the run ends within its warm-up"
+    if schedule.filled:
+        text += f"; {schedule.filled} {unit} an epoch are trained twice, to fill its last batches"
+    if schedule.left_out:
+        text += f"; {schedule.left_out} {unit} an epoch are left out"
+    return text

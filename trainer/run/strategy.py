@@ -1,11 +1,11 @@
-"""How the processes of a run train together, and what this machine can do of what is asked.
+"""How the processes of a run train together, and whether this machine can do what a recipe asks.
 
-    single   one process: one GPU, or the CPU
+    single   a single process: a GPU, or the CPU
     ddp      a copy of the model in each process
     fsdp     weights, gradients and optimizer spread over the processes, by PyTorch
     zero3    the same by DeepSpeed; its configuration may offload to memory or to disks
 
-On a machine without GPUs all of them run on the CPU, with gloo between the processes.
+On a machine without GPUs every strategy runs on the CPU, with gloo between the processes.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from trainer.config import TrainConfig
 
 MODULE = "-m trainer.train"
 
-# What a configuration of accelerate turns on, by what it says to the processes that it launches;
-# later accelerate says the same of what a recipe has chosen.
+# What the configuration of `accelerate launch` turns on, by the variables that it sets. Read when
+# this module is imported: later accelerate sets the same variables for what the recipe chooses.
 TURNED_ON = [
-    what
-    for name, what in (("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP"))
+    title
+    for name, title in (("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP"))
     if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"
 ]
 
@@ -46,7 +46,7 @@ if not torch.cuda.is_available():
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a process stands among those that were launched together."""
+    """The place of a process among the processes that were launched together."""
 
     rank: int
     ranks: int
@@ -54,12 +54,12 @@ class Place:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process speaks for all."""
+        """Whether this process prints and saves for all."""
         return self.rank == 0
 
 
 def place() -> Place:
-    """Where this process stands, by the launcher's variables."""
+    """The place of this process, by the launcher's variables."""
     rank, ranks = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
     return Place(rank, ranks, "RANK" in os.environ)
 
@@ -74,30 +74,34 @@ def chosen(config: TrainConfig, ranks: int) -> str:
 
 
 def deepspeed_file(config: TrainConfig, ranks: int) -> Path | None:
-    """The configuration of DeepSpeed of a run; None where it trains without."""
+    """The DeepSpeed configuration of a run; None for a run without DeepSpeed."""
     if chosen(config, ranks) != "zero3":
         return None
     return zero3.config_file(config.deepspeed)
 
 
 def same_on_all_ranks(what: str, digest: str) -> None:
-    """Raises ChatdataError where ranks would start from different data or weights, by a hash."""
+    """Raises ChatdataError where ranks would start from different data or weights.
+
+    `what` names the data or weights, `digest` is their hash on this rank.
+    """
     if not torch.distributed.is_initialized():
         return
     digests: list[str] = [""] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(digests, digest)
     if len(set(digests)) > 1:
         raise ChatdataError(
-            f"the {what} of the ranks differ; start again, from a version that does not move."
+            f"the {what} of the ranks differ; start again, and pin the versions of the dataset and "
+            "of the model."
         )
 
 
 def run_to_the_end(command: Callable[[], None]) -> NoReturn:
     """Runs a command and ends the process with its exit status.
 
-    The interpreter is not taken apart: threads of PyTorch and DeepSpeed that ask for it meanwhile
-    end a rank by SIGABRT, now and then, after all is saved ("terminate called without an active
-    exception"). What was registered to be done at exit is done.
+    The interpreter does not shut down: threads of PyTorch and DeepSpeed that need it meanwhile now
+    and then end a rank by SIGABRT, after everything is saved ("terminate called without an active
+    exception"). Functions registered with `atexit` are called.
     """
     try:
         command()
@@ -114,16 +118,17 @@ def run_to_the_end(command: Callable[[], None]) -> NoReturn:
 
 
 def leave() -> None:
-    """Takes this process out of the group, if it was in one."""
+    """Takes this process out of the process group, if there is a group."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-# --------------------------------------------------------------------------- what is possible
+# ------------------------------------------------------------------------------------ checks
 
 
 def check(config: TrainConfig, here: Place) -> str:
-    """Raises ConfigError for what the launcher or this machine cannot do. Returns the strategy."""
+    """The strategy of a run. Raises ConfigError where the launcher or this machine cannot do what
+    the recipe asks."""
     strategy = chosen(config, here.ranks)
     _check_launcher(strategy, here)
     _check_packages(config)
@@ -136,14 +141,14 @@ def check(config: TrainConfig, here: Place) -> str:
 def _check_launcher(strategy: str, here: Place) -> None:
     if TURNED_ON:
         raise ConfigError(
-            f"accelerate's configuration turns on {TURNED_ON[0]}, and the recipe says how is "
-            f"trained; use `accelerate launch --multi_gpu --num_processes N {MODULE}` with a "
-            "configuration that does not."
+            f"accelerate's configuration turns on {TURNED_ON[0]}, but the recipe's `strategy` "
+            "decides how the processes train together; turn it off in that configuration, and use "
+            f"`accelerate launch --multi_gpu --num_processes N {MODULE}`."
         )
     if strategy == "single" and here.ranks > 1:
         raise ConfigError(
-            f"strategy 'single' is one process and {here.ranks} were launched; choose ddp, fsdp "
-            "or zero3."
+            f"strategy 'single' is for one process and {here.ranks} were launched; choose ddp, "
+            "fsdp or zero3."
         )
     if strategy != "single" and not here.is_launched:
         raise ConfigError(
@@ -170,7 +175,10 @@ def _check_packages(config: TrainConfig) -> None:
     needs |= dict.fromkeys(config.report_to, "`report_to`")
     for package, key in needs.items():
         if key and find_spec(package) is None:
-            raise ConfigError(f"{key} needs the package '{package}', which is not installed.")
+            raise ConfigError(
+                f"{key} needs the package '{package}', which is not installed; install it or set "
+                "another value."
+            )
 
 
 def _check_gpu(config: TrainConfig) -> None:
@@ -184,35 +192,37 @@ def _check_gpu(config: TrainConfig) -> None:
     }
     for key, is_set in needs.items():
         if is_set:
-            raise ConfigError(f"{key} needs a CUDA GPU, and this machine has none.")
+            raise ConfigError(
+                f"{key} needs a CUDA GPU, and this machine has none; set another value."
+            )
 
 
 def _check_adapter(config: TrainConfig, strategy: str) -> None:
     if config.adapter is not None and strategy == "zero3" and not torch.cuda.is_available():
         raise ConfigError(
-            "`adapter` by ZeRO-3 needs a CUDA GPU (peft gathers the rows of tokens there alone); "
+            "`adapter` with ZeRO-3 needs a CUDA GPU (peft gathers the rows of tokens only there); "
             "choose ddp or fsdp."
         )
 
 
 def _check_disks(path: Path | None) -> None:
     paths = zero3.nvme_paths(zero3.read(path)) if path is not None else []
-    for own in paths:
-        if own is None or not os.access(own, os.W_OK):
+    for folder in paths:
+        if folder is None or not os.access(folder, os.W_OK):
             raise ConfigError(
-                f"deepspeed: '{path}' offloads to '{own}', which is no folder that can be written; "
-                "name one on a fast disk as `nvme_path`."
+                f"deepspeed: '{path}' offloads to '{folder}', which is not a folder that can be "
+                "written; set `nvme_path` to a folder on a fast disk."
             )
     if paths and not _has_async_io():
         raise ConfigError(
             f"deepspeed: '{path}' offloads to a disk, for which DeepSpeed needs libaio "
             "(`apt-get install libaio-dev`)."
         )
-    wanted = os.environ.get("TORCH_CUDA_ARCH_LIST", "")
-    if paths and any(own.isalpha() for own in wanted.replace("+PTX", "")):
+    targets = os.environ.get("TORCH_CUDA_ARCH_LIST", "")
+    if paths and any(character.isalpha() for character in targets.replace("+PTX", "")):
         raise ConfigError(
-            f"TORCH_CUDA_ARCH_LIST is '{wanted}', of which DeepSpeed can read numbers alone when "
-            "it compiles what writes to disks; unset it."
+            f"TORCH_CUDA_ARCH_LIST is '{targets}', and DeepSpeed reads only numbers in it when it "
+            "compiles its code for disks; unset it."
         )
 
 
@@ -222,12 +232,14 @@ def _has_async_io() -> bool:
     return bool(AsyncIOBuilder().is_compatible(verbose=False))
 
 
-# ------------------------------------------------------------------------- what Trainer is told
+# ------------------------------------------------------------------------ arguments of Trainer
 
 
 def arguments(config: TrainConfig, here: Place) -> Any:
-    """The TrainingArguments of a run. Joins the processes; to be called before a model is made,
-    which DeepSpeed spreads over them as it is loaded."""
+    """The TrainingArguments of a run. Joins the processes to a group.
+
+    Must be called before the model is made, so that DeepSpeed spreads the model as it is loaded.
+    """
     from transformers import TrainingArguments
 
     on_cpu = not torch.cuda.is_available()
@@ -244,25 +256,25 @@ def arguments(config: TrainConfig, here: Place) -> Any:
 
 
 def _common(config: TrainConfig, on_cpu: bool) -> dict[str, Any]:
-    own = config.training
+    training = config.training
     return {
-        **own.model_dump(exclude_none=True, exclude={"gradient_checkpointing"}),
-        "save_strategy": "no" if own.save_steps is None else "steps",
+        **training.model_dump(exclude_none=True, exclude={"gradient_checkpointing"}),
+        "save_strategy": "no" if training.save_steps is None else "steps",
         "report_to": list(config.report_to),
         "dataloader_pin_memory": not on_cpu,
-        "remove_unused_columns": False,  # the rows have what the collator needs, and no more
+        "remove_unused_columns": False,  # the rows have only the columns of the collator
         "logging_first_step": True,
         "disable_tqdm": not sys.stderr.isatty(),
     }
 
 
 def _checkpointing(config: TrainConfig, strategy: str) -> dict[str, Any]:
-    """Whether activations are computed again; FSDP does it with its own means."""
+    """The argument for activation checkpointing; FSDP has an option of its own."""
     from transformers import TrainingArguments
 
     if config.training.gradient_checkpointing is None or strategy == "fsdp":
         return {}
-    names = {own.name for own in fields(TrainingArguments)}
+    names = {field.name for field in fields(TrainingArguments)}
     new, old = "activation_checkpointing", "gradient_checkpointing"  # renamed in transformers 5
     return {new if new in names else old: config.training.gradient_checkpointing}
 
@@ -282,4 +294,4 @@ def _join_deepspeed(on_cpu: bool) -> None:
     import deepspeed
 
     if on_cpu:
-        deepspeed.init_distributed(dist_backend="gloo")  # else the world size is taken as 1
+        deepspeed.init_distributed(dist_backend="gloo")  # without it the world size is 1

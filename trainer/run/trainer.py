@@ -1,4 +1,4 @@
-"""Trainer of transformers, put right in two places."""
+"""The Trainer of transformers with two corrections: the test loss, and the end of a resumed run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import transformers
 
 
 class Trainer(transformers.Trainer):
-    """Trainer, whose `eval_loss` is over all trained tokens, and whose last step is its last.
+    """Trainer whose `eval_loss` is over all trained tokens, and which never exceeds its last step.
 
-    By itself it gives the mean over batches, in which a batch of few trained tokens weighs as much
-    as one of many, so that the number moves with the size of batches. And where it goes on from the
-    checkpoint of its last step within an epoch, it takes one step more.
+    The Trainer of transformers gives the mean over batches, in which a batch of few trained tokens
+    weighs as much as a batch of many, so that the number moves with the size of batches. And where
+    it goes on from the checkpoint of its last step within an epoch, it takes a step more.
     """
 
     def evaluation_loop(self, *args: Any, **options: Any) -> Any:
-        """What Trainer gives, with the loss that `compute_metrics` calls `token_loss`."""
+        """The output of Trainer, with the loss that `compute_metrics` calls `token_loss`."""
         output: Any = super().evaluation_loop(*args, **options)
         prefix = options.get("metric_key_prefix", "eval")
         exact = output.metrics.pop(f"{prefix}_token_loss", None)
@@ -25,7 +25,7 @@ class Trainer(transformers.Trainer):
         return output
 
     def get_batch_samples(self, *args: Any, **options: Any) -> Any:
-        """The batches of the next step; none behind the last."""
+        """The batches of the next step; none after the last step."""
         if self.state.global_step >= self.state.max_steps:
             return [], None
         return super().get_batch_samples(*args, **options)

@@ -7,7 +7,7 @@ from pathlib import Path
 from chatdata.core.errors import HubError, OutputError
 from chatdata.hub import client, rights
 from chatdata.hub.repository import checked_name
-from trainer.run.save import FACTS
+from trainer.run.save import DESCRIPTION
 
 # Checkpoints, optimizer state and logs, which hold the names of machines and folders.
 STAYS = ["checkpoint-*/**", "global_step*/**", "runs/**", "training_args.bin", "run.json", ".*"]
@@ -33,8 +33,8 @@ def upload(folder: Path, repo: str, private: bool = True) -> str:
     A repository that exists keeps its visibility. Returns the commit's address. Raises
     OutputError for a folder without a model, and HubError where the Hub refuses.
     """
-    if not (folder / FACTS).is_file():
-        raise OutputError(f"'{folder}' holds no model that this trainer saved (no {FACTS}).")
+    if not (folder / DESCRIPTION).is_file():
+        raise OutputError(f"'{folder}' holds no model that this trainer saved (no {DESCRIPTION}).")
     checked_name(repo)
     with client.reaching(f"'{repo}'"):
         api = client.api()

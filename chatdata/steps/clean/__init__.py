@@ -22,6 +22,7 @@ import polars as pl
 from pydantic import Field, create_model
 
 from chatdata.core.config import Strict
+from chatdata.core.document import Number, Part
 from chatdata.steps.clean import characters, fences, pages
 from chatdata.steps.figures import Counts, add_counts
 
@@ -69,6 +70,13 @@ class Step:
 CLEANERS: dict[str, Cleaner] = {}
 
 
+class CleanedEntry(Part):
+    """What the manifest holds of a cleaner: messages changed, and characters fewer."""
+
+    messages: Number
+    characters: int
+
+
 @dataclass(frozen=True, slots=True)
 class Cleaned:
     """What cleaning did. `by_cleaner`: how many messages changed, by how many characters fewer."""
@@ -79,9 +87,9 @@ class Cleaned:
         """What was done to both."""
         return Cleaned(add_counts(self.by_cleaner, more.by_cleaner))
 
-    def entry(self) -> dict[str, dict[str, int]] | None:
-        """What the manifest holds: the counts, by cleaner; None where no cleaner ran."""
-        return {name: dict(numbers) for name, numbers in self.by_cleaner.items()} or None
+    def entry(self) -> dict[str, CleanedEntry] | None:
+        """What the manifest holds, by cleaner; None where no cleaner ran."""
+        return {name: CleanedEntry(**counts) for name, counts in self.by_cleaner.items()} or None
 
 
 def _cleans(
@@ -99,7 +107,7 @@ def _cleans(
     return register
 
 
-# ---------------------------------------------------------------------------------- the cleaners
+# ------------------------------------------------------------------------------------- the cleaners
 
 
 @_cleans(r"^\s*<[A-Za-z]", ("beautifulsoup4", "markdownify", "python"))  # Python has the parser
@@ -194,7 +202,7 @@ def _tidied(piece: str, most_newlines: int) -> str:
     return re.sub(rf"\n{{{most_newlines + 1},}}", "\n" * most_newlines, lines)
 
 
-# ------------------------------------------------------------------------------- applying them
+# ------------------------------------------------------------------------------------ applying them
 
 
 def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, Cleaned]:

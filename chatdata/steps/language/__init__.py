@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
+from chatdata.core.document import Number, Part
 from chatdata.core.hashing import hash_column
 from chatdata.steps.language import codes, decision
 from chatdata.steps.language.neighbours import nearest
@@ -41,7 +41,7 @@ def _encodable(text: str | None) -> str | None:
     return text and text.encode("utf-8", "replace").decode("utf-8")
 
 
-# --------------------------------------------------------------------------------------- messages
+# ----------------------------------------------------------------------------------------- messages
 
 
 def label(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
@@ -130,7 +130,7 @@ def _by() -> pl.Expr:
     return by.when(pl.coalesce("near", "guess").is_not_null()).then(speaker)
 
 
-# ----------------------------------------------------------------------------------- disagreements
+# ------------------------------------------------------------------------------------ disagreements
 
 _EXAMPLES = 3  # for each pair of languages, those whose ids have the smallest hashes
 _EXAMPLE = 200  # characters
@@ -143,6 +143,22 @@ _PAIRS: dict[str, pl.DataType | type[pl.DataType]] = {
     "messages": pl.UInt32,
     "examples": pl.List(_EXAMPLE_OF),
 }
+
+
+class Example(Part):
+    """The start of a message whose label a detector contradicts."""
+
+    message: str
+    text: str
+
+
+class DisagreementEntry(Part):
+    """What the manifest holds of a pair of languages: declared by a source, and detected."""
+
+    declared: str
+    detected: str
+    messages: Number
+    examples: tuple[Example, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,21 +185,25 @@ class Disagreements:
         examples = _first_examples(pl.col("examples").explode())
         return Disagreements(pairs.agg(pl.col("messages").sum(), examples))
 
-    def entry(self) -> list[dict[str, Any]] | None:
+    def entry(self) -> tuple[DisagreementEntry, ...] | None:
         """What the manifest holds: the pairs, the most common first."""
         if self.pairs is None:
             return None
         most_first = self.pairs.sort(
             "messages", "declared", "detected", descending=[True, False, False]
         )
-        fields = ("message", "text")
-        return [
-            {
-                **row,
-                "examples": [{name: shown[name] for name in fields} for shown in row["examples"]],
-            }
+        return tuple(
+            DisagreementEntry(
+                declared=row["declared"],
+                detected=row["detected"],
+                messages=row["messages"],
+                examples=tuple(
+                    Example(message=shown["message"], text=shown["text"])
+                    for shown in row["examples"]
+                ),
+            )
             for row in most_first.iter_rows(named=True)
-        ]
+        )
 
 
 def disagreements(labelled: pl.DataFrame, decide: str) -> Disagreements:

@@ -1,0 +1,91 @@
+"""What a source takes and yields: files, batches of rows, and problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+Schema = dict[str, pl.DataType | type[pl.DataType]]
+
+_MAX_MESSAGES = 20_000
+_MAX_CHARACTERS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An input file, and the name of the file in ids, the ledger and the manifest."""
+
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that was read and became no row: a `record`, `message` or `conversation`."""
+
+    unit: str
+    id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A bounded piece of a source: rows, how much was read for them, what became no row."""
+
+    rows: pl.DataFrame
+    records: int
+    conversations: int
+    problems: list[Problem] = field(default_factory=list)
+
+
+class BatchBuilder:
+    """Collects rows of a table, column by column, and cuts them into batches of bounded size.
+
+    `records` and `conversations` are counters of the current batch, for the source to raise.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._start()
+
+    def _start(self) -> None:
+        self.columns: dict[str, list[Any]] = {name: [] for name in self.schema}
+        self.problems: list[Problem] = []
+        self.characters = self.records = self.conversations = 0
+
+    def add(self, **row: Any) -> None:
+        """Adds a row; columns that are not named are null."""
+        for name, column in self.columns.items():
+            column.append(row.get(name))
+        self.characters += len(row.get("content") or "")
+
+    def add_many(self, count: int, common: Mapping[str, Any], **columns: list[Any]) -> None:
+        """Adds `count` rows: a list for each column, or a value for all rows in `common`.
+
+        Columns that are named in neither are null.
+        """
+        for name, column in self.columns.items():
+            values = columns.get(name)
+            column.extend([common.get(name)] * count if values is None else values)
+        self.characters += sum(len(content) for content in columns["content"] if content)
+
+    def add_problem(self, unit: str, id: str, reason: str, detail: str) -> None:
+        """Adds something that became no row."""
+        self.problems.append(Problem(unit, id, reason, detail))
+
+    def is_full(self) -> bool:
+        """Whether it is time to take a batch."""
+        height = len(self.columns["message"])
+        return height >= _MAX_MESSAGES or self.characters >= _MAX_CHARACTERS
+
+    def take(self) -> Batch:
+        """All that was collected since the last batch was taken."""
+        rows = pl.DataFrame(self.columns, schema=self.schema)
+        batch = Batch(rows, self.records, self.conversations, self.problems)
+        self._start()
+        return batch
