@@ -54,7 +54,7 @@ def list_() -> None:
     """Sources, cleaners, filters, templates and recipes: their names and a line about each."""
     from chatdata import sources
     from chatdata.core import config
-    from chatdata.pipeline import recipe
+    from chatdata.pipeline import find
     from chatdata.render import templates
     from chatdata.steps.clean import CLEANERS
     from chatdata.steps.filters import FILTERS
@@ -66,7 +66,7 @@ def list_() -> None:
         "filters": {name: own.about for name, own in FILTERS.items()},
         "kinds of secrets": {str(kind): about for kind, about in KINDS.items()},
         "templates": templates.choices(),
-        "recipes": {p.stem: config.load_yaml(p).get("about", "") for p in recipe.shipped()},
+        "recipes": {p.stem: config.load_yaml(p).get("about", "") for p in find.shipped()},
     }
     width = max(len(name) for entries in tables.values() for name in entries)
     for title, entries in tables.items():
@@ -89,7 +89,7 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     from chatdata.cli import show
     from chatdata.core import ledger
     from chatdata.pipeline.build import preview
-    from chatdata.pipeline.recipe import load
+    from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings)
     facts = preview(loaded, inputs=inputs)
@@ -145,7 +145,7 @@ def build(
     """
     from chatdata.cli import show
     from chatdata.pipeline.build import build as run
-    from chatdata.pipeline.recipe import load
+    from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings)
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"

@@ -31,10 +31,11 @@ from chatdata.pipeline import annotate, engines, global_pass, partitions, readin
 from chatdata.pipeline import inputs as input_files
 from chatdata.pipeline import job as jobs
 from chatdata.pipeline import output as folder
+from chatdata.pipeline.find import as_recipe
 from chatdata.pipeline.global_pass import Decided
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.job import Done, Finished, Job, Shaped
-from chatdata.pipeline.recipe import Recipe, as_recipe
+from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render.certificate import Findings
 from chatdata.render.encoding import audit as audits

@@ -75,6 +75,13 @@ class Filter:
     files: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
 
+    def recipe_model(self) -> type[Strict]:
+        """The model of what a recipe may write: the options and, for a message, `on_removed`."""
+        if self.unit != "message":
+            return self.options
+        on_removed: Any = (OnRemoved, self.on_removed)
+        return create_model(self.name, __base__=self.options, on_removed=on_removed)
+
     def columns(self) -> set[str]:
         """The columns that must be there for its expression and its detail."""
         made = {self.column.name} if self.column else set()
