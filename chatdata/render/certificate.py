@@ -75,12 +75,11 @@ class Findings:
     prompts: int = 0  # first trained ids that stand behind the generation prompt, token by token
     first: str = ""  # the first failure, in words
 
-    def add(self, other: Findings) -> None:
-        """Adds the counts of another part of the same build."""
-        for name in self.__dataclass_fields__:
-            if name != "first":
-                setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.first = self.first or other.first
+    def __add__(self, more: Findings) -> Findings:
+        """The findings in both, with the first failure of the two."""
+        counts = self.counts(), more.counts()
+        sums = {name: number + counts[1][name] for name, number in counts[0].items()}
+        return Findings(**sums, first=self.first or more.first)
 
     def counts(self) -> dict[str, int]:
         """The counts, for the manifest."""

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from chatdata.core.config import Strict, nearest
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.core.ledger import EVENTS, events, vanished
+from chatdata.core.ledger import EVENTS, events, orphaned_messages
 from chatdata.core.schema import MESSAGE_KEY, empty
 from chatdata.render import templates
 from chatdata.render import windows as spans
@@ -167,7 +167,7 @@ def _all_events(
     before: pl.DataFrame, after: pl.DataFrame, lost: list[pl.DataFrame]
 ) -> pl.DataFrame:
     conversations = pl.concat([empty(EVENTS), *lost])
-    gone = vanished(before, after, conversations, "too_long")
+    gone = orphaned_messages(before, after, conversations, "too_long")
     return pl.concat([conversations, gone])
 
 
@@ -489,7 +489,7 @@ def _join(
         trained,
         said,
         kept,
-        pl.concat([lost, vanished(before, kept, lost, "no_trained_tokens")]),
+        pl.concat([lost, orphaned_messages(before, kept, lost, "no_trained_tokens")]),
     )
 
 

@@ -53,7 +53,10 @@ class Filter:
     skips       where this is true, a message goes as by `skip`, not by `cut`
     detail      the column that says why, in the ledger
     on_removed  what becomes of the conversation, where a recipe does not say
-    siblings    may two paths of one tree be compared?
+    siblings    of a corpus filter: may two paths of one tree be compared?
+    is_near     of a corpus filter: may conversations be merely alike? `options` has the fields of
+                `duplicates.Alike`
+    repeats     of a corpus filter: the ledger's words before the id of the conversation that stays
     column      a column that is made for it
     key         the key of the manifest that has its figures
     files       the options that name files
@@ -70,6 +73,8 @@ class Filter:
     detail: str = "note"
     on_removed: OnRemoved = "cut"
     siblings: bool = False
+    is_near: bool = False
+    repeats: str = "repeats "
     column: Column | None = None
     key: str | None = None
     files: tuple[str, ...] = ()
