@@ -210,12 +210,11 @@ def true_ledger(own: Folder) -> Iterator[str]:
     if not unknown.is_empty():
         yield f"ledger: '{unknown['id'][0]}' is of no unit that there is"
         return
-    tally = ledger.add([ledger.tally(entries.select("unit", "reason").collect())])
+    tally = ledger.tally(entries.select("unit", "reason").collect())
     for unit, count in own.facts.counts.items():
-        found = tally[unit]
-        yield from _differing(f"{unit} dropped", count.dropped, found["dropped"])
+        yield from _differing(f"{unit} dropped", count.dropped, dict(tally.of(unit)))
         if unit != "records":  # those that could be read are not named one by one
-            yield from _differing(f"{unit} kept", count.kept, found["kept"])
+            yield from _differing(f"{unit} kept", count.kept, tally.kept[unit])
     outcome = pl.col("reason").is_null().replace_strict({True: "kept", False: "dropped"})
     odd = entries.filter(pl.col("outcome") != outcome).head(3).collect()
     yield from (f"ledger: '{id}' has an outcome that is not its reason's" for id in odd["id"])

@@ -130,7 +130,7 @@ def _engine_problems(manifest: Manifest) -> Iterator[str]:
 # --------------------------------------------------------------------------------------- sample
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sample:
     """The rows that the certificate was drawn up of, by id, and what is found in them."""
 
@@ -267,7 +267,7 @@ def _finding_problems(
     is_sampled = pl.Series([name in sample.ids for name in names], dtype=pl.Boolean)
     sampled = certificate.compare_rows(rendered, tokenizer, options.train_on, is_sampled)
     others = certificate.compare_rows(rendered, tokenizer, options.train_on, ~is_sampled)
-    sample.findings.add(sampled)
+    sample.findings += sampled
     yield from (findings.first_failure for findings in (sampled, others) if findings.first_failure)
 
 
