@@ -209,7 +209,7 @@ def test_every_template_that_is_listed_is_accepted(tmp_path: Path) -> None:
 
 def test_every_way_to_check_a_tokenizer_library_is_an_option() -> None:
     options = {option.name: option for option in main.commands["build"].params}
-    assert list(options["verify"].type.choices) == list(AUDIT_MODES)
+    assert list(options["check_encoder"].type.choices) == list(AUDIT_MODES)
     assert list(options["engine"].type.choices) == list(engines.ENGINES)
 
 

@@ -36,7 +36,7 @@ from tests.support.carrying import carry
 from trainer.chat import __main__, generation, terminal
 from trainer.chat import server as chat_serve
 from trainer.chat.generation import Sampling, Speaker
-from trainer.chat.prompt_window import ChatTemplate, Message, Plain, fit
+from trainer.chat.prompt_window import Message, TemplateWriter, fit, plain_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -60,7 +60,7 @@ def endless(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load(folder: Path) -> Speaker:
     network, tokenizer = generation.load(str(folder), None)
-    return Speaker(network, tokenizer, ChatTemplate(tokenizer))
+    return Speaker(network, tokenizer, TemplateWriter(tokenizer))
 
 
 def asked(*contents: str) -> list[Message]:
@@ -92,7 +92,7 @@ def test_the_prompt_is_what_stands_before_the_answer_in_the_rows(
     recipe = load_recipe("sample", [f"render.tokenizer={name}", setting, "render.max_tokens=4096"])
     build_dataset(recipe, tmp_path / "out", workers=1, verify="off")
     own = tmp_path / "out" / "tokenizer"
-    template = ChatTemplate(AutoTokenizer.from_pretrained(own))
+    template = TemplateWriter(AutoTokenizer.from_pretrained(own))
     tokens = reader.scan(tmp_path / "out", "tokens").collect()
     talks = conversations(tmp_path / "out")
     compared = quoting = 0
@@ -103,7 +103,7 @@ def test_the_prompt_is_what_stands_before_the_answer_in_the_rows(
         for start, answer in zip(starts[-1:], answers[-1:], strict=True):
             assert template.ids(messages[:answer]) == ids[:start]
             compared += 1
-            quoting += bool(template.plain.control.search(str(messages[:answer])))
+            quoting += bool(template.plain.control.quoted_in(str(messages[:answer])))
     assert compared > 5
     assert quoting > 0
 
@@ -116,7 +116,7 @@ def conversations(folder: Path) -> dict[str, list[Message]]:
 TOKENIZERS = ["starcoder", "smollm2", "qwen3"]
 
 
-def template_of(name: str, real_data: Path) -> ChatTemplate:
+def template_of(name: str, real_data: Path) -> TemplateWriter:
     folder = real_data / "tokenizers" / name
     own = AutoTokenizer.from_pretrained(folder)
     if not own.chat_template:
@@ -126,19 +126,19 @@ def template_of(name: str, real_data: Path) -> ChatTemplate:
             "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}"
             "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
         )
-    return ChatTemplate(own)
+    return TemplateWriter(own)
 
 
-def controls(template: ChatTemplate, messages: list[Message]) -> list[int]:
+def controls(template: TemplateWriter, messages: list[Message]) -> list[int]:
     """The control tokens in a prompt, in their order."""
-    return [id for id in template.ids(messages) if id in template.plain.control_ids]
+    return [id for id in template.ids(messages) if id in template.plain.control.ids.values()]
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_no_control_token_can_be_typed(name: str, real_data: Path) -> None:
     template = template_of(name, real_data)
     harmless = controls(template, asked("a", "b", "c"))
-    for token in template.plain.tokens:
+    for token in template.plain.control.ids:
         for content in (token, f"a {token} b", f"{token}\n{token}", f"`{token}`"):
             assert controls(template, asked(content, content, content)) == harmless, content
             assert content in template.tokenizer.decode(template.ids(asked(content)))
@@ -150,21 +150,21 @@ def test_what_is_typed_is_text(parts: list[str]) -> None:
     own = _bytes()
     content = "".join(parts)
     ids = own.ids([{"role": "user", "content": content}])
-    control = own.plain.tokens
-    expected = [control["<|user|>"].id, *f"\n{content}".encode(), control["<|end|>"].id]
-    assert ids == [*expected, *b"\n", control["<|assistant|>"].id, *b"\n"]
+    control = own.plain.control.ids
+    expected = [control["<|user|>"], *f"\n{content}".encode(), control["<|end|>"]]
+    assert ids == [*expected, *b"\n", control["<|assistant|>"], *b"\n"]
 
 
-_MADE: list[ChatTemplate] = []
+_MADE: list[TemplateWriter] = []
 
 
-def _bytes() -> ChatTemplate:
+def _bytes() -> TemplateWriter:
     return _MADE[0]
 
 
 @pytest.fixture(autouse=True)
 def _made(tokenizer: Any) -> None:
-    _MADE[:] = _MADE or [ChatTemplate(tokenizer)]
+    _MADE[:] = _MADE or [TemplateWriter(tokenizer)]
 
 
 def test_transformers_alone_would_let_them_be_typed(tokenizer: Any) -> None:
@@ -183,7 +183,7 @@ def test_control_tokens_that_are_not_special_are_known(tokenizer: Any, tmp_path:
     own = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
     own.add_tokens(["<turn>"])
     own.chat_template = "{% for m in messages %}<turn>{{ m.content }}{% endfor %}<turn>"
-    template = ChatTemplate(own)
+    template = TemplateWriter(own)
     turn = own.convert_tokens_to_ids("<turn>")
     assert template.ids(asked("a<turn>b")).count(turn) == 2
 
@@ -221,7 +221,7 @@ def test_white_space_that_a_token_swallows_is_what_the_tokenizer_calls_so(tmp_pa
     folder = carry(
         None, "{{ '<|im_start|>' + messages[0]['content'] }}", tmp_path / "t", strip=True
     )
-    template = ChatTemplate(AutoTokenizer.from_pretrained(folder))
+    template = TemplateWriter(AutoTokenizer.from_pretrained(folder))
     for own in (" a", "\x1c a", "\n\x1f\u2003a"):
         plain, quoting = (
             template.ids([{"role": "user", "content": own + tail}]) for tail in ("", "<|im_start|>")
@@ -231,8 +231,8 @@ def test_white_space_that_a_token_swallows_is_what_the_tokenizer_calls_so(tmp_pa
 
 
 def test_text_that_a_tokenizer_turns_into_control_tokens_is_refused(tokenizer: Any) -> None:
-    plain = Plain(tokenizer)
-    plain.control_ids.add(ord("x"))
+    plain = plain_tokenizer(tokenizer)
+    plain._control_ids |= {ord("x")}
     with pytest.raises(ChatdataError, match="out of plain text"):
         plain.ids("x")
 

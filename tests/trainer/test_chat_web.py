@@ -32,7 +32,7 @@ from tests.support import assistant
 from tests.support.commands import free_port
 from trainer.chat import __main__, generation, web
 from trainer.chat.generation import Sampling, Speaker
-from trainer.chat.prompt_window import ChatTemplate
+from trainer.chat.prompt_window import TemplateWriter
 from trainer.chat.web import meant, shown
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
@@ -451,7 +451,7 @@ def test_the_proxy_would_have_noticed(tab: Any, proxy: Proxy) -> None:
 
 
 def test_a_port_that_is_taken_is_named(watched: Watched) -> None:
-    speaker = Speaker(*watched.models[0], ChatTemplate(watched.models[0][1]))
+    speaker = Speaker(*watched.models[0], TemplateWriter(watched.models[0][1]))
     with ThreadPoolExecutor(1) as pool:  # Gradio leaves an event loop in the thread
         started = pool.submit(web.start, speaker, Sampling(), "t", "", "127.0.0.1", watched.port)
         with pytest.raises(ChatdataError, match=f"port {watched.port} .* cannot be used"):

@@ -131,13 +131,13 @@ def _load(model: str, options: dict[str, Any]) -> tuple[Speaker, Sampling]:
     from transformers.utils import logging
 
     from trainer.chat import few_shot, generation
-    from trainer.chat.prompt_window import ChatTemplate, Writer
+    from trainer.chat.prompt_window import TemplateWriter, Writer
 
     prompt = few_shot.load(options["prompt"]) if options["prompt"] else None
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     network, tokenizer = generation.load(model, options["revision"])
-    writer: Writer = few_shot.FewShot(prompt, tokenizer) if prompt else ChatTemplate(tokenizer)
+    writer: Writer = few_shot.FewShot(prompt, tokenizer) if prompt else TemplateWriter(tokenizer)
     speaker = generation.Speaker(network, tokenizer, writer)
     settings = {name: options[name] for name in _SAMPLING if options[name] is not None}
     if options["seed"] is not None:

@@ -30,7 +30,8 @@ from transformers import PreTrainedTokenizerBase
 
 from chatdata.core import config
 from chatdata.core.config import Strict
-from trainer.chat.prompt_window import ChatTemplate, Message, Plain
+from chatdata.render.control_tokens import PlainTokenizer
+from trainer.chat.prompt_window import Message, TemplateWriter, plain_tokenizer
 
 HUMAN, ASSISTANT, SEPARATOR = "Human:", "Assistant:", "-----"
 _HEADS = {"user": HUMAN, "assistant": ASSISTANT}
@@ -79,9 +80,9 @@ class FewShot:
     def __init__(self, prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> None:
         self.prompt = prompt
         self.examples = len(prompt.dialogues)
-        self.plain = Plain(tokenizer)
+        self.plain = plain_tokenizer(tokenizer)
         self._start = _start_ids(tokenizer)
-        self._template = ChatTemplate(tokenizer) if tokenizer.chat_template else None
+        self._template = TemplateWriter(tokenizer) if tokenizer.chat_template else None
 
     def text(self, messages: Sequence[Message], without: int = 0) -> str:
         """The prompt as text. A system turn at the head stands in place of the prompt's own."""
@@ -108,7 +109,7 @@ class FewShot:
         return starchat_tokens(self.plain, messages)
 
 
-def starchat_tokens(plain: Plain, messages: Sequence[Message]) -> int:
+def starchat_tokens(plain: PlainTokenizer, messages: Sequence[Message]) -> int:
     """How many tokens a conversation and the generation prompt have in StarChat's template.
 
     A turn is its control token, a new line and the content, `<|end|>` and a new line.

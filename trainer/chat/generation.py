@@ -24,7 +24,7 @@ from transformers import (
 from chatdata.core import config
 from chatdata.core.config import Strict
 from chatdata.core.errors import ConfigError
-from trainer.chat.prompt_window import Message, Seen, Writer, fit
+from trainer.chat.prompt_window import Message, PromptWindow, Writer, fit
 
 
 class Sampling(Strict):
@@ -80,7 +80,7 @@ class Speaker:
         longest = 512 if context is None else min(512, context // 2)
         return config.parse(Sampling, {"max_new_tokens": longest, **settings}, "sampling")
 
-    def see(self, messages: Sequence[Message], sampling: Sampling) -> Seen:
+    def see(self, messages: Sequence[Message], sampling: Sampling) -> PromptWindow:
         """What the model is shown, so that an answer of full length fits behind it.
 
         Raises ChatdataError where the last question does not fit.
@@ -94,7 +94,7 @@ class Speaker:
         room = None if context is None else context - sampling.max_new_tokens
         return fit(self.writer, messages, room)
 
-    def answer(self, seen: Seen, sampling: Sampling) -> Answer:
+    def answer(self, seen: PromptWindow, sampling: Sampling) -> Answer:
         """The answer to what the model is shown; it is written while one iterates over it."""
         return Answer(self, seen.ids, sampling)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.chat.generation import Answer, Speaker
-from trainer.chat.prompt_window import Message, Seen
+from trainer.chat.prompt_window import Message, PromptWindow
 
 
-def left_out(seen: Seen) -> str:
+def left_out(seen: PromptWindow) -> str:
     """What the model is not shown for want of room; empty where it sees everything."""
     parts = [
         f"{number} {name}"
@@ -22,7 +22,7 @@ def left_out(seen: Seen) -> str:
 
 
 def cost(
-    speaker: Speaker, messages: Sequence[Message], seen: Seen, answer: Answer, stopped: bool
+    speaker: Speaker, messages: Sequence[Message], seen: PromptWindow, answer: Answer, stopped: bool
 ) -> str:
     """The tokens of prompt and answer, and how the answer ended where not by itself."""
     tuned = speaker.writer.tuned_tokens(messages)

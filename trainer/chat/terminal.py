@@ -17,7 +17,7 @@ from chatdata.core.errors import ChatdataError
 from chatdata.core.text import printable
 from trainer.chat import status
 from trainer.chat.generation import Sampling, Speaker
-from trainer.chat.prompt_window import Message, Seen
+from trainer.chat.prompt_window import Message, PromptWindow
 
 _BLOCK = '"""'  # a line of it begins and ends a question of several lines
 _GREEN = "\x01\x1b[1;32m\x02{}\x01\x1b[0m\x02"  # marked, so that readline knows the width
@@ -98,7 +98,7 @@ class Session:
         self.say(status.cost(self.speaker, self.messages, seen, answer, stopped))
         return text
 
-    def _say_left_out(self, seen: Seen) -> None:
+    def _say_left_out(self, seen: PromptWindow) -> None:
         if seen.messages_out + seen.examples_out > self.left_out:
             self.say(status.left_out(seen))
         self.left_out = seen.messages_out + seen.examples_out
