@@ -33,7 +33,7 @@ from tests.support.commands import free_port
 from trainer.chat import __main__, generation, web
 from trainer.chat.generation import Sampling, Speaker
 from trainer.chat.prompt_window import TemplateWriter
-from trainer.chat.web import meant, shown
+from trainer.chat.web import escaped, unescaped
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -51,12 +51,12 @@ PIECES = ["<", "b>", "&lt;", "&", "amp;", "`", "```", "\n", " ", "é", "/", "x"]
 @given(st.lists(st.sampled_from(PIECES)))
 def test_what_is_shown_is_what_is_meant(parts: list[str]) -> None:
     text = "".join(parts)
-    assert meant(shown(text)) == text
+    assert unescaped(escaped(text)) == text
 
 
 def test_tags_are_shown_and_code_is_left_alone() -> None:
     text = "a <b> 1 < 2 `<i>`\n```html\n<p>\n```\n<T>"
-    assert shown(text) == "a &lt;b> 1 < 2 `<i>`\n```html\n<p>\n```\n&lt;T>"
+    assert escaped(text) == "a &lt;b> 1 < 2 `<i>`\n```html\n<p>\n```\n&lt;T>"
 
 
 def test_the_history_of_the_page_is_a_conversation() -> None:
@@ -284,7 +284,7 @@ def choose(page: Any, name: str, value: str) -> None:
 def rest(page: Any) -> None:
     """Waits until an answer is complete: then another question can be typed."""
     _wait(lambda: bool(question(page).is_editable()))
-    page.locator("#remark").get_by_text("tokens of prompt").wait_for()
+    page.locator("#status").get_by_text("tokens of prompt").wait_for()
 
 
 def test_a_question_is_answered_in_markdown_with_code_to_copy(page: Any) -> None:
@@ -396,7 +396,7 @@ def test_an_empty_question_is_not_asked(page: Any, watched: Watched) -> None:
     before = len(watched.prompts)
     question(page).fill(" \n ")
     question(page).press("Enter")
-    page.get_by_text("There is no question.").wait_for()
+    page.get_by_text("Type a question first.").wait_for()
     ask(page, "one")
     assert len(watched.prompts) == before + 1
     assert answers(page).count() == 1
