@@ -98,7 +98,7 @@ class Rule:
         return range(min(self.min_words, self.ngram), self.ngram + 1)
 
 
-# -------------------------------------------------------------------------------------- index
+# -------------------------------------------------------------------------------------------- index
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def load(folder: Path) -> Index:
     return Index(pl.read_ipc(folder / "items.arrow"), pl.read_ipc(folder / "runs.arrow"))
 
 
-# -------------------------------------------------------------------------------------- match
+# -------------------------------------------------------------------------------------------- match
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Alike:
         return self.permutations, 1
 
 
-# ---------------------------------------------------------------------------------------- keys
+# --------------------------------------------------------------------------------------------- keys
 
 
 def keys(messages: pl.DataFrame, compared: pl.Expr, by_tree: bool) -> pl.DataFrame:
@@ -126,7 +126,7 @@ def _as_it_is(shingle: int) -> int:
     return shingle
 
 
-# ------------------------------------------------------------------------------------ clusters
+# ----------------------------------------------------------------------------------------- clusters
 
 
 def equal(own: pl.DataFrame) -> pl.Series:
@@ -218,7 +218,7 @@ def jaccard(one: Shingles, others: Sequence[Shingles]) -> npt.NDArray[np.float64
     return np.asarray(shared / (len(one) + sizes - shared))
 
 
-# ------------------------------------------------------------------------------------ outcomes
+# ----------------------------------------------------------------------------------------- outcomes
 
 
 def members(own: pl.DataFrame, cluster: pl.Series) -> pl.DataFrame:

@@ -60,7 +60,7 @@ def overlaps(new: Finding, others: Sequence[Finding]) -> bool:
     return any(new.start < other.end and other.start < new.end for other in others)
 
 
-# --------------------------------------------------------------------------- keys and passwords
+# ------------------------------------------------------------------------------- keys and passwords
 
 _NAMED = r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-{2,5}"
 _BEGIN = re.compile(rf"-{{2,5}}BEGIN {_NAMED}")

@@ -1,13 +1,14 @@
 """How conversations begin and end: the `threads` of a recipe, and its use on linear turns.
 
-`cut` ends conversations that are linear already; `trees.lay` makes them out of trees. Both take
-messages that `filtering.mark` has marked, and return what remains and the events of what went.
+`linearize_turns` trims conversations that are linear already; `trees.linearize` makes them out of
+trees. Both take messages that `filtering.mark` has marked, and return what stays and the events of
+what goes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -38,194 +39,225 @@ class Threads(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
-    """Conversations, how many came into being, and what became of everything else."""
+class Threaded:
+    """Conversations as rows of MESSAGES, and rows of EVENTS for everything else.
+
+    `conversations` is the number of conversations that came into being.
+    """
 
     messages: pl.DataFrame
     events: pl.DataFrame
     conversations: int
 
 
-def cut(messages: pl.DataFrame, threads: Threads) -> Laid:
+def linearize_turns(messages: pl.DataFrame, threads: Threads) -> Threaded:
     """Ends linear conversations, whose messages `filtering.mark` has marked, as the recipe says.
 
     `cut` keeps the turns before a removed message and then ends on the last assistant turn;
     `drop` removes the whole conversation; `skip` an answer with its question, a question with its
     answer, and a system message alone. The result does not depend on the order of the rows.
     """
-    rows, repeats = _name_apart(messages)
-    rows = rows.sort("conversation", "position")
-    rows, joined = _without_repeated_roles(rows, threads.repeated_role)
-    rows, dropped = _without_marked(rows)
-    rows, skipped = _without_skipped(rows)
-    rows, trimmed = _trim(rows, threads)
+    turns, repeated = _name_apart(messages)
+    turns = turns.sort("conversation", "position")
+    turns, joined = _without_repeated_roles(turns, threads.repeated_role)
+    turns, removed = _without_removed(turns)
+    turns, skipped = _without_skipped(turns)
+    turns, trimmed = _trim(turns, threads)
     position = pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
-    rows = rows.with_columns(position=position).select(MESSAGES.keys())
-    return Laid(rows, pl.concat([repeats, joined, dropped, skipped, trimmed]), 0)
+    turns = turns.with_columns(position=position).select(MESSAGES.keys())
+    return Threaded(turns, pl.concat([repeated, joined, removed, skipped, trimmed]), 0)
+
+
+# ------------------------------------------------------------------------------ ids that are shared
 
 
 def _name_apart(messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Parts conversations that share an id: repeats of one go, different ones get a suffix.
+    """Tells conversations apart that share an id: repeats go, different ones get a suffix.
 
-    The suffix is a hash of the content, and all of them get one, so that an id neither depends
-    on the order of the input nor changes its meaning.
+    The suffix is a hash of the content, and all of them get a suffix, so that an id neither
+    depends on the order of the input nor changes its meaning.
     """
     claims = messages.select("conversation", "where").unique()
     shared = claims.filter(pl.col("conversation").is_duplicated())["conversation"]
     if shared.is_empty():
         return messages, empty(EVENTS)
     is_shared = pl.col("conversation").is_in(shared.unique().implode())
-    apart, repeats = _part(messages.filter(is_shared).sort("conversation", "where", "position"))
-    return pl.concat([messages.filter(is_shared.not_()), apart]), repeats
+    claimed = messages.filter(is_shared).sort("conversation", "where", "position")
+    claimed = _with_digests(claimed)
+    renamed = _rename(claimed.filter(pl.col("is_repeat").not_()))
+    repeated = _repeat_events(claimed.filter("is_repeat"))
+    return pl.concat([messages.filter(is_shared.not_()), renamed]), repeated
 
 
-def _part(claimed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    said = pl.concat_str(pl.col("role").cast(pl.String), "content", "note", ignore_nulls=True)
+def _with_digests(claimed: pl.DataFrame) -> pl.DataFrame:
+    """Adds `digest` of a conversation's content, `is_repeat` (of the same id with this digest) and
+    `is_ambiguous` (the id has several digests)."""
+    spoken = pl.concat_str(pl.col("role").cast(pl.String), "content", "note", ignore_nulls=True)
     digests = claimed.group_by("conversation", "where", maintain_order=True).agg(
-        digest=said.str.join("\x1e").map_elements(short_hash, return_dtype=pl.String).first()
+        digest=spoken.str.join("\x1e").map_elements(short_hash, return_dtype=pl.String).first()
     )
     digests = digests.with_columns(
-        repeat=pl.struct("conversation", "digest").is_first_distinct().not_(),
-        several=(pl.col("digest").n_unique() > 1).over("conversation"),
+        is_repeat=pl.struct("conversation", "digest").is_first_distinct().not_(),
+        is_ambiguous=(pl.col("digest").n_unique() > 1).over("conversation"),
     )
-    rows = claimed.join(digests, on=["conversation", "where"], maintain_order="left")
-    return _rename(rows.filter(~pl.col("repeat"))), _repeat_events(rows.filter("repeat"))
+    return claimed.join(digests, on=["conversation", "where"], maintain_order="left")
 
 
-def _rename(rows: pl.DataFrame) -> pl.DataFrame:
-    name = pl.when("several").then(pl.col("conversation") + "~" + pl.col("digest"))
-    named = rows.with_columns(conversation=name.otherwise("conversation"))
+def _rename(turns: pl.DataFrame) -> pl.DataFrame:
+    name = pl.when("is_ambiguous").then(pl.col("conversation") + "~" + pl.col("digest"))
+    named = turns.with_columns(conversation=name.otherwise("conversation"))
     message = pl.col("conversation") + "#" + pl.col("position").cast(pl.String)
-    return named.with_columns(message=message).drop("digest", "repeat", "several")
+    return named.with_columns(message=message).drop("digest", "is_repeat", "is_ambiguous")
 
 
-def _repeat_events(rows: pl.DataFrame) -> pl.DataFrame:
+def _repeat_events(turns: pl.DataFrame) -> pl.DataFrame:
     reason, detail = pl.lit("duplicate_id"), "again in " + pl.col("where")
-    conversations = rows.unique(["conversation", "where"], keep="first", maintain_order=True)
+    conversations = turns.unique(["conversation", "where"], keep="first", maintain_order=True)
     return pl.concat(
         [
-            events("message", rows, "message", reason, detail),
+            events("message", turns, "message", reason, detail),
             events("conversation", conversations, "conversation", reason, detail),
         ]
     )
 
 
+# ----------------------------------------------------------------------- turns of one role in a row
+
+
 def _without_repeated_roles(
-    rows: pl.DataFrame, repeated_role: RepeatedRole
+    turns: pl.DataFrame, repeated_role: RepeatedRole
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Leaves one turn of several of one role that follow each other. Rows are in order.
+    """Leaves a single turn of several turns of one role that follow each other, all in order.
 
     White space alone is no turn beside others: it is neither merged nor the last of them.
     """
     starts = (pl.col("role") != pl.col("role").shift(1)).fill_null(True)
     starts |= pl.col("conversation") != pl.col("conversation").shift(1)
-    numbered = rows.with_columns(run=starts.cum_sum())
+    numbered = turns.with_columns(run=starts.cum_sum())
     is_alone = pl.len().over("run") == 1
     several = numbered.filter(is_alone.not_())
     if repeated_role == "keep" or several.is_empty():
-        return rows, empty(EVENTS)
-    is_said = (pl.col("content").str.strip_chars() != "").fill_null(True)
-    several = several.with_columns(said=is_said | is_said.any().over("run").not_())
-    choose = _merged if repeated_role == "merge" else _last_said
-    chosen, happened = choose(several)
+        return turns, empty(EVENTS)
+    is_text = (pl.col("content").str.strip_chars() != "").fill_null(True)
+    several = several.with_columns(speaks=is_text | is_text.any().over("run").not_())
+    choose = _merged if repeated_role == "merge" else _last_of_runs
+    chosen, joined = choose(several)
     left = pl.concat([numbered.filter(is_alone), chosen.select(numbered.columns)])
-    return left.sort("conversation", "position").drop("run"), happened
+    return left.sort("conversation", "position").drop("run"), joined
 
 
 def _merged(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One turn for each run: what was said, a blank line between.
+    """A single turn for each run: the texts of its turns, a blank line between.
 
-    It is learnt from where all of its parts are, and removed by what removes the first of them
-    that is removed.
+    The turn is learnt from where all of its parts are, and the first removed part says what
+    removes the turn.
     """
-    said = several.filter("said")
-    first = said.group_by("run", maintain_order=True)
+    parts = several.filter("speaks").group_by("run", maintain_order=True)
     is_marked = pl.col("removed_by").is_not_null()
-    merged = first.agg(
+    merged = parts.agg(
         pl.exclude("content", "train", *_MARKS).first(),
         pl.col("content").str.join("\n\n"),
         pl.col("train").all(),
         *(pl.col(mark).filter(is_marked).first() for mark in _MARKS),
     )
-    into = merged.select("run", into="message")
-    gone = several.join(merged, on="message", how="anti", maintain_order="left")
-    gone = gone.join(into, on="run", maintain_order="left")
-    return merged, events("message", gone, "message", pl.lit(MERGED), pl.col("into"))
+    return merged, _joined_events(several, merged, MERGED, pl.col("into"))
 
 
-def _last_said(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The last turn of each run in which something is said."""
-    last = several.filter("said").unique("run", keep="last", maintain_order=True)
-    gone = several.join(last, on="message", how="anti", maintain_order="left")
-    gone = gone.join(last.select("run", into="message"), on="run", maintain_order="left")
-    detail = "before " + pl.col("into")
-    return last, events("message", gone, "message", pl.lit("repeated_role"), detail)
+def _last_of_runs(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The last turn of each run that has a text."""
+    last = several.filter("speaks").unique("run", keep="last", maintain_order=True)
+    return last, _joined_events(several, last, "repeated_role", "before " + pl.col("into"))
 
 
-def _without_marked(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Removes what `filtering.mark` marked, with what must go along. Rows are in order."""
-    if rows["removed_by"].null_count() == rows.height:
-        return rows, empty(EVENTS)
-    rows = _with_culprits(rows)
-    live = _up_to_last_assistant(rows.filter("alive"), pl.col("culprit").is_not_null())
-    gone = rows.join(live, on="message", how="anti", maintain_order="left")
-    along = pl.coalesce("removed_by", "culprit_by")
-    reason = pl.when("alive").then(pl.lit("trailing_turn")).otherwise(along)
-    own = pl.col("removed_by").is_not_null()
-    detail = pl.when(own).then("why").otherwise("goes with " + pl.col("culprit"))
-    because = "because of " + pl.col("culprit")
-    lost = _emptied(rows, live)
-    happened = [
-        events("message", gone, "message", reason, detail),
-        events("conversation", lost, "conversation", pl.col("culprit_by"), because),
+def _joined_events(
+    several: pl.DataFrame, chosen: pl.DataFrame, reason: str, detail: pl.Expr
+) -> pl.DataFrame:
+    """Rows of EVENTS for the turns of runs that are not `chosen`; `into` is the turn that is."""
+    rest = several.join(chosen, on="message", how="anti", maintain_order="left")
+    into = chosen.select("run", into="message")
+    rest = rest.join(into, on="run", how="left", maintain_order="left")
+    return events("message", rest, "message", pl.lit(reason), detail)
+
+
+# --------------------------------------------------------------------------- turns that are removed
+
+
+class _Why(NamedTuple):
+    """Why something goes: expressions of a reason and of its detail."""
+
+    reason: pl.Expr
+    detail: pl.Expr | None = None
+
+
+def _leave_out(
+    turns: pl.DataFrame, stays: pl.Expr, turn_goes: _Why, conversation_goes: _Why
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The turns that stay, and rows of EVENTS for the turns and whole conversations that go.
+
+    `stays` is never null. Of a conversation that goes the first turn says why.
+    """
+    judged = turns.with_columns(stays=stays)
+    gone = judged.filter(pl.col("stays").not_())
+    is_emptied = pl.col("stays").any().over("conversation").not_()
+    emptied = judged.filter(is_emptied).unique("conversation", keep="first", maintain_order=True)
+    outcomes = [
+        events("message", gone, "message", *turn_goes),
+        events("conversation", emptied, "conversation", *conversation_goes),
     ]
-    return live.drop("alive", "culprit", "culprit_by"), pl.concat(happened)
+    return judged.filter("stays").drop("stays"), pl.concat(outcomes)
 
 
-def _with_culprits(rows: pl.DataFrame) -> pl.DataFrame:
-    """Adds `alive`, and for each conversation the first message that removes or cuts it."""
-    cuts = pl.col("position").filter(pl.col("on_removed") == "cut")
-    rows = rows.with_columns(cut_at=cuts.min().over("conversation"))
-    before_cut = pl.col("cut_at").is_null() | (pl.col("position") < pl.col("cut_at"))
-    rows = rows.with_columns(alive=before_cut)
-    rows = rows.with_columns(fatal=(pl.col("alive") & (pl.col("on_removed") == "drop")))
-    rows = rows.with_columns(falls=pl.col("fatal").any().over("conversation"))
-    at_cut = pl.col("position") == pl.col("cut_at")
-    culprit = pl.when("falls").then("fatal").otherwise(at_cut)
-    rows = rows.with_columns(
-        alive=pl.col("alive") & pl.col("falls").not_(),
-        culprit=_first_in_conversation("message", culprit),
-        culprit_by=_first_in_conversation("removed_by", culprit),
+_GOES_WITH = "goes with " + pl.col("culprit")
+_BECAUSE = _Why(pl.col("culprit_by"), "because of " + pl.col("culprit"))
+
+
+def _without_removed(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Removes turns that are marked `cut` or `drop`, with what goes along, all in order.
+
+    The first turn so marked is the culprit. Where it is marked `cut`, the turns before it stay up
+    to the last answer among them; where it is marked `drop`, nothing stays.
+    """
+    if turns["removed_by"].null_count() == turns.height:
+        return turns, empty(EVENTS)
+    is_cut = _of_culprit("on_removed") == "cut"
+    is_before = is_cut & (pl.col("position") < _of_culprit("position"))
+    turns = turns.with_columns(
+        culprit=_of_culprit("message"),
+        culprit_by=_of_culprit("removed_by"),
+        is_before=is_before.fill_null(False),
     )
-    return rows.drop("cut_at", "fatal", "falls")
+    is_clean = pl.col("culprit").is_null()
+    stays = is_clean | (pl.col("is_before") & _is_up_to_last_answer(pl.col("is_before")))
+    is_marked = pl.col("removed_by").is_not_null()
+    reason = pl.coalesce("removed_by", "culprit_by")
+    reason = pl.when("is_before").then(pl.lit("trailing_turn")).otherwise(reason)
+    detail = pl.when(is_marked).then("why").otherwise(_GOES_WITH)
+    left, outcomes = _leave_out(turns, stays, _Why(reason, detail), _BECAUSE)
+    return left.drop("culprit", "culprit_by", "is_before"), outcomes
 
 
-def _first_in_conversation(column: str, where: pl.Expr) -> pl.Expr:
-    return pl.col(column).filter(where).first().over("conversation")
+def _of_culprit(column: str) -> pl.Expr:
+    """A column of the first turn of a conversation that is marked `cut` or `drop`."""
+    removes = pl.col("on_removed").is_in(["cut", "drop"])
+    return pl.col(column).filter(removes).first().over("conversation")
 
 
-def _up_to_last_assistant(rows: pl.DataFrame, concerned: pl.Expr) -> pl.DataFrame:
-    answers = pl.col("position").filter(pl.col("role") == "assistant")
-    last = answers.max().over("conversation").fill_null(-1)
-    return rows.filter(concerned.not_() | (pl.col("position") <= last))
+def _is_up_to_last_answer(counts: pl.Expr) -> pl.Expr:
+    """Whether a turn stands no later than the last answer of its conversation that `counts`."""
+    answers = pl.col("position").filter(counts & (pl.col("role") == "assistant"))
+    return pl.col("position") <= answers.max().over("conversation").fill_null(-1)
 
 
-def _without_skipped(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Removes the exchanges in which a message is marked `skip`. Rows are in order."""
+def _without_skipped(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Removes the exchanges in which a turn, the culprit, is marked `skip`, all in order."""
     skips = pl.col("on_removed").eq_missing("skip")
-    if rows.filter(skips).is_empty():
-        return rows, empty(EVENTS)
-    rows = rows.with_columns(culprit=_skipped_by("message"), fault=_skipped_by("removed_by"))
-    gone = rows.filter(pl.col("culprit").is_not_null())
-    live = rows.filter(pl.col("culprit").is_null())
-    detail = pl.when(skips).then("why").otherwise("goes with " + pl.col("culprit"))
-    lost = _emptied(rows, live)
-    because = "because of " + pl.col("culprit")
-    happened = [
-        events("message", gone, "message", pl.col("fault"), detail),
-        events("conversation", lost, "conversation", pl.col("fault"), because),
-    ]
-    return live.drop("culprit", "fault"), pl.concat(happened)
+    if turns.filter(skips).is_empty():
+        return turns, empty(EVENTS)
+    turns = turns.with_columns(culprit=_skipped_by("message"), culprit_by=_skipped_by("removed_by"))
+    detail = pl.when(skips).then("why").otherwise(_GOES_WITH)
+    turn_goes = _Why(pl.col("culprit_by"), detail)
+    left, outcomes = _leave_out(turns, pl.col("culprit").is_null(), turn_goes, _BECAUSE)
+    return left.drop("culprit", "culprit_by"), outcomes
 
 
 def _skipped_by(column: str) -> pl.Expr:
@@ -243,39 +275,31 @@ def _skipped_by(column: str) -> pl.Expr:
     )
 
 
-def _trim(rows: pl.DataFrame, threads: Threads) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Trims the starts and ends of conversations. Rows are in order."""
-    live = _from_first_user(rows) if threads.start == "user" else rows
-    started = live.select("message", started=True)
+def _trim(turns: pl.DataFrame, threads: Threads) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Trims the starts and ends of conversations, all in order."""
+    is_started = pl.lit(True) if threads.start == "any" else _is_from_first_user()
+    turns = turns.with_columns(is_started=is_started.fill_null(False))
+    stays = pl.col("is_started")
     if threads.end == "assistant":
-        live = _up_to_last_assistant(live, pl.lit(True))
-    gone = rows.join(live, on="message", how="anti", maintain_order="left")
-    gone = gone.join(started, on="message", how="left", maintain_order="left")
-    reason = pl.when("started").then(pl.lit("trailing_turn")).otherwise(pl.lit("leading_turn"))
-    lost = _emptied(gone, live)
-    happened = [
-        events("message", gone, "message", reason),
-        events("conversation", lost, "conversation", reason, pl.lit("nothing is left of it")),
-    ]
-    return live, pl.concat(happened)
+        stays &= _is_up_to_last_answer(pl.col("is_started"))
+    trailing, leading = pl.lit("trailing_turn"), pl.lit("leading_turn")
+    reason = pl.when("is_started").then(trailing).otherwise(leading)
+    emptied = _Why(reason, pl.lit("nothing is left of it"))
+    left, outcomes = _leave_out(turns, stays, _Why(reason), emptied)
+    return left.drop("is_started"), outcomes
 
 
-def _from_first_user(rows: pl.DataFrame) -> pl.DataFrame:
-    users = pl.col("position").filter(pl.col("role") == "user")
-    after = pl.col("position") >= users.min().over("conversation")
-    return rows.filter(after.fill_null(False) | (pl.col("role") == "system"))
+def _is_from_first_user() -> pl.Expr:
+    """Whether a turn stands no earlier than the first question, or is a system message."""
+    questions = pl.col("position").filter(pl.col("role") == "user")
+    after = pl.col("position") >= questions.min().over("conversation")
+    return after.fill_null(False) | (pl.col("role") == "system")
 
 
-def _emptied(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """The first row of each conversation of which nothing is left."""
-    gone = before.join(after, on="conversation", how="anti", maintain_order="left")
-    return gone.unique("conversation", keep="first", maintain_order=True)
-
-
-# ---------------------------------------------------------------------------------- train once
+# --------------------------------------------------------------------------------------- train once
 
 
 def train_once(messages: pl.DataFrame) -> pl.DataFrame:
-    """The messages, of which each is trained in the first row that holds it and nowhere else."""
+    """The messages, each trained in the first row that holds it and nowhere else."""
     first = pl.struct(MESSAGE_KEY).is_first_distinct()
     return messages.with_columns(train=pl.col("train") & first)

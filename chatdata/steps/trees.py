@@ -5,51 +5,74 @@
     top_k         the k best replies to a user; every reply to an assistant
     all_prefixes  one conversation for each assistant message
 
-Better is: lower rank, ranked before unranked, then earlier, then the smaller id.
+Better is: not marked `drop`, lower rank, ranked before unranked, then earlier, then the smaller id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from chatdata.core.ledger import EVENTS
+from chatdata.core.ledger import events
 from chatdata.core.schema import MESSAGES
-from chatdata.steps.threads import Laid, Threads
+from chatdata.steps.threads import Threaded, Threads
 
-Columns = dict[str, list[Any]]
+Path = list[int]  # rows of messages, each the parent of the next
+Paths = dict[int, Path]  # of conversations, by the row of the last message
+Why = tuple[str, str | None]  # reason, detail
+
+# The columns that threading goes by; what the messages say stays in the table.
+_STRUCTURE = (
+    *("group", "message", "parent", "role", "rank", "created"),
+    *("removed_by", "on_removed", "why", "where"),
+)
 
 
 @dataclass(slots=True)
 class _Forest:
-    """The messages of some trees as columns, and who replies to whom, best reply first."""
+    """The structure of some trees as columns, and who replies to whom, best reply first.
 
-    columns: Columns
+    `set_aside` has the messages that are in no tree or cut out of one, and why.
+    """
+
+    columns: dict[str, list[Any]]
     roots: list[int] = field(default_factory=list)
     replies: dict[int, list[int]] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
-    out: dict[int, tuple[str, str | None]] = field(default_factory=dict)  # row: reason, detail
+    set_aside: dict[int, Why] = field(default_factory=dict)
+
+    def size(self) -> int:
+        """How many messages there are."""
+        return len(self.columns["message"])
 
     def name(self, row: int) -> str:
         """The id of a message."""
         return str(self.columns["message"][row])
 
-    def marked(self, row: int, on_removed: str) -> bool:
+    def is_marked(self, row: int, on_removed: str) -> bool:
         """Whether a filter marked this message so."""
         return bool(self.columns["on_removed"][row] == on_removed)
 
-    def path(self, row: int) -> list[int]:
-        """The messages from the root to this one."""
+    def is_answer(self, row: int) -> bool:
+        """Whether this message is the assistant's."""
+        return bool(self.columns["role"][row] == "assistant")
+
+    def filtered(self, row: int) -> Why:
+        """The filter that marked this message, and its detail."""
+        return self.columns["removed_by"][row], self.columns["why"][row]
+
+    def path(self, row: int) -> Path:
+        """The messages from the root to this message."""
         path = [row]
         while path[-1] in self.parents:
             path.append(self.parents[path[-1]])
         return path[::-1]
 
     def below(self, row: int) -> Iterator[int]:
-        """Yields all messages below one, parents before their replies."""
+        """Yields all messages below this message, parents before their replies."""
         waiting = list(self.replies.get(row, ()))
         while waiting:
             reply = waiting.pop()
@@ -57,33 +80,36 @@ class _Forest:
             waiting += self.replies.get(reply, ())
 
 
-def lay(nodes: pl.DataFrame, threads: Threads) -> Laid:
-    """Lays the threads of whole trees, whose messages `filtering.mark` has marked.
+def linearize(nodes: pl.DataFrame, threads: Threads) -> Threaded:
+    """Makes conversations of whole trees, whose messages `filtering.mark` has marked.
 
-    A message marked `cut` or `skip` takes all replies below it along; one marked `drop` takes along
-    every conversation that it stands in. The result does not depend on the order of the rows.
+    A message marked `cut` or `skip` takes all replies below it along; a message marked `drop` takes
+    along every conversation that it stands in. The result does not depend on the order of the rows.
     """
-    forest = _plant(nodes.sort("group", "message", "parent", "role", "content", "where"))
-    _leave_unreachable(forest)
+    nodes = nodes.sort("group", "message", "parent", "role", "content", "where")
+    forest = _plant(nodes)
+    _set_unreachable_aside(forest)
     _prune(forest)
     paths = {leaf: forest.path(leaf) for leaf in _leaves(forest, threads)}
-    whole, lost = _without_dropped(forest, paths)
-    kept, repeats = _ended(forest, whole, threads)
-    _say_why(forest, whole, lost, kept)
-    return Laid(
-        _rows(forest, kept),
-        pl.concat([_message_events(forest), _conversation_events(forest, lost | repeats)]),
-        len(paths),
-    )
+    fallen = _fallen(forest, paths)
+    whole = {leaf: path for leaf, path in paths.items() if leaf not in fallen}
+    kept, repeated = _trimmed(forest, whole, threads)
+    reasons = _reasons(forest, paths, fallen, kept)
+    outcomes = _outcomes(nodes, reasons, fallen | repeated)
+    return Threaded(_turns(nodes, forest, kept), outcomes, len(paths))
+
+
+# ------------------------------------------------------------------------------- from rows to trees
 
 
 def _plant(nodes: pl.DataFrame) -> _Forest:
-    columns = nodes.to_dict(as_series=False)
+    """The trees of messages; a repeated id and a message without its parent are set aside."""
+    columns = nodes.select(_STRUCTURE).to_dict(as_series=False)
     forest = _Forest(columns)
     index: dict[tuple[str, str], int] = {}
     for row, key in enumerate(zip(columns["group"], columns["message"], strict=True)):
         if key in index:
-            forest.out[row] = "duplicate_id", f"also in {columns['where'][index[key]]}"
+            forest.set_aside[row] = "duplicate_id", f"also in {columns['where'][index[key]]}"
         else:
             index[key] = row
     for (group, _), row in index.items():
@@ -93,7 +119,7 @@ def _plant(nodes: pl.DataFrame) -> _Forest:
     return forest
 
 
-def _attach(forest: _Forest, row: int, index: dict[tuple[str, str], int], group: str) -> None:
+def _attach(forest: _Forest, row: int, index: Mapping[tuple[str, str], int], group: str) -> None:
     parent = forest.columns["parent"][row]
     if parent is None:
         forest.roots.append(row)
@@ -102,29 +128,30 @@ def _attach(forest: _Forest, row: int, index: dict[tuple[str, str], int], group:
         forest.parents[row] = above
         forest.replies.setdefault(above, []).append(row)
     else:
-        forest.out[row] = "rootless", f"its parent {parent} is not in the input"
+        forest.set_aside[row] = "rootless", f"its parent {parent} is not in the input"
 
 
 def _merit(forest: _Forest, row: int) -> tuple[Any, ...]:
     """Sorts replies: not marked `drop`, ranked, lower rank, dated, earlier, smaller id."""
     rank, created = forest.columns["rank"][row], forest.columns["created"][row]
-    dropped = forest.marked(row, "drop")
-    return (dropped, rank is None, rank or 0, created is None, created or 0, forest.name(row))
+    is_dropped = forest.is_marked(row, "drop")
+    return (is_dropped, rank is None, rank or 0, created is None, created or 0, forest.name(row))
 
 
-def _leave_unreachable(forest: _Forest) -> None:
-    """Leaves out what no root leads to: orphans with all below them, and rings."""
-    for orphan in [row for row, (reason, _) in forest.out.items() if reason == "rootless"]:
+def _set_unreachable_aside(forest: _Forest) -> None:
+    """Sets aside what no root leads to: orphans with all below them, and rings."""
+    orphans = [row for row, (reason, _) in forest.set_aside.items() if reason == "rootless"]
+    for orphan in orphans:
         detail = f"below {forest.name(orphan)}, whose parent is not in the input"
-        forest.out.update(dict.fromkeys(forest.below(orphan), ("rootless", detail)))
+        forest.set_aside.update(dict.fromkeys(forest.below(orphan), ("rootless", detail)))
     reached = set(forest.roots).union(*(forest.below(root) for root in forest.roots))
     for row, parent in enumerate(forest.columns["parent"]):
-        if row not in reached and row not in forest.out:
-            forest.out[row] = "cycle", f"its ancestors form a ring, through {parent}"
+        if row not in reached and row not in forest.set_aside:
+            forest.set_aside[row] = "cycle", f"its ancestors form a ring, through {parent}"
 
 
 def _prune(forest: _Forest) -> None:
-    """Takes messages marked `cut`, with all below them, out of the trees."""
+    """Takes messages marked `cut` or `skip`, with all below them, out of the trees."""
     live = [root for root in forest.roots if not _felled(forest, root)]
     forest.roots = list(live)
     while live:
@@ -135,30 +162,36 @@ def _prune(forest: _Forest) -> None:
 
 
 def _felled(forest: _Forest, row: int) -> bool:
-    if not (forest.marked(row, "cut") or forest.marked(row, "skip")):
+    """Whether a message is marked `cut` or `skip`; all below it is then set aside with it."""
+    if not (forest.is_marked(row, "cut") or forest.is_marked(row, "skip")):
         return False
-    reasons, why = forest.columns["removed_by"], forest.columns["why"]
-    forest.out[row] = reasons[row], why[row]
-    below = reasons[row], f"below {forest.name(row)}"
+    reason, detail = forest.filtered(row)
+    forest.set_aside[row] = reason, detail
+    below = reason, f"below {forest.name(row)}"
     for reply in forest.below(row):
-        forest.out[reply] = (reasons[reply], why[reply]) if reasons[reply] else below
+        is_removed = forest.columns["removed_by"][reply]
+        forest.set_aside[reply] = forest.filtered(reply) if is_removed else below
     return True
+
+
+# ------------------------------------------------------------------------------ from trees to paths
 
 
 def _leaves(forest: _Forest, threads: Threads) -> Iterator[int]:
     """Yields the last message of each conversation of the policy."""
     choose = _chooser(forest, threads)
-    roles = forest.columns["role"]
     waiting = forest.roots[::-1]
     while waiting:
         row = waiting.pop()
         replies = choose(row)
-        if roles[row] == "assistant" if threads.policy == "all_prefixes" else not replies:
+        if forest.is_answer(row) if threads.policy == "all_prefixes" else not replies:
             yield row
         waiting += replies[::-1]
 
 
 def _chooser(forest: _Forest, threads: Threads) -> Callable[[int], list[int]]:
+    """The replies that a policy follows, as a function of a message."""
+
     def all_replies(row: int) -> list[int]:
         return forest.replies.get(row, [])
 
@@ -166,110 +199,122 @@ def _chooser(forest: _Forest, threads: Threads) -> Callable[[int], list[int]]:
         return all_replies(row)[:1]
 
     def best_answers(row: int) -> list[int]:
-        is_answer = {r: forest.columns["role"][r] == "assistant" for r in all_replies(row)}
-        answers = [reply for reply, is_answer in is_answer.items() if is_answer]
-        return answers[: threads.top_k] + [r for r in is_answer if not is_answer[r]]
+        replies = all_replies(row)
+        answers = [reply for reply in replies if forest.is_answer(reply)]
+        questions = [reply for reply in replies if not forest.is_answer(reply)]
+        return answers[: threads.top_k] + questions
 
     return {"best_rank": best_reply, "top_k": best_answers}.get(threads.policy, all_replies)
 
 
-Paths = dict[int, list[int]]  # the last message of a conversation, and all of them in order
-Lost = dict[int, tuple[str, str]]  # the last message of a conversation, reason, detail
-
-
-def _without_dropped(forest: _Forest, paths: Paths) -> tuple[Paths, Lost]:
-    """Parts the paths that hold no message marked `drop` from those that do."""
-    lost: Lost = {}
+def _fallen(forest: _Forest, paths: Paths) -> dict[int, Why]:
+    """Why paths fall that hold a message marked `drop`; the message itself is set aside."""
+    fallen: dict[int, Why] = {}
     for leaf, path in paths.items():
-        bad = next((row for row in path if forest.marked(row, "drop")), None)
-        if bad is not None:
-            reason = forest.columns["removed_by"][bad]
-            lost[leaf] = reason, f"because of {forest.name(bad)}"
-            own = forest.columns["why"][bad]
-            forest.out.setdefault(bad, (reason, own))
-    return {leaf: path for leaf, path in paths.items() if leaf not in lost}, lost
+        dropped = next((row for row in path if forest.is_marked(row, "drop")), None)
+        if dropped is not None:
+            reason, detail = forest.filtered(dropped)
+            fallen[leaf] = reason, f"because of {forest.name(dropped)}"
+            forest.set_aside[dropped] = reason, detail
+    return fallen
 
 
-def _ended(forest: _Forest, paths: Paths, threads: Threads) -> tuple[Paths, Lost]:
-    """Trims the paths as the recipe says; drops what is then empty or the start of another."""
-    ended = {leaf: _trim_path(forest, path, threads) for leaf, path in paths.items()}
-    kept = {leaf: path for leaf, path in ended.items() if path and path[-1] == leaf}
-    covered = {row for path in ended.values() for row in path[:-1]} | set(kept)
-    lost: Lost = {}
-    for leaf in sorted(ended.keys() - kept.keys(), key=forest.name):
-        path = ended[leaf]
+def _trimmed(forest: _Forest, paths: Paths, threads: Threads) -> tuple[Paths, dict[int, Why]]:
+    """The paths, trimmed as the recipe says, and why those go that are empty or repeat others.
+
+    A path that is trimmed may be the beginning of another path, or end as another does.
+    """
+    trimmed = {leaf: _trim_path(forest, path, threads) for leaf, path in paths.items()}
+    kept = {leaf: path for leaf, path in trimmed.items() if path and path[-1] == leaf}
+    covered = {row for path in trimmed.values() for row in path[:-1]} | set(kept)
+    repeated: dict[int, Why] = {}
+    for leaf in sorted(trimmed.keys() - kept.keys(), key=forest.name):
+        path = trimmed[leaf]
         if not path:
-            lost[leaf] = _trimmed(forest, leaf), "nothing is left of it"
+            repeated[leaf] = _trim_reason(forest, leaf), "nothing is left of it"
         elif path[-1] in covered:
-            lost[leaf] = "prefix_of_another", f"up to {forest.name(path[-1])}"
+            repeated[leaf] = "prefix_of_another", f"up to {forest.name(path[-1])}"
         else:
             kept[path[-1]] = path
             covered.add(path[-1])
-    return kept, lost
+    return kept, repeated
 
 
-def _trim_path(forest: _Forest, path: list[int], threads: Threads) -> list[int]:
+def _trim_path(forest: _Forest, path: Path, threads: Threads) -> Path:
     roles = [forest.columns["role"][row] for row in path]
-    first, last = 0, len(path)
+    first, end = 0, len(path)
     if threads.start == "user":
-        first = roles.index("user") if "user" in roles else last
+        first = roles.index("user") if "user" in roles else end
     if threads.end == "assistant":
         answers = (i + 1 for i, role in enumerate(roles) if role == "assistant" and i >= first)
-        last = max(answers, default=0)
-    return [row for i, row in enumerate(path[:last]) if i >= first or roles[i] == "system"]
+        end = max(answers, default=0)
+    return [row for i, row in enumerate(path[:end]) if i >= first or roles[i] == "system"]
 
 
-def _trimmed(forest: _Forest, row: int) -> str:
-    is_answer = forest.columns["role"][row] == "assistant"
-    return "leading_turn" if is_answer else "trailing_turn"
+def _trim_reason(forest: _Forest, row: int) -> str:
+    """The reason of a message that was trimmed: answers end a path, so they were at its start."""
+    return "leading_turn" if forest.is_answer(row) else "trailing_turn"
 
 
-def _say_why(forest: _Forest, whole: Paths, lost: Lost, kept: Paths) -> None:
-    """Gives a reason to each message that stands in no conversation that was kept."""
-    in_rows = {row for path in kept.values() for row in path}
-    for row in {row for path in whole.values() for row in path} - in_rows:
-        forest.out[row] = _trimmed(forest, row), None
-    for leaf, (reason, detail) in lost.items():
-        for row in forest.path(leaf):
-            if row not in in_rows:
-                forest.out.setdefault(row, (reason, detail))
-    for row in range(len(forest.columns["message"])):
-        if row not in in_rows:
-            forest.out.setdefault(row, ("not_selected", None))
+# ------------------------------------------------------------------------------- what goes, and why
 
 
-def _rows(forest: _Forest, kept: Paths) -> pl.DataFrame:
-    """The rows of MESSAGES for the paths, in the order of their ids."""
-    columns = forest.columns
-    paths = {f"{columns['group'][leaf]}/{forest.name(leaf)}": path for leaf, path in kept.items()}
-    paths = dict(sorted(paths.items()))
-    flat = [row for path in paths.values() for row in path]
-    rows = {name: [columns[name][row] for row in flat] for name in MESSAGES if name in columns}
-    rows["conversation"] = [id for id, path in paths.items() for _ in path]
-    rows["position"] = [position for path in paths.values() for position in range(len(path))]
-    return pl.DataFrame(rows, schema=MESSAGES)
+def _reasons(forest: _Forest, paths: Paths, fallen: dict[int, Why], kept: Paths) -> dict[int, Why]:
+    """Why each message is in no conversation that was kept, in the order of the rows.
+
+    A message may have several reasons: of the statements below the last has precedence.
+    """
+    reasons: dict[int, Why] = dict.fromkeys(range(forest.size()), ("not_selected", None))
+    for leaf in reversed(fallen):  # of several paths that fall, the first
+        reasons |= dict.fromkeys(paths[leaf], fallen[leaf])
+    whole = (path for leaf, path in paths.items() if leaf not in fallen)
+    reasons |= {row: (_trim_reason(forest, row), None) for path in whole for row in path}
+    reasons |= forest.set_aside
+    for row in {row for path in kept.values() for row in path}:
+        del reasons[row]
+    return reasons
 
 
-def _message_events(forest: _Forest) -> pl.DataFrame:
-    rows = sorted(forest.out)
-    columns = {
-        "unit": ["message"] * len(rows),
-        "id": [forest.name(row) for row in rows],
-        "conversation": [forest.columns["group"][row] for row in rows],
-        "reason": [forest.out[row][0] for row in rows],
-        "detail": [forest.out[row][1] for row in rows],
-        "source": [forest.columns["source"][row] for row in rows],
-    }
-    return pl.DataFrame(columns, schema=EVENTS)
+def _with_reasons(nodes: pl.DataFrame, reasons: Mapping[int, Why]) -> pl.DataFrame:
+    """The messages that have a reason, with columns `reason` and `detail`; the group stands for
+    the conversation, which a message of a tree does not have."""
+    reason, detail = [why[0] for why in reasons.values()], [why[1] for why in reasons.values()]
+    return nodes[_series(reasons, pl.UInt32)].select(
+        "message",
+        "source",
+        conversation="group",
+        reason=_series(reason, pl.String),
+        detail=_series(detail, pl.String),
+    )
 
 
-def _conversation_events(forest: _Forest, lost: Lost) -> pl.DataFrame:
-    columns = {
-        "unit": ["conversation"] * len(lost),
-        "id": [f"{forest.columns['group'][leaf]}/{forest.name(leaf)}" for leaf in lost],
-        "conversation": [None] * len(lost),
-        "reason": [reason for reason, _ in lost.values()],
-        "detail": [detail for _, detail in lost.values()],
-        "source": [forest.columns["source"][leaf] for leaf in lost],
-    }
-    return pl.DataFrame(columns, schema=EVENTS)
+def _outcomes(
+    nodes: pl.DataFrame, messages: Mapping[int, Why], conversations: Mapping[int, Why]
+) -> pl.DataFrame:
+    """Rows of EVENTS for messages, and for conversations, given by their last message."""
+    lost = _with_reasons(nodes, conversations)
+    lost = lost.with_columns(message=pl.concat_str("conversation", "message", separator="/"))
+    reason, detail = pl.col("reason"), pl.col("detail")
+    return pl.concat(
+        [
+            events("message", _with_reasons(nodes, messages), "message", reason, detail),
+            events("conversation", lost, "message", reason, detail),
+        ]
+    )
+
+
+def _turns(nodes: pl.DataFrame, forest: _Forest, kept: Paths) -> pl.DataFrame:
+    """The rows of MESSAGES for the paths, in the order of the ids of conversations."""
+    groups = forest.columns["group"]
+    paths = dict(
+        sorted((f"{groups[leaf]}/{forest.name(leaf)}", path) for leaf, path in kept.items())
+    )
+    turns = nodes[_series([row for path in paths.values() for row in path], pl.UInt32)]
+    return turns.with_columns(
+        conversation=_series([id for id, path in paths.items() for _ in path], pl.String),
+        position=_series([i for path in paths.values() for i in range(len(path))], pl.Int32),
+    ).select(MESSAGES.keys())
+
+
+def _series(values: Iterable[Any], dtype: type[pl.DataType]) -> pl.Series:
+    return pl.Series(list(values), dtype=dtype)

@@ -10,21 +10,21 @@ import pytest
 
 from chatdata.steps import threads
 from chatdata.steps.filtering import mark
-from chatdata.steps.threads import Laid, Threads
+from chatdata.steps.threads import Threaded, Threads
 from tests.support.conversations import marked, table
 
 TALK = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
 
 
-def said(laid: Laid) -> dict[str, list[str]]:
+def said(threaded: Threaded) -> dict[str, list[str]]:
     return {
         str(name): own["message"].to_list()
-        for (name,), own in laid.messages.group_by("conversation", maintain_order=True)
+        for (name,), own in threaded.messages.group_by("conversation", maintain_order=True)
     }
 
 
-def reasons(laid: Laid, unit: str = "message") -> dict[str, str]:
-    own = laid.events.filter(pl.col("unit") == unit)
+def reasons(threaded: Threaded, unit: str = "message") -> dict[str, str]:
+    own = threaded.events.filter(pl.col("unit") == unit)
     return dict(own.select("id", "reason").iter_rows())
 
 
@@ -43,10 +43,10 @@ def reasons(laid: Laid, unit: str = "message") -> dict[str, str]:
 @pytest.mark.parametrize("end", ["any", "assistant"])
 def test_cut_and_drop(marks: dict[str, str], kept: int, lost: dict[str, str], end: Any) -> None:
     """`cut` ends on an assistant turn, whatever `end` says."""
-    laid = threads.cut(marked(table({"x": TALK}), **marks), Threads(end=end))
-    assert len(said(laid).get("x", [])) == kept
-    assert reasons(laid) == lost
-    assert reasons(laid, "conversation") == ({} if kept else {"x": "faulty"})
+    threaded = threads.linearize_turns(marked(table({"x": TALK}), **marks), Threads(end=end))
+    assert len(said(threaded).get("x", [])) == kept
+    assert reasons(threaded) == lost
+    assert reasons(threaded, "conversation") == ({} if kept else {"x": "faulty"})
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def test_cut_and_drop(marks: dict[str, str], kept: int, lost: dict[str, str], en
 )
 def test_starts_and_ends(turns: list[str], start: Any, end: Any, kept: list[int]) -> None:
     messages = mark(table({"x": [(role, "t") for role in turns]}), [])
-    laid = threads.cut(messages, Threads(start=start, end=end))
-    assert laid.messages["message"].to_list() == [f"x#{i}" for i in kept]
-    assert laid.messages["position"].to_list() == list(range(len(kept)))
-    assert len(reasons(laid)) == len(turns) - len(kept)
-    assert set(reasons(laid).values()) <= {"leading_turn", "trailing_turn"}
-    assert len(reasons(laid, "conversation")) == (not kept)
+    threaded = threads.linearize_turns(messages, Threads(start=start, end=end))
+    assert threaded.messages["message"].to_list() == [f"x#{i}" for i in kept]
+    assert threaded.messages["position"].to_list() == list(range(len(kept)))
+    assert len(reasons(threaded)) == len(turns) - len(kept)
+    assert set(reasons(threaded).values()) <= {"leading_turn", "trailing_turn"}
+    assert len(reasons(threaded, "conversation")) == (not kept)
 
 
 def twice() -> pl.DataFrame:
@@ -80,25 +80,27 @@ def twice() -> pl.DataFrame:
 
 
 def test_one_id_for_several_conversations() -> None:
-    laid = threads.cut(twice(), Threads())
-    names = list(said(laid))
+    threaded = threads.linearize_turns(twice(), Threads())
+    names = list(said(threaded))
     assert len(names) == 3
     assert sorted(name.partition("~")[0] for name in names) == ["x", "x", "y"]
-    assert all(m.startswith(name + "#") for name, own in said(laid).items() for m in own)
-    assert reasons(laid, "conversation") == {"x": "duplicate_id"}
-    assert laid.messages.height + len(laid.events.filter(pl.col("unit") == "message")) == 14
+    assert all(m.startswith(name + "#") for name, own in said(threaded).items() for m in own)
+    assert reasons(threaded, "conversation") == {"x": "duplicate_id"}
+    assert threaded.messages.height + len(threaded.events.filter(pl.col("unit") == "message")) == 14
 
 
 def test_shared_ids_do_not_depend_on_the_order() -> None:
     messages = twice()
     order = list(range(messages.height))
     random.Random(0).shuffle(order)
-    assert said(threads.cut(messages[order], Threads())) == said(threads.cut(messages, Threads()))
+    assert said(threads.linearize_turns(messages[order], Threads())) == said(
+        threads.linearize_turns(messages, Threads())
+    )
 
 
 def test_a_repeat_alone_keeps_its_id() -> None:
-    laid = threads.cut(twice().filter(pl.col("where") != "f:3"), Threads())
-    assert set(said(laid)) == {"x", "y"}
+    threaded = threads.linearize_turns(twice().filter(pl.col("where") != "f:3"), Threads())
+    assert set(said(threaded)) == {"x", "y"}
 
 
 def test_train_once_trains_each_message_in_the_first_row_that_holds_it() -> None:
@@ -116,9 +118,9 @@ def test_train_once_trains_each_message_in_the_first_row_that_holds_it() -> None
 # ---------------------------------------------------------------------- turns of one role in a row
 
 
-def spoken(laid: Laid) -> list[tuple[str, str]]:
+def spoken(threaded: Threaded) -> list[tuple[str, str]]:
     """What is left: a letter for the role, and the content."""
-    rows = laid.messages.select(pl.col("role").cast(pl.String).str.head(1), "content").rows()
+    rows = threaded.messages.select(pl.col("role").cast(pl.String).str.head(1), "content").rows()
     return [(str(role), str(content)) for role, content in rows]
 
 
@@ -144,14 +146,14 @@ def test_turns_of_one_role_are_merged_or_dropped_but_the_last(
     turns: list[str], merged: list[str], last: list[str]
 ) -> None:
     messages = mark(table({"x": in_turn(*turns), "y": in_turn("u: q", "a: r")}), [])
-    kept = threads.cut(messages, Threads())
+    kept = threads.linearize_turns(messages, Threads())
     assert len(spoken(kept)) == len(turns) + 2
     for how, expected in (("merge", merged), ("drop", last)):
-        laid = threads.cut(messages, Threads.model_validate({"repeated_role": how}))
+        threaded = threads.linearize_turns(messages, Threads.model_validate({"repeated_role": how}))
         roles_and_words = [(turn[0], turn[3:]) for turn in [*expected, "u: q", "a: r"]]
-        assert spoken(laid) == roles_and_words
-        assert laid.messages["position"].to_list() == [*range(len(expected)), 0, 1]
-        lost = laid.events.filter(unit="message")
+        assert spoken(threaded) == roles_and_words
+        assert threaded.messages["position"].to_list() == [*range(len(expected)), 0, 1]
+        lost = threaded.events.filter(unit="message")
         assert lost.height == len(turns) - len(expected)
         reason = {"merge": "merged", "drop": "repeated_role"}[how]
         assert set(lost["reason"]) <= {reason}
@@ -160,15 +162,15 @@ def test_turns_of_one_role_are_merged_or_dropped_but_the_last(
 def test_what_is_merged_is_learnt_from_where_all_of_it_is_and_removed_where_any_is() -> None:
     rows = table({"x": in_turn("u: a", "a: b", "a: c", "u: d", "u: e", "a: f")})
     rows = rows.with_columns(train=(pl.col("role") == "assistant") & (pl.col("position") != 2))
-    laid = threads.cut(marked(rows, x_4="cut"), Threads(repeated_role="merge"))
-    assert spoken(laid) == [("u", "a"), ("a", "b\n\nc")]
-    assert laid.messages["train"].to_list() == [False, False]
-    assert reasons(laid) == {"x#2": "merged", "x#3": "faulty", "x#4": "merged", "x#5": "faulty"}
+    threaded = threads.linearize_turns(marked(rows, x_4="cut"), Threads(repeated_role="merge"))
+    assert spoken(threaded) == [("u", "a"), ("a", "b\n\nc")]
+    assert threaded.messages["train"].to_list() == [False, False]
+    assert reasons(threaded) == {"x#2": "merged", "x#3": "faulty", "x#4": "merged", "x#5": "faulty"}
 
 
 def test_unknown_roles_do_not_make_a_run() -> None:
     rows = mark(table({"x": [("user", "a"), (None, "b"), (None, "c"), ("assistant", "d")]}), [])
-    assert len(spoken(threads.cut(rows, Threads(repeated_role="merge")))) == 4
+    assert len(spoken(threads.linearize_turns(rows, Threads(repeated_role="merge")))) == 4
 
 
 # ---------------------------------------------------------------------------------- exchanges
@@ -185,19 +187,21 @@ def test_unknown_roles_do_not_make_a_run() -> None:
 def test_skip_takes_an_exchange_and_leaves_the_rest(
     skipped: str, left: str, lost: dict[str, str]
 ) -> None:
-    laid = threads.cut(marked(table({"x": TALK}), **{skipped: "skip"}), Threads())
-    assert "".join(laid.messages["content"]) == left
-    assert reasons(laid) == lost
-    assert reasons(laid, "conversation") == {}
+    threaded = threads.linearize_turns(marked(table({"x": TALK}), **{skipped: "skip"}), Threads())
+    assert "".join(threaded.messages["content"]) == left
+    assert reasons(threaded) == lost
+    assert reasons(threaded, "conversation") == {}
 
 
 def test_skip_takes_a_system_message_alone_and_gives_way_to_drop() -> None:
     talk = [("system", "s"), *TALK]
-    laid = threads.cut(marked(table({"x": talk}), x_0="skip"), Threads())
-    assert "".join(laid.messages["content"]) == "abcd"
-    laid = threads.cut(marked(table({"x": talk}), x_0="skip", x_2="drop"), Threads())
-    assert laid.messages.is_empty()
-    assert reasons(laid, "conversation") == {"x": "faulty"}
-    both = threads.cut(marked(table({"x": TALK}), x_1="skip", x_3="skip"), Threads())
+    threaded = threads.linearize_turns(marked(table({"x": talk}), x_0="skip"), Threads())
+    assert "".join(threaded.messages["content"]) == "abcd"
+    threaded = threads.linearize_turns(
+        marked(table({"x": talk}), x_0="skip", x_2="drop"), Threads()
+    )
+    assert threaded.messages.is_empty()
+    assert reasons(threaded, "conversation") == {"x": "faulty"}
+    both = threads.linearize_turns(marked(table({"x": TALK}), x_1="skip", x_3="skip"), Threads())
     assert reasons(both, "conversation") == {"x": "faulty"}
     assert len(reasons(both)) == 4

@@ -14,9 +14,9 @@ from polars.testing import assert_frame_equal
 from chatdata import sources
 from chatdata.sources import File
 from chatdata.steps import trees
-from chatdata.steps.filtering import Drop, mark
+from chatdata.steps.filtering import Drop, OnRemoved, mark
 from chatdata.steps.filters import FILTERS
-from chatdata.steps.threads import Laid, Threads
+from chatdata.steps.threads import Threaded, Threads
 from tests.support.conversations import nodes, random_tree
 from tests.support.walker import conversation_ids
 
@@ -37,29 +37,32 @@ def table(rows: list[dict[str, Any]], folder: Path) -> pl.DataFrame:
     return pl.concat([batch.rows for batch in batches])
 
 
-def lay(messages: pl.DataFrame, **threads: Any) -> Laid:
-    return trees.lay(messages, Threads(**threads))
+def linearize(messages: pl.DataFrame, **threads: Any) -> Threaded:
+    return trees.linearize(messages, Threads(**threads))
 
 
-def ids(laid: Laid) -> set[str]:
-    return set(laid.messages["conversation"])
+def ids(threaded: Threaded) -> set[str]:
+    return set(threaded.messages["conversation"])
 
 
-def reasons(laid: Laid, unit: str = "message") -> dict[str, str]:
-    own = laid.events.filter(pl.col("unit") == unit)
+def reasons(threaded: Threaded, unit: str = "message") -> dict[str, str]:
+    own = threaded.events.filter(pl.col("unit") == unit)
     return dict(own.select("id", "reason").iter_rows())
 
 
+@pytest.mark.parametrize("on_removed", ["cut", "drop"])
 @pytest.mark.parametrize("end", ["assistant", "any"])
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 def test_each_policy_gives_the_ids_of_the_walker(
-    tmp_path: Path, policy: dict[str, Any], end: str
+    tmp_path: Path, policy: dict[str, Any], end: str, on_removed: OnRemoved
 ) -> None:
     for seed in range(150):
         rows = random_tree(seed)
-        laid = lay(mark(table(rows, tmp_path), [DELETED]), end=end, **policy)
-        expected = conversation_ids(rows, policy["policy"], policy.get("top_k", 1), end)
-        assert ids(laid) == expected, seed
+        deleted = Drop(FILTERS["deleted"], {}, on_removed)
+        threaded = linearize(mark(table(rows, tmp_path), [deleted]), end=end, **policy)
+        top_k = policy.get("top_k", 1)
+        expected = conversation_ids(rows, policy["policy"], top_k, end, on_removed)
+        assert ids(threaded) == expected, seed
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
@@ -68,12 +71,12 @@ def test_every_message_is_in_a_row_or_has_one_reason(
 ) -> None:
     for seed in range(150):
         rows = random_tree(seed)
-        laid = lay(mark(table(rows, tmp_path), [DELETED]), **policy)
-        kept = set(laid.messages["message"])
-        dropped = laid.events.filter(pl.col("unit") == "message")["id"].to_list()
+        threaded = linearize(mark(table(rows, tmp_path), [DELETED]), **policy)
+        kept = set(threaded.messages["message"])
+        dropped = threaded.events.filter(pl.col("unit") == "message")["id"].to_list()
         assert sorted([*kept, *dropped]) == sorted(row["message_id"] for row in rows)
-        lost = laid.events.filter(pl.col("unit") == "conversation").height
-        assert laid.conversations == len(ids(laid)) + lost
+        lost = threaded.events.filter(pl.col("unit") == "conversation").height
+        assert threaded.conversations == len(ids(threaded)) + lost
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
@@ -82,7 +85,7 @@ def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, policy: dict[str,
         messages = mark(table(random_tree(seed), tmp_path), [DELETED])
         order = list(range(messages.height))
         random.Random(seed).shuffle(order)
-        one, other = lay(messages, **policy), lay(messages[order], **policy)
+        one, other = linearize(messages, **policy), linearize(messages[order], **policy)
         assert_frame_equal(one.messages.drop("where"), other.messages.drop("where"))
         assert reasons(one) == reasons(other)
 
@@ -99,16 +102,19 @@ FORK = [
 BEST_FIRST = ["first", "second", "unranked-early", "unranked-late", "undated-a", "undated-b"]
 
 
-@pytest.mark.parametrize("gone", range(len(BEST_FIRST)))
-def test_the_best_live_reply_is_chosen(gone: int) -> None:
-    removed = BEST_FIRST[:gone]
+@pytest.mark.parametrize("on_removed", ["cut", "drop", "skip"])
+@pytest.mark.parametrize("removed", range(len(BEST_FIRST)))
+def test_the_best_reply_that_is_left_is_chosen(removed: int, on_removed: str) -> None:
+    is_removed = pl.col("message").is_in(BEST_FIRST[:removed])
     messages = mark(nodes(FORK), []).with_columns(
-        on_removed=pl.when(pl.col("message").is_in(removed)).then(pl.lit("cut")),
-        removed_by=pl.when(pl.col("message").is_in(removed)).then(pl.lit("faulty")),
+        on_removed=pl.when(is_removed).then(pl.lit(on_removed)),
+        removed_by=pl.when(is_removed).then(pl.lit("faulty")),
     )
-    assert ids(lay(messages, policy="best_rank")) == {f"oasst1/t/{BEST_FIRST[gone]}"}
-    assert ids(lay(messages, policy="top_k", top_k=2)) == {
-        f"oasst1/t/{name}" for name in BEST_FIRST[gone : gone + 2]
+    best = linearize(messages, policy="best_rank")
+    assert ids(best) == {f"oasst1/t/{BEST_FIRST[removed]}"}
+    assert reasons(best, "conversation") == {}
+    assert ids(linearize(messages, policy="top_k", top_k=2)) == {
+        f"oasst1/t/{name}" for name in BEST_FIRST[removed : removed + 2]
     }
 
 
@@ -128,23 +134,23 @@ def chain(**on_removed: str) -> pl.DataFrame:
 
 
 def test_cut_takes_along_what_is_below_and_names_it() -> None:
-    laid = lay(chain(u2="cut"))
-    assert ids(laid) == {"oasst1/t/a1"}
-    assert reasons(laid) == {"u2": "faulty", "a2": "faulty", "a2x": "faulty"}
-    assert laid.events.filter(pl.col("id") == "a2")["detail"].item() == "below u2"
+    threaded = linearize(chain(u2="cut"))
+    assert ids(threaded) == {"oasst1/t/a1"}
+    assert reasons(threaded) == {"u2": "faulty", "a2": "faulty", "a2x": "faulty"}
+    assert threaded.events.filter(pl.col("id") == "a2")["detail"].item() == "below u2"
 
 
 def test_a_question_whose_answers_are_cut_is_trimmed() -> None:
-    laid = lay(chain(a2="cut", a2x="cut"))
-    assert ids(laid) == {"oasst1/t/a1"}
-    assert reasons(laid)["u2"] == "trailing_turn"
+    threaded = linearize(chain(a2="cut", a2x="cut"))
+    assert ids(threaded) == {"oasst1/t/a1"}
+    assert reasons(threaded)["u2"] == "trailing_turn"
 
 
 def test_drop_takes_along_its_conversations_and_spares_the_others() -> None:
-    laid = lay(chain(a2="drop"))
-    assert ids(laid) == {"oasst1/t/a2x"}
-    assert reasons(laid) == {"a2": "faulty"}
-    assert reasons(laid, "conversation") == {"oasst1/t/a2": "faulty"}
+    threaded = linearize(chain(a2="drop"))
+    assert ids(threaded) == {"oasst1/t/a2x"}
+    assert reasons(threaded) == {"a2": "faulty"}
+    assert reasons(threaded, "conversation") == {"oasst1/t/a2": "faulty"}
 
 
 def test_a_dropped_conversation_covers_no_other() -> None:
@@ -153,7 +159,7 @@ def test_a_dropped_conversation_covers_no_other() -> None:
         on_removed=pl.when(pl.col("message") == "a2").then(pl.lit("drop")),
         removed_by=pl.when(pl.col("message") == "a2").then(pl.lit("faulty")),
     )
-    assert ids(lay(bad)) == {"oasst1/t/a1"}
+    assert ids(linearize(bad)) == {"oasst1/t/a1"}
 
 
 def test_rings_orphans_repeats_and_self_parents() -> None:
@@ -167,9 +173,9 @@ def test_rings_orphans_repeats_and_self_parents() -> None:
         {"message": "self", "parent": "self"},
         {"message": "below-self", "parent": "self", "role": "assistant"},
     ]
-    laid = lay(mark(nodes(rows), []))
-    assert ids(laid) == {"oasst1/t/a1"}
-    assert reasons(laid) == {
+    threaded = linearize(mark(nodes(rows), []))
+    assert ids(threaded) == {"oasst1/t/a1"}
+    assert reasons(threaded) == {
         "a1": "duplicate_id",
         "orphan": "rootless",
         "child": "rootless",
@@ -185,20 +191,20 @@ def test_a_very_deep_tree() -> None:
     for i in range(1, 20_000):
         role = "assistant" if i % 2 else "user"
         rows.append({"message": f"m{i}", "parent": f"m{i - 1}", "role": role})
-    laid = lay(mark(nodes(rows), []))
-    assert laid.messages.height == 20_000
+    threaded = linearize(mark(nodes(rows), []))
+    assert threaded.messages.height == 20_000
 
 
 def test_start_user_and_a_tree_whose_root_is_an_assistant() -> None:
     rows = [{"message": "a0", "role": "assistant"}, {**CHAIN[0], "parent": "a0"}, CHAIN[1]]
-    laid = lay(mark(nodes(rows), []), start="user")
-    assert laid.messages["message"].to_list() == ["u1", "a1"]
-    assert reasons(laid) == {"a0": "leading_turn"}
+    threaded = linearize(mark(nodes(rows), []), start="user")
+    assert threaded.messages["message"].to_list() == ["u1", "a1"]
+    assert reasons(threaded) == {"a0": "leading_turn"}
 
 
 def test_positions_count_from_zero_and_rows_are_ordered_by_id() -> None:
-    laid = lay(mark(nodes(CHAIN), []))
-    assert laid.messages.select("conversation", "position", "message").rows() == [
+    threaded = linearize(mark(nodes(CHAIN), []))
+    assert threaded.messages.select("conversation", "position", "message").rows() == [
         ("oasst1/t/a2", 0, "u1"),
         ("oasst1/t/a2", 1, "a1"),
         ("oasst1/t/a2", 2, "u2"),

@@ -45,16 +45,16 @@ def _write(
     end: str,
     **changes: Any,
 ) -> Path:
-    own = AutoTokenizer.from_pretrained(tokenizer, eos_token=end, pad_token=end)
-    own.add_tokens([word for word in words if word not in own.get_vocab()])
+    tokens = AutoTokenizer.from_pretrained(tokenizer, eos_token=end, pad_token=end)
+    tokens.add_tokens([word for word in words if word not in tokens.get_vocab()])
     if "template" in changes:
-        own.chat_template = changes["template"]
-    ids = [own.encode(token, add_special_tokens=False) for token in path]
-    assert all(len(one) == 1 for one in ids), ids
-    network = _table(len(own), [one[0] for one in ids])
-    network.generation_config.eos_token_id = own.eos_token_id
+        tokens.chat_template = changes["template"]
+    ids = [tokens.encode(token, add_special_tokens=False) for token in path]
+    assert all(len(token_ids) == 1 for token_ids in ids), ids
+    network = _table(len(tokens), [token_ids[0] for token_ids in ids])
+    network.generation_config.eos_token_id = tokens.eos_token_id
     network.save_pretrained(folder)
-    own.save_pretrained(folder)
+    tokens.save_pretrained(folder)
     return folder
 
 
@@ -86,5 +86,5 @@ def readme_command(option: str, model: Path) -> list[str]:
     readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
     block = readme.split("\n## Chat\n")[1].split("```sh\n")[1].split("```")[0]
     lines = [shlex.split(line, comments=True)[3:] for line in block.splitlines()]
-    (found,) = [own for own in lines if (option in own if option else len(own) == 1)]
-    return [str(model), *found[1:]]
+    (command,) = [words for words in lines if (option in words if option else len(words) == 1)]
+    return [str(model), *command[1:]]

@@ -63,12 +63,12 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     Counting.kill_behind = job.get("kill_behind", 0)
     config = load(job["recipe"], job.get("settings", ()), job.get("deepspeed"))
     train(config, job.get("resume", False))
-    own = Counting.last
+    counting = Counting.last
     facts = {
-        "batches": own.batches,
-        "steps": own.state.global_step,
-        "max_steps": own.state.max_steps,
-        "scheduler": type(own.lr_scheduler).__name__,
+        "batches": counting.batches,
+        "steps": counting.state.global_step,
+        "max_steps": counting.state.max_steps,
+        "scheduler": type(counting.lr_scheduler).__name__,
     }
     forget(variables)
     return facts

@@ -26,4 +26,4 @@ def step(network: Any, items: Any, collator: Any, size: int, output: Path) -> di
         dataloader_pin_memory=False,
     )
     Trainer(network, arguments, collator, items).train()
-    return {name: own.detach().clone() for name, own in network.named_parameters()}
+    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}

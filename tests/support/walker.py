@@ -8,9 +8,13 @@ Row = dict[str, Any]
 
 
 def conversation_ids(  # noqa: C901 - in one piece, to be read beside the table of policies
-    rows: list[Row], policy: str, k: int = 1, end: str = "assistant"
+    rows: list[Row], policy: str, k: int = 1, end: str = "assistant", on_removed: str = "cut"
 ) -> set[str]:
-    """The ids of the conversations of flat OASST rows, `deleted` messages cut away."""
+    """The ids of the conversations of flat OASST rows.
+
+    Messages that are `deleted` are cut away, or passed over where there are others, and the
+    conversations that hold them dropped.
+    """
     ids: set[str] = set()
     paths: list[list[Row]] = []
     by_parent: dict[Any, list[Row]] = {}
@@ -19,10 +23,20 @@ def conversation_ids(  # noqa: C901 - in one piece, to be read beside the table 
 
     def merit(row: Row) -> tuple[Any, ...]:
         rank, date = row.get("rank"), row.get("created_date")
-        return (rank is None, rank or 0, date is None, date or "", row["message_id"])
+        return (
+            bool(row.get("deleted")),
+            rank is None,
+            rank or 0,
+            date is None,
+            date or "",
+            row["message_id"],
+        )
+
+    def is_followed(row: Row) -> bool:
+        return on_removed == "drop" or not row.get("deleted")
 
     def walk(path: list[Row]) -> None:
-        replies = [r for r in by_parent.get(path[-1]["message_id"], []) if not r.get("deleted")]
+        replies = [r for r in by_parent.get(path[-1]["message_id"], []) if is_followed(r)]
         replies.sort(key=merit)
         answers = [r for r in replies if r["role"] == "assistant"]
         if policy == "best_rank":
@@ -35,8 +49,9 @@ def conversation_ids(  # noqa: C901 - in one piece, to be read beside the table 
             walk([*path, reply])
 
     for root in by_parent.get(None, []):
-        if not root.get("deleted"):
+        if is_followed(root):
             walk([root])
+    paths = [path for path in paths if not any(row.get("deleted") for row in path)]
     if end == "assistant" and policy != "all_prefixes":
         paths = [_up_to_answer(path) for path in paths]
         inner = {row["message_id"] for path in paths for row in path[:-1]}

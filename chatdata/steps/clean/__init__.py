@@ -107,7 +107,7 @@ def _cleans(
     return register
 
 
-# ---------------------------------------------------------------------------------- the cleaners
+# ------------------------------------------------------------------------------------- the cleaners
 
 
 @_cleans(r"^\s*<[A-Za-z]", ("beautifulsoup4", "markdownify", "python"))  # Python has the parser
@@ -202,7 +202,7 @@ def _tidied(piece: str, most_newlines: int) -> str:
     return re.sub(rf"\n{{{most_newlines + 1},}}", "\n" * most_newlines, lines)
 
 
-# ------------------------------------------------------------------------------- applying them
+# ------------------------------------------------------------------------------------ applying them
 
 
 def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, Cleaned]:

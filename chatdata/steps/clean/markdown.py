@@ -115,7 +115,7 @@ def _depth(html: str) -> int:
     return deepest
 
 
-# ----------------------------------------------------------------------------- before conversion
+# -------------------------------------------------------------------------------- before conversion
 
 
 def _simplify(soup: BeautifulSoup) -> None:
@@ -153,7 +153,7 @@ def _classes(element: Tag) -> list[str]:
     return [str(name) for name in element.get_attribute_list("class") if name]
 
 
-# ------------------------------------------------------------------------------------ conversion
+# --------------------------------------------------------------------------------------- conversion
 
 
 class _Converter(MarkdownConverter):

@@ -41,7 +41,7 @@ def _encodable(text: str | None) -> str | None:
     return text and text.encode("utf-8", "replace").decode("utf-8")
 
 
-# --------------------------------------------------------------------------------------- messages
+# ----------------------------------------------------------------------------------------- messages
 
 
 def label(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
@@ -130,7 +130,7 @@ def _by() -> pl.Expr:
     return by.when(pl.coalesce("near", "guess").is_not_null()).then(speaker)
 
 
-# ----------------------------------------------------------------------------------- disagreements
+# ------------------------------------------------------------------------------------ disagreements
 
 _EXAMPLES = 3  # for each pair of languages, those whose ids have the smallest hashes
 _EXAMPLE = 200  # characters

@@ -30,7 +30,7 @@ def decide(texts: pl.Series) -> pl.DataFrame:
     return _by_instruction(answers).select(ANSWERS.keys())
 
 
-# ----------------------------------------------------------------------------- what has a say
+# ----------------------------------------------------------------------------------- what has a say
 
 
 def _spoken(texts: pl.Series) -> pl.DataFrame:
@@ -65,7 +65,7 @@ def _look_further(rows: pl.DataFrame) -> pl.DataFrame:
     return both.select("row", "text", "said", look=pl.when(is_frame).then("look").otherwise("all"))
 
 
-# ------------------------------------------------------------------------------------- stages
+# ------------------------------------------------------------------------------------------- stages
 
 Parted = tuple[pl.DataFrame, pl.DataFrame]  # rows with an answer, rows that wait for one
 
@@ -138,7 +138,7 @@ def _by_words(rows: pl.DataFrame) -> Parted:
     return _part(rows, is_english, pl.lit("en"), odds / (1 + odds), "words")
 
 
-# --------------------------------------------------------------------------- fastText, langdetect
+# ----------------------------------------------------------------------------- fastText, langdetect
 
 Shares = dict[str, float]  # by language, in sum 1
 Opinion = tuple[str, Shares, str]  # of which words, by whom
@@ -226,7 +226,7 @@ def _answer(look: str, shares: Shares, by: str) -> tuple[str | None, float | Non
     return lang, shares[lang] * len(look) / (len(look) + _HALF), by
 
 
-# ------------------------------------------------------------------------------------ instruction
+# -------------------------------------------------------------------------------------- instruction
 
 # What asks in English for something to be done with a text, and what else asks for something or
 # is about to give it. ("Please write in English", behind a question in French, is no question.)

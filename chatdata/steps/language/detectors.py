@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-# ------------------------------------------------------------------------------------- scripts
+# ------------------------------------------------------------------------------------------ scripts
 
 # Scripts and the languages that are written in them, the most common first; where there is one,
 # the script is the answer.
@@ -79,7 +79,7 @@ def scripts(texts: pl.Series) -> pl.DataFrame:
     )
 
 
-# ------------------------------------------------------------------------------- English words
+# ------------------------------------------------------------------------------------ English words
 
 # Common words of English that are next to none in other languages; what people say to a model.
 _COMMON_WORDS = """
@@ -150,7 +150,7 @@ def _powers(rate: float) -> Odds:
     return np.multiply.accumulate([1.0] + [rate] * _MOST_WORDS)
 
 
-# ------------------------------------------------------------------------------------- detectors
+# ---------------------------------------------------------------------------------------- detectors
 
 _AT_LEAST = 0.02  # probability; to look for less takes longer
 _AT_MOST = 6  # languages

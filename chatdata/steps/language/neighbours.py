@@ -34,7 +34,7 @@ def _most_common(rows: pl.DataFrame) -> pl.Series:
     return rows.join(most, on="group", how="left", maintain_order="left")["common"]
 
 
-# ----------------------------------------------------------------------------------------- trees
+# -------------------------------------------------------------------------------------------- trees
 
 _Key = tuple[str, str]  # group, message
 
