@@ -127,8 +127,8 @@ def test_a_step_of_the_trainer_is_that_of_the_rows(kind: str, tmp_path: Path) ->
     assert any(not torch.allclose(plain[name], before[name], atol=1e-3) for name in plain)
     for size in (1, len(items)):
         packed = step(fresh(), items, PackingCollator(flash=False), size, tmp_path)
-        for name, own in plain.items():
-            torch.testing.assert_close(packed[name], own, rtol=0, atol=2e-6)
+        for name, weight in plain.items():
+            torch.testing.assert_close(packed[name], weight, rtol=0, atol=2e-6)
 
 
 # ---------------------------------------------------------------------------------- the guard
@@ -138,14 +138,14 @@ def test_a_step_of_the_trainer_is_that_of_the_rows(kind: str, tmp_path: Path) ->
 def test_with_a_cache_conversations_leak_and_training_does_not_begin(kind: str) -> None:
     network = model(kind, 0, use_cache=True)
 
-    def laid(rows: list[Row]) -> dict[str, Any]:
+    def packed(rows: list[Row]) -> dict[str, Any]:
         return PackingCollator(flash=False)([rows])
 
-    assert leak(network, laid) > 0.1
-    check = CheckIsolation("packing", laid)
+    assert leak(network, packed) > 0.1
+    check = CheckIsolation("packing", packed)
     with pytest.raises(ConfigError, match="packing: in this model a token sees other convers"):
         check.on_train_begin(None, None, None, model=network)
-    assert leak(packing(network), laid) == 0
+    assert leak(packing(network), packed) == 0
     check.on_train_begin(None, None, None, model=network)
 
 
@@ -169,7 +169,7 @@ def test_the_check_leaves_the_model_as_it_was() -> None:
     assert leak(network, lambda rows: PackingCollator(flash=False)([rows])) == 0
     assert network.training
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(own.grad is None for own in network.parameters())
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 # ------------------------------------------------------------------------------ a built folder
@@ -211,18 +211,18 @@ def test_every_row_is_trained_once_and_as_it_is(built: Path, tmp_path: Path) -> 
     folder = tmp_path / "out"
     shutil.copytree(built, folder)
     repack(folder, 900)
-    facts = dataset.read_manifest(folder)
-    rows = dataset.load_tokens(folder, facts, "train")
+    manifest = dataset.read_manifest(folder)
+    rows = dataset.load_tokens(folder, manifest, "train")
     assert rows is not None
-    bins = read_bins(folder, facts, "train", len(rows))
+    bins = read_bins(folder, manifest, "train", len(rows))
     items = PackedRows(rows, bins)
-    own = [row for number in range(len(items)) for row in items[number]]
+    packed = [row for number in range(len(items)) for row in items[number]]
     whole = rows.select_columns(["input_ids", "labels"]).to_list()
-    assert [own[at] for at in bins.rows.argsort().tolist()] == whole
-    said = counts(bins)
-    assert said["rows"] == len(rows)
-    assert said["tokens"] == facts["splits"]["train"]["tokens"]
-    assert said["fill"] == next(pack["fill"] for pack in facts["packs"] if pack["split"] == "train")
+    assert [packed[at] for at in bins.rows.argsort().tolist()] == whole
+    counted = counts(bins)
+    assert counted["rows"] == len(rows)
+    assert counted["tokens"] == manifest.splits.train.tokens
+    assert counted["fill"] == next(pack.fill for pack in manifest.packs if pack.split == "train")
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,10 @@ def test_a_model_with_flex_attention_says_what_it_says_with_sdpa(kind: str) -> N
 
 def plain_and_packed(monkeypatch: pytest.MonkeyPatch, **more: Any) -> list[list[torch.dtype]]:
     """In which numbers FlexAttention is asked for a plain row, and then for a tree."""
-    asked: list[list[torch.dtype]] = []
+    dtypes: list[list[torch.dtype]] = []
 
     def flex(module: Any, *states: Any, **_: Any) -> Any:
-        asked.append([own.dtype for own in states[:3]])
+        dtypes.append([state.dtype for state in states[:3]])
         return states[0].transpose(1, 2), None
 
     monkeypatch.setattr(tree_attention, "flex_attention_forward", flex)
@@ -94,7 +94,7 @@ def plain_and_packed(monkeypatch: pytest.MonkeyPatch, **more: Any) -> list[list[
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         network(torch.tensor([[1, 2, 3]]))
         network(**TreeCollator(0)([tree_of(tree(random.Random(0))[0])]))
-    return asked
+    return dtypes
 
 
 def test_flex_attention_computes_trees_in_16_bits_and_leaves_plain_rows_to_sdpa(
