@@ -21,7 +21,7 @@ CONTEXT = 4096
 
 
 def tuned(tokenizer: Path, folder: Path) -> Path:
-    """The folder of a model that gives ANSWER to every question and ends its turn with `<|end|>`."""
+    """The folder of a model that gives ANSWER to every question, then `<|end|>`."""
     return _write(tokenizer, folder, PARTS, ["\n", *PARTS, "<|end|>"], "<|end|>")
 
 

@@ -54,7 +54,7 @@ def model(kind: str, seed: int, dtype: torch.dtype = torch.float64, **more: Any)
 def loss_and_gradients(
     network: PreTrainedModel, batches: Sequence[Mapping[str, Any]], targets: int
 ) -> tuple[float, Gradients]:
-    """The loss and gradients of all batches together, with the same weight for each trained token."""
+    """The loss and gradients of all batches together; each trained token counts the same."""
     network.zero_grad()
     losses = [network(**batch, num_items_in_batch=torch.tensor(targets)).loss for batch in batches]
     sum(losses).backward()
@@ -87,7 +87,7 @@ def assert_same(first: tuple[float, Gradients], second: tuple[float, Gradients])
 
 
 def turn(rng: random.Random, role: str) -> tuple[list[int], list[bool]]:
-    """A turn: its opening token, a few words out of few, so that many turns begin alike, the stop."""
+    """A turn: its opening token, words out of few, so that many turns begin alike, and the stop."""
     words = [rng.choice((3, 4, 5)), *(rng.randrange(3, 22) for _ in range(rng.randrange(5)))]
     learnt = role == "assistant"
     return [OPENS[role], *words, STOP], [False, *(learnt for _ in words), learnt]
