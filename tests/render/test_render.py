@@ -23,6 +23,7 @@ from chatdata.render.segments.from_spec import encode_from_spec, encode_joined
 from chatdata.render.segments.prompt_prefix import prompt_prefix_lengths
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import TrainOn, UnencodedSegments
+from chatdata.render.template import Pool
 from chatdata.render.template_spec import BUILT_IN, TemplateSpec, Turn
 from chatdata.render.tokenizer import Tokenizer
 from tests.support.conversations import CONTENTS, HELLO, Turns, random_conversation, table
@@ -278,6 +279,20 @@ def test_a_default_system_text_stands_where_none_is_said(tmp_path: Path) -> None
     assert certificate.certify(tokenizer, options()).differences == 0
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_default_system_text_is_trained_where_all_is(name: str) -> None:
+    """As a system turn of the conversation is; in no other case is it trained."""
+    tokenizer = byte_tokenizer(BUILT_IN[name], "Be kind.")
+    everything = run({"x": HELLO, "y": [("system", "Be kind."), *HELLO]}, tokenizer, train_on="all")
+    by_default, from_turn = (row(everything, number) for number in (0, 1))
+    assert by_default == from_turn
+    ids, labels = by_default
+    assert labels == ids
+    for train_on in ("assistant", "last_assistant", "assistant_with_header"):
+        text = bracketed(run({"x": HELLO}, tokenizer, train_on=train_on), tokenizer)
+        assert text.index("Be kind.") < text.index("[")
+
+
 LONG = [("user", "q" * 10), ("assistant", "a" * 10), ("user", "r" * 10), ("assistant", "b" * 10)]
 
 
@@ -410,6 +425,18 @@ def test_a_tokenizer_that_reads_control_tokens_in_text_is_refused() -> None:
     careless = Tokenizer(own.name, own.sha256, own.full, own.full, own.config, own.template)
     with pytest.raises(RenderError, match="makes control tokens out of plain text"):
         certificate.certify(careless, options())
+
+
+def test_a_template_that_refuses_most_probes_is_refused() -> None:
+    """Nothing differs, and hardly anything was compared."""
+
+    class Shy(BuiltInTemplate):
+        def refusals(self, messages: pl.DataFrame, pool: Pool) -> list[tuple[str, str]]:
+            names = messages["conversation"].unique(maintain_order=True).to_list()
+            return [(name, "it is shy") for name in names[certificate._LEAST_PROBES - 1 :]]
+
+    with pytest.raises(RenderError, match=r"too few probes can be written \(19; \['it is shy'\]\)"):
+        certificate.certify(_with(Shy(BUILT_IN["starchat"])), options())
 
 
 def test_forged_tokens_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from chatdata.core.constants import IGNORE_INDEX
+from chatdata.render import windows as spans
 from chatdata.render.built_in import load
 from chatdata.render.fit import Fitted, fit
 from chatdata.render.options import Render
@@ -131,6 +132,22 @@ def test_a_row_for_each_answer_carries_what_is_said(tmp_path: Path) -> None:
         turns[carry] = [own.height for own in said]
         assert (np.diff(rendered.offsets) <= 80).all()
     assert turns == {0: [2, 4, 6, 2], 30: [2, 4, 6, 4], None: [2, 4, 6, 6]}
+
+
+def test_a_quarter_of_a_row_is_context_unless_the_recipe_says_otherwise() -> None:
+    """The default of `carry_tokens`: what fits into a quarter, and no more."""
+    tokenizer = load(None, "bytes", BUILT_IN["starchat"], None)
+    talk = [pair for n in range(6) for pair in (("user", f"question {n}"), ("assistant", "a" * 8))]
+    exchange = len("question 0" + "a" * 8) + 2 * 4  # the bytes, control tokens and new lines
+    limit = 4 * exchange
+    chosen = Render(tokenizer="bytes", max_tokens=limit, overflow="split")
+    assert chosen.budget() == (budget := spans.Budget(limit, exchange)), budget
+    context = {}
+    for carry in (None, exchange, exchange - 1, 2 * exchange):
+        _, _, rendered = split({"x": talk}, tokenizer, max_tokens=limit, carry_tokens=carry)
+        second = rendered.row_messages.filter(pl.col("conversation") == rendered.ids[1])
+        context[carry] = second["train"].null_count()
+    assert context == {None: 2, exchange: 2, exchange - 1: 0, 2 * exchange: 4}
 
 
 def test_context_is_no_more_than_is_said() -> None:
