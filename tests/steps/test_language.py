@@ -292,6 +292,33 @@ def test_a_guess_gives_way_to_the_neighbours_and_stands_where_there_are_none() -
     assert labelled(table({"x": among}))[0] == ("en", "neighbours")
 
 
+def hearing(monkeypatch: pytest.MonkeyPatch, **scores: float) -> None:
+    """Replaces the detector: each text is in the language that it names, with this score."""
+
+    def detect(texts: pl.Series) -> pl.DataFrame:
+        return pl.DataFrame({"lang": texts, "score": [scores[text] for text in texts]})
+
+    monkeypatch.setattr(language, "detect", detect)
+
+
+@pytest.mark.parametrize(("score", "heard"), [(0.6, "fr"), (0.599, "de")])
+def test_an_answer_below_the_weak_score_gives_way_to_the_neighbours(
+    monkeypatch: pytest.MonkeyPatch, score: float, heard: str
+) -> None:
+    hearing(monkeypatch, de=1.0, fr=score)
+    rows = table({"x": [("user", "de"), ("assistant", "fr")]})
+    assert [lang for lang, _ in labelled(rows)] == ["de", heard]
+
+
+@pytest.mark.parametrize(("score", "heard"), [(0.75, "fr"), (0.749, "und"), (0.599, "en")])
+def test_the_detector_contradicts_a_label_where_it_is_sure(
+    monkeypatch: pytest.MonkeyPatch, score: float, heard: str
+) -> None:
+    hearing(monkeypatch, fr=score)
+    rows = table({"x": [("user", "fr")]}).with_columns(lang=pl.lit("en"))
+    assert [lang for lang, _ in labelled(rows, "both")] == [heard]
+
+
 def naive(rows: pl.DataFrame, known: list[str | None]) -> list[str | None]:
     """The rule of `nearest` for conversations, as one would tell it."""
     own = list(zip(rows["conversation"], rows["position"], rows["group"], known, strict=True))
