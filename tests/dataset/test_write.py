@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata.core.errors import OutputError
-from chatdata.dataset import manifest
+from chatdata.dataset import manifest, schemas
 from chatdata.dataset import shards as write
 
-ROWS = pa.table({name: [f"{name}{i}" for i in range(500)] for name in write.LEDGER.names})
+ROWS = pa.table({name: [f"{name}{i}" for i in range(500)] for name in schemas.LEDGER.names})
 
 
 def shards(folder: Path, cuts: list[int], size: int = 10) -> dict[str, bytes]:
     folder.mkdir()
-    own = write.Shards(folder / "ledger", "x", write.LEDGER)
+    own = write.Shards(folder / "ledger", "x", schemas.LEDGER)
     for start, end in zip([0, *cuts], [*cuts, ROWS.num_rows], strict=True):
         table = ROWS.slice(start, end - start)
         own.add(table, np.full(table.num_rows, size, np.int64))
@@ -44,19 +44,19 @@ def test_all_rows_are_there_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(write, "SHARD_BYTES", 700)
     names = shards(tmp_path / "a", [13, 400], size=33)
     tables = [pq.read_table(tmp_path / "a" / "ledger" / name) for name in names]
-    assert pa.concat_tables(tables).equals(ROWS.cast(write.LEDGER))
+    assert pa.concat_tables(tables).equals(ROWS.cast(schemas.LEDGER))
     assert len(list((tmp_path / "a" / "ledger").iterdir())) == len(names)
 
 
 def test_a_row_larger_than_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "SHARD_BYTES", 10)
-    own = write.Shards(tmp_path / "a", "x", write.LEDGER)
+    own = write.Shards(tmp_path / "a", "x", schemas.LEDGER)
     own.add(ROWS.slice(0, 3), np.asarray([1000, 1, 1]))
     assert [rows for _, rows in own.finish()] == [1, 2]
 
 
 def test_no_rows_no_files(tmp_path: Path) -> None:
-    own = write.Shards(tmp_path / "a", "x", write.LEDGER)
+    own = write.Shards(tmp_path / "a", "x", schemas.LEDGER)
     own.add(ROWS.slice(0, 0), np.empty(0, np.int64))
     assert own.finish() == []
     assert not (tmp_path / "a").exists()
