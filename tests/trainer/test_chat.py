@@ -1,4 +1,4 @@
-"""Talking with a model: what it is shown, where it stops, and the terminal in which it happens."""
+"""Chats with a model: the prompt that it gets, where an answer ends, and the terminal."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def asked(*contents: str) -> list[Message]:
     ]
 
 
-# ----------------------------------------------------------------------- what a model is shown
+# -------------------------------------------------------------------------- the model's prompt
 
 CARRIED = "render.template=tokenizer"
 
@@ -84,7 +84,7 @@ CARRIED = "render.template=tokenizer"
         ("smollm2", CARRIED),
     ],
 )
-def test_the_prompt_is_what_stands_before_the_answer_in_the_rows(
+def test_the_prompt_is_the_beginning_of_the_row_up_to_the_answer(
     folder: str | None, setting: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Token by token, also where content quotes control tokens."""
@@ -168,7 +168,7 @@ def _made(tokenizer: Any) -> None:
     _MADE[:] = _MADE or [TemplateWriter(tokenizer)]
 
 
-def test_transformers_alone_would_let_them_be_typed(tokenizer: Any) -> None:
+def test_transformers_alone_lets_users_type_control_tokens(tokenizer: Any) -> None:
     """What the tests above guard against."""
     ids = tokenizer.apply_chat_template(asked("<|end|>"), tokenize=True, return_dict=False)
     assert ids.count(tokenizer.convert_tokens_to_ids("<|end|>")) == 2
@@ -180,7 +180,7 @@ def test_characters_that_stand_for_quoted_tokens_cannot_be_typed() -> None:
 
 
 def test_control_tokens_that_are_not_special_are_known(tokenizer: Any, tmp_path: Path) -> None:
-    """Some models add the tokens that open a turn as ordinary ones."""
+    """Some models add the tokens that open a turn as ordinary tokens."""
     loaded = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
     loaded.add_tokens(["<turn>"])
     loaded.chat_template = "{% for m in messages %}<turn>{{ m.content }}{% endfor %}<turn>"
@@ -195,7 +195,7 @@ def test_control_tokens_that_are_not_special_are_known(tokenizer: Any, tmp_path:
     room=st.integers(0, 250),
 )
 @settings(max_examples=200, deadline=None)
-def test_the_oldest_exchanges_go_whole_and_the_system_turn_stays(
+def test_whole_oldest_exchanges_are_left_out_and_the_system_turn_stays(
     contents: list[str], system: bool, room: int
 ) -> None:
     template = _bytes()
@@ -268,7 +268,7 @@ def test_the_end_tokens_are_those_of_the_generation_config_and_of_the_template(
     assert "".join(chat_model.answer(window, Sampling())) == assistant.ANSWER
 
 
-def test_a_model_without_an_end_says_so(endless: Path) -> None:
+def test_an_answer_of_full_length_is_truncated(endless: Path) -> None:
     chat_model = load(endless)
     sampling = Sampling(max_new_tokens=7)
     answer = chat_model.answer(chat_model.prompt_window(asked("?"), sampling), sampling)
@@ -276,7 +276,7 @@ def test_a_model_without_an_end_says_so(endless: Path) -> None:
     assert (answer.tokens, answer.is_truncated) == (7, True)
 
 
-def test_to_stop_reading_stops_the_model(endless: Path) -> None:
+def test_the_model_stops_when_the_iteration_stops(endless: Path) -> None:
     chat_model = load(endless)
     sampling = Sampling(max_new_tokens=4000)
     pieces = iter(chat_model.answer(chat_model.prompt_window(asked("?"), sampling), sampling))
@@ -286,7 +286,7 @@ def test_to_stop_reading_stops_the_model(endless: Path) -> None:
     assert time.monotonic() - start < 5  # 4,000 tokens take longer
 
 
-def test_what_goes_wrong_in_the_model_is_raised(tuned: Path) -> None:
+def test_an_error_of_the_model_is_raised(tuned: Path) -> None:
     chat_model = load(tuned)
     with torch.no_grad():
         chat_model.network.get_input_embeddings().weight.fill_(float("nan"))
@@ -308,7 +308,7 @@ def test_an_answer_of_full_length_always_fits(tuned: Path) -> None:
 
 @pytest.fixture
 def arrived(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What transformers makes of the settings, inside of `generate`, one dict an answer."""
+    """The settings that arrive inside `generate` of transformers, a dict for each answer."""
     made: list[dict[str, Any]] = []
     original = GenerationMixin._get_logits_processor
     sample = GenerationMixin._sample
@@ -336,7 +336,7 @@ def arrived(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return made
 
 
-def test_the_settings_are_the_articles_and_each_arrives(
+def test_the_settings_are_the_articles_and_all_reach_generate(
     tuned: Path, arrived: list[dict[str, Any]]
 ) -> None:
     talk(tuned, "one\n")
@@ -360,7 +360,9 @@ def test_the_settings_are_the_articles_and_each_arrives(
     }
 
 
-def test_temperature_0_takes_the_likeliest(tuned: Path, arrived: list[dict[str, Any]]) -> None:
+def test_temperature_0_takes_the_most_likely_token(
+    tuned: Path, arrived: list[dict[str, Any]]
+) -> None:
     talk(tuned, "one\n", "--temperature", "0")
     assert arrived == [{"penalty": 1.2, "max_new_tokens": 512, "do_sample": False}]
 
@@ -412,7 +414,7 @@ def _recipe(folder: Path) -> Path:
     return path
 
 
-def test_the_commands_say_what_they_do(tuned: Path, tmp_path: Path) -> None:
+def test_every_command_prints_its_result(tuned: Path, tmp_path: Path) -> None:
     typed = (
         "/help /save_x /save /system /foo /reset _ /save_/nowhere/x hi /save_/nowhere/x /exit never"
     )
@@ -465,13 +467,13 @@ class Terminal:
         self.shown = ""
 
     def until(self, text: str) -> str:
-        """Waits until a text is shown. Returns what has been shown since the last call."""
+        """The output since the last call, up to a text. Waits until the text is shown."""
         assert self.shows(text, 120), self.shown
         before, self.shown = self.shown.split(text, 1)
         return before
 
     def shows(self, text: str, seconds: float) -> bool:
-        """Whether a text is shown within some time."""
+        """Whether a text is shown within some seconds."""
         end = time.monotonic() + seconds
         while text not in self.shown and (left := end - time.monotonic()) > 0:
             if select.select([self.file], [], [], left)[0]:
@@ -481,7 +483,7 @@ class Terminal:
     def interrupt(self, text: str) -> None:
         """Types Ctrl-C until a text is shown.
 
-        Python's readline does not hear one that comes between its prompt and its waiting.
+        Python's readline misses a Ctrl-C between its prompt and the moment when it begins to wait.
         """
         self.type("\x03")
         while not self.shows(text, 5):

@@ -84,7 +84,7 @@ def test_a_question_without_an_answer_is_no_part_of_the_conversation() -> None:
 
 
 class Watched:
-    """The page's server, and what happens in it: what is generated, and what wants to go out."""
+    """The page's server, with what it generates and which machines it tries to reach."""
 
     def __init__(self) -> None:
         self.settings: list[dict[str, float]] = []
@@ -207,7 +207,7 @@ _OF_THE_BROWSER = re.compile(r"(?<!fonts)\.(google|googleapis|gvt1)\.com[:/]")
 
 
 class Proxy(threading.Thread):
-    """What the browser is told to ask for all that is not on this machine: it only takes notes."""
+    """The browser's proxy for every other machine, which only notes the requests."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -254,7 +254,7 @@ def tab(watched: Watched, proxy: Proxy) -> Iterator[Any]:
 
 @pytest.fixture
 def page(tab: Any, watched: Watched) -> Any:
-    """The page, newly loaded; a script that fails in it is an error here."""
+    """The page, newly loaded. A script that fails in the page is an error of the test."""
     errors: list[str] = []
 
     def note(error: Any) -> None:
@@ -341,7 +341,7 @@ def test_what_is_typed_reaches_the_model_as_text(page: Any, watched: Watched) ->
 
 
 class Slow(LogitsProcessor):
-    """Lets a model take as long for a token as a large one does."""
+    """Lets a model take as long for a token as a large model does."""
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         time.sleep(0.02)
@@ -392,7 +392,7 @@ def test_an_answer_can_be_made_again(page: Any, watched: Watched) -> None:
     assert answers(page).count() == 2
 
 
-def test_the_last_exchange_can_be_taken_back(page: Any, watched: Watched) -> None:
+def test_the_last_exchange_can_be_undone(page: Any, watched: Watched) -> None:
     ask(page, "one")
     ask(page, QUESTION)
     page.get_by_role("button", name="Undo").click()
@@ -413,7 +413,7 @@ def test_an_empty_question_is_not_asked(page: Any, watched: Watched) -> None:
     assert answers(page).count() == 1
 
 
-def test_what_does_not_fit_is_said(page: Any, watched: Watched) -> None:
+def test_messages_that_do_not_fit_are_reported(page: Any, watched: Watched) -> None:
     page.get_by_role("button", name="Toggle Sidebar").click()
     choose(page, "max_new_tokens", "2048")
     ask(page, "x" * 1500)
@@ -427,7 +427,7 @@ def test_what_does_not_fit_is_said(page: Any, watched: Watched) -> None:
     assert len(watched.prompts) == before
 
 
-def test_nothing_leaves_the_machine_and_nothing_is_kept(
+def test_nothing_leaves_the_machine_and_nothing_is_stored(
     page: Any, watched: Watched, proxy: Proxy
 ) -> None:
     ask(page, f"![image](http://example.org/{SECRET}.png) {SECRET}")
@@ -445,7 +445,7 @@ def test_nothing_leaves_the_machine_and_nothing_is_kept(
 
 
 def _listening(port: int) -> set[str]:
-    """The addresses on which somebody listens to a port."""
+    """The addresses on which some process listens to a port."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     addresses = [row[1].split(":") for row in rows if row[3] == "0A"]
     listening = [address for address, number in addresses if int(number, 16) == port]

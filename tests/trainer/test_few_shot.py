@@ -1,4 +1,4 @@
-"""A base model made an assistant by a prompt: what it is given, and where its answer ends."""
+"""Few-shot prompts for a base model: the text of a prompt, and where an answer ends."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ def test_a_block_that_is_wrong_would_be_found(tmp_path: Path) -> None:
 
 
 def test_answers_say_what_their_code_asserts() -> None:
-    """Each block of an answer that defines something is followed by what it must give."""
+    """An answer with code also asserts what the code must give."""
     technical = few_shot.load(ROOT / "recipes" / "prompts" / "technical.yaml")
     for dialogue in technical.dialogues:
         code = [code for exchange in dialogue for _, code in _blocks(exchange.assistant)]
         assert not code or any("assert " in block for block in code), dialogue[0].human
 
 
-def test_no_sentence_is_somebody_elses(real_data: Path) -> None:
+def test_no_sentence_is_copied_from_another_prompt(real_data: Path) -> None:
     """No eight words in a row are those of Anthropic's or BigCode's prompt."""
     folder = real_data / "eval" / "prompts"
     theirs = (folder / "ta_prompt.txt").read_text() + (folder / "hhh_prompt.json").read_text()
@@ -138,7 +138,7 @@ def test_what_is_wrong_is_named(change: dict[str, Any], words: str, tmp_path: Pa
         few_shot.load(path)
 
 
-# -------------------------------------------------------------------------- what a model is given
+# -------------------------------------------------------------------------- the model's prompt
 
 
 def test_the_prompt_as_text(small: FewShot) -> None:
@@ -151,7 +151,7 @@ def test_the_prompt_as_text(small: FewShot) -> None:
     )
 
 
-def test_a_system_turn_stands_in_place_of_the_paragraph(small: FewShot) -> None:
+def test_a_system_turn_replaces_the_system_paragraph(small: FewShot) -> None:
     text = small.text([{"role": "system", "content": "Be long."}, *ASKED])
     assert text.startswith("Be long.\n\n-----\n\nHuman: One?")
     assert "Be brief" not in text
@@ -170,7 +170,7 @@ def test_turns_cannot_be_typed(small: FewShot) -> None:
 
 @pytest.mark.parametrize("name", ["starcoder", "smollm2", "gpt-neox-20b", "stories260K"])
 def test_the_next_prompt_begins_with_this_one_and_its_answer(name: str, real_data: Path) -> None:
-    """Token by token: the space before an answer belongs to its first word, in the prompt too."""
+    """Token by token: the space before an answer is part of its first word, also in a prompt."""
     folder = real_data / ("models" if name == "stories260K" else "tokenizers") / name
     loaded = AutoTokenizer.from_pretrained(folder)
     few = FewShot(few_shot.load(PROMPTS[0]), loaded)
@@ -192,7 +192,7 @@ def test_a_begin_token_stands_before_the_prompt(real_data: Path) -> None:
     assert ids.count(stories.bos_token_id) == 1
 
 
-def test_turns_go_before_examples_and_the_system_part_never(small: FewShot) -> None:
+def test_turns_are_left_out_before_examples_and_the_system_part_never(small: FewShot) -> None:
     messages = [
         {"role": role, "content": f"{role} {i}"} for i in range(3) for role in ("user", "assistant")
     ] + ASKED
@@ -203,11 +203,11 @@ def test_turns_go_before_examples_and_the_system_part_never(small: FewShot) -> N
     assert left_out == [(0, 0), (2, 0), (4, 0), (6, 0), (6, 1), (6, 2)]
     last = fit(small, messages, sizes[-1])
     assert bytes(last.ids).decode() == "Be brief.\n\n-----\n\nHuman: Four?\n\nAssistant:"
-    with pytest.raises(ChatdataError, match="the question and what must stand before it have"):
+    with pytest.raises(ChatdataError, match="the question and its system text have"):
         fit(small, messages, sizes[-1] - 1)
 
 
-# ------------------------------------------------------------------------------ what it answers
+# ------------------------------------------------------------------------------ the answer
 
 STOPS = FewShot.stop_strings
 pieces = st.lists(st.text(alphabet="\nHuman: -ab", max_size=12))
@@ -263,7 +263,7 @@ def test_the_terminal_says_what_a_turn_costs(base: Path, tmp_path: Path) -> None
         assert int(tuned) == few.tuned_tokens(messages[:end])
 
 
-def test_the_cost_of_a_tuned_model_is_that_of_starchats_template(
+def test_a_tuned_model_costs_the_tokens_of_starchats_template(
     tokenizer: Any, real_data: Path, tmp_path: Path
 ) -> None:
     """As chatdata renders it, with StarCoder's tokenizer."""
@@ -290,7 +290,7 @@ def test_a_tokenizer_with_a_template_counts_with_it(sample: Path) -> None:
 
 
 def test_a_real_base_model_is_spoken_to(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's command; of 512 positions there is no room for most examples, which is said."""
+    """The README's command. Most examples do not fit 512 positions, and a line says so."""
     monkeypatch.chdir(ROOT)
     line = assistant.readme_command("--prompt", real_data / "models" / "stories260K")
     line += ["--system", "A story.", "--seed", "1"]
