@@ -35,11 +35,11 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes a connection to another machine an error."""
     connect = socket.socket.connect
 
-    def guarded(own: socket.socket, address: object) -> None:
-        if own.family in (socket.AF_INET, socket.AF_INET6):
+    def guarded(connection: socket.socket, address: object) -> None:
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
             assert isinstance(address, tuple)
             assert address[0] in ("127.0.0.1", "::1", "localhost"), f"network access: {address}"
-        connect(own, address)
+        connect(connection, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
@@ -62,22 +62,25 @@ def _no_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Clients]]:
     """A Hub on loopback, and real clients of it, for all tests."""
     folder = tmp_path_factory.mktemp("served")
-    with serve(folder / "hub") as hub, clients(hub.endpoint, folder / "clients", "datasets") as own:
+    with (
+        serve(folder / "hub") as hub,
+        clients(hub.endpoint, folder / "clients", "datasets") as hub_clients,
+    ):
         hub.store.add_user("ada", token=ADA)
         hub.store.add_user("eve", token=READER, role="read")
-        yield hub, own
+        yield hub, hub_clients
 
 
 @pytest.fixture
 def hub(served: tuple[Hub, Clients]) -> Iterator[Hub]:
     """The Hub, where nothing goes wrong at first."""
-    own, _ = served
-    own.faults.clear()
-    own.log.clear()
-    options = replace(own.options)
-    yield own
-    own.faults.clear()
-    vars(own.options).update(vars(options))
+    server, _ = served
+    server.faults.clear()
+    server.log.clear()
+    options = replace(server.options)
+    yield server
+    server.faults.clear()
+    vars(server.options).update(vars(options))
 
 
 @pytest.fixture

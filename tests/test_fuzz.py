@@ -26,7 +26,7 @@ ROLES = ["human", "gpt", "user", "assistant", "system", "prompter", "tool", "fun
 ROLE = st.sampled_from(ROLES) | ODD
 ID = st.sampled_from(["a", "b", "c", "d", "x_0", "x_1"]) | ODD
 JSON = st.recursive(
-    ODD, lambda own: st.lists(own, max_size=3) | st.dictionaries(TEXT, own, max_size=3)
+    ODD, lambda nested: st.lists(nested, max_size=3) | st.dictionaries(TEXT, nested, max_size=3)
 )
 
 TURN = st.fixed_dictionaries({"from": ROLE, "value": TEXT | JSON}) | JSON
@@ -56,8 +56,10 @@ NODE = st.fixed_dictionaries(
 )
 TREE = st.recursive(
     NODE,
-    lambda own: st.builds(
-        lambda node, replies: {**node, "replies": replies}, NODE, st.lists(own | JSON, max_size=3)
+    lambda nested: st.builds(
+        lambda node, replies: {**node, "replies": replies},
+        NODE,
+        st.lists(nested | JSON, max_size=3),
     ),
 )
 OASST = (

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-    for package in ("chatdata", "trainer")
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
+from tests.support.imports import MODULES, ROOT, imports, package, public_modules
 
 # What the modules of a package may import, besides each other.
 MAY_IMPORT = {
@@ -78,23 +72,6 @@ ONLY = {
 }
 
 
-def imports(path: Path) -> set[str]:
-    """The full names that a module imports, at its head or in a function."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def package(name: str) -> str:
-    """The package of a full name: `chatdata.sources.oasst` is in `sources`."""
-    parts = name.split(".")
-    return parts[1] if len(parts) > 2 or parts[-1] in MAY_IMPORT else ""
-
-
 def chatdata_imports(module: str) -> set[str]:
     """What a module imports of chatdata's packages."""
     names = {name for name in imports(MODULES[module]) if name.startswith("chatdata.")}
@@ -110,7 +87,7 @@ def test_every_package_has_a_row() -> None:
     assert len(entries) <= 13, entries
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if package(m) and m.startswith("chatdata.")])
+@pytest.mark.parametrize("module", [m for m in MODULES if package(m)])
 def test_packages_import_those_below(module: str) -> None:
     home = package(module)
     for name in chatdata_imports(module):
@@ -169,3 +146,12 @@ def test_no_test_imports_another() -> None:
     for path in sorted((ROOT / "tests").rglob("*.py")):
         names = {part for name in imports(path) for part in name.split(".")}
         assert not any(name.startswith("test_") for name in names), path
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_from_outside_a_package_only_its_public_modules_are_imported(module: str) -> None:
+    for name in chatdata_imports(module):
+        home, _, rest = name.removeprefix("chatdata.").partition(".")
+        if rest and home != package(module):
+            assert rest.split(".")[0] in public_modules(home), f"{module} imports {name}"
+            assert not any(part.startswith("_") for part in rest.split(".")), f"{module}: {name}"

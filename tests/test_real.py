@@ -64,7 +64,7 @@ def test_policies_on_the_validation_split(
     validation: Path, tmp_path: Path, settings: list[str], rows: int, dropped: Any
 ) -> None:
     facts = build("oasst1-en", validation, tmp_path / "o", *settings)
-    assert sum(own["rows"] for own in facts["splits"].values()) == rows
+    assert sum(split["rows"] for split in facts["splits"].values()) == rows
     assert facts["leakage"] == {"groups_in_both": 0}
     if dropped:
         assert facts["counts"]["messages"]["dropped"] == dropped
@@ -80,17 +80,17 @@ def test_ids_are_those_of_the_walker(
 ) -> None:
     threads = f"threads={{policy: {policy}, end: {end}" + (f", top_k: {k}}}" if k else "}")
     build("oasst1-en", validation, tmp_path / "o", "drop=[deleted]", threads)
-    own = set(reader.scan(tmp_path / "o", "messages").select("id").collect().to_series())
+    ids = set(reader.scan(tmp_path / "o", "messages").select("id").collect().to_series())
     rows = [json.loads(line) for line in validation.read_text().splitlines()]
-    assert own == conversation_ids(rows, policy, k, end)
+    assert ids == conversation_ids(rows, policy, k, end)
 
 
 def test_both_forms_of_the_hundred_trees_are_one_dataset(hundred: Path, tmp_path: Path) -> None:
     names = ("en_100_tree.jsonl", "en_100_message.jsonl")
-    one, other = (build("oasst1-en", hundred / name, tmp_path / name) for name in names)
-    assert one["content_hash"] == other["content_hash"]
-    assert one["counts"] == other["counts"]
-    assert sum(own["rows"] for own in one["splits"].values()) == 546
+    nested, flat = (build("oasst1-en", hundred / name, tmp_path / name) for name in names)
+    assert nested["content_hash"] == flat["content_hash"]
+    assert nested["counts"] == flat["counts"]
+    assert sum(split["rows"] for split in nested["splits"].values()) == 546
     rows = [reader.scan(tmp_path / name, "messages").collect() for name in names]
     assert rows[0].equals(rows[1])
 
@@ -98,12 +98,12 @@ def test_both_forms_of_the_hundred_trees_are_one_dataset(hundred: Path, tmp_path
 def test_answers_are_trained_once_or_a_third_more(validation: Path, tmp_path: Path) -> None:
     stop, trained = 260, {}
     for once in (True, False):
-        own = [
+        totals = [
             "drop=[deleted]",
             f"threads.train_once={str(once).lower()}",
             "render.tokenizer=bytes",
         ]
-        build("oasst1-en", validation, tmp_path / "o", *own)
+        build("oasst1-en", validation, tmp_path / "o", *totals)
         labels = reader.scan(tmp_path / "o", "tokens").select(pl.col("labels").explode())
         trained[once] = labels.filter(pl.col("labels") == stop).collect().height
     assert trained == {True: 1213, False: 1589}
@@ -130,10 +130,10 @@ def test_legacy_and_other_shapes(real_data: Path, tmp_path: Path) -> None:
 
 def test_starcoder_on_real_conversations(validation: Path, starcoder: Path, tmp_path: Path) -> None:
     facts = build("oasst1-en", validation, tmp_path / "o", f"render.tokenizer={starcoder}")
-    found = facts["render"]["certificate"]
-    assert found["passed"]
-    assert found["sample"]["differences"] == found["sample"]["forged"] == 0
-    assert found["sample"]["compared"] > 100
+    certificate = facts["render"]["certificate"]
+    assert certificate["passed"]
+    assert certificate["sample"]["differences"] == certificate["sample"]["forged"] == 0
+    assert certificate["sample"]["compared"] > 100
     assert facts["render"]["tokenizer"]["control_ids"]["<|end|>"] == 49155
     verify_folder(tmp_path / "o", everything=True)
 
@@ -143,8 +143,8 @@ def test_the_rows_load_with_datasets(validation: Path, tmp_path: Path) -> None:
     facts = build("oasst1-en", validation, tmp_path / "o", "render.tokenizer=bytes")
     for name in ("messages", "tokens-starchat"):
         loaded = datasets.load_dataset(str(tmp_path / "o"), name)
-        assert {name: len(own) for name, own in loaded.items()} == {
-            name: own["rows"] for name, own in facts["splits"].items()
+        assert {name: len(split) for name, split in loaded.items()} == {
+            name: split["rows"] for name, split in facts["splits"].items()
         }
     assert loaded["train"].features["input_ids"].feature.dtype == "int32"
 
@@ -168,10 +168,10 @@ def test_the_defects_of_small_dumps(
     name: str,
     cleaned: dict[str, int],
     dropped: dict[str, int],
-    own: list[str],
+    settings: list[str],
 ) -> None:
     (path,) = [file for file in (real_data / name).iterdir() if ".json" in file.name]
-    facts = build("sharegpt", path, tmp_path / "o", *own)
+    facts = build("sharegpt", path, tmp_path / "o", *settings)
     assert {step: facts["cleaned"][step]["messages"] for step in cleaned} == cleaned
     assert facts["counts"]["messages"]["dropped"].items() >= dropped.items()
 
@@ -180,8 +180,8 @@ def test_tools_stay_as_text_or_go_with_a_reason(real_data: Path, tmp_path: Path)
     path = real_data / "sharegpt-format-demos" / "llamafactory_glaive_toolcall_en_demo.json"
     kept = build("sharegpt", path, tmp_path / "kept", "drop=[empty]", "max_dropped=1")
     rows = reader.scan(tmp_path / "kept", "messages").collect()["messages"].to_list()
-    said = [message for row in rows for message in row]
-    assert sum(own["content"].startswith("<tool_call>\n") for own in said) == 193
+    messages = [message for row in rows for message in row]
+    assert sum(turn["content"].startswith("<tool_call>\n") for turn in messages) == 193
     assert all(
         row[0]["content"].startswith("<tools>\n") for row in rows if row[0]["role"] == "system"
     )
@@ -217,7 +217,7 @@ def test_a_large_array_that_is_cut_off(sharegpt: Path, tmp_path: Path) -> None:
     assert counts["records"] == {"read": 17_672, "kept": 17_671, "dropped": {"bad_json": 1}}
     assert counts["conversations"]["dropped"]["no_turns"] == 126
     assert counts["messages"]["dropped"]["leading_turn"] == 6297
-    assert {name: own["messages"] for name, own in facts["cleaned"].items()} == {
+    assert {name: figures["messages"] for name, figures in facts["cleaned"].items()} == {
         "html": 0,
         "entities": 1,
         "escapes": 6228,

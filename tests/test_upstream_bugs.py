@@ -69,13 +69,13 @@ def test_a_value_may_hold_an_equals_sign() -> None:
 
 
 def test_a_system_text_is_context(tmp_path: Path) -> None:
-    said = [{"role": "system", "content": "Be brief."}, *ASKED]
-    assert trained(build(tmp_path, said)) == ["4.<|end|>"]
+    messages = [{"role": "system", "content": "Be brief."}, *ASKED]
+    assert trained(build(tmp_path, messages)) == ["4.<|end|>"]
 
 
 def test_a_conversation_may_end_in_a_question(tmp_path: Path) -> None:
-    said = [*ASKED, {"role": "user", "content": "Why?"}]
-    assert trained(build(tmp_path, said, "threads.end=any")) == ["4.<|end|>"]
+    messages = [*ASKED, {"role": "user", "content": "Why?"}]
+    assert trained(build(tmp_path, messages, "threads.end=any")) == ["4.<|end|>"]
 
 
 def test_no_input_is_ignored(sample: Path) -> None:
@@ -99,11 +99,11 @@ def test_the_tokenizers_own_special_tokens_stay_special(tmp_path: Path, starcode
 
 def test_what_is_said_of_the_data_holds_none_of_it(sample: Path) -> None:
     described = dataset.describe(dataset.find(str(sample)))
-    said = json.dumps(described)
-    assert said == json.dumps(dataset.describe(dataset.find(str(sample))))
+    text = json.dumps(described)
+    assert text == json.dumps(dataset.describe(dataset.find(str(sample))))
     for row in reader.scan(sample, "messages").collect().to_dicts():
         for message in row["messages"]:
-            assert message["content"][:40] not in said or len(message["content"]) < 10
+            assert message["content"][:40] not in text or len(message["content"]) < 10
 
 
 # ------------------------------------------------------------------------------------- the Hub

@@ -23,25 +23,26 @@ if TYPE_CHECKING:
 )
 @options.as_json
 def diff(before: str, after: str, number: int, as_json: bool) -> None:
-    """What differs between two datasets: rows by id, counts, recipe, template.
+    """Compare two datasets: rows by id, counts, recipe, template.
 
     Each is a built folder or a published version (org/name@1.0.0).
 
-    Says which rows are added, removed, changed or moved to the other split, and what the ledgers
-    know of them; shows a few, the words that changed in colour ([-old-]{+new+} without).
+    Lists the rows that were added, removed, changed or moved to the other split, with the reasons
+    that the ledgers give, and shows a few of them. Changed words are coloured, or stand in
+    [-old-]{+new+} without colours.
 
     \b
     chatdata diff out/sample-1.0.0 out/sample-1.1.0
     chatdata diff org/sample@1.0.0 out/sample-1.1.0
     """
-    from chatdata.cli.show_diff import difference
+    from chatdata.cli.show_diff import print_difference
     from chatdata.verify.dataset_diff import between
 
-    found = between(_folder(before), _folder(after), number)
+    difference = between(_folder(before), _folder(after), number)
     if as_json:
-        print_json(found.as_json())
+        print_json(difference.as_json())
     else:
-        difference(found, console())
+        print_difference(difference, console())
 
 
 @click.command()
@@ -62,9 +63,9 @@ def verify(
 ) -> None:
     """Check that a built folder, or a published version, is what its manifest says.
 
-    Files and hashes; columns; rows, ledger, splits and packs, counted again; the content hash,
-    made again; tokens, rendered again with the saved tokenizer. Ends with status 1 where one
-    fails. --input and --set are for --rebuild, as in a build.
+    Checks files and hashes, and columns; counts rows, ledger, splits and packs again; makes the
+    content hash again; renders tokens again with the saved tokenizer. Ends with status 1 where a
+    check fails. --input and --set are for --rebuild, as in a build.
 
     \b
     chatdata verify out/sample-1.0.0
@@ -72,39 +73,39 @@ def verify(
     """
     from dataclasses import asdict
 
-    from chatdata.cli.show_diff import verdicts
+    from chatdata.cli.show_diff import print_verdicts
     from chatdata.verify import verification
 
     if not rebuild and (inputs or settings):
-        raise click.UsageError("--input and --set are for --rebuild.")
+        raise click.UsageError("--input and --set need --rebuild.")
     folder = _folder(out)
     with progress.bar() as shown:
-        found = verification.verdicts_on(folder, everything=full, progress=shown)
+        verdicts = verification.verdicts_on(folder, everything=full, progress=shown)
     if rebuild:
-        found.append(_rebuilt(folder, inputs, settings, workers))
-    strangers = verification.strangers(folder)
+        verdicts.append(_rebuilt(folder, inputs, settings, workers))
     if as_json:
-        print_json([asdict(own) for own in found])
+        print_json([asdict(verdict) for verdict in verdicts])
     else:
-        verdicts(found, strangers, console())
-    verification.demand(found, out)
+        print_verdicts(verdicts, verification.unknown_files(folder), console())
+    verification.demand(verdicts, out)
 
 
 def _rebuilt(
     folder: Path, inputs: tuple[str, ...], settings: tuple[str, ...], workers: int
 ) -> Verdict:
-    from chatdata.verify.rebuild import problems
+    """The verdict on a folder by a new build from its recipe."""
+    from chatdata.verify import rebuild
     from chatdata.verify.verification import Verdict
 
     try:
         with progress.bar() as shown:
-            found = problems(
+            problems = rebuild.problems(
                 folder, inputs=inputs, settings=settings, workers=workers, progress=shown
             )
     except ChatdataError as error:
-        found = [str(error).removesuffix(".")]
+        problems = [str(error).removesuffix(".")]
     about = "A build from the recipe writes the same bytes"
-    return Verdict("rebuild", about, "failed" if found else "ok", found)
+    return Verdict("rebuild", about, "failed" if problems else "ok", problems)
 
 
 @click.command()
@@ -112,8 +113,8 @@ def _rebuilt(
 def report(out: Path) -> None:
     """Write OUT/report.html: a page about a built folder, for a browser, in one file.
 
-    Counts and reasons with examples of what was dropped, lengths, languages, the certificate, and
-    conversations with their trained tokens marked.
+    Shows counts, reasons with examples of dropped conversations, lengths, languages, the
+    certificate, and conversations with their trained tokens marked.
     """
     from chatdata.dataset.report import write
 
@@ -121,7 +122,7 @@ def report(out: Path) -> None:
 
 
 def _folder(spec: str) -> Path:
-    """The folder that an argument names: a built one, or that of a published version."""
+    """The folder that an argument names: a built folder, or that of a published version."""
     from chatdata.publish import pull
 
     return pull.folder(spec, note=note)

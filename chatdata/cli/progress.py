@@ -1,4 +1,4 @@
-"""How far a long step has come, for somebody who watches."""
+"""The progress of a long step, for people at a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr that appears after a second, and only where stderr is a terminal."""
+    """A function that reports progress (step, done, total) to a bar on stderr.
+
+    The bar appears after a second, and only where stderr is a terminal.
+    """
     from rich.console import Console
     from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""For people at a terminal: what differs between two folders, and what a verification found."""
+"""The difference of two folders, and the verdicts on a folder, for people at a terminal."""
 
 from __future__ import annotations
 
@@ -20,53 +20,53 @@ _MOST_LINES = 20  # of one kind
 _VERDICTS = {"ok": "green", "failed": "bold red", "skipped": "dim"}
 
 
-def difference(own: Difference, console: Console) -> None:
-    """Prints what differs, the rows first."""
-    one, other = own.before, own.after
-    _line(console, f"{one['name']} {one['version']} → {other['name']} {other['version']}", "bold")
-    _rows(own, console)
+def print_difference(difference: Difference, console: Console) -> None:
+    """Prints the difference, the rows first."""
+    old, new = difference.before, difference.after
+    _line(console, f"{old['name']} {old['version']} → {new['name']} {new['version']}", "bold")
+    _rows(difference, console)
     for title, changes in (
-        ("dropped", own.changes.dropped),
-        ("recipe", own.changes.recipe),
-        ("sources", own.changes.sources),
-        ("rendering", own.changes.render),
-        ("versions", own.changes.versions),
+        ("dropped", difference.changes.dropped),
+        ("recipe", difference.changes.recipe),
+        ("sources", difference.changes.sources),
+        ("rendering", difference.changes.render),
+        ("versions", difference.changes.versions),
     ):
         _changes(title, changes, console)
-    _ids("added", own.added, "green", console)
-    _ids("removed", own.removed, "red", console)
-    for example in own.changed:
+    _ids("added", difference.added, "green", console)
+    _ids("removed", difference.removed, "red", console)
+    for example in difference.changed:
         _example(example, console)
 
 
-def _rows(own: Difference, console: Console) -> None:
-    counts = own.rows
+def _rows(difference: Difference, console: Console) -> None:
+    counts = difference.rows
     _line(
         console,
-        f"conversations {_step(own, 'rows')}: {counts['added']:,} added, {counts['removed']:,} "
-        f"removed, {counts['changed']:,} changed, {counts['the_same']:,} the same",
+        f"conversations {_step(difference, 'rows')}: {counts['added']:,} added, "
+        f"{counts['removed']:,} removed, {counts['changed']:,} changed, "
+        f"{counts['the_same']:,} the same",
     )
     for key, words in (
         ("facts", "have another group, source or language"),
-        ("retokenised", "say the same in other tokens"),
-        ("relabelled", "have the same tokens, of which others are trained"),
+        ("retokenised", "have the same messages and other tokens"),
+        ("relabelled", "have the same tokens, and other tokens are trained"),
     ):
         if counts[key]:
             _line(console, f"  {counts[key]:,} {words}")
-    for way, number in own.moved.items():
+    for way, number in difference.moved.items():
         _line(console, f"  {number:,} moved, {way}")
-    if own.before["tokens"] or own.after["tokens"]:
-        _line(
-            console,
-            f"tokens {_step(own, 'tokens')}, of them trained {_step(own, 'trained_tokens')}",
-        )
-    _sources(own.sources, console)
-    _reasons("removed, and what the second ledger says", own.removed_because, console)
-    _reasons("added, and what the first ledger says", own.added_because, console)
+    if difference.before["tokens"] or difference.after["tokens"]:
+        tokens, trained = _step(difference, "tokens"), _step(difference, "trained_tokens")
+        _line(console, f"tokens {tokens}, trained tokens {trained}")
+    _sources(difference.sources, console)
+    _reasons("removed, by the reason in the second ledger", difference.removed_because, console)
+    _reasons("added, by the reason in the first ledger", difference.added_because, console)
 
 
-def _step(own: Difference, key: str) -> str:
-    old, new = own.before[key] or 0, own.after[key] or 0
+def _step(difference: Difference, key: str) -> str:
+    """Both numbers and their difference, such as `10 → 12 (+2)`."""
+    old, new = difference.before[key] or 0, difference.after[key] or 0
     return f"{old:,} → {new:,} ({new - old:+,})"
 
 
@@ -82,8 +82,8 @@ def _sources(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 def _reasons(title: str, reasons: Mapping[str, int], console: Console) -> None:
     if reasons:
-        found = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
-        _line(console, f"{title}: {found}")
+        numbers = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
+        _line(console, f"{title}: {numbers}")
 
 
 def _changes(title: str, changes: Sequence[Change], console: Console) -> None:
@@ -114,18 +114,22 @@ def _line(console: Console, words: str, style: str = "") -> None:
     console.print(Text(visible(words), style=style), soft_wrap=True)
 
 
-def verdicts(found: Sequence[Verdict], strangers: Sequence[str], console: Console) -> None:
-    """Prints a line a check, and lines for what is wrong."""
-    for own in found:
-        head = Text(f"{own.outcome:<8}", style=_VERDICTS[own.outcome])
-        words = own.about if own.outcome == "ok" else _problem(own, 0)
-        console.print(head.append(f"{own.check:<12}{words}", style="not bold"), soft_wrap=True)
-        for number in range(1, len(own.problems)):
-            _line(console, f"{'':20}{_problem(own, number)}")
-    if strangers:
-        names = ", ".join(strangers[:5]) + (", ..." if len(strangers) > 5 else "")
-        _line(console, f"beside the dataset: {names}", "dim")
+def print_verdicts(
+    verdicts: Sequence[Verdict], unknown_files: Sequence[str], console: Console
+) -> None:
+    """Prints a line for each check, and a line for each further problem."""
+    for verdict in verdicts:
+        head = Text(f"{verdict.outcome:<8}", style=_VERDICTS[verdict.outcome])
+        first, *rest = _texts(verdict)
+        console.print(head.append(f"{verdict.check:<12}{first}", style="not bold"), soft_wrap=True)
+        for text in rest:
+            _line(console, f"{'':20}{text}")
+    if unknown_files:
+        names = ", ".join(unknown_files[:5]) + (", ..." if len(unknown_files) > 5 else "")
+        _line(console, f"not part of the dataset: {names}", "dim")
 
 
-def _problem(own: Verdict, number: int) -> str:
-    return own.problems[number] if own.problems else "something above is wrong"
+def _texts(verdict: Verdict) -> list[str]:
+    if verdict.outcome == "ok":
+        return [verdict.about]
+    return verdict.problems or ["not checked, because a check above failed"]

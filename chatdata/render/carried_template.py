@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tokenizers
+
 from chatdata.core.errors import RenderError
 from chatdata.render import chat_template, control_tokens
-from chatdata.render import tokenizer as tokenizers
 from chatdata.render.conversation import UnrenderableError
 from chatdata.render.template import TemplateOptions
-from chatdata.render.tokenizer import Tokenizer
+from chatdata.render.tokenizer import Tokenizer, parse, read, with_template
 
 NAME = "tokenizer"
 _RESOLVED = "resolved.json"
@@ -46,7 +48,7 @@ class CarriedTemplate:
                 f"tokenizer '{name}' carries no chat template; choose the template starchat, "
                 "chatml or dialogue, or a model's tokenizer."
             )
-        source = tokenizers.read(folder, name)
+        source = read(folder, name)
         loaded, template = _with_transformers(folder, name)
         tokens = {k: v for k, v in loaded.special_tokens_map.items() if isinstance(v, str)}
         variables = dict(options.variables)
@@ -68,17 +70,16 @@ class CarriedTemplate:
         Raises RenderError where the template cannot be rendered exactly.
         """
         assert folder is not None
-        full = tokenizers.parse((folder / "tokenizer.json").read_text(encoding="utf-8"), name)
+        full = parse((folder / "tokenizer.json").read_text(encoding="utf-8"), name)
         resolved = json.loads((folder / _RESOLVED).read_text(encoding="utf-8"))
         source = resolved["template"]
         variables = {**resolved["tokens"], **options.variables}
-        written = chat_template.plain_texts(source, variables, options.date)
-        markers = control_tokens.markers(full, written)
+        markers = marking_tokens(full, source, variables, options.date)
         control = control_tokens.ControlTokens(full, markers)
         template = chat_template.read(
             source, variables, options.date, control.pattern, compiles=control.stand_alone
         )
-        return tokenizers.with_template(
+        return with_template(
             full,
             template,
             name=name,
@@ -90,6 +91,20 @@ class CarriedTemplate:
     def label(self, tokenizer_name: str) -> str:
         """The name of the tokenizer, without its owner and revision."""
         return tokenizer_name.partition("@")[0].rpartition("/")[2]
+
+
+def marking_tokens(
+    full: tokenizers.Tokenizer,
+    source: str,
+    variables: Mapping[str, Any],
+    date: datetime.date | None,
+) -> tuple[str, ...]:
+    """The added tokens by which a chat template marks turns though they are not special.
+
+    Rows and chats ask here, so that a token in a user's turn is the same ids in both. Raises
+    RenderError where the template is not Jinja, or asks for a date and none is given.
+    """
+    return control_tokens.markers(full, chat_template.plain_texts(source, variables, date))
 
 
 def _with_transformers(folder: Path, name: str) -> tuple[Any, str]:

@@ -1,7 +1,7 @@
-"""What differs between two built folders: rows by id, and everything that their manifests say.
+"""The difference of two built folders: of their rows, by id, and of their manifests.
 
-Texts are not held: of each row its id and digests are, and those of both folders are joined. The
-few rows that are shown are then read again.
+Only the id and digests of each row are held in memory, no texts. The rows of both folders are
+joined by id; the few rows that are shown as examples are then read again.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from chatdata.dataset.manifest_diff import Changes
 from chatdata.dataset.rows import Rows
 from chatdata.verify import recount
 
-ABSENT = "not among its conversations"  # what there is no outcome for in the other ledger
-_CONTEXT, _MOST_WORDS = 12, 400  # words before the first that differs, and from there on
+ABSENT = "not among its conversations"  # the reason of a row that the ledger does not name
+_CONTEXT, _MOST_WORDS = 12, 400  # words before the first difference, and from there on
 _INDEX: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
     "split": pl.String,
     "source": pl.String,
-    "facts": pl.Binary,  # digests: of group, source and lang,
-    "said": pl.Binary,  # of the messages,
-    "ids": pl.Binary,  # of the token ids,
-    "labels": pl.Binary,  # and of the labels
+    "facts": pl.Binary,  # digest of group, source and lang
+    "messages": pl.Binary,  # digest
+    "ids": pl.Binary,  # digest of the token ids
+    "labels": pl.Binary,  # digest
 }
 
 
@@ -46,7 +46,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A row that says something else: its first turn that does, and how."""
+    """A row with other messages: the first turn that differs, and its words."""
 
     id: str
     turn: int
@@ -56,32 +56,32 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs between two folders. Counts are of conversations."""
+    """The difference of two folders. Counts are of conversations."""
 
     before: dict[str, Any]  # name, version, content_hash, rows, tokens, trained_tokens
     after: dict[str, Any]
     rows: dict[str, int]  # added, removed, changed, the_same, facts, retokenised, relabelled
     moved: dict[str, int]  # "train → test"
     sources: list[dict[str, Any]]  # source, before, after, added, removed, changed
-    removed_because: dict[str, int]  # what the ledger of the second says of them
-    added_because: dict[str, int]  # what that of the first says
+    removed_because: dict[str, int]  # by the reason in the second folder's ledger
+    added_because: dict[str, int]  # by the reason in the first folder's ledger
     changes: Changes
     added: list[str]  # examples
     removed: list[str]
     changed: list[Example]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """The difference as plain values."""
         return asdict(self)
 
 
 def between(before: Path, after: Path, examples: int = 3) -> Difference:
-    """What differs between two folders, with a few examples, chosen by a hash of their ids.
+    """The difference of two folders, with a few examples, chosen by a hash of their ids.
 
-    `changed` are rows that say something else, `facts` those with another group, source or
-    language, `retokenised` those that say the same in other tokens, and `relabelled` those with
-    the same tokens of which others are trained. Raises a ChatdataError where one is no finished
-    build, or has a manifest that is not whole.
+    Of the rows, `changed` have other messages, `facts` have another group, source or language,
+    `retokenised` have the same messages and other token ids, and `relabelled` have the same token
+    ids and other labels. Raises a ChatdataError where a folder is not a finished build, or its
+    manifest is not whole.
     """
     facts = manifest.read(before), manifest.read(after)
     pairs = _pairs(before, after, *facts)
@@ -117,16 +117,15 @@ def _about(facts: Manifest) -> dict[str, Any]:
 
 
 def _pairs(before: Path, after: Path, old: Manifest, new: Manifest) -> pl.DataFrame:
-    """The rows of both folders side by side, and what became of each: `status`."""
-    one, other = _index(before, old), _index(after, new)
-    pairs = one.join(other, on="id", how="full", coalesce=True, suffix="_after").sort("id")
-    same = pl.col("said") == pl.col("said_after")
+    """The rows of both folders side by side. `status` is added, removed, kept or changed."""
+    left, right = _index(before, old), _index(after, new)
+    pairs = left.join(right, on="id", how="full", coalesce=True, suffix="_after").sort("id")
     status = (
-        pl.when(pl.col("said").is_null())
+        pl.when(pl.col("messages").is_null())
         .then(pl.lit("added"))
-        .when(pl.col("said_after").is_null())
+        .when(pl.col("messages_after").is_null())
         .then(pl.lit("removed"))
-        .when(same)
+        .when(pl.col("messages") == pl.col("messages_after"))
         .then(pl.lit("kept"))
         .otherwise(pl.lit("changed"))
     )
@@ -135,19 +134,19 @@ def _pairs(before: Path, after: Path, old: Manifest, new: Manifest) -> pl.DataFr
 
 def _index(folder: Path, facts: Manifest) -> pl.DataFrame:
     frames = [pl.DataFrame(schema=_INDEX)]
-    for own in recount.batches(folder, facts):
-        columns = own.messages.select(["id", "group", "source", "lang"]).to_pydict()
-        said = own.messages["messages"].to_pylist()
-        of_facts = zip(columns["group"], columns["source"], columns["lang"], strict=True)
+    for rows in recount.batches(folder, facts):
+        columns = rows.messages.select(["id", "group", "source", "lang"]).to_pydict()
+        messages = rows.messages["messages"].to_pylist()
+        origins = zip(columns["group"], columns["source"], columns["lang"], strict=True)
         frames.append(
             pl.DataFrame(
                 {
                     "id": columns["id"],
-                    "split": own.splits,
+                    "split": rows.splits,
                     "source": columns["source"],
-                    "facts": [_digest(orjson.dumps(row)) for row in of_facts],
-                    "said": [_digest(orjson.dumps(row)) for row in said],
-                    **_token_digests(own),
+                    "facts": [_digest(orjson.dumps(origin)) for origin in origins],
+                    "messages": [_digest(orjson.dumps(turns)) for turns in messages],
+                    **_token_digests(rows),
                 },
                 schema=_INDEX,
             )
@@ -159,14 +158,14 @@ def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _token_digests(own: Rows) -> dict[str, list[bytes | None]]:
-    if own.tokens is None:
-        nothing: list[bytes | None] = [None] * own.messages.num_rows
+def _token_digests(rows: Rows) -> dict[str, list[bytes | None]]:
+    if rows.tokens is None:
+        nothing: list[bytes | None] = [None] * rows.messages.num_rows
         return {"ids": nothing, "labels": nothing}
     digests: dict[str, list[bytes | None]] = {}
     for name, column in (("ids", "input_ids"), ("labels", "labels")):
-        hashes = [hashlib.blake2b(digest_size=16) for _ in range(own.messages.num_rows)]
-        own.update(hashes, column)
+        hashes = [hashlib.blake2b(digest_size=16) for _ in range(rows.messages.num_rows)]
+        rows.update(hashes, column)
         digests[name] = [hash_.digest() for hash_ in hashes]
     return digests
 
@@ -198,8 +197,8 @@ def _sources(pairs: pl.DataFrame) -> list[dict[str, Any]]:
     return (
         named.group_by("source")
         .agg(
-            before=pl.col("said").is_not_null().sum(),
-            after=pl.col("said_after").is_not_null().sum(),
+            before=pl.col("messages").is_not_null().sum(),
+            after=pl.col("messages_after").is_not_null().sum(),
             **statuses,
         )
         .sort("source")
@@ -208,13 +207,13 @@ def _sources(pairs: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _because(rows: pl.DataFrame, folder: Path) -> dict[str, int]:
-    """What the ledger of the folder that lacks these rows says of them, by reason."""
+    """The number of rows by reason, from the ledger of the folder that lacks them."""
     if rows.is_empty():
         return {}
     conversations = reader.scan_ledger(folder).filter(pl.col("unit") == "conversation")
     outcomes = conversations.join(rows.lazy().select("id"), on="id", how="semi").collect()
-    found = rows.select("id").join(outcomes.unique("id"), on="id", how="left")
-    reasons = found["reason"].fill_null(ABSENT).value_counts(name="rows")
+    explained = rows.select("id").join(outcomes.unique("id"), on="id", how="left")
+    reasons = explained["reason"].fill_null(ABSENT).value_counts(name="rows")
     return dict(reasons.sort("rows", "reason", descending=[True, False]).iter_rows())
 
 
@@ -227,11 +226,11 @@ def _some(rows: pl.DataFrame, number: int) -> list[str]:
 
 
 def _examples(ids: Sequence[str], before: Path, after: Path) -> list[Example]:
-    old, new = (_said(folder, ids) for folder in (before, after))
+    old, new = (_messages(folder, ids) for folder in (before, after))
     return [_example(id, old[id], new[id]) for id in ids]
 
 
-def _said(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, str]]]:
+def _messages(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, str]]]:
     if not ids:
         return {}
     wanted = pl.col("id").is_in(list(ids))
@@ -241,29 +240,30 @@ def _said(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, str]]]:
 
 def _example(id: str, old: list[dict[str, str]], new: list[dict[str, str]]) -> Example:
     turn = _common(old, new)
-    one, other = (own[turn] if turn < len(own) else None for own in (old, new))
-    roles = list(dict.fromkeys(own["role"] for own in (one, other) if own))
-    texts = [own["content"] if own else "" for own in (one, other)]
+    differing = [messages[turn] if turn < len(messages) else None for messages in (old, new)]
+    roles = list(dict.fromkeys(message["role"] for message in differing if message))
+    texts = [message["content"] if message else "" for message in differing]
     return Example(id, turn, " → ".join(roles), word_changes(*texts))
 
 
 def word_changes(old: str, new: str) -> list[Word]:
-    """How one text becomes another, word by word, from a little before the first difference."""
-    one, other = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (old, new))
-    same = _common(one, other)
+    """The words that turn the old text into the new, from a little before the first difference."""
+    before, after = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (old, new))
+    same = _common(before, after)
     start = max(0, same - _CONTEXT)
-    one, other = (words[start : same + _MOST_WORDS] for words in (one, other))
+    before, after = (words[start : same + _MOST_WORDS] for words in (before, after))
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     changed: list[Word] = []
-    for kind, a, b, c, d in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in matcher.get_opcodes():
         if kind == "equal":
-            changed.append(Word("=", "".join(one[a:b])))
+            changed.append(Word("=", "".join(before[a:b])))
             continue
-        changed += [Word("-", "".join(one[a:b]))] if b > a else []
-        changed += [Word("+", "".join(other[c:d]))] if d > c else []
+        changed += [Word("-", "".join(before[a:b]))] if b > a else []
+        changed += [Word("+", "".join(after[c:d]))] if d > c else []
     return changed
 
 
-def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """How many items both begin with."""
-    pairs = zip(one, other, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+def _common(before: Sequence[Any], after: Sequence[Any]) -> int:
+    """The number of items with which both begin."""
+    pairs = zip(before, after, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(before), len(after)))

@@ -1,4 +1,4 @@
-"""Is a folder what its recipe makes? Built again beside it, and compared byte by byte."""
+"""A folder compared, byte by byte, with a new build from its recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from chatdata.core import config
 from chatdata.dataset import card, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline.build import Progress, build, silent
+from chatdata.pipeline.build import build
+from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
 
 
@@ -21,11 +22,11 @@ def problems(
     workers: int = 1,
     progress: Progress = silent,
 ) -> list[str]:
-    """What differs between a folder and a build from its recipe, in words; nothing, if all is well.
+    """The differences between a folder and a build from its recipe, in words.
 
-    `inputs` and `settings` are as in a build: local files are not named by where they are, so
-    they have to be given, and so has a tokenizer that is in a folder
-    (`render.tokenizer=PATH`). Raises a ChatdataError where the recipe cannot be built.
+    `inputs` and `settings` are as in a build. The recipe of a folder does not say where local
+    files and a local tokenizer are, so they must be given (`render.tokenizer=PATH`). Raises a
+    ChatdataError where the recipe cannot be built.
     """
     facts = manifest.read(folder)
     values = config.override(config.load_yaml(folder / "recipe.yaml"), settings)
@@ -38,38 +39,39 @@ def problems(
 
 
 def _pack_again(new: Path, facts: Manifest) -> None:
-    """Packs the rows as they were packed, by the recipe or afterwards."""
+    """Packs the rows of the new build into the indexes that were added after the first build."""
     packed = {index.max_tokens for index in manifest.read(new).packs}
     for size in sorted({index.max_tokens for index in facts.packs} - packed):
         pack.repack(new, size)
 
 
 def _causes(facts: Manifest, new: Manifest) -> Iterator[str]:
-    """Yields what may be why bytes differ: other inputs, another tokenizer, other versions."""
-    own = manifest_diff.between(facts, new)
+    """Yields why bytes may differ: other inputs, another tokenizer, other versions."""
+    changes = manifest_diff.between(facts, new)
     if keys := manifest_diff.keys(facts, new):
-        yield f"{manifest.FILE}: a build has another {', '.join(keys)}"
-    yield from (f"source {change}" for change in own.sources)
-    yield from (f"rendering, {change}" for change in own.render)
-    yield from (f"version of {change}" for change in own.versions)
+        yield f"{manifest.FILE}: a new build writes another {', '.join(keys)}"
+    yield from (f"source {change}" for change in changes.sources)
+    yield from (f"rendering, {change}" for change in changes.render)
+    yield from (f"version of {change}" for change in changes.versions)
 
 
 def _differences(folder: Path, new: Path) -> Iterator[str]:
     for path in sorted(path for path in new.rglob("*") if path.is_file()):
         name = path.relative_to(new).as_posix()
         if name == manifest.FILE:
-            continue  # its keys have been compared, which says more
+            continue  # its keys are compared in `_causes`, which says more
         if not (folder / name).is_file():
-            yield f"{name}: a build writes it, and it is not there"
-        elif _readers(name)(folder / name) != _readers(name)(path):
-            yield f"{name}: a build writes other bytes"
+            yield f"{name}: the file is missing, and a new build writes it"
+        elif _reader(name)(folder / name) != _reader(name)(path):
+            yield f"{name}: a new build writes other bytes"
 
 
-def _readers(name: str) -> Callable[[Path], object]:
-    """How a file is read to be compared: of a card, what is ours."""
-    return _managed if name == card.PAGE else Path.read_bytes
+def _reader(name: str) -> Callable[[Path], object]:
+    """The function that reads a file to compare it. Users may have written on the card."""
+    return _generated if name == card.PAGE else Path.read_bytes
 
 
-def _managed(path: Path) -> tuple[object, str]:
+def _generated(path: Path) -> tuple[object, str]:
+    """The parts of a card that a build writes."""
     text = path.read_text(encoding="utf-8")
     return card.facts_in(text), card.without_history(text)

@@ -1,7 +1,8 @@
-"""Rows of tokens, made again from their messages with the tokenizer that the folder holds.
+"""Rows of tokens, rendered again from their messages with the tokenizer that the folder holds.
 
-What a row should be trained on is not published turn by turn, so it is taken from its labels;
-then ids and labels must be what `render` makes, and the certificate is drawn up anew.
+A dataset does not state which messages of a row may be learnt from, so this is taken from the
+labels of the row. Then ids and labels must be those that `render` makes, and the certificate is
+made again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,15 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
-from chatdata import __version__
 from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
-from chatdata.core.hashing import fraction_column, sha256_json
+from chatdata.core.hashing import fraction_column
 from chatdata.core.schema import MESSAGES
-from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.render import certificate, windows
-from chatdata.render.certificate import SAMPLE, ParityCounts
-from chatdata.render.encoding import libraries
+from chatdata.render.certificate import SAMPLE
 from chatdata.render.entries import RenderEntry
 from chatdata.render.options import Render
 from chatdata.render.rows import Rendered, render
@@ -37,29 +35,29 @@ from chatdata.render.segments.encoded import encode, refusals
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
-from chatdata.verify import recount
+from chatdata.verify import certificate_checks, recount
+from chatdata.verify.certificate_checks import Sample
 
 
 def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str]:
-    """Yields what is wrong with the rows of tokens: of a sample, chosen by a hash of their
-    conversations' ids, or of all.
+    """Yields the problems of template, tokenizer, certificate and rows of tokens.
 
-    Raises a ChatdataError where the tokenizer cannot be used.
+    With `everything` all rows are rendered again, else those of a sample of the conversations,
+    chosen by a hash of their ids. Raises a ChatdataError where the tokenizer cannot be used.
     """
     options = _options(manifest)
-    own = load(folder, manifest.rendering, options)
-    yield from _template_problems(manifest, own, options)
-    rows = manifest.splits.total("rows")
-    share = 1.0 if everything else SAMPLE / max(1, rows)
-    sample = _Sample(_sampled(folder, manifest) if everything else frozenset())
+    tokenizer = load(folder, manifest.rendering, options)
+    yield from certificate_checks.problems(manifest, tokenizer, options)
+    share = 1.0 if everything else SAMPLE / max(1, manifest.splits.total("rows"))
+    sample = certificate_checks.sample(folder, manifest) if everything else Sample(frozenset())
     for batch in recount.batches(folder, manifest):
         conversations, stored = _chosen(batch, share)
-        redrawn = _redraw(conversations, stored, own, options)
+        redrawn = _redraw(conversations, stored, tokenizer, options)
         yield from _row_problems(stored, redrawn)
         if redrawn.rendered is not None:
-            yield from _finding_problems(redrawn.rendered, stored, own, options, sample)
-    if everything and _is_of_this_version(manifest):
-        yield from _sample_problems(manifest, sample)
+            yield from _parity_problems(redrawn.rendered, stored, tokenizer, options, sample)
+    if everything:
+        yield from certificate_checks.sample_problems(manifest, sample)
 
 
 def load(folder: Path, entry: RenderEntry, options: Render) -> Tokenizer:
@@ -72,99 +70,12 @@ def load(folder: Path, entry: RenderEntry, options: Render) -> Tokenizer:
 
 
 def _options(manifest: Manifest) -> Render:
+    """The options of `render`. Raises VerifyError where an option is wrong."""
     try:
         return Render.model_validate_json(json.dumps(manifest.recipe.render))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise VerifyError(f"the manifest's recipe.render: {problem['msg']}.") from None
-
-
-def _template_problems(manifest: Manifest, own: Tokenizer, options: Render) -> Iterator[str]:
-    """Yields what the certificate says of another template, tokenizer or probes."""
-    entry = manifest.rendering
-    listed, loaded = entry.template.as_json(), json.loads(json.dumps(own.template.facts()))
-    for key in sorted(loaded.keys() | listed.keys()):
-        if loaded.get(key) != listed.get(key):
-            yield f"the manifest's template differs from the one that is loaded, in '{key}'"
-    if entry.certificate.template_sha256 != sha256_json(loaded):
-        yield "the certificate is of another template"
-    if entry.certificate.tokenizer_sha256 != f"sha256:{entry.tokenizer.sha256}":
-        yield "the certificate is of another tokenizer"
-    ids = {
-        "control_ids": entry.tokenizer.control_ids == own.control_ids(),
-        "stop_ids": list(entry.tokenizer.stop_ids) == list(own.stops()),
-    }
-    for key, is_same in ids.items():
-        if not is_same:
-            yield f"the manifest's tokenizer has other {key} than the one that is loaded"
-    yield from _engine_problems(manifest)
-    yield from _certificate_problems(manifest, certificate.certify(own, options))
-
-
-def _is_of_this_version(manifest: Manifest) -> bool:
-    """Whether this version of chatdata drew up the certificate: others look at other things."""
-    return manifest.versions.get("chatdata") == __version__
-
-
-def _certificate_problems(manifest: Manifest, probes: ParityCounts) -> Iterator[str]:
-    entry = manifest.rendering.certificate
-    if not entry.passed or entry.total.faults:
-        yield "the certificate is of a build that did not pass"
-    if _is_of_this_version(manifest) and entry.probes.as_json() != probes.counts():
-        yield "the certificate's probes, made again, have other counts"
-
-
-def _engine_problems(manifest: Manifest) -> Iterator[str]:
-    """Yields what the certificate says of an engine that there is not. All engines make the same
-    ids, so rows do not show which one made them."""
-    engine = manifest.rendering.certificate.engine
-    name, audit = engine.name, engine.audit
-    if audit is None and name != f"tokenizers {manifest.versions.get('tokenizers')}":
-        yield f"the certificate's engine is '{name}', which is not of the manifest's versions"
-    if audit is not None and not str(name).startswith(f"{libraries.FAST} "):
-        yield f"the certificate's engine is '{name}', which no build uses"
-    if audit is not None and not (isinstance(audit, dict) and audit.get("differences") == 0):
-        yield "the certificate's engine was found to differ from tokenizers, or was not audited"
-
-
-# --------------------------------------------------------------------------------------- sample
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """The rows that the certificate was drawn up of, by id, and what is found in them."""
-
-    ids: frozenset[str]
-    findings: ParityCounts = field(default_factory=ParityCounts)
-
-
-def _sampled(folder: Path, manifest: Manifest) -> frozenset[str]:
-    """The rows that a build looked at: those of the lowest hashes, as many as it says.
-
-    Of how many conversations it took SAMPLE is not said; it is no fewer than were kept and no more
-    than were read, so that the sample cannot be of any size.
-    """
-    ids = reader.scan(folder, "tokens").select("id").collect()["id"]
-    places = fraction_column(ids, "certificate")
-    count = manifest.counts.conversations
-    least, most = (
-        int((places < SAMPLE / max(1, conversations)).sum())
-        for conversations in (count.read, count.kept)
-    )
-    rows = manifest.rendering.certificate.sample.rows
-    return frozenset(ids.gather(places.arg_sort())[: max(least, min(most, rows))])
-
-
-def _sample_problems(manifest: Manifest, sample: _Sample) -> Iterator[str]:
-    """Yields which counts of the certificate's sample are others than those found again."""
-    listed = manifest.rendering.certificate.sample.as_json()
-    counted = sample.findings.counts()
-    for key in sorted(listed.keys() | counted.keys()):
-        if listed.get(key) != counted.get(key):
-            yield (
-                f"the certificate's sample says that {key} is {listed.get(key)}, and made again "
-                f"it is {counted.get(key)}"
-            )
 
 
 # ----------------------------------------------------------------------------------------- rows
@@ -181,7 +92,7 @@ class _Stored:
 
 
 def _chosen(batch: Rows, share: float) -> tuple[pa.Table, list[_Stored]]:
-    """The conversations of a batch that are looked at, and their rows of tokens."""
+    """A share of the conversations of a batch, and their rows of tokens."""
     assert batch.tokens is not None
     names = pl.Series(batch.messages["id"])
     chosen = fraction_column(names, "verify") < share
@@ -199,16 +110,20 @@ def _chosen(batch: Rows, share: float) -> tuple[pa.Table, list[_Stored]]:
 
 @dataclass(frozen=True, slots=True)
 class _Redrawn:
-    """Stored rows, made again from their messages. Rows are named by their number."""
+    """Stored rows, rendered again from their messages. Rows are named by their number.
+
+    A stored row is rendered as several candidates, which differ in the context that they carry.
+    """
 
     refused: dict[int, str]  # why the template cannot write a row
-    same_ids: frozenset[int]  # rows that have the ids that the template makes
-    rendered: Rendered | None  # these rows, with the answers learnt that their labels teach
+    same_ids: frozenset[int]  # the rows of which a candidate has the same ids
+    rendered: Rendered | None  # these candidates; they learn the answers that have labels
 
 
 def _redraw(
     conversations: pa.Table, stored: list[_Stored], tokenizer: Tokenizer, options: Render
 ) -> _Redrawn:
+    """The stored rows, rendered again from their conversations."""
     pool = TextPool(tokenizer)
     messages = _messages(conversations)
     candidates = windows.rows(messages, _windows(messages, stored, tokenizer))
@@ -224,7 +139,7 @@ def _redraw(
 
 
 def _row_problems(stored: list[_Stored], redrawn: _Redrawn) -> Iterator[str]:
-    """Yields what is wrong with each stored row: its messages, its ids or its labels."""
+    """Yields a problem for each stored row whose messages, ids or labels are wrong."""
     labels = _labels(redrawn.rendered)
     for number, row in enumerate(stored):
         if number in redrawn.refused:
@@ -237,7 +152,7 @@ def _row_problems(stored: list[_Stored], redrawn: _Redrawn) -> Iterator[str]:
 
 
 def _labels(rendered: Rendered | None) -> dict[int, list[int]]:
-    """The labels of rendered rows by number. A row of which no answer is learnt has none."""
+    """The labels of rendered rows by number. `render` drops rows that learn no answer."""
     if rendered is None:
         return {}
     spans = zip(rendered.ids, itertools.pairwise(rendered.offsets), strict=True)
@@ -245,8 +160,8 @@ def _labels(rendered: Rendered | None) -> dict[int, list[int]]:
 
 
 def _writable(candidates: pl.DataFrame, pool: TextPool) -> tuple[pl.DataFrame, dict[int, str]]:
-    """The candidates that the template can write, and the stored rows of which it can write no
-    candidate: their numbers, with the reason."""
+    """The candidates that the template can write, and the reason for each stored row without any,
+    by the number of the row."""
     reasons = dict(refusals(candidates, pool).iter_rows())
     writable = candidates.filter(pl.col("conversation").is_in(list(reasons)).not_())
     numbers = {_number(name) for name in writable["conversation"].unique()}
@@ -254,25 +169,27 @@ def _writable(candidates: pl.DataFrame, pool: TextPool) -> tuple[pl.DataFrame, d
     return writable, refused
 
 
-def _finding_problems(
+def _parity_problems(
     rendered: Rendered,
     stored: list[_Stored],
     tokenizer: Tokenizer,
     options: Render,
-    sample: _Sample,
+    sample: Sample,
 ) -> Iterator[str]:
-    """Yields what the certificate finds in rows that are rendered again. What it counts in rows
-    of the sample is added to the sample."""
+    """Yields the first failure of the certificate in rows of the sample, and in all the rest.
+
+    Adds the counts of rows of the sample to the sample.
+    """
     names = [stored[_number(name)].id for name in rendered.ids]
     is_sampled = pl.Series([name in sample.ids for name in names], dtype=pl.Boolean)
     sampled = certificate.compare_rows(rendered, tokenizer, options.train_on, is_sampled)
-    others = certificate.compare_rows(rendered, tokenizer, options.train_on, ~is_sampled)
-    sample.findings.add(sampled)
-    yield from (findings.first_failure for findings in (sampled, others) if findings.first_failure)
+    rest = certificate.compare_rows(rendered, tokenizer, options.train_on, ~is_sampled)
+    sample.counts += sampled
+    yield from (counts.first_failure for counts in (sampled, rest) if counts.first_failure)
 
 
 def _messages(table: pa.Table) -> pl.DataFrame:
-    """Rows of MESSAGES, of conversations as they are published; every answer may be learnt."""
+    """Rows of MESSAGES from published conversations. Every answer may be learnt from."""
     rows = pl.DataFrame(table).rename({"id": "conversation"}).explode("messages")
     rows = rows.unnest("messages").with_columns(
         position=pl.int_range(pl.len(), dtype=pl.Int32).over("conversation"),
@@ -284,21 +201,24 @@ def _messages(table: pa.Table) -> pl.DataFrame:
     return rows.select(pl.col(name).cast(kind) for name, kind in MESSAGES.items())
 
 
-def _windows(messages: pl.DataFrame, stored: list[_Stored], own: Tokenizer) -> pl.DataFrame:
-    """The windows that each stored row may be: its name says what it teaches, and not how much
-    context it carries, so each beginning is tried. They are named `NUMBER:FIRST`."""
+def _windows(messages: pl.DataFrame, stored: list[_Stored], tokenizer: Tokenizer) -> pl.DataFrame:
+    """A window for each candidate of each stored row, named `NUMBER:FIRST`.
+
+    The id of a row says which messages the row teaches, but not how much context it carries, so
+    every possible beginning is a candidate.
+    """
     roles = {
         str(name): turns["role"].to_list()
         for (name,), turns in messages.group_by("conversation", maintain_order=True)
     }
-    is_whole = own.template.keeps_history
-    found = []
+    is_whole = tokenizer.template.keeps_history
+    candidates = []
     for number, row in enumerate(stored):
-        said = roles[row.conversation]
-        new, last = _taught(row, said, is_whole)
-        for first in _beginnings(said, new):
-            found.append((row.conversation, f"{number}:{first}", first, new, last))
-    return pl.DataFrame(found, schema=windows.WINDOWS, orient="row")
+        turns = roles[row.conversation]
+        new, last = _taught(row, turns, is_whole)
+        for first in _beginnings(turns, new):
+            candidates.append((row.conversation, f"{number}:{first}", first, new, last))
+    return pl.DataFrame(candidates, schema=windows.WINDOWS, orient="row")
 
 
 def _taught(row: _Stored, roles: list[str], is_whole: bool) -> tuple[int, int]:
@@ -313,7 +233,7 @@ def _taught(row: _Stored, roles: list[str], is_whole: bool) -> tuple[int, int]:
 
 
 def _beginnings(roles: list[str], new: int) -> list[int]:
-    """Where the context of a row may begin: at the head, or where a user follows an answer."""
+    """The turns at which the context of a row may begin: the first, or any after an answer."""
     starts = [
         i for i in range(1, new + 1) if roles[i] != "assistant" and roles[i - 1] == "assistant"
     ]
@@ -321,6 +241,7 @@ def _beginnings(roles: list[str], new: int) -> list[int]:
 
 
 def _number(name: str) -> int:
+    """The number of the stored row of a candidate."""
     return int(name.partition(":")[0])
 
 
@@ -341,7 +262,8 @@ def _as_labelled(
     pool: TextPool,
     options: Render,
 ) -> pl.DataFrame:
-    """The messages of the candidates at `places`. Those with a label may be learnt, no others."""
+    """The messages of the candidates at `places`. Messages with a label may be learnt from, and no
+    further messages."""
     segments = encode(drawn.row_messages, pool, options.train_on)
     message = np.repeat(segments.message, segments.tokens)
     trained = np.zeros(len(message), np.bool_)

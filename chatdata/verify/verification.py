@@ -1,4 +1,4 @@
-"""Is a folder what its manifest says? One verdict a check, from the bytes to the certificate."""
+"""One verdict a check on whether a folder is what its manifest says: bytes first, tokens last."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ from chatdata.verify import checks
 from chatdata.verify.checks import Check, Folder
 
 Progress = Callable[[str, int, int], None]
-_MOST_PROBLEMS = 20  # of one check
+_MOST_PROBLEMS = 20  # of one check; further problems are counted
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a check found: its outcome is ok, failed, or skipped."""
+    """The outcome of a check, which is ok, failed or skipped, and its problems in words."""
 
     check: str
-    about: str  # what is right, where it is ok
+    about: str  # what is right where the outcome is ok
     outcome: str
     problems: list[str] = field(default_factory=list)
 
 
 def verify_folder(folder: Path, *, everything: bool = False) -> list[Verdict]:
-    """The verdicts on a folder in which all is well.
+    """The verdicts on a folder that has no problem. See `verdicts_on` for `everything`.
 
-    Raises VerifyError for the first thing that is not, naming it, and OutputError where there is
-    no manifest.
+    Raises VerifyError with the first problem, and OutputError where the folder has no manifest.
     """
     verdicts = verdicts_on(folder, everything=everything)
     demand(verdicts, str(folder))
@@ -41,8 +40,8 @@ def verify_folder(folder: Path, *, everything: bool = False) -> list[Verdict]:
 
 
 def demand(verdicts: Sequence[Verdict], name: str) -> None:
-    """Raises VerifyError for the first thing that is wrong with the folder of this name."""
-    failed = [own for own in verdicts if own.outcome == "failed"]
+    """Raises VerifyError with the first problem of the folder of this name, if it has any."""
+    failed = [verdict for verdict in verdicts if verdict.outcome == "failed"]
     if failed:
         more = "" if len(failed) == 1 else f" ({len(failed)} checks failed)"
         raise VerifyError(f"'{name}' is not what it should be: {failed[0].problems[0]}{more}.")
@@ -54,32 +53,32 @@ def verdicts_on(
     everything: bool = False,
     progress: Progress = lambda step, done, total: None,
 ) -> list[Verdict]:
-    """One verdict a check. With `everything`, all rows are rendered again, else a sample.
+    """One verdict for each check. With `everything` all rows are rendered again, else a sample.
 
     Raises OutputError where the folder has no manifest that can be read.
     """
-    own = Folder(folder, everything)
-    stages = checks.stages(own)
+    checked = Folder(folder, everything)
+    stages = checks.stages(checked)
     verdicts: list[Verdict] = []
     for stage in stages:
         is_sound = all(verdict.outcome == "ok" for verdict in verdicts)
         for name, check in stage.items():
             progress(f"verifying {name}", len(verdicts), sum(map(len, stages)))
-            verdicts.append((_judge if is_sound else _skip)(name, check, own))
+            verdicts.append((_judge if is_sound else _skip)(name, check, checked))
     return verdicts
 
 
-def strangers(folder: Path) -> list[str]:
-    """The files of a folder that are none of the dataset's, nor stand among them."""
-    return Folder(folder, False).strangers()
+def unknown_files(folder: Path) -> list[str]:
+    """The files of a folder that do not belong to the dataset, and that no reader takes for it."""
+    return Folder(folder, False).unknown_files()
 
 
-def _judge(name: str, check: Check, own: Folder) -> Verdict:
+def _judge(name: str, check: Check, checked: Folder) -> Verdict:
     problems: list[str] = []
     try:
-        found = iter(check(own))
-        problems += islice(found, _MOST_PROBLEMS)
-        if more := sum(1 for _ in found):
+        remaining = iter(check(checked))
+        problems += islice(remaining, _MOST_PROBLEMS)
+        if more := sum(1 for _ in remaining):
             problems.append(f"and {more:,} more")
     except (
         ChatdataError,
@@ -92,7 +91,7 @@ def _judge(name: str, check: Check, own: Folder) -> Verdict:
     return Verdict(name, _about(check), "failed" if problems else "ok", problems)
 
 
-def _skip(name: str, check: Check, own: Folder) -> Verdict:
+def _skip(name: str, check: Check, checked: Folder) -> Verdict:
     return Verdict(name, _about(check), "skipped")
 
 

@@ -54,18 +54,18 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         for _ in range(rounds):
-            for number, own in runs.items():
+            for number, timed in runs.items():
                 command = [sys.executable, "-m", "chatdata", "build", recipe, "--input", str(path)]
                 command += [text for setting in settings for text in ("--set", setting)]
-                own.append(measure([*command, "--workers", str(number), "--out", str(out)]))
+                timed.append(measure([*command, "--workers", str(number), "--out", str(out)]))
         facts = manifest.read(out)
     counts = {unit: count["read"] for unit, count in facts["counts"].items()}
     print(f"{recipe}: {path.stat().st_size / 1e6:.0f} MB, {counts}")
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, {facts['versions']}")
-    for number, own in runs.items():
+    for number, timed in runs.items():
         wall, cpu, peak = (
             statistics.median(values)
-            for values in zip(*((run.wall, run.cpu, run.peak_mb) for run in own), strict=True)
+            for values in zip(*((run.wall, run.cpu, run.peak_mb) for run in timed), strict=True)
         )
         print(f"workers {number}: {wall:.1f} s wall, {cpu:.1f} s CPU, {peak:.0f} MB peak")
 

@@ -30,7 +30,7 @@ SETS = {
 RULE = Rule(ngram=13, min_words=8, common=3)
 
 
-def planted(own: Index, file: File, field: str) -> str:
+def planted(searched: Index, file: File, field: str) -> str:
     """How many texts of a field that have 8 words are found where they are quoted."""
     try:
         texts = evaluation_sets.texts(file, [field])["text"].unique()
@@ -40,8 +40,8 @@ def planted(own: Index, file: File, field: str) -> str:
     if texts.is_empty():
         return "–"
     quoted = "Someone asked:\n> *" + texts.str.to_uppercase().str.replace_all("\n", "\n> ") + "*"
-    found = contamination.matches(quoted, own)
-    return f"{len(found)} of {len(texts)}"
+    matches = contamination.matches(quoted, searched)
+    return f"{len(matches)} of {len(texts)}"
 
 
 @click.command()
@@ -53,23 +53,23 @@ def main(path: Path, folder: Path, show: int) -> None:
     messages = _dump.messages(path)
     files = {name: File(folder / name, name) for name in SETS}
     texts = {name: evaluation_sets.texts(file, []) for name, file in files.items()}
-    seconds, own = _dump.timed(lambda: contamination.index(pl.concat(texts.values()), RULE))
-    print(f"index: {own.runs.height} runs of {own.items.height} items in {seconds:.1f} s")
-    seconds, (labelled, overlaps) = _dump.timed(lambda: contamination.label(messages, own))
+    seconds, built = _dump.timed(lambda: contamination.index(pl.concat(texts.values()), RULE))
+    print(f"index: {built.runs.height} runs of {built.items.height} items in {seconds:.1f} s")
+    seconds, (labelled, overlaps) = _dump.timed(lambda: contamination.label(messages, built))
     print(f"{messages.height} messages in {seconds:.1f} s, {messages.height / seconds:,.0f}/s")
-    comparable = contamination.comparable(own)
+    comparable = contamination.comparable(built)
     print("| set | items | comparable | planted questions found | planted answers found ", end="")
     print("| items in the data | conversations |\n|---|--:|--:|--:|--:|--:|--:|")
     for name, (question, answer) in SETS.items():
         hits = overlaps.items.filter(set=name)
         items = texts[name]["item"].n_unique()
-        both = [planted(own, files[name], field) for field in (question, answer)]
+        both = [planted(built, files[name], field) for field in (question, answer)]
         numbers = [items, comparable[name], *both]
         numbers += [hits["item"].n_unique(), hits["conversation"].n_unique()]
         print(f"| {name} | {' | '.join(map(str, numbers))} |")
-    said = labelled["overlap"].drop_nulls().sort().to_list()
-    for one in random.Random(0).sample(said, min(show, len(said))):
-        print(f"  {one}")
+    overlapping = labelled["overlap"].drop_nulls().sort().to_list()
+    for overlap in random.Random(0).sample(overlapping, min(show, len(overlapping))):
+        print(f"  {overlap}")
 
 
 if __name__ == "__main__":

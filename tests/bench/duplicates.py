@@ -25,37 +25,37 @@ def alike_of(name: str, threshold: float) -> Alike:
     return Alike(threshold, options["permutations"], options["ngram"], options["seed"])
 
 
-def fetch(own: pl.DataFrame) -> list[Shingles]:
+def fetch(keys: pl.DataFrame) -> list[Shingles]:
     """The shingles of some rows, all of which are in memory here."""
-    return [one.to_numpy() for one in own["shingles"]]
+    return [shingles.to_numpy() for shingles in keys["shingles"]]
 
 
 def row(name: str, threshold: float, messages: pl.DataFrame) -> str:
     """Keys, clusters and repeats by one filter, as a row of a table."""
     alike = alike_of(name, threshold)
     compared = FILTERS[name].expression(**FILTERS[name].options().model_dump()).first()
-    own = duplicates.keys(messages, compared, by_tree=True)
-    keyed, own = _dump.timed(lambda: duplicates.with_shingles(own, alike))
-    clustered, cluster = _dump.timed(lambda: duplicates.alike(own, alike, fetch))
-    found = duplicates.members(own, cluster)
-    gone = duplicates.repeats(found, "longest")
-    sizes = found["cluster"].value_counts()["count"]
-    chained = sum("by way" in said for said in duplicates.likeness(gone, own, alike, fetch))
-    numbers = [own.height, len(sizes), sizes.max(), gone.height, chained]
+    keys = duplicates.keys(messages, compared, by_tree=True)
+    keyed, keys = _dump.timed(lambda: duplicates.with_shingles(keys, alike))
+    clustered, cluster = _dump.timed(lambda: duplicates.alike(keys, alike, fetch))
+    members = duplicates.members(keys, cluster)
+    repeats = duplicates.repeats(members, "longest")
+    sizes = members["cluster"].value_counts()["count"]
+    chained = sum("by way" in detail for detail in duplicates.likeness(repeats, keys, alike, fetch))
+    numbers = [keys.height, len(sizes), sizes.max(), repeats.height, chained]
     seconds = f"{keyed:.1f} | {clustered:.1f} | {messages.height / (keyed + clustered):,.0f}"
     return f"| `{name}` | {threshold} | {' | '.join(map(str, numbers))} | {seconds} |"
 
 
-def pairs(own: pl.DataFrame, alike: Alike) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+def pairs(keys: pl.DataFrame, alike: Alike) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """The pairs of rows that are alike, and the candidates."""
-    sets = fetch(own)
+    sets = fetch(keys)
     true = set()
-    for number, one in enumerate(sets[:-1]):
-        similar = duplicates.jaccard(one, sets[number + 1 :]) >= alike.threshold
-        true |= {(number, number + 1 + int(other)) for other in np.flatnonzero(similar)}
-    buckets = duplicates._buckets(own["signature"].to_numpy(), alike)
-    found = {p for rows in buckets for p in itertools.combinations(sorted(rows.tolist()), 2)}
-    return true, found
+    for number, first in enumerate(sets[:-1]):
+        similar = duplicates.jaccard(first, sets[number + 1 :]) >= alike.threshold
+        true |= {(number, number + 1 + int(offset)) for offset in np.flatnonzero(similar)}
+    buckets = duplicates._buckets(keys["signature"].to_numpy(), alike)
+    candidates = {p for rows in buckets for p in itertools.combinations(sorted(rows.tolist()), 2)}
+    return true, candidates
 
 
 @click.command()
@@ -79,10 +79,10 @@ def main(path: Path, sample: int) -> None:
     for threshold in (0.7, 0.8, 0.9):
         alike = alike_of("near_duplicate", threshold)
         texts = FILTERS["near_duplicate"].expression().first()
-        own = duplicates.keys(chosen, texts, by_tree=True)
-        own = pl.concat([own, own.with_columns(compared=_changed(own["compared"]))])
-        true, found = pairs(duplicates.with_shingles(own, alike), alike)
-        print(f"| {threshold} | {len(true)} | {len(true & found)} | {len(found)} |")
+        keys = duplicates.keys(chosen, texts, by_tree=True)
+        keys = pl.concat([keys, keys.with_columns(compared=_changed(keys["compared"]))])
+        true, candidates = pairs(duplicates.with_shingles(keys, alike), alike)
+        print(f"| {threshold} | {len(true)} | {len(true & candidates)} | {len(candidates)} |")
 
 
 def _changed(texts: pl.Series) -> pl.Series:

@@ -37,7 +37,7 @@ def conversation(turns: list[Turn]) -> list[tuple[str, str]] | str:
             break
         kept.append((message, cleaned))
     kept = kept[: len(kept) // 2 * 2]
-    return kept if sum(len(own) for _, own in kept) >= 16 else "too short"
+    return kept if sum(len(words) for _, words in kept) >= 16 else "too short"
 
 
 def text(html: str) -> str | None:

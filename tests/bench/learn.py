@@ -81,9 +81,9 @@ def show(name: str, network: Any, tokenizer: Any, asked: list[Any], tokens: int)
     network.eval()
     network.config.use_cache = True
     for sampled in (False, True):
-        own = ended(network, tokenizer, asked, tokens, sampled)
+        finished = ended(network, tokenizer, asked, tokens, sampled)
         how = "sampled" if sampled else "greedy"
-        print(f"{name}, {how}: {len(own)} of {len(asked)} answers end within {tokens} tokens")
+        print(f"{name}, {how}: {len(finished)} of {len(asked)} answers end within {tokens} tokens")
 
 
 @click.command()
@@ -102,8 +102,8 @@ def show(name: str, network: Any, tokenizer: Any, asked: list[Any], tokens: int)
 def main(path: Path, model: Path, gguf: Path, tokenizer: Path, **options: Any) -> None:
     """Builds, trains, measures."""
     with tempfile.TemporaryDirectory() as scratch:
-        own = from_gguf(gguf, tokenizer, Path(scratch) / "base") if gguf else model.resolve()
-        run(path.resolve(), own, Path(scratch), **options)
+        base = from_gguf(gguf, tokenizer, Path(scratch) / "base") if gguf else model.resolve()
+        run(path.resolve(), base, Path(scratch), **options)
 
 
 def run(

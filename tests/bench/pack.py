@@ -39,8 +39,10 @@ def trl(sizes: Lengths, max_tokens: int, batch: int | None = None) -> Result:
     ids = pa.LargeListArray.from_arrays(offsets, pa.array(np.zeros(int(sizes.sum()), np.int32)))
     dataset = Dataset(pa.table({"input_ids": ids}))
     options = {"batch_size": batch} if batch else {}
-    found = pack_dataset(dataset, max_tokens, "bfd", map_kwargs={**options, "keep_in_memory": True})
-    return len(found), float(sizes.sum()) / (len(found) * max_tokens)
+    packed = pack_dataset(
+        dataset, max_tokens, "bfd", map_kwargs={**options, "keep_in_memory": True}
+    )
+    return len(packed), float(sizes.sum()) / (len(packed) * max_tokens)
 
 
 def trl_at_once(sizes: Lengths, max_tokens: int) -> Result:
@@ -67,10 +69,10 @@ def _first_fit(sizes: list[int], room: int) -> int:
         node = 1
         while node < leaves:
             node = 2 * node if largest[2 * node] >= size else 2 * node + 1
-        own = node - leaves
-        used = max(used, own + 1)
-        held[own] += 1
-        largest[node] = 0 if held[own] == 200 else largest[node] - size
+        leaf = node - leaves
+        used = max(used, leaf + 1)
+        held[leaf] += 1
+        largest[node] = 0 if held[leaf] == 200 else largest[node] - size
         while node > 1:
             node //= 2
             largest[node] = max(largest[2 * node], largest[2 * node + 1])
@@ -105,8 +107,8 @@ def main(
     for limit in max_tokens:
         sizes = random_lengths(rows, seed, limit)
         if folder is not None:
-            own = lengths(folder, manifest.read(folder).files, "train")
-            sizes = own[own <= limit]
+            row_lengths = lengths(folder, manifest.read(folder).files, "train")
+            sizes = row_lengths[row_lengths <= limit]
         seconds: dict[str, list[float]] = {name: [] for name in WAYS}
         results: dict[str, Result] = {}
         for _ in range(rounds):

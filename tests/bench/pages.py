@@ -69,8 +69,8 @@ def words(text: str) -> list[str]:
 def main(dump: Path, answers: int) -> None:
     """Renders answers and converts them back by both ways."""
     batch = next(get("sharegpt").read([File(dump, dump.name)], "sharegpt", "sharegpt"))
-    said = batch.rows.filter(pl.col("role") == "assistant")["content"]
-    chosen = said.sample(min(answers, len(said)), seed=1)
+    contents = batch.rows.filter(pl.col("role") == "assistant")["content"]
+    chosen = contents.sample(min(answers, len(contents)), seed=1)
     texts = [re.sub(r"\n\n(?=(?:def|class) )", "\n\n\n", text) for text in chosen]
     pages = [page(text) for text in texts]
     ways: dict[str, Callable[[str], str | None]] = {
@@ -83,7 +83,7 @@ def main(dump: Path, answers: int) -> None:
     print("\n| way | same code | same words | MB a second |\n|---|--:|--:|--:|")
     for name, way in ways.items():
         begin = time.process_time()
-        back = [way(own) or "" for own in pages]
+        back = [way(html) or "" for html in pages]
         speed = size / (time.process_time() - begin)
         same = [sum(f(a) == f(b) for a, b in zip(texts, back, strict=True)) for f in (code, words)]
         print(f"| {name} | {same[0]} | {same[1]} | {speed:.2f} |")

@@ -34,23 +34,25 @@ def reference(folder: Path) -> Any:
     """The tokenizer as it was saved beside the rows, and the control tokens of its own."""
     from transformers import AutoTokenizer
 
-    own = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    special = [token.content for token in own.added_tokens_decoder.values() if token.special]
-    return own, re.compile("|".join(map(re.escape, special)))
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return tokenizer, re.compile("|".join(map(re.escape, special)))
 
 
 def compare(
     folder: Path, variables: dict[str, Any], rows: list[tuple[str, Any, Any]]
 ) -> Counter[str]:
     """Counts rows that are the same, that differ, and that quote control tokens."""
-    own, control = reference(folder)
+    tokenizer, control = reference(folder)
     counts: Counter[str] = Counter()
     for name, turns, ids in rows:
         counts["rows"] += 1
         if any(control.search(turn["content"]) for turn in turns):
             counts["quoting"] += 1
             continue
-        expected = own.apply_chat_template(turns, tokenize=True, return_dict=False, **variables)
+        expected = tokenizer.apply_chat_template(
+            turns, tokenize=True, return_dict=False, **variables
+        )
         same = expected == ids
         counts["same" if same else "differ"] += 1
         counts["tokens"] += len(ids)
@@ -62,7 +64,7 @@ def compare(
 def rows(folder: Path) -> Iterator[list[tuple[str, Any, Any]]]:
     """Yields (id, turns, ids) in batches. Of several rows of a conversation, each ends with the
     next of its answers."""
-    said = {
+    conversations = {
         id: turns
         for path in sorted((folder / "messages").glob("*.parquet"))
         for id, turns in pl.read_parquet(path, columns=["id", "messages"]).iter_rows()
@@ -71,10 +73,10 @@ def rows(folder: Path) -> Iterator[list[tuple[str, Any, Any]]]:
     batch: list[tuple[str, Any, Any]] = []
     for path in sorted((folder / "tokens").glob("*.parquet")):
         for id, ids in _ids(path):
-            turns = said.get(id)
+            turns = conversations.get(id)
             if turns is None:
                 conversation = row_id.conversation_of(id)
-                whole = said[conversation]
+                whole = conversations[conversation]
                 answers = [i for i, turn in enumerate(whole) if turn["role"] == "assistant"]
                 turns = whole[: answers[seen[conversation]] + 1]
                 seen[conversation] += 1

@@ -33,9 +33,9 @@ def talks(folder: Path, exchanges: int, most: int) -> list[list[Message]]:
     fitting = (
         messages[: len(roles)]
         for messages in rows["messages"].to_list()
-        if tuple(own["role"] for own in messages[: len(roles)]) == roles
+        if tuple(message["role"] for message in messages[: len(roles)]) == roles
     )
-    return [own for own, _ in zip(fitting, range(most), strict=False)]
+    return [message for message, _ in zip(fitting, range(most), strict=False)]
 
 
 def of_text(path: Path, tokenizer: PreTrainedTokenizerBase) -> FewShot:
@@ -46,12 +46,12 @@ def of_text(path: Path, tokenizer: PreTrainedTokenizerBase) -> FewShot:
 
 def tokens(few: FewShot, asked: Sequence[list[Message]]) -> float:
     """The mean length of the whole prompt."""
-    return fmean(len(few.ids(own)) for own in asked)
+    return fmean(len(few.ids(conversation)) for conversation in asked)
 
 
 def cut(few: FewShot, asked: Sequence[list[Message]], room: int) -> float:
     """The share of the conversations of which something does not fit into the context."""
-    return fmean(len(few.ids(own)) > room for own in asked)
+    return fmean(len(few.ids(conversation)) > room for conversation in asked)
 
 
 @click.command()
@@ -72,17 +72,19 @@ def main(
     answer: int,
 ) -> None:
     """Print tokens, and how many times those of a tuned model they are."""
-    own = AutoTokenizer.from_pretrained(tokenizer)
-    own.chat_template = None  # as a base model's, so that the other side is StarChat's template
-    prompts = {path.stem: FewShot(few_shot.load(path), own) for path in PROMPTS}
-    prompts |= {path.stem: of_text(path, own) for path in text}
-    said = talks(folder, exchanges, conversations)
-    click.echo(f"{len(said)} conversations, {context} positions, {answer} of them for the answer\n")
+    loaded = AutoTokenizer.from_pretrained(tokenizer)
+    loaded.chat_template = None  # as a base model's, so that the other side is StarChat's template
+    prompts = {path.stem: FewShot(few_shot.load(path), loaded) for path in PROMPTS}
+    prompts |= {path.stem: of_text(path, loaded) for path in text}
+    chosen = talks(folder, exchanges, conversations)
+    click.echo(
+        f"{len(chosen)} conversations, {context} positions, {answer} of them for the answer\n"
+    )
     click.echo(f"| turn | tuned | {' | '.join(prompts)} |\n|--:|--:|{'--:|' * len(prompts)}")
     total = [0.0] * (1 + len(prompts))
     for turn in range(1, exchanges + 1):
-        asked = [own[: 2 * turn - 1] for own in said]
-        tuned = fmean(prompts["assistant"].tuned_tokens(own) for own in asked)
+        asked = [messages[: 2 * turn - 1] for messages in chosen]
+        tuned = fmean(prompts["assistant"].tuned_tokens(messages) for messages in asked)
         line = [tuned, *(tokens(few, asked) for few in prompts.values())]
         total = [sum(pair) for pair in zip(total, line, strict=True)]
         click.echo(_row(str(turn), line))
@@ -92,7 +94,7 @@ def main(
 
 
 def _row(name: str, line: Sequence[float]) -> str:
-    cells = [f"{own:,.0f} ({own / line[0]:.1f})" for own in line[1:]]
+    cells = [f"{cost:,.0f} ({cost / line[0]:.1f})" for cost in line[1:]]
     return f"| {name} | {line[0]:,.0f} | {' | '.join(cells)} |"
 
 

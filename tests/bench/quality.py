@@ -30,8 +30,8 @@ def main(path: Path, show: int, only: tuple[str, ...]) -> None:
     ]
     samples = {}
     for name in only or names:
-        own = Drop(FILTERS[name], FILTERS[name].options().model_dump(), "drop")
-        seconds, hit = _dump.timed(lambda own=own: messages.filter(own.expression()))  # type: ignore[misc]
+        drop = Drop(FILTERS[name], FILTERS[name].options().model_dump(), "drop")
+        seconds, hit = _dump.timed(lambda drop=drop: messages.filter(drop.expression()))  # type: ignore[misc]
         shown = "–" if FILTERS[name].unit == "conversation" else str(hit.height)
         print(f"| `{name}` | {shown} | {hit['conversation'].n_unique()} | {seconds:.1f} |")
         samples[name] = hit.sort("message")

@@ -24,20 +24,27 @@ _BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTA
 
 def table(title: str, texts: pl.Series) -> list[tuple[str, str]]:
     """Prints what is found in texts. Returns each finding with its surroundings."""
-    seconds, found = _dump.timed(lambda: secrets.find(texts))
-    counts = Counter(one.kind for own in found.values() for one in own)
-    holding = Counter(kind for own in found.values() for kind in {one.kind for one in own})
+    seconds, secrets_by_text = _dump.timed(lambda: secrets.find(texts))
+    counts = Counter(secret.kind for in_text in secrets_by_text.values() for secret in in_text)
+    holding = Counter(
+        kind for in_text in secrets_by_text.values() for kind in {secret.kind for secret in in_text}
+    )
     lines = texts.str.count_matches("\n").sum() + len(texts)
     print(f"\n{title}: {len(texts)} texts, {texts.str.len_chars().sum():,} characters, ", end="")
     print(f"{lines:,} lines, {seconds:.1f} s")
     print("| kind | texts | found | different |\n|---|--:|--:|--:|")
     for kind in secrets.KINDS:
-        values = {one.value for own in found.values() for one in own if one.kind == kind}
+        values = {
+            secret.value
+            for in_text in secrets_by_text.values()
+            for secret in in_text
+            if secret.kind == kind
+        }
         print(f"| {kind} | {holding[kind]} | {counts[kind]} | {len(values)} |")
     return [
-        (one.kind, " ".join(texts[number][max(0, one.start - 40) : one.end + 20].split()))
-        for number, own in found.items()
-        for one in own
+        (secret.kind, " ".join(texts[number][max(0, secret.start - 40) : secret.end + 20].split()))
+        for number, in_text in secrets_by_text.items()
+        for secret in in_text
     ]
 
 
@@ -55,8 +62,8 @@ def main(path: Path, humaneval: Path, show: int) -> None:
     in_code = table("blocks of code", pl.Series(blocks).unique(maintain_order=True))
     table("HumanEval", evaluation_sets.texts(File(humaneval, "HumanEval"), [])["text"])
     for kind in secrets.KINDS:
-        own = sorted({around for found, around in in_code if found == kind})
-        for around in random.Random(0).sample(own, min(show, len(own))):
+        contexts = sorted({around for kind_of_secret, around in in_code if kind_of_secret == kind})
+        for around in random.Random(0).sample(contexts, min(show, len(contexts))):
             print(f"{kind}: {around[:160]}")
 
 

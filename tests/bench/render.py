@@ -43,7 +43,7 @@ def chatdata_reference(messages: Path, tokenizer: Path, out: Path) -> float:
 
 def _build(messages: Path, tokenizer: Path, out: Path, verify: Any) -> float:
     from chatdata.pipeline.build import build
-    from chatdata.pipeline.recipe import load
+    from chatdata.pipeline.find import load
 
     recipe = out.with_suffix(".yaml")
     recipe.write_text(
@@ -63,15 +63,17 @@ def trl(messages: Path, tokenizer: Path, out: Path) -> float:
     from trl import SFTConfig, SFTTrainer
 
     disable_progress_bars()
-    own = _with_template(tokenizer)
+    tokenizer_of_rows = _with_template(tokenizer)
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(own), n_layer=1, n_embd=8, n_head=1))
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(tokenizer_of_rows), n_layer=1, n_embd=8, n_head=1)
+    )
     options = SFTConfig(
         output_dir=str(out), assistant_only_loss=True, max_length=None, use_cpu=True, report_to=[]
     )
     begin = time.perf_counter()
     dataset = load_dataset("json", data_files=str(messages), split="train", cache_dir=str(out))
-    SFTTrainer(model, options, train_dataset=dataset, processing_class=own)
+    SFTTrainer(model, options, train_dataset=dataset, processing_class=tokenizer_of_rows)
     return time.perf_counter() - begin
 
 
@@ -80,13 +82,13 @@ def apply_chat_template(messages: Path, tokenizer: Path, out: Path, processes: i
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()
-    own = _with_template(tokenizer)
+    reader = _with_template(tokenizer)
 
     def render(row: dict[str, Any]) -> dict[str, Any]:
-        found = own.apply_chat_template(
+        encoded = reader.apply_chat_template(
             row["messages"], return_dict=True, return_assistant_tokens_mask=True
         )
-        ids, mask = found["input_ids"], found["assistant_masks"]
+        ids, mask = encoded["input_ids"], encoded["assistant_masks"]
         labels = [id if kept else -100 for id, kept in zip(ids, mask, strict=True)]
         return {"input_ids": ids, "labels": labels}
 
@@ -105,12 +107,12 @@ def floor(messages: Path, tokenizer: Path, out: Path) -> float:
     """`tokenizers` on the plain text of the messages, from memory, and nothing else."""
     import tokenizers
 
-    own = tokenizers.Tokenizer.from_file(str(tokenizer / "plain" / "tokenizer.json"))
+    plain = tokenizers.Tokenizer.from_file(str(tokenizer / "plain" / "tokenizer.json"))
     with messages.open() as file:
         texts = [turn["content"] for line in file for turn in json.loads(line)["messages"]]
     begin = time.perf_counter()
     for start in range(0, len(texts), 4096):
-        own.encode_batch_fast(texts[start : start + 4096], add_special_tokens=False)
+        plain.encode_batch_fast(texts[start : start + 4096], add_special_tokens=False)
     return time.perf_counter() - begin
 
 
@@ -136,9 +138,9 @@ TAGGED = (
 def _with_template(tokenizer: Path) -> Any:
     from transformers import AutoTokenizer
 
-    own = AutoTokenizer.from_pretrained(tokenizer / "tagged")
-    own.pad_token = own.eos_token
-    return own
+    loaded = AutoTokenizer.from_pretrained(tokenizer / "tagged")
+    loaded.pad_token = loaded.eos_token
+    return loaded
 
 
 # ---------------------------------------------------------------------------------- measurement
@@ -150,7 +152,7 @@ def prepare(path: Path, source: str, tokenizer: Path, folder: Path, copies: int,
     from transformers import AutoTokenizer
 
     from chatdata.pipeline.build import build
-    from chatdata.pipeline.recipe import load
+    from chatdata.pipeline.find import load
 
     recipe = folder / "prepare.yaml"
     recipe.write_text(
@@ -164,7 +166,10 @@ def prepare(path: Path, source: str, tokenizer: Path, folder: Path, copies: int,
                 name = f"{row['id']}/{copy}"
                 messages = row["messages"]
                 if copy:  # another text, so that no way finds it in a cache
-                    messages = [{**own, "content": f"{copy} {own['content']}"} for own in messages]
+                    messages = [
+                        {**message, "content": f"{copy} {message['content']}"}
+                        for message in messages
+                    ]
                 file.write(json.dumps({"id": name, "messages": messages}) + "\n")
     (folder / "tokenizer").mkdir()
     (folder / "tokenizer" / "plain").symlink_to(tokenizer.resolve())
@@ -218,8 +223,8 @@ def _together(pid: int) -> float:
 
     try:
         root = psutil.Process(pid)
-        own = [root, *root.children(recursive=True)]
-        return sum(one.memory_full_info().pss for one in own) / 2**20
+        processes = [root, *root.children(recursive=True)]
+        return sum(process.memory_full_info().pss for process in processes) / 2**20
     except psutil.Error:  # one of them has just ended
         return 0.0
 
@@ -230,9 +235,9 @@ def _run(name: str, work: Path, scratch: Path) -> None:
     seconds = WAYS[name](work / "messages.jsonl", work / "tokenizer", scratch)
     # Not `ru_maxrss` of this process: it remembers what stood there before `exec`.
     status = Path("/proc/self/status").read_text()
-    own = int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+    peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(f"\n{seconds} {max(own, children) / 1024}")
+    print(f"\n{seconds} {max(peak, children) / 1024}")
 
 
 @click.command()
@@ -271,14 +276,14 @@ def main(
         print({name: metadata.version(name) for name in names})
         runs: dict[str, list[Measured]] = {name: [] for name in chosen}
         for _ in range(rounds):
-            for name, own in runs.items():
-                own.append(measure(name, folder))
-                print(f"  {name}: {own[-1]}", file=sys.stderr)
-    base = statistics.median(own.seconds for own in runs[chosen[0]])
+            for name, timed in runs.items():
+                timed.append(measure(name, folder))
+                print(f"  {name}: {timed[-1]}", file=sys.stderr)
+    base = statistics.median(timed.seconds for timed in runs[chosen[0]])
     print(f"| way | seconds | with start | peak MB | of all | times {chosen[0]} |")
     print("|---|--:|--:|--:|--:|--:|")
-    for name, own in runs.items():
-        seconds, *others = (statistics.median(values) for values in zip(*own, strict=True))
+    for name, timed in runs.items():
+        seconds, *others = (statistics.median(values) for values in zip(*timed, strict=True))
         start, largest, together = others
         figures = f"{seconds:.1f} | {start:.1f} | {largest:.0f} | {together:.0f}"
         print(f"| {name} | {figures} | {seconds / base:.1f} |")

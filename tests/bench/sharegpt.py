@@ -53,11 +53,11 @@ class Built:
 
     def fate(self, unit: str, ids: Iterable[str]) -> str:
         """What became of messages or conversations, in words."""
-        own = self.outcomes.filter((pl.col("unit") == unit) & pl.col("id").is_in(list(ids)))
-        kept = own.filter(pl.col("reason").is_null())
+        fates = self.outcomes.filter((pl.col("unit") == unit) & pl.col("id").is_in(list(ids)))
+        kept = fates.filter(pl.col("reason").is_null())
         merged = kept.filter(pl.col("detail").str.starts_with("merged into")).height
         words = [f"{kept.height} kept" + (f", {merged} of them merged" if merged else "")]
-        reasons = Counter(own["reason"].drop_nulls().to_list())
+        reasons = Counter(fates["reason"].drop_nulls().to_list())
         return ", ".join([*words, *(f"{n} `{reason}`" for reason, n in reasons.most_common())])
 
     def holding(self, pattern: str) -> pl.DataFrame:
@@ -103,14 +103,17 @@ def structure(built: Built) -> list[Row]:
     ends = {(row["group"], row["content"]) for row in last.to_dicts()}
     repeated = sum((row["group"], row["content"]) in ends for row in leading.to_dicts())
     system = first.filter(role="system")
-    found = {
+    checks = {
         "begins with an answer": (leading, f"{repeated} of these turns end another piece; "),
         "begins with a system turn": (system, ""),
         "one role twice in a row": (again, ""),
         "empty value": (empty, ""),
         "ends with a question": (asked, ""),
     }
-    rows = [(name, len(ids(own)), words + both(built, own)) for name, (own, words) in found.items()]
+    rows = [
+        (name, len(ids(ids_by_check)), words + both(built, ids_by_check))
+        for name, (ids_by_check, words) in checks.items()
+    ]
     return [
         *rows,
         ("has no turns", len(without), f"{len(without)} `no_turns`"),
@@ -127,33 +130,39 @@ def texts(built: Built) -> list[Row]:
     """Defects of texts, counted in messages."""
     rows = []
     for name, pattern in DIRT.items():
-        own = built.holding(pattern).filter(pl.col("content").str.strip_chars() != "")
-        left = own.filter(pl.col("now").str.contains(pattern)).height
-        words = f"gone from {own.height - left}, left in {left}; "
-        rows.append((name, own.height, words + built.fate("message", own["message"])))
+        rows_with_text = built.holding(pattern).filter(pl.col("content").str.strip_chars() != "")
+        left = rows_with_text.filter(pl.col("now").str.contains(pattern)).height
+        words = f"gone from {rows_with_text.height - left}, left in {left}; "
+        rows.append(
+            (name, rows_with_text.height, words + built.fate("message", rows_with_text["message"]))
+        )
     errors = built.outcomes.filter(pl.col("reason") == "error_answer", unit="message")
-    own = errors.filter(pl.col("detail").str.starts_with("goes with").not_().fill_null(True))
+    rows_with_text = errors.filter(
+        pl.col("detail").str.starts_with("goes with").not_().fill_null(True)
+    )
     words = f"{errors.height} turns went, the questions among them"
-    return [*rows, ("answers that are an error", own.height, words), tags(built)]
+    return [*rows, ("answers that are an error", rows_with_text.height, words), tags(built)]
 
 
 def tags(built: Built) -> Row:
     """HTML: values that are HTML become Markdown, the others keep every tag."""
-    own = built.holding(TAG)
-    pages = sum(is_html(text) for text in own["content"])
-    said = list(own.select("content", "now").iter_rows())
-    same = sum(re.findall(TAG, old) == re.findall(TAG, new) for old, new in said)
-    in_code = sum(re.search(TAG, fences.without_code(old)) is None for old, _ in said)
+    rows_with_tags = built.holding(TAG)
+    pages = sum(is_html(text) for text in rows_with_tags["content"])
+    before_and_after = list(rows_with_tags.select("content", "now").iter_rows())
+    same = sum(re.findall(TAG, old) == re.findall(TAG, new) for old, new in before_and_after)
+    in_code = sum(re.search(TAG, fences.without_code(old)) is None for old, _ in before_and_after)
     words = f"{pages} are HTML as a whole, now Markdown; {same} keep every tag to the letter"
-    words += f" ({in_code} hold tags in code alone); {built.fate('message', own['message'])}"
-    return f"HTML tags (in {len(ids(own))} conversations)", own.height, words
+    words += (
+        f" ({in_code} hold tags in code alone); {built.fate('message', rows_with_tags['message'])}"
+    )
+    return f"HTML tags (in {len(ids(rows_with_tags))} conversations)", rows_with_tags.height, words
 
 
 def table(title: str, built: Built) -> None:
     print(f"\n### {title}\n\n| defect | found | what became of it |\n|---|--:|---|")
-    for name, found, words in [*structure(built), *texts(built)]:
-        if found:
-            print(f"| {name} | {found:,} | {words} |")
+    for name, count, words in [*structure(built), *texts(built)]:
+        if count:
+            print(f"| {name} | {count:,} | {words} |")
     print(f"\nAll in all {summary(built)}.")
 
 
@@ -172,7 +181,7 @@ def attempt(path: Path) -> str:
         built = build(path)
     except ChatdataError as error:
         return "refused: " + str(error).partition("; the first,")[2].partition(". The")[0].strip()
-    cleaned = {name: own["messages"] for name, own in built.facts["cleaned"].items()}
+    cleaned = {name: figures["messages"] for name, figures in built.facts["cleaned"].items()}
     words = ", ".join(f"{name} {number}" for name, number in cleaned.items() if number)
     return summary(built) + (f"; cleaned: {words}" if words else "")
 
@@ -188,7 +197,7 @@ class Kept:
     lost: Counter[str] = field(default_factory=Counter)
 
     def turns(self) -> list[tuple[str, str]]:
-        return [turn for own in self.conversations.values() for turn in own]
+        return [turn for conversation in self.conversations.values() for turn in conversation]
 
 
 def fastchat(raw: pl.DataFrame) -> Kept:
@@ -249,21 +258,21 @@ def side_by_side(title: str, built: Built) -> None:
     ways = {"FastChat's rules": fastchat(built.raw), "chatdata": ours(built)}
     named = set(ids(built.holding("(?i)openai|chatgpt")))
     rows: dict[str, list[int]] = {
-        "conversations": [len(own.conversations) for own in ways.values()],
+        "conversations": [len(way.conversations) for way in ways.values()],
         "... of those that name OpenAI or ChatGPT": [
-            len(named & own.conversations.keys()) for own in ways.values()
+            len(named & way.conversations.keys()) for way in ways.values()
         ],
-        "turns": [len(own.turns()) for own in ways.values()],
+        "turns": [len(way.turns()) for way in ways.values()],
     }
     for name, change in CHANGES.items():
         rows[f"... {name}"] = [
-            sum(change(source[id], new) for id, new in own.turns()) for own in ways.values()
+            sum(change(source[id], new) for id, new in way.turns()) for way in ways.values()
         ]
     read = built.raw["conversation"].n_unique()
     print(f"\n### Side by side, {title}: {read:,} conversations, {len(source):,} turns\n")
     print_numbers(list(ways), rows)
-    for name, own in ways.items():
-        lost = ", ".join(f"{number} {reason}" for reason, number in own.lost.most_common())
+    for name, way in ways.items():
+        lost = ", ".join(f"{number} {reason}" for reason, number in way.lost.most_common())
         print(f"\nConversations lost by {name}: {lost}.")
 
 

@@ -53,10 +53,16 @@ def built(input: str, tokenizer: str, max_tokens: int, folder: Path) -> Path:
 def recipes(folder: Path, model: dict[str, Any], tokens: int, rows: int) -> dict[str, TrainConfig]:
     """A train recipe for each way."""
 
-    def recipe(batch: int, **own: Any) -> TrainConfig:
+    def recipe(batch: int, **settings: Any) -> TrainConfig:
         training = {"per_device_train_batch_size": batch, "learning_rate": 1e-4}
         return TrainConfig.model_validate(
-            {"dataset": str(folder), "model": model, "output": "-", "training": training, **own}
+            {
+                "dataset": str(folder),
+                "model": model,
+                "output": "-",
+                "training": training,
+                **settings,
+            }
         )
 
     return {
@@ -77,20 +83,22 @@ def prepared(recipe: TrainConfig) -> tuple[batching.Layout, Any]:
     return batching.make_batches(recipe, facts, rows, network, tokenizer), network
 
 
-def computed(laid: batching.Layout, batch: int) -> tuple[int, int]:
+def computed(layout: batching.Layout, batch: int) -> tuple[int, int]:
     """The tokens of an epoch, padding included, and those that are trained."""
-    items = [laid.items[at] for at in range(len(laid.items))]  # type: ignore[arg-type]
-    batches = [laid.collator(items[at : at + batch]) for at in range(0, len(items), batch)]
-    trained = [own.get("shift_labels", own["labels"][:, 1:]) for own in batches]
+    items = [layout.items[at] for at in range(len(layout.items))]  # type: ignore[arg-type]
+    batches = [layout.collator(items[at : at + batch]) for at in range(0, len(items), batch)]
+    trained = [
+        batch_arrays.get("shift_labels", batch_arrays["labels"][:, 1:]) for batch_arrays in batches
+    ]
     return (
-        sum(own["input_ids"].numel() for own in batches),
-        sum(int((own != -100).sum()) for own in trained),
+        sum(batch_arrays["input_ids"].numel() for batch_arrays in batches),
+        sum(int((batch_arrays != -100).sum()) for batch_arrays in trained),
     )
 
 
 def epoch(recipe: TrainConfig, steps: int, output: str) -> tuple[float, float]:
     """Seconds and seconds of CPU for each step of an epoch, or of some."""
-    laid, network = prepared(recipe)
+    layout, network = prepared(recipe)
     set_seed(0)
     arguments = TrainingArguments(
         output_dir=output,
@@ -104,7 +112,7 @@ def epoch(recipe: TrainConfig, steps: int, output: str) -> tuple[float, float]:
         disable_tqdm=True,
         logging_strategy="no",
     )
-    trainer = Trainer(network, arguments, laid.collator, laid.items)
+    trainer = Trainer(network, arguments, layout.collator, layout.items)
     begin = time.process_time()
     done = trainer.train()
     spent = time.process_time() - begin
@@ -118,12 +126,14 @@ def report(ways: dict[str, TrainConfig], runs: dict[str, list[tuple[float, float
     base = 0.0
     for name, recipe in ways.items():
         batch = recipe.training.per_device_train_batch_size
-        laid, _ = prepared(recipe)
-        tokens, trained = computed(laid, batch)
-        steps = -(-len(laid.items) // batch)  # type: ignore[arg-type]
+        layout, _ = prepared(recipe)
+        tokens, trained = computed(layout, batch)
+        steps = -(-len(layout.items) // batch)  # type: ignore[arg-type]
         times = "| | | | |"
         if runs[name]:
-            wall, spent = (statistics.median(own) * steps for own in zip(*runs[name], strict=True))
+            wall, spent = (
+                statistics.median(timed) * steps for timed in zip(*runs[name], strict=True)
+            )
             base = base or spent
             times = f"| {steps / wall:.2f} | {wall:.0f} | {spent:.0f} | {base / spent:.2f} |"
         print(f"| {name} | {tokens} | {trained} | {steps} {times}")

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata.core.hashing import sha256_pairs
-from chatdata.dataset import manifest
+from chatdata.dataset import manifest, tables
 from chatdata.dataset import shards as write
 from chatdata.dataset.card import merged
 from chatdata.hub.repository import Entry, File
@@ -242,7 +242,7 @@ def test_a_card_alone_is_a_patch(hub: Hub, client: Clients, few_rows: Path, tmp_
     other = build(tmp_path / "o", *SMALL, *FEWER, "about=Said in other words.")
     pushed(client, few_rows, "ada/card", "1.0.0")
     done = pushed(client, other, "ada/card", "1.0.1", "--json")
-    assert (done.json()["step"], done.json()["reason"]) == ("patch", "no row is another")
+    assert (done.json()["step"], done.json()["reason"]) == ("patch", "no row changed")
     assert "Said in other words." in hub.store.text(repository(hub, "ada/card"), "README.md")
 
 
@@ -431,7 +431,7 @@ def test_files_that_the_repository_ignores_are_noticed(
     own = hub.store.seed("dataset", name, {".gitignore": line.encode()})
     done = push(client, few_rows, name, "1.0.0")
     assert done.code == 1
-    assert f"the .gitignore of '{name}' names" in done.stderr
+    assert f"the .gitignore of '{name}' ignores" in done.stderr
     assert (own.resolve("main").title, own.tags) == ("seed", {})
 
 
@@ -508,7 +508,7 @@ def test_a_manifest_of_anybody_is_one_or_is_none(sample: Path, junk: object) -> 
         if found is not None:
             manifest.hashes(found)
             assert release.same(found, facts) in (True, False)
-            recount.shards(found, "messages", "train")
+            tables.MESSAGES.shards(found.files, "train")
 
 
 def test_stamping_changes_the_version_and_nothing_else(sample: Path) -> None:

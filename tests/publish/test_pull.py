@@ -115,7 +115,7 @@ def test_a_branch_that_is_named_like_a_version_is_a_branch(
         ("ada/pulled@3.0.0", "dataset 'ada/pulled' has no v3.0.0; the latest is v2.0.0."),
         ("ada/pulled@nothing", "dataset 'ada/pulled' has no nothing; the latest is v2.0.0."),
         ("ada/none@1.0.0", "dataset 'ada/none' does not exist, or is private"),
-        ("ada/pulled@" + "0" * 40, "is not there"),
+        ("ada/pulled@" + "0" * 40, "does not exist: the repository has no such revision"),
     ],
 )
 def test_what_is_not_there_is_named(
@@ -165,7 +165,7 @@ def test_a_tag_of_another_version_is_refused(
     own.tags["v7.0.0"] = own.tags["v1.0.0"]
     done = pull(client, "ada/mistagged@7.0.0", tmp_path / "o")
     assert done.code == 1
-    assert "the tag v7.0.0 of 'ada/mistagged' is at version 1.0.0" in done.stderr
+    assert "the tag v7.0.0 of 'ada/mistagged' holds version 1.0.0" in done.stderr
     assert pull(client, f"ada/mistagged@{own.tags['v7.0.0']}", tmp_path / "o").code == 0
 
 
@@ -181,7 +181,10 @@ def test_a_file_that_is_not_what_the_manifest_says_is_refused(
     own.tags["patched"] = hub.store.commit(own, {path: blob}, title="t", author="x").oid
     done = pull(client, "ada/forged@patched", tmp_path / "o")
     assert done.code == 1
-    assert f"{path} of dataset 'ada/forged' at patched is not the file" in done.stderr
+    assert (
+        f"{path} of dataset 'ada/forged' at patched does not have the SHA-256 of its manifest"
+        in done.stderr
+    )
     gone = hub.store.commit(own, {}, [path], title="t", author="x")
     own.tags["lacking"] = gone.oid
     done = pull(client, "ada/forged@lacking", tmp_path / "o")

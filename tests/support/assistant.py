@@ -1,7 +1,7 @@
-"""Small models that say one thing, made rather than trained: each token has one successor.
+"""Small models with a fixed answer, made rather than trained: each token has a single successor.
 
-They are Llamas whose layers add nothing to the embedding of the last token, so that the head is a
-table from the last token to the next. All else is real: tokenizer, template, generation, files.
+The models are Llamas whose layers add nothing to the embedding of the last token, so that the head
+is a table from the last token to the next. Tokenizer, template, generation and files are real.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ CONTEXT = 4096
 
 
 def tuned(tokenizer: Path, folder: Path) -> Path:
-    """A model that says ANSWER to whatever it is asked and ends its turn with `<|end|>`."""
+    """The folder of a model that gives ANSWER to every question, then `<|end|>`."""
     return _write(tokenizer, folder, PARTS, ["\n", *PARTS, "<|end|>"], "<|end|>")
 
 
 def endless(tokenizer: Path, folder: Path) -> Path:
-    """A model that never ends its turn."""
+    """The folder of a model that never ends its turn."""
     return _write(tokenizer, folder, ["on and "], ["\n", "on and ", "on and "], "<|end|>")
 
 
 def base(tokenizer: Path, folder: Path) -> Path:
-    """A model of plain text: it answers a human, then says what the human says next, for ever."""
+    """The folder of a model of plain text, which answers and then writes the next human turn."""
     parts = [f" {PARTS[0]}", *PARTS[1:], "\n\nHu"]
     path = [":", *parts, *"man:"]
     return _write(tokenizer, folder, parts, path, "<|endoftext|>", template=None)
@@ -45,21 +45,21 @@ def _write(
     end: str,
     **changes: Any,
 ) -> Path:
-    own = AutoTokenizer.from_pretrained(tokenizer, eos_token=end, pad_token=end)
-    own.add_tokens([word for word in words if word not in own.get_vocab()])
+    tokens = AutoTokenizer.from_pretrained(tokenizer, eos_token=end, pad_token=end)
+    tokens.add_tokens([word for word in words if word not in tokens.get_vocab()])
     if "template" in changes:
-        own.chat_template = changes["template"]
-    ids = [own.encode(token, add_special_tokens=False) for token in path]
-    assert all(len(one) == 1 for one in ids), ids
-    network = _table(len(own), [one[0] for one in ids])
-    network.generation_config.eos_token_id = own.eos_token_id
+        tokens.chat_template = changes["template"]
+    ids = [tokens.encode(token, add_special_tokens=False) for token in path]
+    assert all(len(token_ids) == 1 for token_ids in ids), ids
+    network = _table(len(tokens), [token_ids[0] for token_ids in ids])
+    network.generation_config.eos_token_id = tokens.eos_token_id
     network.save_pretrained(folder)
-    own.save_pretrained(folder)
+    tokens.save_pretrained(folder)
     return folder
 
 
 def _table(size: int, path: Sequence[int]) -> LlamaForCausalLM:
-    """A model that goes along a path of tokens, as far as the last token tells where it is."""
+    """A model that generates a path of tokens, each from the token before."""
     config = LlamaConfig(
         vocab_size=size,
         hidden_size=size + size % 2,
@@ -82,9 +82,9 @@ def _table(size: int, path: Sequence[int]) -> LlamaForCausalLM:
 
 
 def readme_command(option: str, model: Path) -> list[str]:
-    """The arguments of the README's command for a chat with this option (or none), for a model."""
+    """The arguments of the README's chat command with this option (or with none), for a model."""
     readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
     block = readme.split("\n## Chat\n")[1].split("```sh\n")[1].split("```")[0]
     lines = [shlex.split(line, comments=True)[3:] for line in block.splitlines()]
-    (found,) = [own for own in lines if (option in own if option else len(own) == 1)]
-    return [str(model), *found[1:]]
+    (command,) = [words for words in lines if (option in words if option else len(words) == 1)]
+    return [str(model), *command[1:]]

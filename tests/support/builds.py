@@ -49,17 +49,17 @@ def talk_file(folder: Path) -> Path:
     talks = []
     for seed in range(80):
         turns = random_conversation(seed % 60)
-        said = [{"from": SHAREGPT_ROLES[role], "value": text} for role, text in turns]
-        talks.append({"id": f"c{seed % 70}_{seed % 3}", "conversations": said})
+        turns_of_file = [{"from": SHAREGPT_ROLES[role], "value": text} for role, text in turns]
+        talks.append({"id": f"c{seed % 70}_{seed % 3}", "conversations": turns_of_file})
     path = folder / "talks.json"
     path.write_text(json.dumps(talks)[:-1])
     return path
 
 
-def make(folder: Path, text: str, data: Path, name: str, *settings: str, **own: Any) -> Path:
+def make(folder: Path, text: str, data: Path, name: str, *settings: str, **options: Any) -> Path:
     (folder / "r.yaml").write_text(text)
     out = folder / name
-    build_dataset(load_recipe(folder / "r.yaml", settings), out, inputs=[str(data)], **own)
+    build_dataset(load_recipe(folder / "r.yaml", settings), out, inputs=[str(data)], **options)
     return out
 
 

@@ -78,10 +78,12 @@ def trees(data: Path) -> list[pl.DataFrame]:
     batches = sources.get("oasst").read(files, "oasst", "oasst1")
     path = data / "oasst1-best-replies-multilingual" / "threads_534_non_english.jsonl"
     threads = [json.loads(line) for line in path.read_text().splitlines()]
-    turns = {own["message_id"]: own["messages"] for own in threads}
-    said = {id: [(turn["role"], turn["content"]) for turn in own] for id, own in turns.items()}
-    declared = {own["message_id"]: own["lang"] for own in threads}
-    rows = table(said).with_columns(lang=pl.col("conversation").replace_strict(declared))
+    turns = {thread["message_id"]: thread["messages"] for thread in threads}
+    turns_by_id = {
+        id: [(turn["role"], turn["content"]) for turn in thread] for id, thread in turns.items()
+    }
+    declared = {thread["message_id"]: thread["lang"] for thread in threads}
+    rows = table(turns_by_id).with_columns(lang=pl.col("conversation").replace_strict(declared))
     return [pl.concat([batch.rows for batch in batches]), rows]
 
 
@@ -99,7 +101,7 @@ def sentences(data: Path, each: int) -> pl.DataFrame:
 
 def _sentences(data: Path, each: int) -> Iterator[tuple[str, str, str, str]]:
     with tarfile.open(data / "langid" / "sentences.tar.gz") as archive:
-        for member in sorted(archive.getmembers(), key=lambda own: own.name):
+        for member in sorted(archive.getmembers(), key=lambda entry: entry.name):
             file = archive.extractfile(member)
             lines = file.read().decode().splitlines() if file else []
             lines = sorted(lines, key=lambda line: hash64(line, "order"))
@@ -112,8 +114,10 @@ def sharegpt(data: Path, lang: str) -> list[list[str]]:
     """The turns of 1,000 ShareGPT conversations: `en`, or `zh` translated into Chinese."""
     if lang == "en":
         path = data / "sharegpt-en-1k" / "sharegpt92k_sample.json.gz"
-        found = json.loads(gzip.decompress(path.read_bytes()))
+        conversations = json.loads(gzip.decompress(path.read_bytes()))
     else:
         path = data / "sharegpt-zh-1k" / "sharegpt_zh_1K_format.jsonl.gz"
-        found = map(json.loads, gzip.decompress(path.read_bytes()).decode().splitlines())
-    return [[turn["value"] for turn in own["conversations"]] for own in found]
+        conversations = map(json.loads, gzip.decompress(path.read_bytes()).decode().splitlines())
+    return [
+        [turn["value"] for turn in conversation["conversations"]] for conversation in conversations
+    ]

@@ -1,4 +1,4 @@
-"""One step of a trainer."""
+"""A single step of a trainer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import Trainer, TrainingArguments
 
 
 def step(network: Any, items: Any, collator: Any, size: int, output: Path) -> dict[str, Any]:
-    """The weights after one step of transformers' Trainer over all items."""
+    """The weights after a single step of transformers' Trainer over all items."""
     arguments = TrainingArguments(
         output_dir=str(output),
         per_device_train_batch_size=size,
@@ -26,4 +26,4 @@ def step(network: Any, items: Any, collator: Any, size: int, output: Path) -> di
         dataloader_pin_memory=False,
     )
     Trainer(network, arguments, collator, items).train()
-    return {name: own.detach().clone() for name, own in network.named_parameters()}
+    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}

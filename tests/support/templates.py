@@ -61,8 +61,8 @@ def load_bytes(template: str, folder: Path, **variables: Any) -> Tokenizer:
     return load(carry(None, template, folder / "t"), folder / "w", **variables)
 
 
-def run(tokenizer: Tokenizer, conversations: dict[str, Turns], **own: Any) -> Rendered:
-    options = OPTIONS.model_copy(update=own)
+def run(tokenizer: Tokenizer, conversations: dict[str, Turns], **settings: Any) -> Rendered:
+    options = OPTIONS.model_copy(update=settings)
     texts = TextPool(tokenizer)
     fitted = fit(table(conversations), texts, options)
     return render(fitted.messages, fitted.windows, texts, options)
@@ -70,11 +70,11 @@ def run(tokenizer: Tokenizer, conversations: dict[str, Turns], **own: Any) -> Re
 
 def rows(rendered: Rendered) -> Iterator[tuple[str, list[dict[str, str]], list[int], list[int]]]:
     """Yields (id, turns, ids, labels) of each row."""
-    said = rendered.row_messages.partition_by("conversation", maintain_order=True)
-    for number, (name, own) in enumerate(zip(rendered.ids, said, strict=True)):
+    messages_by_row = rendered.row_messages.partition_by("conversation", maintain_order=True)
+    for number, (name, messages) in enumerate(zip(rendered.ids, messages_by_row, strict=True)):
         start, end = rendered.offsets[number : number + 2]
         ids, labels = rendered.input_ids[start:end], rendered.labels[start:end]
-        yield name, own.select("role", "content").to_dicts(), ids.tolist(), labels.tolist()
+        yield name, messages.select("role", "content").to_dicts(), ids.tolist(), labels.tolist()
 
 
 def bracketed(rendered: Rendered, tokenizer: Tokenizer) -> list[str]:

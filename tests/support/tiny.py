@@ -42,11 +42,11 @@ Gradients = dict[str, torch.Tensor]
 
 
 def model(kind: str, seed: int, dtype: torch.dtype = torch.float64, **more: Any) -> PreTrainedModel:
-    """A model with weights far from 0, so that what it sees matters."""
+    """A model with weights far from 0, so that its logits depend on every token that it sees."""
     torch.manual_seed(seed)
-    own = KINDS.get(kind, KINDS["llama"])
+    kind_of_model = KINDS.get(kind, KINDS["llama"])
     ids = {"bos_token_id": 0, "eos_token_id": STOP, "pad_token_id": 0}
-    options = {"vocab_size": VOCABULARY, "initializer_range": 0.2, **ids, **own, **more}
+    options = {"vocab_size": VOCABULARY, "initializer_range": 0.2, **ids, **kind_of_model, **more}
     made = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **options))
     return made.to(dtype).eval()
 
@@ -54,38 +54,40 @@ def model(kind: str, seed: int, dtype: torch.dtype = torch.float64, **more: Any)
 def loss_and_gradients(
     network: PreTrainedModel, batches: Sequence[Mapping[str, Any]], targets: int
 ) -> tuple[float, Gradients]:
-    """What some batches together weigh, each trained token as every other."""
+    """The loss and gradients of all batches together; each trained token counts the same."""
     network.zero_grad()
     losses = [network(**batch, num_items_in_batch=torch.tensor(targets)).loss for batch in batches]
     sum(losses).backward()
     gradients = {
-        name: own.grad.clone() for name, own in network.named_parameters() if own.grad is not None
+        name: parameter.grad.clone()
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None
     }
     return float(sum(losses)), gradients
 
 
 def one_by_one(rows: Sequence[Row]) -> list[dict[str, torch.Tensor]]:
-    """Each row as a batch of its own: no padding, no neighbour, no mask."""
+    """The rows as batches of a single row: no padding, no neighbour, no mask."""
     return [{key: torch.tensor([row[key]]) for key in ("input_ids", "labels")} for row in rows]
 
 
 def targets_of(rows: Sequence[Row]) -> int:
-    """The trained tokens of rows, those aside that nothing could predict."""
+    """The number of trained tokens of rows, without the first tokens, which nothing predicts."""
     return sum(label != IGNORED for row in rows for label in row["labels"][1:])
 
 
-def assert_same(one: tuple[float, Gradients], other: tuple[float, Gradients]) -> None:
+def assert_same(first: tuple[float, Gradients], second: tuple[float, Gradients]) -> None:
     """Fails where two losses or two gradients differ by more than rounding."""
-    assert abs(one[0] - other[0]) < 2e-6  # transformers takes the loss in 32 bits
-    for name, own in one[1].items():
-        torch.testing.assert_close(own, other[1][name], rtol=0, atol=2e-7)
+    assert abs(first[0] - second[0]) < 2e-6  # transformers takes the loss in 32 bits
+    for name, gradient in first[1].items():
+        torch.testing.assert_close(gradient, second[1][name], rtol=0, atol=2e-7)
 
 
 # --------------------------------------------------------------------------- conversations
 
 
 def turn(rng: random.Random, role: str) -> tuple[list[int], list[bool]]:
-    """A turn: what opens it, few different words, so that many begin alike, and the stop token."""
+    """A turn: its opening token, words out of few, so that many turns begin alike, and the stop."""
     words = [rng.choice((3, 4, 5)), *(rng.randrange(3, 22) for _ in range(rng.randrange(5)))]
     learnt = role == "assistant"
     return [OPENS[role], *words, STOP], [False, *(learnt for _ in words), learnt]
@@ -97,19 +99,19 @@ def joined(lists: Iterable[list[Any]]) -> list[Any]:
 
 
 def row(ids: Sequence[int], learnt: Sequence[bool]) -> Row:
-    labels = [id if own else IGNORED for id, own in zip(ids, learnt, strict=True)]
+    labels = [id if is_learnt else IGNORED for id, is_learnt in zip(ids, learnt, strict=True)]
     return {"input_ids": list(ids), "labels": labels}
 
 
 def conversation(rng: random.Random, turns: int) -> Row:
-    """A conversation of its own."""
-    said = [turn(rng, ("user", "assistant")[at % 2]) for at in range(turns)]
-    return row(joined(ids for ids, _ in said), joined(learnt for _, learnt in said))
+    """A random conversation."""
+    turns_of_ids = [turn(rng, ("user", "assistant")[at % 2]) for at in range(turns)]
+    return row(joined(ids for ids, _ in turns_of_ids), joined(learnt for _, learnt in turns_of_ids))
 
 
 def tree(rng: random.Random, fan: int = 3, depth: int = 4) -> tuple[list[Row], list[Row]]:
-    """The paths of a random tree in random order, no two replies to a message the same: each answer
-    trained in all that hold it, and in the first alone."""
+    """The paths of a random tree in random order, first with each answer trained in all paths that
+    hold it, then in the first path alone. No two replies to a message are the same."""
     paths: list[list[tuple[int, str, list[int], list[bool]]]] = []
     numbers = iter(range(10_000))
 
@@ -119,21 +121,24 @@ def tree(rng: random.Random, fan: int = 3, depth: int = 4) -> tuple[list[Row], l
             return paths.append(path)
         role = ("user", "assistant")[len(path) % 2]
         replies = [turn(rng, role) for _ in range(1 if not path else rng.randrange(1, fan + 1))]
-        for said in {tuple(ids): (ids, learnt) for ids, learnt in replies}.values():
-            grow([*path, (next(numbers), *said)])
+        for reply in {tuple(ids): (ids, learnt) for ids, learnt in replies}.values():
+            grow([*path, (next(numbers), *reply)])
 
     grow([])
     rng.shuffle(paths)
     seen: set[int] = set()
     always, once = [], []
     for path in paths:
-        ids = joined(own[1] for own in path)
-        always.append(row(ids, joined(own[2] for own in path)))
-        marks = [[mark and own[0] not in seen for mark in own[2]] for own in path]
-        seen |= {own[0] for own in path}
+        ids = joined(turn_of_path[1] for turn_of_path in path)
+        always.append(row(ids, joined(turn_of_path[2] for turn_of_path in path)))
+        marks = [
+            [mark and turn_of_path[0] not in seen for mark in turn_of_path[2]]
+            for turn_of_path in path
+        ]
+        seen |= {turn_of_path[0] for turn_of_path in path}
         once.append(row(ids, joined(marks)))
     return always, once
 
 
 def arrays(rows: Sequence[Row], key: str) -> list[np.ndarray]:
-    return [np.asarray(own[key], np.int32) for own in rows]
+    return [np.asarray(row[key], np.int32) for row in rows]

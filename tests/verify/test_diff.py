@@ -204,7 +204,7 @@ def test_the_command_is_readable(pair: tuple[Path, Path]) -> None:
         "d 1.0.0 → d 1.1.0",
         "conversations 11 → 11 (+0): 3 added, 3 removed, 2 changed, ",
         "moved, train → test",
-        "removed, and what the second ledger says: not among its conversations 2, empty 1",
+        "removed, by the reason in the second ledger: not among its conversations 2, empty 1",
         "split.test_percent: 40.0 → 60.0",
         "changed jsonl/changed, turn 1 (assistant)",
         "[-600-]{+609+}",
@@ -237,5 +237,5 @@ def test_texts_are_not_held(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyP
     )
     between(*pair)
     assert {name for table in joined for name in table.columns} == set(dataset_diff._INDEX)
-    width = max(len(value) for table in joined for value in table["said"])
+    width = max(len(value) for table in joined for value in table["messages"])
     assert width == 16

@@ -31,7 +31,7 @@ from chatdata.render.certificate import ParityCounts
 from chatdata.render.rows import Rendered
 from chatdata.verify import rebuild, recount
 from chatdata.verify.dataset_diff import between
-from chatdata.verify.verification import strangers, verdicts_on, verify_folder
+from chatdata.verify.verification import unknown_files, verdicts_on, verify_folder
 from tests.support.builds import TALKS, TREES, make, talk_file, tree_file
 
 TRAIN, TEST = "messages/train-00000-of-00001.parquet", "messages/test-00000-of-00001.parquet"
@@ -152,7 +152,7 @@ def test_what_stands_beside_a_dataset_is_named_and_no_fault(folder: Path) -> Non
     (folder / "notes.txt").write_text("mine")
     (folder / "report.html").write_text("made by chatdata report")
     assert failed(folder) == {}
-    assert strangers(folder) == ["notes.txt"]
+    assert unknown_files(folder) == ["notes.txt"]
 
 
 # --------------------------------------------------------------------------------- the manifest
@@ -242,7 +242,7 @@ def test_counts_of_the_sample_that_are_others_are_caught(
 ) -> None:
     edit(folder, lambda facts: facts["render"]["certificate"]["sample"].update({key: number}))
     problem = failed(folder, everything=True)["certificate"]
-    assert problem.startswith(f"the certificate's sample says that {key} is {number}, and made")
+    assert problem.startswith(f"the certificate's sample says that {key} is {number}, but rend")
 
 
 def test_counts_are_not_asked_of_a_certificate_that_another_version_drew_up(folder: Path) -> None:
@@ -269,7 +269,8 @@ def test_a_sample_of_some_of_the_rows_is_found_again(tmp_path: Path) -> None:
     assert failed(out, everything=True) == {}
     edit(out, lambda facts: facts["render"]["certificate"]["sample"].update(answers=1))
     assert (
-        f"and made again it is {sample['answers']}" in failed(out, everything=True)["certificate"]
+        f"but rendered again it is {sample['answers']}"
+        in failed(out, everything=True)["certificate"]
     )
     assert failed(out) == {}
 
@@ -277,13 +278,13 @@ def test_a_sample_of_some_of_the_rows_is_found_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
-        ({"name": "magic"}, "engine is 'magic', which is not of the manifest's versions"),
-        ({"name": "tokenizers 0.0.1"}, "which is not of the manifest's versions"),
-        ({"name": "fastokens 0.1.0"}, "which is not of the manifest's versions"),
-        ({}, "engine is 'None'"),
+        ({"name": "magic"}, "library is 'magic', which is not among the manifest's versions"),
+        ({"name": "tokenizers 0.0.1"}, "which is not among the manifest's versions"),
+        ({"name": "fastokens 0.1.0"}, "which is not among the manifest's versions"),
+        ({}, "library is 'None'"),
         ({"name": "magic", "audit": {"differences": 0}}, "'magic', which no build uses"),
-        ({"name": "fastokens 1", "audit": {"differences": 1}}, "differ from tokenizers"),
-        ({"name": "fastokens 1", "audit": 7}, "differ from tokenizers, or was not audited"),
+        ({"name": "fastokens 1", "audit": {"differences": 1}}, "differs from tokenizers"),
+        ({"name": "fastokens 1", "audit": 7}, "differs from tokenizers, or was not audited"),
     ],
 )
 def test_an_engine_that_made_no_ids_is_named(
@@ -341,8 +342,8 @@ def test_files_that_are_missing_or_too_many(folder: Path) -> None:
     assert own.problems == [
         f"{TRAIN}: is not there",
         "README.md: is not there",
-        "messages/train-00001-of-00002.parquet: is not in the manifest, and would be read with "
-        "the files that are",
+        "messages/train-00001-of-00002.parquet: is not in the manifest, but would be read as part "
+        "of the dataset",
     ]
 
 
@@ -352,14 +353,14 @@ def test_two_files_that_were_swapped(folder: Path) -> None:
     (folder / "x").rename(folder / TEST)
     assert TRAIN in failed(folder)["hashes"]
     sign(folder)
-    assert "has no row of tokens where it should have one" in failed(folder)["rows"]
+    assert "has no row of tokens before row" in failed(folder)["rows"]
 
 
 def test_a_recipe_that_is_another(folder: Path) -> None:
     recipe = folder / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("max_dropped: 0.6", "max_dropped: 0.7"))
     sign(folder)
-    assert "another recipe" in failed(folder)["recipe"]
+    assert "is not the recipe of the manifest" in failed(folder)["recipe"]
     edit(folder, lambda facts: facts["recipe"].update(max_dropped=0.7))
     assert "recipe_hash" in failed(folder)["recipe"]
 
@@ -536,7 +537,7 @@ def test_a_row_that_is_longer_than_it_may_be_is_caught(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(config.dump_yaml(facts["recipe"]))
     (folder / "manifest.json").write_text(json.dumps(facts))
     sign(folder)
-    assert failed(folder) == {"rows": "a row has 677 tokens, and at most 600 may be"}
+    assert failed(folder) == {"rows": "a row has 677 tokens, more than max_tokens, which is 600"}
 
 
 def test_a_text_that_is_another_changes_the_content_hash_alone(folder: Path) -> None:
@@ -670,7 +671,7 @@ def test_a_row_that_moved_to_the_other_split_is_caught(folder: Path) -> None:
         rewrite(one, lambda table: table.slice(1))
         rewrite(other, lambda table, moved=moved: pa.concat_tables([moved, table]))
     forge(folder)
-    assert "and its hash says otherwise" in failed(folder)["splits"]
+    assert "but its hash is of the other split" in failed(folder)["splits"]
 
 
 def test_an_index_of_packs_that_is_wrong_is_caught(folder: Path) -> None:
@@ -694,7 +695,7 @@ def test_an_index_of_packs_that_is_wrong_is_caught(folder: Path) -> None:
 def test_a_shard_that_another_library_wrote_is_named(folder: Path) -> None:
     pl.read_parquet(folder / TRAIN).write_parquet(folder / TRAIN)  # large strings
     sign(folder)
-    assert failed(folder) == {"columns": f"{TRAIN}: has not the columns of its kind"}
+    assert failed(folder) == {"columns": f"{TRAIN}: does not have the columns of messages"}
 
 
 def test_a_shard_that_is_no_parquet_is_named(folder: Path) -> None:
@@ -728,9 +729,9 @@ def test_a_build_again_says_what_differs_and_why(folder: Path) -> None:
     (folder / "plots" / "turns.png").unlink()
     edit(folder, lambda facts: facts["versions"].update(polars="2.0.0"))
     problems = rebuild.problems(folder)
-    assert problems[0] == "manifest.json: a build has another versions.polars"
+    assert problems[0] == "manifest.json: a new build writes another versions.polars"
     assert problems[1].startswith("version of polars: 2.0.0 → ")
-    assert problems[2:] == ["plots/turns.png: a build writes it, and it is not there"]
+    assert problems[2:] == ["plots/turns.png: the file is missing, and a new build writes it"]
 
 
 def test_a_build_again_needs_the_local_files_and_compares_them(tmp_path: Path) -> None:
@@ -738,7 +739,7 @@ def test_a_build_again_needs_the_local_files_and_compares_them(tmp_path: Path) -
     assert rebuild.problems(out, inputs=[str(tmp_path / "talks.json")]) == []
     (tmp_path / "talks.json").write_text((tmp_path / "talks.json").read_text() + " ")
     problems = rebuild.problems(out, inputs=[str(tmp_path / "talks.json")])
-    assert problems[0] == "manifest.json: a build has another sources, files"
+    assert problems[0] == "manifest.json: a new build writes another sources, files"
     assert problems[1].startswith("source sharegpt/talks.json: ")
 
 
@@ -779,10 +780,10 @@ def test_a_build_again_that_cannot_be_made_is_a_verdict(tmp_path: Path) -> None:
     assert "failed  rebuild     source 'sharegpt' names no files" in done.stdout
 
 
-def test_what_is_said_for_a_build_again_is_not_said_in_vain(folder: Path) -> None:
+def test_options_of_a_rebuild_need_rebuild(folder: Path) -> None:
     done = run("verify", folder, "--input", "x.json")
     assert done.exit_code == 2
-    assert "for --rebuild" in done.stderr
+    assert "need --rebuild" in done.stderr
 
 
 def test_the_command_prints_json(folder: Path) -> None:

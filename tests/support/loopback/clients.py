@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 
 def environment(endpoint: str, home: Path, **more: str) -> dict[str, str]:
     """The variables by which real clients come to a Hub on loopback and to no other place."""
-    own = {
+    variables = {
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_XET": "1",
@@ -35,7 +35,7 @@ def environment(endpoint: str, home: Path, **more: str) -> dict[str, str]:
         "SSL_CERT_FILE": str(_one_certificate()),  # all of them take a while, and none is used
         "PYTHONPATH": str(ROOT),
     }
-    return {**os.environ, **own, **more}
+    return {**os.environ, **variables, **more}
 
 
 @functools.cache
@@ -75,8 +75,8 @@ class Client:
     def wait(self) -> Done:
         """What became of it."""
         code = self.clients.ask({"wait": self.pid})["code"]
-        said = {name: path.read_text() for name, path in self.paths.items()}
-        return Done(code, **said)
+        output = {name: path.read_text() for name, path in self.paths.items()}
+        return Done(code, **output)
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Clients:
         paths = {name: self.folder / f"{number}.{name}" for name in ("stdout", "stderr")}
         variables: Mapping[str, str] = {"HF_TOKEN": token, **options.pop("variables", {})}
         command = {
-            "arguments": [str(own) for own in arguments],
+            "arguments": [str(argument) for argument in arguments],
             "environment": variables,
             **{name: str(path) for name, path in paths.items()},
             **options,

@@ -70,17 +70,19 @@ async def delete(call: Call) -> Response:
     asked = await call.json()
     name = f"{asked.get('organization') or (call.user and call.user.name)}/{asked['name']}"
     call.groups |= {"kind": f"{asked.get('type') or 'model'}s", "name": name}
-    own = call.writable()
-    del call.store.repositories[own.kind, own.name]
+    repository = call.writable()
+    del call.store.repositories[repository.kind, repository.name]
     return answer({})
 
 
 async def settings(call: Call) -> Response:
     """PUT /api/datasets/R/settings."""
-    own, asked = call.writable(), await call.json()
-    own.private = asked.get("visibility", "private" if own.private else "public") == "private"
-    own.gated = bool(asked.get("gated", own.gated))
-    return answer({"private": own.private, "gated": own.gated})
+    repository, asked = call.writable(), await call.json()
+    repository.private = (
+        asked.get("visibility", "private" if repository.private else "public") == "private"
+    )
+    repository.gated = bool(asked.get("gated", repository.gated))
+    return answer({"private": repository.private, "gated": repository.gated})
 
 
 async def auth_check(call: Call) -> Response:
@@ -91,12 +93,12 @@ async def auth_check(call: Call) -> Response:
 
 async def refs(call: Call) -> Response:
     """GET /api/datasets/R/refs."""
-    own = call.readable()
+    repository = call.readable()
     return answer(
         {
-            "branches": _refs(own.branches, "heads"),
+            "branches": _refs(repository.branches, "heads"),
             "converts": [],
-            "tags": _refs(own.tags, "tags"),
+            "tags": _refs(repository.tags, "tags"),
             "pullRequests": [],
         }
     )
@@ -115,42 +117,42 @@ async def history(call: Call) -> Response:
     return answer(
         [
             {
-                "id": own.oid,
-                "title": own.title,
+                "id": listed.oid,
+                "title": listed.title,
                 "message": "",
-                "date": own.date,
-                "authors": [{"user": own.author}],
+                "date": listed.date,
+                "authors": [{"user": listed.author}],
             }
-            for own in commits
+            for listed in commits
         ]
     )
 
 
 async def branch(call: Call) -> Response:
     """POST and DELETE /api/datasets/R/branch/{name}."""
-    own, name = call.writable(), call["branch"]
+    repository, name = call.writable(), call["branch"]
     if call.request.method == "DELETE":
-        if own.branches.pop(name, None) is None:
+        if repository.branches.pop(name, None) is None:
             raise Refused(404, "No such branch", "RevisionNotFound")
     else:
-        if name in own.branches:
+        if name in repository.branches:
             raise Refused(409, "Reference already exists")
         asked = await call.json() if await call.request.body() else {}
-        own.branches[name] = own.resolve(asked.get("startingPoint") or "main").oid
+        repository.branches[name] = repository.resolve(asked.get("startingPoint") or "main").oid
     return answer({})
 
 
 async def tag(call: Call) -> Response:
     """POST /api/datasets/R/tag/{revision}, and DELETE .../tag/{tag}."""
-    own, name = call.writable(), call["revision"]
+    repository, name = call.writable(), call["revision"]
     if call.request.method == "DELETE":
-        if own.tags.pop(name, None) is None:
+        if repository.tags.pop(name, None) is None:
             raise Refused(404, "No such tag", "RevisionNotFound")
         return answer({})
     asked = await call.json()
-    if asked["tag"] in own.tags:
+    if asked["tag"] in repository.tags:
         raise Refused(409, f"Tag reference exists already: refs/tags/{asked['tag']}")
-    own.tags[asked["tag"]] = own.resolve(name).oid
+    repository.tags[asked["tag"]] = repository.resolve(name).oid
     return answer({})
 
 
@@ -181,10 +183,10 @@ def _metadata(card: str) -> tuple[str, dict[str, Any]]:
 
 async def preupload(call: Call) -> Response:
     """POST /api/datasets/R/preupload/{revision}: how each file is to be sent."""
-    own, asked, revision = call.writable(), await call.json(), call["revision"]
+    repository, asked, revision = call.writable(), await call.json(), call["revision"]
     if len(asked["files"]) > 256:
         raise Refused(400, "at most 256 files")
-    blob = own.resolve(revision).tree.get(".gitignore")
+    blob = repository.resolve(revision).tree.get(".gitignore")
     ignore = asked.get("gitIgnore") or (call.store.read(blob).decode() if blob else "")
     files = []
     for file in asked["files"]:
@@ -195,76 +197,78 @@ async def preupload(call: Call) -> Response:
             "uploadMode": "lfs" if large else "regular",
             "shouldIgnore": is_ignored(path, ignore),
         }
-        oid = remote_oid(own, revision, path)
+        oid = remote_oid(repository, revision, path)
         files.append(entry | ({"oid": oid} if oid else {}))
-    return answer({"files": files, "commitOid": own.resolve(revision).oid})
+    return answer({"files": files, "commitOid": repository.resolve(revision).oid})
 
 
 async def commit(call: Call) -> Response:
     """POST /api/datasets/R/commit/{branch}, one line an operation."""
-    own, name = call.writable(), call["revision"]
+    repository, name = call.writable(), call["revision"]
     lines = [json.loads(line) for line in (await call.request.body()).splitlines() if line]
-    if own.is_locked:
+    if repository.is_locked:
         raise Refused(409, LOCKED)
-    if name not in own.branches:
+    if name not in repository.branches:
         raise Refused(404, f"Invalid rev id: {name}", "RevisionNotFound")
-    own.is_locked = True
+    repository.is_locked = True
     try:
         await asyncio.sleep(call.options.commit_seconds)
-        return _apply(call, own, name, lines)
+        return _apply(call, repository, name, lines)
     finally:
-        own.is_locked = False
+        repository.is_locked = False
 
 
-def _apply(call: Call, own: Repository, name: str, lines: list[dict[str, Any]]) -> Response:
+def _apply(call: Call, repository: Repository, name: str, lines: list[dict[str, Any]]) -> Response:
     header = lines[0]["value"]
     parent = header.get("parentCommit")
-    if parent and not own.branches[name].startswith(parent):
+    if parent and not repository.branches[name].startswith(parent):
         raise Refused(412, STALE)
-    tree = own.resolve(name).tree
+    tree = repository.resolve(name).tree
     add: dict[str, Blob] = {}
-    gone: list[str] = []
+    removed: list[str] = []
     for line in lines[1:]:
         kind, value = line["key"], line["value"]
         if kind == "file":
             add[value["path"]] = call.store.put(base64.b64decode(value["content"]))
         elif kind == "lfsFile":
-            add[value["path"]] = _large(call, own, value["oid"], value["size"])
+            add[value["path"]] = _large(call, repository, value["oid"], value["size"])
         else:
-            gone += _deleted(tree, kind, value["path"])
+            removed += _deleted(tree, kind, value["path"])
     user = call.user
     assert user is not None
-    made = call.store.commit(own, add, gone, title=header["summary"], author=user.name, branch=name)
-    url = f"{call.host}/{own.kind}s/{own.name}/commit/{made.oid}"
+    made = call.store.commit(
+        repository, add, removed, title=header["summary"], author=user.name, branch=name
+    )
+    url = f"{call.host}/{repository.kind}s/{repository.name}/commit/{made.oid}"
     return answer({"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""})
 
 
-def _large(call: Call, own: Repository, oid: str, size: int) -> Blob:
+def _large(call: Call, repository: Repository, oid: str, size: int) -> Blob:
     """A large file of a commit: it must have been sent, or have gone to Xet."""
-    if call.options.xet_folder is None and oid not in own.objects:
+    if call.options.xet_folder is None and oid not in repository.objects:
         raise Refused(400, f"lfs pointer {oid} points to an object that is not there")
     return lfs_blob(oid, size)
 
 
 def _deleted(tree: Any, kind: str, path: str) -> list[str]:
-    found = [path] if path in tree else []
+    paths = [path] if path in tree else []
     if kind == "deletedFolder":
-        found = [name for name in tree if name.startswith(path.rstrip("/") + "/")]
-    if not found:
+        paths = [name for name in tree if name.startswith(path.rstrip("/") + "/")]
+    if not paths:
         raise Refused(404, "A file with this name doesn't exist", "EntryNotFound")
-    return found
+    return paths
 
 
 async def xet_token(call: Call) -> Response:
     """GET /api/datasets/R/xet-write-token/{revision}, where this Hub has Xet."""
     if call.options.xet_folder is None:
         raise Refused(404, "Not Found")
-    own = call.writable() if call["access"] == "write" else call.open()
+    repository = call.writable() if call["access"] == "write" else call.open()
     where = f"local://{call.options.xet_folder}"
     exp = int(time.time()) + 3600
     headers = {
         "X_Xet_Cas_Url": where,
         "X_Xet_Token_Expiration": str(exp),
-        "X_Xet_Access_Token": f"xet_{own.name}",
+        "X_Xet_Access_Token": f"xet_{repository.name}",
     }
-    return answer({"casUrl": where, "exp": exp, "accessToken": f"xet_{own.name}"}, **headers)
+    return answer({"casUrl": where, "exp": exp, "accessToken": f"xet_{repository.name}"}, **headers)

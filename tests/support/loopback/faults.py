@@ -115,7 +115,7 @@ class Faults:
         entry = Entry(f"{request}?{query}" if query else request, user, headers=headers)
         self.log.append(entry)
         held = self._held if self._held and self._held.number == len(self.log) else None
-        fault = next((own for own in self.script if own.strikes(request)), None)
+        fault = next((scripted for scripted in self.script if scripted.strikes(request)), None)
         answer = _Answer(entry, send, fault)
         if held is not None:
             await self._hold(held, scope, receive, answer)
@@ -172,8 +172,12 @@ class _Answer:
         await self._send(message)
 
     async def say(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        own = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-        pairs = [(key.lower().encode(), value.encode()) for key, value in own.items()]
+        all_headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **headers,
+        }
+        pairs = [(key.lower().encode(), value.encode()) for key, value in all_headers.items()]
         await self.send({"type": "http.response.start", "status": status, "headers": pairs})
         await self.send({"type": "http.response.body", "body": body})
 

@@ -19,8 +19,8 @@ def _size_of_pointer(blob: Blob) -> int:
 def _entry(path: str, blob: Blob) -> dict[str, Any]:
     entry: dict[str, Any] = {"type": "file", "path": path, "size": blob.size, "oid": blob.oid}
     if blob.is_lfs:
-        own = {"oid": blob.sha256, "size": blob.size, "pointerSize": _size_of_pointer(blob)}
-        entry["lfs"] = own
+        lfs = {"oid": blob.sha256, "size": blob.size, "pointerSize": _size_of_pointer(blob)}
+        entry["lfs"] = lfs
     return entry
 
 
@@ -30,8 +30,8 @@ def _folder(path: str) -> dict[str, Any]:
 
 async def info(call: Call) -> Response:
     """GET /api/datasets/R and .../revision/{revision}."""
-    own = call.readable()
-    commit = own.resolve(call["revision"] or "main")
+    repository = call.readable()
+    commit = repository.resolve(call["revision"] or "main")
     blobs = call.request.query_params.get("blobs")
     siblings: list[dict[str, Any]] = []
     for path, blob in sorted(commit.tree.items()):
@@ -43,12 +43,12 @@ async def info(call: Call) -> Response:
                 siblings[-1]["lfs"] = large | {"pointerSize": _size_of_pointer(blob)}
     return answer(
         {
-            "id": own.name,
+            "id": repository.name,
             "sha": commit.oid,
             "lastModified": commit.date,
             "createdAt": commit.date,
-            "private": own.private,
-            "gated": "manual" if own.gated else False,
+            "private": repository.private,
+            "gated": "manual" if repository.gated else False,
             "disabled": False,
             "tags": [],
             "siblings": siblings,
@@ -58,8 +58,8 @@ async def info(call: Call) -> Response:
 
 async def tree(call: Call) -> Response:
     """GET /api/datasets/R/tree/{revision}/{path}, a page at a time."""
-    own = call.open()
-    files = own.resolve(call["revision"]).tree
+    repository = call.open()
+    files = repository.resolve(call["revision"]).tree
     query = call.request.query_params
     recursive = query.get("recursive", "false").lower() == "true"
     entries = list(_below(dict(files), call["path"].strip("/"), recursive))
@@ -92,22 +92,22 @@ def _below(files: dict[str, Blob], folder: str, recursive: bool) -> Iterator[dic
 
 async def paths_info(call: Call) -> Response:
     """POST /api/datasets/R/paths-info/{revision}, form-encoded."""
-    own = call.open()
-    files = own.resolve(call["revision"]).tree
+    repository = call.open()
+    files = repository.resolve(call["revision"]).tree
     form = parse_qs((await call.request.body()).decode())
-    found = []
+    entries = []
     for path in form.get("paths", []):
         if path in files:
-            found.append(_entry(path, files[path]))
-        elif any(own.startswith(f"{path}/") for own in files):
-            found.append(_folder(path))
-    return answer(found)
+            entries.append(_entry(path, files[path]))
+        elif any(repository.startswith(f"{path}/") for repository in files):
+            entries.append(_folder(path))
+    return answer(entries)
 
 
 async def resolve(call: Call) -> Response:
     """HEAD and GET of a file. A large one is somewhere else, as on the Hub."""
-    own = call.open()
-    commit = own.resolve(call["revision"])
+    repository = call.open()
+    commit = repository.resolve(call["revision"])
     blob = commit.tree.get(call["path"])
     if blob is None:
         raise Refused(404, "Entry not found", "EntryNotFound", commit=commit.oid)
@@ -134,9 +134,9 @@ async def large(call: Call) -> Response:
     return FileResponse(call.store.path(call["sha256"]), headers={"ETag": f'"{call["sha256"]}"'})
 
 
-def remote_oid(own: Repository, revision: str, path: str) -> str | None:
+def remote_oid(repository: Repository, revision: str, path: str) -> str | None:
     """What the client compares with its own hash, to leave out what has not changed."""
-    blob = own.resolve(revision).tree.get(path)
+    blob = repository.resolve(revision).tree.get(path)
     if blob is None:
         return None
     return blob.sha256 if blob.is_lfs else blob.oid

@@ -17,25 +17,25 @@ LFS = {"Content_Type": "application/vnd.git-lfs+json"}
 
 async def batch(call: Call) -> Response:
     """POST .../info/lfs/objects/batch: where each object goes, if it is not there."""
-    own, asked = call.writable(), await call.json()
-    objects = [_object(call, own, each["oid"], each["size"]) for each in asked["objects"]]
+    repository, asked = call.writable(), await call.json()
+    objects = [_object(call, repository, each["oid"], each["size"]) for each in asked["objects"]]
     headers = [each.get("actions", {}).get("upload", {}).get("header", {}) for each in objects]
     transfer = "multipart" if any("chunk_size" in header for header in headers) else "basic"
     return answer({"transfer": transfer, "objects": objects}, **LFS)
 
 
-def _object(call: Call, own: Repository, oid: str, size: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"oid": oid, "size": size}
-    if oid in own.objects:
-        return found
-    where = f"{call.host}/lfs/{own.kind}s/{own.name}/{oid}"
+def _object(call: Call, repository: Repository, oid: str, size: int) -> dict[str, Any]:
+    described: dict[str, Any] = {"oid": oid, "size": size}
+    if oid in repository.objects:
+        return described
+    where = f"{call.host}/lfs/{repository.kind}s/{repository.name}/{oid}"
     upload: dict[str, Any] = {"href": f"{where}?sig=secret"}
     part = call.options.multipart_above
     if part is not None and size > part:
         numbers = range(1, -(-size // part) + 1)
         header = {str(number): f"{where}/part/{number}?sig=secret" for number in numbers}
         upload = {"href": f"{where}/complete", "header": {"chunk_size": str(part), **header}}
-    return found | {"actions": {"upload": upload, "verify": {"href": f"{where}/verify"}}}
+    return described | {"actions": {"upload": upload, "verify": {"href": f"{where}/verify"}}}
 
 
 async def put(call: Call) -> Response:
@@ -60,9 +60,9 @@ async def complete(call: Call) -> Response:
     total, path = hashlib.sha256(), call.store.path(call["oid"])
     new = path.with_suffix(".new")
     with new.open("wb") as file:
-        for own in asked["parts"]:
-            content = path.with_suffix(f".{own['partNumber']}").read_bytes()
-            if own["etag"].strip('"') != hashlib.sha256(content).hexdigest():
+        for part in asked["parts"]:
+            content = path.with_suffix(f".{part['partNumber']}").read_bytes()
+            if part["etag"].strip('"') != hashlib.sha256(content).hexdigest():
                 raise Refused(400, "InvalidPart")
             total.update(content)
             file.write(content)
@@ -74,9 +74,9 @@ async def complete(call: Call) -> Response:
 
 async def verify(call: Call) -> Response:
     """POST when the client believes that an object is there."""
-    asked, own = await call.json(), call.writable()
+    asked, repository = await call.json(), call.writable()
     path = call.store.path(asked["oid"])
-    if asked["oid"] not in own.objects or path.stat().st_size != asked["size"]:
+    if asked["oid"] not in repository.objects or path.stat().st_size != asked["size"]:
         raise Refused(404, "Object does not exist")
     return answer({})
 
@@ -89,8 +89,8 @@ def _storage(call: Call) -> Path:
 
 def _keep(call: Call, new: Path) -> None:
     new.rename(call.store.path(call["oid"]))
-    own = call.store.repository(call["kind"].rstrip("s"), call["name"])
-    own.objects.add(call["oid"])
+    repository = call.store.repository(call["kind"].rstrip("s"), call["name"])
+    repository.objects.add(call["oid"])
 
 
 async def _receive(stream: AsyncIterator[bytes], path: Path) -> str:

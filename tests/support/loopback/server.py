@@ -72,16 +72,16 @@ class Hub:
 
     def asked(self, pattern: str = "") -> list[str]:
         """The requests that begin as a pattern says."""
-        return [own.request for own in self.log if re.match(pattern, own.request)]
+        return [entry.request for entry in self.log if re.match(pattern, entry.request)]
 
 
 def _app(store: Store, options: Options) -> Starlette:
     async def endpoint(request: Request) -> Response:
         raw = request.scope["raw_path"].decode()
         for methods, pattern, handler in ROUTES:
-            found = re.fullmatch(pattern, raw)
-            if found and request.method in methods.split("|"):
-                call = Call(request, store, options, found.groupdict(default=""))
+            match = re.fullmatch(pattern, raw)
+            if match and request.method in methods.split("|"):
+                call = Call(request, store, options, match.groupdict(default=""))
                 try:
                     return await handler(call)
                 except Refused as refused:
@@ -105,13 +105,13 @@ def _as_a_proxy_gets_it(app: Any) -> Any:
 def serve(folder: Path, **options: Any) -> Iterator[Hub]:
     """Serves a Hub whose content is kept below a folder; `options` are those of `Options`."""
     folder.mkdir(parents=True, exist_ok=True)
-    store, own = Store(folder), Options(**options)
+    store, settings = Store(folder), Options(**options)
 
     def user_of(header: str) -> str | None:
         user = store.users.get(header.removeprefix("Bearer "))
         return user.name if user else None
 
-    faults = Faults(_app(store, own), user_of)  # type: ignore[arg-type]
+    faults = Faults(_app(store, settings), user_of)  # type: ignore[arg-type]
     config = uvicorn.Config(
         _as_a_proxy_gets_it(faults),
         log_level="critical",
@@ -131,7 +131,7 @@ def serve(folder: Path, **options: Any) -> Iterator[Hub]:
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:
-        yield Hub(f"http://127.0.0.1:{listening.getsockname()[1]}", store, faults, own)
+        yield Hub(f"http://127.0.0.1:{listening.getsockname()[1]}", store, faults, settings)
     finally:
         server.should_exit = True
         thread.join()

@@ -15,7 +15,7 @@ from typing import Any
 LFS_SUFFIXES = (".parquet", ".arrow", ".gz", ".zip", ".bin", ".safetensors", ".png")
 LFS_BYTES = 10 * 2**20  # a text file above this is large too
 GITATTRIBUTES = "".join(
-    f"*{own} filter=lfs diff=lfs merge=lfs -text\n" for own in LFS_SUFFIXES
+    f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES
 ).encode()
 
 
@@ -91,19 +91,19 @@ class Repository:
         """The commit that a branch, a tag, or seven digits or more name."""
         oid = self.branches.get(revision) or self.tags.get(revision)
         if oid is None and len(revision) >= 7:
-            oid = next((own for own in self.commits if own.startswith(revision)), None)
+            oid = next((suffix for suffix in self.commits if suffix.startswith(revision)), None)
         if oid is None:
             raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return self.commits[oid]
 
     def history(self, revision: str = "main") -> list[Commit]:
         """The commits of a revision, the newest first."""
-        found: list[Commit] = []
+        commits_back: list[Commit] = []
         commit: Commit | None = self.resolve(revision)
         while commit is not None:
-            found.append(commit)
+            commits_back.append(commit)
             commit = self.commits[commit.parent] if commit.parent else None
-        return found
+        return commits_back
 
 
 @dataclass
@@ -128,26 +128,26 @@ class Store:
 
     def create(self, kind: str, name: str, private: bool = False) -> Repository:
         """A new repository; the Hub begins each with a commit of `.gitattributes`."""
-        own = self.repositories[kind, name] = Repository(kind, name, private)
+        suffix = self.repositories[kind, name] = Repository(kind, name, private)
         attributes = {".gitattributes": self.put(GITATTRIBUTES)}
-        self.commit(own, attributes, title="initial commit", author=name.split("/")[0])
-        return own
+        self.commit(suffix, attributes, title="initial commit", author=name.split("/")[0])
+        return suffix
 
     def seed(
         self, kind: str, name: str, files: Mapping[str, bytes], revision: str | None = None
     ) -> Repository:
         """A repository that holds files, at a commit of a given id where one is given."""
-        own = self.repositories.get((kind, name)) or self.create(kind, name)
+        suffix = self.repositories.get((kind, name)) or self.create(kind, name)
         blobs = {
             path: self.put(content, is_lfs=is_large(path, len(content), content[:512]))
             for path, content in files.items()
         }
-        self.commit(own, blobs, title="seed", author="seed", oid=revision)
-        return own
+        self.commit(suffix, blobs, title="seed", author="seed", oid=revision)
+        return suffix
 
     def commit(
         self,
-        own: Repository,
+        suffix: Repository,
         add: Mapping[str, Blob],
         delete: Sequence[str] = (),
         *,
@@ -157,30 +157,30 @@ class Store:
         oid: str | None = None,
     ) -> Commit:
         """A commit on a branch."""
-        parent = own.branches.get(branch)
-        before = own.commits[parent].tree if parent else {}
-        gone = set(delete)
-        tree = {path: blob for path, blob in before.items() if path not in gone} | dict(add)
-        own.objects |= {blob.sha256 for blob in add.values() if blob.is_lfs}
+        parent = suffix.branches.get(branch)
+        before = suffix.commits[parent].tree if parent else {}
+        deleted = set(delete)
+        tree = {path: blob for path, blob in before.items() if path not in deleted} | dict(add)
+        suffix.objects |= {blob.sha256 for blob in add.values() if blob.is_lfs}
         tick = next(self._clock)
         date = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=tick)
-        oid = oid or commit_of(json.dumps([own.name, parent, title, tick]))
+        oid = oid or commit_of(json.dumps([suffix.name, parent, title, tick]))
         stamp = date.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        own.commits[oid] = Commit(oid, parent, title, author, stamp, tree)
-        own.branches[branch] = oid
-        return own.commits[oid]
+        suffix.commits[oid] = Commit(oid, parent, title, author, stamp, tree)
+        suffix.branches[branch] = oid
+        return suffix.commits[oid]
 
-    def copy(self, own: Repository, name: str) -> Repository:
+    def copy(self, suffix: Repository, name: str) -> Repository:
         """The same repository under another name; content is shared."""
         copy = replace(
-            own,
+            suffix,
             name=name,
-            branches=dict(own.branches),
-            tags=dict(own.tags),
-            commits=dict(own.commits),
-            objects=set(own.objects),
+            branches=dict(suffix.branches),
+            tags=dict(suffix.tags),
+            commits=dict(suffix.commits),
+            objects=set(suffix.objects),
         )
-        self.repositories[own.kind, name] = copy
+        self.repositories[suffix.kind, name] = copy
         return copy
 
     # ------------------------------------------------------------------------------ content
@@ -203,9 +203,9 @@ class Store:
         """The content of a blob."""
         return self.path(blob.sha256).read_bytes()
 
-    def text(self, own: Repository, path: str, revision: str = "main") -> str:
+    def text(self, suffix: Repository, path: str, revision: str = "main") -> str:
         """A text file of a repository."""
-        return self.read(own.resolve(revision).tree[path]).decode()
+        return self.read(suffix.resolve(revision).tree[path]).decode()
 
 
 def git_oid(content: bytes) -> str:
@@ -242,6 +242,8 @@ def is_ignored(path: str, gitignore: str) -> bool:
         if not pattern or pattern.startswith("#"):
             continue
         parts = Path(path).parts
-        if fnmatch.fnmatch(path, pattern) or any(fnmatch.fnmatch(own, pattern) for own in parts):
+        if fnmatch.fnmatch(path, pattern) or any(
+            fnmatch.fnmatch(suffix, pattern) for suffix in parts
+        ):
             return True
     return False

@@ -54,27 +54,27 @@ class Call:
     def readable(self) -> Repository:
         """The repository, if the user may see it; else it is not there."""
         user = self.user
-        own = self.store.repository(_kind(self.groups.get("kind")), self["name"])
-        owner = own.name.split("/")[0]
-        if own.private and (user is None or owner not in (user.name, *user.orgs)):
+        repository = self.store.repository(_kind(self.groups.get("kind")), self["name"])
+        owner = repository.name.split("/")[0]
+        if repository.private and (user is None or owner not in (user.name, *user.orgs)):
             raise Refused(401 if user is None else 404, "Repository not found", "RepoNotFound")
-        return own
+        return repository
 
     def open(self) -> Repository:
         """The repository, if the user may read its files."""
-        own, user = self.readable(), self.user
-        if own.gated and (user is None or not user.may_write(own.name)):
-            raise Refused(403, f"Access to dataset {own.name} is restricted", "GatedRepo")
-        return own
+        repository, user = self.readable(), self.user
+        if repository.gated and (user is None or not user.may_write(repository.name)):
+            raise Refused(403, f"Access to dataset {repository.name} is restricted", "GatedRepo")
+        return repository
 
     def writable(self) -> Repository:
         """The repository, if the user may write to it."""
-        own = self.readable()
+        repository = self.readable()
         if self.user is None:
             raise Refused(401, "Unauthorized")
-        if not self.user.may_write(own.name):
+        if not self.user.may_write(repository.name):
             raise Refused(403, "you must use a write token to push to this repository")
-        return own
+        return repository
 
     async def json(self) -> Any:
         """What was sent, as JSON."""
@@ -87,8 +87,8 @@ def _kind(prefix: str | None) -> str:
 
 def answer(value: Any, status: int = 200, **headers: str) -> Response:
     """An answer in JSON."""
-    own = {key.replace("_", "-"): text for key, text in headers.items()}
-    return Response(json.dumps(value), status, own, media_type="application/json")
+    named = {key.replace("_", "-"): text for key, text in headers.items()}
+    return Response(json.dumps(value), status, named, media_type="application/json")
 
 
 def refusal(refused: Refused) -> Response:

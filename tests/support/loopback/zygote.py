@@ -28,10 +28,10 @@ def _loopback_only() -> None:
     """Makes a connection to another machine an error, in every client."""
     connect = socket.socket.connect
 
-    def guarded(own: socket.socket, address: Any) -> None:
-        if own.family in (socket.AF_INET, socket.AF_INET6):
+    def guarded(connection: socket.socket, address: Any) -> None:
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
             assert address[0] in ("127.0.0.1", "::1", "localhost"), f"network access: {address}"
-        connect(own, address)
+        connect(connection, address)
 
     socket.socket.connect = guarded  # type: ignore[method-assign]
 
