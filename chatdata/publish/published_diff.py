@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.hashing import sha256_pairs
+from chatdata.dataset import tables
 from chatdata.dataset.manifest import ListedFile, Listing, Manifest
+from chatdata.dataset.tables import Table
 from chatdata.hub.repository import Repository
 from chatdata.publish.versions import Change
-from chatdata.steps.split import SPLITS
 from chatdata.verify import recount
 
-KINDS = ("messages", "tokens")
 Columns = tuple[tuple[str, Any], ...]
 
 
@@ -41,20 +42,20 @@ def since(
 
 
 def _ids(repository: Repository, commit: str, facts: Manifest | Listing) -> set[str]:
-    paths = [path for split in SPLITS for path in recount.shards(facts, "messages", split)]
-    tables = (repository.columns(path, commit, ["id"]) for path in paths)
-    return {id for table in tables for id in table["id"].to_pylist()}
+    shards = tables.MESSAGES.shards(facts.files)
+    columns = (repository.columns(shard.path, commit, ["id"]) for shard in shards)
+    return {id for table in columns for id in table["id"].to_pylist()}
 
 
 def _other_columns(
     repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
 ) -> tuple[str, ...]:
-    """The kinds of rows that have other columns than before, or that are no more."""
+    """The tables that have other columns than before, or that are no more."""
     return tuple(
-        kind
-        for kind in KINDS
-        if (old := _first(before, kind)) is not None
-        and not _is_alike(repository, commit, old, folder, _first(after, kind))
+        table.name
+        for table in tables.loadable()
+        if (old := _first(before, table)) is not None
+        and not _is_alike(repository, commit, old, folder, _first(after, table))
     )
 
 
@@ -71,8 +72,9 @@ def _is_alike(
     return columns(before) == columns(pq.read_schema(folder / new.path))
 
 
-def _first(facts: Manifest | Listing, kind: str) -> ListedFile | None:
-    return next((file for file in facts.files if file.path.startswith(f"{kind}/")), None)
+def _first(facts: Manifest | Listing, table: Table) -> ListedFile | None:
+    files: Sequence[ListedFile] = facts.files
+    return next(iter(table.shards(files)), None)
 
 
 def columns(schema: pa.Schema) -> Columns:

@@ -14,7 +14,7 @@ from typing import Any
 
 from chatdata.core import config
 from chatdata.core.hashing import sha256_json
-from chatdata.dataset import card, manifest
+from chatdata.dataset import card, manifest, tables
 from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.hub.repository import File, Tree
 from chatdata.publish.versions import Version
@@ -124,5 +124,5 @@ def is_managed(path: str, listed: Iterable[str] = ()) -> bool:
     It is where a manifest lists it, and where the card's patterns would take it for a shard.
     """
     top, slash, _ = path.partition("/")
-    is_ours = top in ("messages", "ledger", "packs") or top.startswith("tokens")
+    is_ours = tables.of_path(path) is not None or top.startswith("tokens")
     return path in listed or (bool(slash) and is_ours and path.endswith(".parquet"))
