@@ -202,7 +202,7 @@ def _first_column(before: Path, after: Path) -> str:
     for name in old.schema.names:
         if not old[name].equals(new[name]):
             pairs = zip(old[name].to_pylist(), new[name].to_pylist(), strict=True)
-            row = next((number for number, (left, right) in enumerate(pairs) if left != right), None)
+            row = next((i for i, (left, right) in enumerate(pairs) if left != right), None)
             return f"column {name}, row {row}"
     return "the same rows, written otherwise"
 
