@@ -57,7 +57,7 @@ def push(
             note=note,
         )
     if as_json:
-        print_json(plan.facts())
+        print_json(plan.as_json())
     else:
         click.echo("\n".join(plan.lines()))
 
