@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from chatdata.dataset.manifest import read as read_manifest
     from chatdata.pipeline.build import build as build_dataset
     from chatdata.pipeline.build import preview as preview_dataset
-    from chatdata.pipeline.recipe import load as load_recipe
+    from chatdata.pipeline.find import load as load_recipe
     from chatdata.publish.pull import pull as pull_dataset
     from chatdata.publish.push import push as push_dataset
 
 _HOME = {
     "ChatdataError": ("chatdata.core.errors", "ChatdataError"),
     "build_dataset": ("chatdata.pipeline.build", "build"),
-    "load_recipe": ("chatdata.pipeline.recipe", "load"),
+    "load_recipe": ("chatdata.pipeline.find", "load"),
     "preview_dataset": ("chatdata.pipeline.build", "preview"),
     "pull_dataset": ("chatdata.publish.pull", "pull"),
     "push_dataset": ("chatdata.publish.push", "push"),

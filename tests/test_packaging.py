@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chatdata.pipeline import recipe
+from chatdata.pipeline import find
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,7 +29,7 @@ def test_the_wheel_holds_chatdata_and_its_recipes_alone(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"chatdata"}
     recipes = {Path(name).stem for name in names if name.startswith("chatdata/_recipes/")}
-    assert recipes == {path.stem for path in recipe.shipped()}
+    assert recipes == {path.stem for path in find.shipped()}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     data = {Path(name).name for name in names if name.startswith("chatdata/sources/sample/")}
     assert data == {path.name for path in (ROOT / "chatdata" / "sources" / "sample").iterdir()}

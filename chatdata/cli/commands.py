@@ -65,7 +65,7 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     from chatdata.cli import show
     from chatdata.core import ledger
     from chatdata.pipeline.build import preview
-    from chatdata.pipeline.recipe import load
+    from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings)
     manifest = preview(loaded, inputs=inputs)
@@ -123,7 +123,7 @@ def build(
     """
     from chatdata.cli import show
     from chatdata.pipeline.build import build as run
-    from chatdata.pipeline.recipe import load
+    from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings)
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from chatdata import sources
 from chatdata.core import config
-from chatdata.pipeline import recipe
+from chatdata.pipeline import find
 from chatdata.render.templates import TEMPLATES
 from chatdata.steps.clean import CLEANERS
 from chatdata.steps.filters import FILTERS
@@ -41,7 +41,7 @@ def tables() -> dict[str, list[Entry]]:
         "kinds of secrets": _entries({str(kind): about for kind, about in KINDS.items()}),
         "templates": _entries({name: template.about for name, template in TEMPLATES.items()}),
         "recipes": [
-            Entry(path.stem, config.load_yaml(path).get("about", "")) for path in recipe.shipped()
+            Entry(path.stem, config.load_yaml(path).get("about", "")) for path in find.shipped()
         ],
     }
 

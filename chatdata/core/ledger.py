@@ -1,19 +1,21 @@
-"""The ledger: one outcome for everything that was read, and the arithmetic that proves it.
+"""The ledger: an outcome for everything that was read, and the arithmetic that proves it.
 
-A message is kept when it stands in at least one published row. If it does not, its reason is
-that of the step in which its last conversation went. `record` is what a file holds (a line, an
-element, a row); what could not be read at all is a record with its reason.
+A message is kept when it stands in at least one published row. A message that stands in none has
+the reason of the step in which its last conversation was dropped. A `record` is what a file holds
+(a line, an element, a row); what could not be read at all is a record with its reason.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from chatdata.core.errors import BuildError
-from chatdata.core.schema import MESSAGE_KEY
+from chatdata.core.schema import MESSAGE_KEY, empty
 
 UNITS = ("records", "messages", "conversations")
 
@@ -52,7 +54,7 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,
 }
 
-Counts = dict[str, dict[str, Any]]
+Counts = dict[str, dict[str, Any]]  # of each unit: read, kept, and dropped by reason
 
 # What became of something: the ledger's row, before the outcome is known.
 EVENTS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -80,54 +82,60 @@ def follow(events: pl.DataFrame) -> pl.DataFrame:
     merged = events.filter(is_merged)
     if merged.is_empty():
         return events
-    own = events.filter(is_merged.not_())
+    others = events.filter(is_merged.not_())
     repeats = pl.col("reason").eq_missing("duplicate_id")  # of another record, by the same id
-    fates = own.filter((pl.col("unit") == "message") & repeats.not_())
+    fates = others.filter((pl.col("unit") == "message") & repeats.not_())
     fates = fates.select("source", "reason", detail="id").unique(["source", "detail"])
     merged = merged.drop("reason").join(fates, on=["source", "detail"], maintain_order="left")
     merged = merged.with_columns(detail="merged into " + pl.col("detail"))
-    return pl.concat([own, merged.select(EVENTS.keys())])
+    return pl.concat([others, merged.select(EVENTS.keys())])
 
 
-def tally(events: pl.DataFrame) -> Counts:
-    """Kept and dropped of a table of events, by unit and reason."""
-    counts: Counts = {}
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many of each unit were kept, and how many were dropped for each reason."""
+
+    kept: Counter[str] = field(default_factory=Counter)
+    dropped: Mapping[str, Counter[str]] = field(default_factory=dict)
+
+    def __add__(self, more: Tally) -> Tally:
+        """The sum of both."""
+        units = dict.fromkeys([*self.dropped, *more.dropped])
+        dropped = {unit: self.of(unit) + more.of(unit) for unit in units}
+        return Tally(self.kept + more.kept, dropped)
+
+    def of(self, unit: str) -> Counter[str]:
+        """How many of a unit were dropped, by reason."""
+        return self.dropped.get(unit, Counter())
+
+
+def tally(events: pl.DataFrame) -> Tally:
+    """The tally of a table of events."""
+    kept, dropped = Counter[str](), dict[str, Counter[str]]()
     for unit, reason, number in events.group_by("unit", "reason").len().iter_rows():
-        count = counts.setdefault(f"{unit}s", {"kept": 0, "dropped": {}})
         if reason is None:
-            count["kept"] = number
+            kept[f"{unit}s"] = number
         else:
-            count["dropped"][reason] = number
-    return counts
+            dropped.setdefault(f"{unit}s", Counter())[reason] = number
+    return Tally(kept, dropped)
 
 
-def add(parts: Iterable[Counts]) -> Counts:
-    """The sum of counts, for all units."""
-    total: Counts = {unit: {"kept": 0, "dropped": {}} for unit in UNITS}
-    for part in parts:
-        for unit, count in part.items():
-            total[unit]["kept"] += count["kept"]
-            dropped = total[unit]["dropped"]
-            for reason, number in count["dropped"].items():
-                dropped[reason] = dropped.get(reason, 0) + number
-    return total
-
-
-def balance(read: Mapping[str, int], counts: Counts) -> Counts:
-    """The counts with what was read, most frequent reasons first.
+def balance(read: Mapping[str, int], tally: Tally) -> Counts:
+    """The counts of all units: what was read, and its tally, the most frequent reasons first.
 
     Raises BuildError where read differs from kept + dropped in any unit.
     """
     balanced: Counts = {}
-    for unit, count in counts.items():
-        accounted = count["kept"] + sum(count["dropped"].values())
+    for unit in UNITS:
+        kept, dropped = tally.kept[unit], tally.of(unit)
+        accounted = kept + dropped.total()
         if read[unit] != accounted:
             raise BuildError(
                 f"the ledger does not add up: {read[unit]} {unit} were read and {accounted} are "
                 "accounted for. This is a bug in chatdata; please report it with the recipe."
             )
-        by_number = sorted(count["dropped"].items(), key=lambda item: (-item[1], item[0]))
-        balanced[unit] = {"read": read[unit], "kept": count["kept"], "dropped": dict(by_number)}
+        by_number = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
+        balanced[unit] = {"read": read[unit], "kept": kept, "dropped": dict(by_number)}
     return balanced
 
 
@@ -178,24 +186,6 @@ def events(
     )
 
 
-def vanished(
-    before: pl.DataFrame, after: pl.DataFrame, lost: pl.DataFrame, otherwise: str
-) -> pl.DataFrame:
-    """Rows of `EVENTS` for messages that stood in a conversation and now stand in none.
-
-    `lost` are the events of conversations that went; a message that was cut from one that stays
-    has the reason `otherwise`. A message of several conversations is named once.
-    """
-    rows = before.filter(pl.col("message").is_not_null())
-    rows = rows.join(after, on=MESSAGE_KEY, how="anti", maintain_order="left")
-    rows = rows.unique(MESSAGE_KEY, keep="first", maintain_order=True)
-    why = lost.select("reason", "detail", conversation="id")
-    rows = rows.join(why, on="conversation", how="left", maintain_order="left")
-    return events(
-        "message", rows, "message", pl.col("reason").fill_null(otherwise), pl.col("detail")
-    )
-
-
 def drop(
     messages: pl.DataFrame,
     conversations: pl.DataFrame,
@@ -208,10 +198,46 @@ def drop(
     `conversation` and the columns that `reason` and `detail` read; the first row of a conversation
     counts. `reason` is a reason or an expression of reasons.
     """
-    gone = conversations.unique("conversation", keep="first", maintain_order=True)
-    if "source" not in gone.columns:
+    if conversations.is_empty():
+        return messages, empty(EVENTS)
+    dropped = conversations.unique("conversation", keep="first", maintain_order=True)
+    if "source" not in dropped.columns:
         sources = messages.select("conversation", "source").unique("conversation", keep="first")
-        gone = gone.join(sources, on="conversation", maintain_order="left")
-    why = pl.lit(reason) if isinstance(reason, str) else reason
-    kept = messages.join(gone, on="conversation", how="anti", maintain_order="left")
-    return kept, events("conversation", gone, "conversation", why, detail)
+        dropped = dropped.join(sources, on="conversation", maintain_order="left")
+    reason = pl.lit(reason) if isinstance(reason, str) else reason
+    kept = messages.join(dropped, on="conversation", how="anti", maintain_order="left")
+    return kept, events("conversation", dropped, "conversation", reason, detail)
+
+
+def drop_with_messages(
+    messages: pl.DataFrame,
+    conversations: pl.DataFrame,
+    reason: str | pl.Expr,
+    detail: pl.Expr | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The messages that `drop` leaves, and rows of `EVENTS` for conversations and messages.
+
+    A message that stands in a conversation that stays, too, is not dropped.
+    """
+    kept, dropped = drop(messages, conversations, reason, detail)
+    if dropped.is_empty():
+        return kept, dropped
+    return kept, pl.concat([dropped, orphaned_messages(messages, kept, dropped, "")])
+
+
+def orphaned_messages(
+    before: pl.DataFrame, after: pl.DataFrame, dropped: pl.DataFrame, otherwise: str
+) -> pl.DataFrame:
+    """Rows of `EVENTS` for messages that stood in a conversation and now stand in none.
+
+    `dropped` are the events of conversations that went; a message that was cut from a conversation
+    that stays has the reason `otherwise`. A message of several conversations is named once.
+    """
+    rows = before.filter(pl.col("message").is_not_null())
+    rows = rows.join(after, on=MESSAGE_KEY, how="anti", maintain_order="left")
+    rows = rows.unique(MESSAGE_KEY, keep="first", maintain_order=True)
+    reasons = dropped.select("reason", "detail", conversation="id")
+    rows = rows.join(reasons, on="conversation", how="left", maintain_order="left")
+    return events(
+        "message", rows, "message", pl.col("reason").fill_null(otherwise), pl.col("detail")
+    )

@@ -1,4 +1,4 @@
-"""What needs all conversations, between the two rounds of a build: the corpus filters of a recipe,
+"""What needs all conversations, between the two passes of a build: the corpus filters of a recipe,
 and what its sources are mixed by.
 
 Each part leaves a table of what each filter compares (`write_keys`), so that neither texts nor
@@ -13,122 +13,160 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from chatdata.pipeline.job import Job
+from chatdata.pipeline.context import BuildContext
 from chatdata.steps import duplicates, mixing
 from chatdata.steps.duplicates import Alike, ClustersEntry, Shingles
 from chatdata.steps.filtering import Drop
 from chatdata.steps.mixing import Share
 
 _REMOVED = {"part": pl.Int32, "conversation": pl.String, "reason": pl.String, "detail": pl.String}
-_HOMES = {"part": pl.Int32, "group": pl.String, "home": pl.String}
+_SPLIT_GROUPS = {"part": pl.Int32, "group": pl.String, "split_group": pl.String}
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class GlobalDecisions:
     """What becomes of conversations that repeat others, or are more than a source's share.
 
-    `removed` names conversations, the filter or `not_sampled`, and why; `homes` the groups that
-    take the split of another group; `near` is what the manifest says of each near-duplicate filter.
+    `removed` names conversations, the filter or `not_sampled`, and why. `split_groups` names the
+    groups that take the split of another group, `split_group`. `near_duplicates` has the figures of
+    each near-duplicate filter, by its name.
     """
 
     removed: pl.DataFrame
-    homes: pl.DataFrame
-    near: dict[str, ClustersEntry]
+    split_groups: pl.DataFrame
+    near_duplicates: dict[str, ClustersEntry]
 
-    def of_part(self, part: int) -> Decided:
-        """What concerns one part."""
-        return Decided(self.removed.filter(part=part), self.homes.filter(part=part), {})
+    def of_part(self, part: int) -> GlobalDecisions:
+        """The decisions that concern a part."""
+        return GlobalDecisions(
+            self.removed.filter(part=part), self.split_groups.filter(part=part), {}
+        )
+
+    def split_groups_of(self, groups: pl.Series) -> pl.Series:
+        """The groups, or in the place of a group the one whose split it takes."""
+        return groups.replace(self.split_groups["group"], self.split_groups["split_group"])
 
 
-def write_keys(job: Job, part: int, messages: pl.DataFrame) -> None:
+def write_keys(context: BuildContext, part: int, messages: pl.DataFrame) -> None:
     """Writes what each corpus filter compares of the conversations of a part."""
-    for number, drop in enumerate(job.drops("corpus")):
-        compared = drop.filter.expression(**drop.options).first()
-        own = duplicates.keys(messages, compared, by_tree=not drop.filter.siblings)
-        alike = _alike(drop)
-        own = duplicates.with_shingles(own, alike) if alike else duplicates.with_digest(own)
-        own = own.with_row_index("row").with_columns(part=pl.lit(part, pl.Int32))
-        own.write_ipc(job.file(f"keys-{number}", part))
+    for number, drop in enumerate(context.drops("corpus")):
+        keys = _keys(drop, messages).with_row_index("row")
+        keys = keys.with_columns(part=pl.lit(part, pl.Int32))
+        keys.write_ipc(context.files.table(f"keys-{number}", part))
     groups = messages.unique("conversation", maintain_order=True).select(
         "conversation", "group", "source"
     )
-    groups.with_columns(part=pl.lit(part, pl.Int32)).write_ipc(job.file("groups", part))
+    groups = groups.with_columns(part=pl.lit(part, pl.Int32))
+    groups.write_ipc(context.files.table("groups", part))
+
+
+def _keys(drop: Drop, messages: pl.DataFrame) -> pl.DataFrame:
+    compared = drop.filter.expression(**drop.options).first()
+    keys = duplicates.keys(messages, compared, by_tree=not drop.filter.siblings)
+    alike = _alike(drop)
+    return duplicates.with_shingles(keys, alike) if alike else duplicates.with_digest(keys)
 
 
 def _alike(drop: Drop) -> Alike | None:
     """When conversations are alike to a filter; None where only equal ones concern it."""
-    if "threshold" not in drop.options:
+    if not drop.filter.is_near:
         return None
     return Alike(**{name: drop.options[name] for name in Alike.__slots__})
 
 
-def decide(job: Job) -> Decided:
+def decide(context: BuildContext) -> GlobalDecisions:
     """What the corpus filters remove, over all parts, and of the rest what mixing leaves out."""
     removed, near = pl.DataFrame(schema=_REMOVED), dict[str, ClustersEntry]()
-    clusters = []
-    for number, drop in enumerate(job.drops("corpus")):
-        own = _read(job, f"keys-{number}")
-        own = own.join(removed, on="conversation", how="anti", maintain_order="left")
-        fetch, alike = functools.partial(_shingles, job, number), _alike(drop)
-        cluster = duplicates.alike(own, alike, fetch) if alike else duplicates.equal(own)
-        found = duplicates.members(own, cluster)
-        gone = duplicates.repeats(found, drop.options.get("keep", "smallest_id"))
-        if alike:
-            near[drop.filter.name] = _facts(alike, found, gone)
-            gone = gone.with_columns(detail=duplicates.likeness(gone, own, alike, fetch))
-        else:
-            gone = gone.with_columns(detail=pl.lit(_SAYS[drop.filter.name]) + pl.col("of"))
-        gone = gone.with_columns(reason=pl.lit(drop.filter.name))
-        removed = pl.concat([removed, gone.select(_REMOVED.keys())])
-        clusters.append(found.select("group", "cluster"))
-    removed = pl.concat([removed, _not_sampled(job, removed)])
-    return Decided(removed, _homes(job, clusters, removed), near)
+    members = list[pl.DataFrame]()
+    for number, drop in enumerate(context.drops("corpus")):
+        decided = _decide_filter(context, number, drop, removed)
+        removed = pl.concat([removed, decided.removed])
+        members.append(decided.members)
+        if decided.clusters is not None:
+            near[drop.filter.name] = decided.clusters
+    removed = pl.concat([removed, _not_sampled(context, removed)])
+    return GlobalDecisions(removed, _split_groups(context, members, removed), near)
 
 
-def _not_sampled(job: Job, removed: pl.DataFrame) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class _FilterDecision:
+    """The conversations that a filter removes, the groups in its clusters, and its figures."""
+
+    removed: pl.DataFrame
+    members: pl.DataFrame
+    clusters: ClustersEntry | None
+
+
+def _decide_filter(
+    context: BuildContext, number: int, drop: Drop, removed: pl.DataFrame
+) -> _FilterDecision:
+    """What a corpus filter makes of the conversations that those before it have left."""
+    keys = _read(context, f"keys-{number}")
+    keys = keys.join(removed, on="conversation", how="anti", maintain_order="left")
+    fetch, alike = functools.partial(_shingles, context, number), _alike(drop)
+    cluster = duplicates.alike(keys, alike, fetch) if alike else duplicates.equal(keys)
+    members = duplicates.members(keys, cluster)
+    repeats = duplicates.repeats(members, drop.options.get("keep", "smallest_id"))
+    if alike:
+        detail = duplicates.likeness(repeats, keys, alike, fetch)
+    else:
+        detail = repeats.select(detail=pl.lit(drop.filter.repeats) + pl.col("of")).to_series()
+    repeats = repeats.with_columns(detail, reason=pl.lit(drop.filter.name))
+    return _FilterDecision(
+        repeats.select(_REMOVED.keys()),
+        members.select("group", "cluster"),
+        _clusters(alike, members, repeats) if alike else None,
+    )
+
+
+def _not_sampled(context: BuildContext, removed: pl.DataFrame) -> pl.DataFrame:
     """The conversations that the recipe's weights and caps leave out, of those that are left."""
-    shares = {own.name or key: Share(own.weight, own.cap) for key, own in job.recipe.source.items()}
-    if all(own == Share() for own in shares.values()):
+    shares = {
+        options.name or key: Share(options.weight, options.cap)
+        for key, options in context.recipe.source.items()
+    }
+    if all(share == Share() for share in shares.values()):
         return removed.clear()
-    left = _read(job, "groups").join(removed, on="conversation", how="anti")
-    gone = mixing.left_out(left, shares)
-    gone = gone.with_columns(reason=pl.lit("not_sampled"), detail=pl.lit(None, pl.String))
-    return gone.select(_REMOVED.keys())
+    left = _read(context, "groups").join(removed, on="conversation", how="anti")
+    left_out = mixing.left_out(left, shares)
+    left_out = left_out.with_columns(reason=pl.lit("not_sampled"), detail=pl.lit(None, pl.String))
+    return left_out.select(_REMOVED.keys())
 
 
-_SAYS = {"duplicate": "says the same as ", "duplicate_prompt": "begins like "}
-
-
-def _read(job: Job, kind: str) -> pl.DataFrame:
+def _read(context: BuildContext, kind: str) -> pl.DataFrame:
     """A table of all parts, without the shingles."""
-    files = (job.file(kind, part) for part in range(job.parts))
+    files = (context.files.table(kind, part) for part in context.parts)
     return pl.concat([pl.read_ipc(file).select(pl.exclude("shingles")) for file in files])
 
 
-def _shingles(job: Job, number: int, own: pl.DataFrame) -> list[Shingles]:
+def _shingles(context: BuildContext, number: int, keys: pl.DataFrame) -> list[Shingles]:
     """The shingles of each row of a table of keys, from the files of the parts."""
     fetched: dict[tuple[int, int], pl.Series] = {}
-    for (part,), some in own.partition_by("part", as_dict=True).items():
-        column = pl.read_ipc(job.file(f"keys-{number}", int(part)), columns=["shingles"])
-        sets = column.to_series().gather(some["row"])
-        fetched.update(zip(some.select("part", "row").iter_rows(), sets, strict=True))
-    return [fetched[place].to_numpy() for place in own.select("part", "row").iter_rows()]
+    for (part,), rows in keys.partition_by("part", as_dict=True).items():
+        file = context.files.table(f"keys-{number}", int(part))
+        sets = pl.read_ipc(file, columns=["shingles"]).to_series().gather(rows["row"])
+        fetched.update(zip(rows.select("part", "row").iter_rows(), sets, strict=True))
+    return [fetched[place].to_numpy() for place in keys.select("part", "row").iter_rows()]
 
 
-def _facts(alike: Alike, found: pl.DataFrame, gone: pl.DataFrame) -> ClustersEntry:
-    """What the manifest says of a near-duplicate filter."""
-    sizes = found["cluster"].value_counts()["count"]
+def _clusters(alike: Alike, members: pl.DataFrame, repeats: pl.DataFrame) -> ClustersEntry:
+    """The figures of a near-duplicate filter, for the manifest."""
+    sizes = members["cluster"].value_counts()["count"]
     return ClustersEntry(
         threshold=alike.threshold,
         permutations=alike.permutations,
         clusters=len(sizes),
         largest=int(sizes.max() or 0),  # type: ignore[arg-type]
-        dropped=gone.height,
+        dropped=repeats.height,
     )
 
 
-def _homes(job: Job, clusters: list[pl.DataFrame], removed: pl.DataFrame) -> pl.DataFrame:
-    if not clusters:
-        return pl.DataFrame(schema=_HOMES)
-    left = _read(job, "groups").join(removed, on="conversation", how="anti")
-    return duplicates.homes(clusters, left.select("part", "group").unique()).select(_HOMES.keys())
+def _split_groups(
+    context: BuildContext, members: list[pl.DataFrame], removed: pl.DataFrame
+) -> pl.DataFrame:
+    """The groups that take the split of another group, since a cluster connects them."""
+    if not members:
+        return pl.DataFrame(schema=_SPLIT_GROUPS)
+    left = _read(context, "groups").join(removed, on="conversation", how="anti")
+    homes = duplicates.homes(members, left.select("part", "group").unique())
+    return homes.rename({"home": "split_group"}).select(_SPLIT_GROUPS.keys())

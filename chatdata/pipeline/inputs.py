@@ -31,7 +31,7 @@ class Input:
 
 
 def locate(recipe: Recipe, inputs: Sequence[str]) -> list[Input]:
-    """The files of each source of a recipe. `inputs` (`PATH` or `SOURCE=PATH`) replace its own.
+    """The files of each source of a recipe. `inputs` (`PATH` or `SOURCE=PATH`) replace them.
 
     Raises SourceError for a file that is missing, a folder or pattern without files, and a
     Hub repository that cannot be reached.
@@ -55,15 +55,15 @@ def _named(names: Sequence[str], filter_: str) -> list[File]:
     return _files(names, filter_) if names else []
 
 
-def without_paths(recipe: Recipe, found: Sequence[Input]) -> Recipe:
+def without_paths(recipe: Recipe, inputs: Sequence[Input]) -> Recipe:
     """The recipe with its local files named as in the manifest, for no machine in particular."""
     source = dict(recipe.source)
-    for own in found:
-        options = source[own.key]
+    for input_ in inputs:
+        options = source[input_.key]
         local = [name for name in options.files if not name.startswith(EMBEDDED)]
         if local and options.repo is None:
             labels = [Path(name).name for name in options.files]
-            source[own.key] = options.model_copy(update={"files": labels})
+            source[input_.key] = options.model_copy(update={"files": labels})
     drop = recipe.drop_with_files(_labels)
     return recipe.model_copy(update={"source": source, "drop": drop})
 
@@ -106,12 +106,13 @@ def _input(key: str, options: SourceOptions, given: list[str]) -> Input:
 
 def _from_hub(options: SourceOptions) -> list[File]:
     """The files that the recipe names; if it names none, the Parquet files, or else all."""
-    choices = [options.files] if options.files else [["*.parquet"], [f"*{own}" for own in SUFFIXES]]
+    readable = [f"*{suffix}" for suffix in SUFFIXES]
+    choices = [options.files] if options.files else [["*.parquet"], readable]
     for patterns in choices:
         folder, names = hub.fetch(str(options.repo), str(options.revision), patterns, "dataset")
-        readable = [name for name in names if name.endswith(SUFFIXES)]
-        if readable:
-            return [File(folder / name, name) for name in readable]
+        files = [File(folder / name, name) for name in names if name.endswith(SUFFIXES)]
+        if files:
+            return files
     raise SourceError(
         f"'{options.repo}' has no file that matches {', '.join(choices[-1])} at "
         f"{options.revision}; correct `files` in the recipe."

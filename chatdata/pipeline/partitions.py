@@ -1,4 +1,4 @@
-"""Parts of a build: frames spread over files by a hash of their group, and read back."""
+"""The parts of a build on disk: rows spread over them by a hash of their group, and read back."""
 
 from __future__ import annotations
 
@@ -15,6 +15,32 @@ from chatdata.core.hashing import hash_column
 _FILE_BYTES = 16 * 2**20  # of rows in memory
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionFiles:
+    """Where the tables of a build stand while it runs, and over how many parts they are spread."""
+
+    folder: Path
+    parts: int
+
+    def table(self, kind: str, part: int) -> Path:
+        """The file of a table of a part."""
+        return self.folder / f"{kind}-{part:05d}.arrow"
+
+    def messages(self, source: int) -> Path:
+        """The folder of the messages of a source, by its number in the recipe."""
+        return self.folder / f"read-{source}"
+
+    @property
+    def columns(self) -> Path:
+        """The folder of what is prepared for the columns that filters declare."""
+        return self.folder / "columns"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The folder of a tokenizer whose own chat template is resolved for this build."""
+        return self.folder / "tokenizer"
+
+
 def part_of(groups: pl.Series, parts: int) -> pl.Series:
     """The part of each group: a range of its hash, so that parts in order are hashes in order."""
     high_bits = hash_column(groups, "order") // 2**32
@@ -22,7 +48,7 @@ def part_of(groups: pl.Series, parts: int) -> pl.Series:
 
 
 @dataclass
-class Spool:
+class PartitionWriter:
     """Spreads frames of one schema over `parts`, in files of bounded size.
 
     A file holds the rows of all parts, one part after the other, so there are as many files as
@@ -31,6 +57,7 @@ class Spool:
 
     folder: Path
     parts: int
+    rows: int = 0  # that were added
     _waiting: list[pl.DataFrame] = field(default_factory=list)
     _bytes: int = 0
     _file: int = 0
@@ -39,11 +66,12 @@ class Spool:
         """Adds the rows to their parts; needs a column `group`."""
         self._waiting.append(rows.with_columns(part=part_of(rows["group"], self.parts)))
         self._bytes += int(rows.estimated_size())
+        self.rows += rows.height
         if self._bytes >= _FILE_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is held in memory."""
+        """Writes the rows that wait in memory."""
         if not self._bytes:
             return
         rows = pl.concat(self._waiting).sort("part", maintain_order=True)
@@ -57,7 +85,7 @@ class Spool:
 
 def _write(rows: pl.DataFrame, ends: Sequence[int], path: Path) -> None:
     """Writes a file with a record batch for each part, empty ones too: its number is the part's."""
-    # Not views of strings: a batch of these would take the bytes of all others along.
+    # Not views of strings: the batch of a part would take the bytes of all parts along.
     table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
     (batch,) = table.combine_chunks().to_batches()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
@@ -65,8 +93,8 @@ def _write(rows: pl.DataFrame, ends: Sequence[int], path: Path) -> None:
             writer.write_batch(batch.slice(start, end - start))
 
 
-def spooled(folder: Path, part: int) -> Iterator[pl.DataFrame]:
-    """Yields the frames of a part in the order in which they were added."""
+def read(folder: Path, part: int) -> Iterator[pl.DataFrame]:
+    """Yields the frames of a part that a PartitionWriter wrote, in the order of their adding."""
     for path in sorted(folder.glob("*.arrow")):
         with pa.memory_map(str(path)) as file:
             yield pl.DataFrame(pa.ipc.open_file(file).get_batch(part))

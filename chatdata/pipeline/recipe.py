@@ -16,22 +16,20 @@ pack: {max_tokens: 2048}
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from chatdata import sources
-from chatdata.core import config
 from chatdata.core.config import Strict, nearest
 from chatdata.core.constants import MOST_TOKENS
-from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_json
+from chatdata.pipeline import entries
 from chatdata.render.options import Render
-from chatdata.sources import EMBEDDED
-from chatdata.steps.clean import CLEANERS, Cleaner, Step
-from chatdata.steps.filtering import Drop, Filter, OnRemoved
+from chatdata.steps.clean import CLEANERS, Step
+from chatdata.steps.filtering import Drop
 from chatdata.steps.filters import FILTERS
 from chatdata.steps.redact import Redact
 from chatdata.steps.threads import Threads
@@ -136,25 +134,28 @@ class Recipe(Strict):
     @field_validator("clean", mode="before")
     @classmethod
     def _clean_is_known(cls, value: Any) -> Any:
-        return _entries(value, CLEANERS, "cleaner")
+        return entries.parse(value, "cleaner", CLEANERS, lambda name: CLEANERS[name].options)
 
     @field_validator("drop", mode="before")
     @classmethod
     def _drop_is_known(cls, value: Any) -> Any:
-        entries = _entries(value, FILTERS, "filter")
-        names = [name for entry in entries for name in entry]
-        units = [FILTERS[name].unit for name in names]
-        for first, second, later in zip(names, names[1:], units[1:], strict=False):
-            if _ORDER.index(FILTERS[first].unit) > _ORDER.index(later):
+        listed = entries.parse(value, "filter", FILTERS, lambda name: FILTERS[name].recipe_model())
+        units = [(name, FILTERS[name].unit) for entry in listed for name in entry]
+        for (first, unit), (second, later) in itertools.pairwise(units):
+            if _ORDER.index(unit) > _ORDER.index(later):
                 raise ValueError(
-                    f"'{second}' looks at a {later} and '{first}' at a {FILTERS[first].unit}; "
+                    f"'{second}' looks at a {later} and '{first}' at a {unit}; "
                     f"list '{second}' first, since it runs first"
                 )
-        return entries
+        return listed
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        columns = set().union(*(sources.get(own.format).SCHEMA for own in self.source.values()))
+        columns = {
+            column
+            for options in self.source.values()
+            for column in sources.get(options.format).SCHEMA
+        }
         self._weighs_all_or_none()
         for drop in self.drops():
             if missing := drop.filter.needs - columns:
@@ -171,10 +172,10 @@ class Recipe(Strict):
         return self
 
     def _weighs_all_or_none(self) -> None:
-        names = [own.name or key for key, own in self.source.items()]
+        names = [options.name or key for key, options in self.source.items()]
         if len(set(names)) < len(names):
             raise ValueError("two sources have one `name`; give each its own")
-        without = [name for name, own in self.source.items() if own.weight is None]
+        without = [name for name, options in self.source.items() if options.weight is None]
         if without and len(without) < len(self.source):
             raise ValueError(
                 f"source '{without[0]}' has no weight and others have; give all a weight, or use "
@@ -196,8 +197,9 @@ class Recipe(Strict):
 
     def steps(self) -> list[Step]:
         """The cleaners in the order in which they run."""
-        pairs = [pair for entry in self.clean for pair in entry.items()]
-        return [Step(CLEANERS[name], options) for name, options in pairs]
+        return [
+            Step(CLEANERS[name], options) for entry in self.clean for name, options in entry.items()
+        ]
 
     def drops(self) -> list[Drop]:
         """The filters in the order in which they run."""
@@ -243,124 +245,7 @@ def _with_format(name: str, options: Any) -> Any:
     return {**options, "format": format}
 
 
-def _entries(
-    value: Any, table: Mapping[str, Filter] | Mapping[str, Cleaner], kind: str
-) -> list[dict[str, dict[str, Any]]]:
-    """A list of filters or cleaners, each with all its options written out."""
-    if not isinstance(value, list):
-        raise ValueError(f"{value!r} is not a list of {kind}s; write [] for none")
-    entries = [_entry(item, table, kind) for item in value]
-    names = [name for entry in entries for name in entry]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{kind} '{name}' is listed twice")
-    return entries
-
-
-def _entry(
-    item: Any, table: Mapping[str, Filter] | Mapping[str, Cleaner], kind: str
-) -> dict[str, dict[str, Any]]:
-    """One item of a list, a name or a name with options, with all options written out."""
-    entry = {item: {}} if isinstance(item, str) else item
-    if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise ValueError(f"{item!r} is not a {kind}; write its name, or name: {{option: value}}")
-    name, given = next(iter(entry.items()))
-    if name not in table:
-        raise ValueError(f"unknown {kind} '{name}'; {nearest(str(name), table)}")
-    if not isinstance(given or {}, Mapping):
-        raise ValueError(f"{name}: {given!r} is not options; write {name}: {{option: value}}")
-    own, options = table[name], dict(given or {})
-    policy = own.on_removed if isinstance(own, Filter) and own.unit == "message" else None
-    known = [*own.options.model_fields, *(["on_removed"] if policy else [])]
-    for key in options:
-        if key not in known:
-            raise ValueError(f"{name}: unknown key '{key}'; {nearest(str(key), known)}")
-    if policy is None:
-        return {name: _options(own, options)}
-    on_removed = _on_removed(name, options.pop("on_removed", policy))
-    return {name: {**_options(own, options), "on_removed": on_removed}}
-
-
-def _on_removed(name: str, value: Any) -> Any:
-    if value not in get_args(OnRemoved):
-        choices = nearest(str(value), get_args(OnRemoved))
-        raise ValueError(f"{name}: on_removed is {value!r}; {choices}")
-    return value
-
-
-def _options(own: Filter | Cleaner, options: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return own.options.model_validate(options).model_dump(mode="json")
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing":
-            words = f"{own.name} needs `{key}`; write {own.name}: {{{key}: ...}}"
-            raise ValueError(words) from None
-        problem = f"{own.name}: '{key}' is {first['input']!r}: {first['msg']}"
-        raise ValueError(problem) from None
-
-
 def _drop(name: str, options: dict[str, Any]) -> Drop:
-    own = {key: value for key, value in options.items() if key != "on_removed"}
-    return Drop(FILTERS[name], own, options.get("on_removed", "drop"))
-
-
-# ------------------------------------------------------------------------------------ finding
-
-
-def load(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
-    """The recipe of this name or path, with `a.b=VALUE` settings applied.
-
-    Raises ConfigError where there is none, or where it says something that is not understood.
-    """
-    path = find(name)
-    values = config.override(config.load_yaml(path), settings)
-    recipe = config.parse(Recipe, values, f"recipe '{path.stem}'")
-    source = {name: _beside(path, options) for name, options in recipe.source.items()}
-    drop = recipe.drop_with_files(lambda _, names: [_nearby(path, name) for name in names])
-    return recipe.model_copy(update={"source": source, "drop": drop})
-
-
-def _nearby(path: Path, name: str) -> str:
-    """A file that is named in a recipe: beside it, or else as seen from where one is."""
-    beside = path.parent / name
-    elsewhere = name.startswith(EMBEDDED) or (Path(name).exists() and not beside.exists())
-    return name if elsewhere else str(beside)
-
-
-def _beside(path: Path, options: SourceOptions) -> SourceOptions:
-    """The options of a source, its local files looked for beside the recipe."""
-    if options.repo is not None:
-        return options
-    files = [
-        name if name.startswith(EMBEDDED) else str(path.parent / name) for name in options.files
-    ]
-    return options.model_copy(update={"files": files})
-
-
-def as_recipe(recipe: Recipe | str | Path) -> Recipe:
-    """The recipe itself, or the recipe of this name or path. Raises ConfigError as `load` does."""
-    return recipe if isinstance(recipe, Recipe) else load(recipe)
-
-
-def find(name: str | Path) -> Path:
-    """The file of a recipe. Raises ConfigError naming the nearest recipe where there is none."""
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.is_dir():
-        return path
-    known = {file.stem: file for file in shipped()}
-    if str(name) not in known:
-        raise ConfigError(
-            f"there is no recipe '{name}'; {nearest(str(name), known)} "
-            "A recipe of your own is named by its path (.yaml)."
-        )
-    return known[str(name)]
-
-
-def shipped() -> list[Path]:
-    """The recipes that come with chatdata, from the wheel or from a checkout."""
-    package = Path(__file__).parent.parent
-    folders = [package / "_recipes", package.parent / "recipes" / "data"]
-    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
-    return sorted(folder.glob("*.yaml"))
+    """The filter of an entry, with its options and what becomes of the conversation."""
+    given = {key: value for key, value in options.items() if key != "on_removed"}
+    return Drop(FILTERS[name], given, options.get("on_removed", "drop"))

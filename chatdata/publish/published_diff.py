@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.hashing import sha256_pairs
+from chatdata.dataset import tables
 from chatdata.dataset.manifest import ListedFile, Listing, Manifest
+from chatdata.dataset.tables import Table
 from chatdata.hub.repository import Repository
 from chatdata.publish.versions import Change
-from chatdata.steps.split import SPLITS
 from chatdata.verify import recount
 
-KINDS = ("messages", "tokens")
 Columns = tuple[tuple[str, Any], ...]
 
 
@@ -41,9 +42,9 @@ def since(
 
 def _ids(repository: Repository, commit: str, published: Manifest | Listing) -> set[str]:
     """The ids of the conversations of a published version."""
-    paths = [path for split in SPLITS for path in recount.shards(published, "messages", split)]
-    tables = (repository.columns(path, commit, ["id"]) for path in paths)
-    return {id for table in tables for id in table["id"].to_pylist()}
+    shards = tables.MESSAGES.shards(published.files)
+    columns = (repository.columns(shard.path, commit, ["id"]) for shard in shards)
+    return {id for table in columns for id in table["id"].to_pylist()}
 
 
 def _changed_tables(
@@ -51,10 +52,10 @@ def _changed_tables(
 ) -> tuple[str, ...]:
     """The tables whose columns changed, or that the folder does not have."""
     return tuple(
-        kind
-        for kind in KINDS
-        if (old := _first(before, kind)) is not None
-        and not _has_same_columns(repository, commit, old, folder, _first(after, kind))
+        table.name
+        for table in tables.loadable()
+        if (old := _first(before, table)) is not None
+        and not _has_same_columns(repository, commit, old, folder, _first(after, table))
     )
 
 
@@ -71,9 +72,10 @@ def _has_same_columns(
     return columns(before) == columns(pq.read_schema(folder / new.path))
 
 
-def _first(described: Manifest | Listing, kind: str) -> ListedFile | None:
+def _first(described: Manifest | Listing, table: Table) -> ListedFile | None:
     """The first shard of a table, or None without a shard."""
-    return next((file for file in described.files if file.path.startswith(f"{kind}/")), None)
+    files: Sequence[ListedFile] = described.files
+    return next(iter(table.shards(files)), None)
 
 
 def columns(schema: pa.Schema) -> Columns:

@@ -14,7 +14,7 @@ from typing import Any
 
 from chatdata.core import config
 from chatdata.core.hashing import sha256_json
-from chatdata.dataset import card, croissant, manifest
+from chatdata.dataset import card, croissant, manifest, tables
 from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.hub.repository import File, Tree
 from chatdata.publish.versions import Version
@@ -126,5 +126,5 @@ def is_managed(path: str, listed: Iterable[str] = ()) -> bool:
     A push may where a manifest lists the file, or a pattern of the card would read it as a shard.
     """
     top, slash, _ = path.partition("/")
-    is_table = top in ("messages", "ledger", "packs") or top.startswith("tokens")
+    is_table = tables.of_path(path) is not None or top.startswith("tokens")
     return path in listed or (bool(slash) and is_table and path.endswith(".parquet"))

@@ -77,14 +77,13 @@ class ParityCounts:
     texts_returned: int = 0  # answers that decode(trained ids) gives back
     texts_altered: int = 0  # answers that the tokenizer itself changes: NFC, lost characters
     straddling: int = 0  # answers whose first token also covers the end of the header
-    prompts: int = 0  # first trained ids that stand behind the generation prompt, token by token
+    prompts: int = 0  # rows in which the generation prompt stands before the first trained id
     first_failure: str = ""  # in words
 
-    def add(self, other_part: ParityCounts) -> None:
-        """Adds the counts of another part of the same build."""
-        for name in self.counts():
-            setattr(self, name, getattr(self, name) + getattr(other_part, name))
-        self.first_failure = self.first_failure or other_part.first_failure
+    def __add__(self, more: ParityCounts) -> ParityCounts:
+        """The counts of both, with the first failure of the two."""
+        sums = {name: number + getattr(more, name) for name, number in self.counts().items()}
+        return ParityCounts(**sums, first_failure=self.first_failure or more.first_failure)
 
     def fail(self, reason: str) -> None:
         """Notes a failure; the first is kept."""

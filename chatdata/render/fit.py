@@ -54,7 +54,9 @@ def fit(messages: pl.DataFrame, pool: TextPool, options: Render) -> Fitted:
 def _events(before: pl.DataFrame, after: pl.DataFrame, *dropped: pl.DataFrame) -> pl.DataFrame:
     """The events of conversations that were dropped, and those of the messages that went."""
     conversations = pl.concat([empty(EVENTS), *dropped])
-    return pl.concat([conversations, ledger.vanished(before, after, conversations, "too_long")])
+    return pl.concat(
+        [conversations, ledger.orphaned_messages(before, after, conversations, "too_long")]
+    )
 
 
 def _without_refused(

@@ -14,7 +14,7 @@ import polars as pl
 
 from chatdata.core import ledger
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.core.ledger import EVENTS, vanished
+from chatdata.core.ledger import EVENTS, orphaned_messages
 from chatdata.core.schema import empty
 from chatdata.render.options import Render
 from chatdata.render.row_plans import row_messages
@@ -61,7 +61,7 @@ def render(
     ids = rows["conversation"].unique(maintain_order=True)
     conversations = _conversations(ids, windows)
     kept, dropped = _with_rows(messages, conversations)
-    events = pl.concat([dropped, vanished(messages, kept, dropped, "no_trained_tokens")])
+    events = pl.concat([dropped, orphaned_messages(messages, kept, dropped, "no_trained_tokens")])
     numbers = _row_numbers(rows)[segments.message]
     lengths = np.bincount(numbers, segments.tokens).astype(np.int64)
     input_ids = pool.joined(segments.text_id)

@@ -53,7 +53,10 @@ class Filter:
     skips       where this is true, a message goes as by `skip`, not by `cut`
     detail      the column that says why, in the ledger
     on_removed  what becomes of the conversation, where a recipe does not say
-    siblings    may two paths of one tree be compared?
+    siblings    of a corpus filter: may two paths of one tree be compared?
+    is_near     of a corpus filter: may conversations be merely alike? `options` has the fields of
+                `duplicates.Alike`
+    repeats     of a corpus filter: the ledger's words before the id of the conversation that stays
     column      a column that is made for it
     key         the key of the manifest that has its figures
     files       the options that name files
@@ -70,10 +73,19 @@ class Filter:
     detail: str = "note"
     on_removed: OnRemoved = "cut"
     siblings: bool = False
+    is_near: bool = False
+    repeats: str = "repeats "
     column: Column | None = None
     key: str | None = None
     files: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+
+    def recipe_model(self) -> type[Strict]:
+        """The model of what a recipe may write: the options and, for a message, `on_removed`."""
+        if self.unit != "message":
+            return self.options
+        on_removed: Any = (OnRemoved, self.on_removed)
+        return create_model(self.name, __base__=self.options, on_removed=on_removed)
 
     def columns(self) -> set[str]:
         """The columns that must be there for its expression and its detail."""

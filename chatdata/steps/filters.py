@@ -294,14 +294,14 @@ def _first_prompt(min_words: int) -> pl.Expr:
     return pl.when(prompt.str.count_matches(WORD) >= min_words).then(prompt)
 
 
-@_removes("corpus", siblings=True)
+@_removes("corpus", siblings=True, repeats="says the same as ")
 def duplicate() -> pl.Expr:
     """Conversations that say the same, white space aside, as one with a smaller id."""
     role = pl.col("role").cast(pl.String)
     return pl.concat_str(role, _folded(pl.col("content")), separator="\t").str.join("\n")
 
 
-@_removes("corpus")
+@_removes("corpus", repeats="begins like ")
 def duplicate_prompt(min_words: WordCount = 1) -> pl.Expr:
     """Conversations that begin with the same user turn, white space aside, as another.
 
@@ -311,7 +311,7 @@ def duplicate_prompt(min_words: WordCount = 1) -> pl.Expr:
     return _folded(_first_prompt(min_words))
 
 
-@_removes("corpus", key="near_duplicates", packages=duplicates.PACKAGES)
+@_removes("corpus", is_near=True, key="near_duplicates", packages=duplicates.PACKAGES)
 def near_duplicate(
     threshold: Threshold = 0.8,
     permutations: Permutations = 128,
@@ -328,7 +328,7 @@ def near_duplicate(
     return pl.col("content").filter(_is_spoken()).str.join("\n")
 
 
-@_removes("corpus", key="near_duplicates", packages=duplicates.PACKAGES)
+@_removes("corpus", is_near=True, key="near_duplicates", packages=duplicates.PACKAGES)
 def near_duplicate_prompt(
     threshold: Threshold = 0.8,
     permutations: Permutations = 128,

@@ -74,7 +74,7 @@ def _library_problems(manifest: Manifest) -> Iterator[str]:
 # --------------------------------------------------------------------------------------- sample
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sample:
     """The rows of the certificate's sample, by id, and their counts when rendered again."""
 

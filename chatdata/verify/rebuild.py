@@ -9,7 +9,8 @@ from pathlib import Path
 from chatdata.core import config
 from chatdata.dataset import card, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline.build import Progress, build, silent
+from chatdata.pipeline.build import build
+from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
 
 

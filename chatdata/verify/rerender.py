@@ -184,7 +184,7 @@ def _parity_problems(
     is_sampled = pl.Series([name in sample.ids for name in names], dtype=pl.Boolean)
     sampled = certificate.compare_rows(rendered, tokenizer, options.train_on, is_sampled)
     rest = certificate.compare_rows(rendered, tokenizer, options.train_on, ~is_sampled)
-    sample.counts.add(sampled)
+    sample.counts += sampled
     yield from (counts.first_failure for counts in (sampled, rest) if counts.first_failure)
 
 

@@ -43,7 +43,7 @@ def chatdata_reference(messages: Path, tokenizer: Path, out: Path) -> float:
 
 def _build(messages: Path, tokenizer: Path, out: Path, verify: Any) -> float:
     from chatdata.pipeline.build import build
-    from chatdata.pipeline.recipe import load
+    from chatdata.pipeline.find import load
 
     recipe = out.with_suffix(".yaml")
     recipe.write_text(
@@ -152,7 +152,7 @@ def prepare(path: Path, source: str, tokenizer: Path, folder: Path, copies: int,
     from transformers import AutoTokenizer
 
     from chatdata.pipeline.build import build
-    from chatdata.pipeline.recipe import load
+    from chatdata.pipeline.find import load
 
     recipe = folder / "prepare.yaml"
     recipe.write_text(

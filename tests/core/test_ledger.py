@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -14,15 +16,17 @@ from chatdata.core.ledger import EVENTS
 from chatdata.steps import filters
 
 READ = {"records": 3, "messages": 10, "conversations": 4}
-COUNTS: ledger.Counts = {
-    "records": {"kept": 2, "dropped": {"bad_json": 1}},
-    "messages": {"kept": 4, "dropped": {"deleted": 1, "empty": 3, "not_selected": 2}},
-    "conversations": {"kept": 4, "dropped": {}},
-}
+TALLY = ledger.Tally(
+    kept=Counter(records=2, messages=4, conversations=4),
+    dropped={
+        "records": Counter(bad_json=1),
+        "messages": Counter(deleted=1, empty=3, not_selected=2),
+    },
+)
 
 
 def test_a_balanced_ledger_orders_its_reasons() -> None:
-    balanced = ledger.balance(READ, COUNTS)
+    balanced = ledger.balance(READ, TALLY)
     assert balanced["messages"] == {
         "read": 10,
         "kept": 4,
@@ -34,15 +38,15 @@ def test_a_balanced_ledger_orders_its_reasons() -> None:
 @pytest.mark.parametrize("unit", READ)
 @pytest.mark.parametrize("error", [-1, 1])
 def test_a_sum_that_is_off_stops_the_build(unit: str, error: int) -> None:
-    counts = copy.deepcopy(COUNTS)
-    counts[unit]["kept"] += error
+    kept = TALLY.kept.copy()
+    kept[unit] += error
     with pytest.raises(BuildError, match=f"{READ[unit]} {unit} were read"):
-        ledger.balance(READ, counts)
+        ledger.balance(READ, replace(TALLY, kept=kept))
 
 
 @pytest.mark.parametrize(("limit", "stops"), [(0.3, True), (0.39, True), (0.4, False), (1, False)])
 def test_max_dropped_names_the_reason_and_spares_the_policy(limit: float, stops: bool) -> None:
-    counts = ledger.balance(READ, COUNTS)
+    counts = ledger.balance(READ, TALLY)
     if not stops:
         ledger.check_dropped(counts, limit)
         return
@@ -54,7 +58,7 @@ def test_max_dropped_names_the_reason_and_spares_the_policy(limit: float, stops:
 
 
 def test_nothing_left_is_an_error() -> None:
-    counts: dict[str, Any] = copy.deepcopy(ledger.balance(READ, COUNTS))
+    counts: dict[str, Any] = copy.deepcopy(ledger.balance(READ, TALLY))
     counts["conversations"]["kept"] = 0
     with pytest.raises(BuildError, match="no conversation is left"):
         ledger.check_dropped(counts, 1)
@@ -65,10 +69,50 @@ def test_tallies_add_up() -> None:
     events = pl.DataFrame(
         [{"unit": unit, "id": "x", "reason": reason} for unit, reason in rows], schema=EVENTS
     )
-    total = ledger.add([ledger.tally(events), ledger.tally(events)])
-    assert total["messages"] == {"kept": 4, "dropped": {"empty": 2}}
-    assert total["records"] == {"kept": 0, "dropped": {"bad_json": 2}}
-    assert total["conversations"] == {"kept": 0, "dropped": {}}
+    total = sum([ledger.tally(events), ledger.tally(events)], ledger.Tally())
+    assert total.kept == Counter(messages=4)
+    assert total.of("messages") == Counter(empty=2)
+    assert total.of("records") == Counter(bad_json=2)
+    assert total.of("conversations") == Counter()
+
+
+def conversations(**messages: str) -> pl.DataFrame:
+    """Conversations by their messages, a letter each."""
+    return pl.DataFrame(
+        {
+            "group": "g",
+            "conversation": conversation,
+            "position": position,
+            "message": message,
+            "source": "s",
+        }
+        for conversation, letters in messages.items()
+        for position, message in enumerate(letters)
+    )
+
+
+def test_a_conversation_goes_with_the_messages_that_stand_in_no_other() -> None:
+    messages = conversations(a="uv", b="uw", c="xy")
+    kept, outcomes = ledger.drop_with_messages(
+        messages, messages.filter(pl.col("conversation") != "b"), "empty", pl.lit("why")
+    )
+    assert kept.equals(messages.filter(pl.col("conversation") == "b"))
+    assert outcomes.select("unit", "id", "conversation", "reason", "detail").rows() == [
+        ("conversation", "a", None, "empty", "why"),
+        ("conversation", "c", None, "empty", "why"),
+        ("message", "v", "a", "empty", "why"),
+        ("message", "x", "c", "empty", "why"),
+        ("message", "y", "c", "empty", "why"),
+    ]
+
+
+def test_where_nothing_is_dropped_nothing_changes() -> None:
+    messages = conversations(a="uv")
+    for drop in (ledger.drop, ledger.drop_with_messages):
+        kept, outcomes = drop(messages, messages.clear(), "empty")
+        assert kept.equals(messages)
+        assert outcomes.is_empty()
+        assert outcomes.schema == pl.Schema(EVENTS)
 
 
 def test_a_merged_message_has_the_outcome_of_the_one_that_it_is_in() -> None:
@@ -84,8 +128,8 @@ def test_a_merged_message_has_the_outcome_of_the_one_that_it_is_in() -> None:
         [{"unit": "message", "source": "s", **row} for row in rows], schema=EVENTS
     )
     followed = ledger.follow(events)
-    own = followed.filter(pl.col("detail").str.starts_with("merged into"))
-    assert own.select("id", "reason", "detail").rows() == [
+    merged = followed.filter(pl.col("detail").str.starts_with("merged into"))
+    assert merged.select("id", "reason", "detail").rows() == [
         ("x#1", None, "merged into x#0"),
         ("y#1", "duplicate", "merged into y#0"),
         ("y#2", "duplicate", "merged into y#0"),

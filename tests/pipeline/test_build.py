@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata import build_dataset, load_recipe, preview_dataset
-from chatdata.core import row_id
+from chatdata.core import ledger, row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceError
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline import build, job
+from chatdata.pipeline import build, prepare, second_pass
 from chatdata.steps.clean import CLEANERS
 from tests.support.builds import (
     TALKS,
@@ -87,7 +87,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 def test_one_and_two_workers_write_the_same_bytes(
     tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "PART_BYTES", 2000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 2000)
     one = make(tmp_path, *case, "one", workers=1)
     two = make(tmp_path, *case, "two", workers=2)
     assert files(one) == files(two)
@@ -98,7 +98,7 @@ def test_the_number_of_parts_does_not_show(
     tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = files(make(tmp_path, *case, "few"))
-    monkeypatch.setattr(job, "PART_BYTES", 500)
+    monkeypatch.setattr(prepare, "PART_BYTES", 500)
     monkeypatch.setattr("chatdata.pipeline.partitions._FILE_BYTES", 500)
     monkeypatch.setattr("chatdata.sources.batches._MAX_MESSAGES", 11)
     many = files(make(tmp_path, *case, "many"))
@@ -118,7 +118,7 @@ def test_a_messy_dump_is_cleaned_the_same_by_any_number_of_workers_and_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = make(tmp_path, MESSY, messy_file(tmp_path), "few")
-    monkeypatch.setattr(job, "PART_BYTES", 3000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 3000)
     many = make(tmp_path, MESSY, messy_file(tmp_path), "many", workers=2)
     one, other = (json.loads((out / "manifest.json").read_text()) for out in (few, many))
     for key in ("content_hash", "counts", "cleaned", "splits"):
@@ -302,7 +302,7 @@ def test_one_id_in_two_groups_is_told_apart(
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     text = "name: r\nversion: 1.0.0\nsource: {jsonl: {}}"
     expected = files(make(tmp_path, text, tmp_path / "a.jsonl", "few"))
-    monkeypatch.setattr(job, "PART_BYTES", 50)
+    monkeypatch.setattr(prepare, "PART_BYTES", 50)
     own = make(tmp_path, text, tmp_path / "a.jsonl", "many")
     assert files(own) == expected
     assert len({row["id"] for row in rows_of(own)}) == 4
@@ -313,7 +313,7 @@ def test_two_rows_of_one_id_stop_a_build(tmp_path: Path, monkeypatch: pytest.Mon
     row = {"id": "x", "messages": [{"role": "user", "content": "a"}, ANSWER]}
     text = "\n".join(json.dumps({**row, "group": group}) for group in "abcdefgh")
     (tmp_path / "a.jsonl").write_text(text)
-    monkeypatch.setattr(job, "PART_BYTES", 20)
+    monkeypatch.setattr(prepare, "PART_BYTES", 20)
     recipe = "name: r\nversion: 1.0.0\nsource: {jsonl: {}}"
     with pytest.raises(BuildError, match="conversations have the id 'jsonl/x'"):
         make(tmp_path, recipe, tmp_path / "a.jsonl", "out")
@@ -334,13 +334,13 @@ def test_max_dropped_stops_a_build_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_ledger_that_does_not_add_up_stops_a_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = build._without
+    honest = ledger.drop_with_messages
 
-    def forgetful(*own: Any) -> Any:
-        kept, events = honest(*own)
-        return kept, events.clear()
+    def forgetful(*arguments: Any) -> Any:
+        kept, outcomes = honest(*arguments)
+        return kept, outcomes.clear()
 
-    monkeypatch.setattr(build, "_without", forgetful)
+    monkeypatch.setattr(ledger, "drop_with_messages", forgetful)
     with pytest.raises(BuildError, match="does not add up"):
         make(tmp_path, TALKS, talk_file(tmp_path), "out")
 
@@ -348,7 +348,7 @@ def test_a_ledger_that_does_not_add_up_stops_a_build(
 def test_a_certificate_that_fails_on_the_rows_stops_a_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = build.render
+    honest = second_pass.render
 
     def careless(*own: Any) -> Any:
         rendered = honest(*own)
@@ -356,7 +356,7 @@ def test_a_certificate_that_fails_on_the_rows_stops_a_build(
         ids[5] += 1
         return replace(rendered, input_ids=ids)
 
-    monkeypatch.setattr(build, "render", careless)
+    monkeypatch.setattr(second_pass, "render", careless)
     with pytest.raises(RenderError, match="cannot be rendered exactly"):
         make(tmp_path, TALKS, talk_file(tmp_path), "out")
 

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from chatdata.cli.commands import main
 from chatdata.core import config
 from chatdata.core.errors import ConfigError
-from chatdata.pipeline import engines, recipe
+from chatdata.pipeline import engines, find
+from chatdata.pipeline.recipe import Recipe
 from chatdata.render.built_in import BuiltIn
 from chatdata.render.encoding.audit import AUDIT_MODES
 from chatdata.render.template_spec import CHATML
@@ -42,8 +43,8 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def load(folder: Path, *settings: str, text: str = WHOLE) -> recipe.Recipe:
-    return recipe.load(write(folder, text), settings)
+def load(folder: Path, *settings: str, text: str = WHOLE) -> Recipe:
+    return find.load(write(folder, text), settings)
 
 
 def test_a_whole_recipe(tmp_path: Path) -> None:
@@ -61,15 +62,15 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
     assert [step.options for step in loaded.steps()] == [{}, {"max_blank_lines": 1}]
 
 
-@pytest.mark.parametrize("path", recipe.shipped(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", find.shipped(), ids=lambda path: path.stem)
 def test_every_shipped_recipe_parses_and_says_what_it_is(path: Path) -> None:
-    loaded = recipe.load(path.stem)
+    loaded = find.load(path.stem)
     assert loaded.name == path.stem
     assert loaded.about
 
 
 def test_the_contract_names_are_shipped() -> None:
-    names = {path.stem for path in recipe.shipped()}
+    names = {path.stem for path in find.shipped()}
     assert {"oasst1", "oasst1-en", "sharegpt", "starchat-alpha", "sample"} <= names
 
 
@@ -97,7 +98,7 @@ def test_a_resolved_recipe_is_the_same_recipe(tmp_path: Path) -> None:
         (["drop=[{wrong_language: {allow: en}}]"], "wrong_language: 'allow' is 'en'"),
         (
             ["drop=[{deleted: {on_removed: hide}}]"],
-            "on_removed is 'hide'; known: cut, drop, skip, untrain",
+            "deleted: 'on_removed' is 'hide': Input should be 'cut', 'drop', 'untrain' or 'skip'",
         ),
         (["drop=[{too_few_turns: 3}]"], "too_few_turns: 3 is not options"),
         (["clean=[htlm]"], "unknown cleaner 'htlm'; did you mean 'html'?"),
@@ -208,21 +209,21 @@ def test_every_template_that_is_listed_is_accepted(tmp_path: Path) -> None:
 
 def test_every_way_to_check_a_tokenizer_library_is_an_option() -> None:
     options = {option.name: option for option in main.commands["build"].params}
-    assert list(options["verify"].type.choices) == list(AUDIT_MODES)
+    assert list(options["check_encoder"].type.choices) == list(AUDIT_MODES)
     assert list(options["engine"].type.choices) == list(engines.ENGINES)
 
 
 @pytest.mark.parametrize("name", ["smaple", "oasst", "nope"])
 def test_an_unknown_name_names_the_nearest(name: str) -> None:
     with pytest.raises(ConfigError, match="there is no recipe"):
-        recipe.load(name)
+        find.load(name)
 
 
 def test_a_folder_a_missing_file_and_bytes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a folder"):
-        recipe.load(tmp_path)
+        find.load(tmp_path)
     with pytest.raises(ConfigError, match="No such file"):
-        recipe.load(tmp_path / "no.yaml")
+        find.load(tmp_path / "no.yaml")
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not a text file"):
-        recipe.load(tmp_path / "b.yaml")
+        find.load(tmp_path / "b.yaml")

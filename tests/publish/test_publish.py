@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata.core.hashing import sha256_pairs
-from chatdata.dataset import manifest
+from chatdata.dataset import manifest, tables
 from chatdata.dataset import shards as write
 from chatdata.dataset.card import merged
 from chatdata.hub.repository import Entry, File
@@ -508,7 +508,7 @@ def test_a_manifest_of_anybody_is_one_or_is_none(sample: Path, junk: object) -> 
         if found is not None:
             manifest.hashes(found)
             assert release.is_same_dataset(found, facts) in (True, False)
-            recount.shards(found, "messages", "train")
+            tables.MESSAGES.shards(found.files, "train")
 
 
 def test_stamping_changes_the_version_and_nothing_else(sample: Path) -> None:

@@ -19,7 +19,7 @@ from chatdata.core.errors import ConfigError, SourceError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline import job
+from chatdata.pipeline import prepare
 from chatdata.sources import File
 from chatdata.steps import contamination, evaluation_sets
 from chatdata.steps.contamination import Index, Rule
@@ -284,7 +284,7 @@ def test_nothing_but_names_and_content_shows(
     for name, parts in (("x", 10**9), ("elsewhere/y", 4000)):
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        monkeypatch.setattr(job, "PART_BYTES", parts)
+        monkeypatch.setattr(prepare, "PART_BYTES", parts)
         make(folder)
         files = sorted(path for path in (folder / "out").rglob("*") if path.is_file())
         assert not any(str(tmp_path).encode() in path.read_bytes() for path in files)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from chatdata import build_dataset, load_recipe
 from chatdata.dataset import manifest, reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline import job
+from chatdata.pipeline import prepare
 from chatdata.steps import duplicates
 from chatdata.steps.duplicates import Alike, Shingles
 from chatdata.steps.filters import FILTERS
@@ -269,7 +269,7 @@ def reasons(folder: Path) -> dict[str, tuple[str | None, str | None]]:
 def test_filters_run_in_the_order_of_the_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
 ) -> None:
-    monkeypatch.setattr(job, "PART_BYTES", 10**9 if parts == 1 else 1500)
+    monkeypatch.setattr(prepare, "PART_BYTES", 10**9 if parts == 1 else 1500)
     facts = facts_of(make(tmp_path, talks(), "out"))
     dropped = facts["counts"]["conversations"]["dropped"]
     assert dropped == {"duplicate_prompt": 20, "near_duplicate": 15, "duplicate": 12}
@@ -292,7 +292,7 @@ def test_nothing_but_the_input_and_the_recipe_shows(
     rule = f"drop=[duplicate, {{near_duplicate: {{threshold: 0.6, ngram: 2, keep: {keep}}}}}]"
     expected = make(tmp_path, talks(), "one", rule)
     shuffled = random.Random(5).sample(talks(), len(talks()))
-    monkeypatch.setattr(job, "PART_BYTES", 900)
+    monkeypatch.setattr(prepare, "PART_BYTES", 900)
     other = make(tmp_path, shuffled, "two", rule, workers=workers)
     assert reasons(expected) == reasons(other)
     assert facts_of(expected)["content_hash"] == facts_of(other)["content_hash"]

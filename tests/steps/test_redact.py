@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from chatdata import build_dataset, load_recipe
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline import job
+from chatdata.pipeline import prepare
 from chatdata.steps import redact, secrets
 from chatdata.steps.redact import SecretEntry, Secrets
 from chatdata.steps.secrets import KINDS, Finding
@@ -403,7 +403,7 @@ def test_a_build_redacts_before_anything_else_and_counts_it(
     assert "@acme.io" not in said(tmp_path)
     assert "I am <EMAIL_1>. Who are you?" in said(tmp_path)
     assert {"bc-detect-secrets", "phonenumbers"} <= set(facts["versions"])
-    monkeypatch.setattr(job, "PART_BYTES", 700)
+    monkeypatch.setattr(prepare, "PART_BYTES", 700)
     assert make(tmp_path)["content_hash"] == facts["content_hash"]
     assert make(tmp_path, "redact=null")["secrets"] is None
 

@@ -1,4 +1,4 @@
-"""What only a GPU can show: kernels of FlexAttention, sums of 16 bits, DeepSpeed with NCCL."""
+"""Tests that need a GPU: kernels of FlexAttention, sums of 16 bits, DeepSpeed with NCCL."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ pytestmark = [
 ROOT = Path(__file__).parent.parent.parent
 # Heads of 16, FlexAttention's least, and two queries for each key.
 SIZES = {"hidden_size": 64, "intermediate_size": 96}
-ALLOWED_APART = {False: 1e-4, True: 5e-2}  # parts of the norm, in 32 bits and in 16
+ALLOWED_DISTANCE = {False: 1e-4, True: 5e-2}  # shares of the norm, in 32 bits and in 16
 
 
 def network() -> Any:
     return model("llama", 0, torch.float32, **SIZES).cuda().train()
 
 
-def weigh(own: Any, batches: list[dict[str, Any]], targets: int, half: bool) -> Gradients:
+def weigh(network_: Any, batches: list[dict[str, Any]], targets: int, half: bool) -> Gradients:
     """The gradients of some batches; in 16 bits as Trainer does, by autocast."""
-    own.zero_grad()
+    network_.zero_grad()
     for batch in batches:
         inputs = {key: value.cuda() for key, value in batch.items()}
         with torch.autocast("cuda", torch.bfloat16, enabled=half):
-            loss = own(**inputs, num_items_in_batch=torch.tensor(targets).cuda()).loss
+            loss = network_(**inputs, num_items_in_batch=torch.tensor(targets).cuda()).loss
         loss.backward()
-    return {name: one.grad.clone() for name, one in own.named_parameters()}
+    return {name: parameter.grad.clone() for name, parameter in network_.named_parameters()}
 
 
-def apart(one: Gradients, other: Gradients) -> float:
-    """How far gradients are from others, in parts of these."""
-    gap = sum(float((own - other[name]).pow(2).sum()) for name, own in one.items())
-    return float((gap / sum(float(own.pow(2).sum()) for own in other.values())) ** 0.5)
+def distance(gradients: Gradients, expected: Gradients) -> float:
+    """How far gradients are from the expected gradients, as a share of their norm."""
+    gap = sum(float((grad - expected[name]).pow(2).sum()) for name, grad in gradients.items())
+    return float((gap / sum(float(grad.pow(2).sum()) for grad in expected.values())) ** 0.5)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -64,24 +64,24 @@ def test_flex_attention_has_the_gradients_of_the_rows(half: bool) -> None:
     alone = weigh(network(), one_by_one(once), targets, half=False)
     batch = batch_of(always, planned(always, groups))
     assert batch["input_ids"].shape[1] > 2 * tree_attention.BLOCK  # some of its blocks are left out
-    own = network()
-    assert tree_attention.prepare(own) == tree_attention.FLEX
-    assert apart(weigh(own, [batch], targets, half), alone) < ALLOWED_APART[half]
-    own.set_attn_implementation(tree_attention.SDPA)
-    assert apart(weigh(own, [batch], targets, half), alone) < ALLOWED_APART[half]
+    trained = network()
+    assert tree_attention.prepare(trained) == tree_attention.FLEX
+    assert distance(weigh(trained, [batch], targets, half), alone) < ALLOWED_DISTANCE[half]
+    trained.set_attn_implementation(tree_attention.SDPA)
+    assert distance(weigh(trained, [batch], targets, half), alone) < ALLOWED_DISTANCE[half]
     del batch["attention_mask"]  # the equality is not one that anything would pass
-    assert apart(weigh(own, [batch], targets, half), alone) > 5 * ALLOWED_APART[half]
+    assert distance(weigh(trained, [batch], targets, half), alone) > 5 * ALLOWED_DISTANCE[half]
 
 
 def test_branches_do_not_see_each_other() -> None:
-    own = network()
-    tree_attention.prepare(own)
+    trained = network()
+    tree_attention.prepare(trained)
 
-    def laid(rows: Any) -> dict[str, Any]:
+    def packed(rows: Any) -> dict[str, Any]:
         return TreeCollator(pad_id=0)([tree_of(rows)])
 
     with torch.autocast("cuda", torch.bfloat16):
-        assert leak(own, laid) < ALLOWED
+        assert leak(trained, packed) < ALLOWED
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -92,10 +92,10 @@ def test_packed_rows_weigh_what_they_weigh_alone(half: bool) -> None:
     alone = weigh(network(), one_by_one(rows), targets, half=False)
     bins = pack([len(row["input_ids"]) for row in rows], 120)
     collator = PackingCollator(flash=False)
-    batches = [collator([[rows[at] for at in own]]) for own in bins_of(bins)]
-    own = network()
-    own.config.use_cache = False
-    assert apart(weigh(own, batches, targets, half), alone) < ALLOWED_APART[half]
+    batches = [collator([[rows[number] for number in numbers]]) for numbers in bins_of(bins)]
+    trained = network()
+    trained.config.use_cache = False
+    assert distance(weigh(trained, batches, targets, half), alone) < ALLOWED_DISTANCE[half]
 
 
 def bins_of(bins: Any) -> list[list[int]]:
@@ -106,7 +106,7 @@ def bins_of(bins: Any) -> list[list[int]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["none", "lora"])
 def test_one_rank_of_zero3_trains_and_saves(adapter: str, tmp_path: Path) -> None:
-    """With NCCL and bf16; a GPU alone can gather the rows of an adapter's tokens."""
+    """With NCCL and bf16; only a GPU can gather the rows of an adapter's tokens."""
     pytest.importorskip("deepspeed")
     from chatdata import build_dataset, load_recipe
 
@@ -119,13 +119,13 @@ def test_one_rank_of_zero3_trains_and_saves(adapter: str, tmp_path: Path) -> Non
         "training.max_steps": 4,
         "training.warmup_steps": 1,
     }
-    settings = [part for key, own in values.items() for part in ("--set", f"{key}={own}")]
+    settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
     command = [*launch, "-m", "trainer.train", "recipes/train/sample.yaml", *settings]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0"}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=300)
-    facts = json.loads((tmp_path / "model" / "chatdata.json").read_text())
-    assert facts["run"] == {"steps": 4, "ranks": 1, "zero_stage": 3}
-    assert facts["results"]["after"]["loss"] < facts["results"]["before"]["loss"]
+    description = json.loads((tmp_path / "model" / "chatdata.json").read_text())
+    assert description["run"] == {"steps": 4, "ranks": 1, "zero_stage": 3}
+    assert description["results"]["after"]["loss"] < description["results"]["before"]["loss"]
     name = "model.safetensors" if adapter == "none" else "adapter_model.safetensors"
     assert (tmp_path / "model" / name).stat().st_size > 1000

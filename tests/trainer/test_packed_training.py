@@ -1,4 +1,4 @@
-"""Packed training: the same loss and gradients as row by row, and a guard that can fail."""
+"""Packed training: the loss and gradients of single rows, and a guard that can fail."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def conversations(seed: int, number: int = 7) -> list[Row]:
 
 
 def batches(rows: list[Row], max_tokens: int) -> list[dict[str, Any]]:
-    """The rows as they are trained: packed, one bin to a batch."""
+    """The rows as they are trained: packed, a bin in each batch."""
     bins = pack([len(row["input_ids"]) for row in rows], max_tokens)
     items = PackedRows(Dataset.from_list(rows), bins)
     return [PackingCollator(flash=False)([items[number]]) for number in range(len(items))]
@@ -65,7 +65,7 @@ def packing(network: Any) -> Any:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS)
-def test_packed_rows_weigh_what_they_weigh_alone(kind: str, seed: int) -> None:
+def test_packed_rows_have_the_loss_that_they_have_alone(kind: str, seed: int) -> None:
     rows = conversations(seed)
     network, targets = packing(model(kind, seed)), targets_of(rows)
     alone = loss_and_gradients(network, one_by_one(rows), targets)
@@ -75,7 +75,7 @@ def test_packed_rows_weigh_what_they_weigh_alone(kind: str, seed: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_predicts_the_first_token_of_a_row(kind: str) -> None:
-    """With every token trained, the first of a row would be predicted from the row before it."""
+    """With every token trained, the first token of a row would be predicted from the row before."""
     rows = [{**row, "labels": row["input_ids"]} for row in conversations(0)]
     network, targets = packing(model(kind, 0)), targets_of(rows)
     (batch,) = batches(rows, 1000)
@@ -88,7 +88,7 @@ def test_nothing_predicts_the_first_token_of_a_row(kind: str) -> None:
         assert_same(alone, loss_and_gradients(network, [naive], targets))
 
 
-def test_plain_rows_are_evaluated_as_ever() -> None:
+def test_plain_rows_are_evaluated_as_without_packing() -> None:
     rows = conversations(1)
     network, targets = packing(model("llama", 1)), targets_of(rows)
     flat = [PackingCollator(flash=False)(rows)]
@@ -97,7 +97,7 @@ def test_plain_rows_are_evaluated_as_ever() -> None:
 
 
 def test_flash_attention_is_told_where_rows_begin() -> None:
-    """Its kernels need a GPU; elsewhere the model keeps its attention."""
+    """The kernels need a GPU; without a GPU the model keeps its attention."""
     rows = conversations(0, number=3)
     sizes = [len(row["input_ids"]) for row in rows]
     batch = PackingCollator(flash=True)([rows])
@@ -127,8 +127,8 @@ def test_a_step_of_the_trainer_is_that_of_the_rows(kind: str, tmp_path: Path) ->
     assert any(not torch.allclose(plain[name], before[name], atol=1e-3) for name in plain)
     for size in (1, len(items)):
         packed = step(fresh(), items, PackingCollator(flash=False), size, tmp_path)
-        for name, own in plain.items():
-            torch.testing.assert_close(packed[name], own, rtol=0, atol=2e-6)
+        for name, weight in plain.items():
+            torch.testing.assert_close(packed[name], weight, rtol=0, atol=2e-6)
 
 
 # ---------------------------------------------------------------------------------- the guard
@@ -138,14 +138,14 @@ def test_a_step_of_the_trainer_is_that_of_the_rows(kind: str, tmp_path: Path) ->
 def test_with_a_cache_conversations_leak_and_training_does_not_begin(kind: str) -> None:
     network = model(kind, 0, use_cache=True)
 
-    def laid(rows: list[Row]) -> dict[str, Any]:
+    def packed(rows: list[Row]) -> dict[str, Any]:
         return PackingCollator(flash=False)([rows])
 
-    assert leak(network, laid) > 0.1
-    check = CheckIsolation("packing", laid)
+    assert leak(network, packed) > 0.1
+    check = CheckIsolation("packing", packed)
     with pytest.raises(ConfigError, match="packing: in this model a token sees other convers"):
         check.on_train_begin(None, None, None, model=network)
-    assert leak(packing(network), laid) == 0
+    assert leak(packing(network), packed) == 0
     check.on_train_begin(None, None, None, model=network)
 
 
@@ -158,7 +158,7 @@ def test_positions_that_run_on_are_caught() -> None:
 
 
 def test_a_model_that_remembers_is_caught() -> None:
-    """A recurrent model carries its state over, whatever the positions say."""
+    """A recurrent model carries its state over into the next row, whatever the positions are."""
     network = model("mamba", 0, torch.float32, hidden_size=16, num_hidden_layers=2, state_size=4)
     assert leak(packing(network), lambda rows: PackingCollator(flash=False)([rows])) > ALLOWED
 
@@ -169,7 +169,7 @@ def test_the_check_leaves_the_model_as_it_was() -> None:
     assert leak(network, lambda rows: PackingCollator(flash=False)([rows])) == 0
     assert network.training
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(own.grad is None for own in network.parameters())
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 # ------------------------------------------------------------------------------ a built folder
@@ -211,18 +211,18 @@ def test_every_row_is_trained_once_and_as_it_is(built: Path, tmp_path: Path) -> 
     folder = tmp_path / "out"
     shutil.copytree(built, folder)
     repack(folder, 900)
-    facts = dataset.read_manifest(folder)
-    rows = dataset.load_tokens(folder, facts, "train")
+    manifest = dataset.read_manifest(folder)
+    rows = dataset.load_tokens(folder, manifest, "train")
     assert rows is not None
-    bins = read_bins(folder, facts, "train", len(rows))
+    bins = read_bins(folder, manifest, "train", len(rows))
     items = PackedRows(rows, bins)
-    own = [row for number in range(len(items)) for row in items[number]]
+    packed = [row for number in range(len(items)) for row in items[number]]
     whole = rows.select_columns(["input_ids", "labels"]).to_list()
-    assert [own[at] for at in bins.rows.argsort().tolist()] == whole
-    said = counts(bins)
-    assert said["rows"] == len(rows)
-    assert said["tokens"] == facts["splits"]["train"]["tokens"]
-    assert said["fill"] == next(pack["fill"] for pack in facts["packs"] if pack["split"] == "train")
+    assert [packed[at] for at in bins.rows.argsort().tolist()] == whole
+    counted = counts(bins)
+    assert counted["rows"] == len(rows)
+    assert counted["tokens"] == manifest.splits.train.tokens
+    assert counted["fill"] == next(pack.fill for pack in manifest.packs if pack.split == "train")
 
 
 @pytest.mark.parametrize(

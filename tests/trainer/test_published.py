@@ -35,24 +35,24 @@ def test_a_version_is_resolved_downloaded_and_named(
     hub: Hub, client: Clients, sample: Path
 ) -> None:
     pushed(client, sample, "ada/learnt", "1.0.0")
-    own = repository(hub, "ada/learnt")
+    published_repository = repository(hub, "ada/learnt")
     done = locate(client, "ada/learnt@1.0.0")
     assert done.code == 0, done.stdout
     folder, provenance, text = done.json()
-    facts = manifest.read(sample)
+    expected = manifest.read(sample)
     assert provenance == {
         "repo": "ada/learnt",
         "tag": "v1.0.0",
-        "commit": own.tags["v1.0.0"],
+        "commit": published_repository.tags["v1.0.0"],
         "version": "1.0.0",
-        "content_hash": facts["content_hash"],
+        "content_hash": expected.content_hash,
     }
-    assert own.tags["v1.0.0"] in text
-    assert facts["content_hash"] in text
-    for path in manifest.hashes(facts):
+    assert published_repository.tags["v1.0.0"] in text
+    assert expected.content_hash in text
+    for path in manifest.hashes(expected):
         assert (Path(folder) / path).read_bytes() == (sample / path).read_bytes()
     hub.log.clear()
-    assert locate(client, f"ada/learnt@{own.tags['v1.0.0']}").json()[0] == folder
+    assert locate(client, f"ada/learnt@{published_repository.tags['v1.0.0']}").json()[0] == folder
     assert not hub.log  # a commit that is in the cache is not asked for
 
 
@@ -89,17 +89,21 @@ def test_a_model_says_which_version_it_learnt_from(
     settings = ["dataset=ada/taught@1.0.0", config, f"output={tmp_path}", "deepspeed=null"]
     settings += ["training.max_steps=1"]
     command = [sys.executable, "-m", "trainer.train", str(ROOT / "recipes/train/sample.yaml")]
-    command += [text for own in settings for text in ("--set", own)]
+    command += [text for setting in settings for text in ("--set", setting)]
     command += ["--push", "ada/pupil"]
     variables = environment(hub.endpoint, tmp_path / "home", HF_TOKEN=ADA)
     done = subprocess.run(
         command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    own = json.loads((tmp_path / "chatdata.json").read_text())["dataset"]["provenance"]
+    provenance = json.loads((tmp_path / "chatdata.json").read_text())["dataset"]["provenance"]
     commit = repository(hub, "ada/taught").tags["v1.0.0"]
-    assert (own["repo"], own["tag"], own["commit"]) == ("ada/taught", "v1.0.0", commit)
-    assert f"ada/taught v1.0.0, commit {commit}, {own['content_hash']}" in done.stderr
+    assert (provenance["repo"], provenance["tag"], provenance["commit"]) == (
+        "ada/taught",
+        "v1.0.0",
+        commit,
+    )
+    assert f"ada/taught v1.0.0, commit {commit}, {provenance['content_hash']}" in done.stderr
     pupil = hub.store.repository("model", "ada/pupil")
     assert pupil.private
     files = pupil.resolve("main").tree

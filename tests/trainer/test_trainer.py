@@ -47,9 +47,9 @@ def test_every_train_recipe_parses(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_articles_settings_are_those_of_its_recipe() -> None:
-    own = config.load(ROOT / "recipes" / "train" / "starchat-alpha.yaml")
-    training = own.training
-    assert (own.model.path, own.strategy) == ("bigcode/starcoderbase", "zero3")
+    recipe = config.load(ROOT / "recipes" / "train" / "starchat-alpha.yaml")
+    training = recipe.training
+    assert (recipe.model.path, recipe.strategy) == ("bigcode/starcoderbase", "zero3")
     assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (4, 8)
     assert (training.learning_rate, training.lr_scheduler_type) == (2e-5, "cosine")
     assert (training.warmup_steps, training.num_train_epochs) == (0.03, 3)
@@ -66,7 +66,7 @@ def test_the_articles_settings_are_those_of_its_recipe() -> None:
         ("training.bf16=0", "'training.bf16' is 0"),
         ("training.max_steps=1.5", "'training.max_steps' is 1.5"),
         ("training.lr_scheduler_type=cosin", "'training.lr_scheduler_type' is 'cosin'"),
-        ("model={}", "either `path`, a model to fine-tune, or `config`"),
+        ("model={}", "set `path`, a model to fine-tune, or `config`"),
         ("model={config: {n_layer: 1}}", "needs a `model_type`"),
         ("allow_moving_revision=1", "'allow_moving_revision' is 1"),
         ("deepspeed=none.json", "cannot be read"),
@@ -97,21 +97,21 @@ def test_a_deepspeed_file_may_not_replace_the_scheduler(tmp_path: Path, real_dat
 
 
 @pytest.fixture(scope="module")
-def facts(sample: Path) -> manifest.Manifest:
+def sample_manifest(sample: Path) -> manifest.Manifest:
     return dataset.read_manifest(sample)
 
 
 @pytest.fixture(scope="module")
-def tokenizer(sample: Path, facts: manifest.Manifest) -> Any:
-    return load.load_tokenizer(sample, facts)
+def tokenizer(sample: Path, sample_manifest: manifest.Manifest) -> Any:
+    return load.load_tokenizer(sample, sample_manifest)
 
 
-def test_rows_are_taken_as_they_are(sample: Path, facts: manifest.Manifest) -> None:
-    rows = dataset.load_tokens(sample, facts, "train")
-    own = reader.scan(sample, "tokens", ["train"]).collect()
+def test_rows_are_taken_as_they_are(sample: Path, sample_manifest: manifest.Manifest) -> None:
+    rows = dataset.load_tokens(sample, sample_manifest, "train")
+    table = reader.scan(sample, "tokens", ["train"]).collect()
     assert rows is not None
-    assert rows["input_ids"][:] == own["input_ids"].to_list()
-    assert rows["labels"][:] == own["labels"].to_list()
+    assert rows["input_ids"][:] == table["input_ids"].to_list()
+    assert rows["labels"][:] == table["labels"].to_list()
 
 
 def test_a_dataset_without_tokens_is_refused(tmp_path: Path) -> None:
@@ -121,14 +121,14 @@ def test_a_dataset_without_tokens_is_refused(tmp_path: Path) -> None:
 
 
 def test_padding_is_never_trained_nor_seen(
-    sample: Path, facts: manifest.Manifest, tokenizer: Any
+    sample: Path, sample_manifest: manifest.Manifest, tokenizer: Any
 ) -> None:
-    rows = dataset.load_tokens(sample, facts, "train")
+    rows = dataset.load_tokens(sample, sample_manifest, "train")
     assert rows is not None
-    own = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(4)]
-    batch = DataCollatorForSeq2Seq(tokenizer)([dict(row) for row in own])
+    first_rows = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(4)]
+    batch = DataCollatorForSeq2Seq(tokenizer)([dict(row) for row in first_rows])
     for row, ids, mask, labels in zip(
-        own, batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True
+        first_rows, batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True
     ):
         size = len(row["input_ids"])
         assert ids[:size].tolist() == row["input_ids"]
@@ -138,20 +138,20 @@ def test_padding_is_never_trained_nor_seen(
 
 
 def test_the_loss_is_that_of_the_trained_tokens(
-    sample: Path, facts: manifest.Manifest, tokenizer: Any
+    sample: Path, sample_manifest: manifest.Manifest, tokenizer: Any
 ) -> None:
     network = load.load_model(config.Model(config=TINY), tokenizer, seed=0).eval()
-    rows = dataset.load_tokens(sample, facts, "train")
+    rows = dataset.load_tokens(sample, sample_manifest, "train")
     assert rows is not None
-    own = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(3)]
-    batch = DataCollatorForSeq2Seq(tokenizer)(own)
+    first_rows = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(3)]
+    batch = DataCollatorForSeq2Seq(tokenizer)(first_rows)
     with torch.no_grad():
         output = network(**batch)
     logits, labels = output.logits[:, :-1], batch["labels"][:, 1:]
     trained = labels != constants.IGNORE_INDEX
     loss = torch.nn.functional.cross_entropy(logits[trained].float(), labels[trained])
     assert torch.isclose(output.loss, loss, rtol=1e-4)
-    assert int(trained.sum()) == sum(_trained(row) for row in own)
+    assert int(trained.sum()) == sum(_trained(row) for row in first_rows)
 
 
 def _trained(row: dict[str, list[int]]) -> int:
@@ -159,29 +159,29 @@ def _trained(row: dict[str, list[int]]) -> int:
 
 
 def test_the_tokenizer_ends_turns_and_carries_the_template(
-    tokenizer: Any, facts: manifest.Manifest, sample: Path
+    tokenizer: Any, sample_manifest: manifest.Manifest, sample: Path
 ) -> None:
     assert tokenizer.eos_token == "<|end|>"
     assert tokenizer.pad_token == "<|endoftext|>"
-    assert tokenizer.chat_template == facts["render"]["template"]["jinja"]
-    said = reader.scan(sample, "messages", ["train"]).collect().to_dicts()
-    tokens = reader.scan(sample, "tokens", ["train"]).collect().to_dicts()
-    for message_row, token_row in zip(said, tokens, strict=True):
-        if not any("<|" in own["content"] for own in message_row["messages"]):
+    assert tokenizer.chat_template == sample_manifest.rendering.template.jinja
+    message_rows = reader.scan(sample, "messages", ["train"]).collect().to_dicts()
+    token_rows = reader.scan(sample, "tokens", ["train"]).collect().to_dicts()
+    for message_row, token_row in zip(message_rows, token_rows, strict=True):
+        if not any("<|" in message["content"] for message in message_row["messages"]):
             ids = tokenizer.apply_chat_template(message_row["messages"], return_dict=False)
             assert ids == token_row["input_ids"]
 
 
 def test_a_tokenizer_that_does_not_fit_the_rows_is_refused(
-    sample: Path, facts: manifest.Manifest
+    sample: Path, sample_manifest: manifest.Manifest
 ) -> None:
-    moved = facts.as_json()
+    moved = sample_manifest.as_json()
     moved["render"]["tokenizer"]["control_ids"]["<|end|>"] += 1
     with pytest.raises(ChatdataError, match=r"'<\|end\|>' is 260"):
         load.load_tokenizer(sample, manifest.parsed(moved))
 
 
-def test_new_embeddings_are_the_same_whatever_was_drawn_before(
+def test_new_embeddings_do_not_depend_on_earlier_random_numbers(
     real_data: Path, tokenizer: Any
 ) -> None:
     stories = config.Model(path=str(real_data / "models" / "stories260K"))
@@ -259,8 +259,10 @@ strategy.run_to_the_end(command)
 @pytest.mark.parametrize(
     ("end", "code"), [("pass", 0), ("raise SystemExit(3)", 3), ("raise ValueError('why')", 1)]
 )
-def test_a_rank_ends_with_its_status_and_is_not_taken_apart(end: str, code: int) -> None:
-    """Threads of PyTorch that outlived the interpreter ended a rank by SIGABRT, now and then."""
+def test_a_rank_ends_with_its_status_without_a_shutdown_of_the_interpreter(
+    end: str, code: int
+) -> None:
+    """Threads of PyTorch that outlived the interpreter now and then ended a rank by SIGABRT."""
     command = [sys.executable, "-c", ENDING.format(end=end)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, "done\nclosed\n")
@@ -271,14 +273,14 @@ def test_a_rank_ends_with_its_status_and_is_not_taken_apart(end: str, code: int)
 def test_commands_for_many_gpus_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     options = shlex.split(line.partition("-m trainer.train ")[2])
-    own = train.main.make_context("train", options).params
-    loaded = config.load(own["recipe"], own["settings"], own["deepspeed"])
+    parameters = train.main.make_context("train", options).params
+    loaded = config.load(parameters["recipe"], parameters["settings"], parameters["deepspeed"])
     assert loaded.model.path == "bigcode/starcoderbase"
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that looks like a checkout, and may be written to."""
+    """A folder that looks like a checkout and can be written to."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("trainer", "recipes"):
         (folder / name).symlink_to(ROOT / name)
@@ -303,13 +305,13 @@ def test_a_real_model_is_tuned_as_the_readme_says(checkout: Path, real_data: Pat
     losses = [entry["eval_loss"] for entry in map(json.loads, log) if "eval_loss" in entry]
     assert losses[-1] < losses[0]
     network = AutoModelForCausalLM.from_pretrained(checkout / "out" / "own-model")
-    own = AutoTokenizer.from_pretrained(checkout / "out" / "own-model")
-    assert network.get_input_embeddings().num_embeddings == len(own) == 516
+    tuned = AutoTokenizer.from_pretrained(checkout / "out" / "own-model")
+    assert network.get_input_embeddings().num_embeddings == len(tuned) == 516
 
 
 def test_zero_3_on_two_ranks_and_the_loss_falls(trained: Path) -> None:
-    facts = json.loads((trained / "chatdata.json").read_text())
-    assert facts["run"] == {"steps": 30, "ranks": 2, "zero_stage": 3}
+    description = json.loads((trained / "chatdata.json").read_text())
+    assert description["run"] == {"steps": 30, "ranks": 2, "zero_stage": 3}
     log = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     losses = [entry["loss"] for entry in log if "loss" in entry]
     tests = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
@@ -317,13 +319,13 @@ def test_zero_3_on_two_ranks_and_the_loss_falls(trained: Path) -> None:
     assert tests[-1] < 0.7 * tests[0]
 
 
-def test_the_saved_model_loads_speaks_and_knows_where_to_stop(
-    trained: Path, sample: Path, facts: manifest.Manifest
+def test_the_saved_model_loads_generates_and_stops(
+    trained: Path, sample: Path, sample_manifest: manifest.Manifest
 ) -> None:
     network = AutoModelForCausalLM.from_pretrained(trained)
     saved = AutoTokenizer.from_pretrained(trained)
-    stop = facts["render"]["tokenizer"]["control_ids"]["<|end|>"]
-    assert saved.chat_template == facts["render"]["template"]["jinja"]
+    stop = sample_manifest.rendering.tokenizer.control_ids["<|end|>"]
+    assert saved.chat_template == sample_manifest.rendering.template.jinja
     assert saved.eos_token_id == stop == network.generation_config.eos_token_id
     assert network.config.use_cache
     assert network.get_input_embeddings().num_embeddings == len(saved)
@@ -334,10 +336,12 @@ def test_the_saved_model_loads_speaks_and_knows_where_to_stop(
     assert answer.shape[1] > prompt["input_ids"].shape[1]
 
 
-def test_generation_ends_at_the_stop_token(trained: Path, facts: manifest.Manifest) -> None:
-    """A model made to say nothing but the stop token says it once."""
+def test_generation_ends_at_the_stop_token(
+    trained: Path, sample_manifest: manifest.Manifest
+) -> None:
+    """A model that can only generate the stop token generates a single token."""
     network = AutoModelForCausalLM.from_pretrained(trained)
-    stop = facts["render"]["tokenizer"]["control_ids"]["<|end|>"]
+    stop = sample_manifest.rendering.tokenizer.control_ids["<|end|>"]
     with torch.no_grad():
         head = torch.nn.Linear(network.config.hidden_size, network.config.vocab_size)
         head.weight.zero_()
@@ -347,20 +351,23 @@ def test_generation_ends_at_the_stop_token(trained: Path, facts: manifest.Manife
     assert answer[0, 3:].tolist() == [stop]
 
 
-def test_the_saved_model_names_its_data(trained: Path, facts: manifest.Manifest) -> None:
-    said = json.loads((trained / "chatdata.json").read_text())
-    own = said["dataset"]
-    assert own["content_hash"] == facts["content_hash"]
-    assert own["stop_ids"] == [260]
-    assert own["chat_template"] == facts["render"]["template"]["jinja"]
-    assert said["results"]["after"]["bits_per_byte"] < said["results"]["before"]["bits_per_byte"]
-    assert (own["name"], own["version"], own["stop"]) == ("sample", "1.0.0", "<|end|>")
+def test_the_saved_model_names_its_data(trained: Path, sample_manifest: manifest.Manifest) -> None:
+    description = json.loads((trained / "chatdata.json").read_text())
+    data = description["dataset"]
+    assert data["content_hash"] == sample_manifest.content_hash
+    assert data["stop_ids"] == [260]
+    assert data["chat_template"] == sample_manifest.rendering.template.jinja
+    assert (
+        description["results"]["after"]["bits_per_byte"]
+        < description["results"]["before"]["bits_per_byte"]
+    )
+    assert (data["name"], data["version"], data["stop"]) == ("sample", "1.0.0", "<|end|>")
 
 
-def test_the_card_of_a_model_is_made_of_its_facts(
+def test_the_card_of_a_model_is_made_of_its_description(
     trained: Path, request: pytest.FixtureRequest
 ) -> None:
-    """A golden that a human can read; numbers of the run and versions are left out."""
+    """A golden file that a human can read, without versions and numbers of the run."""
     text = (trained / "README.md").read_text()
     plain = re.sub(r"(?<=## Versions\n\n).*?(?=\. The recipe)", "VERSIONS", text)
     plain = re.sub(r"sha256:[0-9a-f]{64}", "HASH", plain)
@@ -371,7 +378,7 @@ def test_the_card_of_a_model_is_made_of_its_facts(
     assert plain == golden.read_text()
 
 
-def test_a_run_leaves_its_metrics_behind(trained: Path) -> None:
+def test_a_run_saves_its_metrics(trained: Path) -> None:
     assert (trained / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert list((trained / "runs").rglob("events.out.tfevents.*"))
     steps = [json.loads(line)["step"] for line in (trained / "metrics.jsonl").open()]

@@ -55,8 +55,8 @@ def _checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def recipe(sample: Path, tmp_path: Path, **values: Any) -> config.TrainConfig:
     """A recipe of a tiny model on the sample, with these keys."""
-    own = {"dataset": str(sample), "model": {"config": TINY}, "output": str(tmp_path / "out")}
-    return config.config.parse(config.TrainConfig, own | values, "test")
+    defaults = {"dataset": str(sample), "model": {"config": TINY}, "output": str(tmp_path / "out")}
+    return config.config.parse(config.TrainConfig, defaults | values, "test")
 
 
 # ------------------------------------------------------------------------------------- recipes
@@ -67,7 +67,7 @@ def recipe(sample: Path, tmp_path: Path, **values: Any) -> config.TrainConfig:
     [
         ({"strategy": "ddp", "deepspeed": "x.json"}, "`deepspeed` is set and `strategy` is ddp"),
         ({"packing": True, "tree_packing": True}, "trees are packed already"),
-        ({"adapter": "qlora", "strategy": "zero3"}, "`adapter: qlora` is trained by"),
+        ({"adapter": "qlora", "strategy": "zero3"}, "`adapter: qlora` needs `strategy: single`"),
         ({"adapter": "lorra"}, "'adapter.kind' is 'lorra'"),
         ({"adapter": {"kind": "lora", "rank": 8}}, "unknown key 'rank'"),
         ({"training": {"eval_steps": 5}}, "go together"),
@@ -83,15 +83,15 @@ def test_keys_that_contradict_each_other_are_refused(
 
 def test_an_adapter_may_be_named_by_its_kind(sample: Path, tmp_path: Path) -> None:
     assert recipe(sample, tmp_path, adapter="none").adapter is None
-    own = recipe(sample, tmp_path, adapter="lora").adapter
-    assert own is not None
-    assert (own.kind, own.r) == ("lora", 16)
+    adapter = recipe(sample, tmp_path, adapter="lora").adapter
+    assert adapter is not None
+    assert (adapter.kind, adapter.r) == ("lora", 16)
 
 
 def test_the_option_deepspeed_overrides_the_recipe() -> None:
-    own = config.load(RECIPE, ["strategy=fsdp"], "trainer/zero3_cpu_offload.json")
-    assert strategy.chosen(own, 2) == "zero3"
-    assert strategy.deepspeed_file(own, 2) == Path("trainer/zero3_cpu_offload.json")
+    loaded = config.load(RECIPE, ["strategy=fsdp"], "trainer/zero3_cpu_offload.json")
+    assert strategy.chosen(loaded, 2) == "zero3"
+    assert strategy.deepspeed_file(loaded, 2) == Path("trainer/zero3_cpu_offload.json")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_option_deepspeed_overrides_the_recipe() -> None:
         ({"strategy": "fsdp"}, 2, "fsdp"),
     ],
 )
-def test_one_key_chooses_how_is_trained(
+def test_one_key_chooses_the_strategy(
     values: dict[str, Any], ranks: int, chosen: str, sample: Path, tmp_path: Path
 ) -> None:
     assert strategy.chosen(recipe(sample, tmp_path, **values), ranks) == chosen
@@ -143,22 +143,22 @@ def test_a_configuration_that_would_overrule_the_recipe_is_refused(
     assert words in str(caught.value)
 
 
-# ----------------------------------------------------------------------------- what is possible
+# ---------------------------------------------------------------------------- what is possible
 
 
 @pytest.mark.parametrize(
     ("values", "here", "words"),
     [
         ({"strategy": "zero3"}, ALONE, "needs a launcher"),
-        ({"strategy": "single"}, TWO, "'single' is one process and 2 were launched"),
+        ({"strategy": "single"}, TWO, "'single' is for one process and 2 were launched"),
         ({"model": {"config": TINY, "attention": "flash_attention_2"}}, ALONE, "`model.attention"),
-        ({"adapter": "lora", "strategy": "zero3"}, TWO, "`adapter` by ZeRO-3 needs a CUDA GPU"),
+        ({"adapter": "lora", "strategy": "zero3"}, TWO, "`adapter` with ZeRO-3 needs a CUDA GPU"),
         ({"report_to": ["wandb"]}, ALONE, "`report_to` needs the package 'wandb'"),
         ({"training": {"use_liger_kernel": True}}, ALONE, "`training.use_liger_kernel` needs"),
         ({"deepspeed": "trainer/zero3_nvme_offload.json"}, TWO, "offloads to '/local_nvme'"),
     ],
 )
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine can")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_what_this_machine_cannot_do_is_named(
     values: dict[str, Any], here: Place, words: str, sample: Path, tmp_path: Path
 ) -> None:
@@ -170,7 +170,7 @@ def test_what_this_machine_cannot_do_is_named(
 def test_targets_that_deepspeed_cannot_read_are_named(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would say: model.path cannot be loaded, invalid literal for int() with base 10: '0a'."""
+    """DeepSpeed alone says: model.path cannot be loaded, invalid literal for int(): '0a'."""
     values = json.loads((ROOT / "trainer" / "zero3_nvme_offload.json").read_text())
     for what in zero3.OFFLOADS:
         values["zero_optimization"][what]["nvme_path"] = str(tmp_path)
@@ -179,32 +179,32 @@ def test_targets_that_deepspeed_cannot_read_are_named(
     given = recipe(sample, tmp_path, deepspeed=str(path))
     monkeypatch.setattr(strategy, "_has_async_io", lambda: True)
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0 9.0a")
-    with pytest.raises(ChatdataError, match=r"TORCH_CUDA_ARCH_LIST is '8.0 9.0a', of which"):
+    with pytest.raises(ChatdataError, match=r"TORCH_CUDA_ARCH_LIST is '8.0 9.0a', and DeepSpeed"):
         strategy.check(given, TWO)
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
     assert strategy.check(given, TWO) == "zero3"
 
 
-@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="it is there")
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 def test_qlora_without_its_package_is_refused(sample: Path, tmp_path: Path) -> None:
     with pytest.raises(ChatdataError, match="needs the package 'bitsandbytes'"):
         strategy.check(recipe(sample, tmp_path, adapter="qlora"), ALONE)
 
 
-def test_qlora_trains_over_4_bits_where_its_package_is(sample: Path, tmp_path: Path) -> None:
+def test_qlora_trains_over_4_bits(sample: Path, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     base = recipe(sample, tmp_path, output=str(tmp_path / "base"), training={"max_steps": 1})
     train(base)
     values = {"model": {"path": base.output}, "training": {"max_steps": 2}, "adapter": "qlora"}
-    own = run.prepare(recipe(sample, tmp_path, **values), ALONE)
-    network = run.load_network(own)
-    quantized = [each for each in network.parameters() if each.dtype == torch.uint8]
+    prepared = run.prepare(recipe(sample, tmp_path, **values), ALONE)
+    network = run.load_network(prepared)
+    quantized = [parameter for parameter in network.parameters() if parameter.dtype == torch.uint8]
     assert len(quantized) == 4
-    train(own.config)
-    assert adapters.load(Path(own.config.output))
+    train(prepared.config)
+    assert adapters.load(Path(prepared.config.output))
 
 
-def test_accelerate_is_a_launcher_and_no_second_recipe(
+def test_a_configuration_of_accelerate_that_chooses_a_strategy_is_refused(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(strategy, "TURNED_ON", ["DeepSpeed"])
@@ -222,7 +222,7 @@ def test_accelerate_is_a_launcher_and_no_second_recipe(
 def test_steps_are_counted_as_accelerate_deals_batches(
     rows: int, ranks: int, batch: int, accumulation: int, drop_last: bool
 ) -> None:
-    """The sampler that deals batches to ranks gives all of them as many; Trainer steps on these."""
+    """The sampler gives all ranks the same number of batches, and Trainer counts steps by these."""
     from accelerate.data_loader import BatchSamplerShard
     from torch.utils.data import BatchSampler
 
@@ -235,15 +235,15 @@ def test_steps_are_counted_as_accelerate_deals_batches(
     batches = BatchSampler(range(rows), batch, drop_last)
     dealt = [list(BatchSamplerShard(batches, ranks, rank)) for rank in range(ranks)]
     dealt = dealt if ranks > 1 else [list(batches)]
-    assert len({len(own) for own in dealt}) == 1
+    assert len({len(batches_) for batches_ in dealt}) == 1
     if not dealt[0]:
-        with pytest.raises(ChatdataError, match="do not fill one batch"):
+        with pytest.raises(ChatdataError, match="do not fill a batch"):
             schedule.schedule(rows, training, ranks)
         return
-    found = schedule.schedule(rows, training, ranks)
-    assert found.steps == 3 * -(-len(dealt[0]) // accumulation)
-    seen = sum(len(own) for part in dealt for own in part)
-    assert seen == rows + found.filled - found.left_out
+    counted = schedule.schedule(rows, training, ranks)
+    assert counted.steps == 3 * -(-len(dealt[0]) // accumulation)
+    seen = sum(len(batch_) for batches_ in dealt for batch_ in batches_)
+    assert seen == rows + counted.filled - counted.left_out
 
 
 @pytest.mark.parametrize(
@@ -262,13 +262,13 @@ def test_a_step_that_is_never_reached_is_refused(keys: dict[str, Any], words: st
         num_train_epochs=3,
         **keys,
     )
-    found = schedule.schedule(7680, training, ranks=8)
-    assert (found.steps, found.rows_per_step) == (90, 256)
+    counted = schedule.schedule(7680, training, ranks=8)
+    assert (counted.steps, counted.rows_per_step) == (90, 256)
     if words is None:
-        assert "90 steps of 256 rows" in schedule.check(found, training)
+        assert "90 steps of 256 rows" in schedule.check(counted, training)
         return
     with pytest.raises(ChatdataError) as caught:
-        schedule.check(found, training)
+        schedule.check(counted, training)
     assert words in str(caught.value)
 
 
@@ -277,7 +277,7 @@ def test_the_warm_up_is_a_share_of_the_steps() -> None:
     assert schedule.schedule(7680, training, 8).warmup == 3
     short = Training(warmup_steps=3, max_steps=2)
     words = schedule.check(schedule.schedule(7680, short, 8), short)
-    assert "it ends within its warm-up" in words
+    assert "the run ends within its warm-up" in words
 
 
 # ---------------------------------------------------------------------------------------- memory
@@ -302,7 +302,7 @@ def test_memory_is_what_deepspeed_estimates(optimizer: bool, weights: bool) -> N
     """T5-3B of DeepSpeed's documentation: 6.10 GB for each of 8 GPUs, 0.79, 0.12 with offload."""
     from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
 
-    own = memory.states(
+    states = memory.states(
         sized(2851e6, largest=32e6),
         "zero3",
         8,
@@ -312,23 +312,23 @@ def test_memory_is_what_deepspeed_estimates(optimizer: bool, weights: bool) -> N
     _, expected, _ = estimate_zero3_model_states_mem_needs(
         2851_000_000, 32_000_000, 8, cpu_offload=optimizer, cpu_offload_params=weights
     )
-    assert own == expected
+    assert states == expected
     documented = {(False, False): 6.10, (True, False): 0.79, (True, True): 0.12}
-    assert own / 2**30 == pytest.approx(documented[optimizer, weights], abs=0.01)
+    assert states / 2**30 == pytest.approx(documented[optimizer, weights], abs=0.01)
 
 
 def test_starcoder_is_counted_without_being_loaded() -> None:
-    """15.5 billion parameters: 8 GPUs of 80 GB train all of them, one trains an adapter."""
+    """15.5 billion parameters: 8 GPUs of 80 GB train all, a single GPU trains an adapter."""
     whole = memory.sizes(meta_model(AutoConfig.for_model("gpt_bigcode", **STARCODER), 49156))
     assert whole.parameters == 15_517_480_960
     on_eight = memory.states(whole, "zero3", 8) + memory.activations(whole, 4, 1024, True)
     assert 35 < on_eight / 2**30 < 45
     assert memory.states(whole, "ddp", 8) / 2**30 > 200
     adapter = sized(whole.parameters, 55e6)
-    assert memory.states(adapter, "single", 1, frozen=memory.FOUR_BIT) / 2**30 < 10
+    assert memory.states(adapter, "single", 1, frozen_bytes=memory.FOUR_BIT) / 2**30 < 10
 
 
-MEASURED = [  # GiB at the peak of 24 steps on an H100, of which the largest had `tokens`
+MEASURED = [  # GiB at the peak of 24 steps on an H100; the largest step had `tokens` tokens
     ("single", {}, 6528, 12.70),
     ("single", {"packing": 2048, "training": {"gradient_checkpointing": True}}, 4096, 5.34),
     ("fsdp", {}, 6528, 11.33),
@@ -349,17 +349,17 @@ def test_the_estimate_is_near_what_was_measured(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A Llama of 231 million parameters. Gradients come when the peak is over, so it is less."""
+    """A Llama of 231 million parameters. Gradients come after the peak, so the peak is lower."""
     monkeypatch.chdir(ROOT)
     training = {"bf16": True, **values.get("training", {})}
     given = recipe(sample, tmp_path, **{"deepspeed": None, **values, "training": training})
     trained = 4_655_104 if "adapter" in values else 230_720_512
-    own = memory.Sizes(230_720_512, trained, 50_331_648, 16, 1024, 16, 49152)
-    found = memory.estimate(given, own, strategy, 1, tokens)
-    assert peak < (found.states + found.activations) / 2**30 < 1.25 * peak + 0.5
+    sizes = memory.Sizes(230_720_512, trained, 50_331_648, 16, 1024, 16, 49152)
+    estimate = memory.estimate(given, sizes, strategy, 1, tokens)
+    assert peak < (estimate.states + estimate.activations) / 2**30 < 1.25 * peak + 0.5
 
 
-def test_the_estimate_is_what_a_step_leaves_behind() -> None:
+def test_the_estimate_is_what_a_step_keeps() -> None:
     """A real model after a real step: the bytes of its weights, gradients and Adam's moments."""
     shape = AutoConfig.for_model("gpt_bigcode", n_layer=2, n_head=2, n_embd=64, vocab_size=300)
     network = AutoModelForCausalLM.from_config(shape)
@@ -368,61 +368,64 @@ def test_the_estimate_is_what_a_step_leaves_behind() -> None:
     network(input_ids=ids, labels=ids).loss.backward()
     optimizer.step()
     parameters = list(network.parameters())
-    moments = [own[key] for own in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
-    tensors = [*parameters, *(own.grad for own in parameters if own.grad is not None), *moments]
-    held = sum(own.numel() * own.element_size() for own in tensors)
+    moments = [
+        state[key] for state in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")
+    ]
+    gradients = [weight.grad for weight in parameters if weight.grad is not None]
+    tensors = [*parameters, *gradients, *moments]
+    held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     assert held == memory.states(memory.sizes(network), "single", 1)
 
 
 def test_an_adapter_is_counted_as_it_will_be_made(sample: Path, tmp_path: Path) -> None:
-    own = run.prepare(recipe(sample, tmp_path, adapter="lora"), ALONE)
-    sizes = preflight._sizes(own)
-    network = run.load_network(own)
+    prepared = run.prepare(recipe(sample, tmp_path, adapter="lora"), ALONE)
+    sizes = preflight._sizes(prepared)
+    network = run.load_network(prepared)
     assert sizes.trained == memory.trained(network)
     added = sizes.trained
-    assert sizes.parameters == sum(each.numel() for each in network.parameters()) - added
+    assert sizes.parameters == sum(parameter.numel() for parameter in network.parameters()) - added
 
 
-def test_what_is_offloaded_is_kept_elsewhere(sample: Path, tmp_path: Path) -> None:
-    own = sized(2851e6, largest=32e6)
+def test_offloaded_states_leave_the_device(sample: Path, tmp_path: Path) -> None:
+    sizes = sized(2851e6, largest=32e6)
     for path in ("trainer/zero3_bf16.json", "trainer/zero3_cpu_offload.json"):
         values = recipe(sample, tmp_path, deepspeed=path, training={"bf16": True})
-        found = memory.estimate(values, own, "zero3", 8, 1024)
-        assert found.states + found.offloaded == memory.states(own, "zero3", 8)
-    assert found.states == 4 * own.largest
+        estimate = memory.estimate(values, sizes, "zero3", 8, 1024)
+        assert estimate.states + estimate.offloaded == memory.states(sizes, "zero3", 8)
+    assert estimate.states == 4 * sizes.largest
 
 
 def test_checkpointing_and_eager_attention_are_in_the_estimate() -> None:
-    own = memory.Sizes(1, 1, 1, layers=40, hidden=6144, heads=48, vocabulary=49156)
-    assert memory.activations(own, 4, 1024, True) < memory.activations(own, 4, 1024, False) / 5
-    kept = memory.activations(own, 4, 1024, False)
-    assert memory.activations(own, 4, 1024, False, eager=True) > kept
+    sizes = memory.Sizes(1, 1, 1, layers=40, hidden=6144, heads=48, vocabulary=49156)
+    assert memory.activations(sizes, 4, 1024, True) < memory.activations(sizes, 4, 1024, False) / 5
+    kept = memory.activations(sizes, 4, 1024, False)
+    assert memory.activations(sizes, 4, 1024, False, eager=True) > kept
 
 
-# --------------------------------------------------------------------------------- the whole of it
+# ----------------------------------------------------------------------------------- all checks
 
 
-def lines(found: preflight.Findings) -> dict[str, str]:
-    return dict(found.lines)
+def lines(findings: preflight.Findings) -> dict[str, str]:
+    return dict(findings.lines)
 
 
-def test_a_run_that_is_well_passes(sample: Path, tmp_path: Path) -> None:
-    own = run.prepare(recipe(sample, tmp_path), ALONE)
-    found = preflight.check(own)
-    preflight.refuse(found)
-    assert lines(found)["strategy"] == "single, 1 rank"
-    train = own.source.facts["splits"]["train"]
-    words = f"{train['tokens']:,} to train on, {train['trained_tokens']:,} of them trained"
-    assert words in lines(found)["tokens"]
-    assert lines(found)["schedule"].startswith("22 steps of 1 rows")
+def test_a_run_without_problems_passes(sample: Path, tmp_path: Path) -> None:
+    prepared = run.prepare(recipe(sample, tmp_path), ALONE)
+    findings = preflight.check(prepared)
+    preflight.refuse(findings)
+    assert lines(findings)["strategy"] == "single, 1 rank"
+    train = prepared.source.manifest.splits.train
+    text = f"{train.tokens:,} to train on, {train.trained_tokens:,} of them trained"
+    assert text in lines(findings)["tokens"]
+    assert lines(findings)["schedule"].startswith("22 steps of 1 rows")
     assert not (tmp_path / "out").exists()
 
 
-def test_all_that_is_wrong_is_said_at_once(sample: Path, tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(sample: Path, tmp_path: Path) -> None:
     values = {"strategy": "ddp", "training": {"save_steps": 500}}
-    found = preflight.check(run.prepare(recipe(sample, tmp_path, **values), ALONE))
+    findings = preflight.check(run.prepare(recipe(sample, tmp_path, **values), ALONE))
     with pytest.raises(ChatdataError) as caught:
-        preflight.refuse(found)
+        preflight.refuse(findings)
     assert "needs a launcher" in str(caught.value)
     assert "save_steps is 500" in str(caught.value)
 
@@ -434,35 +437,35 @@ def test_files_that_are_not_those_of_the_manifest_are_refused(
     name: str, sample: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(sample, tmp_path / "copy")
-    own = run.prepare(recipe(tmp_path / "copy", tmp_path), ALONE)
+    prepared = run.prepare(recipe(tmp_path / "copy", tmp_path), ALONE)
     path = tmp_path / "copy" / name
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(ChatdataError, match=f"{path.name}' is not the file that the manifest"):
-        preflight.refuse(preflight.check(own))
+        preflight.refuse(preflight.check(prepared))
 
 
 def test_a_template_that_is_not_the_datasets_is_refused(sample: Path, tmp_path: Path) -> None:
-    own = run.prepare(recipe(sample, tmp_path), ALONE)
-    own.tokenizer.chat_template += " "
+    prepared = run.prepare(recipe(sample, tmp_path), ALONE)
+    prepared.tokenizer.chat_template += " "
     with pytest.raises(ChatdataError, match="chat template is not that of the dataset"):
-        preflight.refuse(preflight.check(own))
-    own = run.prepare(recipe(sample, tmp_path), ALONE)
-    own.tokenizer.eos_token = "<|user|>"
-    with pytest.raises(ChatdataError, match="end token is not the one"):
-        preflight.refuse(preflight.check(own))
+        preflight.refuse(preflight.check(prepared))
+    prepared = run.prepare(recipe(sample, tmp_path), ALONE)
+    prepared.tokenizer.eos_token = "<|user|>"
+    with pytest.raises(ChatdataError, match="end token is not the token that ends turns"):
+        preflight.refuse(preflight.check(prepared))
 
 
 def test_a_model_that_is_too_short_for_the_rows_is_refused(sample: Path, tmp_path: Path) -> None:
     short = {"model": {"config": {**TINY, "n_positions": 512}}}
-    found = preflight.check(run.prepare(recipe(sample, tmp_path, **short), ALONE))
-    with pytest.raises(ChatdataError, match=r"longest row has 677 tokens and the model 512"):
-        preflight.refuse(found)
+    findings = preflight.check(run.prepare(recipe(sample, tmp_path, **short), ALONE))
+    with pytest.raises(ChatdataError, match=r"longest row has 677 tokens and the model has 512"):
+        preflight.refuse(findings)
 
 
 def test_a_name_that_cannot_be_pushed_to_is_refused(sample: Path, tmp_path: Path) -> None:
-    own = run.prepare(recipe(sample, tmp_path), ALONE, repo="my-model")
+    prepared = run.prepare(recipe(sample, tmp_path), ALONE, repo="my-model")
     with pytest.raises(ChatdataError, match="write org/name"):
-        preflight.refuse(preflight.check(own))
+        preflight.refuse(preflight.check(prepared))
 
 
 # ------------------------------------------------------------------------------ the first batch
@@ -470,39 +473,41 @@ def test_a_name_that_cannot_be_pushed_to_is_refused(sample: Path, tmp_path: Path
 
 def test_the_first_batch_is_the_one_that_trainer_takes(sample: Path, tmp_path: Path) -> None:
     training = {"per_device_train_batch_size": 3, "seed": 5}
-    own = run.prepare(recipe(sample, tmp_path, training=training), ALONE)
-    trainer = make_trainer(own, run.load_network(own), strategy.arguments(own.config, ALONE))
+    prepared = run.prepare(recipe(sample, tmp_path, training=training), ALONE)
+    trainer = make_trainer(
+        prepared, run.load_network(prepared), strategy.arguments(prepared.config, ALONE)
+    )
     batch = next(iter(trainer.get_train_dataloader()))
-    first = preflight.first_batch(own)
+    first = preflight.first_batch(prepared)
     for row, ids, labels in zip(first, batch["input_ids"], batch["labels"], strict=True):
         assert ids[: len(row["input_ids"])].tolist() == row["input_ids"]
         assert labels[: len(row["labels"])].tolist() == row["labels"]
 
 
-def shown(own: run.Run, **options: Any) -> str:
+def shown(prepared: run.Run, **options: Any) -> str:
     console = Console(width=200, highlight=False, **options)
     with console.capture() as captured:
-        preflight.show_batch(own, console)
+        preflight.show_batch(prepared, console)
     return captured.get()
 
 
 def test_the_first_batch_is_shown_with_what_is_trained(sample: Path, tmp_path: Path) -> None:
-    own = run.prepare(recipe(sample, tmp_path, training={"seed": 1}), ALONE)
-    (row,) = preflight.first_batch(own)
+    prepared = run.prepare(recipe(sample, tmp_path, training={"seed": 1}), ALONE)
+    (row,) = preflight.first_batch(prepared)
     trained = [label for label in row["labels"] if label != -100]
-    answer = own.tokenizer.decode(trained)
-    text = shown(own)
+    answer = prepared.tokenizer.decode(trained)
+    text = shown(prepared)
     assert f"<|assistant|>\n⟦{answer}⟧" in text
     assert f"{len(trained)} of {len(row['labels'])} tokens trained" in text
-    coloured = shown(own, force_terminal=True, color_system="standard")
+    coloured = shown(prepared, force_terminal=True, color_system="standard")
     for line in answer.splitlines():
         assert not line or f"\x1b[32m{line}" in coloured
 
 
-def test_text_that_would_steer_a_terminal_is_shown_harmless(sample: Path, tmp_path: Path) -> None:
-    own = run.prepare(recipe(sample, tmp_path), ALONE)
-    ids = own.tokenizer("\x1b[2Jhi\x07").input_ids
-    text = preflight._coloured({"input_ids": ids, "labels": ids}, own.tokenizer, plain=True)
+def test_control_characters_are_not_printed(sample: Path, tmp_path: Path) -> None:
+    prepared = run.prepare(recipe(sample, tmp_path), ALONE)
+    ids = prepared.tokenizer("\x1b[2Jhi\x07").input_ids
+    text = preflight._coloured({"input_ids": ids, "labels": ids}, prepared.tokenizer, plain=True)
     assert text.plain == "⟦�[2Jhi�⟧"
 
 
@@ -513,7 +518,7 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(main, [str(RECIPE), *arguments])
 
 
-def test_a_dry_run_says_all_and_writes_nothing(sample: Path, tmp_path: Path) -> None:
+def test_a_dry_run_reports_everything_and_writes_nothing(sample: Path, tmp_path: Path) -> None:
     settings = ["--set", f"dataset={sample}", "--set", f"output={tmp_path / 'out'}"]
     done = invoke(*settings, "--dry-run", "--ranks", "8")
     assert done.exit_code == 0, done.output
@@ -522,14 +527,14 @@ def test_a_dry_run_says_all_and_writes_nothing(sample: Path, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dry_run_that_finds_something_ends_with_1(sample: Path, tmp_path: Path) -> None:
+def test_a_dry_run_that_finds_a_problem_ends_with_1(sample: Path, tmp_path: Path) -> None:
     settings = ["--set", f"dataset={sample}", "--set", f"output={tmp_path / 'out'}"]
     done = invoke(*settings, "--set", "training.save_steps=500", "--dry-run", "--ranks", "2")
     assert done.exit_code == 1
     assert "save_steps is 500 and the run has 30 steps" in done.output
 
 
-def test_options_that_go_with_another_need_it() -> None:
+def test_options_that_need_another_option() -> None:
     assert invoke("--ranks", "2").exit_code == 2
     assert invoke("--public").exit_code == 2
 
@@ -547,7 +552,7 @@ def checkpoint(output: Path, step: int, ranks: int = 1, whole: bool = True) -> N
         (folder / "trainer_state.json").write_text("{}")
 
 
-def test_the_newest_whole_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
+def test_the_newest_complete_checkpoint_is_resumed_from(tmp_path: Path) -> None:
     for step in (5, 10, 100):
         checkpoint(tmp_path, step, ranks=2, whole=step < 100)
     assert log.last_checkpoint(tmp_path, 2) == tmp_path / "checkpoint-10"
@@ -563,32 +568,32 @@ def test_the_newest_whole_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
     [
         (False, {}, "go on from them with --resume"),
         (True, {"training": {"seed": 3}}, "of a run with another 'training.seed'"),
-        (True, {"model": {"config": {**TINY, "n_embd": 32}}}, "with another 'model'"),
+        (True, {"model": {"config": {**TINY, "n_embd": 32}}}, "with another 'model.config.n_embd'"),
         (True, {"training": {"save_steps": 2}, "report_to": []}, None),
     ],
 )
-def test_a_run_goes_on_from_its_own_checkpoints_alone(
+def test_a_run_resumes_from_its_own_checkpoints_alone(
     resume: bool, changes: dict[str, Any], words: str | None, sample: Path, tmp_path: Path
 ) -> None:
     first = run.prepare(recipe(sample, tmp_path), ALONE)
     log.begin(first.output, first.started())
     checkpoint(first.output, 5)
-    own = run.prepare(recipe(sample, tmp_path, **changes), ALONE, resume)
+    prepared = run.prepare(recipe(sample, tmp_path, **changes), ALONE, resume)
     if words is None:
-        assert "on from" in lines(preflight.check(own))["output"]
-        assert own.checkpoint() == str(first.output / "checkpoint-5")
+        assert "on from" in lines(preflight.check(prepared))["output"]
+        assert prepared.checkpoint() == str(first.output / "checkpoint-5")
         return
     with pytest.raises(ChatdataError) as caught:
-        preflight.refuse(preflight.check(own))
+        preflight.refuse(preflight.check(prepared))
     assert words in str(caught.value)
 
 
-def test_there_is_nothing_to_push_where_nothing_was_saved(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_not_pushed(tmp_path: Path) -> None:
     with pytest.raises(ChatdataError, match="holds no model that this trainer saved"):
         upload.upload(tmp_path, "org/name")
 
 
-def test_an_adapter_is_not_read_where_there_is_none(tmp_path: Path) -> None:
+def test_a_folder_without_an_adapter_is_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(ChatdataError, match="holds no adapter"):
         adapters.load(tmp_path)
 
@@ -601,30 +606,32 @@ def test_a_layout_is_checked_and_shown_as_it_will_be_trained(
     repack(tmp_path / "copy", 2048)
     training = {"per_device_train_batch_size": 2, "seed": 1}
     values = {key: True, "training": training, "report_to": []}  # TensorBoard would write here
-    own = run.prepare(recipe(tmp_path / "copy", tmp_path, **values), ALONE)
-    found = lines(preflight.check(own))
-    sequences = len(own.layout.items)  # type: ignore[arg-type]
-    assert found["layout"] == own.layout.summary
-    assert found["schedule"].startswith(f"{-(-sequences // 2)} steps of 2 sequences")
-    trainer = make_trainer(own, run.load_network(own), strategy.arguments(own.config, ALONE))
+    prepared = run.prepare(recipe(tmp_path / "copy", tmp_path, **values), ALONE)
+    shown_lines = lines(preflight.check(prepared))
+    sequences = len(prepared.layout.items)  # type: ignore[arg-type]
+    assert shown_lines["layout"] == prepared.layout.summary
+    assert shown_lines["schedule"].startswith(f"{-(-sequences // 2)} steps of 2 sequences")
+    trainer = make_trainer(
+        prepared, run.load_network(prepared), strategy.arguments(prepared.config, ALONE)
+    )
     batch = next(iter(trainer.get_train_dataloader()))
-    for row, ids in zip(preflight.first_batch(own), batch["input_ids"], strict=True):
+    for row, ids in zip(preflight.first_batch(prepared), batch["input_ids"], strict=True):
         assert ids[: len(row["input_ids"])].tolist() == row["input_ids"]
-    assert "⟧" in shown(own)
+    assert "⟧" in shown(prepared)
     before = trainer.evaluate()["eval_loss"]
     assert before == pytest.approx(5.6, abs=0.1)  # of rows, padded: as without a layout
 
 
 def test_one_row_and_no_test_split_are_enough(tmp_path: Path) -> None:
-    """The original asks for three rows, and for a split that is called `train`."""
-    said = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4."}]
-    (tmp_path / "own.jsonl").write_text(json.dumps({"messages": said}))
+    """StarChat alpha's code needs three rows, and a split with the name `train`."""
+    messages = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4."}]
+    (tmp_path / "own.jsonl").write_text(json.dumps({"messages": messages}))
     (tmp_path / "own.yaml").write_text(
         "name: own\nversion: 1.0.0\nsource: {jsonl: {files: [own.jsonl]}}\n"
         "split: {test_percent: 0}\nrender: {template: starchat, tokenizer: bytes}\n"
     )
     build_dataset(load_recipe(tmp_path / "own.yaml"), tmp_path / "data")
     train(recipe(tmp_path / "data", tmp_path))
-    facts = json.loads((tmp_path / "out" / "chatdata.json").read_text())
-    assert (facts["run"]["steps"], facts["results"]) == (1, {})
+    description = json.loads((tmp_path / "out" / "chatdata.json").read_text())
+    assert (description["run"]["steps"], description["results"]) == (1, {})
     assert "On the test split" not in (tmp_path / "out" / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Real runs on two CPU ranks: the same result however it is computed, cut off or adapted."""
+"""Real runs on two CPU ranks: the same result by every strategy, also after an interruption."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ WITH_DROPOUT = {**TINY, "attn_pdrop": 0.1, "resid_pdrop": 0.1, "embd_pdrop": 0.1
 
 
 def save_base(shape: dict[str, Any], sample: Path, folder: Path) -> Path:
-    """A model that knows no control tokens, with its weights, for all ranks to begin from."""
+    """The folder of a model without control tokens, whose weights all ranks start from."""
     tokenizer = load.load_tokenizer(sample, manifest.read(sample))
-    own = {**shape, "vocab_size": 257, "eos_token_id": 256, "bos_token_id": 256}
-    network = load.load_model(config.Model(config=own), tokenizer, seed=7)
+    fitted = {**shape, "vocab_size": 257, "eos_token_id": 256, "bos_token_id": 256}
+    network = load.load_model(config.Model(config=fitted), tokenizer, seed=7)
     network.resize_token_embeddings(257)
     network.config.eos_token_id = network.generation_config.eos_token_id = 256
     network.save_pretrained(folder)
@@ -94,7 +94,7 @@ class Runs:
         train.train(config.load(recipe, self.settings(name, batch, accumulation)))
 
     def jobs(self) -> dict[str, Any]:
-        """What is trained on two ranks, in one launch; what DeepSpeed does comes last."""
+        """The runs on two ranks, in a single launch; the runs with DeepSpeed come last."""
         two = {
             "ddp": self.job("ddp", 2, 1),
             "fsdp": self.job("fsdp", 2, 1, "strategy=fsdp", "training.gradient_checkpointing=true"),
@@ -111,7 +111,7 @@ class Runs:
         }
 
     def article(self) -> dict[str, Any]:
-        """StarChat alpha's recipe as it is, but for the model, the data and a step to save."""
+        """StarChat alpha's recipe, except for the model, the data and a step to save."""
         return {
             "recipe": str(ROOT / "recipes" / "train" / "starchat-alpha.yaml"),
             "deepspeed": ZERO3,
@@ -129,7 +129,7 @@ class Runs:
         return self.job(name, 2, 1, *keys, *more)
 
     def cut_off(self) -> dict[str, Any]:
-        """The same, with checkpoints to go on from."""
+        """The run `long` with checkpoints to go on from."""
         return self.long("cut-off", "training.save_steps=4")
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
@@ -140,7 +140,7 @@ class Runs:
         return [json.loads(line) for line in lines]
 
     def losses(self, name: str) -> list[float]:
-        return [own["loss"] for own in self.log(name) if "loss" in own]
+        return [entry["loss"] for entry in self.log(name) if "loss" in entry]
 
     def ranks(self) -> list[dict[str, Any]]:
         paths = sorted(self.folder.glob("rank-*.json"))
@@ -155,9 +155,9 @@ ACCELERATE = (
 
 
 def launch(folder: Path, jobs: dict[str, Any], launcher: tuple[str, ...]) -> subprocess.Popen[str]:
-    """Two ranks on a free port, that train one recipe after another."""
+    """Two ranks on a free port that train several recipes in turn."""
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    script = [str(ROOT / "tests" / "ranks.py"), str(folder / "jobs.json")]
+    script = [str(ROOT / "tests" / "support" / "ranks.py"), str(folder / "jobs.json")]
     return subprocess.Popen(
         [sys.executable, "-m", *launcher, str(free_port()), *script],
         cwd=folder,
@@ -170,40 +170,40 @@ def launch(folder: Path, jobs: dict[str, Any], launcher: tuple[str, ...]) -> sub
 
 @pytest.fixture(scope="module")
 def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """All of them: one is killed, and goes on among the others, which share two processes."""
-    own = Runs(tmp_path_factory.mktemp("runs"), sample)
-    killed = launch(own.folder, {"cut-off": {**own.cut_off(), "kill_behind": 6}}, TORCHRUN)
-    own.alone("four", 4, 1)
-    own.alone("accumulated", 1, 4)
+    """The finished runs. A run is killed and goes on with the remaining runs, in two processes."""
+    started = Runs(tmp_path_factory.mktemp("runs"), sample)
+    killed = launch(started.folder, {"cut-off": {**started.cut_off(), "kill_after": 6}}, TORCHRUN)
+    started.alone("four", 4, 1)
+    started.alone("accumulated", 1, 4)
     _, errors = killed.communicate(timeout=900)
     assert "SIGKILL" in errors, errors[-5000:]
-    assert {path.name for path in own.folder.glob("cut-off/checkpoint-*")} == {"checkpoint-4"}
-    process = launch(own.folder, own.jobs(), ACCELERATE)
+    assert {path.name for path in started.folder.glob("cut-off/checkpoint-*")} == {"checkpoint-4"}
+    process = launch(started.folder, started.jobs(), ACCELERATE)
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors[-5000:]
-    return own
+    return started
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], within: float) -> None:
-    assert one.keys() == other.keys()
-    for name, weight in one.items():
-        assert torch.allclose(weight, other[name], atol=within, rtol=0), name
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], within: float) -> None:
+    assert first.keys() == second.keys()
+    for name, weight in first.items():
+        assert torch.allclose(weight, second[name], atol=within, rtol=0), name
 
 
 # --------------------------------------------------------------------- the same, however computed
 
 
 @pytest.mark.parametrize("name", ["accumulated", "ddp", "fsdp", "zero3"])
-def test_a_step_is_the_same_however_its_rows_are_dealt(runs: Runs, name: str) -> None:
-    """Four rows at once, one by one, or two on each of two ranks: one loss, the same weights."""
+def test_a_step_is_the_same_however_its_rows_are_distributed(runs: Runs, name: str) -> None:
+    """Four rows at once, row by row, or two on each of two ranks: the same loss and weights."""
     assert runs.losses(name) == pytest.approx(runs.losses("four"), abs=2e-5)
     same(runs.weights(name), runs.weights("four"), within=2e-5)
 
 
-def test_the_comparison_would_see_a_loss_that_is_a_mean_of_means(runs: Runs) -> None:
-    """Rows differ in how much of them is trained, so weighing rows alike is another loss."""
-    facts = runs.sample
-    rows = dataset.load_tokens(facts, manifest.read(facts), "train")
+def test_the_comparison_detects_a_loss_that_is_a_mean_of_means(runs: Runs) -> None:
+    """Rows have different numbers of trained tokens, so weighing rows alike gives another loss."""
+    sample = runs.sample
+    rows = dataset.load_tokens(sample, manifest.read(sample), "train")
     assert rows is not None
     counts = [sum(label != -100 for label in labels[1:]) for labels in rows["labels"]]
     assert max(counts) > 5 * min(counts)
@@ -214,18 +214,18 @@ def test_the_comparison_would_see_a_loss_that_is_a_mean_of_means(runs: Runs) -> 
 
 
 def test_all_ranks_have_as_many_batches_and_steps(runs: Runs) -> None:
-    one, other = runs.ranks()
-    assert one == other
-    counted = [one["odd"][key] for key in ("batches", "steps", "max_steps")]
+    first, second = runs.ranks()
+    assert first == second
+    counted = [first["odd"][key] for key in ("batches", "steps", "max_steps")]
     assert counted == [8, 4, 4]  # 22 rows: 4 batches of 3 on each rank, two to a step, twice
 
 
 # ---------------------------------------------------------------------------------- cut off
 
 
-def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(runs: Runs) -> None:
-    """Killed in its seventh step, it went on from its fourth; later, from its last, by nothing."""
-    steps = [own["step"] for own in runs.log("cut-off") if "loss" in own]
+def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(runs: Runs) -> None:
+    """Killed in its seventh step, the run went on from its fourth; then, from its last, by none."""
+    steps = [entry["step"] for entry in runs.log("cut-off") if "loss" in entry]
     assert steps == list(range(1, 11))
     assert runs.ranks()[0]["resumed"]["batches"] == 6
     assert runs.ranks()[0]["again"]["batches"] == 0
@@ -238,23 +238,23 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(runs: Runs) -> None
 
 def test_the_articles_cosine_is_used_and_its_model_saved(runs: Runs) -> None:
     log = runs.log("article")
-    rates = {own["step"]: own["learning_rate"] for own in log if "loss" in own}
+    rates = {entry["step"]: entry["learning_rate"] for entry in log if "loss" in entry}
     assert runs.ranks()[0]["article"]["scheduler"] == "LambdaLR"
     assert rates[1] == 0
-    facts = json.loads((runs.folder / "article" / "chatdata.json").read_text())
-    assert facts["run"] == {"steps": 3, "ranks": 2, "zero_stage": 3}
-    assert facts["train_recipe"]["training"]["bf16"] is True
+    description = json.loads((runs.folder / "article" / "chatdata.json").read_text())
+    assert description["run"] == {"steps": 3, "ranks": 2, "zero_stage": 3}
+    assert description["train_recipe"]["training"]["bf16"] is True
     network = AutoModelForCausalLM.from_pretrained(runs.folder / "article")
     assert network.dtype == torch.bfloat16
     assert (runs.folder / "article" / "checkpoint-3" / "trainer_state.json").is_file()
 
 
 def test_a_cosine_falls_as_a_cosine(runs: Runs) -> None:
-    rates = [own["learning_rate"] for own in runs.log("straight") if "loss" in own]
+    rates = [entry["learning_rate"] for entry in runs.log("straight") if "loss" in entry]
     assert rates[0] == 0
     assert max(rates) == 1e-2 == rates[3]
     falling = [0.5 * (1 + torch.cos(torch.tensor(torch.pi * i / 7)).item()) for i in range(7)]
-    assert rates[3:] == pytest.approx([1e-2 * own for own in falling], rel=1e-5)
+    assert rates[3:] == pytest.approx([1e-2 * share for share in falling], rel=1e-5)
 
 
 # ------------------------------------------------------------------------------------ adapters
@@ -262,20 +262,20 @@ def test_a_cosine_falls_as_a_cosine(runs: Runs) -> None:
 
 def test_an_adapter_is_saved_with_the_rows_of_control_tokens(runs: Runs) -> None:
     saved = load_file(runs.folder / "lora" / "adapter_model.safetensors")
-    rows = {name: own for name, own in saved.items() if "lora" not in name}
-    assert {tuple(own.shape) for own in rows.values()} == {(4, 32)}
+    rows = {name: weight for name, weight in saved.items() if "lora" not in name}
+    assert {tuple(weight.shape) for weight in rows.values()} == {(4, 32)}
     assert all("trainable_tokens" in name for name in rows)
     assert len(saved) - len(rows) == 2 * 2 * 4  # A and B of four matrices in two layers
-    facts = json.loads((runs.folder / "lora" / "chatdata.json").read_text())
-    assert facts["train_recipe"]["adapter"]["kind"] == "lora"
-    assert facts["results"]["after"]["loss"] < facts["results"]["before"]["loss"]
+    description = json.loads((runs.folder / "lora" / "chatdata.json").read_text())
+    assert description["train_recipe"]["adapter"]["kind"] == "lora"
+    assert description["results"]["after"]["loss"] < description["results"]["before"]["loss"]
 
 
 def test_an_adapter_is_the_same_by_zero_3(runs: Runs) -> None:
     assert runs.losses("lora-zero3") == pytest.approx(runs.losses("lora"), abs=2e-5)
     names = ("lora", "lora-zero3")
-    one, other = (load_file(runs.folder / n / "adapter_model.safetensors") for n in names)
-    same(one, other, within=2e-5)
+    first, second = (load_file(runs.folder / n / "adapter_model.safetensors") for n in names)
+    same(first, second, within=2e-5)
 
 
 def test_an_adapter_may_be_merged_into_its_model(runs: Runs, tmp_path: Path) -> None:
@@ -290,8 +290,8 @@ def test_an_adapter_may_be_merged_into_its_model(runs: Runs, tmp_path: Path) -> 
     with torch.no_grad():
         assert torch.allclose(merged(**prompt).logits, adapted.eval()(**prompt).logits, atol=1e-5)
     assert merged.generation_config.eos_token_id == tokenizer.eos_token_id == 260
-    own = AutoTokenizer.from_pretrained(tmp_path / "merged")
-    assert own.chat_template == tokenizer.chat_template
+    saved = AutoTokenizer.from_pretrained(tmp_path / "merged")
+    assert saved.chat_template == tokenizer.chat_template
     card = (tmp_path / "merged" / "README.md").read_text()
     assert "library_name: transformers" in card
     assert "LoRA adapter of rank 16" in card
@@ -304,9 +304,9 @@ def test_an_adapter_may_be_merged_into_its_model(runs: Runs, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["zero3", "lora-zero3"])
 def test_a_saved_model_is_measured_as_at_the_end_of_its_run(runs: Runs, name: str) -> None:
-    facts = json.loads((runs.folder / name / "chatdata.json").read_text())
+    description = json.loads((runs.folder / name / "chatdata.json").read_text())
     folder, data = str(runs.folder / name), str(runs.sample)
     done = CliRunner().invoke(evaluate.main, [folder, data, "--batch-size", "5", "--json"])
-    found = json.loads(done.stdout)
-    for key, value in facts["results"]["after"].items():
-        assert found[key] == pytest.approx(value, abs=1e-4)
+    measured = json.loads(done.stdout)
+    for key, value in description["results"]["after"].items():
+        assert measured[key] == pytest.approx(value, abs=1e-4)

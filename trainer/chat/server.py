@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint: the command of transformers that serves a model."""
+"""An OpenAI-compatible endpoint: `transformers serve` for a single model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from chatdata.core.errors import ConfigError
 
 
 def command(model: str, host: str, port: int, seed: int | None) -> list[str]:
-    """The command line of `transformers serve` for one model.
+    """The command line of `transformers serve` for a model.
 
-    Control tokens in what a client sends are tokenised as text.
+    Control tokens in the text that a client sends are tokenised as text.
     """
     template = json.dumps({"sanitize_control_tokens": True})
     line = [sys.executable, "-m", "transformers.cli.transformers", "serve", model]
@@ -23,12 +23,15 @@ def command(model: str, host: str, port: int, seed: int | None) -> list[str]:
 
 
 def run(model: str, host: str, port: int, seed: int | None) -> NoReturn:
-    """Becomes the server: signals reach it, and its status is the command's.
+    """Replaces this process by the server, which gets its signals and sets the exit status.
 
-    Raises ConfigError where a package that it needs is missing.
+    Raises ConfigError for a package that the server needs and that is not installed.
     """
-    missing = [own for own in ("fastapi", "openai", "uvicorn") if not importlib.util.find_spec(own)]
+    needed = ("fastapi", "openai", "uvicorn")
+    missing = [package for package in needed if not importlib.util.find_spec(package)]
     if missing:
-        raise ConfigError(f"--serve needs {missing[0]}; pip install 'chatdata[demo]'.")
+        raise ConfigError(
+            f"--serve needs {missing[0]}, which is not installed: pip install 'chatdata[demo]'."
+        )
     line = command(model, host, port, seed)
     os.execv(line[0], line)

@@ -1,6 +1,6 @@
 """A conversation in the browser: Gradio's chat, on this machine alone.
 
-Nothing leaves the machine: the page has no telemetry and loads nothing from elsewhere, and a
+Nothing leaves the machine: the page has no telemetry and loads nothing from other servers, and a
 policy (CSP) keeps the browser from following an address that a model has written into an image.
 Nothing is stored: the conversation lives in the open page.
 """
@@ -19,37 +19,37 @@ from starlette.middleware import Middleware
 
 from chatdata.core.errors import ChatdataError, ConfigError
 from trainer.chat import status
-from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.generation import ChatModel, Sampling
 from trainer.chat.prompt_window import Message
 
-# Scripts and styles are the page's own and stand in it; images may be in the page, nothing else.
+# Scripts and styles come with the page; images may be part of the page; nothing else is loaded.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'"
 )
-# Gradio's trackers lie over the button that stops an answer, and call a stopped one an error.
+# Gradio's trackers cover the button that stops an answer, and call a stopped answer an error.
 _STYLE = """
-#question [data-testid="status-tracker"], #remark [data-testid="status-tracker"] { display: none; }
+#question [data-testid="status-tracker"], #status [data-testid="status-tracker"] { display: none; }
 #question { border: 1px solid var(--border-color-primary); }
-#remark { min-height: 1.5em; } #remark p { font-size: .8rem; opacity: .7; margin: 0; }
+#status { min-height: 1.5em; } #status p { font-size: .8rem; opacity: .7; margin: 0; }
 """
-# name, lowest, highest, step, what it does
+# name, minimum, maximum, step, explanation
 _SLIDERS = (
-    ("temperature", 0, 2, 0.01, "0: the likeliest token, always"),
-    ("top_p", 0.01, 1, 0.01, "of the likeliest tokens, this mass"),
-    ("top_k", 0, 1000, 1, "of the likeliest tokens, so many; 0: all"),
-    ("repetition_penalty", 1, 2, 0.01, "1: none"),
-    ("max_new_tokens", 1, 2048, 1, "the longest answer"),
+    ("temperature", 0, 2, 0.01, "0: always the most likely token"),
+    ("top_p", 0.01, 1, 0.01, "draw from the most likely tokens with this total probability"),
+    ("top_k", 0, 1000, 1, "draw from this many of the most likely tokens; 0: from all"),
+    ("repetition_penalty", 1, 2, 0.01, "1: no penalty"),
+    ("max_new_tokens", 1, 2048, 1, "the longest answer, in tokens"),
 )
 
 
 def run(
-    speaker: Speaker, sampling: Sampling, title: str, system: str, host: str, port: int
+    chat_model: ChatModel, sampling: Sampling, title: str, system: str, host: str, port: int
 ) -> None:
-    """Serves the page until Ctrl-C. Raises ConfigError where the port is taken."""
-    page = start(speaker, sampling, title, system, host, port)
-    print(f"http://{host}:{port}  (Ctrl-C ends it)", flush=True)  # noqa: T201
+    """Serves the page until Ctrl-C. Raises ConfigError for a port that cannot be used."""
+    page = start(chat_model, sampling, title, system, host, port)
+    print(f"http://{host}:{port}  (Ctrl-C stops the server)", flush=True)  # noqa: T201
     with contextlib.suppress(KeyboardInterrupt):
         while page.is_running:
             time.sleep(0.2)
@@ -57,11 +57,11 @@ def run(
 
 
 def start(
-    speaker: Speaker, sampling: Sampling, title: str, system: str, host: str, port: int
+    chat_model: ChatModel, sampling: Sampling, title: str, system: str, host: str, port: int
 ) -> gr.Blocks:
-    """Starts to serve the page, and returns it."""
+    """The page, which is being served. Raises ConfigError for a port that cannot be used."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    page = build(speaker, sampling, title, system)
+    page = build(chat_model, sampling, title, system)
     try:
         page.launch(
             server_name=host,
@@ -72,26 +72,28 @@ def start(
             ssr_mode=False,
             pwa=False,
             enable_monitoring=False,
-            run_history=False,  # else each question is kept in the browser
+            run_history=False,  # the browser would keep each question
             footer_links=[],
             theme=_theme(),
             css=_STYLE,
             app_kwargs={"middleware": [Middleware(LocalOnly)]},
         )
     except OSError as error:
-        raise ConfigError(f"port {port} of {host} cannot be used ({error}); give --port.") from None
+        raise ConfigError(
+            f"port {port} of {host} cannot be used ({error}); choose another --port."
+        ) from None
     return page
 
 
 def _theme() -> gr.themes.Base:
-    """Fonts that every machine has, and labels that do not shout."""
-    own = gr.themes.Soft(
+    """Gradio's soft theme, with fonts that every machine has and labels without a background."""
+    soft = gr.themes.Soft(
         primary_hue="teal",
         neutral_hue="slate",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )
-    return own.set(
+    return soft.set(
         background_fill_primary="*neutral_50",
         block_title_background_fill="transparent",
         block_title_text_color="*body_text_color",
@@ -99,14 +101,14 @@ def _theme() -> gr.themes.Base:
     )
 
 
-def build(speaker: Speaker, sampling: Sampling, title: str, system: str) -> gr.Blocks:
-    """The page: the conversation, and beside it the settings that go with each question."""
+def build(chat_model: ChatModel, sampling: Sampling, title: str, system: str) -> gr.Blocks:
+    """The page: the conversation, and beside it the settings that are sent with each question."""
     with gr.Blocks(title=title, fill_height=True, analytics_enabled=False) as page:
         with gr.Sidebar(open=False, position="right"):
-            settings = _settings(speaker, sampling, system)
-        remark = gr.Markdown(elem_id="remark", render=False)
+            settings = _settings(chat_model, sampling, system)
+        status_line = gr.Markdown(elem_id="status", render=False)
         Interface(
-            replies(speaker),
+            replies(chat_model),
             title=title,
             chatbot=_chatbot(),
             textbox=gr.Textbox(
@@ -120,15 +122,15 @@ def build(speaker: Speaker, sampling: Sampling, title: str, system: str) -> gr.B
                 scale=7,
             ),
             additional_inputs=list(settings),
-            additional_outputs=[remark],
-            validator=_says_something,
+            additional_outputs=[status_line],
+            validator=_is_a_question,
             flagging_mode="never",
             show_progress="hidden",
             save_history=False,
             analytics_enabled=False,
             api_visibility="private",
         )
-        remark.render()
+        status_line.render()
     return page
 
 
@@ -144,17 +146,19 @@ def _chatbot() -> gr.Chatbot:
     )
 
 
-def _settings(speaker: Speaker, sampling: Sampling, system: str) -> list[gr.components.Component]:
+def _settings(
+    chat_model: ChatModel, sampling: Sampling, system: str
+) -> list[gr.components.Component]:
     """A component for each argument of `reply`, in their order."""
-    own = sampling.model_dump()
-    most = {"max_new_tokens": (speaker.context() or 1 << 20) - 1}
+    values = sampling.model_dump()
+    maxima = {"max_new_tokens": (chat_model.context() or 1 << 20) - 1}
     return [
         gr.Textbox(system, label="system turn", lines=3, max_lines=8),
         *(
             gr.Slider(
-                min(low, own[name]),
-                max(min(high, most.get(name, high)), own[name]),
-                own[name],
+                min(low, values[name]),
+                max(min(high, maxima.get(name, high)), values[name]),
+                values[name],
                 step=step,
                 label=name,
                 info=text,
@@ -164,52 +168,52 @@ def _settings(speaker: Speaker, sampling: Sampling, system: str) -> list[gr.comp
     ]
 
 
-def _says_something(message: str, *_: Any) -> Any:
-    return gr.validate(bool(message.strip()), "There is no question.")
+def _is_a_question(message: str, *_: Any) -> Any:
+    return gr.validate(bool(message.strip()), "Type a question first.")
 
 
-# ------------------------------------------------------------------------------- what is shown
+# ------------------------------------------------------------------------------- escaping tags
 
-# The page renders Markdown, and HTML in it: `<b>` would be bold and an unknown tag gone. Outside
-# code a tag is written so that it is seen; what a model is given is the text that is meant.
+# The page renders Markdown, and HTML inside Markdown: `<b>` would be bold, and an unknown tag would
+# vanish. Outside code a tag is escaped so that it can be read; the model is given the plain text.
 _CODE = re.compile(r"(^ *```.*?(?:^ *```|\Z)|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 _TAG = re.compile(r"&(?=amp;|lt;)|<(?=[A-Za-z/!?])")
-_WRITTEN = {"&": "&amp;", "<": "&lt;"}
+_ESCAPED = {"&": "&amp;", "<": "&lt;"}
 
 
-def shown(text: str) -> str:
+def escaped(text: str) -> str:
     """The Markdown that shows a text with its tags."""
     parts = _CODE.split(text)
-    parts[::2] = [_TAG.sub(lambda own: _WRITTEN[own[0]], part) for part in parts[::2]]
+    parts[::2] = [_TAG.sub(lambda match: _ESCAPED[match[0]], part) for part in parts[::2]]
     return "".join(parts)
 
 
-def meant(text: str) -> str:
-    """The text that `shown` was given."""
+def unescaped(text: str) -> str:
+    """The text from which `escaped` made this Markdown."""
     parts = _CODE.split(text)
     parts[::2] = [part.replace("&lt;", "<").replace("&amp;", "&") for part in parts[::2]]
     return "".join(parts)
 
 
 class Interface(gr.ChatInterface):
-    """Gradio's, whose questions are shown with their tags, as its answers are."""
+    """Gradio's chat interface, which also shows questions with their tags."""
 
     def _append_message_to_history(self, message: Any, history: Any, role: Any = "user") -> Any:
-        text = shown(message) if role == "user" else message
+        text = escaped(message) if role == "user" else message
         return super()._append_message_to_history(text, history, role)
 
     def _pop_last_user_message(self, history: Any) -> Any:
         rest, message = super()._pop_last_user_message(history)
-        return rest, meant(_text(message))
+        return rest, unescaped(_text(message))
 
 
 # -------------------------------------------------------------------------------------- replies
 
 
-def replies(speaker: Speaker) -> Callable[..., Iterator[tuple[str, str]]]:
-    """The function that Gradio calls: it yields the answer so far, and a remark on it.
+def replies(chat_model: ChatModel) -> Callable[..., Iterator[tuple[str, str]]]:
+    """The function that Gradio calls, which yields the answer so far and the status line.
 
-    Where the page is closed or stopped, the generator is closed, and with it the model.
+    Gradio closes the generator when the page is closed or stopped, and this stops the model.
     """
 
     def reply(
@@ -223,7 +227,7 @@ def replies(speaker: Speaker) -> Callable[..., Iterator[tuple[str, str]]]:
         max_new_tokens: int,
     ) -> Iterator[tuple[str, str]]:
         try:
-            sampling = speaker.sampling(
+            sampling = chat_model.sampling(
                 {
                     "temperature": temperature,
                     "top_p": top_p,
@@ -232,7 +236,7 @@ def replies(speaker: Speaker) -> Callable[..., Iterator[tuple[str, str]]]:
                     "max_new_tokens": int(max_new_tokens),
                 }
             )
-            yield from _reply(speaker, conversation(system, history, message), sampling)
+            yield from _reply(chat_model, conversation(system, history, message), sampling)
         except ChatdataError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
@@ -240,40 +244,42 @@ def replies(speaker: Speaker) -> Callable[..., Iterator[tuple[str, str]]]:
 
 
 def _reply(
-    speaker: Speaker, messages: list[Message], sampling: Sampling
+    chat_model: ChatModel, messages: list[Message], sampling: Sampling
 ) -> Iterator[tuple[str, str]]:
-    seen = speaker.see(messages, sampling)
-    if said := status.left_out(seen):
-        gr.Warning(said)
-    answer = speaker.answer(seen, sampling)
-    text, told = "", 0.0
+    window = chat_model.prompt_window(messages, sampling)
+    if warning := status.left_out(window):
+        gr.Warning(warning)
+    answer = chat_model.answer(window, sampling)
+    text, updated = "", 0.0
     with contextlib.closing(iter(answer)) as pieces:
         for piece in pieces:
             text += piece
-            if text.strip() and time.monotonic() - told > _pause(text):
-                told = time.monotonic()
-                yield shown(text), ""
-    yield shown(text), status.cost(speaker, messages, seen, answer, stopped=False)
+            if text.strip() and time.monotonic() - updated > _pause(text):
+                updated = time.monotonic()
+                yield escaped(text), ""
+    yield escaped(text), status.status_line(chat_model, messages, window, answer, is_stopped=False)
 
 
 def _pause(text: str) -> float:
-    """Seconds until the next update: a page that writes a long answer anew for each token has no
-    time for a click."""
+    """Seconds until the next update. A page that draws a long answer again for each token has no
+    time to notice a click."""
     return 0.05 + len(text) / 20_000
 
 
 def conversation(system: str, history: Sequence[Mapping[str, Any]], message: str) -> list[Message]:
-    """The messages of Gradio's history, a system turn before and the new question behind them.
+    """The messages of Gradio's history, after a system turn and before the new question.
 
-    A question that has no answer, for it did not fit or was stopped, is not among them.
+    A question without an answer, which did not fit or was stopped, is left out.
     """
     head = [{"role": "system", "content": system}] if system.strip() else []
-    turns = [{"role": own["role"], "content": meant(_text(own["content"]))} for own in history]
-    followers = [*(own["role"] for own in turns[1:]), "user"]
+    turns = [
+        {"role": turn["role"], "content": unescaped(_text(turn["content"]))} for turn in history
+    ]
+    next_roles = [*(turn["role"] for turn in turns[1:]), "user"]
     answered = [
-        own
-        for own, follower in zip(turns, followers, strict=bool(turns))
-        if own["role"] != follower
+        turn
+        for turn, next_role in zip(turns, next_roles, strict=bool(turns))
+        if turn["role"] != next_role
     ]
     return [*head, *answered, {"role": "user", "content": message}]
 
@@ -286,21 +292,21 @@ def _text(content: Any) -> str:
 
 
 class LocalOnly:
-    """Tells the browser, with every response, to load nothing from elsewhere."""
+    """Tells the browser, with every response, to load nothing from other servers."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Passes a request on, and adds headers to the response."""
+        """Passes the request on and adds headers to the response."""
 
         async def with_policy(message: Any) -> None:
             if message["type"] == "http.response.start":
-                own = [
+                headers = [
                     (b"content-security-policy", _POLICY.encode()),
                     (b"referrer-policy", b"no-referrer"),
                 ]
-                message["headers"] = [*message.get("headers", []), *own]
+                message["headers"] = [*message.get("headers", []), *headers]
             await send(message)
 
         await self.app(scope, receive, with_policy)

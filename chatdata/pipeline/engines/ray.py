@@ -56,8 +56,8 @@ class _Cluster:
         return map(ray.get, [self._call.remote(function, task) for task in tasks])
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
-        own: Future[Result] = self._call.remote(function, task).future()
-        return own
+        future: Future[Result] = self._call.remote(function, task).future()
+        return future
 
 
 def _call(function: Callable[[Task], Result], task: Task) -> Result:

@@ -33,11 +33,11 @@ def test_rows_come_back_from_the_part_of_their_group_in_their_order(
     whole = pl.concat([schema.empty(schema.MESSAGES), *given])
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(partitions, "_FILE_BYTES", size)
-        spool = partitions.Spool(Path(folder) / "read", number)
+        writer = partitions.PartitionWriter(Path(folder) / "read", number)
         for own in given:
-            spool.add(own)
-        spool.flush()
-        back = [list(partitions.spooled(Path(folder) / "read", part)) for part in range(number)]
+            writer.add(own)
+        writer.flush()
+        back = [list(partitions.read(Path(folder) / "read", part)) for part in range(number)]
     places = partitions.part_of(whole["group"], number)
     for part, found in enumerate(back):
         assert pl.concat([schema.empty(schema.MESSAGES), *found]).equals(
@@ -46,8 +46,8 @@ def test_rows_come_back_from_the_part_of_their_group_in_their_order(
 
 
 def test_many_parts_are_not_many_files(tmp_path: Path) -> None:
-    spool = partitions.Spool(tmp_path / "read", 1000)
+    writer = partitions.PartitionWriter(tmp_path / "read", 1000)
     for first in range(0, 5000, 100):
-        spool.add(frame([(f"{first}/{number}", "user") for number in range(100)], first))
-    spool.flush()
+        writer.add(frame([(f"{first}/{number}", "user") for number in range(100)], first))
+    writer.flush()
     assert len(list((tmp_path / "read").iterdir())) == 1

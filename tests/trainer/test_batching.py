@@ -1,4 +1,4 @@
-"""Layouts of built datasets: whatever shares a sequence, the rows weigh what they weigh alone."""
+"""Batches of built datasets: rows that share a sequence have the loss that they have alone."""
 
 from __future__ import annotations
 
@@ -38,50 +38,52 @@ MODEL = (
 )
 
 
-def laid_out(folder: Path, *settings: str) -> tuple[batching.Layout, Any, Any]:
+def layout_of(folder: Path, *settings: str) -> tuple[batching.Layout, Any, Any]:
     """The layout of a built dataset, its rows, and the model."""
     recipe = config.load(RECIPE, [f"dataset={folder}", f"model={MODEL}", *settings])
-    facts = dataset.read_manifest(folder)
-    rows = dataset.load_tokens(folder, facts, "train")
+    manifest = dataset.read_manifest(folder)
+    rows = dataset.load_tokens(folder, manifest, "train")
     assert rows is not None
-    tokenizer = models.load_tokenizer(folder, facts)
+    tokenizer = models.load_tokenizer(folder, manifest)
     network = models.load_model(recipe.model, tokenizer, seed=1).eval()
-    return batching.make_batches(recipe, facts, rows, network, tokenizer), rows, network
+    return batching.make_batches(recipe, manifest, rows, network, tokenizer), rows, network
 
 
 def of_rows(rows: Any) -> tuple[list[dict[str, torch.Tensor]], int]:
     """The rows one by one, and their targets."""
-    own = rows.select_columns(["input_ids", "labels"]).to_list()
-    return one_by_one(own), targets_of(own)
+    plain_rows = rows.select_columns(["input_ids", "labels"]).to_list()
+    return one_by_one(plain_rows), targets_of(plain_rows)
 
 
 def loss(network: Any, batches: Iterable[dict[str, Any]], targets: int) -> float:
     with torch.no_grad():
         return sum(
-            float(network(**own, num_items_in_batch=torch.tensor(targets)).loss) for own in batches
+            float(network(**batch, num_items_in_batch=torch.tensor(targets)).loss)
+            for batch in batches
         )
 
 
 @pytest.mark.parametrize("setting", ["packing=true", "packing=1024", "tree_packing=true"])
-def test_the_sample_weighs_the_same_in_every_layout(
+def test_the_sample_has_the_same_loss_in_every_layout(
     setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The embedded sample trains each answer once (`train_once`)."""
     monkeypatch.chdir(ROOT)
-    own = ["render.max_tokens=300", "render.overflow=split", "split.test_percent=0"]
-    build_dataset(load_recipe("sample", [*own, "pack.max_tokens=1024"]), tmp_path / "out")
-    plain, rows, network = laid_out(tmp_path / "out")
+    options = ["render.max_tokens=300", "render.overflow=split", "split.test_percent=0"]
+    build_dataset(load_recipe("sample", [*options, "pack.max_tokens=1024"]), tmp_path / "out")
+    plain, rows, network = layout_of(tmp_path / "out")
     assert plain.items is rows
     batches, targets = of_rows(rows)
-    assert targets == dataset.read_manifest(tmp_path / "out")["splits"]["train"]["trained_tokens"]
+    assert targets == dataset.read_manifest(tmp_path / "out").splits.train.trained_tokens
     wanted = loss(network, batches, targets)
-    laid, _, network = laid_out(tmp_path / "out", setting)
-    packed = [laid.collator([laid.items[at]]) for at in range(len(laid.items))]  # type: ignore[arg-type]
+    layout, _, network = layout_of(tmp_path / "out", setting)
+    numbers = range(len(layout.items))  # type: ignore[arg-type]
+    packed = [layout.collator([layout.items[number]]) for number in numbers]
     assert loss(network, packed, targets) == pytest.approx(wanted, abs=1e-6)
-    assert laid.counts["sequences"] == len(packed)
-    assert laid.counts.get("targets", targets) == targets
-    assert f"{laid.counts['tokens']} tokens" in laid.summary
-    for check in laid.callbacks:
+    assert layout.counts["sequences"] == len(packed)
+    assert layout.counts.get("targets", targets) == targets
+    assert f"{layout.counts['tokens']} tokens" in layout.summary
+    for check in layout.callbacks:
         check.on_train_begin(None, None, None, model=network)  # type: ignore[arg-type]
 
 
@@ -89,20 +91,20 @@ def test_the_sample_weighs_the_same_in_every_layout(
 @given(st.lists(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=5), max_size=4))
 def test_lists_are_those_of_the_column(chunks: list[list[list[int]]]) -> None:
     column = pa.chunked_array(chunks, pa.list_(pa.int32()))
-    for own in (column, column.slice(1)):
-        lists = dataset.Lists(own)
-        assert [lists[row].tolist() for row in range(len(lists))] == own.to_pylist()
+    for array in (column, column.slice(1)):
+        lists = dataset.Lists(array)
+        assert [lists[row].tolist() for row in range(len(lists))] == array.to_pylist()
 
 
 def test_the_group_of_a_row_is_that_of_its_conversation(tmp_path: Path) -> None:
-    """Also where a conversation has several rows, whose names say which turns they are."""
-    own = ["render.max_tokens=300", "render.overflow=split", "split.test_percent=0"]
-    build_dataset(load_recipe("sample", own), tmp_path / "out")
-    facts = dataset.read_manifest(tmp_path / "out")
-    groups = dataset.load_groups(tmp_path / "out", facts, "train")
+    """Also where a conversation has several rows, whose ids end in the numbers of their turns."""
+    options = ["render.max_tokens=300", "render.overflow=split", "split.test_percent=0"]
+    build_dataset(load_recipe("sample", options), tmp_path / "out")
+    manifest = dataset.read_manifest(tmp_path / "out")
+    groups = dataset.load_groups(tmp_path / "out", manifest, "train")
     ids = reader.scan(tmp_path / "out", "tokens", ["train"]).collect()["id"].to_list()
     assert any("#" in id for id in ids)
-    assert len(groups) == len(ids) == facts["splits"]["train"]["token_rows"]
+    assert len(groups) == len(ids) == manifest.splits.train.token_rows
     for id, group in zip(ids, groups, strict=True):
         assert id.startswith(group)
 
@@ -112,7 +114,7 @@ def test_a_limit_that_a_row_exceeds_is_refused(
 ) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(ConfigError, match=r"a row has \d+ tokens and a tree may have 100"):
-        laid_out(sample, "tree_packing=100")
+        layout_of(sample, "tree_packing=100")
 
 
 @pytest.fixture(scope="module")
@@ -122,27 +124,28 @@ def english(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[b
     lines = (real_data / "oasst1-validation-en" / "en-validation.jsonl").read_text().splitlines()
     (folder / "en.jsonl").write_text("\n".join(lines[:250]) + "\n")
     stories = real_data / "models" / "stories260K"
-    own = [f"render.tokenizer={stories}", "render.max_tokens=512", "render.overflow=cut"]
+    options = [f"render.tokenizer={stories}", "render.max_tokens=512", "render.overflow=cut"]
     for once in (False, True):
-        recipe = load_recipe("oasst1-en", [*own, f"threads.train_once={str(once).lower()}"])
+        recipe = load_recipe("oasst1-en", [*options, f"threads.train_once={str(once).lower()}"])
         build_dataset(recipe, folder / str(once), inputs=[str(folder / "en.jsonl")])
     return {once: folder / str(once) for once in (False, True)}
 
 
-def test_real_trees_weigh_what_their_rows_weigh(
+def test_real_trees_have_the_loss_of_their_rows(
     english: dict[bool, Path], real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real model on real trees: fewer tokens, the same loss."""
     monkeypatch.chdir(ROOT)
     stories = f"model={{path: {real_data / 'models' / 'stories260K'}}}"
-    _, rows, network = laid_out(english[True], stories)
+    _, rows, network = layout_of(english[True], stories)
     batches, targets = of_rows(rows)
     wanted = loss(network, batches, targets)
     for folder in english.values():
-        own, _, network = laid_out(folder, stories, "tree_packing=2048")
-        assert own.counts["targets"] == targets
-        assert own.counts["saved"] > 0.1
-        packed = (own.collator([own.items[at]]) for at in range(len(own.items)))  # type: ignore[arg-type]
+        layout, _, network = layout_of(folder, stories, "tree_packing=2048")
+        assert layout.counts["targets"] == targets
+        assert layout.counts["saved"] > 0.1
+        numbers = range(len(layout.items))  # type: ignore[arg-type]
+        packed = (layout.collator([layout.items[number]]) for number in numbers)
         assert loss(network, packed, targets) == pytest.approx(wanted, abs=1e-5)
 
 
@@ -161,12 +164,12 @@ strategy.run_to_the_end(strategy.leave)
 
 
 def test_packed_and_trees_on_two_ranks_with_zero_3(tmp_path: Path) -> None:
-    """One step over everything has the loss of the rows; an odd number of items ends for all."""
+    """A step over all items has the loss of the rows; ranks share an odd number of items."""
     pytest.importorskip("deepspeed")
     build_dataset(load_recipe("sample", ["pack.max_tokens=2048"]), tmp_path / "data")
     (tmp_path / "train.py").write_text(TRAINING)
-    own = [f"dataset={tmp_path / 'data'}", f"model={MODEL}", f"deepspeed={ZERO_3}"]
-    own += ["training.max_steps=-1", "training.per_device_train_batch_size=1"]
+    settings = [f"dataset={tmp_path / 'data'}", f"model={MODEL}", f"deepspeed={ZERO_3}"]
+    settings += ["training.max_steps=-1", "training.per_device_train_batch_size=1"]
     whole = "training.gradient_accumulation_steps"
     runs = {  # what each rank has in its one step, of 22 rows, 4 bins, 2 trees; then 3 trees
         "rows": [f"{whole}=11"],
@@ -174,11 +177,13 @@ def test_packed_and_trees_on_two_ranks_with_zero_3(tmp_path: Path) -> None:
         "trees": ["tree_packing=4096"],
         "odd": ["tree_packing=true"],
     }
-    lines = [";".join([*own, *more, f"output={tmp_path / name}"]) for name, more in runs.items()]
+    lines = [
+        ";".join([*settings, *more, f"output={tmp_path / name}"]) for name, more in runs.items()
+    ]
     launch = f"torchrun --nproc_per_node=2 {tmp_path / 'train.py'} {RECIPE}"
     run(f"{launch} {shlex.join(lines)}", ROOT)
     losses = {name: trained_losses(tmp_path / name) for name in runs}
-    assert {name: len(own) for name, own in losses.items()} == {
+    assert {name: len(values) for name, values in losses.items()} == {
         **dict.fromkeys(["rows", "packed", "trees"], 1),
         "odd": 2,
     }

@@ -1,0 +1,61 @@
+"""The context of a build: what every part has to know, frozen, so that it travels to workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatdata.pipeline.partitions import PartitionFiles
+from chatdata.pipeline.recipe import Recipe
+from chatdata.render.certificate import ParityCounts
+from chatdata.render.encoding.audit import SAMPLE
+from chatdata.render.options import Render
+from chatdata.steps.figures import FiguresByKey
+from chatdata.steps.filtering import Drop, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerSource:
+    """Where the tokenizer of a build is: its folder (None: built in), its name, and the options
+    of `render`, which name the template."""
+
+    folder: Path | None
+    name: str
+    options: Render
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """Which encoder makes ids of texts: a fast one that was admitted, or `tokenizers`.
+
+    `tokenizers` encodes one text in `one_in` too, whatever the text holds. `remark` says why the
+    fast encoder is not used.
+    """
+
+    name: str = ""
+    is_fast: bool = False
+    one_in: int = SAMPLE
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext:
+    """A build, as its parts see it."""
+
+    recipe: Recipe
+    files: PartitionFiles
+    figures: FiguresByKey  # of no messages at all
+    tokenizer: TokenizerSource | None = None  # None: nothing is rendered
+    probes: ParityCounts | None = None  # what the certificate found in its probes
+    encoder: EncoderChoice = EncoderChoice()
+    sample: float = 1.0  # the share of the rows that the certificate looks at
+    first_groups: int | None = None  # only so many groups of each source are read
+
+    @property
+    def parts(self) -> range:
+        """The numbers of the parts."""
+        return range(self.files.parts)
+
+    def drops(self, unit: Unit) -> list[Drop]:
+        """The filters of the recipe that look at a unit, in their order."""
+        return [drop for drop in self.recipe.drops() if drop.filter.unit == unit]

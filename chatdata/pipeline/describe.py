@@ -1,0 +1,188 @@
+"""What tells what a built dataset is: recipe, tokenizer, card, and last the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chatdata.core import config
+from chatdata.core.hashing import sha256_file, sha256_pairs
+from chatdata.dataset import card, histogram, manifest, pack, plots
+from chatdata.dataset.histogram import Histogram
+from chatdata.dataset.manifest import (
+    Counts,
+    FileEntry,
+    Leakage,
+    Manifest,
+    RecipeEntry,
+    Share,
+    SourceFile,
+    Splits,
+)
+from chatdata.pipeline import encoders
+from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.inputs import Input
+from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.stats import BuildResult, PartStats
+from chatdata.render import certificate
+from chatdata.render.entries import EngineEntry, RenderEntry, TemplateEntry, TokenizerEntry
+from chatdata.steps import secrets, split
+
+
+def describe(
+    context: BuildContext, inputs: Sequence[Input], result: BuildResult, folder: Path
+) -> Manifest:
+    """Writes recipe, tokenizer, plots, card, and last the manifest, into the folder of a build.
+
+    Returns the manifest.
+    """
+    recipe = config.dump_yaml(context.recipe.resolved())
+    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    extras = [folder / "recipe.yaml"]
+    if context.tokenizer is not None:
+        extras += encoders.load_tokenizer(context.tokenizer).save(folder / "tokenizer")
+    described = draft(context, inputs, result)
+    if context.recipe.pack:
+        packs = pack.write_indexes(folder, result.files, context.recipe.pack.max_tokens)
+        described = described.model_copy(update={"packs": packs})
+    extras += plots.write(folder, described)
+    entries = tuple(
+        FileEntry(path=path.relative_to(folder).as_posix(), sha256=sha256_file(path))
+        for path in extras
+    )
+    described = described.model_copy(update={"extras": entries})
+    for name, text in card.pages(described).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    manifest.write(folder, described)
+    return described
+
+
+def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -> Manifest:
+    """The manifest of a build, without what `describe` adds."""
+    recipe, stats = context.recipe, result.stats
+    splits = _splits(stats, rendered=recipe.render is not None)
+    return Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        about=recipe.about,
+        license=recipe.publish.license if recipe.publish else None,
+        format=manifest.FORMAT,
+        content_hash=sha256_pairs(pair for part in stats.digests for pair in part),
+        recipe_hash=recipe.hash(),
+        recipe=RecipeEntry.model_validate(recipe.resolved()),
+        sources=tuple(entry for source in inputs for entry in _source_entries(source)),
+        counts=Counts.model_validate(result.counts),
+        cleaned=stats.cleaned.entry(),
+        splits=splits,
+        languages=_languages(stats),
+        lengths=_lengths(stats),
+        shares=_shares(recipe, stats),
+        language_disagreements=stats.figures.entry("language_disagreements"),
+        secrets=stats.figures.entry("secrets"),
+        near_duplicates=result.near_duplicates or None,
+        contamination=stats.figures.entry("contamination"),
+        leakage=Leakage(groups_in_both=stats.leaking_groups),
+        render=_render_entry(context, result, splits),
+        files=result.files,
+        versions=manifest.versions(_packages(recipe)),
+    )
+
+
+def _source_entries(source: Input) -> Iterator[SourceFile]:
+    place = {"repo": source.repo, "revision": source.revision} if source.repo else {}
+    for file in source.files:
+        yield SourceFile(
+            name=source.name,
+            path=file.label,
+            sha256=sha256_file(file.path),
+            bytes=file.path.stat().st_size,
+            **place,
+        )
+
+
+def _splits(stats: PartStats, rendered: bool) -> Splits:
+    figures = ["rows", "messages", "bytes"]
+    figures += ["token_rows", "tokens", "trained_tokens"] if rendered else []
+    totals = stats.totals.by_split
+    return Splits.model_validate(
+        {name: {figure: totals[name][figure] for figure in figures} for name in split.SPLITS}
+    )
+
+
+def _languages(stats: PartStats) -> dict[str, int]:
+    """The rows in each language, the most frequent language first."""
+    return dict(sorted(stats.languages.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _shares(recipe: Recipe, stats: PartStats) -> tuple[Share, ...] | None:
+    """What each source gave, where a recipe has several or limits the one it has."""
+    sources = {options.name or key: options for key, options in recipe.source.items()}
+    if len(sources) < 2 and all(options.cap is None for options in sources.values()):
+        return None
+    return tuple(
+        Share(
+            source=name,
+            rows=stats.sources[name],
+            share=round(stats.sources[name] / max(1, stats.sources.total()), 4),
+            weight=options.weight,
+            cap=options.cap,
+            license=options.license,
+        )
+        for name, options in sources.items()
+    )
+
+
+def _lengths(stats: PartStats) -> dict[str, Histogram]:
+    """How long conversations and rows of tokens are."""
+    return {
+        name: histogram.describe(np.concatenate([lengths[name] for lengths in stats.lengths]))
+        for name in stats.lengths[0]
+    }
+
+
+def _render_entry(context: BuildContext, result: BuildResult, splits: Splits) -> RenderEntry | None:
+    if context.tokenizer is None or context.probes is None:
+        return None
+    options, tokenizer = context.tokenizer.options, encoders.load_tokenizer(context.tokenizer)
+    return RenderEntry(
+        template=TemplateEntry.model_validate(tokenizer.template.facts()),
+        tokenizer=TokenizerEntry(
+            name=tokenizer.name,
+            sha256=tokenizer.sha256,
+            control_ids=tokenizer.control_ids(),
+            stop_ids=tuple(tokenizer.stops()),
+        ),
+        train_on=options.train_on,
+        max_tokens=options.max_tokens,
+        overflow=options.overflow,
+        token_rows=splits.total("token_rows"),
+        tokens=splits.total("tokens"),
+        trained_tokens=splits.total("trained_tokens"),
+        certificate=certificate.manifest_entry(
+            context.probes, result.stats.parity, tokenizer, _encoder_entry(result)
+        ),
+    )
+
+
+def _encoder_entry(result: BuildResult) -> EngineEntry:
+    """What made the ids, and what of them was compared with `tokenizers`."""
+    encoder = result.encoder
+    entry: dict[str, Any] = {"name": encoder.name}
+    if encoder.remark:
+        entry["remark"] = encoder.remark
+    if encoder.is_fast:
+        entry["audit"] = {"one_in": encoder.one_in, **result.stats.audit.counts()}
+    return EngineEntry(**entry)
+
+
+def _packages(recipe: Recipe) -> list[str]:
+    """The packages whose version may change the bytes of this build."""
+    packages = ["polars", "pyarrow", plots.PACKAGE]
+    packages += ["tokenizers"] if recipe.render else []
+    packages += secrets.PACKAGES if recipe.redact else []
+    packages += [package for step in recipe.steps() for package in step.cleaner.packages]
+    packages += [package for drop in recipe.drops() for package in drop.filter.packages]
+    return packages

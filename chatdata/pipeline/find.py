@@ -1,0 +1,69 @@
+"""Recipes by name or path: found, loaded, and their files looked for beside the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from chatdata.core import config
+from chatdata.core.config import nearest
+from chatdata.core.errors import ConfigError
+from chatdata.pipeline.recipe import Recipe, SourceOptions
+from chatdata.sources import EMBEDDED
+
+
+def load(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe of this name or path, with `a.b=VALUE` settings applied.
+
+    Raises ConfigError where there is none, or where the recipe has a fault.
+    """
+    path = find(name)
+    values = config.override(config.load_yaml(path), settings)
+    recipe = config.parse(Recipe, values, f"recipe '{path.stem}'")
+    source = {name: _beside(path, options) for name, options in recipe.source.items()}
+    drop = recipe.drop_with_files(lambda _, names: [_nearby(path, name) for name in names])
+    return recipe.model_copy(update={"source": source, "drop": drop})
+
+
+def as_recipe(recipe: Recipe | str | Path) -> Recipe:
+    """The recipe itself, or the recipe of this name or path. Raises ConfigError as `load` does."""
+    return recipe if isinstance(recipe, Recipe) else load(recipe)
+
+
+def find(name: str | Path) -> Path:
+    """The file of a recipe. Raises ConfigError naming the nearest recipe where there is none."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.is_dir():
+        return path
+    known = {file.stem: file for file in shipped()}
+    if str(name) not in known:
+        raise ConfigError(
+            f"there is no recipe '{name}'; {nearest(str(name), known)} "
+            "A recipe of your own is named by its path (.yaml)."
+        )
+    return known[str(name)]
+
+
+def shipped() -> list[Path]:
+    """The recipes that come with chatdata, from the wheel or from a checkout."""
+    package = Path(__file__).parent.parent
+    folders = [package / "_recipes", package.parent / "recipes" / "data"]
+    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    return sorted(folder.glob("*.yaml"))
+
+
+def _beside(path: Path, options: SourceOptions) -> SourceOptions:
+    """The options of a source, its local files looked for beside the recipe."""
+    if options.repo is not None:
+        return options
+    files = [
+        name if name.startswith(EMBEDDED) else str(path.parent / name) for name in options.files
+    ]
+    return options.model_copy(update={"files": files})
+
+
+def _nearby(path: Path, name: str) -> str:
+    """A file that an option names: beside the recipe, or else seen from the working directory."""
+    beside = path.parent / name
+    elsewhere = name.startswith(EMBEDDED) or (Path(name).exists() and not beside.exists())
+    return name if elsewhere else str(beside)

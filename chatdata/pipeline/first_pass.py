@@ -1,0 +1,72 @@
+"""The first pass over a part: its messages are cleaned, annotated, threaded and filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from chatdata import sources
+from chatdata.core import ledger, schema
+from chatdata.pipeline import global_pass, partitions
+from chatdata.pipeline.annotate import annotate
+from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.stats import PartStats
+from chatdata.steps import clean, filtering, filters, threads, trees
+from chatdata.steps.filtering import Drop
+from chatdata.steps.threads import Threaded
+
+
+def first_pass(context: BuildContext, part: int) -> PartStats:
+    """The figures of the messages of a part, which are made conversations.
+
+    Writes the conversations that are left, the outcomes of everything else, and what the global
+    pass compares.
+    """
+    by_source = list(_by_source(context, part))
+    tables = [threaded.messages for threaded, _ in by_source]
+    messages = pl.concat(tables or [schema.empty(schema.MESSAGES)])
+    outcomes = [schema.empty(ledger.EVENTS), *(threaded.events for threaded, _ in by_source)]
+    for drop in context.drops("conversation"):
+        messages, dropped = _drop_conversations(messages, drop)
+        outcomes.append(dropped)
+    messages.write_ipc(context.files.table("threaded", part))
+    pl.concat(outcomes).write_ipc(context.files.table("outcomes", part))
+    global_pass.write_keys(context, part, messages)
+    left = PartStats(threaded=messages["conversation"].n_unique())
+    return sum((stats for _, stats in by_source), left)
+
+
+def _by_source(context: BuildContext, part: int) -> Iterator[tuple[Threaded, PartStats]]:
+    """Yields the conversations that each source has in a part, and the figures of its messages."""
+    for number, options in enumerate(context.recipe.source.values()):
+        frames = list(partitions.read(context.files.messages(number), part))
+        if frames:
+            yield _thread_source(context, options.format, pl.concat(frames))
+
+
+def _thread_source(
+    context: BuildContext, format: str, messages: pl.DataFrame
+) -> tuple[Threaded, PartStats]:
+    messages, cleaned = clean.clean(messages, context.recipe.steps())
+    messages, figures = annotate(context, messages)
+    threaded = _thread(context, format, messages)
+    return threaded, PartStats(
+        cleaned=cleaned, figures=figures, conversations=threaded.conversations
+    )
+
+
+def _thread(context: BuildContext, format: str, messages: pl.DataFrame) -> Threaded:
+    """The conversations of messages, marked by the filters that look at a message."""
+    drops = context.drops("message")
+    listed = {drop.filter.name for drop in drops}
+    always = [drop for drop in filters.always() if drop.filter.name not in listed]
+    marked = filtering.mark(messages, [*always, *drops])
+    is_tree = sources.get(format).SCHEMA is schema.NODES
+    return (trees.linearize if is_tree else threads.linearize_turns)(marked, context.recipe.threads)
+
+
+def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The messages that a filter of conversations leaves, and outcomes of what it drops."""
+    hit = messages.select(drop.expression()).to_series()
+    return ledger.drop_with_messages(messages, messages.filter(hit), drop.filter.name)

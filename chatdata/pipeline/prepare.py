@@ -1,0 +1,87 @@
+"""The preparation of a build: plans its parts, and proves the template before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from chatdata import hub
+from chatdata.core.errors import ConfigError, SourceError
+from chatdata.pipeline import encoders
+from chatdata.pipeline.context import BuildContext, TokenizerSource
+from chatdata.pipeline.inputs import Input, option_files, without_paths
+from chatdata.pipeline.partitions import PartitionFiles
+from chatdata.pipeline.recipe import Recipe
+from chatdata.render import certificate
+from chatdata.render import tokenizer as tokenizers
+from chatdata.render.templates import TEMPLATES
+from chatdata.steps import filtering, redact
+from chatdata.steps.figures import FiguresByKey
+
+PART_BYTES = 8 * 2**20  # of input, about
+_MOST_PARTS = 1024
+
+
+def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path) -> BuildContext:
+    """The context of a build, whose tables in between go into `folder`.
+
+    Raises RenderError where the template cannot be rendered exactly with the tokenizer, and
+    ConfigError or SourceError where a file that the recipe names cannot be used.
+    """
+    size = sum(_text_size(file.path) for source in inputs for file in source.files)
+    files = PartitionFiles(folder, parts=max(1, min(_MOST_PARTS, size // PART_BYTES)))
+    folder.mkdir(exist_ok=True)
+    figures = _prepare_columns(recipe, files.columns)
+    context = BuildContext(recipe=without_paths(recipe, inputs), files=files, figures=figures)
+    return context if recipe.render is None else _with_tokenizer(context)
+
+
+def _prepare_columns(recipe: Recipe, folder: Path) -> FiguresByKey:
+    """Prepares what makes the columns of filters. Returns the figures of no messages at all."""
+    figures = FiguresByKey({redact.KEY: redact.Secrets()} if recipe.redact else {})
+    drops = [drop for drop in recipe.drops() if drop.filter.column]
+    files = {drop.filter.name: option_files(drop) for drop in drops}
+    return figures + filtering.prepare_columns(drops, files, folder)
+
+
+def _text_size(path: Path) -> int:
+    """The size of a file in bytes, unpacked, as a guess."""
+    packed = {".gz": 4, ".parquet": 3}.get(path.suffix, 1)
+    return path.stat().st_size * packed if path.is_file() else 0
+
+
+def _with_tokenizer(context: BuildContext) -> BuildContext:
+    """The context with its tokenizer, and with what the certificate finds in the probes."""
+    options = context.recipe.render
+    assert options is not None
+    folder, name = _find_tokenizer(options.tokenizer)
+    options = options.model_copy(update={"tokenizer": name})
+    template = TEMPLATES[options.template]
+    folder = template.prepare(folder, name, options, context.files.tokenizer)
+    source = TokenizerSource(folder, name, options)
+    return replace(
+        context,
+        recipe=context.recipe.model_copy(update={"render": options}),
+        tokenizer=source,
+        probes=certificate.certify(encoders.load_tokenizer(source), options),
+    )
+
+
+def _find_tokenizer(spec: str) -> tuple[Path | None, str]:
+    """The folder of a tokenizer and its name: built in, local, or `org/name[@revision]`."""
+    path = Path(spec).expanduser()
+    if spec == tokenizers.BYTES:
+        return None, spec
+    if path.exists():
+        return path.resolve(), path.resolve().name
+    repo, _, revision = spec.partition("@")
+    if repo.count("/") != 1 or repo.startswith((".", "/", "~")):
+        raise ConfigError(
+            f"there is no tokenizer '{spec}'; write `bytes`, a folder, or a Hub repository "
+            "(org/name), for example --set render.tokenizer=PATH."
+        )
+    try:
+        return hub.fetch(repo, revision or None, tokenizers.FILES, "model")[0], spec
+    except SourceError as error:
+        raise ConfigError(f"tokenizer: {error} For example --set render.tokenizer=PATH.") from None

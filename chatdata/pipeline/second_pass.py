@@ -1,0 +1,157 @@
+"""The second pass over a part: what repeats is dropped, the rest is split and rendered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from chatdata.core import ledger, schema
+from chatdata.core.hashing import fraction_column, hash_column
+from chatdata.dataset import tables
+from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
+from chatdata.pipeline import encoders, partitions
+from chatdata.pipeline.context import BuildContext, TokenizerSource
+from chatdata.pipeline.global_pass import GlobalDecisions
+from chatdata.pipeline.stats import PartStats, Totals
+from chatdata.render import certificate
+from chatdata.render.certificate import ParityCounts
+from chatdata.render.encoding.audit import Audit
+from chatdata.render.fit import fit
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.text_pool import TextPool
+from chatdata.steps import split, threads
+
+
+@dataclass(frozen=True, slots=True)
+class _RenderedPart:
+    """The messages of a part that stay, their rows of tokens, and outcomes of the rest."""
+
+    messages: pl.DataFrame
+    tokens: Rendered | None = None
+    outcomes: pl.DataFrame = field(default_factory=lambda: schema.empty(ledger.EVENTS))
+    parity: ParityCounts = field(default_factory=ParityCounts)
+    audit: Audit = field(default_factory=Audit)
+
+
+def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> PartStats:
+    """The figures of the rows of a part, which are written for the shards.
+
+    `task` is the number of the part, and what the global pass decided about the part.
+    """
+    part, decisions = task
+    threaded = pl.read_ipc(context.files.table("threaded", part))
+    messages, repeats = _drop_decided(threaded, decisions)
+    rendered = _render(context, _in_order(context, messages, decisions))
+    rows = _rows(context, rendered, decisions)
+    first = pl.read_ipc(context.files.table("outcomes", part))
+    kept = _kept_events(rendered.messages, rows)
+    outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
+    _save(context, part, rows, outcomes)
+    return PartStats(
+        tally=ledger.tally(outcomes),
+        totals=Totals(rows.totals()),
+        lengths=(rows.sizes(),),
+        digests=(rows.digests(),),
+        languages=Counter(lang or "unknown" for lang in rows.messages["lang"].to_pylist()),
+        sources=Counter(rows.messages["source"].to_pylist()),
+        leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
+        parity=rendered.parity,
+        audit=rendered.audit,
+    )
+
+
+def _drop_decided(
+    messages: pl.DataFrame, decisions: GlobalDecisions
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The messages that the global pass leaves, and outcomes of what it drops, by reason."""
+    outcomes = [schema.empty(ledger.EVENTS)]
+    first = messages.unique("conversation", keep="first", maintain_order=True)
+    for removed in decisions.removed.partition_by("reason", maintain_order=True):
+        conversations = first.join(removed, on="conversation", maintain_order="left")
+        messages, dropped = ledger.drop_with_messages(
+            messages, conversations, pl.col("reason"), pl.col("detail")
+        )
+        outcomes.append(dropped)
+    return messages, pl.concat(outcomes)
+
+
+def _in_order(
+    context: BuildContext, messages: pl.DataFrame, decisions: GlobalDecisions
+) -> pl.DataFrame:
+    """The messages in the order in which they are published, those of the test split last."""
+    order = hash_column(messages["group"], "order")
+    splits = _splits(context, decisions.split_groups_of(messages["group"]))
+    ordered = messages.with_columns(order=order, split=splits)
+    ordered = ordered.sort("split", "order", "conversation", "position")
+    return ordered.select(schema.MESSAGES.keys())
+
+
+def _splits(context: BuildContext, split_groups: pl.Series) -> pl.Series:
+    """The split of each group, as an Enum whose order is that of the splits."""
+    percent = context.recipe.split.test_percent if context.recipe.split else 0
+    return split.split_of(split_groups, percent).cast(pl.Enum(split.SPLITS))
+
+
+def _render(context: BuildContext, messages: pl.DataFrame) -> _RenderedPart:
+    """The rows of tokens of a part, a sample of which the certificate looks at.
+
+    The sample is chosen by a hash of the ids of the rows. Raises RenderError where a row differs
+    from what the template writes.
+    """
+    source = context.tokenizer
+    return _RenderedPart(messages) if source is None else _tokenize(context, source, messages)
+
+
+def _tokenize(
+    context: BuildContext, source: TokenizerSource, messages: pl.DataFrame
+) -> _RenderedPart:
+    tokenizer = encoders.load_tokenizer(source)
+    encoder = encoders.make_encoder(source, context.encoder)
+    pool = TextPool(tokenizer, encoder)
+    fitted = fit(messages, pool, source.options)
+    once = context.recipe.threads.train_once
+    trained = threads.train_once(fitted.messages) if once else fitted.messages
+    tokens = render(trained, fitted.windows, pool, source.options)
+    ids = pl.Series(tokens.ids, dtype=pl.String)
+    is_sampled = fraction_column(ids, "certificate") < context.sample
+    parity = certificate.compare_rows(tokens, tokenizer, source.options.train_on, is_sampled)
+    certificate.raise_on_failure(parity, tokenizer)
+    outcomes = pl.concat([fitted.events, tokens.events])
+    return _RenderedPart(tokens.messages, tokens, outcomes, parity, encoder.audit)
+
+
+def _rows(context: BuildContext, rendered: _RenderedPart, decisions: GlobalDecisions) -> Rows:
+    """The rows of a part as they are published, with their splits."""
+    split_groups = decisions.split_groups_of(rendered.messages["group"])
+    messages = message_rows(rendered.messages.with_columns(split_groups))
+    splits = _splits(context, pl.Series(messages["group"])).cast(pl.String)
+    if rendered.tokens is None:
+        return Rows(messages, None, np.empty(0, np.int64), splits)
+    return Rows(messages, token_rows(rendered.tokens), owners(messages, rendered.tokens), splits)
+
+
+def _kept_events(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+    """Outcomes of what is published: each row, and each message in the first row that holds it."""
+    no_reason = pl.lit(None, pl.String)
+    first = messages.unique(schema.MESSAGE_KEY, keep="first", maintain_order=True)
+    conversations = messages.unique("conversation", keep="first", maintain_order=True)
+    detail = pl.concat_str(pl.lit("in "), pl.lit(rows.splits), pl.lit(rows.several()))
+    return pl.concat(
+        [
+            ledger.events("message", first, "message", no_reason),
+            ledger.events("conversation", conversations, "conversation", no_reason, detail),
+        ]
+    )
+
+
+def _save(context: BuildContext, part: int, rows: Rows, outcomes: pl.DataFrame) -> None:
+    """Writes the tables of a part, from which the first process makes shards."""
+    entries = ledger.entries(outcomes).to_arrow().cast(tables.LEDGER.schema)
+    made = {table: table.make(rows) for table in tables.TABLES}
+    made[tables.LEDGER] = dict.fromkeys(tables.LEDGER.splits, entries)
+    for table, rows_by_split in made.items():
+        for name, table_rows in rows_by_split.items():
+            partitions.save(table_rows, context.files.table(table.part(name), part))

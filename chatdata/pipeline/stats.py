@@ -1,0 +1,75 @@
+"""What the parts of a build add up, and what a whole build gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from chatdata.core.ledger import Counts, Tally
+from chatdata.dataset.manifest import ShardEntry
+from chatdata.pipeline.context import EncoderChoice
+from chatdata.render.certificate import ParityCounts
+from chatdata.render.encoding.audit import Audit
+from chatdata.steps.clean import Cleaned
+from chatdata.steps.duplicates import ClustersEntry
+from chatdata.steps.figures import FiguresByKey, add_counts
+
+Lengths = Mapping[str, npt.NDArray[np.int64]]  # by name: of conversations, of rows of tokens
+Digests = list[tuple[str, bytes]]  # the id of each conversation, and the digest of its rows
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The sums over rows, by split: rows, messages, bytes, and of tokens where there are any."""
+
+    by_split: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def __add__(self, more: Totals) -> Totals:
+        """The sums over both."""
+        return Totals(add_counts(self.by_split, more.by_split))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartStats:
+    """What the passes over a part add up: a field for each step. The sum of parts is a PartStats.
+
+    A figure is a field whose type has `+`, and whose default is the figure of nothing at all. What
+    has a value for each row is kept in chunks, one a part, so that adding copies no values.
+    """
+
+    # The first pass: clean, annotate, thread, drop.
+    cleaned: Cleaned = field(default_factory=Cleaned)
+    figures: FiguresByKey = field(default_factory=FiguresByKey)
+    conversations: int = 0  # that threading made
+    threaded: int = 0  # conversations that are left for the second pass
+
+    # The second pass: drop what repeats, split, render.
+    tally: Tally = field(default_factory=Tally)
+    totals: Totals = field(default_factory=Totals)
+    lengths: tuple[Lengths, ...] = ()
+    digests: tuple[Digests, ...] = ()
+    languages: Counter[str] = field(default_factory=Counter)  # rows
+    sources: Counter[str] = field(default_factory=Counter)  # rows
+    leaking_groups: int = 0
+    parity: ParityCounts = field(default_factory=ParityCounts)
+    audit: Audit = field(default_factory=Audit)
+
+    def __add__(self, more: PartStats) -> PartStats:
+        """The figures of both, field by field."""
+        names = (figure.name for figure in fields(self))
+        return PartStats(**{name: getattr(self, name) + getattr(more, name) for name in names})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """What a build gives: the figures of all parts, and what is known of the whole alone."""
+
+    stats: PartStats
+    counts: Counts  # the ledger, balanced
+    files: tuple[ShardEntry, ...]
+    encoder: EncoderChoice
+    near_duplicates: dict[str, ClustersEntry]  # by filter

@@ -1,0 +1,138 @@
+"""Figures: the sum of parts has each step's sum, and a filter brings figures of its own."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chatdata.core.ledger import Tally
+from chatdata.pipeline import prepare
+from chatdata.pipeline.build import Runner, run_pipeline
+from chatdata.pipeline.engines import start
+from chatdata.pipeline.find import load
+from chatdata.pipeline.inputs import locate
+from chatdata.pipeline.stats import BuildResult, PartStats, Totals
+from chatdata.render.certificate import ParityCounts
+from chatdata.render.encoding.audit import Audit
+from chatdata.steps import redact
+from chatdata.steps.clean import Cleaned
+from chatdata.steps.figures import FiguresByKey
+from chatdata.steps.filtering import Column, define
+from chatdata.steps.filters import FILTERS
+
+
+def part(number: int) -> PartStats:
+    """Figures of a part, all of them `number`."""
+    kinds = {"email": {"messages": number, "found": number, "masked": 0}}
+    return PartStats(
+        cleaned=Cleaned({"html": {"messages": number, "characters": number}}),
+        figures=FiguresByKey({redact.KEY: redact.Secrets(kinds)}),
+        conversations=number,
+        threaded=number,
+        tally=Tally(Counter(messages=number), {"messages": Counter(empty=number)}),
+        totals=Totals({"train": {"rows": number}}),
+        lengths=({"turns": np.array([number])},),
+        digests=([(f"c{number}", b"")],),
+        languages=Counter(en=number),
+        sources=Counter(s=number),
+        leaking_groups=number,
+        parity=ParityCounts(rows=number, first_failure=f"row {number}"),
+        audit=Audit(texts=number),
+    )
+
+
+def test_the_sum_of_parts_has_the_sum_of_every_field() -> None:
+    total, expected = sum([part(1), part(2)], PartStats()), part(3)
+    chunked = {"lengths", "digests", "parity"}
+    for name in {field.name for field in fields(PartStats)} - chunked:
+        assert getattr(total, name) == getattr(expected, name), name
+    assert [chunk["turns"].item() for chunk in total.lengths] == [1, 2]
+    assert total.digests == ([("c1", b"")], [("c2", b"")])
+    assert total.parity == ParityCounts(rows=3, first_failure="row 1")
+
+
+def test_what_is_no_figure_changes_no_sum() -> None:
+    assert part(2) + PartStats() == PartStats() + part(2)
+
+
+# ------------------------------------------------------------- a filter with a computed column
+
+
+@dataclass(frozen=True)
+class Shouting:
+    """How many messages were looked at, and how many of them shout."""
+
+    messages: int = 0
+    shouting: int = 0
+
+    def __add__(self, more: Shouting) -> Shouting:
+        return Shouting(self.messages + more.messages, self.shouting + more.shouting)
+
+    def entry(self) -> dict[str, int]:
+        return {"messages": self.messages, "shouting": self.shouting}
+
+
+def measure(
+    messages: pl.DataFrame, options: Mapping[str, Any], folder: Path
+) -> tuple[pl.DataFrame, Shouting]:
+    capitals = pl.col("content").str.count_matches("[A-Z]")
+    messages = messages.with_columns(capitals=capitals / pl.col("content").str.len_chars())
+    shouting = messages.select(pl.col("capitals") > options["above"]).sum().item()
+    return messages, Shouting(messages.height, shouting)
+
+
+def shouts(above: float = 0.5) -> pl.Expr:
+    """Messages of capitals."""
+    return pl.col("capitals") > above
+
+
+SHOUTS = define(
+    "message",
+    shouts,
+    column=Column("capitals", measure, lambda options, files, folder: Shouting()),
+    key="shouting",
+)
+RECIPE = """
+name: r
+version: 1.0.0
+source: {jsonl: {files: [talks.jsonl]}}
+drop: [shouts: {above: 0.6, on_removed: drop}]
+max_dropped: 1
+"""
+
+
+def result_of(path: Path) -> BuildResult:
+    recipe = load(path)
+    inputs = locate(recipe, [])
+    with tempfile.TemporaryDirectory() as folder, start("local", 1) as workers:
+        context = prepare.prepare(recipe, inputs, Path(folder))
+        return run_pipeline(context, inputs, Runner(workers), None, None)
+
+
+def test_a_filter_with_a_computed_column_is_one_definition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the entry in FILTERS knows the filter; its column is made, its figures add up."""
+    monkeypatch.setitem(FILTERS, "shouts", SHOUTS)
+    monkeypatch.setattr(prepare, "PART_BYTES", 300)
+    talks = [
+        [{"role": "user", "content": text}, {"role": "assistant", "content": "Hello."}]
+        for text in ["HELP ME", "help me", "A", "Bad Luck"] * 5
+    ]
+    rows = [{"id": str(number), "messages": talk} for number, talk in enumerate(talks)]
+    (tmp_path / "talks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    result = result_of(tmp_path / "r.yaml")
+    assert result.stats.figures.entry("shouting") == {"messages": 40, "shouting": 10}
+    assert result.counts["conversations"]["dropped"] == {"shouts": 10}
+    assert result.counts["conversations"]["kept"] == 10
+    assert len(result.stats.lengths) > 2  # parts, each with figures of its own
