@@ -130,9 +130,9 @@ def error_answer() -> pl.Expr:
 
     Short answers that begin so; what an answer says about errors stays.
     """
-    said = pl.col("content").str.strip_chars(" \t\r\n!\u200b")
-    begins = said.str.contains("^(?i:" + "|".join(_ERRORS) + ")")
-    return (pl.col("role") == "assistant") & (said.str.len_chars() < 400) & begins
+    text = pl.col("content").str.strip_chars(" \t\r\n!\u200b")
+    begins = text.str.contains("^(?i:" + "|".join(_ERRORS) + ")")
+    return (pl.col("role") == "assistant") & (text.str.len_chars() < 400) & begins
 
 
 @_removes("message")

@@ -45,9 +45,9 @@ def limits(available: Mapping[str, int], shares: Mapping[str, Share]) -> dict[st
         for name, number in available.items()
     }
     weights = {
-        name: Fraction(str(own.weight))
-        for name, own in shares.items()
-        if own.weight and capped[name]
+        name: Fraction(str(share.weight))
+        for name, share in shares.items()
+        if share.weight and capped[name]
     }
     if not weights:
         return capped

@@ -45,19 +45,19 @@ class Finding(NamedTuple):
 
 def find(texts: pl.Series) -> dict[int, list[Finding]]:
     """What each text holds, by the number of the text, in order and without overlaps."""
-    found: dict[int, list[Finding]] = {}
+    findings: dict[int, list[Finding]] = {}
     for kind in KINDS:
         hints, examine = _DETECTORS[kind]
         may_hold = pl.any_horizontal(texts.str.contains(hint) for hint in hints)
         for number in pl.select(may_hold.fill_null(False).arg_true()).to_series():
-            own = found.setdefault(number, [])
-            own += [new for new in examine(texts[number]) if not overlaps(new, own)]
-    return {number: sorted(own) for number, own in sorted(found.items()) if own}
+            held = findings.setdefault(number, [])
+            held += [new for new in examine(texts[number]) if not overlaps(new, held)]
+    return {number: sorted(held) for number, held in sorted(findings.items()) if held}
 
 
-def overlaps(new: Finding, others: Sequence[Finding]) -> bool:
+def overlaps(new: Finding, findings: Sequence[Finding]) -> bool:
     """Whether a finding takes some of the text that others have."""
-    return any(new.start < other.end and other.start < new.end for other in others)
+    return any(new.start < held.end and held.start < new.end for held in findings)
 
 
 # ------------------------------------------------------------------------------- keys and passwords

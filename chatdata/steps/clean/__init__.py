@@ -190,9 +190,9 @@ def white_space(text: str, max_blank_lines: Annotated[int, Field(ge=1)] = 2) -> 
     Line ends become line feeds. Fenced code keeps its blanks and blank lines. Two blank lines in
     a row stay, since code without fences has them between functions.
     """
-    own = _LINE_END.sub("\n", text)
+    lines = _LINE_END.sub("\n", text)
     most = max_blank_lines + 1
-    tidied = fences.outside_blocks(own, lambda piece: _tidied(piece, most))
+    tidied = fences.outside_blocks(lines, lambda piece: _tidied(piece, most))
     head = re.match(r"(?:[^\S\n]*\n)*", tidied)
     return tidied[head.end() if head else 0 :].rstrip()
 
@@ -209,11 +209,11 @@ def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, 
     """The messages with their content cleaned, and what each step did to how many of them."""
     counts = {step.cleaner.name: {"messages": 0, "characters": 0} for step in steps}
     is_concerned = pl.any_horizontal(pl.lit(False), *(step.concerns() for step in steps))
-    found = messages.filter(is_concerned)["content"].value_counts()
-    texts = found["content"].to_list()
+    concerned = messages.filter(is_concerned)["content"].value_counts()
+    texts = concerned["content"].to_list()
     cleaned, taken = clean_texts(texts, steps)
-    for number, own in zip(found["count"], taken, strict=True):
-        for name, characters_fewer in own.items():
+    for number, fewer in zip(concerned["count"], taken, strict=True):
+        for name, characters_fewer in fewer.items():
             counts[name]["messages"] += number
             counts[name]["characters"] += number * characters_fewer
     changed = {old: new for old, new in zip(texts, cleaned, strict=True) if old != new}
@@ -252,6 +252,6 @@ def _apply(
     for number in itertools.compress(active, concerned):
         cleaned = step(now[number])
         if cleaned != now[number]:
-            own, name = taken[number], step.cleaner.name
-            own[name] = own.get(name, 0) + len(now[number]) - len(cleaned)
+            fewer, name = taken[number], step.cleaner.name
+            fewer[name] = fewer.get(name, 0) + len(now[number]) - len(cleaned)
             now[number] = cleaned

@@ -51,15 +51,19 @@ def without_invisible(text: str) -> str:
 
 def _instead(hidden: re.Match[str], directions: frozenset[str] | str) -> str:
     """What stands in a text in place of a character that is not seen."""
-    found = hidden[0]
+    character = hidden[0]
     before = hidden.string[max(0, hidden.start() - 1) : hidden.start()]
     after = hidden.string[hidden.end() : hidden.end() + 1]
-    if hidden.lastgroup == "flag" or found in directions or _is_needed(found, before, after):
-        return found
+    if (
+        hidden.lastgroup == "flag"
+        or character in directions
+        or _is_needed(character, before, after)
+    ):
+        return character
     if hidden.lastgroup == "hyphen":
         return "" if before.isalpha() and after.isalpha() else "-"
-    if "\x80" <= found <= "\x9f":
-        return found.encode("latin-1").decode("cp1252", errors="ignore")
+    if "\x80" <= character <= "\x9f":
+        return character.encode("latin-1").decode("cp1252", errors="ignore")
     return ""
 
 

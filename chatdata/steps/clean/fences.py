@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-Change = Callable[[str], str]
+Rewrite = Callable[[str], str]
 Stretch = tuple[str, bool]  # a piece of a text, and whether it is code
 
 # A line that may open or close a block: quoted, in a list, indented to any depth.
@@ -19,12 +19,12 @@ _FENCE = re.compile(
 _TICKS_OR_BREAK = re.compile(r"`+|\n[ \t]*\n")
 
 
-def outside_blocks(text: str, change: Change) -> str:
+def outside_blocks(text: str, change: Rewrite) -> str:
     """The text with its prose and its spans changed, and its fenced blocks as they were."""
     return "".join(piece if is_code else change(piece) for piece, is_code in blocks(text))
 
 
-def outside_code(text: str, change: Change) -> str:
+def outside_code(text: str, change: Rewrite) -> str:
     """The text with its prose changed, and its fenced blocks and spans as they were."""
     return outside_blocks(text, lambda prose: _outside_spans(prose, change))
 
@@ -63,12 +63,12 @@ def _opens(line: re.Match[str]) -> bool:
 
 
 def _closes(line: re.Match[str], opened: re.Match[str]) -> bool:
-    own, fence = line["fence"], opened["fence"]
+    closing, opening = line["fence"], opened["fence"]
     is_bare = not line["info"].strip() and not line["lead"].strip(" \t>")
-    return own[0] == fence[0] and len(own) >= len(fence) and is_bare
+    return closing[0] == opening[0] and len(closing) >= len(opening) and is_bare
 
 
-def _outside_spans(prose: str, change: Change) -> str:
+def _outside_spans(prose: str, change: Rewrite) -> str:
     if "`" not in prose:
         return change(prose)
     return "".join(piece if is_code else change(piece) for piece, is_code in _spans(prose))

@@ -110,7 +110,7 @@ _IN_ENGLISH = ((0.85, 0.4), (0.15, 0.08))
 _ELSEWHERE = ((0.97, 0.01), (0.03, 0.1))
 _MOST_WORDS = 200  # are counted
 
-Counts = npt.NDArray[np.int64]
+WordCounts = npt.NDArray[np.int64]
 Odds = npt.NDArray[np.float64]
 
 
@@ -137,7 +137,7 @@ def _any_of(known: str) -> str:
     return f" (?:{'|'.join(known.split())}) "
 
 
-def _likelihood(hits: Counts, misses: Counts, kinds: Sequence[tuple[float, float]]) -> Odds:
+def _likelihood(hits: WordCounts, misses: WordCounts, kinds: Sequence[tuple[float, float]]) -> Odds:
     """Multiplies and adds alone, which are exact to the bit; a vectorised power is not."""
     return sum(
         (share * _powers(rate)[hits] * _powers(1 - rate)[misses] for share, rate in kinds),
@@ -163,8 +163,8 @@ def fasttext(text: str) -> dict[str, float]:
     Text in capitals is read as if it were not, since the model has seen little of it.
     """
     line = (text.lower() if text.isupper() else text) + "\n"
-    found = _model().f.predict(line, _AT_MOST, _AT_LEAST, "strict")
-    return {label.removeprefix("__label__"): min(share, 1.0) for share, label in found}
+    named = _model().f.predict(line, _AT_MOST, _AT_LEAST, "strict")
+    return {label.removeprefix("__label__"): min(share, 1.0) for share, label in named}
 
 
 def langdetect(text: str) -> dict[str, float]:
@@ -179,12 +179,12 @@ def langdetect(text: str) -> dict[str, float]:
     detector.n_trial = _TRIALS
     detector.append(text)
     try:
-        found = detector.get_probabilities()
+        named = detector.get_probabilities()
     except LangDetectException:  # nothing in it that a profile knows
         return {}
     shares = dict.fromkeys(map(_without_region, _factory().get_lang_list()), 0.0)
-    for own in found:
-        shares[_without_region(own.lang)] += own.prob
+    for guess in named:
+        shares[_without_region(guess.lang)] += guess.prob
     return shares
 
 

@@ -20,11 +20,11 @@ def nearest(messages: pl.DataFrame, known: pl.Series) -> pl.Series:
 
 
 def _before_or_behind(rows: pl.DataFrame) -> pl.Series:
-    own = rows.sort(*_CLAIM, "position").with_columns(
+    ordered = rows.sort(*_CLAIM, "position").with_columns(
         before=pl.col("known").forward_fill().over(_CLAIM),
         behind=pl.col("known").backward_fill().over(_CLAIM),
     )
-    return own.sort("row").select(pl.coalesce("known", "before", "behind")).to_series()
+    return ordered.sort("row").select(pl.coalesce("known", "before", "behind")).to_series()
 
 
 def _most_common(rows: pl.DataFrame) -> pl.Series:
@@ -55,8 +55,8 @@ def _above(rows: pl.DataFrame) -> pl.Series:
     heard: dict[_Key, str | None] = {}
     for key in silent.select("group", "message").iter_rows():
         _climb(key, index, heard)
-    found = [heard[key] for key in silent.select("group", "message").iter_rows()]
-    return rows["known"].scatter(silent["row"], pl.Series(found, dtype=pl.String))
+    langs = [heard[key] for key in silent.select("group", "message").iter_rows()]
+    return rows["known"].scatter(silent["row"], pl.Series(langs, dtype=pl.String))
 
 
 def _climb(
