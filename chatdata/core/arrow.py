@@ -1,7 +1,7 @@
-"""Arrow's arrays from numpy's and back, without a copy.
+"""Arrays of Arrow from arrays of numpy and back, without a copy.
 
-`pa.array` and `to_numpy` would do, but they import pandas where that is installed, which takes half
-a second and 50 MB.
+`pa.array` and `to_numpy` would do the same, but they import pandas where pandas is installed,
+which takes half a second and 50 MB.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def int64(values: npt.NDArray[Any]) -> pa.Array:
 
 
 def lists(offsets: npt.NDArray[Any], values: npt.NDArray[Any], type: pa.DataType) -> pa.Array:
-    """Lists of int32, of a list type: list `i` is `values[offsets[i]:offsets[i + 1]]`."""
+    """Lists of int32, as an array of `type`: list `i` is `values[offsets[i] : offsets[i + 1]]`."""
     return pa.ListArray.from_arrays(int32(offsets), int32(values), type=type)
 
 
 def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    """A column of numbers without nulls, read-only, of its own type."""
+    """A column of numbers without nulls, as a read-only array of the same type."""
     return pl.Series(column).to_numpy()
 
 

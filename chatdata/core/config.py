@@ -22,7 +22,7 @@ from chatdata.core.errors import ConfigError
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint naming the known word nearest to `word`, or all of them where none is near."""
+    """A hint with the known word nearest to `word`, or with all known words where none is near."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
@@ -50,7 +50,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse(model: type[Model], values: object, where: str) -> Model:
-    """Returns `values` as a `model`. Raises ConfigError naming the key, the value and `where`."""
+    """The `values` as a `model`. Raises ConfigError with `where`, the key and the value."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -58,7 +58,7 @@ def parse(model: type[Model], values: object, where: str) -> Model:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Returns the mapping in a YAML 1.2 file. Raises ConfigError for anything else."""
+    """The mapping in a YAML 1.2 file. Raises ConfigError for anything else."""
     try:
         text = path.read_text(encoding="utf-8")
     except IsADirectoryError:
@@ -77,7 +77,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
-    """Returns `values` as YAML, in the order of the mapping."""
+    """The `values` as YAML, in the order of the mapping."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.allow_unicode = True
@@ -89,39 +89,41 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Returns the value of a YAML text. Raises ConfigError, naming `where`, for anything else."""
-    return _yaml(text, where)
+    """The value of a YAML text. Raises ConfigError, which names `where`, for anything else."""
+    return _load(text, where)
 
 
 def merge_yaml(text: str, new: str, keys: Sequence[str], where: str) -> str:
-    """Returns the mapping in `text` with some of its keys as `new` has them.
+    """The mapping in `text`, with the values of `new` for the keys in `keys`.
 
-    Other keys of `text` stay as they are, in their order, comments too; what it lacks comes
-    behind. Raises ConfigError, naming `where`, where `text` is no YAML mapping.
+    The remaining keys of `text` stay as they are, in their order, with their comments; keys that
+    `text` lacks are added at the end. Raises ConfigError, which names `where`, if `text` is not a
+    YAML mapping.
     """
     parser = YAML(typ="rt", pure=True)  # keeps comments, quotes and order
     parser.preserve_quotes = True
     parser.width = 4096
-    own, other = (_mapping(parser, yaml, where) for yaml in (text, new))
-    for key, value in other.items():
-        if key in keys or key not in own:
-            own[key] = value
+    merged = _mapping(parser, text, where)
+    for key, value in _mapping(parser, new, where).items():
+        if key in keys or key not in merged:
+            merged[key] = value
     out = io.StringIO()
-    parser.dump(own, out)
+    parser.dump(merged, out)
     return out.getvalue()
 
 
 def _mapping(parser: YAML, text: str, where: str) -> Any:
-    values = _yaml(text, where, parser) if text.strip() else CommentedMap()
+    values = _load(text, where, parser) if text.strip() else CommentedMap()
     if not isinstance(values, CommentedMap):
         raise ConfigError(f"{where}: its YAML holds no keys (`key: value`).")
     return values
 
 
 def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Returns `values` with each `a.b=VALUE` applied; VALUE is YAML, `a` may be absent or null.
+    """The `values` with each setting `a.b=VALUE` applied; VALUE is YAML.
 
-    Raises ConfigError where a setting has no `=` or walks through something that is no mapping.
+    `a` may be absent or null. Raises ConfigError for a setting without `=`, and for a setting
+    whose `a` is not a mapping.
     """
     changed: dict[str, Any] = _copy(values)
     for setting in settings:
@@ -151,7 +153,7 @@ def _copy(value: Any) -> Any:
     return value
 
 
-def _yaml(text: str, where: str, parser: YAML | None = None) -> Any:
+def _load(text: str, where: str, parser: YAML | None = None) -> Any:
     try:
         return (parser or YAML(typ="safe", pure=True)).load(text)
     except MarkedYAMLError as error:

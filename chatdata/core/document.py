@@ -37,8 +37,8 @@ class Part(BaseModel):
 
 
 class Verbatim(Part):
-    """A part of which only some keys have fields, written with exactly the keys and the order
-    that were given."""
+    """A part with fields for some of its keys, written with exactly the keys and the order that
+    were given."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

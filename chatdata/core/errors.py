@@ -1,18 +1,19 @@
 """What can go wrong, by name.
 
-    ChatdataError          anything a user can mend; the command line prints it and exits with 1
+    ChatdataError          what a user can mend; the command line prints the error and exits with 1
     ├── ConfigError        a recipe, an override or a train configuration that does not parse
     ├── SourceError        input that is missing or cannot be read at all
     ├── RenderError        a template and a tokenizer that do not fit together
     ├── BuildError         a build that stops itself: sums that differ, too much dropped
-    ├── PackError          rows that do not fit into the bins that they are to be packed into
+    ├── EncoderDiffers     a fast encoder with other ids than `tokenizers` (in render.encoding)
+    ├── PackError          rows that do not fit into the bins of a pack
     ├── VerifyError        a folder that is not what its manifest says
     ├── OutputError        a folder that cannot be written, or is not a finished build
-    ├── EngineError        workers that died or an engine that is not installed
+    ├── EngineError        workers that died, or an engine that is not installed
     └── HubError           a repository that cannot be read, or that must not be published to
 
-A message is one or two sentences: the thing, the value, the way out. Anything else that is
-raised is a bug of ours and keeps its traceback.
+A message has one or two sentences: the thing, the value, the way out. Any other exception is a
+bug of chatdata, and keeps its traceback.
 """
 
 
@@ -49,7 +50,7 @@ class OutputError(ChatdataError):
 
 
 class EngineError(ChatdataError):
-    """Workers that died, or an engine that is not installed."""
+    """Workers that died, or an engine for workers that is not installed."""
 
 
 class HubError(ChatdataError):

@@ -1,4 +1,4 @@
-"""Files and folders that are either complete or not there."""
+"""Files and folders that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from chatdata.core.errors import OutputError
 
 @contextlib.contextmanager
 def place_file(path: Path) -> Iterator[Path]:
-    """Gives a file to write, which becomes `path` when the block ends well. Makes its folder."""
+    """A new file to write, which becomes `path` when the block ends without an error.
+
+    Makes the folder of `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.partial")
     try:
@@ -27,10 +30,11 @@ def place_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_folder(out: Path, marker: str) -> Iterator[Path]:
-    """Gives a folder to write into, which becomes `out` when the block ends well.
+    """A new folder to write into, which becomes `out` when the block ends without an error.
 
-    Until then it stands beside `out` under a hidden name; if the block fails, nothing is left.
-    An `out` that is empty or holds a file `marker` is replaced; anything else is refused.
+    Until then the folder stands beside `out` under a hidden name; if the block fails, nothing is
+    left. An `out` that is empty or holds a file `marker` is replaced. Raises OutputError for any
+    other `out`, and where the folder cannot be written.
     """
     _refuse_foreign(out, marker)
     try:
@@ -62,7 +66,7 @@ def _refuse_foreign(out: Path, marker: str) -> None:
 
 
 def _sweep(out: Path) -> None:
-    """Removes what a build that was killed has left beside `out`."""
+    """Removes what a killed build has left beside `out`."""
     for stale in out.parent.glob(f".{out.name}.*.partial"):
         with contextlib.suppress(OSError), _locked(stale):
             shutil.rmtree(stale)
@@ -70,7 +74,7 @@ def _sweep(out: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds a folder's lock. Raises OSError where another build holds it."""
+    """Holds the lock of a folder. Raises OSError where another build holds the lock."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,7 +90,7 @@ def _umask() -> int:
 
 
 def _sync(folder: Path) -> None:
-    """Makes sure that everything below a folder is on the disk."""
+    """Writes everything in a folder through to the disk."""
     for path in [*folder.rglob("*"), folder]:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -96,6 +100,7 @@ def _sync(folder: Path) -> None:
 
 
 def _move(work: Path, out: Path) -> None:
+    """Puts `work` in the place of `out`; an earlier `out` comes back if that fails."""
     old = work.with_suffix(".old")
     if out.exists():
         out.rename(old)

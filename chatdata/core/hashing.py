@@ -18,7 +18,7 @@ def hash64(text: str, purpose: str) -> int:
 
 
 def hash_column(values: pl.Series, purpose: str) -> pl.Series:
-    """The `hash64` of each string, as a UInt64 series; equal strings are hashed once."""
+    """The `hash64` of each string, as a UInt64 series. Equal strings are hashed once."""
     hashes = {text: hash64(text, purpose) for text in values.unique()}
     return pl.Series(values.name, [hashes[text] for text in values], dtype=pl.UInt64)
 
@@ -52,10 +52,10 @@ def sha256_json(value: Any) -> str:
 
 
 def sha256_pairs(pairs: Iterable[tuple[str, bytes]]) -> str:
-    """`sha256:` and the SHA-256 over (id, digest) pairs, in the order of the ids.
+    """`sha256:` and the SHA-256 over (id, digest) pairs, sorted by id.
 
-    The order in which the pairs arrive does not matter, so the same rows in other shards have
-    the same hash.
+    The order in which the pairs arrive does not matter, so that the same rows have the same hash
+    however they are cut into shards.
     """
     total = hashlib.sha256()
     for row, digest in sorted(pairs):

@@ -1,7 +1,7 @@
-"""The tables that steps hand to each other: one row a message.
+"""The tables that steps hand to each other, with a row for each message.
 
-`MESSAGES` is the one noun of this project. A tree source yields `NODES` first (a message and
-its parent); `threads` turns them into rows of `MESSAGES`.
+Every step works on `MESSAGES`. A source of trees yields `NODES` first (a message and its parent);
+`threads` turns the nodes into rows of `MESSAGES`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ Role = pl.Enum(ROLES)
 
 _MESSAGE: dict[str, pl.DataType | type[pl.DataType]] = {
     "message": pl.String,  # the source's id, or <conversation>#<position>
-    "role": Role,  # null where the source's word for it is not known
-    "content": pl.String,  # null where the source had something that is not text
+    "role": Role,  # null where the source has a role that is not known
+    "content": pl.String,  # null where the source has something that is not text
     "lang": pl.String,
-    "lang_by": pl.String,  # declared (by the source), detected, or by its neighbours
-    "train": pl.Boolean,  # may this message be learnt from?
+    "lang_by": pl.String,  # "declared" (by the source), "detected", or taken from neighbours
+    "train": pl.Boolean,  # whether the message may be trained
     "source": pl.String,
     "where": pl.String,  # file and line
-    "note": pl.String,  # what the source says of a role or content that is null
+    "note": pl.String,  # why a role or content is null, by the source
 }
 
 MESSAGES: dict[str, pl.DataType | type[pl.DataType]] = {
     "conversation": pl.String,
-    "group": pl.String,  # what must stay together in a split
+    "group": pl.String,  # conversations of a group stay in the same split
     "position": pl.Int32,
     **_MESSAGE,
 }
@@ -43,10 +43,10 @@ NODES: dict[str, pl.DataType | type[pl.DataType]] = {
     "tree_state": pl.String,
 }
 
-# What names a message: two trees may use one id.
+# What names a message: two trees may use the same id.
 MESSAGE_KEY = ["group", "message"]
 
 
 def empty(schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
-    """A table of this schema without rows."""
+    """A table of this schema, without rows."""
     return pl.DataFrame(schema=schema)

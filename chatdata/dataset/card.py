@@ -142,26 +142,30 @@ def _rows(manifest: Manifest) -> int:
     return manifest.splits.total("rows")
 
 
-def _yaml(own: list[hub_configs.Config]) -> dict[str, Any]:
+def _yaml(configs: list[hub_configs.Config]) -> dict[str, Any]:
+    """What the YAML says of the configs."""
     return {
-        "configs": [
-            {
-                "config_name": one.name,
-                **({"default": True} if one.name == hub_configs.DEFAULT else {}),
-                "data_files": [{"split": name, "path": one.pattern(name)} for name in one.rows],
-            }
-            for one in own
-        ],
-        "dataset_info": [
-            {
-                "config_name": one.name,
-                "features": hub_configs.features(one.schema),
-                "splits": [
-                    {"name": name, "num_bytes": one.bytes[name], "num_examples": rows}
-                    for name, rows in one.rows.items()
-                ],
-            }
-            for one in own
+        "configs": [_data_files(config) for config in configs],
+        "dataset_info": [_dataset_info(config) for config in configs],
+    }
+
+
+def _data_files(config: hub_configs.Config) -> dict[str, Any]:
+    patterns = {split: config.table.pattern(split) for split in config.rows}
+    return {
+        "config_name": config.name,
+        **({"default": True} if config.name == hub_configs.DEFAULT else {}),
+        "data_files": [{"split": split, "path": path} for split, path in patterns.items()],
+    }
+
+
+def _dataset_info(config: hub_configs.Config) -> dict[str, Any]:
+    return {
+        "config_name": config.name,
+        "features": hub_configs.features(config.table.schema),
+        "splits": [
+            {"name": split, "num_bytes": config.bytes[split], "num_examples": rows}
+            for split, rows in config.rows.items()
         ],
     }
 

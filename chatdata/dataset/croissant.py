@@ -94,8 +94,8 @@ def _files(manifest: Manifest, configs: list[Config]) -> Iterator[dict[str, Any]
 
 def shards(manifest: Manifest, configs: list[Config]) -> dict[str, str]:
     """The SHA-256 of each shard of some configs."""
-    folders = tuple(f"{config.folder}/" for config in configs)
-    return {file.path: file.sha256 for file in manifest.files if file.path.startswith(folders)}
+    shards = [shard for config in configs for shard in config.table.shards(manifest.files)]
+    return {shard.path: shard.sha256 for shard in shards}
 
 
 def _file_set(config: Config) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _file_set(config: Config) -> dict[str, Any]:
         "name": f"{config.name}-files",
         "description": f"The shards of {config.name}.",
         "encodingFormat": _PARQUET,
-        "includes": [config.pattern(split) for split in config.rows],
+        "includes": [config.table.pattern(split) for split in config.rows],
     }
 
 
@@ -126,14 +126,13 @@ def _splits(manifest: Manifest) -> dict[str, Any]:
 
 
 def _records(config: Config) -> dict[str, Any]:
-    kinds = {"messages": "a row a conversation", "tokens": "a row of token ids and their labels"}
     return {
         "@type": "cr:RecordSet",
         "@id": config.name,
         "name": config.name,
-        "description": f"The rows of {config.name}: {kinds[config.folder]}.",
+        "description": f"The rows of {config.name}: {config.table.row}.",
         "key": {"@id": f"{config.name}/id"},
-        "field": [_split(config), *(_field(config, column) for column in config.schema)],
+        "field": [_split(config), *(_field(config, column) for column in config.table.schema)],
     }
 
 
@@ -146,7 +145,7 @@ def _split(config: Config) -> dict[str, Any]:
         "source": {
             "fileSet": {"@id": f"{config.name}-files"},
             "extract": {"fileProperty": "fullpath"},
-            "transform": {"regex": f"(?:{config.folder}/)?({'|'.join(config.rows)})(?:-.+)?$"},
+            "transform": {"regex": f"(?:{config.table.name}/)?({'|'.join(config.rows)})(?:-.+)?$"},
         },
         "references": {"field": {"@id": "splits/name"}},
     }

@@ -2,57 +2,39 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from chatdata.dataset import tables
 from chatdata.dataset.manifest import Manifest
-from chatdata.dataset.shards import MESSAGES, TOKENS
-from chatdata.render.entries import RenderEntry
-from chatdata.render.templates import TEMPLATES
+from chatdata.dataset.tables import Table
 
 DEFAULT = "messages"
-_TOKEN_BYTES = 4 * 3  # input_ids, attention_mask and labels, of int32
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A table: its name in `load_dataset`, the folder of its shards, its columns, and for each
-    split that has any, the rows and the bytes of their data."""
+    """A table, its name in `load_dataset`, and for each split that has any, the rows and the
+    bytes of their data."""
 
     name: str
-    folder: str
-    schema: pa.Schema
+    table: Table
     rows: dict[str, int]
     bytes: dict[str, int]
 
-    def pattern(self, split: str) -> str:
-        """Matches the shards of a split."""
-        return f"{self.folder}/{split}-*.parquet"
-
 
 def of(manifest: Manifest) -> list[Config]:
-    """The configs of a dataset: messages, and tokens where it is rendered."""
-    splits = {name: split for name, split in manifest.splits.items() if split.rows}
-    rows = {name: split.rows for name, split in splits.items()}
-    size = {name: split.bytes for name, split in splits.items()}
-    messages = Config(DEFAULT, "messages", MESSAGES, rows, size)
-    if manifest.render is None:
-        return [messages]
-    rows = {name: split.token_rows for name, split in splits.items()}
-    size = {name: split.tokens * _TOKEN_BYTES for name, split in splits.items()}
-    return [messages, Config(tokens(manifest.render), "tokens", TOKENS, rows, size)]
+    """The configs of a dataset: those of its tables that have a name there."""
+    named = [(table.config(manifest), table) for table in tables.TABLES]
+    return [_config(name, table, manifest) for name, table in named if name is not None]
 
 
-def tokens(render: RenderEntry) -> str:
-    """The name of the config of tokens: `tokens-` and what the template calls its rows."""
-    name = render.template.name
-    if name in TEMPLATES:
-        name = TEMPLATES[name].label(render.tokenizer.name)
-    slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
-    return f"tokens-{slug or 'tokenizer'}"
+def _config(name: str, table: Table, manifest: Manifest) -> Config:
+    sizes = {split: table.size(entry) for split, entry in manifest.splits.items() if entry.rows}
+    rows = {split: size.rows for split, size in sizes.items()}
+    return Config(name, table, rows, {split: size.bytes for split, size in sizes.items()})
 
 
 def features(schema: pa.Schema) -> list[dict[str, Any]]:
@@ -68,5 +50,5 @@ def _feature(column: pa.Field) -> dict[str, Any]:
         return {"name": column.name, "dtype": str(column.type)}
     inner = column.type.value_type
     if pa.types.is_struct(inner):
-        return {"name": column.name, "list": [_feature(own) for own in inner]}
+        return {"name": column.name, "list": [_feature(field) for field in inner]}
     return {"name": column.name, "list": str(inner)}

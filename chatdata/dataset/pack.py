@@ -25,17 +25,16 @@ from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.errors import PackError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
-from chatdata.dataset import manifest
+from chatdata.dataset import manifest, tables
 from chatdata.dataset.manifest import PackEntry, ShardEntry
-from chatdata.dataset.shards import IDS, PARQUET
+from chatdata.dataset.schemas import IDS, PACK_INDEX
+from chatdata.dataset.shards import PARQUET
 from chatdata.steps.split import SPLITS
 
 ALGORITHM = "best-fit-decreasing"
-FOLDER = "packs"
 
 Ints = npt.NDArray[np.int64]
 
-INDEX = pa.schema([("rows", IDS), ("tokens", pa.int32())])
 PACKED = pa.schema(
     [("input_ids", IDS), ("labels", IDS), ("position_ids", IDS), ("seq_lengths", IDS)]
 )
@@ -162,14 +161,14 @@ class _Rooms:
 
 
 def index_table(bins: Bins) -> pa.Table:
-    """The index, of schema `INDEX`: one row a bin."""
+    """The index, of schema `PACK_INDEX`: one row a bin."""
     rows = arrow.lists(bins.offsets, bins.rows, IDS)
-    return pa.Table.from_arrays([rows, arrow.int32(bins.tokens)], schema=INDEX)
+    return pa.Table.from_arrays([rows, arrow.int32(bins.tokens)], schema=PACK_INDEX)
 
 
 def read_index(path: Path, max_tokens: int) -> Bins:
     """The bins of an index file."""
-    table = pq.read_table(path, schema=INDEX).combine_chunks()
+    table = pq.read_table(path, schema=PACK_INDEX).combine_chunks()
     rows = table["rows"].combine_chunks()
     return Bins(
         arrow.numbers(rows.values).astype(np.int64),
@@ -220,9 +219,8 @@ def packed(tokens: pa.Table, bins: Bins) -> pa.Table:
 
 def lengths(folder: Path, files: Sequence[ShardEntry], split: str) -> Ints:
     """The lengths of the rows of a split of a built folder, in order."""
-    prefix = f"tokens/{split}-"
-    paths = [shard.path for shard in files if shard.path.startswith(prefix)]
-    columns = [pq.read_table(folder / path, columns=["length"])["length"] for path in paths]
+    shards = tables.TOKENS.shards(files, split)
+    columns = [pq.read_table(folder / shard.path, columns=["length"])["length"] for shard in shards]
     arrays = [arrow.numbers(column).astype(np.int64) for column in columns]
     return np.concatenate([np.empty(0, np.int64), *arrays])
 
@@ -251,7 +249,7 @@ def _placing(folder: Path, packed: Mapping[str, Bins]) -> Iterator[list[PackEntr
     with contextlib.ExitStack() as all_or_none:
         entries = []
         for split, bins in packed.items():
-            path = f"{FOLDER}/{split}-{bins.max_tokens}.parquet"
+            path = f"{tables.PACKS.name}/{split}-{bins.max_tokens}.parquet"
             new = all_or_none.enter_context(place_file(folder / path))
             pq.write_table(index_table(bins), new, **PARQUET)
             entries.append(_entry(path, sha256_file(new), split, bins))

@@ -10,21 +10,19 @@ import polars as pl
 
 from chatdata.core import row_id
 from chatdata.core.errors import OutputError
-from chatdata.dataset import manifest
+from chatdata.dataset import manifest, tables
 from chatdata.dataset.histogram import quantiles
 from chatdata.steps.split import SPLITS
 
 
 def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:
     """The rows of one kind (`messages` or `tokens`) with a column `split`, in order."""
-    described = manifest.read(folder)
-    frames = []
-    for split in splits:
-        prefix = f"{kind}/{split}-"
-        paths = [file.path for file in described.files if file.path.startswith(prefix)]
-        frames += [
-            pl.scan_parquet(folder / path).with_columns(split=pl.lit(split)) for path in paths
-        ]
+    table, files = tables.named(kind), manifest.read(folder).files
+    frames = [
+        pl.scan_parquet(folder / shard.path).with_columns(split=pl.lit(split))
+        for split in splits
+        for shard in table.shards(files, split)
+    ]
     if not frames:
         raise OutputError(f"'{folder}' has no {kind} rows in {' or '.join(splits)}.")
     return pl.concat(frames)
@@ -33,8 +31,8 @@ def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFram
 def scan_ledger(folder: Path) -> pl.LazyFrame:
     """The ledger of a built folder, as rows of `ledger.SCHEMA`."""
     files = manifest.read(folder).files
-    paths = [file.path for file in files if file.path.startswith("ledger/")]
-    return pl.concat([pl.scan_parquet(folder / path) for path in paths])
+    shards = tables.LEDGER.shards(files)
+    return pl.concat([pl.scan_parquet(folder / shard.path) for shard in shards])
 
 
 def explain(folder: Path, id: str) -> pl.DataFrame:

@@ -18,13 +18,13 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata.core import arrow
-from chatdata.dataset.shards import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
+from chatdata.dataset.schemas import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
 from chatdata.render.rows import Rendered
 from chatdata.steps.split import SPLITS
 
 
 def message_rows(messages: pl.DataFrame) -> pa.Table:
-    """One row a conversation, of schema `write.MESSAGES`, from ordered rows of MESSAGES.
+    """One row a conversation, of schema `schemas.MESSAGES`, from ordered rows of MESSAGES.
 
     `lang` is that of the first user turn.
     """
@@ -46,7 +46,7 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
 
 
 def token_rows(rendered: Rendered) -> pa.Table:
-    """The rows of tokens, of schema `write.TOKENS_IN_SHORT`."""
+    """The rows of tokens, of schema `schemas.TOKENS_IN_SHORT`."""
     lists = [
         arrow.lists(rendered.offsets, values, IDS)
         for values in (rendered.input_ids, rendered.labels)
@@ -58,7 +58,7 @@ def token_rows(rendered: Rendered) -> pa.Table:
 
 
 def with_attention(table: pa.Table) -> pa.Table:
-    """Rows of schema `write.TOKENS`, from such in short: every token is attended to."""
+    """Rows of schema `schemas.TOKENS`, from such in short: every token is attended to."""
     table = table.combine_chunks()
     lengths = arrow.numbers(table["length"])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -81,33 +81,24 @@ def message_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
     return sizes.to_numpy().astype(np.int64)
 
 
-def token_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
-    """The size of the arrays of each row, in bytes."""
-    return arrow.numbers(table["length"]).astype(np.int64) * 12
-
-
-def ledger_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
-    """The size of each row of a ledger, in bytes: a guess, the same for all."""
-    return np.full(table.num_rows, 200, np.int64)
+def by_split(table: pa.Table, splits: pl.Series) -> dict[str, pa.Table]:
+    """The rows of each split; `splits` has that of each row, and train rows come first."""
+    train = int((splits == SPLITS[0]).sum())
+    return {SPLITS[0]: table.slice(0, train), SPLITS[1]: table.slice(train)}
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one part: of schema `write.MESSAGES`, perhaps of `write.TOKENS`, and the split
-    of each conversation. `owner` is the number of the conversation of each row of tokens."""
+    """The rows of a part, and the split of each conversation.
+
+    `messages` is of schema `schemas.MESSAGES`, `tokens` of `schemas.TOKENS` or None; `owner` is
+    the number of the conversation of each row of tokens.
+    """
 
     messages: pa.Table
     tokens: pa.Table | None
     owner: npt.NDArray[np.int64]
     splits: pl.Series
-
-    def tables(self) -> Iterator[tuple[str, str, pa.Table]]:
-        """Yields (kind, split, rows). Train rows stand before test rows."""
-        train = int((self.splits == SPLITS[0]).sum())
-        yield from _halves("messages", self.messages, train)
-        if self.tokens is not None:
-            train = int((self.splits[self.owner] == SPLITS[0]).sum())
-            yield from _halves("tokens", self.tokens, train)
 
     def several(self) -> pl.Series:
         """For each conversation a remark where it has more than one row of tokens, else ''."""
@@ -170,11 +161,6 @@ def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:
     offsets = arrow.numbers(lists.offsets).astype(np.int64) * 4
     for start, end in itertools.pairwise(offsets.tolist()):
         yield values[start:end]
-
-
-def _halves(kind: str, table: pa.Table, train: int) -> Iterator[tuple[str, str, pa.Table]]:
-    yield kind, SPLITS[0], table.slice(0, train)
-    yield kind, SPLITS[1], table.slice(train)
 
 
 def _sums(columns: dict[str, pl.Series]) -> dict[str, dict[str, int]]:

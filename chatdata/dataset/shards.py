@@ -14,35 +14,6 @@ import pyarrow.parquet as pq
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset.manifest import ShardEntry
 
-MESSAGES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("group", pa.string()),
-        ("source", pa.string()),
-        ("lang", pa.string()),
-        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
-    ]
-)
-# Ids are never null, and Parquet is written faster where it knows.
-IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
-TOKENS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("input_ids", IDS),
-        ("attention_mask", IDS),
-        ("labels", IDS),
-        ("length", pa.int32()),
-        ("trained", pa.int32()),
-    ]
-)
-# The columns of TOKENS without those that follow from the others.
-TOKENS_IN_SHORT = TOKENS.remove(TOKENS.get_field_index("attention_mask"))
-LEDGER = pa.schema(
-    [
-        (name, pa.string())
-        for name in ("unit", "id", "conversation", "outcome", "reason", "detail", "source")
-    ]
-)
 SHARD_BYTES = 256 * 2**20  # of Arrow data; about 100 MB of Parquet
 ROW_GROUP = 1024  # rows
 

@@ -11,15 +11,12 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata.core import ledger
-from chatdata.dataset import rows, shards
+from chatdata.dataset import shards, tables
 from chatdata.dataset.manifest import ShardEntry
 from chatdata.dataset.shards import Shards
+from chatdata.dataset.tables import Table
 from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
-from chatdata.steps import split
-
-_COLUMNS = {"messages": shards.MESSAGES, "tokens": shards.TOKENS}
-_SIZES = {"messages": rows.message_bytes, "tokens": rows.token_bytes}
 
 
 class OutputWriter:
@@ -27,15 +24,15 @@ class OutputWriter:
 
     def __init__(self, context: BuildContext, folder: Path, problems: pl.DataFrame) -> None:
         self._files, self._folder = context.files, folder
-        self._shards = {
-            (kind, name): Shards(folder / kind, name, columns)
-            for kind, columns in _COLUMNS.items()
-            for name in split.SPLITS
+        self._writers = {
+            (table, split): Shards(folder / table.name, split, table.schema)
+            for table in tables.TABLES
+            for split in table.splits
         }
-        self._ledger = Shards(folder / "ledger", "ledger", shards.LEDGER)
         self._writing: list[Future[None]] = []
         self._thread = ThreadPoolExecutor(1, "chatdata-write")
-        self._later(self._add_ledger, ledger.entries(problems).to_arrow().cast(shards.LEDGER))
+        unread = ledger.entries(problems).to_arrow().cast(tables.LEDGER.schema)
+        self._later(self._add_rows, tables.LEDGER, *tables.LEDGER.splits, unread)
 
     def add(self, part: int) -> None:
         """Writes a part after the parts that were added before. Returns at once."""
@@ -46,18 +43,18 @@ class OutputWriter:
         self._wait()
         return tuple(
             entry
-            for writer in [*self._shards.values(), self._ledger]
+            for writer in self._writers.values()
             for entry in shards.describe(self._folder, writer.finish())
         )
 
     def discard(self) -> None:
         """Removes all that was written."""
         self._wait()
-        for writer in [*self._shards.values(), self._ledger]:
+        for writer in self._writers.values():
             writer.discard()
 
-    def _later(self, function: Callable[..., None], argument: Any) -> None:
-        self._writing.append(self._thread.submit(function, argument))
+    def _later(self, function: Callable[..., None], *arguments: Any) -> None:
+        self._writing.append(self._thread.submit(function, *arguments))
 
     def _wait(self) -> None:
         self._thread.shutdown()
@@ -65,13 +62,10 @@ class OutputWriter:
             written.result()
 
     def _add(self, part: int) -> None:
-        self._add_ledger(partitions.load(self._files.table("ledger", part)))
-        for (kind, name), writer in self._shards.items():
-            path = self._files.table(f"{kind}-{name}", part)
+        for table, split in self._writers:
+            path = self._files.table(table.part(split), part)
             if path.is_file():
-                table = partitions.load(path)
-                table = rows.with_attention(table) if kind == "tokens" else table
-                writer.add(table, _SIZES[kind](table))
+                self._add_rows(table, split, table.complete(partitions.load(path)))
 
-    def _add_ledger(self, table: pa.Table) -> None:
-        self._ledger.add(table, rows.ledger_bytes(table))
+    def _add_rows(self, table: Table, split: str, rows: pa.Table) -> None:
+        self._writers[table, split].add(rows, table.row_bytes(rows))

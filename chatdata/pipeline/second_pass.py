@@ -10,7 +10,7 @@ import polars as pl
 
 from chatdata.core import ledger, schema
 from chatdata.core.hashing import fraction_column, hash_column
-from chatdata.dataset import shards
+from chatdata.dataset import tables
 from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
 from chatdata.pipeline import encoders, partitions
 from chatdata.pipeline.context import BuildContext, TokenizerSource
@@ -149,7 +149,9 @@ def _kept_events(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
 
 def _save(context: BuildContext, part: int, rows: Rows, outcomes: pl.DataFrame) -> None:
     """Writes the tables of a part, from which the first process makes shards."""
-    entries = ledger.entries(outcomes).to_arrow().cast(shards.LEDGER)
-    partitions.save(entries, context.files.table("ledger", part))
-    for kind, name, table in rows.tables():
-        partitions.save(table, context.files.table(f"{kind}-{name}", part))
+    entries = ledger.entries(outcomes).to_arrow().cast(tables.LEDGER.schema)
+    made = {table: table.make(rows) for table in tables.TABLES}
+    made[tables.LEDGER] = dict.fromkeys(tables.LEDGER.splits, entries)
+    for table, rows_by_split in made.items():
+        for name, table_rows in rows_by_split.items():
+            partitions.save(table_rows, context.files.table(table.part(name), part))

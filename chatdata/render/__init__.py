@@ -1,1 +1,21 @@
 """Messages to rows of token ids and labels, and the proof that the rows are right."""
+
+__all__ = [
+    "built_in",
+    "carried_template",
+    "certificate",
+    "control_tokens",
+    "conversation",
+    "encoding",
+    "entries",
+    "fit",
+    "options",
+    "rows",
+    "segments",
+    "template",
+    "template_spec",
+    "templates",
+    "token_spans",
+    "tokenizer",
+    "windows",
+]

@@ -20,19 +20,19 @@ from chatdata.render.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class BuiltInTemplate(WritesTurns):
-    """A value as a template: it writes every turn alike, whatever follows."""
+    """A value as a template. Every turn is written alike, whatever follows."""
 
     spec: TemplateSpec
     keeps_history = True
 
     @property
     def name(self) -> str:
-        """The name by which a recipe chooses it."""
+        """The name by which a recipe chooses the template."""
         return self.spec.name
 
     @property
     def special_tokens(self) -> Sequence[str]:
-        """The control tokens that it adds to a tokenizer, in their order."""
+        """The control tokens that the template adds to a tokenizer, in their order."""
         return self.spec.special_tokens
 
     @property
@@ -42,7 +42,7 @@ class BuiltInTemplate(WritesTurns):
 
     @property
     def generation_prompt(self) -> str:
-        """What a model is given after a question to make it answer."""
+        """The text after a question that makes a model answer."""
         return self.spec.generation_prompt
 
     @functools.cached_property

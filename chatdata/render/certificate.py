@@ -77,7 +77,7 @@ class ParityCounts:
     texts_returned: int = 0  # answers that decode(trained ids) gives back
     texts_altered: int = 0  # answers that the tokenizer itself changes: NFC, lost characters
     straddling: int = 0  # answers whose first token also covers the end of the header
-    prompts: int = 0  # first trained ids that stand behind the generation prompt, token by token
+    prompts: int = 0  # rows in which the generation prompt stands before the first trained id
     first_failure: str = ""  # in words
 
     def __add__(self, more: ParityCounts) -> ParityCounts:

@@ -101,7 +101,7 @@ class ControlTokens:
         return _HIDDEN.sub(lambda match: self._tokens[ord(match[0]) - _QUOTED], text)
 
     def without_swallowed(self, before: str, text: str) -> str:
-        """The text behind the control token `before`, less the white space that it swallows."""
+        """The text after the control token `before`, less the white space that this swallows."""
         return _SWALLOWED.sub("", text, count=1) if before in self._swallowing else text
 
 

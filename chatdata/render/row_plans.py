@@ -31,7 +31,7 @@ class RowPlan(Protocol):
         ...
 
     def so_far(self, messages: pl.DataFrame, measure: Measure) -> pl.DataFrame:
-        """The messages with `so_far`: the tokens of a row that would end there, where one can."""
+        """The messages with `so_far`: the tokens of a row that would end there, if a row can."""
         ...
 
     def split(
@@ -58,7 +58,7 @@ class Measure:
         self._pool, self._options = pool, options
 
     def messages(self, rows: pl.DataFrame) -> Ints:
-        """The tokens of each message, what its template writes for it included."""
+        """The tokens of each message, with those that the template adds to its content."""
         segments = encode(rows, self._pool, self._options.train_on)
         return np.bincount(segments.message, segments.tokens, rows.height).astype(np.int64)
 

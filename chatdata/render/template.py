@@ -1,9 +1,9 @@
 """The protocol of a template: what makes rows of tokens out of conversations.
 
-A template is all that decides how a conversation becomes a row: there are templates that are
-values (`built_in`), Jinja that was proved to be such a value, Jinja that writes row by row
-(`chat_template`), and whatever else implements `Template`. Nothing outside a template asks which
-of them it is.
+A template decides how a conversation becomes a row. There are templates that are values
+(`built_in`), Jinja that was proved to write what a value writes, Jinja that writes row by row
+(`chat_template`), and whatever else implements `Template`. Nobody else asks which kind a template
+is.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Template(Protocol):
 
     @property
     def name(self) -> str:
-        """The name by which a recipe chooses it."""
+        """The name by which a recipe chooses the template."""
         ...
 
     @property
     def special_tokens(self) -> Sequence[str]:
-        """The control tokens that it adds to a tokenizer, in their order."""
+        """The control tokens that the template adds to a tokenizer, in their order."""
         ...
 
     @property
@@ -61,7 +61,7 @@ class Template(Protocol):
 
     @property
     def generation_prompt(self) -> str:
-        """What a model is given behind a question to make it answer."""
+        """The text after a question that makes a model answer."""
         ...
 
     @property
@@ -71,7 +71,7 @@ class Template(Protocol):
 
     @property
     def is_explicit(self) -> bool:
-        """Whether it is known where headers begin and which white space is trimmed."""
+        """Whether headers and trimmed white space are known, and not only found in the text."""
         ...
 
     def text(self, messages: Messages, add_generation_prompt: bool = False) -> str:
@@ -94,7 +94,7 @@ class Template(Protocol):
         ...
 
     def refusals(self, messages: pl.DataFrame, pool: Pool) -> list[tuple[str, str]]:
-        """The rows that it cannot write, or not exactly: (id, reason)."""
+        """The rows that the template cannot write, or not exactly: (id, reason)."""
         ...
 
     def start_tokens(self, messages: pl.DataFrame, pool: Pool) -> Ints:

@@ -22,13 +22,13 @@ EOS = "{eos}"  # stands for the tokenizer's end-of-text token until `for_tokeniz
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """How one role's turn is written. Control tokens may be empty."""
+    """How the turn of a role is written. Control tokens may be empty."""
 
     open: str  # what opens it, up to and with the last control token before the content
     header: str  # text that the generation prompt supplies
     lead: str  # text before the content that the model has to write
     close: str  # the control tokens that end it
-    after: str  # text behind them
+    after: str  # text after these
     trims: bool = False  # white space around the content is not written
 
     def before(self) -> str:
@@ -50,7 +50,7 @@ class TemplateSpec:
     turns: Mapping[str, Turn]
     special_tokens: tuple[str, ...]  # in the order in which they are added to a tokenizer
     start: str = ""  # before a conversation that begins with no system turn
-    first: Turn | None = None  # a system turn at the head, where it is not like later ones
+    first: Turn | None = None  # a system turn at the head, where later system turns differ
 
     @property
     def stop(self) -> str:
@@ -59,7 +59,7 @@ class TemplateSpec:
 
     @property
     def generation_prompt(self) -> str:
-        """What a model is given to make it speak."""
+        """The text after a question that makes a model answer."""
         turn = self.turns["assistant"]
         return turn.open + turn.header
 

@@ -1,4 +1,4 @@
-"""The list of templates: whatever stands in it is shown by `chatdata list` and taken by recipes."""
+"""The list of templates. `chatdata list` shows all of them, and a recipe may name any."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class TemplateSource(Protocol):
 
     @property
     def about(self) -> str:
-        """A line about it, for `chatdata list`."""
+        """A line about the template, for `chatdata list`."""
         ...
 
     def unused(self, options: TemplateOptions) -> str | None:
-        """Which of these options it has no use for, in words; None where it uses all."""
+        """Which of these options the template has no use for, in words; None where it uses all."""
         ...
 
     def prepare(

@@ -148,7 +148,7 @@ def read(folder: Path | None, name: str) -> Source:
 
 
 def parse(text: str, name: str) -> tokenizers.Tokenizer:
-    """The tokenizer of a tokenizer.json; it cuts no text and pads none.
+    """The tokenizer of a tokenizer.json, which cuts no text and pads none.
 
     Raises RenderError where the library cannot read it.
     """
@@ -176,7 +176,7 @@ def _text(path: Path) -> str:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    """The keys in a JSON file; none where it is not there."""
+    """The keys in a JSON file; none where there is no such file."""
     if not path.is_file():
         return {}
     try:

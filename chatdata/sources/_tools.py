@@ -5,7 +5,7 @@
     user       <tool_response>\n{"celsius": 19}\n</tool_response>
 
 Any template can write these texts, and a call is trained like any answer. A template that has a
-form of its own for tools writes other ids for `apply_chat_template(messages, tools=...)` than for
+native form for tools writes other ids for `apply_chat_template(messages, tools=...)` than for
 these texts. The filter `tool_use` removes them.
 """
 

@@ -316,11 +316,11 @@ def _skip(window: _Window, is_record: IsRecord, error: Exception) -> tuple[bool,
 
 
 def _resume(window: _Window, is_record: IsRecord) -> bool:
-    """Moves to the next element that is a record. Returns whether one follows."""
+    """Moves to the next element that is a record. Returns whether a record follows."""
     while True:
         boundary = _NEXT_ELEMENT.search(window.text, window.at)
         if boundary is None:
-            window.at = max(window.at, len(window.text) - 64)  # one may straddle two pieces
+            window.at = max(window.at, len(window.text) - 64)  # a boundary may straddle pieces
             if window.read_on():
                 continue
             window.at = len(window.text)

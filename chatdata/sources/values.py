@@ -1,4 +1,4 @@
-"""Values of records as the texts, words and numbers of a table, or why there is none."""
+"""Values of records as the texts, words and numbers of a table, or the fault."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from chatdata.dataset import (
     manifest,
     pack,
     reader,
-    shards,
+    tables,
 )
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
@@ -36,12 +36,7 @@ _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest
 _RENDERED = ("train_on", "max_tokens", "overflow")  # and these of its `render`
 _PAGES = (card.PAGE, croissant.FILE)  # made from the manifest, which therefore has no hash of them
 _EXAMPLES = 3  # of rows or groups with the same problem
-_SCHEMAS = {
-    "messages": shards.MESSAGES,
-    "tokens": shards.TOKENS,
-    "ledger": shards.LEDGER,
-    pack.FOLDER: pack.INDEX,
-}
+_FOLDERS = ("tokenizer", "plots")  # of files that are no tables
 
 
 class Folder:
@@ -86,8 +81,8 @@ Check = Callable[[Folder], Iterator[str]]
 
 def _is_read(name: str) -> bool:
     """Whether a path is in a folder of the dataset, whose files readers find by pattern."""
-    top, slash, _ = name.partition("/")
-    return bool(slash) and top in {*_SCHEMAS, "tokenizer", "plots"}
+    folder, slash, _ = name.partition("/")
+    return tables.of_path(name) is not None or (bool(slash) and folder in _FOLDERS)
 
 
 def _differing(what: str, stated: Any, actual: Any) -> Iterator[str]:
@@ -170,10 +165,9 @@ def right_columns(folder: Folder) -> Iterator[str]:
         except pa.ArrowException as error:
             yield f"{path}: is not a Parquet file ({error})"
             continue
-        kind = path.partition("/")[0]
-        expected = _SCHEMAS.get(kind)
-        if expected is None or not schema.equals(expected):
-            yield f"{path}: does not have the columns of {kind}"
+        table = tables.of_path(path)
+        if table is None or not schema.equals(table.schema):
+            yield f"{path}: does not have the columns of {path.partition('/')[0]}"
         yield from _differing(f"rows of {path}", stated, rows)
 
 

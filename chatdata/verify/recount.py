@@ -22,11 +22,12 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
-from chatdata.dataset import histogram
+from chatdata.dataset import histogram, tables
 from chatdata.dataset.histogram import Histogram
-from chatdata.dataset.manifest import Listing, Manifest
+from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
-from chatdata.dataset.shards import TOKENS
+from chatdata.dataset.schemas import TOKENS
+from chatdata.dataset.tables import Table
 from chatdata.steps import split
 
 _BATCH = 1024  # rows
@@ -142,7 +143,7 @@ def batches(folder: Path, manifest: Manifest) -> Iterator[Rows]:
     """
     for name in split.SPLITS:
         tokens = _Tokens(folder, manifest, name) if manifest.render else None
-        for messages in _tables(folder, manifest, "messages", name):
+        for messages in _batches_of(tables.MESSAGES, folder, manifest, name):
             splits = pl.repeat(name, messages.num_rows, dtype=pl.String, eager=True)
             if tokens is None:
                 yield Rows(messages, None, np.empty(0, np.int64), splits)
@@ -162,18 +163,14 @@ def digests(folder: Path, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
         yield from rows.digests()
 
 
-def shards(manifest: Manifest | Listing, kind: str, split_name: str) -> list[str]:
-    """The paths of the shards of a kind (`messages` or `tokens`) and a split, in order."""
-    prefix = f"{kind}/{split_name}-"
-    return [shard.path for shard in manifest.files if shard.path.startswith(prefix)]
-
-
-def _tables(folder: Path, manifest: Manifest, kind: str, name: str) -> Iterator[pa.Table]:
-    for path in shards(manifest, kind, name):
+def _batches_of(
+    table: Table, folder: Path, manifest: Manifest, split_name: str
+) -> Iterator[pa.Table]:
+    for shard in table.shards(manifest.files, split_name):
         try:
-            yield from _batches(folder / path)
+            yield from _batches(folder / shard.path)
         except pa.ArrowException as error:
-            raise VerifyError(f"{path} cannot be read: {error}.") from None
+            raise VerifyError(f"{shard.path} cannot be read: {error}.") from None
 
 
 def _batches(path: Path) -> Iterator[pa.Table]:
@@ -189,7 +186,7 @@ class _Tokens:
 
     def __init__(self, folder: Path, manifest: Manifest, name: str) -> None:
         self._name = name
-        self._tables = _tables(folder, manifest, "tokens", name)
+        self._tables = _batches_of(tables.TOKENS, folder, manifest, name)
         self._table = TOKENS.empty_table()
         self._ids: list[str] = []
         self._start = self._at = 0  # the begin and the end of what is handed out next

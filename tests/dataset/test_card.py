@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from chatdata.core.errors import ConfigError
-from chatdata.dataset import card, hub_configs, limitations, manifest, manifest_diff
+from chatdata.dataset import card, hub_configs, limitations, manifest, manifest_diff, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import RenderEntry
 from tests.support.manifests import rich_facts
@@ -146,13 +146,13 @@ def test_the_config_of_tokens_is_named_for_the_template(
 ) -> None:
     render = facts.rendering.as_json()
     render["template"]["name"], render["tokenizer"]["name"] = template, tokenizer
-    assert hub_configs.tokens(RenderEntry.model_validate(render)) == name
+    assert tables.token_config(RenderEntry.model_validate(render)) == name
 
 
 def test_the_features_are_those_that_datasets_would_write(facts: Manifest) -> None:
     features = pytest.importorskip("datasets").Features
     for own in hub_configs.of(facts):
-        written = hub_configs.features(own.schema)
+        written = hub_configs.features(own.table.schema)
         assert features._from_yaml_list(written)._to_yaml_list() == written
 
 

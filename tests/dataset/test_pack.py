@@ -18,7 +18,6 @@ from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.errors import ConfigError, PackError
 from chatdata.dataset import manifest
 from chatdata.dataset.pack import (
-    INDEX,
     PACKED,
     index_table,
     lengths,
@@ -27,7 +26,7 @@ from chatdata.dataset.pack import (
     read_index,
     repack,
 )
-from chatdata.dataset.shards import IDS
+from chatdata.dataset.schemas import IDS, PACK_INDEX
 
 LENGTHS = st.lists(st.integers(0, 60), max_size=60)
 
@@ -133,7 +132,7 @@ def test_packed_rows_are_the_rows_and_positions_begin_anew() -> None:
 
 def test_an_index_is_read_as_it_was_written(tmp_path: Path) -> None:
     bins = pack([3, 7, 5, 2, 5, 1, 8], 10)
-    assert index_table(bins).schema == INDEX
+    assert index_table(bins).schema == PACK_INDEX
     pq.write_table(index_table(bins), tmp_path / "x.parquet")
     again = read_index(tmp_path / "x.parquet", 10)
     for name in ("rows", "offsets", "tokens"):

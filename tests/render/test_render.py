@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from chatdata.render.segments.from_spec import encode_from_spec, encode_joined
 from chatdata.render.segments.prompt_prefix import prompt_prefix_lengths
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import TrainOn, UnencodedSegments
+from chatdata.render.template import Pool
 from chatdata.render.template_spec import BUILT_IN, TemplateSpec, Turn
 from chatdata.render.tokenizer import Tokenizer
 from tests.support.conversations import CONTENTS, HELLO, Turns, random_conversation, table
@@ -50,17 +52,17 @@ def tokenizer(request: pytest.FixtureRequest, folder: Path | None) -> Tokenizer:
     return load(folder, folder.name if folder else "bytes", BUILT_IN[request.param], None)
 
 
-def options(**own: Any) -> Render:
-    return Render(tokenizer="bytes", **own)
+def options(**settings: Any) -> Render:
+    return Render(tokenizer="bytes", **settings)
 
 
 def run(
-    conversations: Mapping[str, Turns] | pl.DataFrame, tokenizer: Tokenizer, **own: Any
+    conversations: Mapping[str, Turns] | pl.DataFrame, tokenizer: Tokenizer, **settings: Any
 ) -> Rendered:
     messages = conversations if isinstance(conversations, pl.DataFrame) else table(conversations)
-    texts, chosen = TextPool(tokenizer), options(**own)
-    fitted = fit(messages, texts, chosen)
-    return render(fitted.messages, fitted.windows, texts, chosen)
+    pool, chosen = TextPool(tokenizer), options(**settings)
+    fitted = fit(messages, pool, chosen)
+    return render(fitted.messages, fitted.windows, pool, chosen)
 
 
 def row(rendered: Rendered, number: int = 0) -> tuple[list[int], list[int]]:
@@ -76,12 +78,12 @@ def byte_tokenizer(template: TemplateSpec, system: str | None = None) -> Tokeniz
 
 
 def test_the_twin_that_sees_only_text_differs_in_that_alone(tokenizer: Tokenizer) -> None:
-    own, twin = (json.loads(each.to_str()) for each in (tokenizer.full, tokenizer.text))
+    full, twin = (json.loads(each.to_str()) for each in (tokenizer.full, tokenizer.text))
     assert twin.pop("post_processor") is None
-    own.pop("post_processor")
-    for token in own["added_tokens"]:
+    full.pop("post_processor")
+    for token in full["added_tokens"]:
         token["special"] = token["special"] or token["content"] in tokenizer.template.special_tokens
-    assert twin == own
+    assert twin == full
     assert tokenizer.text.encode_special_tokens
     assert not tokenizer.full.encode_special_tokens
 
@@ -150,11 +152,11 @@ def test_content_forges_no_control_token(tokenizer: Tokenizer) -> None:
 
 
 def test_the_certificate_passes_and_looked_at_something(tokenizer: Tokenizer) -> None:
-    found = certificate.certify(tokenizer, options())
-    assert found.differences == found.forged == found.headers_trained == 0
-    assert found.compared > 30
-    assert found.quoting >= 2
-    assert found.stops_trained == found.answers > 100
+    counts = certificate.certify(tokenizer, options())
+    assert counts.differences == counts.forged == counts.headers_trained == 0
+    assert counts.compared > 30
+    assert counts.quoting >= 2
+    assert counts.stops_trained == counts.answers > 100
 
 
 @pytest.mark.parametrize("train_on", TRAIN_ON)
@@ -278,21 +280,35 @@ def test_a_default_system_text_stands_where_none_is_said(tmp_path: Path) -> None
     assert certificate.certify(tokenizer, options()).differences == 0
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_default_system_text_is_trained_where_all_is(name: str) -> None:
+    """As a system turn of the conversation is; in no other case is it trained."""
+    tokenizer = byte_tokenizer(BUILT_IN[name], "Be kind.")
+    everything = run({"x": HELLO, "y": [("system", "Be kind."), *HELLO]}, tokenizer, train_on="all")
+    by_default, from_turn = (row(everything, number) for number in (0, 1))
+    assert by_default == from_turn
+    ids, labels = by_default
+    assert labels == ids
+    for train_on in ("assistant", "last_assistant", "assistant_with_header"):
+        text = bracketed(run({"x": HELLO}, tokenizer, train_on=train_on), tokenizer)
+        assert text.index("Be kind.") < text.index("[")
+
+
 LONG = [("user", "q" * 10), ("assistant", "a" * 10), ("user", "r" * 10), ("assistant", "b" * 10)]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_rows_that_are_too_long_are_dropped_or_cut_behind_an_answer(name: str) -> None:
     tokenizer = byte_tokenizer(BUILT_IN[name])
-    texts = TextPool(tokenizer)
+    pool = TextPool(tokenizer)
     whole = len(row(run({"x": LONG}, tokenizer))[0])
     half = len(row(run({"x": LONG[:2]}, tokenizer))[0])
     messages = table({"x": LONG, "y": LONG[:2]})
     for limit in range(half - 2, whole + 2):
         for overflow in ("drop", "cut"):
-            own = options(max_tokens=limit, overflow=overflow)
-            fitted = fit(messages, texts, own)
-            rendered = render(fitted.messages, fitted.windows, texts, own)
+            chosen = options(max_tokens=limit, overflow=overflow)
+            fitted = fit(messages, pool, chosen)
+            rendered = render(fitted.messages, fitted.windows, pool, chosen)
             kept = dict(zip(rendered.conversations, np.diff(rendered.offsets), strict=True))
             assert all(length <= limit for length in kept.values())
             assert ("y" in kept) == (half <= limit)
@@ -345,10 +361,10 @@ def test_texts_are_encoded_once_whatever_the_batches(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(libraries, "_REFERENCE_CHARACTERS", 50)
     again = run(RANDOM, tokenizer)
     assert again.input_ids.tolist() == expected.input_ids.tolist()
-    texts = TextPool(tokenizer)
-    numbers = [texts.add(text) for text in ("a", "b", "a")]
-    assert numbers == [0, 1, 0]
-    assert texts.texts == ["a", "b"]
+    pool = TextPool(tokenizer)
+    text_ids = [pool.add(text) for text in ("a", "b", "a")]
+    assert text_ids == [0, 1, 0]
+    assert pool.texts == ["a", "b"]
 
 
 # -------------------------------------------------------------------- the guards, shown to fail
@@ -393,8 +409,7 @@ def test_a_template_that_is_not_its_jinja_is_refused(turn: dict[str, str], words
 
 
 def _with(template: BuiltInTemplate) -> Tokenizer:
-    own = byte_tokenizer(BUILT_IN["starchat"])
-    return Tokenizer(own.name, own.sha256, own.full, own.text, own.config, template)
+    return replace(byte_tokenizer(BUILT_IN["starchat"]), template=template)
 
 
 def test_labels_that_are_not_the_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,15 +421,27 @@ def test_labels_that_are_not_the_answers_are_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_a_tokenizer_that_reads_control_tokens_in_text_is_refused() -> None:
-    own = byte_tokenizer(BUILT_IN["starchat"])
-    careless = Tokenizer(own.name, own.sha256, own.full, own.full, own.config, own.template)
+    tokenizer = byte_tokenizer(BUILT_IN["starchat"])
+    careless = replace(tokenizer, text=tokenizer.full)
     with pytest.raises(RenderError, match="makes control tokens out of plain text"):
         certificate.certify(careless, options())
 
 
+def test_a_template_that_refuses_most_probes_is_refused() -> None:
+    """Nothing differs, and hardly anything was compared."""
+
+    class Shy(BuiltInTemplate):
+        def refusals(self, messages: pl.DataFrame, pool: Pool) -> list[tuple[str, str]]:
+            names = messages["conversation"].unique(maintain_order=True).to_list()
+            return [(name, "it is shy") for name in names[certificate._LEAST_PROBES - 1 :]]
+
+    with pytest.raises(RenderError, match=r"too few probes can be written \(19; \['it is shy'\]\)"):
+        certificate.certify(_with(Shy(BUILT_IN["starchat"])), options())
+
+
 def test_forged_tokens_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = byte_tokenizer(BUILT_IN["starchat"])
-    careless = Tokenizer(own.name, own.sha256, own.full, own.full, own.config, own.template)
+    tokenizer = byte_tokenizer(BUILT_IN["starchat"])
+    careless = replace(tokenizer, text=tokenizer.full)
     monkeypatch.setattr(TextPool, "_refuse_control", lambda self, flat: None)
     with pytest.raises(RenderError, match="content forges"):
         certificate.certify(careless, options())
@@ -432,8 +459,8 @@ def test_dialogue_needs_an_end_of_text_token(starcoder: Path, tmp_path: Path) ->
 
 
 def test_random_contents_cover_the_hard_cases() -> None:
-    said = {content for turns in RANDOM.values() for _, content in turns}
-    assert len(said & set(CONTENTS)) > 10
+    contents = {content for turns in RANDOM.values() for _, content in turns}
+    assert len(contents & set(CONTENTS)) > 10
     assert len(PLAIN) > 10
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
+from chatdata.render import windows as spans
 from chatdata.render.built_in import load
 from chatdata.render.fit import Fitted, fit
 from chatdata.render.options import Render
@@ -28,22 +30,22 @@ def tokenizer(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Tokenizer:
     folder = tmp_path_factory.mktemp("tokenizer")
-    own = {"ended": ENDED, "thinking": THINKING}
-    if request.param in own:
+    carried = {"ended": ENDED, "thinking": THINKING}
+    if request.param in carried:
         pytest.importorskip("transformers")
-        return load_bytes(own[request.param], folder)
+        return load_bytes(carried[request.param], folder)
     if request.param == "system":
         return load(None, "bytes", BUILT_IN["starchat"], "You are asked things.")
     return load(None, "bytes", BUILT_IN[request.param], None)
 
 
 def split(
-    conversations: dict[str, Turns], tokenizer: Tokenizer, **own: Any
+    conversations: dict[str, Turns], tokenizer: Tokenizer, **settings: Any
 ) -> tuple[pl.DataFrame, Fitted, Rendered]:
-    options = Render(tokenizer="bytes", overflow="split", **own)
-    texts, messages = TextPool(tokenizer), table(conversations)
-    fitted = fit(messages, texts, options)
-    return messages, fitted, render(fitted.messages, fitted.windows, texts, options)
+    options = Render(tokenizer="bytes", overflow="split", **settings)
+    pool, messages = TextPool(tokenizer), table(conversations)
+    fitted = fit(messages, pool, options)
+    return messages, fitted, render(fitted.messages, fitted.windows, pool, options)
 
 
 @pytest.mark.parametrize("limit", [40, 90, 200, 800, 5000])
@@ -54,16 +56,16 @@ def test_rows_fit_and_every_answer_is_learnt_once(tokenizer: Tokenizer, limit: i
     answers = rendered.messages.filter(pl.col("role") == "assistant")
     assert set(learnt["message"]) == set(answers["message"])
     assert learnt["len"].max() in (None, 1)
-    gone = fitted.events.filter(pl.col("unit") == "message")["id"].to_list()
-    assert sorted([*rendered.messages["message"], *gone]) == sorted(messages["message"])
+    dropped = fitted.events.filter(pl.col("unit") == "message")["id"].to_list()
+    assert sorted([*rendered.messages["message"], *dropped]) == sorted(messages["message"])
     assert len(set(rendered.ids)) == len(rendered.ids)
 
 
 @pytest.mark.parametrize("limit", [90, 200])
 def test_rows_are_whole_turns_behind_their_context(tokenizer: Tokenizer, limit: int) -> None:
     _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=limit)
-    for own in rendered.row_messages.partition_by("conversation", maintain_order=True):
-        turns = own.filter(pl.col("role") != "system")
+    for row in rendered.row_messages.partition_by("conversation", maintain_order=True):
+        turns = row.filter(pl.col("role") != "system")
         positions = turns["position"].to_list()
         assert positions == list(range(positions[0], positions[0] + len(positions)))
         assert turns["role"][0] == "user"
@@ -127,27 +129,43 @@ def test_a_row_for_each_answer_carries_what_is_said(tmp_path: Path) -> None:
     turns = {}
     for carry in (0, 30, None):
         _, _, rendered = split({"x": talk}, tokenizer, max_tokens=80, carry_tokens=carry)
-        said = rendered.row_messages.partition_by("conversation", maintain_order=True)
-        turns[carry] = [own.height for own in said]
+        rows = rendered.row_messages.partition_by("conversation", maintain_order=True)
+        turns[carry] = [row.height for row in rows]
         assert (np.diff(rendered.offsets) <= 80).all()
     assert turns == {0: [2, 4, 6, 2], 30: [2, 4, 6, 4], None: [2, 4, 6, 6]}
+
+
+def test_a_quarter_of_a_row_is_context_unless_the_recipe_says_otherwise() -> None:
+    """The default of `carry_tokens`: what fits into a quarter, and no more."""
+    tokenizer = load(None, "bytes", BUILT_IN["starchat"], None)
+    talk = [pair for n in range(6) for pair in (("user", f"question {n}"), ("assistant", "a" * 8))]
+    exchange = len("question 0" + "a" * 8) + 2 * 4  # the bytes, control tokens and new lines
+    limit = 4 * exchange
+    chosen = Render(tokenizer="bytes", max_tokens=limit, overflow="split")
+    assert chosen.budget() == spans.Budget(limit, exchange)
+    context = {}
+    for carry in (None, exchange, exchange - 1, 2 * exchange):
+        _, _, rendered = split({"x": talk}, tokenizer, max_tokens=limit, carry_tokens=carry)
+        second = rendered.row_messages.filter(pl.col("conversation") == rendered.ids[1])
+        context[carry] = second["train"].null_count()
+    assert context == {None: 2, exchange: 2, exchange - 1: 0, 2 * exchange: 4}
 
 
 def test_context_is_no_more_than_is_said() -> None:
     tokenizer = load(None, "bytes", BUILT_IN["starchat"], None)
     for carry in (0, 30, 60):
         _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=250, carry_tokens=carry)
-        for number, own in enumerate(
+        for number, row in enumerate(
             rendered.row_messages.partition_by("conversation", maintain_order=True)
         ):
-            context = own.filter(pl.col("role") == "assistant", pl.col("train").is_null())
+            context = row.filter(pl.col("role") == "assistant", pl.col("train").is_null())
             start, end = rendered.offsets[number : number + 2]
             labels = rendered.labels[start:end]
             spent = int(np.flatnonzero(labels != IGNORE_INDEX)[0])
-            questions = own.filter(pl.col("train"))["position"][0] - 1
-            own_turns = own.filter(pl.col("position") >= questions)["content"]
-            head = own.filter(pl.col("role") == "system")["content"]
-            fixed = sum(len(text.encode()) + 4 for text in [*head, own_turns[0]]) + 2
+            questions = row.filter(pl.col("train"))["position"][0] - 1
+            taught = row.filter(pl.col("position") >= questions)["content"]
+            head = row.filter(pl.col("role") == "system")["content"]
+            fixed = sum(len(text.encode()) + 4 for text in [*head, taught[0]]) + 2
             assert spent - fixed <= carry or context.is_empty()
             assert carry or context.is_empty()
 
@@ -169,10 +187,10 @@ def test_every_turn_is_learnt_once_where_all_are(tokenizer: Tokenizer) -> None:
     by_rows = not tokenizer.template.is_explicit
     fresh = rendered.row_messages.filter(pl.col("train").is_not_null())
     assert sorted(fresh["message"]) == sorted(rendered.messages["message"])
-    for number, own in enumerate(rows):
+    for number, row in enumerate(rows):
         start, end = rendered.offsets[number : number + 2]
         untrained = (rendered.labels[start:end] == IGNORE_INDEX).sum()
-        assert by_rows or (untrained == 0) == (own["train"].null_count() == 0)
+        assert by_rows or (untrained == 0) == (row["train"].null_count() == 0)
 
 
 @pytest.mark.parametrize(
@@ -217,14 +235,13 @@ def test_a_build_says_how_many_rows_there_are(tmp_path: Path) -> None:
     facts = read_manifest(tmp_path / "out")
     tokens = scan(tmp_path / "out", "tokens").collect()
     messages = scan(tmp_path / "out", "messages").collect()
-    rows = {name: own["token_rows"] for name, own in facts["splits"].items()}
+    rows = {name: entry["token_rows"] for name, entry in facts["splits"].items()}
     assert sum(rows.values()) == tokens.height == facts["render"]["token_rows"]
     assert tokens.height > messages.height
     several = tokens.filter(~pl.col("id").is_in(messages["id"].implode()))["id"]
-    found = explain(tmp_path / "out", several[0])
-    assert (
-        found.filter(pl.col("unit") == "conversation")["detail"].str.contains("rows of tok").all()
-    )
-    owner = several[0].rsplit("#", 1)[0]
+    events = explain(tmp_path / "out", several[0])
+    details = events.filter(pl.col("unit") == "conversation")["detail"]
+    assert details.str.contains("rows of tok").all()
+    owner = row_id.conversation_of(several[0])
     split_of = dict(messages.select("id", "split").iter_rows())
     assert split_of[owner] == tokens.filter(pl.col("id") == several[0])["split"].item()

@@ -1,7 +1,7 @@
-"""Small models that say one thing, made rather than trained: each token has one successor.
+"""Small models with a fixed answer, made rather than trained: each token has a single successor.
 
-They are Llamas whose layers add nothing to the embedding of the last token, so that the head is a
-table from the last token to the next. All else is real: tokenizer, template, generation, files.
+The models are Llamas whose layers add nothing to the embedding of the last token, so that the head
+is a table from the last token to the next. Tokenizer, template, generation and files are real.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ CONTEXT = 4096
 
 
 def tuned(tokenizer: Path, folder: Path) -> Path:
-    """A model that says ANSWER to whatever it is asked and ends its turn with `<|end|>`."""
+    """The folder of a model that gives ANSWER to every question, then `<|end|>`."""
     return _write(tokenizer, folder, PARTS, ["\n", *PARTS, "<|end|>"], "<|end|>")
 
 
 def endless(tokenizer: Path, folder: Path) -> Path:
-    """A model that never ends its turn."""
+    """The folder of a model that never ends its turn."""
     return _write(tokenizer, folder, ["on and "], ["\n", "on and ", "on and "], "<|end|>")
 
 
 def base(tokenizer: Path, folder: Path) -> Path:
-    """A model of plain text: it answers a human, then says what the human says next, for ever."""
+    """The folder of a model of plain text, which answers and then writes the next human turn."""
     parts = [f" {PARTS[0]}", *PARTS[1:], "\n\nHu"]
     path = [":", *parts, *"man:"]
     return _write(tokenizer, folder, parts, path, "<|endoftext|>", template=None)
@@ -59,7 +59,7 @@ def _write(
 
 
 def _table(size: int, path: Sequence[int]) -> LlamaForCausalLM:
-    """A model that goes along a path of tokens, as far as the last token tells where it is."""
+    """A model that generates a path of tokens, each from the token before."""
     config = LlamaConfig(
         vocab_size=size,
         hidden_size=size + size % 2,
@@ -82,7 +82,7 @@ def _table(size: int, path: Sequence[int]) -> LlamaForCausalLM:
 
 
 def readme_command(option: str, model: Path) -> list[str]:
-    """The arguments of the README's command for a chat with this option (or none), for a model."""
+    """The arguments of the README's chat command with this option (or with none), for a model."""
     readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
     block = readme.split("\n## Chat\n")[1].split("```sh\n")[1].split("```")[0]
     lines = [shlex.split(line, comments=True)[3:] for line in block.splitlines()]

@@ -1,4 +1,4 @@
-"""Two processes that compare what they begin with; on their own, because little is imported."""
+"""Two processes that compare hashes; a module apart, so that they import little."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Trains several recipes one after another, in one launch: python -m torch.distributed.run ranks.py
+"""Trains several recipes in turn in a single launch: python -m torch.distributed.run ranks.py FILE
 
-Processes are slow to start, so runs that are compared share them. The file that is named holds a
-runs by name, of {"recipe", "settings", "deepspeed", "resume", "kill_behind"}; beside it each rank
-writes what it did.
+Processes are slow to start, so runs that are compared share them. FILE holds runs by their names,
+each {"recipe", "settings", "deepspeed", "resume", "kill_after"}; each rank writes the counts of its
+runs beside FILE.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trainer.train import train
 
 
 def on_the_cpu(collect: Any) -> Any:
-    """What peft does on a GPU alone, done here: gathering the rows of tokens under ZeRO-3."""
+    """The function of peft that gathers the rows of tokens under ZeRO-3, made to run on a CPU."""
     cpu = torch.device("cpu")
 
     def collected(*args: Any) -> Any:
@@ -44,7 +44,7 @@ class Counting(trainer.Trainer):
     """Counts the batches that this rank has trained, and remembers the trainer of the run."""
 
     last: Any = None
-    kill_behind = 0  # the step behind which the first rank is killed, as by `kill -9`
+    kill_after = 0  # the step after which the first rank is killed, as by `kill -9`
 
     def train(self, *args: Any, **options: Any) -> Any:
         type(self).last = self
@@ -53,14 +53,14 @@ class Counting(trainer.Trainer):
 
     def training_step(self, *args: Any, **options: Any) -> Any:
         self.batches += 1
-        if self.state.global_step == self.kill_behind > 0 and self.is_world_process_zero():
+        if self.state.global_step == self.kill_after > 0 and self.is_world_process_zero():
             os.kill(os.getpid(), signal.SIGKILL)
         return super().training_step(*args, **options)
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
     variables = dict(os.environ)
-    Counting.kill_behind = job.get("kill_behind", 0)
+    Counting.kill_after = job.get("kill_after", 0)
     config = load(job["recipe"], job.get("settings", ()), job.get("deepspeed"))
     train(config, job.get("resume", False))
     counting = Counting.last

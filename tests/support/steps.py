@@ -1,4 +1,4 @@
-"""One step of a trainer."""
+"""A single step of a trainer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import Trainer, TrainingArguments
 
 
 def step(network: Any, items: Any, collator: Any, size: int, output: Path) -> dict[str, Any]:
-    """The weights after one step of transformers' Trainer over all items."""
+    """The weights after a single step of transformers' Trainer over all items."""
     arguments = TrainingArguments(
         output_dir=str(output),
         per_device_train_batch_size=size,

@@ -42,7 +42,7 @@ Gradients = dict[str, torch.Tensor]
 
 
 def model(kind: str, seed: int, dtype: torch.dtype = torch.float64, **more: Any) -> PreTrainedModel:
-    """A model with weights far from 0, so that what it sees matters."""
+    """A model with weights far from 0, so that its logits depend on every token that it sees."""
     torch.manual_seed(seed)
     kind_of_model = KINDS.get(kind, KINDS["llama"])
     ids = {"bos_token_id": 0, "eos_token_id": STOP, "pad_token_id": 0}
@@ -54,7 +54,7 @@ def model(kind: str, seed: int, dtype: torch.dtype = torch.float64, **more: Any)
 def loss_and_gradients(
     network: PreTrainedModel, batches: Sequence[Mapping[str, Any]], targets: int
 ) -> tuple[float, Gradients]:
-    """What some batches together weigh, each trained token as every other."""
+    """The loss and gradients of all batches together; each trained token counts the same."""
     network.zero_grad()
     losses = [network(**batch, num_items_in_batch=torch.tensor(targets)).loss for batch in batches]
     sum(losses).backward()
@@ -67,12 +67,12 @@ def loss_and_gradients(
 
 
 def one_by_one(rows: Sequence[Row]) -> list[dict[str, torch.Tensor]]:
-    """Each row as a batch of its own: no padding, no neighbour, no mask."""
+    """The rows as batches of a single row: no padding, no neighbour, no mask."""
     return [{key: torch.tensor([row[key]]) for key in ("input_ids", "labels")} for row in rows]
 
 
 def targets_of(rows: Sequence[Row]) -> int:
-    """The trained tokens of rows, those aside that nothing could predict."""
+    """The number of trained tokens of rows, without the first tokens, which nothing predicts."""
     return sum(label != IGNORED for row in rows for label in row["labels"][1:])
 
 
@@ -87,7 +87,7 @@ def assert_same(first: tuple[float, Gradients], second: tuple[float, Gradients])
 
 
 def turn(rng: random.Random, role: str) -> tuple[list[int], list[bool]]:
-    """A turn: what opens it, few different words, so that many begin alike, and the stop token."""
+    """A turn: its opening token, words out of few, so that many turns begin alike, and the stop."""
     words = [rng.choice((3, 4, 5)), *(rng.randrange(3, 22) for _ in range(rng.randrange(5)))]
     learnt = role == "assistant"
     return [OPENS[role], *words, STOP], [False, *(learnt for _ in words), learnt]
@@ -104,14 +104,14 @@ def row(ids: Sequence[int], learnt: Sequence[bool]) -> Row:
 
 
 def conversation(rng: random.Random, turns: int) -> Row:
-    """A conversation of its own."""
+    """A random conversation."""
     turns_of_ids = [turn(rng, ("user", "assistant")[at % 2]) for at in range(turns)]
     return row(joined(ids for ids, _ in turns_of_ids), joined(learnt for _, learnt in turns_of_ids))
 
 
 def tree(rng: random.Random, fan: int = 3, depth: int = 4) -> tuple[list[Row], list[Row]]:
-    """The paths of a random tree in random order, no two replies to a message the same: each answer
-    trained in all that hold it, and in the first alone."""
+    """The paths of a random tree in random order, first with each answer trained in all paths that
+    hold it, then in the first path alone. No two replies to a message are the same."""
     paths: list[list[tuple[int, str, list[int], list[bool]]]] = []
     numbers = iter(range(10_000))
 

@@ -1,4 +1,4 @@
-"""Talking with a model: what it is shown, where it stops, and the terminal in which it happens."""
+"""Chats with a model: the prompt that it gets, where an answer ends, and the terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support import assistant
 from tests.support.carrying import carry
 from trainer.chat import __main__, generation, terminal
 from trainer.chat import server as chat_serve
-from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.generation import ChatModel, Sampling
 from trainer.chat.prompt_window import Message, TemplateWriter, fit, plain_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
@@ -58,19 +58,21 @@ def endless(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return assistant.endless(sample / "tokenizer", tmp_path_factory.mktemp("models") / "endless")
 
 
-def load(folder: Path) -> Speaker:
+def load(folder: Path) -> ChatModel:
     network, tokenizer = generation.load(str(folder), None)
-    return Speaker(network, tokenizer, TemplateWriter(tokenizer))
+    return ChatModel(network, tokenizer, TemplateWriter(tokenizer))
 
 
 def asked(*contents: str) -> list[Message]:
     roles = ("user", "assistant") * len(contents)
-    return [{"role": role, "content": own} for role, own in zip(roles, contents, strict=False)]
+    return [
+        {"role": role, "content": content} for role, content in zip(roles, contents, strict=False)
+    ]
 
 
-# ----------------------------------------------------------------------- what a model is shown
+# -------------------------------------------------------------------------- the model's prompt
 
-OWN = "render.template=tokenizer"
+CARRIED = "render.template=tokenizer"
 
 
 @pytest.mark.parametrize(
@@ -79,10 +81,10 @@ OWN = "render.template=tokenizer"
         (None, "render.template=starchat"),
         (None, "render.template=chatml"),
         ("starcoder", "render.template=starchat"),
-        ("smollm2", OWN),
+        ("smollm2", CARRIED),
     ],
 )
-def test_the_prompt_is_what_stands_before_the_answer_in_the_rows(
+def test_the_prompt_is_the_beginning_of_the_row_up_to_the_answer(
     folder: str | None, setting: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Token by token, also where content quotes control tokens."""
@@ -91,15 +93,14 @@ def test_the_prompt_is_what_stands_before_the_answer_in_the_rows(
     )
     recipe = load_recipe("sample", [f"render.tokenizer={name}", setting, "render.max_tokens=4096"])
     build_dataset(recipe, tmp_path / "out", workers=1, verify="off")
-    own = tmp_path / "out" / "tokenizer"
-    template = TemplateWriter(AutoTokenizer.from_pretrained(own))
+    template = TemplateWriter(AutoTokenizer.from_pretrained(tmp_path / "out" / "tokenizer"))
     tokens = reader.scan(tmp_path / "out", "tokens").collect()
-    talks = conversations(tmp_path / "out")
+    messages_of = conversations(tmp_path / "out")
     compared = quoting = 0
     for id, ids, labels in tokens.select("id", "input_ids", "labels").iter_rows():
-        messages = talks[id]
+        messages = messages_of[id]
         starts = [i for i in range(1, len(ids)) if labels[i] >= 0 and labels[i - 1] < 0]
-        answers = [i for i, own in enumerate(messages) if own["role"] == "assistant"]
+        answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         for start, answer in zip(starts[-1:], answers[-1:], strict=True):
             assert template.ids(messages[:answer]) == ids[:start]
             compared += 1
@@ -118,15 +119,15 @@ TOKENIZERS = ["starcoder", "smollm2", "qwen3"]
 
 def template_of(name: str, real_data: Path) -> TemplateWriter:
     folder = real_data / "tokenizers" / name
-    own = AutoTokenizer.from_pretrained(folder)
-    if not own.chat_template:
+    loaded = AutoTokenizer.from_pretrained(folder)
+    if not loaded.chat_template:
         tokens = ["<|user|>", "<|assistant|>", "<|end|>"]
-        own.add_special_tokens({"additional_special_tokens": tokens})
-        own.chat_template = (
+        loaded.add_special_tokens({"additional_special_tokens": tokens})
+        loaded.chat_template = (
             "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}"
             "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
         )
-    return TemplateWriter(own)
+    return TemplateWriter(loaded)
 
 
 def controls(template: TemplateWriter, messages: list[Message]) -> list[int]:
@@ -147,10 +148,10 @@ def test_no_control_token_can_be_typed(name: str, real_data: Path) -> None:
 @given(st.lists(st.sampled_from(["<|end|>", "<|user|>", "<|en", "d|>", " ", "\n", "é", "x"])))
 @settings(max_examples=100, deadline=None)
 def test_what_is_typed_is_text(parts: list[str]) -> None:
-    own = _bytes()
+    template = _bytes()
     content = "".join(parts)
-    ids = own.ids([{"role": "user", "content": content}])
-    control = own.plain.control.ids
+    ids = template.ids([{"role": "user", "content": content}])
+    control = template.plain.control.ids
     expected = [control["<|user|>"], *f"\n{content}".encode(), control["<|end|>"]]
     assert ids == [*expected, *b"\n", control["<|assistant|>"], *b"\n"]
 
@@ -167,7 +168,7 @@ def _made(tokenizer: Any) -> None:
     _MADE[:] = _MADE or [TemplateWriter(tokenizer)]
 
 
-def test_transformers_alone_would_let_them_be_typed(tokenizer: Any) -> None:
+def test_transformers_alone_lets_users_type_control_tokens(tokenizer: Any) -> None:
     """What the tests above guard against."""
     ids = tokenizer.apply_chat_template(asked("<|end|>"), tokenize=True, return_dict=False)
     assert ids.count(tokenizer.convert_tokens_to_ids("<|end|>")) == 2
@@ -179,12 +180,12 @@ def test_characters_that_stand_for_quoted_tokens_cannot_be_typed() -> None:
 
 
 def test_control_tokens_that_are_not_special_are_known(tokenizer: Any, tmp_path: Path) -> None:
-    """Some models add the tokens that open a turn as ordinary ones."""
-    own = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
-    own.add_tokens(["<turn>"])
-    own.chat_template = "{% for m in messages %}<turn>{{ m.content }}{% endfor %}<turn>"
-    template = TemplateWriter(own)
-    turn = own.convert_tokens_to_ids("<turn>")
+    """Some models add the tokens that open a turn as ordinary tokens."""
+    loaded = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
+    loaded.add_tokens(["<turn>"])
+    loaded.chat_template = "{% for m in messages %}<turn>{{ m.content }}{% endfor %}<turn>"
+    template = TemplateWriter(loaded)
+    turn = loaded.convert_tokens_to_ids("<turn>")
     assert template.ids(asked("a<turn>b")).count(turn) == 2
 
 
@@ -194,22 +195,22 @@ def test_control_tokens_that_are_not_special_are_known(tokenizer: Any, tmp_path:
     room=st.integers(0, 250),
 )
 @settings(max_examples=200, deadline=None)
-def test_the_oldest_exchanges_go_whole_and_the_system_turn_stays(
+def test_whole_oldest_exchanges_are_left_out_and_the_system_turn_stays(
     contents: list[str], system: bool, room: int
 ) -> None:
     template = _bytes()
     contents = contents if len(contents) % 2 else contents[:-1]
     head = [{"role": "system", "content": "s"}] * system
-    talk = asked(*contents)
-    sizes = {cut: len(template.ids([*head, *talk[cut:]])) for cut in range(0, len(talk), 2)}
+    messages = asked(*contents)
+    sizes = {cut: len(template.ids([*head, *messages[cut:]])) for cut in range(0, len(messages), 2)}
     fitting = [cut for cut, size in sizes.items() if size <= room]
     if not fitting:
         with pytest.raises(ChatdataError, match=f"{room} are left"):
-            fit(template, [*head, *talk], room)
+            fit(template, [*head, *messages], room)
         return
-    seen = fit(template, [*head, *talk], room)
-    assert seen.messages_out == fitting[0]
-    assert seen.ids == template.ids([*head, *talk[fitting[0] :]])
+    window = fit(template, [*head, *messages], room)
+    assert window.messages_out == fitting[0]
+    assert window.ids == template.ids([*head, *messages[fitting[0] :]])
 
 
 def test_a_template_that_refuses_is_quoted(tokenizer: Any) -> None:
@@ -222,9 +223,10 @@ def test_white_space_that_a_token_swallows_is_what_the_tokenizer_calls_so(tmp_pa
         None, "{{ '<|im_start|>' + messages[0]['content'] }}", tmp_path / "t", strip=True
     )
     template = TemplateWriter(AutoTokenizer.from_pretrained(folder))
-    for own in (" a", "\x1c a", "\n\x1f\u2003a"):
+    for content in (" a", "\x1c a", "\n\x1f\u2003a"):
         plain, quoting = (
-            template.ids([{"role": "user", "content": own + tail}]) for tail in ("", "<|im_start|>")
+            template.ids([{"role": "user", "content": content + tail}])
+            for tail in ("", "<|im_start|>")
         )
         assert quoting[: len(plain)] == plain
         assert quoting.count(plain[0]) == 1
@@ -241,81 +243,88 @@ def test_text_that_a_tokenizer_turns_into_control_tokens_is_refused(tokenizer: A
 
 
 def test_an_answer_ends_at_the_end_token(tuned: Path) -> None:
-    speaker = load(tuned)
-    own = speaker.sampling({})
-    answer = speaker.answer(speaker.see(asked("Well?"), own), own)
+    chat_model = load(tuned)
+    sampling = chat_model.sampling({})
+    answer = chat_model.answer(chat_model.prompt_window(asked("Well?"), sampling), sampling)
     pieces = list(answer)
     assert "".join(pieces) == assistant.ANSWER
     assert len([piece for piece in pieces if piece]) > 2  # it streams
     assert answer.tokens == len(assistant.PARTS) + 1
-    assert not answer.cut
+    assert not answer.is_truncated
 
 
 def test_the_end_tokens_are_those_of_the_generation_config_and_of_the_template(
     tuned: Path,
 ) -> None:
-    speaker = load(tuned)
-    end = speaker.tokenizer.convert_tokens_to_ids("<|end|>")
-    config: Any = speaker.network.generation_config
+    chat_model = load(tuned)
+    end = chat_model.tokenizer.convert_tokens_to_ids("<|end|>")
+    config: Any = chat_model.network.generation_config
     config.eos_token_id = [7, end]
-    assert speaker.stop_ids() == [7, end]
-    speaker.tokenizer.eos_token = None
+    assert chat_model.stop_ids() == [7, end]
+    chat_model.tokenizer.eos_token = None
     config.eos_token_id = None
-    assert speaker.stop_ids() == [end]
-    seen = speaker.see(asked("?"), Sampling())
-    assert "".join(speaker.answer(seen, Sampling())) == assistant.ANSWER
+    assert chat_model.stop_ids() == [end]
+    window = chat_model.prompt_window(asked("?"), Sampling())
+    assert "".join(chat_model.answer(window, Sampling())) == assistant.ANSWER
 
 
-def test_a_model_without_an_end_says_so(endless: Path) -> None:
-    speaker = load(endless)
-    own = Sampling(max_new_tokens=7)
-    answer = speaker.answer(speaker.see(asked("?"), own), own)
+def test_an_answer_of_full_length_is_truncated(endless: Path) -> None:
+    chat_model = load(endless)
+    sampling = Sampling(max_new_tokens=7)
+    answer = chat_model.answer(chat_model.prompt_window(asked("?"), sampling), sampling)
     assert "".join(answer) == "on and " * 7
-    assert (answer.tokens, answer.cut) == (7, True)
+    assert (answer.tokens, answer.is_truncated) == (7, True)
 
 
-def test_to_stop_reading_stops_the_model(endless: Path) -> None:
-    speaker = load(endless)
-    own = Sampling(max_new_tokens=4000)
-    pieces = iter(speaker.answer(speaker.see(asked("?"), own), own))
+def test_the_model_stops_when_the_iteration_stops(endless: Path) -> None:
+    chat_model = load(endless)
+    sampling = Sampling(max_new_tokens=4000)
+    pieces = iter(chat_model.answer(chat_model.prompt_window(asked("?"), sampling), sampling))
     assert next(pieces) == "on and "
     start = time.monotonic()
     pieces.close()  # type: ignore[attr-defined]
     assert time.monotonic() - start < 5  # 4,000 tokens take longer
 
 
-def test_what_goes_wrong_in_the_model_is_raised(tuned: Path) -> None:
-    speaker = load(tuned)
+def test_an_error_of_the_model_is_raised(tuned: Path) -> None:
+    chat_model = load(tuned)
     with torch.no_grad():
-        speaker.network.get_input_embeddings().weight.fill_(float("nan"))
+        chat_model.network.get_input_embeddings().weight.fill_(float("nan"))
     with pytest.raises(RuntimeError, match="probability tensor"):
-        list(speaker.answer(speaker.see(asked("?"), Sampling()), Sampling()))
+        list(chat_model.answer(chat_model.prompt_window(asked("?"), Sampling()), Sampling()))
 
 
 def test_an_answer_of_full_length_always_fits(tuned: Path) -> None:
-    speaker = load(tuned)
-    assert speaker.context() == assistant.CONTEXT
-    assert speaker.sampling({}).max_new_tokens == 512
-    talk = asked(*["x" * 200] * 21)
-    seen = speaker.see(talk, Sampling(max_new_tokens=3000))
-    assert seen.messages_out > 0
-    assert len(seen.ids) + 3000 <= assistant.CONTEXT
+    chat_model = load(tuned)
+    assert chat_model.context() == assistant.CONTEXT
+    assert chat_model.sampling({}).max_new_tokens == 512
+    messages = asked(*["x" * 200] * 21)
+    window = chat_model.prompt_window(messages, Sampling(max_new_tokens=3000))
+    assert window.messages_out > 0
+    assert len(window.ids) + 3000 <= assistant.CONTEXT
     with pytest.raises(ChatdataError, match="max_new_tokens is 4096"):
-        speaker.see(talk, Sampling(max_new_tokens=4096))
+        chat_model.prompt_window(messages, Sampling(max_new_tokens=4096))
 
 
 @pytest.fixture
 def arrived(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What transformers makes of the settings, inside of `generate`, one dict an answer."""
+    """The settings that arrive inside `generate` of transformers, a dict for each answer."""
     made: list[dict[str, Any]] = []
     original = GenerationMixin._get_logits_processor
     sample = GenerationMixin._sample
 
     def processors(self: Any, *args: Any, **kwargs: Any) -> Any:
-        found = original(self, *args, **kwargs)
+        processors_ = original(self, *args, **kwargs)
         names = ("temperature", "top_p", "top_k", "penalty")
-        made.append({n: getattr(own, n) for own in found for n in names if hasattr(own, n)})
-        return found
+        made.append(
+            {
+                n: getattr(processor, n)
+                for processor in processors_
+                for n in names
+                if hasattr(processor, n)
+            }
+        )
+        return processors_
 
     def sampled(self: Any, *args: Any, generation_config: Any, **kwargs: Any) -> Any:
         made[-1]["max_new_tokens"] = generation_config.max_length - args[0].shape[1]
@@ -327,7 +336,7 @@ def arrived(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return made
 
 
-def test_the_settings_are_the_articles_and_each_arrives(
+def test_the_settings_are_the_articles_and_all_reach_generate(
     tuned: Path, arrived: list[dict[str, Any]]
 ) -> None:
     talk(tuned, "one\n")
@@ -351,19 +360,21 @@ def test_the_settings_are_the_articles_and_each_arrives(
     }
 
 
-def test_temperature_0_takes_the_likeliest(tuned: Path, arrived: list[dict[str, Any]]) -> None:
+def test_temperature_0_takes_the_most_likely_token(
+    tuned: Path, arrived: list[dict[str, Any]]
+) -> None:
     talk(tuned, "one\n", "--temperature", "0")
     assert arrived == [{"penalty": 1.2, "max_new_tokens": 512, "do_sample": False}]
 
 
 def test_a_seed_draws_the_same_answer_again(endless: Path) -> None:
-    speaker = load(endless)
+    chat_model = load(endless)
     with torch.no_grad():
-        speaker.network.lm_head.weight.zero_()  # any token is as likely as any other
-    own = Sampling(max_new_tokens=20)
+        chat_model.network.lm_head.weight.zero_()  # any token is as likely as any other
+    sampling = Sampling(max_new_tokens=20)
 
     def answer() -> str:
-        return "".join(speaker.answer(speaker.see(asked("?"), own), own))
+        return "".join(chat_model.answer(chat_model.prompt_window(asked("?"), sampling), sampling))
 
     set_seed(1)
     first, second = answer(), answer()
@@ -403,32 +414,32 @@ def _recipe(folder: Path) -> Path:
     return path
 
 
-def test_the_commands_say_what_they_do(tuned: Path, tmp_path: Path) -> None:
+def test_every_command_prints_its_result(tuned: Path, tmp_path: Path) -> None:
     typed = (
         "/help /save_x /save /system /foo /reset _ /save_/nowhere/x hi /save_/nowhere/x /exit never"
     )
     output = talk(tuned, typed.replace(" ", "\n").replace("_", " ") + "\n").output
     for name in (*terminal.COMMANDS, "/exit"):
         assert re.search(rf"^{name}\b.* \w", output, re.MULTILINE), name
-    assert "say something first" in output
+    assert "ask a question first" in output
     assert "nothing is saved: /save FILE" in output
-    assert "'/foo' is no command" in output
+    assert "'/foo' is not a command" in output
     assert "'/nowhere/x' cannot be written: No such file" in output
-    assert output.count("tokens of prompt") == 1  # `hi`; nothing behind /exit is read
+    assert output.count("tokens of prompt") == 1  # `hi`; nothing after /exit is read
 
 
 def test_a_path_is_a_question(tuned: Path) -> None:
     assert "print(6 * 7)" in talk(tuned, "/usr/bin/python is missing\n").output
 
 
-def test_what_no_longer_fits_is_said_once(tuned: Path) -> None:
+def test_messages_that_no_longer_fit_are_reported_once(tuned: Path) -> None:
     question = "x" * 500
     done = talk(tuned, f"{question}\n" * 6, "--max-new-tokens", "2300")
-    said = re.findall("does not see (.*)", done.output)
-    assert said == [f"{number} of the oldest messages" for number in (2, 4, 6)]
+    lines = re.findall("does not see (.*)", done.output)
+    assert lines == [f"{number} of the oldest messages" for number in (2, 4, 6)]
 
 
-def test_a_question_that_does_not_fit_is_taken_back(tuned: Path, tmp_path: Path) -> None:
+def test_a_question_that_does_not_fit_is_removed(tuned: Path, tmp_path: Path) -> None:
     done = talk(tuned, f"{'x' * 4000}\nshort\n/save {tmp_path / 's'}\n")
     assert "are left for them" in done.output
     (line,) = (tmp_path / "s").read_text().splitlines()
@@ -456,13 +467,13 @@ class Terminal:
         self.shown = ""
 
     def until(self, text: str) -> str:
-        """Waits until a text is shown. Returns what has been shown since the last call."""
+        """The output since the last call, up to a text. Waits until the text is shown."""
         assert self.shows(text, 120), self.shown
         before, self.shown = self.shown.split(text, 1)
         return before
 
     def shows(self, text: str, seconds: float) -> bool:
-        """Whether a text is shown within some time."""
+        """Whether a text is shown within some seconds."""
         end = time.monotonic() + seconds
         while text not in self.shown and (left := end - time.monotonic()) > 0:
             if select.select([self.file], [], [], left)[0]:
@@ -472,7 +483,7 @@ class Terminal:
     def interrupt(self, text: str) -> None:
         """Types Ctrl-C until a text is shown.
 
-        Python's readline does not hear one that comes between its prompt and its waiting.
+        Python's readline misses a Ctrl-C between its prompt and the moment when it begins to wait.
         """
         self.type("\x03")
         while not self.shows(text, 5):
@@ -486,19 +497,19 @@ class Terminal:
 def test_in_a_real_terminal_ctrl_c_stops_an_answer_and_nothing_else(
     endless: Path, tmp_path: Path
 ) -> None:
-    own = Terminal("-m", "trainer.chat", str(endless), "--max-new-tokens", "4000")
-    own.until("you> ")
-    own.type("\x1b[200~one\ntwo\x1b[201~\r")  # pasted
-    own.until("on and on and")
-    own.type("\x03")
-    own.until("stopped")
-    own.until("you> ")
-    own.interrupt("Ctrl-D or /exit leaves")
-    own.type(f"/save {tmp_path / 's'}\r")
-    own.until("appended")
-    own.until("you> ")
-    own.type("\x04")
-    assert os.waitstatus_to_exitcode(os.waitpid(own.pid, 0)[1]) == 0
+    program = Terminal("-m", "trainer.chat", str(endless), "--max-new-tokens", "4000")
+    program.until("you> ")
+    program.type("\x1b[200~one\ntwo\x1b[201~\r")  # pasted
+    program.until("on and on and")
+    program.type("\x03")
+    program.until("stopped")
+    program.until("you> ")
+    program.interrupt("Ctrl-D or /exit leaves")
+    program.type(f"/save {tmp_path / 's'}\r")
+    program.until("appended")
+    program.until("you> ")
+    program.type("\x04")
+    assert os.waitstatus_to_exitcode(os.waitpid(program.pid, 0)[1]) == 0
     question, answer = json.loads((tmp_path / "s").read_text())["messages"]
     assert question["content"] == "one\ntwo"
     assert 2 <= answer["content"].count("on and") < 4000
@@ -520,8 +531,8 @@ def test_in_a_real_terminal_ctrl_c_stops_an_answer_and_nothing_else(
     ],
 )
 def test_what_is_wrong_is_named(tuned: Path, options: list[str], words: str) -> None:
-    own = [str(tuned) if word == "MODEL" else word for word in options]
-    done = CliRunner().invoke(__main__.main, own)
+    line = [str(tuned) if word == "MODEL" else word for word in options]
+    done = CliRunner().invoke(__main__.main, line)
     assert done.exit_code in (1, 2)
     assert words in " ".join(done.output.split())
 
@@ -560,9 +571,9 @@ def test_help_imports_nothing_heavy() -> None:
 def endpoint(tuned: Path) -> Iterator[str]:
     pytest.importorskip("fastapi")
     pytest.importorskip("openai")
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        port = own.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     line = [*assistant.readme_command("--serve", tuned), "--port", str(port)]
     command = [sys.executable, "-m", "trainer.chat", *line]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -590,12 +601,12 @@ def test_the_endpoint_answers_and_stops(endpoint: str, tuned: Path) -> None:
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as response:
-        told = json.load(response)
-    (choice,) = told["choices"]
+        reply = json.load(response)
+    (choice,) = reply["choices"]
     assert choice["message"]["content"] == assistant.ANSWER
     assert choice["finish_reason"] == "stop"
     template = load(tuned).writer
-    assert told["usage"]["prompt_tokens"] == len(template.ids(asked("Is <|end|> text?"), 0))
+    assert reply["usage"]["prompt_tokens"] == len(template.ids(asked("Is <|end|> text?"), 0))
 
 
 def test_the_server_is_that_of_transformers() -> None:

@@ -1,4 +1,4 @@
-"""A chat is asked with the ids that the rows of a dataset teach: one rule of control tokens."""
+"""A chat prompts with the ids that the rows of a dataset train: one rule of control tokens."""
 
 from __future__ import annotations
 

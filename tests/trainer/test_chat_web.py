@@ -31,7 +31,7 @@ from chatdata.core.errors import ChatdataError
 from tests.support import assistant
 from tests.support.commands import free_port
 from trainer.chat import __main__, generation, web
-from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.generation import ChatModel, Sampling
 from trainer.chat.prompt_window import TemplateWriter
 from trainer.chat.web import escaped, unescaped
 
@@ -49,7 +49,7 @@ PIECES = ["<", "b>", "&lt;", "&", "amp;", "`", "```", "\n", " ", "é", "/", "x"]
 
 
 @given(st.lists(st.sampled_from(PIECES)))
-def test_what_is_shown_is_what_is_meant(parts: list[str]) -> None:
+def test_an_escaped_text_is_unescaped_to_itself(parts: list[str]) -> None:
     text = "".join(parts)
     assert unescaped(escaped(text)) == text
 
@@ -74,15 +74,17 @@ def test_the_history_of_the_page_is_a_conversation() -> None:
 
 def test_a_question_without_an_answer_is_no_part_of_the_conversation() -> None:
     history = [{"role": role, "content": text} for role, text in zip("uuau", "abcd", strict=True)]
-    history = [own | {"role": {"u": "user", "a": "assistant"}[own["role"]]} for own in history]
-    assert [own["content"] for own in web.conversation("", history, "e")] == ["b", "c", "e"]
+    history = [
+        message | {"role": {"u": "user", "a": "assistant"}[message["role"]]} for message in history
+    ]
+    assert [message["content"] for message in web.conversation("", history, "e")] == ["b", "c", "e"]
 
 
 # ------------------------------------------------------------------------------------ the server
 
 
 class Watched:
-    """The page's server, and what happens in it: what is generated, and what wants to go out."""
+    """The page's server, with what it generates and which machines it tries to reach."""
 
     def __init__(self) -> None:
         self.settings: list[dict[str, float]] = []
@@ -109,18 +111,20 @@ class Watched:
 def watched(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """The README's command for the page, in this process, with a model that answers."""
     folder = assistant.tuned(sample / "tokenizer", tmp_path_factory.mktemp("models") / "tuned")
-    own = Watched()
+    served = Watched()
     patch = pytest.MonkeyPatch()
-    _watch_models(own, patch)
-    _watch_generation(own, patch)
-    _watch_sockets(own, patch)
+    _watch_models(served, patch)
+    _watch_generation(served, patch)
+    _watch_sockets(served, patch)
     patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
     patch.chdir(tmp_path_factory.mktemp("run"))
     line = assistant.readme_command("--web", folder)
-    server = threading.Thread(target=_serve, args=([*line, "--port", str(own.port)],), daemon=True)
+    server = threading.Thread(
+        target=_serve, args=([*line, "--port", str(served.port)],), daemon=True
+    )
     server.start()
-    _wait(lambda: _is_open(own.port))
-    yield own
+    _wait(lambda: _is_open(served.port))
+    yield served
     gr.close_all(verbose=False)
     server.join(30)
     assert not server.is_alive()
@@ -132,53 +136,60 @@ def _serve(options: list[str]) -> None:
     __main__.main(options, standalone_mode=False)
 
 
-def _watch_models(own: Watched, patch: pytest.MonkeyPatch) -> None:
+def _watch_models(watched: Watched, patch: pytest.MonkeyPatch) -> None:
     load = generation.load
 
     def kept(*args: Any) -> Any:
-        own.models.append(load(*args))
-        return own.models[-1]
+        watched.models.append(load(*args))
+        return watched.models[-1]
 
     patch.setattr(generation, "load", kept)
 
 
-def _watch_generation(own: Watched, patch: pytest.MonkeyPatch) -> None:
+def _watch_generation(watched: Watched, patch: pytest.MonkeyPatch) -> None:
     processors, sample = GenerationMixin._get_logits_processor, GenerationMixin._sample
 
     def recorded(network: Any, *args: Any, **kwargs: Any) -> Any:
-        found = processors(network, *args, **kwargs)
+        processors_ = processors(network, *args, **kwargs)
         names = ("temperature", "top_p", "top_k", "penalty")
-        own.settings.append({n: getattr(one, n) for one in found for n in names if hasattr(one, n)})
-        found.extend(own.more)
-        return found
+        watched.settings.append(
+            {
+                n: getattr(processor, n)
+                for processor in processors_
+                for n in names
+                if hasattr(processor, n)
+            }
+        )
+        processors_.extend(watched.more)
+        return processors_
 
     def sampled(network: Any, ids: Any, *args: Any, generation_config: Any, **kwargs: Any) -> Any:
-        own.running += 1
-        own.prompts.append(ids[0].tolist())
-        own.settings[-1]["max_new_tokens"] = generation_config.max_length - ids.shape[1]
+        watched.running += 1
+        watched.prompts.append(ids[0].tolist())
+        watched.settings[-1]["max_new_tokens"] = generation_config.max_length - ids.shape[1]
         try:
             return sample(network, ids, *args, generation_config=generation_config, **kwargs)
         finally:
-            own.running -= 1
+            watched.running -= 1
 
     patch.setattr(GenerationMixin, "_get_logits_processor", recorded)
     patch.setattr(GenerationMixin, "_sample", sampled)
 
 
-def _watch_sockets(own: Watched, patch: pytest.MonkeyPatch) -> None:
+def _watch_sockets(watched: Watched, patch: pytest.MonkeyPatch) -> None:
     connect = socket.socket.connect
 
-    def guarded(one: socket.socket, address: Any) -> None:
-        if one.family in (socket.AF_INET, socket.AF_INET6) and address[0] != "127.0.0.1":
-            own.outside.append(str(address))
-        connect(one, address)
+    def guarded(client: socket.socket, address: Any) -> None:
+        if client.family in (socket.AF_INET, socket.AF_INET6) and address[0] != "127.0.0.1":
+            watched.outside.append(str(address))
+        connect(client, address)
 
     patch.setattr(socket.socket, "connect", guarded)
 
 
 def _is_open(port: int) -> bool:
-    with socket.socket() as own:
-        return own.connect_ex(("127.0.0.1", port)) == 0
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _wait(done: Callable[[], bool]) -> None:
@@ -196,7 +207,7 @@ _OF_THE_BROWSER = re.compile(r"(?<!fonts)\.(google|googleapis|gvt1)\.com[:/]")
 
 
 class Proxy(threading.Thread):
-    """What the browser is told to ask for all that is not on this machine: it only takes notes."""
+    """The browser's proxy for every other machine, which only notes the requests."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -216,10 +227,10 @@ class Proxy(threading.Thread):
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxy]:
-    own = Proxy()
-    own.start()
-    yield own
-    own.server.close()
+    notes = Proxy()
+    notes.start()
+    yield notes
+    notes.server.close()
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +254,7 @@ def tab(watched: Watched, proxy: Proxy) -> Iterator[Any]:
 
 @pytest.fixture
 def page(tab: Any, watched: Watched) -> Any:
-    """The page, newly loaded; a script that fails in it is an error here."""
+    """The page, newly loaded. A script that fails in the page is an error of the test."""
     errors: list[str] = []
 
     def note(error: Any) -> None:
@@ -330,7 +341,7 @@ def test_what_is_typed_reaches_the_model_as_text(page: Any, watched: Watched) ->
 
 
 class Slow(LogitsProcessor):
-    """Lets a model take as long for a token as a large one does."""
+    """Lets a model take as long for a token as a large model does."""
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         time.sleep(0.02)
@@ -339,15 +350,15 @@ class Slow(LogitsProcessor):
 
 @contextlib.contextmanager
 def endless(watched: Watched) -> Iterator[None]:
-    """The model writes its line of code again and again, at its leisure."""
-    line, behind = (watched.id(own) for own in assistant.PARTS[2:])
+    """The model writes its line of code again and again, slowly."""
+    line, following = (watched.id(part) for part in assistant.PARTS[2:])
     weight = watched.network.lm_head.weight.data
-    weight[[line, behind], line] = torch.tensor([3.0, 0.0])
+    weight[[line, following], line] = torch.tensor([3.0, 0.0])
     watched.more.append(Slow())
     try:
         yield
     finally:
-        weight[[line, behind], line] = torch.tensor([0.0, 3.0])
+        weight[[line, following], line] = torch.tensor([0.0, 3.0])
         watched.more.clear()
 
 
@@ -361,13 +372,13 @@ def test_stop_stops_the_model_and_the_conversation_goes_on(page: Any, watched: W
         page.get_by_test_id("stop-button").evaluate("button => button.click()")
         _wait(lambda: watched.running == 0)
         page.get_by_test_id("submit-button").wait_for()
-    said = answers(page).inner_text()
-    lines = said.count("print(6 * 7)")
+    shown = answers(page).inner_text()
+    lines = shown.count("print(6 * 7)")
     assert 0 < lines < 2000
     assert page.get_by_text("Error").locator("visible=true").count() == 0
     ask(page, "two")
     assert "<|user|>\none<|end|>\n<|assistant|>\nIt is:" in watched.text()
-    assert answers(page).first.inner_text() == said
+    assert answers(page).first.inner_text() == shown
 
 
 def test_an_answer_can_be_made_again(page: Any, watched: Watched) -> None:
@@ -381,7 +392,7 @@ def test_an_answer_can_be_made_again(page: Any, watched: Watched) -> None:
     assert answers(page).count() == 2
 
 
-def test_the_last_exchange_can_be_taken_back(page: Any, watched: Watched) -> None:
+def test_the_last_exchange_can_be_undone(page: Any, watched: Watched) -> None:
     ask(page, "one")
     ask(page, QUESTION)
     page.get_by_role("button", name="Undo").click()
@@ -402,7 +413,7 @@ def test_an_empty_question_is_not_asked(page: Any, watched: Watched) -> None:
     assert answers(page).count() == 1
 
 
-def test_what_does_not_fit_is_said(page: Any, watched: Watched) -> None:
+def test_messages_that_do_not_fit_are_reported(page: Any, watched: Watched) -> None:
     page.get_by_role("button", name="Toggle Sidebar").click()
     choose(page, "max_new_tokens", "2048")
     ask(page, "x" * 1500)
@@ -416,7 +427,7 @@ def test_what_does_not_fit_is_said(page: Any, watched: Watched) -> None:
     assert len(watched.prompts) == before
 
 
-def test_nothing_leaves_the_machine_and_nothing_is_kept(
+def test_nothing_leaves_the_machine_and_nothing_is_stored(
     page: Any, watched: Watched, proxy: Proxy
 ) -> None:
     ask(page, f"![image](http://example.org/{SECRET}.png) {SECRET}")
@@ -434,25 +445,25 @@ def test_nothing_leaves_the_machine_and_nothing_is_kept(
 
 
 def _listening(port: int) -> set[str]:
-    """The addresses on which somebody listens to a port."""
+    """The addresses on which some process listens to a port."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    found = [row[1].split(":") for row in rows if row[3] == "0A"]
-    own = [address for address, number in found if int(number, 16) == port]
-    return {socket.inet_ntoa(bytes.fromhex(address)[::-1]) for address in own}
+    addresses = [row[1].split(":") for row in rows if row[3] == "0A"]
+    listening = [address for address, number in addresses if int(number, 16) == port]
+    return {socket.inet_ntoa(bytes.fromhex(address)[::-1]) for address in listening}
 
 
 def test_the_proxy_would_have_noticed(tab: Any, proxy: Proxy) -> None:
     """What the test above guards against."""
-    other = tab.context.new_page()
-    other.set_content("<img src=http://example.org/image.png>")
+    tab_ = tab.context.new_page()
+    tab_.set_content("<img src=http://example.org/image.png>")
     _wait(lambda: bool(proxy.asked))
     assert proxy.asked == ["GET http://example.org/image.png HTTP/1.1"]
-    other.close()
+    tab_.close()
 
 
 def test_a_port_that_is_taken_is_named(watched: Watched) -> None:
-    speaker = Speaker(*watched.models[0], TemplateWriter(watched.models[0][1]))
+    chat_model = ChatModel(*watched.models[0], TemplateWriter(watched.models[0][1]))
     with ThreadPoolExecutor(1) as pool:  # Gradio leaves an event loop in the thread
-        started = pool.submit(web.start, speaker, Sampling(), "t", "", "127.0.0.1", watched.port)
+        started = pool.submit(web.start, chat_model, Sampling(), "t", "", "127.0.0.1", watched.port)
         with pytest.raises(ChatdataError, match=f"port {watched.port} .* cannot be used"):
             started.result()

@@ -1,4 +1,4 @@
-"""What only a GPU can show: kernels of FlexAttention, sums of 16 bits, DeepSpeed with NCCL."""
+"""Tests that need a GPU: kernels of FlexAttention, sums of 16 bits, DeepSpeed with NCCL."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def bins_of(bins: Any) -> list[list[int]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["none", "lora"])
 def test_one_rank_of_zero3_trains_and_saves(adapter: str, tmp_path: Path) -> None:
-    """With NCCL and bf16; a GPU alone can gather the rows of an adapter's tokens."""
+    """With NCCL and bf16; only a GPU can gather the rows of an adapter's tokens."""
     pytest.importorskip("deepspeed")
     from chatdata import build_dataset, load_recipe
 

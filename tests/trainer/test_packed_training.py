@@ -1,4 +1,4 @@
-"""Packed training: the same loss and gradients as row by row, and a guard that can fail."""
+"""Packed training: the loss and gradients of single rows, and a guard that can fail."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def conversations(seed: int, number: int = 7) -> list[Row]:
 
 
 def batches(rows: list[Row], max_tokens: int) -> list[dict[str, Any]]:
-    """The rows as they are trained: packed, one bin to a batch."""
+    """The rows as they are trained: packed, a bin in each batch."""
     bins = pack([len(row["input_ids"]) for row in rows], max_tokens)
     items = PackedRows(Dataset.from_list(rows), bins)
     return [PackingCollator(flash=False)([items[number]]) for number in range(len(items))]
@@ -65,7 +65,7 @@ def packing(network: Any) -> Any:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS)
-def test_packed_rows_weigh_what_they_weigh_alone(kind: str, seed: int) -> None:
+def test_packed_rows_have_the_loss_that_they_have_alone(kind: str, seed: int) -> None:
     rows = conversations(seed)
     network, targets = packing(model(kind, seed)), targets_of(rows)
     alone = loss_and_gradients(network, one_by_one(rows), targets)
@@ -75,7 +75,7 @@ def test_packed_rows_weigh_what_they_weigh_alone(kind: str, seed: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_predicts_the_first_token_of_a_row(kind: str) -> None:
-    """With every token trained, the first of a row would be predicted from the row before it."""
+    """With every token trained, the first token of a row would be predicted from the row before."""
     rows = [{**row, "labels": row["input_ids"]} for row in conversations(0)]
     network, targets = packing(model(kind, 0)), targets_of(rows)
     (batch,) = batches(rows, 1000)
@@ -88,7 +88,7 @@ def test_nothing_predicts_the_first_token_of_a_row(kind: str) -> None:
         assert_same(alone, loss_and_gradients(network, [naive], targets))
 
 
-def test_plain_rows_are_evaluated_as_ever() -> None:
+def test_plain_rows_are_evaluated_as_without_packing() -> None:
     rows = conversations(1)
     network, targets = packing(model("llama", 1)), targets_of(rows)
     flat = [PackingCollator(flash=False)(rows)]
@@ -97,7 +97,7 @@ def test_plain_rows_are_evaluated_as_ever() -> None:
 
 
 def test_flash_attention_is_told_where_rows_begin() -> None:
-    """Its kernels need a GPU; elsewhere the model keeps its attention."""
+    """The kernels need a GPU; without a GPU the model keeps its attention."""
     rows = conversations(0, number=3)
     sizes = [len(row["input_ids"]) for row in rows]
     batch = PackingCollator(flash=True)([rows])
@@ -158,7 +158,7 @@ def test_positions_that_run_on_are_caught() -> None:
 
 
 def test_a_model_that_remembers_is_caught() -> None:
-    """A recurrent model carries its state over, whatever the positions say."""
+    """A recurrent model carries its state over into the next row, whatever the positions are."""
     network = model("mamba", 0, torch.float32, hidden_size=16, num_hidden_layers=2, state_size=4)
     assert leak(packing(network), lambda rows: PackingCollator(flash=False)([rows])) > ALLOWED
 

@@ -181,7 +181,7 @@ def test_a_tokenizer_that_does_not_fit_the_rows_is_refused(
         load.load_tokenizer(sample, manifest.parsed(moved))
 
 
-def test_new_embeddings_are_the_same_whatever_was_drawn_before(
+def test_new_embeddings_do_not_depend_on_earlier_random_numbers(
     real_data: Path, tokenizer: Any
 ) -> None:
     stories = config.Model(path=str(real_data / "models" / "stories260K"))
@@ -259,8 +259,10 @@ strategy.run_to_the_end(command)
 @pytest.mark.parametrize(
     ("end", "code"), [("pass", 0), ("raise SystemExit(3)", 3), ("raise ValueError('why')", 1)]
 )
-def test_a_rank_ends_with_its_status_and_is_not_taken_apart(end: str, code: int) -> None:
-    """Threads of PyTorch that outlived the interpreter ended a rank by SIGABRT, now and then."""
+def test_a_rank_ends_with_its_status_without_a_shutdown_of_the_interpreter(
+    end: str, code: int
+) -> None:
+    """Threads of PyTorch that outlived the interpreter now and then ended a rank by SIGABRT."""
     command = [sys.executable, "-c", ENDING.format(end=end)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, "done\nclosed\n")
@@ -278,7 +280,7 @@ def test_commands_for_many_gpus_are_understood(line: str, monkeypatch: pytest.Mo
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that looks like a checkout, and may be written to."""
+    """A folder that looks like a checkout and can be written to."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("trainer", "recipes"):
         (folder / name).symlink_to(ROOT / name)
@@ -317,7 +319,7 @@ def test_zero_3_on_two_ranks_and_the_loss_falls(trained: Path) -> None:
     assert tests[-1] < 0.7 * tests[0]
 
 
-def test_the_saved_model_loads_speaks_and_knows_where_to_stop(
+def test_the_saved_model_loads_generates_and_stops(
     trained: Path, sample: Path, sample_manifest: manifest.Manifest
 ) -> None:
     network = AutoModelForCausalLM.from_pretrained(trained)
@@ -337,7 +339,7 @@ def test_the_saved_model_loads_speaks_and_knows_where_to_stop(
 def test_generation_ends_at_the_stop_token(
     trained: Path, sample_manifest: manifest.Manifest
 ) -> None:
-    """A model made to say nothing but the stop token says it once."""
+    """A model that can only generate the stop token generates a single token."""
     network = AutoModelForCausalLM.from_pretrained(trained)
     stop = sample_manifest.rendering.tokenizer.control_ids["<|end|>"]
     with torch.no_grad():
@@ -365,7 +367,7 @@ def test_the_saved_model_names_its_data(trained: Path, sample_manifest: manifest
 def test_the_card_of_a_model_is_made_of_its_description(
     trained: Path, request: pytest.FixtureRequest
 ) -> None:
-    """A golden that a human can read; numbers of the run and versions are left out."""
+    """A golden file that a human can read, without versions and numbers of the run."""
     text = (trained / "README.md").read_text()
     plain = re.sub(r"(?<=## Versions\n\n).*?(?=\. The recipe)", "VERSIONS", text)
     plain = re.sub(r"sha256:[0-9a-f]{64}", "HASH", plain)

@@ -191,7 +191,7 @@ def test_qlora_without_its_package_is_refused(sample: Path, tmp_path: Path) -> N
         strategy.check(recipe(sample, tmp_path, adapter="qlora"), ALONE)
 
 
-def test_qlora_trains_over_4_bits_where_its_package_is(sample: Path, tmp_path: Path) -> None:
+def test_qlora_trains_over_4_bits(sample: Path, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     base = recipe(sample, tmp_path, output=str(tmp_path / "base"), training={"max_steps": 1})
     train(base)
@@ -204,7 +204,7 @@ def test_qlora_trains_over_4_bits_where_its_package_is(sample: Path, tmp_path: P
     assert adapters.load(Path(prepared.config.output))
 
 
-def test_accelerate_is_a_launcher_and_no_second_recipe(
+def test_a_configuration_of_accelerate_that_chooses_a_strategy_is_refused(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(strategy, "TURNED_ON", ["DeepSpeed"])
@@ -222,7 +222,7 @@ def test_accelerate_is_a_launcher_and_no_second_recipe(
 def test_steps_are_counted_as_accelerate_deals_batches(
     rows: int, ranks: int, batch: int, accumulation: int, drop_last: bool
 ) -> None:
-    """The sampler that deals batches to ranks gives all of them as many; Trainer steps on these."""
+    """The sampler gives all ranks the same number of batches, and Trainer counts steps by these."""
     from accelerate.data_loader import BatchSamplerShard
     from torch.utils.data import BatchSampler
 
@@ -318,7 +318,7 @@ def test_memory_is_what_deepspeed_estimates(optimizer: bool, weights: bool) -> N
 
 
 def test_starcoder_is_counted_without_being_loaded() -> None:
-    """15.5 billion parameters: 8 GPUs of 80 GB train all of them, one trains an adapter."""
+    """15.5 billion parameters: 8 GPUs of 80 GB train all, a single GPU trains an adapter."""
     whole = memory.sizes(meta_model(AutoConfig.for_model("gpt_bigcode", **STARCODER), 49156))
     assert whole.parameters == 15_517_480_960
     on_eight = memory.states(whole, "zero3", 8) + memory.activations(whole, 4, 1024, True)
@@ -328,7 +328,7 @@ def test_starcoder_is_counted_without_being_loaded() -> None:
     assert memory.states(adapter, "single", 1, frozen_bytes=memory.FOUR_BIT) / 2**30 < 10
 
 
-MEASURED = [  # GiB at the peak of 24 steps on an H100, of which the largest had `tokens`
+MEASURED = [  # GiB at the peak of 24 steps on an H100; the largest step had `tokens` tokens
     ("single", {}, 6528, 12.70),
     ("single", {"packing": 2048, "training": {"gradient_checkpointing": True}}, 4096, 5.34),
     ("fsdp", {}, 6528, 11.33),
@@ -349,7 +349,7 @@ def test_the_estimate_is_near_what_was_measured(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A Llama of 231 million parameters. Gradients come when the peak is over, so it is less."""
+    """A Llama of 231 million parameters. Gradients come after the peak, so the peak is lower."""
     monkeypatch.chdir(ROOT)
     training = {"bf16": True, **values.get("training", {})}
     given = recipe(sample, tmp_path, **{"deepspeed": None, **values, "training": training})
@@ -386,7 +386,7 @@ def test_an_adapter_is_counted_as_it_will_be_made(sample: Path, tmp_path: Path) 
     assert sizes.parameters == sum(parameter.numel() for parameter in network.parameters()) - added
 
 
-def test_what_is_offloaded_is_kept_elsewhere(sample: Path, tmp_path: Path) -> None:
+def test_offloaded_states_leave_the_device(sample: Path, tmp_path: Path) -> None:
     sizes = sized(2851e6, largest=32e6)
     for path in ("trainer/zero3_bf16.json", "trainer/zero3_cpu_offload.json"):
         values = recipe(sample, tmp_path, deepspeed=path, training={"bf16": True})
@@ -504,7 +504,7 @@ def test_the_first_batch_is_shown_with_what_is_trained(sample: Path, tmp_path: P
         assert not line or f"\x1b[32m{line}" in coloured
 
 
-def test_text_that_would_steer_a_terminal_is_shown_harmless(sample: Path, tmp_path: Path) -> None:
+def test_control_characters_are_not_printed(sample: Path, tmp_path: Path) -> None:
     prepared = run.prepare(recipe(sample, tmp_path), ALONE)
     ids = prepared.tokenizer("\x1b[2Jhi\x07").input_ids
     text = preflight._coloured({"input_ids": ids, "labels": ids}, prepared.tokenizer, plain=True)
@@ -623,7 +623,7 @@ def test_a_layout_is_checked_and_shown_as_it_will_be_trained(
 
 
 def test_one_row_and_no_test_split_are_enough(tmp_path: Path) -> None:
-    """The original asks for three rows, and for a split that is called `train`."""
+    """StarChat alpha's code needs three rows, and a split with the name `train`."""
     messages = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4."}]
     (tmp_path / "own.jsonl").write_text(json.dumps({"messages": messages}))
     (tmp_path / "own.yaml").write_text(

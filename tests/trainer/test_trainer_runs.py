@@ -1,4 +1,4 @@
-"""Real runs on two CPU ranks: the same result however it is computed, cut off or adapted."""
+"""Real runs on two CPU ranks: the same result by every strategy, also after an interruption."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WITH_DROPOUT = {**TINY, "attn_pdrop": 0.1, "resid_pdrop": 0.1, "embd_pdrop": 0.1
 
 
 def save_base(shape: dict[str, Any], sample: Path, folder: Path) -> Path:
-    """A model that knows no control tokens, with its weights, for all ranks to begin from."""
+    """The folder of a model without control tokens, whose weights all ranks start from."""
     tokenizer = load.load_tokenizer(sample, manifest.read(sample))
     fitted = {**shape, "vocab_size": 257, "eos_token_id": 256, "bos_token_id": 256}
     network = load.load_model(config.Model(config=fitted), tokenizer, seed=7)
@@ -94,7 +94,7 @@ class Runs:
         train.train(config.load(recipe, self.settings(name, batch, accumulation)))
 
     def jobs(self) -> dict[str, Any]:
-        """What is trained on two ranks, in one launch; what DeepSpeed does comes last."""
+        """The runs on two ranks, in a single launch; the runs with DeepSpeed come last."""
         two = {
             "ddp": self.job("ddp", 2, 1),
             "fsdp": self.job("fsdp", 2, 1, "strategy=fsdp", "training.gradient_checkpointing=true"),
@@ -111,7 +111,7 @@ class Runs:
         }
 
     def article(self) -> dict[str, Any]:
-        """StarChat alpha's recipe as it is, but for the model, the data and a step to save."""
+        """StarChat alpha's recipe, except for the model, the data and a step to save."""
         return {
             "recipe": str(ROOT / "recipes" / "train" / "starchat-alpha.yaml"),
             "deepspeed": ZERO3,
@@ -129,7 +129,7 @@ class Runs:
         return self.job(name, 2, 1, *keys, *more)
 
     def cut_off(self) -> dict[str, Any]:
-        """The same, with checkpoints to go on from."""
+        """The run `long` with checkpoints to go on from."""
         return self.long("cut-off", "training.save_steps=4")
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
@@ -155,7 +155,7 @@ ACCELERATE = (
 
 
 def launch(folder: Path, jobs: dict[str, Any], launcher: tuple[str, ...]) -> subprocess.Popen[str]:
-    """Two ranks on a free port, that train one recipe after another."""
+    """Two ranks on a free port that train several recipes in turn."""
     (folder / "jobs.json").write_text(json.dumps(jobs))
     script = [str(ROOT / "tests" / "support" / "ranks.py"), str(folder / "jobs.json")]
     return subprocess.Popen(
@@ -170,9 +170,9 @@ def launch(folder: Path, jobs: dict[str, Any], launcher: tuple[str, ...]) -> sub
 
 @pytest.fixture(scope="module")
 def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """All of them: one is killed, and goes on among the others, which share two processes."""
+    """The finished runs. A run is killed and goes on with the remaining runs, in two processes."""
     started = Runs(tmp_path_factory.mktemp("runs"), sample)
-    killed = launch(started.folder, {"cut-off": {**started.cut_off(), "kill_behind": 6}}, TORCHRUN)
+    killed = launch(started.folder, {"cut-off": {**started.cut_off(), "kill_after": 6}}, TORCHRUN)
     started.alone("four", 4, 1)
     started.alone("accumulated", 1, 4)
     _, errors = killed.communicate(timeout=900)
@@ -194,14 +194,14 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], within
 
 
 @pytest.mark.parametrize("name", ["accumulated", "ddp", "fsdp", "zero3"])
-def test_a_step_is_the_same_however_its_rows_are_dealt(runs: Runs, name: str) -> None:
-    """Four rows at once, one by one, or two on each of two ranks: one loss, the same weights."""
+def test_a_step_is_the_same_however_its_rows_are_distributed(runs: Runs, name: str) -> None:
+    """Four rows at once, row by row, or two on each of two ranks: the same loss and weights."""
     assert runs.losses(name) == pytest.approx(runs.losses("four"), abs=2e-5)
     same(runs.weights(name), runs.weights("four"), within=2e-5)
 
 
-def test_the_comparison_would_see_a_loss_that_is_a_mean_of_means(runs: Runs) -> None:
-    """Rows differ in how much of them is trained, so weighing rows alike is another loss."""
+def test_the_comparison_detects_a_loss_that_is_a_mean_of_means(runs: Runs) -> None:
+    """Rows have different numbers of trained tokens, so weighing rows alike gives another loss."""
     sample = runs.sample
     rows = dataset.load_tokens(sample, manifest.read(sample), "train")
     assert rows is not None
@@ -223,7 +223,7 @@ def test_all_ranks_have_as_many_batches_and_steps(runs: Runs) -> None:
 # ---------------------------------------------------------------------------------- cut off
 
 
-def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(runs: Runs) -> None:
+def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(runs: Runs) -> None:
     """Killed in its seventh step, the run went on from its fourth; then, from its last, by none."""
     steps = [entry["step"] for entry in runs.log("cut-off") if "loss" in entry]
     assert steps == list(range(1, 11))

@@ -64,7 +64,7 @@ def ready(network: Any) -> Any:
 
 
 def ancestors(tree: PackedTree, token: int) -> list[int]:
-    """The tokens that a token sees, itself the last."""
+    """The tokens that a token sees; the last is the token itself."""
     return [at for at in range(token + 1) if token < tree.subtree_ends[at]]
 
 
@@ -73,7 +73,9 @@ ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1,
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(ROWS)
-def test_a_tree_holds_each_beginning_once_and_a_token_sees_its_own(rows: list[list[int]]) -> None:
+def test_a_tree_holds_each_beginning_once_and_a_token_sees_only_its_path(
+    rows: list[list[int]],
+) -> None:
     tree = tree_of([{"input_ids": row, "labels": row} for row in rows])
     beginnings = {tuple(row[: size + 1]) for row in rows for size in range(len(row))}
     seen = [[int(tree.ids[at]) for at in ancestors(tree, token)] for token in range(len(tree.ids))]
@@ -111,7 +113,7 @@ def test_a_golden_that_can_be_read() -> None:
 
 
 def test_two_replies_that_begin_alike_are_two() -> None:
-    """What they share stands once, and is trained for each: so it is in the rows."""
+    """Tokens that the replies share stand once, and are trained for each reply, as in the rows."""
     rows = [[1, 2, 5, 6, 9], [1, 2, 5, 7, 9]]
     ids = [np.array(row, np.int32) for row in rows]
     labels = [np.where(np.arange(5) < 2, IGNORED, row) for row in ids]
@@ -127,7 +129,7 @@ def test_two_replies_that_begin_alike_are_two() -> None:
 
 
 def test_two_replies_of_the_same_words_are_one_unless_both_are_labelled_once() -> None:
-    """Rows that train each message everywhere do not say whether it is one; others do."""
+    """Rows that train a message in every row do not tell how often; `iter` keeps both."""
     rows = [[1, 2, 5, 9, 3], [1, 2, 5, 9, 4]]
     ids = [np.array(row, np.int32) for row in rows]
     labels = [np.array([IGNORED, IGNORED, 5, 9, IGNORED], np.int32)] * 2
@@ -185,7 +187,7 @@ def test_trees_that_are_too_long_are_cut_and_nothing_is_trained_twice(seed: int)
 
 
 def test_a_row_that_trains_nothing_of_its_own_is_left_out() -> None:
-    """Its tokens would only be context, and no path sees them."""
+    """The tokens of such a row would only be context, and no path sees them."""
     rows = [[1, 2, 9], [1, 2, 9, 3, 4], [1, 2, 9, 3, 5, 9]]
     ids = [np.array(row, np.int32) for row in rows]
     labels = [np.where(row == 3, IGNORED, row) for row in ids]
@@ -201,7 +203,7 @@ def test_a_row_that_trains_nothing_of_its_own_is_left_out() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS)
-def test_trees_weigh_what_their_rows_weigh_trained_once(kind: str, seed: int) -> None:
+def test_trees_have_the_loss_of_their_rows_trained_once(kind: str, seed: int) -> None:
     always, once, groups = forest(seed)
     network, targets = model(kind, seed), targets_of(once)
     alone = loss_and_gradients(network, one_by_one(once), targets)
@@ -215,8 +217,8 @@ def test_trees_weigh_what_their_rows_weigh_trained_once(kind: str, seed: int) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_labelled_twice_may_weigh_twice(kind: str) -> None:
-    """With `iter` the loss is that of the rows, whatever they label."""
+def test_a_reply_that_is_labelled_twice_may_count_twice(kind: str) -> None:
+    """With `iter` the loss is that of the rows with their labels."""
     always, _, groups = forest(1)
     network, targets = model(kind, 1), targets_of(always)
     alone = loss_and_gradients(network, one_by_one(always), targets)
@@ -225,7 +227,7 @@ def test_what_is_labelled_twice_may_weigh_twice(kind: str) -> None:
 
 
 def test_each_tree_may_be_a_row_of_a_batch() -> None:
-    """Shorter trees are padded, and padding sees and is seen by nothing else."""
+    """Shorter trees are padded; padding sees only itself and is seen by no token."""
     always, once, groups = forest(2, trees=3)
     network, targets = model("llama", 2), targets_of(once)
     alone = loss_and_gradients(network, one_by_one(once), targets)
@@ -252,8 +254,8 @@ def test_each_tree_may_be_a_row_of_a_batch() -> None:
 
 
 @pytest.mark.parametrize("broken", ["labels", "positions", "mask"])
-def test_what_is_left_out_is_noticed(broken: str) -> None:
-    """The equality above is not one that anything would pass."""
+def test_a_batch_without_labels_positions_or_mask_differs(broken: str) -> None:
+    """The equality of the tests above can fail."""
     always, once, groups = forest(3)
     network, targets = model("llama", 3), targets_of(once)
     alone = loss_and_gradients(network, one_by_one(once), targets)
@@ -298,8 +300,8 @@ def test_a_step_of_the_trainer_is_that_of_the_rows(kind: str, tmp_path: Path) ->
 # ---------------------------------------------------------------------------------- the guard
 
 
-def test_bounds_that_nobody_reads_are_an_error() -> None:
-    """A model that was not prepared may not train as if nothing were the matter."""
+def test_a_model_that_does_not_read_bounds_fails() -> None:
+    """A model that was not prepared must fail, and not train with the wrong mask."""
     always, _, groups = forest(0)
     batch = batch_of(always, planned(always, groups))
     for kind in KINDS:

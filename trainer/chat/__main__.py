@@ -1,10 +1,10 @@
-"""Talks with a model: in the terminal, in the browser, or as an endpoint.
+"""Talks with a model in the terminal or in the browser, or serves the model as an endpoint.
 
     python -m trainer.chat out/sample-model
     python -m trainer.chat out/sample-model --web
 
-A tuned model is spoken to through its tokenizer's own chat template, a base model through a
-few-shot prompt (`--prompt`).
+A tuned model is prompted with its tokenizer's chat template, a base model with a few-shot prompt
+(`--prompt`).
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ import click
 from chatdata.core.errors import ChatdataError, ConfigError
 
 if TYPE_CHECKING:
-    from trainer.chat.generation import Sampling, Speaker
+    from trainer.chat.generation import ChatModel, Sampling
 
 # As in transformers' generate, with the settings of StarChat's demo.
 _SAMPLING: dict[str, tuple[Any, Any, str]] = {
-    "temperature": (click.FloatRange(0), 0.2, "0: the likeliest token, always."),
-    "top_p": (click.FloatRange(0, 1, min_open=True), 0.95, "Of the likeliest tokens, this mass."),
-    "top_k": (click.IntRange(0), 50, "Of the likeliest tokens, so many; 0: all."),
-    "repetition_penalty": (click.FloatRange(0, min_open=True), 1.2, "1: none."),
+    "temperature": (click.FloatRange(0), 0.2, "0: always the most likely token."),
+    "top_p": (
+        click.FloatRange(0, 1, min_open=True),
+        0.95,
+        "Draw from the most likely tokens with this total probability.",
+    ),
+    "top_k": (click.IntRange(0), 50, "Draw from this many of the most likely tokens; 0: from all."),
+    "repetition_penalty": (click.FloatRange(0, min_open=True), 1.2, "1: no penalty."),
     "max_new_tokens": (
         click.IntRange(1),
         None,
-        "The longest answer. [512, or half of the model's context where that is less]",
+        "The longest answer, in tokens. [512, or half of the model's context if that is less]",
     ),
 }
 
@@ -58,10 +62,10 @@ def _sampling_options(command: Any) -> Any:
 )
 @click.option("--system", help="The system turn.")
 @_sampling_options
-@click.option("--seed", type=click.IntRange(0), help="Draw the same answers again.")
+@click.option("--seed", type=click.IntRange(0), help="Makes the answers repeatable.")
 @click.option("--web", is_flag=True, help="A page in the browser.")
 @click.option("--serve", is_flag=True, help="An OpenAI-compatible endpoint (transformers serve).")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Of --web and --serve.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="For --web and --serve.")
 @click.option("--port", type=click.IntRange(1, 65535), help="[7860 for --web, 8000 for --serve]")
 @click.pass_context
 def main(ctx: click.Context, /, model: str, web: bool, serve: bool, **options: Any) -> None:
@@ -90,8 +94,8 @@ def _serve(ctx: click.Context, model: str, web: bool, options: dict[str, Any]) -
     if web or given:
         name = "web" if web else given[0].replace("_", "-")
         raise click.UsageError(
-            f"--serve and --{name} do not go together: whoever sends a request to the endpoint "
-            "says what it should answer, and how."
+            f"--serve and --{name} do not go together: each request to the endpoint has its own "
+            "messages and settings."
         )
     server.run(model, options["host"], options["port"] or 8000, options["seed"])
 
@@ -102,12 +106,14 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 
 def _web(model: str, options: dict[str, Any]) -> None:
     if importlib.util.find_spec("gradio") is None:
-        raise ConfigError("--web needs Gradio; pip install 'chatdata[demo]'.")
+        raise ConfigError(
+            "--web needs Gradio, which is not installed: pip install 'chatdata[demo]'."
+        )
     from trainer.chat import web as chat_web
 
-    speaker, sampling = _load(model, options)
+    chat_model, sampling = _load(model, options)
     chat_web.run(
-        speaker,
+        chat_model,
         sampling,
         title=Path(model).name,
         system=options["system"] or "",
@@ -119,14 +125,14 @@ def _web(model: str, options: dict[str, Any]) -> None:
 def _terminal(model: str, options: dict[str, Any]) -> None:
     from trainer.chat import terminal
 
-    speaker, sampling = _load(model, options)
-    session = terminal.Session(speaker, sampling)
+    chat_model, sampling = _load(model, options)
+    session = terminal.Session(chat_model, sampling)
     if options["system"]:
         session.messages.append({"role": "system", "content": options["system"]})
     terminal.run(session)
 
 
-def _load(model: str, options: dict[str, Any]) -> tuple[Speaker, Sampling]:
+def _load(model: str, options: dict[str, Any]) -> tuple[ChatModel, Sampling]:
     from transformers import set_seed
     from transformers.utils import logging
 
@@ -138,11 +144,11 @@ def _load(model: str, options: dict[str, Any]) -> tuple[Speaker, Sampling]:
         logging.disable_progress_bar()
     network, tokenizer = generation.load(model, options["revision"])
     writer: Writer = few_shot.FewShot(prompt, tokenizer) if prompt else TemplateWriter(tokenizer)
-    speaker = generation.Speaker(network, tokenizer, writer)
+    chat_model = generation.ChatModel(network, tokenizer, writer)
     settings = {name: options[name] for name in _SAMPLING if options[name] is not None}
     if options["seed"] is not None:
         set_seed(options["seed"])
-    return speaker, speaker.sampling(settings)
+    return chat_model, chat_model.sampling(settings)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A base model made an assistant by a prompt: a system paragraph, example dialogues, the question.
+"""Few-shot prompts that make a base model an assistant: a system paragraph, examples, the question.
 
     SYSTEM
 
@@ -14,8 +14,8 @@
 
     Assistant:
 
-No space follows the last colon: the model writes it with its first word, as one token, which is
-how the examples are tokenised. Nothing here is a control token, whatever a user types.
+No space follows the last colon: the model writes the space with its first word, as a single token,
+which is how the examples are tokenised. No text that a user types becomes a control token.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from trainer.chat.prompt_window import Message, TemplateWriter, plain_tokenizer
 
 HUMAN, ASSISTANT, SEPARATOR = "Human:", "Assistant:", "-----"
 _HEADS = {"user": HUMAN, "assistant": ASSISTANT}
-# A line that would be read as the head of a turn, or as the end of a dialogue.
+# The beginning of a line that reads as the head of a turn, or as the end of a dialogue.
 _FORGED = re.compile(rf"^(?={HUMAN}|{ASSISTANT}|{SEPARATOR})", re.MULTILINE)
 
 
@@ -49,7 +49,7 @@ class Exchange(Strict):
     @classmethod
     def _is_one_turn(cls, value: str) -> str:
         if _FORGED.search(value):
-            raise ValueError(f"a line may not begin with {HUMAN} {ASSISTANT} or {SEPARATOR}")
+            raise ValueError(f"no line may begin with {HUMAN} {ASSISTANT} or {SEPARATOR}")
         return value.strip()
 
 
@@ -67,12 +67,12 @@ class Prompt(Strict):
 
 
 def load(path: Path) -> Prompt:
-    """The prompt in a YAML file. Raises ConfigError for a key or a value that is not known."""
+    """The prompt in a YAML file. Raises ConfigError for an unknown key or a wrong value."""
     return config.parse(Prompt, config.load_yaml(path), f"prompt '{path.stem}'")
 
 
 class FewShot:
-    """Conversations as the last of a few dialogues, in plain text."""
+    """Writes a conversation as the last of a few dialogues, in plain text."""
 
     stop_strings: Sequence[str] = (f"\n{HUMAN}", f"\n\n{SEPARATOR}")
     stop_tokens: Sequence[str] = ()
@@ -85,25 +85,28 @@ class FewShot:
         self._template = TemplateWriter(tokenizer) if tokenizer.chat_template else None
 
     def text(self, messages: Sequence[Message], without: int = 0) -> str:
-        """The prompt as text. A system turn at the head stands in place of the prompt's own."""
+        """The prompt as text, without its first `without` examples.
+
+        A system turn of the conversation replaces the system paragraph of the prompt.
+        """
         has_system = messages[0]["role"] == "system"
         system = messages[0]["content"] if has_system else self.prompt.system
-        own = [_dialogue(dialogue) for dialogue in self.prompt.dialogues[without:]]
-        asked = _turns(messages[1:] if has_system else messages)
-        blocks = [system, *own, asked]
+        examples = [_dialogue(dialogue) for dialogue in self.prompt.dialogues[without:]]
+        conversation = _turns(messages[1:] if has_system else messages)
+        blocks = [system, *examples, conversation]
         return f"\n\n{SEPARATOR}\n\n".join(blocks) + f"\n\n{ASSISTANT}"
 
     def ids(self, messages: Sequence[Message], without: int = 0) -> list[int]:
-        """The ids of the prompt, all of it text, behind what the tokenizer begins a text with."""
+        """The ids of the prompt as text, after the ids with which the tokenizer begins a text."""
         return [*self._start, *self.plain.ids(self.text(messages, without))]
 
     def read(self, pieces: Iterable[str]) -> Iterator[str]:
-        """The pieces up to the next turn, without the white space around the answer."""
+        """The pieces up to the next turn, without white space around the answer."""
         return stripped(until(pieces, self.stop_strings))
 
     def tuned_tokens(self, messages: Sequence[Message]) -> int:
-        """How many tokens a tuned model is given for the same conversation: those of the
-        tokenizer's own template, or of StarChat's where it has none."""
+        """How many tokens a tuned model needs for the same conversation: with the template of the
+        tokenizer, or with StarChat's for a tokenizer without a template."""
         if self._template is not None:
             return len(self._template.ids(messages))
         return starchat_tokens(self.plain, messages)
@@ -115,39 +118,40 @@ def starchat_tokens(plain: PlainTokenizer, messages: Sequence[Message]) -> int:
     A turn is its control token, a new line and the content, `<|end|>` and a new line.
     """
     newline = len(plain.ids("\n"))
-    turns = sum(2 + newline + len(plain.ids("\n" + own["content"])) for own in messages)
+    turns = sum(2 + newline + len(plain.ids("\n" + message["content"])) for message in messages)
     return turns + 1 + newline
 
 
 def _dialogue(dialogue: Sequence[Exchange]) -> str:
-    talk = [
+    messages = [
         {"role": role, "content": content}
-        for own in dialogue
-        for role, content in (("user", own.human), ("assistant", own.assistant))
+        for exchange in dialogue
+        for role, content in (("user", exchange.human), ("assistant", exchange.assistant))
     ]
-    return _turns(talk)
+    return _turns(messages)
 
 
 def _turns(messages: Sequence[Message]) -> str:
-    """Turns as text; a line of content that reads as the head of a turn is indented."""
+    """The turns as text; a line of content that reads as the head of a turn is indented."""
     return "\n\n".join(
-        f"{_HEADS[own['role']]} {_FORGED.sub(' ', own['content'].strip())}" for own in messages
+        f"{_HEADS[message['role']]} {_FORGED.sub(' ', message['content'].strip())}"
+        for message in messages
     )
 
 
 def _start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What the tokenizer puts before a text (a begin token, for some), and never behind it."""
+    """The ids that the tokenizer puts before a text, for example a begin token."""
     encode: Any = tokenizer.encode
     whole, text = encode("a"), encode("a", add_special_tokens=False)
-    place = len(whole) - len(text)
-    return list(whole[:place]) if whole[place:] == text else []
+    start = len(whole) - len(text)
+    return list(whole[:start]) if whole[start:] == text else []
 
 
 # --------------------------------------------------------------------------- reading an answer
 
 
 def until(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
-    """Yields a text, given in pieces, up to the first of the stop strings, and no part of it."""
+    """Yields a text, given in pieces, up to the first stop string, and no part of that string."""
     held = ""
     for piece in pieces:
         held += piece
@@ -155,13 +159,13 @@ def until(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
         if places:
             yield held[: min(places)]
             return
-        size = len(held) - max((_begun(held, stop) for stop in stops), default=0)
+        size = len(held) - max((_overlap(held, stop) for stop in stops), default=0)
         yield held[:size]
         held = held[size:]
     yield held
 
 
-def _begun(text: str, stop: str) -> int:
+def _overlap(text: str, stop: str) -> int:
     """How many characters at the end of a text may be the start of a stop string."""
     sizes = range(min(len(text), len(stop) - 1), 0, -1)
     return next((size for size in sizes if stop.startswith(text[-size:])), 0)
@@ -169,11 +173,11 @@ def _begun(text: str, stop: str) -> int:
 
 def stripped(pieces: Iterable[str]) -> Iterator[str]:
     """Yields a text, given in pieces, without the white space at its ends."""
-    space = begun = ""
+    space, has_begun = "", False
     for piece in pieces:
         text = space + piece
         words = text.rstrip()
         space = text[len(words) :]
-        words = words if begun else words.lstrip()
-        begun = begun or words
+        words = words if has_begun else words.lstrip()
+        has_begun = has_begun or bool(words)
         yield words

@@ -1,4 +1,4 @@
-"""What a model is shown of a conversation: its token ids, as many turns as the context holds.
+"""The prompt of a conversation: the token ids of as many turns as the context holds.
 
 Control tokens are those of `chatdata.render.control_tokens`, as in the rows of a dataset: where
 content quotes one, the text between the template's control tokens is tokenised apart, as text.
@@ -22,9 +22,9 @@ Message = dict[str, str]  # role, content
 
 
 class Writer(Protocol):
-    """A way to write conversations, and to read an answer out of what a model writes."""
+    """Writes conversations as prompts, and reads the answer in the text that a model generates."""
 
-    stop_strings: Sequence[str]  # each ends an answer, beside the end tokens
+    stop_strings: Sequence[str]  # each ends an answer, as the end tokens do
     stop_tokens: Sequence[str]  # special tokens that end an answer
     examples: int  # how many parts of a prompt can be left out
 
@@ -37,12 +37,13 @@ class Writer(Protocol):
         ...
 
     def tuned_tokens(self, messages: Sequence[Message]) -> int | None:
-        """How many tokens a tuned model is given instead; None where this is for one."""
+        """How many tokens a tuned model needs for the same conversation; None for a writer that
+        writes for tuned models."""
         ...
 
 
 class PromptWindow(NamedTuple):
-    """The part of a conversation that a model is shown."""
+    """The part of a conversation that fits the context of the model."""
 
     ids: list[int]
     messages_out: int  # how many of the oldest messages are left out
@@ -52,8 +53,8 @@ class PromptWindow(NamedTuple):
 def fit(writer: Writer, messages: Sequence[Message], room: int | None) -> PromptWindow:
     """The longest prompt of at most `room` tokens (any number, for None).
 
-    The oldest exchanges go first, whole, then the examples of the prompt. A system turn at the
-    head and the last question stay. Raises ChatdataError where these alone are too long.
+    The oldest exchanges are left out first, each as a whole, then the examples of the prompt. A
+    system turn and the last question stay. Raises ChatdataError where these alone are too long.
     """
     head = 1 if messages[0]["role"] == "system" else 0
     starts = [i for i, message in enumerate(messages) if message["role"] == "user"]
@@ -68,8 +69,8 @@ def fit(writer: Writer, messages: Sequence[Message], room: int | None) -> Prompt
         first = bisect.bisect_left(cuts, True, key=lambda cut: len(prompt(cut)) <= room)
     if first == len(cuts):
         raise ChatdataError(
-            f"the question and what must stand before it have {len(prompt(cuts[-1]))} tokens, and "
-            f"{room} are left for them; shorten them, or ask for a shorter answer (max_new_tokens)."
+            f"the question and its system text have {len(prompt(cuts[-1]))} tokens, and {room} are "
+            "left for them; shorten them, or lower max_new_tokens."
         )
     start, without = cuts[first]
     return PromptWindow(prompt(cuts[first]), start - head, without)
@@ -79,7 +80,7 @@ def fit(writer: Writer, messages: Sequence[Message], room: int | None) -> Prompt
 
 
 class TemplateWriter:
-    """Conversations as the tokenizer's own chat template writes them."""
+    """Writes conversations with the tokenizer's chat template."""
 
     stop_strings: Sequence[str] = ()
     examples = 0
@@ -88,14 +89,14 @@ class TemplateWriter:
         if not tokenizer.chat_template:
             raise RenderError(
                 f"'{tokenizer.name_or_path}' has no chat template, so it is a base model: make it "
-                "an assistant with --prompt recipes/prompts/assistant.yaml, or tune it."
+                "an assistant with --prompt recipes/prompts/assistant.yaml, or fine-tune it."
             )
         self.tokenizer = tokenizer
         self.plain = plain_tokenizer(tokenizer, _markers(tokenizer))
         self.stop_tokens: Sequence[str] = self._closing()
 
     def ids(self, messages: Sequence[Message], without: int = 0) -> list[int]:
-        """The ids of `apply_chat_template`, control tokens in content being text.
+        """The ids of `apply_chat_template`, with control tokens in content as text.
 
         Raises RenderError for a conversation that the template refuses.
         """
@@ -114,7 +115,7 @@ class TemplateWriter:
         yield from pieces
 
     def tuned_tokens(self, messages: Sequence[Message]) -> None:
-        """None: this is how a tuned model is spoken to."""
+        """None: this writer writes for tuned models."""
 
     def _text(self, messages: Sequence[Message], prompt: bool = True) -> str:
         try:
@@ -124,7 +125,7 @@ class TemplateWriter:
                 )
             )
         except Exception as error:  # a template can raise anything
-            raise RenderError(f"the chat template says: {error}") from None
+            raise RenderError(f"the chat template refuses the conversation: {error}") from None
 
     def _ids_apart(self, messages: Sequence[Message]) -> list[int]:
         hide = self.plain.control.hide

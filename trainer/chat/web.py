@@ -19,10 +19,10 @@ from starlette.middleware import Middleware
 
 from chatdata.core.errors import ChatdataError, ConfigError
 from trainer.chat import status
-from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.generation import ChatModel, Sampling
 from trainer.chat.prompt_window import Message
 
-# Scripts and styles come with the page; images may be part of the page, and nothing else is loaded.
+# Scripts and styles come with the page; images may be part of the page; nothing else is loaded.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -45,10 +45,10 @@ _SLIDERS = (
 
 
 def run(
-    speaker: Speaker, sampling: Sampling, title: str, system: str, host: str, port: int
+    chat_model: ChatModel, sampling: Sampling, title: str, system: str, host: str, port: int
 ) -> None:
     """Serves the page until Ctrl-C. Raises ConfigError for a port that cannot be used."""
-    page = start(speaker, sampling, title, system, host, port)
+    page = start(chat_model, sampling, title, system, host, port)
     print(f"http://{host}:{port}  (Ctrl-C stops the server)", flush=True)  # noqa: T201
     with contextlib.suppress(KeyboardInterrupt):
         while page.is_running:
@@ -57,11 +57,11 @@ def run(
 
 
 def start(
-    speaker: Speaker, sampling: Sampling, title: str, system: str, host: str, port: int
+    chat_model: ChatModel, sampling: Sampling, title: str, system: str, host: str, port: int
 ) -> gr.Blocks:
     """The page, which is being served. Raises ConfigError for a port that cannot be used."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    page = build(speaker, sampling, title, system)
+    page = build(chat_model, sampling, title, system)
     try:
         page.launch(
             server_name=host,
@@ -101,14 +101,14 @@ def _theme() -> gr.themes.Base:
     )
 
 
-def build(speaker: Speaker, sampling: Sampling, title: str, system: str) -> gr.Blocks:
+def build(chat_model: ChatModel, sampling: Sampling, title: str, system: str) -> gr.Blocks:
     """The page: the conversation, and beside it the settings that are sent with each question."""
     with gr.Blocks(title=title, fill_height=True, analytics_enabled=False) as page:
         with gr.Sidebar(open=False, position="right"):
-            settings = _settings(speaker, sampling, system)
+            settings = _settings(chat_model, sampling, system)
         status_line = gr.Markdown(elem_id="status", render=False)
         Interface(
-            replies(speaker),
+            replies(chat_model),
             title=title,
             chatbot=_chatbot(),
             textbox=gr.Textbox(
@@ -146,10 +146,12 @@ def _chatbot() -> gr.Chatbot:
     )
 
 
-def _settings(speaker: Speaker, sampling: Sampling, system: str) -> list[gr.components.Component]:
+def _settings(
+    chat_model: ChatModel, sampling: Sampling, system: str
+) -> list[gr.components.Component]:
     """A component for each argument of `reply`, in their order."""
     values = sampling.model_dump()
-    maxima = {"max_new_tokens": (speaker.context() or 1 << 20) - 1}
+    maxima = {"max_new_tokens": (chat_model.context() or 1 << 20) - 1}
     return [
         gr.Textbox(system, label="system turn", lines=3, max_lines=8),
         *(
@@ -208,7 +210,7 @@ class Interface(gr.ChatInterface):
 # -------------------------------------------------------------------------------------- replies
 
 
-def replies(speaker: Speaker) -> Callable[..., Iterator[tuple[str, str]]]:
+def replies(chat_model: ChatModel) -> Callable[..., Iterator[tuple[str, str]]]:
     """The function that Gradio calls, which yields the answer so far and the status line.
 
     Gradio closes the generator when the page is closed or stopped, and this stops the model.
@@ -225,7 +227,7 @@ def replies(speaker: Speaker) -> Callable[..., Iterator[tuple[str, str]]]:
         max_new_tokens: int,
     ) -> Iterator[tuple[str, str]]:
         try:
-            sampling = speaker.sampling(
+            sampling = chat_model.sampling(
                 {
                     "temperature": temperature,
                     "top_p": top_p,
@@ -234,7 +236,7 @@ def replies(speaker: Speaker) -> Callable[..., Iterator[tuple[str, str]]]:
                     "max_new_tokens": int(max_new_tokens),
                 }
             )
-            yield from _reply(speaker, conversation(system, history, message), sampling)
+            yield from _reply(chat_model, conversation(system, history, message), sampling)
         except ChatdataError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
@@ -242,12 +244,12 @@ def replies(speaker: Speaker) -> Callable[..., Iterator[tuple[str, str]]]:
 
 
 def _reply(
-    speaker: Speaker, messages: list[Message], sampling: Sampling
+    chat_model: ChatModel, messages: list[Message], sampling: Sampling
 ) -> Iterator[tuple[str, str]]:
-    seen = speaker.see(messages, sampling)
-    if warning := status.left_out(seen):
+    window = chat_model.prompt_window(messages, sampling)
+    if warning := status.left_out(window):
         gr.Warning(warning)
-    answer = speaker.answer(seen, sampling)
+    answer = chat_model.answer(window, sampling)
     text, updated = "", 0.0
     with contextlib.closing(iter(answer)) as pieces:
         for piece in pieces:
@@ -255,7 +257,7 @@ def _reply(
             if text.strip() and time.monotonic() - updated > _pause(text):
                 updated = time.monotonic()
                 yield escaped(text), ""
-    yield escaped(text), status.cost(speaker, messages, seen, answer, stopped=False)
+    yield escaped(text), status.status_line(chat_model, messages, window, answer, is_stopped=False)
 
 
 def _pause(text: str) -> float:

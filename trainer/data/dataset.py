@@ -19,7 +19,8 @@ from chatdata.core import row_id
 from chatdata.core.errors import OutputError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest as manifests
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset import tables
+from chatdata.dataset.manifest import FileEntry, Manifest, ShardEntry
 from trainer.data import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
@@ -79,8 +80,7 @@ def load_tokens(folder: Path, manifest: Manifest, split: str) -> Dataset | None:
 
 def token_files(manifest: Manifest, split: str) -> list[str]:
     """The paths of the files with a split's rows of tokens, in order."""
-    prefix = f"tokens/{split}-"
-    return [file.path for file in manifest.files if file.path.startswith(prefix)]
+    return [shard.path for shard in tables.TOKENS.shards(manifest.files, split)]
 
 
 def token_rows(manifest: Manifest, split: str) -> int:
@@ -125,16 +125,15 @@ class Lists:
 
 def load_groups(folder: Path, manifest: Manifest, split: str) -> list[str]:
     """The group of each row of tokens of a split, in order: the tree that the row comes from."""
-    group = dict(
-        zip(*_strings(folder, manifest, f"messages/{split}-", ["id", "group"]), strict=True)
-    )
-    (rows,) = _strings(folder, manifest, f"tokens/{split}-", ["id"])
+    messages = tables.MESSAGES.shards(manifest.files, split)
+    group = dict(zip(*_strings(folder, messages, ["id", "group"]), strict=True))
+    (rows,) = _strings(folder, tables.TOKENS.shards(manifest.files, split), ["id"])
     return [group[row if row in group else row_id.conversation_of(row)] for row in rows]
 
 
-def _strings(folder: Path, manifest: Manifest, prefix: str, columns: list[str]) -> list[list[str]]:
-    paths = [folder / file.path for file in manifest.files if file.path.startswith(prefix)]
-    table = pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
+def _strings(folder: Path, shards: list[ShardEntry], columns: list[str]) -> list[list[str]]:
+    rows = [pq.read_table(folder / shard.path, columns=columns) for shard in shards]
+    table = pa.concat_tables(rows)
     return [table[name].to_pylist() for name in columns]
 
 
@@ -147,11 +146,8 @@ def check_files(source: Source) -> str:
     Compared by the manifest's hashes are the rows of tokens, the tokenizer and its chat template.
     Returns a line that says how many files were compared.
     """
-    entries = [
-        file
-        for file in (*source.manifest.files, *source.manifest.extras)
-        if file.path.startswith(("tokens/", "tokenizer/"))
-    ]
+    entries: list[FileEntry] = [*tables.TOKENS.shards(source.manifest.files)]
+    entries += [file for file in source.manifest.extras if file.path.startswith("tokenizer/")]
     for file in entries:
         path = source.folder / file.path
         if not path.is_file() or sha256_file(path) != file.sha256:

@@ -2,9 +2,9 @@
 
 A template that a tokenizer carries can do anything. `read` finds out, by rendering conversations
 of marked contents, what it does with turns: what it writes before and after them, where an
-answer begins for a model that was given the generation prompt, and which tokens end it. Nothing
-is taken for granted afterwards: every row is rendered by the template itself and checked, or by
-a `TemplateSpec` that was proved to write the same.
+answer begins for a model that was given the generation prompt, and which tokens end the answer.
+Nothing is taken for granted afterwards: every row is rendered by the template itself and checked,
+or by a `TemplateSpec` that was proved to write the same.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def read(
     control: re.Pattern[str],
     compiles: bool,
 ) -> JinjaTemplate:
-    """What a chat template does, with the first method that works, tried in the order of `Method`.
+    """A chat template with what it does, and with the first method of `Method` that works.
 
     `control` matches the tokenizer's special tokens; `compiles` says whether segments between
     them can be told apart (no special token swallows white space). Raises RenderError with the
     reason where a conversation cannot be rendered exactly.
     """
     bare = _bare(source, variables, date)
-    template = replace(bare, **infer_structure(bare, control))
+    template = replace(bare, **infer_structure(bare, control)._asdict())
     spec = compile_spec(template, control) if compiles else None
     if spec is not None:
         return CompiledTemplate.of(template, spec)
@@ -71,7 +71,7 @@ def read(
 
 
 def plain_texts(source: str, variables: Mapping[str, Any], date: datetime.date | None) -> list[str]:
-    """What a chat template writes around plain turns, of the conversations that it takes."""
+    """Conversations of plain turns as a chat template writes them, without those it refuses."""
     bare = _bare(source, variables, date)
     conversations = (make_conversation(roles) for roles in ("u", "uaua", "suaua"))
     return [
@@ -82,5 +82,5 @@ def plain_texts(source: str, variables: Mapping[str, Any], date: datetime.date |
 
 
 def _bare(source: str, variables: Mapping[str, Any], date: datetime.date | None) -> JinjaTemplate:
-    """A template of which nothing has been found out."""
+    """A template whose structure is not known yet."""
     return JinjaTemplate(source, dict(variables), date, "prefix", True, "", "", "")

@@ -1,110 +1,154 @@
-"""A chat template as a `TemplateSpec`, where it is proved to write the same."""
+"""A chat template as a `TemplateSpec`, where the spec is proved to write the same."""
 
 from __future__ import annotations
 
 import itertools
 import re
+from typing import NamedTuple
 
 from chatdata.core.errors import RenderError
 from chatdata.render.chat_template.discovery import between
-from chatdata.render.chat_template.probes import make_conversation, probes, quoted_strings
+from chatdata.render.chat_template.probes import (
+    contents_of,
+    make_conversation,
+    probes,
+    quoted_strings,
+)
 from chatdata.render.chat_template.template import JinjaTemplate
 from chatdata.render.conversation import Messages, UnrenderableError
 from chatdata.render.template_spec import TemplateSpec, Turn
 
 
 def compile_spec(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec | None:
-    """The template as a value, where special tokens open and close every turn; None where not."""
+    """The template as a spec, where special tokens open and close every turn; else None."""
     try:
-        value = _guess(template, control)
+        spec = _infer(template, control)
     except (UnrenderableError, RenderError, ValueError):
         return None
-    closed = all(_is_closed(turn, control) for turn in value.all_turns())
-    return value if closed and _writes_the_same(value, template) else None
+    is_closed = all(_is_closed(turn, control) for turn in spec.all_turns())
+    return spec if is_closed and _writes_the_same(spec, template) else None
 
 
 def _is_closed(turn: Turn, control: re.Pattern[str]) -> bool:
     """Whether special tokens stand at both ends of what surrounds the content."""
-    own = [*control.finditer(turn.open)]
-    closing = control.match(turn.close)
-    return bool(own) and own[0].start() == 0 and own[-1].end() == len(turn.open) and bool(closing)
+    opening = [*control.finditer(turn.open)]
+    is_opened = opening and opening[0].start() == 0 and opening[-1].end() == len(turn.open)
+    return bool(is_opened and control.match(turn.close))
 
 
-def _guess(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec:
-    messages = make_conversation("uaua")
-    user, answer, question, last = (own["content"] for own in messages)
-    text = template.text(messages)
-    behind_user = template.text(messages[:1]).partition(user)[2]
-    behind_answer = text.partition(last)[2]
-    before_question = between(text, answer, question).removeprefix(behind_answer)
-    before_answer = between(text, user, answer).removeprefix(behind_user)
-    supplied = template.generation_prompt.removeprefix(behind_user)
-    trims = template.text(make_conversation("u", [" a "])).count(" a ") == 0
+# ----------------------------------------------------------------------------------- a guess
+
+
+class _Affixes(NamedTuple):
+    """What a template writes before the first turn, and before and after contents."""
+
+    start: str
+    before_user: str
+    after_user: str
+    before_answer: str
+    after_answer: str
+
+
+class _System(NamedTuple):
+    """What a template writes before and after the content of a system turn."""
+
+    before: str
+    after: str
+
+
+def _infer(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec:
+    """The spec that follows from a few renderings; it may be wrong for others."""
+    affixes = _affixes(template)
+    header = template.generation_prompt.removeprefix(affixes.after_user)
+    if affixes.before_answer != header + template.lead:
+        raise ValueError("the generation prompt is not what stands before an answer")
+    trims = " a " not in template.text(make_conversation("u", [" a "]))
+    first = _first_system(template, affixes)
+    later = _later_system(template, affixes) or first
     turns = {
-        "user": _turn(before_question, "", behind_user, trims, control),
-        "assistant": _turn(supplied, template.lead, behind_answer, trims, control),
+        "user": _turn(affixes.before_user, "", affixes.after_user, trims, control),
+        "assistant": _turn(header, template.lead, affixes.after_answer, trims, control),
     }
-    if before_answer != supplied + template.lead:
-        raise ValueError("the prompt is not what stands before an answer")
-    start = text.partition(user)[0].removesuffix(before_question)
-    first = _system_turn(template, before_question, trims, control)
-    later = _later_system(template, behind_answer, before_question, trims, control)
-    if first is not None:
-        turns["system"] = later or first
-    return TemplateSpec(template.name, "", turns, (), start, first)
+    if first is None or later is None:
+        return TemplateSpec(template.name, "", turns, (), affixes.start, None)
+    turns["system"] = _turn(later.before, "", later.after, trims, control)
+    at_head = _turn(first.before, "", first.after, trims, control)
+    return TemplateSpec(template.name, "", turns, (), affixes.start, at_head)
 
 
-def _turn(before: str, lead: str, behind: str, trims: bool, control: re.Pattern[str]) -> Turn:
-    opened = max((match.end() for match in control.finditer(before)), default=0)
-    closed = max((match.end() for match in control.finditer(behind)), default=0)
-    return Turn(before[:opened], before[opened:], lead, behind[:closed], behind[closed:], trims)
+def _affixes(template: JinjaTemplate) -> _Affixes:
+    messages = make_conversation("uaua")
+    user, answer, question, last = contents_of(messages)
+    text = template.text(messages)
+    after_user = template.text(messages[:1]).partition(user)[2]
+    after_answer = text.partition(last)[2]
+    before_user = between(text, answer, question).removeprefix(after_answer)
+    return _Affixes(
+        start=text.partition(user)[0].removesuffix(before_user),
+        before_user=before_user,
+        after_user=after_user,
+        before_answer=between(text, user, answer).removeprefix(after_user),
+        after_answer=after_answer,
+    )
 
 
-def _system_turn(
-    template: JinjaTemplate, before_user: str, trims: bool, control: re.Pattern[str]
-) -> Turn | None:
+def _first_system(template: JinjaTemplate, affixes: _Affixes) -> _System | None:
+    """What surrounds a system turn at the head; None where the template refuses such a turn."""
     messages = make_conversation("sua")
     try:
         text = template.text(messages)
     except UnrenderableError:
         return None
-    system, user = messages[0]["content"], messages[1]["content"]
-    behind = between(text, system, user).removesuffix(before_user)
-    return _turn(text.partition(system)[0], "", behind, trims, control)
+    system, user, _ = contents_of(messages)
+    after = between(text, system, user).removesuffix(affixes.before_user)
+    return _System(text.partition(system)[0], after)
 
 
-def _later_system(
-    template: JinjaTemplate,
-    behind_answer: str,
-    before_user: str,
-    trims: bool,
-    control: re.Pattern[str],
-) -> Turn | None:
+def _later_system(template: JinjaTemplate, affixes: _Affixes) -> _System | None:
+    """What surrounds a system turn after an answer; None where the template writes no such turn."""
     messages = make_conversation("uasua")
+    _, answer, system, user, _ = contents_of(messages)
     try:
         text = template.text(messages)
-        answer, system, user = (own["content"] for own in messages[1:4])
-        before = between(text, answer, system).removeprefix(behind_answer)
-        behind = between(text, system, user).removesuffix(before_user)
+        before = between(text, answer, system).removeprefix(affixes.after_answer)
+        after = between(text, system, user).removesuffix(affixes.before_user)
     except (UnrenderableError, RenderError):
         return None
-    return _turn(before, "", behind, trims, control)
+    return _System(before, after)
 
 
-def _writes_the_same(value: TemplateSpec, template: JinjaTemplate) -> bool:
-    """Whether the value writes all probes as the template does, and refuses the same."""
-    for talk in itertools.chain(probes(), quoted_strings(template.source)):
-        try:
-            expected = template.text(talk)
-        except UnrenderableError:
-            expected = None
-        if _text(value, talk) != expected:
-            return False
-    return True
+def _turn(before: str, lead: str, after: str, trims: bool, control: re.Pattern[str]) -> Turn:
+    """A turn, cut after the last special token before the content and the last after it."""
+    opened = _end_of_last_token(before, control)
+    closed = _end_of_last_token(after, control)
+    return Turn(before[:opened], before[opened:], lead, after[:closed], after[closed:], trims)
 
 
-def _text(value: TemplateSpec, talk: Messages) -> str | None:
+def _end_of_last_token(text: str, control: re.Pattern[str]) -> int:
+    return max((match.end() for match in control.finditer(text)), default=0)
+
+
+# ----------------------------------------------------------------------------------- the proof
+
+
+def _writes_the_same(spec: TemplateSpec, template: JinjaTemplate) -> bool:
+    """Whether the spec writes all probes as the template does, and refuses the same."""
+    conversations = itertools.chain(probes(), quoted_strings(template.source))
+    return all(
+        _text_by_spec(spec, messages) == _text_by_template(template, messages)
+        for messages in conversations
+    )
+
+
+def _text_by_template(template: JinjaTemplate, messages: Messages) -> str | None:
     try:
-        return value.text(talk)
+        return template.text(messages)
+    except UnrenderableError:
+        return None
+
+
+def _text_by_spec(spec: TemplateSpec, messages: Messages) -> str | None:
+    try:
+        return spec.text(messages)
     except KeyError:
         return None

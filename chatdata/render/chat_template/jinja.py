@@ -17,9 +17,9 @@ from chatdata.core.errors import RenderError
 from chatdata.render.conversation import Messages, UnrenderableError
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
-# Private-use characters around what stands in {% generation %} blocks, where marks are asked for.
+# Private-use characters that stand around what {% generation %} blocks write, with `marks`.
 _OPEN, _CLOSE = "\U0010fffc", "\U0010fffd"
-MARK = re.compile(f"[{_OPEN}{_CLOSE}]")
+_MARK = re.compile(f"[{_OPEN}{_CLOSE}]")
 
 
 class _Generation(jinja2.ext.Extension):
@@ -37,7 +37,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _MarkedGeneration(_Generation):
-    """The same, with a mark before and behind it."""
+    """The same, between two marks."""
 
     def _mark(self, caller: Any) -> str:
         return f"{_OPEN}{caller()}{_CLOSE}"
@@ -60,12 +60,11 @@ def _tojson(
 
 
 @functools.lru_cache(maxsize=8)
-def compile(source: str, date: datetime.date | None, marks: bool = False) -> jinja2.Template:
-    """A chat template in the environment that transformers gives it, its clock stopped at `date`.
+def _compile(source: str, date: datetime.date | None, marks: bool = False) -> jinja2.Template:
+    """A chat template in the environment of transformers, the clock stopped at `date`.
 
-    With `marks`, there are private characters around what its generation blocks write.
-
-    Raises RenderError where it is no Jinja.
+    With `marks`, private characters stand around what the generation blocks write. Raises
+    RenderError where the source is not valid Jinja.
     """
     generation = _MarkedGeneration if marks else _Generation
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
@@ -97,10 +96,13 @@ def render(
     add_generation_prompt: bool = False,
     marks: bool = False,
 ) -> str:
-    """What a chat template writes. Raises UnrenderableError where it refuses the conversation."""
+    """A conversation as a chat template writes it.
+
+    Raises UnrenderableError where the template refuses the conversation.
+    """
     values = {"tools": None, "documents": None, **variables}
     try:
-        return compile(source, date, marks).render(
+        return _compile(source, date, marks).render(
             messages=list(messages), add_generation_prompt=add_generation_prompt, **values
         )
     except RenderError:
@@ -109,11 +111,27 @@ def render(
         raise UnrenderableError(f"the chat template says: {error}") from None
 
 
+def render_generation(
+    source: str, variables: Mapping[str, Any], date: datetime.date | None, messages: Messages
+) -> tuple[str, list[int]]:
+    """A conversation as a chat template writes it, and the places where generation blocks begin.
+
+    Raises UnrenderableError where the template refuses the conversation, or where a content holds
+    the characters that mark the blocks.
+    """
+    if any(_MARK.search(message["content"]) for message in messages):
+        raise UnrenderableError("its content holds characters for private use (U+10FFFC ff.)")
+    marked = render(source, variables, date, messages, marks=True)
+    places = [match.start() for match in _MARK.finditer(marked)]
+    starts = [place - 2 * i for i, place in enumerate(places[::2])]
+    return _MARK.sub("", marked), starts
+
+
 def strings(source: str) -> list[str]:
-    """The strings in a template's code, each once, in their order."""
+    """The strings in the code of a template, each once, in their order."""
     tree = jinja2.Environment(extensions=[_Generation, jinja2.ext.loopcontrols]).parse(source)
-    found = (own.value for own in tree.find_all(jinja2.nodes.Const))
-    return list(dict.fromkeys(own for own in found if isinstance(own, str) and own))
+    values = (constant.value for constant in tree.find_all(jinja2.nodes.Const))
+    return list(dict.fromkeys(value for value in values if isinstance(value, str) and value))
 
 
 def has_generation(source: str) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from chatdata.render.chat_template.jinja import strings
 from chatdata.render.chat_template.template import JinjaTemplate, is_taken
 
+Conversation = list[dict[str, str]]  # of role and content
+
 # Conversations and contents that show whether a template does more than write turns.
 _ROLES = ("ua", "uaua", "suaua", "su", "u", "uau", "uasua", "aua", "uuaa", "suuaaua", "ssua")
 _CONTENTS = (
@@ -28,31 +30,36 @@ _CONTENTS = (
 )
 
 
-def make_conversation(roles: str, contents: Sequence[str] | None = None) -> list[dict[str, str]]:
-    """A conversation: `suaua` is system, user, assistant, user, assistant."""
-    names = {"s": "system", "u": "user", "a": "assistant"}
-    said = contents or [f"{role}{i}\U0010fffe" for i, role in enumerate(roles)]
-    return [{"role": names[r], "content": own} for r, own in zip(roles, said, strict=True)]
+def make_conversation(roles: str, contents: Sequence[str] | None = None) -> Conversation:
+    """A conversation with these contents, or with contents that stand in no template.
 
-
-def basic_conversations(template: JinjaTemplate) -> list[list[list[dict[str, str]]]]:
-    """Plain conversations with a system turn among them, and without.
-
-    Some templates write a system turn only behind a question that nobody has answered: no row can
-    hold one, and conversations without one can be written all the same.
+    `suaua` is system, user, assistant, user, assistant.
     """
-    talks = [make_conversation("ua"), make_conversation("uaua"), make_conversation("uauaua")]
-    talks += [make_conversation("ua", ["q", own]) for own in ("a", "two\n\nlines")]
-    talks += [make_conversation("uaua", ["q", "<think>\na\n</think>\n\nb", "r", "c"])]
-    led = [
-        talk
-        for talk in (make_conversation("sua"), make_conversation("suaua"))
-        if is_taken(template, talk)
-    ]
-    return [talks + led, talks]
+    names = {"s": "system", "u": "user", "a": "assistant"}
+    contents = contents or [f"{role}{i}\U0010fffe" for i, role in enumerate(roles)]
+    pairs = zip(roles, contents, strict=True)
+    return [{"role": names[role], "content": content} for role, content in pairs]
 
 
-def probes() -> Iterator[list[dict[str, str]]]:
+def contents_of(messages: Conversation) -> list[str]:
+    """The contents of a conversation."""
+    return [message["content"] for message in messages]
+
+
+def basic_conversations(template: JinjaTemplate) -> list[list[Conversation]]:
+    """Two lists of plain conversations: some with a system turn, and none with a system turn.
+
+    Some templates write a system turn only after a question that has no answer: no row can hold
+    such a turn, and conversations without a system turn can be written all the same.
+    """
+    plain = [make_conversation("ua"), make_conversation("uaua"), make_conversation("uauaua")]
+    plain += [make_conversation("ua", ["q", answer]) for answer in ("a", "two\n\nlines")]
+    plain += [make_conversation("uaua", ["q", "<think>\na\n</think>\n\nb", "r", "c"])]
+    with_system = [make_conversation("sua"), make_conversation("suaua")]
+    return [plain + [each for each in with_system if is_taken(template, each)], plain]
+
+
+def probes() -> Iterator[Conversation]:
     """Yields conversations of every shape and of contents that a template may treat apart."""
     for roles in _ROLES:
         for shift in range(len(_CONTENTS)):
@@ -60,9 +67,9 @@ def probes() -> Iterator[list[dict[str, str]]]:
             yield make_conversation(roles, contents)
 
 
-def quoted_strings(source: str) -> Iterator[list[dict[str, str]]]:
-    """Yields conversations that hold the strings of a template, for which it may be looking."""
+def quoted_strings(source: str) -> Iterator[Conversation]:
+    """Yields conversations that hold the strings of a template, which it may look for."""
     for words in strings(source):
-        for own in (words, f"a {words} b", f"{words}a", f"a{words}"):
-            yield make_conversation("suaua", [own] * 5)
-            yield make_conversation("uaua", [own] * 4)
+        for content in (words, f"a {words} b", f"{words}a", f"a{words}"):
+            yield make_conversation("suaua", [content] * 5)
+            yield make_conversation("uaua", [content] * 4)

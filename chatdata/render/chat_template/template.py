@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from chatdata.render.chat_template.jinja import MARK, render
+from chatdata.render.chat_template.jinja import render, render_generation
 from chatdata.render.conversation import Messages, UnrenderableError
 from chatdata.render.segments.from_spec import WritesTurns
 from chatdata.render.segments.from_text import Answer, WritesText
@@ -18,22 +18,22 @@ Method = Literal["segments", "generation", "prefix"]
 
 @dataclass(frozen=True)
 class JinjaTemplate(WritesText):
-    """A chat template that a tokenizer carries, and what was found out about it.
+    """A chat template that a tokenizer carries, and what is known about the template.
 
-    `method` says how rows are written: by a value that was proved to write the same (`segments`,
+    `method` says how rows are written: by a spec that was proved to write the same (`segments`,
     see `CompiledTemplate`), or rendered by the template itself, with answers found by its
-    `{% generation %}` tags or by prefixes. Where it is not `keeps_history`, what it writes of a
-    turn depends on later turns, and each answer needs a row to itself.
+    `{% generation %}` tags or by prefixes. Without `keeps_history`, what the template writes for
+    a turn depends on later turns, and each answer needs a row to itself.
     """
 
     source: str
-    variables: Mapping[str, Any]  # special tokens by name, and the recipe's own
+    variables: Mapping[str, Any]  # special tokens by name, and those of the recipe
     date: datetime.date | None
     method: Method
     keeps_history: bool
     stop: str  # what ends an answer; the model has to write it
     lead: str  # what the template writes before an answer and the prompt does not supply
-    generation_prompt: str  # behind a user's turn
+    generation_prompt: str  # after a user's turn
 
     name = "tokenizer"
     special_tokens = ()  # none are added to the tokenizer
@@ -43,23 +43,23 @@ class JinjaTemplate(WritesText):
         return render(self.source, self.variables, self.date, messages, add_generation_prompt)
 
     def write(self, messages: Messages, wanted: Sequence[int]) -> tuple[str, list[Answer]]:
-        """The text of a conversation and where its answers stand, of those that are `wanted`.
+        """The text of a conversation, and where the answers stand whose numbers are `wanted`.
 
-        Raises UnrenderableError where an answer does not stand behind the generation prompt as
-        it was given, closed by the stop tokens.
+        Raises UnrenderableError where an answer is changed, or does not stand between its
+        generation prompt and the stop tokens.
         """
         if self.method == "generation":
             text, starts = self._generated(messages, wanted)
         else:
             text = self.text(messages)
-            starts = [self._behind_prompt(messages, text, number) for number in wanted]
+            starts = [self._end_of_prompt(messages, text, number) for number in wanted]
         ends = [
             start + self._length(text, start, messages[number]["content"], number)
             for number, start in zip(wanted, starts, strict=True)
         ]
-        return text, [Answer(*own) for own in zip(wanted, starts, ends, strict=True)]
+        return text, [Answer(*place) for place in zip(wanted, starts, ends, strict=True)]
 
-    def _behind_prompt(self, messages: Messages, text: str, number: int) -> int:
+    def _end_of_prompt(self, messages: Messages, text: str, number: int) -> int:
         prompt = self.text(messages[:number], add_generation_prompt=True)
         if not text.startswith(prompt):
             raise UnrenderableError(
@@ -69,18 +69,14 @@ class JinjaTemplate(WritesText):
         return len(prompt)
 
     def _generated(self, messages: Messages, wanted: Sequence[int]) -> tuple[str, list[int]]:
-        if any(MARK.search(own["content"]) for own in messages):
-            raise UnrenderableError("its content holds characters for private use (U+10FFFC ff.)")
-        marked = render(self.source, self.variables, self.date, messages, marks=True)
-        places = [match.start() for match in MARK.finditer(marked)]
-        starts = [place - 2 * i for i, place in enumerate(places[::2])]
-        answers = [i for i, own in enumerate(messages) if own["role"] == "assistant"]
+        text, starts = render_generation(self.source, self.variables, self.date, messages)
+        answers = [i for i, turn in enumerate(messages) if turn["role"] == "assistant"]
         if len(starts) != len(answers):
             raise UnrenderableError(
                 f"the chat template tags {len(starts)} of {len(answers)} answers as generated"
             )
         by_answer = dict(zip(answers, starts, strict=True))
-        return MARK.sub("", marked), [by_answer[number] for number in wanted]
+        return text, [by_answer[number] for number in wanted]
 
     def _length(self, text: str, start: int, content: str, number: int) -> int:
         for body in self.answer_forms(content):
@@ -89,9 +85,9 @@ class JinjaTemplate(WritesText):
         raise UnrenderableError(f"the chat template changes the content of turn {number}")
 
     def answer_forms(self, content: str) -> list[str]:
-        """What an answer may be written as: as it is or trimmed, behind the lead or not."""
-        forms = [lead + own for lead in (self.lead, "") for own in (content, content.strip())]
-        return list(dict.fromkeys(forms))
+        """The texts that an answer may be written as: as it is or trimmed, with the lead or not."""
+        bodies = (content, content.strip())
+        return list(dict.fromkeys(lead + body for lead in (self.lead, "") for body in bodies))
 
     def jinja(self) -> str:
         """The template for `tokenizer.chat_template`."""
@@ -116,20 +112,20 @@ class JinjaTemplate(WritesText):
 
 @dataclass(frozen=True)
 class CompiledTemplate(WritesTurns, JinjaTemplate):
-    """A chat template with a value that was proved to write the same: rows come from the value."""
+    """A chat template with a spec that was proved to write the same: rows come from the spec."""
 
     spec: TemplateSpec
 
     @classmethod
     def of(cls, template: JinjaTemplate, spec: TemplateSpec) -> CompiledTemplate:
-        """The template with its value."""
+        """The template with its spec."""
         values = {field.name: getattr(template, field.name) for field in fields(template)}
         values |= {"method": "segments", "generation_prompt": spec.generation_prompt}
         return cls(**values, spec=spec)
 
 
 def is_taken(template: JinjaTemplate, messages: Messages) -> bool:
-    """Whether a template writes this conversation at all."""
+    """Whether a template writes this conversation, and does not refuse it."""
     try:
         template.text(messages)
     except UnrenderableError:

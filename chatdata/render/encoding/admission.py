@@ -38,7 +38,7 @@ class Refusal:
 class Family(NamedTuple):
     """Tokenizers that cut texts alike before the merges."""
 
-    members: str  # some of those that were admitted, and found to be exact
+    members: str  # some of those that were admitted, and are exact
     stages: tuple[Json, ...]  # of the pre-tokenizer, each with the settings that count
 
 
@@ -130,7 +130,7 @@ def _matches(stages: Sequence[Json], expected: Sequence[Json]) -> bool:
 
 
 def admit(text: tokenizers.Tokenizer, library: Library | None = None) -> FastEncoder | Refusal:
-    """A fast encoder that agrees with `text` on all hard strings, or why there is none.
+    """A fast encoder that agrees with `text` on all hard strings, or the reason for a refusal.
 
     `text` has to encode its special tokens as text. The library is fastokens unless another is
     given. Takes about a second.

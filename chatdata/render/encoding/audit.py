@@ -52,9 +52,9 @@ class Audit:
     characters: int = 0  # in all that was compared
     differences: int = 0
 
-    def __add__(self, other: Audit) -> Audit:
+    def __add__(self, more: Audit) -> Audit:
         names = [field.name for field in fields(self)]
-        return Audit(*(getattr(self, name) + getattr(other, name) for name in names))
+        return Audit(*(getattr(self, name) + getattr(more, name) for name in names))
 
     def counts(self) -> dict[str, int]:
         """The counts by name, for the manifest."""

@@ -13,10 +13,10 @@ class Encoded(NamedTuple):
     """Ids of texts, end to end: those of text `i` are `ids[offsets[i] : offsets[i + 1]]`."""
 
     ids: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int64]  # one more than there are texts
+    offsets: npt.NDArray[np.int64]  # starts at 0; a value more than texts
 
     def of(self, number: int) -> npt.NDArray[np.int32]:
-        """The ids of one text."""
+        """The ids of the text with this number."""
         return self.ids[self.offsets[number] : self.offsets[number + 1]]
 
     def select(self, numbers: Sequence[int]) -> Encoded:

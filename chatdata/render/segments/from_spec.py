@@ -144,7 +144,7 @@ def _braid(arrays: Sequence[npt.NDArray[Kind]]) -> npt.NDArray[Kind]:
 def encode_joined(
     spec: TemplateSpec, messages: pl.DataFrame, pool: Pool, train_on: TrainOn
 ) -> UnencodedSegments:
-    """The segments of any such template: what stands between two control tokens is one text.
+    """The segments of any such template: what stands between two control tokens is a single text.
 
     Slower than `encode_from_spec`, and the same where both can be used.
     """

@@ -137,7 +137,7 @@ def _with_answers(
 ) -> Iterator[tuple[_Part, Answer]]:
     """Yields each part with the first answer that ends after the start of the part.
 
-    There is none for what comes after the last answer: it is yielded with `no_answer`.
+    What comes after the last answer is yielded with `no_answer`.
     """
     remaining = iter(answers)
     answer = next(remaining, no_answer)

@@ -1,4 +1,4 @@
-"""Layouts of built datasets: whatever shares a sequence, the rows weigh what they weigh alone."""
+"""Batches of built datasets: rows that share a sequence have the loss that they have alone."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def loss(network: Any, batches: Iterable[dict[str, Any]], targets: int) -> float
 
 
 @pytest.mark.parametrize("setting", ["packing=true", "packing=1024", "tree_packing=true"])
-def test_the_sample_weighs_the_same_in_every_layout(
+def test_the_sample_has_the_same_loss_in_every_layout(
     setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The embedded sample trains each answer once (`train_once`)."""
@@ -97,7 +97,7 @@ def test_lists_are_those_of_the_column(chunks: list[list[list[int]]]) -> None:
 
 
 def test_the_group_of_a_row_is_that_of_its_conversation(tmp_path: Path) -> None:
-    """Also where a conversation has several rows, whose names say which turns they are."""
+    """Also where a conversation has several rows, whose ids end in the numbers of their turns."""
     options = ["render.max_tokens=300", "render.overflow=split", "split.test_percent=0"]
     build_dataset(load_recipe("sample", options), tmp_path / "out")
     manifest = dataset.read_manifest(tmp_path / "out")
@@ -131,7 +131,7 @@ def english(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[b
     return {once: folder / str(once) for once in (False, True)}
 
 
-def test_real_trees_weigh_what_their_rows_weigh(
+def test_real_trees_have_the_loss_of_their_rows(
     english: dict[bool, Path], real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real model on real trees: fewer tokens, the same loss."""
@@ -164,7 +164,7 @@ strategy.run_to_the_end(strategy.leave)
 
 
 def test_packed_and_trees_on_two_ranks_with_zero_3(tmp_path: Path) -> None:
-    """One step over everything has the loss of the rows; an odd number of items ends for all."""
+    """A step over all items has the loss of the rows; ranks share an odd number of items."""
     pytest.importorskip("deepspeed")
     build_dataset(load_recipe("sample", ["pack.max_tokens=2048"]), tmp_path / "data")
     (tmp_path / "train.py").write_text(TRAINING)

@@ -1,4 +1,4 @@
-"""Masks of trees: what PyTorch finds pair by pair, and what each attention makes of it."""
+"""Masks of trees: compared with PyTorch's pair by pair, in each attention implementation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
 
 def bounds(seed: int, tokens: int) -> torch.Tensor:
-    """The bounds of two random forests, the second of which is padded."""
+    """The bounds of two random forests; the second forest is padded."""
     rng = np.random.default_rng(seed)
 
     def rows(size: int) -> list[Row]:
@@ -68,8 +68,8 @@ def test_flex_attention_sees_what_sdpa_sees() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_with_flex_attention_says_what_it_says_with_sdpa(kind: str) -> None:
-    """On a CPU PyTorch's kernel has no backward pass, so only what the model says is compared."""
+def test_a_model_has_the_same_logits_with_flex_attention_and_sdpa(kind: str) -> None:
+    """On a CPU PyTorch's kernel has no backward pass, so only logits are compared."""
     rng = random.Random(0)
     batch = TreeCollator(0)([tree_of(tree(rng)[0]) for _ in range(2)])
     network = model(kind, 0)
@@ -81,7 +81,7 @@ def test_a_model_with_flex_attention_says_what_it_says_with_sdpa(kind: str) -> N
 
 
 def plain_and_packed(monkeypatch: pytest.MonkeyPatch, **more: Any) -> list[list[torch.dtype]]:
-    """In which numbers FlexAttention is asked for a plain row, and then for a tree."""
+    """The dtypes with which FlexAttention is called for a plain row, and then for a tree."""
     dtypes: list[list[torch.dtype]] = []
 
     def flex(module: Any, *states: Any, **_: Any) -> Any:
@@ -100,7 +100,7 @@ def plain_and_packed(monkeypatch: pytest.MonkeyPatch, **more: Any) -> list[list[
 def test_flex_attention_computes_trees_in_16_bits_and_leaves_plain_rows_to_sdpa(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Positions leave queries and keys in 32 bits; and every new length would be compiled."""
+    """Positions leave queries and keys in 32 bits, and each new length would be compiled."""
     assert plain_and_packed(monkeypatch) == [[torch.bfloat16] * 3]
     capped = plain_and_packed(monkeypatch, attn_logit_softcapping=30.0)
     assert capped == [[torch.bfloat16] * 3] * 2

@@ -1,4 +1,4 @@
-"""A base model made an assistant by a prompt: what it is given, and where its answer ends."""
+"""Few-shot prompts for a base model: the text of a prompt, and where an answer ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from chatdata.dataset import reader
 from tests.support import assistant
 from trainer.chat import __main__, few_shot, generation
 from trainer.chat.few_shot import FewShot, Prompt, until
-from trainer.chat.generation import Sampling, Speaker
+from trainer.chat.generation import ChatModel, Sampling
 from trainer.chat.prompt_window import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
@@ -45,9 +45,9 @@ ASKED = [{"role": "user", "content": "Four?"}]
 
 @pytest.fixture(scope="module")
 def tokenizer(sample: Path) -> Any:
-    own = AutoTokenizer.from_pretrained(sample / "tokenizer")
-    own.chat_template = None
-    return own
+    loaded = AutoTokenizer.from_pretrained(sample / "tokenizer")
+    loaded.chat_template = None
+    return loaded
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,9 @@ def test_every_block_of_code_in_a_prompt_runs(path: Path) -> None:
     number = 0
     for dialogue in few_shot.load(path).dialogues:
         names: dict[str, Any] = {"__name__": "__main__"}
-        for text in itertools.chain.from_iterable((own.human, own.assistant) for own in dialogue):
+        for text in itertools.chain.from_iterable(
+            (exchange.human, exchange.assistant) for exchange in dialogue
+        ):
             for language, code in _blocks(text):
                 assert language == "python", f"nothing runs a block of '{language}'"
                 with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -96,14 +98,14 @@ def test_a_block_that_is_wrong_would_be_found(tmp_path: Path) -> None:
 
 
 def test_answers_say_what_their_code_asserts() -> None:
-    """Each block of an answer that defines something is followed by what it must give."""
+    """An answer with code also asserts what the code must give."""
     technical = few_shot.load(ROOT / "recipes" / "prompts" / "technical.yaml")
     for dialogue in technical.dialogues:
-        code = [code for own in dialogue for _, code in _blocks(own.assistant)]
+        code = [code for exchange in dialogue for _, code in _blocks(exchange.assistant)]
         assert not code or any("assert " in block for block in code), dialogue[0].human
 
 
-def test_no_sentence_is_somebody_elses(real_data: Path) -> None:
+def test_no_sentence_is_copied_from_another_prompt(real_data: Path) -> None:
     """No eight words in a row are those of Anthropic's or BigCode's prompt."""
     folder = real_data / "eval" / "prompts"
     theirs = (folder / "ta_prompt.txt").read_text() + (folder / "hhh_prompt.json").read_text()
@@ -125,8 +127,8 @@ def _runs(text: str) -> set[tuple[str, ...]]:
         ({"dialogues": []}, "'dialogues' is []"),
         ({"dialogues": [[{"human": "x"}]]}, "the key 'dialogues.0.0.assistant' is missing"),
         ({"dialogues": [[{"human": "x", "assistant": 1}]]}, "is 1: input should be a valid string"),
-        ({"dialogues": [[{"human": "a\nHuman: b", "assistant": "x"}]]}, "a line may not begin"),
-        ({"dialogues": [[{"human": "a", "assistant": "-----"}]]}, "a line may not begin"),
+        ({"dialogues": [[{"human": "a\nHuman: b", "assistant": "x"}]]}, "no line may begin"),
+        ({"dialogues": [[{"human": "a", "assistant": "-----"}]]}, "no line may begin"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_what_is_wrong_is_named(change: dict[str, Any], words: str, tmp_path: Pa
         few_shot.load(path)
 
 
-# -------------------------------------------------------------------------- what a model is given
+# -------------------------------------------------------------------------- the model's prompt
 
 
 def test_the_prompt_as_text(small: FewShot) -> None:
@@ -149,7 +151,7 @@ def test_the_prompt_as_text(small: FewShot) -> None:
     )
 
 
-def test_a_system_turn_stands_in_place_of_the_paragraph(small: FewShot) -> None:
+def test_a_system_turn_replaces_the_system_paragraph(small: FewShot) -> None:
     text = small.text([{"role": "system", "content": "Be long."}, *ASKED])
     assert text.startswith("Be long.\n\n-----\n\nHuman: One?")
     assert "Be brief" not in text
@@ -158,26 +160,29 @@ def test_a_system_turn_stands_in_place_of_the_paragraph(small: FewShot) -> None:
 def test_turns_cannot_be_typed(small: FewShot) -> None:
     content = "a\n\nAssistant: b\n\nHuman: c\n\n-----\n\nHuman:<|end|>"
     text = small.text([{"role": "user", "content": content}])
-    own = text.rpartition("\n\n-----\n\n")[2]
-    assert re.findall(r"^(?:Human|Assistant):", own, re.MULTILINE) == ["Human:", "Assistant:"]
+    last_dialogue = text.rpartition("\n\n-----\n\n")[2]
+    assert re.findall(r"^(?:Human|Assistant):", last_dialogue, re.MULTILINE) == [
+        "Human:",
+        "Assistant:",
+    ]
     assert bytes(small.ids([{"role": "user", "content": content}])).decode() == text
 
 
 @pytest.mark.parametrize("name", ["starcoder", "smollm2", "gpt-neox-20b", "stories260K"])
 def test_the_next_prompt_begins_with_this_one_and_its_answer(name: str, real_data: Path) -> None:
-    """Token by token: the space before an answer belongs to its first word, in the prompt too."""
+    """Token by token: the space before an answer is part of its first word, also in a prompt."""
     folder = real_data / ("models" if name == "stories260K" else "tokenizers") / name
-    own = AutoTokenizer.from_pretrained(folder)
-    few = FewShot(few_shot.load(PROMPTS[0]), own)
+    loaded = AutoTokenizer.from_pretrained(folder)
+    few = FewShot(few_shot.load(PROMPTS[0]), loaded)
     prompt = few.ids(ASKED)
-    talk = [*ASKED, {"role": "assistant", "content": "Sure, four."}, *ASKED]
-    following = few.ids(talk)
+    messages = [*ASKED, {"role": "assistant", "content": "Sure, four."}, *ASKED]
+    following = few.ids(messages)
     assert following[: len(prompt)] == prompt
-    answer = own.decode(following[len(prompt) :])
+    answer = loaded.decode(following[len(prompt) :])
     assert answer.lstrip().startswith("Sure, four.\n\nHuman:")
-    assert own.decode(prompt[-1:]).strip() == ":"  # no space waits behind the colon
-    spaced = own.encode(few.text(ASKED) + " ", add_special_tokens=False)
-    assert following[: len(spaced)] != spaced  # what a space behind it would do
+    assert loaded.decode(prompt[-1:]).strip() == ":"  # no space follows the colon
+    spaced = loaded.encode(few.text(ASKED) + " ", add_special_tokens=False)
+    assert following[: len(spaced)] != spaced  # what a space after the colon would do
 
 
 def test_a_begin_token_stands_before_the_prompt(real_data: Path) -> None:
@@ -187,22 +192,22 @@ def test_a_begin_token_stands_before_the_prompt(real_data: Path) -> None:
     assert ids.count(stories.bos_token_id) == 1
 
 
-def test_turns_go_before_examples_and_the_system_part_never(small: FewShot) -> None:
-    talk = [
+def test_turns_are_left_out_before_examples_and_the_system_part_never(small: FewShot) -> None:
+    messages = [
         {"role": role, "content": f"{role} {i}"} for i in range(3) for role in ("user", "assistant")
     ] + ASKED
-    sizes = [len(small.ids(talk[cut:])) for cut in (0, 2, 4, 6)]
+    sizes = [len(small.ids(messages[start:])) for start in (0, 2, 4, 6)]
     sizes += [len(small.ids(ASKED, without)) for without in (1, 2)]
     assert sizes == sorted(sizes, reverse=True)
-    found = [fit(small, talk, size)[1:] for size in sizes]
-    assert found == [(0, 0), (2, 0), (4, 0), (6, 0), (6, 1), (6, 2)]
-    last = fit(small, talk, sizes[-1])
+    left_out = [fit(small, messages, size)[1:] for size in sizes]
+    assert left_out == [(0, 0), (2, 0), (4, 0), (6, 0), (6, 1), (6, 2)]
+    last = fit(small, messages, sizes[-1])
     assert bytes(last.ids).decode() == "Be brief.\n\n-----\n\nHuman: Four?\n\nAssistant:"
-    with pytest.raises(ChatdataError, match="the question and what must stand before it have"):
-        fit(small, talk, sizes[-1] - 1)
+    with pytest.raises(ChatdataError, match="the question and its system text have"):
+        fit(small, messages, sizes[-1] - 1)
 
 
-# ------------------------------------------------------------------------------ what it answers
+# ------------------------------------------------------------------------------ the answer
 
 STOPS = FewShot.stop_strings
 pieces = st.lists(st.text(alphabet="\nHuman: -ab", max_size=12))
@@ -210,12 +215,12 @@ pieces = st.lists(st.text(alphabet="\nHuman: -ab", max_size=12))
 
 @given(pieces)
 @settings(max_examples=500, deadline=None)
-def test_an_answer_ends_at_the_first_stop_however_it_is_cut(own: list[str]) -> None:
-    text = "".join(own)
+def test_an_answer_ends_at_the_first_stop_however_it_is_cut(parts: list[str]) -> None:
+    text = "".join(parts)
     end = min((text.index(stop) for stop in STOPS if stop in text), default=len(text))
-    assert "".join(until(own, STOPS)) == text[:end]
+    assert "".join(until(parts, STOPS)) == text[:end]
     few = FewShot.__new__(FewShot)
-    assert "".join(few.read(own)) == text[:end].strip()
+    assert "".join(few.read(parts)) == text[:end].strip()
 
 
 def test_text_is_held_back_only_where_a_stop_may_begin() -> None:
@@ -223,23 +228,25 @@ def test_text_is_held_back_only_where_a_stop_may_begin() -> None:
 
 
 def test_a_base_model_answers_and_stops_at_the_next_human(base: Path) -> None:
-    network, own = generation.load(str(base), None)
-    speaker = Speaker(network, own, FewShot(Prompt.model_validate(SMALL), own))
+    network, loaded = generation.load(str(base), None)
+    chat_model = ChatModel(network, loaded, FewShot(Prompt.model_validate(SMALL), loaded))
     settings = Sampling(max_new_tokens=400)
-    answer = speaker.answer(speaker.see(ASKED, settings), settings)
+    answer = chat_model.answer(chat_model.prompt_window(ASKED, settings), settings)
     assert "".join(answer) == assistant.ANSWER
     assert answer.tokens == len(assistant.PARTS) + len(["\n\nHu", *"man:"])
-    assert not answer.cut
+    assert not answer.is_truncated
 
 
 def test_without_the_stop_it_would_go_on(base: Path) -> None:
     """What the test above guards against."""
-    network, own = generation.load(str(base), None)
-    few = FewShot(Prompt.model_validate(SMALL), own)
+    network, loaded = generation.load(str(base), None)
+    few = FewShot(Prompt.model_validate(SMALL), loaded)
     few.stop_strings = ()
     settings = Sampling(max_new_tokens=40)
-    speaker = Speaker(network, own, few)
-    assert "Human:" in "".join(speaker.answer(speaker.see(ASKED, settings), settings))
+    chat_model = ChatModel(network, loaded, few)
+    assert "Human:" in "".join(
+        chat_model.answer(chat_model.prompt_window(ASKED, settings), settings)
+    )
 
 
 def test_the_terminal_says_what_a_turn_costs(base: Path, tmp_path: Path) -> None:
@@ -250,13 +257,13 @@ def test_the_terminal_says_what_a_turn_costs(base: Path, tmp_path: Path) -> None
     costs = re.findall(r"([\d,]+) tokens of prompt \(a tuned model: (\d+)\)", done.output)
     few = FewShot(Prompt.model_validate(SMALL), AutoTokenizer.from_pretrained(base))
     messages = json.loads((tmp_path / "s").read_text())["messages"]
-    assert [own["content"] for own in messages[1::2]] == [assistant.ANSWER] * 2
+    assert [message["content"] for message in messages[1::2]] == [assistant.ANSWER] * 2
     for (cost, tuned), end in zip(costs, (1, 3), strict=True):
         assert int(cost) == len(few.ids(messages[:end]))
         assert int(tuned) == few.tuned_tokens(messages[:end])
 
 
-def test_the_cost_of_a_tuned_model_is_that_of_starchats_template(
+def test_a_tuned_model_costs_the_tokens_of_starchats_template(
     tokenizer: Any, real_data: Path, tmp_path: Path
 ) -> None:
     """As chatdata renders it, with StarCoder's tokenizer."""
@@ -267,23 +274,23 @@ def test_the_cost_of_a_tuned_model_is_that_of_starchats_template(
         verify="off",
     )
     few = FewShot(Prompt.model_validate(SMALL), AutoTokenizer.from_pretrained(name))
-    said = reader.scan(tmp_path / "out", "messages").select("id", "messages").collect()
-    talks = dict(said.iter_rows())
+    message_rows = reader.scan(tmp_path / "out", "messages").select("id", "messages").collect()
+    conversations = dict(message_rows.iter_rows())
     rows = reader.scan(tmp_path / "out", "tokens").select("id", "input_ids").collect().rows()
     header = 2  # `<|assistant|>` and a new line, at the end of a generation prompt
     for id, ids in rows:
-        assert few.tuned_tokens(talks[id]) == len(ids) + header
+        assert few.tuned_tokens(conversations[id]) == len(ids) + header
 
 
 def test_a_tokenizer_with_a_template_counts_with_it(sample: Path) -> None:
-    own = AutoTokenizer.from_pretrained(sample / "tokenizer")
-    few = FewShot(Prompt.model_validate(SMALL), own)
-    ids = own.apply_chat_template(ASKED, add_generation_prompt=True, return_dict=False)
+    loaded = AutoTokenizer.from_pretrained(sample / "tokenizer")
+    few = FewShot(Prompt.model_validate(SMALL), loaded)
+    ids = loaded.apply_chat_template(ASKED, add_generation_prompt=True, return_dict=False)
     assert few.tuned_tokens(ASKED) == len(ids)
 
 
 def test_a_real_base_model_is_spoken_to(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's command; of 512 positions there is no room for most examples, which is said."""
+    """The README's command. Most examples do not fit 512 positions, and a line says so."""
     monkeypatch.chdir(ROOT)
     line = assistant.readme_command("--prompt", real_data / "models" / "stories260K")
     line += ["--system", "A story.", "--seed", "1"]

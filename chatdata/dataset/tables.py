@@ -1,0 +1,169 @@
+"""The tables of a dataset folder, as data: where the shards of each are, and what a row is.
+
+A new table is a `Table` in `TABLES`: it is then built, checked by `verify`, published, and listed
+in the card and in `croissant.json` where it has a config.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from chatdata.core import arrow
+from chatdata.dataset import rows, schemas
+from chatdata.dataset.manifest import ListedFile, Manifest, SplitEntry
+from chatdata.dataset.rows import Rows
+from chatdata.render.entries import RenderEntry
+from chatdata.render.templates import TEMPLATES
+from chatdata.steps.split import SPLITS
+
+File = TypeVar("File", bound=ListedFile)
+RowsBySplit = Mapping[str, pa.Table]
+
+
+class Size(NamedTuple):
+    """How large a table is in a split: rows, and bytes of their data."""
+
+    rows: int
+    bytes: int
+
+
+def _no_rows(part: Rows) -> RowsBySplit:
+    return {}
+
+
+def _as_stored(table: pa.Table) -> pa.Table:
+    return table
+
+
+def _same_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """A guess of the size of each row, in bytes: the same for all."""
+    return np.full(table.num_rows, 200, np.int64)
+
+
+def _no_config(manifest: Manifest) -> str | None:
+    return None
+
+
+def _no_size(split: SplitEntry) -> Size:
+    return Size(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of a dataset: the folder `name` with Parquet shards `SPLIT-NNNNN-of-NNNNN`.
+
+    `row` says what a row is, in words. `make` gives the rows of a part of a build, by split;
+    `complete` adds the columns that follow from those. `row_bytes` is the size of each row, which
+    decides where a shard ends. A table that `load_dataset` offers has a `config`, the name that it
+    has there, or None where this dataset has no such table, and a `size` in each split.
+    """
+
+    name: str
+    schema: pa.Schema
+    row: str
+    make: Callable[[Rows], RowsBySplit] = _no_rows
+    complete: Callable[[pa.Table], pa.Table] = _as_stored
+    row_bytes: Callable[[pa.Table], npt.NDArray[np.int64]] = _same_bytes
+    config: Callable[[Manifest], str | None] = _no_config
+    size: Callable[[SplitEntry], Size] = _no_size
+    splits: tuple[str, ...] = SPLITS
+
+    def shards(self, files: Iterable[File], split: str | None = None) -> list[File]:
+        """The files of this table among others, of a split or of all, in their order."""
+        prefix = f"{self.name}/" if split is None else f"{self.name}/{split}-"
+        return [file for file in files if file.path.startswith(prefix)]
+
+    def pattern(self, split: str) -> str:
+        """The pattern that matches the shards of a split."""
+        return f"{self.name}/{split}-*.parquet"
+
+    def part(self, split: str) -> str:
+        """The name of the file with the rows of a part of a build."""
+        return f"{self.name}-{split}"
+
+
+# ----------------------------------------------------------------------------------- the tables
+
+
+def _messages(part: Rows) -> RowsBySplit:
+    return rows.by_split(part.messages, part.splits)
+
+
+def _message_size(split: SplitEntry) -> Size:
+    return Size(split.rows, split.bytes)
+
+
+def _tokens(part: Rows) -> RowsBySplit:
+    return rows.by_split(part.tokens, part.splits[part.owner]) if part.tokens is not None else {}
+
+
+def _token_size(split: SplitEntry) -> Size:
+    return Size(split.token_rows, split.tokens * _TOKEN_BYTES)
+
+
+def _token_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """The size of the arrays of each row, in bytes."""
+    return arrow.numbers(table["length"]).astype(np.int64) * _TOKEN_BYTES
+
+
+def _token_config(manifest: Manifest) -> str | None:
+    return token_config(manifest.render) if manifest.render else None
+
+
+def token_config(render: RenderEntry) -> str:
+    """The name of the config of tokens: `tokens-` and what the template calls its rows."""
+    name = render.template.name
+    if name in TEMPLATES:
+        name = TEMPLATES[name].label(render.tokenizer.name)
+    slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
+    return f"tokens-{slug or 'tokenizer'}"
+
+
+_TOKEN_BYTES = 4 * 3  # input_ids, attention_mask and labels, of int32
+
+MESSAGES = Table(
+    "messages",
+    schemas.MESSAGES,
+    "a row a conversation",
+    make=_messages,
+    row_bytes=rows.message_bytes,
+    config=lambda manifest: "messages",
+    size=_message_size,
+)
+TOKENS = Table(
+    "tokens",
+    schemas.TOKENS,
+    "a row of token ids and their labels",
+    make=_tokens,
+    complete=rows.with_attention,
+    row_bytes=_token_bytes,
+    config=_token_config,
+    size=_token_size,
+)
+LEDGER = Table("ledger", schemas.LEDGER, "what became of something read", splits=("ledger",))
+PACKS = Table("packs", schemas.PACK_INDEX, "the rows of a bin", splits=())  # written by `pack`
+
+TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, LEDGER, PACKS)
+
+
+def named(name: str) -> Table:
+    """The table of this name."""
+    return next(table for table in TABLES if table.name == name)
+
+
+def loadable() -> list[Table]:
+    """The tables that `load_dataset` may offer."""
+    return [table for table in TABLES if table.config is not _no_config]
+
+
+def of_path(path: str) -> Table | None:
+    """The table in whose folder a path is, if it is in any."""
+    folder, slash, _ = path.partition("/")
+    return next((table for table in TABLES if slash and table.name == folder), None)
