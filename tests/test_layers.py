@@ -117,7 +117,7 @@ def test_only_publish_pull_is_imported_of_publish_by_the_trainer() -> None:
 
 def test_every_module_of_the_trainer_has_a_row() -> None:
     entries = {module.split(".")[1] for module in MODULES if module.startswith("trainer.")}
-    assert entries == {"__init__", *TRAINER, *TRAINER_COMMANDS}
+    assert entries == {*TRAINER, *TRAINER_COMMANDS}
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("trainer.")])
@@ -127,6 +127,16 @@ def test_the_trainer_imports_in_one_direction(module: str) -> None:
     for name in imports(MODULES[module]):
         if name.startswith("trainer."):
             assert name.split(".")[1] in allowed, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("trainer.")])
+def test_packages_of_the_trainer_are_imported_by_their_public_modules(module: str) -> None:
+    for name in imports(MODULES[module]):
+        top, *parts = name.split(".")
+        if top != "trainer" or not (ROOT / "trainer" / parts[0]).is_dir():
+            continue
+        if parts[0] != module.split(".")[1]:
+            assert parts[1] in public_modules(parts[0], "trainer"), f"{module} imports {name}"
 
 
 def test_chatdata_does_without_the_trainer() -> None:

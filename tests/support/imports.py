@@ -44,9 +44,9 @@ def between_packages() -> dict[str, set[str]]:
     return edges
 
 
-def public_modules(name: str) -> set[str]:
+def public_modules(name: str, top: str = "chatdata") -> set[str]:
     """The names in `__all__` of a package, read without importing the package."""
-    source = (ROOT / "chatdata" / name / "__init__.py").read_text()
+    source = (ROOT / top / name / "__init__.py").read_text()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return set(ast.literal_eval(node.value))
