@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chatdata.cli.terminal import visible
-from chatdata.dataset.manifest import Counts, Manifest, PackEntry, Splits
+from chatdata.dataset.entries import Counts, PackEntry, Splits
+from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import EngineEntry, ParityEntry, RenderEntry
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry

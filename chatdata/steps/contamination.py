@@ -69,7 +69,7 @@ class Overlaps:
         return Overlaps(self.sets + more.sets, pl.concat([self.items, more.items]))
 
     def entry(self) -> tuple[OverlapEntry, ...]:
-        """What the manifest holds of each set: its facts, and how much of it was found."""
+        """What the manifest holds of each set: its facts, and how many of its items were found."""
         return tuple(self._entry_of(facts) for facts in self.sets)
 
     def _entry_of(self, facts: SetFacts) -> OverlapEntry:
@@ -207,7 +207,7 @@ class Match:
 def label(messages: pl.DataFrame, indexed: Index) -> tuple[pl.DataFrame, Overlaps]:
     """Adds `overlap` to messages: which item a message holds, and where; null where none.
 
-    Returns also what was found.
+    Returns also the items that were found.
     """
     contents = messages["content"].drop_nulls().unique(maintain_order=True)
     held = matches(contents, indexed)
@@ -269,7 +269,7 @@ def _hits(
 
 
 def _joined(hits: Iterable[Hit]) -> Iterator[tuple[int, int]]:
-    """Yields the stretches that hits of one text and item cover together, hits in order."""
+    """Yields the stretches that hits of a text and an item cover together, hits in order."""
     start = end = 0
     for _, _, first, last in hits:
         if first > end:

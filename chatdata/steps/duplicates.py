@@ -9,7 +9,7 @@ cluster of three, also where A and C are less alike. Nothing depends on the orde
 A table of keys has one row a conversation:
 
     conversation, group
-    origin     its tree: paths of one tree share turns by nature, and are no repeats of each other
+    origin     its tree: paths of a tree share turns by nature, and do not repeat each other
     size       characters of its turns
     digest     of what is compared, where equality is asked for
     signature  MinHash, where likeness is asked for
@@ -37,7 +37,7 @@ RowNumbers = npt.NDArray[np.int64]
 Shingles = npt.NDArray[np.uint32]
 Fetch = Callable[[pl.DataFrame], list[Shingles]]
 
-# The order of a cluster's conversations; the first stays, with all others of its tree.
+# The order of a cluster's conversations; the first stays, with the rest of its tree.
 _ORDER = {
     "longest": (["size", "conversation"], [True, False]),
     "smallest_id": (["conversation"], [False]),
@@ -97,7 +97,7 @@ def with_digest(keyed: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_shingles(keyed: pl.DataFrame, alike: Alike) -> pl.DataFrame:
-    """Keys to find conversations by that are alike; those without any word have none."""
+    """Keys to find alike conversations by; a conversation without any word has no key."""
     values, offsets = ngrams.shingles(keyed["compared"], alike.ngram)
     sets = pa.LargeListArray.from_arrays(offsets, values)
     signatures = _signatures(values, offsets, alike)
@@ -150,7 +150,7 @@ def alike(keyed: pl.DataFrame, options: Alike, fetch: Fetch) -> pl.Series:
 def _buckets(signatures: npt.NDArray[np.uint32], options: Alike) -> Iterator[RowNumbers]:
     """Yields the rows that agree in a band, for all bands, where there are several.
 
-    By sorting, one band at a time: the library's own index holds a Python set for each bucket,
+    By sorting, band after band: the index of the library holds a Python set for each bucket,
     which is a hundred times the memory.
     """
     bands, rows = options.bands()
@@ -180,7 +180,7 @@ class Forest:
         self._above = np.arange(size)
 
     def roots(self, rows: RowNumbers) -> RowNumbers:
-        """For each row the smallest one that is connected with it."""
+        """For each row the smallest row that is connected with it."""
         up = self._above[rows]
         while ((higher := self._above[up]) != up).any():
             up = higher
@@ -202,12 +202,12 @@ class _Sets:
         self.origins = keyed["origin"].rank("dense").to_numpy()
 
     def similarities(self, row: int, rows: RowNumbers) -> npt.NDArray[np.float64]:
-        """The Jaccard similarity of a row with each of others."""
+        """The Jaccard similarity of a row with each of several rows."""
         return jaccard(self._sets[int(row)], [self._sets[int(each)] for each in rows])
 
 
 def jaccard(shingles: Shingles, sets: Sequence[Shingles]) -> npt.NDArray[np.float64]:
-    """How alike a set is to each of others: what they share of what they have together.
+    """How alike a set is to each of several sets: the share that both have of what either has.
 
     Sets are sorted numbers, none of them empty.
     """
@@ -222,7 +222,7 @@ def jaccard(shingles: Shingles, sets: Sequence[Shingles]) -> npt.NDArray[np.floa
 
 
 def members(keyed: pl.DataFrame, cluster: pl.Series) -> pl.DataFrame:
-    """The keys of the conversations that are in a cluster with one of another tree."""
+    """The keys of the conversations that are in a cluster with a conversation of another tree."""
     clustered = keyed.with_columns(cluster=cluster)
     return clustered.filter(pl.col("origin").n_unique().over("cluster") > 1)
 
@@ -242,9 +242,9 @@ def repeats(clustered: pl.DataFrame, keep: str) -> pl.DataFrame:
 def likeness(
     repeated: pl.DataFrame, keyed: pl.DataFrame, options: Alike, fetch: Fetch
 ) -> pl.Series:
-    """For each repeat, in words, how alike it is to the one that stays.
+    """For each repeat, in words, how alike it is to the conversation that stays.
 
-    Along a chain that may be less than the threshold.
+    Along a chain of conversations the similarity may be less than the threshold.
     """
     stays = repeated.select(conversation="of").join(keyed, on="conversation", maintain_order="left")
     details = []

@@ -29,7 +29,7 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word is lost in a pro
 class Words:
     """The words of some texts, one text after the other, and where each text begins.
 
-    `hashes` has one number a word, `offsets` one more than there are texts.
+    `hashes` has a number for each word, `offsets` a number more than there are texts.
     """
 
     hashes: Hashes
@@ -79,7 +79,7 @@ def text_of(text_words: Words, grams: Runs) -> Places:
 def shingles(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.uint32], Places]:
     """The set of runs of `length` words of each text, as sorted 32-bit numbers, and offsets.
 
-    A text of fewer words is one run; a text without words has none.
+    A text of fewer words is a single run; a text without words has no run.
     """
     text_words = words(texts)
     ((_, grams),) = runs(text_words, [length])

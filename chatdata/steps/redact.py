@@ -2,7 +2,7 @@
 
 `replace` writes `<EMAIL_1>` in place of an address. Within a group (a tree, the pieces of one
 conversation) the same value has the same number, and numbers follow the order of the messages, so
-that an answer still speaks of the address that was asked about. A key that was found once is
+that an answer still speaks of the address that was asked about. A key that was found is
 replaced wherever it stands in the group. `label` changes nothing and says what a message holds.
 """
 
@@ -34,7 +34,7 @@ class SecretEntry(Part):
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """How much was found. `by_kind`: messages that hold some, and how many found and masked."""
+    """How many secrets were found. `by_kind`: messages that hold some, number found and masked."""
 
     by_kind: Counts = field(default_factory=dict)
 
@@ -54,7 +54,7 @@ class Redact(Strict):
 
 
 def replace(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:
-    """The messages with placeholders in place of what was found, and how much that was."""
+    """The messages with placeholders in place of secrets, and how many were found."""
     by_content = _by_content(messages, kinds)
     if not by_content:
         return messages, Secrets()
@@ -95,7 +95,7 @@ def _by_content(messages: pl.DataFrame, kinds: Sequence[Kind]) -> dict[str, list
 def _in_group(
     contents: Sequence[str], by_content: Mapping[str, list[Finding]]
 ) -> list[list[Finding]]:
-    """What each message of a group holds: what was found in it, and keys that others gave away."""
+    """What each message of a group holds, keys that other messages gave away among it."""
     held = [list(by_content.get(content, [])) for content in contents]
     keys = sorted(
         {finding.value for findings in held for finding in findings if finding.kind == "key"}

@@ -1,11 +1,11 @@
 """Cleaners: text to text, named for what they take care of.
 
-A function's name is its name in a recipe and in the manifest; its keyword arguments are its
-options. A cleaner is applied until it changes nothing more, and so is the list of them that a
-recipe has: cleaning twice is cleaning once. A text that never comes to rest stays as it is.
+The name of a function is the cleaner's name in a recipe and in the manifest; keyword arguments are
+options. A cleaner is applied until it changes nothing more, and so is the list of cleaners of a
+recipe: cleaning twice is cleaning once. A text that never comes to rest stays as it is.
 
 What is left alone on purpose: the form of Unicode (NFC or not), no-break spaces within a line,
-and text that was decoded wrongly (`â€™`): who pastes that mostly asks about it.
+and text that was decoded wrongly (`â€™`): who pastes such text mostly asks about it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,21 @@ from chatdata.core.document import Number, Part
 from chatdata.steps.clean import characters, fences, pages
 from chatdata.steps.figures import Counts, add_counts
 
-_ROUNDS = 8
+__all__ = [
+    "CLEANERS",
+    "Cleaned",
+    "CleanedEntry",
+    "Cleaner",
+    "Step",
+    "characters",
+    "clean",
+    "clean_texts",
+    "fences",
+    "markdown",
+    "pages",
+]
+
+_ROUNDS = 8  # after which a text that still changes is left as it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +144,8 @@ _TAG_IN_PROSE = re.compile(r"</?(?!https?:|mailto:)[A-Za-z][^<>]*>")
 def entities(text: str) -> str:
     """Character references (`&lt;`, `&#39;`) outside code become the characters that they name.
 
-    A text that holds tags outside code is source, and one that would hold references still
-    (`&amp;lt;`) is about them: both stay. A no-break space (`&nbsp;`) becomes a space.
+    A text that holds tags outside code is source, and a text that would still hold references
+    (`&amp;lt;`) is about references: both stay. A no-break space (`&nbsp;`) becomes a space.
     """
     if _TAG_IN_PROSE.search(fences.without_code(text)):
         return text
@@ -157,7 +171,7 @@ def escapes(text: str) -> str:
     """The backslashes that a converter put before every `_` and `*` go.
 
     For dumps that were converted from HTML before. Concerns a text in which each `_` outside code
-    and links stands behind a backslash; one with a bare `_` was not converted and stays.
+    and links has a backslash before it; a text with a bare `_` was not converted and stays.
     """
     words = _LINK.sub("", fences.without_code(text))
     if _BARE_UNDERSCORE.search(words):
@@ -226,7 +240,7 @@ def clean_texts(
 ) -> tuple[list[str], list[dict[str, int]]]:
     """The texts, cleaned by all steps in order until none changes anything.
 
-    Returns with them, for each text, how many characters each step took away that changed it.
+    Returns with the texts, for each text, how many characters each step that changed it took away.
     """
     now = list(texts)
     taken: list[dict[str, int]] = [{} for _ in texts]
@@ -246,7 +260,7 @@ def clean_texts(
 def _apply(
     step: Step, now: list[str], active: Sequence[int], taken: Sequence[dict[str, int]]
 ) -> None:
-    """Cleans the active ones of the texts, in place."""
+    """Cleans the active texts in place, and adds to `taken` how many characters fewer they have."""
     contents = pl.DataFrame({"content": [now[n] for n in active]}, schema={"content": pl.String})
     concerned = contents.select(step.concerns()).to_series()
     for number in itertools.compress(active, concerned):

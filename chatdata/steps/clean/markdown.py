@@ -173,7 +173,7 @@ class _Converter(MarkdownConverter):
         return f"\n\n{fence}{_language(el, code)}\n{words}\n{fence}\n\n"
 
     def convert_div(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        """A block of words; those that a page shows as they were typed, to the letter."""
+        """A block of words; words that a page shows as they were typed, to the letter."""
         words = text.strip()
         if "whitespace-pre-wrap" in _classes(el) and el.find(_BLOCKS) is None:
             for line in el.find_all("br"):

@@ -8,8 +8,8 @@
     Regenerate response        and other buttons, as the first or last lines
 
 A counter is cut off where it can hardly be a fraction: `n / m`, n not above m, at the very end,
-glued to a word or to the end of a sentence; behind a blank or a line end, where n is m or a
-sentence ended. Behind a digit, an operator or a lone letter it stays, behind a colon unless n is m.
+glued to a word or to the end of a sentence; after a blank or a line end, where n is m or a
+sentence ended. After a digit, an operator or a lone letter it stays, after a colon unless n is m.
 Blocks of code are only searched for the head of a block. Words of a page that are the whole of a
 text are left, but for the banners of apps: somebody may well ask to `Regenerate response`.
 """
@@ -81,7 +81,7 @@ _SENTENCE_END = re.compile("[.?!\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019]*\
 
 
 def without_page_words(text: str) -> str:
-    """The text without what the page around it said."""
+    """The text without the words of the page around it."""
     without_banners = _BANNER.sub("", text)
     cleaned = "".join(
         _FENCED_HEAD.sub(_labelled, piece) if is_code else _without_heads(piece)
@@ -121,7 +121,7 @@ def _without_counter(text: str) -> str:
 
 
 def _is_counter(words: str, before: str, counter: re.Match[str]) -> bool:
-    """Whether a fraction at the end of what was said is a page's counter."""
+    """Whether a fraction after the words of a text is a page's counter."""
     if words[-1] in _OPERATOR:
         return False
     is_last = counter["shown"] == counter["of"]

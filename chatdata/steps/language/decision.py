@@ -24,7 +24,7 @@ UNKNOWN = "und"  # ISO 639's code for a language that nobody could name
 _HEAD = 500  # of the text; a language shows early, and patterns for code cost time
 _LOOK = 100  # of words, at first
 _LONG_LOOK = 500  # of words, for a second opinion where 100 leave doubts
-_FEW = 40  # of words, below which words are looked for further behind
+_FEW = 40  # of words, below which more words are looked for further on
 _FRAME = 12  # of words around a quotation, from which on the quotation has no say
 _PER_WORD = 2  # of prose for each of words: what is left of prose without numbers and punctuation
 
@@ -119,7 +119,7 @@ _BEYOND_LATIN = (
 
 
 def _by_script(rows: pl.DataFrame) -> Parted:
-    """Settles texts in scripts of one language; adds `script` to the others.
+    """Settles texts in scripts of a single language; adds `script` to the other texts.
 
     What is left of a text in several scripts to look at are words of its script alone.
     """
@@ -155,7 +155,7 @@ def _by_words(rows: pl.DataFrame) -> Parted:
 # ----------------------------------------------------------------------------- fastText, langdetect
 
 Shares = dict[str, float]  # by language, in sum 1
-Opinion = tuple[str, Shares, str]  # of which words, by whom
+Opinion = tuple[str, Shares, str]  # the words looked at, their shares, the detector
 
 _REST = "rest"  # the share of the many languages that have too little of it to be named
 

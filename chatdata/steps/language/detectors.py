@@ -19,8 +19,8 @@ import polars as pl
 
 # ------------------------------------------------------------------------------------------ scripts
 
-# Scripts and the languages that are written in them, the most common first; where there is one,
-# the script is the answer.
+# Scripts and the languages that are written in them, the most common first; where a script has a
+# single language, the script is the answer.
 SCRIPTS = {
     "Han": "zh",
     "Kana": "ja",
@@ -49,7 +49,7 @@ SCRIPTS = {
     "Cyrillic": "ru uk be bg mk sr kk ky mn tg tt ba cv sah os ce",
 }
 _CLASSES = {name: rf"\p{{{name}}}" for name in SCRIPTS} | {"Kana": r"[\p{Hiragana}\p{Katakana}]"}
-_WEIGHTS = {"Han": 3, "Kana": 2, "Hangul": 2}  # a letter of these says as much as several of others
+_WEIGHTS = {"Han": 3, "Kana": 2, "Hangul": 2}  # a letter of these says as much as several letters
 _JAPANESE = 0.1  # of the letters are kana, at least, in Japanese
 
 
@@ -104,7 +104,7 @@ _SHARED_WORDS = """
     in is on to be as at an am by do my no so he me we or hi her his for use see want need over
     under have has was come give take all one
 """
-# How often a word is one of them: (share of texts, rate). Texts in English are prose, or lists of
+# How often a word is a common word: (share of texts, rate). Texts in English are prose, or lists of
 # names and nouns; texts in other languages hold next to none, or quote some English.
 _IN_ENGLISH = ((0.85, 0.4), (0.15, 0.08))
 _ELSEWHERE = ((0.97, 0.01), (0.03, 0.1))
@@ -160,7 +160,7 @@ _TRIALS = 3  # of langdetect's 7: half the time, and nine in ten doubtful texts 
 def fasttext(text: str) -> dict[str, float]:
     """The likeliest languages of a line by fastText's model, and their probabilities.
 
-    Text in capitals is read as if it were not, since the model has seen little of it.
+    Text in capitals is read in small letters, since the model has seen few capitals.
     """
     line = (text.lower() if text.isupper() else text) + "\n"
     named = _model().f.predict(line, _AT_MOST, _AT_LEAST, "strict")
@@ -170,7 +170,7 @@ def fasttext(text: str) -> dict[str, float]:
 def langdetect(text: str) -> dict[str, float]:
     """The probability of each language that langdetect knows; of none where it sees nothing.
 
-    langdetect draws random numbers; they start from one seed for every text, so that an answer
+    langdetect draws random numbers, which start from the same seed for every text, so an answer
     depends on nothing but the text.
     """
     from langdetect import LangDetectException
