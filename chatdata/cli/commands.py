@@ -1,4 +1,4 @@
-"""The command line: a paragraph a command. Parse, call, print."""
+"""The command line: each command parses, calls and prints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AUDIT_MODES = "; ".join(f"{name}: {mode.meaning}" for name, mode in audit.AUDIT
 
 class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command; a failure that the user can mend becomes one line and status 1."""
+        """Runs a command. A failure that the user can mend becomes one line and status 1."""
         try:
             return super().invoke(ctx)
         except ChatdataError as error:
@@ -30,7 +30,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="chatdata")
 def main() -> None:
-    """From raw conversations to a masked, versioned dataset, provably.
+    """From raw conversations to a masked, versioned dataset, with proof.
 
     \b
     chatdata build sample                    build the embedded sample
@@ -41,10 +41,10 @@ def main() -> None:
 
 @main.command("list")
 def list_() -> None:
-    """What a recipe can name: sources, cleaners, filters, templates and recipes.
+    """List what a recipe can name: sources, cleaners, filters, templates and recipes.
 
-    A line about each; below a cleaner or a filter its options, with their defaults. `...` stands
-    for an option without a default.
+    Options of cleaners and filters are shown with their defaults; `...` stands for an option that
+    must be given.
     """
     from chatdata.cli import listing
 
@@ -55,7 +55,7 @@ def list_() -> None:
 @options.recipe
 @options.as_json
 def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
-    """Parse RECIPE strictly, read the first trees or conversations, render and count them.
+    """Try RECIPE: parse it strictly, then read, render and count the first conversations.
 
     Writes nothing. Ends with status 1 where a build would stop.
 
@@ -68,16 +68,16 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings)
-    facts = preview(loaded, inputs=inputs)
+    manifest = preview(loaded, inputs=inputs)
     if as_json:
-        print_json(facts.as_json())
+        print_json(manifest.as_json())
     else:
         terminal = console()
-        show.counts(facts.counts, terminal)
-        show.cleaned(facts.cleaned, terminal)
-        show.splits(facts.splits, terminal)
-        show.certificate(facts.render, terminal)
-    ledger.check_dropped(facts.counts.as_json(), loaded.max_dropped)
+        show.print_counts(manifest.counts, terminal)
+        show.print_cleaned(manifest.cleaned, terminal)
+        show.print_splits(manifest.splits, terminal)
+        show.print_certificate(manifest.render, terminal)
+    ledger.check_dropped(manifest.counts.as_json(), loaded.max_dropped)
 
 
 @main.command()
@@ -130,7 +130,7 @@ def build(
     if old_name is not None:
         note("--verify of `chatdata build` is now called --check-encoder")
     with progress.bar() as shown:
-        facts = run(
+        manifest = run(
             loaded,
             folder,
             inputs=inputs,
@@ -140,21 +140,23 @@ def build(
             progress=shown,
         )
     if as_json:
-        print_json(facts.as_json())
+        print_json(manifest.as_json())
         return
     terminal = console()
-    show.counts(facts.counts, terminal)
-    show.cleaned(facts.cleaned, terminal)
-    show.splits(facts.splits, terminal)
-    show.certificate(facts.render, terminal)
-    show.packs(facts.packs, terminal)
-    click.echo(f"{facts.content_hash}\n{folder}")
+    show.print_counts(manifest.counts, terminal)
+    show.print_cleaned(manifest.cleaned, terminal)
+    show.print_splits(manifest.splits, terminal)
+    show.print_certificate(manifest.render, terminal)
+    show.print_packs(manifest.packs, terminal)
+    click.echo(f"{manifest.content_hash}\n{folder}")
 
 
 @main.command()
 @options.out_folder
 @click.option("--id", "row", help="Only the row with this id, or the rows of this conversation.")
-@click.option("-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Rows.")
+@click.option(
+    "-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Number of rows."
+)
 @click.option("--split", type=click.Choice(SPLITS), help="Only rows of this split.")
 def show(out: Path, row: str | None, number: int, split: str | None) -> None:
     """Show conversations of a built folder, trained tokens marked.
@@ -171,37 +173,39 @@ def show(out: Path, row: str | None, number: int, split: str | None) -> None:
 @options.out_folder
 @options.as_json
 def stats(out: Path, as_json: bool) -> None:
-    """Numbers of a built folder: rows, turns, tokens, sources, languages, what was dropped."""
-    from chatdata.cli.show import stats as show_stats
+    """Print numbers of a built folder: rows, turns, tokens, sources, languages, dropped rows."""
+    from chatdata.cli.show import print_stats
     from chatdata.dataset import reader
 
     numbers = reader.stats(out)
     if as_json:
         print_json(numbers)
     else:
-        show_stats(numbers, console())
+        print_stats(numbers, console())
 
 
 @main.command()
 @options.out_folder
-@click.option("--max-tokens", type=click.IntRange(1), required=True, help="Tokens in a bin.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1), required=True, help="The most tokens in a bin."
+)
 @options.as_json
 def pack(out: Path, max_tokens: int, as_json: bool) -> None:
-    """Pack the rows of a built folder into bins: an index, beside those that are there.
+    """Pack the rows of a built folder into bins: add an index to the folder.
 
-    The rows are not touched and never cut. A trainer reads the index to put short rows together.
+    The rows are not changed and never cut. A trainer reads the index to put short rows together.
 
     \b
     chatdata pack out/sample-1.0.0 --max-tokens 1024
     """
-    from chatdata.cli.show import packs
+    from chatdata.cli.show import print_packs
     from chatdata.dataset.pack import repack
 
     entries = repack(out, max_tokens)
     if as_json:
         print_json([entry.as_json() for entry in entries])
     else:
-        packs(entries, console())
+        print_packs(entries, console())
 
 
 @main.command()
@@ -209,19 +213,19 @@ def pack(out: Path, max_tokens: int, as_json: bool) -> None:
 @click.argument("id")
 @options.as_json
 def explain(out: Path, id: str, as_json: bool) -> None:
-    """What became of a message, a conversation or an unreadable record, and why.
+    """Explain what became of a message, a conversation or an unreadable record, and why.
 
-    ID is as in the ledger: a message's, a conversation's (`sharegpt/QWJhYvA_0`, or its last
-    part) or a place in a file (`dump.jsonl:17`).
+    ID is an id of the ledger: of a message, of a conversation (`sharegpt/QWJhYvA_0`, or its last
+    part), or a place in a file (`dump.jsonl:17`).
     """
-    from chatdata.cli.show import explanation
+    from chatdata.cli.show import print_explanation
     from chatdata.dataset import reader
 
-    found = reader.explain(out, id)
+    outcomes = reader.explain(out, id)
     if as_json:
-        print_json(found.to_dicts())
+        print_json(outcomes.to_dicts())
     else:
-        explanation(found, console())
+        print_explanation(outcomes, console())
 
 
 for _command in (

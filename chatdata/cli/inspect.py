@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("before")
 @click.argument("after")
 @click.option(
-    "-n", "number", type=click.IntRange(0), default=3, show_default=True, help="Examples."
+    "-n", "number", type=click.IntRange(0), default=3, show_default=True, help="Number of examples."
 )
 @options.as_json
 def diff(before: str, after: str, number: int, as_json: bool) -> None:
@@ -47,8 +47,10 @@ def diff(before: str, after: str, number: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("out")
-@click.option("--full", is_flag=True, help="Render all rows again, not a sample.")
-@click.option("--rebuild", is_flag=True, help="Build again from the recipe and compare the bytes.")
+@click.option("--full", is_flag=True, help="Render all rows again, not only a sample.")
+@click.option(
+    "--rebuild", is_flag=True, help="Also build again from the recipe, and compare the bytes."
+)
 @options.recipe_settings
 @options.workers
 @options.as_json

@@ -16,7 +16,7 @@ workers = click.option(
     type=click.IntRange(1),
     default=engines.cores,
     show_default="one for each core",
-    help="Processes. A small input is read by one.",
+    help="Number of processes. A small input needs only one.",
 )
 _settings = click.option(
     "settings",

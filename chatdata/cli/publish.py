@@ -13,17 +13,15 @@ from chatdata.cli.terminal import note, print_json
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("repo")
-@click.option("--version", required=True, metavar="X.Y.Z", help="What it is published as.")
+@click.option("--version", required=True, metavar="X.Y.Z", help="The version to publish.")
 @click.option(
     "--public/--private",
     "public",
     default=None,
-    help="Who sees a repository that is new; one that is there stays as it is. [private]",
+    help="Who sees a new repository; an existing repository stays as it is. [private]",
 )
-@click.option("--dry-run", is_flag=True, help="Look, and print what would be done.")
-@click.option(
-    "--allow-version", is_flag=True, help="Take a version that the change of the rows forbids."
-)
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
+@click.option("--allow-version", is_flag=True, help="Allow any version, however the rows changed.")
 @options.as_json
 def push(
     out: Path,
@@ -36,9 +34,9 @@ def push(
 ) -> None:
     """Publish the built folder OUT as a version of the dataset REPO (`org/name`) on the Hub.
 
-    All files go in one commit, then the tag vX.Y.Z names it, for good. If anything ends a push,
-    the same command again finishes it. Rows that went or changed, and other columns, need a major
-    version; new rows a minor one; a new card a patch.
+    All files go into one commit, then the tag vX.Y.Z names that commit and never moves. If a push
+    is interrupted, the same command again finishes it. Removed or changed rows, and changed
+    columns, need a new major version; added rows a minor version; a new card a patch version.
 
     \b
     chatdata push out/sample-1.0.0 org/sample --version 1.0.0 --dry-run
@@ -57,7 +55,7 @@ def push(
             note=note,
         )
     if as_json:
-        print_json(plan.facts())
+        print_json(plan.as_json())
     else:
         click.echo("\n".join(plan.lines()))
 
@@ -65,13 +63,13 @@ def push(
 @click.command()
 @click.argument("reference", metavar="REPO@VERSION")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
-@click.option("--allow-moving-revision", is_flag=True, help="Take a branch, which may move.")
+@click.option("--allow-moving-revision", is_flag=True, help="Allow a branch, which may move.")
 @options.as_json
 def pull(reference: str, out: Path, allow_moving_revision: bool, as_json: bool) -> None:
     """Fetch a published version into a folder, every hash checked.
 
-    The version (`1.0.0`, a tag, or a commit) is resolved to its commit once, and all files are of
-    that commit. What is in the client's cache is not fetched again.
+    The version (`1.0.0`, a tag, or a commit) is resolved to a commit once, and all files come from
+    that commit. Files in the client's cache are not fetched again.
 
     \b
     chatdata pull org/sample@1.0.0 --out out/sample
@@ -79,21 +77,21 @@ def pull(reference: str, out: Path, allow_moving_revision: bool, as_json: bool) 
     from chatdata.publish.pull import pull as run
 
     with progress.bar() as shown:
-        found = run(reference, out, allow_moving=allow_moving_revision, progress=shown, note=note)
+        origin = run(reference, out, allow_moving=allow_moving_revision, progress=shown, note=note)
     if as_json:
-        print_json(found)
+        print_json(origin)
     else:
-        click.echo(f"{found['repo']} {found['tag'] or ''} commit {found['commit']}")
-        click.echo(f"{found['content_hash']}\n{out}")
+        click.echo(f"{origin['repo']} {origin['tag'] or ''} commit {origin['commit']}")
+        click.echo(f"{origin['content_hash']}\n{out}")
 
 
 @click.command()
 @click.argument("repo", required=False)
 @options.as_json
 def doctor(repo: str | None, as_json: bool) -> None:
-    """Say whether publishing from here would work (to REPO, if it is given), and what is wrong.
+    """Say whether publishing from here (to REPO, if given) would work, and what is wrong.
 
-    Asks the Hub who you are and changes nothing. Ends with status 1 where it would not work.
+    Asks the Hub who you are, and changes nothing. Ends with status 1 where publishing would fail.
     """
     from chatdata.publish.doctor import examine
 

@@ -17,8 +17,8 @@ from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
 
 
-def counts(counts: Counts, console: Console) -> None:
-    """Prints what was read, kept and dropped, by reason."""
+def print_counts(counts: Counts, console: Console) -> None:
+    """Prints a table of what was read, kept and dropped, by reason."""
     units = dict(counts.items())
     table = Table("", *units, box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
@@ -32,15 +32,15 @@ def counts(counts: Counts, console: Console) -> None:
     console.print(table)
 
 
-def cleaned(steps: Mapping[str, CleanedEntry] | None, console: Console) -> None:
-    """Prints how many messages each cleaner changed, if it changed any."""
+def print_cleaned(steps: Mapping[str, CleanedEntry] | None, console: Console) -> None:
+    """Prints the number of messages that each cleaner changed, unless it is 0."""
     changed = {name: step.messages for name, step in (steps or {}).items() if step.messages}
     if changed:
         words = ", ".join(f"{name} {number}" for name, number in changed.items())
         console.print(f"messages cleaned: {words}", highlight=False, soft_wrap=True)
 
 
-def splits(splits: Splits, console: Console) -> None:
+def print_splits(splits: Splits, console: Console) -> None:
     """Prints the rows and tokens of each split."""
     for name, split in splits.items():
         words = f"{name}: {split.rows} rows, {split.messages} messages"
@@ -52,36 +52,35 @@ def splits(splits: Splits, console: Console) -> None:
         console.print(words, highlight=False, soft_wrap=True)
 
 
-def certificate(render: RenderEntry | None, console: Console) -> None:
-    """Prints what the certificate found, in one line for the probes and one for the rows."""
+def print_certificate(render: RenderEntry | None, console: Console) -> None:
+    """Prints the counts of the certificate: a line for the probes and a line for the sample."""
     if render is None:
         console.print("nothing is rendered: set render.tokenizer to add token rows", style="dim")
         return
     console.print(_rendering(render), highlight=False, soft_wrap=True)
     for name in ("probes", "sample"):
         counted: ParityEntry = getattr(render.certificate, name)
-        altered = _altered(counted)
         console.print(
             f"certificate, {name}: {counted.compared} compared, {counted.differences} differ; "
             f"{counted.quoting} quote control tokens, {counted.forged} forge one; "
             f"{counted.stops_trained} of {counted.answers} answers end with a trained "
-            f"{render.template.stop}, {counted.texts_returned} are their text to the "
-            f"letter, {altered}{counted.prompts} rows begin as the generation prompt does",
+            f"{render.template.stop}, {counted.texts_returned} decode to their exact text, "
+            f"{_altered(counted)}{counted.prompts} rows begin with the generation prompt",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
-    console.print(_engine(render.certificate.engine), highlight=False, soft_wrap=True)
+    console.print(_library(render.certificate.engine), highlight=False, soft_wrap=True)
 
 
 def _altered(counted: ParityEntry) -> str:
-    """How many answers a tokenizer changes by itself; few do."""
+    """The number of answers that the tokenizer itself changes, for few tokenizers do."""
     number = counted.texts_altered
-    return f"{number} as the tokenizer alters it, " if number else ""
+    return f"{number} to their text as the tokenizer alters it, " if number else ""
 
 
-def packs(entries: Sequence[PackEntry], console: Console) -> None:
-    """Prints how full the bins of each index are."""
+def print_packs(entries: Sequence[PackEntry], console: Console) -> None:
+    """Prints a line for each index: its bins, and how full they are."""
     for index in entries:
         console.print(
             f"packed {index.split}: {index.rows} rows in {index.bins} bins of "
@@ -91,6 +90,7 @@ def packs(entries: Sequence[PackEntry], console: Console) -> None:
 
 
 def _rendering(render: RenderEntry) -> str:
+    """Template, tokenizer and what is trained."""
     template = render.template
     words = f"template {template.name}, tokenizer {render.tokenizer.name}"
     words += f", trained on {render.train_on}"
@@ -100,21 +100,22 @@ def _rendering(render: RenderEntry) -> str:
     return words
 
 
-def _engine(engine: EngineEntry) -> str:
-    words = f"ids by {engine.name}"
-    if engine.audit is not None:
-        audit = engine.audit
+def _library(library: EngineEntry) -> str:
+    """The tokenizer library that made the ids, and how it was compared with `tokenizers`."""
+    words = f"ids made by {library.name}"
+    if library.audit is not None:
+        audit = library.audit
         words += (
-            f"; of {audit['texts']} texts {audit['whole']} and {audit['excerpts']} excerpts were "
+            f"; of {audit['texts']} texts, {audit['whole']} and {audit['excerpts']} excerpts were "
             f"compared with tokenizers, {audit['differences']} differ; "
-            f"{audit['routed'] + audit['failed']} were left to it"
+            f"{audit['routed'] + audit['failed']} were left to tokenizers"
         )
-    return words + (f" ({engine.remark})" if engine.remark else "")
+    return words + (f" ({library.remark})" if library.remark else "")
 
 
-def explanation(found: pl.DataFrame, console: Console) -> None:
-    """Prints rows of the ledger, each as what became of it and why."""
-    for row in found.iter_rows(named=True):
+def print_explanation(outcomes: pl.DataFrame, console: Console) -> None:
+    """Prints rows of the ledger: each outcome, and the reason for it."""
+    for row in outcomes.iter_rows(named=True):
         head = Text(f"{row['unit']} ", style="dim").append(visible(row["id"]), style="bold")
         kept = row["outcome"] == "kept"
         head.append("  ").append(row["outcome"], style="green" if kept else "yellow")
@@ -126,11 +127,11 @@ def explanation(found: pl.DataFrame, console: Console) -> None:
             console.print(Text(f"    {visible(line)}"), soft_wrap=True)
 
 
-def stats(numbers: Mapping[str, Any], console: Console) -> None:
-    """Prints the numbers of a dataset."""
+def print_stats(numbers: Mapping[str, Any], console: Console) -> None:
+    """Prints the numbers of a dataset, as `reader.stats` gives them."""
     head = f"[bold]{numbers['name']} {numbers['version']}[/]  {numbers['content_hash']}"
     console.print(head, highlight=False, soft_wrap=True)
-    splits(Splits.model_validate(numbers["splits"]), console)
+    print_splits(Splits.model_validate(numbers["splits"]), console)
     table = Table("", "min", "median", "p90", "p99", "max", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -141,4 +142,4 @@ def stats(numbers: Mapping[str, Any], console: Console) -> None:
     for key in ("sources", "languages"):
         shares = ", ".join(f"{name} {rows}" for name, rows in numbers[key].items())
         console.print(f"rows by {key[:-1]}: {shares}", highlight=False, soft_wrap=True)
-    counts(Counts.model_validate(numbers["counts"]), console)
+    print_counts(Counts.model_validate(numbers["counts"]), console)

@@ -1,1 +1,3 @@
-"""A version of a dataset on the Hub: push, pull, doctor."""
+"""Versions of a dataset on the Hub: push, pull, doctor."""
+
+__all__ = ["doctor", "published_diff", "pull", "push", "release", "versions"]

@@ -1,4 +1,4 @@
-"""What differs between a published version and a folder that is to follow it."""
+"""The change from a published version to the folder that follows it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ Columns = tuple[tuple[str, Any], ...]
 def since(
     repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
 ) -> Change:
-    """What a folder changes of the version at `commit`, whose manifest is `before`.
+    """The change from the version at `commit`, whose manifest is `before`, to a folder.
 
-    Of that version's shards only the ids and the columns' names are fetched: with the ids, the
-    content hash over the rows of the folder that were there before says whether they still are
-    what they were.
+    Only ids and schemas of the published shards are fetched. The rows of the folder that were
+    published before are unchanged where their content hash is that of the version.
     """
-    schema = _other_columns(repository, commit, before, folder, after)
+    schema = _changed_tables(repository, commit, before, folder, after)
     if before.format != after.format:
         return Change(changed=True, schema=schema)
     if before.content_hash == after.content_hash:
@@ -41,25 +40,26 @@ def since(
     return Change(len(pairs) - len(kept), len(ids) - len(kept), changed, schema)
 
 
-def _ids(repository: Repository, commit: str, facts: Manifest | Listing) -> set[str]:
-    shards = tables.MESSAGES.shards(facts.files)
+def _ids(repository: Repository, commit: str, published: Manifest | Listing) -> set[str]:
+    """The ids of the conversations of a published version."""
+    shards = tables.MESSAGES.shards(published.files)
     columns = (repository.columns(shard.path, commit, ["id"]) for shard in shards)
     return {id for table in columns for id in table["id"].to_pylist()}
 
 
-def _other_columns(
+def _changed_tables(
     repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
 ) -> tuple[str, ...]:
-    """The tables that have other columns than before, or that are no more."""
+    """The tables whose columns changed, or that the folder does not have."""
     return tuple(
         table.name
         for table in tables.loadable()
         if (old := _first(before, table)) is not None
-        and not _is_alike(repository, commit, old, folder, _first(after, table))
+        and not _has_same_columns(repository, commit, old, folder, _first(after, table))
     )
 
 
-def _is_alike(
+def _has_same_columns(
     repository: Repository,
     commit: str,
     old: ListedFile,
@@ -72,13 +72,14 @@ def _is_alike(
     return columns(before) == columns(pq.read_schema(folder / new.path))
 
 
-def _first(facts: Manifest | Listing, table: Table) -> ListedFile | None:
-    files: Sequence[ListedFile] = facts.files
+def _first(described: Manifest | Listing, table: Table) -> ListedFile | None:
+    """The first shard of a table, or None without a shard."""
+    files: Sequence[ListedFile] = described.files
     return next(iter(table.shards(files)), None)
 
 
 def columns(schema: pa.Schema) -> Columns:
-    """The names and types of columns as a reader sees them, whatever Parquet knows of nulls."""
+    """The names and types of columns as a reader sees them, without Parquet's nullability."""
     return tuple((field.name, _kind(field.type)) for field in schema)
 
 

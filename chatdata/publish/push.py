@@ -1,10 +1,10 @@
 """Publishes a finished folder as a version: one commit, then one tag that never moves.
 
-What is uploaded ahead shows nowhere until the commit, and the commit is made upon the head that
-was looked at, or not at all. So whatever ends a push (a kill, a lost answer, another publisher),
-the version is there or it is not, and the same command again comes to the same end. It goes by
-what the repository holds, never by what it was told: an answer may be lost, and a commit that
-changes nothing answers with a head that may be anybody's.
+Files that are uploaded ahead are invisible until the commit, and the commit is made on the head
+that was looked at, or not at all. So whatever ends a push (a kill, a lost answer, another
+publisher), the version is published or not, and the same command again reaches the same end. A
+push trusts what the repository holds, not the answers of the Hub: an answer may be lost, and a
+commit that changes nothing is answered with a head that may be another publisher's.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from chatdata.dataset import card
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.repository import File, Refs, Repository, checked_name
-from chatdata.publish import plan, release, versions
+from chatdata.publish import plan, versions
+from chatdata.publish import release as releases
+from chatdata.publish.context import Progress, PushContext, RepoState
 from chatdata.publish.journal import Journal
-from chatdata.publish.plan import Plan, Progress, Push, Standing
+from chatdata.publish.plan import Plan
 
-LARGE = ".parquet"  # what goes to large storage, whatever its size
+LARGE = ".parquet"  # files that go to large storage, whatever their size
 
 
 def push(
@@ -37,96 +39,101 @@ def push(
 ) -> Plan:
     """Publishes the folder as `version` in the dataset's repository `repo`. Returns what was done.
 
-    A repository that is not there is created, private unless `private` is False. Where the
-    version is there with the same content, nothing is done. `dry_run` only looks.
-    `allow_version` publishes under a version that the change of the rows does not allow.
-    Raises a ChatdataError where it fails; then no part of the version is to be seen.
+    A repository that does not exist is created, private unless `private` is False. Nothing is
+    done where the version exists with the same content. `dry_run` changes nothing.
+    `allow_version` publishes under a version that is too small a step for the change of the rows.
+    Raises a ChatdataError where the push fails; then no part of the version is visible.
     """
-    prepared = release.prepare(Path(folder), versions.parse(version))
+    release = releases.prepare(Path(folder), versions.parse(version))
     repository = Repository.named(checked_name(repo))
     journal = Journal.beside(Path(folder), repository.api.endpoint, repo)
-    own = Push(prepared, repository, journal, progress, note)
+    context = PushContext(release, repository, journal, progress, note)
     with client.reaching(f"dataset '{repo}'"):
-        refs, creates = _refs(own, private, dry_run)
-        last = client.retrying(note)(own.last, refs)
-        own = own.after(last)
-        found, first = client.retrying(note)(plan.make, own, refs, last, allow_version)
-        found = replace(found, creates=creates, private=private is not False)
+        refs, creates = _refs(context, private, dry_run)
+        latest = client.retrying(note)(context.latest_version, refs)
+        context = context.following(latest)
+        planned, state = client.retrying(note)(plan.make, context, refs, latest, allow_version)
+        planned = replace(planned, creates=creates, private=private is not False)
         if dry_run:
-            return found
-        if found.state == "nothing":
+            return planned
+        if planned.state == "nothing":
             journal.forget()
-            return found
+            return planned
         with repository.transfer(note):
-            _upload(own, first)
-            commit = _commit(own, first)
-        commit = _tag(own, commit)
+            _upload(context, state)
+            commit = _commit(context, state)
+        commit = _tag(context, commit)
     journal.forget()
-    return replace(found, state="published", commit=commit)
+    return replace(planned, state="published", commit=commit)
 
 
-def _refs(own: Push, private: bool | None, dry_run: bool) -> tuple[Refs, bool]:
-    """The repository's refs, and whether it is a new one, which is made unless on a dry run."""
-    again = client.retrying(own.note)
-    refs = again(own.repository.refs_if_there)
+def _refs(context: PushContext, private: bool | None, dry_run: bool) -> tuple[Refs, bool]:
+    """The refs of the repository, and whether it is new. Creates a new one unless on a dry run."""
+    retry = client.retrying(context.note)
+    repository = context.repository
+    refs = retry(repository.refs_if_there)
     if refs is None:
         if dry_run:
             return Refs({}, {}), True
-        again(own.repository.create, private is not False)
-        return again(own.repository.refs), True
-    if private is not None and again(own.repository.is_private) is not private:
-        stays = "public" if private else "private"
-        own.note(f"'{own.repository.name}' stays {stays}: what is there is changed on its own page")
+        retry(repository.create, private is not False)
+        return retry(repository.refs), True
+    if private is not None and retry(repository.is_private) is not private:
+        kept = "public" if private else "private"
+        context.note(
+            f"'{repository.name}' stays {kept}: to change who sees a repository, use its settings "
+            "on the Hub"
+        )
     return refs, False
 
 
-def _upload(own: Push, first: Standing) -> None:
-    """Uploads the shards that are not there, one by one, ahead of the commit."""
-    missing = own.release.missing_at(first.tree)
+def _upload(context: PushContext, state: RepoState) -> None:
+    """Uploads the missing shards, one by one, ahead of the commit."""
+    missing = context.release.missing_at(state.tree)
     shards = [file for file in missing if file.path.endswith(LARGE)]
     total, done = sum(file.size for file in shards), 0
     for file in shards:
-        if file.sha256 not in own.journal.done:
-            own.repository.upload(file)
-            own.journal.add(file.sha256)
+        if file.sha256 not in context.journal.done:
+            context.repository.upload(file)
+            context.journal.add(file.sha256)
         done += file.size
-        own.progress("uploading", done, total)
+        context.progress("uploading", done, total)
 
 
 # --------------------------------------------------------------------------------- the commit
 
 
-def _commit(own: Push, first: Standing) -> str:
+def _commit(context: PushContext, first: RepoState) -> str:
     """Makes the commit, once. Returns a commit that holds the release.
 
-    Before each try it looks at the head: an earlier try may have got there without an answer.
+    Each try looks at the head first, because an earlier try may have succeeded without an answer.
     """
+    release, repository = context.release, context.repository
 
     def attempt() -> str:
-        head = own.repository.refs().head
-        now = first if head == first.head else own.standing_at(head)
-        if now.head is not None and now.holds(own.release):
-            return now.head
-        _check_untouched(own, first, now)
-        return own.repository.commit(now.head, *_operations(own, now), _title(own), own.note)
+        head = repository.refs().head
+        state = first if head == first.commit else context.state_at(head)
+        if state.commit is not None and state.holds(release):
+            return state.commit
+        _check_untouched(context, first, state)
+        files, deletions = _operations(context, state)
+        return repository.commit(state.commit, files, deletions, _title(context), context.note)
 
-    commit = client.retrying(own.note, _may_pass)(attempt)
-    made = client.retrying(own.note, _may_come)(own.standing_at, commit)
-    if not made.holds(own.release):
+    commit = client.retrying(context.note, _may_pass)(attempt)
+    made = client.retrying(context.note, _may_appear)(context.state_at, commit)
+    if not made.holds(release):
         raise HubError(
-            f"commit {commit[:12]} of '{own.repository.name}' does not hold what was pushed "
-            f"({_lacking(own, made)}); nothing was tagged, so push again."
+            f"commit {commit[:12]} of '{repository.name}' does not hold what was pushed "
+            f"({_difference(context, made)}); nothing was tagged, so push again."
         )
     return commit
 
 
-def _operations(own: Push, now: Standing) -> tuple[list[File], list[str]]:
-    """What to add and what to delete."""
-    published = own.card_at(now.head)
-    page = File.of(card.PAGE, own.release.card_over(published))
-    missing = own.release.missing_at(now.tree)
-    pages = [] if page.is_at(now.tree.get(card.PAGE)) else [page]
-    return [*missing, *pages], now.stale(own.release)
+def _operations(context: PushContext, state: RepoState) -> tuple[list[File], list[str]]:
+    """The files to add, and the paths to delete."""
+    release = context.release
+    page = File.of(card.PAGE, release.card_over(context.card_at(state.commit)))
+    pages = [] if page.is_at(state.tree.get(card.PAGE)) else [page]
+    return [*release.missing_at(state.tree), *pages], state.stale(release)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -135,53 +142,58 @@ def _may_pass(error: BaseException) -> bool:
     return has_moved or client.is_passing(error) or client.is_lost(error)
 
 
-def _may_come(error: BaseException) -> bool:
-    """Whether a commit that was made a moment ago may yet be seen."""
+def _may_appear(error: BaseException) -> bool:
+    """Whether a commit that was made a moment ago may still become visible."""
     return _may_pass(error) or client.is_unknown_revision(error)
 
 
-def _check_untouched(own: Push, first: Standing, now: Standing) -> None:
-    """Raises HubError where another publisher was faster. Other people's files do not matter."""
-    if now.head == first.head:
+def _check_untouched(context: PushContext, first: RepoState, state: RepoState) -> None:
+    """Raises HubError where another publisher was faster. Files outside the dataset may change."""
+    if state.commit == first.commit:
         return
-    before, after = first.managed(own.release), now.managed(own.release)
-    touched = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
-    if touched:
-        version = now.facts.version if now.facts else "no version"
+    before, after = first.managed(context.release), state.managed(context.release)
+    if any(before.get(path) != after.get(path) for path in {*before, *after}):
+        version = state.manifest.version if state.manifest else "no version"
         raise HubError(
-            f"'{own.repository.name}' was published to meanwhile (commit {str(now.head)[:12]} "
-            f"holds {version}); nothing of this push was committed: look at it, then push as the "
-            "next version."
+            f"somebody published to '{context.repository.name}' meanwhile (commit "
+            f"{str(state.commit)[:12]} holds {version}); nothing of this push was committed: look "
+            "at that version, then push as the next version."
         )
 
 
-def _lacking(own: Push, made: Standing) -> str:
-    missing = [file.path for file in own.release.missing_at(made.tree)]
-    return f"{missing[0]} is missing" if missing else f"{made.stale(own.release)[0]} is left"
+def _difference(context: PushContext, state: RepoState) -> str:
+    """A file that the state lacks, or should not have."""
+    missing = [file.path for file in context.release.missing_at(state.tree)]
+    if missing:
+        return f"{missing[0]} is missing"
+    return f"{state.stale(context.release)[0]} is still there"
 
 
-def _title(own: Push) -> str:
-    return f"{own.release.facts.name} {own.release.version}"
+def _title(context: PushContext) -> str:
+    return f"{context.release.manifest.name} {context.release.version}"
 
 
 # ------------------------------------------------------------------------------------ the tag
 
 
-def _tag(own: Push, commit: str) -> str:
-    """Makes the tag, once. Returns the commit that it names: this one, or one with the same."""
-    tag = own.release.version.tag
+def _tag(context: PushContext, commit: str) -> str:
+    """Makes the tag, once. Returns its commit: `commit`, or another with the same dataset."""
+    release, repository = context.release, context.repository
+    tag = release.version.tag
 
     def attempt() -> str:
-        there = own.repository.refs().tags.get(tag)
-        if there is None:
-            own.repository.tag(tag, commit)
+        tagged = repository.refs().tags.get(tag)
+        if tagged is None:
+            repository.tag(tag, commit)
             return commit
-        facts = own.published(there)
-        if there != commit and not (facts and release.same(facts, own.release.facts)):
-            raise HubError(
-                f"'{own.repository.name}' was given the tag {tag} meanwhile, at another commit "
-                f"({there[:12]}); this push is commit {commit[:12]}, so publish it as the next."
-            )
-        return there
+        published = context.manifest_at(tagged)
+        if tagged == commit or (
+            published is not None and releases.is_same_dataset(published, release.manifest)
+        ):
+            return tagged
+        raise HubError(
+            f"somebody gave '{repository.name}' the tag {tag} meanwhile, at another commit "
+            f"({tagged[:12]}); this push is commit {commit[:12]}: publish it as the next version."
+        )
 
-    return str(client.retrying(own.note, _may_come)(attempt))
+    return str(client.retrying(context.note, _may_appear)(attempt))

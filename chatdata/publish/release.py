@@ -1,7 +1,7 @@
-"""What is published of a folder: its files, as the version that they are published as.
+"""A folder as a version to publish.
 
-Publishing under another version than the folder was built with changes three files and nothing
-else: manifest, recipe and card say the new version, as if the recipe had said it.
+A folder may be published under another version than it was built with. This changes manifest,
+recipe and card, as if the recipe had named the new version, and no other file.
 """
 
 from __future__ import annotations
@@ -14,61 +14,61 @@ from typing import Any
 
 from chatdata.core import config
 from chatdata.core.hashing import sha256_json
-from chatdata.dataset import card, manifest, tables
+from chatdata.dataset import card, croissant, manifest, tables
 from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.hub.repository import File, Tree
 from chatdata.publish.versions import Version
 from chatdata.verify import verification
 
 RECIPE = "recipe.yaml"
-_merged = functools.lru_cache(8)(card.merged)  # it parses YAML, and is asked for often
+_merged = functools.lru_cache(8)(card.merged)  # parses YAML, and is called often
 _CONTENT = ("name", "about", "license", "content_hash", "sources", "counts", "splits")
 
 
 @dataclass(frozen=True)
 class Release:
-    """A finished folder as a version: its manifest, its files, its card before it is merged."""
+    """A finished folder as a version: its manifest, its files, its generated card."""
 
     folder: Path
     version: Version
-    facts: Manifest
+    manifest: Manifest
     files: Mapping[str, File]  # by path; all but the card
     card: str
-    edited_card: str | None  # the card in the folder, where it is not the one of the manifest
+    edited_card: str | None  # the card in the folder, where somebody edited it
 
     def card_over(self, published: str | None) -> str:
-        """The card with what users wrote on the published one; else, in the folder's own."""
+        """The card, with what users wrote on the published card, or else on the folder's."""
         merged = _merged(self.card, published)
         return _merged(self.card, self.edited_card) if merged == self.card else merged
 
     def ignores_edits(self, published: str | None) -> bool:
-        """Whether what was written on the folder's own card gives way to the published one's."""
+        """Whether edits of the folder's card are lost, since the published card was edited too."""
         edited = self.edited_card
         if edited is None or edited == published:
             return False
         return self.card_over(published) != _merged(self.card, edited)
 
-    def after(self, before: Manifest | Listing) -> Release:
-        """The same with a card that says what changed since the version before it."""
-        return replace(self, card=card.text(self.facts, before))
+    def following(self, published: Manifest | Listing) -> Release:
+        """The same release; its card says what changed since the published version."""
+        return replace(self, card=card.text(self.manifest, published))
 
-    def said_as(self, version: Version) -> Release:
-        """The same with the card of another version."""
-        facts, _ = stamp(self.facts, str(version))
-        return replace(self, card=card.text(facts))
+    def with_card_of(self, version: Version) -> Release:
+        """The same release with the card of another version."""
+        stamped, _ = stamp(self.manifest, str(version))
+        return replace(self, card=card.text(stamped))
 
     def missing_at(self, tree: Tree) -> list[File]:
-        """The files, but for the card, that a commit lacks or has otherwise."""
+        """The files, without the card, that a commit lacks or has with other content."""
         return [file for file in self.files.values() if not file.is_at(tree.get(file.path))]
 
 
 def prepare(folder: Path, version: Version) -> Release:
-    """A folder, complete and verified, as a version. Raises a ChatdataError where it is not."""
+    """A verified folder as a version. Raises a ChatdataError where the folder has a problem."""
     verification.verify_folder(folder)
-    facts = manifest.read(folder)
-    stamped, recipe = stamp(facts, str(version))
+    built = manifest.read(folder)
+    stamped, recipe = stamp(built, str(version))
     pages = card.pages(stamped)
-    edited = _edited(folder, pages[card.PAGE] if stamped == facts else card.text(facts))
+    edited = _edited(folder, pages[card.PAGE] if stamped == built else card.text(built))
     texts = {RECIPE: recipe, manifest.FILE: manifest.text(stamped), **pages}
     page = texts.pop(card.PAGE)
     hashes = manifest.hashes(stamped)
@@ -79,20 +79,20 @@ def prepare(folder: Path, version: Version) -> Release:
 
 
 def _edited(folder: Path, generated: str) -> str | None:
-    """The card in the folder, where somebody wrote on it."""
+    """The card in the folder, or None where it is as a build writes it."""
     path = folder / card.PAGE
-    own = path.read_text(encoding="utf-8") if path.is_file() else None
-    return own if own != generated else None
+    text = path.read_text(encoding="utf-8") if path.is_file() else None
+    return text if text != generated else None
 
 
-def stamp(facts: Manifest, version: str) -> tuple[Manifest, str]:
-    """The manifest and the recipe that the folder would have, had its recipe said this version."""
-    recipe = facts.recipe.at_version(version)
+def stamp(built: Manifest, version: str) -> tuple[Manifest, str]:
+    """The manifest and the text of the recipe, as a build at another version would write them."""
+    recipe = built.recipe.at_version(version)
     text = config.dump_yaml(recipe.as_json())
     sha256 = File.of(RECIPE, text).sha256
     extras = tuple(
         file.model_copy(update={"sha256": sha256}) if file.path == RECIPE else file
-        for file in facts.extras
+        for file in built.extras
     )
     stamped = {
         "version": version,
@@ -100,29 +100,31 @@ def stamp(facts: Manifest, version: str) -> tuple[Manifest, str]:
         "recipe_hash": sha256_json(recipe.as_json()),
         "extras": extras,
     }
-    return facts.model_copy(update=stamped), text
+    return built.model_copy(update=stamped), text
 
 
-def same(published: Manifest | Listing, built: Manifest) -> bool:
+def is_same_dataset(published: Manifest | Listing, built: Manifest) -> bool:
     """Whether two manifests are of the same dataset, whatever version and tools they name."""
     return isinstance(published, Manifest) and _content(published) == _content(built)
 
 
-def _content(facts: Manifest) -> dict[str, Any]:
+def _content(described: Manifest) -> dict[str, Any]:
+    """What two manifests of the same dataset have in common."""
     hashes = {
         path: sha256
-        for path, sha256 in manifest.hashes(facts).items()
-        if path not in (RECIPE, "croissant.json")
+        for path, sha256 in manifest.hashes(described).items()
+        if path not in (RECIPE, croissant.FILE)
     }
-    recipe = {**facts.recipe.as_json(), "version": None}
-    return {**{key: getattr(facts, key) for key in _CONTENT}, "recipe": recipe, "hashes": hashes}
+    recipe = {**described.recipe.as_json(), "version": None}
+    content = {key: getattr(described, key) for key in _CONTENT}
+    return {**content, "recipe": recipe, "hashes": hashes}
 
 
 def is_managed(path: str, listed: Iterable[str] = ()) -> bool:
-    """Whether a file of a repository is a dataset's to write and to delete.
+    """Whether a push may write and delete a file of a repository.
 
-    It is where a manifest lists it, and where the card's patterns would take it for a shard.
+    A push may where a manifest lists the file, or a pattern of the card would read it as a shard.
     """
     top, slash, _ = path.partition("/")
-    is_ours = tables.of_path(path) is not None or top.startswith("tokens")
-    return path in listed or (bool(slash) and is_ours and path.endswith(".parquet"))
+    is_table = tables.of_path(path) is not None or top.startswith("tokens")
+    return path in listed or (bool(slash) and is_table and path.endswith(".parquet"))

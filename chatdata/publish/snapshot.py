@@ -9,14 +9,14 @@ from pathlib import Path
 from chatdata.core.errors import HubError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.paths import is_inside
-from chatdata.dataset import manifest
+from chatdata.dataset import card, croissant, manifest
 from chatdata.dataset.manifest import Listing
 from chatdata.hub import client, download
 from chatdata.hub.client import Note
 from chatdata.publish.references import Pinned
 
 # Files of a dataset that its manifest does not list with a hash.
-UNHASHED = (manifest.FILE, "README.md", "croissant.json")
+UNHASHED = (manifest.FILE, card.PAGE, croissant.FILE)
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Snapshot:
 
     pinned: Pinned
     folder: Path
-    facts: Listing
+    listing: Listing
 
     @property
     def paths(self) -> list[str]:
         """The files of the dataset. The folder may hold more files."""
         unhashed = [path for path in UNHASHED if (self.folder / path).is_file()]
-        return [*manifest.hashes(self.facts), *unhashed]
+        return [*manifest.hashes(self.listing), *unhashed]
 
     def provenance(self) -> dict[str, str | None]:
         """The origin of the data, for a checkpoint or a model card."""
@@ -39,8 +39,8 @@ class Snapshot:
             "repo": self.pinned.repo,
             "tag": self.pinned.tag,
             "commit": self.pinned.commit,
-            "version": self.facts.version,
-            "content_hash": self.facts.content_hash,
+            "version": self.listing.version,
+            "content_hash": self.listing.content_hash,
         }
 
 
@@ -52,21 +52,21 @@ def fetch(pinned: Pinned, note: Note) -> Snapshot:
     client.bars()
     with client.reaching(pinned.where):
         path = _file(pinned, manifest.FILE, note)
-        facts = manifest.read_listing(path.parent)
-        _check_version(pinned, facts)
-        paths = [*_safe(pinned, facts), *UNHASHED]
+        listing = manifest.read_listing(path.parent)
+        _check_version(pinned, listing)
+        paths = [*_safe(pinned, listing), *UNHASHED]
         folder = download.folder(pinned.repo, pinned.commit, paths, note)
-    snapshot = Snapshot(pinned, folder, facts)
-    for name, sha256 in manifest.hashes(facts).items():
+    snapshot = Snapshot(pinned, folder, listing)
+    for name, sha256 in manifest.hashes(listing).items():
         _check(snapshot, name, sha256, note)
     return snapshot
 
 
-def _check_version(pinned: Pinned, facts: Listing) -> None:
+def _check_version(pinned: Pinned, listing: Listing) -> None:
     """Raises HubError where a tag names another version than the manifest."""
-    if pinned.is_version and pinned.tag != f"v{facts.version}":
+    if pinned.is_version and pinned.tag != f"v{listing.version}":
         raise HubError(
-            f"the tag {pinned.tag} of '{pinned.repo}' holds version {facts.version}, so it was "
+            f"the tag {pinned.tag} of '{pinned.repo}' holds version {listing.version}, so it was "
             f"not made by `chatdata push`; write @{pinned.commit} to take it all the same."
         )
 
@@ -79,9 +79,9 @@ def _file(pinned: Pinned, name: str, note: Note, force: bool = False) -> Path:
     return path
 
 
-def _safe(pinned: Pinned, facts: Listing) -> list[str]:
+def _safe(pinned: Pinned, listing: Listing) -> list[str]:
     """The files that a manifest lists. Raises HubError for a path that leaves the folder."""
-    paths = list(manifest.hashes(facts))
+    paths = list(manifest.hashes(listing))
     for path in paths:
         if not is_inside(path):
             raise HubError(

@@ -1,1 +1,20 @@
-"""Messages to messages: each step is a small pure function, and none of them knows another."""
+"""Messages to messages: what is cleaned, filtered, threaded, compared, mixed and split."""
+
+__all__ = [
+    "clean",
+    "contamination",
+    "duplicates",
+    "evaluation_sets",
+    "figures",
+    "filtering",
+    "filters",
+    "language",
+    "mixing",
+    "ngrams",
+    "quality_filters",
+    "redact",
+    "secrets",
+    "split",
+    "threads",
+    "trees",
+]

@@ -58,26 +58,26 @@ class SetFacts:
 class Overlaps:
     """The evaluation sets that messages are compared with, and what was found of them.
 
-    `sets` comes from `prepare`, `found` (of columns FOUND) from `label`; a sum has both.
+    `sets` comes from `prepare`, `items` (of columns FOUND) from `label`; a sum has both.
     """
 
     sets: tuple[SetFacts, ...] = ()
-    found: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FOUND))
+    items: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FOUND))
 
     def __add__(self, more: Overlaps) -> Overlaps:
         """The sets of both, and what both found."""
-        return Overlaps(self.sets + more.sets, pl.concat([self.found, more.found]))
+        return Overlaps(self.sets + more.sets, pl.concat([self.items, more.items]))
 
     def entry(self) -> tuple[OverlapEntry, ...]:
-        """What the manifest holds of each set: its facts, and how much of it was found."""
+        """What the manifest holds of each set: its facts, and how many of its items were found."""
         return tuple(self._entry_of(facts) for facts in self.sets)
 
     def _entry_of(self, facts: SetFacts) -> OverlapEntry:
-        found = self.found.filter(set=facts.set)
+        items = self.items.filter(set=facts.set)
         return OverlapEntry(
             **asdict(facts),
-            items_found=found["item"].n_unique(),
-            conversations=found["conversation"].n_unique(),
+            items_found=items["item"].n_unique(),
+            conversations=items["conversation"].n_unique(),
         )
 
 
@@ -117,10 +117,10 @@ def index(texts: pl.DataFrame, rule: Rule) -> Index:
     """The index of the texts of evaluation sets, rows of `evalsets.SCHEMA`."""
     items = texts.select("set", "item").unique(maintain_order=True)
     numbered = texts.join(items.with_row_index("number"), on=["set", "item"], maintain_order="left")
-    own = ngrams.words(numbered["text"])
+    words = ngrams.words(numbered["text"])
     lettered = _lettered(numbered["text"])
-    found = [_indexed(numbered, own, lettered, length, rule) for length in rule.lengths()]
-    return Index(items, pl.concat(found).sort("length", "hash", "number"))
+    runs = [_indexed(numbered, words, lettered, length, rule) for length in rule.lengths()]
+    return Index(items, pl.concat(runs).sort("length", "hash", "number"))
 
 
 def _lettered(texts: pl.Series) -> npt.NDArray[np.bool_]:
@@ -131,31 +131,31 @@ def _lettered(texts: pl.Series) -> npt.NDArray[np.bool_]:
 
 def _indexed(
     texts: pl.DataFrame,
-    own: ngrams.Words,
+    words: ngrams.Words,
     lettered: npt.NDArray[np.bool_],
     length: int,
     rule: Rule,
 ) -> pl.DataFrame:
     """The runs of this length that count: (length, hash, number)."""
-    ((_, found),) = ngrams.runs(own, [length])
-    text = ngrams.text_of(own, found)
-    whole = np.diff(own.offsets)[text] == length
-    has_variety = _different(own, lettered, found, length) * 6 >= length * np.where(whole, 3, 4)
+    ((_, grams),) = ngrams.runs(words, [length])
+    text = ngrams.text_of(words, grams)
+    whole = np.diff(words.offsets)[text] == length
+    has_variety = _different(words, lettered, grams, length) * 6 >= length * np.where(whole, 3, 4)
     chosen = np.flatnonzero((whole | (length == rule.ngram)) & has_variety)
     runs = texts.select("set", "number", text="text")[text[chosen]]
-    runs = runs.with_columns(length=pl.lit(length, pl.Int32), hash=pl.Series(found.hashes[chosen]))
+    runs = runs.with_columns(length=pl.lit(length, pl.Int32), hash=pl.Series(grams.hashes[chosen]))
     frame = pl.col("text").n_unique().over("set", "hash") > rule.common
     return runs.filter(frame.not_()).select("length", "hash", "number").unique()
 
 
 def _different(
-    own: ngrams.Words, lettered: npt.NDArray[np.bool_], found: ngrams.Runs, length: int
+    text_words: ngrams.Words, lettered: npt.NDArray[np.bool_], grams: ngrams.Runs, length: int
 ) -> npt.NDArray[np.int64]:
     """How many different words with a letter each run has."""
-    if not len(found.starts):
+    if not len(grams.starts):
         return np.empty(0, np.int64)
-    words = np.where(lettered, own.hashes, np.uint64(0))
-    windows = np.sort(np.lib.stride_tricks.sliding_window_view(words, length)[found.starts])
+    words = np.where(lettered, text_words.hashes, np.uint64(0))
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(words, length)[grams.starts])
     return np.asarray(1 + (np.diff(windows) != 0).sum(axis=1) - (windows[:, 0] == 0))
 
 
@@ -174,16 +174,16 @@ def prepare(sets: Sequence[EvaluationSet], rule: Rule, folder: Path) -> Overlaps
     )
 
 
-def comparable(own: Index) -> dict[str, int]:
+def comparable(indexed: Index) -> dict[str, int]:
     """For each set the number of its items that can be found at all."""
-    used = own.items[own.runs["number"].unique().to_list()]["set"]
-    return {name: int((used == name).sum()) for name in own.items["set"].unique()}
+    used = indexed.items[indexed.runs["number"].unique().to_list()]["set"]
+    return {name: int((used == name).sum()) for name in indexed.items["set"].unique()}
 
 
-def save(own: Index, folder: Path) -> None:
+def save(indexed: Index, folder: Path) -> None:
     """Writes an index into a folder."""
-    own.items.write_ipc(folder / "items.arrow")
-    own.runs.write_ipc(folder / "runs.arrow")
+    indexed.items.write_ipc(folder / "items.arrow")
+    indexed.runs.write_ipc(folder / "runs.arrow")
 
 
 @functools.lru_cache(maxsize=1)
@@ -204,23 +204,25 @@ class Match:
     end: int
 
 
-def label(messages: pl.DataFrame, own: Index) -> tuple[pl.DataFrame, Overlaps]:
+def label(messages: pl.DataFrame, indexed: Index) -> tuple[pl.DataFrame, Overlaps]:
     """Adds `overlap` to messages: which item a message holds, and where; null where none.
 
-    Returns also what was found.
+    Returns also the items that were found.
     """
     contents = messages["content"].drop_nulls().unique(maintain_order=True)
-    found = matches(contents, own)
-    said = {contents[text]: _detail(contents[text], own, hits) for text, hits in found.items()}
-    holds = {contents[text]: [hit.item for hit in hits] for text, hits in found.items()}
+    held = matches(contents, indexed)
+    details = {
+        contents[text]: _detail(contents[text], indexed, hits) for text, hits in held.items()
+    }
+    holds = {contents[text]: [hit.item for hit in hits] for text, hits in held.items()}
     content = pl.col("content")
     labelled = messages.with_columns(
-        overlap=content.replace_strict(said, default=None, return_dtype=pl.String)
+        overlap=content.replace_strict(details, default=None, return_dtype=pl.String)
     )
     hit = labelled.filter(pl.col("overlap").is_not_null())
     places = hit.select("content", place=pl.coalesce("conversation", "group"))
     rows = [
-        (*own.items.row(item), place)
+        (*indexed.items.row(item), place)
         for content, place in places.iter_rows()
         for item in holds[content]
     ]
@@ -228,17 +230,17 @@ def label(messages: pl.DataFrame, own: Index) -> tuple[pl.DataFrame, Overlaps]:
     return labelled, Overlaps((), found_items)
 
 
-def matches(texts: pl.Series, own: Index) -> dict[int, list[Match]]:
+def matches(texts: pl.Series, indexed: Index) -> dict[int, list[Match]]:
     """For each text that holds items, by its number, the longest stretch of each; longest first."""
     words = ngrams.words(texts)
     hits = sorted(
         hit
-        for length, found in ngrams.runs(words, own.runs["length"].unique().to_list())
-        for hit in _hits(words, found, length, own.runs.filter(length=length))
+        for length, runs in ngrams.runs(words, indexed.runs["length"].unique().to_list())
+        for hit in _hits(words, runs, length, indexed.runs.filter(length=length))
     )
     stretches: dict[int, list[Match]] = {}
-    for (text, item), one in itertools.groupby(hits, key=lambda hit: hit[:2]):
-        longest = max(_joined(one), key=lambda span: (span[1] - span[0], -span[0]))
+    for (text, item), group in itertools.groupby(hits, key=lambda hit: hit[:2]):
+        longest = max(_joined(group), key=lambda span: (span[1] - span[0], -span[0]))
         stretches.setdefault(text, []).append(Match(item, *longest))
     for held in stretches.values():
         held.sort(key=lambda match: (match.start - match.end, match.item))
@@ -249,25 +251,25 @@ Hit = tuple[int, int, int, int]  # text, item, and the words from start up to en
 
 
 def _hits(
-    words: ngrams.Words, found: ngrams.Runs, length: int, runs: pl.DataFrame
+    words: ngrams.Words, grams: ngrams.Runs, length: int, item_runs: pl.DataFrame
 ) -> Iterator[Hit]:
     """Yields where runs of texts are runs of items."""
-    wanted = runs["hash"].to_numpy()
+    wanted = item_runs["hash"].to_numpy()
     sieve = np.zeros(1 << int(64 - _SIEVE), np.bool_)
     sieve[wanted >> _SIEVE] = True
-    chosen = np.flatnonzero(sieve[found.hashes >> _SIEVE])
-    some = ngrams.Runs(found.hashes[chosen], found.starts[chosen])
+    chosen = np.flatnonzero(sieve[grams.hashes >> _SIEVE])
+    some = ngrams.Runs(grams.hashes[chosen], grams.starts[chosen])
     table = pl.DataFrame({"hash": some.hashes, "start": some.starts})
     table = table.with_columns(text=ngrams.text_of(words, some))
     begins = pl.Series(words.offsets)
-    table = table.join(runs, on="hash", how="inner")
+    table = table.join(item_runs, on="hash", how="inner")
     starts = table["start"] - begins.gather(table["text"])
     spans = (starts, starts + length)
     yield from zip(table["text"], table["number"], *spans, strict=True)
 
 
 def _joined(hits: Iterable[Hit]) -> Iterator[tuple[int, int]]:
-    """Yields the stretches that hits of one text and item cover together, hits in order."""
+    """Yields the stretches that hits of a text and an item cover together, hits in order."""
     start = end = 0
     for _, _, first, last in hits:
         if first > end:
@@ -277,15 +279,15 @@ def _joined(hits: Iterable[Hit]) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
-def _detail(content: str, own: Index, found: list[Match]) -> str:
+def _detail(content: str, indexed: Index, hits: list[Match]) -> str:
     """What a text shares with an item, in words; the longest stretch where there are several."""
-    name, item = own.items.row(found[0].item)
-    others = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    first, last = _characters(content, found[0])
-    words = f"{found[0].end - found[0].start} words from character {first}"
+    name, item = indexed.items.row(hits[0].item)
+    more = f", and {len(hits) - 1} more" if len(hits) > 1 else ""
+    first, last = _characters(content, hits[0])
+    words = f"{hits[0].end - hits[0].start} words from character {first}"
     span = " ".join(content[first:last].split())
     shown = span if len(span) <= _SHOWN else span[: _SHOWN - 1] + "…"
-    return f"{name}, item {item}{others}: {words}: {shown}"
+    return f"{name}, item {item}{more}: {words}: {shown}"
 
 
 def _characters(content: str, match: Match) -> tuple[int, int]:

@@ -9,7 +9,7 @@ cluster of three, also where A and C are less alike. Nothing depends on the orde
 A table of keys has one row a conversation:
 
     conversation, group
-    origin     its tree: paths of one tree share turns by nature, and are no repeats of each other
+    origin     its tree: paths of a tree share turns by nature, and do not repeat each other
     size       characters of its turns
     digest     of what is compared, where equality is asked for
     signature  MinHash, where likeness is asked for
@@ -33,11 +33,11 @@ from chatdata.steps import ngrams
 
 PACKAGES = ("datasketch", "numpy")  # whose versions may change which conversations are alike
 
-Rows = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 Shingles = npt.NDArray[np.uint32]
 Fetch = Callable[[pl.DataFrame], list[Shingles]]
 
-# The order of a cluster's conversations; the first stays, with all others of its tree.
+# The order of a cluster's conversations; the first stays, with the rest of its tree.
 _ORDER = {
     "longest": (["size", "conversation"], [True, False]),
     "smallest_id": (["conversation"], [False]),
@@ -82,34 +82,34 @@ def keys(messages: pl.DataFrame, compared: pl.Expr, by_tree: bool) -> pl.DataFra
     A conversation that has nothing to compare has no row.
     """
     tree = pl.concat_str(pl.col("group").first(), pl.col("message").first(), separator="\t")
-    own = messages.group_by("conversation", maintain_order=True).agg(
+    keyed = messages.group_by("conversation", maintain_order=True).agg(
         pl.col("group").first(),
         origin=tree if by_tree else pl.col("conversation").first(),
         size=pl.col("content").str.len_chars().sum().cast(pl.Int64),
         compared=compared,
     )
-    return own.filter(pl.col("compared").is_not_null())
+    return keyed.filter(pl.col("compared").is_not_null())
 
 
-def with_digest(own: pl.DataFrame) -> pl.DataFrame:
+def with_digest(keyed: pl.DataFrame) -> pl.DataFrame:
     """Keys to find equal conversations by."""
-    return own.select(pl.exclude("compared"), digest=digest_column(own["compared"]))
+    return keyed.select(pl.exclude("compared"), digest=digest_column(keyed["compared"]))
 
 
-def with_shingles(own: pl.DataFrame, alike: Alike) -> pl.DataFrame:
-    """Keys to find conversations by that are alike; those without any word have none."""
-    values, offsets = ngrams.shingles(own["compared"], alike.ngram)
+def with_shingles(keyed: pl.DataFrame, alike: Alike) -> pl.DataFrame:
+    """Keys to find alike conversations by; a conversation without any word has no key."""
+    values, offsets = ngrams.shingles(keyed["compared"], alike.ngram)
     sets = pa.LargeListArray.from_arrays(offsets, values)
     signatures = _signatures(values, offsets, alike)
-    own = own.select(
+    keyed = keyed.select(
         pl.exclude("compared"),
         shingles=pl.Series(sets, dtype=pl.List(pl.UInt32)),
         signature=pl.Series(signatures, dtype=pl.Array(pl.UInt32, alike.permutations)),
     )
-    return own.filter(pl.col("shingles").list.len() > 0)
+    return keyed.filter(pl.col("shingles").list.len() > 0)
 
 
-def _signatures(values: Shingles, offsets: Rows, alike: Alike) -> npt.NDArray[np.uint32]:
+def _signatures(values: Shingles, offsets: RowNumbers, alike: Alike) -> npt.NDArray[np.uint32]:
     """The MinHash signature of each set, a row each."""
     from datasketch import MinHash
 
@@ -129,28 +129,28 @@ def _as_it_is(shingle: int) -> int:
 # ----------------------------------------------------------------------------------------- clusters
 
 
-def equal(own: pl.DataFrame) -> pl.Series:
+def equal(keyed: pl.DataFrame) -> pl.Series:
     """The cluster of each row of keys: the same for equal digests."""
-    return own["digest"].rank("dense")
+    return keyed["digest"].rank("dense")
 
 
-def alike(own: pl.DataFrame, options: Alike, fetch: Fetch) -> pl.Series:
+def alike(keyed: pl.DataFrame, options: Alike, fetch: Fetch) -> pl.Series:
     """The cluster of each row of keys: a number of the connected component it is in.
 
     `fetch` gives the shingles of some rows.
     """
-    buckets = list(_buckets(own["signature"].to_numpy(), options))
-    forest = Forest(own.height)
-    sets = _Sets(own, buckets, fetch)
+    buckets = list(_buckets(keyed["signature"].to_numpy(), options))
+    forest = Forest(keyed.height)
+    sets = _Sets(keyed, buckets, fetch)
     for bucket in buckets:
         _join(bucket, forest, sets, options.threshold)
-    return pl.Series("cluster", forest.roots(np.arange(own.height)))
+    return pl.Series("cluster", forest.roots(np.arange(keyed.height)))
 
 
-def _buckets(signatures: npt.NDArray[np.uint32], options: Alike) -> Iterator[Rows]:
+def _buckets(signatures: npt.NDArray[np.uint32], options: Alike) -> Iterator[RowNumbers]:
     """Yields the rows that agree in a band, for all bands, where there are several.
 
-    By sorting, one band at a time: the library's own index holds a Python set for each bucket,
+    By sorting, band after band: the index of the library holds a Python set for each bucket,
     which is a hundred times the memory.
     """
     bands, rows = options.bands()
@@ -159,18 +159,18 @@ def _buckets(signatures: npt.NDArray[np.uint32], options: Alike) -> Iterator[Row
         words = part.view(f"V{4 * rows}").ravel()
         order = np.argsort(words, kind="stable")
         starts = np.flatnonzero(words[order][1:] != words[order][:-1]) + 1
-        yield from (own for own in np.split(order, starts) if len(own) > 1)
+        yield from (bucket for bucket in np.split(order, starts) if len(bucket) > 1)
 
 
-def _join(bucket: Rows, forest: Forest, sets: _Sets, threshold: float) -> None:
+def _join(bucket: RowNumbers, forest: Forest, sets: _Sets, threshold: float) -> None:
     """Connects the rows of a bucket that are alike; a pair that is connected is not compared."""
     for place, row in enumerate(bucket[:-1]):
         roots = forest.roots(bucket[place:])
-        others = bucket[place:][roots != roots[0]]
-        others = others[sets.origins[others] != sets.origins[row]]
-        if len(others):
-            are_alike = sets.similarities(row, others) >= threshold
-            forest.join(np.append(others[are_alike], row))
+        rivals = bucket[place:][roots != roots[0]]
+        rivals = rivals[sets.origins[rivals] != sets.origins[row]]
+        if len(rivals):
+            are_alike = sets.similarities(row, rivals) >= threshold
+            forest.join(np.append(rivals[are_alike], row))
 
 
 class Forest:
@@ -179,15 +179,15 @@ class Forest:
     def __init__(self, size: int) -> None:
         self._above = np.arange(size)
 
-    def roots(self, rows: Rows) -> Rows:
-        """For each row the smallest one that is connected with it."""
+    def roots(self, rows: RowNumbers) -> RowNumbers:
+        """For each row the smallest row that is connected with it."""
         up = self._above[rows]
         while ((higher := self._above[up]) != up).any():
             up = higher
         self._above[rows] = up
         return up
 
-    def join(self, rows: Rows) -> None:
+    def join(self, rows: RowNumbers) -> None:
         """Connects these rows."""
         roots = self.roots(rows)
         self._above[roots] = roots.min()
@@ -196,61 +196,63 @@ class Forest:
 class _Sets:
     """The shingles of the rows that stand in a bucket, and the trees of all rows."""
 
-    def __init__(self, own: pl.DataFrame, buckets: Sequence[Rows], fetch: Fetch) -> None:
+    def __init__(self, keyed: pl.DataFrame, buckets: Sequence[RowNumbers], fetch: Fetch) -> None:
         rows = np.unique(np.concatenate([*buckets, np.empty(0, np.int64)]))
-        self._sets = dict(zip(rows.tolist(), fetch(own[rows]), strict=True))
-        self.origins = own["origin"].rank("dense").to_numpy()
+        self._sets = dict(zip(rows.tolist(), fetch(keyed[rows]), strict=True))
+        self.origins = keyed["origin"].rank("dense").to_numpy()
 
-    def similarities(self, one: int, others: Rows) -> npt.NDArray[np.float64]:
-        """The Jaccard similarity of a row with each of others."""
-        return jaccard(self._sets[int(one)], [self._sets[int(other)] for other in others])
+    def similarities(self, row: int, rows: RowNumbers) -> npt.NDArray[np.float64]:
+        """The Jaccard similarity of a row with each of several rows."""
+        return jaccard(self._sets[int(row)], [self._sets[int(each)] for each in rows])
 
 
-def jaccard(one: Shingles, others: Sequence[Shingles]) -> npt.NDArray[np.float64]:
-    """How alike a set is to each of others: what they share of what they have together.
+def jaccard(shingles: Shingles, sets: Sequence[Shingles]) -> npt.NDArray[np.float64]:
+    """How alike a set is to each of several sets: the share that both have of what either has.
 
     Sets are sorted numbers, none of them empty.
     """
-    sizes = np.asarray([len(other) for other in others])
-    flat = np.concatenate(others)
-    place = np.minimum(np.searchsorted(one, flat), len(one) - 1)
-    shared = np.add.reduceat(one[place] == flat, np.cumsum(sizes) - sizes, dtype=np.int64)
-    return np.asarray(shared / (len(one) + sizes - shared))
+    sizes = np.asarray([len(each) for each in sets])
+    flat = np.concatenate(sets)
+    place = np.minimum(np.searchsorted(shingles, flat), len(shingles) - 1)
+    shared = np.add.reduceat(shingles[place] == flat, np.cumsum(sizes) - sizes, dtype=np.int64)
+    return np.asarray(shared / (len(shingles) + sizes - shared))
 
 
 # ----------------------------------------------------------------------------------------- outcomes
 
 
-def members(own: pl.DataFrame, cluster: pl.Series) -> pl.DataFrame:
-    """The keys of the conversations that are in a cluster with one of another tree."""
-    found = own.with_columns(cluster=cluster)
-    return found.filter(pl.col("origin").n_unique().over("cluster") > 1)
+def members(keyed: pl.DataFrame, cluster: pl.Series) -> pl.DataFrame:
+    """The keys of the conversations that are in a cluster with a conversation of another tree."""
+    clustered = keyed.with_columns(cluster=cluster)
+    return clustered.filter(pl.col("origin").n_unique().over("cluster") > 1)
 
 
-def repeats(found: pl.DataFrame, keep: str) -> pl.DataFrame:
+def repeats(clustered: pl.DataFrame, keep: str) -> pl.DataFrame:
     """The members that are to go, with the conversation that stays in their place in `of`."""
     if keep == "all":
-        return found.clear().with_columns(of=pl.lit(None, pl.String))
+        return clustered.clear().with_columns(of=pl.lit(None, pl.String))
     columns, descending = _ORDER[keep]
-    found = found.sort("cluster", *columns, descending=[False, *descending])
+    clustered = clustered.sort("cluster", *columns, descending=[False, *descending])
     first = pl.col("conversation", "origin").first().over("cluster")
-    found = found.with_columns(first.name.prefix("first_"))
-    gone = found.filter(pl.col("origin") != pl.col("first_origin"))
-    return gone.drop("first_origin").rename({"first_conversation": "of"}).sort("conversation")
+    clustered = clustered.with_columns(first.name.prefix("first_"))
+    repeated = clustered.filter(pl.col("origin") != pl.col("first_origin"))
+    return repeated.drop("first_origin").rename({"first_conversation": "of"}).sort("conversation")
 
 
-def likeness(gone: pl.DataFrame, own: pl.DataFrame, options: Alike, fetch: Fetch) -> pl.Series:
-    """For each repeat, in words, how alike it is to the one that stays.
+def likeness(
+    repeated: pl.DataFrame, keyed: pl.DataFrame, options: Alike, fetch: Fetch
+) -> pl.Series:
+    """For each repeat, in words, how alike it is to the conversation that stays.
 
-    Along a chain that may be less than the threshold.
+    Along a chain of conversations the similarity may be less than the threshold.
     """
-    stays = gone.select(conversation="of").join(own, on="conversation", maintain_order="left")
-    said = []
-    for one, other, id in zip(fetch(gone), fetch(stays), gone["of"], strict=True):
-        (shared,) = jaccard(one, [other])
+    stays = repeated.select(conversation="of").join(keyed, on="conversation", maintain_order="left")
+    details = []
+    for shingles, kept, id in zip(fetch(repeated), fetch(stays), repeated["of"], strict=True):
+        (shared,) = jaccard(shingles, [kept])
         way = ", by way of others" if shared < options.threshold else ""
-        said.append(f"{np.floor(shared * 100) / 100:.2f} like {id}{way}")
-    return pl.Series("detail", said, dtype=pl.String)
+        details.append(f"{np.floor(shared * 100) / 100:.2f} like {id}{way}")
+    return pl.Series("detail", details, dtype=pl.String)
 
 
 def homes(clusters: Sequence[pl.DataFrame], left: pl.DataFrame) -> pl.DataFrame:
@@ -260,14 +262,16 @@ def homes(clusters: Sequence[pl.DataFrame], left: pl.DataFrame) -> pl.DataFrame:
     published. Groups that clusters connect take the split of the smallest of them in `home`.
     """
     linked = [
-        own.select("group", cluster=pl.format("{} {}", pl.lit(number), "cluster"))
-        for number, own in enumerate(clusters)
+        clustered.select("group", cluster=pl.format("{} {}", pl.lit(number), "cluster"))
+        for number, clustered in enumerate(clusters)
     ]
     links = pl.concat([*linked, pl.DataFrame(schema={"group": pl.String, "cluster": pl.String})])
     places = links["group"].rank("dense").cast(pl.Int64) - 1
     forest = Forest(links["group"].n_unique())
-    for (_,), own in links.with_columns(place=places).group_by("cluster", maintain_order=True):
-        forest.join(own["place"].to_numpy())
+    for (_,), clustered in links.with_columns(place=places).group_by(
+        "cluster", maintain_order=True
+    ):
+        forest.join(clustered["place"].to_numpy())
     links = links.with_columns(place=forest.roots(places.to_numpy())).unique("group")
     moved = left.join(links.select("group", "place"), on="group").sort("group")
     moved = moved.with_columns(home=pl.col("group").first().over("place")).drop("place")

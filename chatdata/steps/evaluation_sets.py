@@ -113,10 +113,10 @@ def _texts(value: Any) -> Iterator[str]:
     """Yields all texts in a value, at any depth."""
     waiting = [value]
     while waiting:
-        own = waiting.pop()
-        if isinstance(own, Mapping):
-            waiting += reversed(list(own.values()))
-        elif isinstance(own, list):
-            waiting += reversed(own)
-        elif isinstance(own, str) and own.strip() and not own.startswith(_ADDRESSES):
-            yield own.encode(errors="replace").decode()  # a lone surrogate is no word
+        inner = waiting.pop()
+        if isinstance(inner, Mapping):
+            waiting += reversed(list(inner.values()))
+        elif isinstance(inner, list):
+            waiting += reversed(inner)
+        elif isinstance(inner, str) and inner.strip() and not inner.startswith(_ADDRESSES):
+            yield inner.encode(errors="replace").decode()  # a lone surrogate is no word

@@ -4,10 +4,10 @@ A function's name is its name in a recipe and the reason in the ledger, the card
 its keyword arguments are its options. There are three kinds, and a recipe lists them in this
 order, because that is the order in which they can run:
 
-    message       looks at one message; runs on the tree, before threads are laid
-    conversation  looks at the turns of one conversation
-    corpus        needs all conversations; its expression is what they are compared by, one text
-                  a conversation (`duplicates`)
+    message       looks at a message; runs on trees, before they are made conversations
+    conversation  looks at the turns of a conversation
+    corpus        needs all conversations; its expression is the text of a conversation that is
+                  compared (`duplicates`)
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ def error_answer() -> pl.Expr:
 
     Short answers that begin so; what an answer says about errors stays.
     """
-    said = pl.col("content").str.strip_chars(" \t\r\n!\u200b")
-    begins = said.str.contains("^(?i:" + "|".join(_ERRORS) + ")")
-    return (pl.col("role") == "assistant") & (said.str.len_chars() < 400) & begins
+    text = pl.col("content").str.strip_chars(" \t\r\n!\u200b")
+    begins = text.str.contains("^(?i:" + "|".join(_ERRORS) + ")")
+    return (pl.col("role") == "assistant") & (text.str.len_chars() < 400) & begins
 
 
 @_removes("message")
@@ -172,8 +172,8 @@ def wrong_language(
 
     `declared` takes the source's label, and detects where it says nothing; `detected` detects;
     `both` wants label and detector to agree, or the detector to be very sure. What says nothing
-    is in the language of its neighbours; `language.label` has the rules. A language that nobody
-    can tell is not wrong. An allowed `pt` covers `pt-BR`, an allowed `no` covers `nb`.
+    is in the language of its neighbours; `language.label` has the rules. A language that cannot
+    be told is not wrong. An allowed `pt` covers `pt-BR`, an allowed `no` covers `nb`.
     """
     lang = pl.col("lang")
     regional = [code.lower() for code in allow if "-" in code]
@@ -238,8 +238,9 @@ def contaminated(
     """Messages that hold a question or an answer of an evaluation set, word for word.
 
     `against` are files of test questions. A message goes where it holds `ngram` words in a row of
-    one of them, or the whole of a shorter one of at least `min_words`. Runs of words that more than
-    `common` texts of a set have are its frame and do not count. `fields`: keys of its records.
+    a question, or the whole of a shorter question of at least `min_words`. Runs of words that more
+    than `common` texts of a set have are the frame of the set and do not count. `fields` are keys
+    of the set's records.
     """
     return pl.col("overlap").is_not_null()
 
@@ -305,8 +306,8 @@ def duplicate() -> pl.Expr:
 def duplicate_prompt(min_words: WordCount = 1) -> pl.Expr:
     """Conversations that begin with the same user turn, white space aside, as another.
 
-    The one with the smallest id stays, with all paths of its tree. A turn of fewer than `min_words`
-    words ("continue") is not compared.
+    The conversation with the smallest id stays, with all paths of its tree. A turn of fewer than
+    `min_words` words ("continue") is not compared.
     """
     return _folded(_first_prompt(min_words))
 
@@ -322,8 +323,9 @@ def near_duplicate(
     """Conversations that are alike in their runs of words, system messages aside.
 
     Alike: the Jaccard similarity of their sets of runs of `ngram` words is `threshold` or more, or
-    others that are alike connect them. `keep`: the `longest` (of equal ones the smallest id), the
-    `smallest_id`, or `all`, which leaves them and keeps their groups in one split.
+    a chain of alike conversations connects them. `keep` is the `longest` (of equally long
+    conversations the smallest id), the `smallest_id`, or `all`, which leaves all of them and keeps
+    their groups in the same split.
     """
     return pl.col("content").filter(_is_spoken()).str.join("\n")
 

@@ -12,7 +12,7 @@ from chatdata.core.hashing import hash_column
 
 
 class Share(NamedTuple):
-    """What a recipe says of one source: a weight relative to the other sources', and a limit."""
+    """What a recipe says of a source: a weight relative to the other sources', and a limit."""
 
     weight: float | None = None
     cap: int | None = None
@@ -21,8 +21,9 @@ class Share(NamedTuple):
 def left_out(conversations: pl.DataFrame, shares: Mapping[str, Share]) -> pl.DataFrame:
     """The conversations, given as (conversation, group, source), that are not taken.
 
-    Those with the smallest hash of their group are, so a larger share takes what a smaller one
-    took and more, and what is taken of one source does not depend on the others' content.
+    The conversations with the smallest hash of their group are taken, so a larger share takes what
+    a smaller share took and more. What is taken of a source does not depend on the content of
+    other sources.
     """
     counts = dict(conversations.group_by("source").len().iter_rows())
     numbers = limits({name: counts.get(name, 0) for name in shares}, shares)
@@ -37,17 +38,17 @@ def limits(available: Mapping[str, int], shares: Mapping[str, Share]) -> dict[st
     """How many conversations of each source are taken.
 
     No conversation is taken twice: where weights are given, the source that has least for its
-    weight is used up, and the others follow in proportion, rounded down. A source that has none
-    does not count.
+    weight is used up, and the other sources follow in proportion, rounded down. A source without
+    conversations does not count.
     """
     capped = {
         name: number if (cap := shares[name].cap) is None else min(number, cap)
         for name, number in available.items()
     }
     weights = {
-        name: Fraction(str(own.weight))
-        for name, own in shares.items()
-        if own.weight and capped[name]
+        name: Fraction(str(share.weight))
+        for name, share in shares.items()
+        if share.weight and capped[name]
     }
     if not weights:
         return capped

@@ -29,7 +29,7 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word is lost in a pro
 class Words:
     """The words of some texts, one text after the other, and where each text begins.
 
-    `hashes` has one number a word, `offsets` one more than there are texts.
+    `hashes` has a number for each word, `offsets` a number more than there are texts.
     """
 
     hashes: Hashes
@@ -46,12 +46,12 @@ class Runs:
 
 def words(texts: pl.Series) -> Words:
     """The words of each text; a null has none."""
-    found = texts.fill_null("").str.extract_all(WORD)
-    flat = found.list.explode(empty_as_null=False).to_arrow().cast(pa.large_string())
+    spelt = texts.fill_null("").str.extract_all(WORD)
+    flat = spelt.list.explode(empty_as_null=False).to_arrow().cast(pa.large_string())
     distinct = flat.dictionary_encode()
     table = np.asarray([hash64(word, "word") for word in folded(distinct.dictionary)], np.uint64)
     hashes = table[distinct.indices.to_numpy()] if len(table) else np.empty(0, np.uint64)
-    return Words(hashes, _offsets(found.list.len().to_numpy()))
+    return Words(hashes, _offsets(spelt.list.len().to_numpy()))
 
 
 def folded(spelt: pa.Array | pl.Series) -> pl.Series:
@@ -59,33 +59,33 @@ def folded(spelt: pa.Array | pl.Series) -> pl.Series:
     return pl.Series(spelt, dtype=pl.String).str.normalize("NFKC").str.to_lowercase()
 
 
-def runs(own: Words, lengths: Sequence[int]) -> Iterator[tuple[int, Runs]]:
+def runs(text_words: Words, lengths: Sequence[int]) -> Iterator[tuple[int, Runs]]:
     """Yields, for each of some lengths, all runs of so many words that lie within one text."""
-    ends = np.repeat(own.offsets[1:], np.diff(own.offsets))
+    ends = np.repeat(text_words.offsets[1:], np.diff(text_words.offsets))
     hashes = np.zeros(len(ends), np.uint64)
     for step in range(max(lengths, default=0)):
-        hashes = hashes[: max(0, len(ends) - step)] * _FACTOR + own.hashes[step:]
+        hashes = hashes[: max(0, len(ends) - step)] * _FACTOR + text_words.hashes[step:]
         if (length := step + 1) in lengths:
             starts = np.flatnonzero(np.arange(len(hashes)) + length <= ends[: len(hashes)])
             yield length, Runs(_mixed(hashes[starts]), starts)
 
 
-def text_of(own: Words, found: Runs) -> Places:
+def text_of(text_words: Words, grams: Runs) -> Places:
     """The number of the text in which each run lies."""
-    counts = np.diff(own.offsets)
-    return np.repeat(np.arange(len(counts)), counts)[found.starts]
+    counts = np.diff(text_words.offsets)
+    return np.repeat(np.arange(len(counts)), counts)[grams.starts]
 
 
 def shingles(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.uint32], Places]:
     """The set of runs of `length` words of each text, as sorted 32-bit numbers, and offsets.
 
-    A text of fewer words is one run; a text without words has none.
+    A text of fewer words is a single run; a text without words has no run.
     """
-    own = words(texts)
-    ((_, found),) = runs(own, [length])
-    short, whole = _short_texts(own, length)
-    numbers = np.concatenate([text_of(own, found), short])
-    return _sets(numbers, np.concatenate([found.hashes, whole]), len(texts))
+    text_words = words(texts)
+    ((_, grams),) = runs(text_words, [length])
+    short, whole = _short_texts(text_words, length)
+    numbers = np.concatenate([text_of(text_words, grams), short])
+    return _sets(numbers, np.concatenate([grams.hashes, whole]), len(texts))
 
 
 def variety(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.float64], Places]:
@@ -93,12 +93,12 @@ def variety(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.float64], Pla
 
     A text without runs has a share of 1.
     """
-    own = words(texts)
-    ((_, found),) = runs(own, [length])
-    all_runs = np.bincount(text_of(own, found), minlength=len(texts))
-    _, offsets = _sets(text_of(own, found), found.hashes, len(texts))
+    text_words = words(texts)
+    ((_, grams),) = runs(text_words, [length])
+    all_runs = np.bincount(text_of(text_words, grams), minlength=len(texts))
+    _, offsets = _sets(text_of(text_words, grams), grams.hashes, len(texts))
     share = np.where(all_runs > 0, np.diff(offsets) / np.maximum(all_runs, 1), 1.0)
-    return share, np.diff(own.offsets)
+    return share, np.diff(text_words.offsets)
 
 
 def _sets(texts: Places, hashes: Hashes, count: int) -> tuple[npt.NDArray[np.uint32], Places]:
@@ -110,17 +110,17 @@ def _sets(texts: Places, hashes: Hashes, count: int) -> tuple[npt.NDArray[np.uin
     return pairs.astype(np.uint32), _offsets(counts)
 
 
-def _short_texts(own: Words, length: int) -> tuple[Places, Hashes]:
+def _short_texts(text_words: Words, length: int) -> tuple[Places, Hashes]:
     """The texts that have words, but fewer than `length`, and the hash of each as a whole."""
-    counts = np.diff(own.offsets)
+    counts = np.diff(text_words.offsets)
     short = (counts > 0) & (counts < length)
     numbers, counts = np.flatnonzero(short), counts[short]
-    rest = Words(own.hashes[np.repeat(short, np.diff(own.offsets))], _offsets(counts))
+    rest = Words(text_words.hashes[np.repeat(short, np.diff(text_words.offsets))], _offsets(counts))
     hashes = np.empty(len(numbers), np.uint64)
-    for count, found in runs(rest, range(1, length)):
-        text = text_of(rest, found)
+    for count, grams in runs(rest, range(1, length)):
+        text = text_of(rest, grams)
         whole = counts[text] == count
-        hashes[text[whole]] = found.hashes[whole]
+        hashes[text[whole]] = grams.hashes[whole]
     return numbers, hashes
 
 

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from chatdata.steps import ngrams
 
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Proportion = Annotated[float, Field(gt=0, le=1)]
+AtLeastOne = Annotated[int, Field(ge=1)]
 
 _IS_ANSWER = pl.col("role") == "assistant"
 _CONTENT = pl.col("content")
@@ -56,7 +56,7 @@ def boilerplate_opening() -> pl.Expr:
     return _IS_ANSWER & _CONTENT.str.contains(rf"(?i)\A\W*(?:{_OPENING})\s?[!,.:–—]")
 
 
-def repetition(different: Share = 0.4, words: Count = 50) -> pl.Expr:
+def repetition(different: Proportion = 0.4, words: AtLeastOne = 50) -> pl.Expr:
     """Answers that go round in circles: few of their runs of five words are different.
 
     `different` is the share below which they are few. An answer of fewer than `words` words is
@@ -92,12 +92,12 @@ def url_only() -> pl.Expr:
     return _CONTENT.str.contains(r"\A\s*(?:[<(\[*-]*\s*(?:https?://|www\.)\S+\s*)+\z")
 
 
-def too_many_characters(above: Count = 50_000) -> pl.Expr:
+def too_many_characters(above: AtLeastOne = 50_000) -> pl.Expr:
     """Conversations of more characters than `above`, system messages counted."""
     return _CONTENT.str.len_chars().sum().over("conversation") > above
 
 
-def too_many_turns(above: Count = 50) -> pl.Expr:
+def too_many_turns(above: AtLeastOne = 50) -> pl.Expr:
     """Conversations of more turns than `above`, system messages not counted."""
     return (pl.col("role") != "system").sum().over("conversation") > above
 

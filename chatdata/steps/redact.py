@@ -2,7 +2,7 @@
 
 `replace` writes `<EMAIL_1>` in place of an address. Within a group (a tree, the pieces of one
 conversation) the same value has the same number, and numbers follow the order of the messages, so
-that an answer still speaks of the address that was asked about. A key that was found once is
+that an answer still speaks of the address that was asked about. A key that was found is
 replaced wherever it stands in the group. `label` changes nothing and says what a message holds.
 """
 
@@ -34,7 +34,7 @@ class SecretEntry(Part):
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """How much was found. `by_kind`: messages that hold some, and how many found and masked."""
+    """How many secrets were found. `by_kind`: messages that hold some, number found and masked."""
 
     by_kind: Counts = field(default_factory=dict)
 
@@ -54,20 +54,22 @@ class Redact(Strict):
 
 
 def replace(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:
-    """The messages with placeholders in place of what was found, and how much that was."""
-    found = _found(messages, kinds)
-    if not found:
+    """The messages with placeholders in place of secrets, and how many were found."""
+    by_content = _by_content(messages, kinds)
+    if not by_content:
         return messages, Secrets()
     rows = messages.with_row_index("row").filter(pl.col("content").is_not_null())
-    holding = rows.filter(pl.col("content").is_in(list(found)))["group"]
+    holding = rows.filter(pl.col("content").is_in(list(by_content)))["group"]
     order = [name for name in _ORDER if name in rows.columns]
     rows = rows.filter(pl.col("group").is_in(holding.implode())).sort(order)
     changed, seen = dict[int, str](), list[list[Finding]]()
-    for own in rows.select("group", "row", "content").partition_by("group", maintain_order=True):
-        findings = _in_group(own["content"].to_list(), found)
+    for together in rows.select("group", "row", "content").partition_by(
+        "group", maintain_order=True
+    ):
+        findings = _in_group(together["content"].to_list(), by_content)
         numbers = _numbers(findings)
         seen += findings
-        for row, content, held in zip(own["row"], own["content"], findings, strict=True):
+        for row, content, held in zip(together["row"], together["content"], findings, strict=True):
             changed[row] = _written(content, held, numbers)
     table = pl.DataFrame({"row": changed.keys(), "new": changed.values()}, _CHANGES)
     replaced = messages.with_row_index("row").join(table, on="row", how="left")
@@ -80,30 +82,34 @@ _ORDER = ("group", "conversation", "position", "created", "message", "content")
 _CHANGES = {"row": pl.UInt32, "new": pl.String}
 
 
-def _found(messages: pl.DataFrame, kinds: Sequence[Kind]) -> dict[str, list[Finding]]:
+def _by_content(messages: pl.DataFrame, kinds: Sequence[Kind]) -> dict[str, list[Finding]]:
     """What the distinct contents hold of these kinds."""
     contents = messages["content"].drop_nulls().unique(maintain_order=True)
-    found = {
-        contents[number]: [one for one in findings if one.kind in kinds]
+    by_content = {
+        contents[number]: [finding for finding in findings if finding.kind in kinds]
         for number, findings in secrets.find(contents).items()
     }
-    return {content: findings for content, findings in found.items() if findings}
+    return {content: findings for content, findings in by_content.items() if findings}
 
 
-def _in_group(contents: Sequence[str], found: Mapping[str, list[Finding]]) -> list[list[Finding]]:
-    """What each message of a group holds: what was found in it, and keys that others gave away."""
-    own = [list(found.get(content, [])) for content in contents]
-    keys = sorted({one.value for findings in own for one in findings if one.kind == "key"})
-    for content, findings in zip(contents, own, strict=True):
+def _in_group(
+    contents: Sequence[str], by_content: Mapping[str, list[Finding]]
+) -> list[list[Finding]]:
+    """What each message of a group holds, keys that other messages gave away among it."""
+    held = [list(by_content.get(content, [])) for content in contents]
+    keys = sorted(
+        {finding.value for findings in held for finding in findings if finding.kind == "key"}
+    )
+    for content, findings in zip(contents, held, strict=True):
         for key in keys:
             again = secrets.occurrences(content, "key", key)
-            findings += [one for one in again if not secrets.overlaps(one, findings)]
-    return [sorted(findings) for findings in own]
+            findings += [finding for finding in again if not secrets.overlaps(finding, findings)]
+    return [sorted(findings) for findings in held]
 
 
 def _numbers(findings: Sequence[Sequence[Finding]]) -> dict[tuple[Kind, str], int]:
     """The number of each value, from 1 for each kind, in the order in which they come up."""
-    values = dict.fromkeys((one.kind, one.value) for held in findings for one in held)
+    values = dict.fromkeys((finding.kind, finding.value) for held in findings for finding in held)
     last = Counter[Kind]()
     numbers = {}
     for kind, value in values:
@@ -117,23 +123,23 @@ def _written(
 ) -> str:
     """A content with placeholders in place of what it holds."""
     pieces, end = [], 0
-    for one in findings:
-        placeholder = f"<{one.kind.upper()}_{numbers[one.kind, one.value]}>"
-        pieces += [content[end : one.start], placeholder]
-        end = one.end
+    for finding in findings:
+        placeholder = f"<{finding.kind.upper()}_{numbers[finding.kind, finding.value]}>"
+        pieces += [content[end : finding.start], placeholder]
+        end = finding.end
     return "".join([*pieces, content[end:]])
 
 
 def label(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:
     """Adds `secret` to messages: what a message holds and where, null where nothing."""
-    found = _found(messages, kinds)
-    said = {content: _words(findings) for content, findings in found.items()}
+    by_content = _by_content(messages, kinds)
+    words = {content: _words(findings) for content, findings in by_content.items()}
     content = pl.col("content")
     labelled = messages.with_columns(
-        secret=content.replace_strict(said, default=None, return_dtype=pl.String)
+        secret=content.replace_strict(words, default=None, return_dtype=pl.String)
     )
     hit = labelled.filter(pl.col("secret").is_not_null())["content"]
-    return labelled, count((found[content] for content in hit), masked=False)
+    return labelled, count((by_content[content] for content in hit), masked=False)
 
 
 def _words(findings: Sequence[Finding]) -> str:

@@ -2,11 +2,11 @@
 
 Keys and tokens are found by detect-secrets, with a few forms that it does not know; phone numbers
 by phonenumbers, Google's library; e-mail addresses, card numbers and private keys by rules below.
-What documentation writes in their place (`YOUR_API_KEY`, `sk-xxxx`, `me@example.com`, test cards)
-is none. Nothing is looked up or tried out on a network.
+What documentation writes in the place of a secret (`YOUR_API_KEY`, `sk-xxxx`, `me@example.com`,
+test cards) does not count. Nothing is looked up or tried out on a network.
 
 Searching is in two steps, since nearly all texts hold nothing: a regular expression at memory speed
-finds the texts that may hold something, and only those are examined.
+finds the texts that may hold something, and only these texts are examined.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ class Finding(NamedTuple):
 
 def find(texts: pl.Series) -> dict[int, list[Finding]]:
     """What each text holds, by the number of the text, in order and without overlaps."""
-    found: dict[int, list[Finding]] = {}
+    findings: dict[int, list[Finding]] = {}
     for kind in KINDS:
         hints, examine = _DETECTORS[kind]
         may_hold = pl.any_horizontal(texts.str.contains(hint) for hint in hints)
         for number in pl.select(may_hold.fill_null(False).arg_true()).to_series():
-            own = found.setdefault(number, [])
-            own += [new for new in examine(texts[number]) if not overlaps(new, own)]
-    return {number: sorted(own) for number, own in sorted(found.items()) if own}
+            held = findings.setdefault(number, [])
+            held += [new for new in examine(texts[number]) if not overlaps(new, held)]
+    return {number: sorted(held) for number, held in sorted(findings.items()) if held}
 
 
-def overlaps(new: Finding, others: Sequence[Finding]) -> bool:
-    """Whether a finding takes some of the text that others have."""
-    return any(new.start < other.end and other.start < new.end for other in others)
+def overlaps(new: Finding, findings: Sequence[Finding]) -> bool:
+    """Whether a finding takes some of the text that earlier findings have."""
+    return any(new.start < held.end and held.start < new.end for held in findings)
 
 
 # ------------------------------------------------------------------------------- keys and passwords
@@ -80,7 +80,7 @@ def _private_keys(text: str) -> Iterator[Finding]:
             yield Finding(begin.start(), begin.end() + len(body), "private_key", body)
 
 
-# Forms that detect-secrets does not know, or of which it gives back no whole value (GitHub, npm).
+# Forms that detect-secrets does not know, or whose values it gives back in part (GitHub, npm).
 _TOKENS = (
     r"sk-[A-Za-z0-9_-]{20,}"  # OpenAI, Anthropic
     r"|hf_[A-Za-z0-9]{30,}"  # Hugging Face
@@ -115,8 +115,8 @@ _PLUGINS = {
     "stripe": "StripeDetector",
     "twilio": "TwilioKeyDetector",
 }
-# What a line has in which one of these plugins finds something. Apart they run at memory speed;
-# in one expression they take ten times as long.
+# What a line has in which any of these plugins finds something. Apart these expressions run at
+# memory speed; in a single expression they take ten times as long.
 _SUSPICIOUS = (
     r"(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[0-9A-Z]{16}",
     r"(?i:aws).{0,20}(?i:key|pwd|pw|password|pass|token).{0,20}[0-9a-zA-Z/+]{40}",
@@ -136,7 +136,7 @@ _PLACEHOLDER = re.compile(
     r"|[<>{}*$]|1234567890|0123456789|abcdefgh|(?:foo|bar|abc|123){2}"
     r"|eyJzdWIiOiIxMjM0NTY3ODkw"  # the token of jwt.io
 )
-_LEAST_DIFFERENT = 8  # characters of a key; `aaaaaaaa` is none
+_LEAST_DIFFERENT = 8  # characters of a key; `aaaaaaaa` is not a key
 
 
 def _is_placeholder(value: str) -> bool:
@@ -271,7 +271,7 @@ def _cards(text: str) -> Iterator[Finding]:
 
 
 def _checks(digits: str) -> bool:
-    """Whether the last digit is the check digit of the others (Luhn, ISO/IEC 7812-1)."""
+    """Whether the last digit is the check digit of the rest (Luhn, ISO/IEC 7812-1)."""
     numbers = [int(digit) for digit in reversed(digits)]
     doubled = [sum(divmod(2 * number, 10)) for number in numbers[1::2]]
     return (sum(numbers[::2]) + sum(doubled)) % 10 == 0

@@ -197,11 +197,11 @@ def _leave_out(
     `stays` is never null. Of a conversation that goes the first turn says why.
     """
     judged = turns.with_columns(stays=stays)
-    gone = judged.filter(pl.col("stays").not_())
+    leaving = judged.filter(pl.col("stays").not_())
     is_emptied = pl.col("stays").any().over("conversation").not_()
     emptied = judged.filter(is_emptied).unique("conversation", keep="first", maintain_order=True)
     outcomes = [
-        events("message", gone, "message", *turn_goes),
+        events("message", leaving, "message", *turn_goes),
         events("conversation", emptied, "conversation", *conversation_goes),
     ]
     return judged.filter("stays").drop("stays"), pl.concat(outcomes)

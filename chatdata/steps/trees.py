@@ -1,4 +1,4 @@
-"""Trees to conversations: which replies are followed, and what becomes of the others.
+"""Trees to conversations: which replies are followed, and what becomes of the rest.
 
     all_leaves    one conversation for each path from a root to a leaf
     best_rank     at each fork the best reply
@@ -220,7 +220,7 @@ def _fallen(forest: _Forest, paths: Paths) -> dict[int, Why]:
 
 
 def _trimmed(forest: _Forest, paths: Paths, threads: Threads) -> tuple[Paths, dict[int, Why]]:
-    """The paths, trimmed as the recipe says, and why those go that are empty or repeat others.
+    """The paths, trimmed as the recipe says, and why paths go that are empty or repeat others.
 
     A path that is trimmed may be the beginning of another path, or end as another does.
     """

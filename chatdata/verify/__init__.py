@@ -1,1 +1,3 @@
-"""A built folder, doubted: checks, rows made again, whole builds made again, differences."""
+"""Checks of a built folder: its bytes and rows, rows rendered again, new builds, differences."""
+
+__all__ = ["dataset_diff", "rebuild", "recount", "verification"]

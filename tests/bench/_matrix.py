@@ -171,8 +171,8 @@ THREADS = {
     "any-end": "{policy: all_leaves, end: any}",
 }
 ON_TREES = [
-    Case(f"threads-{name}", OASST, (VALIDATION,), (f"threads={own}", "drop=[deleted, empty]"))
-    for name, own in THREADS.items()
+    Case(f"threads-{name}", OASST, (VALIDATION,), (f"threads={value}", "drop=[deleted, empty]"))
+    for name, value in THREADS.items()
 ] + [Case("threads-best-rank-workers", "oasst1", (TREES,), ("threads=best_rank",), workers=2)]
 
 _OF_LANGUAGE = "wrong_language: {allow: [en], decide: both, on_removed: "
@@ -324,9 +324,9 @@ LIMITS = [
 
 _TRAIN_ON = ("assistant", "last_assistant", "assistant_with_header", "all")
 TRAINED = [
-    Case(f"train-{on}-{tokenizer}", OASST, (TREES,), (_render(tokenizer, train_on=on, **own),))
+    Case(f"train-{on}-{tokenizer}", OASST, (TREES,), (_render(tokenizer, train_on=on, **value),))
     for on in _TRAIN_ON
-    for tokenizer, own in {
+    for tokenizer, value in {
         "bytes": {"system": "Be short."},
         "smollm2": {"template": "tokenizer"},
     }.items()
@@ -513,17 +513,17 @@ def carriers(data: Path, folder: Path) -> Path:
 def _carry(template: str, to: Path) -> None:
     """Writes a tokenizer of bytes whose control tokens are those that stand in a template."""
     letters = sorted(ByteLevel.alphabet())
-    own = Tokenizer(BPE({letter: number for number, letter in enumerate(letters)}, []))
-    own.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
-    own.decoder = decoders.ByteLevel()
+    value = Tokenizer(BPE({letter: number for number, letter in enumerate(letters)}, []))
+    value.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
+    value.decoder = decoders.ByteLevel()
     control = dict.fromkeys([*_ENDS, *_CONTROL.findall(template)])
-    own.add_tokens([AddedToken(text, special=True, normalized=False) for text in control])
+    value.add_tokens([AddedToken(text, special=True, normalized=False) for text in control])
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": _ENDS[0],
         "eos_token": _ENDS[1],
     }
     to.mkdir(parents=True, exist_ok=True)
-    (to / "tokenizer.json").write_text(own.to_str(), encoding="utf-8")
+    (to / "tokenizer.json").write_text(value.to_str(), encoding="utf-8")
     (to / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     (to / "chat_template.jinja").write_text(template, encoding="utf-8")

@@ -46,11 +46,11 @@ class Server:
             cwd=tempfile.gettempdir(),
         )
 
-    def run(self, arguments: Sequence[str], folder: Path, said: Path) -> int:
+    def run(self, arguments: Sequence[str], folder: Path, output: Path) -> int:
         """Runs a command in a folder. Returns its status; `said` begins the names of its output."""
         assert self._process.stdin
         assert self._process.stdout
-        order = {"arguments": list(arguments), "folder": str(folder), "said": str(said)}
+        order = {"arguments": list(arguments), "folder": str(folder), "said": str(output)}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
@@ -72,13 +72,13 @@ class Side:
     environment: dict[str, str]
     _idle: queue.SimpleQueue[Server] = field(default_factory=queue.SimpleQueue)
 
-    def run(self, arguments: Sequence[str], folder: Path, said: Path) -> int:
+    def run(self, arguments: Sequence[str], folder: Path, output: Path) -> int:
         """Runs a command of chatdata in a folder, beside others. Returns its status."""
         try:
             server = self._idle.get_nowait()
         except queue.Empty:
             server = Server(self)
-        status = server.run(arguments, folder, said)
+        status = server.run(arguments, folder, output)
         self._idle.put(server)
         return status
 
@@ -91,10 +91,10 @@ class Side:
 def resolve(commit: str) -> str:
     """The twelve first digits of a commit's name."""
     command = ["git", "-C", str(ROOT), "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    if found.returncode:
+    resolved = subprocess.run(command, capture_output=True, text=True, check=False)
+    if resolved.returncode:
         sys.exit(f"there is no commit '{commit}'")
-    return found.stdout[:12]
+    return resolved.stdout[:12]
 
 
 def earlier(commit: str, folder: Path) -> Side:
@@ -111,8 +111,8 @@ def earlier(commit: str, folder: Path) -> Side:
             subprocess.run(["tar", "-x", "-C", source], input=files, check=True)
             install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
             subprocess.run([sys.executable, "-m", "pip", *install, site, source], check=True)
-    own = sysconfig.get_path("purelib")
-    (site / "packages_of_the_working_tree.pth").write_text(f"{own}\n", encoding="utf-8")
+    packages = sysconfig.get_path("purelib")
+    (site / "packages_of_the_working_tree.pth").write_text(f"{packages}\n", encoding="utf-8")
     return Side(folder / "bin" / "python", site, _environment())
 
 
@@ -123,8 +123,8 @@ def working_tree() -> Side:
 
 def _environment() -> dict[str, str]:
     """The environment of both sides: no network, no other chatdata, lines of one width."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return own | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return inherited | {
         "HF_HUB_OFFLINE": "1",
         "COLUMNS": "100",
         "NO_COLOR": "1",

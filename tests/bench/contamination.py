@@ -61,7 +61,7 @@ def main(path: Path, folder: Path, show: int) -> None:
     print("| set | items | comparable | planted questions found | planted answers found ", end="")
     print("| items in the data | conversations |\n|---|--:|--:|--:|--:|--:|--:|")
     for name, (question, answer) in SETS.items():
-        hits = overlaps.found.filter(set=name)
+        hits = overlaps.items.filter(set=name)
         items = texts[name]["item"].n_unique()
         both = [planted(built, files[name], field) for field in (question, answer)]
         numbers = [items, comparable[name], *both]

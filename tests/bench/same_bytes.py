@@ -94,11 +94,11 @@ def _run(command: Command, side: Side, places: Places, folder: Path, name: str) 
 
     Of a command that succeeds, what libraries write to stderr is of no concern.
     """
-    said = folder / _SAID / name
-    status = side.run([places.fill(word) for word in command], folder, said)
-    said.with_suffix(".status").write_text(f"{status}\n")
+    output = folder / _SAID / name
+    status = side.run([places.fill(word) for word in command], folder, output)
+    output.with_suffix(".status").write_text(f"{status}\n")
     if not status:
-        said.with_suffix(".stderr").unlink()
+        output.with_suffix(".stderr").unlink()
     return status
 
 
@@ -132,15 +132,19 @@ def _key(case: Case, places: Places) -> str:
 def _digest(path: Path) -> str:
     """A hash of a file, or of all files in a folder."""
     if path.is_dir():
-        files = sorted(own for own in path.rglob("*") if own.is_file())
-        return _short("".join(f"{own.name} {_digest(own)}\n" for own in files).encode())
+        files = sorted(entry for entry in path.rglob("*") if entry.is_file())
+        return _short("".join(f"{entry.name} {_digest(entry)}\n" for entry in files).encode())
     return _short(path.read_bytes()) if path.exists() else "none"
 
 
 @functools.cache
 def _packages() -> list[str]:
     """The versions of Python and of all packages but chatdata."""
-    names = {own.name: own.version for own in metadata.distributions() if own.name != "chatdata"}
+    names = {
+        package.name: package.version
+        for package in metadata.distributions()
+        if package.name != "chatdata"
+    }
     return [sys.version, *sorted(f"{name} {version}" for name, version in names.items())]
 
 
@@ -182,10 +186,10 @@ def _first(before: Path, after: Path, old: bytes, new: bytes) -> str:
     if before.suffix == ".parquet":
         return _first_column(before, after)
     try:
-        found = _first_key(json.loads(old), json.loads(new), "")
+        key = _first_key(json.loads(old), json.loads(new), "")
     except ValueError:
         return _first_line(old, new)
-    return found or "the same values, written otherwise"
+    return key or "the same values, written otherwise"
 
 
 def _first_column(before: Path, after: Path) -> str:
@@ -198,7 +202,7 @@ def _first_column(before: Path, after: Path) -> str:
     for name in old.schema.names:
         if not old[name].equals(new[name]):
             pairs = zip(old[name].to_pylist(), new[name].to_pylist(), strict=True)
-            row = next((number for number, (own, other) in enumerate(pairs) if own != other), None)
+            row = next((i for i, (left, right) in enumerate(pairs) if left != right), None)
             return f"column {name}, row {row}"
     return "the same rows, written otherwise"
 
@@ -208,14 +212,16 @@ def _first_key(old: Any, new: Any, where: str) -> str | None:
     if isinstance(old, dict) and isinstance(new, dict):
         if list(old) != list(new):
             return f"{where or 'top'}: keys {_brief(list(old))} are now {_brief(list(new))}"
-        found = (_first_key(old[key], new[key], f"{where}.{key}".lstrip(".")) for key in old)
+        nested = (_first_key(old[key], new[key], f"{where}.{key}".lstrip(".")) for key in old)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
-        found = (_first_key(own, other, f"{where}[{number}]") for number, (own, other) in pairs)
+        nested = (
+            _first_key(before, after, f"{where}[{number}]") for number, (before, after) in pairs
+        )
     else:
         is_same = old == new and type(old) is type(new)
         return None if is_same else f"{where or 'value'}: {_brief(old)} is now {_brief(new)}"
-    return next((text for text in found if text), None)
+    return next((text for text in nested if text), None)
 
 
 def _first_line(old: bytes, new: bytes) -> str:
@@ -223,7 +229,11 @@ def _first_line(old: bytes, new: bytes) -> str:
     pair = (data.decode(errors="backslashreplace").split("\n") for data in (old, new))
     lines, others = pair
     number = next(
-        (at for at, (own, other) in enumerate(zip(lines, others, strict=False)) if own != other),
+        (
+            at
+            for at, (before, after) in enumerate(zip(lines, others, strict=False))
+            if before != after
+        ),
         min(len(lines), len(others)) - 1,
     )
     return f"line {number + 1}: {_brief(lines[number])} is now {_brief(others[number])}"
@@ -244,10 +254,12 @@ def judge(
     old, seconds = kept(case, before, places, cache)
     new = work / case.name
     took = make(case, after, places, new)
-    found = list(differences(old, new))
-    if found:
-        more = f" (and {len(found) - 1} more files)" if len(found) > 1 else ""
-        return Outcome(case, "DIFFERENT", f"{found[0]}{more}\n    {old}\n    {new}", seconds, took)
+    different = list(differences(old, new))
+    if different:
+        more = f" (and {len(different) - 1} more files)" if len(different) > 1 else ""
+        return Outcome(
+            case, "DIFFERENT", f"{different[0]}{more}\n    {old}\n    {new}", seconds, took
+        )
     is_refused, problem = _refusal(new)
     shutil.rmtree(new)
     if is_refused and not case.refused:
@@ -259,10 +271,10 @@ def judge(
 
 def _refusal(folder: Path) -> tuple[bool, str]:
     """Whether the build of a case was refused, and the first line that says why."""
-    said = next(iter(sorted((folder / _SAID).glob("00-*.stderr"))), None)
-    if said is None:
+    stderr = next(iter(sorted((folder / _SAID).glob("00-*.stderr"))), None)
+    if stderr is None:
         return False, ""
-    lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = stderr.read_text(encoding="utf-8", errors="replace").splitlines()
     return True, next((line for line in lines if line.startswith("Error")), "".join(lines[-1:]))
 
 
@@ -348,7 +360,7 @@ def _summary(outcomes: Sequence[Outcome]) -> None:
     """Prints how many cases came to which verdict. Exits with 1 where one is no good."""
     counts = Counter(outcome.verdict for outcome in outcomes)
     total = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
-    took = [sum(getattr(own, side) for own in outcomes) for side in ("before", "after")]
+    took = [sum(getattr(result, side) for result in outcomes) for side in ("before", "after")]
     print(f"{len(outcomes)} cases: {total}; {took[0]:.0f} s before, {took[1]:.0f} s after")
     if set(counts) - {"same", "same refusal"}:
         sys.exit(1)

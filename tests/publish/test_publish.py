@@ -72,7 +72,7 @@ def test_the_same_again_is_nothing_to_publish(hub: Hub, client: Clients, few_row
     again = pushed(client, few_rows, "ada/again", "1.0.0", "--json")
     assert again.json()["state"] == "nothing"
     later = pushed(client, few_rows, "ada/again", "1.0.1")
-    assert "nothing to publish: ada/again v1.0.0 has this very content" in later.stdout
+    assert "nothing to publish: ada/again v1.0.0 has the same content" in later.stdout
     assert repository(hub, "ada/again").branches["main"] == head
     pushed(client, few_rows, "ada/again", "1.0.1", "--allow-version")
     assert set(repository(hub, "ada/again").tags) == {"v1.0.0", "v1.0.1"}
@@ -507,19 +507,19 @@ def test_a_manifest_of_anybody_is_one_or_is_none(sample: Path, junk: object) -> 
         found = manifest.parse(json.dumps({**values, key: junk}).encode())
         if found is not None:
             manifest.hashes(found)
-            assert release.same(found, facts) in (True, False)
+            assert release.is_same_dataset(found, facts) in (True, False)
             tables.MESSAGES.shards(found.files, "train")
 
 
 def test_stamping_changes_the_version_and_nothing_else(sample: Path) -> None:
     own = release.prepare(sample, parse("7.8.9"))
     facts = manifest.read(sample)
-    assert {key for key, value in facts if value != getattr(own.facts, key)} == {
+    assert {key for key, value in facts if value != getattr(own.manifest, key)} == {
         "version",
         "recipe",
         "recipe_hash",
         "extras",
     }
-    assert release.same(own.facts, facts)
+    assert release.is_same_dataset(own.manifest, facts)
     other = facts.model_copy(update={"content_hash": "sha256:0"})
-    assert not release.same(other, facts)
+    assert not release.is_same_dataset(other, facts)

@@ -70,14 +70,14 @@ def cleaned(text: str, *names: str) -> str:
 
 
 @pytest.mark.parametrize("name", CLEANERS)
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(text=texts)
 def test_cleaning_twice_is_cleaning_once(name: str, text: str) -> None:
     once = BY_NAME[name](text)
     assert BY_NAME[name](once) == once
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(text=texts, steps=st.permutations(ALL))
 def test_cleaning_by_all_twice_is_cleaning_once(text: str, steps: list[Step]) -> None:
     once, _ = clean_texts([text], steps)
@@ -87,7 +87,7 @@ def test_cleaning_by_all_twice_is_cleaning_once(text: str, steps: list[Step]) ->
 
 
 @pytest.mark.parametrize("name", CLEANERS)
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(text=texts)
 def test_a_text_without_the_pattern_is_not_changed(name: str, text: str) -> None:
     step = BY_NAME[name]
@@ -95,7 +95,7 @@ def test_a_text_without_the_pattern_is_not_changed(name: str, text: str) -> None
     assert is_concerned or step.cleaner.function(text) == text
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(before=texts, code=texts, after=texts)
 @example(before="a  ", code="def f(a):  \n\n\n\n\n    return a[0] &lt; 1", after=" \n\n\n\n\nb")
 def test_fenced_code_keeps_its_blanks_and_its_words(before: str, code: str, after: str) -> None:
@@ -109,7 +109,7 @@ def test_fenced_code_keeps_its_blanks_and_its_words(before: str, code: str, afte
         assert block in cleaned(text, name)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(contents=st.lists(texts | st.sampled_from(CONTENTS) | st.none(), max_size=8))
 def test_a_table_is_cleaned_as_its_texts_are(contents: list[str | None]) -> None:
     rows = table({"x": [("user", content) for content in contents]})
@@ -121,9 +121,11 @@ def test_a_table_is_cleaned_as_its_texts_are(contents: list[str | None]) -> None
     fewer = sum(
         len(old or "") - len(new or "") for old, new in zip(contents, expected, strict=True)
     )
-    assert sum(own["characters"] for own in counts.by_cleaner.values()) == fewer
+    assert sum(numbers["characters"] for numbers in counts.by_cleaner.values()) == fewer
     changed = sum(old != new for old, new in zip(contents, expected, strict=True))
-    assert max((own["messages"] for own in counts.by_cleaner.values()), default=0) <= changed
+    assert (
+        max((numbers["messages"] for numbers in counts.by_cleaner.values()), default=0) <= changed
+    )
 
 
 def test_counts_are_of_messages_and_add_up() -> None:
@@ -141,7 +143,7 @@ def test_counts_are_of_messages_and_add_up() -> None:
 
 
 def step_of(function: Any) -> Step:
-    return Step(Cleaner("own", function, ".", Strict, "."), {})
+    return Step(Cleaner("mine", function, ".", Strict, "."), {})
 
 
 def test_a_cleaner_that_needs_several_rounds_gets_them() -> None:
@@ -149,7 +151,7 @@ def test_a_cleaner_that_needs_several_rounds_gets_them() -> None:
     halve = step_of(lambda text: text.replace("aa", "a"))
     assert halve.cleaner.function("aaaa") == "aa"
     assert halve("aaaa") == "a"
-    assert clean_texts(["aaaa"], [halve]) == (["a"], [{"own": 3}])
+    assert clean_texts(["aaaa"], [halve]) == (["a"], [{"mine": 3}])
 
 
 def test_a_text_that_never_comes_to_rest_stays() -> None:
@@ -159,7 +161,7 @@ def test_a_text_that_never_comes_to_rest_stays() -> None:
         step_of(lambda text: text.replace("a", "b")),
         step_of(lambda text: text.replace("b", "a")),
     ]
-    assert clean_texts(["ab", "c"], turns) == (["aa", "c"], [{"own": 0}, {}])
+    assert clean_texts(["ab", "c"], turns) == (["aa", "c"], [{"mine": 0}, {}])
     grows = step_of(lambda text: text + "a")
     assert clean_texts(["x"], [grows]) == (["x"], [{}])
 
@@ -300,7 +302,7 @@ def test_what_is_no_dirt_survives_them_all(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "other",
+    "foreign",
     [
         lambda text: text.replace("\n\n\n", "\n"),
         lambda text: re.sub(r"\[\d+\]", "", text),
@@ -311,13 +313,13 @@ def test_what_is_no_dirt_survives_them_all(text: str) -> None:
         markdown.to_markdown,
     ],
 )
-def test_the_cases_would_catch_the_cleaners_of_others(other: Callable[[str], str]) -> None:
-    assert any(other(text) != text for text in SURVIVES)
+def test_the_cases_would_catch_the_cleaners_of_others(foreign: Callable[[str], str]) -> None:
+    assert any(foreign(text) != text for text in SURVIVES)
 
 
 def test_every_cleaner_has_cases_and_a_line_about_it() -> None:
     assert set(CASES) == set(CLEANERS)
-    assert all(own.about.endswith(".") for own in CLEANERS.values())
+    assert all(cleaner.about.endswith(".") for cleaner in CLEANERS.values())
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), [(n, *c) for n in CASES for c in CASES[n]])
@@ -367,7 +369,7 @@ def test_a_text_is_html_where_markup_is_the_whole_of_it(text: str, is_html: bool
     assert markdown.is_html(text) == is_html
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(code=texts, language=st.sampled_from(["", "python", "c++"]))
 @example(code="\n\ndef f(a):\n    return a[0]\n\n\n\ndef g():\n\tpass\n\n", language="python")
 def test_a_block_of_code_comes_out_of_a_page_to_the_letter(code: str, language: str) -> None:
@@ -402,17 +404,17 @@ def test_a_block_of_code_comes_out_of_a_page_to_the_letter(code: str, language: 
     ],
 )
 def test_code_is_told_from_prose(text: str, code: list[str]) -> None:
-    said: list[str] = []
-    fences.outside_code(text, lambda piece: said.append(piece) or piece)  # type: ignore[func-returns-value]
+    changed: list[str] = []
+    fences.outside_code(text, lambda piece: changed.append(piece) or piece)  # type: ignore[func-returns-value]
     rest = text
     for piece in code:
-        _, found, rest = rest.partition(piece)
-        assert found
-    assert "".join(said) == fences.without_code(text)
+        _, separator, rest = rest.partition(piece)
+        assert separator
+    assert "".join(changed) == fences.without_code(text)
     assert len(fences.without_code(text)) == len(text) - sum(map(len, code))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(text=texts)
 def test_the_stretches_of_a_text_make_it_up(text: str) -> None:
     assert "".join(piece for piece, _ in fences.blocks(text)) == text
@@ -434,13 +436,13 @@ def test_the_page_in_the_real_data_becomes_text(real_data: Path) -> None:
 def test_real_turns_are_cleaned_once_and_their_code_stays(real_data: Path) -> None:
     path = real_data / "sharegpt-en-1k" / "sharegpt92k_sample.json.gz"
     records = json.loads(gzip.decompress(path.read_bytes()))
-    said = [turn["value"] for record in records for turn in record["conversations"]]
-    once, _ = clean_texts(said, ALL)
+    texts = [turn["value"] for record in records for turn in record["conversations"]]
+    once, _ = clean_texts(texts, ALL)
     again, taken = clean_texts(once, ALL)
     assert again == once
     assert not any(taken)
-    assert sum(old != new for old, new in zip(said, once, strict=True)) > 400
-    for old, new in zip(said, once, strict=True):
+    assert sum(old != new for old, new in zip(texts, once, strict=True)) > 400
+    for old, new in zip(texts, once, strict=True):
         fenced = [piece for piece, is_code in fences.blocks(old) if is_code and "Copy" not in piece]
         if not re.search("[\u200b-\u200f\ufeff]", old):
             assert all(piece.rstrip() in new for piece in fenced)

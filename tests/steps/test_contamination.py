@@ -39,24 +39,24 @@ def index(*texts: str, rule: Rule = RULE) -> Index:
     return contamination.index(pl.DataFrame(rows, schema=evaluation_sets.SCHEMA), rule)
 
 
-def found(own: Index, *texts: str | None) -> list[str | None]:
+def overlaps(indexed: Index, *texts: str | None) -> list[str | None]:
     messages = table({str(i): [("user", text)] for i, text in enumerate(texts)})
-    return contamination.label(messages, own)[0]["overlap"].to_list()
+    return contamination.label(messages, indexed)[0]["overlap"].to_list()
 
 
 def test_a_planted_question_is_found_however_it_is_set() -> None:
-    own = index(LONG, SHORT)
+    indexed = index(LONG, SHORT)
     planted = LONG.upper().replace(",", "\n\n>").replace(" the ", "  **the** ")
     for text in (LONG, f"Please answer: {planted}", f"{LONG[:90]} and so on", SHORT, f"Q: {SHORT}"):
-        assert found(own, text)[0] is not None, text
+        assert overlaps(indexed, text)[0] is not None, text
 
 
 def test_what_is_said_of_it() -> None:
-    (said,) = found(index("x", SHORT), f"A quiz!\n\n1) {SHORT.lower()} Tell me.")
-    assert said == (
+    (detail,) = overlaps(index("x", SHORT), f"A quiz!\n\n1) {SHORT.lower()} Tell me.")
+    assert detail == (
         "s, item 1: 8 words from character 12: which river runs through the capital of hungary"
     )
-    two = found(index(LONG, f"{LONG} Show your work."), LONG)[0]
+    two = overlaps(index(LONG, f"{LONG} Show your work."), LONG)[0]
     assert two is not None
     assert two.startswith("s, item 0, and 1 more: 33 words from character 0: A cyclist leaves")
     assert two.endswith("…")
@@ -76,27 +76,27 @@ def test_what_is_said_of_it() -> None:
     ],
 )
 def test_a_common_phrase_is_not_found(text: str | None) -> None:
-    own = index(
+    indexed = index(
         *(LONG, SHORT, TINY, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"),
         "for i in range(n): for j in range(i + 1, n): if a[i] == a[j]: return True",
     )
-    assert found(own, text) == [None]
+    assert overlaps(indexed, text) == [None]
 
 
 def test_the_frame_of_a_set_does_not_count() -> None:
     frame = "Read the following passage with care, and then answer all questions about it in turn."
     texts = [f"{frame} {word} {word}s?" for word in ("Cat", "Dog", "Cow", "Elk")]
-    assert found(index(*texts[:3]), frame)[0] is not None
-    assert found(index(*texts), frame) == [None]
-    assert found(index(*texts, LONG), LONG)[0] is not None
+    assert overlaps(index(*texts[:3]), frame)[0] is not None
+    assert overlaps(index(*texts), frame) == [None]
+    assert overlaps(index(*texts, LONG), LONG)[0] is not None
     repeated = index(*[LONG] * 9)  # one question, with nine answers elsewhere
-    assert found(repeated, LONG)[0] is not None
+    assert overlaps(repeated, LONG)[0] is not None
 
 
 @pytest.mark.parametrize(("rule", "hit"), [(Rule(20, 8, 3), False), (Rule(5, 8, 3), True)])
 def test_the_length_of_a_run_is_an_option(rule: Rule, hit: bool) -> None:
     text = "and rides north at eighteen kilometres an hour, while"
-    assert (found(index(LONG, rule=rule), text)[0] is not None) == hit
+    assert (overlaps(index(LONG, rule=rule), text)[0] is not None) == hit
 
 
 WORD = st.sampled_from(["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "7", "Ü", "漢字"])
@@ -108,16 +108,16 @@ TEXT = st.lists(WORD, max_size=25).map(" ".join)
 def test_what_is_found_is_what_a_search_finds(items: list[str], texts: list[str]) -> None:
     """By hand: each run of words of an item that counts, looked for in each text."""
     rule = Rule(ngram=4, min_words=3, common=2)
-    own = index(*items, rule=rule)
-    labelled = found(own, *texts)
+    indexed = index(*items, rule=rule)
+    labelled = overlaps(indexed, *texts)
 
     def words(text: str) -> list[str]:
-        (own,) = pl.Series([text]).str.extract_all(contamination.ngrams.WORD)
-        return list(contamination.ngrams.folded(own))
+        (spelt,) = pl.Series([text]).str.extract_all(contamination.ngrams.WORD)
+        return list(contamination.ngrams.folded(spelt))
 
     def runs(text: str, n: int) -> set[tuple[str, ...]]:
-        own = words(text)
-        return {tuple(own[i : i + n]) for i in range(len(own) - n + 1)}
+        spelt = words(text)
+        return {tuple(spelt[i : i + n]) for i in range(len(spelt) - n + 1)}
 
     def counts(run: tuple[str, ...], item: str) -> bool:
         different = len({word for word in run if any(c.isalpha() for c in word)})
@@ -131,9 +131,9 @@ def test_what_is_found_is_what_a_search_finds(items: list[str], texts: list[str]
         if counts(run, item)
     )
     wanted = {run for run, times in having.items() if times <= rule.common}
-    for text, said in zip(texts, labelled, strict=True):
+    for text, detail in zip(texts, labelled, strict=True):
         hit = bool(wanted & (runs(text, 4) | runs(text, 3)))
-        assert (said is not None) == hit
+        assert (detail is not None) == hit
 
 
 # ------------------------------------------------------------------------------------ the files
@@ -161,11 +161,11 @@ ROWS = [{"id": "a", "q": "one", "deep": {"x": ["two", 3]}}, {"q": "four", "u": "
     ],
 )
 def test_files_of_many_kinds_are_read(tmp_path: Path, name: str, text: str) -> None:
-    own = evaluation_sets.texts(write(tmp_path / name, text), [])
-    words = " ".join(own["text"].to_list()).split()
+    texts = evaluation_sets.texts(write(tmp_path / name, text), [])
+    words = " ".join(texts["text"].to_list()).split()
     assert [word for word in words if word != "a"] == ["one", "two", "four"]
-    assert own["item"].n_unique() == 2
-    assert set(own["set"]) == {name}
+    assert texts["item"].n_unique() == 2
+    assert set(texts["set"]) == {name}
 
 
 def test_parquet_and_chosen_fields(tmp_path: Path) -> None:
@@ -217,7 +217,9 @@ max_dropped: 1.0
 """
 
 
-def make(folder: Path, *settings: str, against: str = "a/q.jsonl, b/q.csv", **own: Any) -> Manifest:
+def make(
+    folder: Path, *settings: str, against: str = "a/q.jsonl, b/q.csv", **options: Any
+) -> Manifest:
     (folder / "a").mkdir(exist_ok=True)
     (folder / "b").mkdir(exist_ok=True)
     (folder / "a" / "q.jsonl").write_text(
@@ -242,7 +244,7 @@ def make(folder: Path, *settings: str, against: str = "a/q.jsonl, b/q.csv", **ow
     rows[9]["messages"][2]["content"] = f"{SHORT} {LONG}"
     (folder / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "r.yaml").write_text(RECIPE.format(against=against))
-    return build_dataset(load_recipe(folder / "r.yaml", settings), folder / "out", **own)
+    return build_dataset(load_recipe(folder / "r.yaml", settings), folder / "out", **options)
 
 
 def outcomes(folder: Path, unit: str) -> dict[str, tuple[str, str]]:
@@ -252,22 +254,22 @@ def outcomes(folder: Path, unit: str) -> dict[str, tuple[str, str]]:
 
 def test_a_hit_in_any_turn_removes_the_conversation(tmp_path: Path) -> None:
     facts = make(tmp_path)
-    gone = outcomes(tmp_path, "conversation")
-    assert gone == {
+    conversations = outcomes(tmp_path, "conversation")
+    assert conversations == {
         f"jsonl/t0{n}": ("contaminated", f"because of jsonl/t0{n}#{turn}")
         for n, turn in ((3, 0), (7, 5), (9, 2))
     }
-    said = outcomes(tmp_path, "message")
-    assert said["jsonl/t07#5"][1].startswith("b/q.csv, item 1: 8 words from character 0: Which")
-    assert said["jsonl/t09#2"][1].startswith("a/q.jsonl, item T/0, and 1 more: 33 words from")
-    assert said["jsonl/t07#0"] == ("contaminated", "goes with jsonl/t07#5")
+    messages = outcomes(tmp_path, "message")
+    assert messages["jsonl/t07#5"][1].startswith("b/q.csv, item 1: 8 words from character 0: Which")
+    assert messages["jsonl/t09#2"][1].startswith("a/q.jsonl, item T/0, and 1 more: 33 words from")
+    assert messages["jsonl/t07#0"] == ("contaminated", "goes with jsonl/t07#5")
     numbers = ("set", "items", "too_short", "items_found", "conversations")
     assert [tuple(entry[n] for n in numbers) for entry in facts["contamination"]] == [
         ("a/q.jsonl", 2, 1, 1, 2),
         ("b/q.csv", 1, 0, 1, 2),
     ]
-    own = sha256_file(tmp_path / "b" / "q.csv")
-    assert facts["contamination"][1]["sha256"] == own
+    sha256 = sha256_file(tmp_path / "b" / "q.csv")
+    assert facts["contamination"][1]["sha256"] == sha256
 
 
 def test_the_turns_before_may_be_kept(tmp_path: Path) -> None:
@@ -353,13 +355,13 @@ def test_real_questions_are_found_in_other_dress(
     long = questions.filter(questions.str.count_matches(r"\w+") >= 8).sort()
     some = random.Random(1).sample(long.to_list(), min(300, len(long)))
     planted = ["So I was asked:\n\n**" + " ".join(text.upper().split()) + "**\n!" for text in some]
-    said = found(real_index, *planted)
-    missed = [text for text, own in zip(some, said, strict=True) if own is None]
+    details = overlaps(real_index, *planted)
+    missed = [text for text, detail in zip(some, details, strict=True) if detail is None]
     assert len(missed) <= len(some) / 50, missed
 
 
 def test_real_conversations_hold_few_real_items(real_index: Index, real_data: Path) -> None:
     path = real_data / "oasst1-validation-en" / "en-validation.jsonl"
     texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
-    said = [one for one in found(real_index, *texts) if one]
-    assert len(said) <= 5, said
+    details = [detail for detail in overlaps(real_index, *texts) if detail]
+    assert len(details) <= 5, details

@@ -28,40 +28,40 @@ ALIKE = Alike(threshold=0.6, permutations=128, ngram=2, seed=1)
 SPOKEN = FILTERS["near_duplicate"].expression().first()
 
 
-def fetch(own: pl.DataFrame) -> list[Shingles]:
-    return [one.to_numpy() for one in own["shingles"]]
+def fetch(keyed: pl.DataFrame) -> list[Shingles]:
+    return [shingles.to_numpy() for shingles in keyed["shingles"]]
 
 
 def near(texts: list[str], alike: Alike = ALIKE, origins: list[int] | None = None) -> pl.DataFrame:
     """The keys of conversations of one text each, with their clusters."""
-    said = {f"c{i:03d}": [("user", text)] for i, text in enumerate(texts)}
-    own = duplicates.keys(table(said), SPOKEN, by_tree=True)
+    conversations = {f"c{i:03d}": [("user", text)] for i, text in enumerate(texts)}
+    keyed = duplicates.keys(table(conversations), SPOKEN, by_tree=True)
     if origins is not None:
-        own = own.with_columns(origin=pl.Series(origins).cast(pl.String))
-    own = duplicates.with_shingles(own, alike)
-    return own.with_columns(cluster=duplicates.alike(own, alike, fetch))
+        keyed = keyed.with_columns(origin=pl.Series(origins).cast(pl.String))
+    keyed = duplicates.with_shingles(keyed, alike)
+    return keyed.with_columns(cluster=duplicates.alike(keyed, alike, fetch))
 
 
-def clusters(own: pl.DataFrame) -> set[frozenset[str]]:
+def clusters(keyed: pl.DataFrame) -> set[frozenset[str]]:
     """The clusters as sets of texts' ids."""
-    found = duplicates.members(own, own["cluster"])
-    parts = found.partition_by("cluster")
+    clustered = duplicates.members(keyed, keyed["cluster"])
+    parts = clustered.partition_by("cluster")
     return {frozenset(part["conversation"]) for part in parts}
 
 
-def by_hand(own: pl.DataFrame, alike: Alike) -> set[frozenset[str]]:
+def by_hand(keyed: pl.DataFrame, alike: Alike) -> set[frozenset[str]]:
     """Connected components, from the similarity of every pair that agrees in a band."""
     bands, length = alike.bands()
-    rows = own.select("conversation", "origin", "shingles", "signature").rows()
+    rows = keyed.select("conversation", "origin", "shingles", "signature").rows()
     component = {id: {id} for id, *_ in rows}
-    for (one, origin, a, s), (other, other_origin, b, t) in itertools.combinations(rows, 2):
+    for (left, left_origin, a, s), (right, right_origin, b, t) in itertools.combinations(rows, 2):
         are_alike = len(set(a) & set(b)) / len(set(a) | set(b)) >= alike.threshold
         starts = range(0, bands * length, length)
         candidate = any(s[i : i + length] == t[i : i + length] for i in starts)
-        if are_alike and candidate and origin != other_origin:
-            merged = component[one] | component[other]
+        if are_alike and candidate and left_origin != right_origin:
+            merged = component[left] | component[right]
             component.update(dict.fromkeys(merged, merged))
-    return {frozenset(own) for own in component.values() if len(own) > 1}
+    return {frozenset(keyed) for keyed in component.values() if len(keyed) > 1}
 
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=14).map(" ".join)
@@ -85,30 +85,30 @@ def test_clusters_are_the_connected_components_of_pairs(
 ) -> None:
     alike = Alike(threshold, permutations=64, ngram=2, seed=1)
     origins = [i // 2 for i in range(len(texts))] if one_tree_of_two else None
-    own = near(texts, alike, origins)
-    assert clusters(own) == by_hand(own, alike)
+    keyed = near(texts, alike, origins)
+    assert clusters(keyed) == by_hand(keyed, alike)
 
 
 def test_what_is_not_verified_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a b c d e f", "a b c x y z", "a b c d e g"]
-    own = near(texts)
-    assert clusters(own) == by_hand(own, ALIKE) == {frozenset({"c000", "c002"})}
-    monkeypatch.setattr(duplicates, "jaccard", lambda one, others: np.ones(len(others)))
-    assert clusters(near(texts)) != by_hand(own, ALIKE)
+    keyed = near(texts)
+    assert clusters(keyed) == by_hand(keyed, ALIKE) == {frozenset({"c000", "c002"})}
+    monkeypatch.setattr(duplicates, "jaccard", lambda shingles, sets: np.ones(len(sets)))
+    assert clusters(near(texts)) != by_hand(keyed, ALIKE)
 
 
 @quick
 @given(families(), st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_show(texts: list[str], draw: random.Random) -> None:
-    own = near(texts).drop("cluster")
-    shuffled = own.sample(fraction=1, shuffle=True, seed=draw.randint(0, 99))
-    gone = [
+    keyed = near(texts).drop("cluster")
+    shuffled = keyed.sample(fraction=1, shuffle=True, seed=draw.randint(0, 99))
+    repeats = [
         duplicates.repeats(
             duplicates.members(rows, duplicates.alike(rows, ALIKE, fetch)), "longest"
         ).select("conversation", "of")
-        for rows in (own, shuffled)
+        for rows in (keyed, shuffled)
     ]
-    assert gone[0].equals(gone[1])
+    assert repeats[0].equals(repeats[1])
 
 
 def test_candidates_are_those_of_the_library_with_the_same_bands() -> None:
@@ -117,16 +117,16 @@ def test_candidates_are_those_of_the_library_with_the_same_bands() -> None:
     draw = random.Random(3)
     texts = [" ".join(draw.choices("abcdefghij", k=20)) for _ in range(150)]
     texts += [text[: draw.randint(5, 39)] for text in texts]
-    own = near(texts)
-    signatures = own["signature"].to_numpy()
+    keyed = near(texts)
+    signatures = keyed["signature"].to_numpy()
     index = MinHashLSH(num_perm=128, params=ALIKE.bands())
     for row, values in enumerate(signatures):
         index.insert(row, MinHash(hashvalues=values, scheme="affine32", seed=1))
     theirs = {
-        (row, other)
+        (row, candidate)
         for row, values in enumerate(signatures)
-        for other in index.query(MinHash(hashvalues=values, scheme="affine32", seed=1))
-        if row < other
+        for candidate in index.query(MinHash(hashvalues=values, scheme="affine32", seed=1))
+        if row < candidate
     }
     buckets = duplicates._buckets(signatures, ALIKE)
     ours = {pair for rows in buckets for pair in itertools.combinations(sorted(rows.tolist()), 2)}
@@ -137,12 +137,12 @@ def test_candidates_are_those_of_the_library_with_the_same_bands() -> None:
 def test_a_signature_estimates_the_similarity() -> None:
     """Shown to fail where the permutations of two signatures differ."""
     texts = [" ".join(map(str, range(200))), " ".join(map(str, range(50, 200)))]
-    own = near(texts, Alike(0.6, 512, 2, seed=1))
-    one, other = own["signature"].to_numpy()
-    (exact,) = duplicates.jaccard(*[fetch(own)[0], [fetch(own)[1]]])
-    assert np.mean(one == other) == pytest.approx(exact, abs=0.06)
+    keyed = near(texts, Alike(0.6, 512, 2, seed=1))
+    left, right = keyed["signature"].to_numpy()
+    (exact,) = duplicates.jaccard(*[fetch(keyed)[0], [fetch(keyed)[1]]])
+    assert np.mean(left == right) == pytest.approx(exact, abs=0.06)
     different = near(texts, Alike(0.6, 512, 2, seed=2))["signature"].to_numpy()
-    assert np.mean(one == different[1]) < 0.05
+    assert np.mean(left == different[1]) < 0.05
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.7, 0.8, 0.95, 1.0])
@@ -157,26 +157,26 @@ CHAIN = [" ".join(f"w{i + shift}" for i in range(20)) for shift in (0, 3, 6)]
 
 
 def test_a_chain_is_one_cluster_and_the_ledger_says_so() -> None:
-    own = near(CHAIN)
-    one, two, three = fetch(own)
-    assert duplicates.jaccard(one, [two, three]).tolist() == [16 / 22, 13 / 25]
-    assert clusters(own) == {frozenset({"c000", "c001", "c002"})}
-    gone = duplicates.repeats(duplicates.members(own, own["cluster"]), "smallest_id")
-    assert gone["conversation"].to_list() == ["c001", "c002"]
-    assert duplicates.likeness(gone, own, ALIKE, fetch).to_list() == [
+    keyed = near(CHAIN)
+    first, second, third = fetch(keyed)
+    assert duplicates.jaccard(first, [second, third]).tolist() == [16 / 22, 13 / 25]
+    assert clusters(keyed) == {frozenset({"c000", "c001", "c002"})}
+    repeats = duplicates.repeats(duplicates.members(keyed, keyed["cluster"]), "smallest_id")
+    assert repeats["conversation"].to_list() == ["c001", "c002"]
+    assert duplicates.likeness(repeats, keyed, ALIKE, fetch).to_list() == [
         "0.72 like c000",
         "0.52 like c000, by way of others",
     ]
 
 
 @pytest.mark.parametrize(
-    ("keep", "gone"),
+    ("keep", "repeated"),
     [("longest", ["c000", "c002"]), ("smallest_id", ["c001", "c002"]), ("all", [])],
 )
-def test_which_one_stays(keep: str, gone: list[str]) -> None:
-    own = near([CHAIN[0], CHAIN[1] + "!!!!!!", CHAIN[2]])
-    found = duplicates.repeats(duplicates.members(own, own["cluster"]), keep)
-    assert found["conversation"].to_list() == gone
+def test_which_one_stays(keep: str, repeated: list[str]) -> None:
+    keyed = near([CHAIN[0], CHAIN[1] + "!!!!!!", CHAIN[2]])
+    repeats = duplicates.repeats(duplicates.members(keyed, keyed["cluster"]), keep)
+    assert repeats["conversation"].to_list() == repeated
 
 
 def test_paths_of_one_tree_stay_together() -> None:
@@ -185,14 +185,14 @@ def test_paths_of_one_tree_stay_together() -> None:
     assert clusters(same_tree) == set()
     two_trees = near(texts, origins=[0, 0, 1, 2])
     assert clusters(two_trees) == {frozenset({"c000", "c001", "c002"})}
-    gone = duplicates.repeats(duplicates.members(two_trees, two_trees["cluster"]), "longest")
-    assert gone.select("conversation", "of").rows() == [("c002", "c001")]
+    repeats = duplicates.repeats(duplicates.members(two_trees, two_trees["cluster"]), "longest")
+    assert repeats.select("conversation", "of").rows() == [("c002", "c001")]
 
 
 def test_texts_without_words_are_never_alike() -> None:
-    own = near(["", "?!", "👍", "👍", "ok", "OK!"])
-    assert own["conversation"].to_list() == ["c004", "c005"]
-    assert clusters(own) == {frozenset({"c004", "c005"})}
+    keyed = near(["", "?!", "👍", "👍", "ok", "OK!"])
+    assert keyed["conversation"].to_list() == ["c004", "c005"]
+    assert clusters(keyed) == {frozenset({"c004", "c005"})}
     nothing = near([])
     assert nothing.is_empty()
     assert clusters(nothing) == set()
@@ -200,16 +200,20 @@ def test_texts_without_words_are_never_alike() -> None:
 
 def test_a_long_system_message_does_not_make_conversations_alike() -> None:
     system = ("system", " ".join(map(str, range(500))))
-    said = {name: [system, ("user", text)] for name, text in (("a", "b c d e"), ("f", "g h i j"))}
-    own = duplicates.with_shingles(duplicates.keys(table(said), SPOKEN, by_tree=True), ALIKE)
-    assert not set(own["shingles"][0]) & set(own["shingles"][1])
+    conversations = {
+        name: [system, ("user", text)] for name, text in (("a", "b c d e"), ("f", "g h i j"))
+    }
+    keyed = duplicates.with_shingles(
+        duplicates.keys(table(conversations), SPOKEN, by_tree=True), ALIKE
+    )
+    assert not set(keyed["shingles"][0]) & set(keyed["shingles"][1])
 
 
 def test_groups_that_clusters_connect_share_a_home() -> None:
-    one = pl.DataFrame({"group": ["a", "b", "c", "d"], "cluster": [1, 1, 2, 2]})
-    other = pl.DataFrame({"group": ["b", "c", "e", "f"], "cluster": [1, 1, 7, 7]})
+    first = pl.DataFrame({"group": ["a", "b", "c", "d"], "cluster": [1, 1, 2, 2]})
+    second = pl.DataFrame({"group": ["b", "c", "e", "f"], "cluster": [1, 1, 7, 7]})
     left = pl.DataFrame({"group": list("bcdefz")})
-    assert duplicates.homes([one, other], left).rows() == [("c", "b"), ("d", "b"), ("f", "e")]
+    assert duplicates.homes([first, second], left).rows() == [("c", "b"), ("d", "b"), ("f", "e")]
     assert duplicates.homes([], left).is_empty()
 
 
@@ -226,8 +230,8 @@ max_dropped: 1.0
 
 
 def talk(id: str, question: str, answer: str, **more: Any) -> dict[str, Any]:
-    said = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return {"id": id, "messages": said, **more}
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"id": id, "messages": messages, **more}
 
 
 def talks() -> list[dict[str, Any]]:
@@ -247,11 +251,13 @@ def talks() -> list[dict[str, Any]]:
     return rows
 
 
-def make(folder: Path, rows: list[dict[str, Any]], name: str, *settings: str, **own: Any) -> Path:
+def make(
+    folder: Path, rows: list[dict[str, Any]], name: str, *settings: str, **options: Any
+) -> Path:
     (folder / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "r.yaml").write_text(RECIPE)
     recipe = load_recipe(folder / "r.yaml", settings)
-    build_dataset(recipe, folder / name, inputs=[str(folder / "in.jsonl")], **own)
+    build_dataset(recipe, folder / name, inputs=[str(folder / "in.jsonl")], **options)
     return folder / name
 
 
@@ -281,8 +287,8 @@ def test_filters_run_in_the_order_of_the_recipe(
         "largest": 2,
         "dropped": 15,
     }
-    other = facts_of(make(tmp_path, talks(), "out", "drop=[duplicate_prompt, near_duplicate]"))
-    assert other["counts"]["conversations"]["dropped"]["duplicate_prompt"] == 47
+    reordered = facts_of(make(tmp_path, talks(), "out", "drop=[duplicate_prompt, near_duplicate]"))
+    assert reordered["counts"]["conversations"]["dropped"]["duplicate_prompt"] == 47
 
 
 @pytest.mark.parametrize(("keep", "workers"), [("longest", 2), ("all", 1)])
@@ -293,12 +299,14 @@ def test_nothing_but_the_input_and_the_recipe_shows(
     expected = make(tmp_path, talks(), "one", rule)
     shuffled = random.Random(5).sample(talks(), len(talks()))
     monkeypatch.setattr(prepare, "PART_BYTES", 900)
-    other = make(tmp_path, shuffled, "two", rule, workers=workers)
-    assert reasons(expected) == reasons(other)
-    assert facts_of(expected)["content_hash"] == facts_of(other)["content_hash"]
+    shuffled_out = make(tmp_path, shuffled, "two", rule, workers=workers)
+    assert reasons(expected) == reasons(shuffled_out)
+    assert facts_of(expected)["content_hash"] == facts_of(shuffled_out)["content_hash"]
     for split in ("train", "test"):
-        (one,), (two,) = (sorted(f.glob(f"messages/{split}-*")) for f in (expected, other))
-        assert one.read_bytes() == two.read_bytes()
+        (shard,), (again,) = (
+            sorted(f.glob(f"messages/{split}-*")) for f in (expected, shuffled_out)
+        )
+        assert shard.read_bytes() == again.read_bytes()
 
 
 @pytest.mark.parametrize("keep", ["all", "longest"])
@@ -312,13 +320,13 @@ def test_a_cluster_is_in_one_split(tmp_path: Path, keep: str) -> None:
     rule = f"drop=[{{near_duplicate: {{threshold: 0.6, ngram: 2, keep: {keep}}}}}]"
     out = make(tmp_path, rows, "out", rule)
     table = reader.scan(out, "messages").collect()
-    own = dict(zip(table["id"], table["split"], strict=True))
+    splits = dict(zip(table["id"], table["split"], strict=True))
     group = dict(zip(table["id"], table["group"], strict=True))
     for i in range(1, 30):
-        kept = [f"jsonl/{letter}{i}" for letter in "xyz" if f"jsonl/{letter}{i}" in own]
+        kept = [f"jsonl/{letter}{i}" for letter in "xyz" if f"jsonl/{letter}{i}" in splits]
         assert len(kept) == (3 if keep == "all" else 2)
-        assert len({own[id] for id in kept}) == len({group[id] for id in kept}) == 1
-    assert set(own.values()) == {"train", "test"}
+        assert len({splits[id] for id in kept}) == len({group[id] for id in kept}) == 1
+    assert set(splits.values()) == {"train", "test"}
     plain = make(tmp_path, rows, "plain", "drop=[]")
     apart = dict(reader.scan(plain, "messages").select("id", "split").collect().iter_rows())
     assert any(apart[f"jsonl/x{i}"] != apart[f"jsonl/y{i}"] for i in range(1, 30))
@@ -398,12 +406,12 @@ def test_near_duplicates_of_real_conversations(real_data: Path, tmp_path: Path) 
     rows = reader.scan(tmp_path / "o", "messages").collect().drop("split").to_dicts()
     long = [row for row in rows if sum(len(m["content"]) for m in row["messages"]) > 1500][:25]
     for row in long:
-        other = json.loads(json.dumps(row))
-        last = other["messages"][-1]
+        copy = json.loads(json.dumps(row))
+        last = copy["messages"][-1]
         last["content"] = last["content"].replace(" the ", " this ", 1) + " Indeed so."
-        rows.append({**other, "id": f"copy/{row['id']}", "group": f"copy/{row['group']}"})
+        rows.append({**copy, "id": f"copy/{row['id']}", "group": f"copy/{row['group']}"})
     out = make(tmp_path, rows, "out", "drop=[near_duplicate]")
-    gone = {id: detail for id, (reason, detail) in reasons(out).items() if reason}
-    assert {id.removeprefix("jsonl/") for id in gone} == {row["id"] for row in long}
+    repeats = {id: detail for id, (reason, detail) in reasons(out).items() if reason}
+    assert {id.removeprefix("jsonl/") for id in repeats} == {row["id"] for row in long}
     near = facts_of(out)["near_duplicates"]["near_duplicate"]
     assert (near["clusters"], near["largest"], near["dropped"]) == (25, 2, 25)

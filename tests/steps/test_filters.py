@@ -177,16 +177,16 @@ ROLES = {"u": "user", "a": "assistant", "s": "system"}
 
 
 def test_every_filter_has_a_case_and_a_line_about_it() -> None:
-    corpus = {name for name, own in FILTERS.items() if own.unit == "corpus"}
+    corpus = {name for name, filter_ in FILTERS.items() if filter_.unit == "corpus"}
     assert set(FILTERS) == set(MESSAGE_CASES) | set(CONVERSATION_CASES) | corpus | LOOKED_INTO
-    assert all(own.about.endswith(".") for own in FILTERS.values())
+    assert all(filter_.about.endswith(".") for filter_ in FILTERS.values())
 
 
 @pytest.mark.parametrize("name", MESSAGE_CASES)
 def test_a_message_filter_removes_what_it_is_named_for(name: str) -> None:
     options, removed, left = MESSAGE_CASES[name]
     rows = nodes(
-        [{"message": str(i), "content": "a", **own} for i, own in enumerate([*removed, *left])]
+        [{"message": str(i), "content": "a", **row} for i, row in enumerate([*removed, *left])]
     )
     hit = rows.select(Drop(FILTERS[name], options, "cut").expression()).to_series().to_list()
     assert hit == [True] * len(removed) + [False] * len(left)
@@ -195,15 +195,17 @@ def test_a_message_filter_removes_what_it_is_named_for(name: str) -> None:
 @pytest.mark.parametrize("name", CONVERSATION_CASES)
 def test_a_conversation_filter_removes_what_it_is_named_for(name: str) -> None:
     options, removed, left = CONVERSATION_CASES[name]
-    said = {turns: [(ROLES[letter], "t") for letter in turns] for turns in [*removed, *left]}
-    rows = table(said)
+    conversations = {
+        turns: [(ROLES[letter], "t") for letter in turns] for turns in [*removed, *left]
+    }
+    rows = table(conversations)
     hit = rows.filter(Drop(FILTERS[name], options, "drop").expression())
     assert set(hit["conversation"]) == set(removed)
     assert hit.height == sum(len(turns) for turns in removed)  # whole conversations
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("left", "right", "same"),
     [
         ([("user", "a  b")], [("user", "a\n\tb ")], True),
         ([("user", "a b")], [("user", "ab")], False),
@@ -211,12 +213,12 @@ def test_a_conversation_filter_removes_what_it_is_named_for(name: str) -> None:
         ([("user", "a"), ("assistant", "b")], [("user", "a\nassistant\tb")], True),
     ],
 )
-def test_duplicate_compares_roles_and_folded_content(one: Any, other: Any, same: bool) -> None:
-    rows = table({"x": one, "y": other})
+def test_duplicate_compares_roles_and_folded_content(left: Any, right: Any, same: bool) -> None:
+    rows = table({"x": left, "y": right})
     keys = rows.group_by("conversation", maintain_order=True).agg(
         key=FILTERS["duplicate"].expression().first()
     )
-    assert (keys["key"].n_unique() == 1) == (same and len(one) == len(other))
+    assert (keys["key"].n_unique() == 1) == (same and len(left) == len(right))
 
 
 def test_the_first_filter_that_hits_is_the_reason() -> None:

@@ -44,9 +44,9 @@ def test_every_text_has_an_answer(texts: list[str | None]) -> None:
     answers = language.detect(texts)
     assert answers.height == len(texts)
     assert answers["decided_by"].is_in(list(STAGES)).all()
-    said = answers.filter(pl.col("lang").is_not_null())
-    assert said["score"].is_between(0, 1).all()
-    assert said.filter(pl.col("decided_by") == "nothing").is_empty()
+    named = answers.filter(pl.col("lang").is_not_null())
+    assert named["score"].is_between(0, 1).all()
+    assert named.filter(pl.col("decided_by") == "nothing").is_empty()
     silent = answers.filter(pl.col("lang").is_null())
     assert silent["score"].null_count() == silent.height
 
@@ -100,8 +100,8 @@ def test_an_answer_depends_on_nothing_but_the_text(texts: list[str]) -> None:
 
 def test_that_holds_where_langdetect_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    own = detectors.langdetect
-    monkeypatch.setattr(detectors, "langdetect", lambda text: asked.append(text) or own(text))
+    real = detectors.langdetect
+    monkeypatch.setattr(detectors, "langdetect", lambda text: asked.append(text) or real(text))
     assert independent(language.detect, DOUBTFUL)
     assert len(asked) >= 3  # the texts are such that it is
 
@@ -231,8 +231,8 @@ def test_a_text_is_in_the_language_of_its_words(text: str, lang: str | None) -> 
     ],
 )
 def test_only_prose_has_a_say(text: str, left: str) -> None:
-    found = pl.DataFrame({"text": [text]}).select(words(prose(pl.col("text"))))
-    assert found.item() == left
+    spoken = pl.DataFrame({"text": [text]}).select(words(prose(pl.col("text"))))
+    assert spoken.item() == left
 
 
 def test_quotations_have_none_if_words_are_left() -> None:
@@ -292,40 +292,70 @@ def test_a_guess_gives_way_to_the_neighbours_and_stands_where_there_are_none() -
     assert labelled(table({"x": among}))[0] == ("en", "neighbours")
 
 
+def hearing(monkeypatch: pytest.MonkeyPatch, **scores: float) -> None:
+    """Replaces the detector: each text is in the language that it names, with this score."""
+
+    def detect(texts: pl.Series) -> pl.DataFrame:
+        return pl.DataFrame({"lang": texts, "score": [scores[text] for text in texts]})
+
+    monkeypatch.setattr(language, "detect", detect)
+
+
+@pytest.mark.parametrize(("score", "heard"), [(0.6, "fr"), (0.599, "de")])
+def test_an_answer_below_the_weak_score_gives_way_to_the_neighbours(
+    monkeypatch: pytest.MonkeyPatch, score: float, heard: str
+) -> None:
+    hearing(monkeypatch, de=1.0, fr=score)
+    rows = table({"x": [("user", "de"), ("assistant", "fr")]})
+    assert [lang for lang, _ in labelled(rows)] == ["de", heard]
+
+
+@pytest.mark.parametrize(("score", "heard"), [(0.75, "fr"), (0.749, "und"), (0.599, "en")])
+def test_the_detector_contradicts_a_label_where_it_is_sure(
+    monkeypatch: pytest.MonkeyPatch, score: float, heard: str
+) -> None:
+    hearing(monkeypatch, fr=score)
+    rows = table({"x": [("user", "fr")]}).with_columns(lang=pl.lit("en"))
+    assert [lang for lang, _ in labelled(rows, "both")] == [heard]
+
+
 def naive(rows: pl.DataFrame, known: list[str | None]) -> list[str | None]:
     """The rule of `nearest` for conversations, as one would tell it."""
-    own = list(zip(rows["conversation"], rows["position"], rows["group"], known, strict=True))
-    found = []
-    for conversation, position, group, value in own:
+    rows_ = list(zip(rows["conversation"], rows["position"], rows["group"], known, strict=True))
+    langs = []
+    for conversation, position, group, value in rows_:
         if value is None:
-            same = sorted((p, v) for c, p, _, v in own if c == conversation and v is not None)
+            same = sorted((p, v) for c, p, _, v in rows_ if c == conversation and v is not None)
             before = [v for p, v in same if p < position]
             behind = [v for p, v in same if p > position]
-            around = sorted(v for _, _, g, v in own if g == group and v is not None)
+            around = sorted(v for _, _, g, v in rows_ if g == group and v is not None)
             most = [max(around, key=around.count)] if around else [None]
             value = [*before[-1:], *behind[:1], *most][0]
-        found.append(value)
-    return found
+        langs.append(value)
+    return langs
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["en", "de", "fr", None]), max_size=5), max_size=4))
 def test_the_nearest_in_conversations_is_what_a_loop_finds(known: list[list[str | None]]) -> None:
-    turns = {f"{i}": [("user", "x")] * len(own) for i, own in enumerate(known)}
+    turns = {f"{i}": [("user", "x")] * len(talk) for i, talk in enumerate(known)}
     rows = table(turns).with_columns(group=pl.col("conversation").cast(pl.Int32) // 2)
-    flat = [value for own in known for value in own]
-    found = nearest(rows, pl.Series(flat, dtype=pl.String))
-    assert found.to_list() == naive(rows, flat)
+    flat = [value for talk in known for value in talk]
+    langs = nearest(rows, pl.Series(flat, dtype=pl.String))
+    assert langs.to_list() == naive(rows, flat)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_order_of_the_rows_does_not_matter(seed: int) -> None:
     draw = random.Random(seed)
-    said = [*SILENT, ENGLISH, GERMAN, FRENCH]
+    texts = [*SILENT, ENGLISH, GERMAN, FRENCH]
     tree = [{"message": row["message_id"], "parent": row["parent_id"]} for row in random_tree(seed)]
-    trees = nodes([{**row, "content": draw.choice(said)} for row in tree])
+    trees = nodes([{**row, "content": draw.choice(texts)} for row in tree])
     talks = table(
-        {f"{i}": [("user", draw.choice(said)) for _ in range(draw.randint(1, 6))] for i in range(5)}
+        {
+            f"{i}": [("user", draw.choice(texts)) for _ in range(draw.randint(1, 6))]
+            for i in range(5)
+        }
     )
     for rows in (trees, talks):
         once = language.label(rows, "detected")
@@ -398,7 +428,7 @@ def test_labelling_leaves_the_rest_as_it_is(decide: str, texts: list[str | None]
 
 
 def test_disagreements_are_counted_the_same_in_any_parts() -> None:
-    said = [
+    texts = [
         GERMAN,
         FRENCH,
         ENGLISH,
@@ -408,7 +438,7 @@ def test_disagreements_are_counted_the_same_in_any_parts() -> None:
         GERMAN + " Nein.",
         GERMAN + " So.",
     ]
-    rows = table({f"{i}": [("user", text)] for i, text in enumerate(said)})
+    rows = table({f"{i}": [("user", text)] for i, text in enumerate(texts)})
     rows = language.label(rows.with_columns(lang=pl.lit("en")), "both")
     whole = language.disagreements(rows, "both").entry()
     assert whole is not None
@@ -445,8 +475,11 @@ def test_a_build_tells_what_it_disagrees_on(tmp_path: Path, decide: str) -> None
         ],
         [("user", ENGLISH), ("assistant", ENGLISH), ("user", GERMAN), ("assistant", GERMAN)],
     ]
-    said = [[{"role": role, "content": text} for role, text in talk] for talk in talks]
-    rows = [{"id": f"c{i}", "lang": "en", "messages": own} for i, own in enumerate(said)]
+    conversations = [[{"role": role, "content": text} for role, text in talk] for talk in talks]
+    rows = [
+        {"id": f"c{i}", "lang": "en", "messages": messages}
+        for i, messages in enumerate(conversations)
+    ]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "r.yaml").write_text(RECIPE.replace("DECIDE", decide))
     recipe = load_recipe(tmp_path / "r.yaml")
@@ -470,21 +503,21 @@ def kept(langs: pl.Series) -> pl.Series:
     return (langs == "en") | langs.is_null()
 
 
-def goals(rows: pl.DataFrame, found: pl.Series) -> dict[str, float]:
+def goals(rows: pl.DataFrame, langs: pl.Series) -> dict[str, float]:
     """Shares of the rightly labelled: kept of English, of short English, of other languages."""
-    rows = rows.with_columns(kept=kept(found))
+    rows = rows.with_columns(kept=kept(langs))
     rows = rows.filter(pl.col("message").is_in(list(languages.MISLABELLED)).not_())
     english, others = rows.filter(lang="en"), rows.filter(pl.col("lang") != "en")
     short = english.filter(pl.col("text").str.len_chars() < 40)
-    shares = [own["kept"].mean() for own in (english, short, others)]
+    shares = [group["kept"].mean() for group in (english, short, others)]
     return dict(zip(("recall", "short", "leak"), map(float, shares), strict=True))
 
 
 def test_chat_messages_in_their_trees(real_data: Path) -> None:
-    labels = [language.label(own, "detected") for own in languages.trees(real_data)]
-    rows = pl.concat(own.select("message", "content", "declared", "lang") for own in labels)
-    rows = rows.rename({"content": "text", "lang": "found", "declared": "lang"})
-    reached = goals(rows, rows["found"])
+    labels = [language.label(tree, "detected") for tree in languages.trees(real_data)]
+    rows = pl.concat(tree.select("message", "content", "declared", "lang") for tree in labels)
+    rows = rows.rename({"content": "text", "lang": "detected", "declared": "lang"})
+    reached = goals(rows, rows["detected"])
     assert reached["recall"] >= 0.995, reached
     assert reached["short"] >= 0.98, reached
     assert reached["leak"] <= 0.004, reached
@@ -493,8 +526,8 @@ def test_chat_messages_in_their_trees(real_data: Path) -> None:
 @pytest.mark.parametrize("half", [0, 1])
 def test_chat_messages_alone(real_data: Path, half: int) -> None:
     rows = languages.messages(real_data).filter(half=half)
-    found = language.detect(rows["text"])["lang"]
-    reached = goals(rows, found)
+    langs = language.detect(rows["text"])["lang"]
+    reached = goals(rows, langs)
     assert reached["recall"] >= 0.995, reached
     assert reached["short"] >= 0.98, reached
     others = rows.filter(
@@ -505,12 +538,12 @@ def test_chat_messages_alone(real_data: Path, half: int) -> None:
 
 def test_sentences_of_78_languages(real_data: Path) -> None:
     rows = languages.sentences(real_data, 10)
-    found = language.detect(rows["text"])["lang"]
-    assert goals(rows, found)["leak"] <= 0.01
+    langs = language.detect(rows["text"])["lang"]
+    assert goals(rows, langs)["leak"] <= 0.01
     names = {"nb": "no", "nn": "no", "bs": "sr", "hr": "sr", "ms": "id"}
     unknown = ["lg", "mi", "om", "sn", "st", "tn", "ts", "xh", "zu", "ti"]  # to all detectors
-    known = rows.with_columns(found=found).filter(pl.col("lang").is_in(unknown).not_())
-    same = known["lang"].replace(names) == known["found"].fill_null("").replace(names)
+    known = rows.with_columns(detected=langs).filter(pl.col("lang").is_in(unknown).not_())
+    same = known["lang"].replace(names) == known["detected"].fill_null("").replace(names)
     assert same.mean() > 0.93
 
 
@@ -519,7 +552,7 @@ def test_fasttext_alone_would_be_caught(real_data: Path) -> None:
     lines = rows["text"].str.replace_all("\n", " ").str.head(80)
     shares = [detectors.fasttext(line) for line in lines]
     best = pl.Series(
-        [max(own, key=own.__getitem__, default=None) for own in shares], dtype=pl.String
+        [max(share, key=share.__getitem__, default=None) for share in shares], dtype=pl.String
     )
     reached = goals(rows, best)
     assert reached["recall"] < 0.995
@@ -528,7 +561,7 @@ def test_fasttext_alone_would_be_caught(real_data: Path) -> None:
 
 def test_no_conversation_is_lost_to_continue(real_data: Path) -> None:
     talks = languages.sharegpt(real_data, "en")
-    rows = table({f"{i}": [("user", text) for text in own] for i, own in enumerate(talks)})
+    rows = table({f"{i}": [("user", text) for text in talk] for i, talk in enumerate(talks)})
     rows = language.label(rows, "detected").with_columns(kept=pl.col("lang") == "en")
     short = rows.filter(
         pl.col("content").str.to_lowercase().is_in(["continue", "ok", "go on", "next"])

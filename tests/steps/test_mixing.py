@@ -43,13 +43,13 @@ def test_weights_hold_to_a_conversation_and_one_source_is_used_up(
     counts: dict[str, int], given_weights: dict[str, float]
 ) -> None:
     numbers = limits(counts, {name: Share(weight) for name, weight in given_weights.items()})
-    there = [name for name in NAMES if counts[name]]
+    present = [name for name in NAMES if counts[name]]
     assert all(numbers[name] <= counts[name] for name in NAMES)
-    assert not there or any(numbers[name] == counts[name] for name in there)
+    assert not present or any(numbers[name] == counts[name] for name in present)
     exact = {name: Fraction(str(weight)) for name, weight in given_weights.items()}
-    for one in there:
-        for other in there:
-            assert numbers[one] / exact[one] < (numbers[other] + 1) / exact[other]
+    for left in present:
+        for right in present:
+            assert numbers[left] / exact[left] < (numbers[right] + 1) / exact[right]
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -67,9 +67,9 @@ def test_a_larger_cap_takes_what_a_smaller_one_took(
 def test_the_order_of_the_rows_does_not_show() -> None:
     rows = table({"a": 50, "b": 20})
     shares = {"a": Share(1), "b": Share(3)}
-    one = left_out(rows, shares)
-    other = left_out(rows.sample(fraction=1, shuffle=True, seed=1), shares)
-    assert one.equals(other)
+    ordered = left_out(rows, shares)
+    shuffled = left_out(rows.sample(fraction=1, shuffle=True, seed=1), shares)
+    assert ordered.equals(shuffled)
     assert limits({"a": 50, "b": 20}, shares) == {"a": 6, "b": 20}
 
 
@@ -96,8 +96,10 @@ drop: [empty]
 def recipe(tmp_path: Path) -> Path:
     """A recipe beside 30 conversations of one source and 20 of another."""
     for name, rows in (("talks", 30), ("notes", 20)):
-        said = [{"prompt": f"{name} {number}", "completion": "so"} for number in range(rows)]
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(own) + "\n" for own in said))
+        records = [{"prompt": f"{name} {number}", "completion": "so"} for number in range(rows)]
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(json.dumps(record) + "\n" for record in records)
+        )
     (tmp_path / "mix.yaml").write_text(RECIPE)
     return tmp_path / "mix.yaml"
 
@@ -119,9 +121,9 @@ def test_a_build_takes_the_shares_of_its_recipe_and_says_so(
     left_out = 50 - len(sources)
     assert facts["counts"]["conversations"]["dropped"] == {"not_sampled": left_out}
     assert facts["counts"]["messages"]["dropped"] == {"not_sampled": 2 * left_out}
-    assert {own["source"]: own["rows"] for own in facts["shares"]} == numbers
+    assert {each["source"]: each["rows"] for each in facts["shares"]} == numbers
     assert f"| talks | 30 | {3000 / len(sources):.1f} % |" in (out / "README.md").read_text()
-    assert {own.outcome for own in verify_folder(out, everything=True)} <= {"ok", "skipped"}
+    assert {each.outcome for each in verify_folder(out, everything=True)} <= {"ok", "skipped"}
     again = build_dataset(load_recipe(recipe, settings), tmp_path / "again", workers=2)
     assert again["content_hash"] == facts["content_hash"]
 

@@ -23,8 +23,8 @@ def column(texts: list[str | None]) -> pl.Series:
 
 def spelt(text: str | None) -> list[str]:
     """The words of a text, by hand."""
-    (found,) = column([text or ""]).str.extract_all(ngrams.WORD)
-    return ngrams.folded(found).to_list()
+    (words,) = column([text or ""]).str.extract_all(ngrams.WORD)
+    return ngrams.folded(words).to_list()
 
 
 def test_the_words_of_a_text() -> None:
@@ -38,8 +38,8 @@ def test_the_words_of_a_text() -> None:
 
 def test_the_hashes_of_some_words_on_every_machine() -> None:
     """A golden: which pairs become candidates depends on these."""
-    own = ngrams.words(column(["Hello, world"]))
-    assert [f"{number:016x}" for number in own.hashes] == ["7f653042668bbfcf", "7baa077b3f98d277"]
+    words = ngrams.words(column(["Hello, world"]))
+    assert [f"{number:016x}" for number in words.hashes] == ["7f653042668bbfcf", "7baa077b3f98d277"]
     shingles, _ = ngrams.shingles(column(["Hello, world"]), 5)
     assert shingles.tolist() == [1211945117]
 
@@ -47,17 +47,18 @@ def test_the_hashes_of_some_words_on_every_machine() -> None:
 @quick
 @given(TEXTS, st.integers(1, 6))
 def test_runs_are_those_that_one_finds_by_hand(texts: list[str | None], length: int) -> None:
-    own = ngrams.words(column(texts))
+    hashes = ngrams.words(column(texts))
     by_hand = {}
     for number, text in enumerate(texts):
         words = spelt(text)
         for start in range(len(words) - length + 1):
-            by_hand[own.offsets[number] + start] = tuple(words[start : start + length])
-    ((_, found),) = ngrams.runs(own, [length])
-    assert found.starts.tolist() == sorted(by_hand)
-    runs = dict(zip((by_hand[start] for start in found.starts), found.hashes, strict=True))
+            by_hand[hashes.offsets[number] + start] = tuple(words[start : start + length])
+    ((_, grams),) = ngrams.runs(hashes, [length])
+    assert grams.starts.tolist() == sorted(by_hand)
+    runs = dict(zip((by_hand[start] for start in grams.starts), grams.hashes, strict=True))
     assert all(
-        runs[by_hand[start]] == own for start, own in zip(found.starts, found.hashes, strict=True)
+        runs[by_hand[start]] == hashes
+        for start, hashes in zip(grams.starts, grams.hashes, strict=True)
     )
     assert len(set(runs.values())) == len(runs)
 
@@ -65,10 +66,10 @@ def test_runs_are_those_that_one_finds_by_hand(texts: list[str | None], length: 
 @quick
 @given(TEXTS)
 def test_several_lengths_at_once_are_each_alone(texts: list[str | None]) -> None:
-    own = ngrams.words(column(texts))
-    together = dict(ngrams.runs(own, [2, 3, 5]))
+    words = ngrams.words(column(texts))
+    together = dict(ngrams.runs(words, [2, 3, 5]))
     for length, runs in together.items():
-        ((_, alone),) = ngrams.runs(own, [length])
+        ((_, alone),) = ngrams.runs(words, [length])
         assert np.array_equal(runs.hashes, alone.hashes)
         assert np.array_equal(runs.starts, alone.starts)
 
@@ -80,12 +81,12 @@ def test_the_shingles_of_a_text_do_not_depend_on_its_neighbours(
 ) -> None:
     values, offsets = ngrams.shingles(column(texts), length)
     for number, text in enumerate(texts):
-        own = values[offsets[number] : offsets[number + 1]]
+        shingles = values[offsets[number] : offsets[number + 1]]
         alone, _ = ngrams.shingles(column([text]), length)
-        assert own.tolist() == alone.tolist() == sorted(set(alone.tolist()))
+        assert shingles.tolist() == alone.tolist() == sorted(set(alone.tolist()))
         words = spelt(text)
         runs = {tuple(words[i : i + length]) for i in range(max(1, len(words) - length + 1))}
-        assert len(own) == (len(runs) if words else 0)
+        assert len(shingles) == (len(runs) if words else 0)
 
 
 @quick
@@ -101,7 +102,7 @@ def test_variety_is_the_share_of_different_runs(texts: list[str | None], length:
 
 def test_formatting_does_not_change_the_shingles() -> None:
     plain = "def f(a): return a[0] + 1  # the first of them, plus one"
-    other = "DEF f( a ):\n\n\treturn  a[0]+1   # *the first* of them; plus one!"
-    one, _ = ngrams.shingles(column([plain]), 5)
-    two, _ = ngrams.shingles(column([other]), 5)
-    assert one.tolist() == two.tolist()
+    formatted = "DEF f( a ):\n\n\treturn  a[0]+1   # *the first* of them; plus one!"
+    expected, _ = ngrams.shingles(column([plain]), 5)
+    shingles, _ = ngrams.shingles(column([formatted]), 5)
+    assert expected.tolist() == shingles.tolist()

@@ -177,9 +177,9 @@ def find(text: str) -> list[Finding]:
 def test_each_kind_is_found_where_it_stands(kind: str) -> None:
     for text in CASES[kind][0]:
         plain, spans = marked(text)
-        found = find(plain)
-        assert [(one.start, one.end) for one in found] == spans, text
-        assert {one.kind for one in found} == {kind}, text
+        findings = find(plain)
+        assert [(finding.start, finding.end) for finding in findings] == spans, text
+        assert {finding.kind for finding in findings} == {kind}, text
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -195,8 +195,8 @@ def test_the_same_value_however_it_is_written() -> None:
         ("4539 1488 0343 6467", "4539148803436467"),
     ]
     for pair in pairs:
-        one, other = (find(f"see {text} here") for text in pair)
-        assert one[0].value == other[0].value, pair
+        left, right = (find(f"see {text} here") for text in pair)
+        assert left[0].value == right[0].value, pair
 
 
 def plugin_texts() -> st.SearchStrategy[str]:
@@ -240,11 +240,11 @@ def test_a_hint_that_is_missing_would_be_noticed(monkeypatch: pytest.MonkeyPatch
 @example("a@" * 500 + "b.com")
 def test_no_text_crashes_the_search(text: str) -> None:
     assume(not any("\ud800" <= c <= "\udfff" for c in text))
-    found = find(text)
-    assert found == sorted(found)
-    for one, other in itertools.pairwise(found):
-        assert one.end <= other.start
-    assert all(0 <= one.start < one.end <= len(text) for one in found)
+    findings = find(text)
+    assert findings == sorted(findings)
+    for finding, following in itertools.pairwise(findings):
+        assert finding.end <= following.start
+    assert all(0 <= finding.start < finding.end <= len(text) for finding in findings)
 
 
 # ---------------------------------------------------------------------------------- placeholders
@@ -254,21 +254,23 @@ EVERYTHING = list(KINDS)
 
 def replaced(*conversations: list[str], **columns: Any) -> tuple[list[list[str]], Secrets]:
     """What is written in place of some conversations, user and assistant in turn."""
-    said = {
-        f"c{number}": [("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(own)]
-        for number, own in enumerate(conversations)
+    talks = {
+        f"c{number}": [
+            ("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts)
+        ]
+        for number, texts in enumerate(conversations)
     }
-    messages, counts = redact.replace(table(said, **columns), EVERYTHING)
+    messages, counts = redact.replace(table(talks, **columns), EVERYTHING)
     parts = messages.partition_by("conversation", maintain_order=True)
     return [part["content"].to_list() for part in parts], counts
 
 
 def test_a_value_has_one_number_in_its_conversation() -> None:
-    own, counts = replaced(
+    texts, counts = replaced(
         ["I am a@acme.io, he is b@acme.io.", "Hello A@acme.io and b@acme.io and c@acme.io!"],
         ["Mine is b@acme.io.", "Noted."],
     )
-    assert own == [
+    assert texts == [
         [
             "I am <EMAIL_1>, he is <EMAIL_2>.",
             "Hello <EMAIL_1> and <EMAIL_2> and <EMAIL_3>!",
@@ -279,21 +281,21 @@ def test_a_value_has_one_number_in_its_conversation() -> None:
 
 
 def test_pieces_of_one_conversation_share_their_numbers() -> None:
-    own, _ = replaced(["a@acme.io", "b@acme.io"], ["b@acme.io", "a@acme.io"], group="g")
-    assert own == [["<EMAIL_1>", "<EMAIL_2>"], ["<EMAIL_2>", "<EMAIL_1>"]]
+    texts, _ = replaced(["a@acme.io", "b@acme.io"], ["b@acme.io", "a@acme.io"], group="g")
+    assert texts == [["<EMAIL_1>", "<EMAIL_2>"], ["<EMAIL_2>", "<EMAIL_1>"]]
 
 
 def test_a_key_is_replaced_wherever_its_conversation_repeats_it() -> None:
-    own, counts = replaced(
+    texts, counts = replaced(
         [f"Is {ASSIGNED} right?", f'Write api_key = "{ASSIGNED}" first.'], [f"Is {ASSIGNED}?"]
     )
-    assert own == [["Is <KEY_1> right?", 'Write api_key = "<KEY_1>" first.'], [f"Is {ASSIGNED}?"]]
+    assert texts == [["Is <KEY_1> right?", 'Write api_key = "<KEY_1>" first.'], [f"Is {ASSIGNED}?"]]
     assert counts.by_kind["key"] == {"messages": 2, "found": 2, "masked": 2}
 
 
 def test_only_the_kinds_that_are_asked_for() -> None:
-    said = table({"x": [("user", "https://a:h0rse-B@git.acme.io, b@acme.io, (212) 736-5000")]})
-    messages, counts = redact.replace(said, ["email"])
+    rows = table({"x": [("user", "https://a:h0rse-B@git.acme.io, b@acme.io, (212) 736-5000")]})
+    messages, counts = redact.replace(rows, ["email"])
     assert messages["content"][0] == "https://a:h0rse-B@git.acme.io, <EMAIL_1>, (212) 736-5000"
     assert set(counts.by_kind) == {"email"}
 
@@ -308,12 +310,12 @@ def test_a_tree_is_numbered_whatever_the_order_of_its_rows() -> None:
     )
     expected = {"u": "<EMAIL_1>", "a": "<EMAIL_2>", "b": "<EMAIL_3> <EMAIL_1>"}
     for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
-        own, _ = redact.replace(rows[order], EVERYTHING)
-        assert dict(own.select("message", "content").iter_rows()) == expected
+        masked, _ = redact.replace(rows[order], EVERYTHING)
+        assert dict(masked.select("message", "content").iter_rows()) == expected
 
 
 PIECE = st.sampled_from(
-    [text for own in CASES.values() for side in own for text in (marked(t)[0] for t in side)]
+    [text for sides in CASES.values() for side in sides for text in (marked(t)[0] for t in side)]
 )
 SAID = st.lists(
     st.lists(st.lists(PIECE | st.text(max_size=20), max_size=3).map(" ".join), max_size=4),
@@ -323,38 +325,38 @@ SAID = st.lists(
 
 @quick
 @given(SAID)
-def test_twice_is_once_and_the_counts_are_of_the_placeholders(said: list[list[str]]) -> None:
-    said = [own for own in said if own]
-    once, counts = replaced(*said)
+def test_twice_is_once_and_the_counts_are_of_the_placeholders(talks: list[list[str]]) -> None:
+    talks = [talk for talk in talks if talk]
+    once, counts = replaced(*talks)
     twice, none = replaced(*once)
     assert twice == once
     assert none.entry() == {}
-    before = sum(text.count("<EMAIL_") for own in said for text in own)
-    after = sum(text.count("<EMAIL_") for own in once for text in own)
+    before = sum(text.count("<EMAIL_") for talk in talks for text in talk)
+    after = sum(text.count("<EMAIL_") for talk in once for text in talk)
     assert after - before == counts.by_kind.get("email", {"masked": 0})["masked"]
 
 
 @quick
 @given(SAID)
-def test_what_stands_around_is_left_to_the_letter(said: list[list[str]]) -> None:
-    said = [own for own in said if own]
-    own, _ = replaced(*said)
-    for old, new in zip((t for c in said for t in c), (t for c in own for t in c), strict=True):
+def test_what_stands_around_is_left_to_the_letter(talks: list[list[str]]) -> None:
+    talks = [talk for talk in talks if talk]
+    masked, _ = replaced(*talks)
+    for old, new in zip((t for c in talks for t in c), (t for c in masked for t in c), strict=True):
         pieces = re.split(r"<(?:PRIVATE_KEY|KEY|PASSWORD|EMAIL|CARD|PHONE)_\d+>", new)
         assert re.fullmatch(".+".join(re.escape(piece) for piece in pieces), old, re.DOTALL)
 
 
 def test_messages_without_secrets_are_the_same_table() -> None:
-    said = table({"x": [("user", "Hello"), ("assistant", None)]})
-    own, counts = redact.replace(said, EVERYTHING)
-    assert own.equals(said)
+    rows = table({"x": [("user", "Hello"), ("assistant", None)]})
+    masked, counts = redact.replace(rows, EVERYTHING)
+    assert masked.equals(rows)
     assert counts.entry() == {}
 
 
 def test_the_label_gives_nothing_away() -> None:
-    said = table({"x": [("user", "I am a@acme.io, +49 30 901820"), ("user", "no"), ("user", None)]})
-    own, counts = redact.label(said, EVERYTHING)
-    assert own["secret"].to_list() == ["email at character 5, and 1 more", None, None]
+    rows = table({"x": [("user", "I am a@acme.io, +49 30 901820"), ("user", "no"), ("user", None)]})
+    labelled_rows, counts = redact.label(rows, EVERYTHING)
+    assert labelled_rows["secret"].to_list() == ["email at character 5, and 1 more", None, None]
     assert counts.by_kind["phone"] == {"messages": 1, "found": 1, "masked": 0}
 
 
@@ -370,7 +372,7 @@ max_dropped: 1.0
 """
 
 
-def make(folder: Path, *settings: str, **own: Any) -> Manifest:
+def make(folder: Path, *settings: str, **options: Any) -> Manifest:
     rows = [
         {
             "id": f"t{number:02d}",
@@ -385,10 +387,10 @@ def make(folder: Path, *settings: str, **own: Any) -> Manifest:
     ]
     (folder / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "r.yaml").write_text(RECIPE)
-    return build_dataset(load_recipe(folder / "r.yaml", settings), folder / "out", **own)
+    return build_dataset(load_recipe(folder / "r.yaml", settings), folder / "out", **options)
 
 
-def said(folder: Path) -> str:
+def published_words(folder: Path) -> str:
     return json.dumps(reader.scan(folder / "out", "messages").collect().to_dicts())
 
 
@@ -400,8 +402,8 @@ def test_a_build_redacts_before_anything_else_and_counts_it(
         "email": {"messages": 40, "found": 40, "masked": 40},
         "phone": {"messages": 13, "found": 13, "masked": 13},
     }
-    assert "@acme.io" not in said(tmp_path)
-    assert "I am <EMAIL_1>. Who are you?" in said(tmp_path)
+    assert "@acme.io" not in published_words(tmp_path)
+    assert "I am <EMAIL_1>. Who are you?" in published_words(tmp_path)
     assert {"bc-detect-secrets", "phonenumbers"} <= set(facts["versions"])
     monkeypatch.setattr(prepare, "PART_BYTES", 700)
     assert make(tmp_path)["content_hash"] == facts["content_hash"]
@@ -412,15 +414,15 @@ def test_messages_with_secrets_may_be_dropped_instead(tmp_path: Path) -> None:
     facts = make(tmp_path, "redact=null", "drop=[{secret: {kinds: [phone]}}]")
     assert facts["secrets"] == {"phone": {"messages": 13, "found": 13, "masked": 0}}
     assert facts["counts"]["messages"]["dropped"] == {"secret": 26}
-    assert "901820" not in said(tmp_path)
-    assert "person7@acme.io" in said(tmp_path)
+    assert "901820" not in published_words(tmp_path)
+    assert "person7@acme.io" in published_words(tmp_path)
     ledger = reader.explain(tmp_path / "out", "t01#2").to_dicts()
     assert ledger[0]["detail"] == "phone at character 3"
 
 
 def test_some_kinds_may_be_replaced_and_others_dropped(tmp_path: Path) -> None:
-    own = ["redact={kinds: [email]}", "drop=[{secret: {on_removed: drop}}]"]
-    facts = make(tmp_path, *own)
+    settings = ["redact={kinds: [email]}", "drop=[{secret: {on_removed: drop}}]"]
+    facts = make(tmp_path, *settings)
     assert facts["counts"]["conversations"]["kept"] == 7
     assert facts["secrets"]["email"]["masked"] == 40
     assert facts["secrets"]["phone"] == {"messages": 13, "found": 13, "masked": 0}
@@ -445,8 +447,8 @@ def test_wrong_kinds_are_named(tmp_path: Path, setting: str, words: str) -> None
 def test_real_messages_hold_few_secrets_and_real_code_none(real_data: Path) -> None:
     path = real_data / "oasst1-validation-en" / "en-validation.jsonl"
     texts = pl.Series([json.loads(line)["text"] for line in path.read_text().splitlines()])
-    found = secrets.find(texts)
-    assert len(found) <= len(texts) / 100, found
+    findings = secrets.find(texts)
+    assert len(findings) <= len(texts) / 100, findings
     from chatdata.sources import File
     from chatdata.steps import evaluation_sets
 

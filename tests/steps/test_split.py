@@ -29,8 +29,8 @@ def test_a_larger_test_split_holds_the_smaller_one() -> None:
 
 def test_the_split_of_some_groups_on_every_machine() -> None:
     """A golden: published splits depend on these."""
-    own = split.split_of(pl.Series(["oasst1/a", "oasst1/b", "sharegpt/x", "é", ""]), 40)
-    assert own.to_list() == ["test", "train", "train", "train", "train"]
+    splits = split.split_of(pl.Series(["oasst1/a", "oasst1/b", "sharegpt/x", "é", ""]), 40)
+    assert splits.to_list() == ["test", "train", "train", "train", "train"]
 
 
 def test_leakage_is_counted() -> None:
@@ -39,5 +39,5 @@ def test_leakage_is_counted() -> None:
         pl.Series(["train", "test"] * 2 + ["test"]),
     )
     assert split.leaking_groups(groups, splits) == 1
-    own = split.split_of(GROUPS, 50)
-    assert split.leaking_groups(pl.concat([GROUPS, GROUPS]), pl.concat([own, own])) == 0
+    splits = split.split_of(GROUPS, 50)
+    assert split.leaking_groups(pl.concat([GROUPS, GROUPS]), pl.concat([splits, splits])) == 0

@@ -16,16 +16,16 @@ from tests.support.conversations import marked, table
 TALK = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
 
 
-def said(threaded: Threaded) -> dict[str, list[str]]:
+def messages_of(threaded: Threaded) -> dict[str, list[str]]:
     return {
-        str(name): own["message"].to_list()
-        for (name,), own in threaded.messages.group_by("conversation", maintain_order=True)
+        str(name): turns["message"].to_list()
+        for (name,), turns in threaded.messages.group_by("conversation", maintain_order=True)
     }
 
 
 def reasons(threaded: Threaded, unit: str = "message") -> dict[str, str]:
-    own = threaded.events.filter(pl.col("unit") == unit)
-    return dict(own.select("id", "reason").iter_rows())
+    outcomes = threaded.events.filter(pl.col("unit") == unit)
+    return dict(outcomes.select("id", "reason").iter_rows())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def reasons(threaded: Threaded, unit: str = "message") -> dict[str, str]:
 def test_cut_and_drop(marks: dict[str, str], kept: int, lost: dict[str, str], end: Any) -> None:
     """`cut` ends on an assistant turn, whatever `end` says."""
     threaded = threads.linearize_turns(marked(table({"x": TALK}), **marks), Threads(end=end))
-    assert len(said(threaded).get("x", [])) == kept
+    assert len(messages_of(threaded).get("x", [])) == kept
     assert reasons(threaded) == lost
     assert reasons(threaded, "conversation") == ({} if kept else {"x": "faulty"})
 
@@ -75,16 +75,18 @@ def test_starts_and_ends(turns: list[str], start: Any, end: Any, kept: list[int]
 def twice() -> pl.DataFrame:
     """Three records that all claim the id `x`: two say the same."""
     parts = [table({"x": TALK}, where="f:1"), table({"x": TALK}, where="f:2")]
-    other = [("user", "other"), ("assistant", "b")]
-    return mark(pl.concat([*parts, table({"x": other}, where="f:3"), table({"y": TALK})]), [])
+    different = [("user", "different"), ("assistant", "b")]
+    return mark(pl.concat([*parts, table({"x": different}, where="f:3"), table({"y": TALK})]), [])
 
 
 def test_one_id_for_several_conversations() -> None:
     threaded = threads.linearize_turns(twice(), Threads())
-    names = list(said(threaded))
+    names = list(messages_of(threaded))
     assert len(names) == 3
     assert sorted(name.partition("~")[0] for name in names) == ["x", "x", "y"]
-    assert all(m.startswith(name + "#") for name, own in said(threaded).items() for m in own)
+    assert all(
+        m.startswith(name + "#") for name, turns in messages_of(threaded).items() for m in turns
+    )
     assert reasons(threaded, "conversation") == {"x": "duplicate_id"}
     assert threaded.messages.height + len(threaded.events.filter(pl.col("unit") == "message")) == 14
 
@@ -93,14 +95,14 @@ def test_shared_ids_do_not_depend_on_the_order() -> None:
     messages = twice()
     order = list(range(messages.height))
     random.Random(0).shuffle(order)
-    assert said(threads.linearize_turns(messages[order], Threads())) == said(
+    assert messages_of(threads.linearize_turns(messages[order], Threads())) == messages_of(
         threads.linearize_turns(messages, Threads())
     )
 
 
 def test_a_repeat_alone_keeps_its_id() -> None:
     threaded = threads.linearize_turns(twice().filter(pl.col("where") != "f:3"), Threads())
-    assert set(said(threaded)) == {"x", "y"}
+    assert set(messages_of(threaded)) == {"x", "y"}
 
 
 def test_train_once_trains_each_message_in_the_first_row_that_holds_it() -> None:

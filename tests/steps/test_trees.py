@@ -46,8 +46,8 @@ def ids(threaded: Threaded) -> set[str]:
 
 
 def reasons(threaded: Threaded, unit: str = "message") -> dict[str, str]:
-    own = threaded.events.filter(pl.col("unit") == unit)
-    return dict(own.select("id", "reason").iter_rows())
+    outcomes = threaded.events.filter(pl.col("unit") == unit)
+    return dict(outcomes.select("id", "reason").iter_rows())
 
 
 @pytest.mark.parametrize("on_removed", ["cut", "drop"])
@@ -85,9 +85,9 @@ def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, policy: dict[str,
         messages = mark(table(random_tree(seed), tmp_path), [DELETED])
         order = list(range(messages.height))
         random.Random(seed).shuffle(order)
-        one, other = linearize(messages, **policy), linearize(messages[order], **policy)
-        assert_frame_equal(one.messages.drop("where"), other.messages.drop("where"))
-        assert reasons(one) == reasons(other)
+        ordered, shuffled = linearize(messages, **policy), linearize(messages[order], **policy)
+        assert_frame_equal(ordered.messages.drop("where"), shuffled.messages.drop("where"))
+        assert reasons(ordered) == reasons(shuffled)
 
 
 FORK = [

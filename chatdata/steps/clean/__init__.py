@@ -1,11 +1,11 @@
 """Cleaners: text to text, named for what they take care of.
 
-A function's name is its name in a recipe and in the manifest; its keyword arguments are its
-options. A cleaner is applied until it changes nothing more, and so is the list of them that a
-recipe has: cleaning twice is cleaning once. A text that never comes to rest stays as it is.
+The name of a function is the cleaner's name in a recipe and in the manifest; keyword arguments are
+options. A cleaner is applied until it changes nothing more, and so is the list of cleaners of a
+recipe: cleaning twice is cleaning once. A text that never comes to rest stays as it is.
 
 What is left alone on purpose: the form of Unicode (NFC or not), no-break spaces within a line,
-and text that was decoded wrongly (`â€™`): who pastes that mostly asks about it.
+and text that was decoded wrongly (`â€™`): who pastes such text mostly asks about it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,21 @@ from chatdata.core.document import Number, Part
 from chatdata.steps.clean import characters, fences, pages
 from chatdata.steps.figures import Counts, add_counts
 
-_ROUNDS = 8
+__all__ = [
+    "CLEANERS",
+    "Cleaned",
+    "CleanedEntry",
+    "Cleaner",
+    "Step",
+    "characters",
+    "clean",
+    "clean_texts",
+    "fences",
+    "markdown",
+    "pages",
+]
+
+_ROUNDS = 8  # after which a text that still changes is left as it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +144,8 @@ _TAG_IN_PROSE = re.compile(r"</?(?!https?:|mailto:)[A-Za-z][^<>]*>")
 def entities(text: str) -> str:
     """Character references (`&lt;`, `&#39;`) outside code become the characters that they name.
 
-    A text that holds tags outside code is source, and one that would hold references still
-    (`&amp;lt;`) is about them: both stay. A no-break space (`&nbsp;`) becomes a space.
+    A text that holds tags outside code is source, and a text that would still hold references
+    (`&amp;lt;`) is about references: both stay. A no-break space (`&nbsp;`) becomes a space.
     """
     if _TAG_IN_PROSE.search(fences.without_code(text)):
         return text
@@ -157,7 +171,7 @@ def escapes(text: str) -> str:
     """The backslashes that a converter put before every `_` and `*` go.
 
     For dumps that were converted from HTML before. Concerns a text in which each `_` outside code
-    and links stands behind a backslash; one with a bare `_` was not converted and stays.
+    and links has a backslash before it; a text with a bare `_` was not converted and stays.
     """
     words = _LINK.sub("", fences.without_code(text))
     if _BARE_UNDERSCORE.search(words):
@@ -190,9 +204,9 @@ def white_space(text: str, max_blank_lines: Annotated[int, Field(ge=1)] = 2) -> 
     Line ends become line feeds. Fenced code keeps its blanks and blank lines. Two blank lines in
     a row stay, since code without fences has them between functions.
     """
-    own = _LINE_END.sub("\n", text)
+    lines = _LINE_END.sub("\n", text)
     most = max_blank_lines + 1
-    tidied = fences.outside_blocks(own, lambda piece: _tidied(piece, most))
+    tidied = fences.outside_blocks(lines, lambda piece: _tidied(piece, most))
     head = re.match(r"(?:[^\S\n]*\n)*", tidied)
     return tidied[head.end() if head else 0 :].rstrip()
 
@@ -209,11 +223,11 @@ def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, 
     """The messages with their content cleaned, and what each step did to how many of them."""
     counts = {step.cleaner.name: {"messages": 0, "characters": 0} for step in steps}
     is_concerned = pl.any_horizontal(pl.lit(False), *(step.concerns() for step in steps))
-    found = messages.filter(is_concerned)["content"].value_counts()
-    texts = found["content"].to_list()
+    concerned = messages.filter(is_concerned)["content"].value_counts()
+    texts = concerned["content"].to_list()
     cleaned, taken = clean_texts(texts, steps)
-    for number, own in zip(found["count"], taken, strict=True):
-        for name, characters_fewer in own.items():
+    for number, fewer in zip(concerned["count"], taken, strict=True):
+        for name, characters_fewer in fewer.items():
             counts[name]["messages"] += number
             counts[name]["characters"] += number * characters_fewer
     changed = {old: new for old, new in zip(texts, cleaned, strict=True) if old != new}
@@ -226,7 +240,7 @@ def clean_texts(
 ) -> tuple[list[str], list[dict[str, int]]]:
     """The texts, cleaned by all steps in order until none changes anything.
 
-    Returns with them, for each text, how many characters each step took away that changed it.
+    Returns with the texts, for each text, how many characters each step that changed it took away.
     """
     now = list(texts)
     taken: list[dict[str, int]] = [{} for _ in texts]
@@ -246,12 +260,12 @@ def clean_texts(
 def _apply(
     step: Step, now: list[str], active: Sequence[int], taken: Sequence[dict[str, int]]
 ) -> None:
-    """Cleans the active ones of the texts, in place."""
+    """Cleans the active texts in place, and adds to `taken` how many characters fewer they have."""
     contents = pl.DataFrame({"content": [now[n] for n in active]}, schema={"content": pl.String})
     concerned = contents.select(step.concerns()).to_series()
     for number in itertools.compress(active, concerned):
         cleaned = step(now[number])
         if cleaned != now[number]:
-            own, name = taken[number], step.cleaner.name
-            own[name] = own.get(name, 0) + len(now[number]) - len(cleaned)
+            fewer, name = taken[number], step.cleaner.name
+            fewer[name] = fewer.get(name, 0) + len(now[number]) - len(cleaned)
             now[number] = cleaned

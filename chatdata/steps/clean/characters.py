@@ -1,7 +1,7 @@
 """Characters that nobody sees, and which of them a text needs all the same.
 
-    U+200D zero width joiner      stays in emoji, and behind letters of scripts that join or stack
-    U+200C zero width non-joiner  stays behind letters of those scripts
+    U+200D zero width joiner      stays in emoji, and after letters of scripts that join or stack
+    U+200C zero width non-joiner  stays after letters of these scripts
     U+200B zero width space       stays between letters of scripts written without spaces
     U+00AD soft hyphen            between letters it goes; elsewhere it was seen, and becomes `-`
     U+200E, U+202A, U+2066, ...   directions stay in texts with right-to-left letters
@@ -39,27 +39,31 @@ PATTERN = (
 )
 _HIDDEN = re.compile(
     "(?P<flag>\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|(?P<colour>\x1b\\[[0-?]*[ -/]*[@-~])"
-    f"|(?P<hyphen>\u00ad+)|(?P<other>{PATTERN})"
+    f"|(?P<hyphen>\u00ad+)|(?P<rest>{PATTERN})"
 )
 
 
 def without_invisible(text: str) -> str:
-    """The text without the characters that nobody sees and that it does not need."""
+    """The text without the invisible characters that it does not need."""
     directions = "" if _RIGHT_TO_LEFT.search(text) is None else _DIRECTIONS
     return _HIDDEN.sub(lambda hidden: _instead(hidden, directions), text)
 
 
 def _instead(hidden: re.Match[str], directions: frozenset[str] | str) -> str:
     """What stands in a text in place of a character that is not seen."""
-    found = hidden[0]
+    character = hidden[0]
     before = hidden.string[max(0, hidden.start() - 1) : hidden.start()]
     after = hidden.string[hidden.end() : hidden.end() + 1]
-    if hidden.lastgroup == "flag" or found in directions or _is_needed(found, before, after):
-        return found
+    if (
+        hidden.lastgroup == "flag"
+        or character in directions
+        or _is_needed(character, before, after)
+    ):
+        return character
     if hidden.lastgroup == "hyphen":
         return "" if before.isalpha() and after.isalpha() else "-"
-    if "\x80" <= found <= "\x9f":
-        return found.encode("latin-1").decode("cp1252", errors="ignore")
+    if "\x80" <= character <= "\x9f":
+        return character.encode("latin-1").decode("cp1252", errors="ignore")
     return ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-Change = Callable[[str], str]
+Rewrite = Callable[[str], str]
 Stretch = tuple[str, bool]  # a piece of a text, and whether it is code
 
 # A line that may open or close a block: quoted, in a list, indented to any depth.
@@ -19,12 +19,12 @@ _FENCE = re.compile(
 _TICKS_OR_BREAK = re.compile(r"`+|\n[ \t]*\n")
 
 
-def outside_blocks(text: str, change: Change) -> str:
+def outside_blocks(text: str, change: Rewrite) -> str:
     """The text with its prose and its spans changed, and its fenced blocks as they were."""
     return "".join(piece if is_code else change(piece) for piece, is_code in blocks(text))
 
 
-def outside_code(text: str, change: Change) -> str:
+def outside_code(text: str, change: Rewrite) -> str:
     """The text with its prose changed, and its fenced blocks and spans as they were."""
     return outside_blocks(text, lambda prose: _outside_spans(prose, change))
 
@@ -36,25 +36,25 @@ def without_code(text: str) -> str:
 
 
 def blocks(text: str) -> Iterator[Stretch]:
-    """Yields the text in stretches, of which fenced blocks, with their fences, are code.
+    """Yields the text in stretches; fenced blocks, with their fences, are code.
 
     Both kinds consist of whole lines. A block that nothing closes goes on to the end of the text.
     """
     if "```" not in text and "~~~" not in text:
         yield text, False
         return
-    behind, opened = 0, None
+    start, opened = 0, None
     for line in _FENCE.finditer(text):
         if opened is None and _opens(line):
-            if line.start() > behind:
-                yield text[behind : line.start()], False
-            opened, behind = line, line.start()
+            if line.start() > start:
+                yield text[start : line.start()], False
+            opened, start = line, line.start()
         elif opened is not None and _closes(line, opened):
             end = min(line.end() + 1, len(text))
-            yield text[behind:end], True
-            opened, behind = None, end
-    if behind < len(text):
-        yield text[behind:], opened is not None
+            yield text[start:end], True
+            opened, start = None, end
+    if start < len(text):
+        yield text[start:], opened is not None
 
 
 def _opens(line: re.Match[str]) -> bool:
@@ -63,38 +63,38 @@ def _opens(line: re.Match[str]) -> bool:
 
 
 def _closes(line: re.Match[str], opened: re.Match[str]) -> bool:
-    own, fence = line["fence"], opened["fence"]
+    closing, opening = line["fence"], opened["fence"]
     is_bare = not line["info"].strip() and not line["lead"].strip(" \t>")
-    return own[0] == fence[0] and len(own) >= len(fence) and is_bare
+    return closing[0] == opening[0] and len(closing) >= len(opening) and is_bare
 
 
-def _outside_spans(prose: str, change: Change) -> str:
+def _outside_spans(prose: str, change: Rewrite) -> str:
     if "`" not in prose:
         return change(prose)
     return "".join(piece if is_code else change(piece) for piece, is_code in _spans(prose))
 
 
 def _spans(prose: str) -> Iterator[Stretch]:
-    """Yields prose in stretches, of which those between equal runs of backticks are code.
+    """Yields prose in stretches; what stands between equal runs of backticks is code.
 
     A span ends in the paragraph in which it begins.
     """
     marks = list(_TICKS_OR_BREAK.finditer(prose))
     closing = _closing(marks)
-    behind = number = 0
+    rest = number = 0
     while number < len(marks):
         last = closing[number]
         if last is not None:
-            start, end = marks[number].start(), marks[last].end()
-            yield prose[behind:start], False
-            yield prose[start:end], True
-            behind, number = end, last
+            opening, end = marks[number].start(), marks[last].end()
+            yield prose[rest:opening], False
+            yield prose[opening:end], True
+            rest, number = end, last
         number += 1
-    yield prose[behind:], False
+    yield prose[rest:], False
 
 
 def _closing(marks: list[re.Match[str]]) -> list[int | None]:
-    """For each run of backticks, the number of the next equal one in its paragraph."""
+    """For each run of backticks, the number of the next equal run in its paragraph."""
     following: dict[str, int] = {}
     closing: list[int | None] = [None] * len(marks)
     for number in reversed(range(len(marks))):

@@ -82,7 +82,7 @@ def _is_rendered(text: str) -> bool:
     if not all(_BLOCKS.fullmatch(tag[2]) or _INLINE.fullmatch(tag[2]) for tag in tags):
         return False
     plain = [tag for tag in tags if not _DRAWN.fullmatch(tag[2])]
-    attributes = [own[1] for tag in plain for own in _ATTRIBUTE.finditer(tag[3])]
+    attributes = [attribute[1] for tag in plain for attribute in _ATTRIBUTE.finditer(tag[3])]
     return all(_ATTRIBUTES.fullmatch(name) for name in attributes)
 
 
@@ -164,16 +164,16 @@ class _Converter(MarkdownConverter):
         code = el.find("code")
         for line in el.find_all("br"):
             line.replace_with("\n")
-        own = code.get_text() if isinstance(code, Tag) else el.get_text().removeprefix("\n")
-        own = own.removesuffix("\n")
-        if not own.strip():
+        words = code.get_text() if isinstance(code, Tag) else el.get_text().removeprefix("\n")
+        words = words.removesuffix("\n")
+        if not words.strip():
             return ""
-        ticks = max((len(run) for run in re.findall("`{3,}", own)), default=2) + 1
+        ticks = max((len(run) for run in re.findall("`{3,}", words)), default=2) + 1
         fence = "`" * ticks
-        return f"\n\n{fence}{_language(el, code)}\n{own}\n{fence}\n\n"
+        return f"\n\n{fence}{_language(el, code)}\n{words}\n{fence}\n\n"
 
     def convert_div(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        """A block of words; those that a page shows as they were typed, to the letter."""
+        """A block of words; words that a page shows as they were typed, to the letter."""
         words = text.strip()
         if "whitespace-pre-wrap" in _classes(el) and el.find(_BLOCKS) is None:
             for line in el.find_all("br"):

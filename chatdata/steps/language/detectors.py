@@ -19,8 +19,8 @@ import polars as pl
 
 # ------------------------------------------------------------------------------------------ scripts
 
-# Scripts and the languages that are written in them, the most common first; where there is one,
-# the script is the answer.
+# Scripts and the languages that are written in them, the most common first; where a script has a
+# single language, the script is the answer.
 SCRIPTS = {
     "Han": "zh",
     "Kana": "ja",
@@ -49,7 +49,7 @@ SCRIPTS = {
     "Cyrillic": "ru uk be bg mk sr kk ky mn tg tt ba cv sah os ce",
 }
 _CLASSES = {name: rf"\p{{{name}}}" for name in SCRIPTS} | {"Kana": r"[\p{Hiragana}\p{Katakana}]"}
-_WEIGHTS = {"Han": 3, "Kana": 2, "Hangul": 2}  # a letter of these says as much as several of others
+_WEIGHTS = {"Han": 3, "Kana": 2, "Hangul": 2}  # a letter of these says as much as several letters
 _JAPANESE = 0.1  # of the letters are kana, at least, in Japanese
 
 
@@ -104,13 +104,13 @@ _SHARED_WORDS = """
     in is on to be as at an am by do my no so he me we or hi her his for use see want need over
     under have has was come give take all one
 """
-# How often a word is one of them: (share of texts, rate). Texts in English are prose, or lists of
+# How often a word is a common word: (share of texts, rate). Texts in English are prose, or lists of
 # names and nouns; texts in other languages hold next to none, or quote some English.
 _IN_ENGLISH = ((0.85, 0.4), (0.15, 0.08))
 _ELSEWHERE = ((0.97, 0.01), (0.03, 0.1))
 _MOST_WORDS = 200  # are counted
 
-Counts = npt.NDArray[np.int64]
+WordCounts = npt.NDArray[np.int64]
 Odds = npt.NDArray[np.float64]
 
 
@@ -137,7 +137,7 @@ def _any_of(known: str) -> str:
     return f" (?:{'|'.join(known.split())}) "
 
 
-def _likelihood(hits: Counts, misses: Counts, kinds: Sequence[tuple[float, float]]) -> Odds:
+def _likelihood(hits: WordCounts, misses: WordCounts, kinds: Sequence[tuple[float, float]]) -> Odds:
     """Multiplies and adds alone, which are exact to the bit; a vectorised power is not."""
     return sum(
         (share * _powers(rate)[hits] * _powers(1 - rate)[misses] for share, rate in kinds),
@@ -160,17 +160,17 @@ _TRIALS = 3  # of langdetect's 7: half the time, and nine in ten doubtful texts 
 def fasttext(text: str) -> dict[str, float]:
     """The likeliest languages of a line by fastText's model, and their probabilities.
 
-    Text in capitals is read as if it were not, since the model has seen little of it.
+    Text in capitals is read in small letters, since the model has seen few capitals.
     """
     line = (text.lower() if text.isupper() else text) + "\n"
-    found = _model().f.predict(line, _AT_MOST, _AT_LEAST, "strict")
-    return {label.removeprefix("__label__"): min(share, 1.0) for share, label in found}
+    named = _model().f.predict(line, _AT_MOST, _AT_LEAST, "strict")
+    return {label.removeprefix("__label__"): min(share, 1.0) for share, label in named}
 
 
 def langdetect(text: str) -> dict[str, float]:
     """The probability of each language that langdetect knows; of none where it sees nothing.
 
-    langdetect draws random numbers; they start from one seed for every text, so that an answer
+    langdetect draws random numbers, which start from the same seed for every text, so an answer
     depends on nothing but the text.
     """
     from langdetect import LangDetectException
@@ -179,12 +179,12 @@ def langdetect(text: str) -> dict[str, float]:
     detector.n_trial = _TRIALS
     detector.append(text)
     try:
-        found = detector.get_probabilities()
+        named = detector.get_probabilities()
     except LangDetectException:  # nothing in it that a profile knows
         return {}
     shares = dict.fromkeys(map(_without_region, _factory().get_lang_list()), 0.0)
-    for own in found:
-        shares[_without_region(own.lang)] += own.prob
+    for guess in named:
+        shares[_without_region(guess.lang)] += guess.prob
     return shares
 
 

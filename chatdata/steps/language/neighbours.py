@@ -1,4 +1,4 @@
-"""What is known of the messages around one: in a conversation by position, in a tree by parent."""
+"""What is known of the messages around a message: by position, or in a tree by parent."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ _CLAIM = ["conversation", "where"]  # two records may use one id
 
 
 def nearest(messages: pl.DataFrame, known: pl.Series) -> pl.Series:
-    """For each message what is `known` of it, or else of the nearest message of which it is.
+    """The `known` value of each message, or else of the nearest message that has a value.
 
-    In a conversation that is the last before it, or else the first behind it; in a tree the
-    nearest above it. Where there is none it is what is known most often in its group, or null.
+    The nearest message of a conversation is the last before, or else the first after; in a tree
+    the nearest above. Without any, the value is the most common value in the group, or null.
     `known` has a value or null for each row. The order of the rows does not matter.
     """
     rows = messages.with_columns(known=known, row=pl.int_range(pl.len()))
-    near = _above(rows) if "parent" in rows.columns else _before_or_behind(rows)
+    near = _above(rows) if "parent" in rows.columns else _before_or_after(rows)
     return near.fill_null(_most_common(rows))
 
 
-def _before_or_behind(rows: pl.DataFrame) -> pl.Series:
-    own = rows.sort(*_CLAIM, "position").with_columns(
+def _before_or_after(rows: pl.DataFrame) -> pl.Series:
+    ordered = rows.sort(*_CLAIM, "position").with_columns(
         before=pl.col("known").forward_fill().over(_CLAIM),
-        behind=pl.col("known").backward_fill().over(_CLAIM),
+        after=pl.col("known").backward_fill().over(_CLAIM),
     )
-    return own.sort("row").select(pl.coalesce("known", "before", "behind")).to_series()
+    return ordered.sort("row").select(pl.coalesce("known", "before", "after")).to_series()
 
 
 def _most_common(rows: pl.DataFrame) -> pl.Series:
@@ -40,7 +40,7 @@ _Key = tuple[str, str]  # group, message
 
 
 def _above(rows: pl.DataFrame) -> pl.Series:
-    """Climbs from each message of which nothing is known, once over each."""
+    """The known value of each message, or of the nearest message above; each is climbed once."""
     silent = rows.filter(pl.col("known").is_null())
     if silent.is_empty():
         return rows["known"]
@@ -55,14 +55,14 @@ def _above(rows: pl.DataFrame) -> pl.Series:
     heard: dict[_Key, str | None] = {}
     for key in silent.select("group", "message").iter_rows():
         _climb(key, index, heard)
-    found = [heard[key] for key in silent.select("group", "message").iter_rows()]
-    return rows["known"].scatter(silent["row"], pl.Series(found, dtype=pl.String))
+    langs = [heard[key] for key in silent.select("group", "message").iter_rows()]
+    return rows["known"].scatter(silent["row"], pl.Series(langs, dtype=pl.String))
 
 
 def _climb(
     start: _Key, index: dict[_Key, tuple[str | None, str | None]], heard: dict[_Key, str | None]
 ) -> None:
-    """Notes what is heard at a message and at those between it and the one that it comes from."""
+    """Notes the value that is heard at a message, and at all messages on the way to that value."""
     path: dict[_Key, None] = {}  # an ordered set
     key, value = start, None
     while key in index and key not in path:
