@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chatdata.cli.terminal import visible
-from chatdata.dataset.manifest import Counts, PackEntry, Splits
+from chatdata.dataset.entries import Counts, PackEntry, Splits
 from chatdata.render.entries import EngineEntry, ParityEntry, RenderEntry
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry

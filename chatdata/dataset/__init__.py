@@ -1,1 +1,20 @@
 """A built folder: its manifest, tables, shards, pack index, card and report."""
+
+__all__ = [
+    "card",
+    "croissant",
+    "entries",
+    "histogram",
+    "hub_configs",
+    "limitations",
+    "manifest",
+    "manifest_diff",
+    "pack",
+    "plots",
+    "reader",
+    "report",
+    "rows",
+    "schemas",
+    "shards",
+    "tables",
+]

@@ -1,7 +1,7 @@
 """The dataset card: a page by which a stranger can judge the data, made from the manifest alone.
 
-A published card belongs to its readers too. Of its YAML we manage the keys in `MANAGED`, of its
-text what stands between our two markers; the rest is the user's and stays.
+Users may edit a published card. chatdata manages the YAML keys in `MANAGED` and the text between
+its two markers; the rest is the user's and stays.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SIZES = (
 
 
 def text(manifest: Manifest, before: Manifest | Listing | None = None) -> str:
-    """The `README.md` of a dataset. `before` is the manifest of the version before it."""
+    """The `README.md` of a dataset. `before` is the manifest of the preceding version."""
     configs = hub_configs.of(manifest)
     values = {
         **dict(manifest),
@@ -64,16 +64,16 @@ def text(manifest: Manifest, before: Manifest | Listing | None = None) -> str:
 
 
 def pages(manifest: Manifest, before: Manifest | Listing | None = None) -> dict[str, str]:
-    """The files of a dataset that are written from its manifest alone, by their names."""
+    """The texts of the files that are made from the manifest alone, by file name."""
     return {PAGE: text(manifest, before), croissant.FILE: croissant.text(manifest)}
 
 
 def merged(new: str, published: str | None) -> str:
-    """The card `new`, with what users have added to the published one.
+    """The card `new` with what users have added to the published card.
 
-    Of the published YAML all keys but ours stay, as they are; of its text what stands outside our
-    markers, and what our changelog says of versions. Raises ConfigError where the published
-    card has broken YAML or only one of the markers.
+    The published YAML keeps all keys but those in `MANAGED`; the published text keeps what stands
+    outside the markers, and the entries of the changelog. Raises ConfigError where the published
+    card has broken YAML or a marker without the second marker.
     """
     if published is None:
         return new
@@ -86,13 +86,13 @@ def merged(new: str, published: str | None) -> str:
 
 
 def facts_in(card: str) -> dict[str, Any]:
-    """What we manage of the YAML of a card. Raises ConfigError where it is broken."""
+    """The managed keys of the YAML of a card. Raises ConfigError for broken YAML."""
     values = config.parse_yaml(_parts(card)[0], "README.md") or {}
     return {key: values[key] for key in MANAGED if key in values}
 
 
 def without_history(card: str) -> str:
-    """What we manage of a card's text, up to the changelog."""
+    """The managed text of a card, up to the changelog."""
     return _around(_parts(card)[1])[1].partition(_CHANGELOG)[0]
 
 
@@ -104,37 +104,42 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
-    own = {"cell": _cell, "code": _code, "code_cell": _code_cell, "number": _number}
-    environment.filters |= {**own, "fence": _fence}
+    environment.filters |= {
+        "cell": _cell,
+        "code": _code,
+        "code_cell": _code_cell,
+        "number": _number,
+        "fence": _fence,
+    }
     return environment.from_string(
         Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
     )
 
 
 def _cell(value: object) -> str:
-    """A value that cannot break out of its cell of a Markdown table."""
+    """The value as text that cannot break out of a cell of a Markdown table."""
     return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _code(value: object) -> str:
-    """A value as code in a line, whatever it contains."""
+    """The value as inline code, whatever the value contains."""
     words = " ".join(str(value).split())
     ticks = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
     return f"{ticks} {words} {ticks}" if len(ticks) > 1 else f"`{words}`"
 
 
 def _code_cell(value: object) -> str:
-    """A value as code in a cell of a Markdown table."""
+    """The value as inline code in a cell of a Markdown table."""
     return _code(value).replace("|", "\\|")
 
 
 def _fence(value: str) -> str:
-    """A fence that is longer than any in a text."""
+    """A fence of code that is longer than any fence in the text."""
     return "`" * max(3, 1 + max(map(len, re.findall("`+", value)), default=0))
 
 
 def _number(value: int) -> str:
-    """A number with its thousands apart."""
+    """The number with commas between thousands."""
     return f"{value:,}"
 
 
@@ -195,7 +200,7 @@ def origins(manifest: Manifest) -> Iterator[dict[str, Any]]:
 
 
 def reasons(manifest: Manifest) -> list[dict[str, Any]]:
-    """Each reason with what it means and how much was dropped for it, of each unit."""
+    """Each reason with its meaning, and how many of each unit were dropped for the reason."""
     counts = dict(manifest.counts.items())
     names = {reason: None for count in counts.values() for reason in count.dropped}
     return [
@@ -209,7 +214,7 @@ def reasons(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def certificate(manifest: Manifest) -> list[tuple[str, int, int]]:
-    """What the certificate says, a line each: in words, how many were looked at, how many wrong."""
+    """The lines of the certificate: words, how many were looked at, and how many are wrong."""
     if manifest.render is None:
         return []
     counts = manifest.render.certificate.total
@@ -228,14 +233,13 @@ def certificate(manifest: Manifest) -> list[tuple[str, int, int]]:
 
 def _parts(card: str) -> tuple[str, str]:
     """The YAML of a card, perhaps empty, and its text."""
-    found = re.match(r"---[ \t]*\n(.*?\n)?---[ \t]*\n?", card.replace("\r\n", "\n"), re.DOTALL)
-    if found is None:
-        return "", card.replace("\r\n", "\n")
-    return found[1] or "", found.string[found.end() :]
+    text = card.replace("\r\n", "\n")
+    head = re.match(r"---[ \t]*\n(.*?\n)?---[ \t]*\n?", text, re.DOTALL)
+    return (head[1] or "", text[head.end() :]) if head else ("", text)
 
 
 def _around(body: str) -> tuple[str, str, str]:
-    """What stands before, between and behind our markers; before them all, where there are none."""
+    """The text before, between and after the markers; without markers all text is before them."""
     ours = [body.count(marker) for marker in (_BEGIN, _END)]
     if ours == [0, 0]:
         return (f"\n{body.strip()}\n\n" if body.strip() else "\n"), "", "\n"
@@ -250,11 +254,13 @@ def _around(body: str) -> tuple[str, str, str]:
 
 
 def _with_history(new: str, published: str) -> str:
-    """The new managed text, with all that the published changelog says. What it says of the new
-    version stays too, since a version does not change."""
+    """The new managed text with all entries of the published changelog.
+
+    A published entry of the new version stays too, since a version does not change.
+    """
     head, title, entries = new.partition(_CHANGELOG)
-    said = published.partition(_CHANGELOG)[2]
-    return head + title + "".join((_entries(entries) | _entries(said)).values())
+    earlier = published.partition(_CHANGELOG)[2]
+    return head + title + "".join((_entries(entries) | _entries(earlier)).values())
 
 
 def _entries(changelog: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""`croissant.json`: what a dataset is, for machines, in the MLCommons vocabulary (Croissant 1.1).
+"""`croissant.json`: the description of a dataset for machines, in Croissant 1.1 of MLCommons.
 
-Files are named beside the description and carry their hashes, so it describes a folder wherever
-that is, and a repository too.
+Files have relative paths and hashes, so that the description holds for a folder and for a
+repository.
 """
 
 from __future__ import annotations
@@ -45,15 +45,18 @@ _TYPES = {pa.string(): "sc:Text", pa.int32(): "cr:Int32"}
 
 
 def text(manifest: Manifest) -> str:
-    """The description as it stands in its file."""
+    """The text of the file."""
     return json.dumps(_description(manifest), indent=2, ensure_ascii=False) + "\n"
 
 
 def hashes(text: str) -> dict[str, str]:
-    """The SHA-256 of each file that a description names. Raises ValueError where it is none."""
+    """The SHA-256 of each file that a description names.
+
+    Raises ValueError for a text that is not a description.
+    """
     try:
         files = json.loads(text)["distribution"]
-        return {own["contentUrl"]: own["sha256"] for own in files if "sha256" in own}
+        return {file["contentUrl"]: file["sha256"] for file in files if "sha256" in file}
     except (KeyError, TypeError) as error:
         raise ValueError(f"no description of a dataset ({error})") from None
 
@@ -152,25 +155,25 @@ def _split(config: Config) -> dict[str, Any]:
 
 
 def _field(config: Config, column: pa.Field) -> dict[str, Any]:
-    own = {"@type": "cr:Field", "@id": f"{config.name}/{column.name}", "name": column.name}
+    field = {"@type": "cr:Field", "@id": f"{config.name}/{column.name}", "name": column.name}
     source = _source(config, column.name)
     if not pa.types.is_list(column.type):
-        return {**own, "dataType": _TYPES[column.type], "source": source}
+        return {**field, "dataType": _TYPES[column.type], "source": source}
     inner = column.type.value_type
     array = {"isArray": True, "arrayShape": "-1"}
     if not pa.types.is_struct(inner):
-        return {**own, "dataType": _TYPES[inner], **array, "source": source}
+        return {**field, "dataType": _TYPES[inner], **array, "source": source}
     parts = [
         {
             "@type": "cr:Field",
-            "@id": f"{own['@id']}/{part.name}",
+            "@id": f"{field['@id']}/{part.name}",
             "name": part.name,
             "dataType": _TYPES[part.type],
             "source": {**source, "transform": {"jsonPath": part.name}},
         }
         for part in inner
     ]
-    return {**own, **array, "subField": parts}
+    return {**field, **array, "subField": parts}
 
 
 def _source(config: Config, column: str) -> dict[str, Any]:

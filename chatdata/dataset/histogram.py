@@ -1,4 +1,4 @@
-"""How long things are, in few numbers: quantiles, and a histogram in whole steps."""
+"""Lengths in few numbers: quantiles, and a histogram in whole steps."""
 
 from __future__ import annotations
 

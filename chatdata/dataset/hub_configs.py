@@ -1,4 +1,4 @@
-"""What the tables of a dataset are called where it is published: the configs of a repository."""
+"""The configs of a published dataset: the names of its tables in `load_dataset`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ DEFAULT = "messages"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A table, its name in `load_dataset`, and for each split that has any, the rows and the
-    bytes of their data."""
+    """A table and its name in `load_dataset`, with rows and bytes of each split that has rows."""
 
     name: str
     table: Table
@@ -26,7 +25,7 @@ class Config:
 
 
 def of(manifest: Manifest) -> list[Config]:
-    """The configs of a dataset: those of its tables that have a name there."""
+    """The configs of a dataset: its tables that have a name in `load_dataset`."""
     named = [(table.config(manifest), table) for table in tables.TABLES]
     return [_config(name, table, manifest) for name, table in named if name is not None]
 
@@ -40,7 +39,7 @@ def _config(name: str, table: Table, manifest: Manifest) -> Config:
 def features(schema: pa.Schema) -> list[dict[str, Any]]:
     """The columns of a table as the YAML of a dataset card has them.
 
-    With them `datasets` reads every shard as the same types, whatever wrote it.
+    The features make `datasets` read every shard as the same types, whatever wrote the shard.
     """
     return [_feature(column) for column in schema]
 

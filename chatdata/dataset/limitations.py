@@ -1,7 +1,7 @@
-"""What is known of the data, and what is not: limits and biases, from the manifest.
+"""The limits and biases of the data, from the manifest.
 
-Of collections that many use, their makers have said who wrote them and where they lean; that is
-kept here, by repository. Everything else follows from what the build did, and from what it left.
+`COLLECTIONS` keeps, by repository, what the makers of well-known collections tell about writers
+and bias. All the rest follows from what the build did, and from what the build left out.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chatdata import sources
-from chatdata.dataset.manifest import Manifest, SourceOptions
+from chatdata.dataset.entries import SourceOptions
+from chatdata.dataset.manifest import Manifest
 from chatdata.sources import EMBEDDED
 from chatdata.steps.filters import FILTERS
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What the makers of a collection say of it, and how it is cited."""
+    """What the makers of a collection say of the data, and how the collection is cited."""
 
     limits: tuple[str, ...]
     citation: str = ""
@@ -76,7 +77,7 @@ def citations(manifest: Manifest) -> list[str]:
 
 
 def limits(manifest: Manifest) -> list[str]:
-    """What a reader should know before trusting the data, a sentence or two each."""
+    """The limits that a reader should know before trusting the data, in a sentence or two each."""
     return [
         *_of_sources(manifest),
         *_of_languages(manifest),
@@ -87,12 +88,12 @@ def limits(manifest: Manifest) -> list[str]:
 
 
 def is_embedded(options: SourceOptions) -> bool:
-    """Whether the files of a source, as a recipe has it, come with chatdata."""
+    """Whether the files of a source of a recipe come with chatdata."""
     return bool(options.files) and all(file.startswith(EMBEDDED) for file in options.files)
 
 
 def _repositories(manifest: Manifest) -> Iterator[tuple[str, str | None]]:
-    """Yields the sources of the recipe, and their repositories where something is known of them."""
+    """Yields the name of each source of the recipe, and its repository if in `COLLECTIONS`."""
     for name, options in manifest.recipe.source.items():
         yield options.name or name, options.repo if options.repo in COLLECTIONS else None
 

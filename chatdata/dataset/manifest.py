@@ -1,23 +1,36 @@
-"""What a dataset says of itself: `manifest.json`, written last and read first.
+"""The manifest of a dataset: `manifest.json`, written last and read first.
 
-`Manifest` writes, checks and reads the file. A model of figures that a step counts stands beside
-the step; this module composes them.
+`Manifest` writes, checks and reads the file. The model of the figures of a step stands in the
+module of the step, the rest in `entries`; this module composes them. A new figure touches the
+step, the field here, and its place in card and report.
 """
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from chatdata.core import config
-from chatdata.core.document import Number, Part, Real, Sha256, Verbatim
+from chatdata.core.document import Number, Part
 from chatdata.core.errors import ConfigError, OutputError, VerifyError
+from chatdata.dataset.entries import (
+    Counts,
+    FileEntry,
+    Leakage,
+    ListedFile,
+    PackEntry,
+    RecipeEntry,
+    ShardEntry,
+    Share,
+    SourceFile,
+    Splits,
+)
 from chatdata.dataset.histogram import Histogram
 from chatdata.render.entries import RenderEntry
 from chatdata.steps.clean import CleanedEntry
@@ -29,209 +42,13 @@ from chatdata.steps.redact import SecretEntry
 FORMAT = 1  # of the folder; a build of another format is not read
 FILE = "manifest.json"
 
+Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+
 _KEYS = ("name", "version", "format", "content_hash", "recipe_hash", "sources", "counts", "splits")
 
 
-def _is_inside(path: str) -> str:
-    """Refuses a path that could lead out of the folder."""
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
-        raise ValueError("is not a path inside the folder")
-    return path
-
-
-InnerPath = Annotated[str, AfterValidator(_is_inside)]
-Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
-
-
-# --------------------------------------------------------------------------------------- files
-
-
-class ListedFile(Part):
-    """A file that a manifest of any format lists, wherever its path may lead."""
-
-    path: str
-    sha256: str
-
-
-class FileEntry(ListedFile):
-    """A file of the folder."""
-
-    path: InnerPath
-    sha256: Sha256
-
-
-class ShardEntry(FileEntry):
-    """A Parquet file with rows of a table."""
-
-    rows: Number
-
-
-class PackEntry(FileEntry):
-    """An index that packs the rows of a split into bins."""
-
-    split: str
-    algorithm: str = ""
-    max_tokens: Number
-    bins: Number
-    rows: Number
-    tokens: Number
-    fill: Real
-
-
-class SourceFile(Part):
-    """A file that was read."""
-
-    name: str  # of its source
-    path: str
-    sha256: Sha256
-    bytes: Number
-    repo: str | None = None
-    revision: str | None = None
-
-
-# -------------------------------------------------------------------------------------- figures
-
-
-class Count(Part):
-    """What became of all records, messages or conversations: read = kept + dropped."""
-
-    read: Number
-    kept: Number
-    dropped: dict[str, Number]  # by reason
-
-
-class Counts(Part):
-    """The counts of each unit."""
-
-    records: Count
-    messages: Count
-    conversations: Count
-
-    def items(self) -> Iterator[tuple[str, Count]]:
-        """Yields the name of each unit and its count."""
-        yield "records", self.records
-        yield "messages", self.messages
-        yield "conversations", self.conversations
-
-
-class SplitEntry(Part):
-    """How large a split is; of a dataset without rows of tokens the last three are not given."""
-
-    rows: Number
-    messages: Number
-    bytes: Number
-    token_rows: Number = 0
-    tokens: Number = 0
-    trained_tokens: Number = 0
-
-
-class Splits(Part):
-    """The splits, train and test."""
-
-    __pydantic_extra__: dict[str, SplitEntry]
-
-    train: SplitEntry
-    test: SplitEntry
-
-    def items(self) -> Iterator[tuple[str, SplitEntry]]:
-        """Yields the name of each split and its entry."""
-        yield "train", self.train
-        yield "test", self.test
-        yield from (self.__pydantic_extra__ or {}).items()
-
-    def get(self, name: str) -> SplitEntry | None:
-        """The split of this name."""
-        return dict(self.items()).get(name)
-
-    def total(self, figure: str) -> int:
-        """The sum of a figure, such as `rows`, over the splits."""
-        return sum(getattr(split, figure) for _, split in self.items())
-
-
-class Leakage(Part):
-    """Groups with rows in both splits; a build has none."""
-
-    groups_in_both: Number
-
-
-class Share(Part):
-    """What a source gave of all rows, and the weight and the cap that it has in the recipe."""
-
-    source: str
-    rows: Number
-    share: Real
-    weight: Real | None
-    cap: int | None
-    license: str | None
-
-
-# --------------------------------------------------------------------------------------- recipe
-
-
-class SourceOptions(Part):
-    """The options of a source that say where its files come from."""
-
-    repo: str | None
-    revision: str | None
-    files: tuple[str, ...]
-    name: str | None
-    license: str | None
-
-
-class ThreadOptions(Part):
-    """The options of threads that a card speaks of."""
-
-    train_once: bool
-
-
-class SplitOptions(Part):
-    """How many percent of the groups are for testing."""
-
-    test_percent: Real
-
-
-class PublishOptions(Part):
-    """Where the dataset is published."""
-
-    repo: str | None
-
-
-class RecipeEntry(Verbatim):
-    """The resolved recipe, written as it is; the fields are what is read of it here."""
-
-    source: dict[str, SourceOptions]
-    threads: ThreadOptions
-    drop: tuple[dict[str, dict[str, Any]], ...]
-    split: SplitOptions | None
-    publish: PublishOptions | None
-    render: Any = None  # the options of `render`, which that package checks
-
-    @property
-    def repo(self) -> str | None:
-        """The repository in which the dataset is published."""
-        return self.publish.repo if self.publish else None
-
-    @property
-    def filters(self) -> dict[str, dict[str, Any]]:
-        """The options of each filter, in the order in which they run."""
-        return {name: options for entry in self.drop for name, options in entry.items()}
-
-    @property
-    def test_percent(self) -> float:
-        """How many percent of the groups are for testing."""
-        return self.split.test_percent if self.split else 0
-
-    def at_version(self, version: str) -> RecipeEntry:
-        """The same recipe with another version."""
-        return RecipeEntry.model_validate({**self.as_json(), "version": version})
-
-
-# ------------------------------------------------------------------------------------- manifest
-
-
 class Listing(Part):
-    """What is read of a manifest of any format, whoever wrote it: a version and its files."""
+    """The version and the files in a manifest of any format, whoever wrote the manifest."""
 
     version: str
     format: Any = None
@@ -308,16 +125,16 @@ class Manifest(Part):
 def read(folder: Path) -> Manifest:
     """The manifest of a finished build.
 
-    Raises OutputError where the folder holds none that this chatdata can read, and VerifyError
-    for the first key that is not what it has to be.
+    Raises OutputError where the folder has no manifest that this chatdata can read, and
+    VerifyError for the first key with a wrong value.
     """
     return parsed(_values(folder))
 
 
 def read_listing(folder: Path) -> Listing:
-    """The files that the manifest of a finished build lists, before the rest of it is checked.
+    """The version and the files of a finished build; the rest of the manifest is not checked.
 
-    Raises OutputError where the folder holds no manifest that this chatdata can read.
+    Raises OutputError where the folder has no manifest that this chatdata can read.
     """
     return _listing(_values(folder), f"'{folder / FILE}'")
 
@@ -325,7 +142,7 @@ def read_listing(folder: Path) -> Listing:
 def parse(text: bytes) -> Manifest | Listing | None:
     """The manifest in a file of a repository, which may have been written by anybody.
 
-    A `Listing` where the file is of another format, or not whole; None where it is no manifest.
+    A `Listing` for a manifest of another format or with wrong values; None for other files.
     """
     try:
         values = json.loads(text)
@@ -339,10 +156,7 @@ def parse(text: bytes) -> Manifest | Listing | None:
 
 
 def parsed(values: Mapping[str, Any]) -> Manifest:
-    """The manifest that has these plain values.
-
-    Raises VerifyError for the first key that is not what it has to be.
-    """
+    """The manifest with these plain values. Raises VerifyError for the first wrong value."""
     try:
         return config.parse(Manifest, values, FILE)
     except ConfigError as error:
@@ -367,7 +181,7 @@ def _values(folder: Path) -> Mapping[str, Any]:
 
 
 def _with_keys(values: Any, where: str) -> Mapping[str, Any]:
-    """The values, if they are a mapping with the keys of a manifest; else raises OutputError."""
+    """The values as a mapping. Raises OutputError where a key of every manifest is missing."""
     checked: dict[str, Any] = values if isinstance(values, dict) else {}
     if missing := [key for key in _KEYS if key not in checked]:
         raise OutputError(f"{where} has no '{missing[0]}'; build the folder again.")

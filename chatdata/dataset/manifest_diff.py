@@ -15,7 +15,7 @@ _HASH = 12  # digits that are shown
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A value that is another: `before` or `after` is None where there is none."""
+    """A value that differs: `before` or `after` is None where a manifest lacks the key."""
 
     key: str
     before: Any
@@ -27,7 +27,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What differs between two manifests, each as a list of keys in a stable order."""
+    """What differs between two manifests: lists of changes in a stable order."""
 
     splits: list[Change]  # <split>.<what>
     dropped: list[Change]  # <unit>.<reason>
@@ -37,12 +37,12 @@ class Changes:
     versions: list[Change]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """The changes as plain values."""
         return asdict(self)
 
 
 def between(before: Manifest, after: Manifest) -> Changes:
-    """What differs between two manifests."""
+    """The changes between two manifests."""
     return Changes(
         _changes(flatten(before.splits.as_json()), flatten(after.splits.as_json())),
         _changes(_dropped(before), _dropped(after)),
@@ -54,14 +54,14 @@ def between(before: Manifest, after: Manifest) -> Changes:
 
 
 def keys(before: Manifest, after: Manifest) -> list[str]:
-    """The keys, lists as a whole, that are not the same in two manifests."""
+    """The keys whose values differ between two manifests; a list is a single value."""
     return [change.key for change in _changes(flatten(before.as_json()), flatten(after.as_json()))]
 
 
 def entry(after: Manifest, before: Manifest | Listing | None) -> list[str]:
-    """What a changelog says of a version: a line for each thing that a user may notice.
+    """The lines of a changelog about a version: one for each change that a user may notice.
 
-    The version `before` is compared where its manifest can be read as a whole.
+    The version `before` is compared where its manifest is whole.
     """
     if not isinstance(before, Manifest) or before.version == after.version:
         rows = [f"{split.rows} in {name}" for name, split in after.splits.items()]
@@ -91,8 +91,10 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change
 
 
 def _recipe(manifest: Manifest, compared: Manifest) -> dict[str, Any]:
-    """The recipe's keys; a filter is a key below `drop`, and so is the order of the filters that
-    the recipe compared with has too."""
+    """The keys of the recipe but for its version.
+
+    Under `drop` each filter is a key, and `order` lists the filters that both recipes have.
+    """
     values = manifest.recipe.as_json().items()
     recipe = {key: value for key, value in values if key != "version"}
     filters = manifest.recipe.filters
@@ -115,7 +117,7 @@ def _render(manifest: Manifest) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    """A value in few characters."""
+    """The value in few characters."""
     if value is None:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,8 @@
 """Packing: lengths of rows to bins, as an index beside the data.
 
-The index says which rows stand together, in which order; the rows themselves are not touched, so
-it can be made again for another number of tokens. Best-fit decreasing: rows from the longest to
-the shortest, each into the open bin with the least room that still holds it (Johnson, 1973).
+The index names the rows of each bin, in order. The rows are not touched, so that an index for
+another number of tokens can be made later. Best-fit decreasing: rows from the longest to the
+shortest, each into the open bin with the least room that is enough for the row (Johnson, 1973).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from chatdata.core.errors import PackError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest, tables
-from chatdata.dataset.manifest import PackEntry, ShardEntry
+from chatdata.dataset.entries import PackEntry, ShardEntry
 from chatdata.dataset.schemas import IDS, PACK_INDEX
 from chatdata.dataset.shards import PARQUET
 from chatdata.steps.split import SPLITS
@@ -42,8 +42,10 @@ PACKED = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Which rows stand together: bin `i` holds `rows[offsets[i]:offsets[i + 1]]`, whose lengths
-    add up to `tokens[i]`, at most `max_tokens`."""
+    """The rows of each bin: bin `i` holds `rows[offsets[i]:offsets[i + 1]]`.
+
+    The lengths of these rows add up to `tokens[i]`, at most `max_tokens`.
+    """
 
     rows: Ints
     offsets: Ints
@@ -63,10 +65,10 @@ class Bins:
 def pack(lengths: Sequence[int] | Ints, max_tokens: int) -> Bins:
     """Bins of at most `max_tokens` for rows of these lengths, by best-fit decreasing.
 
-    The result depends on the lengths alone: rows of one length are taken by number, of bins with
-    the same room that which was opened first. Bins stand in the order in which they were opened,
-    rows in a bin by number. Raises PackError for a row that is longer than a bin, and for a limit
-    that is no positive number.
+    The result depends on the lengths alone: rows of the same length are taken by number, and of
+    bins with the same room the first that was opened. Bins stand in the order in which they were
+    opened, rows in a bin by number. Raises PackError for a row that is longer than a bin, and for
+    a limit that is not a positive number.
     """
     sizes = np.asarray(lengths, np.int64)
     _refuse_long(sizes, max_tokens)
@@ -101,9 +103,9 @@ def _refuse_long(sizes: Ints, max_tokens: int) -> None:
 def _place(sizes: Ints, max_tokens: int) -> Ints:
     """The bin of each row, of rows from the longest to the shortest.
 
-    The bin with the least room takes rows of one length until it is full, so these are placed
-    together; there are at most `max_tokens` different rooms, however many bins, and in large bins
-    few of them.
+    The bin with the least room takes rows of the same length until the bin is full, so these rows
+    are placed together. However many bins there are, their rooms have at most `max_tokens`
+    different sizes, and few where bins are large.
     """
     rooms = _Rooms(max_tokens)
     bins = np.empty(len(sizes), np.int64)
@@ -111,57 +113,57 @@ def _place(sizes: Ints, max_tokens: int) -> Ints:
     for size, start, count in zip(values, starts, counts, strict=True):
         placed = 0
         while placed < count:
-            own, room = rooms.take(size)
+            bin_, room = rooms.take(size)
             fits = min(room // size, count - placed) if size else count - placed
-            bins[start + placed : start + placed + fits] = own
-            rooms.put(own, room - fits * size)
+            bins[start + placed : start + placed + fits] = bin_
+            rooms.put(bin_, room - fits * size)
             placed += fits
     return bins
 
 
 def _runs(sizes: Ints) -> tuple[list[int], list[int], list[int]]:
-    """The different sizes in their order, where each begins, and how many there are of it."""
+    """The different sizes in order, with the first place and the number of each."""
     edges = np.flatnonzero(np.diff(sizes, prepend=-1))
     counts = np.diff(np.append(edges, len(sizes)))
     return sizes[edges].tolist(), edges.tolist(), counts.tolist()
 
 
 class _Rooms:
-    """Open bins by the room that is left in them, those that were opened first in front.
+    """The open bins by the room that is left in them, the first that was opened in front.
 
-    Which rooms there are is a sorted list, so that it costs nothing to have large ones.
+    `sizes` lists the different rooms, sorted, so that large bins cost nothing.
     """
 
     def __init__(self, max_tokens: int) -> None:
         self.max_tokens = max_tokens
         self.bins: defaultdict[int, list[int]] = defaultdict(list)
-        self.there: list[int] = []
+        self.sizes: list[int] = []
         self.opened = 0
 
     def take(self, size: int) -> tuple[int, int]:
-        """The bin with the least room of at least `size`, and its room; a new one if need be."""
-        place = bisect.bisect_left(self.there, size)
-        if place == len(self.there):
+        """The bin with the least room of at least `size`, or a new bin; and the room."""
+        place = bisect.bisect_left(self.sizes, size)
+        if place == len(self.sizes):
             self.opened += 1
             return self.opened - 1, self.max_tokens
-        room = self.there[place]
-        own = heapq.heappop(self.bins[room])
+        room = self.sizes[place]
+        bin_ = heapq.heappop(self.bins[room])
         if not self.bins[room]:
-            del self.there[place]
-        return own, room
+            del self.sizes[place]
+        return bin_, room
 
-    def put(self, own: int, room: int) -> None:
-        """Puts a bin back, with the room that is left."""
+    def put(self, bin_: int, room: int) -> None:
+        """Puts a bin back with the room that is left in the bin."""
         if not self.bins[room]:
-            bisect.insort(self.there, room)
-        heapq.heappush(self.bins[room], own)
+            bisect.insort(self.sizes, room)
+        heapq.heappush(self.bins[room], bin_)
 
 
 # ------------------------------------------------------------------------------------ the index
 
 
 def index_table(bins: Bins) -> pa.Table:
-    """The index, of schema `PACK_INDEX`: one row a bin."""
+    """The index, of schema `PACK_INDEX`: a row for each bin."""
     rows = arrow.lists(bins.offsets, bins.rows, IDS)
     return pa.Table.from_arrays([rows, arrow.int32(bins.tokens)], schema=PACK_INDEX)
 
@@ -193,7 +195,7 @@ def problems(bins: Bins, lengths: Ints) -> Iterator[str]:
 def packed(tokens: pa.Table, bins: Bins) -> pa.Table:
     """The bins as rows to train on, of schema `PACKED`, all lists of int32.
 
-    `tokens` are the rows of one split in order, with `input_ids` and `labels`. `position_ids`
+    `tokens` are the rows of a split in order, with `input_ids` and `labels`. `position_ids`
     begin at 0 at each row; `seq_lengths` are the lengths of the rows in a bin (as TRL has them).
     """
     chosen = tokens.select(["input_ids", "labels"]).take(arrow.int64(bins.rows)).combine_chunks()
@@ -228,9 +230,9 @@ def lengths(folder: Path, files: Sequence[ShardEntry], split: str) -> Ints:
 def write_indexes(
     folder: Path, files: Sequence[ShardEntry], max_tokens: int
 ) -> tuple[PackEntry, ...]:
-    """Writes an index for each split that has rows. Returns the manifest's entries for them.
+    """Writes an index for each split that has rows. Returns the manifest's entries of the indexes.
 
-    Writes none where the rows of a split do not fit.
+    Nothing is written where the rows of a split do not fit.
     """
     with _placing(folder, _packed(folder, files, max_tokens)) as entries:
         return tuple(entries)
@@ -244,8 +246,10 @@ def _packed(folder: Path, files: Sequence[ShardEntry], max_tokens: int) -> dict[
 
 @contextlib.contextmanager
 def _placing(folder: Path, packed: Mapping[str, Bins]) -> Iterator[list[PackEntry]]:
-    """Writes indexes, which stand in the folder when the block ends well. Gives the manifest's
-    entries for them."""
+    """Writes indexes, which the folder holds when the block ends well.
+
+    Gives the manifest's entries of the indexes.
+    """
     with contextlib.ExitStack() as all_or_none:
         entries = []
         for split, bins in packed.items():
@@ -271,10 +275,10 @@ def _entry(path: str, sha256: str, split: str, bins: Bins) -> PackEntry:
 
 
 def repack(folder: Path, max_tokens: int) -> list[PackEntry]:
-    """Packs a built folder for `max_tokens`, beside what it was packed for before.
+    """Packs a built folder for `max_tokens`; indexes for other numbers of tokens stay.
 
-    The rows are not touched. Returns the manifest's entries for the new indexes. Raises PackError
-    where the folder has no rows of tokens, or one that is too long; then nothing is changed.
+    The rows are not touched. Returns the manifest's entries of the new indexes. Raises PackError,
+    and changes nothing, where the folder has no rows of tokens or a row that is too long.
     """
     described = manifest.read(folder)
     if not described.render:

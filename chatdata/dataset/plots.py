@@ -27,7 +27,7 @@ _TITLES = {
 
 
 def about(manifest: Manifest) -> list[dict[str, str]]:
-    """The plots that a dataset has: for each its path and what it shows, in words."""
+    """The path of each plot of a dataset, and its title."""
     return [
         {"path": f"{FOLDER}/{name}.png", "alt": title} for name, title in _drawn(manifest).items()
     ]
@@ -52,7 +52,7 @@ def _drawn(manifest: Manifest) -> dict[str, str]:
 
 
 def _reasons(manifest: Manifest) -> list[tuple[str, int]]:
-    """The most frequent reasons for which messages were dropped, and how many were."""
+    """The most frequent reasons of dropped messages, and the number of messages."""
     return list(manifest.counts.messages.dropped.items())[:_MOST_REASONS]
 
 
@@ -77,9 +77,9 @@ def _png(name: str, title: str, manifest: Manifest) -> bytes:
 
 
 def _left(name: str, manifest: Manifest) -> float:
-    """Where the axes begin, from 0 to 1: behind the words to their left.
+    """The left end of the axes, from 0 to 1: after the names of reasons.
 
-    matplotlib can find out by itself, and takes three times as long for the whole plot.
+    matplotlib can compute the place, but then the whole plot takes three times as long.
     """
     if name != "dropped":
         return 0.08
@@ -87,10 +87,10 @@ def _left(name: str, manifest: Manifest) -> float:
 
 
 def _settings(defaults: Any) -> Any:
-    """What matplotlib is set to when nobody has changed it."""
-    own = {key: value for key, value in defaults.items() if not key.startswith("backend")}
+    """The settings of matplotlib, whatever the user has changed."""
+    unchanged = {key: value for key, value in defaults.items() if not key.startswith("backend")}
     small = {"font.size": 8, "axes.edgecolor": _PALE, "xtick.color": _INK, "ytick.color": _INK}
-    return own | small
+    return unchanged | small
 
 
 def _draw_steps(axes: Axes, sizes: Histogram) -> None:

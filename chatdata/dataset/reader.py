@@ -1,4 +1,4 @@
-"""A built folder, read: rows, the ledger, sums."""
+"""The rows of a built folder, its ledger, and its sums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from chatdata.steps.split import SPLITS
 
 
 def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:
-    """The rows of one kind (`messages` or `tokens`) with a column `split`, in order."""
+    """The rows of a table (`messages`, `tokens`), in order, with a column `split`.
+
+    Raises OutputError where the table has no rows in these splits.
+    """
     table, files = tables.named(kind), manifest.read(folder).files
     frames = [
         pl.scan_parquet(folder / shard.path).with_columns(split=pl.lit(split))
@@ -38,8 +41,8 @@ def scan_ledger(folder: Path) -> pl.LazyFrame:
 def explain(folder: Path, id: str) -> pl.DataFrame:
     """The rows of the ledger that concern an id: of a message, a conversation or a record.
 
-    The id may lack what comes before its last part (`QWJhYvA_0` for `sharegpt/QWJhYvA_0`). The
-    messages of a conversation are given too; a row of tokens is explained by its conversation.
+    The id may be the last part alone (`QWJhYvA_0` for `sharegpt/QWJhYvA_0`). The id of a
+    conversation gives its messages too, the id of a row of tokens gives its conversation.
     Raises OutputError where nothing has this id.
     """
     ledger = scan_ledger(folder)
@@ -50,9 +53,9 @@ def explain(folder: Path, id: str) -> pl.DataFrame:
     loose = loose | name.str.contains(f"/{id}~", literal=True)
     of_row = name == row_id.conversation_of(id)
     for which in (exact, loose, of_row):
-        found = ledger.filter(which).collect()
-        if not found.is_empty():
-            return found
+        entries = ledger.filter(which).collect()
+        if not entries.is_empty():
+            return entries
     examples = ledger.head(1).collect()["id"].to_list()
     raise OutputError(
         f"nothing in '{folder}' has the id '{id}'; ids look like '{examples[0]}' "
@@ -61,7 +64,7 @@ def explain(folder: Path, id: str) -> pl.DataFrame:
 
 
 def stats(folder: Path) -> dict[str, Any]:
-    """What is in a dataset, in numbers: rows, turns, tokens, shares by source and language."""
+    """The numbers of a dataset: rows, turns, tokens, shares by source and language."""
     described = manifest.read(folder)
     rows = scan(folder, "messages").select(
         "split",

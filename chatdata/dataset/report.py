@@ -1,7 +1,7 @@
-"""A page about a built folder, for a browser: one file, which asks nobody for anything.
+"""The report on a built folder: a single HTML file that loads nothing.
 
-Its style and script are in it, a policy in its head allows no others, and every text of the data
-is escaped.
+Style and script are in the file, a content security policy allows no others, and every text of
+the data is escaped.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _SIZES = {
 
 
 def write(folder: Path) -> Path:
-    """Writes the page into a built folder. Returns its path.
+    """Writes the page into a built folder. Returns the path of the page.
 
-    Raises OutputError where the folder is no finished build, and VerifyError where its manifest
-    lacks what the page says.
+    Raises OutputError where the folder is not a finished build, and VerifyError where the manifest
+    is not whole.
     """
     text = page(folder)
     with place_file(folder / FILE) as new:
@@ -51,7 +51,7 @@ def write(folder: Path) -> Path:
 
 
 def page(folder: Path) -> str:
-    """The page: a function of the folder alone."""
+    """The page, which depends on the folder alone."""
     described = manifest.read(folder)
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     values = {
@@ -77,7 +77,7 @@ def page(folder: Path) -> str:
 
 
 def _csp_hash(script: str) -> str:
-    """What a content security policy calls a script that may run."""
+    """The name of a script in a content security policy that lets the script run."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 
@@ -91,13 +91,13 @@ def _share(value: float) -> str:
 
 
 def _kept(manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Yields each unit with what was read of it, and the share that was kept."""
+    """Yields each unit with its counts, and the share that was kept."""
     for unit, count in manifest.counts.items():
         yield {"unit": unit, **dict(count), "share": count.kept / max(1, count.read)}
 
 
 def _histogram(title: str, sizes: Histogram) -> dict[str, Any]:
-    """The steps of a histogram, with their heights from 0 to 1 and what each says."""
+    """The steps of a histogram, each with a height from 0 to 1 and words."""
     steps, width = sizes.steps, sizes.width
     most = max([1, *steps])
     bars = []
@@ -115,7 +115,7 @@ def _histogram(title: str, sizes: Histogram) -> dict[str, Any]:
 
 
 def _reasons(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
-    """Each reason, what it means, its counts, and some of what was dropped for it."""
+    """Each reason with its meaning, its counts, and examples of what was dropped for the reason."""
     rows = reader.scan_ledger(folder).filter(pl.col("outcome") == "dropped").collect()
     rows = rows.with_columns(order=hash_column(rows["id"], "report")).sort("order", "unit", "id")
     reasons = card.reasons(manifest)
@@ -129,16 +129,16 @@ def _reasons(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _conversations(folder: Path, manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Yields some conversations, chosen by a hash of their ids, as stretches of text."""
+    """Yields some conversations as spans of text; a hash of their ids chooses them."""
     names = reader.scan(folder, "messages").select("id").collect()["id"]
     table = pl.DataFrame({"id": names, "order": hash_column(names, "report")})
     ids = table.sort("order")["id"].head(_CONVERSATIONS).to_list()
-    said = reader.scan(folder, "messages").filter(pl.col("id").is_in(ids)).collect()
+    messages = reader.scan(folder, "messages").filter(pl.col("id").is_in(ids)).collect()
     rows = _token_rows(folder, ids) if manifest.render else {}
     decode = token_spans.decoder(folder) if manifest.render else None
-    for about in sorted(said.to_dicts(), key=lambda own: ids.index(own["id"])):
-        stretches = _stretches(about, rows.get(about["id"], []), decode)
-        shown, left = _shortened(stretches)
+    for about in sorted(messages.to_dicts(), key=lambda row: ids.index(row["id"])):
+        spans = _spans(about, rows.get(about["id"], []), decode)
+        shown, left = _shortened(spans)
         yield {**about, "stretches": shown, "left": left, "rows": rows.get(about["id"], [])}
 
 
@@ -146,11 +146,11 @@ def _token_rows(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, An
     """The rows of tokens of conversations, by their ids."""
     name = pl.col("id")
     wanted = name.is_in(list(ids)) | row_id.conversations_of(name).is_in(list(ids))
-    found = reader.scan(folder, "tokens").filter(wanted).collect().to_dicts()
-    return {id: [row for row in found if row_id.is_row_of(row["id"], id)] for id in ids}
+    rows = reader.scan(folder, "tokens").filter(wanted).collect().to_dicts()
+    return {id: [row for row in rows if row_id.is_row_of(row["id"], id)] for id in ids}
 
 
-def _stretches(
+def _spans(
     about: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     decode: tokenizers.Tokenizer | None,
@@ -158,18 +158,17 @@ def _stretches(
     """The first row of tokens of a conversation, or else its messages."""
     if decode is None or not rows:
         return [
-            TextSpan(f"{own['role']}: {own['content']}\n", own["role"] == "assistant", False)
-            for own in about["messages"]
+            TextSpan(f"{turn['role']}: {turn['content']}\n", turn["role"] == "assistant", False)
+            for turn in about["messages"]
         ]
     return list(token_spans.text_spans(rows[0], decode))
 
 
-def _shortened(stretches: Sequence[TextSpan]) -> tuple[list[TextSpan], int]:
-    """The first stretches, and how many characters were left out."""
+def _shortened(spans: Sequence[TextSpan]) -> tuple[list[TextSpan], int]:
+    """The first spans of text, and the number of characters that are left out."""
     shown, room = [], _MOST_CHARACTERS
-    for own in stretches:
-        shown.append(own._replace(text=own.text[:room]))
+    for span in spans:
+        shown.append(span._replace(text=span.text[:room]))
         room -= len(shown[-1].text)
-    return [own for own in shown if own.text], sum(len(own.text) for own in stretches) - (
-        _MOST_CHARACTERS - room
-    )
+    characters = sum(len(span.text) for span in spans)
+    return [span for span in shown if span.text], characters - (_MOST_CHARACTERS - room)

@@ -1,6 +1,6 @@
-"""The rows that are published, and what makes them the same or different.
+"""The rows that are published: made, counted, and hashed.
 
-The Hub row (`messages: list<struct<role, content>>`) is built here and nowhere else.
+Only this module builds the row of messages (`messages: list<struct<role, content>>`).
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ from chatdata.steps.split import SPLITS
 
 
 def message_rows(messages: pl.DataFrame) -> pa.Table:
-    """One row a conversation, of schema `schemas.MESSAGES`, from ordered rows of MESSAGES.
+    """A row for each conversation, of schema `schemas.MESSAGES`, from ordered rows of MESSAGES.
 
     `lang` is that of the first user turn.
     """
     is_user = pl.col("role") == "user"
-    facts = messages.group_by("conversation", maintain_order=True).agg(
+    conversations = messages.group_by("conversation", maintain_order=True).agg(
         pl.col("group", "source").first(),
         lang=pl.col("lang").filter(is_user).first(),
         turns=pl.len(),
     )
-    offsets = np.concatenate([[0], np.cumsum(facts["turns"].to_numpy())])
+    offsets = np.concatenate([[0], np.cumsum(conversations["turns"].to_numpy())])
     kind = MESSAGES.field("messages").type
-    said = pa.StructArray.from_arrays(
+    turns = pa.StructArray.from_arrays(
         [_strings(messages["role"].cast(pl.String)), _strings(messages["content"])],
         fields=list(kind.value_type),
     )
-    columns = [_strings(facts[name]) for name in ("conversation", "group", "source", "lang")]
-    lists = pa.ListArray.from_arrays(arrow.int32(offsets), said, type=kind)
+    names = ("conversation", "group", "source", "lang")
+    columns = [_strings(conversations[name]) for name in names]
+    lists = pa.ListArray.from_arrays(arrow.int32(offsets), turns, type=kind)
     return pa.Table.from_arrays([*columns, lists], schema=MESSAGES)
 
 
@@ -58,13 +59,16 @@ def token_rows(rendered: Rendered) -> pa.Table:
 
 
 def with_attention(table: pa.Table) -> pa.Table:
-    """Rows of schema `schemas.TOKENS`, from such in short: every token is attended to."""
+    """Rows of schema `schemas.TOKENS` from rows of `schemas.TOKENS_IN_SHORT`.
+
+    All tokens are attended to.
+    """
     table = table.combine_chunks()
     lengths = arrow.numbers(table["length"])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     mask = arrow.lists(offsets, np.ones(int(lengths.sum()), np.int32), IDS)
     columns = {**{name: table[name] for name in table.column_names}, "attention_mask": mask}
-    return pa.Table.from_arrays([columns[own.name] for own in TOKENS], schema=TOKENS)
+    return pa.Table.from_arrays([columns[name] for name in TOKENS.names], schema=TOKENS)
 
 
 def owners(messages: pa.Table, rendered: Rendered) -> npt.NDArray[np.int64]:
@@ -82,7 +86,7 @@ def message_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def by_split(table: pa.Table, splits: pl.Series) -> dict[str, pa.Table]:
-    """The rows of each split; `splits` has that of each row, and train rows come first."""
+    """The rows of each split. `splits` is the split of each row, and train rows come first."""
     train = int((splits == SPLITS[0]).sum())
     return {SPLITS[0]: table.slice(0, train), SPLITS[1]: table.slice(train)}
 
@@ -101,7 +105,7 @@ class Rows:
     splits: pl.Series
 
     def several(self) -> pl.Series:
-        """For each conversation a remark where it has more than one row of tokens, else ''."""
+        """For each conversation with several rows of tokens a remark, for the rest ''."""
         if self.tokens is None:
             return pl.repeat("", self.messages.num_rows, dtype=pl.String, eager=True)
         counts = np.bincount(self.owner, minlength=self.messages.num_rows)
@@ -113,34 +117,34 @@ class Rows:
         """The sums for each split."""
         turns = pl.DataFrame(self.messages.select(["messages"])).to_series().list.len()
         bytes = pl.Series(message_bytes(self.messages))
-        own = {"rows": turns.is_not_null(), "messages": turns, "bytes": bytes}
-        totals = _sums({"split": self.splits, **own})
+        figures = {"rows": turns.is_not_null(), "messages": turns, "bytes": bytes}
+        totals = _sums({"split": self.splits, **figures})
         if self.tokens is None:
             return totals
         lengths = pl.Series(self.tokens["length"])
-        own = {
+        figures = {
             "split": self.splits[self.owner],
             "token_rows": lengths.is_not_null(),
             "tokens": lengths,
             "trained_tokens": pl.Series(self.tokens["trained"]),
         }
-        return {name: {**totals[name], **sums} for name, sums in _sums(own).items()}
+        return {name: {**totals[name], **sums} for name, sums in _sums(figures).items()}
 
     def sizes(self) -> dict[str, npt.NDArray[np.int64]]:
-        """How long each conversation is, in turns and characters, and each row, in tokens."""
-        said = pl.DataFrame(self.messages.select(["messages"])).to_series()
-        characters = said.list.eval(pl.element().struct.field("content").str.len_chars())
-        sizes = {"turns": said.list.len(), "characters": characters.list.sum()}
+        """The turns and characters of each conversation, and the tokens of each row of tokens."""
+        messages = pl.DataFrame(self.messages.select(["messages"])).to_series()
+        characters = messages.list.eval(pl.element().struct.field("content").str.len_chars())
+        sizes = {"turns": messages.list.len(), "characters": characters.list.sum()}
         if self.tokens is not None:
-            names = {"tokens": "length", "trained_tokens": "trained"}
-            sizes |= {name: pl.Series(self.tokens[own]) for name, own in names.items()}
-        return {name: own.to_numpy().astype(np.int64) for name, own in sizes.items()}
+            sizes["tokens"] = pl.Series(self.tokens["length"])
+            sizes["trained_tokens"] = pl.Series(self.tokens["trained"])
+        return {name: column.to_numpy().astype(np.int64) for name, column in sizes.items()}
 
     def digests(self) -> list[tuple[str, bytes]]:
         """The id of each conversation, and a SHA-256 of its split, its messages and its tokens."""
         ids = self.messages["id"].to_pylist()
-        said = zip(self.splits.to_list(), self.messages.to_pylist(), strict=True)
-        hashes = [hashlib.sha256(orjson.dumps([own, list(row.values())])) for own, row in said]
+        rows = zip(self.splits.to_list(), self.messages.to_pylist(), strict=True)
+        hashes = [hashlib.sha256(orjson.dumps([split, list(row.values())])) for split, row in rows]
         if self.tokens is not None:
             for column in ("input_ids", "labels"):
                 self.update(hashes, column)
@@ -150,8 +154,8 @@ class Rows:
         """Feeds the hash of each conversation the values of a column of its rows of tokens."""
         assert self.tokens is not None
         values = _bytes(self.tokens[column])
-        for number, own in zip(self.owner.tolist(), values, strict=True):
-            hashes[number].update(own)
+        for number, value in zip(self.owner.tolist(), values, strict=True):
+            hashes[number].update(value)
 
 
 def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:

@@ -1,4 +1,4 @@
-"""Parquet shards and a folder that is either complete or not there."""
+"""The Parquet shards of a table: written, named and listed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.hashing import sha256_file
-from chatdata.dataset.manifest import ShardEntry
+from chatdata.dataset.entries import ShardEntry
 
 SHARD_BYTES = 256 * 2**20  # of Arrow data; about 100 MB of Parquet
 ROW_GROUP = 1024  # rows
@@ -27,10 +27,9 @@ PARQUET: dict[str, Any] = {
 
 @dataclass
 class Shards:
-    """Writes the rows of one kind and split as numbered Parquet files.
+    """Writes the rows of a table and a split as numbered Parquet files.
 
-    Where a shard or a row group ends depends on the rows alone, not on the tables in which they
-    come.
+    The ends of shards and row groups depend on the rows alone, whatever batches the rows come in.
     """
 
     folder: Path
@@ -87,7 +86,7 @@ class Shards:
     def _write(self, rows: pa.Table) -> None:
         if self._writer is None:
             self.folder.mkdir(exist_ok=True)
-            words = [own.name for own in self.schema if pa.types.is_string(own.type)]
+            words = [column.name for column in self.schema if pa.types.is_string(column.type)]
             self._writer = pq.ParquetWriter(
                 self._path(len(self.rows)), self.schema, use_dictionary=words, **PARQUET
             )
@@ -106,7 +105,7 @@ class Shards:
 
 
 def describe(root: Path, shards: Sequence[tuple[Path, int]]) -> list[ShardEntry]:
-    """The manifest's entries for shards with their rows."""
+    """The manifest's entries of shards, given as (path, rows)."""
     return [
         ShardEntry(path=path.relative_to(root).as_posix(), sha256=sha256_file(path), rows=rows)
         for path, rows in shards

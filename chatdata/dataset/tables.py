@@ -1,7 +1,7 @@
 """The tables of a dataset folder, as data: where the shards of each are, and what a row is.
 
-A new table is a `Table` in `TABLES`: it is then built, checked by `verify`, published, and listed
-in the card and in `croissant.json` where it has a config.
+A new table is a `Table` in `TABLES`. Every table there is built, checked by `verify` and published;
+a table with a config is listed in the card and in `croissant.json`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from chatdata.core import arrow
 from chatdata.dataset import rows, schemas
-from chatdata.dataset.manifest import ListedFile, Manifest, SplitEntry
+from chatdata.dataset.entries import ListedFile, SplitEntry
+from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.render.entries import RenderEntry
 from chatdata.render.templates import TEMPLATES
@@ -28,7 +29,7 @@ RowsBySplit = Mapping[str, pa.Table]
 
 
 class Size(NamedTuple):
-    """How large a table is in a split: rows, and bytes of their data."""
+    """The size of a table in a split: rows, and bytes of their data."""
 
     rows: int
     bytes: int
@@ -59,10 +60,10 @@ def _no_size(split: SplitEntry) -> Size:
 class Table:
     """A table of a dataset: the folder `name` with Parquet shards `SPLIT-NNNNN-of-NNNNN`.
 
-    `row` says what a row is, in words. `make` gives the rows of a part of a build, by split;
-    `complete` adds the columns that follow from those. `row_bytes` is the size of each row, which
-    decides where a shard ends. A table that `load_dataset` offers has a `config`, the name that it
-    has there, or None where this dataset has no such table, and a `size` in each split.
+    `row` says in words what a row is. `make` gives the rows of a part of a build, by split, and
+    `complete` adds the columns that follow from the rows. `row_bytes` gives the size of each row,
+    which decides where a shard ends. For `load_dataset`, `config` gives the name of the table in a
+    dataset, None where the dataset has no such table, and `size` its size in a split.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Table:
     splits: tuple[str, ...] = SPLITS
 
     def shards(self, files: Iterable[File], split: str | None = None) -> list[File]:
-        """The files of this table among others, of a split or of all, in their order."""
+        """The files of this table among `files`, of a split or of all splits, in order."""
         prefix = f"{self.name}/" if split is None else f"{self.name}/{split}-"
         return [file for file in files if file.path.startswith(prefix)]
 
@@ -164,6 +165,6 @@ def loadable() -> list[Table]:
 
 
 def of_path(path: str) -> Table | None:
-    """The table in whose folder a path is, if it is in any."""
+    """The table whose folder holds a path; None for a path elsewhere."""
     folder, slash, _ = path.partition("/")
     return next((table for table in TABLES if slash and table.name == folder), None)

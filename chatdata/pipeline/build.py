@@ -21,7 +21,7 @@ from typing import TypeVar
 from chatdata.core import files, ledger
 from chatdata.core.errors import BuildError
 from chatdata.dataset import manifest
-from chatdata.dataset.manifest import ShardEntry
+from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline import encoders, engines, global_pass, reading
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.describe import describe, draft

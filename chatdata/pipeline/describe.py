@@ -11,17 +11,17 @@ import numpy as np
 from chatdata.core import config
 from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.dataset import card, histogram, manifest, pack, plots
-from chatdata.dataset.histogram import Histogram
-from chatdata.dataset.manifest import (
+from chatdata.dataset.entries import (
     Counts,
     FileEntry,
     Leakage,
-    Manifest,
     RecipeEntry,
     Share,
     SourceFile,
     Splits,
 )
+from chatdata.dataset.histogram import Histogram
+from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import encoders
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.inputs import Input

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from chatdata.core import ledger
 from chatdata.dataset import shards, tables
-from chatdata.dataset.manifest import ShardEntry
+from chatdata.dataset.entries import ShardEntry
 from chatdata.dataset.shards import Shards
 from chatdata.dataset.tables import Table
 from chatdata.pipeline import partitions

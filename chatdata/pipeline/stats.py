@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatdata.core.ledger import Counts, Tally
-from chatdata.dataset.manifest import ShardEntry
+from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline.context import EncoderChoice
 from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding.audit import Audit

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from chatdata.core.hashing import sha256_pairs
 from chatdata.dataset import tables
-from chatdata.dataset.manifest import ListedFile, Listing, Manifest
+from chatdata.dataset.entries import ListedFile
+from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.dataset.tables import Table
 from chatdata.hub.repository import Repository
 from chatdata.publish.versions import Change

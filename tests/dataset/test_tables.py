@@ -14,7 +14,7 @@ import pytest
 
 from chatdata import build_dataset, load_recipe
 from chatdata.dataset import card, croissant, hub_configs, manifest, reader, tables
-from chatdata.dataset.manifest import SplitEntry
+from chatdata.dataset.entries import SplitEntry
 from chatdata.dataset.rows import Rows, by_split
 from chatdata.dataset.tables import Size, Table
 from chatdata.publish import release

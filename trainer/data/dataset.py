@@ -20,7 +20,8 @@ from chatdata.core.errors import OutputError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest as manifests
 from chatdata.dataset import tables
-from chatdata.dataset.manifest import FileEntry, Manifest, ShardEntry
+from chatdata.dataset.entries import FileEntry, ShardEntry
+from chatdata.dataset.manifest import Manifest
 from trainer.data import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]

@@ -1,0 +1,203 @@
+"""The parts of a manifest that no step counts: files, counts, splits and the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from chatdata.core.document import Number, Part, Real, Sha256, Verbatim
+from chatdata.core.paths import is_inside
+
+
+def _inner(path: str) -> str:
+    if not is_inside(path):
+        raise ValueError("is not a path inside the folder")
+    return path
+
+
+InnerPath = Annotated[str, AfterValidator(_inner)]
+
+
+# --------------------------------------------------------------------------------------- files
+
+
+class ListedFile(Part):
+    """A file that a manifest of any format lists, wherever the path leads."""
+
+    path: str
+    sha256: str
+
+
+class FileEntry(ListedFile):
+    """A file of the folder."""
+
+    path: InnerPath
+    sha256: Sha256
+
+
+class ShardEntry(FileEntry):
+    """A Parquet file with rows of a table."""
+
+    rows: Number
+
+
+class PackEntry(FileEntry):
+    """An index that packs the rows of a split into bins."""
+
+    split: str
+    algorithm: str = ""
+    max_tokens: Number
+    bins: Number
+    rows: Number
+    tokens: Number
+    fill: Real
+
+
+class SourceFile(Part):
+    """A file that was read."""
+
+    name: str  # of the source
+    path: str
+    sha256: Sha256
+    bytes: Number
+    repo: str | None = None
+    revision: str | None = None
+
+
+# -------------------------------------------------------------------------------------- figures
+
+
+class Count(Part):
+    """What became of all records, messages or conversations: read = kept + dropped."""
+
+    read: Number
+    kept: Number
+    dropped: dict[str, Number]  # by reason
+
+
+class Counts(Part):
+    """The counts of records, messages and conversations."""
+
+    records: Count
+    messages: Count
+    conversations: Count
+
+    def items(self) -> Iterator[tuple[str, Count]]:
+        """Yields the name of each unit and its count."""
+        yield "records", self.records
+        yield "messages", self.messages
+        yield "conversations", self.conversations
+
+
+class SplitEntry(Part):
+    """The size of a split; without rows of tokens, the last three figures are not given."""
+
+    rows: Number
+    messages: Number
+    bytes: Number
+    token_rows: Number = 0
+    tokens: Number = 0
+    trained_tokens: Number = 0
+
+
+class Splits(Part):
+    """The splits, train and test."""
+
+    __pydantic_extra__: dict[str, SplitEntry]
+
+    train: SplitEntry
+    test: SplitEntry
+
+    def items(self) -> Iterator[tuple[str, SplitEntry]]:
+        """Yields the name of each split and its entry."""
+        yield "train", self.train
+        yield "test", self.test
+        yield from (self.__pydantic_extra__ or {}).items()
+
+    def get(self, name: str) -> SplitEntry | None:
+        """The split of this name."""
+        return dict(self.items()).get(name)
+
+    def total(self, figure: str) -> int:
+        """The sum of a figure, such as `rows`, over the splits."""
+        return sum(getattr(split, figure) for _, split in self.items())
+
+
+class Leakage(Part):
+    """Groups with rows in both splits; a build has none."""
+
+    groups_in_both: Number
+
+
+class Share(Part):
+    """The share of a source among all rows, and its weight, cap and licence in the recipe."""
+
+    source: str
+    rows: Number
+    share: Real
+    weight: Real | None
+    cap: int | None
+    license: str | None
+
+
+# --------------------------------------------------------------------------------------- recipe
+
+
+class SourceOptions(Part):
+    """The options of a source that say where its files come from."""
+
+    repo: str | None
+    revision: str | None
+    files: tuple[str, ...]
+    name: str | None
+    license: str | None
+
+
+class ThreadOptions(Part):
+    """The options of `threads` that a card tells."""
+
+    train_once: bool
+
+
+class SplitOptions(Part):
+    """How many percent of the groups are for testing."""
+
+    test_percent: Real
+
+
+class PublishOptions(Part):
+    """Where the dataset is published."""
+
+    repo: str | None
+
+
+class RecipeEntry(Verbatim):
+    """The resolved recipe, written verbatim; the fields are the keys that cards and checks read."""
+
+    source: dict[str, SourceOptions]
+    threads: ThreadOptions
+    drop: tuple[dict[str, dict[str, Any]], ...]
+    split: SplitOptions | None
+    publish: PublishOptions | None
+    render: Any = None  # the options of `render`, which that package checks
+
+    @property
+    def repo(self) -> str | None:
+        """The repository in which the dataset is published."""
+        return self.publish.repo if self.publish else None
+
+    @property
+    def filters(self) -> dict[str, dict[str, Any]]:
+        """The options of each filter, in the order in which they run."""
+        return {name: options for entry in self.drop for name, options in entry.items()}
+
+    @property
+    def test_percent(self) -> float:
+        """How many percent of the groups are for testing."""
+        return self.split.test_percent if self.split else 0
+
+    def at_version(self, version: str) -> RecipeEntry:
+        """The same recipe with another version."""
+        return RecipeEntry.model_validate({**self.as_json(), "version": version})
