@@ -242,7 +242,7 @@ def test_errors_are_one_line_and_leave_nothing(
     assert [path for path in sorted(Path().rglob("*")) if path != Path("new")] == before
 
 
-def test_what_is_not_there_is_said_with_the_way_out(sample: Path) -> None:
+def test_an_unknown_id_is_an_error_with_the_way_out(sample: Path) -> None:
     assert "chatdata explain" in refused("show", sample, "--id", "nope")
     assert "ids look like" in refused("explain", sample, "nope")
 

@@ -337,7 +337,9 @@ def test_a_card_that_was_edited_here_is_published_the_first_time(
     assert "Ada." in hub.store.text(repository(hub, "ada/edited"), "README.md")
 
 
-def test_shards_of_others_in_our_folders_go(hub: Hub, client: Clients, few_rows: Path) -> None:
+def test_foreign_shards_in_folders_of_the_dataset_are_deleted(
+    hub: Hub, client: Clients, few_rows: Path
+) -> None:
     """The card's patterns would take them for rows of ours."""
     seeded = hub.store.seed(
         "dataset",
@@ -484,7 +486,7 @@ def test_columns_are_compared_as_a_reader_sees_them() -> None:
         assert published_diff.columns(different) != published_diff.columns(small)
 
 
-def test_a_file_knows_itself_in_git_and_in_lfs(tmp_path: Path) -> None:
+def test_a_file_is_compared_by_its_git_and_its_lfs_hash(tmp_path: Path) -> None:
     content = b"What is it?\n"
     sha256 = hashlib.sha256(content).hexdigest()
     (tmp_path / "f").write_bytes(content)
@@ -501,7 +503,7 @@ def test_a_file_knows_itself_in_git_and_in_lfs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "junk", [None, 1, "x", [], {}, [1], [[]], {"a": 1}, [{"path": 1}]], ids=repr
 )
-def test_a_manifest_of_anybody_is_one_or_is_none(sample: Path, junk: object) -> None:
+def test_any_json_parses_as_a_manifest_or_as_none(sample: Path, junk: object) -> None:
     """What a repository holds in place of a key, or of a manifest, breaks nothing here."""
     facts = manifest.read(sample)
     values = facts.as_json()

@@ -97,7 +97,7 @@ def test_the_other_ledger_says_why_rows_came_and_went(pair: tuple[Path, Path]) -
     assert difference.added_because == {ABSENT: 3}
 
 
-def test_both_ways_are_one_difference(pair: tuple[Path, Path]) -> None:
+def test_the_difference_is_symmetric(pair: tuple[Path, Path]) -> None:
     forward, backward = between(*pair), between(*pair[::-1])
     assert forward.rows["added"] == backward.rows["removed"]
     assert forward.rows["changed"] == backward.rows["changed"]
@@ -148,7 +148,7 @@ def test_a_folder_does_not_differ_from_itself(pair: tuple[Path, Path]) -> None:
         (["source={jsonl: {name: other}}"], "added"),
     ],
 )
-def test_the_same_words_in_other_tokens_with_other_labels_or_ids(
+def test_changed_tokens_labels_and_ids_are_counted_apart(
     tmp_path: Path, options: list[str], key: str
 ) -> None:
     talks = [talk(f"same-{i}", f"same question {i}") for i in range(4)]
@@ -220,7 +220,7 @@ def test_the_command_prints_json(pair: tuple[Path, Path]) -> None:
     assert difference["changes"]["recipe"][0].keys() == {"key", "before", "after"}
 
 
-def test_a_folder_that_is_none_is_named(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_build_is_named(pair: tuple[Path, Path], tmp_path: Path) -> None:
     done = run("diff", pair[0], tmp_path)
     assert done.exit_code == 1
     assert "is not a finished build" in done.stderr
