@@ -87,7 +87,7 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
     all_rows = pl.repeat(True, len(rendered.ids), eager=True)
     counts = compare_rows(rendered, tokenizer, "assistant", all_rows)
     if counts.compared < _LEAST_PROBES:
-        reason = fitted.events.filter(pl.col("unit") == "conversation")["detail"].to_list()
+        reason = fitted.outcomes.filter(pl.col("unit") == "conversation")["detail"].to_list()
         counts.fail(f"too few probes can be written ({counts.compared}; {reason[:1]})")
     raise_on_failure(counts, tokenizer)
     return counts
