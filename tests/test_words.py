@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BANNED = {"own", "one", "said", "found", "there", "laid", "gone", "other"}
+KEYS = {"chatdata/steps/redact.py": {"found"}}  # names that are keys of manifest.json
 FILES = [path for top in ("chatdata", "trainer", "tests") for path in (ROOT / top).rglob("*.py")]
 
 
@@ -25,7 +26,9 @@ def bound(tree: ast.Module) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", sorted(FILES), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_name_is_a_pronoun(path: Path) -> None:
-    assert not BANNED & set(bound(ast.parse(path.read_text()))), path
+    allowed = KEYS.get(str(path.relative_to(ROOT)), set())
+    banned = BANNED & set(bound(ast.parse(path.read_text()))) - allowed
+    assert not banned, f"{path}: {banned}"
 
 
 def test_a_banned_name_would_be_seen() -> None:

@@ -62,7 +62,7 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     \b
     chatdata check oasst1-en --input en.jsonl --set render.tokenizer=PATH
     """
-    from chatdata.cli import show
+    from chatdata.cli.show import print_manifest
     from chatdata.core import ledger
     from chatdata.pipeline.build import preview
     from chatdata.pipeline.find import load
@@ -72,11 +72,7 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     if as_json:
         print_json(manifest.as_json())
     else:
-        terminal = console()
-        show.print_counts(manifest.counts, terminal)
-        show.print_cleaned(manifest.cleaned, terminal)
-        show.print_splits(manifest.splits, terminal)
-        show.print_certificate(manifest.render, terminal)
+        print_manifest(manifest, console())
     ledger.check_dropped(manifest.counts.as_json(), loaded.max_dropped)
 
 
@@ -121,7 +117,7 @@ def build(
     chatdata build oasst1-en --input en.jsonl --out out/o
     chatdata build oasst1-en --set threads.policy=best_rank --set split.test_percent=5
     """
-    from chatdata.cli import show
+    from chatdata.cli.show import print_manifest
     from chatdata.pipeline.build import build as run
     from chatdata.pipeline.find import load
 
@@ -141,14 +137,9 @@ def build(
         )
     if as_json:
         print_json(manifest.as_json())
-        return
-    terminal = console()
-    show.print_counts(manifest.counts, terminal)
-    show.print_cleaned(manifest.cleaned, terminal)
-    show.print_splits(manifest.splits, terminal)
-    show.print_certificate(manifest.render, terminal)
-    show.print_packs(manifest.packs, terminal)
-    click.echo(f"{manifest.content_hash}\n{folder}")
+    else:
+        print_manifest(manifest, console())
+        click.echo(f"{manifest.content_hash}\n{folder}")
 
 
 @main.command()

@@ -12,9 +12,19 @@ from rich.text import Text
 
 from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import Counts, PackEntry, Splits
+from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import EngineEntry, ParityEntry, RenderEntry
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
+
+
+def print_manifest(manifest: Manifest, console: Console) -> None:
+    """Prints what a build made: counts, cleaned messages, splits, certificate and packs."""
+    print_counts(manifest.counts, console)
+    print_cleaned(manifest.cleaned, console)
+    print_splits(manifest.splits, console)
+    print_certificate(manifest.render, console)
+    print_packs(manifest.packs, console)
 
 
 def print_counts(counts: Counts, console: Console) -> None:

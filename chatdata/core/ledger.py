@@ -56,8 +56,8 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 
 Counts = dict[str, dict[str, Any]]  # of each unit: read, kept, and dropped by reason
 
-# What became of something: the ledger's row, before the outcome is known.
-EVENTS: dict[str, pl.DataType | type[pl.DataType]] = {
+# What became of something: a row of the ledger, whose outcome `entries` adds.
+OUTCOMES: dict[str, pl.DataType | type[pl.DataType]] = {
     "unit": pl.String,  # record, message or conversation
     "id": pl.String,
     "conversation": pl.String,  # where a message stood last, if anywhere
@@ -66,29 +66,29 @@ EVENTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,
 }
 
-# The reason of a message whose text stands in another, which `detail` names: it shares its fate.
+# The reason of a message that was merged into the message that `detail` names, until `follow`.
 MERGED = "merged"
 
 
-def entries(events: pl.DataFrame) -> pl.DataFrame:
-    """Events as rows of the ledger, in a stable order."""
+def entries(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `SCHEMA` from rows of `OUTCOMES`, in a stable order."""
     outcome = pl.when(pl.col("reason").is_null()).then(pl.lit("kept")).otherwise(pl.lit("dropped"))
-    return events.with_columns(outcome=outcome).select(SCHEMA.keys()).sort("unit", "id", "detail")
+    return outcomes.with_columns(outcome=outcome).select(SCHEMA.keys()).sort("unit", "id", "detail")
 
 
-def follow(events: pl.DataFrame) -> pl.DataFrame:
-    """Events in which a message that was merged into another has the outcome of that one."""
+def follow(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Outcomes in which a merged message has the outcome of the message that it was merged into."""
     is_merged = pl.col("reason").eq_missing(MERGED)
-    merged = events.filter(is_merged)
+    merged = outcomes.filter(is_merged)
     if merged.is_empty():
-        return events
-    others = events.filter(is_merged.not_())
+        return outcomes
+    others = outcomes.filter(is_merged.not_())
     repeats = pl.col("reason").eq_missing("duplicate_id")  # of another record, by the same id
     fates = others.filter((pl.col("unit") == "message") & repeats.not_())
     fates = fates.select("source", "reason", detail="id").unique(["source", "detail"])
     merged = merged.drop("reason").join(fates, on=["source", "detail"], maintain_order="left")
     merged = merged.with_columns(detail="merged into " + pl.col("detail"))
-    return pl.concat([others, merged.select(EVENTS.keys())])
+    return pl.concat([others, merged.select(OUTCOMES.keys())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +109,10 @@ class Tally:
         return self.dropped.get(unit, Counter())
 
 
-def tally(events: pl.DataFrame) -> Tally:
-    """The tally of a table of events."""
+def tally(outcomes: pl.DataFrame) -> Tally:
+    """The tally of a table of outcomes."""
     kept, dropped = Counter[str](), dict[str, Counter[str]]()
-    for unit, reason, number in events.group_by("unit", "reason").len().iter_rows():
+    for unit, reason, number in outcomes.group_by("unit", "reason").len().iter_rows():
         if reason is None:
             kept[f"{unit}s"] = number
         else:
@@ -158,23 +158,23 @@ def check_dropped(counts: Counts, max_dropped: float) -> None:
         raise BuildError("no conversation is left; `chatdata check` shows what became of them.")
 
 
-def problem_events(problems: Iterable[tuple[str, str, str, str]], source: str) -> pl.DataFrame:
-    """Events for what a source could not make rows of: (unit, id, reason, detail)."""
+def problem_outcomes(problems: Iterable[tuple[str, str, str, str]], source: str) -> pl.DataFrame:
+    """Rows of `OUTCOMES` for what a source could not read: (unit, id, reason, detail)."""
     rows = [
         {"unit": unit, "id": id, "reason": reason, "detail": detail, "source": source}
         for unit, id, reason, detail in problems
     ]
-    return pl.DataFrame(rows, schema=EVENTS)
+    return pl.DataFrame(rows, schema=OUTCOMES)
 
 
-def events(
+def outcomes_of(
     unit: str,
     rows: pl.DataFrame,
     id: str,
     reason: pl.Expr,
     detail: pl.Expr | None = None,
 ) -> pl.DataFrame:
-    """Rows of `EVENTS` for the rows of a table: their `id` column, and why they were removed."""
+    """Rows of `OUTCOMES` for the rows of a table: their `id` column, and a reason (null: kept)."""
     conversation = pl.col("conversation") if unit == "message" else pl.lit(None, pl.String)
     return rows.select(
         unit=pl.lit(unit),
@@ -192,21 +192,21 @@ def drop(
     reason: str | pl.Expr,
     detail: pl.Expr | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The messages of the conversations that stay, and rows of `EVENTS` for those that go.
+    """The messages of the conversations that stay, and rows of `OUTCOMES` for those that go.
 
     `conversations` has one row or more for each conversation that goes, with its id in
     `conversation` and the columns that `reason` and `detail` read; the first row of a conversation
     counts. `reason` is a reason or an expression of reasons.
     """
     if conversations.is_empty():
-        return messages, empty(EVENTS)
+        return messages, empty(OUTCOMES)
     dropped = conversations.unique("conversation", keep="first", maintain_order=True)
     if "source" not in dropped.columns:
         sources = messages.select("conversation", "source").unique("conversation", keep="first")
         dropped = dropped.join(sources, on="conversation", maintain_order="left")
     reason = pl.lit(reason) if isinstance(reason, str) else reason
     kept = messages.join(dropped, on="conversation", how="anti", maintain_order="left")
-    return kept, events("conversation", dropped, "conversation", reason, detail)
+    return kept, outcomes_of("conversation", dropped, "conversation", reason, detail)
 
 
 def drop_with_messages(
@@ -215,7 +215,7 @@ def drop_with_messages(
     reason: str | pl.Expr,
     detail: pl.Expr | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The messages that `drop` leaves, and rows of `EVENTS` for conversations and messages.
+    """The messages that `drop` leaves, and rows of `OUTCOMES` for conversations and messages.
 
     A message that stands in a conversation that stays, too, is not dropped.
     """
@@ -228,16 +228,17 @@ def drop_with_messages(
 def orphaned_messages(
     before: pl.DataFrame, after: pl.DataFrame, dropped: pl.DataFrame, otherwise: str
 ) -> pl.DataFrame:
-    """Rows of `EVENTS` for messages that stood in a conversation and now stand in none.
+    """Rows of `OUTCOMES` for messages that stood in a conversation and now stand in none.
 
-    `dropped` are the events of conversations that went; a message that was cut from a conversation
-    that stays has the reason `otherwise`. A message of several conversations is named once.
+    `dropped` are the outcomes of conversations that went. A message that was cut from a
+    conversation that stays has the reason `otherwise`. A message of several conversations is named
+    once.
     """
     rows = before.filter(pl.col("message").is_not_null())
     rows = rows.join(after, on=MESSAGE_KEY, how="anti", maintain_order="left")
     rows = rows.unique(MESSAGE_KEY, keep="first", maintain_order=True)
     reasons = dropped.select("reason", "detail", conversation="id")
     rows = rows.join(reasons, on="conversation", how="left", maintain_order="left")
-    return events(
+    return outcomes_of(
         "message", rows, "message", pl.col("reason").fill_null(otherwise), pl.col("detail")
     )

@@ -164,18 +164,18 @@ class Repository:
 
     def resolve(self, revision: str) -> str:
         """The commit of a tag or a branch. The client keeps the answer in its cache."""
-        found = self.api.resolve_revision(self.name, repo_type=KIND, revision=revision)
-        return str(found.resolved)
+        resolved = self.api.resolve_revision(self.name, repo_type=KIND, revision=revision)
+        return str(resolved.resolved)
 
     def resolve_offline(self, revision: str) -> str | None:
         """The commit of a tag or a branch by the last answer in the cache, or None without one."""
         try:
-            found = self.api.resolve_revision(
+            resolved = self.api.resolve_revision(
                 self.name, repo_type=KIND, revision=revision, local_files_only=True
             )
         except errors.RevisionResolutionError:
             return None
-        return str(found.resolved)
+        return str(resolved.resolved)
 
     def is_private(self) -> bool:
         """Whether only the owners see the repository."""

@@ -26,7 +26,7 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
     by_source = list(_by_source(context, part))
     tables = [threaded.messages for threaded, _ in by_source]
     messages = pl.concat(tables or [schema.empty(schema.MESSAGES)])
-    outcomes = [schema.empty(ledger.EVENTS), *(threaded.events for threaded, _ in by_source)]
+    outcomes = [schema.empty(ledger.OUTCOMES), *(threaded.outcomes for threaded, _ in by_source)]
     for drop in context.drops("conversation"):
         messages, dropped = _drop_conversations(messages, drop)
         outcomes.append(dropped)

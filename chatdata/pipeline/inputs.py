@@ -56,7 +56,7 @@ def _named(names: Sequence[str], filter_: str) -> list[File]:
 
 
 def without_paths(recipe: Recipe, inputs: Sequence[Input]) -> Recipe:
-    """The recipe with its local files named as in the manifest, for no machine in particular."""
+    """The recipe with the names that its local files have in the manifest, without folders."""
     source = dict(recipe.source)
     for input_ in inputs:
         options = source[input_.key]

@@ -38,13 +38,13 @@ def read(context: BuildContext, inputs: Sequence[Input], progress: Progress) -> 
 
     Raises SourceError for a source of which nothing can be used.
     """
-    units, problems = Counter(dict.fromkeys(ledger.UNITS, 0)), [schema.empty(ledger.EVENTS)]
+    units, problems = Counter(dict.fromkeys(ledger.UNITS, 0)), [schema.empty(ledger.OUTCOMES)]
     for number, source in enumerate(inputs):
         before = units["records"]
         writer = PartitionWriter(context.files.messages(number), context.files.parts)
         for batch in _batches(context, source):
             writer.add(batch.rows)
-            problems.append(_problem_events(batch, source.name))
+            problems.append(_problem_outcomes(batch, source.name))
             units.update(
                 records=batch.records,
                 messages=batch.rows.height + sum(p.unit == "message" for p in batch.problems),
@@ -77,9 +77,9 @@ def _batches(context: BuildContext, source: Input) -> Iterator[sources.Batch]:
     )
 
 
-def _problem_events(batch: sources.Batch, source: str) -> pl.DataFrame:
+def _problem_outcomes(batch: sources.Batch, source: str) -> pl.DataFrame:
     problems = [(p.unit, p.id, p.reason, p.detail) for p in batch.problems]
-    return ledger.problem_events(problems, source)
+    return ledger.problem_outcomes(problems, source)
 
 
 def _refuse_unread(source: Input, records: int, problems: pl.DataFrame) -> None:

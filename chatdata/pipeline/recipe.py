@@ -42,9 +42,10 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 class SourceOptions(Strict):
     """Where a source's files are: in a Hub repository at a revision, or local.
 
-    `format` is what reads them: the source's own name where it is one of `sources.names()`.
-    Conversations of several sources are mixed by `weight`, a share relative to those of the
-    others, and limited to `cap` of them; a source with a cap of 0 is left out of the recipe.
+    `format` names the source of `sources.names()` that reads the files; the key of the recipe is
+    the format where the recipe names none. Conversations of several sources are mixed by `weight`,
+    a share relative to the shares of the rest, and limited to `cap` conversations; a source with a
+    cap of 0 is left out of the recipe.
     """
 
     format: str
@@ -54,7 +55,7 @@ class SourceOptions(Strict):
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
     weight: float | None = Field(default=None, gt=0)
     cap: int | None = Field(default=None, ge=0)
-    license: str | None = None  # under which its makers give it
+    license: str | None = None  # of the source
 
     @model_validator(mode="after")
     def _is_pinned(self) -> SourceOptions:
@@ -85,7 +86,7 @@ class Publish(Strict):
 
 
 class Recipe(Strict):
-    """A recipe, checked."""
+    """A recipe, its names and options checked, every default written out."""
 
     name: str = Field(pattern=_NAME)
     version: str = Field(pattern=_SEMVER)
@@ -111,7 +112,7 @@ class Recipe(Strict):
     @field_validator("threads", mode="before")
     @classmethod
     def _threads_in_short(cls, value: Any) -> Any:
-        """Takes `all_leaves`, `{top_k: 2}` and `{policy: {top_k: 2}}` for what they mean."""
+        """Reads `all_leaves`, `{top_k: 2}` and `{policy: {top_k: 2}}` as options of `threads`."""
         if isinstance(value, str):
             return {"policy": value}
         if isinstance(value, Mapping) and isinstance(value.get("policy"), Mapping):
@@ -174,12 +175,12 @@ class Recipe(Strict):
     def _weighs_all_or_none(self) -> None:
         names = [options.name or key for key, options in self.source.items()]
         if len(set(names)) < len(names):
-            raise ValueError("two sources have one `name`; give each its own")
+            raise ValueError("two sources have the same `name`; give each source a name")
         without = [name for name, options in self.source.items() if options.weight is None]
         if without and len(without) < len(self.source):
             raise ValueError(
                 f"source '{without[0]}' has no weight and others have; give all a weight, or use "
-                "`cap`, which limits one alone"
+                "`cap`, which limits a single source"
             )
 
     def _packs_what_fits(self) -> None:
@@ -212,23 +213,21 @@ class Recipe(Strict):
     def drop_with_files(
         self, rename: Callable[[str, Sequence[str]], list[str]]
     ) -> list[dict[str, dict[str, Any]]]:
-        """The recipe's `drop` with the files in its options renamed.
+        """The recipe's `drop` with new names for the files in its options.
 
-        `rename` takes a filter's name and the names in one option, and returns the new names.
+        `rename` takes a filter's name and the names in an option, and returns the new names.
         """
+
+        def renamed(name: str, options: dict[str, Any]) -> dict[str, Any]:
+            files = {key: rename(name, options[key]) for key in FILTERS[name].files}
+            return {**options, **files}
+
         return [
-            {
-                name: {
-                    **options,
-                    **{key: rename(name, options[key]) for key in FILTERS[name].files},
-                }
-                for name, options in entry.items()
-            }
-            for entry in self.drop
+            {name: renamed(name, options) for name, options in entry.items()} for entry in self.drop
         ]
 
     def hash(self) -> str:
-        """A hash of everything the recipe says."""
+        """A hash of all values of the recipe."""
         return sha256_json(self.resolved())
 
 

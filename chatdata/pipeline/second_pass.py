@@ -31,7 +31,7 @@ class _RenderedPart:
 
     messages: pl.DataFrame
     tokens: Rendered | None = None
-    outcomes: pl.DataFrame = field(default_factory=lambda: schema.empty(ledger.EVENTS))
+    outcomes: pl.DataFrame = field(default_factory=lambda: schema.empty(ledger.OUTCOMES))
     parity: ParityCounts = field(default_factory=ParityCounts)
     audit: Audit = field(default_factory=Audit)
 
@@ -47,7 +47,7 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     rendered = _render(context, _in_order(context, messages, decisions))
     rows = _rows(context, rendered, decisions)
     first = pl.read_ipc(context.files.table("outcomes", part))
-    kept = _kept_events(rendered.messages, rows)
+    kept = _kept_outcomes(rendered.messages, rows)
     outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
     _save(context, part, rows, outcomes)
     return PartStats(
@@ -67,7 +67,7 @@ def _drop_decided(
     messages: pl.DataFrame, decisions: GlobalDecisions
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The messages that the global pass leaves, and outcomes of what it drops, by reason."""
-    outcomes = [schema.empty(ledger.EVENTS)]
+    outcomes = [schema.empty(ledger.OUTCOMES)]
     first = messages.unique("conversation", keep="first", maintain_order=True)
     for removed in decisions.removed.partition_by("reason", maintain_order=True):
         conversations = first.join(removed, on="conversation", maintain_order="left")
@@ -119,7 +119,7 @@ def _tokenize(
     is_sampled = fraction_column(ids, "certificate") < context.sample
     parity = certificate.compare_rows(tokens, tokenizer, source.options.train_on, is_sampled)
     certificate.raise_on_failure(parity, tokenizer)
-    outcomes = pl.concat([fitted.events, tokens.events])
+    outcomes = pl.concat([fitted.outcomes, tokens.outcomes])
     return _RenderedPart(tokens.messages, tokens, outcomes, parity, encoder.audit)
 
 
@@ -133,7 +133,7 @@ def _rows(context: BuildContext, rendered: _RenderedPart, decisions: GlobalDecis
     return Rows(messages, token_rows(rendered.tokens), owners(messages, rendered.tokens), splits)
 
 
-def _kept_events(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     """Outcomes of what is published: each row, and each message in the first row that holds it."""
     no_reason = pl.lit(None, pl.String)
     first = messages.unique(schema.MESSAGE_KEY, keep="first", maintain_order=True)
@@ -141,8 +141,8 @@ def _kept_events(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     detail = pl.concat_str(pl.lit("in "), pl.lit(rows.splits), pl.lit(rows.several()))
     return pl.concat(
         [
-            ledger.events("message", first, "message", no_reason),
-            ledger.events("conversation", conversations, "conversation", no_reason, detail),
+            ledger.outcomes_of("message", first, "message", no_reason),
+            ledger.outcomes_of("conversation", conversations, "conversation", no_reason, detail),
         ]
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,13 +10,12 @@ from chatdata.dataset import card, manifest
 from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.hub.client import Note
 from chatdata.hub.repository import Entry, Refs, Repository, Tree
+from chatdata.pipeline.progress import Progress
 from chatdata.publish import release as releases
 from chatdata.publish import versions
 from chatdata.publish.journal import Journal
 from chatdata.publish.release import Release
 from chatdata.publish.versions import Version
-
-Progress = Callable[[str, int, int], None]
 
 
 class LatestVersion(NamedTuple):

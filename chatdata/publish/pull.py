@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from chatdata.core import files
 from chatdata.dataset import manifest
 from chatdata.hub.client import Note
+from chatdata.pipeline.progress import Progress, silent
 from chatdata.publish import references, snapshot
 from chatdata.publish.snapshot import Snapshot
 from chatdata.verify import verification
-
-Progress = Callable[[str, int, int], None]
 
 
 def is_published(name: str) -> bool:
@@ -46,7 +44,7 @@ def pull(
     out: str | Path,
     *,
     allow_moving: bool = False,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = silent,
     note: Note = lambda text: None,
 ) -> dict[str, str | None]:
     """Writes the version that `org/name@1.2.0` names to the folder `out`, as it was built.

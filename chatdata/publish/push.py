@@ -17,9 +17,10 @@ from chatdata.dataset import card
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.repository import File, Refs, Repository, checked_name
+from chatdata.pipeline.progress import Progress, silent
 from chatdata.publish import plan, versions
 from chatdata.publish import release as releases
-from chatdata.publish.context import Progress, PushContext, RepoState
+from chatdata.publish.context import PushContext, RepoState
 from chatdata.publish.journal import Journal
 from chatdata.publish.plan import Plan
 
@@ -34,7 +35,7 @@ def push(
     private: bool | None = None,
     dry_run: bool = False,
     allow_version: bool = False,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = silent,
     note: Note = lambda text: None,
 ) -> Plan:
     """Publishes the folder as `version` in the dataset's repository `repo`. Returns what was done.

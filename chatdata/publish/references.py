@@ -45,7 +45,7 @@ class Pinned:
 
 
 def parse(text: str) -> Reference:
-    """The reference that a text such as `org/name@1.2.0` names. Raises HubError without one."""
+    """The reference in a text such as `org/name@1.2.0`. Raises HubError for any other text."""
     repo, at, revision = text.partition("@")
     if not at or not revision:
         raise HubError(f"'{text}' names no version; write {repo or 'org/name'}@1.0.0, for example.")

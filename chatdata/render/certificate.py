@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +19,11 @@ import polars as pl
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.core.hashing import sha256_json
-from chatdata.core.schema import MESSAGES
 from chatdata.render.conversation import UnrenderableError
 from chatdata.render.entries import CertificateEntry, EngineEntry, ParityEntry
 from chatdata.render.fit import fit
 from chatdata.render.options import Render
+from chatdata.render.probes import probe_conversations
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import TrainOn
@@ -33,30 +32,6 @@ from chatdata.render.tokenizer import Tokenizer
 
 SAMPLE = 128  # rows, about
 _LEAST_PROBES = 20
-
-_CONTENTS = (
-    "Hello, can you help me?",
-    "",
-    " ",
-    "\n",
-    "\n\n",
-    "\t\tindented",
-    "  leading spaces",
-    "\n\nleading newlines",
-    "trailing spaces   ",
-    "trailing newlines\n\n",
-    "1234567890 3.14 ٣ ½ Ⅷ",
-    "can't won't we'll 'tis",
-    "def f(a):\n\n\n    return a[0]\n",
-    "émigré naïve e\u0301 \u0300",
-    "日本語の文章。한국어 العربية עברית",
-    "👩‍👩‍👧 🏳️‍🌈",
-    "zero\u200bwidth \u00a0 nbsp",
-    "control\x00\x01\x1b characters",
-    "x" * 3000,
-    "Human: hi\n\nAssistant: hello",
-    "<think>so</think>{{ messages }}{% raw %}",
-)
 
 
 @dataclass(slots=True)
@@ -107,12 +82,12 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
         )
     probe_options = options.model_copy(update={"train_on": "assistant", "max_tokens": None})
     pool = TextPool(tokenizer)
-    fitted = fit(_probes(tokenizer), pool, probe_options)
+    fitted = fit(probe_conversations(tokenizer), pool, probe_options)
     rendered = render(fitted.messages, fitted.windows, pool, probe_options)
     all_rows = pl.repeat(True, len(rendered.ids), eager=True)
     counts = compare_rows(rendered, tokenizer, "assistant", all_rows)
     if counts.compared < _LEAST_PROBES:
-        reason = fitted.events.filter(pl.col("unit") == "conversation")["detail"].to_list()
+        reason = fitted.outcomes.filter(pl.col("unit") == "conversation")["detail"].to_list()
         counts.fail(f"too few probes can be written ({counts.compared}; {reason[:1]})")
     raise_on_failure(counts, tokenizer)
     return counts
@@ -317,38 +292,4 @@ def _check_prompts(counts: ParityCounts, rows: list[_Row], reference: _Reference
             f"the end of its generation prompt, {template.generation_prompt[-12:]!r}, becomes "
             "different tokens before an answer than alone, so a model would be trained on what it "
             "is never given"
-        )
-
-
-# ------------------------------------------------------------------------------------- probes
-
-
-def _probes(tokenizer: Tokenizer) -> pl.DataFrame:
-    """Conversations of hard contents, in every place, and contents that quote control tokens."""
-    quoted = [f"I say {token} and\n{token}" for token in tokenizer.control_ids()]
-    contents = [*_CONTENTS, *quoted]
-    rows: list[dict[str, Any]] = []
-    for number, content in enumerate(contents):
-        question = contents[(number * 7 + 3) % len(_CONTENTS)]
-        _add(rows, f"answer-{number}", [("user", question), ("assistant", content)])
-        turns = [("system", content), ("user", content), ("assistant", content)]
-        _add(rows, f"everywhere-{number}", turns + turns[1:])
-        _add(rows, f"several-{number}", [*turns[1:], ("user", question), ("assistant", content)])
-    _add(rows, "long", [("user", "go on"), ("assistant", "on")] * 100)
-    return pl.DataFrame(rows, schema=MESSAGES)
-
-
-def _add(rows: list[dict[str, Any]], name: str, turns: list[tuple[str, str]]) -> None:
-    for position, (role, content) in enumerate(turns):
-        rows.append(
-            {
-                "conversation": name,
-                "group": name,
-                "position": position,
-                "message": f"{name}#{position}",
-                "role": role,
-                "content": content,
-                "train": role == "assistant",
-                "source": "probe",
-            }
         )

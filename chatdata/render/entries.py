@@ -55,8 +55,8 @@ class ParityEntry(Part):
         """Yields the name and the number of each count that was made."""
         yield from self.as_json().items()
 
-    def __add__(self, other: ParityEntry) -> ParityEntry:
-        numbers = dict(other.items())
+    def __add__(self, more: ParityEntry) -> ParityEntry:
+        numbers = dict(more.items())
         sums = {name: number + numbers.get(name, 0) for name, number in self.items()}
         return ParityEntry.model_validate(sums)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from chatdata.core import ledger
-from chatdata.core.ledger import EVENTS
+from chatdata.core.ledger import OUTCOMES
 from chatdata.core.schema import MESSAGE_KEY, empty
 from chatdata.render.options import Render
 from chatdata.render.row_plans import Measure, RowPlan, cut_table, plan, row_messages
@@ -20,12 +20,12 @@ from chatdata.render.windows import Cut
 class Fitted:
     """Messages of conversations that can be rendered, their windows, and what became of others.
 
-    `windows` is None where each conversation is a single row; `events` are rows of EVENTS.
+    `windows` is None where each conversation is a single row; `outcomes` are rows of OUTCOMES.
     """
 
     messages: pl.DataFrame
     windows: pl.DataFrame | None
-    events: pl.DataFrame
+    outcomes: pl.DataFrame
 
 
 def fit(messages: pl.DataFrame, pool: TextPool, options: Render) -> Fitted:
@@ -38,22 +38,22 @@ def fit(messages: pl.DataFrame, pool: TextPool, options: Render) -> Fitted:
     rows, measure = plan(pool.tokenizer.template), Measure(pool, options)
     kept, refused = _without_refused(messages, rows.windows(messages), pool)
     if options.max_tokens is None:
-        return Fitted(kept, rows.windows(kept), _events(messages, kept, refused))
+        return Fitted(kept, rows.windows(kept), _outcomes(messages, kept, refused))
     if options.overflow == "split":
         windows, cuts = rows.split(kept, measure, options)
         kept, too_long = _cut(kept, cuts)
         kept, refused_rows = _without_refused(kept, windows, pool)
         order = kept.select("conversation").unique(maintain_order=True)
         windows = order.join(windows, on="conversation", maintain_order="left_right")
-        return Fitted(kept, windows, _events(messages, kept, refused, too_long, refused_rows))
+        return Fitted(kept, windows, _outcomes(messages, kept, refused, too_long, refused_rows))
     fitted, too_long = _shortened(kept, rows, measure, options)
     kept, prefixes = _without_prefixes(kept, fitted)
-    return Fitted(kept, rows.windows(kept), _events(messages, kept, refused, too_long, prefixes))
+    return Fitted(kept, rows.windows(kept), _outcomes(messages, kept, refused, too_long, prefixes))
 
 
-def _events(before: pl.DataFrame, after: pl.DataFrame, *dropped: pl.DataFrame) -> pl.DataFrame:
-    """The events of conversations that were dropped, and those of the messages that went."""
-    conversations = pl.concat([empty(EVENTS), *dropped])
+def _outcomes(before: pl.DataFrame, after: pl.DataFrame, *dropped: pl.DataFrame) -> pl.DataFrame:
+    """The outcomes of conversations that were dropped, and those of the messages that went."""
+    conversations = pl.concat([empty(OUTCOMES), *dropped])
     return pl.concat(
         [conversations, ledger.orphaned_messages(before, after, conversations, "too_long")]
     )
@@ -65,7 +65,7 @@ def _without_refused(
     """Drops the conversations of which the template cannot write a row exactly."""
     refused = refusals(row_messages(messages, windows), pool)
     if refused.is_empty():
-        return messages, empty(EVENTS)
+        return messages, empty(OUTCOMES)
     if windows is not None:
         refused = refused.rename({"conversation": "row"})
         refused = refused.join(windows, on="row", how="left", maintain_order="left")
@@ -89,7 +89,7 @@ def _shortened(
 
     What a template writes may depend on the last turn, so what was cut is measured again.
     """
-    dropped = [empty(EVENTS)]
+    dropped = [empty(OUTCOMES)]
     while True:
         table = rows.so_far(messages, measure)
         tokens = pl.col("so_far").max().over("conversation")
@@ -130,7 +130,7 @@ def _without_prefixes(
     ends = ends.join(lengths, on="conversation", how="left", maintain_order="left")
     cut_ends = ends.filter(pl.col("position") + 1 < pl.col("before"))
     if cut_ends.is_empty():
-        return after, empty(EVENTS)
+        return after, empty(OUTCOMES)
     covering = after.join(cut_ends, on=["conversation", "message"], how="anti").select(MESSAGE_KEY)
     covered = cut_ends.join(covering, on=MESSAGE_KEY, how="semi", maintain_order="left")
     repeats = cut_ends.filter(pl.struct(MESSAGE_KEY).is_first_distinct().not_())

@@ -14,7 +14,7 @@ import polars as pl
 
 from chatdata.core import ledger
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.core.ledger import EVENTS, orphaned_messages
+from chatdata.core.ledger import OUTCOMES, orphaned_messages
 from chatdata.core.schema import empty
 from chatdata.render.options import Render
 from chatdata.render.row_plans import row_messages
@@ -32,7 +32,7 @@ class Rendered:
     `trained` is the number of labels of a row that are not IGNORE_INDEX. `ids` are the ids of
     the rows, `conversations` the ids of their conversations, and `row_messages` the messages of
     each row (`conversation` is the id of the row). `messages` are the messages of all
-    conversations that have a row, `events` what became of the others.
+    conversations that have a row, `outcomes` what became of the others.
     """
 
     ids: list[str]
@@ -43,7 +43,7 @@ class Rendered:
     trained: Ints
     row_messages: pl.DataFrame
     messages: pl.DataFrame
-    events: pl.DataFrame
+    outcomes: pl.DataFrame
 
 
 def render(
@@ -61,7 +61,7 @@ def render(
     ids = rows["conversation"].unique(maintain_order=True)
     conversations = _conversations(ids, windows)
     kept, dropped = _with_rows(messages, conversations)
-    events = pl.concat([dropped, orphaned_messages(messages, kept, dropped, "no_trained_tokens")])
+    outcomes = pl.concat([dropped, orphaned_messages(messages, kept, dropped, "no_trained_tokens")])
     numbers = _row_numbers(rows)[segments.message]
     lengths = np.bincount(numbers, segments.tokens).astype(np.int64)
     input_ids = pool.joined(segments.text_id)
@@ -74,7 +74,7 @@ def render(
         trained=np.bincount(numbers, segments.trained_tokens()).astype(np.int64),
         row_messages=rows,
         messages=kept,
-        events=events,
+        outcomes=outcomes,
     )
 
 
@@ -107,7 +107,7 @@ def _with_rows(
     with_rows = pl.DataFrame({"conversation": conversations}).unique()
     without = messages.join(with_rows, on="conversation", how="anti", maintain_order="left")
     if without.is_empty():
-        return messages, empty(EVENTS)
+        return messages, empty(OUTCOMES)
     return ledger.drop(messages, without, "no_trained_tokens")
 
 

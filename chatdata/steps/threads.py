@@ -1,8 +1,8 @@
 """How conversations begin and end: the `threads` of a recipe, and its use on linear turns.
 
 `linearize_turns` trims conversations that are linear already; `trees.linearize` makes them out of
-trees. Both take messages that `filtering.mark` has marked, and return what stays and the events of
-what goes.
+trees. Both take messages that `filtering.mark` has marked, and return what stays and the
+outcomes of what goes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import polars as pl
 
 from chatdata.core.config import Strict
 from chatdata.core.hashing import short_hash
-from chatdata.core.ledger import EVENTS, MERGED, events
+from chatdata.core.ledger import MERGED, OUTCOMES, outcomes_of
 from chatdata.core.schema import MESSAGE_KEY, MESSAGES, empty
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
@@ -40,13 +40,13 @@ class Threads(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Threaded:
-    """Conversations as rows of MESSAGES, and rows of EVENTS for everything else.
+    """Conversations as rows of MESSAGES, and rows of OUTCOMES for everything else.
 
     `conversations` is the number of conversations that came into being.
     """
 
     messages: pl.DataFrame
-    events: pl.DataFrame
+    outcomes: pl.DataFrame
     conversations: int
 
 
@@ -80,12 +80,12 @@ def _name_apart(messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     claims = messages.select("conversation", "where").unique()
     shared = claims.filter(pl.col("conversation").is_duplicated())["conversation"]
     if shared.is_empty():
-        return messages, empty(EVENTS)
+        return messages, empty(OUTCOMES)
     is_shared = pl.col("conversation").is_in(shared.unique().implode())
     claimed = messages.filter(is_shared).sort("conversation", "where", "position")
     claimed = _with_digests(claimed)
     renamed = _rename(claimed.filter(pl.col("is_repeat").not_()))
-    repeated = _repeat_events(claimed.filter("is_repeat"))
+    repeated = _repeat_outcomes(claimed.filter("is_repeat"))
     return pl.concat([messages.filter(is_shared.not_()), renamed]), repeated
 
 
@@ -110,13 +110,13 @@ def _rename(turns: pl.DataFrame) -> pl.DataFrame:
     return named.with_columns(message=message).drop("digest", "is_repeat", "is_ambiguous")
 
 
-def _repeat_events(turns: pl.DataFrame) -> pl.DataFrame:
+def _repeat_outcomes(turns: pl.DataFrame) -> pl.DataFrame:
     reason, detail = pl.lit("duplicate_id"), "again in " + pl.col("where")
     conversations = turns.unique(["conversation", "where"], keep="first", maintain_order=True)
     return pl.concat(
         [
-            events("message", turns, "message", reason, detail),
-            events("conversation", conversations, "conversation", reason, detail),
+            outcomes_of("message", turns, "message", reason, detail),
+            outcomes_of("conversation", conversations, "conversation", reason, detail),
         ]
     )
 
@@ -137,7 +137,7 @@ def _without_repeated_roles(
     is_alone = pl.len().over("run") == 1
     several = numbered.filter(is_alone.not_())
     if repeated_role == "keep" or several.is_empty():
-        return turns, empty(EVENTS)
+        return turns, empty(OUTCOMES)
     is_text = (pl.col("content").str.strip_chars() != "").fill_null(True)
     several = several.with_columns(speaks=is_text | is_text.any().over("run").not_())
     choose = _merged if repeated_role == "merge" else _last_of_runs
@@ -160,23 +160,23 @@ def _merged(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.col("train").all(),
         *(pl.col(mark).filter(is_marked).first() for mark in _MARKS),
     )
-    return merged, _joined_events(several, merged, MERGED, pl.col("into"))
+    return merged, _joined_outcomes(several, merged, MERGED, pl.col("into"))
 
 
 def _last_of_runs(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The last turn of each run that has a text."""
     last = several.filter("speaks").unique("run", keep="last", maintain_order=True)
-    return last, _joined_events(several, last, "repeated_role", "before " + pl.col("into"))
+    return last, _joined_outcomes(several, last, "repeated_role", "before " + pl.col("into"))
 
 
-def _joined_events(
+def _joined_outcomes(
     several: pl.DataFrame, chosen: pl.DataFrame, reason: str, detail: pl.Expr
 ) -> pl.DataFrame:
-    """Rows of EVENTS for the turns of runs that are not `chosen`; `into` is the turn that is."""
+    """Rows of OUTCOMES for the turns of runs that are not `chosen`; `into` is the turn that is."""
     rest = several.join(chosen, on="message", how="anti", maintain_order="left")
     into = chosen.select("run", into="message")
     rest = rest.join(into, on="run", how="left", maintain_order="left")
-    return events("message", rest, "message", pl.lit(reason), detail)
+    return outcomes_of("message", rest, "message", pl.lit(reason), detail)
 
 
 # --------------------------------------------------------------------------- turns that are removed
@@ -192,7 +192,7 @@ class _Why(NamedTuple):
 def _leave_out(
     turns: pl.DataFrame, stays: pl.Expr, turn_goes: _Why, conversation_goes: _Why
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The turns that stay, and rows of EVENTS for the turns and whole conversations that go.
+    """The turns that stay, and rows of OUTCOMES for the turns and whole conversations that go.
 
     `stays` is never null. Of a conversation that goes the first turn says why.
     """
@@ -201,8 +201,8 @@ def _leave_out(
     is_emptied = pl.col("stays").any().over("conversation").not_()
     emptied = judged.filter(is_emptied).unique("conversation", keep="first", maintain_order=True)
     outcomes = [
-        events("message", leaving, "message", *turn_goes),
-        events("conversation", emptied, "conversation", *conversation_goes),
+        outcomes_of("message", leaving, "message", *turn_goes),
+        outcomes_of("conversation", emptied, "conversation", *conversation_goes),
     ]
     return judged.filter("stays").drop("stays"), pl.concat(outcomes)
 
@@ -218,7 +218,7 @@ def _without_removed(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     to the last answer among them; where it is marked `drop`, nothing stays.
     """
     if turns["removed_by"].null_count() == turns.height:
-        return turns, empty(EVENTS)
+        return turns, empty(OUTCOMES)
     is_cut = _of_culprit("on_removed") == "cut"
     is_before = is_cut & (pl.col("position") < _of_culprit("position"))
     turns = turns.with_columns(
@@ -252,7 +252,7 @@ def _without_skipped(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Removes the exchanges in which a turn, the culprit, is marked `skip`, all in order."""
     skips = pl.col("on_removed").eq_missing("skip")
     if turns.filter(skips).is_empty():
-        return turns, empty(EVENTS)
+        return turns, empty(OUTCOMES)
     turns = turns.with_columns(culprit=_skipped_by("message"), culprit_by=_skipped_by("removed_by"))
     detail = pl.when(skips).then("why").otherwise(_GOES_WITH)
     turn_goes = _Why(pl.col("culprit_by"), detail)

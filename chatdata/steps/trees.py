@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.core.ledger import events
+from chatdata.core.ledger import outcomes_of
 from chatdata.core.schema import MESSAGES
 from chatdata.steps.threads import Threaded, Threads
 
@@ -291,14 +291,14 @@ def _with_reasons(nodes: pl.DataFrame, reasons: Mapping[int, Why]) -> pl.DataFra
 def _outcomes(
     nodes: pl.DataFrame, messages: Mapping[int, Why], conversations: Mapping[int, Why]
 ) -> pl.DataFrame:
-    """Rows of EVENTS for messages, and for conversations, given by their last message."""
+    """Rows of OUTCOMES for messages, and for conversations, given by their last message."""
     lost = _with_reasons(nodes, conversations)
     lost = lost.with_columns(message=pl.concat_str("conversation", "message", separator="/"))
     reason, detail = pl.col("reason"), pl.col("detail")
     return pl.concat(
         [
-            events("message", _with_reasons(nodes, messages), "message", reason, detail),
-            events("conversation", lost, "message", reason, detail),
+            outcomes_of("message", _with_reasons(nodes, messages), "message", reason, detail),
+            outcomes_of("conversation", lost, "message", reason, detail),
         ]
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata.core.errors import ChatdataError, VerifyError
+from chatdata.pipeline.progress import Progress, silent
 from chatdata.verify import checks
 from chatdata.verify.checks import Check, Folder
 
-Progress = Callable[[str, int, int], None]
 _MOST_PROBLEMS = 20  # of one check; further problems are counted
 
 
@@ -51,7 +51,7 @@ def verdicts_on(
     folder: Path,
     *,
     everything: bool = False,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = silent,
 ) -> list[Verdict]:
     """One verdict for each check. With `everything` all rows are rendered again, else a sample.
 

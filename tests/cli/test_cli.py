@@ -83,7 +83,9 @@ def test_list_names_the_options_of_cleaners_and_filters_with_their_defaults() ->
 def test_choices_are_those_of_the_package_that_owns_them(
     command: str, option: str, choices: Iterable[str]
 ) -> None:
-    (kind,) = (own.type for own in main.commands[command].params if option in own.opts)
+    (kind,) = (
+        parameter.type for parameter in main.commands[command].params if option in parameter.opts
+    )
     assert isinstance(kind, click.Choice)
     assert list(kind.choices) == list(choices)
 
@@ -158,8 +160,11 @@ def test_show_without_tokens_marks_the_assistant(tmp_path: Path) -> None:
 
 
 def test_show_makes_control_characters_visible(tmp_path: Path) -> None:
-    said = [{"role": "user", "content": "a\x1b[31mred\x07"}, {"role": "assistant", "content": "ok"}]
-    (tmp_path / "a.jsonl").write_text(json.dumps({"id": "x", "messages": said}))
+    turns = [
+        {"role": "user", "content": "a\x1b[31mred\x07"},
+        {"role": "assistant", "content": "ok"},
+    ]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": "x", "messages": turns}))
     (tmp_path / "r.yaml").write_text("name: r\nversion: 1.0.0\nsource: {jsonl: {files: [a.jsonl]}}")
     assert run("build", tmp_path / "r.yaml", "--out", tmp_path / "o").exit_code == 0
     shown = run("show", tmp_path / "o").output
@@ -237,7 +242,7 @@ def test_errors_are_one_line_and_leave_nothing(
     assert [path for path in sorted(Path().rglob("*")) if path != Path("new")] == before
 
 
-def test_what_is_not_there_is_said_with_the_way_out(sample: Path) -> None:
+def test_an_unknown_id_is_an_error_with_the_way_out(sample: Path) -> None:
     assert "chatdata explain" in refused("show", sample, "--id", "nope")
     assert "ids look like" in refused("explain", sample, "nope")
 

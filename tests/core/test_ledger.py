@@ -12,7 +12,7 @@ import pytest
 
 from chatdata.core import ledger
 from chatdata.core.errors import BuildError
-from chatdata.core.ledger import EVENTS
+from chatdata.core.ledger import OUTCOMES
 from chatdata.steps import filters
 
 READ = {"records": 3, "messages": 10, "conversations": 4}
@@ -66,10 +66,10 @@ def test_nothing_left_is_an_error() -> None:
 
 def test_tallies_add_up() -> None:
     rows = [("message", None), ("message", "empty"), ("record", "bad_json"), ("message", None)]
-    events = pl.DataFrame(
-        [{"unit": unit, "id": "x", "reason": reason} for unit, reason in rows], schema=EVENTS
+    outcomes = pl.DataFrame(
+        [{"unit": unit, "id": "x", "reason": reason} for unit, reason in rows], schema=OUTCOMES
     )
-    total = sum([ledger.tally(events), ledger.tally(events)], ledger.Tally())
+    total = sum([ledger.tally(outcomes), ledger.tally(outcomes)], ledger.Tally())
     assert total.kept == Counter(messages=4)
     assert total.of("messages") == Counter(empty=2)
     assert total.of("records") == Counter(bad_json=2)
@@ -112,7 +112,7 @@ def test_where_nothing_is_dropped_nothing_changes() -> None:
         kept, outcomes = drop(messages, messages.clear(), "empty")
         assert kept.equals(messages)
         assert outcomes.is_empty()
-        assert outcomes.schema == pl.Schema(EVENTS)
+        assert outcomes.schema == pl.Schema(OUTCOMES)
 
 
 def test_a_merged_message_has_the_outcome_of_the_one_that_it_is_in() -> None:
@@ -124,17 +124,17 @@ def test_a_merged_message_has_the_outcome_of_the_one_that_it_is_in() -> None:
         {"id": "y#2", "reason": "merged", "detail": "y#0"},
         {"id": "y#0", "reason": "duplicate_id", "detail": "again in f:2"},
     ]
-    events = pl.DataFrame(
-        [{"unit": "message", "source": "s", **row} for row in rows], schema=EVENTS
+    outcomes = pl.DataFrame(
+        [{"unit": "message", "source": "s", **row} for row in rows], schema=OUTCOMES
     )
-    followed = ledger.follow(events)
+    followed = ledger.follow(outcomes)
     merged = followed.filter(pl.col("detail").str.starts_with("merged into"))
     assert merged.select("id", "reason", "detail").rows() == [
         ("x#1", None, "merged into x#0"),
         ("y#1", "duplicate", "merged into y#0"),
         ("y#2", "duplicate", "merged into y#0"),
     ]
-    assert followed.height == events.height
+    assert followed.height == outcomes.height
 
 
 def test_every_reason_is_said_in_words() -> None:

@@ -37,13 +37,13 @@ def _content(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFacto
     store.seed("dataset", "OpenAssistant/oasst1", files, REVISION)
     folder = tmp_path_factory.mktemp("model") / "bytes"
     built_in.load(None, "bytes", STARCHAT, None).save(folder)
-    own = {path.name: path.read_bytes() for path in folder.iterdir()}
-    store.seed("model", "somebody/bytes", own)
+    contents = {path.name: path.read_bytes() for path in folder.iterdir()}
+    store.seed("model", "somebody/bytes", contents)
 
 
 def build(client: Clients, tmp_path: Path, *arguments: str) -> Done:
-    own = ["--set", "max_dropped=1", "--out", str(tmp_path / "out")]
-    return client.run("build", *arguments, *own)
+    options = ["--set", "max_dropped=1", "--out", str(tmp_path / "out")]
+    return client.run("build", *arguments, *options)
 
 
 def test_a_source_and_a_tokenizer_by_name(hub: Hub, client: Clients, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_source_and_a_tokenizer_by_name(hub: Hub, client: Clients, tmp_path: P
     assert {source["revision"] for source in facts["sources"]} == {REVISION}
     assert facts["render"]["tokenizer"]["name"] == "somebody/bytes"
     assert reader.scan(tmp_path / "out", "tokens").collect().height == sum(
-        own["rows"] for own in facts["splits"].values()
+        split["rows"] for split in facts["splits"].values()
     )
     assert hub.asked(".*/data/0.parquet")
     assert not hub.asked(".*README.md")
@@ -71,8 +71,8 @@ def test_the_same_files_from_the_hub_and_from_the_disk(
     for number in range(2):
         content = hub.store.read(tree[f"data/{number}.parquet"])
         (local / f"{number}.parquet").write_bytes(content)
-    for own in ([], ["--input", str(local)]):
-        assert build(client, tmp_path, "oasst1", *own).code == 0
+    for options in ([], ["--input", str(local)]):
+        assert build(client, tmp_path, "oasst1", *options).code == 0
         hashes.append(json.loads((tmp_path / "out" / "manifest.json").read_text())["content_hash"])
     assert hashes[0] == hashes[1]
 
@@ -81,10 +81,10 @@ def test_files_in_the_cache_that_were_not_asked_for_are_not_read(
     hub: Hub, client: Clients, tmp_path: Path
 ) -> None:
     everything = ["--set", "source.oasst.files=[]"]
-    one = ["--set", "source.oasst.files=[data/0.parquet]"]
+    first = ["--set", "source.oasst.files=[data/0.parquet]"]
     read = []
-    for own in (everything, one):
-        assert build(client, tmp_path, "oasst1", *own).code == 0
+    for options in (everything, first):
+        assert build(client, tmp_path, "oasst1", *options).code == 0
         facts = json.loads((tmp_path / "out" / "manifest.json").read_text())
         read.append([source["path"] for source in facts["sources"]])
     assert read == [["data/0.parquet", "data/1.parquet"], ["data/0.parquet"]]
@@ -104,8 +104,8 @@ def test_files_in_the_cache_that_were_not_asked_for_are_not_read(
 def test_what_the_hub_does_not_have(
     hub: Hub, client: Clients, tmp_path: Path, settings: list[str], words: str
 ) -> None:
-    own = [text for setting in settings for text in ("--set", setting)]
-    done = build(client, tmp_path, "oasst1", *own)
+    options = [text for setting in settings for text in ("--set", setting)]
+    done = build(client, tmp_path, "oasst1", *options)
     assert done.code == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr

@@ -64,14 +64,14 @@ def messy_file(folder: Path) -> Path:
     values += ["plain {}", "&lt;3 {}"]
     talks = []
     for seed in range(300):
-        said = [
+        turns = [
             {
                 "from": draw.choice(["human", "gpt", "gpt", "human", "system", "tool", "judge"]),
                 "value": draw.choice(values).format(draw.choice([seed, 0])),
             }
             for _ in range(draw.randint(0, 6))
         ]
-        talks.append({"id": f"c{seed % 200}_{seed % 3}", "conversations": said})
+        talks.append({"id": f"c{seed % 200}_{seed % 3}", "conversations": turns})
     path = folder / "messy.json"
     path.write_text(json.dumps(talks))
     return path
@@ -88,10 +88,10 @@ def test_one_and_two_workers_write_the_same_bytes(
     tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "PART_BYTES", 2000)
-    one = make(tmp_path, *case, "one", workers=1)
+    alone = make(tmp_path, *case, "alone", workers=1)
     two = make(tmp_path, *case, "two", workers=2)
-    assert files(one) == files(two)
-    assert files(make(tmp_path, *case, "again")) == files(one)
+    assert files(alone) == files(two)
+    assert files(make(tmp_path, *case, "again")) == files(alone)
 
 
 def test_the_number_of_parts_does_not_show(
@@ -105,10 +105,10 @@ def test_the_number_of_parts_does_not_show(
     published = [name for name in few if not name.startswith("ledger/")]
     for name in set(published) - {"manifest.json"}:
         assert many[name] == few[name], name
-    one, other = (json.loads(own["manifest.json"]) for own in (few, many))
-    for own in (one, other):
-        own["files"] = [f for f in own["files"] if not f["path"].startswith("ledger/")]
-    assert one == other
+    manifests = [json.loads(folder["manifest.json"]) for folder in (few, many)]
+    for manifest in manifests:
+        manifest["files"] = [f for f in manifest["files"] if not f["path"].startswith("ledger/")]
+    assert manifests[0] == manifests[1]
     ledgers = [reader.scan_ledger(tmp_path / name).collect() for name in ("few", "many")]
     keys = ["unit", "id", "conversation", "reason", "detail"]
     assert ledgers[0].sort(keys).equals(ledgers[1].sort(keys))
@@ -120,12 +120,12 @@ def test_a_messy_dump_is_cleaned_the_same_by_any_number_of_workers_and_parts(
     few = make(tmp_path, MESSY, messy_file(tmp_path), "few")
     monkeypatch.setattr(prepare, "PART_BYTES", 3000)
     many = make(tmp_path, MESSY, messy_file(tmp_path), "many", workers=2)
-    one, other = (json.loads((out / "manifest.json").read_text()) for out in (few, many))
+    first, second = (json.loads((out / "manifest.json").read_text()) for out in (few, many))
     for key in ("content_hash", "counts", "cleaned", "splits"):
-        assert one[key] == other[key]
-    assert list(one["cleaned"]) == list(CLEANERS)
-    assert all(own["messages"] for own in one["cleaned"].values())
-    dropped = one["counts"]["messages"]["dropped"]
+        assert first[key] == second[key]
+    assert list(first["cleaned"]) == list(CLEANERS)
+    assert all(counts["messages"] for counts in first["cleaned"].values())
+    dropped = first["counts"]["messages"]["dropped"]
     assert {"empty", "error_answer", "unknown_role", "leading_turn"} <= set(dropped)
     assert "merged" not in dropped
 
@@ -146,11 +146,10 @@ def test_merged_messages_are_kept_with_what_they_stand_in(tmp_path: Path) -> Non
 
 
 def test_the_order_of_the_input_does_not_show(tmp_path: Path) -> None:
-    one = make(tmp_path, TREES, tree_file(tmp_path), "one")
-    expected = rows_of(one, "tokens")
+    expected = rows_of(make(tmp_path, TREES, tree_file(tmp_path), "in-order"), "tokens")
     for seed in range(3):
-        other = make(tmp_path, TREES, tree_file(tmp_path, shuffle=seed), f"shuffled-{seed}")
-        assert rows_of(other, "tokens") == expected
+        shuffled = make(tmp_path, TREES, tree_file(tmp_path, shuffle=seed), f"shuffled-{seed}")
+        assert rows_of(shuffled, "tokens") == expected
 
 
 def test_everything_that_was_read_has_one_outcome(tmp_path: Path, case: tuple[str, Path]) -> None:
@@ -159,12 +158,12 @@ def test_everything_that_was_read_has_one_outcome(tmp_path: Path, case: tuple[st
     ledger = reader.scan_ledger(out).collect()
     for unit, count in facts["counts"].items():
         assert count["read"] == count["kept"] + sum(count["dropped"].values())
-        own = ledger.filter(pl.col("unit") == unit[:-1])
+        entries = ledger.filter(pl.col("unit") == unit[:-1])
         if unit != "records":  # records that could be read are not named one by one
-            assert own.height == count["read"]
-            assert own.filter(pl.col("outcome") == "kept").height == count["kept"]
+            assert entries.height == count["read"]
+            assert entries.filter(pl.col("outcome") == "kept").height == count["kept"]
         for reason, number in count["dropped"].items():
-            assert own.filter(pl.col("reason") == reason).height == number
+            assert entries.filter(pl.col("reason") == reason).height == number
     assert facts["counts"]["records"]["dropped"] == {"bad_json": 1}
 
 
@@ -199,8 +198,8 @@ def test_no_group_is_in_both_splits(tmp_path: Path, case: tuple[str, Path]) -> N
 
 
 def test_rows_of_a_split_conversation_stay_in_its_split_and_its_order(tmp_path: Path) -> None:
-    own = ["render.max_tokens=250", "render.overflow=split", "render.carry_tokens=0"]
-    out = make(tmp_path, TALKS, talk_file(tmp_path), "out", *own)
+    splitting = ["render.max_tokens=250", "render.overflow=split", "render.carry_tokens=0"]
+    out = make(tmp_path, TALKS, talk_file(tmp_path), "out", *splitting)
     messages = [(row["split"], row["id"]) for row in rows_of(out)]
     tokens = [(row["split"], row_id.conversation_of(row["id"])) for row in rows_of(out, "tokens")]
     assert len(tokens) > len(messages)
@@ -257,8 +256,8 @@ def test_no_clock_no_host_no_path_in_the_bytes(tmp_path: Path) -> None:
 
 
 def test_content_hash_is_of_the_rows_alone(tmp_path: Path) -> None:
-    def hash_of(*settings: str, **own: Any) -> str:
-        out = make(tmp_path, TREES, tree_file(tmp_path, **own), "hash", *settings)
+    def hash_of(*settings: str, shuffle: int | None = None) -> str:
+        out = make(tmp_path, TREES, tree_file(tmp_path, shuffle), "hash", *settings)
         return str(json.loads((out / "manifest.json").read_text())["content_hash"])
 
     assert hash_of() == hash_of(shuffle=5) == hash_of("version=2.0.0", "max_dropped=0.99")
@@ -281,12 +280,12 @@ def test_two_trees_may_use_the_same_message_ids(tmp_path: Path) -> None:
     ]
     (tmp_path / "trees.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     once = "threads.train_once=true"
-    for own in (
+    for settings in (
         ["render.max_tokens=null", "render.overflow=drop"],
         ["render.max_tokens=70"],
         ["render.max_tokens=30"],
     ):
-        out = make(tmp_path, TREES, tmp_path / "trees.jsonl", "out", *own, once)
+        out = make(tmp_path, TREES, tmp_path / "trees.jsonl", "out", *settings, once)
         assert {row["id"] for row in rows_of(out)} == {
             f"oasst1/{tree}/{id}" for tree in ("s", "t") for id in ("a", "b")
         }
@@ -303,13 +302,13 @@ def test_one_id_in_two_groups_is_told_apart(
     text = "name: r\nversion: 1.0.0\nsource: {jsonl: {}}"
     expected = files(make(tmp_path, text, tmp_path / "a.jsonl", "few"))
     monkeypatch.setattr(prepare, "PART_BYTES", 50)
-    own = make(tmp_path, text, tmp_path / "a.jsonl", "many")
-    assert files(own) == expected
-    assert len({row["id"] for row in rows_of(own)}) == 4
+    many = make(tmp_path, text, tmp_path / "a.jsonl", "many")
+    assert files(many) == expected
+    assert len({row["id"] for row in rows_of(many)}) == 4
 
 
 def test_two_rows_of_one_id_stop_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatdata.sources._linear._group", lambda *own: own[2]["group"])
+    monkeypatch.setattr("chatdata.sources._linear._group", lambda *arguments: arguments[2]["group"])
     row = {"id": "x", "messages": [{"role": "user", "content": "a"}, ANSWER]}
     text = "\n".join(json.dumps({**row, "group": group}) for group in "abcdefgh")
     (tmp_path / "a.jsonl").write_text(text)
@@ -350,8 +349,8 @@ def test_a_certificate_that_fails_on_the_rows_stops_a_build(
 ) -> None:
     honest = second_pass.render
 
-    def careless(*own: Any) -> Any:
-        rendered = honest(*own)
+    def careless(*arguments: Any) -> Any:
+        rendered = honest(*arguments)
         ids = rendered.input_ids.copy()
         ids[5] += 1
         return replace(rendered, input_ids=ids)
@@ -400,16 +399,17 @@ def test_inputs_of_several_sources_are_told_apart(tmp_path: Path) -> None:
     loaded = load_recipe("sample")
     with pytest.raises(SourceError, match=r"say which one --input .* is for"):
         build_dataset(loaded, tmp_path / "out", inputs=[str(tmp_path / "talks.json")])
-    own = f"sharegpt={tmp_path / 'talks.json'}"
-    facts = build_dataset(load_recipe("sample", ["max_dropped=1"]), tmp_path / "out", inputs=[own])
+    talks = f"sharegpt={tmp_path / 'talks.json'}"
+    recipe = load_recipe("sample", ["max_dropped=1"])
+    facts = build_dataset(recipe, tmp_path / "out", inputs=[talks])
     assert [source["path"] for source in facts["sources"]][-1] == "talks.json"
 
 
 def test_rows_of_tokens_are_in_the_split_of_their_conversation(tmp_path: Path) -> None:
     """Several rows of one conversation are made last, and once stood in the last split."""
     settings = ["max_tokens=200", "overflow=split", "carry_tokens=50"]
-    own = [f"render.{text}" for text in settings]
-    build_dataset(load_recipe("sample", [*own, "max_dropped=1"]), tmp_path / "o")
+    settings = [f"render.{text}" for text in settings]
+    build_dataset(load_recipe("sample", [*settings, "max_dropped=1"]), tmp_path / "o")
     splits = {}
     for kind in ("messages", "tokens"):
         rows = reader.scan(tmp_path / "o", kind).select("id", "split").collect()

@@ -89,7 +89,7 @@ def test_ray_writes_the_same_bytes(sample: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chatdata", "build", "sample", "--engine", "ray"]
     command += ["--workers", "2", "--out", str(tmp_path / "o")]
     subprocess.run(command, check=True, capture_output=True)
-    own, other = (
+    built, built_by_ray = (
         {
             path.relative_to(folder): path.read_bytes()
             for path in folder.rglob("*")
@@ -97,7 +97,7 @@ def test_ray_writes_the_same_bytes(sample: Path, tmp_path: Path) -> None:
         }
         for folder in (sample, tmp_path / "o")
     )
-    assert own == other
+    assert built == built_by_ray
 
 
 def test_without_ray_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,13 +34,13 @@ def test_rows_come_back_from_the_part_of_their_group_in_their_order(
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(partitions, "_FILE_BYTES", size)
         writer = partitions.PartitionWriter(Path(folder) / "read", number)
-        for own in given:
-            writer.add(own)
+        for rows in given:
+            writer.add(rows)
         writer.flush()
         back = [list(partitions.read(Path(folder) / "read", part)) for part in range(number)]
     places = partitions.part_of(whole["group"], number)
-    for part, found in enumerate(back):
-        assert pl.concat([schema.empty(schema.MESSAGES), *found]).equals(
+    for part, frames in enumerate(back):
+        assert pl.concat([schema.empty(schema.MESSAGES), *frames]).equals(
             whole.filter(places == part)
         )
 

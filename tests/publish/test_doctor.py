@@ -129,16 +129,16 @@ def test_proxies_are_used_and_nothing_secret_is_ever_shown(
     hub.store.add_user("cleo", token=SECRET)
     proxy = hub.endpoint.replace("//", f"//user:{PASSWORD}@")
     base = {"HTTP_PROXY": proxy, "NO_PROXY": "", "HF_DEBUG": "1"}
-    said: list[str] = []
+    texts: list[str] = []
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "token").write_text(SECRET)
     echo = json.dumps({"error": f"Bearer {SECRET} via {proxy} is refused"}).encode()
     push = ("push", few_rows, "cleo/quiet", "--version", "1.0.0")
-    with clients("http://hub.example", tmp_path) as own:
+    with clients("http://hub.example", tmp_path) as proxied:
 
         def run(*arguments: str | Path, code: int = 0, token: str = SECRET, **more: str) -> None:
-            done = own.run(*arguments, token=token, variables={**base, **more})
-            said.append(done.stdout + done.stderr)
+            done = proxied.run(*arguments, token=token, variables={**base, **more})
+            texts.append(done.stdout + done.stderr)
             assert done.code == code, done.stderr
 
         headers = {"X-Error-Message": SECRET}
@@ -155,19 +155,19 @@ def test_proxies_are_used_and_nothing_secret_is_ever_shown(
         for port in ("9", "x"):
             run(*push, code=1, HTTP_PROXY=f"http://user:{PASSWORD}@127.0.0.1:{port}")
         assert hub.log
-        assert all("hub.example" in own.headers["host"] for own in hub.log)
-        assert any("proxy-authorization" in own.headers for own in hub.log)
+        assert all("hub.example" in exchange.headers["host"] for exchange in hub.log)
+        assert any("proxy-authorization" in exchange.headers for exchange in hub.log)
     address = environment(f"http://user:{PASSWORD}@127.0.0.1:9", tmp_path, HF_TOKEN=SECRET)
     done = chatdata(*push, **address)
     assert done.returncode == 1
-    said.append(done.stdout + done.stderr)
+    texts.append(done.stdout + done.stderr)
     for path in (*tmp_path.rglob("*"), *few_rows.parent.rglob("*")):
         if path.is_file():
-            said.append(path.read_bytes().decode(errors="replace"))
-    found = repository(hub, "cleo/quiet")
-    tree = found.resolve("main").tree
-    said += [hub.store.read(blob).decode(errors="replace") for blob in tree.values()]
-    for text in said:
+            texts.append(path.read_bytes().decode(errors="replace"))
+    published = repository(hub, "cleo/quiet")
+    tree = published.resolve("main").tree
+    texts += [hub.store.read(blob).decode(errors="replace") for blob in tree.values()]
+    for text in texts:
         for secret in (SECRET, PASSWORD, "sig=secret"):
             assert secret not in text, text
 
@@ -204,10 +204,10 @@ def test_xet_is_used_where_the_hub_has_it_and_lfs_where_not(
 ) -> None:
     pytest.importorskip("hf_xet")
     hub.options.xet_folder = str(tmp_path / "xet") if has_xet else None
-    own = environment(hub.endpoint, tmp_path, HF_TOKEN=ADA)
-    del own["HF_HUB_DISABLE_XET"]
+    variables = environment(hub.endpoint, tmp_path, HF_TOKEN=ADA)
+    del variables["HF_HUB_DISABLE_XET"]
     name = f"ada/xet-{has_xet}"
-    done = chatdata("push", few_rows, name, "--version", "1.0.0", **own)
+    done = chatdata("push", few_rows, name, "--version", "1.0.0", **variables)
     assert done.returncode == 0, done.stderr
     assert bool(hub.asked("PUT /lfs")) is not has_xet
     assert ("this Hub has no Xet" in done.stderr) is not has_xet

@@ -35,11 +35,11 @@ class Place:
 def _live() -> Iterator[Place]:
     if os.environ.get("CHATDATA_LIVE_HUB") != "1":
         pytest.skip("CHATDATA_LIVE_HUB is not set: the real Hub is not asked")
-    own = {key: text for key, text in os.environ.items() if key != "HF_HUB_DISABLE_XET"}
+    variables = {key: text for key, text in os.environ.items() if key != "HF_HUB_DISABLE_XET"}
 
     def run(*command: str) -> Done:
         done = subprocess.run(
-            [sys.executable, *command], env=own, capture_output=True, text=True, check=False
+            [sys.executable, *command], env=variables, capture_output=True, text=True, check=False
         )
         return Done(done.returncode, done.stdout, done.stderr)
 

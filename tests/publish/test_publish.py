@@ -24,13 +24,13 @@ from tests.support.publishing import ADA, FEWER, READER, SMALL, build, push, pus
 
 def commits(hub: Hub, name: str) -> list[str]:
     """The titles of the commits after the one that the Hub made."""
-    return [own.title for own in repository(hub, name).history()[:-1]]
+    return [commit.title for commit in repository(hub, name).history()[:-1]]
 
 
 def check_published(hub: Hub, out: Path, name: str, version: str) -> None:
     """The tag names a commit that holds the folder, byte for byte, and nothing else of ours."""
-    own = repository(hub, name)
-    tree = own.commits[own.tags[f"v{version}"]].tree
+    repo = repository(hub, name)
+    tree = repo.commits[repo.tags[f"v{version}"]].tree
     facts = manifest.read(out)
     built = manifest.hashes(facts)
     if facts["version"] != version:
@@ -40,7 +40,7 @@ def check_published(hub: Hub, out: Path, name: str, version: str) -> None:
         assert hub.store.path(sha256).is_file() or not tree[path].is_lfs
     ours = {path for path in tree if release.is_managed(path, built)}
     assert ours == set(built)
-    published = json.loads(hub.store.text(own, "manifest.json", f"v{version}"))
+    published = json.loads(hub.store.text(repo, "manifest.json", f"v{version}"))
     assert published["version"] == version
     assert published["content_hash"] == facts["content_hash"]
 
@@ -50,15 +50,15 @@ def check_published(hub: Hub, out: Path, name: str, version: str) -> None:
 
 def test_a_version_is_one_commit_and_one_tag(hub: Hub, client: Clients, sample: Path) -> None:
     done = pushed(client, sample, "ada/first", "1.0.0")
-    own = repository(hub, "ada/first")
-    assert own.private
+    published = repository(hub, "ada/first")
+    assert published.private
     assert commits(hub, "ada/first") == ["sample 1.0.0"]
-    assert own.tags == {"v1.0.0": own.branches["main"]}
+    assert published.tags == {"v1.0.0": published.branches["main"]}
     check_published(hub, sample, "ada/first", "1.0.0")
     for path in sample.rglob("*"):
         if path.is_file():
             name = path.relative_to(sample).as_posix()
-            assert hub.store.read(own.resolve("v1.0.0").tree[name]) == path.read_bytes()
+            assert hub.store.read(published.resolve("v1.0.0").tree[name]) == path.read_bytes()
     assert "published ada/first v1.0.0, commit" in done.stdout
     assert "a new private repository" in done.stdout
     assert done.stderr == ""
@@ -95,7 +95,7 @@ def test_a_dry_run_changes_nothing(hub: Hub, client: Clients, few_rows: Path) ->
     assert "would publish ada/dry v1.0.0" in planned.stdout
     facts = pushed(client, few_rows, "ada/dry", "1.0.0", "--dry-run", "--json").json()
     assert facts["creates_repository"]
-    assert {own["path"] for own in facts["upload"]} == {
+    assert {file["path"] for file in facts["upload"]} == {
         path.relative_to(few_rows).as_posix() for path in few_rows.rglob("*") if path.is_file()
     }
     assert not hub.asked("POST|PUT|DELETE")
@@ -118,11 +118,11 @@ def test_published_under_another_version_is_as_built_under_it(
     """Manifest, recipe and card say the version that is published; the rows are the same."""
     pushed(client, few_rows, "ada/other", "3.1.4")
     built = build(tmp_path / "built", *SMALL, *FEWER, "version=3.1.4")
-    own = repository(hub, "ada/other")
+    published = repository(hub, "ada/other")
     for path in built.rglob("*"):
         if path.is_file():
             name = path.relative_to(built).as_posix()
-            assert hub.store.read(own.resolve("v3.1.4").tree[name]) == path.read_bytes(), name
+            assert hub.store.read(published.resolve("v3.1.4").tree[name]) == path.read_bytes(), name
 
 
 def test_sixty_shards_and_more_are_one_commit(
@@ -130,7 +130,7 @@ def test_sixty_shards_and_more_are_one_commit(
 ) -> None:
     monkeypatch.setattr(write, "SHARD_BYTES", 1000)
     out = build(tmp_path / "many", "max_dropped=1")
-    shards = [own["path"] for own in manifest.read(out)["files"]]
+    shards = [file["path"] for file in manifest.read(out)["files"]]
     assert len(shards) > 60
     pushed(client, out, "ada/many", "1.0.0")
     assert commits(hub, "ada/many") == ["sample 1.0.0"]
@@ -178,7 +178,7 @@ def test_old_rows_load_by_their_tag_when_the_head_has_moved_on(
     loaded = client.run(code=LOAD.format(repo="ada/next", tags="v1.0.0 v2.0.0"), token=ADA)
     assert loaded.stdout.split() == [rows[0], rows[0], rows[1], rows[1]], loaded.stderr
     assert commits(hub, "ada/next") == ["sample 2.0.0", "sample 1.0.0"]
-    assert 206 in {own.status for own in hub.log}  # streaming reads ranges
+    assert 206 in {exchange.status for exchange in hub.log}  # streaming reads ranges
 
 
 def test_tokens_load_by_the_configs_of_the_card(hub: Hub, client: Clients, sample: Path) -> None:
@@ -227,20 +227,20 @@ def test_rows_that_change_need_a_major_version(
     hub: Hub, client: Clients, sample: Path, tmp_path: Path
 ) -> None:
     """The ids and the number of rows are the same; only what is trained in them is not."""
-    other = build(tmp_path / "other", "render.train_on=all")
-    assert conversations(sample) == conversations(other)
+    retrained = build(tmp_path / "other", "render.train_on=all")
+    assert conversations(sample) == conversations(retrained)
     pushed(client, sample, "ada/changed", "1.0.0")
-    refused = push(client, other, "ada/changed", "1.9.0")
+    refused = push(client, retrained, "ada/changed", "1.9.0")
     assert (
         "the content of rows changed since 1.0.0, which needs a new major version" in refused.stderr
     )
-    pushed(client, other, "ada/changed", "1.9.0", "--allow-version")
+    pushed(client, retrained, "ada/changed", "1.9.0", "--allow-version")
 
 
 def test_a_card_alone_is_a_patch(hub: Hub, client: Clients, few_rows: Path, tmp_path: Path) -> None:
-    other = build(tmp_path / "o", *SMALL, *FEWER, "about=Said in other words.")
+    reworded = build(tmp_path / "o", *SMALL, *FEWER, "about=Said in other words.")
     pushed(client, few_rows, "ada/card", "1.0.0")
-    done = pushed(client, other, "ada/card", "1.0.1", "--json")
+    done = pushed(client, reworded, "ada/card", "1.0.1", "--json")
     assert (done.json()["step"], done.json()["reason"]) == ("patch", "no row changed")
     assert "Said in other words." in hub.store.text(repository(hub, "ada/card"), "README.md")
 
@@ -273,9 +273,11 @@ def test_a_last_version_that_is_broken_does_not_stop_who_allows_it(
 ) -> None:
     """A shard of it was deleted by hand, and the tag moved there: its rows cannot be compared."""
     pushed(client, few_rows, "ada/broken", "1.0.0")
-    own = repository(hub, "ada/broken")
-    shard = next(path for path in own.resolve("main").tree if path.startswith("messages/"))
-    own.tags["v1.0.0"] = hub.store.commit(own, {}, [shard], title="oh", author="bob").oid
+    published = repository(hub, "ada/broken")
+    shard = next(path for path in published.resolve("main").tree if path.startswith("messages/"))
+    published.tags["v1.0.0"] = hub.store.commit(
+        published, {}, [shard], title="oh", author="bob"
+    ).oid
     refused = push(client, all_rows, "ada/broken", "2.0.0")
     assert "dataset 'ada/broken' lacks a file that should be there." in refused.stderr
     pushed(client, all_rows, "ada/broken", "2.0.0", "--allow-version")
@@ -285,11 +287,11 @@ def test_a_last_version_that_is_broken_does_not_stop_who_allows_it(
 def test_tags_of_others_are_no_versions(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
-    own = hub.store.seed("dataset", "ada/tagged", {"a.txt": b"a", "manifest.json": b'{"a": 1}'})
-    own.tags |= {"v9.9.9": own.branches["main"], "stable": own.branches["main"]}
+    seeded = hub.store.seed("dataset", "ada/tagged", {"a.txt": b"a", "manifest.json": b'{"a": 1}'})
+    seeded.tags |= {"v9.9.9": seeded.branches["main"], "stable": seeded.branches["main"]}
     done = pushed(client, few_rows, "ada/tagged", "1.0.0", "--json")
     assert done.json()["previous"] is None
-    assert "a.txt" in own.resolve("main").tree
+    assert "a.txt" in seeded.resolve("main").tree
 
 
 # ------------------------------------------------------------------------- what users wrote
@@ -299,19 +301,21 @@ def test_what_users_wrote_is_kept(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
     pushed(client, few_rows, "ada/words", "1.0.0")
-    own = repository(hub, "ada/words")
-    page = hub.store.text(own, "README.md")
+    published = repository(hub, "ada/words")
+    page = hub.store.text(published, "README.md")
     page = (
         page.replace("---\n", "---\nannotations_creators: [crowd]\n", 1) + "\n## Thanks\n\nBob.\n"
     )
-    hub.store.commit(own, {"README.md": hub.store.put(page.encode())}, title="t", author="bob")
-    hub.store.commit(own, {"notes.txt": hub.store.put(b"mine")}, title="t", author="bob")
+    hub.store.commit(
+        published, {"README.md": hub.store.put(page.encode())}, title="t", author="bob"
+    )
+    hub.store.commit(published, {"notes.txt": hub.store.put(b"mine")}, title="t", author="bob")
     pushed(client, all_rows, "ada/words", "2.0.0")
-    after = hub.store.text(own, "README.md", "v2.0.0")
+    after = hub.store.text(published, "README.md", "v2.0.0")
     assert "annotations_creators" in after.split("---")[1]
     assert after.endswith("## Thanks\n\nBob.\n")
     assert manifest.read(all_rows)["content_hash"] in after
-    assert "notes.txt" in own.resolve("v2.0.0").tree
+    assert "notes.txt" in published.resolve("v2.0.0").tree
 
 
 def test_merging_a_card_twice_is_merging_it_once(sample: Path) -> None:
@@ -332,16 +336,18 @@ def test_a_card_that_was_edited_here_is_published_the_first_time(
     assert "Ada." in hub.store.text(repository(hub, "ada/edited"), "README.md")
 
 
-def test_shards_of_others_in_our_folders_go(hub: Hub, client: Clients, few_rows: Path) -> None:
+def test_foreign_shards_in_folders_of_the_dataset_are_deleted(
+    hub: Hub, client: Clients, few_rows: Path
+) -> None:
     """The card's patterns would take them for rows of ours."""
-    own = hub.store.seed(
+    seeded = hub.store.seed(
         "dataset",
         "ada/mixed",
         {"messages/train-00007-of-00009.parquet": b"PAR1", "data/x.parquet": b"PAR1"},
     )
     done = pushed(client, few_rows, "ada/mixed", "1.0.0", "--json")
     assert done.json()["delete"] == ["messages/train-00007-of-00009.parquet"]
-    assert "data/x.parquet" in own.resolve("main").tree
+    assert "data/x.parquet" in seeded.resolve("main").tree
 
 
 # ------------------------------------------------------------------------- errors of users
@@ -427,11 +433,11 @@ def test_files_that_the_repository_ignores_are_noticed(
 ) -> None:
     """The client leaves out what a .gitignore names, and says nothing."""
     name = f"ada/ignores-{len(line)}"
-    own = hub.store.seed("dataset", name, {".gitignore": line.encode()})
+    seeded = hub.store.seed("dataset", name, {".gitignore": line.encode()})
     done = push(client, few_rows, name, "1.0.0")
     assert done.code == 1
     assert f"the .gitignore of '{name}' ignores" in done.stderr
-    assert (own.resolve("main").title, own.tags) == ("seed", {})
+    assert (seeded.resolve("main").title, seeded.tags) == ("seed", {})
 
 
 # ------------------------------------------------------------------------------- the parts
@@ -471,15 +477,15 @@ def test_columns_are_compared_as_a_reader_sees_them() -> None:
     large = pa.schema([("a", pa.large_list(pa.large_string())), ("b", pa.int32())])
     small = pa.schema([pa.field("a", pa.list_(pa.string()), nullable=False), ("b", pa.int32())])
     assert published_diff.columns(large) == published_diff.columns(small)
-    for other in (
+    for different in (
         pa.schema([("b", pa.int32()), ("a", pa.list_(pa.string()))]),
         pa.schema([("a", pa.list_(pa.string())), ("b", pa.int64())]),
         pa.schema([("a", pa.list_(pa.string()))]),
     ):
-        assert published_diff.columns(other) != published_diff.columns(small)
+        assert published_diff.columns(different) != published_diff.columns(small)
 
 
-def test_a_file_knows_itself_in_git_and_in_lfs(tmp_path: Path) -> None:
+def test_a_file_is_compared_by_its_git_and_its_lfs_hash(tmp_path: Path) -> None:
     content = b"What is it?\n"
     sha256 = hashlib.sha256(content).hexdigest()
     (tmp_path / "f").write_bytes(content)
@@ -496,29 +502,29 @@ def test_a_file_knows_itself_in_git_and_in_lfs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "junk", [None, 1, "x", [], {}, [1], [[]], {"a": 1}, [{"path": 1}]], ids=repr
 )
-def test_a_manifest_of_anybody_is_one_or_is_none(sample: Path, junk: object) -> None:
+def test_any_json_parses_as_a_manifest_or_as_none(sample: Path, junk: object) -> None:
     """What a repository holds in place of a key, or of a manifest, breaks nothing here."""
     facts = manifest.read(sample)
     values = facts.as_json()
     assert manifest.parse(json.dumps(junk).encode()) is None
     assert manifest.parse(b"\xff{") is None
     for key in values:
-        found = manifest.parse(json.dumps({**values, key: junk}).encode())
-        if found is not None:
-            manifest.hashes(found)
-            assert release.is_same_dataset(found, facts) in (True, False)
-            tables.MESSAGES.shards(found.files, "train")
+        parsed = manifest.parse(json.dumps({**values, key: junk}).encode())
+        if parsed is not None:
+            manifest.hashes(parsed)
+            assert release.is_same_dataset(parsed, facts) in (True, False)
+            tables.MESSAGES.shards(parsed.files, "train")
 
 
 def test_stamping_changes_the_version_and_nothing_else(sample: Path) -> None:
-    own = release.prepare(sample, parse("7.8.9"))
+    prepared = release.prepare(sample, parse("7.8.9"))
     facts = manifest.read(sample)
-    assert {key for key, value in facts if value != getattr(own.manifest, key)} == {
+    assert {key for key, value in facts if value != getattr(prepared.manifest, key)} == {
         "version",
         "recipe",
         "recipe_hash",
         "extras",
     }
-    assert release.is_same_dataset(own.manifest, facts)
-    other = facts.model_copy(update={"content_hash": "sha256:0"})
-    assert not release.is_same_dataset(other, facts)
+    assert release.is_same_dataset(prepared.manifest, facts)
+    changed = facts.model_copy(update={"content_hash": "sha256:0"})
+    assert not release.is_same_dataset(changed, facts)

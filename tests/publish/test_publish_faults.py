@@ -33,8 +33,8 @@ def variant(folder: Path, out: Path, about: str) -> Path:
     return out
 
 
-def tree(own: Repository, revision: str) -> dict[str, str]:
-    return {path: blob.sha256 for path, blob in own.resolve(revision).tree.items()}
+def tree(published: Repository, revision: str) -> dict[str, str]:
+    return {path: blob.sha256 for path, blob in published.resolve(revision).tree.items()}
 
 
 def start(client: Clients, out: Path, name: str, version: str) -> Any:
@@ -46,15 +46,19 @@ def start(client: Clients, out: Path, name: str, version: str) -> Any:
 
 def state(hub: Hub, name: str, out: Path) -> object:
     """All that a push leaves: on the Hub, and beside the folder."""
-    own = hub.store.repositories.get(("dataset", name))
+    published = hub.store.repositories.get(("dataset", name))
     journal = out.parent / f".{out.name}.push.jsonl"
     # Commits are named by their place: their ids say in which order the tests made them.
-    oids = [commit.oid for commit in own.history()][::-1] if own else []
-    refs = {ref: oids.index(oid) for ref, oid in (own.branches | own.tags).items()} if own else {}
-    objects = sorted(own.objects) if own else []
+    oids = [commit.oid for commit in published.history()][::-1] if published else []
+    refs = (
+        {ref: oids.index(oid) for ref, oid in (published.branches | published.tags).items()}
+        if published
+        else {}
+    )
+    objects = sorted(published.objects) if published else []
     lines = journal.read_text().splitlines() if journal.exists() else []
     uploaded = [json.loads(line)["sha256"] for line in lines]
-    return json.dumps([own is not None, refs, objects, uploaded])
+    return json.dumps([published is not None, refs, objects, uploaded])
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["the first version", "the next one"])
@@ -78,7 +82,7 @@ def test_killed_at_any_request_and_run_again_comes_to_the_same_end(
 
     hub.log.clear()
     pushed(client, out, new(0), version)
-    requests = [own.request for own in hub.log]
+    requests = [exchange.request for exchange in hub.log]
     expected = repository(hub, new(0) if is_first else "ada/next-0")
     states = set()
     for number, request in enumerate(requests, 1):
@@ -94,11 +98,11 @@ def test_killed_at_any_request_and_run_again_comes_to_the_same_end(
             continue
         states.add(left)
         pushed(client, out, name, version)
-        own = repository(hub, name)
-        titles = [commit.title for commit in own.history()]
+        published = repository(hub, name)
+        titles = [commit.title for commit in published.history()]
         assert titles == [f"sample {version}", *([] if is_first else ["sample 1.0.0"]), INITIAL]
-        assert own.tags[f"v{version}"] == own.branches["main"]
-        assert tree(own, "main") == tree(expected, "main"), request
+        assert published.tags[f"v{version}"] == published.branches["main"]
+        assert tree(published, "main") == tree(expected, "main"), request
         assert not list(out.parent.glob(".*.push.jsonl"))
     assert len(requests) > 20
     # The guard, that kills were where it matters: nothing there, a repository, each shard sent,
@@ -150,18 +154,18 @@ def test_of_eight_publishers_one_wins_and_the_others_say_so(
     outs = [variant(few_rows, tmp_path / str(number), f"by {number}") for number in range(8)]
     hub.options.commit_seconds = 0.05
     racing = [start(client, out, name, version) for out in outs]
-    done: list[Done] = [own.wait() for own in racing]
-    winners = [number for number, own in enumerate(done) if own.code == 0]
-    assert len(winners) == 1, [own.stderr for own in done]
-    for own in done:
-        if own.code:
-            assert own.code == 1
-            line = own.stderr.splitlines()[-1]
-            assert "somebody published to" in line or "with other content" in line, own.stderr
-    found = repository(hub, name)
-    assert len(found.history()) == (2 if is_first else 3)
-    assert found.tags[f"v{version}"] == found.branches["main"]
-    facts = json.loads(hub.store.text(found, "manifest.json", f"v{version}"))
+    done: list[Done] = [running.wait() for running in racing]
+    winners = [number for number, outcome in enumerate(done) if outcome.code == 0]
+    assert len(winners) == 1, [outcome.stderr for outcome in done]
+    for outcome in done:
+        if outcome.code:
+            assert outcome.code == 1
+            line = outcome.stderr.splitlines()[-1]
+            assert "somebody published to" in line or "with other content" in line, outcome.stderr
+    published = repository(hub, name)
+    assert len(published.history()) == (2 if is_first else 3)
+    assert published.tags[f"v{version}"] == published.branches["main"]
+    facts = json.loads(hub.store.text(published, "manifest.json", f"v{version}"))
     assert facts["about"] == f"by {winners[0]}"
 
 
@@ -186,7 +190,7 @@ def test_two_who_publish_the_same_both_succeed_with_one_commit(
 ) -> None:
     hub.options.commit_seconds = 0.05
     both = [start(client, few_rows, "ada/twins", "1.0.0") for _ in range(2)]
-    assert [own.wait().code for own in both] == [0, 0]
+    assert [running.wait().code for running in both] == [0, 0]
     assert len(repository(hub, "ada/twins").history()) == 2
 
 
@@ -250,18 +254,18 @@ def test_every_fault_of_the_script_comes_to_the_same_end(
     for number, (fault, options) in enumerate(SCRIPT.items()):
         name = f"ada/fault-{number}"
         where = options["where"].format(name)
-        hub.faults.add(where, **{key: own for key, own in options.items() if key != "where"})
+        hub.faults.add(where, **{key: value for key, value in options.items() if key != "where"})
         running[fault] = name, start(client, few_rows, name, "1.0.0")
     expected = None
-    for fault, (name, own) in running.items():
-        done = own.wait()
+    for fault, (name, pushing) in running.items():
+        done = pushing.wait()
         assert done.code == 0, f"{fault}: {done.stderr}"
-        found = repository(hub, name)
-        assert len(found.history()) == 2, fault
-        assert found.tags == {"v1.0.0": found.branches["main"]}, fault
-        expected = expected or tree(found, "v1.0.0")
-        assert tree(found, "v1.0.0") == expected, fault
-    assert not any(own.times for own in hub.faults.script), "a fault that never came"
+        published = repository(hub, name)
+        assert len(published.history()) == 2, fault
+        assert published.tags == {"v1.0.0": published.branches["main"]}, fault
+        expected = expected or tree(published, "v1.0.0")
+        assert tree(published, "v1.0.0") == expected, fault
+    assert not any(fault.times for fault in hub.faults.script), "a fault that never came"
 
 
 def test_the_repository_is_made_once_whatever_the_answer(
@@ -286,7 +290,7 @@ def test_it_waits_as_long_as_the_hub_asks(
 ) -> None:
     hub.faults.add("POST .*/commit/", status=429, headers={"Retry-After": "2"})
     done = pushed(client, few_rows, "ada/waits", "1.0.0")
-    first, second = (own.time for own in hub.log if "/commit/" in own.request)
+    first, second = (exchange.time for exchange in hub.log if "/commit/" in exchange.request)
     assert second - first >= 2
     assert "the Hub answers 429; trying again in 2 s" in done.stderr
 
@@ -358,19 +362,23 @@ def test_files_of_others_do_not_stop_a_push(
     few_rows: Path,
 ) -> None:
     """The head has moved (412), by a file that is none of ours and by words on the card."""
-    own = hub.store.seed("dataset", "ada/busy", {"a.txt": b"a"})
+    seeded = hub.store.seed("dataset", "ada/busy", {"a.txt": b"a"})
 
-    def other(path: str, content: bytes) -> None:
-        hub.store.commit(own, {path: hub.store.put(content)}, title="other", author="bob")
+    def commit_file(path: str, content: bytes) -> None:
+        hub.store.commit(seeded, {path: hub.store.put(content)}, title="other", author="bob")
 
     page = b"---\nlicense: mit\n---\n# Mine\n\n## Thanks\n\nBob.\n"
-    hub.faults.add("POST .*/commit/", first=lambda: other("b.txt", b"b"))
-    hub.faults.add("POST .*/commit/", first=lambda: other("README.md", page))
+    hub.faults.add("POST .*/commit/", first=lambda: commit_file("b.txt", b"b"))
+    hub.faults.add("POST .*/commit/", first=lambda: commit_file("README.md", page))
     pushed(client, few_rows, "ada/busy", "1.0.0")
-    assert [commit.title for commit in own.history()][:3] == ["sample 1.0.0", "other", "other"]
-    assert {"a.txt", "b.txt"} <= set(own.resolve("v1.0.0").tree)
-    assert "## Thanks\n\nBob.\n" in hub.store.text(own, "README.md")
-    assert [own.status for own in hub.log if "/commit/" in own.request] == [412, 412, 200]
+    assert [commit.title for commit in seeded.history()][:3] == ["sample 1.0.0", "other", "other"]
+    assert {"a.txt", "b.txt"} <= set(seeded.resolve("v1.0.0").tree)
+    assert "## Thanks\n\nBob.\n" in hub.store.text(seeded, "README.md")
+    assert [exchange.status for exchange in hub.log if "/commit/" in exchange.request] == [
+        412,
+        412,
+        200,
+    ]
 
 
 def test_a_shard_that_another_changed_stops_a_push(
@@ -378,18 +386,18 @@ def test_a_shard_that_another_changed_stops_a_push(
     client: Clients,
     few_rows: Path,
 ) -> None:
-    own = hub.store.seed("dataset", "ada/touched", {"a.txt": b"a"})
+    seeded = hub.store.seed("dataset", "ada/touched", {"a.txt": b"a"})
     blob = hub.store.put(b"PAR1", is_lfs=True)
     path = "messages/train-00000-of-00001.parquet"
     hub.faults.add(
         "POST .*/commit/",
-        first=lambda: hub.store.commit(own, {path: blob}, title="other", author="bob"),
+        first=lambda: hub.store.commit(seeded, {path: blob}, title="other", author="bob"),
     )
     done = start(client, few_rows, "ada/touched", "1.0.0").wait()
     assert done.code == 1
     assert "somebody published to 'ada/touched' meanwhile" in done.stderr
-    assert not own.tags
-    assert own.resolve("main").title == "other"
+    assert not seeded.tags
+    assert seeded.resolve("main").title == "other"
 
 
 def test_a_version_that_another_push_has_begun_is_taken(
@@ -400,8 +408,8 @@ def test_a_version_that_another_push_has_begun_is_taken(
 ) -> None:
     hub.faults.add("POST .*/tag/", status=400)
     assert start(client, few_rows, "ada/begun", "1.0.0").wait().code == 1
-    other = variant(few_rows, tmp_path / "other", "by another")
-    done = start(client, other, "ada/begun", "1.0.0").wait()
+    reworded = variant(few_rows, tmp_path / "other", "by another")
+    done = start(client, reworded, "ada/begun", "1.0.0").wait()
     assert done.code == 1
     assert "holds 1.0.0 with other content" in done.stderr
     assert "not tagged yet" in done.stderr
@@ -414,13 +422,13 @@ def test_a_tag_that_another_made_meanwhile_is_not_moved(
     client: Clients,
     few_rows: Path,
 ) -> None:
-    own = hub.store.seed("dataset", "ada/tagged-by-bob", {"a.txt": b"a"})
-    before = own.branches["main"]
-    hub.faults.add("POST .*/tag/", first=lambda: own.tags.update({"v1.0.0": before}))
+    seeded = hub.store.seed("dataset", "ada/tagged-by-bob", {"a.txt": b"a"})
+    before = seeded.branches["main"]
+    hub.faults.add("POST .*/tag/", first=lambda: seeded.tags.update({"v1.0.0": before}))
     done = start(client, few_rows, "ada/tagged-by-bob", "1.0.0").wait()
     assert done.code == 1
     assert "the tag v1.0.0 meanwhile" in done.stderr
-    assert own.tags["v1.0.0"] == before
+    assert seeded.tags["v1.0.0"] == before
 
 
 def test_a_journal_that_cannot_be_written_or_read_does_not_matter(

@@ -37,10 +37,10 @@ def published(
     hub, client = served
     pushed(client, few_rows, "ada/pulled", "1.0.0")
     pushed(client, all_rows, "ada/pulled", "2.0.0")
-    own = repository(hub, "ada/pulled")
-    own.branches["work"] = own.branches["main"]
+    published = repository(hub, "ada/pulled")
+    published.branches["work"] = published.branches["main"]
     hub.log.clear()
-    return own
+    return published
 
 
 # ------------------------------------------------------------------------------- what comes
@@ -142,8 +142,8 @@ def test_a_private_dataset_needs_a_token_that_sees_it(
 def test_a_dataset_that_chatdata_did_not_publish_is_named(
     hub: Hub, client: Clients, tmp_path: Path
 ) -> None:
-    own = hub.store.seed("dataset", "ada/plain", {"data.csv": b"a,b"})
-    own.tags["v1.0.0"] = own.branches["main"]
+    seeded = hub.store.seed("dataset", "ada/plain", {"data.csv": b"a,b"})
+    seeded.tags["v1.0.0"] = seeded.branches["main"]
     done = pull(client, "ada/plain@1.0.0", tmp_path / "o")
     assert done.code == 1
     assert "has no manifest.json; it was not published by `chatdata push`" in done.stderr
@@ -154,19 +154,19 @@ def test_a_folder_or_a_version_by_its_name(
 ) -> None:
     assert folder(str(few_rows)) == few_rows
     code = "from chatdata.publish.pull import folder\nprint(folder('ada/pulled@1.0.0'))"
-    found = Path(client.run(code=code, token=ADA).stdout.strip())
-    assert files(found) == files(few_rows)
+    fetched = Path(client.run(code=code, token=ADA).stdout.strip())
+    assert files(fetched) == files(few_rows)
 
 
 def test_a_tag_of_another_version_is_refused(
     hub: Hub, client: Clients, published: Repository, tmp_path: Path
 ) -> None:
-    own = hub.store.copy(published, "ada/mistagged")
-    own.tags["v7.0.0"] = own.tags["v1.0.0"]
+    copied = hub.store.copy(published, "ada/mistagged")
+    copied.tags["v7.0.0"] = copied.tags["v1.0.0"]
     done = pull(client, "ada/mistagged@7.0.0", tmp_path / "o")
     assert done.code == 1
     assert "the tag v7.0.0 of 'ada/mistagged' holds version 1.0.0" in done.stderr
-    assert pull(client, f"ada/mistagged@{own.tags['v7.0.0']}", tmp_path / "o").code == 0
+    assert pull(client, f"ada/mistagged@{copied.tags['v7.0.0']}", tmp_path / "o").code == 0
 
 
 # ----------------------------------------------------------------------- what is not right
@@ -175,18 +175,18 @@ def test_a_tag_of_another_version_is_refused(
 def test_a_file_that_is_not_what_the_manifest_says_is_refused(
     hub: Hub, client: Clients, published: Repository, tmp_path: Path
 ) -> None:
-    own = hub.store.copy(published, "ada/forged")
-    path = next(path for path in own.resolve("main").tree if path.startswith("messages/"))
+    copied = hub.store.copy(published, "ada/forged")
+    path = next(path for path in copied.resolve("main").tree if path.startswith("messages/"))
     blob = hub.store.put(b"PAR1 of somebody else", is_lfs=True)
-    own.tags["patched"] = hub.store.commit(own, {path: blob}, title="t", author="x").oid
+    copied.tags["patched"] = hub.store.commit(copied, {path: blob}, title="t", author="x").oid
     done = pull(client, "ada/forged@patched", tmp_path / "o")
     assert done.code == 1
     assert (
         f"{path} of dataset 'ada/forged' at patched does not have the SHA-256 of its manifest"
         in done.stderr
     )
-    gone = hub.store.commit(own, {}, [path], title="t", author="x")
-    own.tags["lacking"] = gone.oid
+    without = hub.store.commit(copied, {}, [path], title="t", author="x")
+    copied.tags["lacking"] = without.oid
     done = pull(client, "ada/forged@lacking", tmp_path / "o")
     assert f"has no {path}" in done.stderr
     assert not list(tmp_path.iterdir())
@@ -196,11 +196,13 @@ def test_a_file_that_is_not_what_the_manifest_says_is_refused(
 def test_a_manifest_cannot_name_files_outside_its_folder(
     hub: Hub, client: Clients, published: Repository, tmp_path: Path, path: str
 ) -> None:
-    own = hub.store.copy(published, "ada/outside")
-    facts = json.loads(hub.store.text(own, "manifest.json"))
+    copied = hub.store.copy(published, "ada/outside")
+    facts = json.loads(hub.store.text(copied, "manifest.json"))
     facts["extras"].append({"path": path, "sha256": "0" * 64})
     blob = hub.store.put(json.dumps(facts).encode())
-    own.tags["outside"] = hub.store.commit(own, {"manifest.json": blob}, title="t", author="x").oid
+    copied.tags["outside"] = hub.store.commit(
+        copied, {"manifest.json": blob}, title="t", author="x"
+    ).oid
     done = pull(client, "ada/outside@outside", tmp_path / "o")
     assert done.code == 1
     assert f"lists the file {json.dumps(path)}, which is outside of its folder" in done.stderr
@@ -244,7 +246,7 @@ def test_what_passes_is_waited_for(
     done = pull(client, "ada/pulled@1.0.0", tmp_path / "o")
     assert done.code == 0, done.stderr
     assert files(tmp_path / "o") == files(few_rows)
-    assert not any(own.times for own in hub.faults.script)
+    assert not any(fault.times for fault in hub.faults.script)
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(
@@ -274,12 +276,12 @@ def test_ten_thousand_files_are_listed_page_by_page(
     few_rows: Path,
     tmp_path: Path,
 ) -> None:
-    own = hub.store.create("dataset", "ada/large")
+    created = hub.store.create("dataset", "ada/large")
     blob = hub.store.put(b"x")
     names = {f"others/{number // 1000}/{number:05}.txt": blob for number in range(10_000)}
-    hub.store.commit(own, names, title="many", author="bob")
+    hub.store.commit(created, names, title="many", author="bob")
     pushed(client, few_rows, "ada/large", "1.0.0")
-    assert len(own.resolve("v1.0.0").tree) > 10_000
+    assert len(created.resolve("v1.0.0").tree) > 10_000
     pages = len(hub.asked("GET .*/tree/"))
     assert pages == 2 * 11  # before and after the commit; folders count too
     done = pull(client, "ada/large@1.0.0", tmp_path / "o")
@@ -303,8 +305,8 @@ def test_what_was_pulled_comes_from_the_cache_without_a_network(
     client: Clients, published: Repository, tmp_path: Path
 ) -> None:
     def elsewhere(*arguments: str | Path, offline: bool = False) -> Done:
-        own = [str(text) for text in arguments]
-        return client.run(code=ELSEWHERE.format(arguments=own, offline=offline), token=ADA)
+        texts = [str(text) for text in arguments]
+        return client.run(code=ELSEWHERE.format(arguments=texts, offline=offline), token=ADA)
 
     assert pull(client, "ada/pulled@2.0.0", tmp_path / "a").code == 0
     for offline in (False, True):

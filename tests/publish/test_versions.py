@@ -55,10 +55,10 @@ def test_the_next_version_by_the_step_is_allowed_and_nothing_before_it(
 
 @given(versions, versions, changes, changes)
 def test_a_larger_change_never_allows_more(
-    last: Version, new: Version, one: Change, other: Change
+    last: Version, new: Version, first: Change, second: Change
 ) -> None:
     order = ["patch", "minor", "major"]
-    small, large = sorted((one, other), key=lambda change: order.index(change.step))
+    small, large = sorted((first, second), key=lambda change: order.index(change.step))
     try:
         check(last, new, large)
     except HubError:

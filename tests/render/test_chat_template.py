@@ -212,7 +212,7 @@ def test_private_characters_are_refused_where_they_would_be_mistaken(tmp_path: P
     texts = TextPool(tokenizer)
     fitted = fit(table({"x": talk, "y": TALK}), texts, OPTIONS)
     assert fitted.messages["conversation"].unique().to_list() == ["y"]
-    lost = fitted.events.filter(pl.col("unit") == "conversation")
+    lost = fitted.outcomes.filter(pl.col("unit") == "conversation")
     assert lost.select("id", "reason").rows() == [("x", "unrenderable")]
     assert "private use" in lost["detail"].item()
 
@@ -223,10 +223,10 @@ def test_a_conversation_that_the_template_refuses_is_named(tmp_path: Path) -> No
     texts = TextPool(tokenizer)
     talks = {"x": [("system", "s"), *TALK], "y": TALK}
     fitted = fit(table(talks), texts, OPTIONS)
-    lost = dict(fitted.events.select("id", "detail").iter_rows())
+    lost = dict(fitted.outcomes.select("id", "detail").iter_rows())
     assert lost["x"] == "the chat template says: no system"
     assert {"x", *(f"x#{i}" for i in range(5))} == set(lost)
-    assert set(fitted.events["reason"]) == {"unrenderable"}
+    assert set(fitted.outcomes["reason"]) == {"unrenderable"}
 
 
 # ------------------------------------------------------------ each property, shown to be checked
@@ -445,7 +445,7 @@ def test_reasoning_is_trained_or_refused(real_data: Path, tmp_path: Path) -> Non
     torn = [("user", "q"), ("assistant", "a</think>b")]
     texts = TextPool(tokenizer)
     fitted = fit(table({"x": torn}), texts, OPTIONS)
-    assert "changes the content of turn 1" in fitted.events["detail"][0]
+    assert "changes the content of turn 1" in fitted.outcomes["detail"][0]
 
 
 def test_facts_are_json(tmp_path: Path) -> None:

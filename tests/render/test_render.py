@@ -267,8 +267,8 @@ def test_a_message_that_is_not_to_be_trained_is_context() -> None:
     untrained = messages.with_columns(train=pl.col("message") == "x#1")
     lost = run(untrained, tokenizer, train_on="last_assistant")
     assert lost.conversations == []
-    assert set(lost.events["reason"]) == {"no_trained_tokens"}
-    assert lost.events.filter(pl.col("unit") == "message").height == 4
+    assert set(lost.outcomes["reason"]) == {"no_trained_tokens"}
+    assert lost.outcomes.filter(pl.col("unit") == "message").height == 4
 
 
 def test_a_default_system_text_stands_where_none_is_said(tmp_path: Path) -> None:
@@ -313,9 +313,9 @@ def test_rows_that_are_too_long_are_dropped_or_cut_behind_an_answer(name: str) -
             assert all(length <= limit for length in kept.values())
             assert ("y" in kept) == (half <= limit)
             assert ("x" in kept) == (whole <= limit or (overflow == "cut" and half <= limit))
-            lost = fitted.events.filter(pl.col("unit") == "message")["id"].to_list()
+            lost = fitted.outcomes.filter(pl.col("unit") == "message")["id"].to_list()
             assert sorted([*rendered.messages["message"], *lost]) == sorted(messages["message"])
-            assert set(fitted.events["reason"]) <= {"too_long"}
+            assert set(fitted.outcomes["reason"]) <= {"too_long"}
 
 
 def test_rows_that_a_cut_makes_alike_are_kept_once() -> None:
@@ -327,7 +327,7 @@ def test_rows_that_a_cut_makes_alike_are_kept_once() -> None:
     limit = len(row(run({"x": LONG[:2]}, tokenizer))[0])
     fitted = fit(rows, TextPool(tokenizer), options(max_tokens=limit, overflow="cut"))
     assert fitted.messages["conversation"].unique(maintain_order=True).to_list() == ["t/b", "t/d"]
-    lost = dict(fitted.events.select("id", "reason").iter_rows())
+    lost = dict(fitted.outcomes.select("id", "reason").iter_rows())
     assert lost == {
         "t/c": "prefix_of_another",
         "v": "too_long",

@@ -56,7 +56,7 @@ def test_rows_fit_and_every_answer_is_learnt_once(tokenizer: Tokenizer, limit: i
     answers = rendered.messages.filter(pl.col("role") == "assistant")
     assert set(learnt["message"]) == set(answers["message"])
     assert learnt["len"].max() in (None, 1)
-    dropped = fitted.events.filter(pl.col("unit") == "message")["id"].to_list()
+    dropped = fitted.outcomes.filter(pl.col("unit") == "message")["id"].to_list()
     assert sorted([*rendered.messages["message"], *dropped]) == sorted(messages["message"])
     assert len(set(rendered.ids)) == len(rendered.ids)
 
@@ -99,7 +99,7 @@ def test_a_turn_that_no_row_can_hold_ends_the_conversation(tokenizer: Tokenizer)
     talk = [("user", "q"), ("assistant", "a"), ("user", "r" * 500), ("assistant", "b")] * 2
     _, fitted, rendered = split({"x": talk, "y": talk[2:]}, tokenizer, max_tokens=300)
     assert rendered.messages["message"].to_list() == ["x#0", "x#1"]
-    lost = fitted.events
+    lost = fitted.outcomes
     assert set(lost["reason"]) == {"too_long"}
     assert lost.filter(pl.col("unit") == "conversation")["id"].to_list() == ["y"]
     assert lost.filter(pl.col("unit") == "message").height == 6 + 6
@@ -239,8 +239,8 @@ def test_a_build_says_how_many_rows_there_are(tmp_path: Path) -> None:
     assert sum(rows.values()) == tokens.height == facts["render"]["token_rows"]
     assert tokens.height > messages.height
     several = tokens.filter(~pl.col("id").is_in(messages["id"].implode()))["id"]
-    events = explain(tmp_path / "out", several[0])
-    details = events.filter(pl.col("unit") == "conversation")["detail"]
+    entries = explain(tmp_path / "out", several[0])
+    details = entries.filter(pl.col("unit") == "conversation")["detail"]
     assert details.str.contains("rows of tok").all()
     owner = row_id.conversation_of(several[0])
     split_of = dict(messages.select("id", "split").iter_rows())

@@ -24,7 +24,7 @@ def messages_of(threaded: Threaded) -> dict[str, list[str]]:
 
 
 def reasons(threaded: Threaded, unit: str = "message") -> dict[str, str]:
-    outcomes = threaded.events.filter(pl.col("unit") == unit)
+    outcomes = threaded.outcomes.filter(pl.col("unit") == unit)
     return dict(outcomes.select("id", "reason").iter_rows())
 
 
@@ -88,7 +88,8 @@ def test_one_id_for_several_conversations() -> None:
         m.startswith(name + "#") for name, turns in messages_of(threaded).items() for m in turns
     )
     assert reasons(threaded, "conversation") == {"x": "duplicate_id"}
-    assert threaded.messages.height + len(threaded.events.filter(pl.col("unit") == "message")) == 14
+    outcomes = threaded.outcomes.filter(pl.col("unit") == "message")
+    assert threaded.messages.height + outcomes.height == 14
 
 
 def test_shared_ids_do_not_depend_on_the_order() -> None:
@@ -155,7 +156,7 @@ def test_turns_of_one_role_are_merged_or_dropped_but_the_last(
         roles_and_words = [(turn[0], turn[3:]) for turn in [*expected, "u: q", "a: r"]]
         assert spoken(threaded) == roles_and_words
         assert threaded.messages["position"].to_list() == [*range(len(expected)), 0, 1]
-        lost = threaded.events.filter(unit="message")
+        lost = threaded.outcomes.filter(unit="message")
         assert lost.height == len(turns) - len(expected)
         reason = {"merge": "merged", "drop": "repeated_role"}[how]
         assert set(lost["reason"]) <= {reason}

@@ -46,7 +46,7 @@ def ids(threaded: Threaded) -> set[str]:
 
 
 def reasons(threaded: Threaded, unit: str = "message") -> dict[str, str]:
-    outcomes = threaded.events.filter(pl.col("unit") == unit)
+    outcomes = threaded.outcomes.filter(pl.col("unit") == unit)
     return dict(outcomes.select("id", "reason").iter_rows())
 
 
@@ -73,9 +73,9 @@ def test_every_message_is_in_a_row_or_has_one_reason(
         rows = random_tree(seed)
         threaded = linearize(mark(table(rows, tmp_path), [DELETED]), **policy)
         kept = set(threaded.messages["message"])
-        dropped = threaded.events.filter(pl.col("unit") == "message")["id"].to_list()
+        dropped = threaded.outcomes.filter(pl.col("unit") == "message")["id"].to_list()
         assert sorted([*kept, *dropped]) == sorted(row["message_id"] for row in rows)
-        lost = threaded.events.filter(pl.col("unit") == "conversation").height
+        lost = threaded.outcomes.filter(pl.col("unit") == "conversation").height
         assert threaded.conversations == len(ids(threaded)) + lost
 
 
@@ -137,7 +137,7 @@ def test_cut_takes_along_what_is_below_and_names_it() -> None:
     threaded = linearize(chain(u2="cut"))
     assert ids(threaded) == {"oasst1/t/a1"}
     assert reasons(threaded) == {"u2": "faulty", "a2": "faulty", "a2x": "faulty"}
-    assert threaded.events.filter(pl.col("id") == "a2")["detail"].item() == "below u2"
+    assert threaded.outcomes.filter(pl.col("id") == "a2")["detail"].item() == "below u2"
 
 
 def test_a_question_whose_answers_are_cut_is_trimmed() -> None:

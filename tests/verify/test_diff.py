@@ -29,11 +29,11 @@ max_dropped: 1.0
 
 
 def talk(id: str, question: str = "a question", answer: str = "an answer") -> dict[str, Any]:
-    said = [("user", question), ("assistant", answer)]
+    turns = [("user", question), ("assistant", answer)]
     return {
         "id": id,
         "source": "x",
-        "messages": [{"role": role, "content": text} for role, text in said],
+        "messages": [{"role": role, "content": text} for role, text in turns],
     }
 
 
@@ -65,8 +65,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         talk("changed", "how long is a mile?", "A mile is 1,609 metres long, more or less."),
         talk("shorter"),
     ]
-    own = ["version=1.1.0", "split.test_percent=60", "render.max_tokens=900", "threads.end=any"]
-    return make(folder, "old", old), make(folder, "new", new, *own)
+    options = ["version=1.1.0", "split.test_percent=60", "render.max_tokens=900", "threads.end=any"]
+    return make(folder, "old", old), make(folder, "new", new, *options)
 
 
 def rows(folder: Path) -> dict[str, dict[str, Any]]:
@@ -74,47 +74,47 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_the_difference_is_that_of_the_rows(pair: tuple[Path, Path]) -> None:
-    own = between(*pair)
+    difference = between(*pair)
     old, new = rows(pair[0]), rows(pair[1])
     both = old.keys() & new.keys()
     changed = {id for id in both if old[id]["messages"] != new[id]["messages"]}
-    assert own.rows["added"] == len(new.keys() - old.keys()) == 3
-    assert own.rows["removed"] == len(old.keys() - new.keys()) == 3
-    assert own.rows["changed"] == len(changed) == 2
-    assert own.rows["the_same"] == len(both - changed)
+    assert difference.rows["added"] == len(new.keys() - old.keys()) == 3
+    assert difference.rows["removed"] == len(old.keys() - new.keys()) == 3
+    assert difference.rows["changed"] == len(changed) == 2
+    assert difference.rows["the_same"] == len(both - changed)
     moved = [(old[id]["split"], new[id]["split"]) for id in both]
-    expected = sum(one != other for one, other in moved)
-    assert sum(own.moved.values()) == expected > 0
-    assert set(own.moved) == {"train → test"}
-    (source,) = own.sources
+    expected = sum(before != after for before, after in moved)
+    assert sum(difference.moved.values()) == expected > 0
+    assert set(difference.moved) == {"train → test"}
+    (source,) = difference.sources
     assert source["before"] == len(old)
     assert source["after"] == len(new)
 
 
 def test_the_other_ledger_says_why_rows_came_and_went(pair: tuple[Path, Path]) -> None:
-    own = between(*pair)
-    assert own.removed_because == {ABSENT: 2, "empty": 1}
-    assert own.added_because == {ABSENT: 3}
+    difference = between(*pair)
+    assert difference.removed_because == {ABSENT: 2, "empty": 1}
+    assert difference.added_because == {ABSENT: 3}
 
 
-def test_both_ways_are_one_difference(pair: tuple[Path, Path]) -> None:
-    one, other = between(*pair), between(*pair[::-1])
-    assert one.rows["added"] == other.rows["removed"]
-    assert one.rows["changed"] == other.rows["changed"]
-    assert set(other.moved) == {"test → train"}
-    assert [(c.key, c.before, c.after) for c in one.changes.recipe] == [
-        (c.key, c.after, c.before) for c in sorted(other.changes.recipe, key=_order(one))
+def test_the_difference_is_symmetric(pair: tuple[Path, Path]) -> None:
+    forward, backward = between(*pair), between(*pair[::-1])
+    assert forward.rows["added"] == backward.rows["removed"]
+    assert forward.rows["changed"] == backward.rows["changed"]
+    assert set(backward.moved) == {"test → train"}
+    assert [(c.key, c.before, c.after) for c in forward.changes.recipe] == [
+        (c.key, c.after, c.before) for c in sorted(backward.changes.recipe, key=_order(forward))
     ]
 
 
-def _order(own: Any) -> Any:
-    keys = [change.key for change in own.changes.recipe]
+def _order(difference: Any) -> Any:
+    keys = [change.key for change in difference.changes.recipe]
     return lambda change: keys.index(change.key)
 
 
 def test_recipes_are_compared_key_by_key(pair: tuple[Path, Path]) -> None:
-    found = {own.key: (own.before, own.after) for own in between(*pair).changes.recipe}
-    assert found == {
+    values = {change.key: (change.before, change.after) for change in between(*pair).changes.recipe}
+    assert values == {
         "threads.end": ("assistant", "any"),
         "split.test_percent": (40.0, 60.0),
         "render.max_tokens": (None, 900),
@@ -122,7 +122,7 @@ def test_recipes_are_compared_key_by_key(pair: tuple[Path, Path]) -> None:
 
 
 def test_examples_show_the_words_that_changed(pair: tuple[Path, Path]) -> None:
-    examples = {own.id: own for own in between(*pair).changed}
+    examples = {example.id: example for example in between(*pair).changed}
     mile = examples["jsonl/changed"]
     assert (mile.turn, mile.role) == (1, "assistant")
     signs = [(word.sign, word.text) for word in mile.words]
@@ -133,39 +133,39 @@ def test_examples_show_the_words_that_changed(pair: tuple[Path, Path]) -> None:
 
 
 def test_a_folder_does_not_differ_from_itself(pair: tuple[Path, Path]) -> None:
-    own = between(pair[0], pair[0])
-    assert {key for key, number in own.rows.items() if number} == {"the_same"}
-    assert not any(own.changes.as_json().values())
-    assert not own.moved
-    assert not own.changed
+    difference = between(pair[0], pair[0])
+    assert {key for key, number in difference.rows.items() if number} == {"the_same"}
+    assert not any(difference.changes.as_json().values())
+    assert not difference.moved
+    assert not difference.changed
 
 
 @pytest.mark.parametrize(
-    ("own", "key"),
+    ("options", "key"),
     [
         (["render.template=starchat"], "retokenised"),
         (["render.train_on=all"], "relabelled"),
         (["source={jsonl: {name: other}}"], "added"),
     ],
 )
-def test_the_same_words_in_other_tokens_with_other_labels_or_ids(
-    tmp_path: Path, own: list[str], key: str
+def test_changed_tokens_labels_and_ids_are_counted_apart(
+    tmp_path: Path, options: list[str], key: str
 ) -> None:
     talks = [talk(f"same-{i}", f"same question {i}") for i in range(4)]
-    found = between(make(tmp_path, "a", talks), make(tmp_path, "b", talks, *own))
-    assert found.rows[key] == 4
-    assert found.rows["the_same"] == 0
+    difference = between(make(tmp_path, "a", talks), make(tmp_path, "b", talks, *options))
+    assert difference.rows[key] == 4
+    assert difference.rows["the_same"] == 0
     if key == "retokenised":
-        keys = {change.key for change in found.changes.render}
+        keys = {change.key for change in difference.changes.render}
         assert keys >= {"template.name", "template.stop"}
 
 
 def test_a_dataset_that_lost_its_tokens(tmp_path: Path) -> None:
     talks = [talk("one"), talk("two", "another")]
-    own = between(make(tmp_path, "a", talks), make(tmp_path, "b", talks, "render=null"))
-    assert own.rows["the_same"] == 2
-    assert own.before["tokens"] > 0
-    assert own.after["tokens"] is None
+    difference = between(make(tmp_path, "a", talks), make(tmp_path, "b", talks, "render=null"))
+    assert difference.rows["the_same"] == 2
+    assert difference.before["tokens"] > 0
+    assert difference.after["tokens"] is None
 
 
 # --------------------------------------------------------------------------------------- words
@@ -174,14 +174,14 @@ def test_a_dataset_that_lost_its_tokens(tmp_path: Path) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=100), st.text(max_size=100))
 def test_words_give_both_texts_from_a_little_before_their_first_difference(
-    one: str, other: str
+    before: str, after: str
 ) -> None:
-    words = word_changes(one, other)
+    words = word_changes(before, after)
     old = "".join(word.text for word in words if word.sign != "+")
     new = "".join(word.text for word in words if word.sign != "-")
-    assert one.endswith(old)
-    assert other.endswith(new)
-    assert one[: len(one) - len(old)] == other[: len(other) - len(new)]
+    assert before.endswith(old)
+    assert after.endswith(new)
+    assert before[: len(before) - len(old)] == after[: len(after) - len(new)]
 
 
 def test_words_of_long_texts_are_few_and_found_at_once() -> None:
@@ -214,13 +214,13 @@ def test_the_command_is_readable(pair: tuple[Path, Path]) -> None:
 
 
 def test_the_command_prints_json(pair: tuple[Path, Path]) -> None:
-    found = json.loads(run("diff", *pair, "--json", "-n", "1").stdout)
-    assert found["rows"]["added"] == 3
-    assert len(found["changed"]) == len(found["added"]) == 1
-    assert found["changes"]["recipe"][0].keys() == {"key", "before", "after"}
+    difference = json.loads(run("diff", *pair, "--json", "-n", "1").stdout)
+    assert difference["rows"]["added"] == 3
+    assert len(difference["changed"]) == len(difference["added"]) == 1
+    assert difference["changes"]["recipe"][0].keys() == {"key", "before", "after"}
 
 
-def test_a_folder_that_is_none_is_named(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_build_is_named(pair: tuple[Path, Path], tmp_path: Path) -> None:
     done = run("diff", pair[0], tmp_path)
     assert done.exit_code == 1
     assert "is not a finished build" in done.stderr
@@ -233,7 +233,7 @@ def test_texts_are_not_held(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyP
     joined: list[pl.DataFrame] = []
     honest = dataset_diff._index
     monkeypatch.setattr(
-        dataset_diff, "_index", lambda *own: joined.append(honest(*own)) or joined[-1]
+        dataset_diff, "_index", lambda *arguments: joined.append(honest(*arguments)) or joined[-1]
     )
     between(*pair)
     assert {name for table in joined for name in table.columns} == set(dataset_diff._INDEX)

@@ -53,11 +53,11 @@ def folder(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "sample"))
 
 
-def failed(folder: Path, **own: Any) -> dict[str, str]:
+def failed(folder: Path, **options: Any) -> dict[str, str]:
     """The checks that fail, and the first problem of each."""
     return {
         verdict.check: verdict.problems[0]
-        for verdict in verdicts_on(folder, **own)
+        for verdict in verdicts_on(folder, **options)
         if verdict.outcome == "failed"
     }
 
@@ -72,10 +72,10 @@ def sign(folder: Path) -> None:
     """Makes the manifest name the files as they are: their hashes, and the rows of shards."""
 
     def change(facts: dict[str, Any]) -> None:
-        for own in [*facts["files"], *facts["extras"], *facts["packs"]]:
-            own["sha256"] = sha256_file(folder / own["path"])
-        for own in facts["files"]:
-            own["rows"] = pq.read_metadata(folder / own["path"]).num_rows
+        for file in [*facts["files"], *facts["extras"], *facts["packs"]]:
+            file["sha256"] = sha256_file(folder / file["path"])
+        for file in facts["files"]:
+            file["rows"] = pq.read_metadata(folder / file["path"]).num_rows
 
         (folder / "croissant.json").write_text(croissant.text(manifest.parsed(facts)))
 
@@ -93,7 +93,7 @@ def forge(folder: Path) -> None:
         facts["lengths"] = {name: sizes.as_json() for name, sizes in counted.lengths().items()}
         facts["content_hash"] = counted.content_hash()
         for key in ("token_rows", "tokens", "trained_tokens"):
-            facts["render"][key] = sum(own[key] for own in counted.splits.values())
+            facts["render"][key] = sum(split[key] for split in counted.splits.values())
         for name, text in card.pages(manifest.parsed(facts)).items():
             (folder / name).write_text(text)
 
@@ -116,9 +116,9 @@ def put(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
 
 
 def test_a_build_is_sound(built: Path) -> None:
-    found = verify_folder(built, everything=True)
-    assert {verdict.outcome for verdict in found} == {"ok"}
-    assert {verdict.check for verdict in found} >= {"hashes", "ledger", "packs", "certificate"}
+    verdicts = verify_folder(built, everything=True)
+    assert {verdict.outcome for verdict in verdicts} == {"ok"}
+    assert {verdict.check for verdict in verdicts} >= {"hashes", "ledger", "packs", "certificate"}
 
 
 @pytest.mark.parametrize(
@@ -138,17 +138,17 @@ def test_every_kind_of_build_is_sound(tmp_path: Path, source: str, settings: lis
 
 
 def test_messages_that_are_not_to_be_learnt_are_taken_from_the_labels(tmp_path: Path) -> None:
-    said = [
+    turns = [
         {"role": role, "content": f"{role} {turn}", "train": turn != 1}
         for turn, role in enumerate(["user", "assistant"] * 3)
     ]
-    rows = [{"id": f"x{number}", "messages": said} for number in range(9)]
+    rows = [{"id": f"x{number}", "messages": turns} for number in range(9)]
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     text = TALKS.replace("sharegpt", "jsonl").replace(", duplicate", "")
     assert failed(make(tmp_path, text, tmp_path / "a.jsonl", "out"), everything=True) == {}
 
 
-def test_what_stands_beside_a_dataset_is_named_and_no_fault(folder: Path) -> None:
+def test_unknown_files_beside_a_dataset_are_listed_and_pass(folder: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     (folder / "report.html").write_text("made by chatdata report")
     assert failed(folder) == {}
@@ -179,13 +179,13 @@ def test_what_stands_beside_a_dataset_is_named_and_no_fault(folder: Path) -> Non
         lambda facts: facts["lengths"]["turns"].pop("steps"),
     ],
 )
-def test_a_manifest_that_does_not_hold_what_it_must(
+def test_an_incomplete_manifest_fails_the_first_check(
     folder: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
     edit(folder, change)
-    found = verdicts_on(folder)
-    assert [own.check for own in found if own.outcome == "failed"] == ["manifest"]
-    assert {own.outcome for own in found[1:]} == {"skipped"}
+    verdicts = verdicts_on(folder)
+    assert [verdict.check for verdict in verdicts if verdict.outcome == "failed"] == ["manifest"]
+    assert {verdict.outcome for verdict in verdicts[1:]} == {"skipped"}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}', '{"format": 7}'])
@@ -216,7 +216,7 @@ def test_a_manifest_that_cannot_be_read(folder: Path, text: str) -> None:
         (("name",), "recipe"),
     ],
 )
-def test_a_number_or_a_text_of_the_manifest_that_is_another(
+def test_a_changed_value_of_the_manifest_fails_the_check_for_it(
     folder: Path, key: tuple[Any, ...], check: str
 ) -> None:
     def change(facts: dict[str, Any]) -> None:
@@ -237,15 +237,13 @@ def test_a_number_or_a_text_of_the_manifest_that_is_another(
 
 @pytest.mark.parametrize("key", ["compared", "rows", "quoting", "answers", "prompts", "of mine"])
 @pytest.mark.parametrize("number", [0, 5, 2**70])
-def test_counts_of_the_sample_that_are_others_are_caught(
-    folder: Path, key: str, number: int
-) -> None:
+def test_changed_counts_of_the_sample_are_caught(folder: Path, key: str, number: int) -> None:
     edit(folder, lambda facts: facts["render"]["certificate"]["sample"].update({key: number}))
     problem = failed(folder, everything=True)["certificate"]
     assert problem.startswith(f"the certificate's sample says that {key} is {number}, but rend")
 
 
-def test_counts_are_not_asked_of_a_certificate_that_another_version_drew_up(folder: Path) -> None:
+def test_counts_are_not_compared_with_a_certificate_of_another_version(folder: Path) -> None:
     """It looked at other things; rows and template are proved anew all the same."""
 
     def change(facts: dict[str, Any]) -> None:
@@ -257,10 +255,10 @@ def test_counts_are_not_asked_of_a_certificate_that_another_version_drew_up(fold
     assert failed(folder, everything=True) == {}
 
 
-def test_a_sample_of_some_of_the_rows_is_found_again(tmp_path: Path) -> None:
+def test_the_sample_of_the_certificate_is_drawn_again(tmp_path: Path) -> None:
     """It is of 128 rows or so, and other rows have other counts."""
-    said = [{"role": role, "content": "hi"} for role in ("user", "assistant")]
-    rows = [{"id": f"x{number}", "messages": said * (number % 3 + 1)} for number in range(600)]
+    turns = [{"role": role, "content": "hi"} for role in ("user", "assistant")]
+    rows = [{"id": f"x{number}", "messages": turns * (number % 3 + 1)} for number in range(600)]
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     text = TALKS.replace("sharegpt", "jsonl").replace(", duplicate", "")
     out = make(tmp_path, text, tmp_path / "a.jsonl", "out")
@@ -287,7 +285,7 @@ def test_a_sample_of_some_of_the_rows_is_found_again(tmp_path: Path) -> None:
         ({"name": "fastokens 1", "audit": 7}, "differs from tokenizers, or was not audited"),
     ],
 )
-def test_an_engine_that_made_no_ids_is_named(
+def test_a_library_that_cannot_have_made_the_ids_is_named(
     folder: Path, engine: dict[str, Any], words: str
 ) -> None:
     edit(folder, lambda facts: facts["render"]["certificate"].update(engine=engine))
@@ -297,24 +295,24 @@ def test_an_engine_that_made_no_ids_is_named(
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yields the places in a JSON value, as the keys that lead there."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, own in items:
+    for key, inner in items:
         yield (*path, key)
-        if isinstance(own, dict | list):
-            yield from places(own, (*path, key))
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*path, key))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_manifest_that_anybody_has_edited_is_answered_in_words(folder: Path, seed: int) -> None:
+def test_a_randomly_edited_manifest_never_ends_in_a_traceback(folder: Path, seed: int) -> None:
     draw = random.Random(seed)
     whole = manifest.read(folder).as_json()
     values = [None, -1, 2**70, 1.5, True, "", "../x", "a\nb\u202e", [], [1], {}, {"a": 1}]
     for place in draw.sample(list(places(whole)), 15):
         facts = copy.deepcopy(whole)
         *parents, last = place
-        inner = functools.reduce(lambda own, key: own[key], parents, facts)
+        inner = functools.reduce(lambda values, key: values[key], parents, facts)
         inner[last] = draw.choice(values)
         (folder / "manifest.json").write_text(json.dumps(facts))
-        for look in (verdicts_on, report.page, lambda own: between(own, own)):
+        for look in (verdicts_on, report.page, lambda folder: between(folder, folder)):
             with contextlib.suppress(ChatdataError):
                 look(folder)
 
@@ -322,9 +320,9 @@ def test_a_manifest_that_anybody_has_edited_is_answered_in_words(folder: Path, s
 # ------------------------------------------------------------------------------------ the bytes
 
 
-def test_one_byte_of_any_file_that_is_another_is_noticed(built: Path, tmp_path: Path) -> None:
+def test_one_changed_byte_of_any_file_is_noticed(built: Path, tmp_path: Path) -> None:
     facts = manifest.read(built)
-    names = [own["path"] for own in [*facts["files"], *facts["extras"], *facts["packs"]]]
+    names = [file["path"] for file in [*facts["files"], *facts["extras"], *facts["packs"]]]
     folder = Path(shutil.copytree(built, tmp_path / "sample"))
     for name in names:
         content = bytearray((built / name).read_bytes())
@@ -338,8 +336,8 @@ def test_one_byte_of_any_file_that_is_another_is_noticed(built: Path, tmp_path: 
 def test_files_that_are_missing_or_too_many(folder: Path) -> None:
     (folder / TRAIN).rename(folder / "messages" / "train-00001-of-00002.parquet")
     (folder / "README.md").unlink()
-    own = next(own for own in verdicts_on(folder) if own.check == "files")
-    assert own.problems == [
+    verdict = next(verdict for verdict in verdicts_on(folder) if verdict.check == "files")
+    assert verdict.problems == [
         f"{TRAIN}: is not there",
         "README.md: is not there",
         "messages/train-00001-of-00002.parquet: is not in the manifest, but would be read as part "
@@ -356,7 +354,7 @@ def test_two_files_that_were_swapped(folder: Path) -> None:
     assert "has no row of tokens before row" in failed(folder)["rows"]
 
 
-def test_a_recipe_that_is_another(folder: Path) -> None:
+def test_a_changed_recipe_is_caught(folder: Path) -> None:
     recipe = folder / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("max_dropped: 0.6", "max_dropped: 0.7"))
     sign(folder)
@@ -365,7 +363,7 @@ def test_a_recipe_that_is_another(folder: Path) -> None:
     assert "recipe_hash" in failed(folder)["recipe"]
 
 
-def test_a_description_that_says_something_else(folder: Path) -> None:
+def test_a_changed_croissant_file_is_caught(folder: Path) -> None:
     page = folder / "croissant.json"
     page.write_text(page.read_text().replace('"sha256": "', '"sha256": "0', 1))
     assert failed(folder)["pages"] == "croissant.json: its files are not those of the manifest"
@@ -374,7 +372,7 @@ def test_a_description_that_says_something_else(folder: Path) -> None:
         assert "pages" in failed(folder), text
 
 
-def test_a_card_that_says_something_else(folder: Path) -> None:
+def test_a_card_with_changed_metadata_is_caught(folder: Path) -> None:
     page = folder / "README.md"
     text = page.read_text()
     page.write_text(text + "\nMy own words.\n")
@@ -493,7 +491,7 @@ def no_id(table: pa.Table) -> pa.Table:
         (TRAIN, first_text, "rows"),
     ],
 )
-def test_rows_that_are_not_what_they_were(
+def test_damaged_rows_fail_the_check_for_them(
     folder: Path, name: str, change: Callable[[pa.Table], pa.Table], check: str
 ) -> None:
     rewrite(folder / name, change)
@@ -512,13 +510,13 @@ def test_a_token_that_is_not_attended_to_is_caught(folder: Path) -> None:
 
 def test_a_folder_that_was_emptied_with_care_is_caught(folder: Path) -> None:
     def change(facts: dict[str, Any]) -> None:
-        for own in (*facts["files"], *facts["packs"]):
-            if not own["path"].startswith("ledger"):
-                (folder / own["path"]).unlink()
-        facts["files"] = [own for own in facts["files"] if own["path"].startswith("ledger")]
+        for file in (*facts["files"], *facts["packs"]):
+            if not file["path"].startswith("ledger"):
+                (folder / file["path"]).unlink()
+        facts["files"] = [file for file in facts["files"] if file["path"].startswith("ledger")]
         facts["packs"] = []
-        for own in facts["splits"].values():
-            own |= dict.fromkeys(own, 0)
+        for split in facts["splits"].values():
+            split |= dict.fromkeys(split, 0)
         facts["render"] |= dict.fromkeys(("token_rows", "tokens", "trained_tokens"), 0)
         count = facts["counts"]["conversations"]
         count["dropped"]["empty"] += count.pop("kept")
@@ -540,7 +538,7 @@ def test_a_row_that_is_longer_than_it_may_be_is_caught(folder: Path) -> None:
     assert failed(folder) == {"rows": "a row has 677 tokens, more than max_tokens, which is 600"}
 
 
-def test_a_text_that_is_another_changes_the_content_hash_alone(folder: Path) -> None:
+def test_a_changed_text_fails_content_hash_and_certificate(folder: Path) -> None:
     def change(table: pa.Table) -> pa.Table:
         rows = table["messages"].to_pylist()
         rows[0][0]["content"] = rows[0][0]["content"].swapcase()
@@ -635,9 +633,9 @@ def test_what_the_certificate_finds_in_rows_is_reported(
 
 def test_context_that_is_trained_again_is_caught(tmp_path: Path) -> None:
     """An answer that a split conversation carries as context, learnt a second time."""
-    own = ["render.overflow=split", "render.max_tokens=250", "pack={max_tokens: 250}"]
-    own += ["render.carry_tokens=120", "split=null"]
-    folder = make(tmp_path, TALKS, talk_file(tmp_path), "out", *own)
+    options = ["render.overflow=split", "render.max_tokens=250", "pack={max_tokens: 250}"]
+    options += ["render.carry_tokens=120", "split=null"]
+    folder = make(tmp_path, TALKS, talk_file(tmp_path), "out", *options)
     tokens = manifest.read(folder)["render"]["tokenizer"]["control_ids"]
     head, stop = [tokens["<|im_start|>"], *b"assistant\n"], tokens["<|im_end|>"]
     taught: list[str] = []
@@ -664,12 +662,12 @@ def test_context_that_is_trained_again_is_caught(tmp_path: Path) -> None:
 
 def test_a_row_that_moved_to_the_other_split_is_caught(folder: Path) -> None:
     for kind in ("messages", "tokens"):
-        one, other = (
+        train, test = (
             folder / kind / f"{name}-00000-of-00001.parquet" for name in ("train", "test")
         )
-        moved = pq.read_table(one).slice(0, 1)
-        rewrite(one, lambda table: table.slice(1))
-        rewrite(other, lambda table, moved=moved: pa.concat_tables([moved, table]))
+        moved = pq.read_table(train).slice(0, 1)
+        rewrite(train, lambda table: table.slice(1))
+        rewrite(test, lambda table, moved=moved: pa.concat_tables([moved, table]))
     forge(folder)
     assert "but its hash is of the other split" in failed(folder)["splits"]
 
@@ -718,14 +716,14 @@ def test_another_tokenizer_in_the_folder_is_caught(folder: Path) -> None:
 # ----------------------------------------------------------------------------- built again
 
 
-def test_a_build_again_is_the_same_bytes(folder: Path) -> None:
+def test_a_rebuild_has_the_same_bytes(folder: Path) -> None:
     pack.repack(folder, 900)
     with (folder / "README.md").open("a") as page:
         page.write("\nWords of mine.\n")
     assert rebuild.problems(folder) == []
 
 
-def test_a_build_again_says_what_differs_and_why(folder: Path) -> None:
+def test_a_rebuild_says_what_differs_and_why(folder: Path) -> None:
     (folder / "plots" / "turns.png").unlink()
     edit(folder, lambda facts: facts["versions"].update(polars="2.0.0"))
     problems = rebuild.problems(folder)
@@ -734,7 +732,7 @@ def test_a_build_again_says_what_differs_and_why(folder: Path) -> None:
     assert problems[2:] == ["plots/turns.png: the file is missing, and a new build writes it"]
 
 
-def test_a_build_again_needs_the_local_files_and_compares_them(tmp_path: Path) -> None:
+def test_a_rebuild_needs_the_local_files_and_compares_them(tmp_path: Path) -> None:
     out = make(tmp_path, TALKS, talk_file(tmp_path), "out")
     assert rebuild.problems(out, inputs=[str(tmp_path / "talks.json")]) == []
     (tmp_path / "talks.json").write_text((tmp_path / "talks.json").read_text() + " ")
@@ -758,7 +756,7 @@ def run(*arguments: str | Path) -> Any:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_the_command_says_a_line_a_check_and_ends_with_1_where_one_fails(folder: Path) -> None:
+def test_the_command_prints_a_line_a_check_and_ends_with_1_after_a_failure(folder: Path) -> None:
     sound = run("verify", folder, "--full", "--rebuild")
     assert sound.exit_code == 0
     lines = sound.stdout.splitlines()
@@ -773,7 +771,7 @@ def test_the_command_says_a_line_a_check_and_ends_with_1_where_one_fails(folder:
     assert damaged.stderr.count("\n") == 1
 
 
-def test_a_build_again_that_cannot_be_made_is_a_verdict(tmp_path: Path) -> None:
+def test_a_rebuild_that_fails_is_a_verdict(tmp_path: Path) -> None:
     out = make(tmp_path, TALKS, talk_file(tmp_path), "out")
     done = run("verify", out, "--rebuild")
     assert done.exit_code == 1
@@ -790,13 +788,13 @@ def test_the_command_prints_json(folder: Path) -> None:
     (folder / TRAIN).unlink()
     done = run("verify", folder, "--json")
     assert done.exit_code == 1
-    found = {own["check"]: own for own in json.loads(done.stdout)}
-    assert found["manifest"]["outcome"] == "ok"
-    assert found["files"]["problems"] == [f"{TRAIN}: is not there"]
-    assert found["rows"]["outcome"] == "skipped"
+    verdicts = {verdict["check"]: verdict for verdict in json.loads(done.stdout)}
+    assert verdicts["manifest"]["outcome"] == "ok"
+    assert verdicts["files"]["problems"] == [f"{TRAIN}: is not there"]
+    assert verdicts["rows"]["outcome"] == "skipped"
 
 
-def test_a_folder_that_is_not_sound_is_refused_with_the_file(folder: Path) -> None:
+def test_verify_folder_raises_with_the_file_that_is_missing(folder: Path) -> None:
     (folder / TRAIN).unlink()
     with pytest.raises(VerifyError, match=f"is not what it should be: {TRAIN}: is not there"):
         verify_folder(folder)

@@ -10,7 +10,14 @@ from chatdata.hub.repository import checked_name
 from trainer.run.save import DESCRIPTION
 
 # Checkpoints, optimizer state and logs, which hold the names of machines and folders.
-STAYS = ["checkpoint-*/**", "global_step*/**", "runs/**", "training_args.bin", "run.json", ".*"]
+NOT_UPLOADED = [
+    "checkpoint-*/**",
+    "global_step*/**",
+    "runs/**",
+    "training_args.bin",
+    "run.json",
+    ".*",
+]
 
 
 def check_writable(repo: str) -> str:
@@ -28,7 +35,7 @@ def check_writable(repo: str) -> str:
 
 
 def upload(folder: Path, repo: str, private: bool = True) -> str:
-    """Uploads a saved model in one commit, into a repository that is made if need be.
+    """Uploads a saved model in a single commit, and creates the repository if it is missing.
 
     A repository that exists keeps its visibility. Returns the commit's address. Raises
     OutputError for a folder without a model, and HubError where the Hub refuses.
@@ -42,7 +49,7 @@ def upload(folder: Path, repo: str, private: bool = True) -> str:
         commit = api.upload_folder(
             repo_id=repo,
             folder_path=folder,
-            ignore_patterns=STAYS,
+            ignore_patterns=NOT_UPLOADED,
             commit_message=f"Upload the model of {folder.name}",
         )
     return str(commit.commit_url)

@@ -19,13 +19,13 @@ Result = TypeVar("Result")
 
 
 class Workers(Protocol):
-    """What runs functions elsewhere, or at least later."""
+    """What runs functions: in this process, in a pool of processes, or on a cluster."""
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Yields `function(task)` for each task, in the order of the tasks."""
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
-        """Runs `function(task)` beside whatever else is done."""
+        """The future of `function(task)`, which runs while the caller goes on."""
 
 
 def cores() -> int:
@@ -34,7 +34,7 @@ def cores() -> int:
 
 
 def start(name: str, workers: int) -> AbstractContextManager[Workers]:
-    """The workers of an engine, one of `ENGINES`. Raises EngineError where it is missing."""
+    """The workers of an engine of `ENGINES`. Raises EngineError where a package is missing."""
     engine: Any = importlib.import_module(f"{__name__}.{name}")
     opened: AbstractContextManager[Workers] = engine.start(workers)
     return opened

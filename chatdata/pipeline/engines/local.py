@@ -22,7 +22,8 @@ Result = TypeVar("Result")
 def start(workers: int) -> Iterator[Workers]:
     """Gives this process for one worker, and a pool of processes for more.
 
-    They are spawned, not forked: a fork would copy the locks of Polars' and tokenizers' threads.
+    Processes are spawned, not forked: a fork would copy the locks of the threads of Polars and
+    tokenizers.
     """
     if workers <= 1:
         with ThreadPoolExecutor(1, "chatdata-beside") as thread:
@@ -31,7 +32,7 @@ def start(workers: int) -> Iterator[Workers]:
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // workers)
     with ProcessPoolExecutor(workers, context, _share_cores, (threads,)) as pool:
-        for _ in range(workers):  # they start while the caller reads
+        for _ in range(workers):  # the workers start while the caller reads
             pool.submit(importlib.import_module, "chatdata.pipeline.build")
         try:
             yield _Pool(pool, workers)
@@ -64,8 +65,8 @@ class _Pool:
             yield from self._pool.map(function, tasks)
         except BrokenProcessPool:
             raise EngineError(
-                f"one of {self._workers} workers ended early: killed for want of memory (try fewer "
-                "--workers), or started by a script that does not call this below "
+                f"a worker (of {self._workers}) ended early. Too little memory may have ended the "
+                "worker: try fewer --workers. A script has to start the build below "
                 '`if __name__ == "__main__":`.'
             ) from None
 
@@ -74,6 +75,6 @@ class _Pool:
 
 
 def _share_cores(threads: int) -> None:
-    """Gives each worker its share of the cores; runs before Polars and tokenizers are imported."""
+    """Gives each worker a share of the cores; runs before Polars and tokenizers are imported."""
     for name in ("POLARS_MAX_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))

@@ -1,4 +1,4 @@
-"""A Ray cluster, or Ray on this machine: the same functions, so the same bytes.
+"""A Ray cluster, or Ray on this machine: the functions of a build, so the same bytes.
 
 The output folder has to be on a file system that all nodes share.
 """
