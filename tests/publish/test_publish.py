@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata.core.hashing import sha256_pairs
-from chatdata.dataset import manifest, schemas, tables
+from chatdata.dataset import manifest, schemas, shards, tables
 from chatdata.dataset.card_merge import merge
 from chatdata.hub.repository import Entry, File
 from chatdata.publish import published_diff, release
@@ -128,10 +128,10 @@ def test_published_under_another_version_is_as_built_under_it(
 def test_sixty_shards_and_more_are_one_commit(
     hub: Hub, client: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "SHARD_BYTES", 1000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 1000)
     out = build(tmp_path / "many", "max_dropped=1")
-    shards = [file["path"] for file in manifest.read(out)["files"]]
-    assert len(shards) > 60
+    paths = [file.path for file in manifest.read(out).files]
+    assert len(paths) > 60
     pushed(client, out, "ada/many", "1.0.0")
     assert commits(hub, "ada/many") == ["sample 1.0.0"]
     check_published(hub, out, "ada/many", "1.0.0")
