@@ -153,12 +153,12 @@ def _without_answer(cause: BaseException) -> str:
     if isinstance(cause, OSError) and cause.errno in _FULL:
         return "cannot be stored: the disk is full, so make room or set HF_HOME to another disk"
     if isinstance(cause, OSError) and cause.errno is not None and cause.filename:
-        return f"cannot be fetched, because of the file '{cause.filename}': {cause.strerror}"
+        return f"is stopped by the local file '{cause.filename}': {cause.strerror}"
     if isinstance(cause, FileNotFoundError):
         return "lacks a file that should be there"
     if isinstance(cause, httpx.TransportError | OSError):
         return f"cannot be reached ({name}): check the network and HF_ENDPOINT"
-    return f"cannot be fetched ({name}: {redact(' '.join(str(cause).split()))[:200]})"
+    return f"gives an error ({name}: {redact(' '.join(str(cause).split()))[:200]})"
 
 
 _WRAPPERS = (RuntimeError, errors.LocalEntryNotFoundError, errors.RevisionResolutionError)

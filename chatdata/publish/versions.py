@@ -96,7 +96,7 @@ def check(published: Version, new: Version, change: Change) -> None:
     way_out = "or pass --allow-version"
     if new <= published:
         raise HubError(
-            f"version {new} does not come after {published}, the last one published; "
+            f"version {new} does not come after {published}, the last published version; "
             f"publish as {published.after(change.step)}, {way_out}."
         )
     least = published.after(change.step)

@@ -148,7 +148,7 @@ def _row_problems(stored: list[_Stored], redrawn: _Redrawn) -> Iterator[str]:
         elif number not in redrawn.same_ids:
             yield f"row '{row.id}': its ids are not what the template makes of its messages"
         elif labels.get(number, []) != row.labels:
-            yield f"row '{row.id}': its labels are not whole answers of its own"
+            yield f"row '{row.id}': its labels are not those of whole answers"
 
 
 def _labels(rendered: Rendered | None) -> dict[int, list[int]]:

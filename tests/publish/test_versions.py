@@ -82,7 +82,7 @@ def test_a_larger_change_never_allows_more(
         (Change(changed=True), "1.5.0", "publish as 2.0.0, or pass --allow-version"),
         (Change(removed=1), "1.5.0", "1 row was removed since 1.4.2"),
         (Change(schema=("tokens",)), "1.4.3", "the columns of tokens changed"),
-        (Change(added=2), "1.4.1", "does not come after 1.4.2, the last one published"),
+        (Change(added=2), "1.4.1", "does not come after 1.4.2, the last published version"),
     ],
 )
 def test_a_version_that_moves_too_little_is_refused(change: Change, new: str, words: str) -> None:

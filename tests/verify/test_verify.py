@@ -554,7 +554,7 @@ def test_a_changed_text_fails_content_hash_and_certificate(folder: Path) -> None
     [
         (TRAIN, first_text, "its ids are not what the template makes of its messages"),
         (TOKENS, first_ids(lambda ids: [ids[0], ids[1] + 1, *ids[2:]]), "its ids are not what"),
-        (TOKENS, labels(half_an_answer), "its labels are not whole answers of its own"),
+        (TOKENS, labels(half_an_answer), "its labels are not those of whole answers"),
     ],
 )
 def test_a_forger_who_signs_everything_is_caught_by_the_template(
@@ -574,7 +574,10 @@ def test_a_user_turn_that_is_trained_is_caught(folder: Path) -> None:
 
     rewrite(folder / TOKENS, change)
     forge(folder)
-    assert "its labels are not whole answers" in failed(folder, everything=True)["certificate"]
+    assert (
+        "its labels are not those of whole answers"
+        in failed(folder, everything=True)["certificate"]
+    )
 
 
 @pytest.mark.parametrize("number", [2, 22])
@@ -656,7 +659,7 @@ def test_context_that_is_trained_again_is_caught(tmp_path: Path) -> None:
     rewrite(folder / TOKENS, change)
     assert "#" in taught[0]
     forge(folder)
-    problem = f"row '{taught[0]}': its labels are not whole answers of its own"
+    problem = f"row '{taught[0]}': its labels are not those of whole answers"
     assert failed(folder, everything=True) == {"certificate": problem}
 
 
