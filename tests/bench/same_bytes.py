@@ -155,16 +155,27 @@ def _short(data: bytes) -> str:
 # ------------------------------------------------------------------------------------- comparing
 
 
-def differences(before: Path, after: Path) -> Iterator[str]:
-    """Yields what differs between two folders, a text for each file; what was printed first."""
+def _is_for_people(path: Path) -> bool:
+    """Whether a file is what a command printed for people, whose words may be improved."""
+    if path.parent.name != _SAID or path.suffix == ".status":
+        return False
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return "verify" in path.name  # its JSON holds sentences
+
+
+def differences(before: Path, after: Path) -> Iterator[tuple[str, str]]:
+    """Yields (file, what differs) between two folders; what was printed comes first."""
     ours, theirs = _files(before), _files(after)
     for name in sorted({*ours, *theirs}, key=lambda name: (not name.startswith(_SAID), name)):
         if name not in theirs:
-            yield f"{name}: no longer written"
+            yield name, f"{name}: no longer written"
         elif name not in ours:
-            yield f"{name}: not written before"
+            yield name, f"{name}: not written before"
         elif (old := _bytes(before / name)) != (new := _bytes(after / name)):
-            yield f"{name}: {_first(before / name, after / name, old, new)}"
+            yield name, f"{name}: {_first(before / name, after / name, old, new)}"
 
 
 def _files(folder: Path) -> set[str]:
@@ -254,7 +265,9 @@ def judge(
     old, seconds = kept(case, before, places, cache)
     new = work / case.name
     took = make(case, after, places, new)
-    different = list(differences(old, new))
+    printed, different = [], []
+    for name, text in differences(old, new):
+        (printed if _is_for_people(new / name) else different).append(text)
     if different:
         more = f" (and {len(different) - 1} more files)" if len(different) > 1 else ""
         return Outcome(
@@ -266,7 +279,8 @@ def judge(
         return Outcome(case, "NOT BUILT", problem, seconds, took)
     if case.refused and not is_refused:
         return Outcome(case, "NOT REFUSED", "", seconds, took)
-    return Outcome(case, "same refusal" if is_refused else "same", problem, seconds, took)
+    detail = f"{problem} [printed otherwise: {printed[0]}]" if printed else problem
+    return Outcome(case, "same refusal" if is_refused else "same", detail.strip(), seconds, took)
 
 
 def _refusal(folder: Path) -> tuple[bool, str]:
