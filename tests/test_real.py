@@ -150,7 +150,7 @@ def test_the_rows_load_with_datasets(validation: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "cleaned", "dropped", "own"),
+    ("name", "cleaned", "dropped", "settings"),
     [
         (
             "sharegpt-zh-1k",

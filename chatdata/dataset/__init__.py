@@ -2,6 +2,7 @@
 
 __all__ = [
     "card",
+    "card_merge",
     "croissant",
     "entries",
     "histogram",

@@ -1,7 +1,6 @@
 """The dataset card: a page by which a stranger can judge the data, made from the manifest alone.
 
-Users may edit a published card. chatdata manages the YAML keys in `MANAGED` and the text between
-its two markers; the rest is the user's and stays.
+What users write on a card stays: `card_merge` puts the new page into the card that is published.
 """
 
 from __future__ import annotations
@@ -15,17 +14,12 @@ from typing import Any
 import jinja2
 
 from chatdata.core import config
-from chatdata.core.errors import ConfigError
-from chatdata.dataset import croissant, hub_configs, limitations, manifest_diff, plots
+from chatdata.dataset import card_merge, croissant, hub_configs, limitations, manifest_diff, plots
 from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.steps import filters
 from chatdata.steps.clean import CLEANERS
 
 PAGE = "README.md"
-MANAGED = ("configs", "dataset_info", "license", "language", "size_categories")
-_BEGIN = "<!-- chatdata: what follows is made from manifest.json -->"
-_END = "<!-- chatdata: what follows is yours -->"
-_CHANGELOG = "\n## Changelog\n"
 _SIZES = (
     (10**3, "n<1K"),
     (10**4, "1K<n<10K"),
@@ -58,42 +52,12 @@ def text(manifest: Manifest, before: Manifest | Listing | None = None) -> str:
         "repo": manifest.recipe.repo,
         "changelog": manifest_diff.entry(manifest, before),
     }
-    page = _template().render(values)
-    yaml, body = _parts(page)
-    return f"---\n{yaml}---\n\n{_BEGIN}\n{body.replace('<!--', '< !--')}\n{_END}\n"
+    return card_merge.with_markers(_template().render(values))
 
 
 def pages(manifest: Manifest, before: Manifest | Listing | None = None) -> dict[str, str]:
     """The texts of the files that are made from the manifest alone, by file name."""
     return {PAGE: text(manifest, before), croissant.FILE: croissant.text(manifest)}
-
-
-def merged(new: str, published: str | None) -> str:
-    """The card `new` with what users have added to the published card.
-
-    The published YAML keeps all keys but those in `MANAGED`; the published text keeps what stands
-    outside the markers, and the entries of the changelog. Raises ConfigError where the published
-    card has broken YAML or a marker without the second marker.
-    """
-    if published is None:
-        return new
-    yaml, body = _parts(new)
-    own_yaml, own_body = _parts(published)
-    head = config.merge_yaml(own_yaml, yaml, MANAGED, "the published README.md")
-    before, managed, after = _around(own_body)
-    _, mine, _ = _around(body)
-    return f"---\n{head}---\n{before}{_BEGIN}{_with_history(mine, managed)}\n{_END}{after}"
-
-
-def facts_in(card: str) -> dict[str, Any]:
-    """The managed keys of the YAML of a card. Raises ConfigError for broken YAML."""
-    values = config.parse_yaml(_parts(card)[0], "README.md") or {}
-    return {key: values[key] for key in MANAGED if key in values}
-
-
-def without_history(card: str) -> str:
-    """The managed text of a card, up to the changelog."""
-    return _around(_parts(card)[1])[1].partition(_CHANGELOG)[0]
 
 
 # ------------------------------------------------------------------------------------- the page
@@ -226,44 +190,3 @@ def certificate(manifest: Manifest) -> list[tuple[str, int, int]]:
         ("answers whose labels are theirs alone", answers, counts.headers_trained),
         ("rows that begin as the generation prompt does", counts.prompts, 0),
     ]
-
-
-# -------------------------------------------------------------------------------------- merging
-
-
-def _parts(card: str) -> tuple[str, str]:
-    """The YAML of a card, perhaps empty, and its text."""
-    text = card.replace("\r\n", "\n")
-    head = re.match(r"---[ \t]*\n(.*?\n)?---[ \t]*\n?", text, re.DOTALL)
-    return (head[1] or "", text[head.end() :]) if head else ("", text)
-
-
-def _around(body: str) -> tuple[str, str, str]:
-    """The text before, between and after the markers; without markers all text is before them."""
-    ours = [body.count(marker) for marker in (_BEGIN, _END)]
-    if ours == [0, 0]:
-        return (f"\n{body.strip()}\n\n" if body.strip() else "\n"), "", "\n"
-    before, _, rest = body.partition(_BEGIN)
-    managed, end, after = rest.partition(_END)
-    if ours != [1, 1] or not end:
-        raise ConfigError(
-            f"the published README.md has `{_BEGIN}` {ours[0]} times and `{_END}` {ours[1]} times, "
-            "where it should have each once, in this order; mend it on its page and push again."
-        )
-    return before, managed, after
-
-
-def _with_history(new: str, published: str) -> str:
-    """The new managed text with all entries of the published changelog.
-
-    A published entry of the new version stays too, since a version does not change.
-    """
-    head, title, entries = new.partition(_CHANGELOG)
-    earlier = published.partition(_CHANGELOG)[2]
-    return head + title + "".join((_entries(entries) | _entries(earlier)).values())
-
-
-def _entries(changelog: str) -> dict[str, str]:
-    """The entries of a changelog by their versions, newest first."""
-    parts = re.split(r"^(?=### )", changelog, flags=re.MULTILINE)[1:]
-    return {part.split()[1]: f"\n{part.strip()}\n" for part in parts}

@@ -14,14 +14,14 @@ from typing import Any
 
 from chatdata.core import config
 from chatdata.core.hashing import sha256_json
-from chatdata.dataset import card, croissant, manifest, tables
+from chatdata.dataset import card, card_merge, croissant, manifest, tables
 from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.hub.repository import File, Tree
 from chatdata.publish.versions import Version
 from chatdata.verify import verification
 
 RECIPE = "recipe.yaml"
-_merged = functools.lru_cache(8)(card.merged)  # parses YAML, and is called often
+_merged = functools.lru_cache(8)(card_merge.merge)  # parses YAML, and is called often
 _CONTENT = ("name", "about", "license", "content_hash", "sources", "counts", "splits")
 
 

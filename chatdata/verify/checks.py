@@ -20,6 +20,7 @@ from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import (
     card,
+    card_merge,
     croissant,
     hub_configs,
     manifest,
@@ -141,7 +142,8 @@ def same_recipe(folder: Folder) -> Iterator[str]:
 def true_pages(folder: Folder) -> Iterator[str]:
     """README.md and croissant.json name the configs, rows and files of the manifest."""
     text = (folder.path / card.PAGE).read_text(encoding="utf-8")
-    actual, expected = card.facts_in(text), card.facts_in(card.text(folder.manifest))
+    actual = card_merge.managed_values(text)
+    expected = card_merge.managed_values(card.text(folder.manifest))
     for key in ("configs", "dataset_info"):
         if actual.get(key) != expected[key]:
             yield f"{card.PAGE}: its `{key}` is not that of the manifest"

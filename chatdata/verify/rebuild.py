@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from chatdata.core import config
-from chatdata.dataset import card, manifest, manifest_diff, pack
+from chatdata.dataset import card, card_merge, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.build import build
 from chatdata.pipeline.progress import Progress, silent
@@ -74,4 +74,4 @@ def _reader(name: str) -> Callable[[Path], object]:
 def _generated(path: Path) -> tuple[object, str]:
     """The parts of a card that a build writes."""
     text = path.read_text(encoding="utf-8")
-    return card.facts_in(text), card.without_history(text)
+    return card_merge.managed_values(text), card_merge.managed_text(text)

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from chatdata.core.errors import ConfigError
-from chatdata.dataset import card, hub_configs, limitations, manifest, manifest_diff, tables
+from chatdata.dataset import (
+    card,
+    card_merge,
+    hub_configs,
+    limitations,
+    manifest,
+    manifest_diff,
+    tables,
+)
 from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import RenderEntry
 from tests.support.manifests import rich_facts
@@ -192,12 +200,12 @@ def user_texts() -> st.SearchStrategy[str]:
 def test_what_a_user_writes_around_our_part_stays(before: str, after: str) -> None:
     new, old = _card("new"), _card("old")
     published = old.replace(BEGIN, before + BEGIN).replace(END, END + after)
-    merged = card.merged(new, published)
+    merged = card_merge.merge(new, published)
     assert before + BEGIN in merged
     assert merged.endswith(f"{END}{after}\n")
     assert "the new text" in merged
     assert "the old text" not in merged
-    assert card.merged(new, merged) == merged
+    assert card_merge.merge(new, merged) == merged
 
 
 def _card(name: str) -> str:
@@ -209,9 +217,9 @@ def _card(name: str) -> str:
 @settings(max_examples=30, deadline=None)
 @given(text=user_texts().filter(lambda text: not text.startswith("---")))
 def test_a_page_that_is_all_the_users_stays_in_front(text: str) -> None:
-    merged = card.merged(_card("new"), text)
+    merged = card_merge.merge(_card("new"), text)
     assert text.strip() in merged.partition(BEGIN)[0]
-    assert card.merged(_card("new"), merged) == merged
+    assert card_merge.merge(_card("new"), merged) == merged
 
 
 def test_keys_of_the_user_stay_and_ours_are_renewed(facts: Manifest) -> None:
@@ -220,26 +228,28 @@ def test_keys_of_the_user_stay_and_ours_are_renewed(facts: Manifest) -> None:
         "---\n# the user's\ntags:\n- mine  # for a reason\ngated: true\nlicense: mit\n"
         "configs: old\ndataset_info: old\nlanguage: de\n---\nHello.\n"
     )
-    merged = card.merged(new, published)
+    merged = card_merge.merge(new, published)
     assert "# the user's\n" in merged
     assert "- mine  # for a reason\n" in merged
     data, own = yaml_of(merged), yaml_of(new)
     assert data["gated"] is True
     assert data["tags"] == ["mine"]
-    assert {key: data[key] for key in card.MANAGED} == {key: own[key] for key in card.MANAGED}
+    assert {key: data[key] for key in card_merge.MANAGED} == {
+        key: own[key] for key in card_merge.MANAGED
+    }
     assert list(data)[:2] == ["tags", "gated"]
 
 
 def test_a_licence_that_the_recipe_does_not_state_is_the_users(facts: Manifest) -> None:
     new = card.text(manifest.parsed({**facts.as_json(), "license": None}))
-    merged = card.merged(new, "---\nlicense: mit\n---\n")
+    merged = card_merge.merge(new, "---\nlicense: mit\n---\n")
     assert yaml_of(merged)["license"] == "mit"
 
 
 def test_merging_with_nothing_or_with_itself_changes_nothing(facts: Manifest) -> None:
     new = card.text(facts)
-    assert card.merged(new, None) == card.merged(new, new) == new
-    assert card.merged(new, "") == new
+    assert card_merge.merge(new, None) == card_merge.merge(new, new) == new
+    assert card_merge.merge(new, "") == new
 
 
 @pytest.mark.parametrize(
@@ -256,7 +266,7 @@ def test_a_published_card_that_cannot_be_merged_is_named(
     facts: Manifest, published: str, words: str
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
-        card.merged(card.text(facts), published)
+        card_merge.merge(card.text(facts), published)
 
 
 def test_data_cannot_end_our_part(facts: Manifest) -> None:
@@ -265,7 +275,7 @@ def test_data_cannot_end_our_part(facts: Manifest) -> None:
     own["recipe"]["about"] = own["about"]
     text = card.text(manifest.parsed(own))
     assert text.count(BEGIN) == text.count(END) == 1
-    assert card.merged(text, text) == text
+    assert card_merge.merge(text, text) == text
     assert "````yaml" in text
 
 
@@ -274,15 +284,17 @@ def test_data_cannot_end_our_part(facts: Manifest) -> None:
 
 def test_a_changelog_grows_with_the_versions(facts: Manifest, later: Manifest) -> None:
     first = card.text(facts)
-    second = card.merged(card.text(later, facts), first)
+    second = card_merge.merge(card.text(later, facts), first)
     last = manifest.parsed({**later.as_json(), "version": "2.0.0", "license": "mit"})
-    third = card.merged(card.text(last, later), second)
+    third = card_merge.merge(card.text(last, later), second)
     log = third.partition("## Changelog")[2]
     assert re.findall(r"### (\S+)", log) == ["2.0.0", "1.1.0", "1.0.0"]
     assert "- the same rows as 1.1.0" in log
     train, test = (facts["splits"][name]["rows"] for name in ("train", "test"))
     assert f"- rows: {train} in train, {test} in test" in log
-    assert card.merged(card.text(last), third) == third.replace("\r", "")  # what is known stays
+    assert card_merge.merge(card.text(last), third) == third.replace(
+        "\r", ""
+    )  # what is known stays
 
 
 def test_an_entry_names_what_a_user_may_notice(facts: Manifest, later: Manifest) -> None:

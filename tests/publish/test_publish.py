@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata.core.hashing import sha256_pairs
-from chatdata.dataset import manifest, tables
-from chatdata.dataset import shards as write
-from chatdata.dataset.card import merged
+from chatdata.dataset import manifest, schemas, shards, tables
+from chatdata.dataset.card_merge import merge
 from chatdata.hub.repository import Entry, File
 from chatdata.publish import published_diff, release
 from chatdata.publish.versions import parse
@@ -129,10 +128,10 @@ def test_published_under_another_version_is_as_built_under_it(
 def test_sixty_shards_and_more_are_one_commit(
     hub: Hub, client: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "SHARD_BYTES", 1000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 1000)
     out = build(tmp_path / "many", "max_dropped=1")
-    shards = [file["path"] for file in manifest.read(out)["files"]]
-    assert len(shards) > 60
+    paths = [file.path for file in manifest.read(out).files]
+    assert len(paths) > 60
     pushed(client, out, "ada/many", "1.0.0")
     assert commits(hub, "ada/many") == ["sample 1.0.0"]
     check_published(hub, out, "ada/many", "1.0.0")
@@ -322,9 +321,9 @@ def test_what_users_wrote_is_kept(
 def test_merging_a_card_twice_is_merging_it_once(sample: Path) -> None:
     page = (sample / "README.md").read_text()
     written = page.replace("---\n", "---\nfoo: [1]\n", 1) + "\n## Thanks\n\nBob.\n"
-    once = merged(page, written)
-    assert merged(page, once) == once
-    assert merged(page, page) == merged(page, None) == page
+    once = merge(page, written)
+    assert merge(page, once) == once
+    assert merge(page, page) == merge(page, None) == page
 
 
 def test_a_card_that_was_edited_here_is_published_the_first_time(
@@ -467,7 +466,7 @@ def test_a_content_hash_sees_a_changed_label(tmp_path: Path) -> None:
     labels = rows["labels"].to_pylist()
     labels[3][-1] += 1
     column = rows.schema.get_field_index("labels")
-    changed = rows.set_column(column, rows.schema.field(column), pa.array(labels, write.IDS))
+    changed = rows.set_column(column, rows.schema.field(column), pa.array(labels, schemas.IDS))
     pq.write_table(changed, path)
     assert (
         sha256_pairs(recount.digests(out, manifest.read(out))) != manifest.read(out)["content_hash"]
