@@ -13,7 +13,7 @@ from rich.text import Text
 from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import Counts, PackEntry, Splits
 from chatdata.dataset.manifest import Manifest
-from chatdata.render.entries import EngineEntry, ParityEntry, RenderEntry
+from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
 
@@ -110,7 +110,7 @@ def _rendering(render: RenderEntry) -> str:
     return words
 
 
-def _library(library: EngineEntry) -> str:
+def _library(library: EncoderEntry) -> str:
     """The tokenizer library that made the ids, and how it was compared with `tokenizers`."""
     words = f"ids made by {library.name}"
     if library.audit is not None:

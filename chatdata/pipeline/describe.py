@@ -28,7 +28,7 @@ from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.render import certificate
-from chatdata.render.entries import EngineEntry, RenderEntry, TemplateEntry, TokenizerEntry
+from chatdata.render.entries import EncoderEntry, RenderEntry, TemplateEntry, TokenizerEntry
 from chatdata.steps import secrets, split
 
 
@@ -167,7 +167,7 @@ def _render_entry(context: BuildContext, result: BuildResult, splits: Splits) ->
     )
 
 
-def _encoder_entry(result: BuildResult) -> EngineEntry:
+def _encoder_entry(result: BuildResult) -> EncoderEntry:
     """What made the ids, and what of them was compared with `tokenizers`."""
     encoder = result.encoder
     entry: dict[str, Any] = {"name": encoder.name}
@@ -175,7 +175,7 @@ def _encoder_entry(result: BuildResult) -> EngineEntry:
         entry["remark"] = encoder.remark
     if encoder.is_fast:
         entry["audit"] = {"one_in": encoder.one_in, **result.stats.audit.counts()}
-    return EngineEntry(**entry)
+    return EncoderEntry(**entry)
 
 
 def _packages(recipe: Recipe) -> list[str]:

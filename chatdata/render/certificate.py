@@ -20,7 +20,7 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.core.hashing import sha256_json
 from chatdata.render.conversation import UnrenderableError
-from chatdata.render.entries import CertificateEntry, EngineEntry, ParityEntry
+from chatdata.render.entries import CertificateEntry, EncoderEntry, ParityEntry
 from chatdata.render.fit import fit
 from chatdata.render.options import Render
 from chatdata.render.probes import probe_conversations
@@ -103,14 +103,14 @@ def raise_on_failure(counts: ParityCounts, tokenizer: Tokenizer) -> None:
 
 
 def manifest_entry(
-    probes: ParityCounts, sample: ParityCounts, tokenizer: Tokenizer, engine: EngineEntry
+    probes: ParityCounts, sample: ParityCounts, tokenizer: Tokenizer, encoder: EncoderEntry
 ) -> CertificateEntry:
-    """The certificate as it stands in the manifest; `engine` says what made the ids."""
+    """The certificate as it stands in the manifest; `encoder` says what made the ids."""
     return CertificateEntry(
         passed=not (probes.first_failure or sample.first_failure),
         probes=ParityEntry.model_validate(probes.counts()),
         sample=ParityEntry.model_validate(sample.counts()),
-        engine=engine,
+        engine=encoder,
         template_sha256=sha256_json(tokenizer.template.facts()),
         tokenizer_sha256=f"sha256:{tokenizer.sha256}",
     )

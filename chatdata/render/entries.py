@@ -66,7 +66,7 @@ class ParityEntry(Part):
         return self.differences + self.forged + self.headers_trained
 
 
-class EngineEntry(Part):
+class EncoderEntry(Part):
     """The library that made the ids, and the texts that were compared with `tokenizers`."""
 
     name: Any = None
@@ -80,7 +80,7 @@ class CertificateEntry(Part):
     passed: Flag
     probes: ParityEntry
     sample: ParityEntry
-    engine: EngineEntry
+    engine: EncoderEntry  # the key says engine, which means workers everywhere else
     template_sha256: str | None = None
     tokenizer_sha256: str | None = None
 
