@@ -14,7 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from chatdata.core import config
 from chatdata.core.document import Number, Part
@@ -96,6 +103,16 @@ class Manifest(Part):
     packs: tuple[PackEntry, ...] = ()
     extras: tuple[FileEntry, ...] = ()
 
+    _order: tuple[str, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_order(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        manifest = handler(values)
+        if isinstance(values, Mapping):
+            manifest._order = tuple(values)
+        return manifest
+
     @model_validator(mode="after")
     def _token_figures_are_given(self) -> Self:
         figures = {"token_rows", "tokens", "trained_tokens"} if self.render else set()
@@ -103,6 +120,12 @@ class Manifest(Part):
             if missing := figures - split.model_fields_set:
                 raise ValueError(f"the key 'splits.{name}.{min(missing)}' is missing.")
         return self
+
+    def as_json(self) -> dict[str, Any]:
+        """The manifest as plain values: keys in the order that was read, then keys added since."""
+        values = super().as_json()
+        read = [key for key in self._order if key in values]
+        return {key: values[key] for key in dict.fromkeys([*read, *values])}
 
     @property
     def rendering(self) -> RenderEntry:

@@ -94,3 +94,11 @@ def test_thousands_of_files_are_read_at_once(described: Manifest) -> None:
     files = [shard | {"path": f"messages/train-{i:05d}-of-20000.parquet"} for i in range(20_000)]
     read = manifest.parsed(described.as_json() | {"files": files})
     assert len(manifest.hashes(read)) == 20_000 + len(described.extras)
+
+
+def test_a_manifest_that_is_written_again_keeps_the_order_of_its_keys(sample: Path) -> None:
+    values = json.loads((sample / manifest.FILE).read_text())
+    turned = dict(reversed(values.items()))
+    assert list(manifest.parsed(turned).as_json()) == list(turned)
+    added = manifest.parsed(turned).model_copy(update={"packs": ()})
+    assert list(added.as_json()) == [*turned, "packs"]
