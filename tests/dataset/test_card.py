@@ -42,13 +42,13 @@ def facts(sample: Path) -> Manifest:
 @pytest.fixture
 def later(facts: Manifest) -> Manifest:
     """The manifest of a version that came after it."""
-    own = facts.as_json()
-    own |= {"version": "1.1.0", "content_hash": f"sha256:{'1' * 64}"}
-    own["splits"]["train"]["rows"] += 3
-    own["recipe"]["threads"]["policy"] = "best_rank"
-    own["recipe"]["drop"] = own["recipe"]["drop"][1:]
-    own["counts"]["conversations"]["dropped"]["empty"] += 4
-    return manifest.parsed(own)
+    values = facts.as_json()
+    values |= {"version": "1.1.0", "content_hash": f"sha256:{'1' * 64}"}
+    values["splits"]["train"]["rows"] += 3
+    values["recipe"]["threads"]["policy"] = "best_rank"
+    values["recipe"]["drop"] = values["recipe"]["drop"][1:]
+    values["counts"]["conversations"]["dropped"]["empty"] += 4
+    return manifest.parsed(values)
 
 
 def yaml_of(text: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ print(json.dumps(found))
 
 def test_both_configs_load_by_the_card_and_as_a_stream(sample: Path, facts: Manifest) -> None:
     pytest.importorskip("datasets")
-    rows = {name: own["rows"] for name, own in facts["splits"].items()}
+    rows = {name: split["rows"] for name, split in facts["splits"].items()}
     assert json.loads(run(LOAD, sample)) == {"messages": rows, "tokens-starchat": rows}
 
 
@@ -132,7 +132,7 @@ def test_the_hub_client_reads_the_card(sample: Path) -> None:
     data = DatasetCard((sample / "README.md").read_text()).data.to_dict()
     assert data["license"] == "apache-2.0"
     assert data["language"] == ["en"]
-    assert [own["config_name"] for own in data["configs"]] == ["messages", "tokens-starchat"]
+    assert [config["config_name"] for config in data["configs"]] == ["messages", "tokens-starchat"]
     assert data["configs"][0]["default"] is True
 
 
@@ -159,15 +159,15 @@ def test_the_config_of_tokens_is_named_for_the_template(
 
 def test_the_features_are_those_that_datasets_would_write(facts: Manifest) -> None:
     features = pytest.importorskip("datasets").Features
-    for own in hub_configs.of(facts):
-        written = hub_configs.features(own.table.schema)
+    for config in hub_configs.of(facts):
+        written = hub_configs.features(config.table.schema)
         assert features._from_yaml_list(written)._to_yaml_list() == written
 
 
 def test_a_split_without_rows_is_not_named(facts: Manifest) -> None:
-    own = facts.as_json()
-    own["splits"]["test"] |= {"rows": 0, "token_rows": 0}
-    data = yaml_of(card.text(manifest.parsed(own)))
+    values = facts.as_json()
+    values["splits"]["test"] |= {"rows": 0, "token_rows": 0}
+    data = yaml_of(card.text(manifest.parsed(values)))
     assert [file["split"] for file in data["configs"][0]["data_files"]] == ["train"]
     assert [split["name"] for split in data["dataset_info"][1]["splits"]] == ["train"]
 
@@ -231,11 +231,11 @@ def test_keys_of_the_user_stay_and_ours_are_renewed(facts: Manifest) -> None:
     merged = card_merge.merge(new, published)
     assert "# the user's\n" in merged
     assert "- mine  # for a reason\n" in merged
-    data, own = yaml_of(merged), yaml_of(new)
+    data, renewed = yaml_of(merged), yaml_of(new)
     assert data["gated"] is True
     assert data["tags"] == ["mine"]
     assert {key: data[key] for key in card_merge.MANAGED} == {
-        key: own[key] for key in card_merge.MANAGED
+        key: renewed[key] for key in card_merge.MANAGED
     }
     assert list(data)[:2] == ["tags", "gated"]
 
@@ -270,10 +270,10 @@ def test_a_published_card_that_cannot_be_merged_is_named(
 
 
 def test_data_cannot_end_our_part(facts: Manifest) -> None:
-    own = facts.as_json()
-    own["about"] = f"nothing {END} and a fence ```"
-    own["recipe"]["about"] = own["about"]
-    text = card.text(manifest.parsed(own))
+    values = facts.as_json()
+    values["about"] = f"nothing {END} and a fence ```"
+    values["recipe"]["about"] = values["about"]
+    text = card.text(manifest.parsed(values))
     assert text.count(BEGIN) == text.count(END) == 1
     assert card_merge.merge(text, text) == text
     assert "````yaml" in text
@@ -308,9 +308,9 @@ def test_an_entry_names_what_a_user_may_notice(facts: Manifest, later: Manifest)
 
 
 def test_the_order_of_filters_is_a_key_of_its_own(facts: Manifest) -> None:
-    own = facts.as_json()
-    own["recipe"]["drop"] = own["recipe"]["drop"][::-1]
-    (change,) = manifest_diff.between(facts, manifest.parsed(own)).recipe
+    values = facts.as_json()
+    values["recipe"]["drop"] = values["recipe"]["drop"][::-1]
+    (change,) = manifest_diff.between(facts, manifest.parsed(values)).recipe
     assert change.key == "drop.order"
     assert change.before == change.after[::-1]
 
@@ -335,23 +335,23 @@ def test_a_card_says_what_every_step_found(facts: Manifest) -> None:
 
 
 def test_limits_follow_from_what_was_done(facts: Manifest) -> None:
-    own = facts.as_json()
-    own["recipe"]["source"] = {
-        "oasst": own["recipe"]["source"]["oasst"] | {"repo": "OpenAssistant/oasst1", "files": []}
+    values = facts.as_json()
+    values["recipe"]["source"] = {
+        "oasst": values["recipe"]["source"]["oasst"] | {"repo": "OpenAssistant/oasst1", "files": []}
     }
-    own["recipe"]["threads"]["train_once"] = False
-    own["languages"] = {"en": 30, "de": 10}
-    own["splits"]["test"]["rows"] = 0
-    own["splits"]["train"]["messages"], own["splits"]["test"]["messages"] = 117, 0
-    own["counts"]["messages"]["kept"] = 100
-    own = manifest.parsed(own)
-    words = "\n".join(limitations.limits(own))
+    values["recipe"]["threads"]["train_once"] = False
+    values["languages"] = {"en": 30, "de": 10}
+    values["splits"]["test"]["rows"] = 0
+    values["splits"]["train"]["messages"], values["splits"]["test"]["messages"] = 117, 0
+    values["counts"]["messages"]["kept"] = 100
+    values = manifest.parsed(values)
+    words = "\n".join(limitations.limits(values))
     assert "`oasst` (OpenAssistant/oasst1): Volunteers of Open Assistant" in words
     assert "75 % of the rows are in one language, en." in words
     assert "A message stands in 1.17 rows on average, and is trained in each of them." in words
     assert "There is no test split." in words
     assert "`too_few_turns`" in words
-    assert "kopf2023openassistant" in card.text(own)
+    assert "kopf2023openassistant" in card.text(values)
     assert limitations.limits(facts)[0].startswith("The files that come with chatdata")
 
 
@@ -365,7 +365,7 @@ def test_collections_are_those_of_the_shipped_recipes() -> None:
 
 
 def test_many_files_are_named_in_part(facts: Manifest) -> None:
-    own = facts.as_json()
-    own["sources"] = own["sources"] * 20
-    text = card.text(manifest.parsed(own))
+    values = facts.as_json()
+    values["sources"] = values["sources"] * 20
+    text = card.text(manifest.parsed(values))
     assert "And 40 more, in `manifest.json`." in text

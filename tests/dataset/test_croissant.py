@@ -29,14 +29,14 @@ def text(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, list):
-        return [{key.rsplit("/", 1)[1]: text(own) for key, own in turn.items()} for turn in value]
+        return [{key.rsplit("/", 1)[1]: text(part) for key, part in turn.items()} for turn in value]
     return None if value != value else value
 
 
 def test_it_is_valid_and_lacks_only_a_date(sample: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        found = mlcroissant.Dataset(jsonld=str(sample / croissant.FILE))
-    issues = found.metadata.ctx.issues
+        dataset = mlcroissant.Dataset(jsonld=str(sample / croissant.FILE))
+    issues = dataset.metadata.ctx.issues
     assert not issues.errors
     assert [words.split('"')[1] for words in issues.warnings] == [
         "https://schema.org/datePublished"
@@ -46,37 +46,37 @@ def test_it_is_valid_and_lacks_only_a_date(sample: Path, caplog: pytest.LogCaptu
 
 def test_every_conversation_comes_out_of_it(sample: Path, described: Any) -> None:
     rows = {row["id"]: row for row in reader.scan(sample, "messages").collect().to_dicts()}
-    found = list(described.records("messages"))
-    assert len(found) == len(rows)
-    for row in found:
-        own = {key.removeprefix("messages/"): text(value) for key, value in row.items()}
-        assert own == rows[own["id"]]
+    records = list(described.records("messages"))
+    assert len(records) == len(rows)
+    for row in records:
+        record = {key.removeprefix("messages/"): text(value) for key, value in row.items()}
+        assert record == rows[record["id"]]
 
 
 def test_every_row_of_tokens_comes_out_of_it(sample: Path, described: Any) -> None:
     rows = {row["id"]: row for row in reader.scan(sample, "tokens").collect().to_dicts()}
-    found = list(described.records("tokens-starchat"))
-    assert len(found) == len(rows)
-    for row in found:
-        own = rows[row["tokens-starchat/id"].decode()]
+    records = list(described.records("tokens-starchat"))
+    assert len(records) == len(rows)
+    for row in records:
+        expected = rows[row["tokens-starchat/id"].decode()]
         for name in ("input_ids", "attention_mask", "labels"):
-            assert [int(id) for id in row[f"tokens-starchat/{name}"]] == own[name]
-        assert row["tokens-starchat/trained"] == own["trained"]
-        assert row["tokens-starchat/split"].decode() == own["split"]
+            assert [int(id) for id in row[f"tokens-starchat/{name}"]] == expected[name]
+        assert row["tokens-starchat/trained"] == expected["trained"]
+        assert row["tokens-starchat/split"].decode() == expected["split"]
 
 
 def test_a_split_can_be_asked_for(sample: Path) -> None:
-    own = mlcroissant.Dataset(jsonld=str(sample / croissant.FILE))
-    found = list(own.records("messages", filters={"messages/split": "test"}))
-    assert len(found) == manifest.read(sample)["splits"]["test"]["rows"]
+    dataset = mlcroissant.Dataset(jsonld=str(sample / croissant.FILE))
+    records = list(dataset.records("messages", filters={"messages/split": "test"}))
+    assert len(records) == manifest.read(sample)["splits"]["test"]["rows"]
 
 
 def test_it_names_every_shard_with_its_hash_and_no_place_of_ours(sample: Path) -> None:
     facts = manifest.read(sample)
-    own = json.loads((sample / croissant.FILE).read_text())
+    page = json.loads((sample / croissant.FILE).read_text())
     files = {
         file["contentUrl"]: file["sha256"]
-        for file in own["distribution"]
+        for file in page["distribution"]
         if file["@type"] == "cr:FileObject"
     }
     shards = {
@@ -85,10 +85,10 @@ def test_it_names_every_shard_with_its_hash_and_no_place_of_ours(sample: Path) -
         if not file["path"].startswith("ledger/")
     }
     assert files == shards
-    assert own["version"] == "1.0.0"
-    assert own["license"] == "apache-2.0"
-    assert facts["content_hash"] in own["citeAs"]
-    assert str(sample.parent) not in json.dumps(own)
+    assert page["version"] == "1.0.0"
+    assert page["license"] == "apache-2.0"
+    assert facts["content_hash"] in page["citeAs"]
+    assert str(sample.parent) not in json.dumps(page)
     assert (sample / croissant.FILE).read_text() == croissant.text(facts)
 
 
@@ -97,19 +97,19 @@ def test_a_dataset_without_tokens_or_licence_or_test_rows_is_valid(
 ) -> None:
     facts = manifest.read(sample).as_json() | {"render": None, "license": None, "about": ""}
     facts["splits"]["test"]["rows"] = 0
-    facts["files"] = [own for own in facts["files"] if "train" in own["path"]]
+    facts["files"] = [dataset for dataset in facts["files"] if "train" in dataset["path"]]
     (tmp_path / "messages").mkdir()
     name = "messages/train-00000-of-00001.parquet"
     (tmp_path / name).write_bytes((sample / name).read_bytes())
     (tmp_path / croissant.FILE).write_text(croissant.text(manifest.parsed(facts)))
-    own = mlcroissant.Dataset(jsonld=str(tmp_path / croissant.FILE))
-    assert [record.uuid for record in own.metadata.record_sets] == ["splits", "messages"]
-    assert len(list(own.records("messages"))) == facts["splits"]["train"]["rows"]
+    dataset = mlcroissant.Dataset(jsonld=str(tmp_path / croissant.FILE))
+    assert [record.uuid for record in dataset.metadata.record_sets] == ["splits", "messages"]
+    assert len(list(dataset.records("messages"))) == facts["splits"]["train"]["rows"]
 
 
 def test_a_description_that_is_wrong_is_found_out(sample: Path, tmp_path: Path) -> None:
-    own = json.loads((sample / croissant.FILE).read_text())
-    del own["distribution"][0]["sha256"]
-    (tmp_path / croissant.FILE).write_text(json.dumps(own))
+    page = json.loads((sample / croissant.FILE).read_text())
+    del page["distribution"][0]["sha256"]
+    (tmp_path / croissant.FILE).write_text(json.dumps(page))
     with pytest.raises(mlcroissant.ValidationError, match="sha256"):
         mlcroissant.Dataset(jsonld=str(tmp_path / croissant.FILE))

@@ -36,23 +36,23 @@ def naive(sizes: list[int], room: int) -> list[list[int]]:
     bins: list[list[int]] = []
     left: list[int] = []
     for row in sorted(range(len(sizes)), key=lambda row: (-sizes[row], row)):
-        fitting = [own for own in range(len(bins)) if left[own] >= sizes[row]]
+        fitting = [place for place in range(len(bins)) if left[place] >= sizes[row]]
         if not fitting:
             bins.append([])
             left.append(room)
             fitting = [len(bins) - 1]
-        best = min(fitting, key=lambda own: (left[own], own))
+        best = min(fitting, key=lambda place: (left[place], place))
         bins[best].append(row)
         left[best] -= sizes[row]
-    return [sorted(own) for own in bins]
+    return [sorted(place) for place in bins]
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(LENGTHS, st.integers(60, 200))
 def test_it_is_best_fit_decreasing(sizes: list[int], room: int) -> None:
     bins = pack(sizes, room)
-    found = [bins.rows[a:b].tolist() for a, b in zip(bins.offsets, bins.offsets[1:], strict=False)]
-    assert found == naive(sizes, room)
+    packed = [bins.rows[a:b].tolist() for a, b in zip(bins.offsets, bins.offsets[1:], strict=False)]
+    assert packed == naive(sizes, room)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -83,8 +83,8 @@ def test_many_rows_of_few_lengths() -> None:
     """Equal lengths are placed together, which must not change where they go."""
     sizes = np.random.default_rng(0).choice([5, 5, 5, 13, 40], 3000).tolist()
     bins = pack(sizes, 64)
-    found = [bins.rows[a:b].tolist() for a, b in zip(bins.offsets, bins.offsets[1:], strict=False)]
-    assert found == naive(sizes, 64)
+    packed = [bins.rows[a:b].tolist() for a, b in zip(bins.offsets, bins.offsets[1:], strict=False)]
+    assert packed == naive(sizes, 64)
 
 
 def test_large_bins_cost_no_more_than_small_ones() -> None:
@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_refused_and_never_cut() -> None:
 def tokens(sizes: list[int]) -> pa.Table:
     """Rows of which each id says row and place: 100 * row + place."""
     ids = [[100 * row + at for at in range(size)] for row, size in enumerate(sizes)]
-    labels = [[-100 if at % 2 else own for at, own in enumerate(row)] for row in ids]
+    labels = [[-100 if at % 2 else id for at, id in enumerate(row)] for row in ids]
     return pa.table({"input_ids": pa.array(ids, IDS), "labels": pa.array(labels, IDS)})
 
 
@@ -122,12 +122,12 @@ def test_packed_rows_are_the_rows_and_positions_begin_anew() -> None:
     table = packed(tokens(sizes), bins)
     assert table.schema == PACKED
     whole = tokens(sizes).to_pylist()
-    for number, own in enumerate(table.to_pylist()):
+    for number, row_of_bin in enumerate(table.to_pylist()):
         rows = bins.rows[bins.offsets[number] : bins.offsets[number + 1]]
-        assert own["input_ids"] == [id for row in rows for id in whole[row]["input_ids"]]
-        assert own["labels"] == [label for row in rows for label in whole[row]["labels"]]
-        assert own["position_ids"] == [at for row in rows for at in range(sizes[row])]
-        assert own["seq_lengths"] == [sizes[row] for row in rows]
+        assert row_of_bin["input_ids"] == [id for row in rows for id in whole[row]["input_ids"]]
+        assert row_of_bin["labels"] == [label for row in rows for label in whole[row]["labels"]]
+        assert row_of_bin["position_ids"] == [at for row in rows for at in range(sizes[row])]
+        assert row_of_bin["seq_lengths"] == [sizes[row] for row in rows]
 
 
 def test_an_index_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_build_packs_and_says_how_well(built: Path) -> None:
     facts = read_manifest(built)
-    assert [own["split"] for own in facts["packs"]] == ["train", "test"]
-    for own in facts["packs"]:
-        sizes = lengths(built, facts.files, own["split"])
-        bins = read_index(built / own["path"], own["max_tokens"])
-        assert (own["bins"], own["rows"]) == (len(bins), len(sizes))
-        assert own["rows"] == facts["splits"][own["split"]]["token_rows"]
-        assert own["tokens"] == facts["splits"][own["split"]]["tokens"] == sizes.sum()
-        assert own["fill"] == round(own["tokens"] / own["bins"] / 900, 4)
+    assert [entry["split"] for entry in facts["packs"]] == ["train", "test"]
+    for entry in facts["packs"]:
+        sizes = lengths(built, facts.files, entry["split"])
+        bins = read_index(built / entry["path"], entry["max_tokens"])
+        assert (entry["bins"], entry["rows"]) == (len(bins), len(sizes))
+        assert entry["rows"] == facts["splits"][entry["split"]]["token_rows"]
+        assert entry["tokens"] == facts["splits"][entry["split"]]["tokens"] == sizes.sum()
+        assert entry["fill"] == round(entry["tokens"] / entry["bins"] / 900, 4)
         assert bins.rows.tolist() == pack(sizes, 900).rows.tolist()
 
 
@@ -172,7 +172,7 @@ def test_packing_again_touches_no_row(built: Path, tmp_path: Path) -> None:
     assert entries == again
     assert all(path.read_bytes() == content for path, content in before.items())
     facts, old = read_manifest(out), read_manifest(built)
-    assert [own["max_tokens"] for own in facts["packs"]] == [900, 900, 2048, 2048]
+    assert [entry["max_tokens"] for entry in facts["packs"]] == [900, 900, 2048, 2048]
     assert facts.model_copy(update={"packs": ()}) == old.model_copy(update={"packs": ()})
     assert not list(out.rglob(".*.partial"))
 
@@ -191,7 +191,7 @@ def long_test_row(built: Path, tmp_path: Path) -> tuple[Path, int]:
     shutil.copytree(built, out)
     path = next((out / "tokens").glob("train-*"))
     table, size = pq.read_table(path), 300
-    shorter = pa.array([min(size, own) for own in table["length"].to_pylist()], pa.int32())
+    shorter = pa.array([min(size, length) for length in table["length"].to_pylist()], pa.int32())
     place = table.column_names.index("length")
     pq.write_table(table.set_column(place, table.schema.field("length"), shorter), path)
     assert lengths(out, read_manifest(out).files, "test").max() > size
@@ -221,11 +221,11 @@ def test_a_disk_that_is_full_leaves_the_folder_as_it_was(
     shutil.copytree(built, out)
     before, written, write_table = contents(out), list[Path](), pq.write_table
 
-    def write(table: pa.Table, path: Path, **own: object) -> None:
+    def write(table: pa.Table, path: Path, **options: object) -> None:
         written.append(path)
         if fails_at == "second index" and len(written) == 2:
             raise OSError("no space left on device")
-        write_table(table, path, **own)
+        write_table(table, path, **options)
 
     def text(facts: object) -> str:
         raise OSError("no space left on device")

@@ -31,14 +31,14 @@ def test_settings_of_the_user_do_not_show(sample: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "MATPLOTLIBRC": str(tmp_path), "MPLBACKEND": "svg", "LANG": "C"}
     command = [sys.executable, "-c", CODE, str(sample)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    paths = [sample / own["path"] for own in plots.about(manifest.read(sample))]
+    paths = [sample / plot["path"] for plot in plots.about(manifest.read(sample))]
     assert done.stdout.split() == [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
 
 
 def test_plots_are_files_of_the_manifest_and_pictures(sample: Path) -> None:
     facts = manifest.read(sample)
-    named = {own["path"] for own in facts["extras"] if own["path"].startswith("plots/")}
-    assert named == {own["path"] for own in plots.about(facts)}
+    named = {entry["path"] for entry in facts["extras"] if entry["path"].startswith("plots/")}
+    assert named == {entry["path"] for entry in plots.about(facts)}
     assert named == {"plots/tokens.png", "plots/turns.png", "plots/dropped.png"}
     for path in named:
         assert (sample / path).read_bytes().startswith(b"\x89PNG")
@@ -47,8 +47,8 @@ def test_plots_are_files_of_the_manifest_and_pictures(sample: Path) -> None:
 @pytest.mark.parametrize("values", [[], [0], [7], [1, 1, 900_000], list(range(500))])
 def test_odd_lengths_are_drawn(sample: Path, tmp_path: Path, values: list[int]) -> None:
     facts = manifest.read(sample).as_json()
-    own = histogram.describe(np.asarray(values, np.int64)).as_json()
-    facts["lengths"] = dict.fromkeys(facts["lengths"], own)
+    histogram_of_values = histogram.describe(np.asarray(values, np.int64)).as_json()
+    facts["lengths"] = dict.fromkeys(facts["lengths"], histogram_of_values)
     facts["counts"]["messages"]["dropped"] = {}
     assert [path.name for path in plots.write(tmp_path, manifest.parsed(facts))] == [
         "tokens.png",
@@ -62,18 +62,18 @@ def test_odd_lengths_are_drawn(sample: Path, tmp_path: Path, values: list[int]) 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 10**6), max_size=200))
 def test_steps_count_every_value_once(values: list[int]) -> None:
-    own = histogram.describe(np.asarray(values, np.int64))
-    assert sum(own.steps) == len(values)
-    assert len(own.steps) <= histogram._MOST_STEPS + 1
-    for step, number in enumerate(own.steps[:-1]):
-        low, high = step * own.width, (step + 1) * own.width
+    described = histogram.describe(np.asarray(values, np.int64))
+    assert sum(described.steps) == len(values)
+    assert len(described.steps) <= histogram._MOST_STEPS + 1
+    for step, number in enumerate(described.steps[:-1]):
+        low, high = step * described.width, (step + 1) * described.width
         assert number == sum(low <= value < high for value in values)
     if values:
-        assert (own.min, own.max) == (min(values), max(values))
+        assert (described.min, described.max) == (min(values), max(values))
 
 
 def test_the_manifest_and_stats_say_the_same_of_lengths(sample: Path) -> None:
-    said, found = manifest.read(sample)["lengths"], reader.stats(sample)
+    lengths, stats = manifest.read(sample)["lengths"], reader.stats(sample)
     names = {"tokens": "length", "trained_tokens": "trained_length"}
-    for name, own in said.items():
-        assert found[names.get(name, name)].items() <= own.items()
+    for name, length in lengths.items():
+        assert stats[names.get(name, name)].items() <= length.items()

@@ -53,10 +53,10 @@ def browse(page: Path, tmp_path: Path, *options: str, fragment: str = "") -> str
 
 def reasons(dom: str) -> dict[str, bool]:
     """The reasons on a page, and whether each is shown."""
-    found = re.findall(
+    rows = re.findall(
         r'<details class="reason" data-search=""( hidden="")?>.*?<code>(.*?)</code>', dom, re.DOTALL
     )
-    return {name: not is_hidden for is_hidden, name in found}
+    return {name: not is_hidden for is_hidden, name in rows}
 
 
 # ------------------------------------------------------------------------------- what it shows
@@ -135,8 +135,8 @@ def test_a_page_says_what_every_step_found(page: Path) -> None:
 
 
 def test_long_conversations_are_shortened_and_say_so(tmp_path: Path) -> None:
-    said = [{"role": "user", "content": "why?"}, {"role": "assistant", "content": "x" * 20_000}]
-    (tmp_path / "a.jsonl").write_text(json.dumps({"id": "x", "messages": said}))
+    messages = [{"role": "user", "content": "why?"}, {"role": "assistant", "content": "x" * 20_000}]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": "x", "messages": messages}))
     text = (
         "name: r\nversion: 1.0.0\nsource: {jsonl: {files: [a.jsonl]}}\nrender: {tokenizer: bytes}"
     )
@@ -154,12 +154,12 @@ def test_long_conversations_are_shortened_and_say_so(tmp_path: Path) -> None:
 @needs_browser
 def test_a_browser_shows_it_and_searches_it(page: Path, tmp_path: Path) -> None:
     everything = reasons(browse(page, tmp_path, "--dump-dom"))
-    dropped = [own["dropped"] for own in manifest.read(page.parent)["counts"].values()]
+    dropped = [count["dropped"] for count in manifest.read(page.parent)["counts"].values()]
     assert set(everything) == set().union(*dropped)
     assert all(everything.values())
     dom = browse(page, tmp_path, "--dump-dom", fragment="#search=LANGUAGE%20that")
-    found = reasons(dom)
-    assert [name for name, is_shown in found.items() if is_shown] == ["wrong_language"]
+    shown = reasons(dom)
+    assert [name for name, is_shown in shown.items() if is_shown] == ["wrong_language"]
     assert 'id="none" class="soft" hidden=""' in dom
 
 

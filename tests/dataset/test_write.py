@@ -20,11 +20,11 @@ ROWS = pa.table({name: [f"{name}{i}" for i in range(500)] for name in schemas.LE
 
 def shards(folder: Path, cuts: list[int], size: int = 10) -> dict[str, bytes]:
     folder.mkdir()
-    own = write.Shards(folder / "ledger", "x", schemas.LEDGER)
+    written = write.Shards(folder / "ledger", "x", schemas.LEDGER)
     for start, end in zip([0, *cuts], [*cuts, ROWS.num_rows], strict=True):
         table = ROWS.slice(start, end - start)
-        own.add(table, np.full(table.num_rows, size, np.int64))
-    return {path.name: path.read_bytes() for path, _ in own.finish()}
+        written.add(table, np.full(table.num_rows, size, np.int64))
+    return {path.name: path.read_bytes() for path, _ in written.finish()}
 
 
 def test_bytes_do_not_depend_on_how_the_rows_arrive(
@@ -50,15 +50,15 @@ def test_all_rows_are_there_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_row_larger_than_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "SHARD_BYTES", 10)
-    own = write.Shards(tmp_path / "a", "x", schemas.LEDGER)
-    own.add(ROWS.slice(0, 3), np.asarray([1000, 1, 1]))
-    assert [rows for _, rows in own.finish()] == [1, 2]
+    written = write.Shards(tmp_path / "a", "x", schemas.LEDGER)
+    written.add(ROWS.slice(0, 3), np.asarray([1000, 1, 1]))
+    assert [rows for _, rows in written.finish()] == [1, 2]
 
 
 def test_no_rows_no_files(tmp_path: Path) -> None:
-    own = write.Shards(tmp_path / "a", "x", schemas.LEDGER)
-    own.add(ROWS.slice(0, 0), np.empty(0, np.int64))
-    assert own.finish() == []
+    written = write.Shards(tmp_path / "a", "x", schemas.LEDGER)
+    written.add(ROWS.slice(0, 0), np.empty(0, np.int64))
+    assert written.finish() == []
     assert not (tmp_path / "a").exists()
 
 
