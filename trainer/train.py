@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("settings", "--set", multiple=True, metavar="KEY=VALUE", help="Change a key.")
 @click.option("--deepspeed", metavar="FILE", help="Train with ZeRO-3 and this configuration.")
-@click.option("--resume", is_flag=True, help="Go on from the newest complete checkpoint.")
+@click.option("--resume", is_flag=True, help="Continue from the newest complete checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything, show the first batch, and stop.")
 @click.option("--ranks", type=click.IntRange(1), help="With --dry-run: as if N processes ran.")
 @click.option("--push", "repo", metavar="REPO", help="Upload the model to the Hub, privately.")

@@ -152,7 +152,7 @@ def check_dropped(counts: Counts, max_dropped: float) -> None:
             raise BuildError(
                 f"{share:.1%} of the {unit} would be dropped, most of them ({faults[reason]} of "
                 f"{count['read']}) as '{reason}'. max_dropped is {max_dropped:g}; "
-                "correct the recipe, or raise it with --set max_dropped=1."
+                "correct the recipe, or allow more with --set max_dropped=1."
             )
     if not counts["conversations"]["kept"]:
         raise BuildError("no conversation is left; `chatdata check` shows what became of them.")

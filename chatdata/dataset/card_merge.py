@@ -69,7 +69,7 @@ def _around(body: str) -> tuple[str, str, str]:
     if begins != 1 or ends != 1 or not end:
         raise ConfigError(
             f"the published README.md has `{_BEGIN}` {begins} times and `{_END}` {ends} times, "
-            "but it should have each once, in this order; mend it on its page and push again."
+            "but it should have each once, in this order; correct that card, and push again."
         )
     return before, managed, after
 

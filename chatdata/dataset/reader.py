@@ -59,7 +59,7 @@ def explain(folder: Path, id: str) -> pl.DataFrame:
     examples = ledger.head(1).collect()["id"].to_list()
     raise OutputError(
         f"nothing in '{folder}' has the id '{id}'; ids look like '{examples[0]}' "
-        "(the ledger folder holds them all)."
+        "(the folder `ledger` lists them all)."
     )
 
 

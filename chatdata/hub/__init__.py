@@ -32,7 +32,7 @@ def fetch(
         )
     except client.FAILURES as error:
         where = f"{kind} '{repo}' at {revision or 'its head'}"
-        raise SourceError(f"{where} {client.problem(error)}; or name local files.") from None
+        raise SourceError(f"{where} {client.problem(error)}; or use local files.") from None
     paths = [path for path in Path(folder).rglob("*") if path.is_file()]
     names = sorted(path.relative_to(folder).as_posix() for path in paths)
     # The cache may hold more files of this revision than were asked for now.

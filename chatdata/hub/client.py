@@ -71,9 +71,12 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     ),
     (errors.DisabledRepoError, "is disabled by the Hub: see its page"),
     (errors.HFValidationError, "does not have a valid name: write org/name"),
-    (errors.OfflineModeIsEnabled, "cannot be asked for while HF_HUB_OFFLINE is set: unset it"),
+    (errors.OfflineModeIsEnabled, "cannot be requested while HF_HUB_OFFLINE is set: unset it"),
     (errors.LocalTokenNotFoundError, _NEEDS_TOKEN),
-    (errors.OIDCError, "cannot be asked for: HF_OIDC_RESOURCE is set but gives no token"),
+    (
+        errors.OIDCError,
+        "cannot be requested: HF_OIDC_RESOURCE is set but gives no token, so unset it",
+    ),
     (
         httpx.ProxyError,
         "cannot be reached through the proxy: check HTTPS_PROXY and NO_PROXY",
@@ -84,7 +87,7 @@ _STATUSES = {
     403: "may not be written with this token: make a token with write access, at {token_page}",
     409: "is busy with another change: try again in a minute",
     413: "is too large for one request: build larger shards, or fewer",
-    429: "is asked for too often: the Hub demands a long wait, so try again later",
+    429: "is requested too often: the Hub demands a long wait, so try again later",
     507: "is full: this account has no space left on the Hub",
 }
 

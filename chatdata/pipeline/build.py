@@ -204,6 +204,6 @@ def _check_ids(digests: Iterable[Digests]) -> None:
     for id, times in Counter(id for part in digests for id, _ in part).most_common(1):
         if times > 1:
             raise BuildError(
-                f"{times} conversations have the id '{id}' and different groups; give them ids or "
-                "groups of their own."
+                f"{times} conversations have the id '{id}' and different groups; give each "
+                "conversation its own id."
             )

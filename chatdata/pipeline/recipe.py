@@ -169,7 +169,9 @@ class Recipe(Strict):
         if policy == "top_k" and (top_k is None or top_k < 1):
             raise ValueError("threads: policy top_k needs a number, for example {top_k: 2}")
         if policy != "top_k" and top_k is not None:
-            raise ValueError(f"threads: top_k {top_k} has no meaning with policy {policy}")
+            raise ValueError(
+                f"threads: top_k {top_k} has no meaning with policy {policy}; leave it out"
+            )
         return self
 
     def _weighs_all_or_none(self) -> None:
@@ -179,8 +181,8 @@ class Recipe(Strict):
         without = [name for name, options in self.source.items() if options.weight is None]
         if without and len(without) < len(self.source):
             raise ValueError(
-                f"source '{without[0]}' has no weight and others have; give all a weight, or use "
-                "`cap`, which limits a single source"
+                f"source '{without[0]}' has no weight, but others have; give each a weight, or "
+                "use `cap`, which limits a single source"
             )
 
     def _packs_what_fits(self) -> None:
@@ -192,8 +194,9 @@ class Recipe(Strict):
         longest = self.render.max_tokens
         if longest is None or longest > self.pack.max_tokens:
             raise ValueError(
-                f"pack.max_tokens is {self.pack.max_tokens} and render.max_tokens "
-                f"{'is not set' if longest is None else longest}; rows must fit into a bin"
+                f"pack.max_tokens is {self.pack.max_tokens} and render.max_tokens is "
+                f"{'not set' if longest is None else longest}; rows must fit into a bin, so set "
+                f"render.max_tokens to {self.pack.max_tokens} or less"
             )
 
     def steps(self) -> list[Step]:

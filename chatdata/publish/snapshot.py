@@ -67,7 +67,7 @@ def _check_version(pinned: Pinned, listing: Listing) -> None:
     if pinned.is_version and pinned.tag != f"v{listing.version}":
         raise HubError(
             f"the tag {pinned.tag} of '{pinned.repo}' holds version {listing.version}, so it was "
-            f"not made by `chatdata push`; write @{pinned.commit} to take it all the same."
+            f"not made by `chatdata push`; write @{pinned.commit} to use it anyway."
         )
 
 

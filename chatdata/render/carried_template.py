@@ -113,8 +113,8 @@ def _with_transformers(folder: Path, name: str) -> tuple[Any, str]:
         from transformers import AutoTokenizer
     except ImportError:
         raise RenderError(
-            "a tokenizer's own chat template is read by transformers, which is not installed; "
-            "pip install 'chatdata[train]'."
+            "a tokenizer's own chat template needs transformers, which is not installed; run "
+            "`pip install 'chatdata[train]'`."
         ) from None
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -122,8 +122,8 @@ def _with_transformers(folder: Path, name: str) -> tuple[Any, str]:
     except Exception as error:  # whatever transformers raises, the folder cannot be used
         reason = str(error).strip().splitlines()[0]
         raise RenderError(
-            f"tokenizer '{name}' cannot be used with a chat template of its own: {reason} Choose "
-            "the template starchat, chatml or dialogue, or put a chat_template.jinja beside it."
+            f"tokenizer '{name}' cannot be used with its own chat template: {reason} Choose the "
+            "template starchat, chatml or dialogue, or put a chat_template.jinja beside it."
         ) from None
 
 
@@ -141,13 +141,14 @@ def _compare(
             text = chat_template.render(source, values, today, messages)
             if text != chat_template.render(source, values, later, messages):
                 raise RenderError(
-                    f"the chat template of tokenizer '{name}' writes the time of day, which no "
-                    "render.date can stop; take it out of the template, or choose the template "
-                    "starchat, chatml or dialogue."
+                    f"the chat template of tokenizer '{name}' writes the time of day, which "
+                    "render.date cannot fix; remove the time from the template, or choose the "
+                    "template starchat, chatml or dialogue."
                 )
             expected = tokenizer.apply_chat_template(messages, tokenize=False, **variables)
             if text != expected and today == datetime.date.today():
                 raise RenderError(
-                    f"the chat template of tokenizer '{name}' means something else to "
-                    "transformers than to chatdata; please report it with the template."
+                    f"the chat template of tokenizer '{name}' gives another text in "
+                    "transformers than in chatdata; choose the template starchat, chatml or "
+                    "dialogue, and please report this template."
                 )

@@ -77,7 +77,7 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
     """
     if options.train_on == "assistant_with_header" and not tokenizer.template.is_explicit:
         raise RenderError(
-            "train_on is assistant_with_header, and where a header begins is not known of the "
+            "train_on is assistant_with_header, but it is unknown where a header begins in the "
             "chat template of this tokenizer; write train_on: assistant."
         )
     probe_options = options.model_copy(update={"train_on": "assistant", "max_tokens": None})

@@ -48,7 +48,7 @@ class Render(Strict):
             return datetime.date.fromisoformat(value)
         except ValueError:
             raise ValueError(
-                f"'{value}' is no date; write year, month and day, for example 2026-01-31"
+                f"'{value}' is not a date; write year, month and day, for example 2026-01-31"
             ) from None
 
     @model_validator(mode="after")

@@ -87,12 +87,12 @@ def _items(file: File) -> Iterator[Any]:
 def _records(file: File) -> Iterator[Any]:
     if not file.path.name.endswith(SUFFIXES):
         kinds = ", ".join([*SUFFIXES, *_TABLES, *_LINES])
-        raise SourceError(f"'{file.path}' is no evaluation set; chatdata reads {kinds}.")
+        raise SourceError(f"'{file.path}' is not an evaluation set; chatdata reads {kinds}.")
     for record in read_records(file.path, file.label, lambda value: isinstance(value, dict)):
         if not isinstance(record, Record):
             raise SourceError(
                 f"'{file.path}' cannot be read to its end ({record.where}: {record.detail}); "
-                "a part of an evaluation set would find a part of the contamination."
+                "an incomplete evaluation set would miss contamination, so repair the file."
             )
         yield record.value
 

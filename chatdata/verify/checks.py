@@ -109,7 +109,7 @@ def whole_manifest(folder: Folder) -> Iterator[str]:
 
 
 def all_files(folder: Folder) -> Iterator[str]:
-    """Every file that the manifest names is there, and no unnamed file stands among them."""
+    """Every file that the manifest names exists, and no other file is among them."""
     present, named = set(folder.files()), manifest.hashes(folder.manifest)
     yield from (f"{name}: is not there" for name in [*named, *card.PAGES] if name not in present)
     for name in sorted(present - named.keys()):
@@ -176,7 +176,7 @@ def right_columns(folder: Folder) -> Iterator[str]:
 
 
 def whole_rows(folder: Folder) -> Iterator[str]:
-    """Rows are whole, rows of tokens stand with their conversations, and all sums are right."""
+    """Rows are whole, rows of tokens follow their conversations, and all sums are right."""
     counted = folder.counted
     yield from counted.odd
     for name, entry in folder.manifest.splits.items():

@@ -202,7 +202,7 @@ class _Tokens:
                 place = f"before row '{self._ids[self._at]}'" if self._ids else "after the last row"
                 raise VerifyError(
                     f"conversation '{conversation}' of {self._name} has no row of tokens {place}, "
-                    "where it should stand."
+                    "where its row belongs."
                 )
         taken.append(self._table.slice(self._start, self._at - self._start))
         self._start = self._at

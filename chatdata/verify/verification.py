@@ -44,7 +44,7 @@ def demand(verdicts: Sequence[Verdict], name: str) -> None:
     failed = [verdict for verdict in verdicts if verdict.outcome == "failed"]
     if failed:
         more = "" if len(failed) == 1 else f" ({len(failed)} checks failed)"
-        raise VerifyError(f"'{name}' is not what it should be: {failed[0].problems[0]}{more}.")
+        raise VerifyError(f"'{name}' fails its verification: {failed[0].problems[0]}{more}.")
 
 
 def verdicts_on(

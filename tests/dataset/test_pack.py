@@ -245,7 +245,7 @@ def test_a_recipe_that_packs_must_make_rows_that_fit() -> None:
             ["pack.max_tokens=100", "render.max_tokens=null", "render.overflow=drop"],
             "render.max_tokens is not set",
         ),
-        (["pack.max_tokens=100", "render.max_tokens=200"], "render.max_tokens 200"),
+        (["pack.max_tokens=100", "render.max_tokens=200"], "render.max_tokens is 200"),
         (["pack.max_tokens=100", "render=null"], "pack needs rows of tokens"),
     ):
         with pytest.raises(ConfigError, match=words):

@@ -319,4 +319,4 @@ def test_what_was_pulled_comes_from_the_cache_without_a_network(
     assert done.code == 1
     assert "cannot be reached (ConnectError): check the network and HF_ENDPOINT" in done.stderr
     done = elsewhere("push", tmp_path / "a", "ada/new", "--version", "1.0.0", offline=True)
-    assert "cannot be asked for while HF_HUB_OFFLINE is set: unset it" in done.stderr
+    assert "cannot be requested while HF_HUB_OFFLINE is set: unset it" in done.stderr

@@ -110,7 +110,7 @@ def test_a_template_that_forgets_is_one_row_for_each_answer(tmp_path: Path) -> N
 @pytest.mark.parametrize("format", ["%H:%M:%S", "%d %b %Y %H", "%f"])
 def test_a_template_that_writes_the_time_of_day_is_refused(tmp_path: Path, format: str) -> None:
     """It was told that it means something else to transformers, and to be reported."""
-    words = r"writes the time of day, which no render\.date can stop; take it out"
+    words = r"writes the time of day, which render\.date cannot fix; remove the time"
     with pytest.raises(RenderError, match=words):
         load_bytes(DATED.replace("%d %b %Y", format), tmp_path, date=DATE)
 
@@ -241,7 +241,7 @@ def test_a_conversation_that_the_template_refuses_is_named(tmp_path: Path) -> No
         (PLAIN.replace("m['content'] +", "m['content'].upper() +"), "changes their content"),
         (PLAIN.replace("m['content'] +", "(m['content'] * 2) +"), "inside a conversation and"),
         (PLAIN.replace("{% endfor %}", "{% break %}{% endfor %}"), "leaves out turns or"),
-        ("{{ messages | fail }}", "no Jinja"),
+        ("{{ messages | fail }}", "not valid Jinja"),
         ("{% for m in tools %}{% endfor %}" + PLAIN, r"render\.variables"),
         ("{{ raise_exception('not for chats') }}", "not for chats"),
         (  # what is written of the first turn depends on how many follow

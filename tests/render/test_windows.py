@@ -211,7 +211,7 @@ def test_every_turn_is_learnt_once_where_all_are(tokenizer: Tokenizer) -> None:
         ),
         (
             ["render.template=tokenizer", "render.date=yesterday"],
-            "render.date: 'yesterday' is no date; write year, month and day",
+            "render.date: 'yesterday' is not a date; write year, month and day",
         ),
         (["render.max_tokens=0"], "greater than or equal to 1"),
     ],

@@ -185,7 +185,7 @@ def test_parquet_and_chosen_fields(tmp_path: Path) -> None:
         ("s.jsonl", "", "is empty"),
         ("s.csv", "a,b\n1,2,3,4\n", "is not a readable evaluation set"),
         ("s.txt", "\n", "has no texts"),
-        ("s.zip", "x", "is no evaluation set; chatdata reads .json"),
+        ("s.zip", "x", "is not an evaluation set; chatdata reads .json"),
         ("s.jsonl", "[1, 2]\n", "has no texts"),
     ],
 )
@@ -313,7 +313,7 @@ def test_patterns_and_files_elsewhere(tmp_path: Path, monkeypatch: pytest.Monkey
         ("drop=[{contaminated: {against: q.csv}}]", ConfigError, "'against' is 'q.csv'"),
         ("drop=[{contaminated: {against: [no.csv]}}]", SourceError, "there is no file"),
         ("drop=[{contaminated: {against: [a]}}]", SourceError, "is a folder; name its files"),
-        ("drop=[{contaminated: {against: [r.yaml]}}]", SourceError, "is no evaluation set"),
+        ("drop=[{contaminated: {against: [r.yaml]}}]", SourceError, "is not an evaluation set"),
     ],
 )
 def test_what_is_wrong_is_named(

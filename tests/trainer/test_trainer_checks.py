@@ -415,7 +415,7 @@ def test_a_run_without_problems_passes(sample: Path, tmp_path: Path) -> None:
     preflight.refuse(findings)
     assert lines(findings)["strategy"] == "single, 1 rank"
     train = prepared.source.manifest.splits.train
-    text = f"{train.tokens:,} to train on, {train.trained_tokens:,} of them trained"
+    text = f"{train.tokens:,} in the train split, {train.trained_tokens:,} of them trained"
     assert text in lines(findings)["tokens"]
     assert lines(findings)["schedule"].startswith("22 steps of 1 rows")
     assert not (tmp_path / "out").exists()
@@ -566,7 +566,7 @@ def test_the_newest_complete_checkpoint_is_resumed_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("resume", "changes", "words"),
     [
-        (False, {}, "go on from them with --resume"),
+        (False, {}, "continue from them with --resume"),
         (True, {"training": {"seed": 3}}, "of a run with another 'training.seed'"),
         (True, {"model": {"config": {**TINY, "n_embd": 32}}}, "with another 'model.config.n_embd'"),
         (True, {"training": {"save_steps": 2}, "report_to": []}, None),
@@ -580,7 +580,7 @@ def test_a_run_resumes_from_its_own_checkpoints_alone(
     checkpoint(first.output, 5)
     prepared = run.prepare(recipe(sample, tmp_path, **changes), ALONE, resume)
     if words is None:
-        assert "on from" in lines(preflight.check(prepared))["output"]
+        assert "continues from" in lines(preflight.check(prepared))["output"]
         assert prepared.checkpoint() == str(first.output / "checkpoint-5")
         return
     with pytest.raises(ChatdataError) as caught:

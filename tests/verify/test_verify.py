@@ -770,7 +770,7 @@ def test_the_command_prints_a_line_a_check_and_ends_with_1_after_a_failure(folde
     assert damaged.exit_code == 1
     assert f"failed  hashes      {TRAIN}: its SHA-256 is" in damaged.stdout
     assert "skipped rows" in damaged.stdout
-    assert damaged.stderr.startswith(f"Error: '{folder}' is not what it should be: {TRAIN}")
+    assert damaged.stderr.startswith(f"Error: '{folder}' fails its verification: {TRAIN}")
     assert damaged.stderr.count("\n") == 1
 
 
@@ -799,5 +799,5 @@ def test_the_command_prints_json(folder: Path) -> None:
 
 def test_verify_folder_raises_with_the_file_that_is_missing(folder: Path) -> None:
     (folder / TRAIN).unlink()
-    with pytest.raises(VerifyError, match=f"is not what it should be: {TRAIN}: is not there"):
+    with pytest.raises(VerifyError, match=f"fails its verification: {TRAIN}: is not there"):
         verify_folder(folder)

@@ -154,8 +154,8 @@ def plain_tokenizer(
     """
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise RenderError(
-            f"'{tokenizer.name_or_path}' has no fast tokenizer (tokenizer.json), and no other "
-            "can tell a control token from its text."
+            f"'{tokenizer.name_or_path}' has no fast tokenizer (tokenizer.json), which is needed "
+            "to tell a control token from its text; save one with transformers' AutoTokenizer."
         )
     return PlainTokenizer(tokenizer.backend_tokenizer, markers)
 

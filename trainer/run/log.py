@@ -94,18 +94,18 @@ def check_output(output: Path, started: dict[str, Any], resume: bool) -> str:
     folder = last_checkpoint(output, started["ranks"])
     if not resume and any(_checkpoints(output)):
         raise ConfigError(
-            f"'{output}' holds checkpoints of an earlier run; go on from them with --resume, "
+            f"'{output}' holds checkpoints of an earlier run; continue from them with --resume, "
             "remove them, or choose another output."
         )
     if folder is None:
-        return f"from the beginning, into '{output}'"
+        return f"starts from the beginning, into '{output}'"
     key = _first_difference(_started(output), started)
     if key is not None:
         raise ConfigError(
             f"'{folder}' is a checkpoint of a run with another '{key}'; set '{key}' as it was, or "
             "choose another output."
         )
-    return f"on from '{folder}'"
+    return f"continues from '{folder}'"
 
 
 def _started(output: Path) -> dict[str, Any]:

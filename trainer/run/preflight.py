@@ -91,8 +91,8 @@ def _dataset(run: Run) -> str:
 def _tokens(run: Run) -> str:
     train, test = run.source.manifest.splits.train, run.source.manifest.splits.test
     return (
-        f"{train.tokens:,} to train on, {train.trained_tokens:,} of them trained; "
-        f"{test.trained_tokens:,} trained tokens to test on"
+        f"{train.tokens:,} in the train split, {train.trained_tokens:,} of them trained; "
+        f"{test.trained_tokens:,} trained tokens in the test split"
     )
 
 
@@ -109,7 +109,7 @@ def _template(run: Run) -> str:
             "dataset again."
         )
     if not render.certificate.passed:
-        raise ConfigError("the dataset's certificate was not passed; build the dataset again.")
+        raise ConfigError("the dataset failed its certificate; build the dataset again.")
     return f"{render.template.name}; turns end with '{render.template.stop}'"
 
 

@@ -76,7 +76,7 @@ def _compile(source: str, date: datetime.date | None, marks: bool = False) -> ji
     try:
         return environment.from_string(source)
     except jinja2.TemplateError as error:
-        raise RenderError(f"the chat template is no Jinja that can be used: {error}.") from None
+        raise RenderError(f"the chat template is not valid Jinja: {error}.") from None
 
 
 def _strftime(date: datetime.date | None, format: str) -> str:
