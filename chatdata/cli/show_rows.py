@@ -60,7 +60,7 @@ def find(folder: Path, *, id: str | None, number: int, split: str | None) -> lis
 
 def decoder(folder: Path) -> tokenizers.Tokenizer | None:
     """The tokenizer that turns ids of the folder into text, or None where nothing is rendered."""
-    return token_spans.decoder(folder) if manifest.read(folder)["render"] else None
+    return token_spans.decoder(folder) if manifest.read(folder).render else None
 
 
 def _has_id(id: str) -> pl.Expr:

@@ -20,6 +20,7 @@ from chatdata.steps import filters
 from chatdata.steps.clean import CLEANERS
 
 PAGE = "README.md"
+PAGES = (PAGE, croissant.FILE)  # made from the manifest, which therefore has no hash of them
 _SIZES = (
     (10**3, "n<1K"),
     (10**4, "1K<n<10K"),

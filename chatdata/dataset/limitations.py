@@ -13,6 +13,7 @@ from chatdata import sources
 from chatdata.dataset.entries import SourceOptions
 from chatdata.dataset.manifest import Manifest
 from chatdata.sources import EMBEDDED
+from chatdata.steps import filters
 from chatdata.steps.filters import FILTERS
 
 
@@ -138,7 +139,6 @@ _CHECKS = {
     "contamination": "No evaluation set was compared with the data; test questions may be in it.",
     "secrets": "Keys, addresses and other personal data were not looked for.",
 }
-_ALWAYS_RUN = {"bad_content", "unknown_role"}
 
 
 def _of_checks(manifest: Manifest) -> Iterator[str]:
@@ -146,7 +146,8 @@ def _of_checks(manifest: Manifest) -> Iterator[str]:
     known = [name for name in manifest.recipe.source if name in sources.names()]
     columns = set().union(*(sources.get(name).SCHEMA for name in known))
     checked = {name for name, filter_ in FILTERS.items() if filter_.key in _CHECKS}
-    ran = {*manifest.recipe.filters, *checked, *_ALWAYS_RUN}
+    always = [drop.filter.name for drop in filters.always()]
+    ran = {*manifest.recipe.filters, *checked, *always}
     idle = [
         name for name, filter_ in FILTERS.items() if name not in ran and filter_.needs <= columns
     ]

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import arrow
-from chatdata.core.constants import MOST_TOKENS
+from chatdata.core.constants import MOST_TOKENS, SPLITS
 from chatdata.core.errors import PackError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
@@ -29,7 +29,6 @@ from chatdata.dataset import manifest, tables
 from chatdata.dataset.entries import PackEntry, ShardEntry
 from chatdata.dataset.schemas import IDS, PACK_INDEX
 from chatdata.dataset.shards import PARQUET
-from chatdata.steps.split import SPLITS
 
 ALGORITHM = "best-fit-decreasing"
 

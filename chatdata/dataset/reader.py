@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 
 from chatdata.core import row_id
+from chatdata.core.constants import SPLITS
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest, tables
 from chatdata.dataset.histogram import quantiles
-from chatdata.steps.split import SPLITS
 
 
 def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:

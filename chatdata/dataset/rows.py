@@ -18,9 +18,9 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata.core import arrow
+from chatdata.core.constants import SPLITS
 from chatdata.dataset.schemas import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
 from chatdata.render.rows import Rendered
-from chatdata.steps.split import SPLITS
 
 
 def message_rows(messages: pl.DataFrame) -> pa.Table:
@@ -95,8 +95,9 @@ def by_split(table: pa.Table, splits: pl.Series) -> dict[str, pa.Table]:
 class Rows:
     """The rows of a part, and the split of each conversation.
 
-    `messages` is of schema `schemas.MESSAGES`, `tokens` of `schemas.TOKENS` or None; `owner` is
-    the number of the conversation of each row of tokens.
+    `messages` is of schema `schemas.MESSAGES`, `tokens` of `schemas.TOKENS` (in a build of
+    `schemas.TOKENS_IN_SHORT`) or None; `owner` is the number of the conversation of each row of
+    tokens.
     """
 
     messages: pa.Table

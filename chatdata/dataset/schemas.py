@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from chatdata.core import ledger
+
 # Ids are never null, and Parquet is written faster where it knows.
 IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 
@@ -28,10 +30,5 @@ TOKENS = pa.schema(
 )
 # The columns of TOKENS without those that follow from the others.
 TOKENS_IN_SHORT = TOKENS.remove(TOKENS.get_field_index("attention_mask"))
-LEDGER = pa.schema(
-    [
-        (name, pa.string())
-        for name in ("unit", "id", "conversation", "outcome", "reason", "detail", "source")
-    ]
-)
+LEDGER = pa.schema([(name, pa.string()) for name in ledger.SCHEMA])
 PACK_INDEX = pa.schema([("rows", IDS), ("tokens", pa.int32())])  # a row is a bin

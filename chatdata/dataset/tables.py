@@ -16,13 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chatdata.core import arrow
+from chatdata.core.constants import SPLITS
 from chatdata.dataset import rows, schemas
 from chatdata.dataset.entries import ListedFile, SplitEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.render.entries import RenderEntry
 from chatdata.render.templates import TEMPLATES
-from chatdata.steps.split import SPLITS
 
 File = TypeVar("File", bound=ListedFile)
 RowsBySplit = Mapping[str, pa.Table]

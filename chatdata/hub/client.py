@@ -56,6 +56,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30  # seconds
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+_NEEDS_TOKEN = "needs a token: set HF_TOKEN, or log in with `hf auth login`"
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.GatedRepoError, "is gated: accept its terms on its page and set HF_TOKEN"),
     (
@@ -71,10 +72,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.DisabledRepoError, "is disabled by the Hub: see its page"),
     (errors.HFValidationError, "does not have a valid name: write org/name"),
     (errors.OfflineModeIsEnabled, "cannot be requested while HF_HUB_OFFLINE is set: unset it"),
-    (
-        errors.LocalTokenNotFoundError,
-        "needs a token: set HF_TOKEN, or log in with `hf auth login`",
-    ),
+    (errors.LocalTokenNotFoundError, _NEEDS_TOKEN),
     (
         errors.OIDCError,
         "cannot be requested: HF_OIDC_RESOURCE is set but gives no token, so unset it",
@@ -92,6 +90,10 @@ _STATUSES = {
     429: "is requested too often: the Hub demands a long wait, so try again later",
     507: "is full: this account has no space left on the Hub",
 }
+
+
+def quiet(text: str) -> None:
+    """Prints no note."""
 
 
 def prepare() -> None:
@@ -176,7 +178,7 @@ def _cause(error: BaseException) -> BaseException:
 
 def _refused_token() -> str:
     if not settings.has_token():
-        return "needs a token: set HF_TOKEN, or log in with `hf auth login`"
+        return _NEEDS_TOKEN
     return (
         "does not accept this token, which is wrong or has expired: "
         f"make a new one at {settings.token_page()}"

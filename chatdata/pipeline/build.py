@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from chatdata.core import files, ledger
 from chatdata.core.errors import BuildError
@@ -25,6 +24,7 @@ from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline import encoders, engines, global_pass, reading
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.describe import describe, draft
+from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.find import as_recipe
 from chatdata.pipeline.first_pass import first_pass
 from chatdata.pipeline.global_pass import GlobalDecisions
@@ -40,8 +40,6 @@ from chatdata.render import certificate
 from chatdata.render.encoding import audit
 from chatdata.render.encoding.encoder import EncoderDiffers
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 PREVIEW_GROUPS = 100
 
 

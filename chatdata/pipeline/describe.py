@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chatdata.core import config
+from chatdata.core.constants import RECIPE_FILE, SPLITS, TOKENIZER_FOLDER
 from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.dataset import card, histogram, manifest, pack, plots
 from chatdata.dataset.entries import (
@@ -29,7 +30,7 @@ from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.render import certificate
 from chatdata.render.entries import EncoderEntry, RenderEntry, TemplateEntry, TokenizerEntry
-from chatdata.steps import secrets, split
+from chatdata.steps import secrets
 
 
 def describe(
@@ -40,10 +41,10 @@ def describe(
     Returns the manifest.
     """
     recipe = config.dump_yaml(context.recipe.resolved())
-    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
-    extras = [folder / "recipe.yaml"]
+    (folder / RECIPE_FILE).write_text(recipe, encoding="utf-8")
+    extras = [folder / RECIPE_FILE]
     if context.tokenizer is not None:
-        extras += encoders.load_tokenizer(context.tokenizer).save(folder / "tokenizer")
+        extras += encoders.load_tokenizer(context.tokenizer).save(folder / TOKENIZER_FOLDER)
     described = draft(context, inputs, result)
     if context.recipe.pack:
         packs = pack.write_indexes(folder, result.files, context.recipe.pack.max_tokens)
@@ -108,7 +109,7 @@ def _splits(stats: PartStats, rendered: bool) -> Splits:
     figures += ["token_rows", "tokens", "trained_tokens"] if rendered else []
     totals = stats.totals.by_split
     return Splits.model_validate(
-        {name: {figure: totals[name][figure] for figure in figures} for name in split.SPLITS}
+        {name: {figure: totals[name][figure] for figure in figures} for name in SPLITS}
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from chatdata.core import ledger, schema
+from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import fraction_column, hash_column
 from chatdata.dataset import tables
 from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
@@ -92,7 +93,7 @@ def _in_order(
 def _splits(context: BuildContext, split_groups: pl.Series) -> pl.Series:
     """The split of each group, as an Enum whose order is that of the splits."""
     percent = context.recipe.split.test_percent if context.recipe.split else 0
-    return split.split_of(split_groups, percent).cast(pl.Enum(split.SPLITS))
+    return split.split_of(split_groups, percent).cast(pl.Enum(SPLITS))
 
 
 def _render(context: BuildContext, messages: pl.DataFrame) -> _RenderedPart:

@@ -67,7 +67,7 @@ def _whoami() -> Who:
         api = client.api()
         if not settings.has_token():
             raise HubError("there is no token: set HF_TOKEN, or log in with `hf auth login`.")
-        who: Who = client.retrying(lambda text: None)(api.whoami)
+        who: Who = client.retrying(client.quiet)(api.whoami)
     return who
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chatdata.core import files
 from chatdata.dataset import manifest
-from chatdata.hub.client import Note
+from chatdata.hub.client import Note, quiet
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.publish import references, snapshot
 from chatdata.publish.snapshot import Snapshot
@@ -19,7 +19,7 @@ def is_published(name: str) -> bool:
     return "@" in name and not Path(name).is_dir()
 
 
-def folder(name: str, note: Note = lambda text: None) -> Path:
+def folder(name: str, note: Note = quiet) -> Path:
     """The folder that a name means: a built folder, or a published version in the client's cache.
 
     The folder is only for reading. Raises a ChatdataError for a version that is not on the Hub.
@@ -27,9 +27,7 @@ def folder(name: str, note: Note = lambda text: None) -> Path:
     return fetch(name, note=note).folder if is_published(name) else Path(name)
 
 
-def fetch(
-    reference: str, *, allow_moving: bool = False, note: Note = lambda text: None
-) -> Snapshot:
+def fetch(reference: str, *, allow_moving: bool = False, note: Note = quiet) -> Snapshot:
     """The version that `org/name@1.2.0` names, in the client's cache, only for reading.
 
     The Hub is asked for nothing that the cache holds. Raises a ChatdataError for a branch, unless
@@ -45,7 +43,7 @@ def pull(
     *,
     allow_moving: bool = False,
     progress: Progress = silent,
-    note: Note = lambda text: None,
+    note: Note = quiet,
 ) -> dict[str, str | None]:
     """Writes the version that `org/name@1.2.0` names to the folder `out`, as it was built.
 

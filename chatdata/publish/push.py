@@ -36,7 +36,7 @@ def push(
     dry_run: bool = False,
     allow_version: bool = False,
     progress: Progress = silent,
-    note: Note = lambda text: None,
+    note: Note = client.quiet,
 ) -> Plan:
     """Publishes the folder as `version` in the dataset's repository `repo`. Returns what was done.
 

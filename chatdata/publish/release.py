@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chatdata.core import config
+from chatdata.core.constants import RECIPE_FILE
 from chatdata.core.hashing import sha256_json
 from chatdata.dataset import card, card_merge, croissant, manifest, tables
 from chatdata.dataset.manifest import Listing, Manifest
@@ -20,7 +21,6 @@ from chatdata.hub.repository import File, Tree
 from chatdata.publish.versions import Version
 from chatdata.verify import verification
 
-RECIPE = "recipe.yaml"
 _merged = functools.lru_cache(8)(card_merge.merge)  # parses YAML, and is called often
 _CONTENT = ("name", "about", "license", "content_hash", "sources", "counts", "splits")
 
@@ -69,7 +69,7 @@ def prepare(folder: Path, version: Version) -> Release:
     stamped, recipe = stamp(built, str(version))
     pages = card.pages(stamped)
     edited = _edited(folder, pages[card.PAGE] if stamped == built else card.text(built))
-    texts = {RECIPE: recipe, manifest.FILE: manifest.text(stamped), **pages}
+    texts = {RECIPE_FILE: recipe, manifest.FILE: manifest.text(stamped), **pages}
     page = texts.pop(card.PAGE)
     hashes = manifest.hashes(stamped)
     on_disk = [File(path, folder / path, sha256) for path, sha256 in hashes.items()]
@@ -89,9 +89,9 @@ def stamp(built: Manifest, version: str) -> tuple[Manifest, str]:
     """The manifest and the text of the recipe, as a build at another version would write them."""
     recipe = built.recipe.at_version(version)
     text = config.dump_yaml(recipe.as_json())
-    sha256 = File.of(RECIPE, text).sha256
+    sha256 = File.of(RECIPE_FILE, text).sha256
     extras = tuple(
-        file.model_copy(update={"sha256": sha256}) if file.path == RECIPE else file
+        file.model_copy(update={"sha256": sha256}) if file.path == RECIPE_FILE else file
         for file in built.extras
     )
     stamped = {
@@ -113,7 +113,7 @@ def _content(described: Manifest) -> dict[str, Any]:
     hashes = {
         path: sha256
         for path, sha256 in manifest.hashes(described).items()
-        if path not in (RECIPE, croissant.FILE)
+        if path not in (RECIPE_FILE, croissant.FILE)
     }
     recipe = {**described.recipe.as_json(), "version": None}
     content = {key: getattr(described, key) for key in _CONTENT}

@@ -9,14 +9,14 @@ from pathlib import Path
 from chatdata.core.errors import HubError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.paths import is_inside
-from chatdata.dataset import card, croissant, manifest
+from chatdata.dataset import card, manifest
 from chatdata.dataset.manifest import Listing
 from chatdata.hub import client, download
 from chatdata.hub.client import Note
 from chatdata.publish.references import Pinned
 
 # Files of a dataset that its manifest does not list with a hash.
-UNHASHED = (manifest.FILE, card.PAGE, croissant.FILE)
+UNHASHED = (manifest.FILE, *card.PAGES)
 
 
 @dataclass(frozen=True)

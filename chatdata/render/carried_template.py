@@ -18,7 +18,7 @@ from chatdata.render.conversation import UnrenderableError
 from chatdata.render.template import TemplateOptions
 from chatdata.render.tokenizer import Tokenizer, parse, read, with_template
 
-NAME = "tokenizer"
+NAME = chat_template.JinjaTemplate.name
 _RESOLVED = "resolved.json"
 _SOME_TIME = datetime.time(11, 22, 33, 44)
 

@@ -21,7 +21,7 @@ from chatdata.render.row_plans import row_messages
 from chatdata.render.segments.encoded import Segments, encode
 from chatdata.render.segments.prompt_prefix import gather
 from chatdata.render.segments.text_pool import TextPool
-from chatdata.render.segments.unencoded import Bools, Ints
+from chatdata.render.segments.unencoded import Bools, Ints, is_last_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,7 @@ def render(
 
 def _last_answers(messages: pl.DataFrame) -> pl.DataFrame:
     """The messages, of which only the last answer of each conversation is trained."""
-    answers = pl.col("position").filter(pl.col("role") == "assistant")
-    is_last = pl.col("position") == answers.max().over("conversation")
-    return messages.with_columns(train=pl.col("train") & is_last)
+    return messages.with_columns(train=pl.col("train") & is_last_answer())
 
 
 def _row_numbers(rows: pl.DataFrame) -> Ints:

@@ -7,6 +7,7 @@ turns before those that a row teaches are context: shown, not trained.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -169,13 +170,18 @@ def _fill(exchanges: Sequence[_Exchange], start: int, room: int) -> int:
     return end
 
 
+def exchange_starts(roles: Sequence[str]) -> list[int]:
+    """The turns at which an exchange begins: the first, and each question after an answer."""
+    pairs = enumerate(itertools.pairwise(roles), start=1)
+    later = [i for i, (before, role) in pairs if role != "assistant" and before == "assistant"]
+    return [0, *later]
+
+
 def _exchanges(
     positions: Sequence[int], roles: Sequence[str], sizes: Sequence[int]
 ) -> Iterator[_Exchange]:
     """Yields the exchanges: each begins with a question that follows an answer."""
-    starts = [0] + [
-        i for i in range(1, len(roles)) if roles[i] != "assistant" and roles[i - 1] == "assistant"
-    ]
+    starts = exchange_starts(roles)
     for start, end in zip(starts, [*starts[1:], len(roles)], strict=True):
         if positions:
             yield _Exchange(positions[start], positions[end - 1], sum(sizes[start:end]))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import fraction_column
-
-__all__ = ["SPLITS", "leaking_groups", "split_of"]
 
 
 def split_of(groups: pl.Series, test_percent: float) -> pl.Series:

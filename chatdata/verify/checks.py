@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import config, ledger
+from chatdata.core.constants import RECIPE_FILE, TOKENIZER_FOLDER
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import (
@@ -25,7 +26,9 @@ from chatdata.dataset import (
     hub_configs,
     manifest,
     pack,
+    plots,
     reader,
+    report,
     tables,
 )
 from chatdata.dataset.manifest import Manifest
@@ -35,9 +38,8 @@ from chatdata.verify import recount, rerender
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
 _RENDERED = ("train_on", "max_tokens", "overflow")  # and these of its `render`
-_PAGES = (card.PAGE, croissant.FILE)  # made from the manifest, which therefore has no hash of them
 _EXAMPLES = 3  # of rows or groups with the same problem
-_FOLDERS = ("tokenizer", "plots")  # of files that are no tables
+_FOLDERS = (TOKENIZER_FOLDER, plots.FOLDER)  # of files that are no tables
 
 
 class Folder:
@@ -73,7 +75,7 @@ class Folder:
 
     def unknown_files(self) -> list[str]:
         """The files that do not belong to the dataset, and that no reader takes for it."""
-        names = {*manifest.hashes(self.listing), *_PAGES, manifest.FILE, "report.html"}
+        names = {*manifest.hashes(self.listing), *card.PAGES, manifest.FILE, report.FILE}
         return [name for name in self.files() if name not in names and not _is_read(name)]
 
 
@@ -109,7 +111,7 @@ def whole_manifest(folder: Folder) -> Iterator[str]:
 def all_files(folder: Folder) -> Iterator[str]:
     """Every file that the manifest names exists, and no other file is among them."""
     present, named = set(folder.files()), manifest.hashes(folder.manifest)
-    yield from (f"{name}: is not there" for name in [*named, *_PAGES] if name not in present)
+    yield from (f"{name}: is not there" for name in [*named, *card.PAGES] if name not in present)
     for name in sorted(present - named.keys()):
         if _is_read(name):
             yield f"{name}: is not in the manifest, but would be read as part of the dataset"
@@ -125,10 +127,10 @@ def same_bytes(folder: Folder) -> Iterator[str]:
 
 def same_recipe(folder: Folder) -> Iterator[str]:
     """recipe.yaml is the recipe of the manifest, and values that both repeat are the same."""
-    values = config.load_yaml(folder.path / "recipe.yaml")
-    config.parse(Recipe, values, "recipe.yaml")
+    values = config.load_yaml(folder.path / RECIPE_FILE)
+    config.parse(Recipe, values, RECIPE_FILE)
     if values != folder.manifest.recipe.as_json():
-        yield "recipe.yaml: is not the recipe of the manifest"
+        yield f"{RECIPE_FILE}: is not the recipe of the manifest"
         return
     yield from _differing("recipe_hash", folder.manifest.recipe_hash, sha256_json(values))
     for key in _REPEATED:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from chatdata.core import config
+from chatdata.core.constants import RECIPE_FILE
 from chatdata.dataset import card, card_merge, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.build import build
@@ -29,7 +30,7 @@ def problems(
     ChatdataError where the recipe cannot be built.
     """
     facts = manifest.read(folder)
-    values = config.override(config.load_yaml(folder / "recipe.yaml"), settings)
+    values = config.override(config.load_yaml(folder / RECIPE_FILE), settings)
     recipe = config.parse(Recipe, values, f"recipe of '{folder}'")
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
         new = Path(work) / "out"

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import row_id
-from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.constants import IGNORE_INDEX, SPLITS
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
@@ -28,7 +28,6 @@ from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.dataset.schemas import TOKENS
 from chatdata.dataset.tables import Table
-from chatdata.steps import split
 
 _BATCH = 1024  # rows
 
@@ -141,7 +140,7 @@ def batches(folder: Path, manifest: Manifest) -> Iterator[Rows]:
 
     Raises VerifyError where a row of tokens has no conversation, or stands out of order.
     """
-    for name in split.SPLITS:
+    for name in SPLITS:
         tokens = _Tokens(folder, manifest, name) if manifest.render else None
         for messages in _batches_of(tables.MESSAGES, folder, manifest, name):
             splits = pl.repeat(name, messages.num_rows, dtype=pl.String, eager=True)

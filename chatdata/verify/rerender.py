@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from chatdata.core import row_id
-from chatdata.core.constants import IGNORE_INDEX
+from chatdata.core.constants import IGNORE_INDEX, TOKENIZER_FOLDER
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import fraction_column
 from chatdata.core.schema import MESSAGES
@@ -65,8 +65,8 @@ def load(folder: Path, entry: RenderEntry, options: Render) -> Tokenizer:
     name = entry.tokenizer.name
     template = TEMPLATES[options.template]
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
-        prepared = template.prepare(folder / "tokenizer", name, options, Path(work) / "tokenizer")
-        return template.load(prepared, name, options)
+        saved, resolved = folder / TOKENIZER_FOLDER, Path(work) / "resolved"
+        return template.load(template.prepare(saved, name, options, resolved), name, options)
 
 
 def _options(manifest: Manifest) -> Render:
@@ -216,7 +216,7 @@ def _windows(messages: pl.DataFrame, stored: list[_Stored], tokenizer: Tokenizer
     for number, row in enumerate(stored):
         turns = roles[row.conversation]
         new, last = _taught(row, turns, is_whole)
-        for first in _beginnings(turns, new):
+        for first in windows.exchange_starts(turns[: new + 1]):
             candidates.append((row.conversation, f"{number}:{first}", first, new, last))
     return pl.DataFrame(candidates, schema=windows.WINDOWS, orient="row")
 
@@ -230,14 +230,6 @@ def _taught(row: _Stored, roles: list[str], is_whole: bool) -> tuple[int, int]:
         return 0, len(roles) - 1
     answer = max((i for i, role in enumerate(roles) if role == "assistant"), default=0)
     return answer, answer
-
-
-def _beginnings(roles: list[str], new: int) -> list[int]:
-    """The turns at which the context of a row may begin: the first, or any after an answer."""
-    starts = [
-        i for i in range(1, new + 1) if roles[i] != "assistant" and roles[i - 1] == "assistant"
-    ]
-    return [0, *starts]
 
 
 def _number(name: str) -> int:

@@ -1,6 +1,6 @@
 """One story of a dataset on the Hub: on loopback always, on the real Hub where that is asked for.
 
-    CHATDATA_LIVE_HUB=1 HF_TOKEN=... python -m pytest tests/test_live.py
+    CHATDATA_LIVE_HUB=1 HF_TOKEN=... python -m pytest tests/publish/test_live.py
 
 makes a private repository of the token's user there, and deletes it in the end.
 """

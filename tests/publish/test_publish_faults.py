@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from chatdata.core.constants import RECIPE_FILE
 from chatdata.dataset import card, manifest
 from chatdata.publish import release
 from tests.support.loopback import Hub, Repository
@@ -26,7 +27,7 @@ def variant(folder: Path, out: Path, about: str) -> Path:
     facts = manifest.read(out).as_json()
     facts |= {"about": about, "recipe": {**facts["recipe"], "about": about}}
     stamped, recipe = release.stamp(manifest.parsed(facts), facts["version"])
-    (out / release.RECIPE).write_text(recipe)
+    (out / RECIPE_FILE).write_text(recipe)
     for name, text in card.pages(stamped).items():
         (out / name).write_text(text)
     manifest.write(out, stamped)

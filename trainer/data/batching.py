@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from chatdata.core.config import load_yaml
+from chatdata.core.constants import RECIPE_FILE
 from chatdata.dataset.manifest import Manifest
 from trainer.config import TrainConfig
 from trainer.data import dataset, packing, tree_attention, tree_packing
@@ -107,7 +108,7 @@ def _planned(
         labels=_lists(rows, "labels"),
         stop=stops[-1] if stops else None,
     )
-    once = load_yaml(folder / "recipe.yaml")["threads"]["train_once"]
+    once = load_yaml(folder / RECIPE_FILE)["threads"]["train_once"]
     trains = iter if once else tree_packing.train_once
     return tree_packing.plan(
         dataset.load_groups(folder, manifest, "train"), limit, paths_of, trains

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
 from chatdata.core import row_id
+from chatdata.core.constants import TOKENIZER_FOLDER
 from chatdata.core.errors import OutputError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest as manifests
@@ -148,7 +149,8 @@ def check_files(source: Source) -> str:
     Returns a line that says how many files were compared.
     """
     entries: list[FileEntry] = [*tables.TOKENS.shards(source.manifest.files)]
-    entries += [file for file in source.manifest.extras if file.path.startswith("tokenizer/")]
+    prefix = f"{TOKENIZER_FOLDER}/"
+    entries += [file for file in source.manifest.extras if file.path.startswith(prefix)]
     for file in entries:
         path = source.folder / file.path
         if not path.is_file() or sha256_file(path) != file.sha256:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatdata.hub.client import Note, quiet
 from chatdata.publish import pull
 
 
@@ -24,9 +24,7 @@ class Located:
         return f"{name}, commit {self.provenance['commit']}, {self.provenance['content_hash']}"
 
 
-def locate(
-    dataset: str, allow_moving: bool = False, note: Callable[[str], None] = lambda text: None
-) -> Located:
+def locate(dataset: str, allow_moving: bool = False, note: Note = quiet) -> Located:
     """The folder of a dataset. A version on the Hub is downloaded, and every hash checked.
 
     A commit in the Hub's cache is not asked for again, so each process may call this. Raises a

@@ -20,6 +20,7 @@ from transformers import (
 )
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from chatdata.core.constants import TOKENIZER_FOLDER
 from chatdata.core.errors import ConfigError
 from chatdata.dataset.manifest import Manifest
 from trainer.config import Model, TrainConfig
@@ -31,12 +32,13 @@ def load_tokenizer(folder: Path, manifest: Manifest) -> PreTrainedTokenizerBase:
     The end-of-text token is the template's stop token, so that generation ends with the turn.
     Raises ConfigError where a control token has another id than in the rows.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    saved = folder / TOKENIZER_FOLDER
+    tokenizer = AutoTokenizer.from_pretrained(saved)
     for token, id in manifest.rendering.tokenizer.control_ids.items():
         loaded = tokenizer.convert_tokens_to_ids(token)
         if loaded != id:
             raise ConfigError(
-                f"token '{token}' is {loaded} in '{folder}/tokenizer' and {id} in the rows; "
+                f"token '{token}' is {loaded} in '{saved}' and {id} in the rows; "
                 "build the dataset again."
             )
     tokenizer.chat_template = manifest.rendering.template.jinja

@@ -9,13 +9,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
 
 from chatdata.core.errors import EngineError
-from chatdata.pipeline.engines import Workers
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+from chatdata.pipeline.engines import Result, Task, Workers
 
 
 @contextlib.contextmanager

@@ -10,13 +10,10 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any
 
 from chatdata.core.errors import ChatdataError, EngineError
-from chatdata.pipeline.engines import Workers
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+from chatdata.pipeline.engines import Result, Task, Workers
 
 
 @contextlib.contextmanager

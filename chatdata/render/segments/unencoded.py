@@ -54,12 +54,17 @@ def loss_mask(messages: pl.DataFrame, train_on: TrainOn) -> Bools:
     is_answer = pl.col("role") == "assistant"
     is_trained = pl.col("train") & is_answer
     if train_on == "last_assistant":
-        answers = pl.col("position").filter(is_answer)
-        is_trained = is_trained & (pl.col("position") == answers.max().over("conversation"))
+        is_trained = is_trained & is_last_answer()
     if train_on == "all":
         is_trained = pl.col("train") | is_answer.not_()
     is_trained = is_trained & pl.col("train").is_not_null()
     return messages.select(is_trained.fill_null(False)).to_series().to_numpy()
+
+
+def is_last_answer() -> pl.Expr:
+    """Whether a message is the last answer of its conversation."""
+    answers = pl.col("position").filter(pl.col("role") == "assistant")
+    return pl.col("position") == answers.max().over("conversation")
 
 
 def is_context(messages: pl.DataFrame) -> Bools:
