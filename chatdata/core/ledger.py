@@ -150,8 +150,8 @@ def check_dropped(counts: Counts, max_dropped: float) -> None:
         if share > max_dropped:
             reason = max(faults, key=lambda r: faults[r])
             raise BuildError(
-                f"{share:.1%} of the {unit} would be dropped, most of them ({faults[reason]} of "
-                f"{count['read']}) as '{reason}'. max_dropped is {max_dropped:g}; "
+                f"{share:.1%} of the {unit} would be dropped; the main reason is '{reason}' "
+                f"({faults[reason]} of {count['read']}). max_dropped is {max_dropped:g}; "
                 "correct the recipe, or allow more with --set max_dropped=1."
             )
     if not counts["conversations"]["kept"]:
