@@ -135,7 +135,7 @@ def _conversations(folder: Path, manifest: Manifest) -> Iterator[dict[str, Any]]
     for about in sorted(messages.to_dicts(), key=lambda row: ids.index(row["id"])):
         spans = _spans(about, rows.get(about["id"], []), decode)
         shown, left = _shortened(spans)
-        yield {**about, "stretches": shown, "left": left, "rows": rows.get(about["id"], [])}
+        yield {**about, "spans": shown, "left": left, "rows": rows.get(about["id"], [])}
 
 
 def _token_rows(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
