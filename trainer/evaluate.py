@@ -101,8 +101,16 @@ def _trained_ids(labels: npt.NDArray[np.int64]) -> Iterator[list[int]]:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model")
 @click.argument("dataset")
-@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "train"]),
+    default="test",
+    show_default=True,
+    help="The split to measure on.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Rows of a batch."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
 def main(model: str, dataset: str, split: str, batch_size: int, as_json: bool) -> None:
     """Measure MODEL (a model, or an adapter) on DATASET, a folder that `chatdata build` wrote.

@@ -22,9 +22,15 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("adapter", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
 @click.option("--base", help="The adapter's model, if it has moved.")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(list(DTYPES)),
+    default="float32",
+    show_default=True,
+    help="The number format of the saved weights.",
+)
 def main(adapter: Path, out: Path, base: str | None, dtype: str) -> None:
     """Merge ADAPTER, a folder that the trainer saved, into its model, and save this to OUT."""
     try:

@@ -24,12 +24,22 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("settings", "--set", multiple=True, metavar="KEY=VALUE", help="Change a key.")
+@click.option(
+    "settings",
+    "--set",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the recipe; VALUE is YAML.",
+)
 @click.option("--deepspeed", metavar="FILE", help="Train with ZeRO-3 and this configuration.")
 @click.option("--resume", is_flag=True, help="Continue from the newest complete checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything, show the first batch, and stop.")
-@click.option("--ranks", type=click.IntRange(1), help="With --dry-run: as if N processes ran.")
-@click.option("--push", "repo", metavar="REPO", help="Upload the model to the Hub, privately.")
+@click.option(
+    "--ranks", type=click.IntRange(1), metavar="N", help="With --dry-run: check as for N processes."
+)
+@click.option(
+    "--push", "repo", metavar="REPO", help="Upload the model to a private repository on the Hub."
+)
 @click.option("--public", is_flag=True, help="With --push: make the repository public.")
 def main(
     recipe: Path,

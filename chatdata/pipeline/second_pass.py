@@ -99,8 +99,8 @@ def _splits(context: BuildContext, split_groups: pl.Series) -> pl.Series:
 def _render(context: BuildContext, messages: pl.DataFrame) -> _RenderedPart:
     """The rows of tokens of a part, a sample of which the certificate looks at.
 
-    The sample is chosen by a hash of the ids of the rows. Raises RenderError where a row differs
-    from what the template writes.
+    The sample is chosen by a hash of the ids of the rows. Raises RenderError where a row is not
+    what the template writes.
     """
     source = context.tokenizer
     return _RenderedPart(messages) if source is None else _tokenize(context, source, messages)

@@ -65,8 +65,17 @@ def _sampling_options(command: Any) -> Any:
 @click.option("--seed", type=click.IntRange(0), help="Makes the answers repeatable.")
 @click.option("--web", is_flag=True, help="A page in the browser.")
 @click.option("--serve", is_flag=True, help="An OpenAI-compatible endpoint (transformers serve).")
-@click.option("--host", default="127.0.0.1", show_default=True, help="For --web and --serve.")
-@click.option("--port", type=click.IntRange(1, 65535), help="[7860 for --web, 8000 for --serve]")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on, for --web and --serve.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="The port to listen on. [7860 for --web, 8000 for --serve]",
+)
 @click.pass_context
 def main(ctx: click.Context, /, model: str, web: bool, serve: bool, **options: Any) -> None:
     """Talk with MODEL, a folder or a repository on the Hub.

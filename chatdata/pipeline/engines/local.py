@@ -61,8 +61,8 @@ class _Pool:
             yield from self._pool.map(function, tasks)
         except BrokenProcessPool:
             raise EngineError(
-                f"a worker (of {self._workers}) ended early. Too little memory may have ended the "
-                "worker: try fewer --workers. A script has to start the build below "
+                f"a worker (of {self._workers}) ended early. The cause may be too little memory: "
+                "try fewer --workers. A script must start the build below "
                 '`if __name__ == "__main__":`.'
             ) from None
 
