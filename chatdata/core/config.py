@@ -8,12 +8,13 @@ a key written twice is refused.
 from __future__ import annotations
 
 import difflib
+import inspect
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -44,6 +45,15 @@ class Strict(BaseModel):
             if key not in allowed:
                 raise ValueError(f"unknown key '{key}'; {nearest(str(key), known.values())}")
         return value
+
+
+def arguments_model(function: Callable[..., Any], skip: int = 0) -> type[Strict]:
+    """A strict model of the arguments of a function, without the first `skip` of them."""
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())[skip:]
+    fields: dict[str, Any] = {
+        p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters
+    }
+    return create_model(function.__name__, __base__=Strict, **fields)
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -73,7 +73,7 @@ def _template() -> jinja2.Template:
         "cell": _cell,
         "code": _code,
         "code_cell": _code_cell,
-        "number": _number,
+        "number": number,
         "fence": _fence,
     }
     return environment.from_string(
@@ -103,7 +103,7 @@ def _fence(value: str) -> str:
     return "`" * max(3, 1 + max(map(len, re.findall("`+", value)), default=0))
 
 
-def _number(value: int) -> str:
+def number(value: float) -> str:
     """The number with commas between thousands."""
     return f"{value:,}"
 

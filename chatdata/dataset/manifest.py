@@ -151,7 +151,9 @@ def read(folder: Path) -> Manifest:
     Raises OutputError where the folder has no manifest that this chatdata can read, and
     VerifyError for the first key with a wrong value.
     """
-    return parsed(_values(folder))
+    values = _values(folder)
+    _listing(values, f"'{folder / FILE}'")  # its error says more than the first wrong value
+    return parsed(values)
 
 
 def read_listing(folder: Path) -> Listing:
@@ -199,7 +201,6 @@ def _values(folder: Path) -> Mapping[str, Any]:
         raise OutputError(f"'{path}' cannot be read ({error}); build the folder again.") from None
     checked = _with_keys(values, f"'{path}'")
     _check_format(checked, f"'{path}'")
-    _listing(checked, f"'{path}'")
     return checked
 
 

@@ -71,7 +71,7 @@ def page(folder: Path) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.ChainableUndefined
     )
-    environment.filters |= {"number": _number, "share": _share}
+    environment.filters |= {"number": card.number, "share": _share}
     template = (_HERE / "report.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(values)
 
@@ -80,10 +80,6 @@ def _csp_hash(script: str) -> str:
     """The name of a script in a content security policy that lets the script run."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,}"
 
 
 def _share(value: float) -> str:
@@ -139,7 +135,7 @@ def _conversations(folder: Path, manifest: Manifest) -> Iterator[dict[str, Any]]
     for about in sorted(messages.to_dicts(), key=lambda row: ids.index(row["id"])):
         spans = _spans(about, rows.get(about["id"], []), decode)
         shown, left = _shortened(spans)
-        yield {**about, "stretches": shown, "left": left, "rows": rows.get(about["id"], [])}
+        yield {**about, "spans": shown, "left": left, "rows": rows.get(about["id"], [])}
 
 
 def _token_rows(folder: Path, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

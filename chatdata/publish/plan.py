@@ -9,7 +9,7 @@ from typing import Any, Literal
 from chatdata.core.errors import HubError
 from chatdata.dataset import card
 from chatdata.hub.repository import Refs
-from chatdata.publish import published_diff, versions
+from chatdata.publish import published_diff, references, versions
 from chatdata.publish import release as releases
 from chatdata.publish.context import LatestVersion, PushContext, RepoState
 
@@ -38,7 +38,7 @@ class Plan:
     @property
     def tag(self) -> str:
         """The tag of the version."""
-        return f"v{self.version}"
+        return references.tag_of(self.version)
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain values, for machines."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import create_model
 
-from chatdata.core.config import Strict
+from chatdata.core.config import Strict, arguments_model
 from chatdata.sources import File
 from chatdata.steps.figures import Figures, FiguresByKey
 
@@ -98,11 +98,7 @@ def define(
 ) -> Filter:
     """The filter of a function: its name, its keyword arguments as options, its docstring."""
     name = function.__name__
-    parameters = inspect.signature(function, eval_str=True).parameters.values()
-    fields: dict[str, Any] = {
-        p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters
-    }
-    options = create_model(name, __base__=Strict, **fields)
+    options = arguments_model(function)
     about = (inspect.getdoc(function) or "").splitlines()[0]
     return Filter(name, unit, function, frozenset(needs), options, about, **declared)
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import polars as pl
-from pydantic import Field, create_model
+from pydantic import Field
 
-from chatdata.core.config import Strict
+from chatdata.core.config import Strict, arguments_model
 from chatdata.core.document import Number, Part
 from chatdata.steps.clean import characters, fences, pages
 from chatdata.steps.figures import Counts, add_counts
@@ -111,9 +111,7 @@ def _cleans(
 ) -> Callable[[Callable[..., str]], Callable[..., str]]:
     def register(function: Callable[..., str]) -> Callable[..., str]:
         name = function.__name__
-        parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters}
-        options = create_model(name, __base__=Strict, **fields)
+        options = arguments_model(function, skip=1)
         about = (inspect.getdoc(function) or "").splitlines()[0]
         CLEANERS[name] = Cleaner(name, function, pattern, options, about, packages)
         return function
