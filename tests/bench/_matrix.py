@@ -376,9 +376,10 @@ _TEMPLATES = {
     "hermes": ("NousResearch-Hermes-3-Llama-3.1-8B-tool_use", {"variables": {"tools": []}}),
     "deepseek": ("deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", {}),
     "functionary": ("meetkai-functionary-medium-v3.1", {}),
-    "command": ("CohereForAI-c4ai-command-r-plus-tool_use", {"variables": {"tools": []}}),
+    "command": ("CohereForAI-c4ai-command-r-plus-tool_use", {}),
 }
-_NEVER_EXACT = "deepseek"  # its generation prompt is not what a conversation holds
+# Their generation prompts are not what a conversation holds.
+_NEVER_EXACT = ("deepseek", "command")
 BY_THEIRS = [
     Case(
         "template-qwen3",
@@ -395,7 +396,7 @@ BY_THEIRS = [
         (_render(f"$MADE/{name}", template="tokenizer", **options),),
     )
     for name, (_, options) in _TEMPLATES.items()
-    if name != _NEVER_EXACT
+    if name not in _NEVER_EXACT
 ]
 
 # ------------------------------------------------------------------------- commands and refusals
@@ -460,11 +461,21 @@ REFUSALS = [
         ("filter-order", SHAREGPT, (EN,), ("drop=[duplicate, empty]",)),
         ("pack-too-small", OASST, (TREES,), (_render("bytes"), "pack={max_tokens: 10}")),
         ("no-template", OASST, (TREES,), (_render("gpt2", template="tokenizer"),)),
-        ("never-exact", JSONL, (DOLLY,), (_render(f"$MADE/{_NEVER_EXACT}", template="tokenizer"),)),
         ("no-questions", OASST, (TREES,), ("drop=[contaminated: {against: [none.jsonl]}]",)),
         ("carry-in-vain", "sample", (), ("render.carry_tokens=5",)),
         ("some-weights", _mixed("weight: 1", "", ""), MIXED_INPUTS, ()),
     ]
+]
+
+REFUSALS += [
+    Case(
+        f"refuse-template-{name}",
+        JSONL,
+        (DOLLY,),
+        (_render(f"$MADE/{name}", template="tokenizer", variables={"tools": []}),),
+        refused=True,
+    )
+    for name in _NEVER_EXACT
 ]
 
 _DUMP_LIMIT = {"max_tokens": 1024, "overflow": "cut"}
