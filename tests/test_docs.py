@@ -18,6 +18,7 @@ from chatdata.dataset import card, manifest
 from tests.support.loopback import Hub
 from tests.support.loopback.clients import Clients
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -58,6 +59,7 @@ def folder(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory
     patch.undo()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("console"), ids=lambda text: text.splitlines()[0])
 def test_console_examples_print_what_they_show(block: str, folder: Path) -> None:
     """`...` stands for lines that are left out; spaces at the end of a line do not count."""
@@ -76,11 +78,13 @@ def chatdata_lines() -> list[str]:
     return [line for line in lines if line.startswith("chatdata ") and "MODEL" not in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", chatdata_lines())
 def test_shell_examples_run(line: str, folder: Path) -> None:
     run(shlex.split(line, comments=True), folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_examples_run(block: str, folder: Path) -> None:
     if "datasets" in block:
@@ -91,6 +95,7 @@ def test_python_examples_run(block: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.slow
 def test_the_example_recipe_builds(folder: Path) -> None:
     block, _, _ = blocks("yaml")
     (folder / "my.yaml").write_text(block)

@@ -192,6 +192,7 @@ def copy(tmp_path: Path) -> Copy:
     return Copy(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_filter_is_one_file(copy: Copy) -> None:
     FILTER.apply(copy.folder / "chatdata")
     assert "shouting" in copy.run("list")
@@ -200,6 +201,7 @@ def test_a_filter_is_one_file(copy: Copy) -> None:
     assert len(FILTER.files()) == 1
 
 
+@pytest.mark.slow
 def test_a_filter_with_a_computed_column_is_two_files(copy: Copy) -> None:
     COMPUTED.apply(copy.folder / "chatdata")
     manifest = copy.build("drop=[few_vowels: {below: 0.2}]", "max_dropped=1")
@@ -207,6 +209,7 @@ def test_a_filter_with_a_computed_column_is_two_files(copy: Copy) -> None:
     assert len(COMPUTED.files()) == 2
 
 
+@pytest.mark.slow
 def test_a_template_is_one_file(copy: Copy) -> None:
     TEMPLATE.apply(copy.folder / "chatdata")
     assert "brackets" in copy.run("list")
@@ -215,6 +218,7 @@ def test_a_template_is_one_file(copy: Copy) -> None:
     assert len(TEMPLATE.files()) == 1
 
 
+@pytest.mark.slow
 def test_a_figure_in_the_manifest_is_at_most_four_files(copy: Copy) -> None:
     FIGURE.apply(copy.folder / "chatdata")
     manifest = copy.build()

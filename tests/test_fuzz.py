@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -111,24 +112,28 @@ quick = settings(
 )
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(SHAREGPT | JSON, max_size=6), FORM)
 def test_sharegpt(records: list[Any], form: str) -> None:
     check("sharegpt", records, form)
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(JSONL | JSON, max_size=6), FORM)
 def test_jsonl(records: list[Any], form: str) -> None:
     check("jsonl", records, form)
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(OASST | JSON, max_size=6), FORM)
 def test_oasst(records: list[Any], form: str) -> None:
     check("oasst", records, form)
 
 
+@pytest.mark.slow
 @quick
 @given(st.binary(max_size=200), st.sampled_from(["json", "jsonl", "jsonl.gz", "parquet"]))
 def test_any_bytes(content: bytes, form: str) -> None:

@@ -35,6 +35,7 @@ def test_the_wheel_holds_chatdata_and_its_recipes_alone(wheel: Path) -> None:
     assert data == {path.name for path in (ROOT / "chatdata" / "sources" / "sample").iterdir()}
 
 
+@pytest.mark.slow
 def test_the_sample_builds_from_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
     site, empty = tmp_path / "site", tmp_path / "empty"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]

@@ -70,6 +70,7 @@ def test_policies_on_the_validation_split(
         assert facts["counts"]["messages"]["dropped"] == dropped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["assistant", "any"])
 @pytest.mark.parametrize(
     ("policy", "k"),
@@ -85,6 +86,7 @@ def test_ids_are_those_of_the_walker(
     assert ids == conversation_ids(rows, policy, k, end)
 
 
+@pytest.mark.slow
 def test_both_forms_of_the_hundred_trees_are_one_dataset(hundred: Path, tmp_path: Path) -> None:
     names = ("en_100_tree.jsonl", "en_100_message.jsonl")
     nested, flat = (build("oasst1-en", hundred / name, tmp_path / name) for name in names)
@@ -95,6 +97,7 @@ def test_both_forms_of_the_hundred_trees_are_one_dataset(hundred: Path, tmp_path
     assert rows[0].equals(rows[1])
 
 
+@pytest.mark.slow
 def test_answers_are_trained_once_or_a_third_more(validation: Path, tmp_path: Path) -> None:
     stop, trained = 260, {}
     for once in (True, False):
@@ -118,6 +121,7 @@ def test_the_ledger_of_real_trees(validation: Path, tmp_path: Path) -> None:
         assert ledger.filter(pl.col("unit") == unit[:-1]).height == count["read"]
 
 
+@pytest.mark.slow
 def test_legacy_and_other_shapes(real_data: Path, tmp_path: Path) -> None:
     for path in sorted((real_data / "oasst-legacy").iterdir()):
         facts = build("oasst1", path, tmp_path / "o", "max_dropped=1")
@@ -128,6 +132,7 @@ def test_legacy_and_other_shapes(real_data: Path, tmp_path: Path) -> None:
         assert facts["counts"]["conversations"]["kept"] > 0
 
 
+@pytest.mark.slow
 def test_starcoder_on_real_conversations(validation: Path, starcoder: Path, tmp_path: Path) -> None:
     facts = build("oasst1-en", validation, tmp_path / "o", f"render.tokenizer={starcoder}")
     certificate = facts["render"]["certificate"]
@@ -138,6 +143,7 @@ def test_starcoder_on_real_conversations(validation: Path, starcoder: Path, tmp_
     verify_folder(tmp_path / "o", everything=True)
 
 
+@pytest.mark.slow
 def test_the_rows_load_with_datasets(validation: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     facts = build("oasst1-en", validation, tmp_path / "o", "render.tokenizer=bytes")
@@ -149,6 +155,7 @@ def test_the_rows_load_with_datasets(validation: Path, tmp_path: Path) -> None:
     assert loaded["train"].features["input_ids"].feature.dtype == "int32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "cleaned", "dropped", "settings"),
     [

@@ -85,6 +85,7 @@ def test_no_input_is_ignored(sample: Path) -> None:
     assert tokens["attention_mask"].explode().unique().to_list() == [1]
 
 
+@pytest.mark.slow
 def test_the_tokenizers_own_special_tokens_stay_special(tmp_path: Path, starcoder: Path) -> None:
     folder = build(tmp_path, ASKED, f"render.tokenizer={starcoder}")
     before, after = (

@@ -102,6 +102,7 @@ def test_build_prints_counts_and_the_folder(tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_old_name_of_an_option_works_and_says_the_new_name(tmp_path: Path) -> None:
     new = run("build", "sample", "--out", tmp_path / "new", "--check-encoder", "off")
     old = run("build", "sample", "--out", tmp_path / "old", "--verify", "off")

@@ -82,12 +82,14 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_both_configs_load_by_the_card_and_as_a_stream(sample: Path, facts: Manifest) -> None:
     pytest.importorskip("datasets")
     rows = {name: split["rows"] for name, split in facts["splits"].items()}
     assert json.loads(run(LOAD, sample)) == {"messages": rows, "tokens-starchat": rows}
 
 
+@pytest.mark.slow
 def test_a_card_with_a_wrong_number_of_rows_does_not_load(sample: Path, tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     (tmp_path / "messages").mkdir()
@@ -121,6 +123,7 @@ print("loss", loss)
 """
 
 
+@pytest.mark.slow
 def test_the_rows_of_tokens_train_in_trl_as_they_are(sample: Path) -> None:
     pytest.importorskip("trl")
     assert float(run(TRAIN, sample).split()[1]) > 0

@@ -25,6 +25,7 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
+@pytest.mark.slow
 def test_settings_of_the_user_do_not_show(sample: Path, tmp_path: Path) -> None:
     style = "font.size: 20\naxes.facecolor: red\nsavefig.dpi: 300\naxes.grid: True\n"
     (tmp_path / "matplotlibrc").write_text(style)

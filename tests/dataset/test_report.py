@@ -151,6 +151,7 @@ def test_long_conversations_are_shortened_and_say_so(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------- in a browser
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_browser_shows_it_and_searches_it(page: Path, tmp_path: Path) -> None:
     everything = reasons(browse(page, tmp_path, "--dump-dom"))
@@ -234,6 +235,7 @@ def hostile(folder: Path, url: str) -> Path:
     return report.write(folder / "out")
 
 
+@pytest.mark.slow
 @needs_browser
 def test_texts_of_the_data_run_nothing_and_ask_nobody(
     tmp_path: Path, trap: tuple[str, list[str]]

@@ -46,6 +46,7 @@ def build(client: Clients, tmp_path: Path, *arguments: str) -> Done:
     return client.run("build", *arguments, *options)
 
 
+@pytest.mark.slow
 def test_a_source_and_a_tokenizer_by_name(hub: Hub, client: Clients, tmp_path: Path) -> None:
     done = build(client, tmp_path, "oasst1-en", "--set", "render.tokenizer=somebody/bytes")
     assert done.code == 0, done.stderr
@@ -61,6 +62,7 @@ def test_a_source_and_a_tokenizer_by_name(hub: Hub, client: Clients, tmp_path: P
     assert not hub.asked(".*README.md")
 
 
+@pytest.mark.slow
 def test_the_same_files_from_the_hub_and_from_the_disk(
     hub: Hub, client: Clients, tmp_path: Path
 ) -> None:
@@ -77,6 +79,7 @@ def test_the_same_files_from_the_hub_and_from_the_disk(
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.slow
 def test_files_in_the_cache_that_were_not_asked_for_are_not_read(
     hub: Hub, client: Clients, tmp_path: Path
 ) -> None:
@@ -112,6 +115,7 @@ def test_what_the_hub_does_not_have(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_no_network_is_a_named_error(tmp_path: Path) -> None:
     """By a tag: for a commit, the client itself tries for half a minute."""
     variables = environment("http://127.0.0.1:9", tmp_path)

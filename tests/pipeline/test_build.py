@@ -84,6 +84,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     return TALKS, talk_file(tmp_path)
 
 
+@pytest.mark.slow
 def test_one_and_two_workers_write_the_same_bytes(
     tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +95,7 @@ def test_one_and_two_workers_write_the_same_bytes(
     assert files(make(tmp_path, *case, "again")) == files(alone)
 
 
+@pytest.mark.slow
 def test_the_number_of_parts_does_not_show(
     tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +116,7 @@ def test_the_number_of_parts_does_not_show(
     assert ledgers[0].sort(keys).equals(ledgers[1].sort(keys))
 
 
+@pytest.mark.slow
 def test_a_messy_dump_is_cleaned_the_same_by_any_number_of_workers_and_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +133,7 @@ def test_a_messy_dump_is_cleaned_the_same_by_any_number_of_workers_and_parts(
     assert "merged" not in dropped
 
 
+@pytest.mark.slow
 def test_merged_messages_are_kept_with_what_they_stand_in(tmp_path: Path) -> None:
     out = make(tmp_path, MESSY, messy_file(tmp_path), "out")
     ledger = reader.scan_ledger(out).filter(pl.col("unit") == "message").collect()
@@ -145,6 +149,7 @@ def test_merged_messages_are_kept_with_what_they_stand_in(tmp_path: Path) -> Non
     assert "\u200b" not in texts
 
 
+@pytest.mark.slow
 def test_the_order_of_the_input_does_not_show(tmp_path: Path) -> None:
     expected = rows_of(make(tmp_path, TREES, tree_file(tmp_path), "in-order"), "tokens")
     for seed in range(3):
@@ -152,6 +157,7 @@ def test_the_order_of_the_input_does_not_show(tmp_path: Path) -> None:
         assert rows_of(shuffled, "tokens") == expected
 
 
+@pytest.mark.slow
 def test_everything_that_was_read_has_one_outcome(tmp_path: Path, case: tuple[str, Path]) -> None:
     out = make(tmp_path, *case, "out")
     facts = json.loads((out / "manifest.json").read_text())
@@ -167,6 +173,7 @@ def test_everything_that_was_read_has_one_outcome(tmp_path: Path, case: tuple[st
     assert facts["counts"]["records"]["dropped"] == {"bad_json": 1}
 
 
+@pytest.mark.slow
 def test_kept_conversations_are_the_rows_and_kept_messages_stand_in_them(
     tmp_path: Path, case: tuple[str, Path]
 ) -> None:
@@ -180,6 +187,7 @@ def test_kept_conversations_are_the_rows_and_kept_messages_stand_in_them(
     assert messages.height <= sum(len(row["messages"]) for row in rows_of(out))
 
 
+@pytest.mark.slow
 def test_messages_and_tokens_are_the_same_rows(tmp_path: Path, case: tuple[str, Path]) -> None:
     out = make(tmp_path, *case, "out")
     assert [row["id"] for row in rows_of(out)] == [row["id"] for row in rows_of(out, "tokens")]
@@ -190,6 +198,7 @@ def test_messages_and_tokens_are_the_same_rows(tmp_path: Path, case: tuple[str, 
         assert set(row["attention_mask"]) == {1}
 
 
+@pytest.mark.slow
 def test_no_group_is_in_both_splits(tmp_path: Path, case: tuple[str, Path]) -> None:
     out = make(tmp_path, *case, "out")
     table = reader.scan(out, "messages").collect()
@@ -197,6 +206,7 @@ def test_no_group_is_in_both_splits(tmp_path: Path, case: tuple[str, Path]) -> N
     assert table.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
 
 
+@pytest.mark.slow
 def test_rows_of_a_split_conversation_stay_in_its_split_and_its_order(tmp_path: Path) -> None:
     splitting = ["render.max_tokens=250", "render.overflow=split", "render.carry_tokens=0"]
     out = make(tmp_path, TALKS, talk_file(tmp_path), "out", *splitting)
@@ -206,6 +216,7 @@ def test_rows_of_a_split_conversation_stay_in_its_split_and_its_order(tmp_path: 
     assert list(dict.fromkeys(tokens)) == messages
 
 
+@pytest.mark.slow
 def test_train_once_trains_each_answer_once(tmp_path: Path) -> None:
     whole = ["render.max_tokens=null", "render.overflow=drop", "drop=[deleted]"]
     once = make(tmp_path, TREES, tree_file(tmp_path), "once", *whole, "threads.train_once=true")
@@ -224,6 +235,7 @@ def test_train_once_trains_each_answer_once(tmp_path: Path) -> None:
     assert [row["id"] for row in rows_of(once)] == [row["id"] for row in rows_of(each)]
 
 
+@pytest.mark.slow
 def test_the_parquet_files_have_the_promised_schema(tmp_path: Path) -> None:
     out = make(tmp_path, TREES, tree_file(tmp_path), "out")
     messages = pq.read_schema(out / "messages" / "train-00000-of-00001.parquet")
@@ -242,6 +254,7 @@ def test_the_parquet_files_have_the_promised_schema(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_no_clock_no_host_no_path_in_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "somewhere-else").mkdir()
     text = TREES.replace("source: {oasst: {}}", "source: {oasst: {files: [trees.jsonl]}}")
@@ -255,6 +268,7 @@ def test_no_clock_no_host_no_path_in_the_bytes(tmp_path: Path) -> None:
     assert not any(str(tmp_path).encode() in content for content in folders[0].values())
 
 
+@pytest.mark.slow
 def test_content_hash_is_of_the_rows_alone(tmp_path: Path) -> None:
     def hash_of(*settings: str, shuffle: int | None = None) -> str:
         out = make(tmp_path, TREES, tree_file(tmp_path, shuffle), "hash", *settings)
@@ -271,6 +285,7 @@ def test_content_hash_is_of_the_rows_alone(tmp_path: Path) -> None:
     assert len({hash_of(change) for change in [*changes, "name=t"]}) == len(changes) + 1
 
 
+@pytest.mark.slow
 def test_two_trees_may_use_the_same_message_ids(tmp_path: Path) -> None:
     rows = [
         {"message_id": id, "parent_id": parent, "message_tree_id": tree, "text": f"{tree} {id}"}
@@ -291,6 +306,7 @@ def test_two_trees_may_use_the_same_message_ids(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.slow
 def test_one_id_in_two_groups_is_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +323,7 @@ def test_one_id_in_two_groups_is_told_apart(
     assert len({row["id"] for row in rows_of(many)}) == 4
 
 
+@pytest.mark.slow
 def test_two_rows_of_one_id_stop_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatdata.sources._linear._group", lambda *arguments: arguments[2]["group"])
     row = {"id": "x", "messages": [{"role": "user", "content": "a"}, ANSWER]}
@@ -324,12 +341,14 @@ ANSWER = {"role": "assistant", "content": "b"}
 # --------------------------------------------------------------------------- what stops a build
 
 
+@pytest.mark.slow
 def test_max_dropped_stops_a_build_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="of the messages would be dropped"):
         make(tmp_path, TREES, tree_file(tmp_path), "out", "max_dropped=0.1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.yaml", "trees.jsonl"]
 
 
+@pytest.mark.slow
 def test_a_ledger_that_does_not_add_up_stops_a_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,6 +405,7 @@ def test_input_that_cannot_be_used(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_folders_and_patterns_are_inputs(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     tree_file(tmp_path / "in")
@@ -394,6 +414,7 @@ def test_folders_and_patterns_are_inputs(tmp_path: Path) -> None:
         assert files(make(tmp_path, TREES, given, f"b{number}")) == files(by_file)
 
 
+@pytest.mark.slow
 def test_inputs_of_several_sources_are_told_apart(tmp_path: Path) -> None:
     talk_file(tmp_path)
     loaded = load_recipe("sample")
@@ -405,6 +426,7 @@ def test_inputs_of_several_sources_are_told_apart(tmp_path: Path) -> None:
     assert [source["path"] for source in facts["sources"]][-1] == "talks.json"
 
 
+@pytest.mark.slow
 def test_rows_of_tokens_are_in_the_split_of_their_conversation(tmp_path: Path) -> None:
     """Several rows of one conversation are made last, and once stood in the last split."""
     settings = ["max_tokens=200", "overflow=split", "carry_tokens=50"]
@@ -420,6 +442,7 @@ def test_rows_of_tokens_are_in_the_split_of_their_conversation(tmp_path: Path) -
     assert "#" in "".join(reader.scan(tmp_path / "o", "tokens").collect()["id"])
 
 
+@pytest.mark.slow
 def test_a_recipe_may_be_named_by_its_name_or_its_path(sample: Path, tmp_path: Path) -> None:
     manifest = json.loads((sample / "manifest.json").read_text())
     by_name = build_dataset("sample", tmp_path / "out")

@@ -29,6 +29,7 @@ def die(number: int) -> int:
     os._exit(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_results_come_in_the_order_of_the_tasks(workers: int) -> None:
     with engines.start("local", workers) as running:
@@ -37,6 +38,7 @@ def test_results_come_in_the_order_of_the_tasks(workers: int) -> None:
         assert running.submit(double, 4).result() == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_keeps_its_name_and_words(workers: int) -> None:
     with (
@@ -46,6 +48,7 @@ def test_an_error_keeps_its_name_and_words(workers: int) -> None:
         list(running.map(refuse, range(9)))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_a_named_error() -> None:
     with (
         pytest.raises(EngineError, match="fewer --workers"),
@@ -71,6 +74,7 @@ except BuildError as error:
 """
 
 
+@pytest.mark.slow
 def test_ray_does_the_same(tmp_path: Path) -> None:
     """In a process of its own, since Ray looks for its node's address."""
     pytest.importorskip("ray")
@@ -84,6 +88,7 @@ def test_ray_does_the_same(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == "BuildError: three is refused."
 
 
+@pytest.mark.slow
 def test_ray_writes_the_same_bytes(sample: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     command = [sys.executable, "-m", "chatdata", "build", "sample", "--engine", "ray"]

@@ -119,6 +119,7 @@ SECRET = "hf_secretOfAda"
 PASSWORD = "pa55wordOfTheProxy"
 
 
+@pytest.mark.slow
 def test_proxies_are_used_and_nothing_secret_is_ever_shown(
     hub: Hub,
     few_rows: Path,
@@ -195,6 +196,7 @@ def test_a_token_without_a_shape_is_hidden_too(monkeypatch: pytest.MonkeyPatch) 
 # ------------------------------------------------------------------------------------- Xet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_xet", [False, True])
 def test_xet_is_used_where_the_hub_has_it_and_lfs_where_not(
     hub: Hub,

@@ -89,6 +89,7 @@ print(json.dumps([{{own.name: own.target_commit for own in refs.tags}},
 """
 
 
+@pytest.mark.slow
 def test_the_story_of_a_dataset(
     place: Place, few_rows: Path, all_rows: Path, tmp_path: Path
 ) -> None:

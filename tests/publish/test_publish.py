@@ -65,6 +65,7 @@ def test_a_version_is_one_commit_and_one_tag(hub: Hub, client: Clients, sample: 
     assert not list(sample.parent.glob(".*.push.jsonl"))
 
 
+@pytest.mark.slow
 def test_the_same_again_is_nothing_to_publish(hub: Hub, client: Clients, few_rows: Path) -> None:
     pushed(client, few_rows, "ada/again", "1.0.0")
     head = repository(hub, "ada/again").branches["main"]
@@ -125,6 +126,7 @@ def test_published_under_another_version_is_as_built_under_it(
             assert hub.store.read(published.resolve("v3.1.4").tree[name]) == path.read_bytes(), name
 
 
+@pytest.mark.slow
 def test_sixty_shards_and_more_are_one_commit(
     hub: Hub, client: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +169,7 @@ for tag in "{tags}".split():
 """
 
 
+@pytest.mark.slow
 def test_old_rows_load_by_their_tag_when_the_head_has_moved_on(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
@@ -200,6 +203,7 @@ def conversations(folder: Path) -> list[str]:
     return [id for id, _ in recount.digests(folder, manifest.read(folder))]
 
 
+@pytest.mark.slow
 def test_rows_that_are_added_need_a_minor_version_and_rows_that_go_a_major(
     hub: Hub, client: Clients, tmp_path: Path
 ) -> None:
@@ -223,6 +227,7 @@ def test_rows_that_are_added_need_a_minor_version_and_rows_that_go_a_major(
     assert len(commits(hub, "ada/rule")) == 3
 
 
+@pytest.mark.slow
 def test_rows_that_change_need_a_major_version(
     hub: Hub, client: Clients, sample: Path, tmp_path: Path
 ) -> None:
@@ -237,6 +242,7 @@ def test_rows_that_change_need_a_major_version(
     pushed(client, retrained, "ada/changed", "1.9.0", "--allow-version")
 
 
+@pytest.mark.slow
 def test_a_card_alone_is_a_patch(hub: Hub, client: Clients, few_rows: Path, tmp_path: Path) -> None:
     reworded = build(tmp_path / "o", *SMALL, *FEWER, "about=Said in other words.")
     pushed(client, few_rows, "ada/card", "1.0.0")
@@ -245,6 +251,7 @@ def test_a_card_alone_is_a_patch(hub: Hub, client: Clients, few_rows: Path, tmp_
     assert "Said in other words." in hub.store.text(repository(hub, "ada/card"), "README.md")
 
 
+@pytest.mark.slow
 def test_other_columns_need_a_major_version_and_load(
     hub: Hub, client: Clients, sample: Path, tmp_path: Path
 ) -> None:
@@ -268,6 +275,7 @@ def test_a_version_must_come_after_the_last(
     assert "version 1.3.9 does not come after 1.4.0" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_last_version_that_is_broken_does_not_stop_who_allows_it(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
@@ -297,6 +305,7 @@ def test_tags_of_others_are_no_versions(
 # ------------------------------------------------------------------------- what users wrote
 
 
+@pytest.mark.slow
 def test_what_users_wrote_is_kept(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
@@ -326,6 +335,7 @@ def test_merging_a_card_twice_is_merging_it_once(sample: Path) -> None:
     assert merge(page, page) == merge(page, None) == page
 
 
+@pytest.mark.slow
 def test_a_card_that_was_edited_here_is_published_the_first_time(
     hub: Hub, client: Clients, few_rows: Path, tmp_path: Path
 ) -> None:
@@ -443,6 +453,7 @@ def test_files_that_the_repository_ignores_are_noticed(
 # ------------------------------------------------------------------------------- the parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -459,6 +470,7 @@ def test_the_content_hash_follows_from_the_folder(tmp_path: Path, settings: list
     )
 
 
+@pytest.mark.slow
 def test_a_content_hash_sees_a_changed_label(tmp_path: Path) -> None:
     out = build(tmp_path / "o")
     path = next(out.glob("tokens/train-*"))

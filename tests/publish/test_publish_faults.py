@@ -62,6 +62,7 @@ def state(hub: Hub, name: str, out: Path) -> object:
     return json.dumps([published is not None, refs, objects, uploaded])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_first", [True, False], ids=["the first version", "the next one"])
 def test_killed_at_any_request_and_run_again_comes_to_the_same_end(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path, is_first: bool
@@ -119,6 +120,7 @@ def forget(out: Path) -> None:
     (out.parent / f".{out.name}.push.jsonl").unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_what_was_uploaded_before_a_kill_is_not_uploaded_again(
     hub: Hub, client: Clients, sample: Path
 ) -> None:
@@ -141,6 +143,7 @@ def test_what_was_uploaded_before_a_kill_is_not_uploaded_again(
 # ------------------------------------------------------------------------------ raced
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_first", [True, False], ids=["the first version", "the next one"])
 def test_of_eight_publishers_one_wins_and_the_others_say_so(
     hub: Hub,
@@ -245,6 +248,7 @@ SCRIPT: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_every_fault_of_the_script_comes_to_the_same_end(
     hub: Hub,
     client: Clients,
@@ -269,6 +273,7 @@ def test_every_fault_of_the_script_comes_to_the_same_end(
     assert not any(fault.times for fault in hub.faults.script), "a fault that never came"
 
 
+@pytest.mark.slow
 def test_the_repository_is_made_once_whatever_the_answer(
     hub: Hub,
     client: Clients,
@@ -284,6 +289,7 @@ def test_the_repository_is_made_once_whatever_the_answer(
     pushed(client, few_rows, "ada/made-yaml", "1.0.0")
 
 
+@pytest.mark.slow
 def test_it_waits_as_long_as_the_hub_asks(
     hub: Hub,
     client: Clients,
@@ -304,6 +310,7 @@ main({arguments!r})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "options", "words"),
     [
@@ -357,6 +364,7 @@ def test_an_answer_that_never_comes_is_not_waited_for_for_ever(
 # ------------------------------------------------------------------------ others at work
 
 
+@pytest.mark.slow
 def test_files_of_others_do_not_stop_a_push(
     hub: Hub,
     client: Clients,
@@ -382,6 +390,7 @@ def test_files_of_others_do_not_stop_a_push(
     ]
 
 
+@pytest.mark.slow
 def test_a_shard_that_another_changed_stops_a_push(
     hub: Hub,
     client: Clients,
@@ -401,6 +410,7 @@ def test_a_shard_that_another_changed_stops_a_push(
     assert seeded.resolve("main").title == "other"
 
 
+@pytest.mark.slow
 def test_a_version_that_another_push_has_begun_is_taken(
     hub: Hub,
     client: Clients,
@@ -449,6 +459,7 @@ def test_a_journal_that_cannot_be_written_or_read_does_not_matter(
     assert not journal.exists()
 
 
+@pytest.mark.slow
 def test_a_journal_that_lies_does_no_harm(
     hub: Hub,
     client: Clients,

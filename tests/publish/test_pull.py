@@ -46,6 +46,7 @@ def published(
 # ------------------------------------------------------------------------------- what comes
 
 
+@pytest.mark.slow
 def test_a_version_comes_as_it_was_built(
     client: Clients,
     published: Repository,
@@ -222,6 +223,7 @@ def test_a_file_that_the_cache_has_spoilt_is_fetched_again(
     assert files(tmp_path / "b") == files(few_rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "options"),
     [
@@ -270,6 +272,7 @@ main(["pull", "ada/pulled@2.0.0", "--out", {out!r}])
         shutil.rmtree(tmp_path / "o")
 
 
+@pytest.mark.slow
 def test_ten_thousand_files_are_listed_page_by_page(
     hub: Hub,
     client: Clients,
@@ -301,6 +304,7 @@ main({arguments!r})
 """
 
 
+@pytest.mark.slow
 def test_what_was_pulled_comes_from_the_cache_without_a_network(
     client: Clients, published: Repository, tmp_path: Path
 ) -> None:

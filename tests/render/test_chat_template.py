@@ -51,6 +51,7 @@ LOOKING = PLAIN.replace("m['content']", "m['content'].replace('/no_think', '')")
 TALK: Turns = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "method", "expected"),
     [
@@ -100,7 +101,7 @@ def test_a_template_that_forgets_is_one_row_for_each_answer(tmp_path: Path) -> N
     ]
     last = run(tokenizer, {"x": talk}, train_on="last_assistant")
     assert last.ids == ["x#3"]
-    with pytest.raises(RenderError, match="where a header begins is not known"):
+    with pytest.raises(RenderError, match="unknown where a header begins"):
         certificate.certify(
             tokenizer, OPTIONS.model_copy(update={"train_on": "assistant_with_header"})
         )
@@ -152,6 +153,7 @@ def test_control_tokens_in_content_stay_text(tmp_path: Path) -> None:
         assert f"[{tokens[0]}\n{words}<|im_end|>]" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", [PLAIN, ENDED, GENERATION, THINKING])
 def test_tokens_that_mark_turns_and_are_not_called_special_stay_text(
     template: str, tmp_path: Path
@@ -166,6 +168,7 @@ def test_tokens_that_mark_turns_and_are_not_called_special_stay_text(
     assert certificate.certify(tokenizer, OPTIONS).forged == 0
 
 
+@pytest.mark.slow
 def test_tags_that_content_may_hold_are_not_markers(real_data: Path, tmp_path: Path) -> None:
     tokenizer = load(real_data / "tokenizers" / "qwen3", tmp_path / "w")
     assert tokenizer.markers == ()
@@ -196,6 +199,7 @@ def test_an_answer_that_nobody_asked_for_has_no_prompt(template: str, tmp_path: 
     assert counts.first_failure == ""
 
 
+@pytest.mark.slow
 def test_what_the_tokenizer_makes_of_a_text_is_counted_apart(
     real_data: Path, tmp_path: Path
 ) -> None:
@@ -275,6 +279,7 @@ def test_an_end_token_outside_its_tags_does_not_count_as_generated(tmp_path: Pat
     assert load_bytes(early, tmp_path / "e").template.facts()["method"] == "prefix"
 
 
+@pytest.mark.slow
 def test_a_prompt_that_is_other_tokens_alone_is_refused(real_data: Path, tmp_path: Path) -> None:
     """StarCoder makes one token of two line feeds at the end of a text, and two before a word."""
     folder = real_data / "tokenizers" / "starcoder"
@@ -381,6 +386,7 @@ def trained_stretches(labels: list[int]) -> list[list[int]]:
     return [list(labels) for is_trained, labels in grouped if is_trained]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_real_templates(name: str, real_data: Path, tmp_path: Path) -> None:
     template = (real_data / "chat-templates" / f"{name}.jinja").read_text()
@@ -395,6 +401,7 @@ def test_real_templates(name: str, real_data: Path, tmp_path: Path) -> None:
     check_against_transformers(tokenizer, folder, **variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["microsoft-Phi-3.5-mini-instruct", "google-gemma-2-2b-it"])
 def test_tokens_that_swallow_white_space(name: str, real_data: Path, tmp_path: Path) -> None:
     template = (real_data / "chat-templates" / f"{name}.jinja").read_text()
@@ -404,6 +411,7 @@ def test_tokens_that_swallow_white_space(name: str, real_data: Path, tmp_path: P
     check_against_transformers(tokenizer, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen3", "smollm2"])
 def test_tokenizers_that_carry_their_own(name: str, real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "tokenizers" / name
@@ -421,6 +429,7 @@ def test_tokenizers_that_carry_their_own(name: str, real_data: Path, tmp_path: P
     assert (saved.eos_token, saved.bos_token) == (original.eos_token, original.bos_token)
 
 
+@pytest.mark.slow
 def test_variables_reach_the_template(real_data: Path, tmp_path: Path) -> None:
     """Qwen3 without thinking: the empty thought is supplied, so it is not trained."""
     folder = real_data / "tokenizers" / "qwen3"
@@ -433,6 +442,7 @@ def test_variables_reach_the_template(real_data: Path, tmp_path: Path) -> None:
     assert told[False].endswith("assistant\n<think>\n\n</think>\n\n[a<|im_end|>]\n")
 
 
+@pytest.mark.slow
 def test_reasoning_is_trained_or_refused(real_data: Path, tmp_path: Path) -> None:
     """Qwen3 reads what was thought from the content, and forgets it once a question follows."""
     tokenizer = load(real_data / "tokenizers" / "qwen3", tmp_path / "w")

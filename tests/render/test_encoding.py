@@ -116,6 +116,7 @@ def corrupting(rule: Any) -> Library:
 # ------------------------------------------------------------------------------------ exactness
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=8))
 def test_it_encodes_as_tokenizers_does(fast: FastEncoder, texts: list[str]) -> None:
@@ -129,6 +130,7 @@ def test_it_encodes_many_texts_as_tokenizers_does(fast: FastEncoder) -> None:
     assert same(fast.encode([]), Encoded(np.empty(0, np.int32), np.zeros(1, np.int64)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_real_tokenizers_are_admitted_and_exact(name: str, real_data: Path) -> None:
     admitted = admission.admit(text_twin(real_data / "tokenizers" / name))
@@ -169,6 +171,7 @@ def test_without_its_guard_the_rewrite_is_refused(
     assert isinstance(refused, Refusal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "what"),
     [
@@ -186,6 +189,7 @@ def test_faults_that_were_met_are_refused_at_admission(
     assert "differs on" in refused.reason
 
 
+@pytest.mark.slow
 def test_a_library_with_known_faults_is_refused(real_data: Path, tmp_path: Path) -> None:
     library = tokie_library(tmp_path)
     for name in NAMES:
@@ -248,6 +252,7 @@ KNOWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_each_real_tokenizer_is_of_the_family_that_names_it(name: str, real_data: Path) -> None:
     text = text_twin(real_data / "tokenizers" / name)
@@ -388,6 +393,7 @@ def test_what_was_new_in_a_batch_that_failed_is_new_again(
         session.encode(["the end \x0b'tis"])
 
 
+@pytest.mark.slow
 def test_a_known_faulty_library_is_caught_on_real_texts(real_data: Path, tmp_path: Path) -> None:
     """tokie, admission left out, on real chats: in the first session that meets its faults."""
     import gzip
@@ -493,6 +499,7 @@ def shards(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "tokens").glob("*"))}
 
 
+@pytest.mark.slow
 def test_builds_with_and_without_it_write_the_same_rows(
     starcoder_like: Path, tmp_path: Path
 ) -> None:
@@ -509,6 +516,7 @@ def test_builds_with_and_without_it_write_the_same_rows(
     assert full["differences"] == 0
 
 
+@pytest.mark.slow
 def test_a_difference_gives_the_whole_build_to_tokenizers(
     starcoder_like: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

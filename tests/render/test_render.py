@@ -77,6 +77,7 @@ def byte_tokenizer(template: TemplateSpec, system: str | None = None) -> Tokeniz
 # ------------------------------------------------------------- properties, template x tokenizer
 
 
+@pytest.mark.slow
 def test_the_twin_that_sees_only_text_differs_in_that_alone(tokenizer: Tokenizer) -> None:
     full, twin = (json.loads(each.to_str()) for each in (tokenizer.full, tokenizer.text))
     assert twin.pop("post_processor") is None
@@ -88,6 +89,7 @@ def test_the_twin_that_sees_only_text_differs_in_that_alone(tokenizer: Tokenizer
     assert not tokenizer.full.encode_special_tokens
 
 
+@pytest.mark.slow
 def test_ids_are_those_of_apply_chat_template(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """transformers itself, on the folder that a build writes, is the reference."""
     transformers = pytest.importorskip("transformers")
@@ -129,6 +131,7 @@ def test_the_trained_ids_are_the_answers_and_their_stop_token(tokenizer: Tokeniz
     assert trained[-1] == stop
 
 
+@pytest.mark.slow
 def test_k_turns_are_a_prefix_of_k_plus_one(tokenizer: Tokenizer) -> None:
     for turns in RANDOM.values():
         whole, _ = row(run({"x": turns}, tokenizer))
@@ -159,6 +162,7 @@ def test_the_certificate_passes_and_looked_at_something(tokenizer: Tokenizer) ->
     assert counts.stops_trained == counts.answers > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train_on", TRAIN_ON)
 def test_both_writers_agree(folder: Path | None, train_on: TrainOn) -> None:
     for name in ("starchat", "chatml"):
@@ -297,6 +301,7 @@ def test_a_default_system_text_is_trained_where_all_is(name: str) -> None:
 LONG = [("user", "q" * 10), ("assistant", "a" * 10), ("user", "r" * 10), ("assistant", "b" * 10)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_rows_that_are_too_long_are_dropped_or_cut_behind_an_answer(name: str) -> None:
     tokenizer = byte_tokenizer(BUILT_IN[name])

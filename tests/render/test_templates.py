@@ -124,6 +124,7 @@ def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> T
     return added
 
 
+@pytest.mark.slow
 def test_a_renderer_in_python_builds_rows_that_verify(
     source: TranscriptSource, tmp_path: Path
 ) -> None:

@@ -224,6 +224,7 @@ def test_what_would_be_said_in_vain_is_refused(settings: list[str], words: str) 
         load_recipe("sample", settings)
 
 
+@pytest.mark.slow
 def test_a_build_says_how_many_rows_there_are(tmp_path: Path) -> None:
     from chatdata import build_dataset, load_recipe, read_manifest
     from chatdata.dataset.reader import explain, scan

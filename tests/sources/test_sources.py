@@ -92,6 +92,7 @@ def with_hh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     del sources.hh, sys.modules["chatdata.sources.hh"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("with_hh")
 def test_a_source_is_added_by_its_file_alone(tmp_path: Path) -> None:
     """Named by `chatdata list`, accepted by a recipe, built, and proved by `chatdata verify`."""

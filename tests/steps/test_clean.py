@@ -77,6 +77,7 @@ def test_cleaning_twice_is_cleaning_once(name: str, text: str) -> None:
     assert BY_NAME[name](once) == once
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(text=texts, steps=st.permutations(ALL))
 def test_cleaning_by_all_twice_is_cleaning_once(text: str, steps: list[Step]) -> None:
@@ -86,6 +87,7 @@ def test_cleaning_by_all_twice_is_cleaning_once(text: str, steps: list[Step]) ->
     assert taken == [{}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLEANERS)
 @settings(max_examples=150, deadline=None)
 @given(text=texts)
@@ -95,6 +97,7 @@ def test_a_text_without_the_pattern_is_not_changed(name: str, text: str) -> None
     assert is_concerned or step.cleaner.function(text) == text
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(before=texts, code=texts, after=texts)
 @example(before="a  ", code="def f(a):  \n\n\n\n\n    return a[0] &lt; 1", after=" \n\n\n\n\nb")
@@ -109,6 +112,7 @@ def test_fenced_code_keeps_its_blanks_and_its_words(before: str, code: str, afte
         assert block in cleaned(text, name)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(contents=st.lists(texts | st.sampled_from(CONTENTS) | st.none(), max_size=8))
 def test_a_table_is_cleaned_as_its_texts_are(contents: list[str | None]) -> None:

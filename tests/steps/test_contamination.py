@@ -103,6 +103,7 @@ WORD = st.sampled_from(["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "7
 TEXT = st.lists(WORD, max_size=25).map(" ".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(TEXT, min_size=1, max_size=4), st.lists(TEXT | st.text(), max_size=5))
 def test_what_is_found_is_what_a_search_finds(items: list[str], texts: list[str]) -> None:

@@ -78,6 +78,7 @@ def families(draw: st.DrawFn) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 @quick
 @given(families(), st.sampled_from([0.3, 0.6, 0.9, 1.0]), st.booleans())
 def test_clusters_are_the_connected_components_of_pairs(
@@ -271,6 +272,7 @@ def reasons(folder: Path) -> dict[str, tuple[str | None, str | None]]:
     return {row["id"]: (row["reason"], row["detail"]) for row in ledger.to_dicts()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 7])
 def test_filters_run_in_the_order_of_the_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
@@ -291,6 +293,7 @@ def test_filters_run_in_the_order_of_the_recipe(
     assert reordered["counts"]["conversations"]["dropped"]["duplicate_prompt"] == 47
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep", "workers"), [("longest", 2), ("all", 1)])
 def test_nothing_but_the_input_and_the_recipe_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str, workers: int
@@ -342,6 +345,7 @@ def test_the_rows_of_a_dataset_keep_their_split_when_they_are_read_again(tmp_pat
     assert both[0].equals(both[1])
 
 
+@pytest.mark.slow
 def test_short_prompts_are_compared_on_request(tmp_path: Path) -> None:
     rows = [talk(f"c{i}", "Continue, please.", f"answer {i}") for i in range(5)]
     rows += [talk(f"d{i}", "How do I sort a list in Python?", f"answer {i}") for i in range(5)]

@@ -38,6 +38,7 @@ PIECE = st.text(CHARACTER, max_size=30) | st.sampled_from(
 TEXT = st.lists(PIECE, max_size=5).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.lists(TEXT | st.none(), max_size=6))
 def test_every_text_has_an_answer(texts: list[str | None]) -> None:
@@ -92,6 +93,7 @@ DOUBTFUL = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(TEXT, max_size=4))
 def test_an_answer_depends_on_nothing_but_the_text(texts: list[str]) -> None:
@@ -117,6 +119,7 @@ def test_a_detector_that_remembers_would_be_caught(monkeypatch: pytest.MonkeyPat
     assert not independent(language.detect, DOUBTFUL)
 
 
+@pytest.mark.slow
 def test_detectors_are_imported_when_asked_and_bring_no_downloader() -> None:
     code = """
 import sys
@@ -559,6 +562,7 @@ def test_fasttext_alone_would_be_caught(real_data: Path) -> None:
     assert reached["short"] < 0.98
 
 
+@pytest.mark.slow
 def test_no_conversation_is_lost_to_continue(real_data: Path) -> None:
     talks = languages.sharegpt(real_data, "en")
     rows = table({f"{i}": [("user", text) for text in talk] for i, talk in enumerate(talks)})

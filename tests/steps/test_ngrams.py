@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ def test_the_hashes_of_some_words_on_every_machine() -> None:
     assert shingles.tolist() == [1211945117]
 
 
+@pytest.mark.slow
 @quick
 @given(TEXTS, st.integers(1, 6))
 def test_runs_are_those_that_one_finds_by_hand(texts: list[str | None], length: int) -> None:
@@ -74,6 +76,7 @@ def test_several_lengths_at_once_are_each_alone(texts: list[str | None]) -> None
         assert np.array_equal(runs.starts, alone.starts)
 
 
+@pytest.mark.slow
 @quick
 @given(TEXTS, st.integers(1, 5))
 def test_the_shingles_of_a_text_do_not_depend_on_its_neighbours(
@@ -89,6 +92,7 @@ def test_the_shingles_of_a_text_do_not_depend_on_its_neighbours(
         assert len(shingles) == (len(runs) if words else 0)
 
 
+@pytest.mark.slow
 @quick
 @given(TEXTS, st.integers(1, 5))
 def test_variety_is_the_share_of_different_runs(texts: list[str | None], length: int) -> None:

@@ -213,6 +213,7 @@ def plugin_texts() -> st.SearchStrategy[str]:
     return st.one_of([st.from_regex(pattern, fullmatch=True) for pattern in patterns])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(plugin_texts())
 def test_the_cheap_search_misses_nothing_that_the_library_finds(text: str) -> None:
@@ -323,6 +324,7 @@ SAID = st.lists(
 )
 
 
+@pytest.mark.slow
 @quick
 @given(SAID)
 def test_twice_is_once_and_the_counts_are_of_the_placeholders(talks: list[list[str]]) -> None:
@@ -336,6 +338,7 @@ def test_twice_is_once_and_the_counts_are_of_the_placeholders(talks: list[list[s
     assert after - before == counts.by_kind.get("email", {"masked": 0})["masked"]
 
 
+@pytest.mark.slow
 @quick
 @given(SAID)
 def test_what_stands_around_is_left_to_the_letter(talks: list[list[str]]) -> None:
@@ -394,6 +397,7 @@ def published_words(folder: Path) -> str:
     return json.dumps(reader.scan(folder / "out", "messages").collect().to_dicts())
 
 
+@pytest.mark.slow
 def test_a_build_redacts_before_anything_else_and_counts_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

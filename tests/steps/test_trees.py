@@ -50,6 +50,7 @@ def reasons(threaded: Threaded, unit: str = "message") -> dict[str, str]:
     return dict(outcomes.select("id", "reason").iter_rows())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_removed", ["cut", "drop"])
 @pytest.mark.parametrize("end", ["assistant", "any"])
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
@@ -65,6 +66,7 @@ def test_each_policy_gives_the_ids_of_the_walker(
         assert ids(threaded) == expected, seed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 def test_every_message_is_in_a_row_or_has_one_reason(
     tmp_path: Path, policy: dict[str, Any]
@@ -79,6 +81,7 @@ def test_every_message_is_in_a_row_or_has_one_reason(
         assert threaded.conversations == len(ids(threaded)) + lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, policy: dict[str, Any]) -> None:
     for seed in range(30):

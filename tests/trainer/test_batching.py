@@ -63,6 +63,7 @@ def loss(network: Any, batches: Iterable[dict[str, Any]], targets: int) -> float
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["packing=true", "packing=1024", "tree_packing=true"])
 def test_the_sample_has_the_same_loss_in_every_layout(
     setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -131,6 +132,7 @@ def english(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[b
     return {once: folder / str(once) for once in (False, True)}
 
 
+@pytest.mark.slow
 def test_real_trees_have_the_loss_of_their_rows(
     english: dict[bool, Path], real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +165,7 @@ strategy.run_to_the_end(strategy.leave)
 """
 
 
+@pytest.mark.slow
 def test_packed_and_trees_on_two_ranks_with_zero_3(tmp_path: Path) -> None:
     """A step over all items has the loss of the rows; ranks share an odd number of items."""
     pytest.importorskip("deepspeed")

@@ -75,6 +75,7 @@ def asked(*contents: str) -> list[Message]:
 CARRIED = "render.template=tokenizer"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "setting"),
     [
@@ -135,6 +136,7 @@ def controls(template: TemplateWriter, messages: list[Message]) -> list[int]:
     return [id for id in template.ids(messages) if id in template.plain.control.ids.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_no_control_token_can_be_typed(name: str, real_data: Path) -> None:
     template = template_of(name, real_data)
@@ -494,6 +496,7 @@ class Terminal:
         os.write(self.file, keys.encode())
 
 
+@pytest.mark.slow
 def test_in_a_real_terminal_ctrl_c_stops_an_answer_and_nothing_else(
     endless: Path, tmp_path: Path
 ) -> None:
@@ -585,6 +588,7 @@ def endpoint(tuned: Path) -> Iterator[str]:
         server.wait(60)
 
 
+@pytest.mark.slow
 def test_the_endpoint_answers_and_stops(endpoint: str, tuned: Path) -> None:
     end = time.monotonic() + 120
     while True:

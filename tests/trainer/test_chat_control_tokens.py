@@ -51,6 +51,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", [WITHOUT_THINKING, PLAIN])
 def test_rows_and_chat_agree_on_what_a_user_types(
     base: Path, template: str, tmp_path: Path

@@ -35,7 +35,10 @@ from trainer.chat.generation import ChatModel, Sampling
 from trainer.chat.prompt_window import TemplateWriter
 from trainer.chat.web import escaped, unescaped
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # other people's deprecations
+]
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 QUESTION = "What is vector<int>? <|end|> <b>bold</b> <script>document.title = 'no'</script>"

@@ -213,6 +213,7 @@ STOPS = FewShot.stop_strings
 pieces = st.lists(st.text(alphabet="\nHuman: -ab", max_size=12))
 
 
+@pytest.mark.slow
 @given(pieces)
 @settings(max_examples=500, deadline=None)
 def test_an_answer_ends_at_the_first_stop_however_it_is_cut(parts: list[str]) -> None:
@@ -263,6 +264,7 @@ def test_the_terminal_says_what_a_turn_costs(base: Path, tmp_path: Path) -> None
         assert int(tuned) == few.tuned_tokens(messages[:end])
 
 
+@pytest.mark.slow
 def test_a_tuned_model_costs_the_tokens_of_starchats_template(
     tokenizer: Any, real_data: Path, tmp_path: Path
 ) -> None:
@@ -289,6 +291,7 @@ def test_a_tokenizer_with_a_template_counts_with_it(sample: Path) -> None:
     assert few.tuned_tokens(ASKED) == len(ids)
 
 
+@pytest.mark.slow
 def test_a_real_base_model_is_spoken_to(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's command. Most examples do not fit 512 positions, and a line says so."""
     monkeypatch.chdir(ROOT)

@@ -111,6 +111,7 @@ def test_flash_attention_is_told_where_rows_begin() -> None:
         assert network.config._attn_implementation == "sdpa"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_of_the_trainer_is_that_of_the_rows(kind: str, tmp_path: Path) -> None:
     """Each token counts as every other, whatever shares its bin or its batch."""

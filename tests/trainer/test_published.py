@@ -31,6 +31,7 @@ def locate(client: Clients, dataset: str, allow: bool = False) -> Done:
     return client.run(code=LOCATE.format(dataset=dataset, allow=allow), token=ADA)
 
 
+@pytest.mark.slow
 def test_a_version_is_resolved_downloaded_and_named(
     hub: Hub, client: Clients, sample: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_folder_whose_name_has_an_at_is_a_folder(
     assert published.locate("org/name@1.0.0").provenance is None
 
 
+@pytest.mark.slow
 def test_a_model_says_which_version_it_learnt_from(
     hub: Hub, client: Clients, sample: Path, tmp_path: Path
 ) -> None:

@@ -214,6 +214,7 @@ def test_rows_that_are_longer_than_the_model_are_refused(tokenizer: Any) -> None
         load.check_lengths(network.config, 2049)
 
 
+@pytest.mark.slow
 def test_ranks_that_would_start_apart_are_stopped() -> None:
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
@@ -256,6 +257,7 @@ strategy.run_to_the_end(command)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "code"), [("pass", 0), ("raise SystemExit(3)", 3), ("raise ValueError('why')", 1)]
 )
@@ -295,6 +297,7 @@ def trained(checkout: Path) -> Path:
     return checkout / "out" / "sample-model"
 
 
+@pytest.mark.slow
 def test_a_real_model_is_tuned_as_the_readme_says(checkout: Path, real_data: Path) -> None:
     validation = real_data / "oasst1-validation-en" / "en-validation.jsonl"
     (checkout / "en.jsonl").symlink_to(validation)
@@ -385,6 +388,7 @@ def test_a_run_saves_its_metrics(trained: Path) -> None:
     assert steps == sorted(steps)
 
 
+@pytest.mark.slow
 def test_errors_of_the_trainer_are_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainer.train", str(RECIPE), "--set", f"dataset={tmp_path}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -622,6 +622,7 @@ def test_a_layout_is_checked_and_shown_as_it_will_be_trained(
     assert before == pytest.approx(5.6, abs=0.1)  # of rows, padded: as without a layout
 
 
+@pytest.mark.slow
 def test_one_row_and_no_test_split_are_enough(tmp_path: Path) -> None:
     """StarChat alpha's code needs three rows, and a split with the name `train`."""
     messages = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4."}]

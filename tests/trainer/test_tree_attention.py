@@ -48,6 +48,7 @@ def test_blocks_are_those_that_pytorch_finds_pair_by_pair(tokens: int) -> None:
     assert mine.shape == theirs.shape
 
 
+@pytest.mark.slow
 def test_flex_attention_sees_what_sdpa_sees() -> None:
     batch = bounds(0, 300)
     q, k, v = (
@@ -67,6 +68,7 @@ def test_flex_attention_sees_what_sdpa_sees() -> None:
     torch.testing.assert_close(flex_attention(q, k, v, block_mask=mask), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_has_the_same_logits_with_flex_attention_and_sdpa(kind: str) -> None:
     """On a CPU PyTorch's kernel has no backward pass, so only logits are compared."""
@@ -97,6 +99,7 @@ def plain_and_packed(monkeypatch: pytest.MonkeyPatch, **more: Any) -> list[list[
     return dtypes
 
 
+@pytest.mark.slow
 def test_flex_attention_computes_trees_in_16_bits_and_leaves_plain_rows_to_sdpa(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -71,6 +71,7 @@ def ancestors(tree: PackedTree, token: int) -> list[int]:
 ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(ROWS)
 def test_a_tree_holds_each_beginning_once_and_a_token_sees_only_its_path(
@@ -281,6 +282,7 @@ def test_a_sliding_window_slides_along_the_path() -> None:
         assert_same(alone, loss_and_gradients(ready(whole), [batch], targets))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_of_the_trainer_is_that_of_the_rows(kind: str, tmp_path: Path) -> None:
     always, once, groups = forest(5)

@@ -140,6 +140,7 @@ def test_a_folder_does_not_differ_from_itself(pair: tuple[Path, Path]) -> None:
     assert not difference.changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "key"),
     [
@@ -160,6 +161,7 @@ def test_changed_tokens_labels_and_ids_are_counted_apart(
         assert keys >= {"template.name", "template.stop"}
 
 
+@pytest.mark.slow
 def test_a_dataset_that_lost_its_tokens(tmp_path: Path) -> None:
     talks = [talk("one"), talk("two", "another")]
     difference = between(make(tmp_path, "a", talks), make(tmp_path, "b", talks, "render=null"))

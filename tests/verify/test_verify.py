@@ -121,6 +121,7 @@ def test_a_build_is_sound(built: Path) -> None:
     assert {verdict.check for verdict in verdicts} >= {"hashes", "ledger", "packs", "certificate"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "settings"),
     [
@@ -195,6 +196,7 @@ def test_a_manifest_that_cannot_be_read(folder: Path, text: str) -> None:
         verify_folder(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "check"),
     [
@@ -235,6 +237,7 @@ def test_a_changed_value_of_the_manifest_fails_the_check_for_it(
     assert list(failed(folder)) == [check]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["compared", "rows", "quoting", "answers", "prompts", "of mine"])
 @pytest.mark.parametrize("number", [0, 5, 2**70])
 def test_changed_counts_of_the_sample_are_caught(folder: Path, key: str, number: int) -> None:
@@ -255,6 +258,7 @@ def test_counts_are_not_compared_with_a_certificate_of_another_version(folder: P
     assert failed(folder, everything=True) == {}
 
 
+@pytest.mark.slow
 def test_the_sample_of_the_certificate_is_drawn_again(tmp_path: Path) -> None:
     """It is of 128 rows or so, and other rows have other counts."""
     turns = [{"role": role, "content": "hi"} for role in ("user", "assistant")]
@@ -273,6 +277,7 @@ def test_the_sample_of_the_certificate_is_drawn_again(tmp_path: Path) -> None:
     assert failed(out) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
@@ -301,6 +306,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(inner, (*path, key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_randomly_edited_manifest_never_ends_in_a_traceback(folder: Path, seed: int) -> None:
     draw = random.Random(seed)
@@ -320,6 +326,7 @@ def test_a_randomly_edited_manifest_never_ends_in_a_traceback(folder: Path, seed
 # ------------------------------------------------------------------------------------ the bytes
 
 
+@pytest.mark.slow
 def test_one_changed_byte_of_any_file_is_noticed(built: Path, tmp_path: Path) -> None:
     facts = manifest.read(built)
     names = [file["path"] for file in [*facts["files"], *facts["extras"], *facts["packs"]]]
@@ -469,6 +476,7 @@ def no_id(table: pa.Table) -> pa.Table:
     return put(table, "id", [None, *table["id"].to_pylist()[1:]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "check"),
     [
@@ -549,6 +557,7 @@ def test_a_changed_text_fails_content_hash_and_certificate(folder: Path) -> None
     assert list(failed(folder, everything=True)) == ["content", "certificate"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
@@ -565,6 +574,7 @@ def test_a_forger_who_signs_everything_is_caught_by_the_template(
     assert words in failed(folder, everything=True)["certificate"]
 
 
+@pytest.mark.slow
 def test_a_user_turn_that_is_trained_is_caught(folder: Path) -> None:
     def change(table: pa.Table) -> pa.Table:
         rows, ids = table["labels"].to_pylist(), table["input_ids"].to_pylist()
@@ -580,6 +590,7 @@ def test_a_user_turn_that_is_trained_is_caught(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 22])
 def test_every_row_that_is_wrong_is_named_or_counted(folder: Path, number: int) -> None:
     def other_ids(table: pa.Table) -> pa.Table:
@@ -596,6 +607,7 @@ def test_every_row_that_is_wrong_is_named_or_counted(folder: Path, number: int) 
     assert verdict.problems == [f"row '{name}': {wrong}" for name in names] + more
 
 
+@pytest.mark.slow
 def test_every_row_that_the_template_cannot_write_is_named(folder: Path) -> None:
     """The other rows are looked at all the same."""
 
@@ -634,6 +646,7 @@ def test_what_the_certificate_finds_in_rows_is_reported(
     assert failed(folder, everything=everything) == {"certificate": "content forges <|end|>"}
 
 
+@pytest.mark.slow
 def test_context_that_is_trained_again_is_caught(tmp_path: Path) -> None:
     """An answer that a split conversation carries as context, learnt a second time."""
     options = ["render.overflow=split", "render.max_tokens=250", "pack={max_tokens: 250}"]
@@ -719,6 +732,7 @@ def test_another_tokenizer_in_the_folder_is_caught(folder: Path) -> None:
 # ----------------------------------------------------------------------------- built again
 
 
+@pytest.mark.slow
 def test_a_rebuild_has_the_same_bytes(folder: Path) -> None:
     pack.repack(folder, 900)
     with (folder / "README.md").open("a") as page:
@@ -726,6 +740,7 @@ def test_a_rebuild_has_the_same_bytes(folder: Path) -> None:
     assert rebuild.problems(folder) == []
 
 
+@pytest.mark.slow
 def test_a_rebuild_says_what_differs_and_why(folder: Path) -> None:
     (folder / "plots" / "turns.png").unlink()
     edit(folder, lambda facts: facts["versions"].update(polars="2.0.0"))
@@ -735,6 +750,7 @@ def test_a_rebuild_says_what_differs_and_why(folder: Path) -> None:
     assert problems[2:] == ["plots/turns.png: the file is missing, and a new build writes it"]
 
 
+@pytest.mark.slow
 def test_a_rebuild_needs_the_local_files_and_compares_them(tmp_path: Path) -> None:
     out = make(tmp_path, TALKS, talk_file(tmp_path), "out")
     assert rebuild.problems(out, inputs=[str(tmp_path / "talks.json")]) == []
@@ -759,6 +775,7 @@ def run(*arguments: str | Path) -> Any:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_a_check_and_ends_with_1_after_a_failure(folder: Path) -> None:
     sound = run("verify", folder, "--full", "--rebuild")
     assert sound.exit_code == 0
@@ -774,6 +791,7 @@ def test_the_command_prints_a_line_a_check_and_ends_with_1_after_a_failure(folde
     assert damaged.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_rebuild_that_fails_is_a_verdict(tmp_path: Path) -> None:
     out = make(tmp_path, TALKS, talk_file(tmp_path), "out")
     done = run("verify", out, "--rebuild")
