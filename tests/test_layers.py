@@ -152,6 +152,7 @@ def test_the_table_would_catch_a_wrong_import(tmp_path: Path) -> None:
     assert package("chatdata.pipeline.build.build") not in MAY_IMPORT["render"]
 
 
+@pytest.mark.slow
 def test_no_test_imports_another() -> None:
     for path in sorted((ROOT / "tests").rglob("*.py")):
         names = {part for name in imports(path) for part in name.split(".")}

@@ -122,6 +122,7 @@ def test_build_without_out_names_the_folder_for_the_dataset(
     assert (tmp_path / "out" / "sample-1.0.0" / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_json_is_the_manifest_and_nothing_else(tmp_path: Path) -> None:
     built = run("build", "sample", "--out", tmp_path / "o", "--json")
     assert json.loads(built.stdout) == json.loads((tmp_path / "o" / "manifest.json").read_text())
@@ -131,6 +132,7 @@ def test_json_is_the_manifest_and_nothing_else(tmp_path: Path) -> None:
     assert json.loads(run("explain", tmp_path / "o", "bread", "--json").stdout)[0]["id"] == "bread"
 
 
+@pytest.mark.slow
 def test_check_writes_nothing_and_ends_with_1_where_a_build_would_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +260,7 @@ def test_wrong_usage_is_status_2() -> None:
 # ------------------------------------------------------------------------------- the terminal
 
 
+@pytest.mark.slow
 def test_colours_and_a_bar_on_a_terminal_only(sample: Path) -> None:
     """A real terminal: show is coloured, and stderr shows nothing for a short build."""
     leader, follower = pty.openpty()

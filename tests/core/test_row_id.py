@@ -24,6 +24,7 @@ def test_what_is_made_is_read_back(name: str, span: list[int]) -> None:
     assert row_id.parse(name, name) is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(NAMES, SPANS), max_size=5))
 def test_columns_are_made_and_read_as_single_ids_are(rows: list[tuple[str, list[int]]]) -> None:
     table = pl.DataFrame(

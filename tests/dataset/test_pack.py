@@ -47,6 +47,7 @@ def naive(sizes: list[int], room: int) -> list[list[int]]:
     return [sorted(place) for place in bins]
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(LENGTHS, st.integers(60, 200))
 def test_it_is_best_fit_decreasing(sizes: list[int], room: int) -> None:

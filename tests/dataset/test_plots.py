@@ -45,6 +45,7 @@ def test_plots_are_files_of_the_manifest_and_pictures(sample: Path) -> None:
         assert (sample / path).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [[], [0], [7], [1, 1, 900_000], list(range(500))])
 def test_odd_lengths_are_drawn(sample: Path, tmp_path: Path, values: list[int]) -> None:
     facts = manifest.read(sample).as_json()

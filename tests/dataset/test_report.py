@@ -164,6 +164,7 @@ def test_a_browser_shows_it_and_searches_it(page: Path, tmp_path: Path) -> None:
     assert 'id="none" class="soft" hidden=""' in dom
 
 
+@pytest.mark.slow
 @needs_browser
 def test_nothing_is_wider_than_the_screen(page: Path, tmp_path: Path) -> None:
     """A browser's window has a least width, so phones are frames in it."""
@@ -256,6 +257,7 @@ def test_texts_of_the_data_run_nothing_and_ask_nobody(
     assert asked == ["/img"]
 
 
+@pytest.mark.slow
 @needs_browser
 def test_the_policy_alone_would_stop_what_is_not_escaped(
     page: Path, tmp_path: Path, trap: tuple[str, list[str]]

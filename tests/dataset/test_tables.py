@@ -57,6 +57,7 @@ def failures(folder: Path) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_a_table_is_added_in_one_place(added: Table, tmp_path: Path) -> None:
     """Built, described, read and verified, by the `Table` alone."""
     out = tmp_path / "out"

@@ -93,6 +93,7 @@ def test_files_in_the_cache_that_were_not_asked_for_are_not_read(
     assert read == [["data/0.parquet", "data/1.parquet"], ["data/0.parquet"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -77,6 +77,7 @@ main(["doctor"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proxy", ["http://proxy:x", "socks5://proxy", "gopher://proxy"])
 def test_a_proxy_that_cannot_be_used_is_named(
     client: Clients,

@@ -103,6 +103,7 @@ def test_a_dry_run_changes_nothing(hub: Hub, client: Clients, few_rows: Path) ->
     assert ("dataset", "ada/dry") not in hub.store.repositories
 
 
+@pytest.mark.slow
 def test_public_and_private_are_for_repositories_that_are_new(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_old_rows_load_by_their_tag_when_the_head_has_moved_on(
     assert 206 in {exchange.status for exchange in hub.log}  # streaming reads ranges
 
 
+@pytest.mark.slow
 def test_tokens_load_by_the_configs_of_the_card(hub: Hub, client: Clients, sample: Path) -> None:
     pushed(client, sample, "ada/tokens", "1.0.0")
     code = """
@@ -363,6 +365,7 @@ def test_foreign_shards_in_folders_of_the_dataset_are_deleted(
 # ------------------------------------------------------------------------- errors of users
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("repo", "version", "token", "words"),
     [

@@ -187,6 +187,7 @@ HfApi().create_commit("ada/careless", add, commit_message="m", repo_type="datase
     assert len(repository(hub, "ada/careless").history()) == 3
 
 
+@pytest.mark.slow
 def test_two_who_publish_the_same_both_succeed_with_one_commit(
     hub: Hub,
     client: Clients,
@@ -349,6 +350,7 @@ def test_what_does_not_pass_is_named_and_can_be_taken_up_again(
     assert len(repository(hub, name).history()) == 2
 
 
+@pytest.mark.slow
 def test_an_answer_that_never_comes_is_not_waited_for_for_ever(
     hub: Hub, client: Clients, few_rows: Path
 ) -> None:
@@ -428,6 +430,7 @@ def test_a_version_that_another_push_has_begun_is_taken(
     assert len(repository(hub, "ada/begun").history()) == 2
 
 
+@pytest.mark.slow
 def test_a_tag_that_another_made_meanwhile_is_not_moved(
     hub: Hub,
     client: Clients,

@@ -251,6 +251,7 @@ def test_what_passes_is_waited_for(
     assert not any(fault.times for fault in hub.faults.script)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_leaves_nothing(
     client: Clients, published: Repository, tmp_path: Path
 ) -> None:

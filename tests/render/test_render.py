@@ -397,6 +397,7 @@ def broken(**turn: str) -> BuiltInTemplate:
     return BuiltInTemplate(Broken(starchat.name, starchat.about, turns, starchat.special_tokens))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("turn", "words"),
     [

@@ -140,6 +140,7 @@ def test_a_renderer_in_python_builds_rows_that_verify(
         assert 0 < trained == row["trained"] < row["length"]
 
 
+@pytest.mark.slow
 def test_a_renderer_in_python_is_certified_and_listed(source: TranscriptSource) -> None:
     options = Render(tokenizer="bytes", template=source.template.name)
     tokenizer = source.load(None, "bytes", options)
@@ -179,6 +180,7 @@ def questions(source: str) -> list[str]:
     return asked
 
 
+@pytest.mark.slow
 def test_no_module_asks_which_kind_a_template_is() -> None:
     modules = sorted(path for top in ("chatdata", "trainer") for path in (ROOT / top).rglob("*.py"))
     for path in modules:

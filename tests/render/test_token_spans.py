@@ -30,6 +30,7 @@ def walked(labels: Sequence[int], ends: Sequence[bool]) -> list[list[int]]:
     return spans
 
 
+@pytest.mark.slow
 @given(LABELS, st.sampled_from([np.int32, np.int64]))
 def test_trained_spans(row: list[tuple[int, bool]], dtype: type[np.signedinteger]) -> None:
     labels = np.array([label for label, _ in row], dtype)

@@ -48,6 +48,7 @@ def split(
     return messages, fitted, render(fitted.messages, fitted.windows, pool, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [40, 90, 200, 800, 5000])
 def test_rows_fit_and_every_answer_is_learnt_once(tokenizer: Tokenizer, limit: int) -> None:
     messages, fitted, rendered = split(CONVERSATIONS, tokenizer, max_tokens=limit)
@@ -61,6 +62,7 @@ def test_rows_fit_and_every_answer_is_learnt_once(tokenizer: Tokenizer, limit: i
     assert len(set(rendered.ids)) == len(rendered.ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [90, 200])
 def test_rows_are_whole_turns_behind_their_context(tokenizer: Tokenizer, limit: int) -> None:
     _, _, rendered = split(CONVERSATIONS, tokenizer, max_tokens=limit)

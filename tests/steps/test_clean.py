@@ -69,6 +69,7 @@ def cleaned(text: str, *names: str) -> str:
 # --------------------------------------------------------------------------------- properties
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLEANERS)
 @settings(max_examples=150, deadline=None)
 @given(text=texts)

@@ -280,6 +280,7 @@ def test_the_turns_before_may_be_kept(tmp_path: Path) -> None:
     assert (kept.get("jsonl/t03"), kept["jsonl/t07"], kept["jsonl/t09"]) == (None, 4, 2)
 
 
+@pytest.mark.slow
 def test_nothing_but_names_and_content_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_what_is_not_verified_would_be_noticed(monkeypatch: pytest.MonkeyPatch) 
     assert clusters(near(texts)) != by_hand(keyed, ALIKE)
 
 
+@pytest.mark.slow
 @quick
 @given(families(), st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_show(texts: list[str], draw: random.Random) -> None:
@@ -312,6 +313,7 @@ def test_nothing_but_the_input_and_the_recipe_shows(
         assert shard.read_bytes() == again.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["all", "longest"])
 def test_a_cluster_is_in_one_split(tmp_path: Path, keep: str) -> None:
     rows = [

@@ -348,6 +348,7 @@ def test_the_nearest_in_conversations_is_what_a_loop_finds(known: list[list[str 
     assert langs.to_list() == naive(rows, flat)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_the_order_of_the_rows_does_not_matter(seed: int) -> None:
     draw = random.Random(seed)
@@ -418,6 +419,7 @@ def test_where_neither_is_believed_the_neighbours_are() -> None:
     assert labelled(rows, "both")[0] == ("en", "neighbours")
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(["declared", "detected", "both"]), st.lists(TEXT | st.none(), max_size=4))
 def test_labelling_leaves_the_rest_as_it_is(decide: str, texts: list[str | None]) -> None:
@@ -467,6 +469,7 @@ max_dropped: 1
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decide", ["declared", "detected", "both"])
 def test_a_build_tells_what_it_disagrees_on(tmp_path: Path, decide: str) -> None:
     talks = [

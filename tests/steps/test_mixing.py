@@ -104,6 +104,7 @@ def recipe(tmp_path: Path) -> Path:
     return tmp_path / "mix.yaml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "numbers"),
     [

@@ -234,6 +234,7 @@ def test_a_hint_that_is_missing_would_be_noticed(monkeypatch: pytest.MonkeyPatch
     assert not find(text)
 
 
+@pytest.mark.slow
 @quick
 @given(st.text() | st.text(alphabet="@.:/-+() 0123456789abAB_\n'\"=<>", max_size=80))
 @example("-----BEGIN PRIVATE KEY-----" * 40)

@@ -189,6 +189,7 @@ def test_rings_orphans_repeats_and_self_parents() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_very_deep_tree() -> None:
     rows: list[dict[str, Any]] = [{"message": "m0"}]
     for i in range(1, 20_000):

@@ -97,6 +97,7 @@ def test_lists_are_those_of_the_column(chunks: list[list[list[int]]]) -> None:
         assert [lists[row].tolist() for row in range(len(lists))] == array.to_pylist()
 
 
+@pytest.mark.slow
 def test_the_group_of_a_row_is_that_of_its_conversation(tmp_path: Path) -> None:
     """Also where a conversation has several rows, whose ids end in the numbers of their turns."""
     options = ["render.max_tokens=300", "render.overflow=split", "split.test_percent=0"]

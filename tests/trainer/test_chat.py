@@ -191,6 +191,7 @@ def test_control_tokens_that_are_not_special_are_known(tokenizer: Any, tmp_path:
     assert template.ids(asked("a<turn>b")).count(turn) == 2
 
 
+@pytest.mark.slow
 @given(
     contents=st.lists(st.text("abc ", min_size=1, max_size=40), min_size=1, max_size=9),
     system=st.booleans(),

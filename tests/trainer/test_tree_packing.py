@@ -202,6 +202,7 @@ def test_a_row_that_trains_nothing_of_its_own_is_left_out() -> None:
 # ------------------------------------------------------------------------- loss and gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS)
 def test_trees_have_the_loss_of_their_rows_trained_once(kind: str, seed: int) -> None:

@@ -138,6 +138,7 @@ def test_every_kind_of_build_is_sound(tmp_path: Path, source: str, settings: lis
     assert failed(make(tmp_path, text, data, "out", *settings), everything=True) == {}
 
 
+@pytest.mark.slow
 def test_messages_that_are_not_to_be_learnt_are_taken_from_the_labels(tmp_path: Path) -> None:
     turns = [
         {"role": role, "content": f"{role} {turn}", "train": turn != 1}
@@ -629,6 +630,7 @@ def test_every_row_that_the_template_cannot_write_is_named(folder: Path) -> None
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("everything", [True, False])
 def test_what_the_certificate_finds_in_rows_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, everything: bool
