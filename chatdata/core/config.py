@@ -32,7 +32,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 class Strict(BaseModel):
     """A frozen model whose unknown keys are errors that name the nearest known key."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, populate_by_name=True, defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -29,7 +29,8 @@ class Part(BaseModel):
     field, which a later version may have written, are kept.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    # Built when a model is first used, as most are not in a command.
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     def as_json(self) -> dict[str, Any]:
         """The part as plain values, as they stand in the file."""
@@ -40,7 +41,7 @@ class Verbatim(Part):
     """A part with fields for some of its keys, written with exactly the keys and the order that
     were given."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     _values: dict[str, Any] = PrivateAttr(default_factory=dict)
 
