@@ -1,26 +1,36 @@
 """The tables that steps hand to each other, with a row for each message.
 
-Every step works on `MESSAGES`. A source of trees yields `NODES` first (a message and its parent);
-`threads` turns the nodes into rows of `MESSAGES`.
+Every step works on `MESSAGES`. A message is structured until a template writes it: its words, its
+reasoning, its calls of tools. The arguments of a call are a JSON object whose keys keep their
+order; what a message does not have is null. A source of trees yields `NODES` first (a message and
+its parent); `threads` turns the nodes into rows of `MESSAGES`.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-ROLES = ("system", "user", "assistant", "tool")
+ROLES = ("system", "user", "assistant", "tool", "developer")
 Role = pl.Enum(ROLES)
 
 _MESSAGE: dict[str, pl.DataType | type[pl.DataType]] = {
     "message": pl.String,  # the source's id, or <conversation>#<position>
     "role": Role,  # null where the source has a role that is not known
-    "content": pl.String,  # null where the source has something that is not text
+    # The words alone. Null where a message only calls tools, and, with a `note`, where the source
+    # has something that is not text.
+    "content": pl.String,
+    "reasoning": pl.String,  # the thought before the answer, without tags
+    # JSON: [{"id": ..., "type": "function", "function": {"name": ..., "arguments": {...}}}]
+    "tool_calls": pl.String,
+    "tool_call_id": pl.String,  # of a tool's result
+    "name": pl.String,  # of the tool that answers, or of the speaker
+    "tools": pl.String,  # JSON: the tools offered in the conversation, the same in all its messages
     "lang": pl.String,
     "lang_by": pl.String,  # "declared" (by the source), "detected", or taken from neighbours
     "train": pl.Boolean,  # whether the message may be trained
     "source": pl.String,
     "where": pl.String,  # file and line
-    "note": pl.String,  # why a role or content is null, by the source
+    "note": pl.String,  # the fault of a role or content that is null, by the source
 }
 
 MESSAGES: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -42,6 +52,9 @@ NODES: dict[str, pl.DataType | type[pl.DataType]] = {
     "synthetic": pl.Boolean,
     "tree_state": pl.String,
 }
+
+# The columns in which a message says something; `tools` says something in a conversation.
+SPOKEN = ("content", "reasoning", "tool_calls")
 
 # What names a message: two trees may use the same id.
 MESSAGE_KEY = ["group", "message"]
