@@ -25,12 +25,14 @@ from chatdata.render.chat_template.template import (
     CompiledTemplate,
     JinjaTemplate,
     Method,
+    Structure,
     is_taken,
 )
 
 __all__ = [
     "CompiledTemplate",
     "JinjaTemplate",
+    "Structure",
     "plain_texts",
     "probes",
     "read",
@@ -51,8 +53,8 @@ def read(
     them can be told apart (no special token swallows white space). Raises RenderError with the
     reason where a conversation cannot be rendered exactly.
     """
-    bare = _bare(source, variables, date)
-    template = replace(bare, **infer_structure(bare, control)._asdict())
+    bare = JinjaTemplate(source, dict(variables), date, control)
+    template = replace(bare, structure=infer_structure(bare))
     spec = compile_spec(template, control) if compiles else None
     if spec is not None:
         return CompiledTemplate.of(template, spec)
@@ -72,15 +74,10 @@ def read(
 
 def plain_texts(source: str, variables: Mapping[str, Any], date: datetime.date | None) -> list[str]:
     """Conversations of plain turns as a chat template writes them, without those it refuses."""
-    bare = _bare(source, variables, date)
+    bare = JinjaTemplate(source, dict(variables), date, re.compile(r"(?!)"))
     conversations = (make_conversation(roles) for roles in ("u", "uaua", "suaua"))
     return [
         bare.text(messages, add_generation_prompt=messages[-1]["role"] == "user")
         for messages in conversations
         if is_taken(bare, messages)
     ]
-
-
-def _bare(source: str, variables: Mapping[str, Any], date: datetime.date | None) -> JinjaTemplate:
-    """A template whose structure is not known yet."""
-    return JinjaTemplate(source, dict(variables), date, "prefix", True, "", "", "")
