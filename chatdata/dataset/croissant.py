@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from chatdata.dataset import hub_configs, limitations
+from chatdata.dataset import hub_configs, limitations, schemas
 from chatdata.dataset.hub_configs import Config
 from chatdata.dataset.manifest import Manifest
 
@@ -41,7 +41,12 @@ _CONTEXT = {
     "name": {"@container": "@language"},
     "description": {"@container": "@language"},
 }
-_TYPES = {pa.string(): "sc:Text", pa.int32(): "cr:Int32"}
+_TYPES = {
+    pa.string(): "sc:Text",
+    schemas.JSON: "sc:Text",
+    pa.bool_(): "sc:Boolean",
+    pa.int32(): "cr:Int32",
+}
 
 
 def text(manifest: Manifest) -> str:
@@ -135,7 +140,7 @@ def _records(config: Config) -> dict[str, Any]:
         "name": config.name,
         "description": f"The rows of {config.name}: {config.table.row}.",
         "key": {"@id": f"{config.name}/id"},
-        "field": [_split(config), *(_field(config, column) for column in config.table.schema)],
+        "field": [_split(config), *(_field(config, column) for column in config.schema)],
     }
 
 

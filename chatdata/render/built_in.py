@@ -78,6 +78,10 @@ class BuiltInTemplate(WritesTurnsOrText):
         """The template for `tokenizer.chat_template`."""
         return self._as_jinja.source
 
+    def of_format_1(self) -> BuiltInTemplate:
+        """The same template."""
+        return self
+
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""
         return self.spec.facts()

@@ -97,6 +97,10 @@ class Template(Protocol):
         """The template in full, for the manifest: values of JSON."""
         ...
 
+    def of_format_1(self) -> Template:
+        """The template as it wrote folders of format 1, where a thought without words is learnt."""
+        ...
+
     def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
         """The segments of rows that `refusals` does not name."""
         ...

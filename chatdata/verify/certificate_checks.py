@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chatdata import __version__
 from chatdata.core.hashing import fraction_column, sha256_json
@@ -25,6 +26,8 @@ def problems(manifest: Manifest, tokenizer: Tokenizer, options: Render) -> Itera
     """
     entry = manifest.rendering
     stated, loaded = entry.template.as_json(), json.loads(json.dumps(tokenizer.template.facts()))
+    if manifest.format == 1:
+        loaded = _as_in_format_1(loaded, stated)
     for key in sorted(loaded.keys() | stated.keys()):
         if loaded.get(key) != stated.get(key):
             yield f"the manifest's template differs from the loaded template in '{key}'"
@@ -38,6 +41,15 @@ def problems(manifest: Manifest, tokenizer: Tokenizer, options: Render) -> Itera
         yield "the stop_ids of the manifest are not those of the loaded tokenizer"
     yield from _library_problems(manifest)
     yield from _probe_problems(manifest, certificate.certify(tokenizer, options))
+
+
+def _as_in_format_1(loaded: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a template that format 1 states.
+
+    Built-in templates, which have no method, had no place for tools in their Jinja.
+    """
+    facts = {key: value for key, value in loaded.items() if key in stated}
+    return facts if "method" in stated else {**facts, "jinja": stated.get("jinja")}
 
 
 def _is_of_this_version(manifest: Manifest) -> bool:

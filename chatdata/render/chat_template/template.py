@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from chatdata.render.chat_template import lost
@@ -186,6 +186,10 @@ class JinjaTemplate(WritesText):
     def jinja(self) -> str:
         """The template for `tokenizer.chat_template`."""
         return self.source
+
+    def of_format_1(self) -> JinjaTemplate:
+        """The template as it wrote folders of format 1, where a thought without words is learnt."""
+        return replace(self, structure=replace(self.structure, leads_with_thought=False))
 
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""
