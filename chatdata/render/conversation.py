@@ -54,8 +54,8 @@ def _message(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def tools_of(rows: pl.DataFrame) -> Tools | None:
     """The tools that are offered in a conversation; None where none are."""
-    tools = rows["tools"].drop_nulls() if "tools" in rows.columns else pl.Series([], dtype=str)
-    return json.loads(tools[0]) if len(tools) else None
+    tools = rows["tools"].drop_nulls().to_list() if "tools" in rows.columns else []
+    return json.loads(tools[0]) if tools else None
 
 
 def texts_of(value: object) -> Iterator[str]:

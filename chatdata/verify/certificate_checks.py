@@ -11,7 +11,7 @@ from typing import Any
 from chatdata import __version__
 from chatdata.core.hashing import fraction_column, sha256_json
 from chatdata.dataset import reader
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import FORMAT, Manifest
 from chatdata.render import certificate
 from chatdata.render.certificate import SAMPLE, ParityCounts
 from chatdata.render.encoding import libraries
@@ -54,7 +54,8 @@ def _as_in_format_1(loaded: dict[str, Any], stated: dict[str, Any]) -> dict[str,
 
 def _is_of_this_version(manifest: Manifest) -> bool:
     """Whether this version of chatdata made the certificate. Other versions count other things."""
-    return manifest.versions.get("chatdata") == __version__
+    is_same = manifest.versions.get("chatdata") == __version__
+    return is_same and manifest.format == FORMAT
 
 
 def _probe_problems(manifest: Manifest, probes: ParityCounts) -> Iterator[str]:

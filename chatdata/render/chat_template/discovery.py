@@ -35,11 +35,11 @@ def infer_structure(template: JinjaTemplate) -> Structure:
     try:
         structure = _infer(template, make_conversation("uaua"))
     except RenderError as error:
-        structure = _of_thoughts(template)
-        if structure is None:
+        only_thoughts = _of_thoughts(template)
+        if only_thoughts is None:
             raise RenderError(f"{error}{_way_out(template)}") from None
         hint = _hint(template)
-        return replace(structure, hint=f"; {hint}" if hint else "")
+        return replace(only_thoughts, hint=f"; {hint}" if hint else "")
     return _with_reasoning(template, structure)
 
 
