@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from chatdata.dataset import hub_configs, limitations, schemas
+from chatdata.dataset import hub_configs, limitations
 from chatdata.dataset.hub_configs import Config
 from chatdata.dataset.manifest import Manifest
 
@@ -43,7 +43,6 @@ _CONTEXT = {
 }
 _TYPES = {
     pa.string(): "sc:Text",
-    schemas.JSON: "sc:Text",
     pa.bool_(): "sc:Boolean",
     pa.int32(): "cr:Int32",
 }

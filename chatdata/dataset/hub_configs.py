@@ -12,7 +12,6 @@ from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
 
 DEFAULT = "messages"
-_DTYPES = {schemas.JSON: "json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ def features(schema: pa.Schema) -> list[dict[str, Any]]:
 
 def _feature(column: pa.Field) -> dict[str, Any]:
     if not pa.types.is_list(column.type):
-        return {"name": column.name, "dtype": _DTYPES.get(column.type, str(column.type))}
+        kind = "json" if column.name in schemas.JSON else str(column.type)
+        return {"name": column.name, "dtype": kind}
     inner = column.type.value_type
     if pa.types.is_struct(inner):
         return {"name": column.name, "list": [_feature(field) for field in inner]}

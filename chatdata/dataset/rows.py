@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from chatdata.core import arrow
 from chatdata.core.constants import SPLITS
-from chatdata.dataset.schemas import IDS, JSON, MESSAGES, TOKENS, TOKENS_IN_SHORT
+from chatdata.dataset.schemas import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
 from chatdata.render.rows import Rendered
 
 
@@ -43,7 +43,7 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
             _strings(messages["role"].cast(pl.String)),
             _strings(messages["content"]),
             _strings(messages["reasoning"]),
-            _json(messages["tool_calls"]),
+            _strings(messages["tool_calls"]),
             _strings(messages["tool_call_id"]),
             _strings(messages["name"]),
             messages["train"].fill_null(False).to_arrow(),
@@ -53,7 +53,9 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
     names = ("conversation", "group", "source", "lang")
     columns = [_strings(conversations[name]) for name in names]
     lists = pa.ListArray.from_arrays(arrow.int32(offsets), turns, type=kind)
-    return pa.Table.from_arrays([*columns, lists, _json(conversations["tools"])], schema=MESSAGES)
+    return pa.Table.from_arrays(
+        [*columns, lists, _strings(conversations["tools"])], schema=MESSAGES
+    )
 
 
 def token_rows(rendered: Rendered) -> pa.Table:
@@ -97,7 +99,7 @@ def _sizes(table: pa.Table, size: Callable[[pl.Expr], pl.Expr]) -> npt.NDArray[n
     message = pl.element().struct
     spoken = [message.field(name) for name in SPOKEN_KEYS if name in message_keys(table)]
     of_message = pl.sum_horizontal(size(text).fill_null(0) for text in spoken)
-    sizes = as_frame(table.select(["messages"])).select(
+    sizes = pl.DataFrame(table.select(["messages"])).select(
         pl.col("messages").list.eval(of_message).list.sum()
     )
     return sizes.to_series().to_numpy().astype(np.int64)
@@ -122,24 +124,6 @@ def words_of(message: Mapping[str, Any]) -> str:
     """All that a published message says, to be read: reasoning, words, calls of tools."""
     keys = ("reasoning_content", "content", "tool_calls")
     return "\n".join(str(message[key]) for key in keys if message.get(key))
-
-
-def as_frame(table: pa.Table) -> pl.DataFrame:
-    """Rows as a frame; JSON is text there."""
-    return pl.DataFrame(table.cast(_without_json(table.schema)))
-
-
-def _without_json(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([pa.field(column.name, _as_text(column.type)) for column in schema])
-
-
-def _as_text(kind: pa.DataType) -> pa.DataType:
-    """The type with text in place of JSON."""
-    if pa.types.is_list(kind):
-        return pa.list_(_as_text(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([(field.name, _as_text(field.type)) for field in kind])
-    return pa.string() if kind == JSON else kind
 
 
 def by_split(table: pa.Table, splits: pl.Series) -> dict[str, pa.Table]:
@@ -231,10 +215,6 @@ def _sums(columns: dict[str, pl.Series]) -> dict[str, dict[str, int]]:
     return {
         name: table.filter(split=name).drop("split").sum().row(0, named=True) for name in SPLITS
     }
-
-
-def _json(values: pl.Series) -> pa.Array:
-    return pa.ExtensionArray.from_storage(JSON, _strings(values))
 
 
 def _strings(values: pl.Series) -> pa.Array:

@@ -87,9 +87,8 @@ class Shards:
         if self._writer is None:
             self.folder.mkdir(exist_ok=True)
             words = [column.name for column in self.schema if pa.types.is_string(column.type)]
-            options = {**PARQUET, "store_schema": _has_json(self.schema)}
             self._writer = pq.ParquetWriter(
-                self._path(len(self.rows)), self.schema, use_dictionary=words, **options
+                self._path(len(self.rows)), self.schema, use_dictionary=words, **PARQUET
             )
             self.rows.append(0)
         self._writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP)
@@ -103,11 +102,6 @@ class Shards:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-
-def _has_json(schema: pa.Schema) -> bool:
-    """Whether a schema holds JSON, which Polars reads as bytes where the schema is not stored."""
-    return "arrow.json" in str(schema)
 
 
 def describe(root: Path, shards: Sequence[tuple[Path, int]]) -> list[ShardEntry]:

@@ -20,6 +20,7 @@ import polars as pl
 
 from chatdata.core.errors import RenderError
 from chatdata.core.hashing import sha256_json
+from chatdata.render import probes
 from chatdata.render.chat_template import lost
 from chatdata.render.conversation import (
     Message,
@@ -33,9 +34,8 @@ from chatdata.render.conversation import (
     with_texts,
 )
 from chatdata.render.entries import CertificateEntry, EncoderEntry, ParityEntry
-from chatdata.render.fit import fit
+from chatdata.render.fit import Fitted, fit
 from chatdata.render.options import Render
-from chatdata.render.probes import probe_conversations
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import TrainOn
@@ -98,7 +98,7 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
         )
     probe_options = options.model_copy(update={"train_on": "assistant", "max_tokens": None})
     pool = TextPool(tokenizer)
-    fitted = fit(probe_conversations(tokenizer), pool, probe_options)
+    fitted = _fit_probes(pool, probe_options)
     rendered = render(fitted.messages, fitted.windows, pool, probe_options)
     all_rows = pl.repeat(True, len(rendered.ids), eager=True)
     counts = compare_rows(rendered, tokenizer, "assistant", all_rows)
@@ -107,6 +107,15 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
         counts.fail(f"too few probes can be written ({counts.compared}; {reason[:1]})")
     raise_on_failure(counts, tokenizer)
     return counts
+
+
+def _fit_probes(pool: TextPool, options: Render) -> Fitted:
+    """The probes that the template writes; with thoughts, where it writes no answer without."""
+    plain, more = probes.probe_conversations(pool.tokenizer), probes.structured_conversations()
+    fitted = fit(pl.concat([plain, more]), pool, options)
+    if fitted.messages["conversation"].is_in(plain["conversation"].implode()).any():
+        return fitted
+    return fit(pl.concat([probes.with_reasoning(plain), more]), pool, options)
 
 
 def raise_on_failure(counts: ParityCounts, tokenizer: Tokenizer) -> None:
@@ -119,12 +128,12 @@ def raise_on_failure(counts: ParityCounts, tokenizer: Tokenizer) -> None:
 
 
 def manifest_entry(
-    probes: ParityCounts, sample: ParityCounts, tokenizer: Tokenizer, encoder: EncoderEntry
+    of_probes: ParityCounts, sample: ParityCounts, tokenizer: Tokenizer, encoder: EncoderEntry
 ) -> CertificateEntry:
     """The certificate as it stands in the manifest; `encoder` says what made the ids."""
     return CertificateEntry(
-        passed=not (probes.first_failure or sample.first_failure),
-        probes=ParityEntry.model_validate(probes.counts()),
+        passed=not (of_probes.first_failure or sample.first_failure),
+        probes=ParityEntry.model_validate(of_probes.counts()),
         sample=ParityEntry.model_validate(sample.counts()),
         engine=encoder,
         template_sha256=sha256_json(tokenizer.template.facts()),

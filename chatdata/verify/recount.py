@@ -25,7 +25,7 @@ from chatdata.core.schema import ROLES
 from chatdata.dataset import histogram, tables
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
-from chatdata.dataset.rows import SPOKEN_KEYS, Rows, as_frame, message_keys
+from chatdata.dataset.rows import SPOKEN_KEYS, Rows, message_keys
 from chatdata.dataset.schemas import TOKENS
 from chatdata.dataset.tables import Table
 
@@ -79,7 +79,7 @@ def count(folder: Path, manifest: Manifest) -> Recount:
 
 def odd_conversations(messages: pa.Table) -> list[str]:
     """The conversations that are not whole, in words."""
-    table = as_frame(messages)
+    table = pl.DataFrame(messages)
     turn = pl.element().struct
     says = [
         turn.field(name).is_not_null() for name in SPOKEN_KEYS if name in message_keys(messages)

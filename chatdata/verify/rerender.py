@@ -25,7 +25,7 @@ from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import fraction_column
 from chatdata.core.schema import MESSAGES
 from chatdata.dataset.manifest import Manifest
-from chatdata.dataset.rows import Rows, as_frame
+from chatdata.dataset.rows import Rows
 from chatdata.render import certificate, windows
 from chatdata.render.certificate import SAMPLE
 from chatdata.render.entries import RenderEntry
@@ -200,7 +200,7 @@ def _parity_problems(
 
 def _messages(table: pa.Table) -> pl.DataFrame:
     """Rows of MESSAGES from published conversations. In format 1 every answer may be learnt."""
-    rows = as_frame(table).rename({"id": "conversation"}).explode("messages").unnest("messages")
+    rows = pl.DataFrame(table).rename({"id": "conversation"}).explode("messages").unnest("messages")
     if "train" not in rows.columns:
         rows = rows.with_columns(train=pl.col("role") == "assistant")
     rows = rows.rename({"reasoning_content": "reasoning"}, strict=False).with_columns(

@@ -20,7 +20,13 @@ from chatdata.core.errors import RenderError
 from chatdata.render.chat_template.compile import compile_spec
 from chatdata.render.chat_template.discovery import explain_mismatch, infer_structure
 from chatdata.render.chat_template.jinja import has_generation, render
-from chatdata.render.chat_template.probes import basic_conversations, make_conversation, probes
+from chatdata.render.chat_template.probes import (
+    TOOLS,
+    basic_conversations,
+    call_without_words,
+    make_conversation,
+    probes,
+)
 from chatdata.render.chat_template.template import (
     CompiledTemplate,
     JinjaTemplate,
@@ -30,6 +36,7 @@ from chatdata.render.chat_template.template import (
 )
 
 __all__ = [
+    "TOOLS",
     "CompiledTemplate",
     "JinjaTemplate",
     "Structure",

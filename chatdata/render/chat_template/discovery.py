@@ -12,7 +12,9 @@ from chatdata.core.errors import RenderError
 from chatdata.render.chat_template.jinja import read_variables
 from chatdata.render.chat_template.probes import (
     THOUGHT,
+    TOOLS,
     Conversation,
+    call_without_words,
     contents_of,
     make_conversation,
     with_reasoning,
@@ -39,8 +41,22 @@ def infer_structure(template: JinjaTemplate) -> Structure:
         if only_thoughts is None:
             raise RenderError(f"{error}{_way_out(template)}") from None
         hint = _hint(template)
-        return replace(only_thoughts, hint=f"; {hint}" if hint else "")
-    return _with_reasoning(template, structure)
+        hint = f"; {hint}" if hint else ""
+        return replace(only_thoughts, hint=hint, null_content=_null_content(template))
+    structure = _with_reasoning(template, structure)
+    return replace(structure, null_content=_null_content(template))
+
+
+def _null_content(template: JinjaTemplate) -> str | None:
+    """What to give a template as the words of a call: None, or "" where it cannot write None."""
+    for content in (None, ""):
+        try:
+            text = template.text(call_without_words(content), tools=TOOLS)
+        except UnrenderableError:
+            continue
+        if "None" not in text:
+            return content
+    return None
 
 
 def _infer(template: JinjaTemplate, messages: Conversation) -> Structure:

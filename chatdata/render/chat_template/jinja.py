@@ -141,8 +141,10 @@ def strings(source: str) -> list[str]:
 def read_variables(source: str) -> list[str]:
     """The variables that a template reads and nobody always gives, sorted."""
     environment = jinja2.Environment(extensions=[_Generation, jinja2.ext.loopcontrols])
-    names = jinja2.meta.find_undeclared_variables(environment.parse(source))
-    return sorted(names - _GIVEN)
+    tree = environment.parse(source)
+    names = tree.find_all(jinja2.nodes.Name)
+    made = {name.name for name in names if name.ctx in ("store", "param")}
+    return sorted(jinja2.meta.find_undeclared_variables(tree) - made - _GIVEN)
 
 
 _GIVEN = {

@@ -55,6 +55,30 @@ def with_reasoning(messages: Conversation, key: str = "reasoning_content") -> Co
     return [{**m, key: THOUGHT} if m["role"] == "assistant" else m for m in messages]
 
 
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "look_up",
+            "description": "Looks a word up.",
+            "parameters": {
+                "type": "object",
+                "properties": {"word": {"type": "string", "description": "What to look up."}},
+                "required": ["word"],
+            },
+        },
+    }
+]
+
+
+def call_without_words(content: str | None) -> Conversation:
+    """A question, and an answer that calls a tool of TOOLS with this content."""
+    function = {"name": "look_up", "arguments": {"word": "tide"}}
+    call = {"id": "call00001", "type": "function", "function": function}
+    question = make_conversation("u")
+    return [*question, {"role": "assistant", "content": content, "tool_calls": [call]}]
+
+
 def basic_conversations(template: JinjaTemplate) -> list[list[Conversation]]:
     """Two lists of plain conversations: some with a system turn, and none with a system turn.
 

@@ -28,7 +28,8 @@ class Structure:
     where `leads_with_thought`, the lead is a thought without words. `reasoning_key` is the key of
     a message under which the template looks for reasoning, None where it writes none. A template
     that `needs_reasoning` cannot write an answer without, and `hint` says which variables would
-    let it.
+    let it. `null_content` stands for the words of a message that has none: None, or "" where the
+    template cannot write None.
     """
 
     stop: str = ""
@@ -39,6 +40,7 @@ class Structure:
     reasoning_key: str | None = None
     needs_reasoning: bool = False
     hint: str = ""
+    null_content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,17 @@ class JinjaTemplate(WritesText):
         self, messages: Messages, add_generation_prompt: bool = False, tools: Tools | None = None
     ) -> str:
         """A conversation as text. Raises UnrenderableError where the template refuses it."""
-        named = [self._with_reasoning_key(message) for message in messages]
-        return render(self.source, self.variables, self.date, named, add_generation_prompt, tools)
+        given = [self._as_read(message) for message in messages]
+        return render(self.source, self.variables, self.date, given, add_generation_prompt, tools)
 
-    def _with_reasoning_key(self, message: Message) -> Message:
-        """The message, its reasoning under the key that the template reads."""
+    def _as_read(self, message: Message) -> Message:
+        """The message with the keys and the empty content that the template reads."""
         key = self.structure.reasoning_key
-        if key in (None, "reasoning_content") or "reasoning_content" not in message:
-            return message
-        return {key if k == "reasoning_content" else k: v for k, v in message.items()}
+        if key not in (None, "reasoning_content") and "reasoning_content" in message:
+            message = {key if k == "reasoning_content" else k: v for k, v in message.items()}
+        if message["content"] is None and self.structure.null_content is not None:
+            message = {**message, "content": self.structure.null_content}
+        return message
 
     def write(
         self, messages: Messages, wanted: Sequence[int], tools: Tools | None = None
