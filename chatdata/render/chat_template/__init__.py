@@ -23,7 +23,6 @@ from chatdata.render.chat_template.jinja import has_generation, render
 from chatdata.render.chat_template.probes import (
     TOOLS,
     basic_conversations,
-    call_without_words,
     make_conversation,
     probes,
 )
@@ -66,7 +65,7 @@ def read(
     if spec is not None:
         return CompiledTemplate.of(template, spec)
     methods: list[Method] = ["prefix"]
-    if has_generation(source):
+    if has_generation(source) and not template.structure.needs_reasoning:
         methods.insert(0, "generation")
     reasons = []
     for conversations, method, keeps_history in itertools.product(
