@@ -12,7 +12,7 @@ from chatdata.pipeline import global_pass, partitions
 from chatdata.pipeline.annotate import annotate
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.stats import PartStats
-from chatdata.steps import clean, filtering, filters, threads, trees
+from chatdata.steps import cleaning, filtering, filters, threads, trees
 from chatdata.steps.filtering import Drop
 from chatdata.steps.threads import Threaded
 
@@ -68,7 +68,7 @@ def _together(tables: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.Data
 def _thread_source(
     context: BuildContext, format: str, messages: pl.DataFrame
 ) -> tuple[Threaded, PartStats]:
-    messages, cleaned = clean.clean(messages, context.recipe.steps())
+    messages, cleaned = cleaning.run(messages, context.recipe.steps())
     messages, figures = annotate(context, messages)
     threaded = _thread(context, format, messages)
     return threaded, PartStats(

@@ -17,7 +17,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from chatdata.sources import _tools
+from chatdata.sources import tool_json
 
 Message = Mapping[str, Any]
 
@@ -138,7 +138,7 @@ def _call_or_result(message: Message) -> Message:
     if message.get("role") == "assistant" and isinstance(recipient, str) and recipient != "all":
         function = {
             "name": recipient.removeprefix(_FUNCTIONS),
-            "arguments": _tools.parsed(message.get("content")),
+            "arguments": tool_json.parsed(message.get("content")),
         }
         return {**message, "content": None, "tool_calls": [{"function": function}]}
     if message.get("role") == "tool" and isinstance(name, str):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import _tools
+from chatdata.sources import tool_json
 from chatdata.sources._message import Read, join, not_text, spoken, trained
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
 from chatdata.sources.records import IsRecord, Record, read_files
@@ -47,7 +47,7 @@ def turn(role: str | None, message: Mapping[str, Any], content: object, read: Re
 def with_record(turns: list[Turn], record: Mapping[str, Any]) -> list[Turn]:
     """The turns with the system's words and the tools that stand beside them in a record."""
     turns = _with_system(turns, record.get("system"))
-    for key in _tools.LISTS:
+    for key in tool_json.LISTS:
         turns = _with_tools(turns, record.get(key))
     return turns
 
@@ -55,20 +55,20 @@ def with_record(turns: list[Turn], record: Mapping[str, Any]) -> list[Turn]:
 def _with_system(turns: list[Turn], system: object) -> list[Turn]:
     first = turns[0] if turns else None
     is_repeated = first and first.role == "system" and first.content == system
-    if is_repeated or not _tools.is_given(system):
+    if is_repeated or not tool_json.is_given(system):
         return turns
     return [Turn("system", *join(system)), *turns]
 
 
 def _with_tools(turns: list[Turn], value: object) -> list[Turn]:
-    tools = _tools.listing(value)
-    if tools == _tools.NOTHING or not turns:
+    tools = tool_json.listing(value)
+    if tools == tool_json.NOTHING or not turns:
         return turns
     if tools.fault:
         return [Turn("system", None, f"tools: {tools.fault}"), *turns]
     first = turns[0]
     listed = [listing for listing in (first.tools, tools.text) if listing]
-    return [first._replace(tools=_tools.joined(listed)), *turns[1:]]
+    return [first._replace(tools=tool_json.joined(listed)), *turns[1:]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _add(
         "lang": lang,
         "lang_by": "declared" if lang else None,
         "source": keys["source"] if _is_published(keys) else name,
-        "tools": _tools.joined(turn.tools for turn in turns if turn.tools),
+        "tools": tool_json.joined(turn.tools for turn in turns if turn.tools),
         "where": record.where,
     }
     _add_turns(builder, conversation, turns, common)

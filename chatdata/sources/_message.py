@@ -10,8 +10,8 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from chatdata.sources import _tools
-from chatdata.sources._tools import is_given
+from chatdata.sources import tool_json
+from chatdata.sources.tool_json import is_given
 from chatdata.sources.values import Text, first_fault, identifier, text, word
 
 Read = Callable[[object], Text]  # makes text of what stands where the words of a message do
@@ -28,7 +28,7 @@ _NOT_TEXT = (
     *("documents", "attachments"),
 )
 _BESIDE = frozenset(
-    [*REASONING, *_NOT_TEXT, "refusal", *_tools.LISTS, *_tools.CALLS, "tool_call_id", "name"]
+    [*REASONING, *_NOT_TEXT, "refusal", *tool_json.LISTS, *tool_json.CALLS, "tool_call_id", "name"]
 )
 # Types of parts that are words, and the keys under which the words may stand.
 _WORDS = {"text": ("text", "value")}
@@ -52,7 +52,7 @@ def result(content: object) -> Text:
         isinstance(part, dict) and "type" in part for part in content
     )
     is_value = isinstance(content, dict) or (isinstance(content, list) and not is_parts)
-    return _tools.as_json(content) if is_value else join(content)
+    return tool_json.as_json(content) if is_value else join(content)
 
 
 def _joined(content: object, keys: Mapping[str, tuple[str, ...]]) -> Text:
@@ -103,7 +103,7 @@ def spoken(
     """
     if _BESIDE.isdisjoint(message):
         return Spoken(*read(content))
-    calls, tools, reasoning = _tools.calls(message), _listed_tools(message), _reasoning(message)
+    calls, tools, reasoning = tool_json.calls(message), _listed_tools(message), _reasoning(message)
     is_silent = content is None and (calls.text or tools.text or reasoning.text)
     words = _silence(tools) if is_silent else read(content)
     fault = not_text(message, "refusal") or first_fault(calls, tools, reasoning, words)
@@ -132,10 +132,10 @@ def _misplaced(role: str | None, calls: Text, tools: Text, reasoning: Text) -> s
 
 def _listed_tools(message: Mapping[str, Any]) -> Text:
     """The tools that a system message lists beside its words."""
-    lists = [_tools.listing(message.get(key)) for key in _tools.LISTS]
+    lists = [tool_json.listing(message.get(key)) for key in tool_json.LISTS]
     if fault := first_fault(*lists):
         return Text(None, f"tools: {fault}")
-    return Text(_tools.joined(tools.text for tools in lists if tools.text))
+    return Text(tool_json.joined(tools.text for tools in lists if tools.text))
 
 
 def _reasoning(message: Mapping[str, Any]) -> Text:

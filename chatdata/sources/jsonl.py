@@ -15,11 +15,12 @@ Content in parts (`[{"type": "text", "text": "..."}]`) is joined where all parts
 Messages stay structured. Reasoning (`reasoning_content`, `reasoning`, `thinking`,
 `reasoning_details`, `tool_plan`, ...) and calls (`tool_calls`, `function_call`) of an answer stand
 beside its words, results keep the role `tool`, `tool_call_id` and `name`, and `tools` of a record
-or a system message are those of the conversation; see `_tools` for the form. Anthropic's blocks and
-Harmony's channels are read as the same; see `_blocks`. Tags in content (`<think>`, `<tool_call>`)
-are words: the cleaners `lift_reasoning` and `lift_tools` read them. What cannot be carried
-(`images`, `documents`, `audio`, `videos`, of a message or a record; reasoning that is encrypted, or
-written in two ways; a call without a name) is refused with its reason, never left out.
+or a system message are those of the conversation; see `tool_json` for the form. Anthropic's blocks
+and Harmony's channels are read as the same; see `_blocks`. Tags in content (`<think>`,
+`<tool_call>`) are words: the cleaners `lift_reasoning` and `lift_tools` read them. What cannot be
+carried (`images`, `documents`, `audio`, `videos`, of a message or a record; reasoning that is
+encrypted, or written in two ways; a call without a name) is refused with its reason, never left
+out.
 
 A message whose flags say that it is not trained (`train: false`, `weight: 0`, `loss_mask: 0`,
 `masked: true`, ...) is context; a flag for a part of a message (`train_detail`) is refused.
@@ -31,7 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import _tools
+from chatdata.sources import tool_json
 from chatdata.sources._blocks import openai_form
 from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
 from chatdata.sources._message import REASONING, join, result
@@ -75,7 +76,7 @@ def _list(record: Mapping[str, Any]) -> list[Any] | None:
     """The list of messages in a record, also where it is written as JSON in a string."""
     messages = record.get("messages")
     if isinstance(messages, str) and messages.lstrip().startswith("[{"):
-        messages = _tools.parsed(messages)
+        messages = tool_json.parsed(messages)
     return messages if isinstance(messages, list) else None
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import _tools
+from chatdata.sources import tool_json
 from chatdata.sources._blocks import openai_form
 from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
 from chatdata.sources._message import result
@@ -107,14 +107,16 @@ def _any_turn(message: Mapping[str, Any]) -> Turn:
 def _with_call(message: Mapping[str, Any], name: str, content: object) -> Mapping[str, Any]:
     """The message with its content, which is a call or a list of calls, as calls beside it."""
     beside = message.get(name)
-    listed = _tools.as_list(content) + (_tools.as_list(beside) if _tools.is_given(beside) else [])
+    listed = tool_json.as_list(content) + (
+        tool_json.as_list(beside) if tool_json.is_given(beside) else []
+    )
     return {**message, name: listed}
 
 
 def _result(content: object) -> Text:
     """The words of a result; the tags of Hermes and Qwen around them go, they are no words."""
     words = result(content)
-    return words if words.text is None else Text(_tools.unwrapped(words.text))
+    return words if words.text is None else Text(tool_json.unwrapped(words.text))
 
 
 def _either(message: Mapping[str, Any], first: str, second: str) -> Any:
