@@ -26,7 +26,6 @@ class BuiltInTemplate(WritesTurnsOrText):
 
     spec: TemplateSpec
     keeps_history = True
-    empty_thought = ""
 
     @property
     def name(self) -> str:
@@ -77,10 +76,6 @@ class BuiltInTemplate(WritesTurnsOrText):
     def jinja(self) -> str:
         """The template for `tokenizer.chat_template`."""
         return self._as_jinja.source
-
-    def of_format_1(self) -> BuiltInTemplate:
-        """The same template."""
-        return self
 
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""

@@ -336,10 +336,16 @@ def _kind(
     if not body.startswith(prompt):
         return "headers_trained", ""
     body = body[len(prompt) :]
-    for lead in _leads(body, message, tokenizer):
-        if body.startswith(text, len(lead)) and lost.from_answer(text, message) is None:
-            return "texts_returned", lead
-    return _altered(trained, text, body, message, tokenizer), ""
+    leads = _leads(body, message, tokenizer)
+    if lost.from_answer(text, message) is None:
+        for lead in leads:
+            if body.startswith(text, len(lead)):
+                return "texts_returned", lead
+    kinds = [(_altered(trained, text, body[len(lead) :], tokenizer), lead) for lead in leads]
+    return min(kinds, key=lambda kind: _ORDER.index(kind[0]))
+
+
+_ORDER = ("texts_altered", "straddling", "headers_trained")
 
 
 def _leads(body: str, message: Message, tokenizer: Tokenizer) -> list[str]:
@@ -351,12 +357,9 @@ def _leads(body: str, message: Message, tokenizer: Tokenizer) -> list[str]:
     return [""]
 
 
-def _altered(
-    trained: list[int], text: str, body: str, message: Message, tokenizer: Tokenizer
-) -> str:
-    ends = [match.end() for match in tokenizer.control.pattern.finditer(body)]
-    leads = _leads(body, message, tokenizer)
-    forms = [body[len(lead) : end] for end in ends for lead in leads]
+def _altered(trained: list[int], text: str, body: str, tokenizer: Tokenizer) -> str:
+    """What the trained ids of an answer are whose text is not that of the template (`body`)."""
+    forms = [body[: match.end()] for match in tokenizer.control.pattern.finditer(body)]
     wholes = [list(tokenizer.full.encode(form, add_special_tokens=False).ids) for form in forms]
     expected = [tokenizer.decode(whole) for whole in wholes]
     if text in expected:

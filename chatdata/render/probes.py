@@ -58,7 +58,7 @@ def with_reasoning(conversations: pl.DataFrame) -> pl.DataFrame:
 
 
 _TOOLS = json.dumps(chat_template.TOOLS)
-_CALL = {"id": "call00001", "type": "function", "function": {"name": "look_up"}}
+_CALL_ID = "call00001"
 
 
 def structured_conversations() -> pl.DataFrame:
@@ -69,19 +69,19 @@ def structured_conversations() -> pl.DataFrame:
     for name in ("calls", "thoughts-and-calls"):
         _add(rows, name, [turns[0], ("assistant", ""), ("tool", "[12]"), turns[1]])
     table = pl.DataFrame(rows, schema=MESSAGES)
-    name, is_answer = pl.col("conversation"), pl.col("role") == "assistant"
-    is_call = is_answer & (pl.col("position") == 1) & (name != "thought")
+    kind, is_answer = pl.col("conversation"), pl.col("role") == "assistant"
+    is_call = is_answer & (pl.col("position") == 1) & (kind != "thought")
     arguments = {"word": "tide", "where": {"harbour": "Faro", "depths": [1.5, None, True]}}
-    function = {**_CALL["function"], "arguments": arguments}
-    call = json.dumps([{**_CALL, "function": function}])
+    function = {"name": "look_up", "arguments": arguments}
+    call = json.dumps([{"id": _CALL_ID, "type": "function", "function": function}])
     is_result = pl.col("role") == "tool"
     return table.with_columns(
         content=pl.when(is_call.not_()).then("content"),
-        reasoning=pl.when(is_answer & (name != "calls")).then(pl.lit("I look\nat it: <1>.")),
+        reasoning=pl.when(is_answer & (kind != "calls")).then(pl.lit("I look\nat it: <1>.")),
         tool_calls=pl.when(is_call).then(pl.lit(call)),
-        tool_call_id=pl.when(is_result).then(pl.lit(_CALL["id"])),
+        tool_call_id=pl.when(is_result).then(pl.lit(_CALL_ID)),
         name=pl.when(is_result).then(pl.lit("look_up")),
-        tools=pl.when(name != "thought").then(pl.lit(_TOOLS)),
+        tools=pl.when(kind != "thought").then(pl.lit(_TOOLS)),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import polars as pl
 
@@ -97,7 +97,7 @@ class Template(Protocol):
         """The template in full, for the manifest: values of JSON."""
         ...
 
-    def of_format_1(self) -> Template:
+    def of_format_1(self) -> Self:
         """The template as it wrote folders of format 1, where a thought without words is learnt."""
         ...
 

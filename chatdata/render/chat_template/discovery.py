@@ -67,11 +67,12 @@ def _infer(template: JinjaTemplate, messages: Conversation) -> Structure:
         prompt = template.text(messages[:1], add_generation_prompt=True)
     except UnrenderableError as error:
         raise RenderError(f"{error}") from None
-    after = exchange.partition(answer)[2]
-    stop = _stop(text, answer, question, after, template.control)
-    supplied = prompt.partition(user)[2]
     begins = messages[1].get(template.structure.reasoning_key or "", answer)
-    before = between(exchange, user, begins)
+    before, middle = between(exchange, user, begins), between(text, answer, question)
+    after, supplied = exchange.partition(answer)[2], prompt.partition(user)[2]
+    if answer in after or user in before:
+        raise RenderError(_CHANGED)
+    stop = _stop(middle, after, template.control)
     if not before.startswith(supplied):
         raise RenderError(
             "the chat template cannot be rendered exactly: its generation prompt writes "
@@ -164,11 +165,16 @@ def _settings(names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for first, second in itertools.combinations(single, 2):
         if first.keys() != second.keys():
             yield {**first, **second}
-    yield from ({name: []} for name in names)
+    yield from ({name: []} for name in (*names, "tools", "documents"))
 
 
 def _shorten(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:40]}…{text[-40:]}")
+
+
+_CHANGED = (
+    "the chat template leaves out turns or changes their content, so no row could hold them exactly"
+)
 
 
 def between(text: str, before: str, after: str) -> str:
@@ -176,20 +182,16 @@ def between(text: str, before: str, after: str) -> str:
     start = text.find(before)
     end = text.find(after, start)
     if min(start, end) < 0:
-        raise RenderError(
-            "the chat template leaves out turns or changes their content, so no row could hold "
-            "them exactly"
-        )
+        raise RenderError(_CHANGED)
     return text[start + len(before) : end]
 
 
-def _stop(text: str, answer: str, question: str, at_end: str, control: re.Pattern[str]) -> str:
+def _stop(middle: str, at_end: str, control: re.Pattern[str]) -> str:
     """What ends an answer, up to and with a control token.
 
-    Of what stands after an answer, the end is what a conversation has both in its middle and at
-    its end. Where these have no control token in common, the end of a conversation counts.
+    Of what stands after an answer, the end is what a conversation has both in its `middle` and
+    `at_end`. Where these have no control token in common, the end of a conversation counts.
     """
-    middle = text.partition(answer)[2].partition(question)[0]
     common = _common_start(middle, at_end)
     ends = [match.end() for match in control.finditer(common)]
     if ends:

@@ -6,7 +6,7 @@ import datetime
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from chatdata.render.chat_template import lost
 from chatdata.render.chat_template.jinja import render, render_generation
@@ -75,7 +75,7 @@ class JinjaTemplate(WritesText):
         return self.structure.generation_prompt
 
     @property
-    def empty_thought(self) -> str:
+    def empty_thought(self) -> str:  # type: ignore[override]
         """A thought without words before an answer without reasoning; no label covers it."""
         return self.structure.lead if self.structure.leads_with_thought else ""
 
@@ -191,7 +191,7 @@ class JinjaTemplate(WritesText):
         """The template for `tokenizer.chat_template`."""
         return self.source
 
-    def of_format_1(self) -> JinjaTemplate:
+    def of_format_1(self) -> Self:
         """The template as it wrote folders of format 1, where a thought without words is learnt."""
         return replace(self, structure=replace(self.structure, leads_with_thought=False))
 

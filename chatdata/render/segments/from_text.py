@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -60,6 +60,11 @@ class WritesText(ABC):
 
     keeps_history: bool
     is_explicit = False
+    empty_thought = ""
+
+    def of_format_1(self) -> Self:
+        """The template as it wrote folders of format 1: the same."""
+        return self
 
     @abstractmethod
     def write(
