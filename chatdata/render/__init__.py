@@ -17,5 +17,6 @@ __all__ = [
     "templates",
     "token_spans",
     "tokenizer",
+    "unknown",
     "windows",
 ]
