@@ -15,20 +15,25 @@ import pytest
 import chatdata
 from chatdata.cli import main
 from chatdata.dataset import card, manifest
+from chatdata.verify.audit.checks import CHECKS
 from tests.support.loopback import Hub
 from tests.support.loopback.clients import Clients
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+AUDIT = (ROOT / "docs" / "audit.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of the README in a language, or in none."""
-    fenced = README.split("\n```")[1::2]
+def blocks(language: str, document: str = README) -> list[str]:
+    """The fenced blocks of a document in a language, or in none."""
+    fenced = document.split("\n```")[1::2]
     return [
         text.partition("\n")[2] + "\n" for text in fenced if text.partition("\n")[0] == language
     ]
+
+
+CONSOLE = blocks("console") + blocks("console", AUDIT)
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -60,7 +65,9 @@ def folder(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", blocks("console"), ids=lambda text: text.splitlines()[0])
+@pytest.mark.parametrize(
+    "block", blocks("console") + blocks("console", AUDIT), ids=lambda text: text.splitlines()[0]
+)
 def test_console_examples_print_what_they_show(block: str, folder: Path) -> None:
     """`...` stands for lines that are left out; spaces at the end of a line do not count."""
     prompt, *lines = block.splitlines()
@@ -82,6 +89,24 @@ def chatdata_lines() -> list[str]:
 @pytest.mark.parametrize("line", chatdata_lines())
 def test_shell_examples_run(line: str, folder: Path) -> None:
     run(shlex.split(line, comments=True), folder)
+
+
+@pytest.mark.parametrize("line", "".join(blocks("sh", AUDIT)).splitlines())
+def test_audits_run(line: str, folder: Path) -> None:
+    """They end with status 1 where they find faults, which is no error."""
+    command = [sys.executable, "-m", *shlex.split(line, comments=True)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1)
+    assert "Error" not in done.stderr
+    assert done.stdout
+
+
+def test_the_page_on_audits_lists_all_checks() -> None:
+    _, of_messages, of_tokens = AUDIT.split("\n## The checks of ")
+    for kind, text in (("messages", of_messages), ("tokens", of_tokens)):
+        names = re.findall(r"^\| `(\w+)` \|.*\| (yes|remark) \|$", text, re.MULTILINE)
+        checks = CHECKS[kind]
+        assert names == [(check.name, "yes" if check.is_fault else "remark") for check in checks]
 
 
 @pytest.mark.slow

@@ -62,7 +62,10 @@ ONLY = {
     "datasketch": {"chatdata.steps.duplicates"},
     "detect_secrets": {"chatdata.steps.secrets"},
     "phonenumbers": {"chatdata.steps.secrets"},
-    "jinja2": {"chatdata.dataset", "chatdata.render.chat_template", "trainer.run.model_card"},
+    "jinja2": {
+        *("chatdata.dataset", "chatdata.render.chat_template", "chatdata.verify.audit.page"),
+        "trainer.run.model_card",
+    },
     "matplotlib": {"chatdata.dataset.plots", "trainer.run.log"},
     "peft": {"trainer.model.adapters"},
     "accelerate": {"trainer.run.preflight"},

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from chatdata import __version__
+from chatdata.cli import audit as auditing
 from chatdata.cli import inspect, options, progress, publish
 from chatdata.cli.terminal import console, note, print_json
 from chatdata.core.constants import SPLITS
@@ -245,6 +246,7 @@ for _command in (
     inspect.diff,
     inspect.verify,
     inspect.report,
+    auditing.audit,
     publish.push,
     publish.pull,
     publish.doctor,

@@ -13,7 +13,7 @@ from chatdata import sources
 from chatdata.core import config
 from chatdata.pipeline import find
 from chatdata.render.templates import TEMPLATES
-from chatdata.steps.clean import CLEANERS
+from chatdata.steps.cleaning import CLEANERS
 from chatdata.steps.filters import FILTERS
 from chatdata.steps.secrets import KINDS
 

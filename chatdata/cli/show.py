@@ -44,10 +44,18 @@ def print_counts(counts: Counts, console: Console) -> None:
 
 def print_cleaned(steps: Mapping[str, CleanedEntry] | None, console: Console) -> None:
     """Prints the number of messages that each cleaner changed, unless it is 0."""
-    changed = {name: step.messages for name, step in (steps or {}).items() if step.messages}
+    changed = [_cleaned(name, step) for name, step in (steps or {}).items() if _did(step)]
     if changed:
-        words = ", ".join(f"{name} {number}" for name, number in changed.items())
+        words = ", ".join(changed)
         console.print(f"messages cleaned: {words}", highlight=False, soft_wrap=True)
+
+
+def _did(step: CleanedEntry) -> int:
+    return step.messages + (step.left or 0)
+
+
+def _cleaned(name: str, step: CleanedEntry) -> str:
+    return f"{name} {step.messages}" + (f" ({step.left} left as words)" if step.left else "")
 
 
 def print_splits(splits: Splits, console: Console) -> None:

@@ -17,7 +17,7 @@ from chatdata.core import config
 from chatdata.dataset import card_merge, croissant, hub_configs, limitations, manifest_diff, plots
 from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.steps import filters
-from chatdata.steps.clean import CLEANERS
+from chatdata.steps.cleaning import CLEANERS
 
 PAGE = "README.md"
 PAGES = (PAGE, croissant.FILE)  # made from the manifest, which therefore has no hash of them

@@ -58,7 +58,7 @@ def page(folder: Path) -> str:
         **dict(described),
         "script": script,
         "script_hash": _csp_hash(script),
-        "style": (_HERE / "report.css").read_text(encoding="utf-8"),
+        "style": style(),
         "kept": list(_kept(described)),
         "reasons": _reasons(folder, described),
         "lengths": [_histogram(_SIZES[name], sizes) for name, sizes in described.lengths.items()],
@@ -74,6 +74,11 @@ def page(folder: Path) -> str:
     environment.filters |= {"number": card.number, "share": _share}
     template = (_HERE / "report.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(values)
+
+
+def style() -> str:
+    """The style of the page, for pages that look like it."""
+    return (_HERE / "report.css").read_text(encoding="utf-8")
 
 
 def _csp_hash(script: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from chatdata.pipeline import global_pass, partitions
 from chatdata.pipeline.annotate import annotate
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.stats import PartStats
-from chatdata.steps import clean, filtering, filters, threads, trees
+from chatdata.steps import cleaning, filtering, filters, threads, trees
 from chatdata.steps.filtering import Drop
 from chatdata.steps.threads import Threaded
 
@@ -24,31 +24,51 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
     pass compares.
     """
     by_source = list(_by_source(context, part))
-    tables = [threaded.messages for threaded, _ in by_source]
-    messages = pl.concat(tables or [schema.empty(schema.MESSAGES)])
-    outcomes = [schema.empty(ledger.OUTCOMES), *(threaded.outcomes for threaded, _ in by_source)]
+    messages, again = _together({name: threaded.messages for name, threaded, _ in by_source})
+    outcomes = [again, *(threaded.outcomes for _, threaded, _ in by_source)]
     for drop in context.drops("conversation"):
         messages, dropped = _drop_conversations(messages, drop)
         outcomes.append(dropped)
-    messages.write_ipc(context.files.table("threaded", part))
+    messages.select(schema.MESSAGES.keys()).write_ipc(context.files.table("threaded", part))
     pl.concat(outcomes).write_ipc(context.files.table("outcomes", part))
     global_pass.write_keys(context, part, messages)
     left = PartStats(threaded=messages["conversation"].n_unique())
-    return sum((stats for _, stats in by_source), left)
+    return sum((stats for _, _, stats in by_source), left)
 
 
-def _by_source(context: BuildContext, part: int) -> Iterator[tuple[Threaded, PartStats]]:
-    """Yields the conversations that each source has in a part, and the figures of its messages."""
-    for number, options in enumerate(context.recipe.source.values()):
+def _by_source(context: BuildContext, part: int) -> Iterator[tuple[str, Threaded, PartStats]]:
+    """Yields the name of each source of the recipe, the conversations that the source has in a
+    part, and the figures of its messages."""
+    for number, (key, options) in enumerate(context.recipe.source.items()):
         frames = list(partitions.read(context.files.messages(number), part))
         if frames:
-            yield _thread_source(context, options.format, pl.concat(frames))
+            name = options.name or key
+            yield name, *_thread_source(context, options.format, pl.concat(frames))
+
+
+def _together(tables: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The conversations of all sources, `mixed_as` the source of the recipe that gives each, and
+    outcomes of the conversations that a source before has as well.
+
+    Two sources may hold the same conversation: rows of a published dataset keep their ids.
+    """
+    together = pl.DataFrame(schema={**schema.MESSAGES, "mixed_as": pl.String})
+    outcomes = [schema.empty(ledger.OUTCOMES)]
+    for name, messages in tables.items():
+        before = together["conversation"].unique().implode()
+        again = messages.filter(pl.col("conversation").is_in(before))
+        messages, dropped = ledger.drop_with_messages(
+            messages, again, "duplicate_id", pl.lit("in another source as well")
+        )
+        together = pl.concat([together, messages.with_columns(mixed_as=pl.lit(name))])
+        outcomes.append(dropped)
+    return together, pl.concat(outcomes)
 
 
 def _thread_source(
     context: BuildContext, format: str, messages: pl.DataFrame
 ) -> tuple[Threaded, PartStats]:
-    messages, cleaned = clean.clean(messages, context.recipe.steps())
+    messages, cleaned = cleaning.run(messages, context.recipe.steps())
     messages, figures = annotate(context, messages)
     threaded = _thread(context, format, messages)
     return threaded, PartStats(

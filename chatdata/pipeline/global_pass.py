@@ -48,13 +48,14 @@ class GlobalDecisions:
 
 
 def write_keys(context: BuildContext, part: int, messages: pl.DataFrame) -> None:
-    """Writes what each corpus filter compares of the conversations of a part."""
+    """Writes what each corpus filter compares of the conversations of a part, and for each
+    conversation its group and the source of the recipe that gives the conversation."""
     for number, drop in enumerate(context.drops("corpus")):
         keys = _keys(drop, messages).with_row_index("row")
         keys = keys.with_columns(part=pl.lit(part, pl.Int32))
         keys.write_ipc(context.files.table(f"keys-{number}", part))
     groups = messages.unique("conversation", maintain_order=True).select(
-        "conversation", "group", "source"
+        "conversation", "group", source="mixed_as"
     )
     groups = groups.with_columns(part=pl.lit(part, pl.Int32))
     groups.write_ipc(context.files.table("groups", part))

@@ -55,7 +55,7 @@ def _with_tokenizer(context: BuildContext) -> BuildContext:
     """The context with its tokenizer, and with what the certificate finds in the probes."""
     options = context.recipe.render
     assert options is not None
-    folder, name = _find_tokenizer(options.tokenizer)
+    folder, name = find_tokenizer(options.tokenizer)
     options = options.model_copy(update={"tokenizer": name})
     template = TEMPLATES[options.template]
     folder = template.prepare(folder, name, options, context.files.tokenizer)
@@ -68,7 +68,7 @@ def _with_tokenizer(context: BuildContext) -> BuildContext:
     )
 
 
-def _find_tokenizer(spec: str) -> tuple[Path | None, str]:
+def find_tokenizer(spec: str) -> tuple[Path | None, str]:
     """The folder of a tokenizer and its name: built in, local, or `org/name[@revision]`."""
     path = Path(spec).expanduser()
     if spec == tokenizers.BYTES:

@@ -28,7 +28,8 @@ from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
 from chatdata.pipeline import entries
 from chatdata.render.options import Render
-from chatdata.steps.clean import CLEANERS, Step
+from chatdata.steps import cleaning
+from chatdata.steps.cleaning import CLEANERS, Step
 from chatdata.steps.filtering import Drop
 from chatdata.steps.filters import FILTERS
 from chatdata.steps.redact import Redact
@@ -202,7 +203,7 @@ class Recipe(Strict):
     def steps(self) -> list[Step]:
         """The cleaners in the order in which they run."""
         return [
-            Step(CLEANERS[name], options) for entry in self.clean for name, options in entry.items()
+            cleaning.step(name, options) for entry in self.clean for name, options in entry.items()
         ]
 
     def drops(self) -> list[Drop]:

@@ -60,12 +60,19 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
         lengths=(rows.sizes(),),
         digests=(rows.digests(),),
         languages=Counter(lang or "unknown" for lang in rows.messages["lang"].to_pylist()),
-        sources=Counter(rows.messages["source"].to_pylist()),
+        sources=_sources(context, part, rows),
         leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
         parity=rendered.parity,
         audit=rendered.audit,
         unknown=rendered.unknown,
     )
+
+
+def _sources(context: BuildContext, part: int, rows: Rows) -> Counter[str]:
+    """How many rows each source of the recipe gives."""
+    groups = pl.read_ipc(context.files.table("groups", part))
+    is_row = pl.col("conversation").is_in(rows.messages["id"].to_pylist())
+    return Counter(groups.filter(is_row)["source"].to_list())
 
 
 def _drop_decided(

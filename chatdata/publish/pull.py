@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from chatdata.core import files
+from chatdata.core.errors import HubError
 from chatdata.dataset import manifest
+from chatdata.hub import client, download
 from chatdata.hub.client import Note, quiet
+from chatdata.hub.repository import Repository
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.publish import references, snapshot
 from chatdata.publish.snapshot import Snapshot
@@ -35,6 +39,28 @@ def fetch(reference: str, *, allow_moving: bool = False, note: Note = quiet) -> 
     """
     pinned = references.resolve(references.parse(reference), note, allow_moving)
     return snapshot.fetch(pinned, note)
+
+
+def data(name: str, suffixes: Sequence[str], note: Note = quiet) -> Path:
+    """The folder that `org/name@revision` means, whether or not chatdata published there.
+
+    Of what chatdata has published every hash is checked; of anything else, the files that end
+    like this are fetched. A branch may be named too, since an audit pins nothing. Raises a
+    ChatdataError where the repository or the revision does not exist.
+    """
+    pinned = references.resolve(references.parse(name), note, allow_moving=True)
+    repository = Repository.named(pinned.repo)
+    with client.reaching(pinned.where):
+        tree = client.retrying(note)(repository.tree, pinned.commit)
+        published = client.retrying(note)(repository.read, manifest.FILE, pinned.commit)
+    if published is not None and manifest.parse(published) is not None:
+        return snapshot.fetch(pinned, note).folder
+    paths = [path for path in tree if path.endswith(tuple(suffixes))]
+    if not paths:
+        raise HubError(f"{pinned.where} has no {', '.join(suffixes)} file; nothing can be audited.")
+    client.bars()
+    with client.reaching(pinned.where):
+        return download.folder(pinned.repo, pinned.commit, paths, note)
 
 
 def pull(

@@ -4,6 +4,7 @@ __all__ = [
     "built_in",
     "carried_template",
     "certificate",
+    "chat_template",
     "control_tokens",
     "conversation",
     "encoding",

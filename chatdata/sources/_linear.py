@@ -8,20 +8,28 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import _tools
-from chatdata.sources._message import Read, as_text, join, not_text, trained
+from chatdata.sources import tool_json
+from chatdata.sources._message import Read, join, not_text, spoken, trained
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
 from chatdata.sources.records import IsRecord, Record, read_files
 from chatdata.sources.values import identifier, word
 
 
 class Turn(NamedTuple):
-    """A turn as a source reads it; `note` explains a role or content that is null."""
+    """A turn as a source reads it; `note` explains a role or content that is null.
+
+    `tools` of any turn are those of the conversation.
+    """
 
     role: str | None
     content: str | None
     note: str | None
     train: bool = True  # may an answer be trained?
+    reasoning: str | None = None
+    tool_calls: str | None = None  # JSON, as in MESSAGES
+    tool_call_id: str | None = None
+    name: str | None = None
+    tools: str | None = None  # JSON
 
 
 def turn(role: str | None, message: Mapping[str, Any], content: object, read: Read = join) -> Turn:
@@ -32,13 +40,14 @@ def turn(role: str | None, message: Mapping[str, Any], content: object, read: Re
     flags = trained(message)
     if flags.fault:
         return Turn(role, None, flags.fault)
-    return Turn(role, *as_text(message, content, read, role), flags.train)
+    content, fault, *beside = spoken(message, content, read, role)
+    return Turn(role, content, fault, flags.train, *beside)
 
 
 def with_record(turns: list[Turn], record: Mapping[str, Any]) -> list[Turn]:
     """The turns with the system's words and the tools that stand beside them in a record."""
     turns = _with_system(turns, record.get("system"))
-    for key in _tools.LISTS:
+    for key in tool_json.LISTS:
         turns = _with_tools(turns, record.get(key))
     return turns
 
@@ -46,20 +55,20 @@ def with_record(turns: list[Turn], record: Mapping[str, Any]) -> list[Turn]:
 def _with_system(turns: list[Turn], system: object) -> list[Turn]:
     first = turns[0] if turns else None
     is_repeated = first and first.role == "system" and first.content == system
-    if is_repeated or not _tools.is_given(system):
+    if is_repeated or not tool_json.is_given(system):
         return turns
     return [Turn("system", *join(system)), *turns]
 
 
-def _with_tools(turns: list[Turn], tools: object) -> list[Turn]:
-    """The turns with the tools that stand beside them, after the words of the system turn."""
-    listed, fault = _tools.listing(tools)
-    if listed == "" or not turns:
+def _with_tools(turns: list[Turn], value: object) -> list[Turn]:
+    tools = tool_json.listing(value)
+    if tools == tool_json.NOTHING or not turns:
         return turns
+    if tools.fault:
+        return [Turn("system", None, f"tools: {tools.fault}"), *turns]
     first = turns[0]
-    if listed and first.role == "system" and first.content:
-        return [first._replace(content=f"{first.content}\n\n{listed}"), *turns[1:]]
-    return [Turn("system", listed, fault and f"tools: {fault}"), *turns]
+    listed = [listing for listing in (first.tools, tools.text) if listing]
+    return [first._replace(tools=tool_json.joined(listed)), *turns[1:]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,8 @@ def _add(
         "group": _group(groups, conversation, keys, format),
         "lang": lang,
         "lang_by": "declared" if lang else None,
-        "source": name,
+        "source": keys["source"] if _is_published(keys) else name,
+        "tools": tool_json.joined(turn.tools for turn in turns if turn.tools),
         "where": record.where,
     }
     _add_turns(builder, conversation, turns, common)
@@ -133,24 +143,55 @@ def _add_turns(
         content=[turn.content for turn in turns],
         train=[turn.train and turn.role == "assistant" for turn in turns],
         note=[turn.note for turn in turns],
+        **_beside(turns),
     )
 
 
+_BESIDE = ("reasoning", "tool_calls", "tool_call_id", "name")
+_FIRST_BESIDE = Turn._fields.index(_BESIDE[0])
+_NOTHING_BESIDE = tuple(None for _ in Turn._fields[_FIRST_BESIDE:])
+
+
+def _beside(turns: list[Turn]) -> dict[str, list[str | None]]:
+    """The columns of what stands beside the words; none where nothing does, as nearly always."""
+    if all(turn[_FIRST_BESIDE:] == _NOTHING_BESIDE for turn in turns):
+        return {}
+    return {column: [getattr(turn, column) for turn in turns] for column in _BESIDE}
+
+
 def _without_content(turns: list[Turn], fault: str | None) -> list[Turn]:
-    """The turns; without their content where the record as a whole has a fault."""
-    return [turn._replace(content=None, note=fault) for turn in turns] if fault else turns
+    """The turns; without what they say where the record as a whole has a fault."""
+    return [Turn(turn.role, None, fault, turn.train) for turn in turns] if fault else turns
 
 
 def _conversation_id(keys: Mapping[str, Any], turns: list[Turn], ids: str) -> str:
-    """The id that a record names, or a hash of its turns, with `ids` before it."""
+    """The id that a record names, or a hash of its turns, with `ids` before it.
+
+    The id of a row that chatdata has published stays as it is.
+    """
     named = identifier(keys.get("id")) or identifier(keys.get("conversation_id"))
     id = named or _content_id(turns)
-    return id if id.startswith(f"{ids}/") else f"{ids}/{id}"
+    return id if id.startswith(f"{ids}/") or _is_published(keys) else f"{ids}/{id}"
+
+
+def _is_published(keys: Mapping[str, Any]) -> bool:
+    """Whether a record is a row that chatdata has published: id, group and source are named, and
+    the id begins with that of a source."""
+    if "group" not in keys or "source" not in keys:
+        return False
+    is_named = all(word(keys[key]) for key in ("group", "source")) and word(keys.get("id"))
+    return bool(is_named and keys["id"].find("/") > 0)
 
 
 def _content_id(turns: list[Turn]) -> str:
-    words = "\0".join(f"{turn.role}\0{turn.content}\0{turn.note}" for turn in turns)
+    words = "\0".join(_words_of(turn) for turn in turns)
     return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def _words_of(turn: Turn) -> str:
+    beside = "\0".join(text for text in turn[_FIRST_BESIDE:] if isinstance(text, str))
+    plain = f"{turn.role}\0{turn.content}\0{turn.note}"
+    return f"{plain}\0{beside}" if beside else plain
 
 
 def _group(

@@ -1,4 +1,4 @@
-"""A message as text: its words, its reasoning, calls of tools, and whether it is trained.
+"""What a message says: its words, its reasoning, calls of tools, and whether it is trained.
 
 What stands beside the words is carried or refused with a reason, never left out. Keys that hold
 no words of a conversation (ids, scores, times, names) are not looked at.
@@ -10,9 +10,9 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from chatdata.sources import _tools
-from chatdata.sources._tools import is_given
-from chatdata.sources.values import Text, first_fault, text
+from chatdata.sources import tool_json
+from chatdata.sources.tool_json import is_given
+from chatdata.sources.values import Text, first_fault, identifier, text, word
 
 Read = Callable[[object], Text]  # makes text of what stands where the words of a message do
 
@@ -27,12 +27,15 @@ _NOT_TEXT = (
     *("images", "image", "videos", "video", "audios", "audio"),
     *("documents", "attachments"),
 )
-_BESIDE = frozenset([*REASONING, *_NOT_TEXT, "refusal", *_tools.LISTS, *_tools.CALLS])
+_BESIDE = frozenset(
+    [*REASONING, *_NOT_TEXT, "refusal", *tool_json.LISTS, *tool_json.CALLS, "tool_call_id", "name"]
+)
 # Types of parts that are words, and the keys under which the words may stand.
 _WORDS = {"text": ("text", "value")}
 _THOUGHTS = {
     "text": ("text", "value"),
     "thinking": ("thinking",),
+    "reasoning": ("text", "reasoning", "value"),
     "reasoning.text": ("text",),
     "reasoning.summary": ("summary",),
 }
@@ -41,6 +44,15 @@ _THOUGHTS = {
 def join(content: object) -> Text:
     """Content as text: a string, or typed parts, joined where all of them are text."""
     return _joined(content, _WORDS)
+
+
+def result(content: object) -> Text:
+    """The words of a tool's result; a result that is an object or a list of objects as JSON."""
+    is_parts = isinstance(content, list) and all(
+        isinstance(part, dict) and "type" in part for part in content
+    )
+    is_value = isinstance(content, dict) or (isinstance(content, list) and not is_parts)
+    return tool_json.as_json(content) if is_value else join(content)
 
 
 def _joined(content: object, keys: Mapping[str, tuple[str, ...]]) -> Text:
@@ -54,7 +66,8 @@ def _joined(content: object, keys: Mapping[str, tuple[str, ...]]) -> Text:
 def _part(part: Mapping[str, Any], keys: Mapping[str, tuple[str, ...]]) -> Text:
     type = part.get("type")
     if isinstance(type, str) and type in keys:
-        return text(next((part[key] for key in keys[type] if key in part), None))
+        words = next((part[key] for key in keys[type] if key in part), None)
+        return _joined(words, keys) if isinstance(words, list) else text(words)
     return Text(None, f"a part of type {type!r} cannot be carried as text")
 
 
@@ -69,65 +82,80 @@ def _may_have_words(value: object) -> bool:
     return is_given(value) and not isinstance(value, bool | int | float)
 
 
-def as_text(
+class Spoken(NamedTuple):
+    """What a message says: its words, reasoning, calls and tools, or the fault of one of them."""
+
+    content: str | None = None
+    fault: str | None = None
+    reasoning: str | None = None
+    tool_calls: str | None = None  # JSON
+    tool_call_id: str | None = None
+    name: str | None = None
+    tools: str | None = None  # JSON
+
+
+def spoken(
     message: Mapping[str, Any], content: object, read: Read = join, role: str | None = None
-) -> Text:
-    """A message as text: its reasoning, its words, lists of tools, its calls of tools.
+) -> Spoken:
+    """What a message of this role says, each kind by itself.
 
     `content` is what stands where the words of the message do, `read` makes text of it.
     """
     if _BESIDE.isdisjoint(message):
-        return read(content)
-    calls = _tools.calls(message)
-    tools = _listed_tools(message, role)
-    reasoning = _reasoning(message)
-    has_no_words = content is None and (calls.text or tools.text)
-    words = _tools.NOTHING if has_no_words else read(content)
+        return Spoken(*read(content))
+    calls, tools, reasoning = tool_json.calls(message), _listed_tools(message), _reasoning(message)
+    is_silent = content is None and (calls.text or tools.text or reasoning.text)
+    words = _silence(tools) if is_silent else read(content)
     fault = not_text(message, "refusal") or first_fault(calls, tools, reasoning, words)
+    fault = fault or _misplaced(role, calls, tools, reasoning)
     if fault:
-        return Text(None, fault)
-    visible = _lines("\n", _lines("\n\n", words.text, tools.text), calls.text)
-    return Text(_think(reasoning.text) + visible.lstrip("\n") if reasoning.text else visible)
+        return Spoken(None, fault)
+    id = identifier(message.get("tool_call_id")) if role == "tool" else None
+    name = word(message.get("name")) or None
+    return Spoken(words.text, None, reasoning.text, calls.text, id, name, tools.text)
 
 
-def _lines(separator: str, *texts: str | None) -> str:
-    return separator.join(text for text in texts if text)
+def _silence(tools: Text) -> Text:
+    """The words of a message without any: a system message that lists tools alone says nothing."""
+    return Text("" if tools.text else None)
 
 
-def _listed_tools(message: Mapping[str, Any], role: str | None) -> Text:
+def _misplaced(role: str | None, calls: Text, tools: Text, reasoning: Text) -> str | None:
+    """The fault of a message that has what a message of its role does not say."""
+    if tools.text and role not in ("system", "developer"):
+        return "tools are listed in a message that is not the system's"
+    if (calls.text or reasoning.text) and role != "assistant":
+        what = "calls of tools" if calls.text else "reasoning"
+        return f"{what} in a message that is not the assistant's"
+    return None
+
+
+def _listed_tools(message: Mapping[str, Any]) -> Text:
     """The tools that a system message lists beside its words."""
-    lists = [_tools.listing(message.get(key)) for key in _tools.LISTS]
+    lists = [tool_json.listing(message.get(key)) for key in tool_json.LISTS]
     if fault := first_fault(*lists):
         return Text(None, f"tools: {fault}")
-    listed = _lines("\n\n", *(tools.text for tools in lists))
-    if listed and role != "system":
-        return Text(None, "tools are listed in a message that is not the system's")
-    return Text(listed)
+    return Text(tool_json.joined(tools.text for tools in lists if tools.text))
 
 
 def _reasoning(message: Mapping[str, Any]) -> Text:
-    """The reasoning of a message, empty where it has none; reasoning under two names has to be
-    the same."""
+    """The reasoning of a message, to the letter; no text where it has none.
+
+    Reasoning under two names has to be the same, white space aside.
+    """
     keys = [key for key in REASONING if _is_reasoning(message.get(key))]
     thoughts = [_joined(message[key], _THOUGHTS) for key in keys]
     if fault := first_fault(*thoughts):
         return Text(None, f"reasoning: {fault}")
     if len({"".join((thought.text or "").split()) for thought in thoughts}) > 1:
         return Text(None, f"{' and '.join(map(repr, keys))} say different things")
-    return thoughts[0] if thoughts else Text("")
+    return Text(next((thought.text for thought in thoughts if (thought.text or "").strip()), None))
 
 
 def _is_reasoning(value: object) -> bool:
     """Whether a value holds reasoning; how much reasoning was asked for (`high`) is none."""
     is_setting = isinstance(value, str) and value.strip().lower() in _SETTINGS
     return _may_have_words(value) and not is_setting
-
-
-def _think(reasoning: str) -> str:
-    """Reasoning as it stands before an answer: in `<think>` tags, the form in which the chat
-    templates of Qwen3 and DeepSeek R1 read it from content."""
-    thought = reasoning.strip("\n")
-    return f"<think>\n{thought}\n</think>\n\n"
 
 
 # The names under which others say whether a message is trained, and the value for "no": axolotl

@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from chatdata.core.schema import SPOKEN
+
 Schema = dict[str, pl.DataType | type[pl.DataType]]
 
 _MAX_MESSAGES = 20_000
@@ -62,7 +64,7 @@ class BatchBuilder:
         """Adds a row; columns that are not named are null."""
         for name, column in self.columns.items():
             column.append(row.get(name))
-        self.characters += len(row.get("content") or "")
+        self.characters += sum(len(row.get(name) or "") for name in SPOKEN)
 
     def add_many(self, count: int, common: Mapping[str, Any], **columns: list[Any]) -> None:
         """Adds `count` rows: a list for each column, or a value for all rows in `common`.
@@ -72,7 +74,9 @@ class BatchBuilder:
         for name, column in self.columns.items():
             values = columns.get(name)
             column.extend([common.get(name)] * count if values is None else values)
-        self.characters += sum(len(content) for content in columns["content"] if content)
+        for name in SPOKEN:
+            self.characters += sum(len(text) for text in columns.get(name, ()) if text)
+        self.characters += count * len(common.get("tools") or "")
 
     def add_problem(self, unit: str, id: str, reason: str, detail: str) -> None:
         """Adds something that became no row."""

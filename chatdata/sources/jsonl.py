@@ -5,19 +5,22 @@
     {"instruction": "...", "context": "...", "response": "..."}      Dolly; Alpaca: input, output
     {"prompt": "...", "completion": "..."}                           texts, or lists of messages
 
-Of a row that chatdata has published, `group` and `lang` are kept. `source` is not kept: the rows
-get the name that the recipe gives to this source, and each id gets the beginning of its ids.
+A row that chatdata has published is read as it was written: `id`, `group`, `source`, `lang`, what
+is learnt from, and all columns of its messages.
 
 A context stands below its instruction, an empty line between; messages of a prompt are context.
 Content in parts (`[{"type": "text", "text": "..."}]`) is joined where all parts are text. A
 `system` beside the messages becomes their first.
 
-Reasoning (`reasoning_content`, `reasoning`, `thinking`, `reasoning_details`, `tool_plan`, ...) is
-carried in `<think>` tags before the content. Tools, calls of them and their results are carried as
-text, in the tags of Hermes and Qwen (see `_tools`); a template with a form of its own writes other
-ids for `apply_chat_template(messages, tools=...)`. What cannot be carried as text (`images`,
-`documents`, `audio`, `videos`, of a message or a record; reasoning that is encrypted, or written
-in two ways) is refused with its reason, never left out.
+Messages stay structured. Reasoning (`reasoning_content`, `reasoning`, `thinking`,
+`reasoning_details`, `tool_plan`, ...) and calls (`tool_calls`, `function_call`) of an answer stand
+beside its words, results keep the role `tool`, `tool_call_id` and `name`, and `tools` of a record
+or a system message are those of the conversation; see `tool_json` for the form. Anthropic's blocks
+and Harmony's channels are read as the same; see `_blocks`. Tags in content (`<think>`,
+`<tool_call>`) are words: the cleaners `lift_reasoning` and `lift_tools` read them. What cannot be
+carried (`images`, `documents`, `audio`, `videos`, of a message or a record; reasoning that is
+encrypted, or written in two ways; a call without a name) is refused with its reason, never left
+out.
 
 A message whose flags say that it is not trained (`train: false`, `weight: 0`, `loss_mask: 0`,
 `masked: true`, ...) is context; a flag for a part of a message (`train_detail`) is refused.
@@ -29,20 +32,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import _tools
+from chatdata.sources import tool_json
+from chatdata.sources._blocks import openai_form
 from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
-from chatdata.sources._message import REASONING, join
+from chatdata.sources._message import REASONING, join, result
 from chatdata.sources.batches import Batch, File
-from chatdata.sources.values import Text, text
+from chatdata.sources.values import text
 
 SCHEMA = MESSAGES
 IDS = "jsonl"
 
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_RESULTS = ("tool", "function")
+_ROLES = {
+    **{role: role for role in ("system", "developer", "user", "assistant")},
+    **dict.fromkeys(_RESULTS, "tool"),
+}
 _PLAIN = {"role", "content"}
 _PAIRS = (("prompt", "completion"), ("instruction", "response"), ("instruction", "output"))
 _CONTEXTS = ("context", "input")
-_RESULTS = ("tool", "function")
 
 
 def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
@@ -55,15 +62,29 @@ def _is_record(value: object) -> bool:
         return bool(value) and all(isinstance(turn, dict) and "role" in turn for turn in value)
     if not isinstance(value, dict):
         return False
-    return isinstance(value.get("messages"), list) or _pair(value) is not None
+    return _list(value) is not None or _pair(value) is not None
 
 
 def _turns(record: Any) -> list[Turn]:
     if isinstance(record, list):
-        return [_turn(message) for message in record]
-    if isinstance(record.get("messages"), list):
-        return with_record([_turn(message) for message in record["messages"]], record)
-    return with_record(_exchange(record), record)
+        return _read_all(record)
+    messages = _list(record)
+    return with_record(_exchange(record) if messages is None else _read_all(messages), record)
+
+
+def _list(record: Mapping[str, Any]) -> list[Any] | None:
+    """The list of messages in a record, also where it is written as JSON in a string."""
+    messages = record.get("messages")
+    if isinstance(messages, str) and messages.lstrip().startswith("[{"):
+        messages = tool_json.parsed(messages)
+    return messages if isinstance(messages, list) else None
+
+
+def _read_all(messages: list[Any]) -> list[Turn]:
+    turns = [_plain(message) for message in messages]
+    if None in turns:
+        return [_plain(message) or _any_turn(message) for message in openai_form(messages)]
+    return turns  # type: ignore[return-value]
 
 
 def _exchange(record: dict[str, Any]) -> list[Turn]:
@@ -86,7 +107,7 @@ def _pair(record: dict[str, Any]) -> tuple[str, str] | None:
 
 def _side(value: object, role: str, beside: Mapping[str, Any]) -> list[Turn]:
     if isinstance(value, list):
-        return [_turn(message) for message in value]
+        return _read_all(value)
     return [turn(role, beside, value, text)]
 
 
@@ -97,31 +118,18 @@ def _with_context(question: Turn, context: object) -> Turn:
     return question._replace(content=f"{question.content}\n\n{words}")
 
 
-def _turn(message: object) -> Turn:
-    if isinstance(message, dict) and message.keys() == _PLAIN:
-        return _plain(message)
-    return _any_turn(message)
-
-
-def _plain(message: dict[str, Any]) -> Turn:
-    """The turn of what almost every message is: a known role, and text."""
+def _plain(message: Any) -> Turn | None:
+    """The turn of what almost every message is: a known role, and text. Else None."""
+    if not isinstance(message, dict) or message.keys() != _PLAIN:
+        return None
     role, content = message["role"], message["content"]
     is_plain = isinstance(role, str) and role in _ROLES and isinstance(content, str)
-    return Turn(_ROLES[role], *text(content)) if is_plain else _any_turn(message)
+    return Turn(_ROLES[role], *text(content)) if is_plain else None
 
 
 def _any_turn(message: object) -> Turn:
     if not isinstance(message, dict):
         return Turn(None, None, f"a {type(message).__name__} stands where a message should")
-    content = message.get("content")
-    if message.get("role") in _RESULTS:
-        return turn("user", message, content, _result)
     role = _ROLES.get(str(message.get("role")))
-    read_turn = turn(role, message, content)
+    read_turn = turn(role, message, message.get("content"), result if role == "tool" else join)
     return read_turn if role else read_turn._replace(note=f"role {message.get('role')!r}")
-
-
-def _result(content: object) -> Text:
-    """The content of a tool's message as text, in the tags of a result."""
-    words = join(content)
-    return words if words.text is None else _tools.response(words.text)

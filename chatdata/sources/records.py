@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.errors import SourceError
+from chatdata.sources import _tables
 from chatdata.sources.batches import File, Problem
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".parquet")
@@ -344,9 +345,10 @@ def _rows(path: Path, label: str) -> Iterator[Record]:
     try:
         with pq.ParquetFile(path) as file:
             number = 0
+            read_row = _tables.reader(file.schema_arrow)
             for batch in file.iter_batches(_PARQUET_ROWS):
                 for row in batch.to_pylist():
-                    yield Record(f"{label}#{number}", row)
+                    yield Record(f"{label}#{number}", read_row(row))
                     number += 1
     except pa.ArrowException as error:
         raise SourceError(f"'{path}' is not a readable Parquet file ({error}).") from None

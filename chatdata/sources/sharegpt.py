@@ -5,9 +5,9 @@
 Related shapes are read too: the list may be called `conversation`, `items` or `messages`, a turn
 may have `role` and `content`, or be a pair (`{"human": "...", "assistant": "..."}`), and a value
 may come in typed parts. A `system` beside the conversations becomes their first turn.
-`QWJhYvA_0` and `QWJhYvA_11` are pieces of one long conversation: they share a group. Tools, calls
-of them (`function_call`, or `tool_calls` of a turn) and their results (`observation`) are carried
-as text, in the tags of Hermes and Qwen, see `_tools`. Reasoning and flags are read as in `jsonl`,
+`QWJhYvA_0` and `QWJhYvA_11` are pieces of one long conversation: they share a group. Calls of tools
+(`function_call`, or `tool_calls` of a turn), their results (`observation`) and `tools` are read as
+what they are; the tags of Hermes around a result go. Reasoning and flags are read as in `jsonl`,
 and what `jsonl` refuses is refused here.
 Format: RyokoAI/ShareGPT52K and FastChat; aliases of the roles as in open-instruct, tools as in
 LLaMA-Factory, pairs as in Firefly.
@@ -20,10 +20,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import _tools
+from chatdata.sources import tool_json
+from chatdata.sources._blocks import openai_form
 from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
+from chatdata.sources._message import result
 from chatdata.sources.batches import Batch, File
-from chatdata.sources.values import text
+from chatdata.sources.values import Text, text
 
 SCHEMA = MESSAGES
 IDS = "sharegpt"
@@ -33,7 +35,8 @@ _ROLES = {
     **dict.fromkeys(["human", "user", "prompter"], "user"),
     **dict.fromkeys(["gpt", "chatgpt", "bing", "bard", "claude", "assistant"], "assistant"),
     **dict.fromkeys(["model", "ai", "bot"], "assistant"),
-    **dict.fromkeys(["system", "developer"], "system"),
+    "system": "system",
+    "developer": "developer",
 }
 _PLAIN = {"from", "value"}
 _CALLS = frozenset(["function_call", "tool_call"])
@@ -58,7 +61,10 @@ def _list(record: Mapping[str, Any]) -> list[Any] | None:
 
 def _turns(record: dict[str, Any]) -> list[Turn]:
     messages = _list(record) or []
-    return with_record([turn for message in messages for turn in _turns_of(message)], record)
+    turns = [_plain(message) for message in messages]
+    if None in turns:
+        turns = [turn for message in openai_form(messages) for turn in _turns_of(message)]
+    return with_record(turns, record)  # type: ignore[arg-type]
 
 
 def _turns_of(message: object) -> list[Turn]:
@@ -72,11 +78,16 @@ def _turns_of(message: object) -> list[Turn]:
 
 
 def _turn(message: Mapping[str, Any]) -> Turn:
-    if message.keys() == _PLAIN:
-        speaker, content = message["from"], message["value"]
-        if isinstance(speaker, str) and isinstance(content, str) and speaker in _ROLES:
-            return Turn(_ROLES[speaker], *text(content))  # what almost every turn is
-    return _any_turn(message)
+    return _plain(message) or _any_turn(message)
+
+
+def _plain(message: Any) -> Turn | None:
+    """The turn of what almost every turn is: a known speaker, and text. Else None."""
+    if not isinstance(message, dict) or message.keys() != _PLAIN:
+        return None
+    speaker, content = message["from"], message["value"]
+    is_plain = isinstance(speaker, str) and isinstance(content, str) and speaker in _ROLES
+    return Turn(_ROLES[speaker], *text(content)) if is_plain else None
 
 
 def _any_turn(message: Mapping[str, Any]) -> Turn:
@@ -86,11 +97,26 @@ def _any_turn(message: Mapping[str, Any]) -> Turn:
     if content not in (message.get("content"), None) and message.get("content") is not None:
         return Turn(_ROLES.get(name), None, "'value' and 'content' say different things")
     if name in _CALLS:
-        return turn("assistant", message, content, _tools.call)
+        return turn("assistant", _with_call(message, name, content), None)
     if name in _RESULTS:
-        return turn("user", message, content, _tools.response)
+        return turn("tool", message, content, _result)
     read_turn = turn(_ROLES.get(name), message, content)
     return read_turn if name in _ROLES else read_turn._replace(note=f"role {speaker!r}")
+
+
+def _with_call(message: Mapping[str, Any], name: str, content: object) -> Mapping[str, Any]:
+    """The message with its content, which is a call or a list of calls, as calls beside it."""
+    beside = message.get(name)
+    listed = tool_json.as_list(content) + (
+        tool_json.as_list(beside) if tool_json.is_given(beside) else []
+    )
+    return {**message, name: listed}
+
+
+def _result(content: object) -> Text:
+    """The words of a result; the tags of Hermes and Qwen around them go, they are no words."""
+    words = result(content)
+    return words if words.text is None else Text(tool_json.unwrapped(words.text))
 
 
 def _either(message: Mapping[str, Any], first: str, second: str) -> Any:

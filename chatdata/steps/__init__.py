@@ -2,6 +2,7 @@
 
 __all__ = [
     "clean",
+    "cleaning",
     "contamination",
     "duplicates",
     "evaluation_sets",
@@ -15,6 +16,8 @@ __all__ = [
     "redact",
     "secrets",
     "split",
+    "spoken",
+    "structure",
     "threads",
     "trees",
 ]

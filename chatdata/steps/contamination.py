@@ -23,7 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from chatdata.core.document import Number, Part
-from chatdata.steps import ngrams
+from chatdata.steps import ngrams, spoken
 from chatdata.steps.evaluation_sets import EvaluationSet
 
 # What was found: an item, and the conversation (in a tree source, the tree) that holds it.
@@ -209,18 +209,18 @@ def label(messages: pl.DataFrame, indexed: Index) -> tuple[pl.DataFrame, Overlap
 
     Returns also the items that were found.
     """
-    contents = messages["content"].drop_nulls().unique(maintain_order=True)
+    words = spoken.all_words(messages)
+    contents = words.drop_nulls().unique(maintain_order=True)
     held = matches(contents, indexed)
     details = {
         contents[text]: _detail(contents[text], indexed, hits) for text, hits in held.items()
     }
     holds = {contents[text]: [hit.item for hit in hits] for text, hits in held.items()}
-    content = pl.col("content")
     labelled = messages.with_columns(
-        overlap=content.replace_strict(details, default=None, return_dtype=pl.String)
+        overlap=words.replace_strict(details, default=None, return_dtype=pl.String)
     )
-    hit = labelled.filter(pl.col("overlap").is_not_null())
-    places = hit.select("content", place=pl.coalesce("conversation", "group"))
+    hit = labelled.with_columns(words=words).filter(pl.col("overlap").is_not_null())
+    places = hit.select("words", place=pl.coalesce("conversation", "group"))
     rows = [
         (*indexed.items.row(item), place)
         for content, place in places.iter_rows()

@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from chatdata.core.document import Number, Part, Real
 from chatdata.core.hashing import digest_column
+from chatdata.core.schema import SPOKEN
 from chatdata.steps import ngrams
 
 PACKAGES = ("datasketch", "numpy")  # whose versions may change which conversations are alike
@@ -85,7 +86,9 @@ def keys(messages: pl.DataFrame, compared: pl.Expr, by_tree: bool) -> pl.DataFra
     keyed = messages.group_by("conversation", maintain_order=True).agg(
         pl.col("group").first(),
         origin=tree if by_tree else pl.col("conversation").first(),
-        size=pl.col("content").str.len_chars().sum().cast(pl.Int64),
+        size=pl.sum_horizontal(pl.col(name).str.len_chars().sum() for name in SPOKEN).cast(
+            pl.Int64
+        ),
         compared=compared,
     )
     return keyed.filter(pl.col("compared").is_not_null())

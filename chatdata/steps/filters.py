@@ -20,6 +20,7 @@ import polars as pl
 from pydantic import Field
 
 from chatdata.core import ledger
+from chatdata.core.schema import SPOKEN
 from chatdata.steps import (
     contamination,
     duplicates,
@@ -62,8 +63,12 @@ def _removes(
 
 @_removes("message")
 def bad_content() -> pl.Expr:
-    """Content that is not text: a number, null, a lone surrogate, parts that are no text."""
-    return pl.col("content").is_null()
+    """Content that is not text: a number, null, a lone surrogate, parts that are no text.
+
+    A message without words that thinks or calls a tool is none of them.
+    """
+    is_silent = pl.all_horizontal(pl.col(name).is_null() for name in SPOKEN)
+    return pl.col("content").is_null() & (is_silent | pl.col("note").is_not_null())
 
 
 @_removes("message")
@@ -96,10 +101,18 @@ def unfinished_tree() -> pl.Expr:
     return pl.col("tree_state") != "ready_for_export"
 
 
-@_removes("message", skips=pl.col("role") == "system")
+_IS_INSTRUCTION = pl.col("role").is_in(["system", "developer"])
+_HAS_CALLS = pl.col("tool_calls").is_not_null()
+
+
+@_removes("message", skips=_IS_INSTRUCTION)
 def empty() -> pl.Expr:
-    """Messages of white space alone. A system message that says nothing goes alone."""
-    return pl.col("content").str.strip_chars() == ""
+    """Messages of white space alone. A system message that says nothing goes alone.
+
+    An answer that thinks or calls a tool says something, and so does a tool that returns nothing.
+    """
+    says_more = _HAS_CALLS | pl.col("reasoning").is_not_null() | (pl.col("role") == "tool")
+    return (pl.col("content").str.strip_chars() == "") & says_more.fill_null(False).not_()
 
 
 # What ChatGPT's page and others write in the place of an answer when none comes.
@@ -132,17 +145,19 @@ def error_answer() -> pl.Expr:
     """
     text = pl.col("content").str.strip_chars(" \t\r\n!\u200b")
     begins = text.str.contains("^(?i:" + "|".join(_ERRORS) + ")")
-    return (pl.col("role") == "assistant") & (text.str.len_chars() < 400) & begins
+    is_answer = (pl.col("role") == "assistant") & _HAS_CALLS.not_()
+    return is_answer & (text.str.len_chars() < 400) & begins
 
 
 @_removes("message")
 def tool_use() -> pl.Expr:
-    """Calls of tools, their results, and system messages that list tools, as sources write them."""
+    """Calls of tools, their results, and system messages that list tools, in tags or not."""
     is_call = pl.col("content").str.contains(r"^\s*<tool_(?:call|response)>")
     ends_so = pl.col("content").str.contains(r"(?ms)^<tool_call>$.*</tool_call>\s*\z")
     is_call |= ends_so & (pl.col("role") == "assistant")
-    lists = pl.col("content").str.contains(r"(?m)^<tools>$") & (pl.col("role") == "system")
-    return is_call | lists
+    lists = pl.col("content").str.contains(r"(?m)^<tools>$") | pl.col("tools").is_not_null()
+    is_tagged = is_call | (lists & _IS_INSTRUCTION)
+    return is_tagged.fill_null(False) | _HAS_CALLS | (pl.col("role") == "tool")
 
 
 def _no_disagreements(options: Options, files: Files, folder: Path) -> Figures:
@@ -253,17 +268,29 @@ for _function in quality_filters.MESSAGE:
 
 
 def _is_spoken() -> pl.Expr:
-    return pl.col("role") != "system"
+    return _IS_INSTRUCTION.not_()
 
 
 @_removes("conversation")
 def not_alternating() -> pl.Expr:
-    """Conversations that are not user, assistant, user, ... after an optional system message."""
-    turn = _is_spoken().cast(pl.Int32).cum_sum() - 1
-    expected = pl.when(turn % 2 == 0).then(pl.lit("user")).otherwise(pl.lit("assistant"))
-    out_of_turn = _is_spoken() & (pl.col("role").cast(pl.String) != expected)
-    late_system = _is_spoken().not_() & (pl.col("position") > 0)
-    return (out_of_turn | late_system).any().over("conversation")
+    """Conversations that are not user, assistant, user, ... after an optional system message.
+
+    Between a call of the assistant and the answer stand the results of tools, in any number.
+    """
+    role = pl.col("role").cast(pl.String)
+    before = role.shift(1).over("conversation")
+    is_first = before.is_null() | before.is_in(["system", "developer"])
+    calls = _HAS_CALLS.shift(1).over("conversation")
+    follows = (
+        pl.when(role == "user")
+        .then(is_first | (before == "assistant"))
+        .when(role == "assistant")
+        .then(before.is_in(["user", "tool"]))
+        .when(role == "tool")
+        .then((before == "tool") | calls)
+        .otherwise(before.is_null() | ((role == "developer") & (before == "system")))
+    )
+    return follows.fill_null(False).not_().any().over("conversation")
 
 
 @_removes("conversation")
@@ -289,6 +316,11 @@ def _folded(text: pl.Expr) -> pl.Expr:
     return text.str.replace_all(r"\s+", " ").str.strip_chars()
 
 
+def _parts(*beside: str) -> list[pl.Expr]:
+    """The reasoning and the calls of a message, and other columns, as texts."""
+    return [pl.col(name).fill_null("") for name in ("reasoning", "tool_calls", *beside)]
+
+
 def _first_prompt(min_words: int) -> pl.Expr:
     """The first user turn, null where it has fewer words."""
     prompt = pl.col("content").filter(pl.col("role") == "user").first()
@@ -298,8 +330,10 @@ def _first_prompt(min_words: int) -> pl.Expr:
 @_removes("corpus", siblings=True, repeats="says the same as ")
 def duplicate() -> pl.Expr:
     """Conversations that say the same, white space aside, as one with a smaller id."""
-    role = pl.col("role").cast(pl.String)
-    return pl.concat_str(role, _folded(pl.col("content")), separator="\t").str.join("\n")
+    role, content = pl.col("role").cast(pl.String), pl.col("content").fill_null("")
+    reasoning, calls, tools = _parts("tools")
+    spoken = pl.concat_str(role, _folded(content), _folded(reasoning), calls, tools, separator="\t")
+    return spoken.str.join("\n")
 
 
 @_removes("corpus", repeats="begins like ")
@@ -327,7 +361,9 @@ def near_duplicate(
     conversations the smallest id), the `smallest_id`, or `all`, which leaves all of them and keeps
     their groups in the same split.
     """
-    return pl.col("content").filter(_is_spoken()).str.join("\n")
+    beside = [pl.lit("\n") + pl.col(name) for name in ("reasoning", "tool_calls")]
+    spoken = pl.concat_str("content", *beside, ignore_nulls=True)
+    return spoken.filter(_is_spoken()).str.join("\n")
 
 
 @_removes("corpus", is_near=True, key="near_duplicates", packages=duplicates.PACKAGES)

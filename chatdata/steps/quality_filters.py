@@ -11,6 +11,7 @@ from typing import Annotated
 import polars as pl
 from pydantic import Field
 
+from chatdata.core.schema import SPOKEN
 from chatdata.steps import ngrams
 
 Proportion = Annotated[float, Field(gt=0, le=1)]
@@ -18,6 +19,7 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 
 _IS_ANSWER = pl.col("role") == "assistant"
 _CONTENT = pl.col("content")
+_HAS_CALLS = pl.col("tool_calls").is_not_null()
 
 # An answer speaks of itself as a model, anywhere; or it begins by declining.
 _MODEL = (
@@ -80,26 +82,30 @@ def truncated() -> pl.Expr:
     """Answers that stop in mid-sentence, or within a fenced block of code.
 
     A line of prose is meant to go on where it stops at a letter or a comma, while sentences before
-    it end with a full stop. Lists, headings, tables, tags and short lines may end as they like.
+    it end with a full stop. Lists, headings, tables, tags and short lines may end as they like,
+    and so may the words before a call of a tool.
     """
     open_fence = _CONTENT.str.count_matches(_FENCE) % 2 == 1
     cut_off = _CONTENT.str.contains(_SENTENCE_END) & _CONTENT.str.contains(_MID_SENTENCE)
-    return _IS_ANSWER & (open_fence | cut_off)
+    return _IS_ANSWER & _HAS_CALLS.not_() & (open_fence | cut_off)
 
 
 def url_only() -> pl.Expr:
-    """Messages that are addresses and nothing else."""
-    return _CONTENT.str.contains(r"\A\s*(?:[<(\[*-]*\s*(?:https?://|www\.)\S+\s*)+\z")
+    """Messages that are addresses and nothing else; the result of a tool may be an address."""
+    is_url = _CONTENT.str.contains(r"\A\s*(?:[<(\[*-]*\s*(?:https?://|www\.)\S+\s*)+\z")
+    return is_url & _HAS_CALLS.not_() & (pl.col("role") != "tool")
 
 
 def too_many_characters(above: AtLeastOne = 50_000) -> pl.Expr:
-    """Conversations of more characters than `above`, system messages counted."""
-    return _CONTENT.str.len_chars().sum().over("conversation") > above
+    """Conversations of more characters than `above`: words, thoughts and calls of all roles."""
+    lengths = (pl.col(name).str.len_chars().fill_null(0) for name in SPOKEN)
+    return pl.sum_horizontal(lengths).sum().over("conversation") > above
 
 
 def too_many_turns(above: AtLeastOne = 50) -> pl.Expr:
     """Conversations of more turns than `above`, system messages not counted."""
-    return (pl.col("role") != "system").sum().over("conversation") > above
+    is_turn = pl.col("role").is_in(["system", "developer"]).not_()
+    return is_turn.sum().over("conversation") > above
 
 
 MESSAGE = (refusal, boilerplate_opening, repetition, truncated, url_only)

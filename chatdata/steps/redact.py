@@ -1,5 +1,7 @@
 """Redaction: secrets and personal data in messages, replaced by placeholders or pointed out.
 
+Looked at are words, reasoning, calls of tools and the tools that are offered; JSON stays JSON.
+
 `replace` writes `<EMAIL_1>` in place of an address. Within a group (a tree, the pieces of one
 conversation) the same value has the same number, and numbers follow the order of the messages, so
 that an answer still speaks of the address that was asked about. A key that was found is
@@ -8,8 +10,9 @@ replaced wherever it stands in the group. `label` changes nothing and says what 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -55,54 +58,163 @@ class Redact(Strict):
 
 def replace(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:
     """The messages with placeholders in place of secrets, and how many were found."""
-    by_content = _by_content(messages, kinds)
-    if not by_content:
+    pieces = _pieces(messages)
+    by_text = _by_text(pieces, kinds)
+    if not by_text:
         return messages, Secrets()
-    rows = messages.with_row_index("row").filter(pl.col("content").is_not_null())
-    holding = rows.filter(pl.col("content").is_in(list(by_content)))["group"]
-    order = [name for name in _ORDER if name in rows.columns]
-    rows = rows.filter(pl.col("group").is_in(holding.implode())).sort(order)
-    changed, seen = dict[int, str](), list[list[Finding]]()
-    for together in rows.select("group", "row", "content").partition_by(
-        "group", maintain_order=True
-    ):
-        findings = _in_group(together["content"].to_list(), by_content)
-        numbers = _numbers(findings)
-        seen += findings
-        for row, content, held in zip(together["row"], together["content"], findings, strict=True):
-            changed[row] = _written(content, held, numbers)
-    table = pl.DataFrame({"row": changed.keys(), "new": changed.values()}, _CHANGES)
-    replaced = messages.with_row_index("row").join(table, on="row", how="left")
-    content = pl.coalesce("new", "content")
-    replaced = replaced.sort("row").with_columns(content=content).select(messages.columns)
-    return replaced, count(seen, masked=True)
+    order = [name for name in _ORDER if name in messages.columns]
+    rows = messages.with_row_index("row").select("row", *order)
+    is_held = pl.col("searched").is_in([searched for searched, _ in by_text])
+    holding = rows.filter(pl.col("row").is_in(pieces.filter(is_held)["row"].implode()))["group"]
+    rows = rows.filter(pl.col("group").is_in(holding.implode()))
+    pieces = pieces.join(rows, on="row").sort(*order, "part", "leaf")
+    changed, seen = dict[_Place, str](), dict[int, list[Finding]]()
+    for together in pieces.partition_by("group", maintain_order=True):
+        texts = together["text"].to_list()
+        searched = zip(together["searched"], texts, strict=True)
+        held = _in_group(texts, [by_text.get(text, []) for text in searched])
+        numbers = _numbers(held)
+        places = together.select("row", "part", "leaf").iter_rows()
+        for place, text, findings in zip(places, texts, held, strict=True):
+            changed |= {place: _written(text, findings, numbers)} if findings else {}
+        _note(seen, together, held)
+    return _with_changes(messages, changed), count(seen.values(), masked=True)
 
 
 _ORDER = ("group", "conversation", "position", "created", "message", "content")
-_CHANGES = {"row": pl.UInt32, "new": pl.String}
 
 
-def _by_content(messages: pl.DataFrame, kinds: Sequence[Kind]) -> dict[str, list[Finding]]:
-    """What the distinct contents hold of these kinds."""
-    contents = messages["content"].drop_nulls().unique(maintain_order=True)
-    by_content = {
-        contents[number]: [finding for finding in findings if finding.kind in kinds]
-        for number, findings in secrets.find(contents).items()
-    }
-    return {content: findings for content, findings in by_content.items() if findings}
+def _note(seen: dict[int, list[Finding]], pieces: pl.DataFrame, held: list[list[Finding]]) -> None:
+    """Notes the findings by message; those in tools, which all messages repeat, once."""
+    for row, counts, findings in zip(pieces["row"], pieces["counts"], held, strict=True):
+        if counts:
+            seen.setdefault(row, []).extend(findings)
 
 
-def _in_group(
-    contents: Sequence[str], by_content: Mapping[str, list[Finding]]
-) -> list[list[Finding]]:
-    """What each message of a group holds, keys that other messages gave away among it."""
-    held = [list(by_content.get(content, [])) for content in contents]
+# ------------------------------------------------------------------------------- texts of a message
+
+# What a message says, in the order in which it is read. Of the last two, which are JSON, each
+# string is a text by itself, so that what is written in its place leaves JSON.
+_PARTS = ("tools", "content", "reasoning", "tool_calls")
+_JSON = ("tools", "tool_calls")
+_Place = tuple[int, int, int]  # a message, a part of it, a text in that part
+_Searched = tuple[str, str]  # a text with the key before it, and alone
+_PIECES = {
+    "row": pl.UInt32,
+    "part": pl.Int64,
+    "leaf": pl.Int64,
+    "searched": pl.String,  # the text, with the key before it that may say what it is
+    "text": pl.String,
+    "counts": pl.Boolean,
+}
+
+
+def _pieces(messages: pl.DataFrame) -> pl.DataFrame:
+    """A row for each text of the messages: words, thoughts, strings of calls and of tools."""
+    pieces = [_pieces_of(messages, number, name) for number, name in enumerate(_PARTS)]
+    return pl.concat(pieces)
+
+
+def _pieces_of(messages: pl.DataFrame, number: int, name: str) -> pl.DataFrame:
+    rows = messages.with_row_index("row").filter(pl.col(name).is_not_null())
+    if rows.is_empty():
+        return pl.DataFrame(schema=_PIECES)
+    part = pl.lit(number, pl.Int64)
+    if name not in _JSON:
+        text = pl.col(name)
+        zero, yes = pl.lit(0, pl.Int64), pl.lit(value=True)
+        return rows.select("row", part=part, leaf=zero, searched=text, text=text, counts=yes)
+    leaves = [(text, list(_leaves(json.loads(text)))) for text in rows[name].unique()]
+    table = pl.DataFrame(
+        [(text, leaf, *words) for text, words_of in leaves for leaf, words in enumerate(words_of)],
+        schema={name: pl.String, "leaf": pl.Int64, "searched": pl.String, "text": pl.String},
+        orient="row",
+    )
+    counts = pl.lit(value=True) if name != "tools" else pl.col("conversation").is_first_distinct()
+    rows = rows.select("row", name, counts=counts)
+    pieces = rows.join(table, on=name).with_columns(part=part)
+    return pieces.select(_PIECES.keys())
+
+
+def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yields the keys, strings and whole numbers of a JSON value: as searched, and as a text."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name, name
+            yield from _leaves(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, key)
+    elif isinstance(value, str | int) and not isinstance(value, bool):
+        yield f'{key}: "{value}"' if key else str(value), str(value)
+
+
+def _rebuilt(value: object, texts: Iterator[str]) -> object:
+    """A JSON value with texts in place of its keys, strings and whole numbers, in their order."""
+    if isinstance(value, dict):
+        return {next(texts): _rebuilt(item, texts) for item in value.values()}
+    if isinstance(value, list):
+        return [_rebuilt(item, texts) for item in value]
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        text = next(texts)
+        return value if text == str(value) else text
+    return value
+
+
+def _with_changes(messages: pl.DataFrame, changed: Mapping[_Place, str]) -> pl.DataFrame:
+    """The messages with new texts in the places of some."""
+    for number, name in enumerate(_PARTS):
+        by_row: dict[int, dict[int, str]] = {}
+        for (row, part, leaf), text in changed.items():
+            if part == number:
+                by_row.setdefault(row, {})[leaf] = text
+        if by_row:
+            values = messages[name].gather(list(by_row))
+            write = _write_json if name in _JSON else _write_text
+            new = [write(old, texts) for old, texts in zip(values, by_row.values(), strict=True)]
+            messages = messages.with_columns(messages[name].scatter(list(by_row), new))
+    return messages
+
+
+def _write_text(old: str, texts: Mapping[int, str]) -> str:
+    return texts[0]
+
+
+def _write_json(old: str, texts: Mapping[int, str]) -> str:
+    value = json.loads(old)
+    every = [texts.get(leaf, text) for leaf, (_, text) in enumerate(_leaves(value))]
+    return json.dumps(_rebuilt(value, iter(every)), ensure_ascii=False)
+
+
+# ----------------------------------------------------------------------------------------- findings
+
+
+def _by_text(pieces: pl.DataFrame, kinds: Sequence[Kind]) -> dict[_Searched, list[Finding]]:
+    """What the distinct texts hold of these kinds, by the text as it is searched and alone."""
+    distinct = pieces.select("searched", "text").unique(maintain_order=True)
+    by_text = {}
+    for number, findings in secrets.find(distinct["searched"]).items():
+        searched, text = distinct.row(number)
+        before = 0 if searched == text else len(searched) - len(text) - 1
+        moved = (_moved(finding, before) for finding in findings if finding.kind in kinds)
+        within = [new for new in moved if new.start >= 0 and new.end <= len(text)]
+        by_text[searched, text] = within
+    return {searched: findings for searched, findings in by_text.items() if findings}
+
+
+def _moved(finding: Finding, before: int) -> Finding:
+    return finding._replace(start=finding.start - before, end=finding.end - before)
+
+
+def _in_group(texts: Sequence[str], by_text: Sequence[Sequence[Finding]]) -> list[list[Finding]]:
+    """What each text of a group holds, keys that other texts gave away among it."""
+    held = [list(findings) for findings in by_text]
     keys = sorted(
         {finding.value for findings in held for finding in findings if finding.kind == "key"}
     )
-    for content, findings in zip(contents, held, strict=True):
+    for text, findings in zip(texts, held, strict=True):
         for key in keys:
-            again = secrets.occurrences(content, "key", key)
+            again = secrets.occurrences(text, "key", key)
             findings += [finding for finding in again if not secrets.overlaps(finding, findings)]
     return [sorted(findings) for findings in held]
 
@@ -132,21 +244,31 @@ def _written(
 
 def label(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:
     """Adds `secret` to messages: what a message holds and where, null where nothing."""
-    by_content = _by_content(messages, kinds)
-    words = {content: _words(findings) for content, findings in by_content.items()}
-    content = pl.col("content")
-    labelled = messages.with_columns(
-        secret=content.replace_strict(words, default=None, return_dtype=pl.String)
+    pieces = _pieces(messages)
+    by_text = _by_text(pieces, kinds)
+    holding = pieces.filter(pl.col("searched").is_in([searched for searched, _ in by_text]))
+    seen, words = dict[int, list[Finding]](), dict[int, str]()
+    for row, part, _, searched, text, counts in holding.sort("row", "part", "leaf").iter_rows():
+        findings = by_text.get((searched, text), [])
+        if findings:
+            words.setdefault(row, _words(findings, part))
+            seen.setdefault(row, []).extend(findings if counts else [])
+    table = pl.DataFrame({"row": words.keys(), "secret": words.values()}, _WORDS)
+    labelled = messages.with_row_index("row").join(
+        table, on="row", how="left", maintain_order="left"
     )
-    hit = labelled.filter(pl.col("secret").is_not_null())["content"]
-    return labelled, count((by_content[content] for content in hit), masked=False)
+    return labelled.drop("row"), count(seen.values(), masked=False)
 
 
-def _words(findings: Sequence[Finding]) -> str:
-    """What a message holds, in words that give nothing away."""
+_WORDS = {"row": pl.UInt32, "secret": pl.String}
+_PLACES = ("in the tools", "", "in its reasoning", "in its calls of tools")
+
+
+def _words(findings: Sequence[Finding], part: int) -> str:
+    """What a part of a message holds, in words that give nothing away."""
     first = findings[0]
     more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
-    return f"{first.kind} at character {first.start}{more}"
+    return f"{first.kind} {_PLACES[part] or f'at character {first.start}'}{more}"
 
 
 def count(findings: Iterable[Sequence[Finding]], *, masked: bool) -> Secrets:

@@ -15,7 +15,7 @@ import polars as pl
 from chatdata.core.config import Strict
 from chatdata.core.hashing import short_hash
 from chatdata.core.ledger import MERGED, OUTCOMES, outcomes_of
-from chatdata.core.schema import MESSAGE_KEY, MESSAGES, empty
+from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN, empty
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
 RepeatedRole = Literal["keep", "merge", "drop"]
@@ -92,7 +92,9 @@ def _name_apart(messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _with_digests(claimed: pl.DataFrame) -> pl.DataFrame:
     """Adds `digest` of a conversation's content, `is_repeat` (of the same id with this digest) and
     `is_ambiguous` (the id has several digests)."""
-    spoken = pl.concat_str(pl.col("role").cast(pl.String), "content", "note", ignore_nulls=True)
+    beside = ("reasoning", "tool_calls", "tool_call_id", "name", "tools")
+    role = pl.col("role").cast(pl.String)
+    spoken = pl.concat_str(role, "content", "note", *beside, ignore_nulls=True)
     digests = claimed.group_by("conversation", "where", maintain_order=True).agg(
         digest=spoken.str.join("\x1e").map_elements(short_hash, return_dtype=pl.String).first()
     )
@@ -129,16 +131,22 @@ def _without_repeated_roles(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Leaves a single turn of several turns of one role that follow each other, all in order.
 
-    White space alone is no turn beside others: it is neither merged nor the last of them.
+    White space alone is no turn beside others: it is neither merged nor the last of them. Results
+    of tools are never joined, nor is a turn that would then speak before what it follows.
     """
     starts = (pl.col("role") != pl.col("role").shift(1)).fill_null(True)
     starts |= pl.col("conversation") != pl.col("conversation").shift(1)
+    starts |= (pl.col("role") == "tool") | (_first_part() < _last_part().shift(1))
+    if repeated_role == "drop":
+        calls = pl.col("tool_calls").is_not_null()
+        starts |= calls | calls.shift(1)
     numbered = turns.with_columns(run=starts.cum_sum())
     is_alone = pl.len().over("run") == 1
     several = numbered.filter(is_alone.not_())
     if repeated_role == "keep" or several.is_empty():
         return turns, empty(OUTCOMES)
     is_text = (pl.col("content").str.strip_chars() != "").fill_null(True)
+    is_text |= pl.col("reasoning").is_not_null() | pl.col("tool_calls").is_not_null()
     several = several.with_columns(speaks=is_text | is_text.any().over("run").not_())
     choose = _merged if repeated_role == "merge" else _last_of_runs
     chosen, joined = choose(several)
@@ -146,21 +154,56 @@ def _without_repeated_roles(
     return left.sort("conversation", "position").drop("run"), joined
 
 
+# A template writes the parts of a turn in this order: thoughts, words, calls.
+
+
+def _first_part() -> pl.Expr:
+    """The number of the first part that a turn has."""
+    is_calls = pl.col("tool_calls").is_not_null() & _has_words().not_()
+    first = pl.when(pl.col("reasoning").is_not_null()).then(0).when(is_calls).then(2)
+    return first.otherwise(1)
+
+
+def _last_part() -> pl.Expr:
+    """The number of the last part that a turn has."""
+    is_thought = pl.col("reasoning").is_not_null() & _has_words().not_()
+    last = pl.when(pl.col("tool_calls").is_not_null()).then(2).when(is_thought).then(0)
+    return last.otherwise(1)
+
+
+def _has_words() -> pl.Expr:
+    return (pl.col("content").str.strip_chars() != "").fill_null(False)
+
+
 def _merged(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """A single turn for each run: the texts of its turns, a blank line between.
 
-    The turn is learnt from where all of its parts are, and the first removed part says what
-    removes the turn.
+    Thoughts are joined as words are, and calls are listed together. The turn is learnt from where
+    all of its parts are, and the first removed part says what removes the turn.
     """
     parts = several.filter("speaks").group_by("run", maintain_order=True)
     is_marked = pl.col("removed_by").is_not_null()
     merged = parts.agg(
-        pl.exclude("content", "train", *_MARKS).first(),
-        pl.col("content").str.join("\n\n"),
+        pl.exclude(*SPOKEN, "train", *_MARKS).first(),
+        *(_joined(name) for name in ("content", "reasoning")),
+        _joined_calls(),
         pl.col("train").all(),
         *(pl.col(mark).filter(is_marked).first() for mark in _MARKS),
     )
     return merged, _joined_outcomes(several, merged, MERGED, pl.col("into"))
+
+
+def _joined(column: str) -> pl.Expr:
+    """The texts of a column, a blank line between; null where all of them are."""
+    texts = pl.col(column).drop_nulls()
+    return pl.when(texts.len() > 0).then(texts.str.join("\n\n")).alias(column)
+
+
+def _joined_calls() -> pl.Expr:
+    """The calls of several turns in a single list."""
+    calls = pl.col("tool_calls").drop_nulls()
+    inner = calls.str.strip_prefix("[").str.strip_suffix("]").str.join(", ")
+    return pl.when(calls.len() > 0).then("[" + inner + "]").alias("tool_calls")
 
 
 def _last_of_runs(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -253,26 +296,29 @@ def _without_skipped(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     skips = pl.col("on_removed").eq_missing("skip")
     if turns.filter(skips).is_empty():
         return turns, empty(OUTCOMES)
+    turns = turns.with_columns(exchange=_starts_exchange().cum_sum())
     turns = turns.with_columns(culprit=_skipped_by("message"), culprit_by=_skipped_by("removed_by"))
     detail = pl.when(skips).then("why").otherwise(_GOES_WITH)
     turn_goes = _Why(pl.col("culprit_by"), detail)
     left, outcomes = _leave_out(turns, pl.col("culprit").is_null(), turn_goes, _BECAUSE)
-    return left.drop("culprit", "culprit_by"), outcomes
+    return left.drop("culprit", "culprit_by", "exchange"), outcomes
+
+
+def _starts_exchange() -> pl.Expr:
+    """Whether a turn does not go with the turn before it: as an answer goes with its question or
+    with the results of tools, and a result with the call."""
+    role = pl.col("role").cast(pl.String)
+    before = role.shift(1).over("conversation")
+    answers = (role == "assistant") & before.is_in(["user", "tool"])
+    reports = (role == "tool") & before.is_in(["assistant", "tool"])
+    return (answers | reports).fill_null(False).not_()
 
 
 def _skipped_by(column: str) -> pl.Expr:
-    """A column of the message that a turn goes with: itself, its answer or its question."""
-
-    def beside(turn: pl.Expr, steps: int) -> pl.Expr:
-        return turn.shift(steps).over("conversation")
-
+    """A column of the message that a turn goes with: itself, or the first of its exchange."""
     skips = pl.col("on_removed").eq_missing("skip")
-    asks, answers = pl.col("role") == "user", pl.col("role") == "assistant"
-    return pl.coalesce(
-        pl.when(skips).then(column),
-        pl.when(asks & beside(skips & answers, -1)).then(beside(pl.col(column), -1)),
-        pl.when(answers & beside(skips & asks, 1)).then(beside(pl.col(column), 1)),
-    )
+    first = pl.col(column).filter(skips).first().over("exchange")
+    return pl.coalesce(pl.when(skips).then(column), first)
 
 
 def _trim(turns: pl.DataFrame, threads: Threads) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -293,7 +339,7 @@ def _is_from_first_user() -> pl.Expr:
     """Whether a turn stands no earlier than the first question, or is a system message."""
     questions = pl.col("position").filter(pl.col("role") == "user")
     after = pl.col("position") >= questions.min().over("conversation")
-    return after.fill_null(False) | (pl.col("role") == "system")
+    return after.fill_null(False) | pl.col("role").is_in(["system", "developer"])
 
 
 # --------------------------------------------------------------------------------------- train once

@@ -248,7 +248,9 @@ def _trim_path(forest: _Forest, path: Path, threads: Threads) -> Path:
     if threads.end == "assistant":
         answers = (i + 1 for i, role in enumerate(roles) if role == "assistant" and i >= first)
         end = max(answers, default=0)
-    return [row for i, row in enumerate(path[:end]) if i >= first or roles[i] == "system"]
+    return [
+        row for i, row in enumerate(path[:end]) if i >= first or roles[i] in ("system", "developer")
+    ]
 
 
 def _trim_reason(forest: _Forest, row: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -24,14 +25,36 @@ def test_messages_lists_parts_and_our_own_rows() -> None:
     )
 
 
-def test_a_published_row_keeps_its_group_and_language_and_gets_the_source_of_the_recipe() -> None:
-    """The name and the ids are those of the source that reads the row, not those of the row."""
-    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    published = {"id": "oasst1/x", "group": "oasst1/t", "source": "oasst", "lang": "de"}
-    rows, _ = read("jsonl", [{**published, "messages": messages}])
-    assert rows.select("conversation", "group", "lang", "lang_by", "source").unique().rows() == [
-        ("jsonl/oasst1/x", "oasst1/t", "de", "declared", "jsonl")
+def test_a_row_that_chatdata_published_is_read_as_it_was_written() -> None:
+    """Its id, group, source and language, and each column of its messages."""
+    calls = '[{"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": null}}}]'
+    tools = '[{"type": "function", "function": {"name": "f"}}]'
+    columns = (
+        "role",
+        "content",
+        "reasoning_content",
+        "tool_calls",
+        "tool_call_id",
+        "name",
+        "train",
+    )
+    messages = [
+        ("user", "a", None, None, None, "Ann", False),
+        ("assistant", None, "\nHm. ", calls, None, None, False),
+        ("tool", "<tool_response>", None, None, "c", "f", False),
+        ("assistant", "<think>b", None, None, None, None, True),
     ]
+    published = {"id": "oasst1/x", "group": "t", "source": "oasst", "lang": "de", "tools": tools}
+    published["messages"] = [dict(zip(columns, message, strict=True)) for message in messages]
+    as_objects = json.loads(json.dumps(published))
+    as_objects["tools"] = json.loads(tools)
+    as_objects["messages"][1]["tool_calls"] = json.loads(calls)
+    for row in (published, as_objects):
+        rows, _ = read("jsonl", [row])
+        origin = rows.select("conversation", "group", "lang", "lang_by", "source", "tools").unique()
+        assert origin.rows() == [("oasst1/x", "t", "de", "declared", "oasst", tools)]
+        read_back = rows.rename({"reasoning": "reasoning_content"}).select(columns)
+        assert read_back.rows() == messages
 
 
 def test_instructions_with_an_answer() -> None:
@@ -67,7 +90,7 @@ def test_instructions_with_an_answer() -> None:
 @pytest.mark.parametrize(
     ("message", "note"),
     [
-        ({"role": "assistant", "content": "", "tool_calls": [{}]}, "'tool_calls' cannot"),
+        ({"role": "assistant", "content": "", "tool_calls": [{}]}, "'tool_calls': a call"),
         (
             {"role": "assistant", "content": "a", "reasoning_content": ["b"]},
             "reasoning: not text but list",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -77,42 +78,38 @@ def test_every_shape_of_a_dump_is_the_same_table(record: dict[str, Any]) -> None
     ]
 
 
-def test_tools_are_carried_as_text() -> None:
+def test_tools_are_read_as_what_they_are() -> None:
+    """As in a file of OpenAI's form, and a result that is wrapped already is unwrapped once."""
     call = '{"name": "weather", "arguments": {"city": "Lisbon"}}'
+    asked = turns(("human", "Warm?"), ("function_call", call))
     record = {
         "id": "x",
-        "conversations": turns(
-            ("human", "Warm?"), ("function_call", call), ("observation", "19"), ("gpt", "Yes.")
-        ),
+        "conversations": [*asked, *turns(("observation", "19"), ("gpt", "Yes."))],
         "tools": '[{"name": "weather"}]',
     }
-    rows, _ = read("sharegpt", [record, {**record, "system": "Be brief.", "id": "y"}])
-    assert rows.select("role", "content", "train").rows()[:5] == [
-        ("system", '<tools>\n[{"name": "weather"}]\n</tools>', False),
-        ("user", "Warm?", False),
-        ("assistant", f"<tool_call>\n{call}\n</tool_call>", True),
-        ("user", "<tool_response>\n19\n</tool_response>", False),
-        ("assistant", "Yes.", True),
-    ]
-    assert rows["content"][5].startswith("Be brief.\n\n<tools>\n")
+    result = "<tool_response>\n19\n</tool_response>"
+    wrapped = {**record, "conversations": [*asked, *turns(("tool", result), ("gpt", "Yes."))]}
     openai = {
         "id": "x",
         "messages": [
             {"role": "user", "content": "Warm?"},
-            {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [
-                    {"function": {"name": "weather", "arguments": '{"city": "Lisbon"}'}},
-                ],
-            },
-            {"role": "tool", "content": "19"},
+            {"role": "assistant", "content": None, "function_call": json.loads(call)},
+            {"role": "function", "content": "19"},
             {"role": "assistant", "content": "Yes."},
         ],
-        "tools": [{"name": "weather"}],
+        "functions": [{"name": "weather"}],
     }
-    same, _ = read("jsonl", [openai])
-    assert same.select("role", "content").rows() == rows.select("role", "content").rows()[:5]
+    columns = ("role", "content", "tool_calls", "tools", "train")
+    offered = '[{"type": "function", "function": {"name": "weather"}}]'
+    called = f'[{{"type": "function", "function": {call}}}]'
+    for source, given in (("sharegpt", record), ("sharegpt", wrapped), ("jsonl", openai)):
+        rows, _ = read(source, [given])
+        assert rows.select(columns).rows() == [
+            ("user", "Warm?", None, offered, False),
+            ("assistant", None, called, offered, True),
+            ("tool", "19", None, offered, False),
+            ("assistant", "Yes.", None, offered, True),
+        ]
 
 
 @pytest.mark.parametrize("tools", [None, "", "[]", [], {}])
@@ -121,11 +118,14 @@ def test_no_tools_are_no_turn(tools: Any) -> None:
     assert read("sharegpt", [record])[0].height == 1
 
 
-def test_tools_that_are_no_text_are_named() -> None:
+def test_tools_that_are_none_are_named() -> None:
     rows, _ = read("sharegpt", [{"conversations": turns(("human", "a")), "tools": 3}])
-    assert rows.select("role", "note").row(0) == ("system", "tools: not text but int")
+    assert rows.select("role", "note").row(0) == ("system", "tools: int is no tool")
     rows, _ = read("sharegpt", [{"conversations": turns(("function_call", {"a": 1}), ("tool", 4))}])
-    assert rows["content"].to_list() == ['<tool_call>\n{"a": 1}\n</tool_call>', None]
+    assert rows.select("content", "note").rows() == [
+        (None, "'function_call': a call does not name its tool"),
+        (None, "not text but int"),
+    ]
 
 
 def test_a_record_without_id_is_named_for_its_content() -> None:

@@ -66,9 +66,9 @@ class Step:
     cleaner: Cleaner
     options: Mapping[str, Any]
 
-    def concerns(self) -> pl.Expr:
-        """Whether content may be changed by this cleaner."""
-        return pl.col("content").str.contains(self.cleaner.pattern)
+    def concerns(self, column: str) -> pl.Expr:
+        """Whether the text in a column may be changed by this cleaner."""
+        return pl.col(column).str.contains(self.cleaner.pattern)
 
     def __call__(self, text: str) -> str:
         """The text with the cleaner applied until it changes nothing, or else as it was."""
@@ -89,6 +89,7 @@ class CleanedEntry(Part):
 
     messages: Number
     characters: int
+    left: Number | None = None  # messages that could not be read, and stay as they were
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,19 +219,30 @@ def _tidied(piece: str, most_newlines: int) -> str:
 
 
 def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, Cleaned]:
-    """The messages with their content cleaned, and what each step did to how many of them."""
+    """The messages with their words cleaned, content and reasoning, and what each step did to how
+    many of them."""
+    messages, cleaned = _clean_column(messages, "content", steps)
+    if messages["reasoning"].null_count() == messages.height:
+        return messages, cleaned
+    messages, thoughts = _clean_column(messages, "reasoning", steps)
+    return messages, cleaned + thoughts
+
+
+def _clean_column(
+    messages: pl.DataFrame, column: str, steps: Sequence[Step]
+) -> tuple[pl.DataFrame, Cleaned]:
     counts = {step.cleaner.name: {"messages": 0, "characters": 0} for step in steps}
-    is_concerned = pl.any_horizontal(pl.lit(False), *(step.concerns() for step in steps))
-    concerned = messages.filter(is_concerned)["content"].value_counts()
-    texts = concerned["content"].to_list()
+    is_concerned = pl.any_horizontal(pl.lit(False), *(step.concerns(column) for step in steps))
+    concerned = messages.filter(is_concerned)[column].value_counts()
+    texts = concerned[column].to_list()
     cleaned, taken = clean_texts(texts, steps)
     for number, fewer in zip(concerned["count"], taken, strict=True):
         for name, characters_fewer in fewer.items():
             counts[name]["messages"] += number
             counts[name]["characters"] += number * characters_fewer
     changed = {old: new for old, new in zip(texts, cleaned, strict=True) if old != new}
-    content = pl.col("content").replace(list(changed), list(changed.values()))
-    return messages.with_columns(content) if changed else messages, Cleaned(counts)
+    replaced = pl.col(column).replace(list(changed), list(changed.values()))
+    return messages.with_columns(replaced) if changed else messages, Cleaned(counts)
 
 
 def clean_texts(
@@ -260,7 +272,7 @@ def _apply(
 ) -> None:
     """Cleans the active texts in place, and adds to `taken` how many characters fewer they have."""
     contents = pl.DataFrame({"content": [now[n] for n in active]}, schema={"content": pl.String})
-    concerned = contents.select(step.concerns()).to_series()
+    concerned = contents.select(step.concerns("content")).to_series()
     for number in itertools.compress(active, concerned):
         cleaned = step(now[number])
         if cleaned != now[number]:

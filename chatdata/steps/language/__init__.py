@@ -13,6 +13,7 @@ import polars as pl
 
 from chatdata.core.document import Number, Part
 from chatdata.core.hashing import hash_column
+from chatdata.steps import spoken
 from chatdata.steps.language import codes, decision
 from chatdata.steps.language.neighbours import nearest
 
@@ -67,9 +68,10 @@ def label(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
     where it is very sure (from SURE on), or where there is no label. Where they contradict each
     other and the detector is not that sure, neither is believed.
 
-    A text that says nothing, that the detector hardly knows, or for which neither is believed,
-    takes the language of its neighbours (`neighbours.nearest`). Without any it has what the
-    detector guesses, or else the label, or null; `und` where neither is believed.
+    The words of a message are its content and its reasoning; calls of tools and their results have
+    no say. A text that says nothing, that the detector hardly knows, or for which neither is
+    believed, takes the language of its neighbours (`neighbours.nearest`). Without any it has what
+    the detector guesses, or else the label, or null; `und` where neither is believed.
 
     `lang_by` is `declared`, `detected` or `neighbours`. Two columns are added for
     `disagreements`: `declared`, and `detected` where it contradicts that.
@@ -87,7 +89,9 @@ def label(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
 def _with_answers(messages: pl.DataFrame, decide: str) -> pl.DataFrame:
     """Adds `declared`, and `detected` and `score`, which are null where no detector is asked."""
     is_asked = pl.col("lang").is_null() | (decide != "declared")
-    asked = messages.select(pl.when(is_asked).then("content").alias("asked")).to_series()
+    is_asked &= pl.col("role").ne_missing("tool")
+    words = pl.lit(spoken.words(messages))
+    asked = messages.select(pl.when(is_asked).then(words).alias("asked")).to_series()
     distinct = asked.drop_nulls().unique(maintain_order=True)
     answers = detect(distinct).select("score", detected="lang", asked=distinct)
     rows = messages.with_columns(asked, declared="lang")
@@ -227,7 +231,9 @@ def disagreements(labelled: pl.DataFrame, decide: str) -> Disagreements:
         return Disagreements.none(decide)
     rows = labelled.filter(pl.col("detected").is_not_null())
     rows = rows.with_columns(order=hash_column(rows["message"], "disagreement"))
-    example = pl.struct("order", "message", text=pl.col("content").str.head(_EXAMPLE))
+    example = pl.struct(
+        "order", "message", text=pl.coalesce("content", "reasoning").str.head(_EXAMPLE)
+    )
     pairs = rows.group_by("declared", "detected", maintain_order=True).agg(
         messages=pl.len(), examples=_first_examples(example)
     )

@@ -1,0 +1,62 @@
+"""Rows of a Parquet file as JSON values, as if they had been written as JSON.
+
+Arrow gives all structs of a column the same fields, and fills the fields that a value never had
+with null: such nulls are taken out again. A field of Arrow's type `arrow.json`, as `datasets` 5 and
+chatdata write, holds JSON in a string: it is parsed, and keeps the nulls that were written in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+Reader = Callable[[Any], Any]
+# The fields by which a turn is recognised stay in a turn, also where they are null.
+_TURN = frozenset(["role", "content", "from", "value", "human", "assistant"])
+
+
+def reader(schema: pa.Schema) -> Reader:
+    """What makes a JSON value of a row of this schema; nulls of the row as a whole stay."""
+    readers = _readers({field.name: field.type for field in schema}, depth=0)
+    return lambda row: {**row, **{name: read(row[name]) for name, read in readers.items()}}
+
+
+def _reader(type: pa.DataType, depth: int) -> Reader | None:
+    """What makes a JSON value of a value of this type; None where nothing is to be done."""
+    if getattr(type, "extension_name", "") == "arrow.json":
+        return _parsed
+    if pa.types.is_list(type) or pa.types.is_large_list(type):
+        read = _reader(type.value_type, depth)
+        return read and (lambda values: values and [read(value) for value in values])
+    return _struct(type, depth + 1) if pa.types.is_struct(type) else None
+
+
+def _readers(types: Mapping[str, pa.DataType], depth: int) -> dict[str, Reader]:
+    by_name = {name: _reader(type, depth) for name, type in types.items()}
+    return {name: read for name, read in by_name.items() if read}
+
+
+def _struct(type: pa.StructType, depth: int) -> Reader:
+    stay = _TURN if depth == 1 else frozenset()
+    readers = _readers({field.name: field.type for field in type}, depth)
+
+    def read(struct: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        if struct is None:
+            return None
+        return {
+            name: readers[name](value) if name in readers else value
+            for name, value in struct.items()
+            if value is not None or name in stay
+        }
+
+    return read
+
+
+def _parsed(value: Any) -> Any:
+    with contextlib.suppress(orjson.JSONDecodeError):
+        return orjson.loads(value)
+    return value

@@ -1,0 +1,219 @@
+"""Cleaners of whole messages: tags in content that say what a message is become columns.
+
+    lift_reasoning  <think>...</think> before an answer
+    lift_tools      <tool_call>, <tool_response> and <tools> of Hermes and Qwen
+    drop_reasoning  the reasoning of all messages goes
+
+A recipe lists these under `clean`, among the cleaners of texts. What cannot be lifted (JSON that is
+broken, tags that do not match) stays as words, and is counted as left.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+
+from chatdata.core.config import Strict, arguments_model
+from chatdata.sources import tool_json
+
+
+class Lifted(NamedTuple):
+    """The messages, and how many of them were changed and how many were left as words."""
+
+    messages: pl.DataFrame
+    changed: int
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowCleaner:
+    """A cleaner of whole messages. It has no options, and no package changes what it does."""
+
+    name: str
+    function: Callable[[pl.DataFrame], Lifted]
+    options: type[Strict]
+    about: str
+    packages: tuple[str, ...] = ()
+
+
+ROW_CLEANERS: dict[str, RowCleaner] = {}
+
+
+def _cleans(function: Callable[[pl.DataFrame], Lifted]) -> Callable[[pl.DataFrame], Lifted]:
+    name, about = function.__name__, (inspect.getdoc(function) or "").splitlines()[0]
+    options = arguments_model(function, skip=1)
+    ROW_CLEANERS[name] = RowCleaner(name, function, options, about)
+    return function
+
+
+# ---------------------------------------------------------------------------------------- reasoning
+
+_THOUGHT = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
+_HAS_THOUGHT = r"^\s*<think>|^[^<]*</think>"
+
+
+@_cleans
+def lift_reasoning(messages: pl.DataFrame) -> Lifted:
+    """`<think>...</think>` at the beginning of an answer becomes its reasoning.
+
+    An empty thought goes. Tags that are not closed, or that stand within a thought, stay.
+    """
+    is_concerned = _is("assistant") & pl.col("content").str.contains(_HAS_THOUGHT)
+    return _lift(messages, is_concerned, _without_thought)
+
+
+def _without_thought(content: str, row: _Row) -> _Row | None:
+    thought = _THOUGHT.match(content)
+    if thought is None or row.reasoning is not None:
+        return None
+    inner, rest = thought[1].strip("\n"), content[thought.end() :].lstrip("\n")
+    if "<think>" in inner or rest.count("<think>") != rest.count("</think>"):
+        return None
+    reasoning = inner if inner.strip() else None
+    words = rest if rest or not (reasoning or row.tool_calls) else None
+    return row._replace(content=words, reasoning=reasoning)
+
+
+_NO_WORDS = "nothing is left of it without its reasoning"
+
+
+@_cleans
+def drop_reasoning(messages: pl.DataFrame) -> Lifted:
+    """The reasoning of all messages goes; a message that only thinks has no content then."""
+    thinks = pl.col("reasoning").is_not_null()
+    only_thinks = thinks & pl.col("content").is_null() & pl.col("tool_calls").is_null()
+    changed = messages.select(thinks.sum()).item()
+    messages = messages.with_columns(
+        reasoning=pl.lit(None, pl.String),
+        note=pl.when(only_thinks).then(pl.lit(_NO_WORDS)).otherwise("note"),
+    )
+    return Lifted(messages, changed)
+
+
+# -------------------------------------------------------------------------------------------- tools
+
+_CALL = re.compile(r"<tool_call>((?:(?!</?tool_call>).)*)</tool_call>", re.DOTALL)
+_CALLS = re.compile(rf"(?:^|\n)\s*((?:{_CALL.pattern}\s*)+)\Z", re.DOTALL)
+_RESULT, _END_OF_RESULT = "<tool_response>", "</tool_response>"
+_TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
+
+
+@_cleans
+def lift_tools(messages: pl.DataFrame) -> Lifted:
+    """Calls at the end of an answer, results and lists of tools in tags become what they are.
+
+    The tags are those of Hermes and Qwen: `<tool_call>`, a `<tool_response>` that is all of a turn,
+    and `<tools>` in a system message. The words around a list of tools stay.
+    """
+    content = pl.col("content")
+    answers = _is("assistant") & content.str.contains(r"(?m)^\s*<tool_call>")
+    results = _is("user", "tool") & content.str.contains(rf"^\s*{_RESULT}")
+    lists = _is("system", "developer") & content.str.contains(r"<tools>\s*[\[{]")
+    called = _lift(messages, answers, _without_calls)
+    reported = _lift(called.messages, results, _without_result)
+    offered = _lift(reported.messages, lists, _without_tools)
+    every = (called, reported, offered)
+    with_tools = _for_conversation(messages, offered.messages)
+    return Lifted(with_tools, sum(part.changed for part in every), sum(part.left for part in every))
+
+
+def _without_calls(content: str, row: _Row) -> _Row | None:
+    tail = _CALLS.search(content)
+    if tail is None or row.tool_calls is not None:
+        return None
+    listed = [tool_json.parsed(inner.strip()) for inner in _CALL.findall(tail[1])]
+    calls = tool_json.calls({"tool_calls": listed})
+    words = content[: tail.start()].rstrip("\n")
+    return row._replace(content=words or None, tool_calls=calls.text) if calls.text else None
+
+
+def _without_result(content: str, row: _Row) -> _Row | None:
+    words = tool_json.unwrapped(content)
+    is_whole = words != content and _END_OF_RESULT not in words
+    return row._replace(content=words, role="tool") if is_whole else None
+
+
+def _without_tools(content: str, row: _Row) -> _Row | None:
+    for block in _TOOLS.finditer(content):
+        if tools := _listed(block[1].strip()):
+            around = (content[: block.start()].rstrip("\n"), content[block.end() :].lstrip("\n"))
+            words = "\n\n".join(part for part in around if part)
+            return row._replace(content=words, tools=tool_json.joined([*row.listed(), tools]))
+    return None
+
+
+def _listed(block: str) -> str | None:
+    """The tools in a block: a JSON list, or an object on each line. None for neither."""
+    listing = tool_json.listing(block)
+    return listing.text or tool_json.listing(block.splitlines()).text
+
+
+def _for_conversation(before: pl.DataFrame, lifted: pl.DataFrame) -> pl.DataFrame:
+    """The messages with the tools that a system message has gained in all of the conversation."""
+    gained = lifted.with_columns(is_new=lifted["tools"].ne_missing(before["tools"]))
+    if "conversation" not in lifted.columns or not gained["is_new"].any():
+        return lifted
+    claim = ["conversation", "where"]  # two records may use one id
+    new = pl.col("tools").filter("is_new").last().over(claim)
+    is_linear = pl.col("conversation").is_not_null()
+    tools = pl.when(is_linear).then(pl.coalesce(new, "tools")).otherwise("tools")
+    return gained.with_columns(tools=tools).drop("is_new")
+
+
+# ----------------------------------------------------------------------------------------- lifting
+
+
+class _Row(NamedTuple):
+    """What lifting looks at and changes of a message."""
+
+    role: str
+    content: str | None
+    reasoning: str | None
+    tool_calls: str | None
+    tools: str | None
+
+    def listed(self) -> list[str]:
+        """The lists of tools that are known already."""
+        return [self.tools] if self.tools else []
+
+
+def _is(*roles: str) -> pl.Expr:
+    return pl.col("role").is_in(roles)
+
+
+def _lift(
+    messages: pl.DataFrame, is_concerned: pl.Expr, lift: Callable[[str, _Row], _Row | None]
+) -> Lifted:
+    """The messages with those that are concerned as `lift` returns each, or left where None."""
+    numbered = messages.with_row_index("row")
+    concerned = numbered.filter(is_concerned)
+    if concerned.is_empty():
+        return Lifted(messages, 0)
+    rows = concerned.select(pl.col("role").cast(pl.String), *_Row._fields[1:]).iter_rows()
+    lifted = list(_lifted(rows, lift))
+    changed = pl.DataFrame(
+        [row or _UNCHANGED for row in lifted],
+        schema={name: messages.schema[name] for name in _Row._fields},
+        orient="row",
+    )
+    changed = changed.with_columns(concerned["row"]).filter(
+        pl.Series([row is not None for row in lifted])
+    )
+    updated = numbered.update(changed, on="row", include_nulls=True, maintain_order="left")
+    return Lifted(updated.drop("row"), changed.height, concerned.height - changed.height)
+
+
+_UNCHANGED = _Row("assistant", None, None, None, None)
+
+
+def _lifted(
+    rows: Iterable[tuple[str, ...]], lift: Callable[[str, _Row], _Row | None]
+) -> Iterator[_Row | None]:
+    for values in rows:
+        row = _Row(*values)
+        yield lift(row.content or "", row)

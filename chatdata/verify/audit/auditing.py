@@ -1,0 +1,104 @@
+"""An audit: every check over every file, batch by batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from chatdata.pipeline.progress import Progress, silent
+from chatdata.verify.audit import inputs
+from chatdata.verify.audit.checks import CHECKS
+from chatdata.verify.audit.findings import Cases, Check, Comparison, Gather, Kind, Result
+from chatdata.verify.audit.inputs import Batch, Located, Messages
+from chatdata.verify.audit.known import Known
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The results of all checks, and what was read."""
+
+    results: tuple[Result, ...]
+    files: tuple[str, ...]
+    unknown: tuple[str, ...]  # files that hold neither conversations nor rows of tokens
+    read: Counter[str]  # conversations, messages, rows, tokens
+
+    @property
+    def faults(self) -> int:
+        """How many checks found faults."""
+        return sum(result.outcome == "fault" for result in self.results)
+
+    def as_json(self) -> dict[str, Any]:
+        """The audit as plain values."""
+        return {
+            "files": list(self.files),
+            "unknown_files": list(self.unknown),
+            "read": dict(self.read),
+            "faults": self.faults,
+            "checks": [result.as_json() for result in self.results],
+        }
+
+
+def audit(paths: Sequence[Path], known: Known, progress: Progress = silent) -> Audit:
+    """What the datasets in files and folders really train.
+
+    Raises SourceError for a path that is not there, and for one that holds nothing to audit.
+    """
+    return audit_located(inputs.locate(paths), known, progress)
+
+
+def audit_located(located: Located, known: Known, progress: Progress = silent) -> Audit:
+    """What the located files really train."""
+    tally = _Tally(known)
+    for number, part in enumerate(located.parts):
+        progress(f"auditing {part.file.label}", number, len(located.parts))
+        for batch in inputs.batches(part):
+            tally.add(part.kind, batch)
+    files = tuple(part.file.label for part in located.parts)
+    kinds = dict.fromkeys(part.kind for part in located.parts)
+    return Audit(tuple(tally.results(kinds)), files, located.unknown, tally.read)
+
+
+class _Tally:
+    """What was found so far: the cases of each check, and the small tables of comparisons."""
+
+    def __init__(self, known: Known) -> None:
+        self.known = known
+        self.read: Counter[str] = Counter()
+        self._cases: dict[tuple[Kind, str], Cases] = {}
+        self._tables: dict[Gather, list[pl.DataFrame]] = {}
+
+    def add(self, kind: Kind, batch: Batch) -> None:
+        """Adds what the checks find in a batch."""
+        self.read.update(_read(batch))
+        for check in CHECKS[kind]:
+            if isinstance(check, Check):
+                cases = Cases() if self.known.unmet(check.needs) else check.look(batch, self.known)
+                self._cases[kind, check.name] = self._cases.get((kind, check.name), Cases()) + cases
+        gathers = [check.gather for check in CHECKS[kind] if isinstance(check, Comparison)]
+        for gather in dict.fromkeys(gathers):
+            self._tables.setdefault(gather, []).append(gather(batch))
+
+    def results(self, kinds: Collection[Kind]) -> list[Result]:
+        """The result of each check of these kinds, in the order of the list."""
+        return [self._result(kind, check) for kind in kinds for check in CHECKS[kind]]
+
+    def _result(self, kind: Kind, check: Check | Comparison) -> Result:
+        if isinstance(check, Comparison):
+            cases = check.conclude(pl.concat(self._tables[check.gather]))
+        else:
+            cases = self._cases[kind, check.name]
+        why = self.known.unmet(check.needs)
+        why = why or ("" if cases.of else cases.why or f"no {check.unit}")
+        return Result(kind, check, cases, why)
+
+
+def _read(batch: Batch) -> dict[str, int]:
+    if isinstance(batch, Messages):
+        rows = batch.rows
+        return {"conversations": rows["talk"].n_unique(), "messages": rows.height}
+    return {"rows": len(batch) + len(batch.uneven), "tokens": len(batch.ids)}

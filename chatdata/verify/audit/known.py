@@ -1,0 +1,199 @@
+"""What the checks have to know: a tokenizer's control tokens and ends, and evaluation sets."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import tokenizers
+
+from chatdata.core.errors import ChatdataError
+from chatdata.render import chat_template
+from chatdata.render import tokenizer as reading
+from chatdata.render.control_tokens import CONTENT_TAGS, control_pattern
+from chatdata.render.conversation import UnrenderableError
+from chatdata.sources import File
+from chatdata.steps import contamination, evaluation_sets
+from chatdata.steps.contamination import Index, Rule
+
+# Control tokens as chat templates write them, for texts that come without a tokenizer.
+FORMS = re.compile(
+    r"<\|[a-z][a-z0-9_]{1,40}\|>"  # <|im_start|>, <|end|>, <|eot_id|>, <|endoftext|>
+    r"|<｜[^<>｜\n]{1,40}｜>"  # DeepSeek
+    r"|<(?:start|end)_of_turn>|<\|?turn\|?>|<(?:bos|eos)>"  # Gemma
+    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>"
+    r"|</s>\s*(?:<s>|\Z)"
+)
+# Tokens that end a turn in one template or another.
+_ENDS = (
+    *("<|im_end|>", "<|end|>", "<|eot_id|>", "<|eom_id|>", "<|return|>", "<|call|>"),
+    *("<end_of_turn>", "<turn|>", "<|end_of_turn|>", "<|eot|>", "<|END_OF_TURN_TOKEN|>"),
+    *("<|end_of_role|>", "<|user_end|>", "<｜end▁of▁sentence｜>", "<|endofturn|>", "</s>"),
+)
+_BLANK = "ĠĊĉč▁ \n\r\t"
+_BLANK_BYTES = ("<0x09>", "<0x0A>", "<0x0D>", "<0x20>")
+_SOME_DAY = datetime.date(2026, 1, 31)
+_USER, _ANSWER = "Qzuser", "Qzanswer"
+RULE = Rule(ngram=13, min_words=8, common=3)
+
+# What is said where a need of a check is not met.
+UNMET = {
+    "tokenizer": "give --tokenizer",
+    "begin": "the tokenizer names no begin token, or ends and pads with the same",
+    "ends": "the tokenizer has no end token that is known",
+    "header": "the tokenizer's chat template opens an answer with no control token",
+    "evaluation": "name test sets with --eval FILE",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known; an attribute is None (or empty) where nothing is known of it."""
+
+    tokenizer: tokenizers.Tokenizer | None = None
+    begin: int | None = None
+    pad: int | None = None
+    ends: frozenset[int] = frozenset()
+    header: tuple[int, ...] = ()  # of an answer: what the generation prompt writes
+    evaluation: Index | None = None
+    size: int | None = None  # ids of the tokenizer are smaller
+    blanks: frozenset[int] = frozenset()  # white space
+
+    @functools.cached_property
+    def control(self) -> re.Pattern[str]:
+        """A pattern of control tokens: the tokenizer's, or the well-known forms without one."""
+        if self.tokenizer is None:
+            return FORMS
+        added = self.tokenizer.get_added_tokens_decoder().values()
+        special = {token.content for token in added if token.special} - CONTENT_TAGS
+        return control_pattern(special)
+
+    def unmet(self, needs: Sequence[str]) -> str:
+        """Why a check with these needs cannot look; empty where it can."""
+        missing = [name for name in needs if getattr(self, name) in (None, (), frozenset())]
+        if self.tokenizer is None and any(name != "evaluation" for name in missing):
+            return UNMET["tokenizer"]
+        return UNMET[missing[0]] if missing else ""
+
+    def words(self, ids: Sequence[int]) -> str:
+        """The text of some ids; the ids themselves without a tokenizer."""
+        if self.tokenizer is None:
+            return " ".join(map(str, ids))
+        known_ids = [id for id in ids if 0 <= id < (self.size or 0)]
+        return str(self.tokenizer.decode(known_ids, skip_special_tokens=False))
+
+
+def without_tokenizer(evaluation: Sequence[Path] = ()) -> Known:
+    """What is known of evaluation sets alone. Raises SourceError for one that cannot be read."""
+    return Known(evaluation=_index(evaluation))
+
+
+def of_tokenizer(folder: Path | None, name: str, evaluation: Sequence[Path] = ()) -> Known:
+    """What is known of the tokenizer in a folder, and of evaluation sets.
+
+    None stands for the built-in tokenizer of bytes. Raises RenderError for a tokenizer and
+    SourceError for a set that cannot be read.
+    """
+    source = reading.read(folder, name)
+    tokenizer = reading.parse(source.text, name)
+    named = {key: _content(source.config.get(f"{key}_token")) for key in ("bos", "eos", "pad")}
+    template = _template(folder) if folder else None
+    after, header = _around(template, named) if template else ("", "")
+    written = re.findall(control_pattern(_added(tokenizer)), after)
+    ends = {named["eos"], *written[:1], *set(_ENDS).intersection(_added(tokenizer))}
+    ids = {key: _id(tokenizer, token) for key, token in named.items()}
+    vocabulary = tokenizer.get_vocab()
+    return Known(
+        tokenizer,
+        begin=None if ids["bos"] in (ids["eos"], ids["pad"]) else ids["bos"],
+        pad=ids["pad"],
+        ends=frozenset(id for token in ends if (id := _id(tokenizer, token)) is not None),
+        header=_header_ids(tokenizer, header),
+        evaluation=_index(evaluation),
+        size=1 + max(vocabulary.values(), default=-1),
+        blanks=frozenset(id for token, id in vocabulary.items() if _is_blank(token)),
+    )
+
+
+def _index(paths: Sequence[Path]) -> Index | None:
+    if not paths:
+        return None
+    texts = [evaluation_sets.texts(File(path, path.name), ()) for path in paths]
+    return contamination.index(pl.concat(texts), RULE)
+
+
+def _is_blank(token: str) -> bool:
+    """Whether a token of a vocabulary, in which bytes have pictures, is white space."""
+    return not token.strip(_BLANK) or token in _BLANK_BYTES
+
+
+def _content(token: object) -> str | None:
+    """The text of a special token in a tokenizer's configuration."""
+    value = token.get("content") if isinstance(token, Mapping) else token
+    return value if isinstance(value, str) else None
+
+
+def _id(tokenizer: tokenizers.Tokenizer, token: str | None) -> int | None:
+    return None if token is None else tokenizer.token_to_id(token)
+
+
+def _added(tokenizer: tokenizers.Tokenizer) -> list[str]:
+    return [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+
+
+def _template(folder: Path) -> str | None:
+    """The chat template that lies beside a tokenizer; None without a template."""
+    folder = folder.parent if folder.is_file() else folder
+    beside = folder / "chat_template.jinja"
+    if beside.is_file():
+        return beside.read_text(encoding="utf-8")
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        named = {entry.get("name"): entry.get("template") for entry in template}
+        template = named.get("default")
+    return template if isinstance(template, str) else None
+
+
+def _around(template: str, named: Mapping[str, str | None]) -> tuple[str, str]:
+    """What a template writes after an answer, and what opens both an answer and its prompt.
+
+    Both are empty where the template does not write a question and its answer.
+    """
+    variables = {f"{key}_token": token for key, token in named.items() if token}
+    question = {"role": "user", "content": _USER}
+    answer = {"role": "assistant", "content": _ANSWER}
+    render = functools.partial(chat_template.render, template, variables, _SOME_DAY)
+    try:
+        plain = render([question]).partition(_USER)[2]
+        asked = render([question], add_generation_prompt=True).partition(_USER)[2]
+        before, _, after = render([question, answer, question]).partition(_ANSWER)
+    except (ChatdataError, UnrenderableError):
+        return "", ""
+    opened = before.partition(_USER)[2]
+    are_openers = asked.startswith(plain) and opened.startswith(plain)
+    return after, _common(asked[len(plain) :], opened[len(plain) :]) if are_openers else ""
+
+
+def _common(first: str, second: str) -> str:
+    """What both texts begin with."""
+    pairs = zip(first, second, strict=False)
+    length = next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
+    return first[:length]
+
+
+def _header_ids(tokenizer: tokenizers.Tokenizer, opened: str) -> tuple[int, ...]:
+    """The ids of an answer's header; none where it does not begin with a control token.
+
+    White space at its end is left out, since it may be taken together with the answer's.
+    """
+    ids = tuple(tokenizer.encode(opened.rstrip(), add_special_tokens=False).ids)
+    is_opener = bool(ids) and ids[0] in tokenizer.get_added_tokens_decoder()
+    return ids if is_opener else ()
