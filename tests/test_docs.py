@@ -102,10 +102,9 @@ def test_audits_run(line: str, folder: Path) -> None:
 
 
 def test_the_page_on_audits_lists_all_checks() -> None:
-    _, of_messages, of_tokens = AUDIT.split("\n## The checks of ")
-    for kind, text in (("messages", of_messages), ("tokens", of_tokens)):
+    _, *texts = AUDIT.split("\n## The checks of ")
+    for text, checks in zip(texts, CHECKS.values(), strict=True):
         names = re.findall(r"^\| `(\w+)` \|.*\| (yes|remark) \|$", text, re.MULTILINE)
-        checks = CHECKS[kind]
         assert names == [(check.name, "yes" if check.is_fault else "remark") for check in checks]
 
 

@@ -13,7 +13,7 @@ from chatdata.verify.audit.findings import Result
 from chatdata.verify.audit.page import MARKS
 
 _STYLES = {"ok": "green", "fault": "bold red", "remark": "cyan", "skipped": "dim"}
-_TITLES = {"messages": ("conversations", "messages"), "tokens": ("rows", "tokens")}
+_TITLES = {"messages": ("conversations", "messages"), "records": (), "tokens": ("rows", "tokens")}
 _INDENT = 4
 
 
@@ -24,7 +24,8 @@ def print_audit(audit: Audit, console: Console) -> None:
     _line(console, files, "bold", indent=0)
     for kind, results in groupby(audit.results, lambda result: result.kind):
         numbers = [f"{audit.read[unit]:,} {unit}" for unit in _TITLES[kind]]
-        _line(console, ", ".join(numbers), "bold", indent=0)
+        if numbers:
+            _line(console, ", ".join(numbers), "bold", indent=0)
         for result in results:
             _print_result(result, console)
     if audit.unknown:

@@ -596,6 +596,31 @@ def test_what_cannot_be_audited_is_a_sentence(
     assert done.stderr.count("\n") == 1
 
 
+def test_arguments_that_sources_mend_are_found_in_the_records(tmp_path: Path) -> None:
+    city = {"city": "Porto"}
+    arguments = [city, json.dumps(city), json.dumps(json.dumps(city)), '"Porto"', "{"]
+    rows = [
+        {
+            "messages": [
+                {**user(), "name": "x"},
+                {
+                    "role": "assistant",
+                    "tool_calls": [{"function": {"name": "weather", "arguments": value}}],
+                },
+            ],
+            "tools": json.loads(TOOLS),
+        }
+        for value in arguments
+    ]
+    _jsonl(tmp_path / "a.jsonl", rows)
+    results = audited(tmp_path)
+    assert faults(results)["encoded_twice"] == 1
+    assert results["encoded_twice"].cases.of == len(arguments)
+    example = results["encoded_twice"].cases.example
+    assert example is not None
+    assert example.where == "a.jsonl:3"
+
+
 def test_other_files_of_a_folder_are_named(tmp_path: Path) -> None:
     _json(tmp_path / "x.json", [{"text": "a"}])
     _json(tmp_path / "dataset_info.json", [{"text": "a"}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from chatdata.pipeline.progress import Progress, silent
 from chatdata.verify.audit import inputs
 from chatdata.verify.audit.checks import CHECKS
 from chatdata.verify.audit.findings import Cases, Check, Comparison, Gather, Kind, Result
-from chatdata.verify.audit.inputs import Batch, Located, Messages
+from chatdata.verify.audit.inputs import Batch, Located, Messages, Records
 from chatdata.verify.audit.known import Known
+from chatdata.verify.audit.token_rows import TokenRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,9 @@ def audit_located(located: Located, known: Known, progress: Progress = silent) -
     for number, part in enumerate(located.parts):
         progress(f"auditing {part.file.label}", number, len(located.parts))
         for batch in inputs.batches(part):
-            tally.add(part.kind, batch)
+            tally.add(batch)
     files = tuple(part.file.label for part in located.parts)
-    kinds = dict.fromkeys(part.kind for part in located.parts)
-    return Audit(tuple(tally.results(kinds)), files, located.unknown, tally.read)
+    return Audit(tuple(tally.results()), files, located.unknown, tally.read)
 
 
 class _Tally:
@@ -69,11 +69,14 @@ class _Tally:
     def __init__(self, known: Known) -> None:
         self.known = known
         self.read: Counter[str] = Counter()
+        self.kinds: set[Kind] = set()
         self._cases: dict[tuple[Kind, str], Cases] = {}
         self._tables: dict[Gather, list[pl.DataFrame]] = {}
 
-    def add(self, kind: Kind, batch: Batch) -> None:
+    def add(self, batch: Batch) -> None:
         """Adds what the checks find in a batch."""
+        kind = _KINDS[type(batch)]
+        self.kinds.add(kind)
         self.read.update(_read(batch))
         for check in CHECKS[kind]:
             if isinstance(check, Check):
@@ -83,8 +86,9 @@ class _Tally:
         for gather in dict.fromkeys(gathers):
             self._tables.setdefault(gather, []).append(gather(batch))
 
-    def results(self, kinds: Collection[Kind]) -> list[Result]:
-        """The result of each check of these kinds, in the order of the list."""
+    def results(self) -> list[Result]:
+        """The result of each check of what was read, in the order of the list."""
+        kinds = [kind for kind in CHECKS if kind in self.kinds]
         return [self._result(kind, check) for kind in kinds for check in CHECKS[kind]]
 
     def _result(self, kind: Kind, check: Check | Comparison) -> Result:
@@ -97,8 +101,17 @@ class _Tally:
         return Result(kind, check, cases, why)
 
 
+_KINDS: dict[type[Batch], Kind] = {
+    Messages: "messages",
+    Records: "records",
+    TokenRows: "tokens",
+}
+
+
 def _read(batch: Batch) -> dict[str, int]:
     if isinstance(batch, Messages):
         rows = batch.rows
         return {"conversations": rows["talk"].n_unique(), "messages": rows.height}
+    if isinstance(batch, Records):
+        return {}
     return {"rows": len(batch) + len(batch.uneven), "tokens": len(batch.ids)}

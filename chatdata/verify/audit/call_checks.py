@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from chatdata.verify.audit.findings import Cases, Example, excerpt
-from chatdata.verify.audit.inputs import Messages
+from chatdata.verify.audit.inputs import Messages, Records
 from chatdata.verify.audit.known import Known
 
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
@@ -55,6 +55,34 @@ def without_call(batch: Messages, known: Known) -> Cases:
     orphans = [message for talk in talks for message in talk.orphans]
     example = _example(orphans[0]) if orphans else None
     return Cases(len(orphans), sum(len(talk.results) for talk in talks), example)
+
+
+def encoded_twice(batch: Records, known: Known) -> Cases:
+    """Calls whose arguments are the JSON text of a JSON text."""
+    number, cases = 0, []
+    for record in batch.records:
+        arguments = list(_arguments(record.value))
+        number += len(arguments)
+        cases += [(record.where, text) for text in arguments if is_encoded_twice(text)]
+    example = Example(cases[0][0], cases[0][0], excerpt(str(cases[0][1]))) if cases else None
+    return Cases(len(cases), number, example)
+
+
+def is_encoded_twice(arguments: object) -> bool:
+    """Whether arguments are a text that holds, in JSON, a text that holds an object."""
+    once = _parsed(arguments) if isinstance(arguments, str) else None
+    return isinstance(once, str) and isinstance(_parsed(once), Mapping)
+
+
+def _arguments(value: object) -> Iterator[object]:
+    """Yields the arguments of all functions that a record calls, at any depth."""
+    if isinstance(value, Mapping):
+        if "arguments" in value and "name" in value:
+            yield value["arguments"]
+        else:
+            yield from (each for inner in value.values() for each in _arguments(inner))
+    elif isinstance(value, list):
+        yield from (each for inner in value for each in _arguments(inner))
 
 
 def is_object(arguments: object) -> bool:

@@ -13,6 +13,7 @@ from chatdata.verify.audit.findings import Check, Comparison, Kind
 
 _READ = "What is not read is trained by nobody, and most loaders drop it without a word."
 _REPEATED = "A model learns by heart what it sees again and again, and its test score rises."
+_ENCODED = "They are trained as a string, often with escaped quotes, which no server can parse."
 _NO_STOP = "A model that never learns to stop talks on until its tokens run out."
 
 _MESSAGES: tuple[Check | Comparison, ...] = (
@@ -117,9 +118,8 @@ _MESSAGES: tuple[Check | Comparison, ...] = (
     Check(
         "odd_arguments",
         "the arguments of every call are an object",
-        "Encoded twice, arguments are trained as a string with escaped quotes, which no server "
-        "can parse.",
-        "Decode them once more: arguments are an object, or the JSON text of one.",
+        _ENCODED,
+        "Write arguments as an object, or as the JSON text of one.",
         "calls",
         call_checks.odd_arguments,
     ),
@@ -205,6 +205,17 @@ _MESSAGES: tuple[Check | Comparison, ...] = (
         message_checks.cut,
         needs=("tokenizer",),
         is_fault=False,
+    ),
+)
+
+_RECORDS: tuple[Check | Comparison, ...] = (
+    Check(
+        "encoded_twice",
+        "no arguments are encoded twice",
+        _ENCODED,
+        "Decode them once more: `chatdata build` does; others train them as they are.",
+        "calls",
+        call_checks.encoded_twice,
     ),
 )
 
@@ -328,4 +339,8 @@ _TOKENS: tuple[Check | Comparison, ...] = (
     ),
 )
 
-CHECKS: dict[Kind, tuple[Check | Comparison, ...]] = {"messages": _MESSAGES, "tokens": _TOKENS}
+CHECKS: dict[Kind, tuple[Check | Comparison, ...]] = {
+    "messages": _MESSAGES,
+    "records": _RECORDS,
+    "tokens": _TOKENS,
+}

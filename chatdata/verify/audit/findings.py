@@ -16,7 +16,7 @@ _MOST_KINDS = 8  # of cases, that are named
 _MASK = "\N{FULL BLOCK}"
 _MOST_SEARCHED = 20_000  # characters around an example in which secrets are looked for
 
-Kind = Literal["messages", "tokens"]
+Kind = Literal["messages", "records", "tokens"]
 Gather = Callable[[Any], pl.DataFrame]
 Outcome = Literal["ok", "fault", "remark", "skipped"]
 

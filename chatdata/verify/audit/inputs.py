@@ -39,6 +39,7 @@ _BESIDE = re.compile(
 _SPLIT = re.compile(r"(?:^|[^a-z])(train|test|validation|valid|val|dev|eval)(?![a-z])", re.I)
 _SPLITS = {"valid": "validation", "val": "validation", "dev": "validation", "eval": "test"}
 _LOOKED_AT = 32  # records, by which the source of a file is chosen
+_RECORDS = 2048  # records in a batch
 _TOKEN_ROWS = 512  # rows of tokens in a batch
 
 
@@ -78,7 +79,14 @@ class Messages:
         return secrets.find(self.spoken)
 
 
-Batch = Messages | TokenRows
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of conversations as they stand in a file, before a source has read them."""
+
+    records: list[Record]
+
+
+Batch = Messages | Records | TokenRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +128,13 @@ def batches(part: Part) -> Iterator[Batch]:
     if part.kind == "tokens":
         yield from _token_batches(part)
         return
+    calls = False
     with _readable(part.file) as file:
-        yield from _message_batches(part, file)
+        for batch in _message_batches(part, file):
+            calls = calls or not batch.rows["tool_calls"].is_null().all()
+            yield batch
+        if calls:  # what sources mend can be seen in the records alone
+            yield from _record_batches(file)
 
 
 # ----------------------------------------------------------------------------------- which files
@@ -279,6 +292,12 @@ def _message_batches(part: Part, file: File) -> Iterator[Messages]:
     for batch in read_:
         rows = _numbered(batch.rows, part.split)
         yield Messages(rows, batch.records, batch.problems, part.has_rows)
+
+
+def _record_batches(file: File) -> Iterator[Records]:
+    records = _first(file)
+    while chunk := list(itertools.islice(records, _RECORDS)):
+        yield Records(chunk)
 
 
 def _numbered(rows: pl.DataFrame, split: str | None) -> pl.DataFrame:

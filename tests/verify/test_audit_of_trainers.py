@@ -1,0 +1,234 @@
+"""Audits of rows that trainers make: TRL's masks, the usual collator, the seed's own masking."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.verify.audit import auditing, known
+from tests.support.loopback import Hub
+from tests.support.loopback.clients import Clients
+from tests.support.publishing import ADA, pushed
+
+Turn = dict[str, str]
+TALKS: list[list[Turn]] = [
+    [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": f"What is {number} and {number}?"},
+        {"role": "assistant", "content": f"It is {2 * number}."},
+        {"role": "user", "content": "And once more?"},
+        {"role": "assistant", "content": f"Then it is {3 * number}."},
+    ]
+    for number in range(6)
+]
+HEADER = "<|assistant|>\n"
+END = "<|end|>"
+
+
+def faults(folder: Path, tokenizer: Path) -> dict[str, tuple[int, int]]:
+    """The cases of each check that found faults, and of how many they are."""
+    audit = auditing.audit([folder], known.of_tokenizer(tokenizer, "t"))
+    assert audit.read["rows"]
+    return {
+        result.check.name: (result.cases.count, result.cases.of)
+        for result in audit.results
+        if result.outcome == "fault"
+    }
+
+
+def loaded(sample: Path, **settings: str) -> Any:
+    """The tokenizer of the sample, as transformers loads it."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(sample / "tokenizer")
+    for name, value in settings.items():
+        setattr(tokenizer, name, value)
+    return tokenizer
+
+
+def saved(tokenizer: Any, folder: Path) -> Path:
+    """The folder in which a tokenizer was saved."""
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+# ---------------------------------------------------------------------------------------- TRL
+
+
+def generating(end_inside: bool) -> str:
+    """A chat template that tags what the assistant writes, with its end token or without."""
+    inside = "{{ message['content'] }}" + (END if end_inside else "")
+    answer = f"{HEADER}{{% generation %}}{inside}{{% endgeneration %}}"
+    answer += "\n" if end_inside else f"{END}\n"
+    return (
+        "{% for message in messages %}{% if message['role'] == 'assistant' %}"
+        f"{answer}"
+        "{% else %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}"
+        "{% endif %}{% endfor %}"
+        f"{{% if add_generation_prompt %}}{HEADER}{{% endif %}}"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("end_inside", "expected"), [(True, {}), (False, {"untrained_end": (12, 12)})]
+)
+def test_assistant_only_loss_of_trl(
+    sample: Path, tmp_path: Path, end_inside: bool, expected: dict[str, tuple[int, int]]
+) -> None:
+    trl = pytest.importorskip("trl")
+    datasets = pytest.importorskip("datasets")
+    from tests.support import tiny
+
+    tokenizer = loaded(sample, chat_template=generating(end_inside), pad_token="<|endoftext|>")
+    options = trl.SFTConfig(
+        str(tmp_path / "run"),
+        assistant_only_loss=True,
+        use_cpu=True,
+        bf16=False,
+        report_to=[],
+        max_length=None,
+    )
+    rows = datasets.Dataset.from_list([{"messages": talk} for talk in TALKS])
+    model = tiny.model("llama", 0, vocab_size=len(tokenizer))
+    trainer = trl.SFTTrainer(model, options, train_dataset=rows, processing_class=tokenizer)
+    trainer.train_dataset.save_to_disk(tmp_path / "rows")
+    assert faults(tmp_path / "rows", saved(tokenizer, tmp_path / "tokenizer")) == expected
+
+
+# ------------------------------------------------------------------- a collator, as often written
+
+
+def collated(tokenizer: Any, by_id: bool) -> list[dict[str, list[int]]]:
+    """Rows padded to one length, only answers trained; labels of padding are masked by its id, as
+    in many scripts, or by the attention mask."""
+    rows = [row_of(tokenizer, talk) for talk in TALKS]
+    longest = 1 + max(len(row["input_ids"]) for row in rows)
+    for row in rows:
+        missing = longest - len(row["input_ids"])
+        row["attention_mask"] = [1] * len(row["input_ids"]) + [0] * missing
+        row["input_ids"] = row["input_ids"] + [tokenizer.pad_token_id] * missing
+        row["labels"] = row["labels"] + [tokenizer.pad_token_id] * missing
+        is_padding = [id == tokenizer.pad_token_id for id in row["input_ids"]]
+        if not by_id:
+            is_padding = [not attended for attended in row["attention_mask"]]
+        row["labels"] = [
+            IGNORE_INDEX if masked else label
+            for label, masked in zip(row["labels"], is_padding, strict=True)
+        ]
+    return rows
+
+
+def row_of(tokenizer: Any, talk: list[Turn]) -> dict[str, list[int]]:
+    """The ids of a conversation, and labels that train its answers with their end tokens."""
+    ids: list[int] = []
+    labels: list[int] = []
+    for turn in talk:
+        header = encoded(tokenizer, f"<|{turn['role']}|>\n")
+        words = encoded(tokenizer, turn["content"] + END)
+        ids += header + words
+        is_answer = turn["role"] == "assistant"
+        labels += [IGNORE_INDEX] * len(header)
+        labels += words if is_answer else [IGNORE_INDEX] * len(words)
+    return {"input_ids": ids, "labels": labels}
+
+
+def encoded(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def test_a_collator_that_masks_the_padding_by_its_id(sample: Path, tmp_path: Path) -> None:
+    tokenizer = loaded(sample, pad_token=END, eos_token=END)
+    folder = saved(tokenizer, tmp_path / "tokenizer")
+    for by_id, expected in ((True, {"untrained_end": (12, 12)}), (False, {})):
+        rows = collated(tokenizer, by_id)
+        path = tmp_path / f"{by_id}.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)))
+        assert faults(path, folder) == expected
+
+
+# ------------------------------------------------------------------------------ the seed's masking
+
+
+def mask_user_labels(tokenizer: Any, labels: list[Any]) -> None:
+    """Masks from each user token to the assistant token behind it, as the seed's article did."""
+    user, assistant = encoded(tokenizer, "<|user|>")[0], encoded(tokenizer, "<|assistant|>")[0]
+    is_user = False
+    for place, label in enumerate(labels):
+        is_user = (is_user or label == user) and label != assistant
+        if is_user:
+            labels[place] = IGNORE_INDEX
+
+
+def test_the_masking_of_the_seed(sample: Path, tmp_path: Path) -> None:
+    """Called on blocks, as the seed's training called it, the function masks nothing; called on a
+    row it leaves the system's turn and the header of each answer in the loss."""
+    tokenizer = loaded(sample)
+    ids = [row_of(tokenizer, talk)["input_ids"] for talk in TALKS]
+    blocks = [list(block) for block in ids]
+    mask_user_labels(tokenizer, blocks)
+    by_row = [list(row) for row in ids]
+    for row in by_row:
+        mask_user_labels(tokenizer, row)
+    found_in: dict[str, Any] = {}
+    for name, labels in (("blocks", blocks), ("rows", by_row)):
+        path = tmp_path / f"{name}.jsonl"
+        rows = [{"input_ids": i, "labels": each} for i, each in zip(ids, labels, strict=True)]
+        path.write_text("\n".join(map(json.dumps, rows)))
+        found_in[name] = faults(path, sample / "tokenizer")
+    assert found_in["blocks"] == {"nothing_masked": (6, 6), "trained_prompt": (6, 6)}
+    assert found_in["rows"] == {"trained_prompt": (6, 6)}
+
+
+# ----------------------------------------------------------------------------------- the tokenizer
+
+
+@pytest.mark.parametrize("name", ["qwen3", "smollm2"])
+def test_real_templates_tell_their_header_and_end(real_data: Path, name: str) -> None:
+    facts = known.of_tokenizer(real_data / "tokenizers" / name, name)
+    assert facts.tokenizer is not None
+    assert facts.words(facts.header) == "<|im_start|>assistant"
+    assert {"<|im_end|>"} <= {facts.words([id]) for id in facts.ends}
+    assert facts.words(sorted(facts.blanks)).strip() == ""
+
+
+def test_a_tokenizer_without_template_has_its_end_token(real_data: Path) -> None:
+    facts = known.of_tokenizer(real_data / "tokenizers" / "gpt2", "gpt2")
+    assert [facts.words([id]) for id in facts.ends] == ["<|endoftext|>"]
+    assert facts.header == ()
+    assert facts.begin is None
+    assert facts.unmet(["header"]) == known.UNMET["header"]
+
+
+# ------------------------------------------------------------------------------------------ the Hub
+
+
+@pytest.mark.slow
+def test_datasets_of_anybody_are_fetched(hub: Hub, client: Clients, all_rows: Path) -> None:
+    """A version of ours, and a repository that chatdata did not publish, by its branch."""
+    pushed(client, all_rows, "ada/audited", "1.0.0")
+    report = json.loads(client.run("audit", "ada/audited@1.0.0", "--json", token=ADA).stdout)
+    names = [check["check"] for check in report["checks"] if check["outcome"] == "fault"]
+    assert names == ["forged_control"], "the sample quotes control tokens, and has no rows here"
+    assert report["read"]["conversations"] > 0
+    talks = [{"messages": TALKS[0]}, {"messages": [*TALKS[1][:2], {**TALKS[1][2], "content": ""}]}]
+    lines = "\n".join(map(json.dumps, talks)).encode()
+    hub.store.seed("dataset", "ada/foreign", {"data/train.jsonl": lines, "README.md": b"# Hi"})
+    done = client.run("audit", "ada/foreign@main", token=ADA)
+    assert done.code == 1, done.stderr
+    assert "data/train.jsonl" in done.stdout
+    assert "✗ empty_answer            1 of 3 answers" in done.stdout
+    hub.store.seed("dataset", "ada/words", {"README.md": b"# Hi"})
+    for name, words in (
+        ("ada/words@main", "dataset 'ada/words' at"),
+        ("ada/foreign@nowhere", "dataset 'ada/foreign' has no nowhere"),
+        ("ada/nothing@main", "dataset 'ada/nothing' "),
+    ):
+        done = client.run("audit", name, token=ADA)
+        assert done.code == 1
+        assert done.stderr.startswith(f"Error: {words}")
+        assert done.stderr.count("\n") == 1
