@@ -85,7 +85,13 @@ def test_json_columns_are_what_they_hold(tmp_path: Path) -> None:
     assert called(rows)[2] == {"name": "h", "arguments": {"limit": None}}
 
 
-def test_a_list_of_messages_may_be_json_in_a_string(tmp_path: Path) -> None:
-    table = pa.table({"id": ["x"], "messages": [json.dumps(messages(CALLS[:2]))]})
-    pq.write_table(table, tmp_path / "a.parquet")
-    assert called(read_table(tmp_path / "a.parquet")) == CALLS[:2]
+def test_messages_may_be_json_in_strings(tmp_path: Path) -> None:
+    """As other libraries keep the JSON columns of `datasets`: without a type that says so."""
+    whole = json.dumps(messages(CALLS[:2]))
+    each = [json.dumps(message) for message in messages(CALLS[:2])]
+    for number, written in enumerate((whole, each)):
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({"id": ["x"], "messages": [written]}), path)
+        rows = read_table(path)
+        assert called(rows) == CALLS[:2]
+        assert rows["role"].to_list() == ["user", "assistant", "tool"]
