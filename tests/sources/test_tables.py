@@ -95,3 +95,44 @@ def test_messages_may_be_json_in_strings(tmp_path: Path) -> None:
         rows = read_table(path)
         assert called(rows) == CALLS[:2]
         assert rows["role"].to_list() == ["user", "assistant", "tool"]
+
+
+def test_published_rows_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    """Calls and tools of Arrow's JSON type, with keys in their order, nulls and large numbers."""
+    calls = (
+        '[{"id": "c", "type": "function", "function": {"name": "f", "arguments": '
+        '{"b": null, "a": {"n": 123456789012345678901234567890, "é": 1.5}}}}]'
+    )
+    tools = '[{"type": "function", "function": {"name": "f", "parameters": {"default": null}}}]'
+    kind = pa.json_(pa.string())
+    fields = {
+        "role": (["user", "assistant", "tool"], pa.string()),
+        "content": (["q", None, "r"], pa.string()),
+        "reasoning_content": ([None, "Hm.\n", None], pa.string()),
+        "tool_calls": ([None, calls, None], kind),
+        "tool_call_id": ([None, None, "c"], pa.string()),
+        "name": ([None, None, "f"], pa.string()),
+        "train": ([False, True, False], pa.bool_()),
+    }
+    arrays = [
+        pa.ExtensionArray.from_storage(kind, pa.array(values, pa.string()))
+        if type == kind
+        else pa.array(values, type)
+        for values, type in fields.values()
+    ]
+    structs = pa.StructArray.from_arrays(arrays, list(fields))
+    columns = {
+        "id": ["t/x"],
+        "group": ["t"],
+        "source": ["talks"],
+        "lang": ["en"],
+        "messages": pa.ListArray.from_arrays([0, 3], structs),
+        "tools": pa.ExtensionArray.from_storage(kind, pa.array([tools])),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    rows = read_table(tmp_path / "a.parquet").rename({"reasoning": "reasoning_content"})
+    assert rows.select(list(fields)).to_dict(as_series=False) == {
+        name: values for name, (values, _) in fields.items()
+    }
+    assert set(rows["tools"]) == {tools}
+    assert rows.select("conversation", "group", "source").unique().row(0) == ("t/x", "t", "talks")
