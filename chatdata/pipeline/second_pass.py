@@ -68,13 +68,6 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     )
 
 
-def _sources(context: BuildContext, part: int, rows: Rows) -> Counter[str]:
-    """How many rows each source of the recipe gives."""
-    groups = pl.read_ipc(context.files.table("groups", part))
-    is_row = pl.col("conversation").is_in(rows.messages["id"].to_pylist())
-    return Counter(groups.filter(is_row)["source"].to_list())
-
-
 def _drop_decided(
     messages: pl.DataFrame, decisions: GlobalDecisions
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -144,6 +137,13 @@ def _rows(context: BuildContext, rendered: _RenderedPart, decisions: GlobalDecis
     if rendered.tokens is None:
         return Rows(messages, None, np.empty(0, np.int64), splits)
     return Rows(messages, token_rows(rendered.tokens), owners(messages, rendered.tokens), splits)
+
+
+def _sources(context: BuildContext, part: int, rows: Rows) -> Counter[str]:
+    """How many rows each source of the recipe gives."""
+    groups = pl.read_ipc(context.files.table("groups", part))
+    is_row = pl.col("conversation").is_in(rows.messages["id"].to_pylist())
+    return Counter(groups.filter(is_row)["source"].to_list())
 
 
 def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:

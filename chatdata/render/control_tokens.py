@@ -8,8 +8,10 @@ seven characters and ends nothing.
 from __future__ import annotations
 
 import json
+import operator
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby, takewhile
 from typing import Any
 
 import tokenizers
@@ -154,9 +156,26 @@ class PlainTokenizer:
 
 
 def control_pattern(tokens: Iterable[str]) -> re.Pattern[str]:
-    """A pattern of any of these tokens, a longer one before one that it begins with."""
-    longest_first = sorted(tokens, key=lambda token: (-len(token), token))
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+    """A pattern of any of these tokens, the longest of those that begin at a place.
+
+    Tokens share what they begin with, so that looking for thousands takes no longer than for few.
+    """
+    return re.compile(_alternatives(sorted(set(tokens))) or r"(?!)")
+
+
+def _alternatives(tokens: Sequence[str]) -> str:
+    """The pattern of sorted tokens, none of them empty."""
+    groups = [[*group] for _, group in groupby(tokens, operator.itemgetter(0))]
+    return "|".join(map(_with_common_start, groups))
+
+
+def _with_common_start(tokens: Sequence[str]) -> str:
+    pairs = zip(tokens[0], tokens[-1], strict=False)  # sorted, so the others begin so too
+    start = "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    ends = [token.removeprefix(start) for token in tokens if token != start]
+    if not ends:
+        return re.escape(start)
+    return f"{re.escape(start)}(?:{_alternatives(ends)}){'?' if start in tokens else ''}"
 
 
 def text_only(full: tokenizers.Tokenizer, control: Collection[str]) -> tokenizers.Tokenizer:

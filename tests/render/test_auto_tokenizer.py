@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models
 
 from chatdata.cli import main
@@ -179,6 +182,14 @@ def test_thousands_of_added_tokens_cost_next_to_nothing() -> None:
     assert time.process_time() - start < 2
     assert twin.get_vocab() == tokenizer.get_vocab()
     assert len(control_tokens.ControlTokens(tokenizer).ids) == 3200
+
+
+@given(st.sets(st.text("<ab|>.*", min_size=1, max_size=6)), st.text("<ab|>.*", max_size=30))
+def test_the_pattern_finds_the_longest_token_at_each_place(tokens: set[str], text: str) -> None:
+    longest_first = sorted(tokens, key=lambda token: (-len(token), token))
+    simple = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+    matches = control_tokens.control_pattern(tokens).finditer(text)
+    assert [match.span() for match in matches] == [match.span() for match in simple.finditer(text)]
 
 
 def test_the_probe_texts_tell_tokenizers_apart() -> None:

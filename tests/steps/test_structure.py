@@ -139,6 +139,8 @@ def test_reasoning_may_be_dropped_and_texts_are_cleaned_between() -> None:
     messages, counts = run(turns, "lift_reasoning", "invisible", "white_space")
     assert messages.select("content", "reasoning").rows() == [("Yes.", "Hm."), (None, "a")]
     assert list(counts) == ["lift_reasoning", "invisible", "white_space"]
+    messages, _ = run([("assistant", "<think>\u200b</think>a")], "lift_reasoning", "invisible")
+    assert messages.select("content", "reasoning").rows() == [("a", None)]
     messages, counts = run(turns, "lift_reasoning", "drop_reasoning")
     assert messages.select("content", "reasoning").rows() == [("Yes. ", None), (None, None)]
     assert messages["note"][1] == "nothing is left of it without its reasoning"
