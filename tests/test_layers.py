@@ -47,7 +47,7 @@ TRAINER_COMMANDS = {"train": {"evaluate"}, "evaluate": set(), "merge": set(), "p
 ONLY = {
     "torch": {"trainer."},
     "deepspeed": {"trainer."},
-    "transformers": {"trainer.", "chatdata.render.carried_template"},
+    "transformers": {"trainer.", "chatdata.render.auto_tokenizer"},
     "fastokens": {"chatdata.render.encoding"},
     "datasets": {"trainer."},
     "huggingface_hub": {"chatdata.hub"},

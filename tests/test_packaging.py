@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from chatdata.pipeline import find
+from tests.support.made_tokenizers import write
+from tests.support.templates import PLAIN
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,3 +59,42 @@ def test_the_sample_builds_from_an_installed_wheel(wheel: Path, tmp_path: Path) 
         command = [str(site / "bin" / "chatdata"), *arguments]
         subprocess.run(command, env=environment, cwd=empty, check=True)
     assert (empty / "out" / "sample-1.0.0" / "report.html").is_file()
+
+
+def test_templates_need_transformers_alone() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (requirement,) = project["optional-dependencies"]["templates"]
+    assert requirement.startswith("transformers>=")
+    assert "torch" not in " ".join(project["dependencies"])
+
+
+def test_a_tokenizers_template_is_rendered_without_torch(tmp_path: Path) -> None:
+    """As after `pip install 'chatdata[templates]'`: to import torch is an error."""
+    pytest.importorskip("transformers")
+    write("byte level", tmp_path / "t", PLAIN, tokenizer_class="Qwen2Tokenizer")
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    (tmp_path / "x.jsonl").write_text(json.dumps({"messages": turns}))
+    (tmp_path / "r.yaml").write_text(
+        "name: r\nversion: 1.0.0\nsource: {jsonl: {}}\n"
+        f"render: {{template: tokenizer, tokenizer: {tmp_path / 't'}}}\n"
+    )
+    program = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "from chatdata.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: assert sys.modules['torch'] is None, 'torch'\n"
+        "assert not [name for name in sys.modules if name.startswith('torch.')]\n"
+    )
+    command = ["build", "r.yaml", "--input", "x.jsonl", "--out", "out", "--workers", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "PyTorch" not in done.stderr
+    facts = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert facts["render"]["token_rows"] == 1

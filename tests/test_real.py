@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chatdata import build_dataset, load_recipe
+from chatdata import build_dataset, load_recipe, sources
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.verify.verification import verify_folder
@@ -183,18 +183,20 @@ def test_the_defects_of_small_dumps(
     assert facts["counts"]["messages"]["dropped"].items() >= dropped.items()
 
 
-def test_tools_stay_as_text_or_go_with_a_reason(real_data: Path, tmp_path: Path) -> None:
+def test_tools_are_read_as_calls_and_results_or_go_with_a_reason(
+    real_data: Path, tmp_path: Path
+) -> None:
     path = real_data / "sharegpt-format-demos" / "llamafactory_glaive_toolcall_en_demo.json"
-    kept = build("sharegpt", path, tmp_path / "kept", "drop=[empty]", "max_dropped=1")
-    rows = reader.scan(tmp_path / "kept", "messages").collect()["messages"].to_list()
-    messages = [message for row in rows for message in row]
-    assert sum(turn["content"].startswith("<tool_call>\n") for turn in messages) == 193
-    assert all(
-        row[0]["content"].startswith("<tools>\n") for row in rows if row[0]["role"] == "system"
-    )
-    assert "tool_use" not in kept["counts"]["messages"]["dropped"]
+    batches = sources.get("sharegpt").read([sources.File(path, path.name)], "sharegpt", "sharegpt")
+    messages = pl.concat([batch.rows for batch in batches])
+    calls = messages["tool_calls"].drop_nulls()
+    assert len(calls) == 211
+    assert all(json.loads(call)[0]["function"]["name"] for call in calls)
+    assert messages.filter(pl.col("role") == "tool").height == 211
+    assert messages["note"].null_count() == messages.height
+    assert messages.filter(pl.col("tools").is_not_null())["conversation"].n_unique() == 172
     without = build("sharegpt", path, tmp_path / "w", "drop=[tool_use]", "max_dropped=1")
-    assert without["counts"]["messages"]["dropped"]["tool_use"] > 1000
+    assert without["counts"]["messages"]["dropped"]["tool_use"] > 500
 
 
 # --------------------------------------------------------------------- 125 MB of ShareGPT

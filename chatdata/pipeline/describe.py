@@ -162,6 +162,7 @@ def _render_entry(context: BuildContext, result: BuildResult, splits: Splits) ->
         token_rows=splits.total("token_rows"),
         tokens=splits.total("tokens"),
         trained_tokens=splits.total("trained_tokens"),
+        **result.stats.unknown.entry(tokenizer),
         certificate=certificate.manifest_entry(
             context.probes, result.stats.parity, tokenizer, _encoder_entry(result)
         ),

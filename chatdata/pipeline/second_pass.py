@@ -18,11 +18,13 @@ from chatdata.pipeline.context import BuildContext, TokenizerSource
 from chatdata.pipeline.global_pass import GlobalDecisions
 from chatdata.pipeline.stats import PartStats, Totals
 from chatdata.render import certificate
+from chatdata.render import unknown as unknown_tokens
 from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.fit import fit
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.unknown import Unknown
 from chatdata.steps import split, threads
 
 
@@ -35,6 +37,7 @@ class _RenderedPart:
     outcomes: pl.DataFrame = field(default_factory=lambda: schema.empty(ledger.OUTCOMES))
     parity: ParityCounts = field(default_factory=ParityCounts)
     audit: Audit = field(default_factory=Audit)
+    unknown: Unknown = field(default_factory=Unknown)
 
 
 def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> PartStats:
@@ -61,14 +64,8 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
         leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
         parity=rendered.parity,
         audit=rendered.audit,
+        unknown=rendered.unknown,
     )
-
-
-def _sources(context: BuildContext, part: int, rows: Rows) -> Counter[str]:
-    """How many rows each source of the recipe gives."""
-    groups = pl.read_ipc(context.files.table("groups", part))
-    is_row = pl.col("conversation").is_in(rows.messages["id"].to_pylist())
-    return Counter(groups.filter(is_row)["source"].to_list())
 
 
 def _drop_decided(
@@ -128,7 +125,8 @@ def _tokenize(
     parity = certificate.compare_rows(tokens, tokenizer, source.options.train_on, is_sampled)
     certificate.raise_on_failure(parity, tokenizer)
     outcomes = pl.concat([fitted.outcomes, tokens.outcomes])
-    return _RenderedPart(tokens.messages, tokens, outcomes, parity, encoder.audit)
+    unknown = unknown_tokens.count(tokens, tokenizer)
+    return _RenderedPart(tokens.messages, tokens, outcomes, parity, encoder.audit, unknown)
 
 
 def _rows(context: BuildContext, rendered: _RenderedPart, decisions: GlobalDecisions) -> Rows:
@@ -139,6 +137,13 @@ def _rows(context: BuildContext, rendered: _RenderedPart, decisions: GlobalDecis
     if rendered.tokens is None:
         return Rows(messages, None, np.empty(0, np.int64), splits)
     return Rows(messages, token_rows(rendered.tokens), owners(messages, rendered.tokens), splits)
+
+
+def _sources(context: BuildContext, part: int, rows: Rows) -> Counter[str]:
+    """How many rows each source of the recipe gives."""
+    groups = pl.read_ipc(context.files.table("groups", part))
+    is_row = pl.col("conversation").is_in(rows.messages["id"].to_pylist())
+    return Counter(groups.filter(is_row)["source"].to_list())
 
 
 def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:

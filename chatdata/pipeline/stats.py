@@ -14,6 +14,7 @@ from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline.context import EncoderChoice
 from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding.audit import Audit
+from chatdata.render.unknown import Unknown
 from chatdata.steps.clean import Cleaned
 from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.figures import FiguresByKey, add_counts
@@ -57,6 +58,7 @@ class PartStats:
     leaking_groups: int = 0
     parity: ParityCounts = field(default_factory=ParityCounts)
     audit: Audit = field(default_factory=Audit)
+    unknown: Unknown = field(default_factory=Unknown)
 
     def __add__(self, more: PartStats) -> PartStats:
         """The figures of both, field by field."""

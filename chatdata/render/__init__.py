@@ -18,5 +18,6 @@ __all__ = [
     "templates",
     "token_spans",
     "tokenizer",
+    "unknown",
     "windows",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chatdata.core.errors import RenderError
+from chatdata.render import auto_tokenizer
 from chatdata.render import tokenizer as tokenizers
 from chatdata.render.chat_template import JinjaTemplate, Structure
 from chatdata.render.control_tokens import control_pattern
@@ -102,8 +103,14 @@ class BuiltIn:
     def prepare(
         self, folder: Path | None, name: str, options: TemplateOptions, work: Path
     ) -> Path | None:
-        """The tokenizer's own folder."""
-        return folder
+        """The tokenizer's folder, or `work` with what transformers makes of it.
+
+        Raises RenderError where the folder holds no tokenizer that can be used.
+        """
+        if folder is None:
+            return None
+        folder = folder.parent if folder.is_file() else folder
+        return auto_tokenizer.prepare(folder, name, work)
 
     def load(self, folder: Path | None, name: str, options: TemplateOptions) -> Tokenizer:
         """The tokenizer `name` with the template's tokens added."""

@@ -13,10 +13,10 @@ from typing import Any
 import tokenizers
 
 from chatdata.core.errors import RenderError
-from chatdata.render import chat_template, control_tokens
+from chatdata.render import auto_tokenizer, chat_template, control_tokens
 from chatdata.render.conversation import UnrenderableError
 from chatdata.render.template import TemplateOptions
-from chatdata.render.tokenizer import Tokenizer, parse, read, with_template
+from chatdata.render.tokenizer import Tokenizer, parse, with_template
 
 NAME = chat_template.JinjaTemplate.name
 _RESOLVED = "resolved.json"
@@ -48,8 +48,10 @@ class CarriedTemplate:
                 f"tokenizer '{name}' carries no chat template; choose the template starchat, "
                 "chatml or dialogue, or a model's tokenizer."
             )
-        source = read(folder, name)
-        loaded, template = _with_transformers(folder, name)
+        folder = folder.parent if folder.is_file() else folder
+        loaded = auto_tokenizer.load(folder, name)
+        template = _chat_template(loaded, name)
+        source = auto_tokenizer.source_of(loaded, folder, name)
         tokens = {k: v for k, v in loaded.special_tokens_map.items() if isinstance(v, str)}
         variables = dict(options.variables)
         _compare(loaded, template, {**tokens, **variables}, variables, name)
@@ -60,7 +62,7 @@ class CarriedTemplate:
             "template": template,
         }
         work.mkdir()
-        (work / "tokenizer.json").write_text(loaded.backend_tokenizer.to_str(), encoding="utf-8")
+        (work / "tokenizer.json").write_text(source.text, encoding="utf-8")
         (work / _RESOLVED).write_text(json.dumps(resolved), encoding="utf-8")
         return work
 
@@ -107,19 +109,11 @@ def marking_tokens(
     return control_tokens.markers(full, chat_template.plain_texts(source, variables, date))
 
 
-def _with_transformers(folder: Path, name: str) -> tuple[Any, str]:
-    """The tokenizer as transformers loads it, and its chat template."""
+def _chat_template(loaded: Any, name: str) -> str:
+    """The chat template of a tokenizer that transformers has loaded."""
     try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise RenderError(
-            "a tokenizer's own chat template needs transformers, which is not installed; run "
-            "`pip install 'chatdata[train]'`."
-        ) from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        return tokenizer, tokenizer.get_chat_template()
-    except Exception as error:  # whatever transformers raises, the folder cannot be used
+        return str(loaded.get_chat_template())
+    except Exception as error:  # transformers raises for several reasons
         reason = str(error).strip().splitlines()[0]
         raise RenderError(
             f"tokenizer '{name}' cannot be used with its own chat template: {reason} Choose the "

@@ -7,10 +7,15 @@ seven characters and ends nothing.
 
 from __future__ import annotations
 
+import json
+import operator
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby, takewhile
+from typing import Any
 
 import tokenizers
+from tokenizers import models
 
 from chatdata.core.errors import RenderError
 from chatdata.render.conversation import UnrenderableError
@@ -29,6 +34,7 @@ CONTENT_TAGS = frozenset(
     for name in ("think", "tools", "tool_call", "tool_response")
     for slash in ("", "/")
 )
+_NOBODYS = "\U0010fffd"  # a character for private use, in no vocabulary
 _MARKER = re.compile(r"[<\[]\S*[>\]]")
 
 
@@ -52,22 +58,32 @@ class ControlTokens:
     """The control tokens of a tokenizer, and where a text holds them.
 
     These are all tokens that the tokenizer calls special, and `more`: added tokens by which a
-    template marks turns. `ids` are their ids by content, `pattern` matches one of them in a text,
-    the longest of those that begin at a place.
+    template marks turns. `pattern` matches one of them in a text, the longest of those that begin
+    at a place. `ids` are the ids by content of those that no text may turn into: of all but the
+    unknown token, which the tokenizer writes for what it has no token for (`unknown_id`).
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, more: Iterable[str] = ()) -> None:
         added = tokenizer.get_added_tokens_decoder()
         ids = {token.content: id for id, token in added.items()}
         special = [token.content for token in added.values() if token.special]
-        self.ids = {token: ids[token] for token in dict.fromkeys([*special, *more])}
-        self.pattern = control_pattern(self.ids)
-        control = [token for token in added.values() if token.content in self.ids]
+        more = tuple(more)
+        self._ids = {token: ids[token] for token in dict.fromkeys([*special, *more])}
+        self.unknown_id = _unknown_id(tokenizer)
+        self.ids = {
+            token: id for token, id in self._ids.items() if id != self.unknown_id or token in more
+        }
+        self.pattern = control_pattern(self._ids)
+        control = [token for token in added.values() if token.content in self._ids]
         self._swallowing = frozenset(token.content for token in control if token.rstrip)
         # Whether none of them takes characters that stand beside it.
         self.stand_alone = not any(t.lstrip or t.rstrip or t.single_word for t in control)
-        self._tokens = list(self.ids)
+        self._tokens = list(self._ids)
         self._numbers = {token: number for number, token in enumerate(self._tokens)}
+
+    def id(self, token: str) -> int:
+        """The id of a control token."""
+        return self._ids[token]
 
     def quoted_in(self, content: str) -> bool:
         """Whether a text holds a control token."""
@@ -111,11 +127,16 @@ class PlainTokenizer:
     def __init__(self, tokenizer: tokenizers.Tokenizer, more: Collection[str] = ()) -> None:
         self.control = ControlTokens(tokenizer, more)
         self._control_ids = frozenset(self.control.ids.values())
-        self._text = text_only(tokenizer, more)
+        self._at_start = text_only(tokenizer, more)
+        self._text = behind_the_start(self._at_start)
 
-    def ids(self, text: str) -> list[int]:
-        """The ids of a text. Raises RenderError where one is a control token's all the same."""
-        ids = list(self._text.encode(text, add_special_tokens=False).ids)
+    def ids(self, text: str, is_start: bool = False) -> list[int]:
+        """The ids of a text behind a control token, or at the start of all.
+
+        Raises RenderError where one is a control token's all the same.
+        """
+        encoder = self._at_start if is_start else self._text
+        ids = list(encoder.encode(text, add_special_tokens=False).ids)
         if not self._control_ids.isdisjoint(ids):
             raise RenderError("the tokenizer makes control tokens out of plain text.")
         return ids
@@ -123,21 +144,38 @@ class PlainTokenizer:
     def template_ids(self, text: str) -> list[int]:
         """The ids of a text that a template made of contents given through `control.hide`."""
         ids: list[int] = []
-        before = ""
+        before, is_start = "", True
         for part, is_control in self.control.parts(text):
             if is_control:
-                ids.append(self.control.ids[part])
+                ids.append(self.control.id(part))
             else:
                 words = self.control.show(part)
-                ids += self.ids(self.control.without_swallowed(before, words))
-            before = part if is_control else ""
+                ids += self.ids(self.control.without_swallowed(before, words), is_start)
+            before, is_start = part if is_control else "", False
         return ids
 
 
 def control_pattern(tokens: Iterable[str]) -> re.Pattern[str]:
-    """A pattern of any of these tokens, a longer one before one that it begins with."""
-    longest_first = sorted(tokens, key=lambda token: (-len(token), token))
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+    """A pattern of any of these tokens, the longest of those that begin at a place.
+
+    Tokens share what they begin with, so that looking for thousands takes no longer than for few.
+    """
+    return re.compile(_alternatives(sorted(set(tokens))) or r"(?!)")
+
+
+def _alternatives(tokens: Sequence[str]) -> str:
+    """The pattern of sorted tokens, none of them empty."""
+    groups = [[*group] for _, group in groupby(tokens, operator.itemgetter(0))]
+    return "|".join(map(_with_common_start, groups))
+
+
+def _with_common_start(tokens: Sequence[str]) -> str:
+    pairs = zip(tokens[0], tokens[-1], strict=False)  # sorted, so the others begin so too
+    start = "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    ends = [token.removeprefix(start) for token in tokens if token != start]
+    if not ends:
+        return re.escape(start)
+    return f"{re.escape(start)}(?:{_alternatives(ends)}){'?' if start in tokens else ''}"
 
 
 def text_only(full: tokenizers.Tokenizer, control: Collection[str]) -> tokenizers.Tokenizer:
@@ -152,8 +190,45 @@ def text_only(full: tokenizers.Tokenizer, control: Collection[str]) -> tokenizer
     for name in ("normalizer", "pre_tokenizer", "decoder"):
         if (component := getattr(full, name)) is not None:
             setattr(text, name, component)
-    for _, token in sorted(full.get_added_tokens_decoder().items()):
+    added = [token for _, token in sorted(full.get_added_tokens_decoder().items())]
+    for token in added:
         token.special = token.special or token.content in control
-        text.add_tokens([token])
+    text.add_tokens(added)  # in one call, since each call reads all tokens
     text.encode_special_tokens = True
     return text
+
+
+def behind_the_start(text: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """The same tokenizer for texts that do not begin a row; itself where places do not matter.
+
+    SentencePiece's space before the first word (`prepend_scheme: first`) is the only part of a
+    tokenizer that asks where a text stands. Both tokenizers share one model.
+    """
+    if text.pre_tokenizer is None:
+        return text
+    stage = json.loads(text.pre_tokenizer.__getstate__())
+    stages = [stage, *stage.get("pretokenizers", ())]
+    first = [stage for stage in stages if stage.get("prepend_scheme") == "first"]
+    if not first:
+        return text
+    for each in first:
+        each["prepend_scheme"] = "never"
+    behind = text_only(text, ())
+    behind.pre_tokenizer = _pre_tokenizer(stage)
+    return behind
+
+
+def _pre_tokenizer(stage: dict[str, Any]) -> Any:
+    shell = json.loads(tokenizers.Tokenizer(models.BPE()).to_str())
+    return tokenizers.Tokenizer.from_str(
+        json.dumps({**shell, "pre_tokenizer": stage})
+    ).pre_tokenizer
+
+
+def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int | None:
+    """The id that a tokenizer writes for a character of which it knows nothing, if any."""
+    try:
+        tokens = tokenizer.model.tokenize(_NOBODYS)
+    except Exception:  # the model has no unknown token, and the library raises bare Exception
+        return None
+    return tokens[0].id if len(tokens) == 1 else None

@@ -30,6 +30,14 @@ class TokenizerEntry(Part):
     stop_ids: tuple[int, ...] = ()
 
 
+class UnknownEntry(Part):
+    """The unknown token in rows: for what the tokenizer has no token."""
+
+    token: str
+    tokens: Number
+    rows: Number
+
+
 class ParityEntry(Part):
     """How many rows and answers were compared with the template, and what was found in them.
 
@@ -104,4 +112,5 @@ class RenderEntry(Part):
     token_rows: Number
     tokens: Number
     trained_tokens: Number
+    unknown: UnknownEntry | None = None  # where there are such tokens
     certificate: CertificateEntry

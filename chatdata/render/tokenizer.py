@@ -15,17 +15,28 @@ from tokenizers import AddedToken
 
 from chatdata.core.errors import RenderError
 from chatdata.render.byte_tokenizer import byte_tokenizer
-from chatdata.render.control_tokens import ControlTokens, text_only
+from chatdata.render.control_tokens import ControlTokens, behind_the_start, text_only
 from chatdata.render.template import Template
 
 BYTES = "bytes"
 _AGAIN = "download it again, or save the tokenizer with transformers' save_pretrained."
+# What transformers may read to make a tokenizer, as patterns of names in a repository.
 FILES = (
     "tokenizer.json",
+    "tokenizer.*.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
+    "config.json",
     "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
+    *("vocab.json", "merges.txt", "vocab.txt"),
+    *("tokenizer.model*", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model"),
+    "tekken.json",
 )
+SHA256_FILE = "source.sha256"  # in a folder that was made of another: the hash of its tokenizer
+# Keys of tokenizer_config.json that tell transformers to make another tokenizer of the files.
+_FOR_OTHER_FILES = ("auto_map", "fast_tokenizer_files", "fix_mistral_regex")
 
 
 @dataclass(frozen=True)
@@ -33,13 +44,16 @@ class Tokenizer:
     """A tokenizer with a template's control tokens added.
 
     `full` turns the text of a control token into its id, as transformers does; `text` never
-    does: for it a message that quotes `<|end|>` is a message about seven characters.
+    does: for it a message that quotes `<|end|>` is a message about seven characters. `text` is for
+    texts behind a control token, `text_at_start` for those that begin a row; where a tokenizer
+    writes them alike, both are one.
     """
 
     name: str
     sha256: str  # of tokenizer.json before tokens were added
     full: tokenizers.Tokenizer
     text: tokenizers.Tokenizer
+    text_at_start: tokenizers.Tokenizer
     config: dict[str, Any]  # tokenizer_config.json, as the source has it
     template: Template
     markers: tuple[str, ...] = ()  # what else marks turns: added tokens that are not special
@@ -75,10 +89,8 @@ class Tokenizer:
     def save(self, folder: Path) -> list[Path]:
         """Writes what `AutoTokenizer.from_pretrained(folder)` needs, template included."""
         folder.mkdir()
-        config = {
-            **self.config,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-        }
+        config = {k: v for k, v in self.config.items() if k not in _FOR_OTHER_FILES}
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
         if self.template.special_tokens:
             config["additional_special_tokens"] = list(self.template.special_tokens)
         contents = {
@@ -96,11 +108,12 @@ class Source(NamedTuple):
 
     text: str  # tokenizer.json
     config: dict[str, Any]  # tokenizer_config.json, without the chat template
+    hash: str = ""  # of the tokenizer.json that transformers made this of, if it did
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of tokenizer.json, in hex."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """The SHA-256 of the tokenizer.json of the folder that was named, in hex."""
+        return self.hash or hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def with_template(
@@ -116,14 +129,12 @@ def with_template(
 
     `markers` are added tokens by which the template marks turns, though they are not special.
     """
-    new = [token for token in template.special_tokens if not _is_added(full, token)]
+    added = {token.content for token in full.get_added_tokens_decoder().values()}
+    new = [token for token in template.special_tokens if token not in added]
     full.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in new])
-    text = text_only(full, [*template.special_tokens, *markers])
-    return Tokenizer(name, sha256, full, text, config, template, tuple(markers))
-
-
-def _is_added(tokenizer: tokenizers.Tokenizer, token: str) -> bool:
-    return any(added.content == token for added in tokenizer.get_added_tokens_decoder().values())
+    at_start = text_only(full, [*template.special_tokens, *markers])
+    text = behind_the_start(at_start)
+    return Tokenizer(name, sha256, full, text, at_start, config, template, tuple(markers))
 
 
 def read(folder: Path | None, name: str) -> Source:
@@ -140,11 +151,32 @@ def read(folder: Path | None, name: str) -> Source:
             "AutoTokenizer.save_pretrained."
         )
     text = _text(folder / "tokenizer.json")
+    made_of = folder / SHA256_FILE
+    return Source(text, read_config(folder), _text(made_of) if made_of.is_file() else "")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The keys in the configuration of a tokenizer's folder, without the chat template.
+
+    Raises RenderError where a file is no JSON object.
+    """
     config = _mapping(folder / "special_tokens_map.json") | _mapping(
         folder / "tokenizer_config.json"
     )
     config.pop("chat_template", None)
-    return Source(text, config)
+    return config
+
+
+def added_tokens(text: str, name: str) -> list[dict[str, Any]]:
+    """The added tokens in a tokenizer.json.
+
+    Raises RenderError where the library cannot read it.
+    """
+    try:
+        return list(json.loads(text)["added_tokens"])
+    except (ValueError, KeyError, TypeError):
+        parse(text, name)
+        return []
 
 
 def parse(text: str, name: str) -> tokenizers.Tokenizer:

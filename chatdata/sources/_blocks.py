@@ -26,13 +26,29 @@ _BLOCKS = frozenset([*_THINKING, "tool_use", "tool_result"])
 _FUNCTIONS = "functions."  # before the name of a tool, in Harmony
 
 
+def as_messages(value: object) -> list[Any] | None:
+    """A list of messages, also where it is written as JSON in a string; None for anything else."""
+    if isinstance(value, str) and value.lstrip().startswith("[{"):
+        value = tool_json.parsed(value)
+    return value if isinstance(value, list) else None
+
+
 def openai_form(messages: Sequence[object]) -> Iterator[object]:
-    """Yields the messages, those of Anthropic and of Harmony in OpenAI's form."""
+    """Yields the messages, those of Anthropic and of Harmony in OpenAI's form.
+
+    A message that is written as JSON in a string is parsed.
+    """
+    messages = [_parsed(message) for message in messages]
     for message in _without_channels(messages) if _has_channels(messages) else messages:
         if isinstance(message, dict) and _has_blocks(message.get("content")):
             yield from _without_blocks(message)
         else:
             yield message
+
+
+def _parsed(message: object) -> object:
+    is_json = isinstance(message, str) and message.lstrip().startswith("{")
+    return tool_json.parsed(message) if is_json else message
 
 
 # ---------------------------------------------------------------------------------------- Anthropic

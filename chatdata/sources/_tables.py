@@ -7,12 +7,12 @@ chatdata write, holds JSON in a string: it is parsed, and keeps the nulls that w
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
 import pyarrow as pa
+
+from chatdata.sources import tool_json
 
 Reader = Callable[[Any], Any]
 # The fields by which a turn is recognised stay in a turn, also where they are null.
@@ -28,7 +28,7 @@ def reader(schema: pa.Schema) -> Reader:
 def _reader(type: pa.DataType, depth: int) -> Reader | None:
     """What makes a JSON value of a value of this type; None where nothing is to be done."""
     if getattr(type, "extension_name", "") == "arrow.json":
-        return _parsed
+        return tool_json.parsed
     if pa.types.is_list(type) or pa.types.is_large_list(type):
         read = _reader(type.value_type, depth)
         return read and (lambda values: values and [read(value) for value in values])
@@ -54,9 +54,3 @@ def _struct(type: pa.StructType, depth: int) -> Reader:
         }
 
     return read
-
-
-def _parsed(value: Any) -> Any:
-    with contextlib.suppress(orjson.JSONDecodeError):
-        return orjson.loads(value)
-    return value

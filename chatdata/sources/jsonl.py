@@ -32,8 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import tool_json
-from chatdata.sources._blocks import openai_form
+from chatdata.sources._blocks import as_messages, openai_form
 from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
 from chatdata.sources._message import REASONING, join, result
 from chatdata.sources.batches import Batch, File
@@ -73,11 +72,8 @@ def _turns(record: Any) -> list[Turn]:
 
 
 def _list(record: Mapping[str, Any]) -> list[Any] | None:
-    """The list of messages in a record, also where it is written as JSON in a string."""
-    messages = record.get("messages")
-    if isinstance(messages, str) and messages.lstrip().startswith("[{"):
-        messages = tool_json.parsed(messages)
-    return messages if isinstance(messages, list) else None
+    """The list of messages in a record; None where the record has no such list."""
+    return as_messages(record.get("messages"))
 
 
 def _read_all(messages: list[Any]) -> list[Turn]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from chatdata.core.schema import MESSAGES
 from chatdata.sources import tool_json
-from chatdata.sources._blocks import openai_form
+from chatdata.sources._blocks import as_messages, openai_form
 from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
 from chatdata.sources._message import result
 from chatdata.sources.batches import Batch, File
@@ -56,7 +56,8 @@ def _is_record(value: object) -> bool:
 
 def _list(record: Mapping[str, Any]) -> list[Any] | None:
     """The list of turns in a record; None where the record has no such list."""
-    return next((record[key] for key in _LISTS if isinstance(record.get(key), list)), None)
+    lists = (as_messages(record[key]) for key in _LISTS if key in record)
+    return next((messages for messages in lists if messages is not None), None)
 
 
 def _turns(record: dict[str, Any]) -> list[Turn]:

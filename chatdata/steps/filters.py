@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import Field
 
 from chatdata.core import ledger
-from chatdata.core.schema import SPOKEN
+from chatdata.core.schema import ROLES, SPOKEN
 from chatdata.steps import (
     contamination,
     duplicates,
@@ -271,26 +271,36 @@ def _is_spoken() -> pl.Expr:
     return _IS_INSTRUCTION.not_()
 
 
+# The roles that may follow each role; None: the beginning of a conversation.
+_MAY_FOLLOW = {
+    None: ("system", "developer", "user"),
+    "system": ("developer", "user"),
+    "developer": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user", "tool"),
+    "tool": ("tool", "assistant"),
+}
+
+
+def _pair(before: str | None, role: str) -> int:
+    """The number of two roles that follow each other; that of the beginning is -1."""
+    return (ROLES.index(before) if before else -1) * len(ROLES) + ROLES.index(role)
+
+
+_PAIRS = [_pair(before, role) for before, roles in _MAY_FOLLOW.items() for role in roles]
+
+
 @_removes("conversation")
 def not_alternating() -> pl.Expr:
     """Conversations that are not user, assistant, user, ... after an optional system message.
 
     Between a call of the assistant and the answer stand the results of tools, in any number.
     """
-    role = pl.col("role").cast(pl.String)
-    before = role.shift(1).over("conversation")
-    is_first = before.is_null() | before.is_in(["system", "developer"])
-    calls = _HAS_CALLS.shift(1).over("conversation")
-    follows = (
-        pl.when(role == "user")
-        .then(is_first | (before == "assistant"))
-        .when(role == "assistant")
-        .then(before.is_in(["user", "tool"]))
-        .when(role == "tool")
-        .then((before == "tool") | calls)
-        .otherwise(before.is_null() | ((role == "developer") & (before == "system")))
-    )
-    return follows.fill_null(False).not_().any().over("conversation")
+    number = pl.col("role").to_physical().cast(pl.Int16)
+    pair = number.shift(1).fill_null(-1) * len(ROLES) + number  # of the turns of a conversation
+    is_pair = pair.is_in(_PAIRS).fill_null(False)
+    is_uncalled = (pair == _pair("assistant", "tool")) & _HAS_CALLS.shift(1).not_()
+    return (is_pair.not_() | is_uncalled).any().over("conversation")
 
 
 @_removes("conversation")

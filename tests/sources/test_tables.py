@@ -85,7 +85,54 @@ def test_json_columns_are_what_they_hold(tmp_path: Path) -> None:
     assert called(rows)[2] == {"name": "h", "arguments": {"limit": None}}
 
 
-def test_a_list_of_messages_may_be_json_in_a_string(tmp_path: Path) -> None:
-    table = pa.table({"id": ["x"], "messages": [json.dumps(messages(CALLS[:2]))]})
-    pq.write_table(table, tmp_path / "a.parquet")
-    assert called(read_table(tmp_path / "a.parquet")) == CALLS[:2]
+def test_messages_may_be_json_in_strings(tmp_path: Path) -> None:
+    """As other libraries keep the JSON columns of `datasets`: without a type that says so."""
+    whole = json.dumps(messages(CALLS[:2]))
+    each = [json.dumps(message) for message in messages(CALLS[:2])]
+    for number, written in enumerate((whole, each)):
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({"id": ["x"], "messages": [written]}), path)
+        rows = read_table(path)
+        assert called(rows) == CALLS[:2]
+        assert rows["role"].to_list() == ["user", "assistant", "tool"]
+
+
+def test_published_rows_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    """Calls and tools of Arrow's JSON type, with keys in their order, nulls and large numbers."""
+    calls = (
+        '[{"id": "c", "type": "function", "function": {"name": "f", "arguments": '
+        '{"b": null, "a": {"n": 123456789012345678901234567890, "é": 1.5}}}}]'
+    )
+    tools = '[{"type": "function", "function": {"name": "f", "parameters": {"default": null}}}]'
+    kind = pa.json_(pa.string())
+    fields = {
+        "role": (["user", "assistant", "tool"], pa.string()),
+        "content": (["q", None, "r"], pa.string()),
+        "reasoning_content": ([None, "Hm.\n", None], pa.string()),
+        "tool_calls": ([None, calls, None], kind),
+        "tool_call_id": ([None, None, "c"], pa.string()),
+        "name": ([None, None, "f"], pa.string()),
+        "train": ([False, True, False], pa.bool_()),
+    }
+    arrays = [
+        pa.ExtensionArray.from_storage(kind, pa.array(values, pa.string()))
+        if type == kind
+        else pa.array(values, type)
+        for values, type in fields.values()
+    ]
+    structs = pa.StructArray.from_arrays(arrays, list(fields))
+    columns = {
+        "id": ["t/x"],
+        "group": ["t"],
+        "source": ["talks"],
+        "lang": ["en"],
+        "messages": pa.ListArray.from_arrays([0, 3], structs),
+        "tools": pa.ExtensionArray.from_storage(kind, pa.array([tools])),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    rows = read_table(tmp_path / "a.parquet").rename({"reasoning": "reasoning_content"})
+    assert rows.select(list(fields)).to_dict(as_series=False) == {
+        name: values for name, (values, _) in fields.items()
+    }
+    assert set(rows["tools"]) == {tools}
+    assert rows.select("conversation", "group", "source").unique().row(0) == ("t/x", "t", "talks")

@@ -98,6 +98,10 @@ TALKS: dict[str, tuple[list[list[Turn]], list[list[Turn]]]] = {
         [[user(), answer("")], [user(), answer(" \n\t")], [user(), answer(None)]],
         [[user(), call(content=None)], [user(), answer("", reasoning="Hm.")], [user(""), answer()]],
     ),
+    "first_turn": (
+        [[answer(), *GOOD], [answer()]],
+        [[system(), answer()], [user(None, role=None), answer()], [tool(), answer()]],
+    ),
     "last_turn": (
         [[*GOOD, user()], [user()], [user(), call(), tool()]],
         [[*GOOD, *GOOD], [user(), call()]],
@@ -395,6 +399,35 @@ def test_a_token_of_id_0_is_known() -> None:
     assert cases("tokens", "doubled_begin", [rows], replace(TINY, begin=0)).count == 1
 
 
+ODD_LISTS: list[Any] = [None, "1 2 3", [[1, 2], [3]], [1, None, 3], ["a", "b"], 7, [], {"a": 1}]
+
+
+@pytest.mark.parametrize("odd", [each for each in ODD_LISTS if each != []])
+def test_what_is_no_row_of_ids_is_counted(tmp_path: Path, odd: object) -> None:
+    good = {"input_ids": [5, 4, 7, 21, 3], "labels": [-100, -100, -100, 21, 3]}
+    lines = [json.dumps(good), json.dumps({"input_ids": odd}), "{", json.dumps({"messages": []})]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    results = audited(tmp_path)
+    assert faults(results) == {"uneven": 3}
+    assert results["uneven"].cases.of == 4
+
+
+def test_no_row_stops_an_audit(tmp_path: Path, sample: Path) -> None:
+    rng = random.Random(7)
+    facts = known.of_tokenizer(sample / "tokenizer", "t")
+    lists = [*ODD_LISTS, [5, 4], [2**40], [-3, 1], [1.5], [True, False]]
+    names = ["input_ids", "labels", "attention_mask", "assistant_masks", "id"]
+    for number in range(60):
+        rows = [
+            {name: rng.choice(lists) for name in names if rng.random() < 0.7}
+            for _ in range(rng.randrange(1, 5))
+        ]
+        path = tmp_path / f"{number}.jsonl"
+        _jsonl(path, [{"input_ids": [5]}, *rows])
+        audit = auditing.audit([path], facts)
+        assert audit.read["rows"] == 1 + len(rows)
+
+
 def test_several_masks_train_what_all_of_them_train() -> None:
     masks = {"assistant_masks": [0, 1, 1], "completion_mask": [1, 1, 0]}
     assert tokens({"input_ids": [5, 6, 7], **masks}).labels.tolist() == [-100, 6, -100]
@@ -619,6 +652,13 @@ def test_arguments_that_sources_mend_are_found_in_the_records(tmp_path: Path) ->
     example = results["encoded_twice"].cases.example
     assert example is not None
     assert example.where == "a.jsonl:3"
+
+
+def test_lists_of_lists_in_a_table_are_a_sentence(tmp_path: Path) -> None:
+    pl.DataFrame({"input_ids": [[[1], [2]]]}).write_parquet(tmp_path / "a.parquet")
+    done = run(tmp_path / "a.parquet")
+    assert done.exit_code == 1
+    assert "which are no lists of whole numbers" in done.stderr
 
 
 def test_other_files_of_a_folder_are_named(tmp_path: Path) -> None:

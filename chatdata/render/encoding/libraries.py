@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import tokenizers
 
+from chatdata.core.errors import RenderError
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.encoding.encoded import Encoded, batches, join
 
@@ -39,14 +40,32 @@ class ReferenceEncoder:
         self.audit = Audit()
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """The ids of texts, without special tokens around them."""
+        """The ids of texts, without special tokens around them.
+
+        Raises RenderError for a text that the tokenizer cannot write.
+        """
         return join([self._encode(batch) for batch in batches(texts, _REFERENCE_CHARACTERS)])
 
     def _encode(self, texts: list[str]) -> Encoded:
-        encodings = self._text.encode_batch_fast(texts, add_special_tokens=False)
+        try:
+            encodings = self._text.encode_batch_fast(texts, add_special_tokens=False)
+        except Exception as error:  # the library raises bare Exception
+            raise RenderError(
+                f"the tokenizer cannot write {self._unwritable(texts)!r}: {error}; choose a "
+                "tokenizer with an unknown token, or with a token for each byte."
+            ) from None
         offsets = np.cumsum([0, *map(len, encodings)], dtype=np.int64)
         ids = chain.from_iterable(encoding.ids for encoding in encodings)
         return Encoded(np.fromiter(ids, np.int32, int(offsets[-1])), offsets)
+
+    def _unwritable(self, texts: list[str]) -> str:
+        """The first of the characters that the tokenizer has no token for, else nothing."""
+        for character in dict.fromkeys("".join(texts)):
+            try:
+                self._text.encode(character, add_special_tokens=False)
+            except Exception:
+                return character
+        return ""
 
 
 class Library(NamedTuple):

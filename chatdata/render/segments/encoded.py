@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from chatdata.render.segments.prompt_prefix import prompt_prefix_lengths
 from chatdata.render.segments.text_pool import TextPool
-from chatdata.render.segments.unencoded import Bools, Ints, TrainOn
+from chatdata.render.segments.unencoded import (
+    NO_HEADER,
+    Bools,
+    Ints,
+    TrainOn,
+    UnencodedSegments,
+    begins_row,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,8 @@ def encode(messages: pl.DataFrame, pool: TextPool, train_on: TrainOn) -> Segment
     The template must be able to write every row: `refusals` names those that it cannot write.
     """
     segments = pool.tokenizer.template.encode(messages, pool, train_on)
+    if pool.place_matters:
+        segments = _with_starts(segments, messages, pool)
     pool.encode()
     _, _, lengths = pool.arrays()
     return Segments(
@@ -58,6 +68,21 @@ def encode(messages: pl.DataFrame, pool: TextPool, train_on: TrainOn) -> Segment
         lengths[segments.text_id],
         prompt_prefix_lengths(segments, pool),
     )
+
+
+def _with_starts(
+    segments: UnencodedSegments, messages: pl.DataFrame, pool: TextPool
+) -> UnencodedSegments:
+    """The segments, the first of each row that holds any text being one that begins a row."""
+    rows = (np.cumsum(begins_row(messages)) - 1)[segments.message]
+    distinct, which = np.unique(segments.text_id, return_inverse=True)
+    has_text = np.asarray([pool.text(int(id)) != "" for id in distinct], np.bool_)[which]
+    filled = np.flatnonzero(has_text)
+    first = filled[np.unique(rows[filled], return_index=True)[1]]
+    text_id, header_text_id = segments.text_id.copy(), segments.header_text_id.copy()
+    for ids in (text_id, header_text_id):
+        ids[first] = [id if id == NO_HEADER else pool.at_start(id) for id in ids[first].tolist()]
+    return segments._replace(text_id=text_id, header_text_id=header_text_id)
 
 
 def refusals(messages: pl.DataFrame, pool: TextPool) -> pl.DataFrame:

@@ -39,9 +39,8 @@ def _lengths(pairs: Ints, pool: TextPool) -> Ints:
 
 
 def _length_by_offsets(pool: TextPool, text_id: int, header_text_id: int) -> int:
-    encoding = pool.tokenizer.text.encode(pool.text(text_id), add_special_tokens=False)
     end = len(pool.text(header_text_id))
-    return sum(start < end for start, _ in encoding.offsets)
+    return sum(start < end for start in pool.token_starts(text_id))
 
 
 def gather(starts: Ints, lengths: Ints) -> tuple[Ints, Ints]:

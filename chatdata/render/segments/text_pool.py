@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pyarrow as pa
 
 from chatdata.core import arrow
 from chatdata.core.errors import RenderError
+from chatdata.render.encoding.encoded import Encoded, join
 from chatdata.render.encoding.libraries import Encoder, ReferenceEncoder
 from chatdata.render.segments.unencoded import Ints
 from chatdata.render.tokenizer import Tokenizer
@@ -20,7 +24,8 @@ class TextPool:
     """Distinct texts and their ids: each is tokenised once, in batches, as text.
 
     What a template writes is kept apart, under negative numbers: its control tokens are ids, and
-    only the words between them are texts.
+    only the words between them are texts. A text that begins a row is apart from the same text
+    elsewhere where the tokenizer writes them differently (`at_start`).
     """
 
     def __init__(self, tokenizer: Tokenizer, encoder: Encoder | None = None) -> None:
@@ -30,51 +35,85 @@ class TextPool:
         self.memo: dict[Any, Any] = {}  # what the template keeps from one call to the next
         self.texts: list[str] = []
         self.ids: npt.NDArray[np.int32] = np.empty(0, np.int32)
-        self._text_ids: dict[str, int] = {}
+        self._text_ids: dict[tuple[str, bool], int] = {}  # by text, and whether it begins a row
+        self._begins: list[bool] = []  # for each text, whether it begins a row
+        self._behind, self._at_start = ReferenceEncoder(tokenizer.text), self.encoder
+        self.place_matters = tokenizer.text_at_start is not tokenizer.text
+        if self.place_matters:
+            self._at_start = ReferenceEncoder(tokenizer.text_at_start)
         self._encoded = 0
         self._starts: list[Ints] = [np.zeros(1, np.int64)]
         control_ids = self.control.ids.values()
         self._is_control = np.zeros(max(control_ids, default=0) + 2, np.bool_)
         self._is_control[list(control_ids)] = True
-        self._written_ids: dict[str, int] = {}
+        self._written_ids: dict[tuple[str, bool], int] = {}
         self._written: list[npt.NDArray[np.int32]] = []
 
     def add(self, text: str) -> int:
         """The id of a text, in which nothing is a control token."""
-        text_id = self._text_ids.setdefault(text, len(self._text_ids))
-        if text_id == len(self.texts):
-            self.texts.append(text)
-        return text_id
+        return self._add(text, False)
 
     def written(self, text: str) -> int:
         """The id, below 0, of what a template writes by itself, its control tokens made ids."""
-        text_id = self._written_ids.setdefault(text, -1 - len(self._written))
+        return self._add_written(text, False)
+
+    def at_start(self, text_id: int) -> int:
+        """The id of the same where it begins a row."""
+        if not self.place_matters:
+            return text_id
+        add = self._add if text_id >= 0 else self._add_written
+        return add(self.text(text_id), True)
+
+    def _add(self, text: str, begins: bool) -> int:
+        text_id = self._text_ids.setdefault((text, begins), len(self._text_ids))
+        if text_id == len(self.texts):
+            self.texts.append(text)
+            self._begins.append(begins)
+        return text_id
+
+    def _add_written(self, text: str, begins: bool) -> int:
+        text_id = self._written_ids.setdefault((text, begins), -1 - len(self._written))
         if -text_id > len(self._written):
-            parts = [
-                [self.control.ids[part]] if is_control else self._ids(part)
-                for part, is_control in self.control.parts(text)
-            ]
-            self._written.append(np.asarray([id for part in parts for id in part], np.int32))
+            ids: list[int] = []
+            for part, is_control in self.control.parts(text):
+                ids += [self.control.id(part)] if is_control else self._ids(part, begins)
+                begins = False
+            self._written.append(np.asarray(ids, np.int32))
         return text_id
 
     def text(self, text_id: int) -> str:
         """The text of an id."""
-        return self.texts[text_id] if text_id >= 0 else list(self._written_ids)[-1 - text_id]
+        return self.texts[text_id] if text_id >= 0 else list(self._written_ids)[-1 - text_id][0]
 
     def written_tokens(self, text_id: int) -> int:
         """The number of tokens of what a template writes by itself."""
         return len(self._written[-1 - text_id])
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer.text.encode(text, add_special_tokens=False).ids)
+    def _ids(self, text: str, begins: bool) -> list[int]:
+        encoder = self._at_start if begins else self._behind
+        ids: list[int] = encoder.encode([text]).ids.tolist()
+        return ids
+
+    def token_starts(self, text_id: int) -> list[int]:
+        """Where the tokens of a text begin in the text."""
+        tokenizer = self.tokenizer.text_at_start if self._begins[text_id] else self.tokenizer.text
+        encoding = tokenizer.encode(self.texts[text_id], add_special_tokens=False)
+        return [start for start, _ in encoding.offsets]
 
     def encode(self) -> None:
         """Tokenises what was added since the last call. Raises RenderError for forged tokens."""
-        ids, offsets = self.encoder.encode(self.texts[self._encoded :])
+        ids, offsets = join([*self._encoded_by_place()])
         self._refuse_control(ids)
         self._starts.append(len(self.ids) + offsets[1:])
         self.ids = np.concatenate([self.ids, ids]) if len(self.ids) else ids
         self._encoded = len(self.texts)
+
+    def _encoded_by_place(self) -> Iterator[Encoded]:
+        """Yields the ids of new texts in their order, those with a like place in one call."""
+        new = zip(self.texts[self._encoded :], self._begins[self._encoded :], strict=True)
+        for begins, texts in groupby(new, operator.itemgetter(1)):
+            encoder = self._at_start if begins else self.encoder
+            yield encoder.encode([text for text, _ in texts])
 
     def _refuse_control(self, ids: npt.NDArray[np.int32]) -> None:
         if self._is_control.take(ids, mode="clip").any():  # ids beyond the table are text

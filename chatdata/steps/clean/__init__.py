@@ -220,12 +220,14 @@ def _tidied(piece: str, most_newlines: int) -> str:
 
 def clean(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, Cleaned]:
     """The messages with their words cleaned, content and reasoning, and what each step did to how
-    many of them."""
+    many of them. Reasoning of which nothing is left is none."""
     messages, cleaned = _clean_column(messages, "content", steps)
     if messages["reasoning"].null_count() == messages.height:
         return messages, cleaned
     messages, thoughts = _clean_column(messages, "reasoning", steps)
-    return messages, cleaned + thoughts
+    thought = pl.col("reasoning")
+    says_something = pl.when(thought.str.strip_chars() != "").then(thought)
+    return messages.with_columns(says_something), cleaned + thoughts
 
 
 def _clean_column(

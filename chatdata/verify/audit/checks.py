@@ -42,6 +42,14 @@ _MESSAGES: tuple[Check | Comparison, ...] = (
         message_checks.empty_answer,
     ),
     Check(
+        "first_turn",
+        "no conversation begins with an answer",
+        "Many chat templates refuse such a conversation; the others train an answer to nothing.",
+        "Begin with the first question: `threads: {start: user}` does.",
+        "conversations",
+        message_checks.first_is_answer,
+    ),
+    Check(
         "last_turn",
         "every conversation ends with an answer",
         "The last turn trains nothing, and code that looks for the next answer runs past the end.",
@@ -222,7 +230,7 @@ _RECORDS: tuple[Check | Comparison, ...] = (
 _TOKENS: tuple[Check | Comparison, ...] = (
     Check(
         "uneven",
-        "labels and masks are as long as the ids",
+        "every row is ids, with labels and masks of the same length",
         "Training stops at such a row, or takes labels from the wrong tokens.",
         "Make ids and labels together, from the same text.",
         "rows",

@@ -23,7 +23,8 @@ from chatdata.core import schema
 from chatdata.core.errors import SourceError
 from chatdata.dataset import manifest, tables
 from chatdata.sources import File, Problem
-from chatdata.sources.records import SUFFIXES, Record, read
+from chatdata.sources.records import SUFFIXES, Record, Unreadable, read
+from chatdata.sources.values import identifier
 from chatdata.steps import filtering, filters, secrets, threads, trees
 from chatdata.steps.secrets import Finding
 from chatdata.verify.audit.findings import Kind
@@ -330,12 +331,28 @@ def _token_frames(file: File) -> Iterator[pl.DataFrame]:
     if file.path.suffix == ".parquet":
         yield from _parquet_frames(file.path)
     elif file.path.suffix == _ARROW:
-        yield from _regular(_frame(pa.Table.from_batches([b])) for b in _arrow_batches(file.path))
+        yield from _regular(
+            _frame(pa.Table.from_batches([b]), file.path) for b in _arrow_batches(file.path)
+        )
     else:
-        rows = (record.value for record in _first(file) if _has_ids(record.value))
+        rows = (_row(item) for item in read(file.path, file.label, _has_ids))
         while chunk := list(itertools.islice(rows, _TOKEN_ROWS)):
             columns = {key: [row.get(key) for row in chunk] for key in COLUMNS}
             yield pl.DataFrame(columns, schema=COLUMNS, strict=False)
+
+
+def _row(item: Record | Unreadable) -> dict[str, Any]:
+    """The columns of a row of tokens; none for what is no such row, which is then uneven."""
+    value = item.value if isinstance(item, Record) else None
+    if not isinstance(value, dict):
+        return {}
+    lists = {key: _cell(value.get(key)) for key in COLUMNS if key != "id"}
+    return {"id": identifier(value.get("id")), **lists}
+
+
+def _cell(value: object) -> list[Any] | None:
+    """A list of a row; a list with a hole for what is no list."""
+    return value if value is None or isinstance(value, list) else [None]
 
 
 def _parquet_frames(path: Path) -> Iterator[pl.DataFrame]:
@@ -343,15 +360,22 @@ def _parquet_frames(path: Path) -> Iterator[pl.DataFrame]:
         with pq.ParquetFile(path) as file:
             names = [name for name in COLUMNS if name in file.schema_arrow.names]
             for batch in file.iter_batches(_TOKEN_ROWS, columns=names):
-                yield _frame(pa.Table.from_batches([batch]))
+                yield _frame(pa.Table.from_batches([batch]), path)
     except pa.ArrowException as error:
         raise SourceError(f"'{path}' is not a readable Parquet file ({error}).") from None
 
 
-def _frame(table: pa.Table) -> pl.DataFrame:
+def _frame(table: pa.Table, path: Path) -> pl.DataFrame:
+    """The columns of COLUMNS of a table. Raises SourceError where one holds no lists of numbers."""
     names = [name for name in COLUMNS if name in table.column_names]
     frame = pl.DataFrame(pl.from_arrow(table.select(names)))
-    return frame.cast({name: COLUMNS[name] for name in names}, strict=False)
+    try:
+        return frame.cast({name: COLUMNS[name] for name in names}, strict=False)
+    except pl.exceptions.PolarsError:
+        types = ", ".join(f"{name} of {frame.schema[name]}" for name in names if name != "id")
+        raise SourceError(
+            f"'{path}' has {types}, which are no lists of whole numbers; name rows of tokens."
+        ) from None
 
 
 def _regular(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -51,6 +51,11 @@ def empty_answer(batch: Messages, known: Known) -> Cases:
     return Cases(cases.count, _number(batch.rows, is_answer), cases.example)
 
 
+def first_is_answer(batch: Messages, known: Known) -> Cases:
+    """Conversations that the assistant begins."""
+    return _talks(batch, (pl.col("position") == 0) & (pl.col("role") == "assistant"))
+
+
 def last_is_no_answer(batch: Messages, known: Known) -> Cases:
     """Conversations whose last turn is not the assistant's."""
     is_last = pl.col("talk") != pl.col("talk").shift(-1).fill_null(0)
@@ -141,6 +146,8 @@ def evaluation_overlap(batch: Messages, known: Known) -> Cases:
 
 def cut(batch: Messages, known: Known) -> Cases:
     """Conversations whose words alone are more tokens than a trainer's default."""
+    if batch.has_rows:
+        return Cases(why="the rows of tokens are looked at")
     assert known.tokenizer is not None
     texts = batch.spoken.to_list()
     encoded = known.tokenizer.encode_batch_fast(texts, add_special_tokens=False)

@@ -21,7 +21,7 @@ _SHOWN = 4000  # tokens on each side of the place that an example is about
 
 
 def uneven(rows: TokenRows, known: Known) -> Cases:
-    """Rows whose labels or masks are shorter or longer than their ids."""
+    """Rows that are no ids with labels or masks of the same length."""
     example = Example(*rows.uneven[0], "") if rows.uneven else None
     return Cases(len(rows.uneven), len(rows) + len(rows.uneven), example)
 
@@ -87,7 +87,7 @@ def _segments(rows: TokenRows, known: Known) -> tuple[Ints, Ints]:
     is_end = np.isin(rows.ids, list(known.ends))
     stops = np.union1d(np.flatnonzero(is_end) + 1, rows.offsets[1:])
     stops = stops[stops > 0]
-    return np.concatenate([[0], stops[:-1]]).astype(np.int64), stops.astype(np.int64)
+    return np.concatenate([[0], stops])[:-1].astype(np.int64), stops.astype(np.int64)
 
 
 def _in(segments: tuple[Ints, Ints], is_meant: Bools) -> Ints:

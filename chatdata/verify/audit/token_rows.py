@@ -25,7 +25,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class TokenRows:
-    """Rows whose lists are of one length, flat; `uneven` are the names of all others.
+    """Rows whose lists hold numbers and are of one length, flat; `uneven` names all others.
 
     Labels come from `labels`, or from masks: where a row has several, a token is trained that all
     of them train; where it has none, every token is.
@@ -113,20 +113,24 @@ class TokenRows:
 
 
 def _is_even(frame: pl.DataFrame) -> pl.Series:
-    """Whether the lists of each row are as long as its ids."""
+    """Whether the lists of each row are as long as its ids, and hold a number in each place."""
     size = pl.col("input_ids").list.len()
     others = [name for name in frame.columns if name not in ("id", "input_ids")]
     fits = [(pl.col(name).list.len() == size).fill_null(True) for name in others]
-    whole = pl.col("input_ids").is_not_null()
-    return frame.select(pl.all_horizontal([whole, *fits]).alias("even")).to_series()
+    holes = [
+        pl.col(name).list.eval(pl.element().is_null()).list.any().fill_null(False)
+        for name in ("input_ids", *others)
+    ]
+    is_even = pl.all_horizontal(pl.col("input_ids").is_not_null(), *fits)
+    return frame.select(even=is_even & pl.any_horizontal(holes).not_()).to_series()
 
 
 def _flat(lists: pl.Series) -> Ints:
-    """The values of lists end to end; a null becomes -1."""
+    """The values of lists end to end."""
     if not lists.len():
         return np.empty(0, np.int64)
     values = lists.list.explode(empty_as_null=False, keep_nulls=False)
-    return values.fill_null(-1).to_numpy().astype(np.int64)
+    return values.to_numpy().astype(np.int64)
 
 
 def _labels(frame: pl.DataFrame, ids: Ints) -> Ints:
