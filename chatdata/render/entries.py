@@ -56,8 +56,11 @@ class ParityEntry(Part):
     headers_trained: Number
     texts_returned: Number = 0
     texts_altered: Number = 0
-    straddling: Number = 0
     prompts: Number
+    thoughts: Number = 0
+    straddling: Number = 0
+    unasked: Number = 0
+    in_quoting: Number = 0
 
     def items(self) -> Iterator[tuple[str, int]]:
         """Yields the name and the number of each count that was made."""

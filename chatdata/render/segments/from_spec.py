@@ -50,11 +50,6 @@ class WritesTurns:
         tokens = pool.written_tokens(pool.written(self.spec.start))
         return np.where(needs_start(messages), tokens, 0)
 
-    def answer_forms(self, content: str) -> list[str]:
-        """An answer as the template writes it."""
-        turn = self.spec.turns["assistant"]
-        return [turn.lead + (content.strip() if turn.trims else content)]
-
 
 def encode_from_spec(
     spec: TemplateSpec, messages: pl.DataFrame, pool: Pool, train_on: TrainOn

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
 
 from chatdata.render.control_tokens import ControlTokens
-from chatdata.render.conversation import Messages, UnrenderableError
+from chatdata.render.conversation import (
+    Messages,
+    Tools,
+    UnrenderableError,
+    as_messages,
+    tools_of,
+    with_message_texts,
+    with_texts,
+)
 from chatdata.render.segments.unencoded import (
     NO_HEADER,
     Ints,
@@ -27,7 +36,7 @@ class Answer(NamedTuple):
     """An assistant's turn in the text of a conversation, as the model has to write it."""
 
     message: int  # by its place in the conversation
-    start: int  # after the generation prompt
+    start: int  # after the generation prompt, and after a thought without words
     end: int  # after the stop tokens
 
 
@@ -43,7 +52,7 @@ class RenderedSegment(NamedTuple):
     is_answer: bool
 
 
-class WritesText:
+class WritesText(ABC):
     """The part of a template that follows from the text it writes and the answers in it.
 
     Such a template has to say what it writes (`write`); its answers are found, never guessed.
@@ -51,13 +60,20 @@ class WritesText:
 
     keeps_history: bool
     is_explicit = False
+    empty_thought = ""
 
-    def write(self, messages: Messages, wanted: Sequence[int]) -> tuple[str, list[Answer]]:
+    def of_format_1(self) -> Self:
+        """The template as it wrote folders of format 1: the same."""
+        return self
+
+    @abstractmethod
+    def write(
+        self, messages: Messages, wanted: Sequence[int], tools: Tools | None = None
+    ) -> tuple[str, list[Answer]]:
         """The text of a conversation and its answers, of those messages that are `wanted`.
 
         Raises UnrenderableError where an answer cannot be found exactly.
         """
-        raise NotImplementedError
 
     def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
         """The segments of rows. Raises UnrenderableError for a row that `refusals` names."""
@@ -105,16 +121,44 @@ def _render_once(
 
 
 def _render(template: WritesText, messages: pl.DataFrame, pool: Pool) -> list[RenderedSegment]:
-    turns = [
-        {"role": role, "content": pool.control.hide(content)}
-        for role, content in messages.select("role", "content").iter_rows()
-    ]
+    turns, tools = hidden(messages, pool.control)
     answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
-    wanted = answers if template.keeps_history else answers[-1:]
-    text, written = template.write(turns, wanted)
+    if not template.keeps_history:
+        return _render_answers(template, turns, tools, answers[-1:], pool)
+    try:
+        return _render_answers(template, turns, tools, answers, pool)
+    except UnrenderableError:
+        context = messages["train"].is_null().to_list()
+        new = [i for i in answers if not context[i]]
+        if new == answers:
+            raise
+    # Of answers that earlier rows teach, the template may leave out what it writes once.
+    return _render_answers(template, turns, tools, new, pool)
+
+
+def _render_answers(
+    template: WritesText,
+    turns: list[dict[str, Any]],
+    tools: Tools | None,
+    wanted: Sequence[int],
+    pool: Pool,
+) -> list[RenderedSegment]:
+    """The segments of a row, of which the `wanted` answers are known to be answers."""
+    text, written = template.write(turns, wanted, tools)
     no_answer = Answer(len(turns) - 1, len(text), len(text))
     pairs = _with_answers(_parts(text, pool.control), written, no_answer)
     return [_segment(part, answer, pool) for part, answer in pairs]
+
+
+def hidden(
+    messages: pl.DataFrame, control: ControlTokens
+) -> tuple[list[dict[str, Any]], Tools | None]:
+    """The messages and the tools of a row, the control tokens that they quote hidden.
+
+    Raises UnrenderableError where a text holds the characters that hide control tokens.
+    """
+    turns = [with_message_texts(turn, control.hide) for turn in as_messages(messages)]
+    return turns, with_texts(tools_of(messages), control.hide)
 
 
 class _Part(NamedTuple):
