@@ -146,6 +146,7 @@ def encoded(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+@pytest.mark.slow
 def test_a_collator_that_masks_the_padding_by_its_id(sample: Path, tmp_path: Path) -> None:
     tokenizer = loaded(sample, pad_token=END, eos_token=END)
     folder = saved(tokenizer, tmp_path / "tokenizer")
@@ -169,6 +170,7 @@ def mask_user_labels(tokenizer: Any, labels: list[Any]) -> None:
             labels[place] = IGNORE_INDEX
 
 
+@pytest.mark.slow
 def test_the_masking_of_the_seed(sample: Path, tmp_path: Path) -> None:
     """Called on blocks, as the seed's training called it, the function masks nothing; called on a
     row it leaves the system's turn and the header of each answer in the loss."""
@@ -187,6 +189,21 @@ def test_the_masking_of_the_seed(sample: Path, tmp_path: Path) -> None:
         found_in[name] = faults(path, sample / "tokenizer")
     assert found_in["blocks"] == {"nothing_masked": (6, 6), "trained_prompt": (6, 6)}
     assert found_in["rows"] == {"trained_prompt": (6, 6)}
+
+
+# -------------------------------------------------------------------------------------- real data
+
+
+def test_real_conversations_have_their_known_faults(real_data: Path) -> None:
+    audit = auditing.audit([real_data / "sharegpt-zh-1k"], known.without_tokenizer())
+    counts = {result.check.name: result.cases.count for result in audit.results}
+    assert audit.read == {"conversations": 1000, "messages": 8751}
+    assert counts["last_turn"] == 7
+    assert counts["secrets"] == 2
+    audit = auditing.audit([real_data / "sharegpt-format-demos"], known.without_tokenizer())
+    counts = {result.check.name: result.cases.count for result in audit.results}
+    assert (counts["undeclared_tool"], counts["orphan_result"]) == (9, 2)
+    assert counts["odd_arguments"] == counts["encoded_twice"] == counts["unreadable"] == 0
 
 
 # --------------------------------------------------------------------------------------- chatdata

@@ -70,11 +70,15 @@ class Known:
     @functools.cached_property
     def control(self) -> re.Pattern[str]:
         """A pattern of control tokens: the tokenizer's, or the well-known forms without one."""
+        return FORMS if self.tokenizer is None else control_pattern(self.control_hints)
+
+    @functools.cached_property
+    def control_hints(self) -> list[str]:
+        """Strings of which a text has to hold one, to hold a control token."""
         if self.tokenizer is None:
-            return FORMS
+            return ["<", "["]
         added = self.tokenizer.get_added_tokens_decoder().values()
-        special = {token.content for token in added if token.special} - CONTENT_TAGS
-        return control_pattern(special)
+        return sorted({token.content for token in added if token.special} - CONTENT_TAGS)
 
     def unmet(self, needs: Sequence[str]) -> str:
         """Why a check with these needs cannot look; empty where it can."""
