@@ -132,8 +132,8 @@ FIGURE = Addition(
     changed={
         "pipeline/second_pass.py": [
             (
-                "        audit=rendered.audit,\n    )\n\n\ndef _drop_decided",
-                "        audit=rendered.audit,\n"
+                "        unknown=rendered.unknown,\n    )\n\n\ndef _drop_decided",
+                "        unknown=rendered.unknown,\n"
                 '        questions=int((rendered.messages["role"] == "user").sum()),\n'
                 "    )\n\n\ndef _drop_decided",
             )

@@ -18,6 +18,7 @@ from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest, reader
+from chatdata.dataset.rows import words_of
 from chatdata.render import token_spans
 
 _TRAINED = "bold green"
@@ -123,7 +124,8 @@ def _messages(row: Mapping[str, Any], console: Console) -> Text:
     text = Text()
     for message in row["messages"]:
         text.append(f"{message['role']}: ", style="cyan")
-        _put(text, message["content"], message["role"] == "assistant", console)
+        is_trained = message.get("train", message["role"] == "assistant")
+        _put(text, words_of(message), is_trained, console)
         text.append("\n")
     return text
 

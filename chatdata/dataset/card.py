@@ -132,7 +132,7 @@ def _data_files(config: hub_configs.Config) -> dict[str, Any]:
 def _dataset_info(config: hub_configs.Config) -> dict[str, Any]:
     return {
         "config_name": config.name,
-        "features": hub_configs.features(config.table.schema),
+        "features": hub_configs.features(config.schema),
         "splits": [
             {"name": split, "num_bytes": config.bytes[split], "num_examples": rows}
             for split, rows in config.rows.items()

@@ -41,7 +41,11 @@ _CONTEXT = {
     "name": {"@container": "@language"},
     "description": {"@container": "@language"},
 }
-_TYPES = {pa.string(): "sc:Text", pa.int32(): "cr:Int32"}
+_TYPES = {
+    pa.string(): "sc:Text",
+    pa.bool_(): "sc:Boolean",
+    pa.int32(): "cr:Int32",
+}
 
 
 def text(manifest: Manifest) -> str:
@@ -135,7 +139,7 @@ def _records(config: Config) -> dict[str, Any]:
         "name": config.name,
         "description": f"The rows of {config.name}: {config.table.row}.",
         "key": {"@id": f"{config.name}/id"},
-        "field": [_split(config), *(_field(config, column) for column in config.table.schema)],
+        "field": [_split(config), *(_field(config, column) for column in config.schema)],
     }
 
 

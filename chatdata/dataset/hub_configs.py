@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from chatdata.dataset import tables
+from chatdata.dataset import schemas, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
 
@@ -16,10 +16,14 @@ DEFAULT = "messages"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A table and its name in `load_dataset`, with rows and bytes of each split that has rows."""
+    """A table and its name in `load_dataset`, with rows and bytes of each split that has rows.
+
+    `schema` are the columns of the table in the folder.
+    """
 
     name: str
     table: Table
+    schema: pa.Schema
     rows: dict[str, int]
     bytes: dict[str, int]
 
@@ -33,7 +37,8 @@ def of(manifest: Manifest) -> list[Config]:
 def _config(name: str, table: Table, manifest: Manifest) -> Config:
     sizes = {split: table.size(entry) for split, entry in manifest.splits.items() if entry.rows}
     rows = {split: size.rows for split, size in sizes.items()}
-    return Config(name, table, rows, {split: size.bytes for split, size in sizes.items()})
+    bytes_ = {split: size.bytes for split, size in sizes.items()}
+    return Config(name, table, table.schema_of(manifest), rows, bytes_)
 
 
 def features(schema: pa.Schema) -> list[dict[str, Any]]:
@@ -46,7 +51,8 @@ def features(schema: pa.Schema) -> list[dict[str, Any]]:
 
 def _feature(column: pa.Field) -> dict[str, Any]:
     if not pa.types.is_list(column.type):
-        return {"name": column.name, "dtype": str(column.type)}
+        kind = "json" if column.name in schemas.JSON else str(column.type)
+        return {"name": column.name, "dtype": kind}
     inner = column.type.value_type
     if pa.types.is_struct(inner):
         return {"name": column.name, "list": [_feature(field) for field in inner]}

@@ -46,7 +46,9 @@ from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.language import DisagreementEntry
 from chatdata.steps.redact import SecretEntry
 
-FORMAT = 1  # of the folder; a build of another format is not read
+FORMAT = 2  # of the folders that are written
+# Folders that are read: in format 1 a message is its role and its content.
+FORMATS = (1, FORMAT)
 FILE = "manifest.json"
 
 Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
@@ -213,9 +215,10 @@ def _with_keys(values: Any, where: str) -> Mapping[str, Any]:
 
 
 def _check_format(values: Mapping[str, Any], where: str) -> None:
-    if values["format"] != FORMAT:
+    if values["format"] not in FORMATS:
         raise OutputError(
-            f"{where} has format {values['format']!r} and this chatdata reads {FORMAT}; "
+            f"{where} has format {values['format']!r} and this chatdata reads "
+            f"{' and '.join(map(str, FORMATS))}; "
             "build the folder again or install the chatdata that wrote it."
         )
 

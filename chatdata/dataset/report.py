@@ -22,6 +22,7 @@ from chatdata.core.hashing import hash_column
 from chatdata.dataset import card, limitations, manifest, reader
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.rows import words_of
 from chatdata.render import token_spans
 from chatdata.render.token_spans import TextSpan
 
@@ -159,7 +160,7 @@ def _spans(
     """The first row of tokens of a conversation, or else its messages."""
     if decode is None or not rows:
         return [
-            TextSpan(f"{turn['role']}: {turn['content']}\n", turn["role"] == "assistant", False)
+            TextSpan(f"{turn['role']}: {words_of(turn)}\n", turn["role"] == "assistant", False)
             for turn in about["messages"]
         ]
     return list(token_spans.text_spans(rows[0], decode))

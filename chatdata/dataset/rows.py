@@ -1,13 +1,13 @@
 """The rows that are published: made, counted, and hashed.
 
-Only this module builds the row of messages (`messages: list<struct<role, content>>`).
+Only this module builds the row of messages (`schemas.MESSAGES`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chatdata.core import arrow
 from chatdata.core.constants import SPLITS
@@ -32,18 +33,29 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
     conversations = messages.group_by("conversation", maintain_order=True).agg(
         pl.col("group", "source").first(),
         lang=pl.col("lang").filter(is_user).first(),
+        tools=pl.col("tools").drop_nulls().first(),
         turns=pl.len(),
     )
     offsets = np.concatenate([[0], np.cumsum(conversations["turns"].to_numpy())])
     kind = MESSAGES.field("messages").type
     turns = pa.StructArray.from_arrays(
-        [_strings(messages["role"].cast(pl.String)), _strings(messages["content"])],
+        [
+            _strings(messages["role"].cast(pl.String)),
+            _strings(messages["content"]),
+            _strings(messages["reasoning"]),
+            _strings(messages["tool_calls"]),
+            _strings(messages["tool_call_id"]),
+            _strings(messages["name"]),
+            messages["train"].fill_null(False).to_arrow(),
+        ],
         fields=list(kind.value_type),
     )
     names = ("conversation", "group", "source", "lang")
     columns = [_strings(conversations[name]) for name in names]
     lists = pa.ListArray.from_arrays(arrow.int32(offsets), turns, type=kind)
-    return pa.Table.from_arrays([*columns, lists], schema=MESSAGES)
+    return pa.Table.from_arrays(
+        [*columns, lists, _strings(conversations["tools"])], schema=MESSAGES
+    )
 
 
 def token_rows(rendered: Rendered) -> pa.Table:
@@ -79,10 +91,39 @@ def owners(messages: pa.Table, rendered: Rendered) -> npt.NDArray[np.int64]:
 
 def message_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
     """The size of the text of each row, in bytes."""
-    frame = pl.DataFrame(table.select(["messages"]))
-    size = pl.element().struct.field("content").str.len_bytes()
-    sizes = frame.select(pl.col("messages").list.eval(size).list.sum()).to_series()
-    return sizes.to_numpy().astype(np.int64)
+    return _sizes(table, lambda text: text.str.len_bytes())
+
+
+def _sizes(table: pa.Table, size: Callable[[pl.Expr], pl.Expr]) -> npt.NDArray[np.int64]:
+    """The size of all that is spoken in each row."""
+    message = pl.element().struct
+    spoken = [message.field(name) for name in SPOKEN_KEYS if name in message_keys(table)]
+    of_message = pl.sum_horizontal(size(text).fill_null(0) for text in spoken)
+    sizes = pl.DataFrame(table.select(["messages"])).select(
+        pl.col("messages").list.eval(of_message).list.sum()
+    )
+    return sizes.to_series().to_numpy().astype(np.int64)
+
+
+SPOKEN_KEYS = ("content", "reasoning_content", "tool_calls")  # of a published message
+
+
+def message_keys(table: pa.Table) -> list[str]:
+    """The keys of a message in these rows: format 1 has fewer."""
+    return [field.name for field in table.schema.field("messages").type.value_type]
+
+
+def offered_tools(table: pa.Table) -> list[list[str]]:
+    """The tools of each conversation, as a list of their JSON or of nothing."""
+    if "tools" not in table.column_names:
+        return [[]] * table.num_rows
+    return [[] if tools is None else [tools] for tools in table["tools"].to_pylist()]
+
+
+def words_of(message: Mapping[str, Any]) -> str:
+    """All that a published message says, to be read: reasoning, words, calls of tools."""
+    keys = ("reasoning_content", "content", "tool_calls")
+    return "\n".join(str(message[key]) for key in keys if message.get(key))
 
 
 def by_split(table: pa.Table, splits: pl.Series) -> dict[str, pa.Table]:
@@ -116,7 +157,7 @@ class Rows:
 
     def totals(self) -> dict[str, dict[str, int]]:
         """The sums for each split."""
-        turns = pl.DataFrame(self.messages.select(["messages"])).to_series().list.len()
+        turns = pl.Series(pc.list_value_length(self.messages["messages"]))
         bytes = pl.Series(message_bytes(self.messages))
         figures = {"rows": turns.is_not_null(), "messages": turns, "bytes": bytes}
         totals = _sums({"split": self.splits, **figures})
@@ -133,9 +174,9 @@ class Rows:
 
     def sizes(self) -> dict[str, npt.NDArray[np.int64]]:
         """The turns and characters of each conversation, and the tokens of each row of tokens."""
-        messages = pl.DataFrame(self.messages.select(["messages"])).to_series()
-        characters = messages.list.eval(pl.element().struct.field("content").str.len_chars())
-        sizes = {"turns": messages.list.len(), "characters": characters.list.sum()}
+        characters = _sizes(self.messages, lambda text: text.str.len_chars())
+        turns = pl.Series(pc.list_value_length(self.messages["messages"]))
+        sizes = {"turns": turns, "characters": pl.Series(characters)}
         if self.tokens is not None:
             sizes["tokens"] = pl.Series(self.tokens["length"])
             sizes["trained_tokens"] = pl.Series(self.tokens["trained"])

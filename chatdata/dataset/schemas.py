@@ -9,15 +9,27 @@ from chatdata.core import ledger
 # Ids are never null, and Parquet is written faster where it knows.
 IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 
-MESSAGES = pa.schema(
+# Columns and keys of JSON text, which the card declares as JSON: `datasets` 5 gives objects. A
+# struct would give each call of a tool the arguments of all others, as nulls; Arrow's type for JSON
+# is bytes for Polars, or a type that Polars cannot write.
+JSON = frozenset(["tool_calls", "tools"])
+
+_MESSAGE = pa.struct(
     [
-        ("id", pa.string()),
-        ("group", pa.string()),
-        ("source", pa.string()),
-        ("lang", pa.string()),
-        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("role", pa.string()),
+        ("content", pa.string()),
+        ("reasoning_content", pa.string()),
+        ("tool_calls", pa.string()),
+        ("tool_call_id", pa.string()),
+        ("name", pa.string()),
+        ("train", pa.bool_()),
     ]
 )
+_CONVERSATION = [(name, pa.string()) for name in ("id", "group", "source", "lang")]
+MESSAGES = pa.schema([*_CONVERSATION, ("messages", pa.list_(_MESSAGE)), ("tools", pa.string())])
+# Format 1: a message is its role and its content.
+_PLAIN_MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+PLAIN_MESSAGES = pa.schema([*_CONVERSATION, ("messages", pa.list_(_PLAIN_MESSAGE))])
 TOKENS = pa.schema(
     [
         ("id", pa.string()),

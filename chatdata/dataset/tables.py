@@ -75,6 +75,12 @@ class Table:
     config: Callable[[Manifest], str | None] = _no_config
     size: Callable[[SplitEntry], Size] = _no_size
     splits: tuple[str, ...] = SPLITS
+    first_schema: pa.Schema | None = None  # in folders of format 1, where another
+
+    def schema_of(self, manifest: Manifest) -> pa.Schema:
+        """The columns of the table in a folder with this manifest."""
+        is_first = manifest.format == 1 and self.first_schema is not None
+        return self.first_schema if is_first else self.schema
 
     def shards(self, files: Iterable[File], split: str | None = None) -> list[File]:
         """The files of this table among `files`, of a split or of all splits, in order."""
@@ -137,6 +143,7 @@ MESSAGES = Table(
     row_bytes=rows.message_bytes,
     config=lambda manifest: "messages",
     size=_message_size,
+    first_schema=schemas.PLAIN_MESSAGES,
 )
 TOKENS = Table(
     "tokens",

@@ -11,16 +11,18 @@ from typing import Any
 from chatdata.core.errors import RenderError
 from chatdata.render import auto_tokenizer
 from chatdata.render import tokenizer as tokenizers
-from chatdata.render.chat_template import render
-from chatdata.render.conversation import Messages
-from chatdata.render.segments.from_spec import WritesTurns
+from chatdata.render.chat_template import JinjaTemplate, Structure
+from chatdata.render.control_tokens import control_pattern
+from chatdata.render.conversation import Messages, Tools
+from chatdata.render.segments.by_row import WritesTurnsOrText
+from chatdata.render.segments.from_text import Answer
 from chatdata.render.template import TemplateOptions
 from chatdata.render.template_spec import EOS, TemplateSpec, for_tokenizer
 from chatdata.render.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class BuiltInTemplate(WritesTurns):
+class BuiltInTemplate(WritesTurnsOrText):
     """A value as a template. Every turn is written alike, whatever follows."""
 
     spec: TemplateSpec
@@ -47,16 +49,35 @@ class BuiltInTemplate(WritesTurns):
         return self.spec.generation_prompt
 
     @functools.cached_property
-    def _jinja(self) -> str:
-        return self.spec.jinja()
+    def _as_jinja(self) -> JinjaTemplate:
+        """The Jinja that goes to the tokenizer, which writes rows with reasoning and tools."""
+        turn = self.spec.turns["assistant"]
+        structure = Structure(
+            stop=turn.close,
+            trailer=turn.after,
+            lead=turn.lead,
+            generation_prompt=self.spec.generation_prompt,
+            reasoning_key="reasoning_content",
+            thought_end="</think>",
+        )
+        control = control_pattern(self.spec.special_tokens)
+        return JinjaTemplate(self.spec.jinja(), {}, None, control, structure=structure)
 
-    def text(self, messages: Messages, add_generation_prompt: bool = False) -> str:
+    def text(
+        self, messages: Messages, add_generation_prompt: bool = False, tools: Tools | None = None
+    ) -> str:
         """A conversation as the Jinja that goes to the tokenizer writes it."""
-        return render(self._jinja, {}, None, messages, add_generation_prompt)
+        return self._as_jinja.text(messages, add_generation_prompt, tools)
+
+    def write(
+        self, messages: Messages, wanted: Sequence[int], tools: Tools | None = None
+    ) -> tuple[str, list[Answer]]:
+        """The text of a conversation and its answers, of those messages that are `wanted`."""
+        return self._as_jinja.write(messages, wanted, tools)
 
     def jinja(self) -> str:
         """The template for `tokenizer.chat_template`."""
-        return self._jinja
+        return self._as_jinja.source
 
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""

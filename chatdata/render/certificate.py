@@ -8,9 +8,11 @@ more. The probes are hard cases; the sample is rows of the dataset itself.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +21,23 @@ import polars as pl
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.core.hashing import sha256_json
-from chatdata.render.conversation import UnrenderableError
+from chatdata.render import probes
+from chatdata.render.chat_template import lost
+from chatdata.render.conversation import (
+    Message,
+    Tools,
+    UnrenderableError,
+    as_messages,
+    spoken,
+    texts_of,
+    tools_of,
+    with_message_texts,
+    with_texts,
+)
 from chatdata.render.entries import CertificateEntry, EncoderEntry, ParityEntry
-from chatdata.render.fit import fit
+from chatdata.render.fit import Fitted, fit
 from chatdata.render.options import Render
-from chatdata.render.probes import probe_conversations
+from chatdata.render.parts import TrainParts
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import TrainOn
@@ -51,8 +65,12 @@ class ParityCounts:
     headers_trained: int = 0  # answers with labels that are not theirs
     texts_returned: int = 0  # answers that decode(trained ids) gives back
     texts_altered: int = 0  # answers that the tokenizer itself changes: NFC, lost characters
-    straddling: int = 0  # answers whose first token also covers the end of the header
-    prompts: int = 0  # rows in which the generation prompt stands before the first trained id
+    # What stands before the trained ids of an answer; these five add up to `answers`.
+    prompts: int = 0  # the ids of its generation prompt
+    thoughts: int = 0  # these, and a thought without words that the template writes
+    straddling: int = 0  # these, but for a token that also covers the start of the answer
+    unasked: int = 0  # nothing that makes a model answer
+    in_quoting: int = 0  # not compared: the row quotes a control token
     first_failure: str = ""  # in words
 
     def __add__(self, more: ParityCounts) -> ParityCounts:
@@ -82,7 +100,7 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
         )
     probe_options = options.model_copy(update={"train_on": "assistant", "max_tokens": None})
     pool = TextPool(tokenizer)
-    fitted = fit(probe_conversations(tokenizer), pool, probe_options)
+    fitted = _fit_probes(pool, probe_options)
     rendered = render(fitted.messages, fitted.windows, pool, probe_options)
     all_rows = pl.repeat(True, len(rendered.ids), eager=True)
     counts = compare_rows(rendered, tokenizer, "assistant", all_rows)
@@ -91,6 +109,15 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
         counts.fail(f"too few probes can be written ({counts.compared}; {reason[:1]})")
     raise_on_failure(counts, tokenizer)
     return counts
+
+
+def _fit_probes(pool: TextPool, options: Render) -> Fitted:
+    """The probes that the template writes; with thoughts, where it writes no answer without."""
+    plain, more = probes.probe_conversations(pool.tokenizer), probes.structured_conversations()
+    fitted = fit(pl.concat([plain, more]), pool, options)
+    if fitted.messages["conversation"].is_in(plain["conversation"].implode()).any():
+        return fitted
+    return fit(pl.concat([probes.with_reasoning(plain), more]), pool, options)
 
 
 def raise_on_failure(counts: ParityCounts, tokenizer: Tokenizer) -> None:
@@ -103,12 +130,12 @@ def raise_on_failure(counts: ParityCounts, tokenizer: Tokenizer) -> None:
 
 
 def manifest_entry(
-    probes: ParityCounts, sample: ParityCounts, tokenizer: Tokenizer, encoder: EncoderEntry
+    of_probes: ParityCounts, sample: ParityCounts, tokenizer: Tokenizer, encoder: EncoderEntry
 ) -> CertificateEntry:
     """The certificate as it stands in the manifest; `encoder` says what made the ids."""
     return CertificateEntry(
-        passed=not (probes.first_failure or sample.first_failure),
-        probes=ParityEntry.model_validate(probes.counts()),
+        passed=not (of_probes.first_failure or sample.first_failure),
+        probes=ParityEntry.model_validate(of_probes.counts()),
         sample=ParityEntry.model_validate(sample.counts()),
         engine=encoder,
         template_sha256=sha256_json(tokenizer.template.facts()),
@@ -121,11 +148,12 @@ def manifest_entry(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of tokens, and the messages that it should hold."""
+    """A row of tokens, and the conversation that it should hold."""
 
     ids: npt.NDArray[np.int32]
     labels: npt.NDArray[np.int32]
-    turns: list[dict[str, str]]
+    turns: list[dict[str, Any]]
+    tools: Tools | None
     trained: list[int]  # the turns that are trained, by their place
 
 
@@ -139,16 +167,17 @@ def compare_rows(
     counts = ParityCounts()
     reference = _Reference(tokenizer)
     rows = list(_chosen_rows(rendered, train_on, chosen))
-    expected = reference.encode([reference.comparable(row.turns) for row in rows])
-    exact: list[_Row] = []
+    expected = reference.encode([reference.comparable(row) for row in rows])
+    answers: list[_Answer] = []
     for row, ids in zip(rows, expected, strict=True):
         counts.rows += 1
-        quotes = reference.quotes(row.turns)
+        quotes = reference.quotes(row)
         (_count_control if quotes else _compare)(counts, row, ids, reference)
         if train_on in ("assistant", "last_assistant"):
-            is_exact = _check_labels(counts, row, tokenizer)
-            exact += [row] if is_exact and not quotes and row.trained else []
-    _check_prompts(counts, exact, reference)
+            answers += _answers(counts, row, reference, quotes)
+        elif isinstance(train_on, TrainParts):
+            _check_parts(counts, row, tokenizer, train_on)
+    _check_prompts(counts, answers, reference)
     return counts
 
 
@@ -161,7 +190,8 @@ def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> It
         yield _Row(
             rendered.input_ids[start:end],
             rendered.labels[start:end],
-            turns.select("role", "content").to_dicts(),
+            as_messages(turns),
+            tools_of(turns),
             _trained_answers(turns, train_on),
         )
 
@@ -173,30 +203,36 @@ def _trained_answers(messages: pl.DataFrame, train_on: TrainOn) -> list[int]:
 
 
 class _Reference:
-    """What the tokenizer makes of the text that the Jinja template writes, in one go."""
+    """What serving code makes of a conversation: the text of its Jinja template, in one go."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.control = tokenizer.control
 
-    def quotes(self, turns: list[dict[str, str]]) -> bool:
-        """Whether a content quotes a control token."""
-        return any(self.control.quoted_in(turn["content"]) for turn in turns)
+    def quotes(self, row: _Row) -> bool:
+        """Whether a message or a tool quotes a control token."""
+        texts = itertools.chain(*map(spoken, row.turns), texts_of(row.tools))
+        return any(self.control.quoted_in(text) for text in texts)
 
-    def comparable(self, turns: list[dict[str, str]]) -> str:
-        """The conversation as text; contents that quote control tokens are left out."""
-        if self.quotes(turns):
-            turns = [{**turn, "content": "x"} for turn in turns]
-        return self.tokenizer.template.text(turns)
+    def comparable(self, row: _Row) -> str:
+        """The conversation as text, the control tokens that it quotes hidden."""
+        if not self.quotes(row):
+            return self.text(row, len(row.turns))
+        turns = [with_message_texts(turn, self.control.hide) for turn in row.turns]
+        return self.tokenizer.template.text(turns, tools=with_texts(row.tools, self.control.hide))
 
-    def prompt(self, row: _Row) -> str | None:
-        """What a model is given to make it write the first trained answer.
+    def text(self, row: _Row, turns: int) -> str:
+        """The text of the first turns of a row."""
+        return self.tokenizer.template.text(row.turns[:turns], tools=row.tools)
+
+    def prompt(self, row: _Row, place: int) -> str | None:
+        """What a model is given to make it write an answer.
 
         None where nobody asks before it, or where the template writes no such prompt.
         """
-        before = row.turns[: row.trained[0]]
+        before = row.turns[:place]
         try:
-            return self.tokenizer.template.text(before, True) if before else None
+            return self.tokenizer.template.text(before, True, row.tools) if before else None
         except UnrenderableError:
             return None
 
@@ -213,7 +249,7 @@ def _compare(counts: ParityCounts, row: _Row, expected: list[int], reference: _R
         counts.differences += 1
         pairs = zip([*ids, None], [*expected, None], strict=False)
         at = next((i for i, (id, wanted) in enumerate(pairs) if id != wanted), len(ids))
-        begin = row.turns[0]["content"][:40]
+        begin = (row.turns[0]["content"] or "")[:40]
         counts.fail(f"token {at} of the conversation that begins {begin!r} differs")
     bos = reference.control.ids.get(str(reference.tokenizer.config.get("bos_token")))
     if len(ids) > 1 and ids[0] == ids[1] == bos:
@@ -231,40 +267,138 @@ def _count_control(
         counts.fail(f"content forges {wrong[0]}")
 
 
-def _check_labels(counts: ParityCounts, row: _Row, tokenizer: Tokenizer) -> bool:
-    """Counts the answers of a row: each span of labels must be an answer and its stop tokens.
+# ------------------------------------------------------------------------------------- answers
 
-    Returns whether every answer is trained from its first character.
+
+class _Answer(NamedTuple):
+    """The trained ids of an answer whose text is right, and what a model is given before."""
+
+    before: list[int]  # all ids of the row before the first that is trained
+    prompt: str
+    lead: str  # what the template writes after the prompt and the labels leave out
+
+
+def _answers(
+    counts: ParityCounts, row: _Row, reference: _Reference, quotes: bool
+) -> Iterator[_Answer]:
+    """Yields the answers of a row that can be compared with their prompts.
+
+    Counts all of them: each span of labels must be what the template writes for an answer, from
+    the end of the generation prompt to the last token that the model has to write.
     """
-    stops = tokenizer.stops()
     spans = trained_spans(row.labels).tolist()
-    before = counts.texts_returned + counts.texts_altered
     counts.answers += len(row.trained)
     if len(spans) != len(row.trained):
         counts.fail(f"{len(row.trained)} answers are to be trained and {len(spans)} are")
     for (start, end), place in zip(spans, row.trained, strict=False):
         trained = row.labels[start:end].tolist()
-        is_stopped = trained[-len(stops) :] == stops
-        counts.stops_trained += is_stopped
-        answer = trained[: -len(stops)] if is_stopped else trained
-        content = row.turns[place]["content"]
-        kind = _kind(answer, tokenizer.template.answer_forms(content), tokenizer)
+        counts.stops_trained += _is_stopped(trained, row.turns[place], reference.tokenizer)
+        prompt = reference.prompt(row, place)
+        kind, lead = _kind(trained, row, place, prompt, reference)
         setattr(counts, kind, getattr(counts, kind) + 1)
-        if not is_stopped or kind == "headers_trained":
-            counts.fail(f"the labels of the answer {content[:40]!r} are not that answer")
-    return counts.texts_returned + counts.texts_altered - before == len(row.trained)
+        if kind == "headers_trained" or not _is_stopped(
+            trained, row.turns[place], reference.tokenizer
+        ):
+            shown = (row.turns[place]["content"] or "")[:40]
+            counts.fail(f"the labels of the answer {shown!r} are not that answer")
+        elif kind == "straddling":
+            continue
+        elif quotes:
+            counts.in_quoting += 1
+        elif prompt is None:
+            counts.unasked += 1
+        else:
+            yield _Answer(row.ids[:start].tolist(), prompt, lead)
 
 
-def _kind(trained: list[int], forms: list[str], tokenizer: Tokenizer) -> str:
-    """What the trained ids of an answer are, as a field of ParityCounts.
+_TELLING = 4  # characters of a text that is not learnt, above which it is no chance to find it
+
+
+def _check_parts(counts: ParityCounts, row: _Row, tokenizer: Tokenizer, parts: TrainParts) -> None:
+    """Checks that the labels of a row hold the parts that are learnt, and not the others."""
+    learnt = row.labels[row.labels != IGNORE_INDEX].tolist()
+    text = _without_space(tokenizer.decode(learnt))
+    stops = sum(id in tokenizer.stops() for id in learnt)
+    counts.answers += len(row.trained)
+    counts.stops_trained += stops
+    if (stops > 0) != (parts.end and bool(row.trained)):
+        counts.fail(f"of {len(row.trained)} answers {stops} end with a trained end token")
+    for place in row.trained:
+        for name, words in _words_of_parts(row.turns[place]).items():
+            is_learnt = _without_space(words) in text
+            if is_learnt != getattr(parts, name) and (not is_learnt or len(words) > _TELLING):
+                is_wrong = "not learnt" if getattr(parts, name) else "learnt"
+                counts.fail(f"the {name} {words[:40]!r} of turn {place} is {is_wrong}")
+
+
+def _words_of_parts(message: Message) -> dict[str, str]:
+    """The words by which the parts of an answer are known."""
+    calls = message.get("tool_calls") or ()
+    return {
+        "answer": message["content"] or "",
+        "reasoning": message.get("reasoning_content") or "",
+        "tool_calls": calls[0]["function"]["name"] if calls else "",
+    }
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+def _is_stopped(trained: list[int], message: Message, tokenizer: Tokenizer) -> bool:
+    """Whether the trained ids of an answer end with what stops a model.
+
+    Some templates end a call of a tool with a control token of its own.
+    """
+    stops = tokenizer.stops()
+    if trained[-len(stops) :] == stops:
+        return True
+    return "tool_calls" in message and trained[-1] in tokenizer.control.ids.values()
+
+
+def _kind(
+    trained: list[int], row: _Row, place: int, prompt: str | None, reference: _Reference
+) -> tuple[str, str]:
+    """What the trained ids of an answer are, as a field of ParityCounts, and the untrained lead.
 
     A first token that also covers the end of the header is never trained, so a little may be
     missing at the start. A tokenizer that normalises gives back what it makes of a text.
     """
+    tokenizer = reference.tokenizer
     text = tokenizer.decode(trained)
-    if text in forms:
-        return "texts_returned"
-    wholes = [list(tokenizer.text.encode(form, add_special_tokens=False).ids) for form in forms]
+    message = row.turns[place]
+    if prompt is None:
+        is_whole = lost.from_answer(text, message) is None
+        return ("texts_returned" if is_whole else "headers_trained"), ""
+    body = reference.text(row, place + 1)
+    if not body.startswith(prompt):
+        return "headers_trained", ""
+    body = body[len(prompt) :]
+    leads = _leads(body, message, tokenizer)
+    if lost.from_answer(text, message) is None:
+        for lead in leads:
+            if body.startswith(text, len(lead)):
+                return "texts_returned", lead
+    kinds = [(_altered(trained, text, body[len(lead) :], tokenizer), lead) for lead in leads]
+    return min(kinds, key=lambda kind: _ORDER.index(kind[0]))
+
+
+_ORDER = ("texts_altered", "straddling", "headers_trained")
+
+
+def _leads(body: str, message: Message, tokenizer: Tokenizer) -> list[str]:
+    """What may stand between the prompt and the trained text of an answer: nothing, or a thought
+    without words before an answer without reasoning."""
+    empty = tokenizer.template.empty_thought
+    if empty and not message.get("reasoning_content") and body.startswith(empty):
+        return [empty, ""]
+    return [""]
+
+
+def _altered(trained: list[int], text: str, body: str, tokenizer: Tokenizer) -> str:
+    """What the trained ids of an answer are whose text is not that of the template (`body`)."""
+    forms = [body[: match.end()] for match in tokenizer.control.pattern.finditer(body)]
+    wholes = [list(tokenizer.full.encode(form, add_special_tokens=False).ids) for form in forms]
     expected = [tokenizer.decode(whole) for whole in wholes]
     if text in expected:
         return "texts_altered"
@@ -275,21 +409,23 @@ def _kind(trained: list[int], forms: list[str], tokenizer: Tokenizer) -> str:
     return "headers_trained"
 
 
-def _check_prompts(counts: ParityCounts, rows: list[_Row], reference: _Reference) -> None:
-    """Counts the rows in which the generation prompt's tokens precede the first trained id."""
-    template = reference.tokenizer.template
-    if not template.is_explicit:
-        # Whether white space is trimmed or merges with the header is not known.
-        rows = [row for row in rows if not row.turns[row.trained[0]]["content"][:1].isspace()]
-    prompts = {n: prompt for n, row in enumerate(rows) if (prompt := reference.prompt(row))}
-    for number, expected in zip(prompts, reference.encode([*prompts.values()]), strict=True):
-        row = rows[number]
-        first = int(np.flatnonzero(row.labels != IGNORE_INDEX)[0])
-        if expected == row.ids[:first].tolist():
+def _check_prompts(counts: ParityCounts, answers: list[_Answer], reference: _Reference) -> None:
+    """Counts the answers before which the ids of the generation prompt stand."""
+    prompts = reference.encode([answer.prompt for answer in answers])
+    with_leads = reference.encode([answer.prompt + answer.lead for answer in answers])
+    for answer, prompt, with_lead in zip(answers, prompts, with_leads, strict=True):
+        if answer.before == prompt:
             counts.prompts += 1
-            continue
+        elif answer.lead and answer.before == with_lead:
+            counts.thoughts += 1
+        else:
+            end = reference.tokenizer.template.generation_prompt[-12:]
+            counts.fail(
+                f"the end of its generation prompt, {end!r}, becomes different tokens before an "
+                "answer than alone, so a model would be trained on what it is never given"
+            )
+    if counts.straddling and not counts.prompts + counts.thoughts:
         counts.fail(
-            f"the end of its generation prompt, {template.generation_prompt[-12:]!r}, becomes "
-            "different tokens before an answer than alone, so a model would be trained on what it "
-            "is never given"
+            "the first token of every answer also covers the end of its generation prompt, so no "
+            "answer begins where a model begins"
         )

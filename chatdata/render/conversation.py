@@ -2,10 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-Messages = Sequence[Mapping[str, str]]  # role, content
+import polars as pl
+
+Message = Mapping[str, Any]  # role, content, and what else the message has
+Messages = Sequence[Message]
+Tools = list[dict[str, Any]]
+
+# How the columns of MESSAGES are called in a message, beside role and content.
+_KEYS = {
+    "reasoning": "reasoning_content",
+    "tool_calls": "tool_calls",
+    "tool_call_id": "tool_call_id",
+    "name": "name",
+}
+_JSON = frozenset(["tool_calls", "tools"])
 
 
 class UnrenderableError(Exception):
     """A conversation that a template cannot write, or not exactly; the message says why."""
+
+
+def is_structured() -> pl.Expr:
+    """Whether a message has more than a role and words: reasoning, calls, a result, tools."""
+    more = [pl.col(name).is_not_null() for name in (*_KEYS, "tools")]
+    roles = pl.col("role").cast(pl.String).is_in(["tool", "developer"])
+    return pl.any_horizontal(*more, roles, pl.col("content").is_null())
+
+
+def as_messages(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows of MESSAGES as the messages that `apply_chat_template` takes.
+
+    A message has `role` and `content`, which is None where the message has no words, and each
+    further key that has a value: `reasoning_content`, `tool_calls`, `tool_call_id`, `name`.
+    """
+    columns = ["role", "content", *(name for name in _KEYS if name in rows.columns)]
+    return [_message(row) for row in rows.select(columns).iter_rows(named=True)]
+
+
+def _message(row: Mapping[str, Any]) -> dict[str, Any]:
+    message = {"role": row["role"], "content": row["content"]}
+    for column, key in _KEYS.items():
+        value = row.get(column)
+        if value is not None:
+            message[key] = json.loads(value) if column in _JSON else value
+    return message
+
+
+def tools_of(rows: pl.DataFrame) -> Tools | None:
+    """The tools that are offered in a conversation; None where none are."""
+    tools = rows["tools"].drop_nulls().to_list() if "tools" in rows.columns else []
+    return json.loads(tools[0]) if tools else None
+
+
+def texts_of(value: object) -> Iterator[str]:
+    """Yields all texts in a value: of a message, of a call, of a tool. Keys are texts too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield key
+            yield from texts_of(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_of(item)
+
+
+def spoken(message: Message) -> Iterator[str]:
+    """Yields all that a message says, its role and the names of its keys apart."""
+    for key, value in message.items():
+        if key != "role":
+            yield from texts_of(value)
+
+
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A value with all its texts changed, those that are keys too."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(key): with_texts(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_texts(item, change) for item in value]
+    return value
+
+
+def with_message_texts(message: Message, change: Callable[[str], str]) -> dict[str, Any]:
+    """A message with all that it says changed."""
+    return {
+        key: value if key == "role" else with_texts(value, change) for key, value in message.items()
+    }

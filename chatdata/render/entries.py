@@ -56,8 +56,11 @@ class ParityEntry(Part):
     headers_trained: Number
     texts_returned: Number = 0
     texts_altered: Number = 0
-    straddling: Number = 0
     prompts: Number
+    thoughts: Number = 0
+    straddling: Number = 0
+    unasked: Number = 0
+    in_quoting: Number = 0
 
     def items(self) -> Iterator[tuple[str, int]]:
         """Yields the name and the number of each count that was made."""
@@ -103,7 +106,7 @@ class RenderEntry(Part):
 
     template: TemplateEntry
     tokenizer: TokenizerEntry
-    train_on: str
+    train_on: str | dict[str, bool]
     max_tokens: Number | None
     overflow: str
     token_rows: Number

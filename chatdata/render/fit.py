@@ -9,6 +9,7 @@ import polars as pl
 from chatdata.core import ledger
 from chatdata.core.ledger import OUTCOMES
 from chatdata.core.schema import MESSAGE_KEY, empty
+from chatdata.render.conversation import is_structured
 from chatdata.render.options import Render
 from chatdata.render.row_plans import Measure, RowPlan, cut_table, plan, row_messages
 from chatdata.render.segments.encoded import refusals
@@ -35,14 +36,14 @@ def fit(messages: pl.DataFrame, pool: TextPool, options: Render) -> Fitted:
     after an assistant turn, or split into several rows. A conversation that a cut makes the
     beginning of another is dropped.
     """
-    rows, measure = plan(pool.tokenizer.template), Measure(pool, options)
-    kept, refused = _without_refused(messages, rows.windows(messages), pool)
+    rows, measure = plan(pool), Measure(pool, options)
+    kept, refused = _without_refused(messages, rows.windows(messages), pool, options)
     if options.max_tokens is None:
         return Fitted(kept, rows.windows(kept), _outcomes(messages, kept, refused))
     if options.overflow == "split":
         windows, cuts = rows.split(kept, measure, options)
         kept, too_long = _cut(kept, cuts)
-        kept, refused_rows = _without_refused(kept, windows, pool)
+        kept, refused_rows = _without_refused(kept, windows, pool, options)
         order = kept.select("conversation").unique(maintain_order=True)
         windows = order.join(windows, on="conversation", maintain_order="left_right")
         return Fitted(kept, windows, _outcomes(messages, kept, refused, too_long, refused_rows))
@@ -60,16 +61,28 @@ def _outcomes(before: pl.DataFrame, after: pl.DataFrame, *dropped: pl.DataFrame)
 
 
 def _without_refused(
-    messages: pl.DataFrame, windows: pl.DataFrame | None, pool: TextPool
+    messages: pl.DataFrame, windows: pl.DataFrame | None, pool: TextPool, options: Render
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Drops the conversations of which the template cannot write a row exactly."""
     refused = refusals(row_messages(messages, windows), pool)
+    if options.train_on == "assistant_with_header":
+        refused = pl.concat([refused, _without_known_header(messages, refused)])
     if refused.is_empty():
         return messages, empty(OUTCOMES)
     if windows is not None:
         refused = refused.rename({"conversation": "row"})
         refused = refused.join(windows, on="row", how="left", maintain_order="left")
     return ledger.drop(messages, refused, "unrenderable", pl.col("detail"))
+
+
+def _without_known_header(messages: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
+    """The conversations of which it is unknown where the header of an answer begins."""
+    names = messages.filter(is_structured())["conversation"].unique(maintain_order=True)
+    names = names.filter(names.is_in(refused["conversation"].implode()).not_())
+    why = "train_on is assistant_with_header, which knows no headers beside reasoning and tools"
+    return pl.DataFrame(
+        {"conversation": names, "detail": [why] * len(names)}, schema=refused.schema
+    )
 
 
 def _cut(messages: pl.DataFrame, cuts: list[Cut]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -1,7 +1,9 @@
 """How conversations become rows: each a single row, or a row for each answer.
 
 `plan` decides by the template, and is the only place that does. A template that writes a turn
-alike whatever follows teaches all answers in a single row.
+alike whatever follows teaches all answers in a single row. Many templates do so for words, and
+leave out the reasoning of earlier answers: a conversation with reasoning or tools is a single row
+where the template writes all its answers as it writes each alone.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import numpy as np
 import polars as pl
 
 from chatdata.render import windows as spans
+from chatdata.render.conversation import is_structured
 from chatdata.render.options import Render
-from chatdata.render.segments.encoded import encode
+from chatdata.render.segments.encoded import encode, refusals
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import Bools, Ints
-from chatdata.render.template import Template
 from chatdata.render.windows import Budget, Cut
 
 # What ends conversations early: the last position that stays, and why.
@@ -41,9 +43,10 @@ class RowPlan(Protocol):
         ...
 
 
-def plan(template: Template) -> RowPlan:
-    """How conversations become rows with this template."""
-    return SingleRows() if template.keeps_history else AnswerRows()
+def plan(pool: TextPool) -> RowPlan:
+    """How conversations become rows with the template of a pool's tokenizer."""
+    template = pool.tokenizer.template
+    return RowsByConversation(pool) if template.keeps_history else AnswerRows()
 
 
 def row_messages(messages: pl.DataFrame, windows: pl.DataFrame | None) -> pl.DataFrame:
@@ -76,11 +79,59 @@ class Measure:
         return self.rows(spans.rows(messages, windows))
 
 
+class RowsByConversation:
+    """A conversation is a single row where the template can write it so, or a row an answer."""
+
+    def __init__(self, pool: TextPool) -> None:
+        self._pool = pool
+
+    def windows(self, messages: pl.DataFrame) -> pl.DataFrame | None:
+        """A window for each conversation or answer; None where each conversation is a row."""
+        single, several = self._apart(messages)
+        if several.is_empty():
+            return None
+        windows = pl.concat([spans.whole(single), AnswerRows().windows(several)])
+        return _in_order_of(windows, messages)
+
+    def so_far(self, messages: pl.DataFrame, measure: Measure) -> pl.DataFrame:
+        """The messages with `so_far`: the tokens of a row that would end there, if a row can."""
+        single, several = self._apart(messages)
+        sized = SingleRows().so_far(single, measure)
+        if several.is_empty():
+            return sized
+        sized = pl.concat([sized, AnswerRows().so_far(several, measure)])
+        so_far = sized.select("conversation", "position", "so_far")
+        return messages.join(so_far, on=["conversation", "position"], maintain_order="left")
+
+    def split(
+        self, messages: pl.DataFrame, measure: Measure, options: Render
+    ) -> tuple[pl.DataFrame, list[Cut]]:
+        """Windows of at most `max_tokens`, and the conversations that end early."""
+        single, several = self._apart(messages)
+        windows, cuts = SingleRows().split(single, measure, options)
+        if several.is_empty():
+            return windows, cuts
+        more, more_cuts = AnswerRows().split(several, measure, options)
+        return _in_order_of(pl.concat([windows, more]), messages), [*cuts, *more_cuts]
+
+    def _apart(self, messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The conversations that are single rows, and those with a row for each answer."""
+        structured = messages.filter(is_structured().any().over("conversation"))
+        refused = refusals(structured, self._pool) if structured.height else None
+        if refused is None or refused.is_empty():
+            return messages, messages.clear()
+        is_single = pl.col("conversation").is_in(refused["conversation"].implode()).not_()
+        return messages.filter(is_single), messages.filter(is_single.not_())
+
+
+def _in_order_of(windows: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
+    """The windows in the order of their conversations."""
+    order = messages.select("conversation").unique(maintain_order=True)
+    return order.join(windows, on="conversation", maintain_order="left_right")
+
+
 class SingleRows:
     """Each conversation is a single row, if it is not too long."""
-
-    def windows(self, messages: pl.DataFrame) -> None:
-        """None: each conversation is a single row."""
 
     def so_far(self, messages: pl.DataFrame, measure: Measure) -> pl.DataFrame:
         """The messages with `so_far`: the tokens up to and with each message."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import polars as pl
 
 from chatdata.render.control_tokens import ControlTokens
-from chatdata.render.conversation import Messages
+from chatdata.render.conversation import Messages, Tools
 from chatdata.render.segments.unencoded import Ints, TrainOn, UnencodedSegments
 
 
@@ -65,8 +65,14 @@ class Template(Protocol):
         ...
 
     @property
+    def empty_thought(self) -> str:
+        """A thought without words that the template writes before an answer without reasoning,
+        after the generation prompt, and that no label covers; empty where it writes none."""
+        ...
+
+    @property
     def keeps_history(self) -> bool:
-        """Whether a turn is written alike whatever follows; if not, each answer is a row."""
+        """Whether a plain turn is written alike whatever follows; if not, each answer is a row."""
         ...
 
     @property
@@ -74,7 +80,9 @@ class Template(Protocol):
         """Whether headers and trimmed white space are known, and not only found in the text."""
         ...
 
-    def text(self, messages: Messages, add_generation_prompt: bool = False) -> str:
+    def text(
+        self, messages: Messages, add_generation_prompt: bool = False, tools: Tools | None = None
+    ) -> str:
         """A conversation as serving code writes it; rows are compared with this text.
 
         Raises UnrenderableError for a conversation that the template refuses.
@@ -89,6 +97,10 @@ class Template(Protocol):
         """The template in full, for the manifest: values of JSON."""
         ...
 
+    def of_format_1(self) -> Self:
+        """The template as it wrote folders of format 1, where a thought without words is learnt."""
+        ...
+
     def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
         """The segments of rows that `refusals` does not name."""
         ...
@@ -99,10 +111,6 @@ class Template(Protocol):
 
     def start_tokens(self, messages: pl.DataFrame, pool: Pool) -> Ints:
         """The tokens before each message that belong to the row, not to the message: mostly 0."""
-        ...
-
-    def answer_forms(self, content: str) -> list[str]:
-        """What may stand between generation prompt and stop tokens for an answer."""
         ...
 
 

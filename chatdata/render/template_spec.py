@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from chatdata.render import spec_jinja
 from chatdata.render.conversation import Messages
 
 EOS = "{eos}"  # stands for the tokenizer's end-of-text token until `for_tokenizer`
@@ -83,7 +84,7 @@ class TemplateSpec:
 
     def jinja(self) -> str:
         """The same template for `tokenizer.chat_template`."""
-        return _jinja(self)
+        return spec_jinja.jinja(self)
 
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""
@@ -137,34 +138,3 @@ def for_tokenizer(template: TemplateSpec, eos: str, system: str | None) -> Templ
         special_tokens=tuple(eos if t == EOS else t for t in template.special_tokens),
         start="" if system is None else put(template.turns["system"]).write(system),
     )
-
-
-def _jinja(template: TemplateSpec) -> str:
-    branches = "".join(
-        f"{{% {'el' if i else ''}if message['role'] == {_quote(role)} %}}"
-        f"{{{{ {_quote(turn.before())} + message['content']"
-        f" + {_quote(turn.close + turn.after)} }}}}"
-        for i, (role, turn) in enumerate(template.turns.items())
-    )
-    unknown = "{% else %}{{ raise_exception('unknown role: ' + message['role']) }}{% endif %}"
-    words = _quote(template.generation_prompt)
-    prompt = f"{{% if add_generation_prompt %}}{{{{ {words} }}}}{{% endif %}}"
-    return (
-        f"{_start(template)}{{% for message in messages %}}{branches}{unknown}"
-        f"{{% endfor %}}{prompt}"
-    )
-
-
-def _start(template: TemplateSpec) -> str:
-    if not template.start:
-        return ""
-    return (
-        "{% if not messages or messages[0]['role'] != 'system' %}"
-        f"{{{{ {_quote(template.start)} }}}}{{% endif %}}"
-    )
-
-
-def _quote(text: str) -> str:
-    """A Jinja string literal."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"'{escaped}'"

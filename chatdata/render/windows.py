@@ -17,6 +17,8 @@ import polars as pl
 from chatdata.core import row_id
 from chatdata.render.segments.unencoded import Bools, Ints
 
+HEAD = ("system", "developer")  # the roles of a turn that stands at the head of every row
+
 # A row of tokens: turns from `first` to `last`, and a system turn at the head of the
 # conversation; those before `loss_from` are context.
 WINDOWS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -82,7 +84,9 @@ def rows(messages: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     )
     position = pl.col("position")
     is_inside = position.is_between(pl.col("first"), pl.col("last"))
-    is_head = (pl.col("role") == "system") & (position == position.min().over("window"))
+    is_head = pl.col("role").cast(pl.String).is_in(HEAD) & (
+        position == position.min().over("window")
+    )
     spread = spread.filter(is_inside | is_head)
     train = pl.when(position > pl.col("shown")).then("train")
     return spread.with_columns(conversation="row", train=train).select(messages.columns)
@@ -142,7 +146,7 @@ def _split_conversation(
     """The windows (first, loss_from, last) of a conversation, and where it ends if it does."""
     positions, roles = turns["position"].to_list(), turns["role"].to_list()
     sizes = turns["tokens"].to_list()
-    begins = 1 if roles[0] == "system" else 0
+    begins = 1 if roles[0] in HEAD else 0
     fixed = int(turns["start_tokens"].sum()) + sum(sizes[:begins])
     exchanges = list(_exchanges(positions[begins:], roles[begins:], sizes[begins:]))
     windows: list[tuple[int, int, int]] = []
@@ -171,10 +175,20 @@ def _fill(exchanges: Sequence[_Exchange], start: int, room: int) -> int:
 
 
 def exchange_starts(roles: Sequence[str]) -> list[int]:
-    """The turns at which an exchange begins: the first, and each question after an answer."""
+    """The turns at which an exchange begins: the first, and each question after an answer.
+
+    The result of a tool is no question: what called for it belongs to the same exchange.
+    """
     pairs = enumerate(itertools.pairwise(roles), start=1)
-    later = [i for i, (before, role) in pairs if role != "assistant" and before == "assistant"]
+    later = [i for i, (before, role) in pairs if _is_question(role) and not _is_question(before)]
     return [0, *later]
+
+
+_ANSWERING = ("assistant", "tool")
+
+
+def _is_question(role: str) -> bool:
+    return role not in _ANSWERING
 
 
 def _exchanges(
@@ -206,8 +220,8 @@ def without_context(windows: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFra
 
 def _starts(marked: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
     """Where windows, numbered by `window`, could begin later: (window, start)."""
-    role = pl.col("role")
-    follows = (role != "assistant") & (role.shift().over("conversation") == "assistant")
+    is_answering = pl.col("role").cast(pl.String).is_in(_ANSWERING)
+    follows = is_answering.not_() & is_answering.shift().over("conversation")
     starts = messages.filter(follows).select("conversation", start="position")
     later = marked.join(starts, on="conversation", how="inner")
     return later.filter(pl.col("start") > pl.col("first"), pl.col("start") <= pl.col("loss_from"))

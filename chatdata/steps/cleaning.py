@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.core.schema import SPOKEN
 from chatdata.steps import clean, structure
 from chatdata.steps.clean import Cleaned, Cleaner
 from chatdata.steps.structure import RowCleaner
@@ -60,5 +59,6 @@ def _rows(messages: pl.DataFrame, steps: Sequence[Any]) -> tuple[pl.DataFrame, C
 
 
 def _characters(messages: pl.DataFrame) -> int:
-    lengths = pl.sum_horizontal(pl.col(name).str.len_chars().sum() for name in SPOKEN)
+    words = ("content", "reasoning")  # what is lifted into calls is JSON, and longer than its tags
+    lengths = pl.sum_horizontal(pl.col(name).str.len_chars().sum() for name in words)
     return int(messages.select(lengths).item())

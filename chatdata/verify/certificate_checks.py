@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chatdata import __version__
 from chatdata.core.hashing import fraction_column, sha256_json
 from chatdata.dataset import reader
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import FORMAT, Manifest
 from chatdata.render import certificate
 from chatdata.render.certificate import SAMPLE, ParityCounts
 from chatdata.render.encoding import libraries
@@ -25,6 +26,8 @@ def problems(manifest: Manifest, tokenizer: Tokenizer, options: Render) -> Itera
     """
     entry = manifest.rendering
     stated, loaded = entry.template.as_json(), json.loads(json.dumps(tokenizer.template.facts()))
+    if manifest.format == 1:
+        loaded = _as_in_format_1(loaded, stated)
     for key in sorted(loaded.keys() | stated.keys()):
         if loaded.get(key) != stated.get(key):
             yield f"the manifest's template differs from the loaded template in '{key}'"
@@ -40,9 +43,19 @@ def problems(manifest: Manifest, tokenizer: Tokenizer, options: Render) -> Itera
     yield from _probe_problems(manifest, certificate.certify(tokenizer, options))
 
 
+def _as_in_format_1(loaded: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a template that format 1 states.
+
+    Built-in templates, which have no method, had no place for tools in their Jinja.
+    """
+    facts = {key: value for key, value in loaded.items() if key in stated}
+    return facts if "method" in stated else {**facts, "jinja": stated.get("jinja")}
+
+
 def _is_of_this_version(manifest: Manifest) -> bool:
     """Whether this version of chatdata made the certificate. Other versions count other things."""
-    return manifest.versions.get("chatdata") == __version__
+    is_same = manifest.versions.get("chatdata") == __version__
+    return is_same and manifest.format == FORMAT
 
 
 def _probe_problems(manifest: Manifest, probes: ParityCounts) -> Iterator[str]:

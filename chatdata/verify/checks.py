@@ -170,7 +170,7 @@ def right_columns(folder: Folder) -> Iterator[str]:
             yield f"{path}: is not a Parquet file ({error})"
             continue
         table = tables.of_path(path)
-        if table is None or not schema.equals(table.schema):
+        if table is None or not schema.equals(table.schema_of(folder.manifest)):
             yield f"{path}: does not have the columns of {path.partition('/')[0]}"
         yield from _differing(f"rows of {path}", stated, rows)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from chatdata.core.hashing import hash_column
 from chatdata.dataset import manifest, manifest_diff, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.manifest_diff import Changes
-from chatdata.dataset.rows import Rows
+from chatdata.dataset.rows import Rows, message_keys, offered_tools, words_of
 from chatdata.verify import recount
 
 ABSENT = "not among its conversations"  # the reason of a row that the ledger does not name
@@ -137,6 +137,10 @@ def _index(folder: Path, facts: Manifest) -> pl.DataFrame:
     for rows in recount.batches(folder, facts):
         columns = rows.messages.select(["id", "group", "source", "lang"]).to_pydict()
         messages = rows.messages["messages"].to_pylist()
+        tools = offered_tools(rows.messages)
+        spoken = [
+            [*map(_spoken, turns), *offered] for turns, offered in zip(messages, tools, strict=True)
+        ]
         origins = zip(columns["group"], columns["source"], columns["lang"], strict=True)
         frames.append(
             pl.DataFrame(
@@ -145,13 +149,21 @@ def _index(folder: Path, facts: Manifest) -> pl.DataFrame:
                     "split": rows.splits,
                     "source": columns["source"],
                     "facts": [_digest(orjson.dumps(origin)) for origin in origins],
-                    "messages": [_digest(orjson.dumps(turns)) for turns in messages],
+                    "messages": [_digest(orjson.dumps(turns)) for turns in spoken],
                     **_token_digests(rows),
                 },
                 schema=_INDEX,
             )
         )
     return pl.concat(frames)
+
+
+def _spoken(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message without what it does not have, which format 1 has no keys for.
+
+    Whether the message may be learnt is compared by the labels.
+    """
+    return {k: v for k, v in message.items() if v is not None and k != "train"}
 
 
 def _digest(data: bytes) -> bytes:
@@ -161,13 +173,21 @@ def _digest(data: bytes) -> bytes:
 def _token_digests(rows: Rows) -> dict[str, list[bytes | None]]:
     if rows.tokens is None:
         nothing: list[bytes | None] = [None] * rows.messages.num_rows
-        return {"ids": nothing, "labels": nothing}
+        return {"ids": nothing, "labels": _flag_digests(rows)}
     digests: dict[str, list[bytes | None]] = {}
     for name, column in (("ids", "input_ids"), ("labels", "labels")):
         hashes = [hashlib.blake2b(digest_size=16) for _ in range(rows.messages.num_rows)]
         rows.update(hashes, column)
         digests[name] = [hash_.digest() for hash_ in hashes]
     return digests
+
+
+def _flag_digests(rows: Rows) -> list[bytes | None]:
+    """Digests of what may be learnt, where nothing is rendered; format 1 does not say."""
+    if "train" not in message_keys(rows.messages):
+        return [None] * rows.messages.num_rows
+    conversations = rows.messages["messages"].to_pylist()
+    return [_digest(orjson.dumps([turn["train"] for turn in turns])) for turns in conversations]
 
 
 def _counts(pairs: pl.DataFrame) -> dict[str, int]:
@@ -242,7 +262,7 @@ def _example(id: str, old: list[dict[str, str]], new: list[dict[str, str]]) -> E
     turn = _common(old, new)
     differing = [messages[turn] if turn < len(messages) else None for messages in (old, new)]
     roles = list(dict.fromkeys(message["role"] for message in differing if message))
-    texts = [message["content"] if message else "" for message in differing]
+    texts = [words_of(message) if message else "" for message in differing]
     return Example(id, turn, " → ".join(roles), word_changes(*texts))
 
 

@@ -25,7 +25,7 @@ from chatdata.core.schema import ROLES
 from chatdata.dataset import histogram, tables
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
-from chatdata.dataset.rows import Rows
+from chatdata.dataset.rows import SPOKEN_KEYS, Rows, message_keys
 from chatdata.dataset.schemas import TOKENS
 from chatdata.dataset.tables import Table
 
@@ -81,12 +81,15 @@ def odd_conversations(messages: pa.Table) -> list[str]:
     """The conversations that are not whole, in words."""
     table = pl.DataFrame(messages)
     turn = pl.element().struct
-    is_turn = turn.field("role").is_in(ROLES) & turn.field("content").is_not_null()
+    says = [
+        turn.field(name).is_not_null() for name in SPOKEN_KEYS if name in message_keys(messages)
+    ]
+    is_turn = turn.field("role").is_in(ROLES) & pl.any_horizontal(says)
     is_whole = pl.col("messages").list.eval(is_turn.fill_null(False)).list.all()
     is_whole = is_whole & (pl.col("messages").list.len() > 0) & pl.col("group").is_not_null()
     odd = table.filter(is_whole.fill_null(False).not_())["id"]
     return [
-        f"conversation '{id}': it has no group, no turn, or a turn without a known role or a text"
+        f"conversation '{id}': it has no group, no turn, or a turn without a known role or words"
         for id in odd
     ]
 

@@ -1,8 +1,8 @@
 """Rows of tokens, rendered again from their messages with the tokenizer that the folder holds.
 
-A dataset does not state which messages of a row may be learnt from, so this is taken from the
-labels of the row. Then ids and labels must be those that `render` makes, and the certificate is
-made again.
+Ids and labels must be those that `render` makes, and the certificate is made again. Which messages
+may be learnt stands in the messages; a folder of format 1 does not state it, so there it is taken
+from the labels of the row.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +47,15 @@ def problems(folder: Path, manifest: Manifest, everything: bool) -> Iterator[str
     """
     options = _options(manifest)
     tokenizer = load(folder, manifest.rendering, options)
+    if manifest.format == 1:
+        tokenizer = replace(tokenizer, template=tokenizer.template.of_format_1())
     yield from certificate_checks.problems(manifest, tokenizer, options)
     share = 1.0 if everything else SAMPLE / max(1, manifest.splits.total("rows"))
     sample = certificate_checks.sample(folder, manifest) if everything else Sample(frozenset())
     for batch in recount.batches(folder, manifest):
         conversations, stored = _chosen(batch, share)
-        redrawn = _redraw(conversations, stored, tokenizer, options)
+        learnt = _as_labelled if manifest.format == 1 else _as_stated
+        redrawn = _redraw(conversations, stored, tokenizer, options, learnt)
         yield from _row_problems(stored, redrawn)
         if redrawn.rendered is not None:
             yield from _parity_problems(redrawn.rendered, stored, tokenizer, options, sample)
@@ -121,9 +124,16 @@ class _Redrawn:
 
 
 def _redraw(
-    conversations: pa.Table, stored: list[_Stored], tokenizer: Tokenizer, options: Render
+    conversations: pa.Table,
+    stored: list[_Stored],
+    tokenizer: Tokenizer,
+    options: Render,
+    learnt_of: Callable[..., pl.DataFrame],
 ) -> _Redrawn:
-    """The stored rows, rendered again from their conversations."""
+    """The stored rows, rendered again from their conversations.
+
+    `learnt_of` gives the messages of the candidates that match, with what may be learnt.
+    """
     pool = TextPool(tokenizer)
     messages = _messages(conversations)
     candidates = windows.rows(messages, _windows(messages, stored, tokenizer))
@@ -134,7 +144,7 @@ def _redraw(
     places = _places(drawn, stored)
     if not places:
         return _Redrawn(refused, frozenset(), None)
-    learnt = _as_labelled(drawn, places, stored, pool, options)
+    learnt = learnt_of(drawn, places, stored, pool, options)
     return _Redrawn(refused, frozenset(places), render(learnt, None, pool, options))
 
 
@@ -189,11 +199,12 @@ def _parity_problems(
 
 
 def _messages(table: pa.Table) -> pl.DataFrame:
-    """Rows of MESSAGES from published conversations. Every answer may be learnt from."""
-    rows = pl.DataFrame(table).rename({"id": "conversation"}).explode("messages")
-    rows = rows.unnest("messages").with_columns(
-        position=pl.int_range(pl.len(), dtype=pl.Int32).over("conversation"),
-        train=pl.col("role") == "assistant",
+    """Rows of MESSAGES from published conversations. In format 1 every answer may be learnt."""
+    rows = pl.DataFrame(table).rename({"id": "conversation"}).explode("messages").unnest("messages")
+    if "train" not in rows.columns:
+        rows = rows.with_columns(train=pl.col("role") == "assistant")
+    rows = rows.rename({"reasoning_content": "reasoning"}, strict=False).with_columns(
+        position=pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
     )
     message = pl.concat_str("conversation", pl.lit("#"), "position")
     missing = {name: pl.lit(None) for name in MESSAGES if name not in rows.columns}
@@ -211,25 +222,28 @@ def _windows(messages: pl.DataFrame, stored: list[_Stored], tokenizer: Tokenizer
         str(name): turns["role"].to_list()
         for (name,), turns in messages.group_by("conversation", maintain_order=True)
     }
-    is_whole = tokenizer.template.keeps_history
     candidates = []
     for number, row in enumerate(stored):
         turns = roles[row.conversation]
-        new, last = _taught(row, turns, is_whole)
-        for first in windows.exchange_starts(turns[: new + 1]):
-            candidates.append((row.conversation, f"{number}:{first}", first, new, last))
+        for new, last in _taught(row, turns):
+            for first in windows.exchange_starts(turns[: new + 1]):
+                name = f"{number}:{first}-{new}"
+                candidates.append((row.conversation, name, first, new, last))
     return pl.DataFrame(candidates, schema=windows.WINDOWS, orient="row")
 
 
-def _taught(row: _Stored, roles: list[str], is_whole: bool) -> tuple[int, int]:
-    """The first and the last turn that a row teaches, by its id."""
+def _taught(row: _Stored, roles: list[str]) -> list[tuple[int, int]]:
+    """The first and the last turn that a row may teach, by its id.
+
+    The only row of a conversation teaches all of it or, where each answer is a row, its only
+    answer.
+    """
     span = row_id.parse(row.id, row.conversation)
     if span is not None:
-        return span
-    if is_whole:
-        return 0, len(roles) - 1
-    answer = max((i for i, role in enumerate(roles) if role == "assistant"), default=0)
-    return answer, answer
+        return [span]
+    answers = [i for i, role in enumerate(roles) if role == "assistant"]
+    only = [(answers[0], answers[0])] if len(answers) == 1 and answers[0] > 0 else []
+    return [(0, len(roles) - 1), *only]
 
 
 def _number(name: str) -> int:
@@ -245,6 +259,18 @@ def _places(drawn: Rendered, stored: list[_Stored]) -> dict[int, int]:
         if drawn.input_ids[start:end].tolist() == stored[_number(name)].ids:
             places.setdefault(_number(name), place)
     return places
+
+
+def _as_stated(
+    drawn: Rendered,
+    places: dict[int, int],
+    stored: list[_Stored],
+    pool: TextPool,
+    options: Render,
+) -> pl.DataFrame:
+    """The messages of the candidates at `places`, learnt as the messages state."""
+    names = pl.Series([drawn.ids[place] for place in places.values()]).implode()
+    return drawn.row_messages.filter(pl.col("conversation").is_in(names))
 
 
 def _as_labelled(

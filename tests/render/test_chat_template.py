@@ -195,7 +195,8 @@ def test_an_answer_that_nobody_asked_for_has_no_prompt(template: str, tmp_path: 
     rendered = run(tokenizer, {"x": [("assistant", "hello"), *TALK], "y": TALK})
     everything = pl.repeat(True, len(rendered.ids), eager=True)
     counts = certificate.compare_rows(rendered, tokenizer, "assistant", everything)
-    assert (counts.compared, counts.differences, counts.prompts) == (2, 0, 1)
+    assert (counts.compared, counts.differences) == (2, 0)
+    assert (counts.answers, counts.prompts, counts.unasked) == (5, 4, 1)
     assert counts.first_failure == ""
 
 
@@ -239,11 +240,11 @@ def test_a_conversation_that_the_template_refuses_is_named(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        (PLAIN.replace("<|im_end|>", ""), "inside a conversation and"),  # no stop
+        (PLAIN.replace("<|im_end|>", ""), "no special token"),  # no stop
         (PLAIN.replace("'<|im_start|>assistant\n'", "'<|im_start|>bot\n'"), "generation prompt"),
         (PLAIN.replace("assistant\n' }}{% endif", "assistant\n<think>' }}{% endif"), "generation"),
         (PLAIN.replace("m['content'] +", "m['content'].upper() +"), "changes their content"),
-        (PLAIN.replace("m['content'] +", "(m['content'] * 2) +"), "inside a conversation and"),
+        (PLAIN.replace("m['content'] +", "(m['content'] * 2) +"), "leaves out turns or"),
         (PLAIN.replace("{% endfor %}", "{% break %}{% endfor %}"), "leaves out turns or"),
         ("{{ messages | fail }}", "not valid Jinja"),
         ("{% for m in tools %}{% endfor %}" + PLAIN, r"render\.variables"),
@@ -361,7 +362,9 @@ def check_against_transformers(tokenizer: Tokenizer, folder: Path, **variables: 
             turns[:place], tokenize=True, return_dict=False, add_generation_prompt=True, **variables
         )
         if not turns[place]["content"][:1].isspace():
-            assert ids[:first] == prompt, name
+            lead = tokenizer.template.empty_thought
+            thought = reference.encode(lead, add_special_tokens=False) if lead else []
+            assert ids[:first] in (prompt, prompt + thought), name
         answers = [turn["content"] for turn in turns if turn["role"] == "assistant"]
         stretches = trained_stretches(labels)
         assert len(stretches) == (len(answers) if place != -1 else 1), name
@@ -374,7 +377,7 @@ def check_against_transformers(tokenizer: Tokenizer, folder: Path, **variables: 
                     reference.encode(answer.strip(), add_special_tokens=False),
                 )
             )
-            written = written.removeprefix(tokenizer.template.lead).strip()
+            written = written.removeprefix(tokenizer.template.facts().get("lead", "")).strip()
             # White space may merge with the header, and is not trained then.
             is_end = answer[:1].isspace() and whole.endswith(written)
             assert written == whole.strip() or is_end, name
@@ -431,15 +434,15 @@ def test_tokenizers_that_carry_their_own(name: str, real_data: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_variables_reach_the_template(real_data: Path, tmp_path: Path) -> None:
-    """Qwen3 without thinking: the empty thought is supplied, so it is not trained."""
+    """Qwen3's empty thought is never trained, whether the generation prompt supplies it or not."""
     folder = real_data / "tokenizers" / "qwen3"
     told = {}
     for thinking in (True, False):
         work = tmp_path / str(thinking)
         tokenizer = load(folder, work, enable_thinking=thinking)
         (told[thinking],) = bracketed(run(tokenizer, {"x": TALK[:2]}), tokenizer)
-    assert told[True].endswith("assistant\n[<think>\n\n</think>\n\na<|im_end|>]\n")
-    assert told[False].endswith("assistant\n<think>\n\n</think>\n\n[a<|im_end|>]\n")
+    assert told[True] == told[False]
+    assert told[True].endswith("assistant\n<think>\n\n</think>\n\n[a<|im_end|>]\n")
 
 
 @pytest.mark.slow
@@ -451,7 +454,7 @@ def test_reasoning_is_trained_or_refused(real_data: Path, tmp_path: Path) -> Non
     first, second = bracketed(run(tokenizer, {"x": talk}), tokenizer)
     assert first.endswith(f"[{thought}a<|im_end|>]\n")
     assert "hm" not in second
-    assert second.endswith("[<think>\n\n</think>\n\nb<|im_end|>]\n")
+    assert second.endswith("<think>\n\n</think>\n\n[b<|im_end|>]\n")
     torn = [("user", "q"), ("assistant", "a</think>b")]
     texts = TextPool(tokenizer)
     fitted = fit(table({"x": torn}), texts, OPTIONS)

@@ -18,7 +18,7 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ConfigError
 from chatdata.dataset import reader
 from chatdata.render import certificate
-from chatdata.render.conversation import Messages, UnrenderableError
+from chatdata.render.conversation import Messages, Tools, UnrenderableError
 from chatdata.render.options import Render
 from chatdata.render.segments.from_text import Answer, WritesText
 from chatdata.render.template import TemplateOptions
@@ -40,8 +40,12 @@ class Transcript(WritesText):
     stop = STOP
     generation_prompt = "a> "
 
-    def write(self, messages: Messages, wanted: Sequence[int]) -> tuple[str, list[Answer]]:
+    def write(
+        self, messages: Messages, wanted: Sequence[int], tools: Tools | None = None
+    ) -> tuple[str, list[Answer]]:
         """The text, and its answers."""
+        if tools or any(message.keys() > {"role", "content"} for message in messages):
+            raise UnrenderableError("a transcript has no place for reasoning or tools")
         text, answers = "", []
         for place, message in enumerate(messages):
             text += self._head(message["role"])
@@ -56,13 +60,11 @@ class Transcript(WritesText):
             raise UnrenderableError(f"a transcript has no turn for '{role}'")
         return "a> " if role == "assistant" else "q> "
 
-    def text(self, messages: Messages, add_generation_prompt: bool = False) -> str:
+    def text(
+        self, messages: Messages, add_generation_prompt: bool = False, tools: Tools | None = None
+    ) -> str:
         """The text, and what makes a model answer."""
-        return self.write(messages, [])[0] + "a> " * add_generation_prompt
-
-    def answer_forms(self, content: str) -> list[str]:
-        """The answer as it is."""
-        return [content]
+        return self.write(messages, [], tools)[0] + "a> " * add_generation_prompt
 
     def jinja(self) -> str:
         """The same for transformers."""

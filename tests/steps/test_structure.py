@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from chatdata import build_dataset, load_recipe
+from chatdata.dataset import report
 from chatdata.steps import cleaning
 from tests.support.conversations import Turns, table
 
@@ -145,3 +148,16 @@ def test_reasoning_may_be_dropped_and_texts_are_cleaned_between() -> None:
     assert messages.select("content", "reasoning").rows() == [("Yes. ", None), (None, None)]
     assert messages["note"][1] == "nothing is left of it without its reasoning"
     assert counts["drop_reasoning"]["messages"] == 2
+
+
+def test_what_was_left_is_counted_in_manifest_and_card(tmp_path: Path) -> None:
+    turns = [("human", "q"), ("gpt", "<think>a"), ("human", "q"), ("gpt", "<think>b</think>c")]
+    record = {"id": "x", "conversations": [{"from": who, "value": text} for who, text in turns]}
+    (tmp_path / "talks.json").write_text(json.dumps([record]))
+    recipe = load_recipe("sharegpt", ["drop=[]", "redact=null"])
+    manifest = build_dataset(recipe, tmp_path / "out", inputs=[str(tmp_path / "talks.json")])
+    entry = manifest.as_json()["cleaned"]["lift_reasoning"]
+    assert entry == {"messages": 1, "characters": 15, "left": 1}
+    assert "left" not in manifest.as_json()["cleaned"]["invisible"]
+    assert "1 stayed as words." in (tmp_path / "out" / "README.md").read_text()
+    assert "lift_reasoning (1 left as words)" in report.page(tmp_path / "out")

@@ -20,6 +20,7 @@ _CONTROL = re.compile(
     r"<[|｜][^<>|｜\s]+[|｜]>|<(?:start|end)_of_turn>|\[/?(?:INST|AVAILABLE_TOOLS|TOOL_RESULTS)\]"
     r"|\[TOOL_CALLS\]"
 )
+_MORE = re.compile(r"<[|｜]?[A-Za-z_/][\w▁:-]*[|｜]>|<[|｜][\w▁:-]+[|｜]?>|<(?:/s|s|eos|bos|sep)>")
 BOS, EOS = "<|begin_of_text|>", "<|end_of_text|>"
 
 
@@ -31,7 +32,8 @@ def carry(base: Path | None, template: str, to: Path, **config: Any) -> Path:
         source = (base / "tokenizer.json").read_text(encoding="utf-8")
     tokenizer = tokenizers.Tokenizer.from_str(source)
     strip, ordinary = config.pop("strip", False), config.pop("ordinary", ())
-    control = [*dict.fromkeys([BOS, EOS, *_CONTROL.findall(template)])]
+    more = _MORE.findall(template) if config.pop("more", False) else []
+    control = [*dict.fromkeys([BOS, EOS, *_CONTROL.findall(template), *more])]
     tokenizer.add_tokens(
         [
             AddedToken(token, special=token not in ordinary, normalized=False, rstrip=strip)

@@ -293,6 +293,26 @@ def test_no_secret_is_shown() -> None:
     assert KEY not in findings.excerpt(f"{'x ' * 30_000}{KEY}{' x' * 30_000}", 60_010)
 
 
+def test_control_tokens_are_those_of_the_tokenizer(sample: Path) -> None:
+    facts = known.of_tokenizer(sample / "tokenizer", "t")
+    talks = batch([user("<|user|>"), answer("<|im_end|> <think>")], GOOD)
+    forged = cases("messages", "forged_control", [talks], facts)
+    assert (forged.count, forged.tally) == (1, {"<|user|>": 1})
+
+
+def test_no_secret_of_a_row_of_tokens_is_shown(sample: Path) -> None:
+    facts = known.of_tokenizer(sample / "tokenizer", "t")
+    assert facts.tokenizer is not None
+    ids = facts.tokenizer.encode(f"<|assistant|>\nThe key is {KEY}, use it.").ids
+    rows = TokenRows.of(pl.DataFrame({"input_ids": [ids]}), None, "x", 0)
+    for name in ("missing_end", "trained_prompt", "nothing_masked"):
+        example = cases("tokens", name, [rows], facts).example
+        assert example is not None
+        assert example.words
+        assert KEY not in example.words
+        assert KEY[4:12] not in example.words
+
+
 # ------------------------------------------------------------------------------------ tokens
 
 BEGIN, PAD, END, HEAD, ASK, BLANK = 1, 2, 3, 4, 5, 6
@@ -417,7 +437,7 @@ def test_no_row_stops_an_audit(tmp_path: Path, sample: Path) -> None:
     facts = known.of_tokenizer(sample / "tokenizer", "t")
     lists = [*ODD_LISTS, [5, 4], [2**40], [-3, 1], [1.5], [True, False]]
     names = ["input_ids", "labels", "attention_mask", "assistant_masks", "id"]
-    for number in range(60):
+    for number in range(25):
         rows = [
             {name: rng.choice(lists) for name in names if rng.random() < 0.7}
             for _ in range(rng.randrange(1, 5))
@@ -463,7 +483,7 @@ def slow_counts(rows: list[dict[str, list[int]]]) -> dict[str, int]:
 
 def test_fast_counts_are_those_of_a_slow_loop() -> None:
     rng = random.Random(5)
-    for _ in range(200):
+    for _ in range(60):
         rows = []
         for _ in range(rng.randrange(1, 6)):
             ids = [rng.randrange(1, 12) for _ in range(rng.randrange(1, 15))]
@@ -652,6 +672,26 @@ def test_arguments_that_sources_mend_are_found_in_the_records(tmp_path: Path) ->
     example = results["encoded_twice"].cases.example
     assert example is not None
     assert example.where == "a.jsonl:3"
+
+
+def test_calls_in_texts_are_records_too(tmp_path: Path) -> None:
+    functions = [json.dumps({"name": "f", "arguments": text}) for text in ("{}", '"{}"')]
+    deep = '{"arguments": ' + "[" * 5000
+    talks = [
+        [
+            {"from": "human", "value": f'Say "arguments" {number} times: {deep}'},
+            {"from": "function_call", "value": function},
+            {"from": "observation", "value": "19"},
+            {"from": "gpt", "value": "Done."},
+        ]
+        for number, function in enumerate(functions)
+    ]
+    _jsonl(tmp_path / "a.jsonl", [{"conversations": talk} for talk in talks])
+    results = audited(tmp_path)
+    assert faults(results) == {"undeclared_tool": 2, "encoded_twice": 1}
+    example = results["undeclared_tool"].cases.example
+    assert example is not None
+    assert '"name": "f"' in example.words
 
 
 def test_lists_of_lists_in_a_table_are_a_sentence(tmp_path: Path) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.verify.audit import auditing, known
+from chatdata.render.tokenizer import byte_tokenizer
+from chatdata.verify.audit import around, auditing, known
+from tests.support.builds import TALKS as TALKS_RECIPE
+from tests.support.builds import make, talk_file
 from tests.support.loopback import Hub
 from tests.support.loopback.clients import Clients
 from tests.support.publishing import ADA, pushed
@@ -141,6 +146,7 @@ def encoded(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+@pytest.mark.slow
 def test_a_collator_that_masks_the_padding_by_its_id(sample: Path, tmp_path: Path) -> None:
     tokenizer = loaded(sample, pad_token=END, eos_token=END)
     folder = saved(tokenizer, tmp_path / "tokenizer")
@@ -164,6 +170,7 @@ def mask_user_labels(tokenizer: Any, labels: list[Any]) -> None:
             labels[place] = IGNORE_INDEX
 
 
+@pytest.mark.slow
 def test_the_masking_of_the_seed(sample: Path, tmp_path: Path) -> None:
     """Called on blocks, as the seed's training called it, the function masks nothing; called on a
     row it leaves the system's turn and the header of each answer in the loss."""
@@ -184,7 +191,86 @@ def test_the_masking_of_the_seed(sample: Path, tmp_path: Path) -> None:
     assert found_in["rows"] == {"trained_prompt": (6, 6)}
 
 
+# -------------------------------------------------------------------------------------- real data
+
+
+def test_real_conversations_have_their_known_faults(real_data: Path) -> None:
+    audit = auditing.audit([real_data / "sharegpt-zh-1k"], known.without_tokenizer())
+    counts = {result.check.name: result.cases.count for result in audit.results}
+    assert audit.read == {"conversations": 1000, "messages": 8751}
+    assert counts["last_turn"] == 7
+    assert counts["secrets"] == 2
+    audit = auditing.audit([real_data / "sharegpt-format-demos"], known.without_tokenizer())
+    counts = {result.check.name: result.cases.count for result in audit.results}
+    assert (counts["undeclared_tool"], counts["orphan_result"]) == (9, 2)
+    assert counts["odd_arguments"] == counts["encoded_twice"] == counts["unreadable"] == 0
+
+
+# --------------------------------------------------------------------------------------- chatdata
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["render.template=chatml"], set()),
+        (["render.template=starchat", "render.overflow=split", "render.max_tokens=250"], set()),
+        (["render.template=dialogue"], set()),
+        (["render.template=starchat", "render.overflow=cut", "render.max_tokens=250"], set()),
+        (["render.train_on=assistant_with_header"], {"trained_prompt"}),
+        (["render.train_on=all"], {"trained_prompt", "nothing_masked"}),
+    ],
+)
+def test_rows_of_builds_train_what_the_recipe_says(
+    tmp_path: Path, settings: list[str], expected: set[str]
+) -> None:
+    out = make(tmp_path, TALKS_RECIPE, talk_file(tmp_path), "out", *settings)
+    audit = auditing.audit([out], known.of_tokenizer(out / "tokenizer", "t"))
+    results = [result for result in audit.results if result.kind == "tokens"]
+    assert {result.check.name for result in results if result.outcome == "fault"} == expected
+    assert audit.read["rows"] > 20
+    for result in results:
+        if result.check.name in expected:
+            assert result.cases.count == audit.read["rows"]
+
+
 # ----------------------------------------------------------------------------------- the tokenizer
+
+HEADERS = {
+    "<|im_start|>assistant",
+    "<|assistant|>",
+    "<|start|>assistant",
+    "<|start_header_id|>assistant<|end_header_id|>",
+    "<start_of_turn>model",
+    "<|turn>model",
+    "<｜Assistant｜>",
+    "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
+}
+TOKENS = re.compile(r"<\|?[\w/ ]+\|?>|<｜[^｜]+｜>|\[/?[A-Z_]+\]")
+ENDS = ["<|im_end|>", "<|end|>", "<turn|>", "<end_of_turn>", "<|END_OF_TURN_TOKEN|>"]
+
+
+@pytest.mark.slow
+def test_templates_of_many_families_tell_their_header() -> None:
+    """The templates that TRL ships: a header is right, or is not known and nothing is checked."""
+    trl = pytest.importorskip("trl")
+    paths = sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+    known_headers = 0
+    for path in paths:
+        written = around.of_template(path.read_text(), {"bos": "<bos>", "eos": "<eos>"})
+        tokenizer = tokenizers.Tokenizer.from_str(byte_tokenizer()[0])
+        tokenizer.add_special_tokens(sorted({*TOKENS.findall("".join(written)), *ENDS}))
+        ends = [tokenizer.token_to_id(end) for end in ENDS]
+        ids = list(around.header(written, tokenizer, ends))
+        header = tokenizer.decode(ids, skip_special_tokens=False)
+        assert header in {"", *HEADERS}, path.name
+        known_headers += bool(header)
+    assert known_headers > 0.8 * len(paths)
+
+
+def test_a_template_that_cannot_be_rendered_has_no_header() -> None:
+    for source in ("{{ raise_exception('no') }}", "{{ messages.nothing.at_all }}", "{% if", "hi"):
+        assert around.of_template(source, {}) == around.Around(), source
 
 
 @pytest.mark.parametrize("name", ["qwen3", "smollm2"])

@@ -20,17 +20,25 @@ from chatdata.core.errors import RenderError
 from chatdata.render.chat_template.compile import compile_spec
 from chatdata.render.chat_template.discovery import explain_mismatch, infer_structure
 from chatdata.render.chat_template.jinja import has_generation, render
-from chatdata.render.chat_template.probes import basic_conversations, make_conversation, probes
+from chatdata.render.chat_template.probes import (
+    TOOLS,
+    basic_conversations,
+    make_conversation,
+    probes,
+)
 from chatdata.render.chat_template.template import (
     CompiledTemplate,
     JinjaTemplate,
     Method,
+    Structure,
     is_taken,
 )
 
 __all__ = [
+    "TOOLS",
     "CompiledTemplate",
     "JinjaTemplate",
+    "Structure",
     "plain_texts",
     "probes",
     "read",
@@ -51,13 +59,13 @@ def read(
     them can be told apart (no special token swallows white space). Raises RenderError with the
     reason where a conversation cannot be rendered exactly.
     """
-    bare = _bare(source, variables, date)
-    template = replace(bare, **infer_structure(bare, control)._asdict())
+    bare = JinjaTemplate(source, dict(variables), date, control)
+    template = replace(bare, structure=infer_structure(bare))
     spec = compile_spec(template, control) if compiles else None
     if spec is not None:
         return CompiledTemplate.of(template, spec)
     methods: list[Method] = ["prefix"]
-    if has_generation(source):
+    if has_generation(source) and not template.structure.needs_reasoning:
         methods.insert(0, "generation")
     reasons = []
     for conversations, method, keeps_history in itertools.product(
@@ -72,15 +80,10 @@ def read(
 
 def plain_texts(source: str, variables: Mapping[str, Any], date: datetime.date | None) -> list[str]:
     """Conversations of plain turns as a chat template writes them, without those it refuses."""
-    bare = _bare(source, variables, date)
+    bare = JinjaTemplate(source, dict(variables), date, re.compile(r"(?!)"))
     conversations = (make_conversation(roles) for roles in ("u", "uaua", "suaua"))
     return [
         bare.text(messages, add_generation_prompt=messages[-1]["role"] == "user")
         for messages in conversations
         if is_taken(bare, messages)
     ]
-
-
-def _bare(source: str, variables: Mapping[str, Any], date: datetime.date | None) -> JinjaTemplate:
-    """A template whose structure is not known yet."""
-    return JinjaTemplate(source, dict(variables), date, "prefix", True, "", "", "")

@@ -20,7 +20,13 @@ from chatdata.render.template_spec import TemplateSpec, Turn
 
 
 def compile_spec(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec | None:
-    """The template as a spec, where special tokens open and close every turn; else None."""
+    """The template as a spec, where special tokens open and close every turn; else None.
+
+    A spec has no place for control tokens before an answer, nor for a thought without words that
+    is not learnt.
+    """
+    if template.structure.leads_with_thought or control.search(template.structure.lead):
+        return None
     try:
         spec = _infer(template, control)
     except (UnrenderableError, RenderError, ValueError):
@@ -60,14 +66,14 @@ def _infer(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec:
     """The spec that follows from a few renderings; it may be wrong for others."""
     affixes = _affixes(template)
     header = template.generation_prompt.removeprefix(affixes.after_user)
-    if affixes.before_answer != header + template.lead:
+    if affixes.before_answer != header + template.structure.lead:
         raise ValueError("the generation prompt is not what stands before an answer")
     trims = " a " not in template.text(make_conversation("u", [" a "]))
     first = _first_system(template, affixes)
     later = _later_system(template, affixes) or first
     turns = {
         "user": _turn(affixes.before_user, "", affixes.after_user, trims, control),
-        "assistant": _turn(header, template.lead, affixes.after_answer, trims, control),
+        "assistant": _turn(header, template.structure.lead, affixes.after_answer, trims, control),
     }
     if first is None or later is None:
         return TemplateSpec(template.name, "", turns, (), affixes.start, None)

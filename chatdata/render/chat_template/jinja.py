@@ -11,10 +11,11 @@ from typing import Any
 
 import jinja2
 import jinja2.ext
+import jinja2.meta
 import jinja2.sandbox
 
 from chatdata.core.errors import RenderError
-from chatdata.render.conversation import Messages, UnrenderableError
+from chatdata.render.conversation import Messages, Tools, UnrenderableError, spoken
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 # Private-use characters that stand around what {% generation %} blocks write, with `marks`.
@@ -94,13 +95,16 @@ def render(
     date: datetime.date | None,
     messages: Messages,
     add_generation_prompt: bool = False,
+    tools: Tools | None = None,
     marks: bool = False,
 ) -> str:
-    """A conversation as a chat template writes it.
+    """A conversation as a chat template writes it, with the tools that are offered in it.
 
     Raises UnrenderableError where the template refuses the conversation.
     """
     values = {"tools": None, "documents": None, **variables}
+    if tools is not None:
+        values["tools"] = tools
     try:
         return _compile(source, date, marks).render(
             messages=list(messages), add_generation_prompt=add_generation_prompt, **values
@@ -119,7 +123,7 @@ def render_generation(
     Raises UnrenderableError where the template refuses the conversation, or where a content holds
     the characters that mark the blocks.
     """
-    if any(_MARK.search(message["content"]) for message in messages):
+    if any(_MARK.search(text) for message in messages for text in spoken(message)):
         raise UnrenderableError("its content holds characters for private use (U+10FFFC ff.)")
     marked = render(source, variables, date, messages, marks=True)
     places = [match.start() for match in _MARK.finditer(marked)]
@@ -132,6 +136,22 @@ def strings(source: str) -> list[str]:
     tree = jinja2.Environment(extensions=[_Generation, jinja2.ext.loopcontrols]).parse(source)
     values = (constant.value for constant in tree.find_all(jinja2.nodes.Const))
     return list(dict.fromkeys(value for value in values if isinstance(value, str) and value))
+
+
+def read_variables(source: str) -> list[str]:
+    """The variables that a template reads and nobody always gives, sorted."""
+    environment = jinja2.Environment(extensions=[_Generation, jinja2.ext.loopcontrols])
+    tree = environment.parse(source)
+    names = tree.find_all(jinja2.nodes.Name)
+    made = {name.name for name in names if name.ctx in ("store", "param")}
+    return sorted(jinja2.meta.find_undeclared_variables(tree) - made - _GIVEN)
+
+
+_GIVEN = {
+    *("messages", "tools", "documents", "add_generation_prompt", "raise_exception"),
+    *("strftime_now", "range", "dict", "namespace", "lipsum", "cycler", "joiner"),
+    *("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"),
+}
 
 
 def has_generation(source: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from chatdata.render.chat_template.jinja import strings
 from chatdata.render.chat_template.template import JinjaTemplate, is_taken
 
-Conversation = list[dict[str, str]]  # of role and content
+Conversation = list[dict[str, Any]]  # of messages; those of probes have words
 
 # Conversations and contents that show whether a template does more than write turns.
 _ROLES = ("ua", "uaua", "suaua", "su", "u", "uau", "uasua", "aua", "uuaa", "suuaaua", "ssua")
@@ -46,12 +47,47 @@ def contents_of(messages: Conversation) -> list[str]:
     return [message["content"] for message in messages]
 
 
+THOUGHT = "r0\U0010fffe"  # stands in no template
+
+
+def with_reasoning(messages: Conversation, key: str = "reasoning_content") -> Conversation:
+    """A conversation whose answers have reasoning before them."""
+    return [{**m, key: THOUGHT} if m["role"] == "assistant" else m for m in messages]
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "look_up",
+            "description": "Looks a word up.",
+            "parameters": {
+                "type": "object",
+                "properties": {"word": {"type": "string", "description": "What to look up."}},
+                "required": ["word"],
+            },
+        },
+    }
+]
+
+
+def call_without_words(content: str | None) -> Conversation:
+    """A question, and an answer that calls a tool of TOOLS with this content."""
+    function = {"name": "look_up", "arguments": {"word": "tide"}}
+    call = {"id": "call00001", "type": "function", "function": function}
+    question = make_conversation("u")
+    return [*question, {"role": "assistant", "content": content, "tool_calls": [call]}]
+
+
 def basic_conversations(template: JinjaTemplate) -> list[list[Conversation]]:
     """Two lists of plain conversations: some with a system turn, and none with a system turn.
 
     Some templates write a system turn only after a question that has no answer: no row can hold
     such a turn, and conversations without a system turn can be written all the same.
     """
+    if template.structure.needs_reasoning:
+        talks = [with_reasoning(make_conversation(roles)) for roles in ("ua", "uaua", "uauaua")]
+        return [talks]
     plain = [make_conversation("ua"), make_conversation("uaua"), make_conversation("uauaua")]
     plain += [make_conversation("ua", ["q", answer]) for answer in ("a", "two\n\nlines")]
     plain += [make_conversation("uaua", ["q", "<think>\na\n</think>\n\nb", "r", "c"])]

@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
 
+from chatdata.render.chat_template import lost
 from chatdata.render.chat_template.jinja import render, render_generation
-from chatdata.render.conversation import Messages, UnrenderableError
-from chatdata.render.segments.from_spec import WritesTurns
+from chatdata.render.conversation import Message, Messages, Tools, UnrenderableError
+from chatdata.render.parts import Bounds, bounds
+from chatdata.render.segments.by_row import WritesTurnsOrText
 from chatdata.render.segments.from_text import Answer, WritesText
 from chatdata.render.template_spec import TemplateSpec
 
 Method = Literal["segments", "generation", "prefix"]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a chat template writes around an answer.
+
+    `stop` ends an answer: the text after its last word, up to and with the last control token
+    that the model has to write; `trailer` is what stands after that at the end of a conversation.
+    `lead` stands before an answer without reasoning and is not supplied by `generation_prompt`;
+    where `leads_with_thought`, the lead is a thought without words. `reasoning_key` is the key of
+    a message under which the template looks for reasoning, None where it writes none. A template
+    that `needs_reasoning` cannot write an answer without, and `hint` says which variables would
+    let it. `null_content` stands for the words of a message that has none: None, or "" where the
+    template cannot write None. `thought_end` closes a thought.
+    """
+
+    stop: str = ""
+    trailer: str = ""
+    lead: str = ""
+    generation_prompt: str = ""  # after a user's turn
+    leads_with_thought: bool = False
+    reasoning_key: str | None = None
+    needs_reasoning: bool = False
+    hint: str = ""
+    null_content: str | None = None
+    thought_end: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,42 +58,71 @@ class JinjaTemplate(WritesText):
     source: str
     variables: Mapping[str, Any]  # special tokens by name, and those of the recipe
     date: datetime.date | None
-    method: Method
-    keeps_history: bool
-    stop: str  # what ends an answer; the model has to write it
-    lead: str  # what the template writes before an answer and the prompt does not supply
-    generation_prompt: str  # after a user's turn
+    control: re.Pattern[str]  # matches the control tokens of the tokenizer
+    method: Method = "prefix"
+    keeps_history: bool = True
+    structure: Structure = Structure()
 
     name = "tokenizer"
     special_tokens = ()  # none are added to the tokenizer
 
-    def text(self, messages: Messages, add_generation_prompt: bool = False) -> str:
-        """A conversation as text. Raises UnrenderableError where the template refuses it."""
-        return render(self.source, self.variables, self.date, messages, add_generation_prompt)
+    @property
+    def stop(self) -> str:
+        """What ends an answer; the model has to write it."""
+        return self.structure.stop
 
-    def write(self, messages: Messages, wanted: Sequence[int]) -> tuple[str, list[Answer]]:
+    @property
+    def generation_prompt(self) -> str:
+        """The text after a question that makes a model answer."""
+        return self.structure.generation_prompt
+
+    @property
+    def empty_thought(self) -> str:  # type: ignore[override]
+        """A thought without words before an answer without reasoning; no label covers it."""
+        return self.structure.lead if self.structure.leads_with_thought else ""
+
+    def text(
+        self, messages: Messages, add_generation_prompt: bool = False, tools: Tools | None = None
+    ) -> str:
+        """A conversation as text. Raises UnrenderableError where the template refuses it."""
+        given = [self._as_read(message) for message in messages]
+        return render(self.source, self.variables, self.date, given, add_generation_prompt, tools)
+
+    def _as_read(self, message: Message) -> Message:
+        """The message with the keys and the empty content that the template reads."""
+        key = self.structure.reasoning_key
+        if key not in (None, "reasoning_content") and "reasoning_content" in message:
+            message = {key if k == "reasoning_content" else k: v for k, v in message.items()}
+        if message["content"] is None and self.structure.null_content is not None:
+            message = {**message, "content": self.structure.null_content}
+        return message
+
+    def write(
+        self, messages: Messages, wanted: Sequence[int], tools: Tools | None = None
+    ) -> tuple[str, list[Answer]]:
         """The text of a conversation, and where the answers stand whose numbers are `wanted`.
 
         Raises UnrenderableError where an answer is changed, or does not stand between its
         generation prompt and the stop tokens.
         """
-        if self.method == "generation":
+        if self.method == "generation" and tools is None and all(map(_is_plain, messages)):
             text, starts = self._generated(messages, wanted)
         else:
-            text = self.text(messages)
-            starts = [self._end_of_prompt(messages, text, number) for number in wanted]
-        ends = [
-            start + self._length(text, start, messages[number]["content"], number)
-            for number, start in zip(wanted, starts, strict=True)
-        ]
-        return text, [Answer(*place) for place in zip(wanted, starts, ends, strict=True)]
+            text = self.text(messages, tools=tools)
+            starts = [self._end_of_prompt(messages, text, number, tools) for number in wanted]
+        if fault := lost.from_context(text, messages, tools):
+            raise UnrenderableError(fault)
+        places = zip(wanted, starts, strict=True)
+        return text, [self._answer(messages, text, start, n, tools) for n, start in places]
 
-    def _end_of_prompt(self, messages: Messages, text: str, number: int) -> int:
-        prompt = self.text(messages[:number], add_generation_prompt=True)
+    def _end_of_prompt(
+        self, messages: Messages, text: str, number: int, tools: Tools | None
+    ) -> int:
+        prompt = self.text(messages[:number], add_generation_prompt=True, tools=tools)
         if not text.startswith(prompt):
             raise UnrenderableError(
                 f"turn {number} does not stand behind its generation prompt, which ends in "
-                f"{prompt[-30:]!r}"
+                f"{prompt[-30:]!r}{self.structure.hint}"
             )
         return len(prompt)
 
@@ -78,20 +136,74 @@ class JinjaTemplate(WritesText):
         by_answer = dict(zip(answers, starts, strict=True))
         return text, [by_answer[number] for number in wanted]
 
-    def _length(self, text: str, start: int, content: str, number: int) -> int:
-        for body in self.answer_forms(content):
-            if text.startswith(body + self.stop, start):
-                return len(body + self.stop)
-        raise UnrenderableError(f"the chat template changes the content of turn {number}")
+    def _answer(
+        self, messages: Messages, text: str, start: int, number: int, tools: Tools | None
+    ) -> Answer:
+        """Where an answer stands that begins at `start`, after its generation prompt."""
+        message = messages[number]
+        end = self._end_of_words(text, start, message) if _is_plain(message) else None
+        if end is None:
+            end = start + len(self._body(messages, text, start, number, tools))
+        return Answer(number, start, end, self._bounds(text[start:end], message))
 
-    def answer_forms(self, content: str) -> list[str]:
-        """The texts that an answer may be written as: as it is or trimmed, with the lead or not."""
-        bodies = (content, content.strip())
-        return list(dict.fromkeys(lead + body for lead in (self.lead, "") for body in bodies))
+    def _bounds(self, body: str, message: Message) -> Bounds:
+        """Where the parts of an answer stand in all that the model has to write for it."""
+        stop = self.stop
+        if not body.endswith(stop):
+            stop = [match[0] for match in self.control.finditer(body)][-1]
+        lead = self._empty_thought_len(body, message)
+        return bounds(body, message, lead, len(stop), self.structure.thought_end)
+
+    def _end_of_words(self, text: str, start: int, message: Message) -> int | None:
+        """Where an answer of words alone ends; None where the words stand there in no known way."""
+        bodies = (message["content"], message["content"].strip())
+        for lead in (self.structure.lead, ""):
+            for body in bodies:
+                if text.startswith(lead + body + self.stop, start):
+                    return start + len(lead + body + self.stop)
+        return None
+
+    def _body(
+        self, messages: Messages, text: str, start: int, number: int, tools: Tools | None
+    ) -> str:
+        """All that the model has to write for an answer, with its last control token.
+
+        Raises UnrenderableError where a part of the answer is left out, where no control token
+        ends the answer, or where later turns change the answer.
+        """
+        alone = text
+        if number + 1 < len(messages):
+            alone = self.text(messages[: number + 1], tools=tools)
+        if not alone.startswith(text[:start]):
+            raise UnrenderableError(f"the chat template changes turn {number} once turns follow")
+        tail = alone[start:]
+        body = tail.removesuffix(self.structure.trailer)
+        ends = [match.end() for match in self.control.finditer(body)]
+        if not ends:
+            raise UnrenderableError(
+                f"the chat template ends turn {number} with {tail[-30:]!r}, in which there is no "
+                "special token of this tokenizer, so a model could never learn to stop"
+            )
+        body = body[: ends[-1]]
+        if not text.startswith(body, start):
+            raise UnrenderableError(f"the chat template changes turn {number} once turns follow")
+        if fault := lost.from_answer(body, messages[number]):
+            raise UnrenderableError(f"the chat template {fault} of turn {number}")
+        return body
+
+    def _empty_thought_len(self, body: str, message: Message) -> int:
+        """The length of a thought without words that the template writes before an answer."""
+        if (message.get("reasoning_content") or "").strip():
+            return 0
+        return len(self.empty_thought) if body.startswith(self.empty_thought) else 0
 
     def jinja(self) -> str:
         """The template for `tokenizer.chat_template`."""
         return self.source
+
+    def of_format_1(self) -> Self:
+        """The template as it wrote folders of format 1, where a thought without words is learnt."""
+        return replace(self, structure=replace(self.structure, leads_with_thought=False))
 
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""
@@ -101,7 +213,9 @@ class JinjaTemplate(WritesText):
             "method": self.method,
             "keeps_history": self.keeps_history,
             "stop": self.stop,
-            "lead": self.lead,
+            "lead": self.structure.lead,
+            "lead_is_empty_thought": self.structure.leads_with_thought,
+            "reasoning_key": self.structure.reasoning_key,
             "generation_prompt": self.generation_prompt,
             "variables": variables,
             "date": self.date.isoformat() if self.date else None,
@@ -110,18 +224,30 @@ class JinjaTemplate(WritesText):
         }
 
 
-@dataclass(frozen=True)
-class CompiledTemplate(WritesTurns, JinjaTemplate):
-    """A chat template with a spec that was proved to write the same: rows come from the spec."""
+def _is_plain(message: Message) -> bool:
+    return isinstance(message["content"], str) and message.keys() <= {"role", "content"}
 
-    spec: TemplateSpec
+
+_NO_SPEC = TemplateSpec("", "", {}, ())  # a field behind fields with defaults needs a default
+
+
+@dataclass(frozen=True)
+class CompiledTemplate(WritesTurnsOrText, JinjaTemplate):
+    """A chat template with a spec that was proved to write the same: plain rows come from the
+    spec, rows with reasoning or tools from the template itself."""
+
+    spec: TemplateSpec = _NO_SPEC
 
     @classmethod
     def of(cls, template: JinjaTemplate, spec: TemplateSpec) -> CompiledTemplate:
         """The template with its spec."""
         values = {field.name: getattr(template, field.name) for field in fields(template)}
-        values |= {"method": "segments", "generation_prompt": spec.generation_prompt}
-        return cls(**values, spec=spec)
+        return cls(**{**values, "method": "segments"}, spec=spec)
+
+    @property
+    def generation_prompt(self) -> str:
+        """The text after a question that makes a model answer."""
+        return self.spec.generation_prompt
 
 
 def is_taken(template: JinjaTemplate, messages: Messages) -> bool:

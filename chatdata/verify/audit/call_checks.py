@@ -17,6 +17,7 @@ from chatdata.verify.audit.known import Known
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _TOOLS = re.compile(r"<tools>\s*(.*?)\s*</tools>", re.DOTALL)
 _RESULT = "<tool_response>"
+_NAME = re.compile(r'"name"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +75,25 @@ def is_encoded_twice(arguments: object) -> bool:
     return isinstance(once, str) and isinstance(_parsed(once), Mapping)
 
 
-def _arguments(value: object) -> Iterator[object]:
-    """Yields the arguments of all functions that a record calls, at any depth."""
-    if isinstance(value, Mapping):
-        if "arguments" in value and "name" in value:
+def _arguments(record: object) -> Iterator[object]:
+    """Yields the arguments of all functions that a record calls, at any depth, in its order."""
+    waiting = [record]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping) and "name" in value and "arguments" in value:
             yield value["arguments"]
         else:
-            yield from (each for inner in value.values() for each in _arguments(inner))
-    elif isinstance(value, list):
-        yield from (each for inner in value for each in _arguments(inner))
+            waiting += reversed(_inner(value))
+
+
+def _inner(value: object) -> list[object]:
+    """What a value holds: values of a mapping or a list, or what a text holds as JSON."""
+    if isinstance(value, Mapping):
+        return list(value.values())
+    if isinstance(value, str) and '"arguments"' in value:
+        parsed = _parsed(value)
+        return [] if isinstance(parsed, str) else [parsed]
+    return value if isinstance(value, list) else []
 
 
 def is_object(arguments: object) -> bool:
@@ -100,8 +111,8 @@ def _calls(batch: Messages, is_case: Callable[[Call, Talk], bool]) -> Cases:
 
 def _example(message: Mapping[str, Any]) -> Example:
     text = message["tool_calls"] or message["content"] or ""
-    tag = _CALL.search(text)
-    return Example(message["message"], message["where"], excerpt(text, tag.start() if tag else 0))
+    name = _NAME.search(text)
+    return Example(message["message"], message["where"], excerpt(text, name.start() if name else 0))
 
 
 # -------------------------------------------------------------------------------- conversations
@@ -184,7 +195,7 @@ def _parsed(text: str) -> Any:
     """The JSON value in a text; the text where it is no JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

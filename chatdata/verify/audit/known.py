@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import json
 import re
@@ -13,14 +12,12 @@ from pathlib import Path
 import polars as pl
 import tokenizers
 
-from chatdata.core.errors import ChatdataError
-from chatdata.render import chat_template
 from chatdata.render import tokenizer as reading
 from chatdata.render.control_tokens import CONTENT_TAGS, control_pattern
-from chatdata.render.conversation import UnrenderableError
 from chatdata.sources import File
 from chatdata.steps import contamination, evaluation_sets
 from chatdata.steps.contamination import Index, Rule
+from chatdata.verify.audit import around
 
 # Control tokens as chat templates write them, for texts that come without a tokenizer.
 FORMS = re.compile(
@@ -34,12 +31,17 @@ FORMS = re.compile(
 _ENDS = (
     *("<|im_end|>", "<|end|>", "<|eot_id|>", "<|eom_id|>", "<|return|>", "<|call|>"),
     *("<end_of_turn>", "<turn|>", "<|end_of_turn|>", "<|eot|>", "<|END_OF_TURN_TOKEN|>"),
-    *("<|end_of_role|>", "<|user_end|>", "<｜end▁of▁sentence｜>", "<|endofturn|>", "</s>"),
+    *(
+        "<|end_of_role|>",
+        "<|user_end|>",
+        "<｜end▁of▁sentence｜>",
+        "<|endofturn|>",
+        "<end_of_utterance>",
+        "</s>",
+    ),
 )
 _BLANK = "ĠĊĉč▁ \n\r\t"
 _BLANK_BYTES = ("<0x09>", "<0x0A>", "<0x0D>", "<0x20>")
-_SOME_DAY = datetime.date(2026, 1, 31)
-_USER, _ANSWER = "Qzuser", "Qzanswer"
 RULE = Rule(ngram=13, min_words=8, common=3)
 
 # What is said where a need of a check is not met.
@@ -68,11 +70,15 @@ class Known:
     @functools.cached_property
     def control(self) -> re.Pattern[str]:
         """A pattern of control tokens: the tokenizer's, or the well-known forms without one."""
+        return FORMS if self.tokenizer is None else control_pattern(self.control_hints)
+
+    @functools.cached_property
+    def control_hints(self) -> list[str]:
+        """Strings of which a text has to hold one, to hold a control token."""
         if self.tokenizer is None:
-            return FORMS
+            return ["<", "["]
         added = self.tokenizer.get_added_tokens_decoder().values()
-        special = {token.content for token in added if token.special} - CONTENT_TAGS
-        return control_pattern(special)
+        return sorted({token.content for token in added if token.special} - CONTENT_TAGS)
 
     def unmet(self, needs: Sequence[str]) -> str:
         """Why a check with these needs cannot look; empty where it can."""
@@ -104,17 +110,18 @@ def of_tokenizer(folder: Path | None, name: str, evaluation: Sequence[Path] = ()
     tokenizer = reading.parse(source.text, name)
     named = {key: _content(source.config.get(f"{key}_token")) for key in ("bos", "eos", "pad")}
     template = _template(folder) if folder else None
-    after, header = _around(template, named) if template else ("", "")
-    written = re.findall(control_pattern(_added(tokenizer)), after)
-    ends = {named["eos"], *written[:1], *set(_ENDS).intersection(_added(tokenizer))}
+    written = around.of_template(template, named) if template else around.Around()
+    end = around.end(written, tokenizer)
+    names = {named["eos"], end, *set(_ENDS).intersection(_added(tokenizer))}
+    ends = frozenset(id for name in names if (id := _id(tokenizer, name)) is not None)
     ids = {key: _id(tokenizer, token) for key, token in named.items()}
     vocabulary = tokenizer.get_vocab()
     return Known(
         tokenizer,
         begin=None if ids["bos"] in (ids["eos"], ids["pad"]) else ids["bos"],
         pad=ids["pad"],
-        ends=frozenset(id for token in ends if (id := _id(tokenizer, token)) is not None),
-        header=_header_ids(tokenizer, header),
+        ends=ends,
+        header=around.header(written, tokenizer, ends),
         evaluation=_index(evaluation),
         size=1 + max(vocabulary.values(), default=-1),
         blanks=frozenset(id for token, id in vocabulary.items() if _is_blank(token)),
@@ -160,40 +167,3 @@ def _template(folder: Path) -> str | None:
         named = {entry.get("name"): entry.get("template") for entry in template}
         template = named.get("default")
     return template if isinstance(template, str) else None
-
-
-def _around(template: str, named: Mapping[str, str | None]) -> tuple[str, str]:
-    """What a template writes after an answer, and what opens both an answer and its prompt.
-
-    Both are empty where the template does not write a question and its answer.
-    """
-    variables = {f"{key}_token": token for key, token in named.items() if token}
-    question = {"role": "user", "content": _USER}
-    answer = {"role": "assistant", "content": _ANSWER}
-    render = functools.partial(chat_template.render, template, variables, _SOME_DAY)
-    try:
-        plain = render([question]).partition(_USER)[2]
-        asked = render([question], add_generation_prompt=True).partition(_USER)[2]
-        before, _, after = render([question, answer, question]).partition(_ANSWER)
-    except (ChatdataError, UnrenderableError):
-        return "", ""
-    opened = before.partition(_USER)[2]
-    are_openers = asked.startswith(plain) and opened.startswith(plain)
-    return after, _common(asked[len(plain) :], opened[len(plain) :]) if are_openers else ""
-
-
-def _common(first: str, second: str) -> str:
-    """What both texts begin with."""
-    pairs = zip(first, second, strict=False)
-    length = next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
-    return first[:length]
-
-
-def _header_ids(tokenizer: tokenizers.Tokenizer, opened: str) -> tuple[int, ...]:
-    """The ids of an answer's header; none where it does not begin with a control token.
-
-    White space at its end is left out, since it may be taken together with the answer's.
-    """
-    ids = tuple(tokenizer.encode(opened.rstrip(), add_special_tokens=False).ids)
-    is_opener = bool(ids) and ids[0] in tokenizer.get_added_tokens_decoder()
-    return ids if is_opener else ()

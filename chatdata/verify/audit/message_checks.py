@@ -95,7 +95,7 @@ def forged_control(batch: Messages, known: Known) -> Cases:
         return Cases(why="the rows of tokens hold these words as text")
     pattern = known.control
     texts = batch.spoken
-    hint = texts.str.contains_any(["<", "["]) if known.tokenizer is None else texts.is_not_null()
+    hint = texts.str.contains_any(known.control_hints)
     kinds: Counter[str] = Counter()
     example, count = None, 0
     for row in hint.fill_null(False).arg_true():
