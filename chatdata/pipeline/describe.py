@@ -156,7 +156,7 @@ def _render_entry(context: BuildContext, result: BuildResult, splits: Splits) ->
             control_ids=tokenizer.control_ids(),
             stop_ids=tuple(tokenizer.stops()),
         ),
-        train_on=options.train_on,
+        train_on=options.model_dump(mode="json")["train_on"],
         max_tokens=options.max_tokens,
         overflow=options.overflow,
         token_rows=splits.total("token_rows"),

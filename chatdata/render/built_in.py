@@ -58,6 +58,7 @@ class BuiltInTemplate(WritesTurnsOrText):
             lead=turn.lead,
             generation_prompt=self.spec.generation_prompt,
             reasoning_key="reasoning_content",
+            thought_end="</think>",
         )
         control = control_pattern(self.spec.special_tokens)
         return JinjaTemplate(self.spec.jinja(), {}, None, control, structure=structure)

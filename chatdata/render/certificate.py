@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import RenderError
 from chatdata.core.hashing import sha256_json
 from chatdata.render import probes
@@ -36,6 +37,7 @@ from chatdata.render.conversation import (
 from chatdata.render.entries import CertificateEntry, EncoderEntry, ParityEntry
 from chatdata.render.fit import Fitted, fit
 from chatdata.render.options import Render
+from chatdata.render.parts import TrainParts
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import TrainOn
@@ -173,6 +175,8 @@ def compare_rows(
         (_count_control if quotes else _compare)(counts, row, ids, reference)
         if train_on in ("assistant", "last_assistant"):
             answers += _answers(counts, row, reference, quotes)
+        elif isinstance(train_on, TrainParts):
+            _check_parts(counts, row, tokenizer, train_on)
     _check_prompts(counts, answers, reference)
     return counts
 
@@ -305,6 +309,40 @@ def _answers(
             counts.unasked += 1
         else:
             yield _Answer(row.ids[:start].tolist(), prompt, lead)
+
+
+_TELLING = 4  # characters of a text that is not learnt, above which it is no chance to find it
+
+
+def _check_parts(counts: ParityCounts, row: _Row, tokenizer: Tokenizer, parts: TrainParts) -> None:
+    """Checks that the labels of a row hold the parts that are learnt, and not the others."""
+    learnt = row.labels[row.labels != IGNORE_INDEX].tolist()
+    text = _without_space(tokenizer.decode(learnt))
+    stops = sum(id in tokenizer.stops() for id in learnt)
+    counts.answers += len(row.trained)
+    counts.stops_trained += stops
+    if (stops > 0) != (parts.end and bool(row.trained)):
+        counts.fail(f"of {len(row.trained)} answers {stops} end with a trained end token")
+    for place in row.trained:
+        for name, words in _words_of_parts(row.turns[place]).items():
+            is_learnt = _without_space(words) in text
+            if is_learnt != getattr(parts, name) and (not is_learnt or len(words) > _TELLING):
+                is_wrong = "not learnt" if getattr(parts, name) else "learnt"
+                counts.fail(f"the {name} {words[:40]!r} of turn {place} is {is_wrong}")
+
+
+def _words_of_parts(message: Message) -> dict[str, str]:
+    """The words by which the parts of an answer are known."""
+    calls = message.get("tool_calls") or ()
+    return {
+        "answer": message["content"] or "",
+        "reasoning": message.get("reasoning_content") or "",
+        "tool_calls": calls[0]["function"]["name"] if calls else "",
+    }
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
 
 
 def _is_stopped(trained: list[int], message: Message, tokenizer: Tokenizer) -> bool:

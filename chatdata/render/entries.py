@@ -106,7 +106,7 @@ class RenderEntry(Part):
 
     template: TemplateEntry
     tokenizer: TokenizerEntry
-    train_on: str
+    train_on: str | dict[str, bool]
     max_tokens: Number | None
     overflow: str
     token_rows: Number

@@ -118,9 +118,13 @@ def _conversations(ids: pl.Series, windows: pl.DataFrame | None) -> pl.Series:
 
 
 def _is_trained(segments: Segments) -> Bools:
-    """Which tokens are trained: those of trained segments, after their prompt prefix."""
+    """Which tokens are trained: those of trained segments, after their prompt prefix and before
+    the end of what is trained."""
     is_trained = np.repeat(segments.trained, segments.tokens)
     starts = np.cumsum(segments.tokens) - segments.tokens
     prefixed = segments.trained & (segments.prompt_prefix_len > 0)
     is_trained[gather(starts[prefixed], segments.prompt_prefix_len[prefixed])[0]] = False
+    ended = segments.trained & (segments.trained_end < segments.tokens)
+    ends = segments.trained_end[ended]
+    is_trained[gather(starts[ended] + ends, segments.tokens[ended] - ends)[0]] = False
     return is_trained

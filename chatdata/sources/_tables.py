@@ -22,6 +22,8 @@ _TURN = frozenset(["role", "content", "from", "value", "human", "assistant"])
 def reader(schema: pa.Schema) -> Reader:
     """What makes a JSON value of a row of this schema; nulls of the row as a whole stay."""
     readers = _readers({field.name: field.type for field in schema}, depth=0)
+    if not readers:
+        return lambda row: row
     return lambda row: {**row, **{name: read(row[name]) for name, read in readers.items()}}
 
 
@@ -40,9 +42,12 @@ def _readers(types: Mapping[str, pa.DataType], depth: int) -> dict[str, Reader]:
     return {name: read for name, read in by_name.items() if read}
 
 
-def _struct(type: pa.StructType, depth: int) -> Reader:
+def _struct(type: pa.StructType, depth: int) -> Reader | None:
+    types = {field.name: field.type for field in type}
     stay = _TURN if depth == 1 else frozenset()
-    readers = _readers({field.name: field.type for field in type}, depth)
+    readers = _readers(types, depth)
+    if not readers and types.keys() <= stay:
+        return None  # a plain turn, as most are
 
     def read(struct: Mapping[str, Any] | None) -> dict[str, Any] | None:
         if struct is None:

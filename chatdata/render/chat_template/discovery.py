@@ -92,7 +92,14 @@ def _of_thoughts(template: JinjaTemplate) -> Structure | None:
             structure = _infer(keyed, messages)
         except RenderError:
             continue
-        return replace(structure, lead="", reasoning_key=key, needs_reasoning=True)
+        thought = _thought(template, key)
+        return replace(
+            structure,
+            lead="",
+            reasoning_key=key,
+            needs_reasoning=True,
+            thought_end=thought[1].strip() if thought else "",
+        )
     return None
 
 
@@ -107,7 +114,9 @@ def _with_reasoning(template: JinjaTemplate, structure: Structure) -> Structure:
         begin = begin.removeprefix(structure.generation_prompt)
         empty.append(_squeezed(begin + end))
         is_empty = bool(_squeezed(structure.lead)) and _squeezed(structure.lead) in empty
-        return replace(structure, reasoning_key=key, leads_with_thought=is_empty)
+        return replace(
+            structure, reasoning_key=key, leads_with_thought=is_empty, thought_end=end.strip()
+        )
     return structure
 
 

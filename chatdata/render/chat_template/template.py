@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from chatdata.render.chat_template import lost
 from chatdata.render.chat_template.jinja import render, render_generation
 from chatdata.render.conversation import Message, Messages, Tools, UnrenderableError
+from chatdata.render.parts import Bounds, bounds
 from chatdata.render.segments.by_row import WritesTurnsOrText
 from chatdata.render.segments.from_text import Answer, WritesText
 from chatdata.render.template_spec import TemplateSpec
@@ -29,7 +30,7 @@ class Structure:
     a message under which the template looks for reasoning, None where it writes none. A template
     that `needs_reasoning` cannot write an answer without, and `hint` says which variables would
     let it. `null_content` stands for the words of a message that has none: None, or "" where the
-    template cannot write None.
+    template cannot write None. `thought_end` closes a thought.
     """
 
     stop: str = ""
@@ -41,6 +42,7 @@ class Structure:
     needs_reasoning: bool = False
     hint: str = ""
     null_content: str | None = None
+    thought_end: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,15 @@ class JinjaTemplate(WritesText):
         end = self._end_of_words(text, start, message) if _is_plain(message) else None
         if end is None:
             end = start + len(self._body(messages, text, start, number, tools))
-        return Answer(number, start + self._untrained_lead(text[start:end], message), end)
+        return Answer(number, start, end, self._bounds(text[start:end], message))
+
+    def _bounds(self, body: str, message: Message) -> Bounds:
+        """Where the parts of an answer stand in all that the model has to write for it."""
+        stop = self.stop
+        if not body.endswith(stop):
+            stop = [match[0] for match in self.control.finditer(body)][-1]
+        lead = self._empty_thought_len(body, message)
+        return bounds(body, message, lead, len(stop), self.structure.thought_end)
 
     def _end_of_words(self, text: str, start: int, message: Message) -> int | None:
         """Where an answer of words alone ends; None where the words stand there in no known way."""
@@ -181,7 +191,7 @@ class JinjaTemplate(WritesText):
             raise UnrenderableError(f"the chat template {fault} of turn {number}")
         return body
 
-    def _untrained_lead(self, body: str, message: Message) -> int:
+    def _empty_thought_len(self, body: str, message: Message) -> int:
         """The length of a thought without words that the template writes before an answer."""
         if (message.get("reasoning_content") or "").strip():
             return 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from chatdata.render.segments.prompt_prefix import prompt_prefix_lengths
+from chatdata.render.segments.prompt_prefix import prefix_lengths
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import (
     NO_HEADER,
@@ -32,6 +32,7 @@ class Segments:
     trained: Bools
     tokens: Ints  # how many there are
     prompt_prefix_len: Ints  # how many of them, at the start, are never trained
+    trained_end: Ints  # how many of them stand before the end of what is trained
 
     def of(self, messages: Bools) -> Segments:
         """The segments of the chosen messages, which are numbered anew."""
@@ -43,11 +44,12 @@ class Segments:
             self.trained[chosen],
             self.tokens[chosen],
             self.prompt_prefix_len[chosen],
+            self.trained_end[chosen],
         )
 
     def trained_tokens(self) -> Ints:
         """The number of trained tokens of each segment."""
-        counts: Ints = (self.tokens - self.prompt_prefix_len) * self.trained
+        counts: Ints = (self.trained_end - self.prompt_prefix_len) * self.trained
         return counts
 
 
@@ -61,12 +63,15 @@ def encode(messages: pl.DataFrame, pool: TextPool, train_on: TrainOn) -> Segment
         segments = _with_starts(segments, messages, pool)
     pool.encode()
     _, _, lengths = pool.arrays()
+    tokens = lengths[segments.text_id]
+    ends_early = segments.end_text_id != NO_HEADER
     return Segments(
         segments.message,
         segments.text_id,
         segments.trained,
-        lengths[segments.text_id],
-        prompt_prefix_lengths(segments, pool),
+        tokens,
+        prefix_lengths(segments, segments.header_text_id, pool),
+        np.where(ends_early, prefix_lengths(segments, segments.end_text_id, pool), tokens),
     )
 
 
@@ -79,10 +84,13 @@ def _with_starts(
     has_text = np.asarray([pool.text(int(id)) != "" for id in distinct], np.bool_)[which]
     filled = np.flatnonzero(has_text)
     first = filled[np.unique(rows[filled], return_index=True)[1]]
-    text_id, header_text_id = segments.text_id.copy(), segments.header_text_id.copy()
-    for ids in (text_id, header_text_id):
+    columns = {
+        name: getattr(segments, name).copy()
+        for name in ("text_id", "header_text_id", "end_text_id")
+    }
+    for ids in columns.values():
         ids[first] = [id if id == NO_HEADER else pool.at_start(id) for id in ids[first].tolist()]
-    return segments._replace(text_id=text_id, header_text_id=header_text_id)
+    return segments._replace(**columns)
 
 
 def refusals(messages: pl.DataFrame, pool: TextPool) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from chatdata.render.segments.unencoded import (
     UnencodedSegments,
     begins_row,
     is_context,
+    learnt_parts,
     loss_mask,
 )
 from chatdata.render.template import Pool
@@ -66,12 +67,12 @@ def encode_from_spec(
     )
     content = _contents(messages, kinds, turns, pool)
     no_header = np.full(len(kinds), NO_HEADER)
-    trained = loss_mask(messages, train_on)
+    trained, parts = loss_mask(messages, train_on), learnt_parts(train_on)
     with_header = trained if train_on in ("assistant_with_header", "all") else trained & False
     columns = [
         (opens, no_header, with_header),
-        (content, np.where(with_header, NO_HEADER, headers), trained),
-        (closes, no_header, trained),
+        (content, np.where(with_header, NO_HEADER, headers), trained & parts.answer),
+        (closes, no_header, trained & parts.end),
         (afters, no_header, with_header),
     ]
     if spec.start:
@@ -80,7 +81,8 @@ def encode_from_spec(
         columns.insert(0, (starts, no_header, is_new if train_on == "all" else is_new & False))
     text_id, header_text_id, is_trained = (_braid(arrays) for arrays in zip(*columns, strict=True))
     message = np.repeat(np.arange(len(kinds)), len(columns))
-    return UnencodedSegments(message, text_id, header_text_id, is_trained)
+    no_end = np.full(len(message), NO_HEADER)
+    return UnencodedSegments(message, text_id, header_text_id, no_end, is_trained)
 
 
 def _open(turn: Turn) -> str:
@@ -165,6 +167,7 @@ class _Joiner(SegmentBuilder):
     def __init__(self, pool: Pool, train_on: TrainOn) -> None:
         super().__init__()
         self.pool = pool
+        self.parts = learnt_parts(train_on)
         self.trains_all = train_on == "all"  # of the turn that comes
         self.with_header = train_on in ("assistant_with_header", "all")
         self.text, self.is_trained = "", False
@@ -201,7 +204,8 @@ class _Joiner(SegmentBuilder):
             self.context = self.context if self.trains_all else self.text
             return
         text_id = self.pool.add(self.text)
-        self.put(message, text_id, trained, self._context_text_id() if self.trains_all else header)
-        self.put(message, self.pool.written(turn.close), trained)
+        before = self._context_text_id() if self.trains_all else header
+        self.put(message, text_id, trained and self.parts.answer, before)
+        self.put(message, self.pool.written(turn.close), trained and self.parts.end)
         self.text, self.is_trained = turn.after, self.with_header and trained
         self.context = ""

@@ -19,6 +19,7 @@ from chatdata.render.conversation import (
     with_message_texts,
     with_texts,
 )
+from chatdata.render.parts import WHOLE, Bounds, TrainParts
 from chatdata.render.segments.unencoded import (
     NO_HEADER,
     Ints,
@@ -26,6 +27,7 @@ from chatdata.render.segments.unencoded import (
     TrainOn,
     UnencodedSegments,
     is_context,
+    learnt_parts,
     loss_mask,
     rows_of,
 )
@@ -36,8 +38,15 @@ class Answer(NamedTuple):
     """An assistant's turn in the text of a conversation, as the model has to write it."""
 
     message: int  # by its place in the conversation
-    start: int  # after the generation prompt, and after a thought without words
+    start: int  # after the generation prompt
     end: int  # after the stop tokens
+    bounds: Bounds | None = None  # where its parts end, counted from `start`; None: it has one part
+
+    def learnt(self, parts: TrainParts) -> Iterator[Answer]:
+        """Yields what is learnt of the answer, as answers of their own."""
+        spans = [(0, self.end - self.start)] if self.bounds is None else self.bounds.spans(parts)
+        for start, end in spans:
+            yield Answer(self.message, self.start + start, self.start + end)
 
 
 class RenderedSegment(NamedTuple):
@@ -49,7 +58,12 @@ class RenderedSegment(NamedTuple):
     message: int
     text_id: int
     header_text_id: int
+    end_text_id: int
     is_answer: bool
+
+    def limits(self) -> tuple[int, int]:
+        """The texts before what is learnt, and up to its end."""
+        return self.header_text_id, self.end_text_id
 
 
 class WritesText(ABC):
@@ -78,16 +92,17 @@ class WritesText(ABC):
     def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
         """The segments of rows. Raises UnrenderableError for a row that `refusals` names."""
         trains, context = loss_mask(messages, train_on), is_context(messages)
+        parts = learnt_parts(train_on)
         builder = SegmentBuilder()
         first = 0
         for row_id, row in rows_of(messages):
-            for segment in _render_once(self, row_id, row, pool):
+            for segment in _render_once(self, row_id, row, pool, parts):
                 message = first + segment.message
                 if train_on == "all":
                     builder.put(message, segment.text_id, not context[message])
                 else:
                     is_trained = segment.is_answer and bool(trains[message])
-                    builder.put(message, segment.text_id, is_trained, segment.header_text_id)
+                    builder.put(message, segment.text_id, is_trained, *segment.limits())
             first += row.height
         return builder.segments()
 
@@ -96,7 +111,7 @@ class WritesText(ABC):
         refused = []
         for row_id, row in rows_of(messages):
             try:
-                _render_once(self, row_id, row, pool)
+                _render_once(self, row_id, row, pool, WHOLE)
             except UnrenderableError as error:
                 refused.append((row_id, str(error)))
         return refused
@@ -106,8 +121,16 @@ class WritesText(ABC):
         return np.zeros(messages.height, np.int64)
 
 
+class _Row(NamedTuple):
+    """A row as a template writes it, the control tokens that it quotes hidden."""
+
+    turns: int
+    text: str
+    answers: list[Answer]
+
+
 def _render_once(
-    template: WritesText, row_id: str, messages: pl.DataFrame, pool: Pool
+    template: WritesText, row_id: str, messages: pl.DataFrame, pool: Pool, parts: TrainParts
 ) -> list[RenderedSegment]:
     """The segments of a row, which is rendered at the first call.
 
@@ -115,39 +138,32 @@ def _render_once(
     """
     key = (row_id, messages["position"][-1], messages.height)
     if key not in pool.memo:
-        pool.memo[key] = _render(template, messages, pool)
-    segments: list[RenderedSegment] = pool.memo[key]
-    return segments
+        row = _render(template, messages, pool.control)
+        pool.memo[key] = row, {}
+    row, segments = pool.memo[key]
+    if parts not in segments:
+        answers = [learnt for answer in row.answers for learnt in answer.learnt(parts)]
+        no_answer = Answer(row.turns - 1, len(row.text), len(row.text))
+        pairs = _with_answers(_pieces(row.text, pool.control), answers, no_answer)
+        segments[parts] = [_segment(piece, answer, pool) for piece, answer in pairs]
+    of_parts: list[RenderedSegment] = segments[parts]
+    return of_parts
 
 
-def _render(template: WritesText, messages: pl.DataFrame, pool: Pool) -> list[RenderedSegment]:
-    turns, tools = hidden(messages, pool.control)
+def _render(template: WritesText, messages: pl.DataFrame, control: ControlTokens) -> _Row:
+    turns, tools = hidden(messages, control)
     answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not template.keeps_history:
-        return _render_answers(template, turns, tools, answers[-1:], pool)
+        return _Row(len(turns), *template.write(turns, answers[-1:], tools))
     try:
-        return _render_answers(template, turns, tools, answers, pool)
+        return _Row(len(turns), *template.write(turns, answers, tools))
     except UnrenderableError:
         context = messages["train"].is_null().to_list()
         new = [i for i in answers if not context[i]]
         if new == answers:
             raise
     # Of answers that earlier rows teach, the template may leave out what it writes once.
-    return _render_answers(template, turns, tools, new, pool)
-
-
-def _render_answers(
-    template: WritesText,
-    turns: list[dict[str, Any]],
-    tools: Tools | None,
-    wanted: Sequence[int],
-    pool: Pool,
-) -> list[RenderedSegment]:
-    """The segments of a row, of which the `wanted` answers are known to be answers."""
-    text, written = template.write(turns, wanted, tools)
-    no_answer = Answer(len(turns) - 1, len(text), len(text))
-    pairs = _with_answers(_parts(text, pool.control), written, no_answer)
-    return [_segment(part, answer, pool) for part, answer in pairs]
+    return _Row(len(turns), *template.write(turns, new, tools))
 
 
 def hidden(
@@ -161,24 +177,24 @@ def hidden(
     return turns, with_texts(tools_of(messages), control.hide)
 
 
-class _Part(NamedTuple):
+class _Piece(NamedTuple):
     text: str
     start: int  # in the text of the row
     is_control: bool
     before: str  # the control token before this text, if any
 
 
-def _parts(text: str, control: ControlTokens) -> Iterator[_Part]:
+def _pieces(text: str, control: ControlTokens) -> Iterator[_Piece]:
     start, before = 0, ""
     for part, is_control in control.parts(text):
-        yield _Part(part, start, is_control, before)
+        yield _Piece(part, start, is_control, before)
         start += len(part)
         before = part if is_control else ""
 
 
 def _with_answers(
-    parts: Iterator[_Part], answers: Sequence[Answer], no_answer: Answer
-) -> Iterator[tuple[_Part, Answer]]:
+    parts: Iterator[_Piece], answers: Sequence[Answer], no_answer: Answer
+) -> Iterator[tuple[_Piece, Answer]]:
     """Yields each part with the first answer that ends after the start of the part.
 
     What comes after the last answer is yielded with `no_answer`.
@@ -191,17 +207,21 @@ def _with_answers(
         yield part, answer
 
 
-def _segment(part: _Part, answer: Answer, pool: Pool) -> RenderedSegment:
-    header_len = min(max(answer.start - part.start, 0), len(part.text))
-    is_answer = header_len < len(part.text)
-    if part.is_control:
-        return RenderedSegment(answer.message, pool.written(part.text), NO_HEADER, is_answer)
-    text_id = pool.add(_content(part, part.text, pool.control))
-    header_text_id = NO_HEADER
+def _segment(piece: _Piece, answer: Answer, pool: Pool) -> RenderedSegment:
+    size = len(piece.text)
+    header_len = min(max(answer.start - piece.start, 0), size)
+    is_answer = header_len < size
+    if piece.is_control:
+        text_id = pool.written(piece.text)
+        return RenderedSegment(answer.message, text_id, NO_HEADER, NO_HEADER, is_answer)
+    text_id = pool.add(_content(piece, piece.text, pool.control))
+    header_text_id = end_text_id = NO_HEADER
     if header_len and is_answer:
-        header_text_id = pool.add(_content(part, part.text[:header_len], pool.control))
-    return RenderedSegment(answer.message, text_id, header_text_id, is_answer)
+        header_text_id = pool.add(_content(piece, piece.text[:header_len], pool.control))
+    if is_answer and (end_len := answer.end - piece.start) < size:
+        end_text_id = pool.add(_content(piece, piece.text[:end_len], pool.control))
+    return RenderedSegment(answer.message, text_id, header_text_id, end_text_id, is_answer)
 
 
-def _content(part: _Part, text: str, control: ControlTokens) -> str:
-    return control.without_swallowed(part.before, control.show(text))
+def _content(piece: _Piece, text: str, control: ControlTokens) -> str:
+    return control.without_swallowed(piece.before, control.show(text))

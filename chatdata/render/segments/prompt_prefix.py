@@ -1,4 +1,4 @@
-"""How many tokens at the start of a segment the generation prompt supplies."""
+"""How many tokens at the start of a segment stand for a text that it begins with."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import NO_HEADER, Ints, UnencodedSegments
 
 
-def prompt_prefix_lengths(segments: UnencodedSegments, pool: TextPool) -> Ints:
-    """How many tokens at the start of each segment stand for its header, so are never trained.
+def prefix_lengths(segments: UnencodedSegments, prefix_ids: Ints, pool: TextPool) -> Ints:
+    """How many tokens at the start of each trained segment stand for its prefix, a text of the
+    pool; 0 for NO_HEADER.
 
-    A token that covers the end of the header and the start of the content counts: at inference
+    A token that covers the end of the prefix and the start of what follows counts: at inference
     the generation prompt supplies the header, so the model is never asked for that token.
     """
     lengths = np.zeros(len(segments.message), np.int64)
-    with_header = np.flatnonzero(segments.trained & (segments.header_text_id != NO_HEADER))
-    pairs = np.stack([segments.text_id[with_header], segments.header_text_id[with_header]], axis=1)
+    with_header = np.flatnonzero(segments.trained & (prefix_ids != NO_HEADER))
+    pairs = np.stack([segments.text_id[with_header], prefix_ids[with_header]], axis=1)
     distinct, which = np.unique(pairs, axis=0, return_inverse=True)
     lengths[with_header] = _lengths(distinct, pool)[which.reshape(-1)]
     return lengths

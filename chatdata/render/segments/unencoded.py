@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-TrainOn = Literal["assistant", "last_assistant", "assistant_with_header", "all"]
+from chatdata.render.parts import WHOLE, TrainParts
+
+TrainOn = Literal["assistant", "last_assistant", "assistant_with_header", "all"] | TrainParts
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -17,16 +19,23 @@ Ints = npt.NDArray[np.int64]
 NO_HEADER = np.iinfo(np.int64).max
 
 
+def learnt_parts(train_on: TrainOn) -> TrainParts:
+    """The parts of an answer that are learnt."""
+    return train_on if isinstance(train_on, TrainParts) else WHOLE
+
+
 class UnencodedSegments(NamedTuple):
     """The segments of rows in order, as texts of a pool.
 
-    `header_text_id` is the text with which a segment begins and that the generation prompt
-    supplies, or NO_HEADER.
+    `header_text_id` is the text with which a segment begins and that is not learnt, mostly since
+    the generation prompt supplies it, or NO_HEADER. `end_text_id` is the text up to the end of
+    what is learnt, or NO_HEADER where that is the end of the segment.
     """
 
     message: Ints  # by its place in the table
     text_id: Ints
     header_text_id: Ints
+    end_text_id: Ints
     trained: Bools
 
 
@@ -34,19 +43,23 @@ class SegmentBuilder:
     """Collects segments of row after row."""
 
     def __init__(self) -> None:
-        self._segments: list[tuple[int, int, int, bool]] = []
+        self._segments: list[tuple[int, int, int, int, bool]] = []
 
     def put(
-        self, message: int, text_id: int, trained: bool, header_text_id: int = NO_HEADER
+        self,
+        message: int,
+        text_id: int,
+        trained: bool,
+        header_text_id: int = NO_HEADER,
+        end_text_id: int = NO_HEADER,
     ) -> None:
         """Adds a segment of a message."""
-        self._segments.append((message, text_id, header_text_id, trained))
+        self._segments.append((message, text_id, header_text_id, end_text_id, trained))
 
     def segments(self) -> UnencodedSegments:
         """The segments that were put, in their order."""
-        columns = np.asarray(self._segments, np.int64).reshape(-1, 4).T
-        message, text_id, header_text_id, trained = columns
-        return UnencodedSegments(message, text_id, header_text_id, trained.astype(np.bool_))
+        columns = np.asarray(self._segments, np.int64).reshape(-1, 5).T
+        return UnencodedSegments(*columns[:4], columns[4].astype(np.bool_))
 
 
 def loss_mask(messages: pl.DataFrame, train_on: TrainOn) -> Bools:

@@ -1,0 +1,84 @@
+"""Which parts of an answer are learnt, and where the parts stand in its text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import model_validator
+
+from chatdata.core.config import Strict
+
+
+class TrainParts(Strict):
+    """The parts of an answer that are learnt: reasoning with its tags, words, calls of tools, and
+    what ends the answer. A thought without words that a template writes is a part of its own."""
+
+    answer: bool = True
+    reasoning: bool = True
+    tool_calls: bool = True
+    end: bool = True
+    empty_thought: bool = False
+
+    @model_validator(mode="after")
+    def _has_no_gap(self) -> TrainParts:
+        if self.reasoning and self.tool_calls and not self.answer:
+            raise ValueError(
+                "answer is false between reasoning and tool_calls, which are true, and a token may "
+                "hold the end of a part and the start of the next; learn the answer too, or "
+                "neither of its neighbours"
+            )
+        if not (self.answer or self.reasoning or self.tool_calls):
+            raise ValueError("no part is learnt but the end; make answer true")
+        return self
+
+
+WHOLE = TrainParts()
+
+
+class Bounds(NamedTuple):
+    """Where the parts of an answer end in its text; the last part is what ends the answer."""
+
+    empty_thought: int
+    reasoning: int
+    answer: int
+    tool_calls: int
+    end: int
+
+    def spans(self, parts: TrainParts) -> Iterator[tuple[int, int]]:
+        """Yields what is learnt, as spans of the text; spans that touch are one span."""
+        start = before = 0
+        is_open = False
+        for name, end in self._asdict().items():
+            learns = bool(getattr(parts, name))
+            if learns and not is_open:
+                start = before
+            if is_open and not learns and start < before:
+                yield start, before
+            is_open, before = learns, end
+        if is_open and start < before:
+            yield start, before
+
+
+def bounds(text: str, message: Mapping[str, Any], lead: int, stop: int, thought_end: str) -> Bounds:
+    """The parts in the text of an answer, from the end of its generation prompt on.
+
+    The first `lead` characters are a thought without words, the last `stop` end the answer, and
+    `thought_end` closes a thought.
+    """
+    content = (message["content"] or "").strip()
+    reasoning = (message.get("reasoning_content") or "").strip()
+    calls = len(text) - stop
+    thought = lead
+    if reasoning:
+        thought = text.find(reasoning, lead) + len(reasoning)
+        closed = text.find(thought_end, thought, calls) if thought_end else -1
+        thought = closed + len(thought_end) if closed >= 0 else thought
+        thought += len(text[thought:calls]) - len(text[thought:calls].lstrip())
+    answer = thought
+    if content and (begin := text.find(content, thought, calls)) >= 0:
+        thought = begin if reasoning else thought
+        answer = begin + len(content)
+    if not message.get("tool_calls"):
+        answer = calls
+    return Bounds(lead, thought, answer, calls, len(text))
