@@ -57,7 +57,7 @@ REFUSED = {("WordPiece, no unknown token", name): "cannot write" for name in TEM
         for space in ("space first", "space always", "no space")
     },
     **{
-        (f"SentencePiece, {space}", "words"): "covers the end of its generation prompt"
+        (f"SentencePiece, {space}", "words"): "becomes different tokens before an answer"
         for space in ("space first", "space always", "no space")
     },
     ("SentencePiece, legacy", "dialogue"): "covers the end of its generation prompt",
