@@ -1,4 +1,4 @@
-"""Templates that write the last answer in its own way: a spec for plain rows, Jinja for the rest."""
+"""Templates that write the last answer in its own way: a spec for plain rows, else Jinja."""
 
 from __future__ import annotations
 
