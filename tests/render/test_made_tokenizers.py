@@ -56,6 +56,11 @@ REFUSED = {("WordPiece, no unknown token", name): "cannot write" for name in TEM
         (f"SentencePiece, {space}", "dialogue"): "becomes different tokens before an answer"
         for space in ("space first", "space always", "no space")
     },
+    **{
+        (f"SentencePiece, {space}", "words"): "becomes different tokens before an answer"
+        for space in ("space first", "space always", "no space")
+    },
+    ("SentencePiece, legacy", "dialogue"): "covers the end of its generation prompt",
     ("merges a control token", "dialogue"): "makes control tokens out of plain text",
     ("merges a control token", "words"): "makes control tokens out of plain text",
 }
