@@ -17,7 +17,16 @@ import tokenizers
 
 from chatdata.core.errors import RenderError
 from chatdata.render.probe_texts import PROBE_TEXTS
-from chatdata.render.tokenizer import SHA256_FILE, Source, added_tokens, parse, read, read_config
+from chatdata.render.tokenizer import (
+    SHA256_FILE,
+    Source,
+    added_tokens,
+    has_vocabulary,
+    no_tokenizer,
+    parse,
+    read,
+    read_config,
+)
 
 INSTALL = "pip install 'chatdata[templates]'"
 # Classes that take a tokenizer.json as it is.
@@ -53,6 +62,8 @@ def load(folder: Path, name: str) -> Any:
     Code of the folder is never run, and a tekken.json is read as transformers reads it without
     mistral-common. Raises RenderError where transformers is not installed or cannot load it.
     """
+    if not has_vocabulary(folder):
+        raise no_tokenizer(folder)
     try:
         auto_tokenizer = _auto_tokenizer()
     except ImportError:

@@ -397,8 +397,12 @@ def _leads(body: str, message: Message, tokenizer: Tokenizer) -> list[str]:
 
 def _altered(trained: list[int], text: str, body: str, tokenizer: Tokenizer) -> str:
     """What the trained ids of an answer are whose text is not that of the template (`body`)."""
-    forms = [body[: match.end()] for match in tokenizer.control.pattern.finditer(body)]
+    ends = list(tokenizer.control.pattern.finditer(body))
+    forms = [body[: match.end()] for match in ends]
     wholes = [list(tokenizer.full.encode(form, add_special_tokens=False).ids) for form in forms]
+    for match in ends:  # control tokens that stand before this end are quoted, so they are text
+        before = tokenizer.text.encode(body[: match.start()], add_special_tokens=False).ids
+        wholes.append([*before, tokenizer.control.ids[match[0]]])
     expected = [tokenizer.decode(whole) for whole in wholes]
     if text in expected:
         return "texts_altered"

@@ -35,6 +35,7 @@ CONTENT_TAGS = frozenset(
     for slash in ("", "/")
 )
 _NOBODYS = "\U0010fffd"  # a character for private use, in no vocabulary
+_NO_TEXT = "\U0010ffff"  # no character, in no text
 _MARKER = re.compile(r"[<\[]\S*[>\]]")
 
 
@@ -184,18 +185,36 @@ def text_only(full: tokenizers.Tokenizer, control: Collection[str]) -> tokenizer
     `control` are the control tokens beside those that the tokenizer calls special. Tokens stay in
     the vocabulary, since the ids of others would move if they were taken out. Without a
     post-processor offsets cover white space too. Both tokenizers share one model, which is by far
-    the most of them.
+    the most of them, unless the model makes control tokens of text.
     """
-    text = tokenizers.Tokenizer(full.model)
-    for name in ("normalizer", "pre_tokenizer", "decoder"):
-        if (component := getattr(full, name)) is not None:
-            setattr(text, name, component)
     added = [token for _, token in sorted(full.get_added_tokens_decoder().items())]
     for token in added:
         token.special = token.special or token.content in control
+    model, names = _without_pieces(full, [t.content for t in added if t.special])
+    text = tokenizers.Tokenizer(model)
+    for name in ("normalizer", "pre_tokenizer", "decoder"):
+        if (component := getattr(full, name)) is not None:
+            setattr(text, name, component)
+    for token in added:
+        token.content = names.get(token.content, token.content)
     text.add_tokens(added)  # in one call, since each call reads all tokens
     text.encode_special_tokens = True
     return text
+
+
+def _without_pieces(
+    full: tokenizers.Tokenizer, control: Collection[str]
+) -> tuple[models.Model, dict[str, str]]:
+    """The model, and names of control tokens that it might make of a text, under which they keep
+    their ids in it. Unigram takes any piece of its vocabulary for a piece of text."""
+    if not isinstance(full.model, models.Unigram):
+        return full.model, {}
+    parts = json.loads(full.to_str())["model"]
+    pieces = {piece for piece, _ in parts["vocab"]}
+    names = {token: f"{_NO_TEXT}{number}" for number, token in enumerate(control)}
+    names = {token: name for token, name in names.items() if token in pieces}
+    vocabulary = [(names.get(piece, piece), score) for piece, score in parts["vocab"]]
+    return models.Unigram(vocabulary, parts["unk_id"], parts["byte_fallback"]), names
 
 
 def behind_the_start(text: tokenizers.Tokenizer) -> tokenizers.Tokenizer:

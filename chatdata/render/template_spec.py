@@ -52,6 +52,7 @@ class TemplateSpec:
     special_tokens: tuple[str, ...]  # in the order in which they are added to a tokenizer
     start: str = ""  # before a conversation that begins with no system turn
     first: Turn | None = None  # a system turn at the head, where later system turns differ
+    last: Turn | None = None  # the answer at the end of a row, where earlier answers differ
 
     @property
     def stop(self) -> str:
@@ -69,15 +70,21 @@ class TemplateSpec:
         at_head = is_first and role == "system" and self.first is not None
         return self.first if at_head else self.turns.get(role)
 
+    def _turn_at(self, messages: Messages, place: int) -> Turn | None:
+        role = messages[place]["role"]
+        if self.last is not None and role == "assistant" and place == len(messages) - 1:
+            return self.last
+        return self.turn(role, place == 0)
+
     def all_turns(self) -> list[Turn]:
         """Every way in which a turn is written."""
-        return [*self.turns.values(), *([self.first] if self.first else [])]
+        return [*self.turns.values(), *(turn for turn in (self.first, self.last) if turn)]
 
     def text(self, messages: Messages) -> str:
         """A conversation as text. Raises KeyError for a role that has no turn."""
         start = "" if messages and messages[0]["role"] == "system" else self.start
         turns = (
-            (self.turn(message["role"], i == 0) or self.turns[message["role"]], message["content"])
+            (self._turn_at(messages, i) or self.turns[message["role"]], message["content"])
             for i, message in enumerate(messages)
         )
         return start + "".join(turn.write(content) for turn, content in turns)
@@ -88,8 +95,10 @@ class TemplateSpec:
 
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""
+        values = asdict(self)
+        values.pop("last")  # no built-in template has it
         return {
-            **asdict(self),
+            **values,
             "stop": self.stop,
             "generation_prompt": self.generation_prompt,
             "jinja": self.jinja(),

@@ -20,19 +20,20 @@ from chatdata.render.template import Template
 
 BYTES = "bytes"
 _AGAIN = "download it again, or save the tokenizer with transformers' save_pretrained."
+_VOCABULARIES = (
+    *("tokenizer.json", "tokenizer.*.json", "vocab.json", "merges.txt", "vocab.txt"),
+    *("tokenizer.model*", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model"),
+    "tekken.json",
+)
 # What transformers may read to make a tokenizer, as patterns of names in a repository.
 FILES = (
-    "tokenizer.json",
-    "tokenizer.*.json",
+    *_VOCABULARIES,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "config.json",
     "chat_template.jinja",
     "additional_chat_templates/*.jinja",
-    *("vocab.json", "merges.txt", "vocab.txt"),
-    *("tokenizer.model*", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model"),
-    "tekken.json",
 )
 SHA256_FILE = "source.sha256"  # in a folder that was made of another: the hash of its tokenizer
 # Keys of tokenizer_config.json that tell transformers to make another tokenizer of the files.
@@ -146,13 +147,23 @@ def read(folder: Path | None, name: str) -> Source:
         return Source(*byte_tokenizer())
     folder = folder.parent if folder.is_file() else folder
     if not (folder / "tokenizer.json").is_file():
-        raise RenderError(
-            f"'{folder}' holds no tokenizer.json; save a fast tokenizer there with transformers' "
-            "AutoTokenizer.save_pretrained."
-        )
+        raise no_tokenizer(folder)
     text = _text(folder / "tokenizer.json")
     made_of = folder / SHA256_FILE
     return Source(text, read_config(folder), _text(made_of) if made_of.is_file() else "")
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Whether a folder holds a file of which a tokenizer can be made."""
+    return any(next(folder.glob(pattern), None) for pattern in _VOCABULARIES)
+
+
+def no_tokenizer(folder: Path) -> RenderError:
+    """The error that a folder holds no tokenizer, with the way out."""
+    return RenderError(
+        f"'{folder}' holds no tokenizer.json; save a fast tokenizer there with transformers' "
+        "AutoTokenizer.save_pretrained."
+    )
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def test_without_transformers_what_it_decides_is_refused(
     with pytest.raises(RenderError, match=r"chatdata\[templates\]") as error:
         auto_tokenizer.prepare(folder, "t", tmp_path / "w")
     assert what in str(error.value)
-    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.json").rename(folder / "vocab.json")
     with pytest.raises(RenderError, match=r"has no tokenizer.json.*chatdata\[templates\]"):
         auto_tokenizer.prepare(folder, "t", tmp_path / "w")
 
@@ -164,6 +164,14 @@ def test_what_transformers_cannot_load_is_refused_with_its_reason(tmp_path: Path
     folder = write("byte level", tmp_path / "t", extra_special_tokens=7)
     with pytest.raises(RenderError, match="transformers cannot load tokenizer 't': "):
         auto_tokenizer.prepare(folder, "t", tmp_path / "w")
+
+
+@pytest.mark.parametrize("template", ["chatml", "tokenizer"])
+def test_a_folder_without_a_tokenizer_is_named(template: str, tmp_path: Path) -> None:
+    folder = written(tmp_path / "t", None, "qwen2")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(RenderError, match=rf"'{folder}' holds no tokenizer.json; save"):
+        load(folder, tmp_path / "w", template)
 
 
 def test_a_repository_is_known_by_its_name(tmp_path: Path) -> None:

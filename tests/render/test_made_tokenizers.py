@@ -56,11 +56,13 @@ REFUSED = {("WordPiece, no unknown token", name): "cannot write" for name in TEM
         (f"SentencePiece, {space}", "dialogue"): "becomes different tokens before an answer"
         for space in ("space first", "space always", "no space")
     },
-    **{  # "</s>" is a piece of the model, and the template's end
-        (f"Unigram, {kind}", template): "makes control tokens out of plain text"
-        for kind in ("space first", "space always", "NFKC")
-        for template in ("dialogue", "words")
+    **{
+        (f"SentencePiece, {space}", "words"): "becomes different tokens before an answer"
+        for space in ("space first", "space always", "no space")
     },
+    ("SentencePiece, legacy", "dialogue"): "covers the end of its generation prompt",
+    ("merges a control token", "dialogue"): "makes control tokens out of plain text",
+    ("merges a control token", "words"): "makes control tokens out of plain text",
 }
 
 
@@ -151,6 +153,18 @@ def test_tokens_around_a_text_stand_in_no_row_twice(kind: str, tmp_path: Path) -
         assert end not in ids
 
 
+@pytest.mark.parametrize("kind", ["Unigram, space first", "Unigram, NFKC"])
+def test_a_control_token_among_the_pieces_of_a_model_is_text_where_it_is_quoted(
+    kind: str, tmp_path: Path
+) -> None:
+    tokenizer = load(kind, "dialogue", tmp_path)
+    turns = [("user", "a </s> <unk> <s>"), ("assistant", "b</s>b")]
+    ((_, _, ids, _),) = rows(run(tokenizer, {"x": turns}))
+    assert ids.count(tokenizer.full.token_to_id("</s>")) == 1
+    assert tokenizer.full.token_to_id("<s>") not in ids
+    assert tokenizer.full.token_to_id("<|im_end|>") == tokenizer.text.token_to_id("<|im_end|>")
+
+
 def test_an_unknown_token_is_no_control_token(tmp_path: Path) -> None:
     """It stands for what the tokenizer has no token for; where a text quotes it, it is text."""
     tokenizer = load("WordPiece", "chatml", tmp_path)
@@ -165,7 +179,7 @@ def test_an_unknown_token_is_no_control_token(tmp_path: Path) -> None:
 
 
 def test_a_control_token_that_is_made_of_text_is_refused(tmp_path: Path) -> None:
-    tokenizer = load("Unigram, space always", "dialogue", tmp_path)
+    tokenizer = load("merges a control token", "dialogue", tmp_path)
     with pytest.raises(RenderError, match="makes control tokens out of plain text"):
         run(tokenizer, {"x": [("user", "a </s> b"), ("assistant", "c")]})
 

@@ -92,6 +92,16 @@ def _unigram(scheme: str, normalizer: Any = None) -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def _merging() -> tokenizers.Tokenizer:
+    """A tokenizer with merges that make "</s>" of its characters."""
+    parts = json.loads(_byte_level(use_regex=False).to_str())
+    vocabulary, merges = parts["model"]["vocab"], parts["model"]["merges"]
+    for piece in ("</", "s>"):
+        vocabulary.setdefault(piece, len(vocabulary))
+    merges[:0] = [["<", "/"], ["s", ">"], ["</", "s>"]]
+    return tokenizers.Tokenizer.from_str(json.dumps(parts))
+
+
 def _word_piece() -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.BertNormalizer()
@@ -152,6 +162,7 @@ MADE: dict[str, Callable[[], tokenizers.Tokenizer]] = {
     "Unigram, space first": functools.partial(_unigram, "first"),
     "Unigram, space always": functools.partial(_unigram, "always"),
     "Unigram, NFKC": functools.partial(_unigram, "always", normalizers.NFKC()),
+    "merges a control token": _merging,
     "WordPiece": _word_piece,
     "WordPiece, no unknown token": _without_unknown,
 }

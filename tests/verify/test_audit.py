@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import tokenizers
 from click.testing import CliRunner, Result
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from chatdata.cli import main
 from chatdata.core import schema
@@ -412,6 +415,19 @@ def test_masks_say_what_is_trained(mask: str) -> None:
     rows = tokens({"input_ids": [5, 4, 7, 21, 3], mask: [0, 0, 0, 1, 0]})
     assert rows.labels.tolist() == [-100, -100, -100, 21, -100]
     assert cases("tokens", "untrained_end", [rows], TINY).count == 1
+
+
+def test_long_conversations_are_those_of_more_tokens_than_the_default(sample: Path) -> None:
+    """In the tokenizer of bytes a token is a byte, so that the beginning always decides; in a
+    tokenizer of long words all of a conversation has to be read."""
+    facts = known.of_tokenizer(sample / "tokenizer", "t")
+    talks = [[user("a" * size), answer("b")] for size in (1022, 1023, 5, 20_000)]
+    assert cases("messages", "cut", [batch(*talks)], facts).count == 2  # a line feed between
+    long_words = tokenizers.Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    long_words.pre_tokenizer = Whitespace()
+    talks = [[user(("x" * 99 + " ") * number), answer("b")] for number in (1023, 1024)]
+    facts = replace(facts, tokenizer=long_words)
+    assert cases("messages", "cut", [batch(*talks)], facts).count == 1
 
 
 def test_a_token_of_id_0_is_known() -> None:

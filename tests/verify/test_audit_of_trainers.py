@@ -282,6 +282,16 @@ def test_real_templates_tell_their_header_and_end(real_data: Path, name: str) ->
     assert facts.words(sorted(facts.blanks)).strip() == ""
 
 
+def test_a_faster_library_counts_the_same(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["Hello <|im_end|> world 12345", "", "naïve 東京 \n\n x", "a" * 50] * 5
+    facts = known.of_tokenizer(real_data / "tokenizers" / "qwen3", "qwen3")
+    slow = facts.sizes(texts)
+    monkeypatch.setattr(known, "_MANY_CHARACTERS", 0)
+    assert facts.sizes(texts).tolist() == slow.tolist()
+    assert slow[1] == 0
+    assert slow[0] > 8, "control tokens are counted as text"
+
+
 def test_a_tokenizer_without_template_has_its_end_token(real_data: Path) -> None:
     facts = known.of_tokenizer(real_data / "tokenizers" / "gpt2", "gpt2")
     assert [facts.words([id]) for id in facts.ends] == ["<|endoftext|>"]

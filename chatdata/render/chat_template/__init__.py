@@ -18,6 +18,7 @@ from typing import Any
 
 from chatdata.core.errors import RenderError
 from chatdata.render.chat_template.compile import compile_spec
+from chatdata.render.chat_template.compile_answers import compile_answers
 from chatdata.render.chat_template.discovery import explain_mismatch, infer_structure
 from chatdata.render.chat_template.jinja import has_generation, render
 from chatdata.render.chat_template.probes import (
@@ -27,6 +28,7 @@ from chatdata.render.chat_template.probes import (
     probes,
 )
 from chatdata.render.chat_template.template import (
+    CompiledAnswers,
     CompiledTemplate,
     JinjaTemplate,
     Method,
@@ -73,9 +75,18 @@ def read(
     ):
         candidate = replace(template, method=method, keeps_history=keeps_history)
         if (reason := explain_mismatch(candidate, conversations)) is None:
-            return candidate
+            return _with_spec(candidate, control) if compiles else candidate
         reasons.append(reason)
     raise RenderError(f"the chat template cannot be rendered exactly: {reasons[-1]}.")
+
+
+def _with_spec(template: JinjaTemplate, control: re.Pattern[str]) -> JinjaTemplate:
+    """The template with a spec for its plain rows, where each answer is a row and a spec writes
+    the same."""
+    if template.keeps_history or template.structure.needs_reasoning:
+        return template
+    compiled = compile_answers(template, control)
+    return template if compiled is None else CompiledAnswers.of_answers(template, *compiled)
 
 
 def plain_texts(source: str, variables: Mapping[str, Any], date: datetime.date | None) -> list[str]:

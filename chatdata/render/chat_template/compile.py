@@ -31,11 +31,11 @@ def compile_spec(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateS
         spec = _infer(template, control)
     except (UnrenderableError, RenderError, ValueError):
         return None
-    is_closed = all(_is_closed(turn, control) for turn in spec.all_turns())
-    return spec if is_closed and _writes_the_same(spec, template) else None
+    all_closed = all(is_closed(turn, control) for turn in spec.all_turns())
+    return spec if all_closed and _writes_the_same(spec, template) else None
 
 
-def _is_closed(turn: Turn, control: re.Pattern[str]) -> bool:
+def is_closed(turn: Turn, control: re.Pattern[str]) -> bool:
     """Whether special tokens stand at both ends of what surrounds the content."""
     opening = [*control.finditer(turn.open)]
     is_opened = opening and opening[0].start() == 0 and opening[-1].end() == len(turn.open)
@@ -125,12 +125,13 @@ def _later_system(template: JinjaTemplate, affixes: _Affixes) -> _System | None:
 
 def _turn(before: str, lead: str, after: str, trims: bool, control: re.Pattern[str]) -> Turn:
     """A turn, cut after the last special token before the content and the last after it."""
-    opened = _end_of_last_token(before, control)
-    closed = _end_of_last_token(after, control)
+    opened = end_of_last_token(before, control)
+    closed = end_of_last_token(after, control)
     return Turn(before[:opened], before[opened:], lead, after[:closed], after[closed:], trims)
 
 
-def _end_of_last_token(text: str, control: re.Pattern[str]) -> int:
+def end_of_last_token(text: str, control: re.Pattern[str]) -> int:
+    """The place after the last control token of a text; 0 where it has none."""
     return max((match.end() for match in control.finditer(text)), default=0)
 
 
@@ -141,19 +142,21 @@ def _writes_the_same(spec: TemplateSpec, template: JinjaTemplate) -> bool:
     """Whether the spec writes all probes as the template does, and refuses the same."""
     conversations = itertools.chain(probes(), quoted_strings(template.source))
     return all(
-        _text_by_spec(spec, messages) == _text_by_template(template, messages)
+        text_by_spec(spec, messages) == text_by_template(template, messages)
         for messages in conversations
     )
 
 
-def _text_by_template(template: JinjaTemplate, messages: Messages) -> str | None:
+def text_by_template(template: JinjaTemplate, messages: Messages) -> str | None:
+    """A conversation as the template writes it; None where the template refuses it."""
     try:
         return template.text(messages)
     except UnrenderableError:
         return None
 
 
-def _text_by_spec(spec: TemplateSpec, messages: Messages) -> str | None:
+def text_by_spec(spec: TemplateSpec, messages: Messages) -> str | None:
+    """A conversation as the spec writes it; None where the spec has no turn for a role."""
     try:
         return spec.text(messages)
     except KeyError:

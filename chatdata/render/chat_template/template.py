@@ -8,12 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
+import polars as pl
+
 from chatdata.render.chat_template import lost
 from chatdata.render.chat_template.jinja import render, render_generation
-from chatdata.render.conversation import Message, Messages, Tools, UnrenderableError
+from chatdata.render.conversation import (
+    Message,
+    Messages,
+    Tools,
+    UnrenderableError,
+    is_structured,
+)
 from chatdata.render.parts import Bounds, bounds
 from chatdata.render.segments.by_row import WritesTurnsOrText
 from chatdata.render.segments.from_text import Answer, WritesText
+from chatdata.render.segments.unencoded import Bools
 from chatdata.render.template_spec import TemplateSpec
 
 Method = Literal["segments", "generation", "prefix"]
@@ -248,6 +257,44 @@ class CompiledTemplate(WritesTurnsOrText, JinjaTemplate):
     def generation_prompt(self) -> str:
         """The text after a question that makes a model answer."""
         return self.spec.generation_prompt
+
+
+@dataclass(frozen=True)
+class CompiledAnswers(CompiledTemplate):
+    """A chat template that writes the last answer of a row in another way, with a spec for it.
+
+    The spec was proved for rows of questions and answers in turn, perhaps behind a system turn,
+    whose contents are trimmed and hold none of `markers`, the strings that the template looks for.
+    Other rows come from the template itself.
+    """
+
+    markers: tuple[str, ...] = ()
+    is_explicit = False
+
+    @classmethod
+    def of_answers(
+        cls, template: JinjaTemplate, spec: TemplateSpec, markers: tuple[str, ...]
+    ) -> CompiledAnswers:
+        """The template with its spec."""
+        values = {field.name: getattr(template, field.name) for field in fields(template)}
+        return cls(**values, spec=spec, markers=markers)
+
+    def in_text_rows(self, messages: pl.DataFrame) -> Bools:
+        """Which messages stand in a row that is written as text."""
+        content = pl.col("content")
+        is_simple = (content != "") & (content == content.str.strip_chars())
+        if self.markers:
+            is_simple &= content.str.contains_any(list(self.markers)).not_()
+        role = pl.col("role").cast(pl.String)
+        has_system = (role.first() == "system").over("row")
+        number = pl.int_range(pl.len()).over("row") - has_system.cast(pl.Int64)
+        expected = pl.when(number % 2 == 0).then(pl.lit("user")).otherwise(pl.lit("assistant"))
+        in_turn = (role == expected) | ((number < 0) & (role == "system"))
+        is_right = is_simple.fill_null(False) & in_turn & is_structured().not_()
+        is_answered = (role.last() == "assistant").over("row")
+        rows = messages.with_columns(row=pl.col("conversation").rle_id())
+        as_spec = rows.select(as_spec=is_right.all().over("row") & is_answered)["as_spec"]
+        return ~as_spec.to_numpy()
 
 
 def is_taken(template: JinjaTemplate, messages: Messages) -> bool:

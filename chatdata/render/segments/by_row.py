@@ -23,7 +23,7 @@ class WritesTurnsOrText(WritesTurns, WritesText):
 
     def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
         """The segments of rows that `refusals` does not name."""
-        as_text = in_structured_rows(messages)
+        as_text = self.in_text_rows(messages)
         if not as_text.any():
             return WritesTurns.encode(self, messages, pool, train_on)
         parts = [
@@ -35,7 +35,7 @@ class WritesTurnsOrText(WritesTurns, WritesText):
 
     def refusals(self, messages: pl.DataFrame, pool: Pool) -> list[tuple[str, str]]:
         """The rows that the template cannot write, or not exactly: (id, reason)."""
-        as_text = pl.Series(in_structured_rows(messages), dtype=pl.Boolean)
+        as_text = pl.Series(self.in_text_rows(messages), dtype=pl.Boolean)
         return [
             *WritesTurns.refusals(self, messages.filter(~as_text), pool),
             *WritesText.refusals(self, messages.filter(as_text), pool),
@@ -44,7 +44,11 @@ class WritesTurnsOrText(WritesTurns, WritesText):
     def start_tokens(self, messages: pl.DataFrame, pool: Pool) -> Ints:
         """The tokens before the first message of each plain row; 0 for rows written as text."""
         starts = WritesTurns.start_tokens(self, messages, pool)
-        return np.where(in_structured_rows(messages), 0, starts)
+        return np.where(self.in_text_rows(messages), 0, starts)
+
+    def in_text_rows(self, messages: pl.DataFrame) -> Bools:
+        """Which messages stand in a row that is written as text."""
+        return in_structured_rows(messages)
 
 
 def in_structured_rows(messages: pl.DataFrame) -> Bools:

@@ -110,11 +110,16 @@ def needs_start(messages: pl.DataFrame) -> Bools:
 def _kinds(messages: pl.DataFrame, spec: TemplateSpec) -> tuple[list[str], dict[str, Turn]]:
     """How each message is written, as a key of the turns that are returned too."""
     roles = messages["role"].cast(pl.String)
-    if spec.first is None:
-        return roles.to_list(), dict(spec.turns)
-    at_head = begins_row(messages) & (roles == "system").to_numpy()
-    kinds = np.where(at_head, "first", roles.to_numpy())
-    return kinds.tolist(), {**spec.turns, "first": spec.first}
+    kinds, turns = roles.to_numpy(), dict(spec.turns)
+    if spec.first is None and spec.last is None:
+        return roles.to_list(), turns
+    begins = begins_row(messages)
+    if spec.first is not None:
+        kinds, turns["first"] = np.where(begins & (kinds == "system"), "first", kinds), spec.first
+    if spec.last is not None:
+        ends = np.append(begins[1:], True)
+        kinds, turns["last"] = np.where(ends & (kinds == "assistant"), "last", kinds), spec.last
+    return kinds.tolist(), turns
 
 
 def _contents(messages: pl.DataFrame, kinds: list[str], turns: dict[str, Turn], pool: Pool) -> Ints:

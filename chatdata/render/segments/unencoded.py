@@ -59,7 +59,9 @@ class SegmentBuilder:
     def segments(self) -> UnencodedSegments:
         """The segments that were put, in their order."""
         columns = np.asarray(self._segments, np.int64).reshape(-1, 5).T
-        return UnencodedSegments(*columns[:4], columns[4].astype(np.bool_))
+        message, text_id, header_text_id, end_text_id, trained = columns
+        is_trained = trained.astype(np.bool_)
+        return UnencodedSegments(message, text_id, header_text_id, end_text_id, is_trained)
 
 
 def loss_mask(messages: pl.DataFrame, train_on: TrainOn) -> Bools:

@@ -9,11 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import tokenizers
 
 from chatdata.render import tokenizer as reading
-from chatdata.render.control_tokens import CONTENT_TAGS, control_pattern
+from chatdata.render.control_tokens import CONTENT_TAGS, control_pattern, text_only
+from chatdata.render.encoding import admission
+from chatdata.render.encoding.encoder import EncoderDiffers, FastEncoder
+from chatdata.render.encoding.libraries import Encoder, ReferenceEncoder
 from chatdata.sources import File
 from chatdata.steps import contamination, evaluation_sets
 from chatdata.steps.contamination import Index, Rule
@@ -40,6 +45,7 @@ _ENDS = (
         "</s>",
     ),
 )
+_MANY_CHARACTERS = 2_000_000  # for which a faster library is worth its examination
 _BLANK = "ĠĊĉč▁ \n\r\t"
 _BLANK_BYTES = ("<0x09>", "<0x0A>", "<0x0D>", "<0x20>")
 RULE = Rule(ngram=13, min_words=8, common=3)
@@ -79,6 +85,31 @@ class Known:
             return ["<", "["]
         added = self.tokenizer.get_added_tokens_decoder().values()
         return sorted({token.content for token in added if token.special} - CONTENT_TAGS)
+
+    def sizes(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """How many tokens texts are, control tokens in them as text.
+
+        A faster library counts many texts, if one is installed and passes its examination.
+        """
+        assert self.tokenizer is not None
+        is_worth_it = sum(map(len, texts)) > _MANY_CHARACTERS
+        encoder = self._fast_encoder if is_worth_it else self._reference
+        try:
+            encoded = encoder.encode(texts)
+        except EncoderDiffers:
+            encoded = self._reference.encode(texts)
+        return np.diff(encoded.offsets)
+
+    @functools.cached_property
+    def _reference(self) -> Encoder:
+        assert self.tokenizer is not None
+        return ReferenceEncoder(text_only(self.tokenizer, ()))
+
+    @functools.cached_property
+    def _fast_encoder(self) -> Encoder:
+        assert self.tokenizer is not None
+        admitted = admission.admit(text_only(self.tokenizer, ()))
+        return admitted.session() if isinstance(admitted, FastEncoder) else self._reference
 
     def unmet(self, needs: Sequence[str]) -> str:
         """Why a check with these needs cannot look; empty where it can."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from chatdata.steps import contamination, language
@@ -20,6 +21,7 @@ from chatdata.verify.audit.token_checks import DEFAULT_MAX
 _SECRETS: tuple[Kind, ...] = ("private_key", "key", "password")
 _PERSONAL: tuple[Kind, ...] = ("email", "phone", "card")
 _SYSTEM = ("system", "developer")
+_BEGINNING = 8 * DEFAULT_MAX  # characters of a conversation, which are enough tokens as a rule
 
 
 # ------------------------------------------------------------------------------- what was read
@@ -148,13 +150,25 @@ def cut(batch: Messages, known: Known) -> Cases:
     """Conversations whose words alone are more tokens than a trainer's default."""
     if batch.has_rows:
         return Cases(why="the rows of tokens are looked at")
-    assert known.tokenizer is not None
-    texts = batch.spoken.to_list()
-    encoded = known.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    sizes = pl.Series([len(encoding) for encoding in encoded], dtype=pl.Int64)
-    rows = batch.rows.with_columns(size=sizes)
-    is_long = (pl.col("size").sum().over("talk") > DEFAULT_MAX) & (pl.col("position") == 0)
-    return _talks(Messages(rows, batch.records, []), is_long)
+    spoken = batch.rows.select("talk", "position", spoken=batch.spoken.fill_null(""))
+    texts = spoken.group_by("talk", maintain_order=True).agg(pl.col("spoken").str.join("\n"))
+    is_long = texts.select("talk", is_long=_are_long(texts["spoken"].to_list(), known))
+    rows = batch.rows.join(is_long, on="talk", how="left", maintain_order="left")
+    is_first = pl.col("position") == 0
+    return _talks(Messages(rows, batch.records, []), is_first & pl.col("is_long"))
+
+
+def _are_long(texts: list[str], known: Known) -> pl.Series:
+    """Whether texts are more tokens than a trainer's default.
+
+    The beginning of a long text says so almost always, and the rest need not be tokenised.
+    """
+    sizes = known.sizes([text[:_BEGINNING] for text in texts])
+    doubtful = np.flatnonzero(
+        (sizes <= DEFAULT_MAX) & np.asarray([len(text) > _BEGINNING for text in texts], np.bool_)
+    )
+    sizes[doubtful] = known.sizes([texts[at] for at in doubtful])
+    return pl.Series(sizes > DEFAULT_MAX)
 
 
 # --------------------------------------------------------------------------------------- results

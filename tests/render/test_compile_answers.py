@@ -1,0 +1,118 @@
+"""Templates that write the last answer in its own way: a spec for plain rows, else Jinja."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from chatdata.render.chat_template import CompiledAnswers
+from tests.support.carrying import carry, load
+from tests.support.conversations import table
+from tests.support.templates import bracketed, rows, run
+
+transformers = pytest.importorskip("transformers")
+
+# As Qwen3: thoughts of earlier answers are forgotten, the last answer has one, maybe empty; results
+# of tools are no questions, and are known by a pair of tags.
+FORGETTING = """\
+{%- set ns = namespace(last=0) -%}
+{%- for m in messages -%}
+  {%- set ends = m.content.endswith('</result>') -%}
+  {%- if m.role == 'user' and not (m.content.startswith('<result>') and ends) -%}
+    {%- set ns.last = loop.index0 -%}
+  {%- endif -%}
+{%- endfor -%}
+{%- for m in messages -%}
+  {{- '<|im_start|>' + m.role + '\\n' -}}
+  {%- if m.role == 'assistant' -%}
+    {%- set words = m.content.split('</think>')[-1].lstrip('\\n') -%}
+    {%- set thought = m.reasoning_content or '' -%}
+    {%- if '</think>' in m.content -%}
+      {%- set thought = m.content.split('</think>')[0].split('<think>')[-1].strip('\\n') -%}
+    {%- endif -%}
+    {%- if loop.index0 > ns.last -%}
+      {{- '<think>\\n' + thought + '\\n</think>\\n\\n' -}}
+    {%- endif -%}
+    {{- words -}}
+  {%- else -%}
+    {{- m.content -}}
+  {%- endif -%}
+  {{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+PIECES = (
+    "a",
+    "b c",
+    "\n",
+    " ",
+    "</think>",
+    "<think>\nhm\n</think>\n\n",
+    "<result>",
+    "</result>",
+    "é",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return carry(None, FORGETTING, tmp_path / "t")
+
+
+def test_the_strings_that_it_looks_for_are_found(folder: Path, tmp_path: Path) -> None:
+    template = load(folder, tmp_path / "w").template
+    assert isinstance(template, CompiledAnswers)
+    assert set(template.markers) == {"</think>", "<result>", "</result>"}
+
+
+def test_plain_rows_are_written_by_the_spec_and_others_as_text(
+    folder: Path, tmp_path: Path
+) -> None:
+    template = load(folder, tmp_path / "w").template
+    assert isinstance(template, CompiledAnswers)
+    talks = {
+        "plain": [("system", "s"), ("user", "q"), ("assistant", "a")],
+        "edge": [("user", " q"), ("assistant", "a")],
+        "marker": [("user", "what is </think>?"), ("assistant", "a")],
+        "order": [("user", "q"), ("user", "r"), ("assistant", "a")],
+        "open": [("user", "q"), ("assistant", "a"), ("user", "r")],
+    }
+    messages = table(talks)
+    as_text = dict(zip(messages["conversation"], template.in_text_rows(messages), strict=True))
+    assert as_text == {name: name != "plain" for name in talks}
+
+
+def test_an_empty_thought_is_context_in_both(folder: Path, tmp_path: Path) -> None:
+    tokenizer = load(folder, tmp_path / "w")
+    talk = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
+    edge = [("user", "q "), ("assistant", "a")]
+    head = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
+    assert bracketed(run(tokenizer, {"x": talk}), tokenizer) == [
+        f"{head}<think>\n\n</think>\n\n[a<|im_end|>]\n",
+        f"{head}a<|im_end|>\n<|im_start|>user\nr<|im_end|>\n<|im_start|>assistant\n"
+        "<think>\n\n</think>\n\n[b<|im_end|>]\n",
+    ]
+    (written,) = bracketed(run(tokenizer, {"y": edge}), tokenizer)
+    assert written == head.replace("q", "q ") + "<think>\n\n</think>\n\n[a<|im_end|>]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_every_row_is_what_transformers_writes(seed: int, folder: Path, tmp_path: Path) -> None:
+    tokenizer = load(folder, tmp_path / "w")
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    draw = random.Random(seed)
+
+    def content() -> str:
+        return "".join(draw.choice(PIECES) for _ in range(draw.randint(1, 4)))
+
+    talks = {
+        str(number): [
+            (role, content()) for _ in range(draw.randint(1, 4)) for role in ("user", "assistant")
+        ]
+        for number in range(8)
+    }
+    for name, turns, ids, _ in rows(run(tokenizer, talks)):
+        assert ids == reference.apply_chat_template(turns, tokenize=True, return_dict=False), name
