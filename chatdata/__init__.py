@@ -19,6 +19,7 @@ __all__ = [
     "pull_dataset",
     "push_dataset",
     "read_manifest",
+    "render_dataset",
 ]
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from chatdata.pipeline.build import build as build_dataset
     from chatdata.pipeline.build import preview as preview_dataset
     from chatdata.pipeline.find import load as load_recipe
+    from chatdata.pipeline.render_again import render_again as render_dataset
     from chatdata.publish.pull import pull as pull_dataset
     from chatdata.publish.push import push as push_dataset
 
@@ -38,6 +40,7 @@ _HOME = {
     "pull_dataset": ("chatdata.publish.pull", "pull"),
     "push_dataset": ("chatdata.publish.push", "push"),
     "read_manifest": ("chatdata.dataset.manifest", "read"),
+    "render_dataset": ("chatdata.pipeline.render_again", "render_again"),
 }
 
 

@@ -130,12 +130,11 @@ TEMPLATE = Addition(
 
 FIGURE = Addition(
     changed={
-        "pipeline/second_pass.py": [
+        "pipeline/tokenizing.py": [
             (
-                "        unknown=rendered.unknown,\n    )\n\n\ndef _drop_decided",
-                "        unknown=rendered.unknown,\n"
-                '        questions=int((rendered.messages["role"] == "user").sum()),\n'
-                "    )\n\n\ndef _drop_decided",
+                "            unknown=self.unknown,\n",
+                "            unknown=self.unknown,\n"
+                '            questions=int((self.messages["role"] == "user").sum()),\n',
             )
         ],
         "pipeline/stats.py": [

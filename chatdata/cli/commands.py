@@ -13,6 +13,7 @@ import click
 from chatdata import __version__
 from chatdata.cli import audit as auditing
 from chatdata.cli import inspect, options, progress, publish
+from chatdata.cli import render as rendering
 from chatdata.cli.terminal import console, note, print_json
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import ChatdataError
@@ -243,6 +244,7 @@ def explain(out: Path, id: str, as_json: bool) -> None:
 
 
 for _command in (
+    rendering.render,
     inspect.diff,
     inspect.verify,
     inspect.report,

@@ -18,7 +18,7 @@ workers = click.option(
     show_default="one for each core",
     help="Number of processes. A small input needs only one.",
 )
-_settings = click.option(
+settings = click.option(
     "settings",
     "--set",
     multiple=True,
@@ -37,7 +37,7 @@ _inputs = click.option(
 
 def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command --input and --set."""
-    return _inputs(_settings(command))
+    return _inputs(settings(command))
 
 
 def recipe(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,6 +12,7 @@ __all__ = [
     "manifest_diff",
     "pack",
     "plots",
+    "published",
     "reader",
     "report",
     "rows",

@@ -179,15 +179,11 @@ def _write(
     """Writes parts as they come. Nothing is left where a part fails."""
     if out is None:
         return _Written(sum(parts, PartStats()), (), context.encoder)
-    shards = OutputWriter(context, out, read.problems)
     stats = PartStats()
-    try:
+    with OutputWriter(context, out, read.problems).all_or_nothing() as shards:
         for number, part in enumerate(parts):
             shards.add(number)
             stats += part
-    except BaseException:
-        shards.discard()
-        raise
     return _Written(stats, shards.finish(), context.encoder)
 
 

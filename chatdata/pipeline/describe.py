@@ -40,14 +40,21 @@ def describe(
 
     Returns the manifest.
     """
+    return complete(context, draft(context, inputs, result), folder)
+
+
+def complete(context: BuildContext, described: Manifest, folder: Path) -> Manifest:
+    """Writes what tells of a folder: recipe, tokenizer, packs, plots, card, and last the manifest.
+
+    `described` is the manifest without these. Returns the whole manifest.
+    """
     recipe = config.dump_yaml(context.recipe.resolved())
     (folder / RECIPE_FILE).write_text(recipe, encoding="utf-8")
     extras = [folder / RECIPE_FILE]
     if context.tokenizer is not None:
         extras += encoders.load_tokenizer(context.tokenizer).save(folder / TOKENIZER_FOLDER)
-    described = draft(context, inputs, result)
     if context.recipe.pack:
-        packs = pack.write_indexes(folder, result.files, context.recipe.pack.max_tokens)
+        packs = pack.write_indexes(folder, described.files, context.recipe.pack.max_tokens)
         described = described.model_copy(update={"packs": packs})
     extras += plots.write(folder, described)
     entries = tuple(
@@ -90,6 +97,39 @@ def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -
         files=result.files,
         versions=manifest.versions(_packages(recipe)),
     )
+
+
+def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Manifest:
+    """The manifest of a folder whose rows of tokens were made again, without what `complete` adds.
+
+    What is known of the sources alone stays as it stands in `before`.
+    """
+    recipe, stats = context.recipe, result.stats
+    splits = _splits(stats, rendered=True)
+    made_by = manifest.versions([*_PACKAGES, *_RENDERING_PACKAGES])
+    changed = {
+        "format": manifest.FORMAT,
+        "content_hash": sha256_pairs(pair for part in stats.digests for pair in part),
+        "recipe_hash": recipe.hash(),
+        "recipe": RecipeEntry.model_validate(recipe.resolved()),
+        "counts": Counts.model_validate(result.counts),
+        "splits": splits,
+        "languages": _languages(stats),
+        "lengths": _lengths(stats),
+        "render": _render_entry(context, result, splits),
+        "files": result.files,
+        "versions": {**before.versions, **made_by},
+        "extras": (),
+    }
+    if before.packs:
+        changed["packs"] = ()
+    if before.shares is not None:
+        changed["shares"] = _shares(recipe, stats)
+    return before.model_copy(update=changed)
+
+
+_PACKAGES = ("polars", "pyarrow", plots.PACKAGE)  # that every build uses
+_RENDERING_PACKAGES = ("tokenizers",)
 
 
 def _source_entries(source: Input) -> Iterator[SourceFile]:
@@ -182,8 +222,8 @@ def _encoder_entry(result: BuildResult) -> EncoderEntry:
 
 def _packages(recipe: Recipe) -> list[str]:
     """The packages whose version may change the bytes of this build."""
-    packages = ["polars", "pyarrow", plots.PACKAGE]
-    packages += ["tokenizers"] if recipe.render else []
+    packages = [*_PACKAGES]
+    packages += _RENDERING_PACKAGES if recipe.render else []
     packages += secrets.PACKAGES if recipe.redact else []
     packages += [package for step in recipe.steps() for package in step.cleaner.packages]
     packages += [package for drop in recipe.drops() for package in drop.filter.packages]

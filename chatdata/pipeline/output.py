@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ class OutputWriter:
         """Writes a part after the parts that were added before. Returns at once."""
         self._later(self._add, part)
 
+    def add_rows(self, table: Table, split: str, rows: pa.Table) -> None:
+        """Writes rows of a table after those that were added before. Returns at once."""
+        self._later(self._add_rows, table, split, rows)
+
     def finish(self) -> tuple[ShardEntry, ...]:
         """Waits until all is written. Returns the manifest's entries for the files."""
         self._wait()
@@ -47,11 +52,16 @@ class OutputWriter:
             for entry in shards.describe(self._folder, writer.finish())
         )
 
-    def discard(self) -> None:
-        """Removes all that was written."""
-        self._wait()
-        for writer in self._writers.values():
-            writer.discard()
+    @contextlib.contextmanager
+    def all_or_nothing(self) -> Iterator[OutputWriter]:
+        """The writer, which removes all that was written if the block fails."""
+        try:
+            yield self
+        except BaseException:
+            self._wait()
+            for writer in self._writers.values():
+                writer.discard()
+            raise
 
     def _later(self, function: Callable[..., None], *arguments: Any) -> None:
         self._writing.append(self._thread.submit(function, *arguments))

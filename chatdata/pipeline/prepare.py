@@ -34,7 +34,7 @@ def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path) -> BuildConte
     folder.mkdir(exist_ok=True)
     figures = _prepare_columns(recipe, files.columns)
     context = BuildContext(recipe=without_paths(recipe, inputs), files=files, figures=figures)
-    return context if recipe.render is None else _with_tokenizer(context)
+    return context if recipe.render is None else with_tokenizer(context)
 
 
 def _prepare_columns(recipe: Recipe, folder: Path) -> FiguresByKey:
@@ -51,8 +51,11 @@ def _text_size(path: Path) -> int:
     return path.stat().st_size * packed if path.is_file() else 0
 
 
-def _with_tokenizer(context: BuildContext) -> BuildContext:
-    """The context with its tokenizer, and with what the certificate finds in the probes."""
+def with_tokenizer(context: BuildContext) -> BuildContext:
+    """The context with its tokenizer, and with what the certificate finds in the probes.
+
+    Raises RenderError where the template cannot be rendered exactly with the tokenizer.
+    """
     options = context.recipe.render
     assert options is not None
     folder, name = find_tokenizer(options.tokenizer)

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from chatdata.core import ledger, schema
 from chatdata.core.constants import SPLITS
-from chatdata.core.hashing import fraction_column, hash_column
+from chatdata.core.hashing import hash_column
 from chatdata.dataset import tables
 from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
-from chatdata.pipeline import encoders, partitions
-from chatdata.pipeline.context import BuildContext, TokenizerSource
+from chatdata.pipeline import partitions
+from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.global_pass import GlobalDecisions
-from chatdata.pipeline.stats import PartStats, Totals
-from chatdata.render import certificate
-from chatdata.render import unknown as unknown_tokens
-from chatdata.render.certificate import ParityCounts
-from chatdata.render.encoding.audit import Audit
-from chatdata.render.fit import fit
-from chatdata.render.rows import Rendered, render
-from chatdata.render.segments.text_pool import TextPool
-from chatdata.render.unknown import Unknown
+from chatdata.pipeline.stats import PartStats
+from chatdata.pipeline.tokenizing import RenderedPart, save_rows, tokenize
 from chatdata.steps import split, threads
-
-
-@dataclass(frozen=True, slots=True)
-class _RenderedPart:
-    """The messages of a part that stay, their rows of tokens, and outcomes of the rest."""
-
-    messages: pl.DataFrame
-    tokens: Rendered | None = None
-    outcomes: pl.DataFrame = field(default_factory=lambda: schema.empty(ledger.OUTCOMES))
-    parity: ParityCounts = field(default_factory=ParityCounts)
-    audit: Audit = field(default_factory=Audit)
-    unknown: Unknown = field(default_factory=Unknown)
 
 
 def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> PartStats:
@@ -54,17 +34,10 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     kept = _kept_outcomes(rendered.messages, rows)
     outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
     _save(context, part, rows, outcomes)
-    return PartStats(
+    return rendered.figures(rows) + PartStats(
         tally=ledger.tally(outcomes),
-        totals=Totals(rows.totals()),
-        lengths=(rows.sizes(),),
-        digests=(rows.digests(),),
-        languages=Counter(lang or "unknown" for lang in rows.messages["lang"].to_pylist()),
         sources=_sources(context, part, rows),
         leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
-        parity=rendered.parity,
-        audit=rendered.audit,
-        unknown=rendered.unknown,
     )
 
 
@@ -100,36 +73,22 @@ def _splits(context: BuildContext, split_groups: pl.Series) -> pl.Series:
     return split.split_of(split_groups, percent).cast(pl.Enum(SPLITS))
 
 
-def _render(context: BuildContext, messages: pl.DataFrame) -> _RenderedPart:
-    """The rows of tokens of a part, a sample of which the certificate looks at.
+def _render(context: BuildContext, messages: pl.DataFrame) -> RenderedPart:
+    """The rows of tokens of a part, where the recipe renders.
 
-    The sample is chosen by a hash of the ids of the rows. Raises RenderError where a row is not
-    what the template writes.
+    Raises RenderError where a row is not what the template writes.
     """
-    source = context.tokenizer
-    return _RenderedPart(messages) if source is None else _tokenize(context, source, messages)
-
-
-def _tokenize(
-    context: BuildContext, source: TokenizerSource, messages: pl.DataFrame
-) -> _RenderedPart:
-    tokenizer = encoders.load_tokenizer(source)
-    encoder = encoders.make_encoder(source, context.encoder)
-    pool = TextPool(tokenizer, encoder)
-    fitted = fit(messages, pool, source.options)
+    if context.tokenizer is None:
+        return RenderedPart(messages)
     once = context.recipe.threads.train_once
-    trained = threads.train_once(fitted.messages) if once else fitted.messages
-    tokens = render(trained, fitted.windows, pool, source.options)
-    ids = pl.Series(tokens.ids, dtype=pl.String)
-    is_sampled = fraction_column(ids, "certificate") < context.sample
-    parity = certificate.compare_rows(tokens, tokenizer, source.options.train_on, is_sampled)
-    certificate.raise_on_failure(parity, tokenizer)
-    outcomes = pl.concat([fitted.outcomes, tokens.outcomes])
-    unknown = unknown_tokens.count(tokens, tokenizer)
-    return _RenderedPart(tokens.messages, tokens, outcomes, parity, encoder.audit, unknown)
+    return tokenize(context, context.tokenizer, messages, threads.train_once if once else _as_it_is)
 
 
-def _rows(context: BuildContext, rendered: _RenderedPart, decisions: GlobalDecisions) -> Rows:
+def _as_it_is(messages: pl.DataFrame) -> pl.DataFrame:
+    return messages
+
+
+def _rows(context: BuildContext, rendered: RenderedPart, decisions: GlobalDecisions) -> Rows:
     """The rows of a part as they are published, with their splits."""
     split_groups = decisions.split_groups_of(rendered.messages["group"])
     messages = message_rows(rendered.messages.with_columns(split_groups))
@@ -152,9 +111,10 @@ def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     first = messages.unique(schema.MESSAGE_KEY, keep="first", maintain_order=True)
     conversations = messages.unique("conversation", keep="first", maintain_order=True)
     detail = pl.concat_str(pl.lit("in "), pl.lit(rows.splits), pl.lit(rows.several()))
+    place = pl.format("turn {}", "position")
     return pl.concat(
         [
-            ledger.outcomes_of("message", first, "message", no_reason),
+            ledger.outcomes_of("message", first, "message", no_reason, place),
             ledger.outcomes_of("conversation", conversations, "conversation", no_reason, detail),
         ]
     )
@@ -163,8 +123,6 @@ def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
 def _save(context: BuildContext, part: int, rows: Rows, outcomes: pl.DataFrame) -> None:
     """Writes the tables of a part, from which the first process makes shards."""
     entries = ledger.entries(outcomes).to_arrow().cast(tables.LEDGER.schema)
-    made = {table: table.make(rows) for table in tables.TABLES}
-    made[tables.LEDGER] = dict.fromkeys(tables.LEDGER.splits, entries)
-    for table, rows_by_split in made.items():
-        for name, table_rows in rows_by_split.items():
-            partitions.save(table_rows, context.files.table(table.part(name), part))
+    save_rows(context, part, rows)
+    for name in tables.LEDGER.splits:
+        partitions.save(entries, context.files.table(tables.LEDGER.part(name), part))

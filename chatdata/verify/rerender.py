@@ -22,7 +22,7 @@ from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX, TOKENIZER_FOLDER
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import fraction_column
-from chatdata.core.schema import MESSAGES
+from chatdata.dataset import published
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.render import certificate, windows
@@ -134,7 +134,7 @@ def _redraw(
     `learnt_of` gives the messages of the candidates that match, with what may be learnt.
     """
     pool = TextPool(tokenizer)
-    messages = _messages(conversations)
+    messages = published.messages(conversations)
     candidates = windows.rows(messages, _windows(messages, stored, tokenizer))
     writable, refused = _writable(candidates, pool)
     if writable.is_empty():
@@ -195,20 +195,6 @@ def _parity_problems(
     rest = certificate.compare_rows(rendered, tokenizer, options.train_on, ~is_sampled)
     sample.counts += sampled
     yield from (counts.first_failure for counts in (sampled, rest) if counts.first_failure)
-
-
-def _messages(table: pa.Table) -> pl.DataFrame:
-    """Rows of MESSAGES from published conversations. In format 1 every answer may be learnt."""
-    rows = pl.DataFrame(table).rename({"id": "conversation"}).explode("messages").unnest("messages")
-    if "train" not in rows.columns:
-        rows = rows.with_columns(train=pl.col("role") == "assistant")
-    rows = rows.rename({"reasoning_content": "reasoning"}, strict=False).with_columns(
-        position=pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
-    )
-    message = pl.concat_str("conversation", pl.lit("#"), "position")
-    missing = {name: pl.lit(None) for name in MESSAGES if name not in rows.columns}
-    rows = rows.with_columns(**{**missing, "message": message})
-    return rows.select(pl.col(name).cast(kind) for name, kind in MESSAGES.items())
 
 
 def _windows(messages: pl.DataFrame, stored: list[_Stored], tokenizer: Tokenizer) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceError
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline import build, prepare, second_pass
+from chatdata.pipeline import build, prepare, tokenizing
 from chatdata.steps.clean import CLEANERS
 from tests.support.builds import (
     TALKS,
@@ -366,7 +366,7 @@ def test_a_ledger_that_does_not_add_up_stops_a_build(
 def test_a_certificate_that_fails_on_the_rows_stops_a_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = second_pass.render
+    honest = tokenizing.render
 
     def careless(*arguments: Any) -> Any:
         rendered = honest(*arguments)
@@ -374,7 +374,7 @@ def test_a_certificate_that_fails_on_the_rows_stops_a_build(
         ids[5] += 1
         return replace(rendered, input_ids=ids)
 
-    monkeypatch.setattr(second_pass, "render", careless)
+    monkeypatch.setattr(tokenizing, "render", careless)
     with pytest.raises(RenderError, match="cannot be rendered exactly"):
         make(tmp_path, TALKS, talk_file(tmp_path), "out")
 

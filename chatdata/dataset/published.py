@@ -1,0 +1,27 @@
+"""Published conversations, as the messages that steps and templates work on."""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+
+from chatdata.core.schema import MESSAGES
+
+
+def messages(conversations: pa.Table | pl.DataFrame) -> pl.DataFrame:
+    """Rows of MESSAGES from rows of the table of messages.
+
+    The message at a position is named `CONVERSATION#POSITION`. In format 1, whose rows do not
+    state what may be learnt, every answer may be.
+    """
+    rows = pl.DataFrame(conversations).rename({"id": "conversation"})
+    rows = rows.explode("messages").unnest("messages")
+    if "train" not in rows.columns:
+        rows = rows.with_columns(train=pl.col("role") == "assistant")
+    rows = rows.rename({"reasoning_content": "reasoning"}, strict=False).with_columns(
+        position=pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
+    )
+    message = pl.concat_str("conversation", pl.lit("#"), "position")
+    missing = {name: pl.lit(None) for name in MESSAGES if name not in rows.columns}
+    rows = rows.with_columns(**{**missing, "message": message})
+    return rows.select(pl.col(name).cast(kind) for name, kind in MESSAGES.items())

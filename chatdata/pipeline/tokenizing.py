@@ -1,0 +1,81 @@
+"""Rows of tokens of a part of a dataset, with the figures of what was made and compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from chatdata.core import ledger, schema
+from chatdata.core.hashing import fraction_column
+from chatdata.dataset import tables
+from chatdata.dataset.rows import Rows
+from chatdata.pipeline import encoders, partitions
+from chatdata.pipeline.context import BuildContext, TokenizerSource
+from chatdata.pipeline.stats import PartStats, Totals
+from chatdata.render import certificate
+from chatdata.render import unknown as unknown_tokens
+from chatdata.render.certificate import ParityCounts
+from chatdata.render.encoding.audit import Audit
+from chatdata.render.fit import fit
+from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.unknown import Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPart:
+    """The messages of a part that stay, their rows of tokens, and outcomes of the rest."""
+
+    messages: pl.DataFrame
+    tokens: Rendered | None = None
+    outcomes: pl.DataFrame = field(default_factory=lambda: schema.empty(ledger.OUTCOMES))
+    parity: ParityCounts = field(default_factory=ParityCounts)
+    audit: Audit = field(default_factory=Audit)
+    unknown: Unknown = field(default_factory=Unknown)
+
+    def figures(self, rows: Rows) -> PartStats:
+        """The figures of the part, of which `rows` are published."""
+        return PartStats(
+            totals=Totals(rows.totals()),
+            lengths=(rows.sizes(),),
+            digests=(rows.digests(),),
+            languages=Counter(lang or "unknown" for lang in rows.messages["lang"].to_pylist()),
+            parity=self.parity,
+            audit=self.audit,
+            unknown=self.unknown,
+        )
+
+
+def tokenize(
+    context: BuildContext,
+    source: TokenizerSource,
+    messages: pl.DataFrame,
+    learnt: Callable[[pl.DataFrame], pl.DataFrame],
+) -> RenderedPart:
+    """The rows of tokens of ordered rows of MESSAGES, a sample of which the certificate looks at.
+
+    `learnt` gives the messages that fit with what of them may be learnt. The sample is chosen by a
+    hash of the ids of the rows. Raises RenderError where a row is not what the template writes.
+    """
+    tokenizer = encoders.load_tokenizer(source)
+    encoder = encoders.make_encoder(source, context.encoder)
+    pool = TextPool(tokenizer, encoder)
+    fitted = fit(messages, pool, source.options)
+    tokens = render(learnt(fitted.messages), fitted.windows, pool, source.options)
+    ids = pl.Series(tokens.ids, dtype=pl.String)
+    is_sampled = fraction_column(ids, "certificate") < context.sample
+    parity = certificate.compare_rows(tokens, tokenizer, source.options.train_on, is_sampled)
+    certificate.raise_on_failure(parity, tokenizer)
+    outcomes = pl.concat([fitted.outcomes, tokens.outcomes])
+    unknown = unknown_tokens.count(tokens, tokenizer)
+    return RenderedPart(tokens.messages, tokens, outcomes, parity, encoder.audit, unknown)
+
+
+def save_rows(context: BuildContext, part: int, rows: Rows) -> None:
+    """Writes the tables of the rows of a part, from which the first process makes shards."""
+    for table in tables.TABLES:
+        for name, table_rows in table.make(rows).items():
+            partitions.save(table_rows, context.files.table(table.part(name), part))
