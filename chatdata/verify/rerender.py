@@ -1,8 +1,7 @@
 """Rows of tokens, rendered again from their messages with the tokenizer that the folder holds.
 
 Ids and labels must be those that `render` makes, and the certificate is made again. Which messages
-may be learnt stands in the messages; a folder of format 1 does not state it, so there it is taken
-from the labels of the row.
+may be learnt stands in the messages. A folder of format 1 does not state it: there the labels tell.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from chatdata.render.fit import fit
 from chatdata.render.options import Render
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.from_spec import encode_from_spec, encode_joined
-from chatdata.render.segments.prompt_prefix import prompt_prefix_lengths
+from chatdata.render.segments.prompt_prefix import prefix_lengths
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import TrainOn, UnencodedSegments
 from chatdata.render.template import Pool
@@ -178,7 +178,7 @@ def test_both_writers_agree(folder: Path | None, train_on: TrainOn) -> None:
 
 
 def _flat(segments: UnencodedSegments, pool: TextPool) -> list[tuple[int, bool]]:
-    prefixes = prompt_prefix_lengths(segments, pool)
+    prefixes = prefix_lengths(segments, segments.header_text_id, pool)
     ids, starts, lengths = pool.arrays()
     flat = []
     for text, trained, prefix in zip(segments.text_id, segments.trained, prefixes, strict=True):
@@ -420,8 +420,10 @@ def _with(template: BuiltInTemplate) -> Tokenizer:
 
 def test_labels_that_are_not_the_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = byte_tokenizer(BUILT_IN["starchat"])
-    nothing = "chatdata.render.segments.encoded.prompt_prefix_lengths"
-    monkeypatch.setattr(nothing, lambda segments, pool: np.zeros(len(segments.text_id), np.int64))
+    nothing = "chatdata.render.segments.encoded.prefix_lengths"
+    monkeypatch.setattr(
+        nothing, lambda segments, ids, pool: np.zeros(len(segments.text_id), np.int64)
+    )
     with pytest.raises(RenderError, match="are not that answer"):
         certificate.certify(tokenizer, options())
 
