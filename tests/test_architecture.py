@@ -28,6 +28,7 @@ def heights(edges: dict[str, set[str]]) -> dict[str, int]:
     return floors
 
 
+@pytest.mark.slow
 def test_the_table_shows_the_real_imports() -> None:
     assert shown() == between_packages()
 

@@ -211,6 +211,7 @@ def sharegpt() -> Path:
     return Path(path)
 
 
+@pytest.mark.slow
 def test_a_large_array_that_is_cut_off(sharegpt: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chatdata", "build", "sharegpt", "--json"]
     begin = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -13,7 +13,7 @@ from rich.text import Text
 from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import Counts, PackEntry, Splits
 from chatdata.dataset.manifest import Manifest
-from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
+from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
 
@@ -71,40 +71,55 @@ def print_splits(splits: Splits, console: Console) -> None:
 
 
 def print_certificate(render: RenderEntry | None, console: Console) -> None:
-    """Prints the counts of the certificate: a line for the probes and a line for the sample."""
+    """Prints the certificate: a line for each check of the probes and of the sample."""
     if render is None:
         console.print("nothing is rendered: set render.tokenizer to add token rows", style="dim")
         return
     console.print(_rendering(render), highlight=False, soft_wrap=True)
     for name in ("probes", "sample"):
         counted: ParityEntry = getattr(render.certificate, name)
-        console.print(
-            f"certificate, {name}: {counted.compared} compared, {counted.differences} differ; "
-            f"{counted.quoting} quote control tokens, {counted.forged} forge one; "
-            f"{counted.stops_trained} of {counted.answers} answers end with a trained "
-            f"{render.template.stop}, {counted.texts_returned} decode to their exact text, "
-            f"{_altered(counted)}{counted.prompts} rows begin with the generation prompt",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-    if render.unknown is not None:
-        console.print(_unknown(render.unknown), highlight=False, markup=False, soft_wrap=True)
+        console.print(f"certificate, {name}:", highlight=False)
+        for words, is_right in _checks(counted, render.template.stop):
+            mark = "✓" if is_right else "✗"
+            console.print(f"  {mark} {words}", highlight=False, markup=False, soft_wrap=True)
     console.print(_library(render.certificate.engine), highlight=False, soft_wrap=True)
 
 
-def _unknown(unknown: UnknownEntry) -> str:
-    """What became unknown tokens."""
-    return (
-        f"{unknown.tokens} tokens in {unknown.rows} rows are {unknown.token}: the tokenizer has no "
-        "token for a part of their text"
-    )
+def _checks(counted: ParityEntry, stop: str) -> Iterator[tuple[str, bool]]:
+    """Yields the checks of a certificate in words, and whether each came out right."""
+    equal = counted.compared - counted.differences
+    words = f"{equal} of {counted.compared} rows are, token by token, what the template writes"
+    if counted.quoting:
+        words += (
+            f"; {counted.quoting} more quote control tokens and forge {counted.forged or 'none'}"
+        )
+    yield words, not counted.differences + counted.forged
+    answers = counted.answers
+    if not answers:
+        return
+    stopped = counted.stops_trained
+    yield f"{stopped} of {answers} answers end with a trained {stop}", stopped == answers
+    exact = answers - counted.headers_trained
+    words = f"{exact} of {answers} answers are trained from end to end"
+    if counted.texts_altered:
+        words += f", {counted.texts_altered} as the tokenizer alters their text"
+    yield words, exact == answers
+    yield _prompts(counted), counted.prompts + counted.thoughts > 0 or not counted.straddling
 
 
-def _altered(counted: ParityEntry) -> str:
-    """The number of answers that the tokenizer itself changes, for few tokenizers do."""
-    number = counted.texts_altered
-    return f"{number} to their text as the tokenizer alters it, " if number else ""
+def _prompts(counted: ParityEntry) -> str:
+    """What stands before the trained tokens of the answers; the numbers add up."""
+    behind = counted.prompts + counted.thoughts
+    words = f"{behind} of {counted.answers} answers begin right behind their generation prompt"
+    exceptions = {
+        "an empty thought that the template writes stands between": counted.thoughts,
+        "the first token also covers the end of the prompt, and is not trained": counted.straddling,
+        "nobody asks before the answer": counted.unasked,
+        "the row quotes control tokens, so that only its text is compared": counted.in_quoting,
+    }
+    for why, number in exceptions.items():
+        words += f"; in {number} {why}" if number else ""
+    return words
 
 
 def print_packs(entries: Sequence[PackEntry], console: Console) -> None:

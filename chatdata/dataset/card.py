@@ -189,5 +189,9 @@ def certificate(manifest: Manifest) -> list[tuple[str, int, int]]:
         ("rows that quote a control token and forge none", counts.quoting, counts.forged),
         ("answers whose end token is trained", answers, answers - stopped),
         ("answers whose labels are theirs alone", answers, counts.headers_trained),
-        ("rows that begin as the generation prompt does", counts.prompts, 0),
+        (
+            "answers that begin right behind their generation prompt",
+            counts.prompts + counts.thoughts,
+            0,
+        ),
     ]

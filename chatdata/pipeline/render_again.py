@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 
 from chatdata.core import config, files, ledger, schema
-from chatdata.core.errors import ConfigError, OutputError
+from chatdata.core.errors import ConfigError
 from chatdata.core.ledger import Tally
-from chatdata.dataset import manifest, published, reader, tables
+from chatdata.dataset import learnt, manifest, published, reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
 from chatdata.pipeline import encoders, engines, ledger_changes, shared_turns
@@ -64,11 +64,6 @@ def render_again(
     """
     folder, one_in = Path(folder), audit.mode(verify).one_in
     before = manifest.read(folder)
-    if before.format == 1 and before.render is not None:
-        raise OutputError(
-            f"'{folder}' is of format 1, whose messages do not state what may be learnt; build the "
-            "folder again."
-        )
     recipe = _recipe(before, tokenizer, template, settings)
     with files.new_folder(Path(out), manifest.FILE) as new:
         work = new / ".work"
@@ -83,6 +78,7 @@ def render_again(
         context = with_tokenizer(context)
         context = replace(context, encoder=encoders.choose_encoder(context, one_in))
         shared_turns.new_turns(reader.scan_ledger(folder)).write_ipc(_new_turns_file(context))
+        learnt.untrained(folder, before).write_ipc(_untrained_file(context))
         with engines.start("local", min(workers, len(pieces))) as running:
             runner = Runner(running, progress)
             result = _run(context, runner, _Folder(folder, before), pieces, new)
@@ -169,7 +165,20 @@ def _messages(context: BuildContext, folder: _Folder, piece: _Piece) -> pl.DataF
     """The messages of a piece, each with a name that the conversations that hold it share."""
     rows = reader.scan(folder.path, "messages", [piece.split]).slice(piece.first, piece.rows)
     messages = published.messages(rows.drop("split").collect())
+    messages = _with_what_may_be_learnt(messages, pl.read_ipc(_untrained_file(context)))
     return shared_turns.named(messages, pl.read_ipc(_new_turns_file(context)))
+
+
+def _with_what_may_be_learnt(messages: pl.DataFrame, untrained: pl.DataFrame) -> pl.DataFrame:
+    untrained = untrained.with_columns(is_untrained=True)
+    place = ["conversation", "position"]
+    marked = messages.join(untrained, on=place, how="left", maintain_order="left")
+    train = pl.col("train") & pl.col("is_untrained").is_null()
+    return marked.with_columns(train=train).select(schema.MESSAGES.keys())
+
+
+def _untrained_file(context: BuildContext) -> Path:
+    return context.files.folder / "untrained.arrow"
 
 
 def _new_turns_file(context: BuildContext) -> Path:

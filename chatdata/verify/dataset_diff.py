@@ -18,11 +18,10 @@ import orjson
 import polars as pl
 
 from chatdata.core.hashing import hash_column
-from chatdata.dataset import manifest, manifest_diff, reader
+from chatdata.dataset import manifest, manifest_diff, reader, row_batches
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.manifest_diff import Changes
 from chatdata.dataset.rows import Rows, message_keys, offered_tools, words_of
-from chatdata.verify import recount
 
 ABSENT = "not among its conversations"  # the reason of a row that the ledger does not name
 _CONTEXT, _MOST_WORDS = 12, 400  # words before the first difference, and from there on
@@ -134,7 +133,7 @@ def _pairs(before: Path, after: Path, old: Manifest, new: Manifest) -> pl.DataFr
 
 def _index(folder: Path, facts: Manifest) -> pl.DataFrame:
     frames = [pl.DataFrame(schema=_INDEX)]
-    for rows in recount.batches(folder, facts):
+    for rows in row_batches.read(folder, facts):
         columns = rows.messages.select(["id", "group", "source", "lang"]).to_pydict()
         messages = rows.messages["messages"].to_pylist()
         tools = offered_tools(rows.messages)

@@ -7,7 +7,7 @@ so sums and hashes are made by the same functions as in a build.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,21 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from chatdata.core import row_id
-from chatdata.core.constants import IGNORE_INDEX, SPLITS
-from chatdata.core.errors import VerifyError
+from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
-from chatdata.dataset import histogram, tables
+from chatdata.dataset import histogram, row_batches
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import SPOKEN_KEYS, Rows, message_keys
-from chatdata.dataset.schemas import TOKENS
-from chatdata.dataset.tables import Table
-
-_BATCH = 1024  # rows
 
 
 @dataclass(slots=True)
@@ -70,9 +63,9 @@ class Recount:
 
 
 def count(folder: Path, manifest: Manifest) -> Recount:
-    """The counts of all rows of a folder. Raises VerifyError as `batches` does."""
+    """The counts of all rows of a folder. Raises VerifyError as `row_batches.read` does."""
     result = Recount()
-    for rows in batches(folder, manifest):
+    for rows in row_batches.read(folder, manifest):
         result.add(rows)
     return result
 
@@ -135,95 +128,11 @@ def _odd_values(
     ]
 
 
-# -------------------------------------------------------------------------------------- reading
-
-
-def batches(folder: Path, manifest: Manifest) -> Iterator[Rows]:
-    """Yields the rows of a folder in order, a bounded number at a time.
-
-    Raises VerifyError where a row of tokens has no conversation, or stands out of order.
-    """
-    for name in SPLITS:
-        tokens = _Tokens(folder, manifest, name) if manifest.render else None
-        for messages in _batches_of(tables.MESSAGES, folder, manifest, name):
-            splits = pl.repeat(name, messages.num_rows, dtype=pl.String, eager=True)
-            if tokens is None:
-                yield Rows(messages, None, np.empty(0, np.int64), splits)
-                continue
-            table, owner = tokens.of(messages["id"].to_pylist())
-            yield Rows(messages, table, owner, splits)
-        if tokens is not None:
-            tokens.end()
-
-
 def digests(folder: Path, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
     """Yields the id of each conversation with a SHA-256 of its split, messages and tokens.
 
-    These are the pairs that `content_hash` is made from. Raises VerifyError as `batches` does.
+    These are the pairs that `content_hash` is made from. Raises VerifyError as `row_batches.read`
+    does.
     """
-    for rows in batches(folder, manifest):
+    for rows in row_batches.read(folder, manifest):
         yield from rows.digests()
-
-
-def _batches_of(
-    table: Table, folder: Path, manifest: Manifest, split_name: str
-) -> Iterator[pa.Table]:
-    for shard in table.shards(manifest.files, split_name):
-        try:
-            yield from _batches(folder / shard.path)
-        except pa.ArrowException as error:
-            raise VerifyError(f"{shard.path} cannot be read: {error}.") from None
-
-
-def _batches(path: Path) -> Iterator[pa.Table]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH):
-            if batch.column("id").null_count:
-                raise VerifyError(f"{path.name}: a row has no id.")
-            yield pa.Table.from_batches([batch])
-
-
-class _Tokens:
-    """The rows of tokens of a split, handed out conversation by conversation."""
-
-    def __init__(self, folder: Path, manifest: Manifest, name: str) -> None:
-        self._name = name
-        self._tables = _batches_of(tables.TOKENS, folder, manifest, name)
-        self._table = TOKENS.empty_table()
-        self._ids: list[str] = []
-        self._start = self._at = 0  # the begin and the end of what is handed out next
-
-    def of(self, conversations: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-        """The rows of the next conversations, and the number of the conversation of each row."""
-        taken: list[pa.Table] = []
-        owner: list[int] = []
-        for number, conversation in enumerate(conversations):
-            while self._more(taken) and row_id.is_row_of(self._ids[self._at], conversation):
-                owner.append(number)
-                self._at += 1
-            if not owner or owner[-1] != number:
-                place = f"before row '{self._ids[self._at]}'" if self._ids else "after the last row"
-                raise VerifyError(
-                    f"conversation '{conversation}' of {self._name} has no row of tokens {place}, "
-                    "where its row belongs."
-                )
-        taken.append(self._table.slice(self._start, self._at - self._start))
-        self._start = self._at
-        return pa.concat_tables(taken).combine_chunks(), np.asarray(owner, np.int64)
-
-    def end(self) -> None:
-        """Raises VerifyError where rows remain that no conversation has taken."""
-        if self._more([]):
-            row = self._ids[self._at]
-            raise VerifyError(f"row of tokens '{row}' of {self._name} has no conversation.")
-
-    def _more(self, taken: list[pa.Table]) -> bool:
-        """Whether a row remains. A table that is at its end is added to `taken`."""
-        while self._at == len(self._ids):
-            taken.append(self._table.slice(self._start))
-            self._start = self._at = 0
-            self._table = next(self._tables, TOKENS.empty_table())
-            self._ids = self._table["id"].to_pylist()
-            if not self._ids:
-                return False
-        return True

@@ -484,7 +484,7 @@ LARGE = [
         "dump-starcoder",
         "sharegpt",
         ("$DUMP",),
-        (_render("starcoder", **_DUMP_LIMIT),),
+        (_render("starcoder", **_DUMP_LIMIT), "max_dropped=1"),
         workers=2,
         large=True,
     ),

@@ -76,7 +76,7 @@ for name in ("messages", "tokens-starchat"):
     assert rows["train"].features == stream["train"].features
     assert next(iter(stream["test"]))["id"] == rows["test"][0]["id"]
     found[name] = {split: len(own) for split, own in rows.items()}
-assert load_dataset(sys.argv[1])["train"].column_names[-1] == "messages"  # the default
+assert load_dataset(sys.argv[1])["train"].column_names[-2:] == ["messages", "tools"]
 assert rows["train"].features["labels"] == List(Value("int32"))
 print(json.dumps(found))
 """

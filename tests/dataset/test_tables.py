@@ -82,6 +82,7 @@ def test_a_table_is_added_in_one_place(added: Table, tmp_path: Path) -> None:
     assert failures(out) == {}
 
 
+@pytest.mark.slow
 def test_verify_asks_an_added_table_too(added: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
     described = build_dataset(load_recipe("sample", ["render=null"]), out)
@@ -93,6 +94,7 @@ def test_verify_asks_an_added_table_too(added: Table, tmp_path: Path) -> None:
     assert list(failures(out)) == ["hashes"]
 
 
+@pytest.mark.slow
 def test_rows_that_a_build_adds_to_a_dataset_leave_its_others_as_they_are(
     sample: Path, added: Table, tmp_path: Path
 ) -> None:

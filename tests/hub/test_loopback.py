@@ -65,6 +65,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_the_calls_of_the_client_are_answered_as_the_hub_does(hub: Hub, client: Clients) -> None:
     done = client.run(code=CALLS, token=ADA)
     assert done.code == 0, done.stderr

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from chatdata import build_dataset, load_recipe, render_dataset
 from chatdata.core.errors import BuildError, ConfigError, OutputError, RenderError
 from chatdata.dataset import reader
+from chatdata.dataset.schemas import PLAIN_MESSAGES
 from chatdata.pipeline import render_again
 from chatdata.verify import dataset_diff
 from chatdata.verify.verification import verify_folder
@@ -197,3 +202,93 @@ def test_bins_of_the_recipe_are_packed_again(tmp_path: Path) -> None:
     manifest = render_dataset(built, tmp_path / "again", tokenizer="bytes", template="starchat")
     assert {entry.max_tokens for entry in manifest.packs} == {3000}
     verify_folder(tmp_path / "again", everything=True)
+
+
+# ----------------------------------------------------------------------------------- format 1
+
+
+def as_format_1(folder: Path, to: Path) -> Path:
+    """A copy of a folder whose messages are role and content alone, as format 1 had them, and whose
+    ledger names no turns."""
+    shutil.copytree(folder, to)
+    for path in (to / "messages").iterdir():
+        rows = pq.read_table(path)
+        turns = [
+            [{key: turn[key] for key in ("role", "content")} for turn in row]
+            for row in rows["messages"].to_pylist()
+        ]
+        rows = rows.drop_columns(["tools", "messages"]).append_column("messages", pa.array(turns))
+        pq.write_table(rows.cast(PLAIN_MESSAGES), path)
+    (path,) = (to / "ledger").iterdir()
+    entries = pl.read_parquet(path)
+    is_turn = pl.col("detail").str.starts_with("turn ")
+    entries = entries.with_columns(detail=pl.when(is_turn.not_()).then("detail"))
+    entries.write_parquet(path)
+    values = json.loads((to / "manifest.json").read_text())
+    (to / "manifest.json").write_text(json.dumps({**values, "format": 1}))
+    return to
+
+
+ONCE = """
+name: once
+version: 1.0.0
+source: {oasst: {}}
+threads: {train_once: true}
+split: {test_percent: 30}
+render: {tokenizer: bytes}
+max_dropped: 1.0
+"""
+
+
+def test_answers_without_labels_are_not_learnt_from_a_folder_of_format_1(tmp_path: Path) -> None:
+    built = make(tmp_path, ONCE, tree_file(tmp_path), "built")
+    flags = [turn["train"] for row in rows_of(built) for turn in row["messages"]]
+    roles = [turn["role"] for row in rows_of(built) for turn in row["messages"]]
+    assert flags.count(True) < roles.count("assistant")
+    first = as_format_1(built, tmp_path / "first")
+    render_dataset(first, tmp_path / "again", tokenizer="bytes", template="chatml")
+    render_dataset(built, tmp_path / "wanted", tokenizer="bytes", template="chatml")
+    is_answer = pl.col("role") == "assistant"
+    for table in ("messages", "tokens"):
+        again, wanted = (rows_of(tmp_path / name, table) for name in ("again", "wanted"))
+        if table == "messages":  # of a question, format 1 does not state it
+            again, wanted = _answers(again, is_answer), _answers(wanted, is_answer)
+        assert again == wanted
+    verify_folder(tmp_path / "again", everything=True)
+
+
+def _answers(rows: list[dict[str, Any]], is_answer: pl.Expr) -> list[dict[str, Any]]:
+    return pl.DataFrame(rows).explode("messages").unnest("messages").filter(is_answer).to_dicts()
+
+
+def test_without_tokens_every_answer_of_format_1_may_be_learnt(tmp_path: Path) -> None:
+    built = make(tmp_path, TALKS, talk_file(tmp_path), "built", "render=null")
+    first = as_format_1(built, tmp_path / "first")
+    manifest = render_dataset(first, tmp_path / "again", tokenizer="bytes", template="chatml")
+    assert manifest.rendering.trained_tokens > 0
+    for row in rows_of(tmp_path / "again"):
+        assert all(turn["train"] == (turn["role"] == "assistant") for turn in row["messages"])
+    verify_folder(tmp_path / "again", everything=True)
+
+
+def test_a_ledger_that_names_no_turns_does_for_numbered_messages_alone(tmp_path: Path) -> None:
+    settings = ("render.max_tokens=100", "render.overflow=cut", "max_dropped=1")
+    talks = make(tmp_path, TALKS, talk_file(tmp_path), "talks", *ALL_ROWS)
+    first = as_format_1(talks, tmp_path / "first")
+    for name, folder in (("again", first), ("wanted", talks)):
+        render_dataset(folder, tmp_path / name, tokenizer="bytes", settings=settings)
+    without_turns = [
+        [
+            row
+            for row in ledger_of(tmp_path / name)
+            if row["unit"] == "conversation" or row["reason"]
+        ]
+        for name in ("again", "wanted")
+    ]
+    assert without_turns[0] == without_turns[1]
+    trees = make(tmp_path, ONCE, tree_file(tmp_path), "trees")
+    first = as_format_1(trees, tmp_path / "first-trees")
+    with pytest.raises(OutputError, match="build the folder again"):
+        render_dataset(
+            first, tmp_path / "x", tokenizer="bytes", template="chatml", settings=settings
+        )

@@ -48,6 +48,7 @@ def check_published(hub: Hub, out: Path, name: str, version: str) -> None:
 # ------------------------------------------------------------------------------ the first time
 
 
+@pytest.mark.slow
 def test_a_version_is_one_commit_and_one_tag(hub: Hub, client: Clients, sample: Path) -> None:
     done = pushed(client, sample, "ada/first", "1.0.0")
     published = repository(hub, "ada/first")
@@ -79,6 +80,7 @@ def test_the_same_again_is_nothing_to_publish(hub: Hub, client: Clients, few_row
     check_published(hub, few_rows, "ada/again", "1.0.1")
 
 
+@pytest.mark.slow
 def test_a_version_that_is_there_is_never_replaced(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_a_version_that_is_there_is_never_replaced(
     assert not hub.asked("POST|PUT|DELETE")  # refused before anything is sent
 
 
+@pytest.mark.slow
 def test_a_dry_run_changes_nothing(hub: Hub, client: Clients, few_rows: Path) -> None:
     planned = pushed(client, few_rows, "ada/dry", "1.0.0", "--dry-run")
     assert "would publish ada/dry v1.0.0" in planned.stdout
@@ -114,6 +117,7 @@ def test_public_and_private_are_for_repositories_that_are_new(
     assert not repository(hub, "ada/open").private
 
 
+@pytest.mark.slow
 def test_published_under_another_version_is_as_built_under_it(
     hub: Hub, client: Clients, few_rows: Path, tmp_path: Path
 ) -> None:
@@ -269,6 +273,7 @@ def test_other_columns_need_a_major_version_and_load(
     assert loaded.stdout.split() == ["22", "22"], loaded.stderr
 
 
+@pytest.mark.slow
 def test_a_version_must_come_after_the_last(
     hub: Hub, client: Clients, few_rows: Path, all_rows: Path
 ) -> None:
@@ -406,6 +411,7 @@ def test_a_gated_repository_of_others_is_named(hub: Hub, client: Clients, few_ro
     assert "is gated: accept its terms on its page" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_whole_is_not_published(
     hub: Hub, client: Clients, tmp_path: Path
 ) -> None:
@@ -425,6 +431,7 @@ def test_a_folder_that_is_not_whole_is_not_published(
     assert not hub.log
 
 
+@pytest.mark.slow
 def test_a_card_whose_metadata_the_hub_refuses_is_named(
     hub: Hub, client: Clients, few_rows: Path
 ) -> None:

@@ -209,6 +209,7 @@ def test_a_manifest_cannot_name_files_outside_its_folder(
     assert f"lists the file {json.dumps(path)}, which is outside of its folder" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_the_cache_has_spoilt_is_fetched_again(
     client: Clients,
     published: Repository,

@@ -310,6 +310,7 @@ def rare(texts: Sequence[str]) -> list[str]:
     return [*texts, *["the end \x0b'tis"] * 2, *texts]
 
 
+@pytest.mark.slow
 def test_what_is_new_in_the_stream_is_compared(text: tokenizers.Tokenizer) -> None:
     """Admission left out: the fault is met in the 3,001st text, and found there."""
     careless = admission.prepare(text, corrupting(lambda text: "\x0b'" in text))
@@ -321,6 +322,7 @@ def test_what_is_new_in_the_stream_is_compared(text: tokenizers.Tokenizer) -> No
     assert "corrupting 1.0 makes" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_random_share_alone_does_not_find_it(
     text: tokenizers.Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -421,7 +421,9 @@ def _with(template: BuiltInTemplate) -> Tokenizer:
 def test_labels_that_are_not_the_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = byte_tokenizer(BUILT_IN["starchat"])
     nothing = "chatdata.render.segments.encoded.prefix_lengths"
-    monkeypatch.setattr(nothing, lambda segments, *_: np.zeros(len(segments.text_id), np.int64))
+    monkeypatch.setattr(
+        nothing, lambda segments, ids, pool: np.zeros(len(segments.text_id), np.int64)
+    )
     with pytest.raises(RenderError, match="are not that answer"):
         certificate.certify(tokenizer, options())
 

@@ -374,6 +374,7 @@ def test_a_text_is_html_where_markup_is_the_whole_of_it(text: str, is_html: bool
     assert markdown.is_html(text) == is_html
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(code=texts, language=st.sampled_from(["", "python", "c++"]))
 @example(code="\n\ndef f(a):\n    return a[0]\n\n\n\ndef g():\n\tpass\n\n", language="python")

@@ -298,6 +298,7 @@ def test_nothing_but_names_and_content_shows(
     assert written[0][2]["drop"][0]["contaminated"]["against"] == ["a/q.jsonl", "b/q.csv"]
 
 
+@pytest.mark.slow
 def test_patterns_and_files_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(make(tmp_path, against='"*/q.*"')["contamination"]) == 2
     (tmp_path / "here").mkdir()

@@ -337,6 +337,7 @@ def test_a_cluster_is_in_one_split(tmp_path: Path, keep: str) -> None:
     assert any(apart[f"jsonl/x{i}"] != apart[f"jsonl/y{i}"] for i in range(1, 30))
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_dataset_keep_their_split_when_they_are_read_again(tmp_path: Path) -> None:
     rule = "drop=[{near_duplicate: {threshold: 0.6, ngram: 2, keep: all}}]"
     out = make(tmp_path, talks(), "out", rule)
@@ -361,6 +362,7 @@ def test_short_prompts_are_compared_on_request(tmp_path: Path) -> None:
         assert facts_of(out)["counts"]["conversations"]["kept"] == kept, rule
 
 
+@pytest.mark.slow
 def test_trees_repeat_trees_and_not_themselves(tmp_path: Path) -> None:
     def message(tree: str, id: str, parent: str | None, text: str) -> dict[str, Any]:
         role = "assistant" if parent else "prompter"

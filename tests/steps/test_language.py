@@ -100,6 +100,7 @@ def test_an_answer_depends_on_nothing_but_the_text(texts: list[str]) -> None:
     assert independent(language.detect, texts)
 
 
+@pytest.mark.slow
 def test_that_holds_where_langdetect_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     real = detectors.langdetect

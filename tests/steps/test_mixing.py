@@ -37,6 +37,7 @@ weights = st.integers(1, 1000).map(lambda n: n / 100)
 some_counts = st.fixed_dictionaries({name: st.integers(0, 200) for name in NAMES})
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(some_counts, st.fixed_dictionaries(dict.fromkeys(NAMES, weights)))
 def test_weights_hold_to_a_conversation_and_one_source_is_used_up(

@@ -65,6 +65,7 @@ def test_runs_are_those_that_one_finds_by_hand(texts: list[str | None], length: 
     assert len(set(runs.values())) == len(runs)
 
 
+@pytest.mark.slow
 @quick
 @given(TEXTS)
 def test_several_lengths_at_once_are_each_alone(texts: list[str | None]) -> None:

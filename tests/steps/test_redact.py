@@ -425,6 +425,7 @@ def test_messages_with_secrets_may_be_dropped_instead(tmp_path: Path) -> None:
     assert ledger[0]["detail"] == "phone at character 3"
 
 
+@pytest.mark.slow
 def test_some_kinds_may_be_replaced_and_others_dropped(tmp_path: Path) -> None:
     settings = ["redact={kinds: [email]}", "drop=[{secret: {on_removed: drop}}]"]
     facts = make(tmp_path, *settings)

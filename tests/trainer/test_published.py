@@ -57,6 +57,7 @@ def test_a_version_is_resolved_downloaded_and_named(
     assert not hub.log  # a commit that is in the cache is not asked for
 
 
+@pytest.mark.slow
 def test_a_branch_is_not_trained_on_unless_it_is_allowed(
     hub: Hub, client: Clients, few_rows: Path
 ) -> None:

@@ -26,15 +26,22 @@ def from_answer(text: str, message: Message) -> str | None:
 
 
 def from_context(text: str, messages: Messages, tools: Tools | None) -> str | None:
-    """What a conversation lacks of tools and their results, in words; None where it has all."""
+    """What a conversation lacks of instructions, tools and their results, in words.
+
+    None where it has all of them.
+    """
     for tool in tools or ():
         name = tool.get("function", tool).get("name", "")
         if not _holds(text, name):
             return f"the chat template leaves out the tool '{name}'"
     for number, message in enumerate(messages):
-        if message["role"] == "tool" and not _holds(text, message["content"] or ""):
-            return f"the chat template leaves out the tool's result in turn {number}"
+        is_kept = message["role"] in _ANSWERED or _holds(text, message["content"] or "")
+        if not is_kept:
+            return f"the chat template leaves out the {message['role']}'s words in turn {number}"
     return None
+
+
+_ANSWERED = ("user", "assistant")  # a template may clean a question; answers are checked apart
 
 
 def _values(function: Message) -> Iterator[str]:
