@@ -17,7 +17,7 @@ from chatdata.core.errors import BuildError, ConfigError, OutputError, RenderErr
 from chatdata.dataset import reader
 from chatdata.dataset.schemas import PLAIN_MESSAGES
 from chatdata.pipeline import render_again
-from chatdata.verify import dataset_diff
+from chatdata.verify import dataset_diff, rebuild
 from chatdata.verify.verification import verify_folder
 from tests.support.builds import TALKS, TREES, files, make, rows_of, talk_file, tree_file
 from tests.support.carrying import carry
@@ -292,3 +292,12 @@ def test_a_ledger_that_names_no_turns_does_for_numbered_messages_alone(tmp_path:
         render_dataset(
             first, tmp_path / "x", tokenizer="bytes", template="chatml", settings=settings
         )
+
+
+@pytest.mark.slow
+def test_a_build_from_the_new_recipe_writes_the_same_bytes(tmp_path: Path) -> None:
+    data = talk_file(tmp_path)
+    built = make(tmp_path, TALKS, data, "built", *ALL_ROWS)
+    again = tmp_path / "again"
+    render_dataset(built, again, tokenizer="bytes", template="starchat")
+    assert rebuild.problems(again, inputs=[str(data)], settings=["render.tokenizer=bytes"]) == []
