@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import templates
-from tests.support import families
+from tests.support import families, families_page
 from tests.support.carrying import carry
 from tests.support.templates import PLAIN
 
@@ -78,7 +77,7 @@ def test_the_judge_sees_a_refusal_that_is_not_true(tmp_path: Path) -> None:
 
 
 def test_the_page_of_templates_is_current() -> None:
-    page = templates.PAGE.read_text(encoding="utf-8")
-    if not SHIPPED or f"TRL {templates.version()} " not in page:
+    page = families_page.PAGE.read_text(encoding="utf-8")
+    if not SHIPPED or f"TRL {families_page.version()} " not in page:
         pytest.skip("the page is of another TRL")
-    assert page == templates.page(), "write the page anew: python -m tests.bench.templates"
+    assert page == families_page.page(), "write the page anew: python -m tests.bench.templates"
