@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from chatdata.core.config import Strict, nearest
+from chatdata.render.parts import TrainParts
 from chatdata.render.segments.unencoded import TrainOn
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.windows import Budget
+
+_TRAIN_ON_NAMES: tuple[str, ...] = get_args(get_args(TrainOn)[0])
 
 
 class Render(Strict):
@@ -37,6 +41,22 @@ class Render(Strict):
         if value not in TEMPLATES:
             raise ValueError(f"unknown template '{value}'; {nearest(value, TEMPLATES)}")
         return value
+
+    @field_validator("train_on", mode="before")
+    @classmethod
+    def _parts_say_what_is_wrong(cls, value: Any) -> Any:
+        """Takes a mapping for parts and all else for a name, so that an error is of that kind."""
+        if not isinstance(value, Mapping | TrainParts) and value not in _TRAIN_ON_NAMES:
+            raise ValueError(f"unknown '{value}'; {nearest(str(value), _TRAIN_ON_NAMES)}")
+        if not isinstance(value, Mapping):
+            return value
+        try:
+            return TrainParts.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            part = ".".join(map(str, first["loc"]))
+            words = first["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{part}: {words}" if part else words) from None
 
     @field_validator("date", mode="before")
     @classmethod
