@@ -41,6 +41,7 @@ from chatdata.render.parts import TrainParts
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.segments.unencoded import TrainOn
+from chatdata.render.serving import Serving
 from chatdata.render.token_spans import trained_spans
 from chatdata.render.tokenizer import Tokenizer
 
@@ -104,9 +105,14 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
     rendered = render(fitted.messages, fitted.windows, pool, probe_options)
     all_rows = pl.repeat(True, len(rendered.ids), eager=True)
     counts = compare_rows(rendered, tokenizer, "assistant", all_rows)
+    _check_reference(counts, _chosen_rows(rendered, "assistant", all_rows), tokenizer)
     if counts.compared < _LEAST_PROBES:
         reason = fitted.outcomes.filter(pl.col("unit") == "conversation")["detail"].to_list()
         counts.fail(f"too few probes can be written ({counts.compared}; {reason[:1]})")
+    if not counts.prompts + counts.thoughts:
+        counts.fail(
+            f"no answer stands behind its generation prompt, of {counts.answers} that were tried"
+        )
     raise_on_failure(counts, tokenizer)
     return counts
 
@@ -254,6 +260,22 @@ def _compare(counts: ParityCounts, row: _Row, expected: list[int], reference: _R
     bos = reference.control.ids.get(str(reference.tokenizer.config.get("bos_token")))
     if len(ids) > 1 and ids[0] == ids[1] == bos:
         counts.fail("a row begins with the begin token twice")
+
+
+def _check_reference(counts: ParityCounts, rows: Iterator[_Row], tokenizer: Tokenizer) -> None:
+    """Checks that what rows are compared with is what serving code writes of the same messages.
+
+    A template may itself change messages, so that its rows and its text have the same fault.
+    """
+    serving, reference = Serving(tokenizer), _Reference(tokenizer)
+    for row in rows:
+        text = reference.text(row, len(row.turns))
+        if not serving.writes(text, row.turns, row.tools):
+            begin = (row.turns[0]["content"] or "")[:40]
+            counts.fail(
+                "the Jinja that goes to the tokenizer writes another text for the conversation "
+                f"that begins {begin!r} than the template does"
+            )
 
 
 def _count_control(

@@ -4,13 +4,16 @@ chatdata build sharegpt --input "$CHATDATA_SHAREGPT" --set drop=[] --out out/s \
     --set render='{template: starchat, tokenizer: data/tokenizers/starcoder}'
 python tests/bench/parity.py out/s --workers 2
 
-Reads what was published and nothing else: the messages, the tokenizer with its template, the
-rows of tokens. Ends with status 1 where a row differs.
+Reads what was published and nothing else: the messages with their tools, the tokenizer with its
+template, the rows of tokens, and from the manifest the variables of the template. Imports nothing
+of chatdata, so it shares no code with the certificate. Ends with status 1 where a row differs.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
+import json
 import multiprocessing
 import re
 import sys
@@ -18,98 +21,151 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import click
-import polars as pl
-
-from chatdata.core import row_id
-from chatdata.dataset import manifest
+import pyarrow.parquet as pq
 
 BATCH = 200  # rows
+SPAN = re.compile(r"(.*)#(?:[0-9]+-)?([0-9]+)", re.DOTALL)  # ID#FIRST-LAST or ID#LAST
+
+
+class Row(NamedTuple):
+    """A row of tokens, and the messages that it holds."""
+
+    id: str
+    messages: list[dict[str, Any]]
+    tools: str | None
+    ids: list[int]
+
+
+class Facts(NamedTuple):
+    """What the manifest says of the template."""
+
+    name: str
+    variables: dict[str, Any]
+    reasoning_key: str
+
+
+def facts_of(folder: Path) -> Facts:
+    """What the manifest of a folder says of the template."""
+    render = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["render"]
+    template = render["template"]
+    key = template.get("reasoning_key") or "reasoning_content"
+    name = f"template {template['name']}, tokenizer {render['tokenizer']['name']}"
+    return Facts(name, template.get("variables") or {}, key)
+
+
+# ----------------------------------------------------------------------------------------- rows
+
+
+def batches(folder: Path) -> Iterator[list[Row]]:
+    """Yields the rows of a folder in batches."""
+    columns = ["id", "messages", "tools"]
+    conversations = {
+        row["id"]: row
+        for path in sorted((folder / "messages").glob("*.parquet"))
+        for row in pq.read_table(path, columns=columns).to_pylist()
+    }
+    for path in sorted((folder / "tokens").glob("*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(BATCH, columns=["id", "input_ids"]):
+            pairs = zip(batch["id"].to_pylist(), batch["input_ids"].to_pylist(), strict=True)
+            yield [_row(id, ids, conversations) for id, ids in pairs]
+
+
+def _row(id: str, ids: list[int], conversations: dict[str, Any]) -> Row:
+    """The row with its messages: all of its conversation, or those up to the last that it names."""
+    conversation = conversations.get(id)
+    if conversation is not None:
+        return Row(id, conversation["messages"], conversation["tools"], ids)
+    span = SPAN.fullmatch(id)
+    assert span is not None, f"row {id} has no conversation"
+    conversation = conversations[span[1]]
+    return Row(id, conversation["messages"][: int(span[2]) + 1], conversation["tools"], ids)
+
+
+# ----------------------------------------------------------------------------------- comparison
 
 
 @functools.cache
 def reference(folder: Path) -> Any:
-    """The tokenizer as it was saved beside the rows, and the control tokens of its own."""
-    from transformers import AutoTokenizer
+    """The tokenizer as it was saved beside the rows, and a pattern of its special tokens."""
+    import transformers
 
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    transformers.logging.set_verbosity_error()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
     special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     return tokenizer, re.compile("|".join(map(re.escape, special)))
 
 
-def compare(
-    folder: Path, variables: dict[str, Any], rows: list[tuple[str, Any, Any]]
-) -> Counter[str]:
-    """Counts rows that are the same, that differ, and that quote control tokens."""
-    tokenizer, control = reference(folder)
-    counts: Counter[str] = Counter()
-    for name, turns, ids in rows:
-        counts["rows"] += 1
-        if any(control.search(turn["content"]) for turn in turns):
-            counts["quoting"] += 1
+def compare(folder: Path, facts: Facts, rows: list[Row]) -> Counter[str]:
+    """Counts rows that are the same, rows that differ, and by their reason rows left out."""
+    tokenizer, special = reference(folder)
+    counts: Counter[str] = Counter(rows=len(rows))
+    for row in rows:
+        messages = [_message(message, facts) for message in row.messages]
+        tools = json.loads(row.tools) if row.tools else None
+        if special.search(json.dumps([messages, tools], ensure_ascii=False)):
+            counts["skipped: quotes a control token"] += 1
             continue
-        expected = tokenizer.apply_chat_template(
-            turns, tokenize=True, return_dict=False, **variables
-        )
-        same = expected == ids
-        counts["same" if same else "differ"] += 1
-        counts["tokens"] += len(ids)
-        if not same:
-            print(f"{name} differs", file=sys.stderr)
+        expected = _expected(tokenizer, messages, tools, facts)
+        counts["tokens"] += len(row.ids)
+        counts["same" if expected == row.ids else "differing"] += 1
+        if expected != row.ids:
+            print(f"{row.id} differs", file=sys.stderr)
     return counts
 
 
-def rows(folder: Path) -> Iterator[list[tuple[str, Any, Any]]]:
-    """Yields (id, turns, ids) in batches. Of several rows of a conversation, each ends with the
-    next of its answers."""
-    conversations = {
-        id: turns
-        for path in sorted((folder / "messages").glob("*.parquet"))
-        for id, turns in pl.read_parquet(path, columns=["id", "messages"]).iter_rows()
-    }
-    seen: Counter[str] = Counter()
-    batch: list[tuple[str, Any, Any]] = []
-    for path in sorted((folder / "tokens").glob("*.parquet")):
-        for id, ids in _ids(path):
-            turns = conversations.get(id)
-            if turns is None:
-                conversation = row_id.conversation_of(id)
-                whole = conversations[conversation]
-                answers = [i for i, turn in enumerate(whole) if turn["role"] == "assistant"]
-                turns = whole[: answers[seen[conversation]] + 1]
-                seen[conversation] += 1
-            batch.append((id, turns, ids))
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-    yield batch
+def _message(message: dict[str, Any], facts: Facts) -> dict[str, Any]:
+    """A published message as `apply_chat_template` takes it: no flags, no nulls, calls parsed."""
+    given = {key: value for key, value in message.items() if value is not None and key != "train"}
+    given.setdefault("content", None)
+    if "tool_calls" in given:
+        given["tool_calls"] = json.loads(given["tool_calls"])
+    if "reasoning_content" in given:
+        given[facts.reasoning_key] = given.pop("reasoning_content")
+    return given
 
 
-def _ids(path: Path) -> Iterator[tuple[str, list[int]]]:
-    import pyarrow.parquet as pq
+def _expected(
+    tokenizer: Any, messages: list[dict[str, Any]], tools: Any, facts: Facts
+) -> list[int] | None:
+    """The ids of transformers; None where the template refuses the conversation.
 
-    for batch in pq.ParquetFile(path).iter_batches(BATCH, columns=["id", "input_ids"]):
-        yield from zip(batch["id"].to_pylist(), batch["input_ids"].to_pylist(), strict=True)
+    A message without words has the content None, or "" where the template cannot take None.
+    """
+    error = None
+    for no_words in (None, ""):
+        given = [
+            {**message, "content": no_words} if message["content"] is None else message
+            for message in messages
+        ]
+        try:
+            ids = tokenizer.apply_chat_template(
+                given, tools=tools, tokenize=True, return_dict=False, **facts.variables
+            )
+            return list(ids)
+        except Exception as raised:  # what a template raises is up to the template
+            error = raised
+    print(f"refused: {error}", file=sys.stderr)
+    return None
 
 
-@click.command()
-@click.argument("folder", type=click.Path(exists=True, path_type=Path))
-@click.option("--workers", default=1, show_default=True)
-def main(folder: Path, workers: int) -> None:
-    """Compares all rows of FOLDER, which must not have been split with carried context."""
+def main() -> None:
+    """Compares all rows of a folder, which must not have been split with carried context."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
     begin = time.perf_counter()
-    render = manifest.read(folder)["render"]
-    variables = render["template"].get("variables", {})
-    total: Counter[str] = Counter()
-    work = functools.partial(compare, folder, variables)
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for counts in pool.imap(work, rows(folder)):
+    facts = facts_of(arguments.folder)
+    total: Counter[str] = Counter(rows=0, differing=0)
+    work = functools.partial(compare, arguments.folder, facts)
+    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
+        for counts in pool.imap_unordered(work, batches(arguments.folder)):
             total += counts
-    name = f"template {render['template']['name']}, tokenizer {render['tokenizer']['name']}"
-    print(f"{name}: {dict(total)} in {time.perf_counter() - begin:.0f} s")
-    sys.exit(1 if total["differ"] or not total["same"] else 0)
+    total.setdefault("differing", 0)
+    print(f"{facts.name}: {dict(total)} in {time.perf_counter() - begin:.0f} s")
+    sys.exit(1 if total["differing"] or not total["same"] else 0)
 
 
 if __name__ == "__main__":

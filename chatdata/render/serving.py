@@ -1,0 +1,54 @@
+"""What serving code writes: the Jinja that is saved with a tokenizer, given structured messages."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+from chatdata.render import chat_template
+from chatdata.render.conversation import Message, Messages, Tools, UnrenderableError
+from chatdata.render.tokenizer import Tokenizer
+
+
+class Serving:
+    """Serving code with a tokenizer that a dataset ships.
+
+    Knows no more than what is shipped: the Jinja, the special tokens, and, as the manifest has
+    them, variables, date and the name of reasoning.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        facts = tokenizer.template.facts()
+        self._source = tokenizer.template.jinja()
+        self._variables = {**_special_tokens(tokenizer.config), **(facts.get("variables") or {})}
+        date = facts.get("date")
+        self._date = datetime.date.fromisoformat(date) if date else None
+        self._key = facts.get("reasoning_key") or "reasoning_content"
+
+    def writes(self, text: str, messages: Messages, tools: Tools | None) -> bool:
+        """Whether serving code writes this text for these messages."""
+        return any(text == written for written in self._texts(messages, tools))
+
+    def _texts(self, messages: Messages, tools: Tools | None) -> Iterator[str]:
+        """Yields what is written where a message without words has the content None, and ""."""
+        for no_words in (None, ""):
+            given = [self._given(message, no_words) for message in messages]
+            try:
+                yield chat_template.render(
+                    self._source, self._variables, self._date, given, tools=tools
+                )
+            except UnrenderableError:
+                continue
+
+    def _given(self, message: Message, no_words: str | None) -> Message:
+        names = {"reasoning_content": self._key}
+        given = {names.get(key, key): value for key, value in message.items()}
+        return given | {"content": no_words} if given["content"] is None else given
+
+
+def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
+    """The special tokens of a `tokenizer_config.json` by name, as templates know them."""
+    tokens = {key: value for key, value in config.items() if key.endswith("_token")}
+    contents = {k: v.get("content") if isinstance(v, dict) else v for k, v in tokens.items()}
+    return {key: value for key, value in contents.items() if isinstance(value, str)}
