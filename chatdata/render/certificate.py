@@ -437,13 +437,11 @@ def _altered(trained: list[int], text: str, body: str, tokenizer: Tokenizer) -> 
 
 def _check_prompts(counts: ParityCounts, answers: list[_Answer], reference: _Reference) -> None:
     """Counts the answers before which the ids of the generation prompt stand."""
-    prompts = reference.encode([answer.prompt for answer in answers])
-    with_leads = reference.encode([answer.prompt + answer.lead for answer in answers])
-    for answer, prompt, with_lead in zip(answers, prompts, with_leads, strict=True):
-        if answer.before == prompt:
-            counts.prompts += 1
-        elif answer.lead and answer.before == with_lead:
-            counts.thoughts += 1
+    given = reference.encode([answer.prompt + answer.lead for answer in answers])
+    for answer, ids in zip(answers, given, strict=True):
+        if answer.before == ids:
+            counts.prompts += not answer.lead
+            counts.thoughts += bool(answer.lead)
         else:
             end = reference.tokenizer.template.generation_prompt[-12:]
             counts.fail(
