@@ -286,7 +286,7 @@ class CompiledAnswers(CompiledTemplate):
         if self.markers:
             is_simple &= content.str.contains_any(list(self.markers)).not_()
         role = pl.col("role").cast(pl.String)
-        has_system = (role.first() == "system").over("row")
+        has_system = (role.first() == "system").over("row") & ("system" in self.spec.turns)
         number = pl.int_range(pl.len()).over("row") - has_system.cast(pl.Int64)
         expected = pl.when(number % 2 == 0).then(pl.lit("user")).otherwise(pl.lit("assistant"))
         in_turn = (role == expected) | ((number < 0) & (role == "system"))
