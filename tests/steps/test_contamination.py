@@ -24,19 +24,10 @@ from chatdata.sources import File
 from chatdata.steps import contamination, evaluation_sets
 from chatdata.steps.contamination import Index, Rule
 from tests.support.conversations import table
+from tests.support.evaluation import LONG, RULE, index
 
-RULE = Rule(ngram=13, min_words=8, common=3)
-LONG = (
-    "A cyclist leaves the harbour at nine and rides north at eighteen kilometres an hour, while "
-    "her brother sets out from the lighthouse an hour later; where do the two of them meet?"
-)
 SHORT = "Which river runs through the capital of Hungary?"
 TINY = "What is the capital of Peru?"
-
-
-def index(*texts: str, rule: Rule = RULE) -> Index:
-    rows = [{"set": "s", "item": str(i), "text": text} for i, text in enumerate(texts)]
-    return contamination.index(pl.DataFrame(rows, schema=evaluation_sets.SCHEMA), rule)
 
 
 def overlaps(indexed: Index, *texts: str | None) -> list[str | None]:

@@ -15,8 +15,8 @@ from chatdata.steps.filtering import Drop, mark
 from chatdata.steps.filters import FILTERS
 from chatdata.steps.secrets import KINDS
 from chatdata.steps.threads import Threads
-from tests.steps.test_contamination import LONG, index
 from tests.support.conversations import marked
+from tests.support.evaluation import LONG, index
 from tests.support.structured import call, calls, in_short, structured
 
 CALLED = calls(call(a=1))
