@@ -30,7 +30,7 @@ for stored in (False, True):
     pq.write_table(pa.table({"made": column}), path, store_schema=stored)
     print("Arrow schema stored:", stored)
     print("  polars:", polars.read_parquet(path).schema["made"])
-    print("  duckdb:", duckdb.sql(f"SELECT typeof(made) FROM '{path}'").fetchone()[0])
+    print("  duckdb:", duckdb.sql(f"SELECT typeof(made) FROM '{path}'").fetchall()[0][0])
     print("  pandas:", type(pandas.read_parquet(path)["made"][0]).__name__)
     rows = datasets.load_dataset(
         "parquet", data_files=path, split="train", cache_dir=f"{sys.argv[1]}/cache-{stored}"
