@@ -2,7 +2,7 @@
 # A Parquet column of the logical type JSON comes out of each library as something else, and as something else
 # again where the file also stores the Arrow schema: Polars reads bytes without the Arrow schema, and an
 # extension type with it; pandas reads text both times, DuckDB JSON both times, datasets objects both times.
-# So there is no way to write a column of tool calls that is an object in one and text in the others.
+# So the type alone does not give a column of tool calls that is an object in datasets and text in Polars.
 # Seen with the versions below; fails if that changes.
 set -eu
 work=$(mktemp -d)
