@@ -13,7 +13,7 @@ from rich.text import Text
 from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import Counts, PackEntry, Splits
 from chatdata.dataset.manifest import Manifest
-from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry
+from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
 
@@ -82,7 +82,17 @@ def print_certificate(render: RenderEntry | None, console: Console) -> None:
         for words, is_right in _checks(counted, render.template.stop):
             mark = "✓" if is_right else "✗"
             console.print(f"  {mark} {words}", highlight=False, markup=False, soft_wrap=True)
+    if render.unknown is not None:
+        console.print(_unknown(render.unknown), highlight=False, markup=False, soft_wrap=True)
     console.print(_library(render.certificate.engine), highlight=False, soft_wrap=True)
+
+
+def _unknown(unknown: UnknownEntry) -> str:
+    """What became unknown tokens."""
+    return (
+        f"{unknown.tokens} tokens in {unknown.rows} rows are {unknown.token}: the tokenizer has no "
+        "token for a part of their text"
+    )
 
 
 def _checks(counted: ParityEntry, stop: str) -> Iterator[tuple[str, bool]]:

@@ -33,6 +33,7 @@ _INDEX: dict[str, pl.DataType | type[pl.DataType]] = {
     "messages": pl.Binary,  # digest
     "ids": pl.Binary,  # digest of the token ids
     "labels": pl.Binary,  # digest
+    "flags": pl.Binary,  # digest of what may be learnt
 }
 
 
@@ -170,10 +171,11 @@ def _digest(data: bytes) -> bytes:
 
 
 def _token_digests(rows: Rows) -> dict[str, list[bytes | None]]:
+    flags = _flag_digests(rows)
     if rows.tokens is None:
         nothing: list[bytes | None] = [None] * rows.messages.num_rows
-        return {"ids": nothing, "labels": _flag_digests(rows)}
-    digests: dict[str, list[bytes | None]] = {}
+        return {"ids": nothing, "labels": nothing, "flags": flags}
+    digests: dict[str, list[bytes | None]] = {"flags": flags}
     for name, column in (("ids", "input_ids"), ("labels", "labels")):
         hashes = [hashlib.blake2b(digest_size=16) for _ in range(rows.messages.num_rows)]
         rows.update(hashes, column)
@@ -182,7 +184,7 @@ def _token_digests(rows: Rows) -> dict[str, list[bytes | None]]:
 
 
 def _flag_digests(rows: Rows) -> list[bytes | None]:
-    """Digests of what may be learnt, where nothing is rendered; format 1 does not say."""
+    """Digests of what may be learnt; format 1 does not say."""
     if "train" not in message_keys(rows.messages):
         return [None] * rows.messages.num_rows
     conversations = rows.messages["messages"].to_pylist()
@@ -191,10 +193,12 @@ def _flag_digests(rows: Rows) -> list[bytes | None]:
 
 def _counts(pairs: pl.DataFrame) -> dict[str, int]:
     kept = pairs.filter(status="kept")
-    facts, ids, labels = (
+    facts, ids, labels, flags = (
         (pl.col(name) != pl.col(f"{name}_after")).fill_null(False)
-        for name in ("facts", "ids", "labels")
+        for name in ("facts", "ids", "labels", "flags")
     )
+    is_rendered = pl.col("labels").is_not_null() & pl.col("labels_after").is_not_null()
+    labels = pl.when(is_rendered).then(labels).otherwise(flags)
     return {
         **{name: pairs.filter(status=name).height for name in ("added", "removed", "changed")},
         "the_same": kept.filter(facts.not_(), ids.not_(), labels.not_()).height,

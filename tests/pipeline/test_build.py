@@ -241,7 +241,8 @@ def test_the_parquet_files_have_the_promised_schema(tmp_path: Path) -> None:
     messages = pq.read_schema(out / "messages" / "train-00000-of-00001.parquet")
     assert (
         str(messages.field("messages").type)
-        == "list<element: struct<role: string, content: string>>"
+        == "list<element: struct<role: string, content: string, reasoning_content: string, "
+        "tool_calls: string, tool_call_id: string, name: string, train: bool>>"
     )
     tokens = pq.read_schema(out / "tokens" / "train-00000-of-00001.parquet")
     assert {name: str(tokens.field(name).type) for name in tokens.names} == {

@@ -217,8 +217,8 @@ def test_whole_oldest_exchanges_are_left_out_and_the_system_turn_stays(
 
 
 def test_a_template_that_refuses_is_quoted(tokenizer: Any) -> None:
-    with pytest.raises(ChatdataError, match="unknown role: tool"):
-        _bytes().ids([{"role": "tool", "content": "x"}])
+    with pytest.raises(ChatdataError, match="unknown role: narrator"):
+        _bytes().ids([{"role": "narrator", "content": "x"}])
 
 
 def test_white_space_that_a_token_swallows_is_what_the_tokenizer_calls_so(tmp_path: Path) -> None:
@@ -401,7 +401,8 @@ def test_a_conversation_can_be_saved_and_built(tuned: Path, tmp_path: Path) -> N
     first = talk(tuned, typed + f"/reset\nagain\n/save {saved}\n")
     assert first.output.count("appended") == 2, first.output
     build_dataset(load_recipe(str(_recipe(tmp_path)), []), tmp_path / "out")
-    rows = reader.scan(tmp_path / "out", "messages").collect()["messages"].to_list()
+    table = reader.scan(tmp_path / "out", "messages").collect()["messages"].to_list()
+    rows = [[{key: turn[key] for key in ("role", "content")} for turn in row] for row in table]
     system = {"role": "system", "content": "Be <brief>."}
     long = asked("two\n\nlines <|end|>", assistant.ANSWER, "more", assistant.ANSWER)
     expected = [[system, *long], [system, *asked("again", assistant.ANSWER)]]

@@ -614,7 +614,8 @@ def test_every_row_that_the_template_cannot_write_is_named(folder: Path) -> None
 
     def tools(table: pa.Table) -> pa.Table:
         rows = table["messages"].to_pylist()
-        rows[0][0]["role"] = rows[1][0]["role"] = "tool"
+        for row in rows[:2]:  # a result of a tool, with a character that hides control tokens
+            row[0] |= {"role": "tool", "content": "\U000f0000"}
         rows[2][0]["content"] += "!"
         return put(table, "messages", rows)
 
@@ -622,10 +623,10 @@ def test_every_row_that_the_template_cannot_write_is_named(folder: Path) -> None
     forge(folder)
     verdict = next(verdict for verdict in verdicts_on(folder) if verdict.check == "certificate")
     names = pq.read_table(folder / TOKENS)["id"].to_pylist()
-    refused = "the template cannot write its messages: the template has no place for role 'tool'"
+    refused = "the template cannot write its messages: its content holds characters for private use"
     assert verdict.problems == [
-        f"row '{names[0]}': {refused}",
-        f"row '{names[1]}': {refused}",
+        f"row '{names[0]}': {refused} (U+F0000 ff.)",
+        f"row '{names[1]}': {refused} (U+F0000 ff.)",
         f"row '{names[2]}': its ids are not what the template makes of its messages",
     ]
 
