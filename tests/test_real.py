@@ -228,6 +228,8 @@ def test_a_large_array_that_is_cut_off(sharegpt: Path, tmp_path: Path) -> None:
     assert counts["conversations"]["dropped"]["no_turns"] == 126
     assert counts["messages"]["dropped"]["leading_turn"] == 6297
     assert {name: figures["messages"] for name, figures in facts["cleaned"].items()} == {
+        "lift_reasoning": 0,
+        "lift_tools": 0,
         "html": 0,
         "entities": 1,
         "escapes": 6228,
