@@ -43,32 +43,6 @@ def _content(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFacto
     store.seed("model", "somebody/bytes", contents)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("template", ["chatml", "tokenizer"])
-def test_a_tokenizer_by_name_is_that_of_transformers(
-    template: str, hub: Hub, client: Clients, tmp_path: Path
-) -> None:
-    """All files that decide are fetched: here config.json, by which transformers picks a class."""
-    transformers = pytest.importorskip("transformers")
-    folder = write("byte level", tmp_path / "t", PLAIN)
-    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
-    (folder / "model.safetensors").write_bytes(b"not to be fetched")
-    name = f"somebody/{template}"
-    hub.store.seed("model", name, {path.name: path.read_bytes() for path in folder.iterdir()})
-    settings = ["--set", f"render.template={template}", "--set", f"render.tokenizer={name}"]
-    done = build(client, tmp_path, "oasst1-en", *settings)
-    assert done.code == 0, done.stderr
-    saved, expected = (
-        transformers.AutoTokenizer.from_pretrained(each)
-        for each in (tmp_path / "out" / "tokenizer", folder)
-    )
-    assert saved.encode("12345 + 67") == expected.encode("12345 + 67")
-    assert not hub.asked(".*safetensors")
-    (folder / "config.json").unlink()
-    plain = transformers.AutoTokenizer.from_pretrained(folder)
-    assert plain.encode("12345 + 67") != expected.encode("12345 + 67")
-
-
 def build(client: Clients, tmp_path: Path, *arguments: str) -> Done:
     options = ["--set", "max_dropped=1", "--out", str(tmp_path / "out")]
     return client.run("build", *arguments, *options)
@@ -161,3 +135,29 @@ def test_shipped_recipes_pin_their_revision() -> None:
         for source in load_recipe(name).source.values():
             assert source.revision is not None
             assert re.fullmatch("[0-9a-f]{40}", source.revision)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", ["chatml", "tokenizer"])
+def test_a_tokenizer_by_name_is_that_of_transformers(
+    template: str, hub: Hub, client: Clients, tmp_path: Path
+) -> None:
+    """All files that decide are fetched: here config.json, by which transformers picks a class."""
+    transformers = pytest.importorskip("transformers")
+    folder = write("byte level", tmp_path / "t", PLAIN)
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
+    (folder / "model.safetensors").write_bytes(b"not to be fetched")
+    name = f"somebody/{template}"
+    hub.store.seed("model", name, {path.name: path.read_bytes() for path in folder.iterdir()})
+    settings = ["--set", f"render.template={template}", "--set", f"render.tokenizer={name}"]
+    done = build(client, tmp_path, "oasst1-en", *settings)
+    assert done.code == 0, done.stderr
+    saved, expected = (
+        transformers.AutoTokenizer.from_pretrained(each)
+        for each in (tmp_path / "out" / "tokenizer", folder)
+    )
+    assert saved.encode("12345 + 67") == expected.encode("12345 + 67")
+    assert not hub.asked(".*safetensors")
+    (folder / "config.json").unlink()
+    plain = transformers.AutoTokenizer.from_pretrained(folder)
+    assert plain.encode("12345 + 67") != expected.encode("12345 + 67")

@@ -100,9 +100,9 @@ def _infer(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec:
         after[closed:],
     )
     start = text.partition(user)[0].removesuffix(before_user)
-    return TemplateSpec(
-        template.name, "", turns, (), start, _system(template, before_user, control), final
-    )
+    system = _system(template, before_user, control)
+    turns |= {"system": system} if system is not None else {}
+    return TemplateSpec(template.name, "", turns, (), start, system, final)
 
 
 def _apart(head: str, middle: str, control: re.Pattern[str]) -> tuple[str, str]:
