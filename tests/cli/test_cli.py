@@ -93,6 +93,7 @@ def test_choices_are_those_of_the_package_that_owns_them(
 # ------------------------------------------------------------------------------ what works
 
 
+@pytest.mark.slow
 def test_build_prints_counts_and_the_folder(tmp_path: Path) -> None:
     result = run("build", "sample", "--out", tmp_path / "o")
     assert result.exit_code == 0
@@ -115,6 +116,7 @@ def test_the_old_name_of_an_option_works_and_says_the_new_name(tmp_path: Path) -
     assert "audit: compare a sample" in " ".join(run("build", "--help").output.split())
 
 
+@pytest.mark.slow
 def test_build_without_out_names_the_folder_for_the_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ def packed(sample: Path, tmp_path: Path) -> Path:
     return first
 
 
+@pytest.mark.slow
 def test_a_template_over_a_built_folder(packed: Path, tmp_path: Path) -> None:
     arguments = ("--tokenizer", "bytes", "--template", "chatml", "--out", tmp_path / "new")
     done = render(packed, *arguments)
@@ -39,6 +40,7 @@ def test_a_template_over_a_built_folder(packed: Path, tmp_path: Path) -> None:
     assert values == json.loads((tmp_path / "new" / "manifest.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -49,6 +49,7 @@ def values_of(folder: Path) -> dict[str, Any]:
     return dict(values)
 
 
+@pytest.mark.slow
 def test_the_same_template_gives_the_same_bytes(tmp_path: Path, case: tuple[str, Path]) -> None:
     built = make(tmp_path, *case, "built")
     render_dataset(built, tmp_path / "again", tokenizer="bytes")
@@ -61,6 +62,7 @@ def test_the_same_template_gives_the_same_bytes(tmp_path: Path, case: tuple[str,
     verify_folder(tmp_path / "again", everything=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overflow", ["cut", "split", "drop"])
 def test_what_goes_has_the_ledger_that_a_build_writes(
     tmp_path: Path, case: tuple[str, Path], overflow: str, monkeypatch: Any
@@ -81,6 +83,7 @@ def test_what_goes_has_the_ledger_that_a_build_writes(
     verify_folder(again, everything=True)
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_does_not_show(tmp_path: Path, monkeypatch: Any) -> None:
     built = make(tmp_path, TALKS, talk_file(tmp_path), "built")
     monkeypatch.setattr(render_again, "PART_BYTES", 2000)
@@ -132,6 +135,7 @@ def tools(tmp_path: Path) -> Path:
     return tmp_path / "built"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", ["starchat", "chatml"])
 def test_a_conversation_with_tools_by_built_in_templates(
     tmp_path: Path, tools: Path, template: str
@@ -149,6 +153,7 @@ def test_a_conversation_with_tools_by_built_in_templates(
     assert difference.rows["retokenised"] == manifest.splits.total("rows") == 2
 
 
+@pytest.mark.slow
 def test_back_to_the_carried_template_gives_the_first_tokens(tmp_path: Path, tools: Path) -> None:
     render_dataset(tools, tmp_path / "chatml", tokenizer="bytes", template="chatml")
     carrying = str(tmp_path / "carrying")
@@ -159,6 +164,7 @@ def test_back_to_the_carried_template_gives_the_first_tokens(tmp_path: Path, too
     assert tokens
 
 
+@pytest.mark.slow
 def test_what_the_template_refuses_is_in_the_ledger(tmp_path: Path, tools: Path) -> None:
     refusing = TEMPLATE.replace(
         "{% for m in messages %}",
@@ -196,6 +202,7 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path, tools: Path) ->
     assert files(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_bins_of_the_recipe_are_packed_again(tmp_path: Path) -> None:
     settings = ("pack.max_tokens=3000",)
     built = make(tmp_path, TALKS, talk_file(tmp_path), "built", *settings)
@@ -240,6 +247,7 @@ max_dropped: 1.0
 """
 
 
+@pytest.mark.slow
 def test_answers_without_labels_are_not_learnt_from_a_folder_of_format_1(tmp_path: Path) -> None:
     built = make(tmp_path, ONCE, tree_file(tmp_path), "built")
     flags = [turn["train"] for row in rows_of(built) for turn in row["messages"]]
@@ -261,6 +269,7 @@ def _answers(rows: list[dict[str, Any]], is_answer: pl.Expr) -> list[dict[str, A
     return pl.DataFrame(rows).explode("messages").unnest("messages").filter(is_answer).to_dicts()
 
 
+@pytest.mark.slow
 def test_without_tokens_every_answer_of_format_1_may_be_learnt(tmp_path: Path) -> None:
     built = make(tmp_path, TALKS, talk_file(tmp_path), "built", "render=null")
     first = as_format_1(built, tmp_path / "first")
@@ -271,6 +280,7 @@ def test_without_tokens_every_answer_of_format_1_may_be_learnt(tmp_path: Path) -
     verify_folder(tmp_path / "again", everything=True)
 
 
+@pytest.mark.slow
 def test_a_ledger_that_names_no_turns_does_for_numbered_messages_alone(tmp_path: Path) -> None:
     settings = ("render.max_tokens=100", "render.overflow=cut", "max_dropped=1")
     talks = make(tmp_path, TALKS, talk_file(tmp_path), "talks", *ALL_ROWS)

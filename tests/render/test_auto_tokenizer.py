@@ -60,6 +60,7 @@ def ids(tokenizer: tokenizers.Tokenizer, text: str) -> list[int]:
     return list(tokenizer.full.encode(text, add_special_tokens=False).ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tokenizer_class", "model"), CLASSES)
 def test_every_template_has_the_ids_of_transformers(
     tokenizer_class: str | None, model: str | None, tmp_path: Path
@@ -213,6 +214,7 @@ def test_the_probe_texts_tell_tokenizers_apart() -> None:
     assert all(first != second for i, first in enumerate(encoded) for second in encoded[:i])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", ["chatml", "tokenizer"])
 def test_a_build_with_such_a_tokenizer_is_verified(template: str, tmp_path: Path) -> None:
     """Also built again: the recipe names the folder, whose class decides again."""

@@ -140,6 +140,7 @@ def test_content_is_trimmed_where_the_template_trims(tmp_path: Path) -> None:
     assert text.endswith("<|im_start|>assistant\n[a<|im_end|>]\n")
 
 
+@pytest.mark.slow
 def test_control_tokens_in_content_stay_text(tmp_path: Path) -> None:
     for name, template in {"a": PLAIN, "b": ENDED, "c": GENERATION, "d": THINKING}.items():
         tokenizer = load_bytes(template, tmp_path / name)

@@ -93,6 +93,7 @@ def check(tokenizer: Tokenizer, folder: Path) -> None:
     assert count == len(CONVERSATIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", TEMPLATE_NAMES)
 @pytest.mark.parametrize("kind", MADE)
 def test_rows_are_those_of_transformers_or_refused(
@@ -121,6 +122,7 @@ def test_the_space_before_the_first_word_comes_once_in_a_row(kind: str, tmp_path
     assert not behind.startswith("▁")
 
 
+@pytest.mark.slow
 def test_the_certificate_sees_a_text_that_is_in_the_wrong_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +206,7 @@ render: {{template: chatml, tokenizer: {}}}
 """
 
 
+@pytest.mark.slow
 def test_unknown_tokens_are_counted_and_named(tmp_path: Path) -> None:
     """In the manifest, on the terminal and on the card; not where there are none."""
     folder = write("WordPiece", tmp_path / "t")

@@ -349,6 +349,7 @@ def test_no_rows_at_all() -> None:
     assert fit(table({}), TextPool(tokenizer), options(max_tokens=5)).messages.is_empty()
 
 
+@pytest.mark.slow
 def test_a_large_text_and_many_turns() -> None:
     tokenizer = byte_tokenizer(BUILT_IN["starchat"])
     turns = [("user", "é" * 500_000), ("assistant", "a")] + [

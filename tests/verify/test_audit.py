@@ -448,6 +448,7 @@ def test_what_is_no_row_of_ids_is_counted(tmp_path: Path, odd: object) -> None:
     assert results["uneven"].cases.of == 4
 
 
+@pytest.mark.slow
 def test_no_row_stops_an_audit(tmp_path: Path, sample: Path) -> None:
     rng = random.Random(7)
     facts = known.of_tokenizer(sample / "tokenizer", "t")
@@ -497,6 +498,7 @@ def slow_counts(rows: list[dict[str, list[int]]]) -> dict[str, int]:
     return {"untrained_end": untrained, "missing_end": missing, "fully_masked": masked}
 
 
+@pytest.mark.slow
 def test_fast_counts_are_those_of_a_slow_loop() -> None:
     rng = random.Random(5)
     for _ in range(60):
@@ -626,6 +628,7 @@ def test_splits_are_told_by_names(name: str, split: str | None) -> None:
     assert inputs.split_of(name) == split
 
 
+@pytest.mark.slow
 def test_files_of_two_splits_are_compared(tmp_path: Path) -> None:
     sound = [CHATS[0], CHATS[1], CHATS[3]]
     _jsonl(tmp_path / "train.jsonl", sound)

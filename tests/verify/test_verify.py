@@ -115,6 +115,7 @@ def put(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
 # --------------------------------------------------------------------------------- what is sound
 
 
+@pytest.mark.slow
 def test_a_build_is_sound(built: Path) -> None:
     verdicts = verify_folder(built, everything=True)
     assert {verdict.outcome for verdict in verdicts} == {"ok"}
@@ -150,6 +151,7 @@ def test_messages_that_are_not_to_be_learnt_are_taken_from_the_labels(tmp_path: 
     assert failed(make(tmp_path, text, tmp_path / "a.jsonl", "out"), everything=True) == {}
 
 
+@pytest.mark.slow
 def test_unknown_files_beside_a_dataset_are_listed_and_pass(folder: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     (folder / "report.html").write_text("made by chatdata report")
@@ -247,6 +249,7 @@ def test_changed_counts_of_the_sample_are_caught(folder: Path, key: str, number:
     assert problem.startswith(f"the certificate's sample says that {key} is {number}, but rend")
 
 
+@pytest.mark.slow
 def test_counts_are_not_compared_with_a_certificate_of_another_version(folder: Path) -> None:
     """It looked at other things; rows and template are proved anew all the same."""
 
@@ -380,6 +383,7 @@ def test_a_changed_croissant_file_is_caught(folder: Path) -> None:
         assert "pages" in failed(folder), text
 
 
+@pytest.mark.slow
 def test_a_card_with_changed_metadata_is_caught(folder: Path) -> None:
     page = folder / "README.md"
     text = page.read_text()
