@@ -76,10 +76,14 @@ def print_certificate(render: RenderEntry | None, console: Console) -> None:
         console.print("nothing is rendered: set render.tokenizer to add token rows", style="dim")
         return
     console.print(_rendering(render), highlight=False, soft_wrap=True)
-    for name in ("probes", "sample"):
-        counted: ParityEntry = getattr(render.certificate, name)
+    whole = render.model_copy(update={"train_on": "assistant"})  # as probes always are
+    certificate = render.certificate
+    for name, counted, learnt in (
+        ("probes", certificate.probes, whole),
+        ("sample", certificate.sample, render),
+    ):
         console.print(f"certificate, {name}:", highlight=False)
-        for words, is_right in _checks(counted, render.template.stop):
+        for words, is_right in _checks(counted, learnt):
             mark = "✓" if is_right else "✗"
             console.print(f"  {mark} {words}", highlight=False, markup=False, soft_wrap=True)
     if render.unknown is not None:
@@ -95,7 +99,7 @@ def _unknown(unknown: UnknownEntry) -> str:
     )
 
 
-def _checks(counted: ParityEntry, stop: str) -> Iterator[tuple[str, bool]]:
+def _checks(counted: ParityEntry, render: RenderEntry) -> Iterator[tuple[str, bool]]:
     """Yields the checks of a certificate in words, and whether each came out right."""
     equal = counted.compared - counted.differences
     words = f"{equal} of {counted.compared} rows are, token by token, what the template writes"
@@ -104,21 +108,34 @@ def _checks(counted: ParityEntry, stop: str) -> Iterator[tuple[str, bool]]:
             f"; {counted.quoting} more quote control tokens and forge {counted.forged or 'none'}"
         )
     yield words, not counted.differences + counted.forged
+    if counted.answers:
+        yield _ends(counted, render)
+        yield _labels(counted, render)
+        yield _prompts(counted)
+
+
+def _ends(counted: ParityEntry, render: RenderEntry) -> tuple[str, bool]:
+    answers, stopped, stop = counted.answers, counted.stops_trained, render.template.stop
+    if render.learns_ends:
+        return f"{stopped} of {answers} answers end with a trained {stop}", stopped == answers
+    return f"{answers - stopped} of {answers} answers end with an untrained {stop}", not stopped
+
+
+def _labels(counted: ParityEntry, render: RenderEntry) -> tuple[str, bool]:
     answers = counted.answers
-    if not answers:
-        return
-    stopped = counted.stops_trained
-    yield f"{stopped} of {answers} answers end with a trained {stop}", stopped == answers
     exact = answers - counted.headers_trained
+    if not isinstance(render.train_on, str):
+        return f"{exact} of {answers} answers are trained in the parts {render.learnt}", True
     words = f"{exact} of {answers} answers are trained from end to end"
     if counted.texts_altered:
         words += f", {counted.texts_altered} as the tokenizer alters their text"
-    yield words, exact == answers
-    yield _prompts(counted), counted.prompts + counted.thoughts > 0 or not counted.straddling
+    return words, exact == answers
 
 
-def _prompts(counted: ParityEntry) -> str:
+def _prompts(counted: ParityEntry) -> tuple[str, bool]:
     """What stands before the trained tokens of the answers; the numbers add up."""
+    if "in_quoting" not in counted.model_fields_set:  # format 1 counted rows
+        return f"{counted.prompts} rows begin with the generation prompt", counted.prompts > 0
     behind = counted.prompts + counted.thoughts
     words = f"{behind} of {counted.answers} answers begin right behind their generation prompt"
     exceptions = {
@@ -129,7 +146,8 @@ def _prompts(counted: ParityEntry) -> str:
     }
     for why, number in exceptions.items():
         words += f"; in {number} {why}" if number else ""
-    return words
+    apart = counted.straddling + counted.unasked + counted.in_quoting
+    return words, behind + apart == counted.answers and (behind > 0 or not counted.straddling)
 
 
 def print_packs(entries: Sequence[PackEntry], console: Console) -> None:
@@ -146,7 +164,7 @@ def _rendering(render: RenderEntry) -> str:
     """Template, tokenizer and what is trained."""
     template = render.template
     words = f"template {template.name}, tokenizer {render.tokenizer.name}"
-    words += f", trained on {render.train_on}"
+    words += f", trained on {render.learnt}"
     if template.method is not None:
         words += f", written by {template.method}"
         words += "" if template.keeps_history else ", a row for each answer"

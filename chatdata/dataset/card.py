@@ -183,15 +183,12 @@ def certificate(manifest: Manifest) -> list[tuple[str, int, int]]:
     if manifest.render is None:
         return []
     counts = manifest.render.certificate.total
-    answers, stopped = counts.answers, counts.stops_trained
+    answers, behind = counts.answers, counts.prompts + counts.thoughts
+    ends = ("answers whose end token is trained", answers, answers - counts.stops_trained)
     return [
         ("rows that are, token by token, the template's", counts.compared, counts.differences),
         ("rows that quote a control token and forge none", counts.quoting, counts.forged),
-        ("answers whose end token is trained", answers, answers - stopped),
+        *([ends] if manifest.render.learns_ends else []),
         ("answers whose labels are theirs alone", answers, counts.headers_trained),
-        (
-            "answers that begin right behind their generation prompt",
-            counts.prompts + counts.thoughts,
-            0,
-        ),
+        ("answers that begin right behind their generation prompt", behind, 0),
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +181,10 @@ def as_stated(
     options: Render,
 ) -> pl.DataFrame:
     """The messages of the candidates at `places`, learnt as the messages state."""
+    return _at(drawn, places)
+
+
+def _at(drawn: Rendered, places: dict[int, int]) -> pl.DataFrame:
     names = pl.Series([drawn.ids[place] for place in places.values()]).implode()
     return drawn.row_messages.filter(pl.col("conversation").is_in(names))
 
@@ -201,6 +205,5 @@ def as_labelled(
         start, end = drawn.offsets[place : place + 2]
         trained[start:end] = np.asarray(stored[number].labels) != IGNORE_INDEX
     labelled = np.bincount(message[trained], minlength=drawn.row_messages.height) > 0
-    names = pl.Series([drawn.ids[place] for place in places.values()]).implode()
-    messages = drawn.row_messages.with_columns(train=pl.col("train") & pl.Series(labelled))
-    return messages.filter(pl.col("conversation").is_in(names))
+    train = pl.col("train") & pl.Series(labelled)
+    return _at(replace(drawn, row_messages=drawn.row_messages.with_columns(train=train)), places)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from chatdata.pipeline.partitions import PartitionFiles
 from chatdata.pipeline.recipe import Recipe
-from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding.audit import SAMPLE
 from chatdata.render.options import Render
+from chatdata.render.parity import ParityCounts
 from chatdata.steps.figures import FiguresByKey
 from chatdata.steps.filtering import Drop, Unit
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from chatdata.core.ledger import Counts, Tally
 from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline.context import EncoderChoice
-from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding.audit import Audit
+from chatdata.render.parity import ParityCounts
 from chatdata.render.unknown import Unknown
 from chatdata.steps.clean import Cleaned
 from chatdata.steps.duplicates import ClustersEntry

@@ -17,9 +17,9 @@ from chatdata.pipeline.context import BuildContext, TokenizerSource
 from chatdata.pipeline.stats import PartStats, Totals
 from chatdata.render import certificate
 from chatdata.render import unknown as unknown_tokens
-from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.fit import fit
+from chatdata.render.parity import ParityCounts
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.unknown import Unknown

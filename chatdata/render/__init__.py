@@ -11,6 +11,7 @@ __all__ = [
     "entries",
     "fit",
     "options",
+    "parity",
     "rows",
     "segments",
     "template",

@@ -41,7 +41,7 @@ class UnknownEntry(Part):
 class ParityEntry(Part):
     """How many rows and answers were compared with the template, and what was found in them.
 
-    The counts are those of `certificate.ParityCounts`; earlier versions of chatdata counted fewer.
+    The counts are those of `parity.ParityCounts`; earlier versions of chatdata counted fewer.
     """
 
     __pydantic_extra__: dict[str, Number]
@@ -113,4 +113,17 @@ class RenderEntry(Part):
     tokens: Number
     trained_tokens: Number
     unknown: UnknownEntry | None = None  # where there are such tokens
+
+    @property
+    def learnt(self) -> str:
+        """What is trained, in words."""
+        if isinstance(self.train_on, str):
+            return self.train_on
+        return ", ".join(part for part, is_learnt in self.train_on.items() if is_learnt)
+
+    @property
+    def learns_ends(self) -> bool:
+        """Whether the ends of answers are trained."""
+        return isinstance(self.train_on, str) or self.train_on["end"]
+
     certificate: CertificateEntry

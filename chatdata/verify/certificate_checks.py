@@ -13,9 +13,10 @@ from chatdata.core.hashing import fraction_column, sha256_json
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import FORMAT, Manifest
 from chatdata.render import certificate
-from chatdata.render.certificate import SAMPLE, ParityCounts
+from chatdata.render.certificate import SAMPLE
 from chatdata.render.encoding import libraries
 from chatdata.render.options import Render
+from chatdata.render.parity import ParityCounts
 from chatdata.render.tokenizer import Tokenizer
 
 

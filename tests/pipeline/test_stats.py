@@ -21,8 +21,8 @@ from chatdata.pipeline.engines import start
 from chatdata.pipeline.find import load
 from chatdata.pipeline.inputs import locate
 from chatdata.pipeline.stats import BuildResult, PartStats, Totals
-from chatdata.render.certificate import ParityCounts
 from chatdata.render.encoding.audit import Audit
+from chatdata.render.parity import ParityCounts
 from chatdata.steps import redact
 from chatdata.steps.clean import Cleaned
 from chatdata.steps.figures import FiguresByKey

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatdata.render.chat_template import CompiledAnswers
+from chatdata.render.parts import TrainParts
 from tests.support.carrying import carry, load
 from tests.support.conversations import table
 from tests.support.templates import bracketed, rows, run
@@ -96,6 +97,19 @@ def test_an_empty_thought_is_context_in_both(folder: Path, tmp_path: Path) -> No
     ]
     (written,) = bracketed(run(tokenizer, {"y": edge}), tokenizer)
     assert written == head.replace("q", "q ") + "<think>\n\n</think>\n\n[a<|im_end|>]\n"
+
+
+def test_an_empty_thought_is_learnt_in_both_where_the_recipe_says_so(
+    folder: Path, tmp_path: Path
+) -> None:
+    tokenizer = load(folder, tmp_path / "w")
+    talks = {
+        "plain": [("user", "q"), ("assistant", "a")],
+        "edge": [("user", "q "), ("assistant", "a")],
+    }
+    learnt = run(tokenizer, talks, train_on=TrainParts(empty_thought=True))
+    for text in bracketed(learnt, tokenizer):
+        assert text.endswith("[<think>\n\n</think>\n\na<|im_end|>]\n")
 
 
 @pytest.mark.slow

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from chatdata import load_recipe
 from chatdata.cli import main
 from chatdata.core.errors import ConfigError
-from chatdata.render import built_in
+from chatdata.render import built_in, certificate
 from chatdata.render.fit import fit
 from chatdata.render.options import Render
+from chatdata.render.parity import ParityCounts
 from chatdata.render.parts import TrainParts
 from chatdata.render.rows import render
 from chatdata.render.segments.text_pool import TextPool
@@ -132,6 +135,75 @@ def test_an_empty_thought_is_learnt_where_the_recipe_says_so_alone(tmp_path: Pat
     assert written(tokenizer, talk, empty_thought=True) == f"{QUESTION}[{empty}No.{END}]\n"
 
 
+def counted(made_with: TrainParts, stated: TrainParts, **change: Any) -> ParityCounts:
+    """What the certificate counts in TALK, whose rows learn other parts than is stated."""
+    tokenizer = built_in.load(None, "bytes", BUILT_IN["chatml"], None)
+    options = Render(tokenizer="t", template="chatml", train_on=made_with)
+    pool = TextPool(tokenizer)
+    fitted = fit(structured({"talk": TALK}), pool, options)
+    rendered = render(fitted.messages, fitted.windows, pool, options)
+    if change:
+        template = replace(tokenizer.template, spec=replace(tokenizer.template.spec, **change))
+        tokenizer = replace(tokenizer, template=template)
+    everything = pl.repeat(True, len(rendered.ids), eager=True)
+    return certificate.compare_rows(rendered, tokenizer, stated, everything)
+
+
+CHOICES = [
+    TrainParts(),
+    TrainParts(reasoning=False),
+    TrainParts(end=False),
+    TrainParts(tool_calls=False),
+    TrainParts(answer=False, tool_calls=False),
+]
+
+
+@pytest.mark.parametrize("parts", CHOICES)
+def test_answers_of_which_parts_are_learnt_begin_behind_their_prompts(parts: TrainParts) -> None:
+    counts = counted(parts, parts)
+    assert counts.first_failure == ""
+    assert (counts.answers, counts.prompts) == (2, 2)
+    assert counts.stops_trained == 2 * parts.end
+
+
+@pytest.mark.parametrize(
+    ("made_with", "stated", "words"),
+    [
+        (
+            TrainParts(),
+            TrainParts(reasoning=False),
+            "more is learnt than there is without the parts",
+        ),
+        (
+            TrainParts(reasoning=False),
+            TrainParts(),
+            "the reasoning 'A tool knows.' of turn 1 is not",
+        ),
+        (TrainParts(), TrainParts(end=False), "of 2 answers 2 end with a trained end token"),
+        (TrainParts(end=False), TrainParts(), "of 2 answers 0 end with a trained end token"),
+        (TrainParts(), TrainParts(tool_calls=False), "without the parts tool_calls, empty_thought"),
+        (
+            TrainParts(tool_calls=False),
+            TrainParts(),
+            "the tool_calls 'tide' of turn 1 is not learnt",
+        ),
+    ],
+)
+def test_labels_of_other_parts_are_caught(
+    made_with: TrainParts, stated: TrainParts, words: str
+) -> None:
+    assert words in counted(made_with, stated).first_failure
+
+
+def test_a_prompt_that_no_answer_stands_behind_is_caught() -> None:
+    turn = BUILT_IN["chatml"].turns["assistant"]
+    turns = {**BUILT_IN["chatml"].turns, "assistant": replace(turn, header="bot\n")}
+    parts = TrainParts(reasoning=False)
+    counts = counted(parts, parts, turns=turns)
+    assert counts.prompts == 0
+    assert counts.first_failure
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
@@ -168,3 +240,7 @@ def test_a_recipe_chooses_parts(tmp_path: Path) -> None:
     render_entry = json.loads((tmp_path / "out" / "manifest.json").read_text())["render"]
     assert render_entry["train_on"]["reasoning"] is False
     assert render_entry["trained_tokens"] == len("4") + 1
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "trained on `answer, tool_calls, end`" in card
+    assert "1 of 1 answers are trained in the parts answer, tool_calls, end" in done.output
+    assert "1 of 1 answers begin right behind their generation prompt" in done.output

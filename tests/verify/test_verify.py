@@ -27,7 +27,7 @@ from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import card, croissant, manifest, pack, report
 from chatdata.dataset.shards import PARQUET
 from chatdata.render import certificate
-from chatdata.render.certificate import ParityCounts
+from chatdata.render.parity import ParityCounts
 from chatdata.render.rows import Rendered
 from chatdata.verify import rebuild, recount
 from chatdata.verify.dataset_diff import between

@@ -180,7 +180,7 @@ def describe(source: Source) -> dict[str, Any]:
         "chat_template": render.template.jinja,
         "template_sha256": render.certificate.template_sha256,
         "tokenizer_sha256": render.certificate.tokenizer_sha256,
-        "train_on": render.train_on,
+        "train_on": render.learnt,
         "max_tokens": render.max_tokens,
         "provenance": dict(source.provenance) if source.provenance else None,
     }

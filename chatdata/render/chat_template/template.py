@@ -22,7 +22,13 @@ from chatdata.render.conversation import (
 from chatdata.render.parts import Bounds, bounds
 from chatdata.render.segments.by_row import WritesTurnsOrText
 from chatdata.render.segments.from_text import Answer, WritesText
-from chatdata.render.segments.unencoded import Bools
+from chatdata.render.segments.unencoded import (
+    Bools,
+    TrainOn,
+    UnencodedSegments,
+    learnt_parts,
+)
+from chatdata.render.template import Pool
 from chatdata.render.template_spec import TemplateSpec
 
 Method = Literal["segments", "generation", "prefix"]
@@ -278,6 +284,13 @@ class CompiledAnswers(CompiledTemplate):
         """The template with its spec."""
         values = {field.name: getattr(template, field.name) for field in fields(template)}
         return cls(**values, spec=spec, markers=markers)
+
+    def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
+        """The segments of rows. For the spec an empty thought is context, so where it is learnt all
+        rows come from the template."""
+        if learnt_parts(train_on).empty_thought:
+            return WritesText.encode(self, messages, pool, train_on)
+        return super().encode(messages, pool, train_on)
 
     def in_text_rows(self, messages: pl.DataFrame) -> Bools:
         """Which messages stand in a row that is written as text."""

@@ -138,9 +138,10 @@ def _render_once(
     """
     key = (row_id, messages["position"][-1], messages.height)
     if key not in pool.memo:
-        row = _render(template, messages, pool.control)
-        pool.memo[key] = row, {}
+        pool.memo[key] = _render_or_refuse(template, messages, pool.control), {}
     row, segments = pool.memo[key]
+    if isinstance(row, UnrenderableError):
+        raise row
     if parts not in segments:
         answers = [learnt for answer in row.answers for learnt in answer.learnt(parts)]
         no_answer = Answer(row.turns - 1, len(row.text), len(row.text))
@@ -148,6 +149,15 @@ def _render_once(
         segments[parts] = [_segment(piece, answer, pool) for piece, answer in pairs]
     of_parts: list[RenderedSegment] = segments[parts]
     return of_parts
+
+
+def _render_or_refuse(
+    template: WritesText, messages: pl.DataFrame, control: ControlTokens
+) -> _Row | UnrenderableError:
+    try:
+        return _render(template, messages, control)
+    except UnrenderableError as error:
+        return error.with_traceback(None)
 
 
 def _render(template: WritesText, messages: pl.DataFrame, control: ControlTokens) -> _Row:

@@ -1,0 +1,231 @@
+"""The trained tokens of answers, compared with what serving code gives and a model has to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.render.chat_template import lost
+from chatdata.render.conversation import Message
+from chatdata.render.parity import ParityCounts, Reference, Row
+from chatdata.render.parts import TrainParts
+from chatdata.render.token_spans import trained_spans
+from chatdata.render.tokenizer import Tokenizer
+
+
+class Answer(NamedTuple):
+    """An answer whose text is right, with the ids of its row and what a model is given before."""
+
+    ids: list[int]  # of the row
+    first: int | None  # the place of the first id that is trained; None where parts are not
+    prompt: str
+    lead: str  # what the template writes after the prompt and the labels leave out
+
+    def begins_behind(self, given: list[int]) -> bool:
+        """Whether the row begins with these ids, and no more stands before what is trained."""
+        is_there = self.ids[: len(given)] == given
+        return is_there and self.first in (None, len(given))
+
+
+def whole_answers(
+    counts: ParityCounts, row: Row, reference: Reference, quotes: bool
+) -> Iterator[Answer]:
+    """Yields the answers of a row that can be compared with their prompts.
+
+    Counts all of them: each span of labels must be what the template writes for an answer, from
+    the end of the generation prompt to the last token that the model has to write.
+    """
+    spans = trained_spans(row.labels).tolist()
+    counts.answers += len(row.trained)
+    if len(spans) != len(row.trained):
+        counts.fail(f"{len(row.trained)} answers are to be trained and {len(spans)} are")
+    for (start, end), place in zip(spans, row.trained, strict=False):
+        trained, message = row.labels[start:end].tolist(), row.turns[place]
+        is_stopped = _is_stopped(trained, message, reference.tokenizer)
+        counts.stops_trained += is_stopped
+        prompt = reference.prompt(row, place)
+        kind, lead = _kind(trained, row, place, prompt, reference)
+        setattr(counts, kind, getattr(counts, kind) + 1)
+        if kind == "headers_trained" or not is_stopped:
+            shown = (message["content"] or "")[:40]
+            counts.fail(f"the labels of the answer {shown!r} are not that answer")
+        elif kind != "straddling":
+            yield from _with_prompt(counts, row, start, prompt, lead, quotes)
+
+
+def _with_prompt(
+    counts: ParityCounts, row: Row, first: int | None, prompt: str | None, lead: str, quotes: bool
+) -> Iterator[Answer]:
+    """Yields an answer to compare with its prompt; counts an answer that cannot be compared."""
+    counts.in_quoting += quotes
+    counts.unasked += not quotes and prompt is None
+    if not quotes and prompt is not None:
+        yield Answer(row.ids.tolist(), first, prompt, lead)
+
+
+# --------------------------------------------------------------------------------------- parts
+
+
+def parts_of_answers(
+    counts: ParityCounts, row: Row, reference: Reference, quotes: bool, parts: TrainParts
+) -> Iterator[Answer]:
+    """Yields the answers of a row, of which parts are learnt, to compare with their prompts.
+
+    The labels must hold the words of the parts that are learnt, and no more text than is left of
+    what the template writes for the answers without the other parts.
+    """
+    learnt = row.labels[row.labels != IGNORE_INDEX].tolist()
+    text = _without_space(reference.tokenizer.decode(learnt))
+    counts.answers += len(row.trained)
+    _count_ends(counts, row, reference.tokenizer, parts)
+    most = 0
+    for place in row.trained:
+        prompt = reference.prompt(row, place)
+        body = reference.text(row, place + 1)
+        if prompt and not body.startswith(prompt):
+            counts.fail(f"turn {place} does not stand behind its generation prompt")
+        most += len(_without_space(body.removeprefix(prompt or "")))
+        for name, words in _words_of_parts(row.turns[place]).items():
+            if not getattr(parts, name):
+                most -= len(_without_space(words))
+            elif _without_space(words) not in text:
+                counts.fail(f"the {name} {words[:40]!r} of turn {place} is not learnt")
+        yield from _with_prompt(counts, row, None, prompt, "", quotes)
+    if len(text) > most and not _alters(row, reference):
+        left_out = ", ".join(name for name in _PARTS if not getattr(parts, name))
+        counts.fail(f"of the answers more is learnt than there is without the parts {left_out}")
+
+
+_PARTS = tuple(TrainParts.model_fields)
+
+
+def _alters(row: Row, reference: Reference) -> bool:
+    """Whether the tokenizer gives back another text than it was given, which may be longer."""
+    text = reference.text(row, len(row.turns))
+    (ids,) = reference.encode([text])
+    return reference.tokenizer.decode(ids) != text
+
+
+def _count_ends(counts: ParityCounts, row: Row, tokenizer: Tokenizer, parts: TrainParts) -> None:
+    """Counts the answers whose end is trained: all of them, or none where `end` is not learnt.
+
+    Some templates end a call of a tool with a control token of its own.
+    """
+    stop = tokenizer.stops()[-1]
+    ends = [int(row.labels[end - 1]) for _, end in trained_spans(row.labels).tolist()]
+    stopped = sum(id == stop for id in ends)
+    may_end_otherwise = sum("tool_calls" in row.turns[place] for place in row.trained)
+    least = len(row.trained) - may_end_otherwise
+    is_right = least <= stopped <= len(row.trained) if parts.end else not stopped
+    counts.stops_trained += len(row.trained) if parts.end and is_right else stopped
+    if not is_right:
+        counts.fail(f"of {len(row.trained)} answers {stopped} end with a trained end token")
+
+
+def _words_of_parts(message: Message) -> dict[str, str]:
+    """The words by which the parts of an answer are known."""
+    calls = message.get("tool_calls") or ()
+    names = [call["function"]["name"] for call in calls]
+    return {
+        "answer": message["content"] or "",
+        "reasoning": message.get("reasoning_content") or "",
+        "tool_calls": names[0] if names else "",
+    }
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+# --------------------------------------------------------------------------- texts and prompts
+
+
+def _is_stopped(trained: list[int], message: Message, tokenizer: Tokenizer) -> bool:
+    """Whether the trained ids of an answer end with what stops a model.
+
+    Some templates end a call of a tool with a control token of its own.
+    """
+    stops = tokenizer.stops()
+    if trained[-len(stops) :] == stops:
+        return True
+    return "tool_calls" in message and trained[-1] in tokenizer.control.ids.values()
+
+
+def _kind(
+    trained: list[int], row: Row, place: int, prompt: str | None, reference: Reference
+) -> tuple[str, str]:
+    """What the trained ids of an answer are, as a field of ParityCounts, and the untrained lead.
+
+    A first token that also covers the end of the header is never trained, so a little may be
+    missing at the start. A tokenizer that normalises gives back what it makes of a text.
+    """
+    tokenizer = reference.tokenizer
+    text = tokenizer.decode(trained)
+    message = row.turns[place]
+    if prompt is None:
+        is_whole = lost.from_answer(text, message) is None
+        return ("texts_returned" if is_whole else "headers_trained"), ""
+    body = reference.text(row, place + 1)
+    if not body.startswith(prompt):
+        return "headers_trained", ""
+    body = body[len(prompt) :]
+    leads = _leads(body, message, tokenizer)
+    if lost.from_answer(text, message) is None:
+        for lead in leads:
+            if body.startswith(text, len(lead)):
+                return "texts_returned", lead
+    kinds = [(_altered(trained, text, body[len(lead) :], tokenizer), lead) for lead in leads]
+    return min(kinds, key=lambda kind: _ORDER.index(kind[0]))
+
+
+_ORDER = ("texts_altered", "straddling", "headers_trained")
+
+
+def _leads(body: str, message: Message, tokenizer: Tokenizer) -> list[str]:
+    """What may stand between the prompt and the trained text of an answer: nothing, or a thought
+    without words before an answer without reasoning."""
+    empty = tokenizer.template.empty_thought
+    if empty and not message.get("reasoning_content") and body.startswith(empty):
+        return [empty, ""]
+    return [""]
+
+
+def _altered(trained: list[int], text: str, body: str, tokenizer: Tokenizer) -> str:
+    """What the trained ids of an answer are whose text is not that of the template (`body`)."""
+    ends = list(tokenizer.control.pattern.finditer(body))
+    forms = [body[: match.end()] for match in ends]
+    wholes = [list(tokenizer.full.encode(form, add_special_tokens=False).ids) for form in forms]
+    for match in ends:  # control tokens that stand before this end are quoted, so they are text
+        before = tokenizer.text.encode(body[: match.start()], add_special_tokens=False).ids
+        wholes.append([*before, tokenizer.control.ids[match[0]]])
+    expected = [tokenizer.decode(whole) for whole in wholes]
+    if text in expected:
+        return "texts_altered"
+    for whole, decoded in zip(wholes, expected, strict=True):
+        missing = decoded.removesuffix(text)
+        if decoded.endswith(text) and (missing.isspace() or len(trained) >= len(whole) - 1):
+            return "straddling"
+    return "headers_trained"
+
+
+def check_prompts(counts: ParityCounts, answers: list[Answer], reference: Reference) -> None:
+    """Counts the answers before which the ids of the generation prompt stand."""
+    given = reference.encode([answer.prompt + answer.lead for answer in answers])
+    for answer, ids in zip(answers, given, strict=True):
+        if answer.begins_behind(ids):
+            counts.prompts += not answer.lead
+            counts.thoughts += bool(answer.lead)
+        elif answer.first is None and answer.begins_behind(ids[:-1]):
+            counts.straddling += 1
+        else:
+            end = reference.tokenizer.template.generation_prompt[-12:]
+            counts.fail(
+                f"the end of its generation prompt, {end!r}, becomes different tokens before an "
+                "answer than alone, so a model would be trained on what it is never given"
+            )
+    if counts.straddling and not counts.prompts + counts.thoughts:
+        counts.fail(
+            "the first token of every answer also covers the end of its generation prompt, so no "
+            "answer begins where a model begins"
+        )

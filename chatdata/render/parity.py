@@ -1,0 +1,111 @@
+"""What a comparison of rows with their template counts, and what rows are compared with."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chatdata.render.conversation import (
+    Tools,
+    UnrenderableError,
+    spoken,
+    texts_of,
+    with_message_texts,
+    with_texts,
+)
+from chatdata.render.tokenizer import Tokenizer
+
+
+@dataclass(slots=True)
+class ParityCounts:
+    """What a comparison of rows with their template counts.
+
+    `differences` and `forged` must be 0, the others say how much was looked at.
+    """
+
+    rows: int = 0
+    compared: int = 0  # with the Jinja template, token by token
+    differences: int = 0
+    quoting: int = 0  # rows whose content quotes a control token
+    forged: int = 0  # control tokens more or fewer than the template writes
+    answers: int = 0  # trained assistant turns
+    stops_trained: int = 0
+    headers_trained: int = 0  # answers with labels that are not theirs
+    texts_returned: int = 0  # answers that decode(trained ids) gives back
+    texts_altered: int = 0  # answers that the tokenizer itself changes: NFC, lost characters
+    # What stands before the trained ids of an answer; these five add up to `answers`.
+    prompts: int = 0  # the ids of its generation prompt
+    thoughts: int = 0  # these, and a thought without words that the template writes
+    straddling: int = 0  # these, but for a token that also covers the start of the answer
+    unasked: int = 0  # nothing that makes a model answer
+    in_quoting: int = 0  # not compared: the row quotes a control token
+    first_failure: str = ""  # in words
+
+    def __add__(self, more: ParityCounts) -> ParityCounts:
+        """The counts of both, with the first failure of the two."""
+        sums = {name: number + getattr(more, name) for name, number in self.counts().items()}
+        return ParityCounts(**sums, first_failure=self.first_failure or more.first_failure)
+
+    def fail(self, reason: str) -> None:
+        """Notes a failure; the first is kept."""
+        self.first_failure = self.first_failure or reason
+
+    def counts(self) -> dict[str, int]:
+        """The counts, for the manifest."""
+        names = (name for name in self.__dataclass_fields__ if name != "first_failure")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of tokens, and the conversation that it should hold."""
+
+    ids: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int32]
+    turns: list[dict[str, Any]]
+    tools: Tools | None
+    trained: list[int]  # the turns that are trained, by their place
+
+
+class Reference:
+    """What serving code makes of a conversation: the text of its Jinja template, in one go."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.control = tokenizer.control
+
+    def quotes(self, row: Row) -> bool:
+        """Whether a message or a tool quotes a control token."""
+        texts = itertools.chain(*map(spoken, row.turns), texts_of(row.tools))
+        return any(self.control.quoted_in(text) for text in texts)
+
+    def comparable(self, row: Row) -> str:
+        """The conversation as text, the control tokens that it quotes hidden."""
+        if not self.quotes(row):
+            return self.text(row, len(row.turns))
+        turns = [with_message_texts(turn, self.control.hide) for turn in row.turns]
+        return self.tokenizer.template.text(turns, tools=with_texts(row.tools, self.control.hide))
+
+    def text(self, row: Row, turns: int) -> str:
+        """The text of the first turns of a row."""
+        return self.tokenizer.template.text(row.turns[:turns], tools=row.tools)
+
+    def prompt(self, row: Row, place: int) -> str | None:
+        """What a model is given to make it write an answer.
+
+        None where nobody asks before it, or where the template writes no such prompt.
+        """
+        before = row.turns[:place]
+        try:
+            return self.tokenizer.template.text(before, True, row.tools) if before else None
+        except UnrenderableError:
+            return None
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """The ids of texts, each tokenised in one go."""
+        encodings = self.tokenizer.full.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
