@@ -52,9 +52,10 @@ def probe_conversations(tokenizer: Tokenizer) -> pl.DataFrame:
 
 
 def with_reasoning(conversations: pl.DataFrame) -> pl.DataFrame:
-    """The conversations, with a thought before each answer."""
+    """The conversations under names of their own, with a thought before each answer."""
     thought = pl.when(pl.col("role") == "assistant").then(pl.lit("First, the facts.\nThen 2 + 2."))
-    return conversations.with_columns(reasoning=thought)
+    names = pl.col("conversation", "message").str.replace("^", "thinking-")
+    return conversations.with_columns(names, reasoning=thought)
 
 
 _TOOLS = json.dumps(chat_template.TOOLS)

@@ -318,9 +318,9 @@ def test_datasets_of_anybody_are_fetched(hub: Hub, client: Clients, all_rows: Pa
     assert done.code == 1, done.stderr
     assert "data/train.jsonl" in done.stdout
     assert "✗ empty_answer            1 of 3 answers" in done.stdout
-    hub.store.seed("dataset", "ada/words", {"README.md": b"# Hi"})
+    hub.store.seed("dataset", "ada/no-rows", {"README.md": b"# Hi"})
     for name, words in (
-        ("ada/words@main", "dataset 'ada/words' at"),
+        ("ada/no-rows@main", "dataset 'ada/no-rows' at"),
         ("ada/foreign@nowhere", "dataset 'ada/foreign' has no nowhere"),
         ("ada/nothing@main", "dataset 'ada/nothing' "),
     ):
