@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from chatdata.render import chat_template
-from chatdata.render.conversation import Message, Messages, Tools, UnrenderableError
+from chatdata.render.conversation import (
+    Message,
+    Messages,
+    Tools,
+    UnrenderableError,
+    in_parts,
+)
 from chatdata.render.tokenizer import Tokenizer
 
 
@@ -25,6 +31,7 @@ class Serving:
         date = facts.get("date")
         self._date = datetime.date.fromisoformat(date) if date else None
         self._key = facts.get("reasoning_key") or "reasoning_content"
+        self._takes_parts = facts.get("takes_parts", False)
 
     def writes(self, text: str, messages: Messages, tools: Tools | None) -> bool:
         """Whether serving code writes this text for these messages."""
@@ -44,7 +51,8 @@ class Serving:
     def _given(self, message: Message, no_words: str | None) -> Message:
         names = {"reasoning_content": self._key}
         given = {names.get(key, key): value for key, value in message.items()}
-        return given | {"content": no_words} if given["content"] is None else given
+        given |= {"content": no_words} if given["content"] is None else {}
+        return in_parts(given) if self._takes_parts else given
 
 
 def _special_tokens(config: dict[str, Any]) -> dict[str, str]:

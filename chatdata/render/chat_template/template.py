@@ -17,6 +17,7 @@ from chatdata.render.conversation import (
     Messages,
     Tools,
     UnrenderableError,
+    in_parts,
     is_structured,
 )
 from chatdata.render.parts import Bounds, bounds
@@ -45,7 +46,8 @@ class Structure:
     a message under which the template looks for reasoning, None where it writes none. A template
     that `needs_reasoning` cannot write an answer without, and `hint` says which variables would
     let it. `null_content` stands for the words of a message that has none: None, or "" where the
-    template cannot write None. `thought_end` closes a thought.
+    template cannot write None. `thought_end` closes a thought. A template that `takes_parts` takes
+    content as a list of parts, as templates of models that see images do.
     """
 
     stop: str = ""
@@ -58,6 +60,7 @@ class Structure:
     hint: str = ""
     null_content: str | None = None
     thought_end: str = ""
+    takes_parts: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class JinjaTemplate(WritesText):
             message = {key if k == "reasoning_content" else k: v for k, v in message.items()}
         if message["content"] is None and self.structure.null_content is not None:
             message = {**message, "content": self.structure.null_content}
-        return message
+        return in_parts(message) if self.structure.takes_parts else message
 
     def write(
         self, messages: Messages, wanted: Sequence[int], tools: Tools | None = None
@@ -142,7 +145,8 @@ class JinjaTemplate(WritesText):
         return len(prompt)
 
     def _generated(self, messages: Messages, wanted: Sequence[int]) -> tuple[str, list[int]]:
-        text, starts = render_generation(self.source, self.variables, self.date, messages)
+        given = [self._as_read(message) for message in messages]
+        text, starts = render_generation(self.source, self.variables, self.date, given)
         answers = [i for i, turn in enumerate(messages) if turn["role"] == "assistant"]
         if len(starts) != len(answers):
             raise UnrenderableError(
@@ -223,6 +227,7 @@ class JinjaTemplate(WritesText):
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""
         variables = {k: v for k, v in self.variables.items() if not k.endswith("_token")}
+        parts = {"takes_parts": True} if self.structure.takes_parts else {}
         return {
             "name": self.name,
             "method": self.method,
@@ -231,6 +236,7 @@ class JinjaTemplate(WritesText):
             "lead": self.structure.lead,
             "lead_is_empty_thought": self.structure.leads_with_thought,
             "reasoning_key": self.structure.reasoning_key,
+            **parts,
             "generation_prompt": self.generation_prompt,
             "variables": variables,
             "date": self.date.isoformat() if self.date else None,
