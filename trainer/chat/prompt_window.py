@@ -132,7 +132,7 @@ class TemplateWriter:
             return False
 
     def _text(self, messages: Sequence[Message], prompt: bool = True) -> str:
-        given = [in_parts(m) if self._takes_parts else m for m in messages]
+        given: list[Any] = [in_parts(m) if self._takes_parts else m for m in messages]
         try:
             return str(
                 self.tokenizer.apply_chat_template(
