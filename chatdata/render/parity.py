@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -71,39 +71,67 @@ class Row:
     trained: list[int]  # the turns that are trained, by their place
 
 
+class Given(NamedTuple):
+    """What a template is given of a row, and whether the row quotes a control token."""
+
+    turns: list[dict[str, Any]]
+    tools: Tools | None
+    quotes: bool
+
+
 class Reference:
     """What serving code makes of a conversation: the text of its Jinja template, in one go."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.control = tokenizer.control
+        self._last: tuple[Row, Given] | None = None
 
     def quotes(self, row: Row) -> bool:
         """Whether a message or a tool quotes a control token."""
-        texts = itertools.chain(*map(spoken, row.turns), texts_of(row.tools))
-        return any(self.control.quoted_in(text) for text in texts)
+        return self.given(row).quotes
 
     def comparable(self, row: Row) -> str:
         """The conversation as text, the control tokens that it quotes hidden."""
-        if not self.quotes(row):
-            return self.text(row, len(row.turns))
-        turns = [with_message_texts(turn, self.control.hide) for turn in row.turns]
-        return self.tokenizer.template.text(turns, tools=with_texts(row.tools, self.control.hide))
+        return self._text(row, len(row.turns))
 
     def text(self, row: Row, turns: int) -> str:
-        """The text of the first turns of a row."""
-        return self.tokenizer.template.text(row.turns[:turns], tools=row.tools)
+        """The text of the first turns of a row, in which a quoted control token is text."""
+        return self._shown(row, self._text(row, turns))
 
     def prompt(self, row: Row, place: int) -> str | None:
         """What a model is given to make it write an answer.
 
         None where nobody asks before it, or where the template writes no such prompt.
         """
-        before = row.turns[:place]
+        if not place:
+            return None
         try:
-            return self.tokenizer.template.text(before, True, row.tools) if before else None
+            return self._shown(row, self._text(row, place, add_generation_prompt=True))
         except UnrenderableError:
             return None
+
+    def _text(self, row: Row, turns: int, add_generation_prompt: bool = False) -> str:
+        given = self.given(row)
+        return self.tokenizer.template.text(
+            given.turns[:turns], add_generation_prompt, tools=given.tools
+        )
+
+    def _shown(self, row: Row, text: str) -> str:
+        return self.control.show(text) if self.quotes(row) else text
+
+    def given(self, row: Row) -> Given:
+        """What the template is given: the row, the control tokens that it quotes hidden."""
+        if self._last is None or self._last[0] is not row:
+            self._last = row, self._hidden(row)
+        return self._last[1]
+
+    def _hidden(self, row: Row) -> Given:
+        texts = itertools.chain(*map(spoken, row.turns), texts_of(row.tools))
+        if not any(self.control.quoted_in(text) for text in texts):
+            return Given(row.turns, row.tools, quotes=False)
+        turns = [with_message_texts(turn, self.control.hide) for turn in row.turns]
+        return Given(turns, with_texts(row.tools, self.control.hide), quotes=True)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """The ids of texts, each tokenised in one go."""
