@@ -192,6 +192,14 @@ class Rows:
                 self.update(hashes, column)
         return [(id, hash_.digest()) for id, hash_ in zip(ids, hashes, strict=True)]
 
+    def token_digests(self) -> list[tuple[str, bytes]]:
+        """The id of each conversation, and a SHA-256 of its split and its tokens."""
+        places = zip(self.splits.to_list(), self.messages["id"].to_pylist(), strict=True)
+        hashes = {id: hashlib.sha256(orjson.dumps([split, id])) for split, id in places}
+        for column in ("input_ids", "labels"):
+            self.update(list(hashes.values()), column)
+        return [(id, hash_.digest()) for id, hash_ in hashes.items()]
+
     def update(self, hashes: Sequence[Any], column: str) -> None:
         """Feeds the hash of each conversation the values of a column of its rows of tokens."""
         assert self.tokens is not None
