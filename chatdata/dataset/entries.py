@@ -140,6 +140,11 @@ class RenderingCounts(Part):
     messages: Count
     conversations: Count
 
+    def items(self) -> Iterator[tuple[str, Count]]:
+        """Yields the name of each unit and its count."""
+        yield "messages", self.messages
+        yield "conversations", self.conversations
+
 
 class RenderingEntry(Part):
     """A rendering that was added to a dataset.

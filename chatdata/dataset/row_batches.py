@@ -33,7 +33,7 @@ def read(folder: Path, manifest: Manifest) -> Iterator[Rows]:
         return
     for name in SPLITS:
         messages = _batches_of(tables.MESSAGES, folder, manifest, name)
-        yield from _with_tokens(_Tokens(tables.TOKENS, folder, manifest, name), messages)
+        yield from _with_tokens(TokenReader(tables.TOKENS, folder, manifest, name), messages)
 
 
 def read_added(folder: Path, manifest: Manifest, rendering: str) -> Iterator[Rows]:
@@ -49,7 +49,7 @@ def read_added(folder: Path, manifest: Manifest, rendering: str) -> Iterator[Row
         kept = (
             batch.filter(pl.Series(batch["id"]).is_in(names).not_().to_arrow()) for batch in batches
         )
-        yield from _with_tokens(_Tokens(table, folder, manifest, name), kept)
+        yield from _with_tokens(TokenReader(table, folder, manifest, name), kept)
 
 
 def _without_tokens(folder: Path, manifest: Manifest) -> Iterator[Rows]:
@@ -59,7 +59,7 @@ def _without_tokens(folder: Path, manifest: Manifest) -> Iterator[Rows]:
             yield Rows(messages, None, np.empty(0, np.int64), splits)
 
 
-def _with_tokens(tokens: _Tokens, batches: Iterator[pa.Table]) -> Iterator[Rows]:
+def _with_tokens(tokens: TokenReader, batches: Iterator[pa.Table]) -> Iterator[Rows]:
     for messages in batches:
         splits = pl.repeat(tokens.split, messages.num_rows, dtype=pl.String, eager=True)
         yield Rows(messages, *tokens.of(messages["id"].to_pylist()), splits)
@@ -84,7 +84,7 @@ def _batches(path: Path) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-class _Tokens:
+class TokenReader:
     """The rows of a table of tokens in a split, handed out conversation by conversation."""
 
     def __init__(self, table: Table, folder: Path, manifest: Manifest, split: str) -> None:

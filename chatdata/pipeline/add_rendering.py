@@ -23,7 +23,7 @@ from chatdata.dataset import card, card_merge, manifest, renderings, tables
 from chatdata.dataset.entries import FileEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
-from chatdata.pipeline import encoders, engines, pieces
+from chatdata.pipeline import engines, pieces
 from chatdata.pipeline.build import Runner
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import rendering_entry
@@ -146,11 +146,11 @@ def _link(path: Path, new: Path) -> None:
 # --------------------------------------------------------------------------------- what is added
 
 
-def _render(context: BuildContext, folder: Folder, added: _Added, piece: Piece) -> PartStats:
+def _render(context: BuildContext, folder: Folder, name: str, piece: Piece) -> PartStats:
     """The figures of a piece, whose rows of tokens are written for the shards, with what became of
     the rest."""
     made = pieces.render(context, folder, piece)
-    save_rows(context, piece.number, made.rows, [added.tokens])
+    save_rows(context, piece.number, made.rows, [tables.tokens_of(name)])
     pieces.save_outcomes(context, piece, made)
     return made.rendered.figures(made.rows, made.rows.token_digests())
 
@@ -164,7 +164,7 @@ def _write(
     added: _Added,
     out: Path,
 ) -> BuildResult:
-    render = functools.partial(_render, context, folder, added)
+    render = functools.partial(_render, context, folder, added.name)
     stats, tally = PartStats(), Tally()
     with OutputWriter(context, out, added.tables).all_or_nothing() as shards:
         for number, part in enumerate(runner.map("rendering", render, parts)):
@@ -195,9 +195,7 @@ def _complete(
     context: BuildContext, folder: Folder, added: _Added, result: BuildResult, out: Path
 ) -> Manifest:
     """Writes the tokenizer, the card, and last the manifest. Returns the manifest."""
-    assert context.tokenizer is not None
-    tokenizer = encoders.load_tokenizer(context.tokenizer)
-    saved = tokenizer.save(out / renderings.tokenizer_folder(added.name))
+    saved = pieces.tokenizer(context).save(out / renderings.tokenizer_folder(added.name))
     before = folder.manifest
     entry = rendering_entry(context, result)
     extras = [

@@ -29,6 +29,7 @@ from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.tokenizing import RenderedPart, tokenize
 from chatdata.render import certificate
 from chatdata.render.encoding.encoder import EncoderDiffers
+from chatdata.render.tokenizer import Tokenizer
 from chatdata.steps.figures import FiguresByKey
 
 PART_BYTES = 8 * 2**20  # of text, about
@@ -127,6 +128,12 @@ def prepare(
     return context
 
 
+def tokenizer(context: BuildContext) -> Tokenizer:
+    """The tokenizer by which a folder is rendered."""
+    assert context.tokenizer is not None
+    return encoders.load_tokenizer(context.tokenizer)
+
+
 # ----------------------------------------------------------------------------------- rendering
 
 
@@ -140,7 +147,7 @@ def with_any_encoder(context: BuildContext, make: Callable[[BuildContext], _Made
 
 def render(context: BuildContext, folder: Folder, piece: Piece) -> RenderedPiece:
     """A piece, rendered. Raises RenderError where a row is not what the template writes."""
-    return rendered(context, _messages(context, folder, piece), piece.split)
+    return rendered(context, messages(context, folder, piece), piece.split)
 
 
 def rendered(context: BuildContext, messages: pl.DataFrame, split: str) -> RenderedPiece:
@@ -155,12 +162,12 @@ def _as_stated(messages: pl.DataFrame) -> pl.DataFrame:
     return messages
 
 
-def _messages(context: BuildContext, folder: Folder, piece: Piece) -> pl.DataFrame:
+def messages(context: BuildContext, folder: Folder, piece: Piece) -> pl.DataFrame:
     """The messages of a piece, each with a name that the conversations that hold it share."""
     rows = reader.scan(folder.path, "messages", [piece.split]).slice(piece.first, piece.rows)
-    messages = published.messages(rows.drop("split").collect())
-    messages = _with_what_may_be_learnt(messages, pl.read_ipc(_untrained_file(context)))
-    return shared_turns.named(messages, pl.read_ipc(_new_turns_file(context)))
+    unnamed = published.messages(rows.drop("split").collect())
+    unnamed = _with_what_may_be_learnt(unnamed, pl.read_ipc(_untrained_file(context)))
+    return shared_turns.named(unnamed, pl.read_ipc(_new_turns_file(context)))
 
 
 def _with_what_may_be_learnt(messages: pl.DataFrame, untrained: pl.DataFrame) -> pl.DataFrame:
