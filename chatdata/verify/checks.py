@@ -185,6 +185,8 @@ def whole_rows(folder: Folder) -> Iterator[str]:
             yield from _differing(f"{key} of {name}", stated.get(key), number)
     languages = dict(counted.languages)
     yield from _differing("rows by language", folder.manifest.languages, languages)
+    stated_variables = folder.manifest.variables or {}
+    yield from _differing("rows by variable", stated_variables, dict(counted.variables))
     for share in folder.manifest.shares or ():
         rows = counted.sources[share.source]
         yield from _differing(f"rows of source {share.source}", share.rows, rows)
