@@ -163,11 +163,11 @@ def test_what_a_conversation_gives_is_of_no_matter_for_the_digest_of_another(
     assert read_manifest(column).variables == {}
     verify_folder(column, everything=True)
     without = build(tmp_path, records({}), out="without", options="")
-    other = build(tmp_path, records({KEY: {"effort": "low"}}), out="other", options="")
-    hashes = [read_manifest(folder).content_hash for folder in (column, without, other)]
+    varied = build(tmp_path, records({KEY: {"effort": "low"}}), out="other", options="")
+    hashes = [read_manifest(folder).content_hash for folder in (column, without, varied)]
     assert hashes[0] == hashes[1] != hashes[2]
-    assert between(without, other).rows["changed"] == 1
-    assert rows_of(other, "tokens") == rows_of(without, "tokens")
+    assert between(without, varied).rows["changed"] == 1
+    assert rows_of(varied, "tokens") == rows_of(without, "tokens")
 
 
 def forge(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

@@ -78,11 +78,6 @@ class WritesText(ABC):
     is_explicit = False
     empty_thought = ""
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name by which a recipe chooses the template."""
-
     def given(self, variables: Variables) -> Self:
         """The template, where a conversation has no variables: it reads none.
 
@@ -91,8 +86,8 @@ class WritesText(ABC):
         if not variables:
             return self
         raise UnrenderableError(
-            f"template '{self.name}' has no variables, and the conversation gives "
-            f"{', '.join(variables)}; the cleaner drop_variables removes them"
+            f"the template has no variables, and the conversation gives {', '.join(variables)}; "
+            "the cleaner drop_variables removes them"
         )
 
     def of_format_1(self) -> Self:
