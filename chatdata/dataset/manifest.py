@@ -95,6 +95,7 @@ class Manifest(Part):
     cleaned: dict[str, CleanedEntry] | None = None  # by cleaner
     splits: Splits
     languages: dict[str, Number]  # rows by language
+    variables: dict[str, Number] | None = None  # rows by variable that they give a template
     lengths: dict[str, Histogram]
     shares: tuple[Share, ...] | None = None
     language_disagreements: tuple[DisagreementEntry, ...] | None = None

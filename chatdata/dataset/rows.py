@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ import pyarrow.compute as pc
 
 from chatdata.core import arrow
 from chatdata.core.constants import SPLITS
+from chatdata.core.template_variables import KEY
 from chatdata.dataset.schemas import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
 from chatdata.render.rows import Rendered
 
@@ -27,13 +30,15 @@ from chatdata.render.rows import Rendered
 def message_rows(messages: pl.DataFrame) -> pa.Table:
     """A row for each conversation, of schema `schemas.MESSAGES`, from ordered rows of MESSAGES.
 
-    `lang` is that of the first user turn.
+    `lang` is that of the first user turn. Conversations without variables have an empty object
+    of them, since TRL takes no null.
     """
     is_user = pl.col("role") == "user"
     conversations = messages.group_by("conversation", maintain_order=True).agg(
         pl.col("group", "source").first(),
         lang=pl.col("lang").filter(is_user).first(),
         tools=pl.col("tools").drop_nulls().first(),
+        variables=pl.col("variables").drop_nulls().first().fill_null(NO_VARIABLES),
         turns=pl.len(),
     )
     offsets = np.concatenate([[0], np.cumsum(conversations["turns"].to_numpy())])
@@ -53,9 +58,8 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
     names = ("conversation", "group", "source", "lang")
     columns = [_strings(conversations[name]) for name in names]
     lists = pa.ListArray.from_arrays(arrow.int32(offsets), turns, type=kind)
-    return pa.Table.from_arrays(
-        [*columns, lists, _strings(conversations["tools"])], schema=MESSAGES
-    )
+    around = [_strings(conversations[name]) for name in ("tools", "variables")]
+    return pa.Table.from_arrays([*columns, lists, *around], schema=MESSAGES)
 
 
 def token_rows(rendered: Rendered) -> pa.Table:
@@ -111,6 +115,16 @@ SPOKEN_KEYS = ("content", "reasoning_content", "tool_calls")  # of a published m
 def message_keys(table: pa.Table) -> list[str]:
     """The keys of a message in these rows: format 1 has fewer."""
     return [field.name for field in table.schema.field("messages").type.value_type]
+
+
+NO_VARIABLES = "{}"  # the JSON of no variables
+
+
+def variables(table: pa.Table) -> list[str | None]:
+    """The variables of each conversation as JSON; None where it has none."""
+    if KEY not in table.column_names:
+        return [None] * table.num_rows
+    return [None if text == NO_VARIABLES else text for text in table[KEY].to_pylist()]
 
 
 def offered_tools(table: pa.Table) -> list[list[str]]:
@@ -182,11 +196,26 @@ class Rows:
             sizes["trained_tokens"] = pl.Series(self.tokens["trained"])
         return {name: column.to_numpy().astype(np.int64) for name, column in sizes.items()}
 
+    def variables(self) -> Counter[str]:
+        """How many conversations have each variable."""
+        given = [json.loads(text) for text in variables(self.messages) if text]
+        return Counter(name for values in given for name in values)
+
     def digests(self) -> list[tuple[str, bytes]]:
-        """The id of each conversation, and a SHA-256 of its split, its messages and its tokens."""
+        """The id of each conversation, and a SHA-256 of its split, its messages and its tokens.
+
+        Conversations without variables have the same digest whether the others have any or not.
+        """
         ids = self.messages["id"].to_pylist()
-        rows = zip(self.splits.to_list(), self.messages.to_pylist(), strict=True)
-        hashes = [hashlib.sha256(orjson.dumps([split, list(row.values())])) for split, row in rows]
+        names = [name for name in self.messages.column_names if name != KEY]
+        columns = zip(
+            self.splits.to_list(),
+            self.messages.select(names).to_pylist(),
+            variables(self.messages),
+            strict=True,
+        )
+        rows = [[split, [*row.values(), *([more] if more else [])]] for split, row, more in columns]
+        hashes = [hashlib.sha256(orjson.dumps(row)) for row in rows]
         if self.tokens is not None:
             for column in ("input_ids", "labels"):
                 self.update(hashes, column)

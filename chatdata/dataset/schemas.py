@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from chatdata.core import ledger
+from chatdata.core import ledger, template_variables
 
 # Ids are never null, and Parquet is written faster where it knows.
 IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
@@ -12,7 +12,7 @@ IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 # Columns and keys of JSON text, which the card declares as JSON: `datasets` 5 gives objects. A
 # struct would give each call of a tool the arguments of all others, as nulls; Arrow's type for JSON
 # is bytes for Polars, or a type that Polars cannot write.
-JSON = frozenset(["tool_calls", "tools"])
+JSON = frozenset(["tool_calls", "tools", template_variables.KEY])
 
 _MESSAGE = pa.struct(
     [
@@ -26,7 +26,15 @@ _MESSAGE = pa.struct(
     ]
 )
 _CONVERSATION = [(name, pa.string()) for name in ("id", "group", "source", "lang")]
-MESSAGES = pa.schema([*_CONVERSATION, ("messages", pa.list_(_MESSAGE)), ("tools", pa.string())])
+# The last column stands in folders of which a conversation has variables for its template.
+MESSAGES = pa.schema(
+    [
+        *_CONVERSATION,
+        ("messages", pa.list_(_MESSAGE)),
+        ("tools", pa.string()),
+        (template_variables.KEY, pa.string()),
+    ]
+)
 # Format 1: a message is its role and its content.
 _PLAIN_MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 PLAIN_MESSAGES = pa.schema([*_CONVERSATION, ("messages", pa.list_(_PLAIN_MESSAGE))])

@@ -8,7 +8,7 @@ dataset has two tables more, named after it: of its rows of tokens, and of what 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chatdata.core import arrow
+from chatdata.core import arrow, template_variables
 from chatdata.core.constants import SPLITS
 from chatdata.dataset import rows, schemas
 from chatdata.dataset.entries import ListedFile, SplitEntry, Splits
@@ -87,7 +87,12 @@ class Table:
     def schema_of(self, manifest: Manifest) -> pa.Schema:
         """The columns of the table in a folder with this manifest."""
         is_first = manifest.format == 1 and self.first_schema is not None
-        return self.first_schema if is_first else self.schema
+        return self.first_schema if is_first else self.schema_with(optional_columns(manifest))
+
+    def schema_with(self, optional: Collection[str]) -> pa.Schema:
+        """The columns of the table in a folder that has these of the optional columns."""
+        absent = OPTIONAL - set(optional)
+        return pa.schema([column for column in self.schema if column.name not in absent])
 
     def shards(self, files: Iterable[File], split: str | None = None) -> list[File]:
         """The files of this table among `files`, of a split or of all splits, in order."""
@@ -101,6 +106,15 @@ class Table:
     def part(self, split: str) -> str:
         """The name of the file with the rows of a part of a build."""
         return f"{self.name}-{split}"
+
+
+# Columns that stand in some folders only.
+OPTIONAL = frozenset([template_variables.KEY])
+
+
+def optional_columns(manifest: Manifest) -> frozenset[str]:
+    """The optional columns that a folder with this manifest has."""
+    return frozenset([template_variables.KEY] if manifest.variables is not None else [])
 
 
 # ----------------------------------------------------------------------------------- the tables

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chatdata.core import config
+from chatdata.core import config, template_variables
 from chatdata.core.constants import RECIPE_FILE, SPLITS, TOKENIZER_FOLDER
 from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.dataset import card, histogram, manifest, pack, plots
@@ -75,7 +75,7 @@ def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -
     recipe, stats = context.recipe, result.stats
     figures = (*_FIGURES, *_TOKEN_FIGURES) if recipe.render else _FIGURES
     splits = _splits(stats, figures)
-    return Manifest(
+    described = Manifest(
         name=recipe.name,
         version=recipe.version,
         about=recipe.about,
@@ -100,6 +100,9 @@ def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -
         files=result.files,
         versions=manifest.versions(_packages(recipe)),
     )
+    if not optional_columns(stats):
+        return described
+    return described.model_copy(update={"variables": _variables(stats)})
 
 
 def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Manifest:
@@ -124,6 +127,8 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
         "versions": {**before.versions, **made_by},
         "extras": (),
     }
+    if before.variables is not None:
+        changed["variables"] = _variables(stats)
     if before.packs:
         changed["packs"] = ()
     if before.shares is not None:
@@ -180,6 +185,17 @@ def _splits(stats: PartStats, figures: Sequence[str]) -> Splits:
 def _languages(stats: PartStats) -> dict[str, int]:
     """The rows in each language, the most frequent language first."""
     return dict(sorted(stats.languages.items(), key=lambda item: (-item[1], item[0])))
+
+
+def optional_columns(stats: PartStats) -> frozenset[str]:
+    """The optional columns of a dataset: variables, where a conversation has any after the first
+    pass."""
+    return frozenset([template_variables.KEY] if stats.with_variables else [])
+
+
+def _variables(stats: PartStats) -> dict[str, int]:
+    """The rows that have each variable, by name."""
+    return dict(sorted(stats.variables.items()))
 
 
 def _shares(recipe: Recipe, stats: PartStats) -> tuple[Share, ...] | None:

@@ -25,7 +25,7 @@ class OutputWriter:
     def __init__(self, context: BuildContext, folder: Path, written: Sequence[Table]) -> None:
         self._files, self._folder = context.files, folder
         self._writers = {
-            (table, split): Shards(folder / table.name, split, table.schema)
+            (table, split): Shards(folder / table.name, split, table.schema_with(context.columns))
             for table in written
             for split in table.splits
         }
@@ -76,4 +76,5 @@ class OutputWriter:
                 self._add_rows(table, split, table.complete(partitions.load(path)))
 
     def _add_rows(self, table: Table, split: str, rows: pa.Table) -> None:
-        self._writers[table, split].add(rows, table.row_bytes(rows))
+        writer = self._writers[table, split]
+        writer.add(rows.select(writer.schema.names), table.row_bytes(rows))

@@ -17,7 +17,7 @@ import polars as pl
 
 from chatdata.core import config, ledger, schema
 from chatdata.core.errors import ConfigError
-from chatdata.dataset import learnt, published, reader
+from chatdata.dataset import learnt, published, reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
 from chatdata.pipeline import encoders, ledger_changes, shared_turns
@@ -120,6 +120,7 @@ def prepare(
         files=PartitionFiles(work, parts),
         figures=FiguresByKey(),
         sample=min(1.0, certificate.SAMPLE / max(1, rows)),
+        columns=tables.optional_columns(folder.manifest),
     )
     context = with_tokenizer(context)
     context = replace(context, encoder=encoders.choose_encoder(context, one_in))

@@ -43,6 +43,7 @@ class RenderedPart:
             lengths=(rows.sizes(),),
             digests=(digests,),
             languages=Counter(lang or "unknown" for lang in rows.messages["lang"].to_pylist()),
+            variables=rows.variables(),
             parity=self.parity,
             audit=self.audit,
             unknown=self.unknown,

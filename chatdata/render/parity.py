@@ -12,11 +12,13 @@ import numpy.typing as npt
 from chatdata.render.conversation import (
     Tools,
     UnrenderableError,
+    Variables,
     spoken,
     texts_of,
     with_message_texts,
     with_texts,
 )
+from chatdata.render.template import WritesConversation
 from chatdata.render.tokenizer import Tokenizer
 
 
@@ -68,6 +70,7 @@ class Row:
     labels: npt.NDArray[np.int32]
     turns: list[dict[str, Any]]
     tools: Tools | None
+    variables: Variables
     trained: list[int]  # the turns that are trained, by their place
 
 
@@ -79,20 +82,27 @@ class Reference:
         self.control = tokenizer.control
 
     def quotes(self, row: Row) -> bool:
-        """Whether a message or a tool quotes a control token."""
-        texts = itertools.chain(*map(spoken, row.turns), texts_of(row.tools))
+        """Whether a message, a tool or a variable quotes a control token."""
+        around = [texts_of(row.tools), texts_of(row.variables)]
+        texts = itertools.chain(*map(spoken, row.turns), *around)
         return any(self.control.quoted_in(text) for text in texts)
 
     def comparable(self, row: Row) -> str:
         """The conversation as text, the control tokens that it quotes hidden."""
         if not self.quotes(row):
             return self.text(row, len(row.turns))
-        turns = [with_message_texts(turn, self.control.hide) for turn in row.turns]
-        return self.tokenizer.template.text(turns, tools=with_texts(row.tools, self.control.hide))
+        hide = self.control.hide
+        turns = [with_message_texts(turn, hide) for turn in row.turns]
+        writer = self.tokenizer.template.given(with_texts(row.variables, hide))
+        return writer.text(turns, tools=with_texts(row.tools, hide))
+
+    def writer(self, row: Row) -> WritesConversation:
+        """The template with the variables of a row."""
+        return self.tokenizer.template.given(row.variables)
 
     def text(self, row: Row, turns: int) -> str:
         """The text of the first turns of a row."""
-        return self.tokenizer.template.text(row.turns[:turns], tools=row.tools)
+        return self.writer(row).text(row.turns[:turns], tools=row.tools)
 
     def prompt(self, row: Row, place: int) -> str | None:
         """What a model is given to make it write an answer.
@@ -101,7 +111,7 @@ class Reference:
         """
         before = row.turns[:place]
         try:
-            return self.tokenizer.template.text(before, True, row.tools) if before else None
+            return self.writer(row).text(before, True, row.tools) if before else None
         except UnrenderableError:
             return None
 

@@ -92,7 +92,7 @@ def _name_apart(messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _with_digests(claimed: pl.DataFrame) -> pl.DataFrame:
     """Adds `digest` of a conversation's content, `is_repeat` (of the same id with this digest) and
     `is_ambiguous` (the id has several digests)."""
-    beside = ("reasoning", "tool_calls", "tool_call_id", "name", "tools")
+    beside = ("reasoning", "tool_calls", "tool_call_id", "name", "tools", "variables")
     role = pl.col("role").cast(pl.String)
     spoken = pl.concat_str(role, "content", "note", *beside, ignore_nulls=True)
     digests = claimed.group_by("conversation", "where", maintain_order=True).agg(

@@ -189,6 +189,8 @@ def whole_rows(folder: Folder) -> Iterator[str]:
             yield from recount.differing(f"{key} of {name}", stated.get(key), number)
     languages = dict(counted.languages)
     yield from recount.differing("rows by language", folder.manifest.languages, languages)
+    stated_variables = folder.manifest.variables or {}
+    yield from recount.differing("rows by variable", stated_variables, dict(counted.variables))
     for share in folder.manifest.shares or ():
         rows = counted.sources[share.source]
         yield from recount.differing(f"rows of source {share.source}", share.rows, rows)

@@ -21,7 +21,7 @@ from chatdata.core.hashing import hash_column
 from chatdata.dataset import manifest, manifest_diff, reader, row_batches
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.manifest_diff import Changes
-from chatdata.dataset.rows import Rows, message_keys, offered_tools, words_of
+from chatdata.dataset.rows import Rows, message_keys, offered_tools, variables, words_of
 
 ABSENT = "not among its conversations"  # the reason of a row that the ledger does not name
 _CONTEXT, _MOST_WORDS = 12, 400  # words before the first difference, and from there on
@@ -137,9 +137,10 @@ def _index(folder: Path, facts: Manifest) -> pl.DataFrame:
     for rows in row_batches.read(folder, facts):
         columns = rows.messages.select(["id", "group", "source", "lang"]).to_pydict()
         messages = rows.messages["messages"].to_pylist()
-        tools = offered_tools(rows.messages)
+        around = zip(offered_tools(rows.messages), variables(rows.messages), strict=True)
         spoken = [
-            [*map(_spoken, turns), *offered] for turns, offered in zip(messages, tools, strict=True)
+            [*map(_spoken, turns), *tools, *([given] if given else [])]
+            for turns, (tools, given) in zip(messages, around, strict=True)
         ]
         origins = zip(columns["group"], columns["source"], columns["lang"], strict=True)
         frames.append(

@@ -34,6 +34,7 @@ class Recount:
     sizes: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
+    variables: Counter[str] = field(default_factory=Counter)
     pairs: list[tuple[str, bytes]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)  # rows that are not whole, in words
 
@@ -42,6 +43,7 @@ class Recount:
         self._add_sums(rows)
         self.languages.update(lang or "unknown" for lang in rows.messages["lang"].to_pylist())
         self.sources.update(rows.messages["source"].to_pylist())
+        self.variables += rows.variables()
         self.pairs += rows.digests()
         self.odd += odd_conversations(rows.messages)
         if rows.tokens is not None:

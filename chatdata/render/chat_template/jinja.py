@@ -147,6 +147,14 @@ def read_variables(source: str) -> list[str]:
     return sorted(jinja2.meta.find_undeclared_variables(tree) - made - _GIVEN)
 
 
+@functools.lru_cache(maxsize=64)
+def reads(source: str, variable: str) -> bool:
+    """Whether a template reads a variable anywhere."""
+    tree = jinja2.Environment(extensions=[_Generation, jinja2.ext.loopcontrols]).parse(source)
+    names = tree.find_all(jinja2.nodes.Name)
+    return any(name.name == variable and name.ctx == "load" for name in names)
+
+
 _GIVEN = {
     *("messages", "tools", "documents", "add_generation_prompt", "raise_exception"),
     *("strftime_now", "range", "dict", "namespace", "lipsum", "cycler", "joiner"),
