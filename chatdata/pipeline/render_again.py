@@ -74,7 +74,7 @@ def render_again(
             files=PartitionFiles(work, len(pieces)),
             figures=FiguresByKey(),
             sample=min(1.0, certificate.SAMPLE / max(1, before.splits.total("rows"))),
-            columns=tables.optional_columns(before),
+            columns=tables.optional_columns_of(before),
         )
         context = with_tokenizer(context)
         context = replace(context, encoder=encoders.choose_encoder(context, one_in))
