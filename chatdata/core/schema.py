@@ -30,6 +30,7 @@ _MESSAGE: dict[str, pl.DataType | type[pl.DataType]] = {
     "lang": pl.String,
     "lang_by": pl.String,  # "declared" (by the source), "detected", or taken from neighbours
     "train": pl.Boolean,  # whether the message may be trained
+    "weight": pl.Float64,  # of its loss, where it is trained; null is 1
     "source": pl.String,
     "where": pl.String,  # file and line
     "note": pl.String,  # the fault of a role or content that is null, by the source

@@ -52,9 +52,14 @@ def features(schema: pa.Schema) -> list[dict[str, Any]]:
 
 def _feature(column: pa.Field) -> dict[str, Any]:
     if not pa.types.is_list(column.type):
-        kind = "json" if column.name in schemas.JSON else str(column.type)
+        kind = "json" if column.name in schemas.JSON else _kind(column.type)
         return {"name": column.name, "dtype": kind}
     inner = column.type.value_type
     if pa.types.is_struct(inner):
         return {"name": column.name, "list": [_feature(field) for field in inner]}
-    return {"name": column.name, "list": str(inner)}
+    return {"name": column.name, "list": _kind(inner)}
+
+
+def _kind(type: pa.DataType) -> str:
+    """A type as `datasets` calls it."""
+    return {"float": "float32", "double": "float64"}.get(str(type), str(type))

@@ -17,7 +17,6 @@ from chatdata.core.errors import VerifyError
 from chatdata.dataset import reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
-from chatdata.dataset.schemas import TOKENS
 from chatdata.dataset.tables import Table
 
 _BATCH = 1024  # rows
@@ -91,7 +90,8 @@ class TokenReader:
         self.split = split
         self._name = table.name
         self._tables = _batches_of(table, folder, manifest, split)
-        self._table = TOKENS.empty_table()
+        self._none = table.schema_of(manifest).empty_table()
+        self._table = self._none
         self._ids: list[str] = []
         self._start = self._at = 0  # the begin and the end of what is handed out next
 
@@ -124,7 +124,7 @@ class TokenReader:
         while self._at == len(self._ids):
             taken.append(self._table.slice(self._start))
             self._start = self._at = 0
-            self._table = next(self._tables, TOKENS.empty_table())
+            self._table = next(self._tables, self._none)
             self._ids = self._table["id"].to_pylist()
             if not self._ids:
                 return False

@@ -40,7 +40,7 @@ def _no_rows(part: Rows) -> RowsBySplit:
     return {}
 
 
-def _as_stored(table: pa.Table) -> pa.Table:
+def _as_stored(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table
 
 
@@ -66,7 +66,7 @@ class Table:
     """A table of a dataset: the folder `name` with Parquet shards `SPLIT-NNNNN-of-NNNNN`.
 
     `row` says in words what a row is. `make` gives the rows of a part of a build, by split, and
-    `complete` adds the columns that follow from the rows. `row_bytes` gives the size of each row,
+    `complete` gives them the columns of a schema. `row_bytes` gives the size of each row,
     which decides where a shard ends. For `load_dataset`, `config` gives the name of the table in a
     dataset, None where the dataset has no such table, and `size` its size in a split, of the
     figures that `figures` takes from the manifest.
@@ -76,7 +76,7 @@ class Table:
     schema: pa.Schema
     row: str
     make: Callable[[Rows], RowsBySplit] = _no_rows
-    complete: Callable[[pa.Table], pa.Table] = _as_stored
+    complete: Callable[[pa.Table, pa.Schema], pa.Table] = _as_stored
     row_bytes: Callable[[pa.Table], npt.NDArray[np.int64]] = _same_bytes
     config: Callable[[Manifest], str | None] = _no_config
     size: Callable[[SplitEntry], Size] = _no_size
@@ -87,12 +87,11 @@ class Table:
     def schema_of(self, manifest: Manifest) -> pa.Schema:
         """The columns of the table in a folder with this manifest."""
         is_first = manifest.format == 1 and self.first_schema is not None
-        return self.first_schema if is_first else self.schema_with(optional_columns(manifest))
+        return self.first_schema if is_first else self.schema_with(optional_columns_of(manifest))
 
     def schema_with(self, optional: Collection[str]) -> pa.Schema:
         """The columns of the table in a folder that has these of the optional columns."""
-        absent = OPTIONAL - set(optional)
-        return pa.schema([column for column in self.schema if column.name not in absent])
+        return schemas.without(self.schema, schemas.OPTIONAL - set(optional))
 
     def shards(self, files: Iterable[File], split: str | None = None) -> list[File]:
         """The files of this table among `files`, of a split or of all splits, in order."""
@@ -108,13 +107,18 @@ class Table:
         return f"{self.name}-{split}"
 
 
-# Columns that stand in some folders only.
-OPTIONAL = frozenset([template_variables.KEY])
+def optional_columns(*, variables: bool, weights: bool) -> frozenset[str]:
+    """The optional columns of a folder of which a conversation has variables or weights."""
+    of_variables = [template_variables.KEY] if variables else []
+    of_weights = [schemas.WEIGHT, schemas.WEIGHTS] if weights else []
+    return frozenset([*of_variables, *of_weights])
 
 
-def optional_columns(manifest: Manifest) -> frozenset[str]:
-    """The optional columns that a folder with this manifest has."""
-    return frozenset([template_variables.KEY] if manifest.variables is not None else [])
+def optional_columns_of(manifest: Manifest) -> frozenset[str]:
+    """The optional columns of a folder with this manifest."""
+    return optional_columns(
+        variables=manifest.variables is not None, weights=manifest.weighted_messages is not None
+    )
 
 
 # ----------------------------------------------------------------------------------- the tables
@@ -163,6 +167,7 @@ MESSAGES = Table(
     schemas.MESSAGES,
     "a row a conversation",
     make=_messages,
+    complete=rows.complete_messages,
     row_bytes=rows.message_bytes,
     config=lambda manifest: "messages",
     size=_message_size,
@@ -173,7 +178,7 @@ TOKENS = Table(
     schemas.TOKENS,
     "a row of token ids and their labels",
     make=_tokens,
-    complete=rows.with_attention,
+    complete=rows.complete_tokens,
     row_bytes=_token_bytes,
     config=_token_config,
     size=_token_size,

@@ -11,7 +11,7 @@ import numpy as np
 from chatdata.core import config, template_variables
 from chatdata.core.constants import RECIPE_FILE, SPLITS, TOKENIZER_FOLDER
 from chatdata.core.hashing import sha256_file, sha256_pairs
-from chatdata.dataset import card, histogram, manifest, pack, plots
+from chatdata.dataset import card, histogram, manifest, pack, plots, schemas, tables
 from chatdata.dataset.entries import (
     Counts,
     FileEntry,
@@ -100,9 +100,7 @@ def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -
         files=result.files,
         versions=manifest.versions(_packages(recipe)),
     )
-    if not optional_columns(stats):
-        return described
-    return described.model_copy(update={"variables": _variables(stats)})
+    return described.model_copy(update=_optional(stats, optional_columns(stats)))
 
 
 def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Manifest:
@@ -127,8 +125,7 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
         "versions": {**before.versions, **made_by},
         "extras": (),
     }
-    if before.variables is not None:
-        changed["variables"] = _variables(stats)
+    changed |= _optional(stats, tables.optional_columns_of(before))
     if before.packs:
         changed["packs"] = ()
     if before.shares is not None:
@@ -188,14 +185,20 @@ def _languages(stats: PartStats) -> dict[str, int]:
 
 
 def optional_columns(stats: PartStats) -> frozenset[str]:
-    """The optional columns of a dataset: variables, where a conversation has any after the first
-    pass."""
-    return frozenset([template_variables.KEY] if stats.with_variables else [])
+    """The optional columns of a dataset: what a conversation has after the first pass."""
+    return tables.optional_columns(
+        variables=stats.with_variables > 0, weights=stats.with_weights > 0
+    )
 
 
-def _variables(stats: PartStats) -> dict[str, int]:
-    """The rows that have each variable, by name."""
-    return dict(sorted(stats.variables.items()))
+def _optional(stats: PartStats, columns: frozenset[str]) -> dict[str, Any]:
+    """The figures of the optional columns of a dataset."""
+    figures: dict[str, Any] = {}
+    if template_variables.KEY in columns:
+        figures["variables"] = dict(sorted(stats.variables.items()))
+    if schemas.WEIGHT in columns:
+        figures["weighted_messages"] = stats.weighted_messages
+    return figures
 
 
 def _shares(recipe: Recipe, stats: PartStats) -> tuple[Share, ...] | None:

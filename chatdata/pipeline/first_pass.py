@@ -36,6 +36,7 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
     left = PartStats(
         threaded=messages["conversation"].n_unique(),
         with_variables=with_variables["conversation"].n_unique(),
+        with_weights=messages.height - messages["weight"].null_count(),
     )
     return sum((stats for _, _, stats in by_source), left)
 

@@ -73,8 +73,8 @@ class OutputWriter:
         for table, split in self._writers:
             path = self._files.table(table.part(split), part)
             if path.is_file():
-                self._add_rows(table, split, table.complete(partitions.load(path)))
+                schema = self._writers[table, split].schema
+                self._add_rows(table, split, table.complete(partitions.load(path), schema))
 
     def _add_rows(self, table: Table, split: str, rows: pa.Table) -> None:
-        writer = self._writers[table, split]
-        writer.add(rows.select(writer.schema.names), table.row_bytes(rows))
+        self._writers[table, split].add(rows, table.row_bytes(rows))

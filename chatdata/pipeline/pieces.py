@@ -120,7 +120,7 @@ def prepare(
         files=PartitionFiles(work, parts),
         figures=FiguresByKey(),
         sample=min(1.0, certificate.SAMPLE / max(1, rows)),
-        columns=tables.optional_columns(folder.manifest),
+        columns=tables.optional_columns_of(folder.manifest),
     )
     context = with_tokenizer(context)
     context = replace(context, encoder=encoders.choose_encoder(context, one_in))

@@ -44,6 +44,7 @@ class RenderedPart:
             digests=(digests,),
             languages=Counter(lang or "unknown" for lang in rows.messages["lang"].to_pylist()),
             variables=rows.variables(),
+            weighted_messages=rows.weighted_messages(),
             parity=self.parity,
             audit=self.audit,
             unknown=self.unknown,

@@ -31,6 +31,7 @@ class Turn(NamedTuple):
     tool_call_id: str | None = None
     name: str | None = None
     tools: str | None = None  # JSON
+    weight: float | None = None  # of the loss of an answer; None is 1
 
 
 def turn(role: str | None, message: Mapping[str, Any], content: object, read: Read = join) -> Turn:
@@ -41,8 +42,9 @@ def turn(role: str | None, message: Mapping[str, Any], content: object, read: Re
     flags = trained(message)
     if flags.fault:
         return Turn(role, None, flags.fault)
-    content, fault, *beside = spoken(message, content, read, role)
-    return Turn(role, content, fault, flags.train, *beside)
+    words = spoken(message, content, read, role)
+    beside = words[2:]
+    return Turn(role, words.content, words.fault, flags.train, *beside, weight=flags.weight)
 
 
 def with_record(turns: list[Turn], record: Mapping[str, Any]) -> list[Turn]:
@@ -157,12 +159,12 @@ def _add_turns(
     )
 
 
-_BESIDE = ("reasoning", "tool_calls", "tool_call_id", "name")
+_BESIDE = ("reasoning", "tool_calls", "tool_call_id", "name", "weight")
 _FIRST_BESIDE = Turn._fields.index(_BESIDE[0])
 _NOTHING_BESIDE = tuple(None for _ in Turn._fields[_FIRST_BESIDE:])
 
 
-def _beside(turns: list[Turn]) -> dict[str, list[str | None]]:
+def _beside(turns: list[Turn]) -> dict[str, list[Any]]:
     """The columns of what stands beside the words; none where nothing does, as nearly always."""
     if all(turn[_FIRST_BESIDE:] == _NOTHING_BESIDE for turn in turns):
         return {}

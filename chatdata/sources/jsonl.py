@@ -26,7 +26,8 @@ Variables for a chat template (`chat_template_kwargs: {"enable_thinking": false}
 an object or its JSON) are those of the conversation; a recipe may name further keys for some.
 
 A message whose flags say that it is not trained (`train: false`, `weight: 0`, `loss_mask: 0`,
-`masked: true`, ...) is context; a flag for a part of a message (`train_detail`) is refused.
+`masked: true`, ...) is context; a flag for a part of a message (`train_detail`) is refused. Any
+other `weight`, `loss_weight` or `loss` above 0 is what the loss of an answer is multiplied by.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@
     lift_tools      <tool_call>, <tool_response> and <tools> of Hermes and Qwen
     drop_reasoning  the reasoning of all messages goes
     drop_variables  variables for chat templates go, all of them or some
+    drop_weights    the weights of answers go
 
 A recipe lists these under `clean`, among the cleaners of texts. What cannot be lifted (JSON that is
 broken, tags that do not match) stays as words, and is counted as left.
@@ -95,6 +96,16 @@ def drop_reasoning(messages: pl.DataFrame) -> Lifted:
         note=pl.when(only_thinks).then(pl.lit(_NO_WORDS)).otherwise("note"),
     )
     return Lifted(messages, changed)
+
+
+# ------------------------------------------------------------------------------------------ weights
+
+
+@_cleans
+def drop_weights(messages: pl.DataFrame) -> Lifted:
+    """The weights of answers go: an answer is trained as every answer is, or not at all."""
+    changed = messages.height - messages["weight"].null_count()
+    return Lifted(messages.with_columns(weight=pl.lit(None, pl.Float64)), changed)
 
 
 # ---------------------------------------------------------------------------------------- variables

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from chatdata.core import ledger
 from chatdata.core.constants import SPLITS
@@ -24,7 +25,10 @@ from chatdata.verify import certificate_checks, recount
 from chatdata.verify.certificate_checks import Sample
 
 _EXAMPLES = 3  # of rows with the same problem
-_ROW = ["id", "input_ids", "labels"]
+_WRONG = {
+    "input_ids": "its ids are not what the template makes of its messages",
+    "labels": "its labels are not those of whole answers",
+}
 
 
 # ---------------------------------------------------------------------------------- counted again
@@ -141,14 +145,16 @@ class _Again:
         self, piece: Piece, messages: pl.DataFrame, chosen: pl.DataFrame
     ) -> Iterator[str]:
         """Yields where rows of the `chosen` messages of a piece are not those that are stored."""
+        names = _names(chosen)
         rows = self._stored.next(piece.split, _names(messages))
         if chosen.is_empty():
             return
         made = pieces.rendered(self._context, chosen, piece.split)
         pieces.save_outcomes(self._context, piece, made)
         self._parity += made.rendered.parity
-        names = _names(chosen)
-        yield from _row_problems(rows.filter(pl.col("conversation").is_in(names)), made)
+        again = pl.DataFrame(self._stored.completed(made.rows.tokens))
+        stored = rows.filter(pl.col("conversation").is_in(names)).drop("conversation")
+        yield from _row_problems(stored, again)
         yield from _reason_problems(names, self._stored.left_out, made)
 
     def sums_problems(self) -> Iterator[str]:
@@ -181,6 +187,8 @@ class _StoredRows:
 
     def __init__(self, folder: Folder, name: str) -> None:
         table = tables.tokens_of(name)
+        self._schema = table.schema_of(folder.manifest)
+        self._complete = table.complete
         self.ledger = reader.scan_left_out(folder.path, name).collect()
         conversations = self.ledger.filter(unit="conversation").select("id", "reason")
         self.left_out: dict[str, str] = dict(conversations.iter_rows())
@@ -193,26 +201,30 @@ class _StoredRows:
         kept = [name for name in conversations if name not in self.left_out]
         rows, owner = self._readers[split].of(kept)
         names = pl.Series(kept, dtype=pl.String).gather(owner)
-        return pl.DataFrame(rows.select(_ROW)).with_columns(conversation=names)
+        return pl.DataFrame(rows).with_columns(conversation=names)
+
+    def completed(self, rows: pa.Table | None) -> pa.Table:
+        """Rows that were made again, with the columns of those that are stored."""
+        assert rows is not None
+        return self._complete(rows, self._schema)
 
 
 def _names(messages: pl.DataFrame) -> list[str]:
     return messages["conversation"].unique(maintain_order=True).to_list()
 
 
-def _row_problems(stored: pl.DataFrame, made: RenderedPiece) -> Iterator[str]:
-    again = pl.DataFrame(made.rows.tokens).select(_ROW)
-    if stored.select(_ROW).equals(again):
+def _row_problems(stored: pl.DataFrame, again: pl.DataFrame) -> Iterator[str]:
+    if stored.equals(again):
         return
     rows, wanted = ({row["id"]: row for row in table.to_dicts()} for table in (stored, again))
     for id in dict.fromkeys([*wanted, *rows]):
         old, new = rows.get(id), wanted.get(id)
-        if old is None:
-            yield f"row '{id}': is missing"
-        elif new is None or old["input_ids"] != new["input_ids"]:
-            yield f"row '{id}': its ids are not what the template makes of its messages"
-        elif old["labels"] != new["labels"]:
-            yield f"row '{id}': its labels are not those of whole answers"
+        if old is None or new is None:
+            yield f"row '{id}': {'is missing' if old is None else 'the template makes no such row'}"
+            continue
+        wrong = [name for name in new if old[name] != new[name]]
+        if wrong:
+            yield f"row '{id}': {_WRONG.get(wrong[0], f'its {wrong[0]} is not that of its messages')}"
 
 
 def _reason_problems(

@@ -191,6 +191,10 @@ def whole_rows(folder: Folder) -> Iterator[str]:
     yield from recount.differing("rows by language", folder.manifest.languages, languages)
     stated_variables = folder.manifest.variables or {}
     yield from recount.differing("rows by variable", stated_variables, dict(counted.variables))
+    stated_weights = folder.manifest.weighted_messages or 0
+    yield from recount.differing(
+        "messages with a weight", stated_weights, counted.weighted_messages
+    )
     for share in folder.manifest.shares or ():
         rows = counted.sources[share.source]
         yield from recount.differing(f"rows of source {share.source}", share.rows, rows)

@@ -24,6 +24,7 @@ from chatdata.dataset import histogram, row_batches
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import SPOKEN_KEYS, Rows, message_keys
+from chatdata.dataset.schemas import WEIGHTS
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Recount:
     languages: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     variables: Counter[str] = field(default_factory=Counter)
+    weighted_messages: int = 0
     pairs: list[tuple[str, bytes]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)  # rows that are not whole, in words
 
@@ -44,6 +46,7 @@ class Recount:
         self.languages.update(lang or "unknown" for lang in rows.messages["lang"].to_pylist())
         self.sources.update(rows.messages["source"].to_pylist())
         self.variables += rows.variables()
+        self.weighted_messages += rows.weighted_messages()
         self.pairs += rows.digests()
         self.odd += odd_conversations(rows.messages)
         if rows.tokens is not None:
@@ -116,13 +119,13 @@ def odd_conversations(messages: pa.Table) -> list[str]:
 
 def odd_rows(tokens: pa.Table) -> list[str]:
     """The rows of tokens that are not whole, with the reason, in words."""
-    lists = {
-        name: tokens[name].combine_chunks() for name in ("input_ids", "attention_mask", "labels")
-    }
+    names = ("input_ids", "attention_mask", "labels", WEIGHTS)
+    lists = {name: tokens[name].combine_chunks() for name in names if name in tokens.column_names}
     sizes = {name: np.diff(column.offsets.to_numpy()) for name, column in lists.items()}
     lengths = sizes["input_ids"]
-    uneven = (sizes["attention_mask"] != lengths) | (sizes["labels"] != lengths)
-    uneven |= tokens["length"].to_numpy() != lengths
+    uneven = tokens["length"].to_numpy() != lengths
+    for of_column in sizes.values():
+        uneven |= of_column != lengths
     faults = [(uneven, "its lists do not all have the length of `length`")]
     if not uneven.any():
         values = {name: column.flatten().to_numpy() for name, column in lists.items()}
@@ -132,7 +135,7 @@ def odd_rows(tokens: pa.Table) -> list[str]:
 
 
 def _odd_values(
-    tokens: pa.Table, values: dict[str, npt.NDArray[np.int32]], lengths: npt.NDArray[np.int32]
+    tokens: pa.Table, values: dict[str, npt.NDArray[Any]], lengths: npt.NDArray[np.int32]
 ) -> list[tuple[npt.NDArray[np.bool_], str]]:
     """Which rows have a wrong value, and why the value is wrong.
 
@@ -146,7 +149,10 @@ def _odd_values(
 
     is_trained = labels != IGNORE_INDEX
     trained = np.bincount(row[is_trained], minlength=len(lengths))
+    weights = values.get(WEIGHTS, is_trained)
+    is_weight = np.where(is_trained, (weights > 0) & (weights < np.inf), weights == 0)
     return [
+        (rows_with(~is_weight), "a weight is not above 0 where a label is, and 0 elsewhere"),
         (rows_with(is_trained & (labels != ids)), "a label is neither -100 nor its token"),
         (rows_with(values["attention_mask"] != 1), "a token is not attended to"),
         (rows_with(ids < 0), "an id is below 0"),
