@@ -222,9 +222,8 @@ def _row_problems(stored: pl.DataFrame, again: pl.DataFrame) -> Iterator[str]:
         if old is None or new is None:
             yield f"row '{id}': {'is missing' if old is None else 'the template makes no such row'}"
             continue
-        wrong = [name for name in new if old[name] != new[name]]
-        if wrong:
-            yield f"row '{id}': {_WRONG.get(wrong[0], f'its {wrong[0]} is not that of its messages')}"
+        for name in [name for name in new if old[name] != new[name]][:1]:
+            yield f"row '{id}': {_WRONG.get(name, f'its {name} is not that of its messages')}"
 
 
 def _reason_problems(
