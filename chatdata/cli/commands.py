@@ -149,6 +149,7 @@ def build(
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
     if old_name is not None:
         note("--verify of `chatdata build` is now called --check-encoder")
+    replaced = rendering.added_to(folder)
     with progress.bar() as shown:
         manifest = run(
             loaded,
@@ -159,6 +160,7 @@ def build(
             verify=check_encoder or old_name or audit.DEFAULT,
             progress=shown,
         )
+    rendering.note_left_behind(replaced, folder)
     if as_json:
         print_json(manifest.as_json())
     else:

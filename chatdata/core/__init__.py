@@ -13,5 +13,6 @@ __all__ = [
     "paths",
     "row_id",
     "schema",
+    "template_variables",
     "text",
 ]

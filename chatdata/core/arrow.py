@@ -24,6 +24,11 @@ def int64(values: npt.NDArray[Any]) -> pa.Array:
     return _array(pa.int64(), np.ascontiguousarray(values, np.int64))
 
 
+def float32(values: npt.NDArray[Any]) -> pa.Array:
+    """Numbers, of any type, as an Arrow array of float32."""
+    return _array(pa.float32(), np.ascontiguousarray(values, np.float32))
+
+
 def lists(offsets: npt.NDArray[Any], values: npt.NDArray[Any], type: pa.DataType) -> pa.Array:
     """Lists of int32, as an array of `type`: list `i` is `values[offsets[i] : offsets[i + 1]]`."""
     return pa.ListArray.from_arrays(int32(offsets), int32(values), type=type)

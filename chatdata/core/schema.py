@@ -25,9 +25,12 @@ _MESSAGE: dict[str, pl.DataType | type[pl.DataType]] = {
     "tool_call_id": pl.String,  # of a tool's result
     "name": pl.String,  # of the tool that answers, or of the speaker
     "tools": pl.String,  # JSON: the tools offered in the conversation, the same in all its messages
+    # JSON: the variables that a template is given for the conversation, repeated as `tools` are
+    "variables": pl.String,
     "lang": pl.String,
     "lang_by": pl.String,  # "declared" (by the source), "detected", or taken from neighbours
     "train": pl.Boolean,  # whether the message may be trained
+    "weight": pl.Float64,  # of its loss, where it is trained; null is 1
     "source": pl.String,
     "where": pl.String,  # file and line
     "note": pl.String,  # the fault of a role or content that is null, by the source

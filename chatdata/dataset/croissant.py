@@ -45,6 +45,8 @@ _TYPES = {
     pa.string(): "sc:Text",
     pa.bool_(): "sc:Boolean",
     pa.int32(): "cr:Int32",
+    pa.float32(): "cr:Float32",
+    pa.float64(): "cr:Float64",
 }
 
 

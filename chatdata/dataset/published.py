@@ -6,6 +6,8 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata.core.schema import MESSAGES
+from chatdata.core.template_variables import KEY
+from chatdata.dataset.rows import NO_VARIABLES
 
 
 def messages(conversations: pa.Table | pl.DataFrame) -> pl.DataFrame:
@@ -18,10 +20,13 @@ def messages(conversations: pa.Table | pl.DataFrame) -> pl.DataFrame:
     rows = rows.explode("messages").unnest("messages")
     if "train" not in rows.columns:
         rows = rows.with_columns(train=pl.col("role") == "assistant")
-    rows = rows.rename({"reasoning_content": "reasoning"}, strict=False).with_columns(
-        position=pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
-    )
+    rows = rows.rename({"reasoning_content": "reasoning", KEY: "variables"}, strict=False)
+    position = pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
+    rows = rows.with_columns(position=position)
     message = pl.concat_str("conversation", pl.lit("#"), "position")
+    if "variables" in rows.columns:
+        is_given = pl.col("variables") != NO_VARIABLES
+        rows = rows.with_columns(variables=pl.when(is_given).then("variables"))
     missing = {name: pl.lit(None) for name in MESSAGES if name not in rows.columns}
     rows = rows.with_columns(**{**missing, "message": message})
     return rows.select(pl.col(name).cast(kind) for name, kind in MESSAGES.items())

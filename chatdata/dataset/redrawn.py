@@ -23,6 +23,7 @@ from chatdata.core.errors import VerifyError
 from chatdata.dataset import published
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
+from chatdata.dataset.schemas import WEIGHTS
 from chatdata.render import windows
 from chatdata.render.entries import RenderEntry
 from chatdata.render.options import Render
@@ -59,6 +60,7 @@ class StoredRow:
     conversation: str
     ids: list[int]
     labels: list[int]
+    weights: list[float] | None = None  # None: 1 wherever a label is trained
 
 
 def chosen(batch: Rows, chosen: pl.Series) -> tuple[pa.Table, list[StoredRow]]:
@@ -68,10 +70,12 @@ def chosen(batch: Rows, chosen: pl.Series) -> tuple[pa.Table, list[StoredRow]]:
     tokens = batch.tokens.filter(pa.array(chosen.gather(batch.owner)))
     conversations = names.gather(batch.owner).filter(chosen.gather(batch.owner)).to_list()
     columns = [tokens[name].to_pylist() for name in ("id", "input_ids", "labels")]
+    has_weights = WEIGHTS in tokens.column_names
+    weights = tokens[WEIGHTS].to_pylist() if has_weights else [None] * tokens.num_rows
     stored = [
-        StoredRow(id, conversation, ids, labels)
-        for id, conversation, ids, labels in zip(
-            columns[0], conversations, columns[1], columns[2], strict=True
+        StoredRow(id, conversation, *lists)
+        for id, conversation, *lists in zip(
+            columns[0], conversations, columns[1], columns[2], weights, strict=True
         )
     ]
     return batch.messages.filter(chosen.to_arrow()), stored

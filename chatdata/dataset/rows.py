@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,21 +21,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chatdata.core import arrow
-from chatdata.core.constants import SPLITS
-from chatdata.dataset.schemas import IDS, MESSAGES, TOKENS, TOKENS_IN_SHORT
+from chatdata.core.constants import IGNORE_INDEX, SPLITS
+from chatdata.core.template_variables import KEY
+from chatdata.dataset.schemas import (
+    FLOATS,
+    IDS,
+    MESSAGES,
+    TOKENS_IN_SHORT,
+    WEIGHT,
+    WEIGHTS,
+)
 from chatdata.render.rows import Rendered
 
 
 def message_rows(messages: pl.DataFrame) -> pa.Table:
     """A row for each conversation, of schema `schemas.MESSAGES`, from ordered rows of MESSAGES.
 
-    `lang` is that of the first user turn.
+    `lang` is that of the first user turn. Conversations without variables have an empty object
+    of them, since TRL takes no null.
     """
     is_user = pl.col("role") == "user"
     conversations = messages.group_by("conversation", maintain_order=True).agg(
         pl.col("group", "source").first(),
         lang=pl.col("lang").filter(is_user).first(),
         tools=pl.col("tools").drop_nulls().first(),
+        variables=pl.col("variables").drop_nulls().first().fill_null(NO_VARIABLES),
         turns=pl.len(),
     )
     offsets = np.concatenate([[0], np.cumsum(conversations["turns"].to_numpy())])
@@ -47,19 +59,20 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
             _strings(messages["tool_call_id"]),
             _strings(messages["name"]),
             messages["train"].fill_null(False).to_arrow(),
+            messages.select(pl.when("train").then("weight")).to_series().to_arrow(),
         ],
         fields=list(kind.value_type),
     )
     names = ("conversation", "group", "source", "lang")
     columns = [_strings(conversations[name]) for name in names]
     lists = pa.ListArray.from_arrays(arrow.int32(offsets), turns, type=kind)
-    return pa.Table.from_arrays(
-        [*columns, lists, _strings(conversations["tools"])], schema=MESSAGES
-    )
+    around = [_strings(conversations[name]) for name in ("tools", "variables")]
+    return pa.Table.from_arrays([*columns, lists, *around], schema=MESSAGES)
 
 
 def token_rows(rendered: Rendered) -> pa.Table:
-    """The rows of tokens, of schema `schemas.TOKENS_IN_SHORT`."""
+    """The rows of tokens, of schema `schemas.TOKENS_IN_SHORT`, with the weights where there are
+    any but 1."""
     lists = [
         arrow.lists(rendered.offsets, values, IDS)
         for values in (rendered.input_ids, rendered.labels)
@@ -67,20 +80,46 @@ def token_rows(rendered: Rendered) -> pa.Table:
     lengths = arrow.int32(np.diff(rendered.offsets))
     trained = arrow.int32(rendered.trained)
     ids = _strings(pl.Series(rendered.ids, dtype=pl.String))
-    return pa.Table.from_arrays([ids, *lists, lengths, trained], schema=TOKENS_IN_SHORT)
+    table = pa.Table.from_arrays([ids, *lists, lengths, trained], schema=TOKENS_IN_SHORT)
+    if rendered.weights is None:
+        return table
+    return table.append_column(
+        pa.field(WEIGHTS, FLOATS), _floats(rendered.offsets, rendered.weights)
+    )
 
 
-def with_attention(table: pa.Table) -> pa.Table:
-    """Rows of schema `schemas.TOKENS` from rows of `schemas.TOKENS_IN_SHORT`.
+def complete_tokens(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows of tokens with all columns of a schema, of which `token_rows` leaves some out.
 
-    All tokens are attended to.
+    All tokens are attended to, and weigh 1 where they are trained and nothing else is said.
     """
     table = table.combine_chunks()
     lengths = arrow.numbers(table["length"])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     mask = arrow.lists(offsets, np.ones(int(lengths.sum()), np.int32), IDS)
     columns = {**{name: table[name] for name in table.column_names}, "attention_mask": mask}
-    return pa.Table.from_arrays([columns[name] for name in TOKENS.names], schema=TOKENS)
+    if WEIGHTS in schema.names and WEIGHTS not in columns:
+        labels = arrow.numbers(table["labels"].combine_chunks().flatten())
+        columns[WEIGHTS] = _floats(offsets, labels != IGNORE_INDEX)
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _floats(offsets: npt.NDArray[Any], values: npt.NDArray[Any]) -> pa.Array:
+    return pa.ListArray.from_arrays(arrow.int32(offsets), arrow.float32(values), type=FLOATS)
+
+
+def complete_messages(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows of messages without the columns, and the keys of messages, that a schema has not."""
+    table = table.select(schema.names).combine_chunks()
+    kind = schema.field("messages").type
+    keys = [key.name for key in kind.value_type]
+    if message_keys(table) == keys:
+        return table
+    lists = table["messages"].combine_chunks()
+    values = [lists.values.field(key) for key in keys]
+    turns = pa.StructArray.from_arrays(values, fields=list(kind.value_type))
+    shorter = pa.ListArray.from_arrays(lists.offsets, turns, type=kind)
+    return table.set_column(table.column_names.index("messages"), schema.field("messages"), shorter)
 
 
 def owners(messages: pa.Table, rendered: Rendered) -> npt.NDArray[np.int64]:
@@ -113,6 +152,24 @@ def message_keys(table: pa.Table) -> list[str]:
     return [field.name for field in table.schema.field("messages").type.value_type]
 
 
+NO_VARIABLES = "{}"  # the JSON of no variables
+
+
+def variables(table: pa.Table) -> list[str | None]:
+    """The variables of each conversation as JSON; None where it has none."""
+    if KEY not in table.column_names:
+        return [None] * table.num_rows
+    return [None if text == NO_VARIABLES else text for text in table[KEY].to_pylist()]
+
+
+def weights(table: pa.Table) -> list[list[tuple[int, float]]]:
+    """The places and the weights of messages that have any, of each conversation."""
+    if WEIGHT not in message_keys(table):
+        return [[]] * table.num_rows
+    lists = [[turn[WEIGHT] for turn in turns] for turns in table["messages"].to_pylist()]
+    return [[(n, w) for n, w in enumerate(of_turns) if w is not None] for of_turns in lists]
+
+
 def offered_tools(table: pa.Table) -> list[list[str]]:
     """The tools of each conversation, as a list of their JSON or of nothing."""
     if "tools" not in table.column_names:
@@ -136,9 +193,9 @@ def by_split(table: pa.Table, splits: pl.Series) -> dict[str, pa.Table]:
 class Rows:
     """The rows of a part, and the split of each conversation.
 
-    `messages` is of schema `schemas.MESSAGES`, `tokens` of `schemas.TOKENS` (in a build of
-    `schemas.TOKENS_IN_SHORT`) or None; `owner` is the number of the conversation of each row of
-    tokens.
+    `messages` is of schema `schemas.MESSAGES`, `tokens` of `schemas.TOKENS` or None. A build has no
+    attention yet, and weights where there are any. `owner` is the number of the conversation of
+    each row of tokens.
     """
 
     messages: pa.Table
@@ -182,15 +239,51 @@ class Rows:
             sizes["trained_tokens"] = pl.Series(self.tokens["trained"])
         return {name: column.to_numpy().astype(np.int64) for name, column in sizes.items()}
 
+    def variables(self) -> Counter[str]:
+        """How many conversations have each variable."""
+        given = [json.loads(text) for text in variables(self.messages) if text]
+        return Counter(name for values in given for name in values)
+
+    def weighted_messages(self) -> int:
+        """How many messages have a weight."""
+        return sum(map(len, weights(self.messages)))
+
     def digests(self) -> list[tuple[str, bytes]]:
-        """The id of each conversation, and a SHA-256 of its split, its messages and its tokens."""
+        """The id of each conversation, and a SHA-256 of its split, its messages and its tokens.
+
+        A conversation without variables and weights has the same digest whether others have any.
+        """
         ids = self.messages["id"].to_pylist()
-        rows = zip(self.splits.to_list(), self.messages.to_pylist(), strict=True)
-        hashes = [hashlib.sha256(orjson.dumps([split, list(row.values())])) for split, row in rows]
+        rows = zip(self.splits.to_list(), self._values(), strict=True)
+        hashes = [hashlib.sha256(orjson.dumps(row)) for row in rows]
         if self.tokens is not None:
             for column in ("input_ids", "labels"):
                 self.update(hashes, column)
+            self.update_weights(hashes)
         return [(id, hash_.digest()) for id, hash_ in zip(ids, hashes, strict=True)]
+
+    def token_digests(self) -> list[tuple[str, bytes]]:
+        """The id of each conversation, and a SHA-256 of its split and its tokens.
+
+        Rows without a weight but 1 have the same digest whether others have any.
+        """
+        places = zip(self.splits.to_list(), self.messages["id"].to_pylist(), strict=True)
+        hashes = {id: hashlib.sha256(orjson.dumps([split, id])) for split, id in places}
+        for column in ("input_ids", "labels"):
+            self.update(list(hashes.values()), column)
+        self._update_row_weights(list(hashes.values()))
+        return [(id, hash_.digest()) for id, hash_ in hashes.items()]
+
+    def _values(self) -> Iterator[list[Any]]:
+        """Yields what each conversation has in the columns of all folders, and its variables and
+        weights where it has any."""
+        names = [name for name in self.messages.column_names if name != KEY]
+        rows = self.messages.select(names).to_pylist()
+        for row, given in zip(rows, variables(self.messages), strict=True):
+            for turn in row["messages"]:
+                if turn.get(WEIGHT, 1) is None:
+                    del turn[WEIGHT]
+            yield [*row.values(), *([given] if given else [])]
 
     def update(self, hashes: Sequence[Any], column: str) -> None:
         """Feeds the hash of each conversation the values of a column of its rows of tokens."""
@@ -199,9 +292,30 @@ class Rows:
         for number, value in zip(self.owner.tolist(), values, strict=True):
             hashes[number].update(value)
 
+    def update_weights(self, hashes: Sequence[Any]) -> None:
+        """Feeds the hash of each conversation with a weight those of its tokens."""
+        assert self.tokens is not None
+        if WEIGHTS not in self.tokens.column_names:
+            return
+        weighted = [bool(numbers) for numbers in weights(self.messages)]
+        values = _bytes(self.tokens[WEIGHTS])
+        for number, value in zip(self.owner.tolist(), values, strict=True):
+            if weighted[number]:
+                hashes[number].update(value)
+
+    def _update_row_weights(self, hashes: Sequence[Any]) -> None:
+        """Feeds the hash of each conversation the weights of its rows that have any but 1."""
+        assert self.tokens is not None
+        if WEIGHTS not in self.tokens.column_names:
+            return
+        for number, value in zip(self.owner.tolist(), _bytes(self.tokens[WEIGHTS]), strict=True):
+            numbers = np.frombuffer(value, np.float32)
+            if ((numbers != 0) & (numbers != 1)).any():
+                hashes[number].update(value)
+
 
 def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:
-    """Yields the bytes of the values of each row of a column of lists of int32."""
+    """Yields the bytes of the values of each row of a column of lists of 32-bit numbers."""
     lists = column.combine_chunks()
     values = arrow.numbers(lists.values).data.cast("B")
     offsets = arrow.numbers(lists.offsets).astype(np.int64) * 4

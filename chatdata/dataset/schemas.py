@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pyarrow as pa
 
-from chatdata.core import ledger
+from chatdata.core import ledger, template_variables
 
 # Ids are never null, and Parquet is written faster where it knows.
 IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
+FLOATS = pa.list_(pa.field("element", pa.float32(), nullable=False))
 
 # Columns and keys of JSON text, which the card declares as JSON: `datasets` 5 gives objects. A
 # struct would give each call of a tool the arguments of all others, as nulls; Arrow's type for JSON
 # is bytes for Polars, or a type that Polars cannot write.
-JSON = frozenset(["tool_calls", "tools"])
+JSON = frozenset(["tool_calls", "tools", template_variables.KEY])
+
+WEIGHT, WEIGHTS = "weight", "weights"  # of a message, and of the tokens of a row
 
 _MESSAGE = pa.struct(
     [
@@ -23,10 +28,19 @@ _MESSAGE = pa.struct(
         ("tool_call_id", pa.string()),
         ("name", pa.string()),
         ("train", pa.bool_()),
+        (WEIGHT, pa.float64()),  # only where an answer of the folder has any but 1; null is 1
     ]
 )
 _CONVERSATION = [(name, pa.string()) for name in ("id", "group", "source", "lang")]
-MESSAGES = pa.schema([*_CONVERSATION, ("messages", pa.list_(_MESSAGE)), ("tools", pa.string())])
+# The last column stands in folders of which a conversation has variables for its template.
+MESSAGES = pa.schema(
+    [
+        *_CONVERSATION,
+        ("messages", pa.list_(_MESSAGE)),
+        ("tools", pa.string()),
+        (template_variables.KEY, pa.string()),
+    ]
+)
 # Format 1: a message is its role and its content.
 _PLAIN_MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 PLAIN_MESSAGES = pa.schema([*_CONVERSATION, ("messages", pa.list_(_PLAIN_MESSAGE))])
@@ -38,9 +52,27 @@ TOKENS = pa.schema(
         ("labels", IDS),
         ("length", pa.int32()),
         ("trained", pa.int32()),
+        (WEIGHTS, FLOATS),  # only where an answer of the folder has any but 1
     ]
 )
+# Columns and keys of messages that stand in some folders only.
+OPTIONAL = frozenset([template_variables.KEY, WEIGHT, WEIGHTS])
+
+
+def without(schema: pa.Schema, names: Collection[str]) -> pa.Schema:
+    """The columns of a table, and the keys of its messages, that do not have these names."""
+    return pa.schema(
+        [pa.field(c.name, _without(c.type, names)) for c in schema if c.name not in names]
+    )
+
+
+def _without(kind: pa.DataType, names: Collection[str]) -> pa.DataType:
+    if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type):
+        return kind
+    return pa.list_(pa.struct([key for key in kind.value_type if key.name not in names]))
+
+
 # The columns of TOKENS without those that follow from the others.
-TOKENS_IN_SHORT = TOKENS.remove(TOKENS.get_field_index("attention_mask"))
+TOKENS_IN_SHORT = without(TOKENS, ["attention_mask", WEIGHTS])
 LEDGER = pa.schema([(name, pa.string()) for name in ledger.SCHEMA])
 PACK_INDEX = pa.schema([("rows", IDS), ("tokens", pa.int32())])  # a row is a bin

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from chatdata.core import files, ledger
 from chatdata.core.errors import BuildError
-from chatdata.dataset import manifest
+from chatdata.dataset import manifest, tables
 from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline import encoders, engines, global_pass, reading
 from chatdata.pipeline.context import BuildContext, EncoderChoice
-from chatdata.pipeline.describe import describe, draft
+from chatdata.pipeline.describe import describe, draft, optional_columns
 from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.find import as_recipe
 from chatdata.pipeline.first_pass import first_pass
@@ -121,7 +121,8 @@ def run_pipeline(
     read = reading.read(context, inputs, runner.progress)
     first = _first_pass(context, runner)
     decisions = global_pass.decide(context)
-    context = replace(context, encoder=encoder.result(), sample=_sample(first))
+    columns = optional_columns(first)
+    context = replace(context, encoder=encoder.result(), sample=_sample(first), columns=columns)
     written = _second_pass(context, runner, decisions, read, out)
     stats = first + written.stats
     return BuildResult(
@@ -180,7 +181,8 @@ def _write(
     if out is None:
         return _Written(sum(parts, PartStats()), (), context.encoder)
     stats = PartStats()
-    with OutputWriter(context, out, read.problems).all_or_nothing() as shards:
+    with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
+        shards.add_entries(tables.LEDGER, ledger.entries(read.problems))
         for number, part in enumerate(parts):
             shards.add(number)
             stats += part

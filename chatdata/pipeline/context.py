@@ -49,6 +49,9 @@ class BuildContext:
     probes: ParityCounts | None = None  # what the certificate found in its probes
     encoder: EncoderChoice = EncoderChoice()
     sample: float = 1.0  # the share of the rows that the certificate looks at
+    columns: frozenset[str] = (
+        frozenset()
+    )  # those of the optional columns of tables that are written
     first_groups: int | None = None  # only so many groups of each source are read
 
     @property

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from chatdata.core import config
+from chatdata.core import config, template_variables
 from chatdata.core.constants import RECIPE_FILE, SPLITS, TOKENIZER_FOLDER
 from chatdata.core.hashing import sha256_file, sha256_pairs
-from chatdata.dataset import card, histogram, manifest, pack, plots
+from chatdata.dataset import card, histogram, manifest, pack, plots, schemas, tables
 from chatdata.dataset.entries import (
     Counts,
     FileEntry,
     Leakage,
     RecipeEntry,
+    RenderingCounts,
+    RenderingEntry,
     Share,
     SourceFile,
     Splits,
@@ -71,8 +73,9 @@ def complete(context: BuildContext, described: Manifest, folder: Path) -> Manife
 def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -> Manifest:
     """The manifest of a build, without what `describe` adds."""
     recipe, stats = context.recipe, result.stats
-    splits = _splits(stats, rendered=recipe.render is not None)
-    return Manifest(
+    figures = (*_FIGURES, *_TOKEN_FIGURES) if recipe.render else _FIGURES
+    splits = _splits(stats, figures)
+    described = Manifest(
         name=recipe.name,
         version=recipe.version,
         about=recipe.about,
@@ -97,6 +100,7 @@ def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -
         files=result.files,
         versions=manifest.versions(_packages(recipe)),
     )
+    return described.model_copy(update=_optional(stats, optional_columns(stats)))
 
 
 def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Manifest:
@@ -105,7 +109,7 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
     What is known of the sources alone stays as it stands in `before`.
     """
     recipe, stats = context.recipe, result.stats
-    splits = _splits(stats, rendered=True)
+    splits = _splits(stats, (*_FIGURES, *_TOKEN_FIGURES))
     made_by = manifest.versions([*_PACKAGES, *_RENDERING_PACKAGES])
     changed = {
         "format": manifest.FORMAT,
@@ -121,6 +125,7 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
         "versions": {**before.versions, **made_by},
         "extras": (),
     }
+    changed |= _optional(stats, tables.optional_columns_of(before))
     if before.packs:
         changed["packs"] = ()
     if before.shares is not None:
@@ -128,7 +133,30 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
     return before.model_copy(update=changed)
 
 
-_PACKAGES = ("polars", "pyarrow", plots.PACKAGE)  # that every build uses
+def rendering_entry(context: BuildContext, result: BuildResult) -> RenderingEntry:
+    """What the manifest says of a rendering that is added to a folder."""
+    assert context.recipe.render is not None
+    stats = result.stats
+    splits = _splits(stats, ("rows", *_TOKEN_FIGURES))
+    render = _render_entry(context, result, splits)
+    assert render is not None
+    lengths = {name: sizes for name, sizes in _lengths(stats).items() if name in _TOKEN_LENGTHS}
+    return RenderingEntry(
+        options=context.recipe.render.model_dump(mode="json"),
+        content_hash=sha256_pairs(pair for part in stats.digests for pair in part),
+        counts=RenderingCounts.model_validate(result.counts),
+        splits=splits,
+        lengths=lengths,
+        render=render,
+        versions=manifest.versions([*_ROW_PACKAGES, *_RENDERING_PACKAGES]),
+    )
+
+
+_FIGURES = ("rows", "messages", "bytes")  # of a split
+_TOKEN_FIGURES = ("token_rows", "tokens", "trained_tokens")
+_TOKEN_LENGTHS = ("tokens", "trained_tokens")
+_ROW_PACKAGES = ("polars", "pyarrow")
+_PACKAGES = (*_ROW_PACKAGES, plots.PACKAGE)  # that every build uses
 _RENDERING_PACKAGES = ("tokenizers",)
 
 
@@ -144,9 +172,7 @@ def _source_entries(source: Input) -> Iterator[SourceFile]:
         )
 
 
-def _splits(stats: PartStats, rendered: bool) -> Splits:
-    figures = ["rows", "messages", "bytes"]
-    figures += ["token_rows", "tokens", "trained_tokens"] if rendered else []
+def _splits(stats: PartStats, figures: Sequence[str]) -> Splits:
     totals = stats.totals.by_split
     return Splits.model_validate(
         {name: {figure: totals[name][figure] for figure in figures} for name in SPLITS}
@@ -156,6 +182,23 @@ def _splits(stats: PartStats, rendered: bool) -> Splits:
 def _languages(stats: PartStats) -> dict[str, int]:
     """The rows in each language, the most frequent language first."""
     return dict(sorted(stats.languages.items(), key=lambda item: (-item[1], item[0])))
+
+
+def optional_columns(stats: PartStats) -> frozenset[str]:
+    """The optional columns of a dataset: what a conversation has after the first pass."""
+    return tables.optional_columns(
+        variables=stats.with_variables > 0, weights=stats.with_weights > 0
+    )
+
+
+def _optional(stats: PartStats, columns: frozenset[str]) -> dict[str, Any]:
+    """The figures of the optional columns of a dataset."""
+    figures: dict[str, Any] = {}
+    if template_variables.KEY in columns:
+        figures["variables"] = dict(sorted(stats.variables.items()))
+    if schemas.WEIGHT in columns:
+        figures["weighted_messages"] = stats.weighted_messages
+    return figures
 
 
 def _shares(recipe: Recipe, stats: PartStats) -> tuple[Share, ...] | None:

@@ -32,7 +32,12 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
     messages.select(schema.MESSAGES.keys()).write_ipc(context.files.table("threaded", part))
     pl.concat(outcomes).write_ipc(context.files.table("outcomes", part))
     global_pass.write_keys(context, part, messages)
-    left = PartStats(threaded=messages["conversation"].n_unique())
+    with_variables = messages.filter(pl.col("variables").is_not_null())
+    left = PartStats(
+        threaded=messages["conversation"].n_unique(),
+        with_variables=with_variables["conversation"].n_unique(),
+        with_weights=messages.height - messages["weight"].null_count(),
+    )
     return sum((stats for _, _, stats in by_source), left)
 
 

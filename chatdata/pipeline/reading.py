@@ -59,7 +59,9 @@ def read(context: BuildContext, inputs: Sequence[Input], progress: Progress) -> 
 
 def _batches(context: BuildContext, source: Input) -> Iterator[sources.Batch]:
     """Yields the batches of a source; in a preview the first groups of the first batch alone."""
-    batches = sources.get(source.source).read(source.files, source.name, source.ids)
+    variables = context.recipe.source[source.key].variables
+    options = {"variables": variables} if variables else {}
+    batches = sources.get(source.source).read(source.files, source.name, source.ids, **options)
     if context.first_groups is None:
         yield from batches
         return

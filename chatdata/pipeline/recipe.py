@@ -23,6 +23,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from chatdata import sources
+from chatdata.core import template_variables
 from chatdata.core.config import Strict, nearest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
@@ -46,7 +47,8 @@ class SourceOptions(Strict):
     `format` names the source of `sources.names()` that reads the files; the key of the recipe is
     the format where the recipe names none. Conversations of several sources are mixed by `weight`,
     a share relative to the shares of the rest, and limited to `cap` conversations; a source with a
-    cap of 0 is left out of the recipe.
+    cap of 0 is left out of the recipe. `variables` names, by variable of a chat template, the key
+    of a record from which the value for its conversation comes.
     """
 
     format: str
@@ -57,6 +59,14 @@ class SourceOptions(Strict):
     weight: float | None = Field(default=None, gt=0)
     cap: int | None = Field(default=None, ge=0)
     license: str | None = None  # of the source
+    variables: dict[str, str] = Field(default={})
+
+    @field_validator("variables")
+    @classmethod
+    def _names_are_free(cls, value: dict[str, str]) -> dict[str, str]:
+        if name := template_variables.reserved(value):
+            raise ValueError(f"'{name}' is not for variables; transformers gives it a meaning")
+        return value
 
     @model_validator(mode="after")
     def _is_pinned(self) -> SourceOptions:
@@ -159,6 +169,7 @@ class Recipe(Strict):
             for column in sources.get(options.format).SCHEMA
         }
         self._weighs_all_or_none()
+        self._reads_variables()
         for drop in self.drops():
             if missing := drop.filter.needs - columns:
                 raise ValueError(
@@ -185,6 +196,14 @@ class Recipe(Strict):
                 f"source '{without[0]}' has no weight, but others have; give each a weight, or "
                 "use `cap`, which limits a single source"
             )
+
+    def _reads_variables(self) -> None:
+        for name, options in self.source.items():
+            if options.variables and not sources.reads_variables(options.format):
+                raise ValueError(
+                    f"source '{name}' has variables, and records of '{options.format}' bring none "
+                    "along; leave them out, or name them for all rows in render.variables"
+                )
 
     def _packs_what_fits(self) -> None:
         """Raises ValueError where a row may be longer than a bin: rows are never cut for it."""

@@ -47,6 +47,8 @@ class PartStats:
     figures: FiguresByKey = field(default_factory=FiguresByKey)
     conversations: int = 0  # that threading made
     threaded: int = 0  # conversations that are left for the second pass
+    with_variables: int = 0  # those of them that have variables for their template
+    with_weights: int = 0  # messages of these that have a weight
 
     # The second pass: drop what repeats, split, render.
     tally: Tally = field(default_factory=Tally)
@@ -55,6 +57,8 @@ class PartStats:
     digests: tuple[Digests, ...] = ()
     languages: Counter[str] = field(default_factory=Counter)  # rows
     sources: Counter[str] = field(default_factory=Counter)  # rows
+    variables: Counter[str] = field(default_factory=Counter)  # rows, by variable
+    weighted_messages: int = 0
     leaking_groups: int = 0
     parity: ParityCounts = field(default_factory=ParityCounts)
     audit: Audit = field(default_factory=Audit)

@@ -170,7 +170,7 @@ def _kind(
     if not body.startswith(prompt):
         return "headers_trained", ""
     body = body[len(prompt) :]
-    leads = _leads(body, message, tokenizer)
+    leads = _leads(body, message, reference.writer(row).empty_thought)
     if lost.from_answer(text, message) is None:
         for lead in leads:
             if body.startswith(text, len(lead)):
@@ -182,10 +182,9 @@ def _kind(
 _ORDER = ("texts_altered", "straddling", "headers_trained")
 
 
-def _leads(body: str, message: Message, tokenizer: Tokenizer) -> list[str]:
+def _leads(body: str, message: Message, empty: str) -> list[str]:
     """What may stand between the prompt and the trained text of an answer: nothing, or a thought
     without words before an answer without reasoning."""
-    empty = tokenizer.template.empty_thought
     if empty and not message.get("reasoning_content") and body.startswith(empty):
         return [empty, ""]
     return [""]

@@ -25,6 +25,7 @@ from chatdata.render.answer_checks import (
 from chatdata.render.conversation import (
     as_messages,
     tools_of,
+    variables_of,
 )
 from chatdata.render.entries import CertificateEntry, EncoderEntry, ParityEntry
 from chatdata.render.fit import Fitted, fit
@@ -125,6 +126,7 @@ def compare_rows(
         elif isinstance(train_on, TrainParts):
             answers += parts_of_answers(counts, row, reference, quotes, train_on)
     check_prompts(counts, answers, reference)
+    _check_reference(counts, (row for row in rows if row.variables), tokenizer)
     return counts
 
 
@@ -139,6 +141,7 @@ def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> It
             rendered.labels[start:end],
             as_messages(turns),
             tools_of(turns),
+            variables_of(turns),
             _trained_answers(turns, train_on),
         )
 
@@ -170,8 +173,8 @@ def _check_reference(counts: ParityCounts, rows: Iterator[Row], tokenizer: Token
     """
     serving, reference = Serving(tokenizer), Reference(tokenizer)
     for row in rows:
-        given = reference.given(row)
-        if not serving.writes(reference.comparable(row), given.turns, given.tools):
+        given, text = reference.given(row), reference.comparable(row)
+        if not serving.writes(text, given.turns, given.tools, given.variables):
             begin = (row.turns[0]["content"] or "")[:40]
             counts.fail(
                 "the Jinja that goes to the tokenizer writes another text for the conversation "

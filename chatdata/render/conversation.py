@@ -11,6 +11,7 @@ import polars as pl
 Message = Mapping[str, Any]  # role, content, and what else the message has
 Messages = Sequence[Message]
 Tools = list[dict[str, Any]]
+Variables = Mapping[str, Any]  # of a template, by name
 
 # How the columns of MESSAGES are called in a message, beside role and content.
 _KEYS = {
@@ -27,8 +28,9 @@ class UnrenderableError(Exception):
 
 
 def is_structured() -> pl.Expr:
-    """Whether a message has more than a role and words: reasoning, calls, a result, tools."""
-    more = [pl.col(name).is_not_null() for name in (*_KEYS, "tools")]
+    """Whether a message has more than a role and words: reasoning, calls, a result, tools, or
+    variables for its template."""
+    more = [pl.col(name).is_not_null() for name in (*_KEYS, "tools", "variables")]
     roles = pl.col("role").cast(pl.String).is_in(["tool", "developer"])
     return pl.any_horizontal(*more, roles, pl.col("content").is_null())
 
@@ -56,6 +58,12 @@ def tools_of(rows: pl.DataFrame) -> Tools | None:
     """The tools that are offered in a conversation; None where none are."""
     tools = rows["tools"].drop_nulls().to_list() if "tools" in rows.columns else []
     return json.loads(tools[0]) if tools else None
+
+
+def variables_of(rows: pl.DataFrame) -> Variables:
+    """The variables that the template is given for a conversation; none where it has none."""
+    values = rows["variables"].drop_nulls().to_list() if "variables" in rows.columns else []
+    return dict(json.loads(values[0])) if values else {}
 
 
 def texts_of(value: object) -> Iterator[str]:

@@ -64,9 +64,14 @@ def _without_refused(
     messages: pl.DataFrame, windows: pl.DataFrame | None, pool: TextPool, options: Render
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Drops the conversations of which the template cannot write a row exactly."""
-    refused = refusals(row_messages(messages, windows), pool)
+    rows = row_messages(messages, windows)
+    refused = refusals(rows, pool)
     if options.train_on == "assistant_with_header":
-        refused = pl.concat([refused, _without_known_header(messages, refused)])
+        why = "train_on is assistant_with_header, which knows no headers beside reasoning and tools"
+        refused = _with_more(refused, rows.filter(is_structured()), why)
+    if options.train_on == "all":
+        why = "train_on is all, and an answer has a weight of its own"
+        refused = _with_more(refused, rows.filter(pl.col("weight").is_not_null()), why)
     if refused.is_empty():
         return messages, empty(OUTCOMES)
     if windows is not None:
@@ -75,14 +80,12 @@ def _without_refused(
     return ledger.drop(messages, refused, "unrenderable", pl.col("detail"))
 
 
-def _without_known_header(messages: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
-    """The conversations of which it is unknown where the header of an answer begins."""
-    names = messages.filter(is_structured())["conversation"].unique(maintain_order=True)
+def _with_more(refused: pl.DataFrame, rows: pl.DataFrame, why: str) -> pl.DataFrame:
+    """The refused rows, and those of these messages."""
+    names = rows["conversation"].unique(maintain_order=True)
     names = names.filter(names.is_in(refused["conversation"].implode()).not_())
-    why = "train_on is assistant_with_header, which knows no headers beside reasoning and tools"
-    return pl.DataFrame(
-        {"conversation": names, "detail": [why] * len(names)}, schema=refused.schema
-    )
+    more = {"conversation": names, "detail": [why] * len(names)}
+    return pl.concat([refused, pl.DataFrame(more, schema=refused.schema)])
 
 
 def _cut(messages: pl.DataFrame, cuts: list[Cut]) -> tuple[pl.DataFrame, pl.DataFrame]:

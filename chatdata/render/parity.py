@@ -12,11 +12,13 @@ import numpy.typing as npt
 from chatdata.render.conversation import (
     Tools,
     UnrenderableError,
+    Variables,
     spoken,
     texts_of,
     with_message_texts,
     with_texts,
 )
+from chatdata.render.template import WritesConversation
 from chatdata.render.tokenizer import Tokenizer
 
 
@@ -68,6 +70,7 @@ class Row:
     labels: npt.NDArray[np.int32]
     turns: list[dict[str, Any]]
     tools: Tools | None
+    variables: Variables
     trained: list[int]  # the turns that are trained, by their place
 
 
@@ -76,6 +79,7 @@ class Given(NamedTuple):
 
     turns: list[dict[str, Any]]
     tools: Tools | None
+    variables: Variables
     quotes: bool
 
 
@@ -88,7 +92,7 @@ class Reference:
         self._last: tuple[Row, Given] | None = None
 
     def quotes(self, row: Row) -> bool:
-        """Whether a message or a tool quotes a control token."""
+        """Whether a message, a tool or a variable quotes a control token."""
         return self.given(row).quotes
 
     def comparable(self, row: Row) -> str:
@@ -111,11 +115,13 @@ class Reference:
         except UnrenderableError:
             return None
 
+    def writer(self, row: Row) -> WritesConversation:
+        """The template with the variables of a row."""
+        return self.tokenizer.template.given(self.given(row).variables)
+
     def _text(self, row: Row, turns: int, add_generation_prompt: bool = False) -> str:
         given = self.given(row)
-        return self.tokenizer.template.text(
-            given.turns[:turns], add_generation_prompt, tools=given.tools
-        )
+        return self.writer(row).text(given.turns[:turns], add_generation_prompt, given.tools)
 
     def _shown(self, row: Row, text: str) -> str:
         return self.control.show(text) if self.quotes(row) else text
@@ -127,11 +133,13 @@ class Reference:
         return self._last[1]
 
     def _hidden(self, row: Row) -> Given:
-        texts = itertools.chain(*map(spoken, row.turns), texts_of(row.tools))
+        around, hide = (row.tools, row.variables), self.control.hide
+        texts = itertools.chain(*map(spoken, row.turns), *map(texts_of, around))
         if not any(self.control.quoted_in(text) for text in texts):
-            return Given(row.turns, row.tools, quotes=False)
-        turns = [with_message_texts(turn, self.control.hide) for turn in row.turns]
-        return Given(turns, with_texts(row.tools, self.control.hide), quotes=True)
+            return Given(row.turns, *around, quotes=False)
+        turns = [with_message_texts(turn, hide) for turn in row.turns]
+        tools, variables = (with_texts(value, hide) for value in around)
+        return Given(turns, tools, variables, quotes=True)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """The ids of texts, each tokenised in one go."""

@@ -29,7 +29,8 @@ class Rendered:
     """Rows of tokens: flat arrays with offsets.
 
     `input_ids` and `labels` are int32 of one length; row i is `[offsets[i]:offsets[i + 1]]`.
-    `trained` is the number of labels of a row that are not IGNORE_INDEX. `ids` are the ids of
+    `trained` is the number of labels of a row that are not IGNORE_INDEX. `weights` are those of the
+    labels, 0 where a label is IGNORE_INDEX; None where all others are 1. `ids` are the ids of
     the rows, `conversations` the ids of their conversations, and `row_messages` the messages of
     each row (`conversation` is the id of the row). `messages` are the messages of all
     conversations that have a row, `outcomes` what became of the others.
@@ -41,6 +42,7 @@ class Rendered:
     input_ids: npt.NDArray[np.int32]
     labels: npt.NDArray[np.int32]
     trained: Ints
+    weights: npt.NDArray[np.float32] | None
     row_messages: pl.DataFrame
     messages: pl.DataFrame
     outcomes: pl.DataFrame
@@ -64,14 +66,15 @@ def render(
     outcomes = pl.concat([dropped, orphaned_messages(messages, kept, dropped, "no_trained_tokens")])
     numbers = _row_numbers(rows)[segments.message]
     lengths = np.bincount(numbers, segments.tokens).astype(np.int64)
-    input_ids = pool.joined(segments.text_id)
+    input_ids, is_trained = pool.joined(segments.text_id), _is_trained(segments)
     return Rendered(
         ids=ids.to_list(),
         conversations=conversations.to_list(),
         offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
         input_ids=input_ids,
-        labels=np.where(_is_trained(segments), input_ids, np.int32(IGNORE_INDEX)),
+        labels=np.where(is_trained, input_ids, np.int32(IGNORE_INDEX)),
         trained=np.bincount(numbers, segments.trained_tokens()).astype(np.int64),
+        weights=_weights(rows, segments, is_trained),
         row_messages=rows,
         messages=kept,
         outcomes=outcomes,
@@ -128,3 +131,14 @@ def _is_trained(segments: Segments) -> Bools:
     ends = segments.trained_end[ended]
     is_trained[gather(starts[ended] + ends, segments.tokens[ended] - ends)[0]] = False
     return is_trained
+
+
+def _weights(
+    rows: pl.DataFrame, segments: Segments, is_trained: Bools
+) -> npt.NDArray[np.float32] | None:
+    """The weight of each label: that of its message, and 0 where nothing is trained."""
+    if rows["weight"].null_count() == rows.height:
+        return None
+    of_message = rows["weight"].fill_null(1.0).to_numpy().astype(np.float32)
+    of_token = np.repeat(of_message[segments.message], segments.tokens)
+    return np.where(is_trained, of_token, np.float32(0))

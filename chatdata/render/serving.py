@@ -12,6 +12,7 @@ from chatdata.render.conversation import (
     Messages,
     Tools,
     UnrenderableError,
+    Variables,
     in_parts,
 )
 from chatdata.render.tokenizer import Tokenizer
@@ -33,18 +34,21 @@ class Serving:
         self._key = facts.get("reasoning_key") or "reasoning_content"
         self._takes_parts = facts.get("takes_parts", False)
 
-    def writes(self, text: str, messages: Messages, tools: Tools | None) -> bool:
-        """Whether serving code writes this text for these messages."""
-        return any(text == written for written in self._texts(messages, tools))
+    def writes(
+        self, text: str, messages: Messages, tools: Tools | None, variables: Variables
+    ) -> bool:
+        """Whether serving code writes this text for these messages, given these variables."""
+        return any(text == written for written in self._texts(messages, tools, variables))
 
-    def _texts(self, messages: Messages, tools: Tools | None) -> Iterator[str]:
+    def _texts(
+        self, messages: Messages, tools: Tools | None, variables: Variables
+    ) -> Iterator[str]:
         """Yields what is written where a message without words has the content None, and ""."""
         for no_words in (None, ""):
             given = [self._given(message, no_words) for message in messages]
             try:
-                yield chat_template.render(
-                    self._source, self._variables, self._date, given, tools=tools
-                )
+                values = {**self._variables, **variables}
+                yield chat_template.render(self._source, values, self._date, given, tools=tools)
             except UnrenderableError:
                 continue
 

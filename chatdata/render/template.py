@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import polars as pl
 
 from chatdata.render.control_tokens import ControlTokens
-from chatdata.render.conversation import Messages, Tools
+from chatdata.render.conversation import Messages, Tools, Variables
 from chatdata.render.segments.unencoded import Ints, TrainOn, UnencodedSegments
 
 
@@ -38,7 +38,26 @@ class Pool(Protocol):
         ...
 
 
-class Template(Protocol):
+class WritesConversation(Protocol):
+    """What writes a conversation as text: a template, or a template with further variables."""
+
+    @property
+    def empty_thought(self) -> str:
+        """A thought without words that is written before an answer without reasoning, after the
+        generation prompt, and that no label covers; empty where none is written."""
+        ...
+
+    def text(
+        self, messages: Messages, add_generation_prompt: bool = False, tools: Tools | None = None
+    ) -> str:
+        """A conversation as serving code writes it; rows are compared with this text.
+
+        Raises UnrenderableError for a conversation that the template refuses.
+        """
+        ...
+
+
+class Template(WritesConversation, Protocol):
     """How conversations are written for a model, on the tokenizer that they are written with.
 
     Messages are rows of MESSAGES in order, `conversation` being the id of a row.
@@ -65,12 +84,6 @@ class Template(Protocol):
         ...
 
     @property
-    def empty_thought(self) -> str:
-        """A thought without words that the template writes before an answer without reasoning,
-        after the generation prompt, and that no label covers; empty where it writes none."""
-        ...
-
-    @property
     def keeps_history(self) -> bool:
         """Whether a plain turn is written alike whatever follows; if not, each answer is a row."""
         ...
@@ -80,12 +93,10 @@ class Template(Protocol):
         """Whether headers and trimmed white space are known, and not only found in the text."""
         ...
 
-    def text(
-        self, messages: Messages, add_generation_prompt: bool = False, tools: Tools | None = None
-    ) -> str:
-        """A conversation as serving code writes it; rows are compared with this text.
+    def given(self, variables: Variables) -> WritesConversation:
+        """What writes a conversation that has variables of its own for the template.
 
-        Raises UnrenderableError for a conversation that the template refuses.
+        Raises UnrenderableError where the template has no use for a variable.
         """
         ...
 

@@ -14,11 +14,12 @@ and `values` have what sources share.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 from chatdata.sources.batches import Batch, File, Problem, Schema
 
@@ -32,6 +33,7 @@ __all__ = [
     "embedded",
     "get",
     "names",
+    "reads_variables",
     "records",
     "tool_json",
     "values",
@@ -47,10 +49,11 @@ class Source(Protocol):
     IDS: str
     __doc__: str
 
-    def read(self, files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
+    def read(self, files: Sequence[File], name: str, ids: str, **options: Any) -> Iterator[Batch]:
         """Yields the messages of `files`, in order, in bounded batches.
 
-        `name` is the value of the column `source`, and ids begin with `ids` and a slash.
+        `name` is the value of the column `source`, and ids begin with `ids` and a slash. A source
+        that `reads_variables` takes `variables`, which names the key of a record by variable.
         """
 
 
@@ -63,6 +66,11 @@ def names() -> list[str]:
 def get(name: str) -> Source:
     """The source of this name, which is one of `names()`."""
     return _import(name)
+
+
+def reads_variables(name: str) -> bool:
+    """Whether the records of a source may bring variables for a chat template along."""
+    return "variables" in inspect.signature(get(name).read).parameters
 
 
 def embedded(name: str) -> Path:

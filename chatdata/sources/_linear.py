@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from chatdata.core.schema import MESSAGES
 from chatdata.sources import tool_json
 from chatdata.sources._message import Read, join, not_text, spoken, trained
+from chatdata.sources._variables import Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
 from chatdata.sources.records import IsRecord, Record, read_files
 from chatdata.sources.values import identifier, word
@@ -30,6 +31,7 @@ class Turn(NamedTuple):
     tool_call_id: str | None = None
     name: str | None = None
     tools: str | None = None  # JSON
+    weight: float | None = None  # of the loss of an answer; None is 1
 
 
 def turn(role: str | None, message: Mapping[str, Any], content: object, read: Read = join) -> Turn:
@@ -40,8 +42,9 @@ def turn(role: str | None, message: Mapping[str, Any], content: object, read: Re
     flags = trained(message)
     if flags.fault:
         return Turn(role, None, flags.fault)
-    content, fault, *beside = spoken(message, content, read, role)
-    return Turn(role, content, fault, flags.train, *beside)
+    words = spoken(message, content, read, role)
+    beside = words[2:]
+    return Turn(role, words.content, words.fault, flags.train, *beside, weight=flags.weight)
 
 
 def with_record(turns: list[Turn], record: Mapping[str, Any]) -> list[Turn]:
@@ -78,6 +81,7 @@ class RecordFormat:
     is_record: IsRecord
     turns: Callable[[Any], list[Turn]]
     group: Callable[[str], str]  # of a conversation's id
+    variables: Variables
 
 
 def read_conversations(
@@ -85,18 +89,23 @@ def read_conversations(
 ) -> Iterator[Batch]:
     """Yields the turns of all records as rows of MESSAGES, `ids` before each id.
 
-    A record without an id is named for its content, never for its place.
+    A record without an id is named for its content, never for its place. Raises SourceError where
+    no record has the key from which a variable comes.
     """
     builder = BatchBuilder(MESSAGES)
     groups: dict[str, str] = {}
+    is_read = False
     for record in read_files(files, format.is_record):
         builder.records += 1
         if isinstance(record, Problem):
             builder.problems.append(record)
         else:
+            is_read = True
             _add(builder, groups, record, name, ids, format)
         if builder.is_full():
             yield builder.take()
+    if is_read:
+        format.variables.check_seen(name)
     yield builder.take()
 
 
@@ -110,8 +119,10 @@ def _add(
 ) -> None:
     keys = record.value if isinstance(record.value, dict) else {}
     turns = format.turns(record.value)
-    conversation = _conversation_id(keys, turns, ids)  # of the turns before a fault empties them
-    turns = _without_content(turns, not_text(keys))
+    variables = format.variables.of(keys)
+    # Of the turns before a fault empties them.
+    conversation = _conversation_id(keys, turns, variables.text, ids)
+    turns = _without_content(turns, not_text(keys) or variables.fault)
     builder.conversations += 1
     if not turns:
         detail = f"no turns, in {record.where}"
@@ -125,6 +136,7 @@ def _add(
         "lang_by": "declared" if lang else None,
         "source": keys["source"] if _is_published(keys) else name,
         "tools": tool_json.joined(turn.tools for turn in turns if turn.tools),
+        "variables": variables.text,
         "where": record.where,
     }
     _add_turns(builder, conversation, turns, common)
@@ -147,12 +159,12 @@ def _add_turns(
     )
 
 
-_BESIDE = ("reasoning", "tool_calls", "tool_call_id", "name")
+_BESIDE = ("reasoning", "tool_calls", "tool_call_id", "name", "weight")
 _FIRST_BESIDE = Turn._fields.index(_BESIDE[0])
 _NOTHING_BESIDE = tuple(None for _ in Turn._fields[_FIRST_BESIDE:])
 
 
-def _beside(turns: list[Turn]) -> dict[str, list[str | None]]:
+def _beside(turns: list[Turn]) -> dict[str, list[Any]]:
     """The columns of what stands beside the words; none where nothing does, as nearly always."""
     if all(turn[_FIRST_BESIDE:] == _NOTHING_BESIDE for turn in turns):
         return {}
@@ -164,13 +176,15 @@ def _without_content(turns: list[Turn], fault: str | None) -> list[Turn]:
     return [Turn(turn.role, None, fault, turn.train) for turn in turns] if fault else turns
 
 
-def _conversation_id(keys: Mapping[str, Any], turns: list[Turn], ids: str) -> str:
-    """The id that a record names, or a hash of its turns, with `ids` before it.
+def _conversation_id(
+    keys: Mapping[str, Any], turns: list[Turn], variables: str | None, ids: str
+) -> str:
+    """The id that a record names, or a hash of its turns and variables, with `ids` before it.
 
     The id of a row that chatdata has published stays as it is.
     """
     named = identifier(keys.get("id")) or identifier(keys.get("conversation_id"))
-    id = named or _content_id(turns)
+    id = named or _content_id(turns, variables)
     return id if id.startswith(f"{ids}/") or _is_published(keys) else f"{ids}/{id}"
 
 
@@ -183,8 +197,8 @@ def _is_published(keys: Mapping[str, Any]) -> bool:
     return bool(is_named and keys["id"].find("/") > 0)
 
 
-def _content_id(turns: list[Turn]) -> str:
-    words = "\0".join(_words_of(turn) for turn in turns)
+def _content_id(turns: list[Turn], variables: str | None) -> str:
+    words = "\0".join([*map(_words_of, turns), *([variables] if variables else [])])
     return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 

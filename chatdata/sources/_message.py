@@ -174,20 +174,22 @@ _UNCLEAR = {
     "mask": "does not say whether 1 is learnt from; 'masked' and 'loss_mask' do",
 }
 _ALL_FLAGS = frozenset([*_FLAGS, *_UNCLEAR])
+# Those that may be a weight of the loss, and the weights that a float of 32 bits holds well.
+_WEIGHTS = ("weight", "loss_weight", "loss")
+_LEAST, _MOST = 1e-30, 1e30
 
 
 class Trained(NamedTuple):
-    """Whether a message may be trained, or the fault of its flags."""
+    """Whether a message may be trained, with the weight of its loss where that is not 1; or the
+    fault of its flags."""
 
     train: bool
     fault: str | None = None
+    weight: float | None = None
 
 
 def trained(message: Mapping[str, Any]) -> Trained:
-    """Whether a message may be trained, by the flags that the message carries.
-
-    A weight between 0 and 1 cannot be kept in labels: such a weight is a fault, not rounded.
-    """
+    """Whether a message may be trained and with which weight, by the flags that it carries."""
     if _ALL_FLAGS.isdisjoint(message):
         return Trained(True)
     for name, why in _UNCLEAR.items():
@@ -195,9 +197,26 @@ def trained(message: Mapping[str, Any]) -> Trained:
             return Trained(False, f"{name} {why}")
     flags = {name: message[name] for name in _FLAGS if message.get(name) is not None}
     for name, value in flags.items():
-        if not isinstance(value, bool | int | float) or value not in (0, 1):
-            shown = reprlib.repr(value)
-            return Trained(
-                False, f"{name} is {shown}, and a message is learnt from or not (0 or 1)"
-            )
-    return Trained(all(value != _FLAGS[name] for name, value in flags.items()))
+        if fault := _fault_of_flag(name, value):
+            return Trained(False, f"{name} is {reprlib.repr(value)}, and {fault}")
+    if any(value == _FLAGS[name] for name, value in flags.items()):
+        return Trained(False)
+    weights = {name: float(flags[name]) for name in _WEIGHTS if _is_number(flags.get(name))}
+    if len(set(weights.values())) > 1:
+        return Trained(False, f"{' and '.join(map(repr, weights))} say different things")
+    weight = next(iter(weights.values()), 1.0)
+    return Trained(True, weight=None if weight == 1 else weight)
+
+
+def _fault_of_flag(name: str, value: object) -> str | None:
+    """Why a flag cannot have a value; None where it can."""
+    if isinstance(value, bool) or (_is_number(value) and value in (0, 1)):
+        return None
+    if name not in _WEIGHTS:
+        return "a message is learnt from or not (0 or 1)"
+    is_weight = isinstance(value, int | float) and _LEAST <= value <= _MOST
+    return None if is_weight else f"a weight is 0, or from {_LEAST} to {_MOST}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

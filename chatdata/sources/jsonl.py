@@ -22,8 +22,12 @@ carried (`images`, `documents`, `audio`, `videos`, of a message or a record; rea
 encrypted, or written in two ways; a call without a name) is refused with its reason, never left
 out.
 
+Variables for a chat template (`chat_template_kwargs: {"enable_thinking": false}`, as TRL reads it,
+an object or its JSON) are those of the conversation; a recipe may name further keys for some.
+
 A message whose flags say that it is not trained (`train: false`, `weight: 0`, `loss_mask: 0`,
-`masked: true`, ...) is context; a flag for a part of a message (`train_detail`) is refused.
+`masked: true`, ...) is context; a flag for a part of a message (`train_detail`) is refused. Any
+other `weight`, `loss_weight` or `loss` above 0 is what the loss of an answer is multiplied by.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from chatdata.core.schema import MESSAGES
 from chatdata.sources._blocks import as_messages, openai_form
 from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
 from chatdata.sources._message import REASONING, join, result
+from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, File
 from chatdata.sources.values import text
 
@@ -51,9 +56,15 @@ _PAIRS = (("prompt", "completion"), ("instruction", "response"), ("instruction",
 _CONTEXTS = ("context", "input")
 
 
-def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
-    """Yields the messages of all conversations as rows of MESSAGES."""
-    return read_conversations(files, name, ids, RecordFormat(_is_record, _turns, group=str))
+def read(
+    files: Sequence[File], name: str, ids: str, variables: Mapping[str, str] = NO_VARIABLES
+) -> Iterator[Batch]:
+    """Yields the messages of all conversations as rows of MESSAGES.
+
+    `variables` names the key of a record from which a variable of its template comes.
+    """
+    format = RecordFormat(_is_record, _turns, str, Variables(variables))
+    return read_conversations(files, name, ids, format)
 
 
 def _is_record(value: object) -> bool:

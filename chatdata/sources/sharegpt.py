@@ -7,8 +7,8 @@ may have `role` and `content`, or be a pair (`{"human": "...", "assistant": "...
 may come in typed parts. A `system` beside the conversations becomes their first turn.
 `QWJhYvA_0` and `QWJhYvA_11` are pieces of one long conversation: they share a group. Calls of tools
 (`function_call`, or `tool_calls` of a turn), their results (`observation`) and `tools` are read as
-what they are; the tags of Hermes around a result go. Reasoning and flags are read as in `jsonl`,
-and what `jsonl` refuses is refused here.
+what they are; the tags of Hermes around a result go. Reasoning, flags and variables for a chat
+template are read as in `jsonl`, and what `jsonl` refuses is refused here.
 Format: RyokoAI/ShareGPT52K and FastChat; aliases of the roles as in open-instruct, tools as in
 LLaMA-Factory, pairs as in Firefly.
 """
@@ -24,6 +24,7 @@ from chatdata.sources import tool_json
 from chatdata.sources._blocks import as_messages, openai_form
 from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
 from chatdata.sources._message import result
+from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, File
 from chatdata.sources.values import Text, text
 
@@ -44,10 +45,19 @@ _RESULTS = frozenset(["observation", "tool", "tool_response", "function_response
 _PIECE = re.compile(r"_\d+\Z")
 
 
-def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
-    """Yields the turns of all conversations as rows of MESSAGES."""
-    format = RecordFormat(_is_record, _turns, group=lambda id: _PIECE.sub("", id))
+def read(
+    files: Sequence[File], name: str, ids: str, variables: Mapping[str, str] = NO_VARIABLES
+) -> Iterator[Batch]:
+    """Yields the turns of all conversations as rows of MESSAGES.
+
+    `variables` names the key of a record from which a variable of its template comes.
+    """
+    format = RecordFormat(_is_record, _turns, _group, Variables(variables))
     return read_conversations(files, name, ids, format)
+
+
+def _group(id: str) -> str:
+    return _PIECE.sub("", id)
 
 
 def _is_record(value: object) -> bool:

@@ -16,10 +16,10 @@ CLEANERS: dict[str, Cleaner | RowCleaner] = {**structure.ROW_CLEANERS, **clean.C
 
 
 class RowStep:
-    """A cleaner of whole messages as a recipe lists it."""
+    """A cleaner of whole messages as a recipe lists it, with its options."""
 
-    def __init__(self, cleaner: RowCleaner) -> None:
-        self.cleaner = cleaner
+    def __init__(self, cleaner: RowCleaner, options: Mapping[str, Any]) -> None:
+        self.cleaner, self.options = cleaner, options
 
 
 Step = clean.Step | RowStep
@@ -28,7 +28,9 @@ Step = clean.Step | RowStep
 def step(name: str, options: Mapping[str, Any]) -> Step:
     """A cleaner by its name, with its options."""
     cleaner = CLEANERS[name]
-    return clean.Step(cleaner, options) if isinstance(cleaner, Cleaner) else RowStep(cleaner)
+    if isinstance(cleaner, Cleaner):
+        return clean.Step(cleaner, options)
+    return RowStep(cleaner, options)
 
 
 def run(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, Cleaned]:
@@ -52,7 +54,7 @@ def _rows(messages: pl.DataFrame, steps: Sequence[Any]) -> tuple[pl.DataFrame, C
     counts = {}
     for step in steps:
         before = _characters(messages)
-        messages, changed, left = step.cleaner.function(messages)
+        messages, changed, left = step.cleaner.function(messages, **step.options)
         fewer = before - _characters(messages)
         counts[step.cleaner.name] = {"messages": changed, "characters": fewer, "left": left}
     return messages, Cleaned(counts)

@@ -341,8 +341,9 @@ def _first_prompt(min_words: int) -> pl.Expr:
 def duplicate() -> pl.Expr:
     """Conversations that say the same, white space aside, as one with a smaller id."""
     role, content = pl.col("role").cast(pl.String), pl.col("content").fill_null("")
-    reasoning, calls, tools = _parts("tools")
-    spoken = pl.concat_str(role, _folded(content), _folded(reasoning), calls, tools, separator="\t")
+    reasoning, calls, *around = _parts("tools", "variables")
+    parts = [role, _folded(content), _folded(reasoning), calls, *around]
+    spoken = pl.concat_str(parts, separator="\t")
     return spoken.str.join("\n")
 
 

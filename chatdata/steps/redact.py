@@ -1,6 +1,7 @@
 """Redaction: secrets and personal data in messages, replaced by placeholders or pointed out.
 
-Looked at are words, reasoning, calls of tools and the tools that are offered; JSON stays JSON.
+Looked at are words, reasoning, calls of tools, the tools that are offered and the variables for a
+template; JSON stays JSON.
 
 `replace` writes `<EMAIL_1>` in place of an address. Within a group (a tree, the pieces of one
 conversation) the same value has the same number, and numbers follow the order of the messages, so
@@ -85,7 +86,7 @@ _ORDER = ("group", "conversation", "position", "created", "message", "content")
 
 
 def _note(seen: dict[int, list[Finding]], pieces: pl.DataFrame, held: list[list[Finding]]) -> None:
-    """Notes the findings by message; those in tools, which all messages repeat, once."""
+    """Notes the findings by message; those in what all messages of a conversation repeat, once."""
     for row, counts, findings in zip(pieces["row"], pieces["counts"], held, strict=True):
         if counts:
             seen.setdefault(row, []).extend(findings)
@@ -93,10 +94,11 @@ def _note(seen: dict[int, list[Finding]], pieces: pl.DataFrame, held: list[list[
 
 # ------------------------------------------------------------------------------- texts of a message
 
-# What a message says, in the order in which it is read. Of the last two, which are JSON, each
-# string is a text by itself, so that what is written in its place leaves JSON.
-_PARTS = ("tools", "content", "reasoning", "tool_calls")
-_JSON = ("tools", "tool_calls")
+# What a message says, in the order in which it is read. Of those that are JSON, each string is a
+# text by itself, so that what is written in its place leaves JSON.
+_PARTS = ("variables", "tools", "content", "reasoning", "tool_calls")
+_JSON = ("variables", "tools", "tool_calls")
+_REPEATED = ("variables", "tools")  # in all messages of a conversation
 _Place = tuple[int, int, int]  # a message, a part of it, a text in that part
 _Searched = tuple[str, str]  # a text with the key before it, and alone
 _PIECES = {
@@ -130,7 +132,8 @@ def _pieces_of(messages: pl.DataFrame, number: int, name: str) -> pl.DataFrame:
         schema={name: pl.String, "leaf": pl.Int64, "searched": pl.String, "text": pl.String},
         orient="row",
     )
-    counts = pl.lit(value=True) if name != "tools" else pl.col("conversation").is_first_distinct()
+    is_first = pl.col("conversation").is_first_distinct()
+    counts = is_first if name in _REPEATED else pl.lit(value=True)
     rows = rows.select("row", name, counts=counts)
     pieces = rows.join(table, on=name).with_columns(part=part)
     return pieces.select(_PIECES.keys())
@@ -261,7 +264,7 @@ def label(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, 
 
 
 _WORDS = {"row": pl.UInt32, "secret": pl.String}
-_PLACES = ("in the tools", "", "in its reasoning", "in its calls of tools")
+_PLACES = ("in the variables", "in the tools", "", "in its reasoning", "in its calls of tools")
 
 
 def _words(findings: Sequence[Finding], part: int) -> str:

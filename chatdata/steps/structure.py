@@ -3,6 +3,8 @@
     lift_reasoning  <think>...</think> before an answer
     lift_tools      <tool_call>, <tool_response> and <tools> of Hermes and Qwen
     drop_reasoning  the reasoning of all messages goes
+    drop_variables  variables for chat templates go, all of them or some
+    drop_weights    the weights of answers go
 
 A recipe lists these under `clean`, among the cleaners of texts. What cannot be lifted (JSON that is
 broken, tags that do not match) stays as words, and is counted as left.
@@ -11,10 +13,11 @@ broken, tags that do not match) stays as words, and is counted as left.
 from __future__ import annotations
 
 import inspect
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -32,10 +35,10 @@ class Lifted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RowCleaner:
-    """A cleaner of whole messages. It has no options, and no package changes what it does."""
+    """A cleaner of whole messages, and its options. No package changes what it does."""
 
     name: str
-    function: Callable[[pl.DataFrame], Lifted]
+    function: Callable[..., Lifted]
     options: type[Strict]
     about: str
     packages: tuple[str, ...] = ()
@@ -44,7 +47,7 @@ class RowCleaner:
 ROW_CLEANERS: dict[str, RowCleaner] = {}
 
 
-def _cleans(function: Callable[[pl.DataFrame], Lifted]) -> Callable[[pl.DataFrame], Lifted]:
+def _cleans(function: Callable[..., Lifted]) -> Callable[..., Lifted]:
     name, about = function.__name__, (inspect.getdoc(function) or "").splitlines()[0]
     options = arguments_model(function, skip=1)
     ROW_CLEANERS[name] = RowCleaner(name, function, options, about)
@@ -93,6 +96,38 @@ def drop_reasoning(messages: pl.DataFrame) -> Lifted:
         note=pl.when(only_thinks).then(pl.lit(_NO_WORDS)).otherwise("note"),
     )
     return Lifted(messages, changed)
+
+
+# ------------------------------------------------------------------------------------------ weights
+
+
+@_cleans
+def drop_weights(messages: pl.DataFrame) -> Lifted:
+    """The weights of answers go: an answer is trained as every answer is, or not at all."""
+    changed = messages.height - messages["weight"].null_count()
+    return Lifted(messages.with_columns(weight=pl.lit(None, pl.Float64)), changed)
+
+
+# ---------------------------------------------------------------------------------------- variables
+
+
+@_cleans
+def drop_variables(messages: pl.DataFrame, names: list[str] | None = None) -> Lifted:
+    """The variables of conversations for chat templates go: those of `names`, or all.
+
+    What a template does not read is refused, so that no variable is ignored in silence.
+    """
+    before = messages["variables"]
+    texts = before.drop_nulls().unique(maintain_order=True)
+    fewer = {text: _without_variables(json.loads(text), names) for text in texts}
+    new = [None if text is None else fewer[text] for text in before]
+    variables = pl.Series("variables", new, pl.String)
+    return Lifted(messages.with_columns(variables), int(before.ne_missing(variables).sum()))
+
+
+def _without_variables(values: Mapping[str, Any], names: Sequence[str] | None) -> str | None:
+    kept = {} if names is None else {k: v for k, v in values.items() if k not in names}
+    return tool_json.as_json(kept).text if kept else None
 
 
 # -------------------------------------------------------------------------------------------- tools

@@ -92,7 +92,7 @@ def _name_apart(messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _with_digests(claimed: pl.DataFrame) -> pl.DataFrame:
     """Adds `digest` of a conversation's content, `is_repeat` (of the same id with this digest) and
     `is_ambiguous` (the id has several digests)."""
-    beside = ("reasoning", "tool_calls", "tool_call_id", "name", "tools")
+    beside = ("reasoning", "tool_calls", "tool_call_id", "name", "tools", "variables")
     role = pl.col("role").cast(pl.String)
     spoken = pl.concat_str(role, "content", "note", *beside, ignore_nulls=True)
     digests = claimed.group_by("conversation", "where", maintain_order=True).agg(
@@ -132,11 +132,14 @@ def _without_repeated_roles(
     """Leaves a single turn of several turns of one role that follow each other, all in order.
 
     White space alone is no turn beside others: it is neither merged nor the last of them. Results
-    of tools are never joined, nor is a turn that would then speak before what it follows.
+    of tools are never joined, nor are turns of two weights, nor a turn that would then speak before
+    what it follows.
     """
     starts = (pl.col("role") != pl.col("role").shift(1)).fill_null(True)
     starts |= pl.col("conversation") != pl.col("conversation").shift(1)
     starts |= (pl.col("role") == "tool") | (_first_part() < _last_part().shift(1))
+    if repeated_role == "merge":
+        starts |= (pl.col("train") & pl.col("train").shift(1)).fill_null(False) & _changes("weight")
     if repeated_role == "drop":
         calls = pl.col("tool_calls").is_not_null()
         starts |= calls | calls.shift(1)
@@ -152,6 +155,11 @@ def _without_repeated_roles(
     chosen, joined = choose(several)
     left = pl.concat([numbered.filter(is_alone), chosen.select(numbered.columns)])
     return left.sort("conversation", "position").drop("run"), joined
+
+
+def _changes(column: str) -> pl.Expr:
+    """Whether a turn has another value in a column than the turn before it."""
+    return pl.col(column).ne_missing(pl.col(column).shift(1))
 
 
 # A template writes the parts of a turn in this order: thoughts, words, calls.

@@ -21,7 +21,8 @@ from chatdata.core.hashing import hash_column
 from chatdata.dataset import manifest, manifest_diff, reader, row_batches
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.manifest_diff import Changes
-from chatdata.dataset.rows import Rows, message_keys, offered_tools, words_of
+from chatdata.dataset.rows import Rows, message_keys, offered_tools, variables, weights, words_of
+from chatdata.dataset.schemas import WEIGHT
 
 ABSENT = "not among its conversations"  # the reason of a row that the ledger does not name
 _CONTEXT, _MOST_WORDS = 12, 400  # words before the first difference, and from there on
@@ -137,9 +138,10 @@ def _index(folder: Path, facts: Manifest) -> pl.DataFrame:
     for rows in row_batches.read(folder, facts):
         columns = rows.messages.select(["id", "group", "source", "lang"]).to_pydict()
         messages = rows.messages["messages"].to_pylist()
-        tools = offered_tools(rows.messages)
+        around = zip(offered_tools(rows.messages), variables(rows.messages), strict=True)
         spoken = [
-            [*map(_spoken, turns), *offered] for turns, offered in zip(messages, tools, strict=True)
+            [*map(_spoken, turns), *tools, *([given] if given else [])]
+            for turns, (tools, given) in zip(messages, around, strict=True)
         ]
         origins = zip(columns["group"], columns["source"], columns["lang"], strict=True)
         frames.append(
@@ -163,7 +165,7 @@ def _spoken(message: Mapping[str, Any]) -> dict[str, Any]:
 
     Whether the message may be learnt is compared by the labels.
     """
-    return {k: v for k, v in message.items() if v is not None and k != "train"}
+    return {k: v for k, v in message.items() if v is not None and k not in ("train", WEIGHT)}
 
 
 def _digest(data: bytes) -> bytes:
@@ -179,6 +181,8 @@ def _token_digests(rows: Rows) -> dict[str, list[bytes | None]]:
     for name, column in (("ids", "input_ids"), ("labels", "labels")):
         hashes = [hashlib.blake2b(digest_size=16) for _ in range(rows.messages.num_rows)]
         rows.update(hashes, column)
+        if name == "labels":
+            rows.update_weights(hashes)
         digests[name] = [hash_.digest() for hash_ in hashes]
     return digests
 
@@ -188,7 +192,9 @@ def _flag_digests(rows: Rows) -> list[bytes | None]:
     if "train" not in message_keys(rows.messages):
         return [None] * rows.messages.num_rows
     conversations = rows.messages["messages"].to_pylist()
-    return [_digest(orjson.dumps([turn["train"] for turn in turns])) for turns in conversations]
+    flags = [[turn["train"] for turn in turns] for turns in conversations]
+    pairs = zip(flags, weights(rows.messages), strict=True)
+    return [_digest(orjson.dumps([*of_turns, *numbers])) for of_turns, numbers in pairs]
 
 
 def _counts(pairs: pl.DataFrame) -> dict[str, int]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from chatdata.dataset import histogram, row_batches
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import SPOKEN_KEYS, Rows, message_keys
+from chatdata.dataset.schemas import WEIGHTS
 
 
 @dataclass(slots=True)
@@ -33,23 +35,37 @@ class Recount:
     sizes: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
+    variables: Counter[str] = field(default_factory=Counter)
+    weighted_messages: int = 0
     pairs: list[tuple[str, bytes]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)  # rows that are not whole, in words
 
     def add(self, rows: Rows) -> None:
         """Adds a batch of rows."""
+        self._add_sums(rows)
+        self.languages.update(lang or "unknown" for lang in rows.messages["lang"].to_pylist())
+        self.sources.update(rows.messages["source"].to_pylist())
+        self.variables += rows.variables()
+        self.weighted_messages += rows.weighted_messages()
+        self.pairs += rows.digests()
+        self.odd += odd_conversations(rows.messages)
+        if rows.tokens is not None:
+            self.odd += odd_rows(rows.tokens)
+
+    def add_rendered(self, rows: Rows) -> None:
+        """Adds a batch of rows of an added rendering."""
+        assert rows.tokens is not None
+        self._add_sums(rows)
+        self.pairs += rows.token_digests()
+        self.odd += odd_rows(rows.tokens)
+
+    def _add_sums(self, rows: Rows) -> None:
         for name, totals in rows.totals().items():
             sums = self.splits.setdefault(name, dict.fromkeys(totals, 0))
             for key, number in totals.items():
                 sums[key] += number
         for name, sizes in rows.sizes().items():
             self.sizes.setdefault(name, []).append(sizes)
-        self.languages.update(lang or "unknown" for lang in rows.messages["lang"].to_pylist())
-        self.sources.update(rows.messages["source"].to_pylist())
-        self.pairs += rows.digests()
-        self.odd += odd_conversations(rows.messages)
-        if rows.tokens is not None:
-            self.odd += odd_rows(rows.tokens)
 
     def content_hash(self) -> str:
         """The content hash of all rows."""
@@ -68,6 +84,20 @@ def count(folder: Path, manifest: Manifest) -> Recount:
     for rows in row_batches.read(folder, manifest):
         result.add(rows)
     return result
+
+
+def count_added(folder: Path, manifest: Manifest, rendering: str) -> Recount:
+    """The counts of all rows of an added rendering. Raises VerifyError as `count` does."""
+    result = Recount()
+    for rows in row_batches.read_added(folder, manifest, rendering):
+        result.add_rendered(rows)
+    return result
+
+
+def differing(what: str, stated: Any, actual: Any) -> Iterator[str]:
+    """Yields a sentence where the manifest states something else than there is."""
+    if stated != actual:
+        yield f"{what}: the manifest says {stated}, but it is {actual}"
 
 
 def odd_conversations(messages: pa.Table) -> list[str]:
@@ -89,13 +119,13 @@ def odd_conversations(messages: pa.Table) -> list[str]:
 
 def odd_rows(tokens: pa.Table) -> list[str]:
     """The rows of tokens that are not whole, with the reason, in words."""
-    lists = {
-        name: tokens[name].combine_chunks() for name in ("input_ids", "attention_mask", "labels")
-    }
+    names = ("input_ids", "attention_mask", "labels", WEIGHTS)
+    lists = {name: tokens[name].combine_chunks() for name in names if name in tokens.column_names}
     sizes = {name: np.diff(column.offsets.to_numpy()) for name, column in lists.items()}
     lengths = sizes["input_ids"]
-    uneven = (sizes["attention_mask"] != lengths) | (sizes["labels"] != lengths)
-    uneven |= tokens["length"].to_numpy() != lengths
+    uneven = tokens["length"].to_numpy() != lengths
+    for of_column in sizes.values():
+        uneven |= of_column != lengths
     faults = [(uneven, "its lists do not all have the length of `length`")]
     if not uneven.any():
         values = {name: column.flatten().to_numpy() for name, column in lists.items()}
@@ -105,7 +135,7 @@ def odd_rows(tokens: pa.Table) -> list[str]:
 
 
 def _odd_values(
-    tokens: pa.Table, values: dict[str, npt.NDArray[np.int32]], lengths: npt.NDArray[np.int32]
+    tokens: pa.Table, values: dict[str, npt.NDArray[Any]], lengths: npt.NDArray[np.int32]
 ) -> list[tuple[npt.NDArray[np.bool_], str]]:
     """Which rows have a wrong value, and why the value is wrong.
 
@@ -119,7 +149,10 @@ def _odd_values(
 
     is_trained = labels != IGNORE_INDEX
     trained = np.bincount(row[is_trained], minlength=len(lengths))
+    weights = values.get(WEIGHTS, is_trained)
+    is_weight = np.where(is_trained, (weights > 0) & (weights < np.inf), weights == 0)
     return [
+        (rows_with(~is_weight), "a weight is not above 0 where a label is, and 0 elsewhere"),
         (rows_with(is_trained & (labels != ids)), "a label is neither -100 nor its token"),
         (rows_with(values["attention_mask"] != 1), "a token is not attended to"),
         (rows_with(ids < 0), "an id is below 0"),

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.hashing import fraction_column
 from chatdata.dataset import redrawn, row_batches
 from chatdata.dataset.manifest import Manifest
@@ -63,7 +65,7 @@ def _chosen(batch: Rows, share: float) -> tuple[pa.Table, list[StoredRow]]:
 
 def _row_problems(stored: list[StoredRow], again: Redrawn) -> Iterator[str]:
     """Yields a problem for each stored row whose messages, ids or labels are wrong."""
-    labels = _labels(again.rendered)
+    labels, weights = _labels(again.rendered), _weights(again.rendered)
     for number, row in enumerate(stored):
         if number in again.refused:
             why = again.refused[number]
@@ -72,6 +74,8 @@ def _row_problems(stored: list[StoredRow], again: Redrawn) -> Iterator[str]:
             yield f"row '{row.id}': its ids are not what the template makes of its messages"
         elif labels.get(number, []) != row.labels:
             yield f"row '{row.id}': its labels are not those of whole answers"
+        elif row.weights is not None and weights.get(number, []) != row.weights:
+            yield f"row '{row.id}': its weights are not those of its messages"
 
 
 def _labels(rendered: Rendered | None) -> dict[int, list[int]]:
@@ -82,6 +86,16 @@ def _labels(rendered: Rendered | None) -> dict[int, list[int]]:
     return {
         redrawn.number(name): rendered.labels[start:end].tolist() for name, (start, end) in spans
     }
+
+
+def _weights(rendered: Rendered | None) -> dict[int, list[float]]:
+    """The weights of rendered rows by number: 1 for each label where no message has a weight."""
+    if rendered is None:
+        return {}
+    trained = (rendered.labels != IGNORE_INDEX).astype(np.float32)
+    weights = trained if rendered.weights is None else rendered.weights
+    spans = zip(rendered.ids, itertools.pairwise(rendered.offsets), strict=True)
+    return {redrawn.number(name): weights[start:end].tolist() for name, (start, end) in spans}
 
 
 def _parity_problems(

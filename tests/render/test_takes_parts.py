@@ -28,4 +28,4 @@ def test_a_template_that_takes_parts_writes_the_rows_of_one_that_takes_texts(
 def test_what_serves_is_handed_parts_too(tmp_path: Path) -> None:
     tokenizer = load(carry(None, OF_PARTS, tmp_path / "t"), tmp_path / "work")
     messages = [{"role": role, "content": content} for role, content in TALK]
-    assert Serving(tokenizer).writes(tokenizer.template.text(messages), messages, None)
+    assert Serving(tokenizer).writes(tokenizer.template.text(messages), messages, None, {})

@@ -95,7 +95,7 @@ def test_instructions_with_an_answer() -> None:
             {"role": "assistant", "content": "a", "reasoning_content": ["b"]},
             "reasoning: not text but list",
         ),
-        ({"role": "assistant", "content": "a", "loss_weight": 0.5}, "loss_weight is 0.5"),
+        ({"role": "assistant", "content": "a", "loss_weight": -0.5}, "loss_weight is -0.5"),
         ({"role": "assistant", "content": "a", "train": "no"}, "train is 'no'"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "a part of type 'image_url'"),
         ({"role": "tool", "content": 3}, "not text but int"),

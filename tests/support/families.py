@@ -36,10 +36,12 @@ DATE = datetime.date.today()  # transformers has no other clock
 
 
 class Talk(NamedTuple):
-    """A conversation as it is published: its messages and the tools that it offers."""
+    """A conversation as it is published: its messages, the tools that it offers, and the variables
+    that it gives its template."""
 
     messages: list[Message]
     tools: list[dict[str, Any]] | None = None
+    variables: Mapping[str, Any] = {}
 
 
 _PARAMETERS = {
@@ -196,6 +198,7 @@ def _frame(talk: Talk) -> pl.DataFrame:
             "reasoning": message.get("reasoning_content"),
             "tool_calls": json.dumps(calls) if calls else None,
             "tools": tools,
+            "variables": json.dumps(talk.variables) if talk.variables else None,
         }
         turns.append({**message, **structure})
     return structured({"talk": turns})
@@ -274,7 +277,7 @@ class Reference:
     def _apply(self, talk: Talk, turns: int, prompt: bool, **options: Any) -> Any:
         given = [self._with_key(message) for message in talk.messages[:turns]]
         return self.tokenizer.apply_chat_template(
-            given, tools=talk.tools, add_generation_prompt=prompt, **options
+            given, tools=talk.tools, add_generation_prompt=prompt, **options, **talk.variables
         )
 
     def _with_key(self, message: Message) -> Message:

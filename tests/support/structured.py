@@ -10,6 +10,9 @@ import polars as pl
 
 from tests.support.conversations import table
 
+_COLUMNS = (
+    *("reasoning", "tool_calls", "tool_call_id", "name", "tools", "variables", "note", "lang"),
+)
 ROLES = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
 
 
@@ -31,8 +34,7 @@ def structured(conversations: Mapping[str, Sequence[Mapping[str, Any]]]) -> pl.D
     rows = table(plain)
     turns = [turn for conversation in conversations.values() for turn in conversation]
     return rows.with_columns(
-        pl.Series(column, [turn.get(column) for turn in turns], pl.String)
-        for column in ("reasoning", "tool_calls", "tool_call_id", "name", "tools", "note", "lang")
+        pl.Series(column, [turn.get(column) for turn in turns], pl.String) for column in _COLUMNS
     )
 
 

@@ -124,6 +124,17 @@ def test_files_of_two_splits_are_compared(tmp_path: Path) -> None:
     assert faults(both) == {"repeats_across_splits": 1}
 
 
+def test_variables_that_no_template_can_be_given_are_found(tmp_path: Path) -> None:
+    talk = {"messages": [user(), answer()]}
+    given: list[Any] = [{"enable_thinking": False}, "{}", None, {"tools": []}, "high"]
+    lines = [json.dumps({**talk, "chat_template_kwargs": variables}) for variables in given]
+    (tmp_path / "talks.jsonl").write_text("\n".join(lines))
+    cases = audited(tmp_path / "talks.jsonl")["not_carried"].cases
+    assert (cases.count, cases.of) == (2 * 2, 2 * len(given))
+    assert cases.example is not None
+    assert "'tools' is not for variables" in cases.example.words
+
+
 def test_damaged_records_are_counted(tmp_path: Path) -> None:
     lines = [json.dumps(CHATS[0]), '{"messages": [', json.dumps({"text": "x"}), "5"]
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")

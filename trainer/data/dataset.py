@@ -92,7 +92,16 @@ def token_rows(manifest: Manifest, split: str) -> int:
 
 
 def train_rows(source: Source) -> Dataset:
-    """The rows to train on, with their `length`. Raises OutputError for a dataset without any."""
+    """The rows to train on, with their `length`.
+
+    Raises OutputError for a dataset without any, and for one with weights, which would be lost.
+    """
+    if weighted := source.manifest.weighted_messages:
+        raise OutputError(
+            f"'{source.folder}' has {weighted} messages with a weight, and this trainer trains all "
+            "answers alike; build it with the cleaner drop_weights, or train with a trainer that "
+            "reads `weights`."
+        )
     rows = load_tokens(source.folder, source.manifest, "train")
     if rows is None:
         raise OutputError(

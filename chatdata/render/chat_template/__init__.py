@@ -24,16 +24,16 @@ from chatdata.render.chat_template.jinja import has_generation, render
 from chatdata.render.chat_template.probes import (
     TOOLS,
     basic_conversations,
+    is_taken,
     make_conversation,
     probes,
 )
+from chatdata.render.chat_template.structure import Structure
 from chatdata.render.chat_template.template import (
     CompiledAnswers,
     CompiledTemplate,
     JinjaTemplate,
     Method,
-    Structure,
-    is_taken,
 )
 
 __all__ = [

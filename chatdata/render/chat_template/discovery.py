@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatdata.core.errors import RenderError
 from chatdata.render.chat_template.jinja import read_variables
@@ -19,8 +19,11 @@ from chatdata.render.chat_template.probes import (
     make_conversation,
     with_reasoning,
 )
-from chatdata.render.chat_template.template import JinjaTemplate, Structure
+from chatdata.render.chat_template.structure import Structure
 from chatdata.render.conversation import UnrenderableError
+
+if TYPE_CHECKING:
+    from chatdata.render.chat_template.template import JinjaTemplate
 
 # The keys under which templates look for reasoning: of most; of OpenRouter and vLLM; of gpt-oss.
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")

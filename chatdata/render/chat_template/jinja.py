@@ -170,6 +170,14 @@ def _in_order(node: jinja2.nodes.Node) -> Iterator[jinja2.nodes.Name]:
         yield from _in_order(child)
 
 
+@functools.lru_cache(maxsize=64)
+def reads(source: str, variable: str) -> bool:
+    """Whether a template reads a variable anywhere."""
+    tree = jinja2.Environment(extensions=[_Generation, jinja2.ext.loopcontrols]).parse(source)
+    names = tree.find_all(jinja2.nodes.Name)
+    return any(name.name == variable and name.ctx == "load" for name in names)
+
+
 _GIVEN = {
     *("messages", "tools", "documents", "add_generation_prompt", "raise_exception"),
     *("strftime_now", "range", "dict", "namespace", "lipsum", "cycler", "joiner"),

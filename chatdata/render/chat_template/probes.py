@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatdata.render.chat_template.jinja import strings
-from chatdata.render.chat_template.template import JinjaTemplate, is_taken
+from chatdata.render.conversation import Messages, UnrenderableError
+
+if TYPE_CHECKING:
+    from chatdata.render.chat_template.template import JinjaTemplate
 
 Conversation = list[dict[str, Any]]  # of messages; those of probes have words
 
@@ -111,3 +114,12 @@ def quoted_strings(source: str) -> Iterator[Conversation]:
         for content in (words, f"a {words} b", f"{words}a", f"a{words}"):
             yield make_conversation("suaua", [content] * 5)
             yield make_conversation("uaua", [content] * 4)
+
+
+def is_taken(template: JinjaTemplate, messages: Messages) -> bool:
+    """Whether a template writes this conversation, and does not refuse it."""
+    try:
+        template.text(messages)
+    except UnrenderableError:
+        return False
+    return True

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
 import polars as pl
 
+from chatdata.core import template_variables
+from chatdata.core.errors import RenderError
 from chatdata.render.chat_template import lost
-from chatdata.render.chat_template.jinja import render, render_generation
+from chatdata.render.chat_template.discovery import infer_structure
+from chatdata.render.chat_template.jinja import reads, render, render_generation
+from chatdata.render.chat_template.structure import Structure
 from chatdata.render.conversation import (
     Message,
     Messages,
     Tools,
     UnrenderableError,
+    Variables,
     in_parts,
     is_structured,
 )
@@ -33,34 +40,8 @@ from chatdata.render.template import Pool
 from chatdata.render.template_spec import TemplateSpec
 
 Method = Literal["segments", "generation", "prefix"]
-
-
-@dataclass(frozen=True)
-class Structure:
-    """What a chat template writes around an answer.
-
-    `stop` ends an answer: the text after its last word, up to and with the last control token
-    that the model has to write; `trailer` is what stands after that at the end of a conversation.
-    `lead` stands before an answer without reasoning and is not supplied by `generation_prompt`;
-    where `leads_with_thought`, the lead is a thought without words. `reasoning_key` is the key of
-    a message under which the template looks for reasoning, None where it writes none. A template
-    that `needs_reasoning` cannot write an answer without, and `hint` says which variables would
-    let it. `null_content` stands for the words of a message that has none: None, or "" where the
-    template cannot write None. `thought_end` closes a thought. A template that `takes_parts` takes
-    content as a list of parts, as templates of models that see images do.
-    """
-
-    stop: str = ""
-    trailer: str = ""
-    lead: str = ""
-    generation_prompt: str = ""  # after a user's turn
-    leads_with_thought: bool = False
-    reasoning_key: str | None = None
-    needs_reasoning: bool = False
-    hint: str = ""
-    null_content: str | None = None
-    thought_end: str = ""
-    takes_parts: bool = False
+_NO_STRUCTURE = Structure()
+_MOST_VARIABLES = 256  # sets of them whose templates are kept
 
 
 @dataclass(frozen=True)
@@ -79,7 +60,7 @@ class JinjaTemplate(WritesText):
     control: re.Pattern[str]  # matches the control tokens of the tokenizer
     method: Method = "prefix"
     keeps_history: bool = True
-    structure: Structure = Structure()
+    structure: Structure = _NO_STRUCTURE
 
     name = "tokenizer"
     special_tokens = ()  # none are added to the tokenizer
@@ -105,6 +86,47 @@ class JinjaTemplate(WritesText):
         """A conversation as text. Raises UnrenderableError where the template refuses it."""
         given = [self._as_read(message) for message in messages]
         return render(self.source, self.variables, self.date, given, add_generation_prompt, tools)
+
+    def given(self, variables: Variables) -> JinjaTemplate:
+        """The template with further variables, which writes rows by its Jinja.
+
+        Raises UnrenderableError where the template does not read one of them, or does with them
+        what no row can hold exactly.
+        """
+        if not variables:
+            return self
+        return self._given(json.dumps(variables))
+
+    @functools.cached_property
+    def _given(self) -> Callable[[str], JinjaTemplate]:
+        return functools.lru_cache(_MOST_VARIABLES)(self._with_variables)
+
+    def _with_variables(self, text: str) -> JinjaTemplate:
+        """The template with variables, given as JSON, read anew for what it does with them."""
+        variables = json.loads(text)
+        if name := template_variables.reserved(variables):
+            raise UnrenderableError(f"the variable '{name}' has a meaning of its own")
+        if unread := [name for name in variables if not reads(self.source, name)]:
+            raise UnrenderableError(
+                f"the chat template reads no variable '{unread[0]}'; the cleaner drop_variables "
+                "removes it"
+            )
+        values = {**self.variables, **variables}
+        bare = JinjaTemplate(
+            self.source, values, self.date, self.control, "prefix", self.keeps_history
+        )
+        shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in variables.items())
+        try:
+            structure = infer_structure(bare)
+        except RenderError as error:
+            raise UnrenderableError(f"with {shown}: {error}") from None
+        if structure.stop != self.stop:
+            raise UnrenderableError(
+                f"with {shown} the chat template ends an answer with {structure.stop!r}, and with "
+                f"{self.stop!r} without"
+            )
+        key = self.structure.reasoning_key  # as the manifest says it
+        return replace(bare, structure=replace(structure, reasoning_key=key))
 
     def _as_read(self, message: Message) -> Message:
         """The message with the keys and the empty content that the template reads."""
@@ -314,12 +336,3 @@ class CompiledAnswers(CompiledTemplate):
         rows = messages.with_columns(row=pl.col("conversation").rle_id())
         as_spec = rows.select(as_spec=is_right.all().over("row") & is_answered)["as_spec"]
         return ~as_spec.to_numpy()
-
-
-def is_taken(template: JinjaTemplate, messages: Messages) -> bool:
-    """Whether a template writes this conversation, and does not refuse it."""
-    try:
-        template.text(messages)
-    except UnrenderableError:
-        return False
-    return True

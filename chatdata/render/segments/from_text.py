@@ -14,8 +14,10 @@ from chatdata.render.conversation import (
     Messages,
     Tools,
     UnrenderableError,
+    Variables,
     as_messages,
     tools_of,
+    variables_of,
     with_message_texts,
     with_texts,
 )
@@ -75,6 +77,18 @@ class WritesText(ABC):
     keeps_history: bool
     is_explicit = False
     empty_thought = ""
+
+    def given(self, variables: Variables) -> Self:
+        """The template, where a conversation has no variables: it reads none.
+
+        Raises UnrenderableError where there are any.
+        """
+        if not variables:
+            return self
+        raise UnrenderableError(
+            f"the template has no variables, and the conversation gives {', '.join(variables)}; "
+            "the cleaner drop_variables removes them"
+        )
 
     def of_format_1(self) -> Self:
         """The template as it wrote folders of format 1: the same."""
@@ -136,7 +150,8 @@ def _render_once(
 
     Raises UnrenderableError where the template cannot write the row, or not exactly.
     """
-    key = (row_id, messages["position"][-1], messages.height)
+    variables = messages["variables"][0] if "variables" in messages.columns else None
+    key = (row_id, messages["position"][-1], messages.height, variables)
     if key not in pool.memo:
         pool.memo[key] = _render_or_refuse(template, messages, pool.control), {}
     row, segments = pool.memo[key]
@@ -161,7 +176,8 @@ def _render_or_refuse(
 
 
 def _render(template: WritesText, messages: pl.DataFrame, control: ControlTokens) -> _Row:
-    turns, tools = hidden(messages, control)
+    turns, tools, variables = hidden(messages, control)
+    template = template.given(variables)
     answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not template.keeps_history:
         return _Row(len(turns), *template.write(turns, answers[-1:], tools))
@@ -178,13 +194,14 @@ def _render(template: WritesText, messages: pl.DataFrame, control: ControlTokens
 
 def hidden(
     messages: pl.DataFrame, control: ControlTokens
-) -> tuple[list[dict[str, Any]], Tools | None]:
-    """The messages and the tools of a row, the control tokens that they quote hidden.
+) -> tuple[list[dict[str, Any]], Tools | None, Variables]:
+    """The messages, tools and variables of a row, the control tokens that they quote hidden.
 
     Raises UnrenderableError where a text holds the characters that hide control tokens.
     """
     turns = [with_message_texts(turn, control.hide) for turn in as_messages(messages)]
-    return turns, with_texts(tools_of(messages), control.hide)
+    tools, variables = tools_of(messages), variables_of(messages)
+    return turns, with_texts(tools, control.hide), with_texts(variables, control.hide)
 
 
 class _Piece(NamedTuple):
