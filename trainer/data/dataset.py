@@ -23,6 +23,7 @@ from chatdata.dataset import manifest as manifests
 from chatdata.dataset import tables
 from chatdata.dataset.entries import FileEntry, ShardEntry
 from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.schemas import WEIGHTS
 from trainer.data import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
@@ -62,7 +63,8 @@ def read_manifest(folder: Path) -> Manifest:
 
 def load_tokens(folder: Path, manifest: Manifest, split: str) -> Dataset | None:
     """The rows of a split: `input_ids`, `attention_mask` and `labels`, lists of int32 of one
-    `length`, memory-mapped. None where the split has no rows.
+    `length`, memory-mapped; and `weights`, where the dataset has any. None where the split has no
+    rows.
 
     Nothing is tokenised here: the rows are used as the build certified them.
     """
@@ -77,7 +79,13 @@ def load_tokens(folder: Path, manifest: Manifest, split: str) -> Dataset | None:
             f"'{folder}' has {len(rows)} {split} rows and its manifest lists {expected}; build the "
             "dataset again."
         )
-    return rows.select_columns([*COLUMNS, LENGTH])
+    columns = [*COLUMNS, *weight_columns(manifest), LENGTH]
+    return rows.select_columns(columns)
+
+
+def weight_columns(manifest: Manifest) -> list[str]:
+    """The column of the weights of labels, where a dataset has any."""
+    return [] if manifest.weighted_messages is None else [WEIGHTS]
 
 
 def token_files(manifest: Manifest, split: str) -> list[str]:
@@ -92,16 +100,7 @@ def token_rows(manifest: Manifest, split: str) -> int:
 
 
 def train_rows(source: Source) -> Dataset:
-    """The rows to train on, with their `length`.
-
-    Raises OutputError for a dataset without any, and for one with weights, which would be lost.
-    """
-    if weighted := source.manifest.weighted_messages:
-        raise OutputError(
-            f"'{source.folder}' has {weighted} messages with a weight, and this trainer trains all "
-            "answers alike; build it with the cleaner drop_weights, or train with a trainer that "
-            "reads `weights`."
-        )
+    """The rows to train on, with their `length`. Raises OutputError for a dataset without any."""
     rows = load_tokens(source.folder, source.manifest, "train")
     if rows is None:
         raise OutputError(
