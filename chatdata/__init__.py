@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 __all__ = [
     "ChatdataError",
+    "add_rendering",
     "build_dataset",
     "load_recipe",
     "preview_dataset",
@@ -25,6 +26,7 @@ __all__ = [
 if TYPE_CHECKING:
     from chatdata.core.errors import ChatdataError
     from chatdata.dataset.manifest import read as read_manifest
+    from chatdata.pipeline.add_rendering import add_rendering
     from chatdata.pipeline.build import build as build_dataset
     from chatdata.pipeline.build import preview as preview_dataset
     from chatdata.pipeline.find import load as load_recipe
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ChatdataError": ("chatdata.core.errors", "ChatdataError"),
+    "add_rendering": ("chatdata.pipeline.add_rendering", "add_rendering"),
     "build_dataset": ("chatdata.pipeline.build", "build"),
     "load_recipe": ("chatdata.pipeline.find", "load"),
     "preview_dataset": ("chatdata.pipeline.build", "preview"),

@@ -16,7 +16,7 @@ from chatdata.cli import inspect, options, progress, publish
 from chatdata.cli import render as rendering
 from chatdata.cli.terminal import console, note, print_json
 from chatdata.core.constants import SPLITS
-from chatdata.core.errors import ChatdataError
+from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
 
@@ -149,6 +149,7 @@ def build(
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
     if old_name is not None:
         note("--verify of `chatdata build` is now called --check-encoder")
+    replaced = rendering.added_to(folder)
     with progress.bar() as shown:
         manifest = run(
             loaded,
@@ -159,6 +160,7 @@ def build(
             verify=check_encoder or old_name or audit.DEFAULT,
             progress=shown,
         )
+    rendering.note_left_behind(replaced, folder)
     if as_json:
         print_json(manifest.as_json())
     else:
@@ -173,15 +175,22 @@ def build(
     "-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Number of rows."
 )
 @click.option("--split", type=click.Choice(SPLITS), help="Only rows of this split.")
-def show(out: Path, row: str | None, number: int, split: str | None) -> None:
+@click.option("--ids", is_flag=True, help="A line for each token: its id, its part, its text.")
+def show(out: Path, row: str | None, number: int, split: str | None, ids: bool) -> None:
     """Show conversations of a built folder, trained tokens marked.
 
-    Trained tokens are green; without colours they stand in ⟦ ⟧.
+    Trained tokens are green, those of reasoning, of calls and of the end of an answer in colours
+    of their own; without colours trained tokens stand in ⟦ ⟧.
     """
     from chatdata.cli import show_rows
 
-    rows = show_rows.find(out, id=row, number=number, split=split)
-    show_rows.print_rows(rows, show_rows.decoder(out), console())
+    rows, decoder = show_rows.find(out, id=row, number=number, split=split), show_rows.decoder(out)
+    if not ids:
+        show_rows.print_rows(rows, decoder, console())
+    elif decoder is None:
+        raise OutputError(f"'{out}' has no tokens, so no --ids; build it with a tokenizer.")
+    else:
+        show_rows.print_ids(rows, decoder, console())
 
 
 @main.command()

@@ -1,13 +1,16 @@
-"""The command that renders a built folder again."""
+"""The command that renders a built folder again, into a new folder or beside what it holds."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import click
 
 from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, note, print_json
+from chatdata.core.errors import ChatdataError
 
 
 @click.command()
@@ -25,52 +28,97 @@ from chatdata.cli.terminal import console, note, print_json
     "--out",
     "new",
     type=click.Path(path_type=Path),
-    required=True,
     metavar="DIR",
-    help="The folder to write.",
+    help="The folder to write. [with --add: OUT itself]",
+)
+@click.option("--add", is_flag=True, help="Add the rendering to the folder, which stays as it is.")
+@click.option(
+    "--name", help="With --add: what the rendering is called. [after its template or tokenizer]"
 )
 @options.workers
 @options.as_json
 def render(
     out: str,
-    tokenizer: str,
-    template: str | None,
-    settings: tuple[str, ...],
-    new: Path,
-    workers: int,
+    new: Path | None,
+    add: bool,
+    name: str | None,
     as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Render a built folder, or a published version, with another template or tokenizer.
 
     The sources are not read. Ids, groups, splits, licences, and what may be learnt stay; so does
     the ledger, but for conversations that the template cannot write or that are too long.
 
+    With --add, all that the folder holds stays, and the new tokens stand beside it (tokens-NAME):
+    a dataset for several tokenizers.
+
     \b
     chatdata render out/sample-1.0.0 --tokenizer bytes --template chatml --out out/chatml
     chatdata render org/sample@1.0.0 --tokenizer PATH --template tokenizer --out out/qwen
+    chatdata render out/sample-1.0.0 --tokenizer PATH --template tokenizer --add --name qwen3
     """
+    if add:
+        _add(out, new, as_json, name=name, **chosen)
+    elif new is None or name is not None:
+        raise click.UsageError("name the folder to write with --out; --name goes with --add.")
+    else:
+        _render(out, new, as_json, **chosen)
+
+
+def _render(out: str, new: Path, as_json: bool, **chosen: Any) -> None:
     from chatdata.cli.show import print_manifest
     from chatdata.dataset import manifest
     from chatdata.pipeline.render_again import render_again
     from chatdata.publish import pull
 
     folder = pull.folder(out, note=note)
-    before = manifest.read(folder)
+    before, replaced = manifest.read(folder), added_to(new)
     with progress.bar() as shown:
-        after = render_again(
-            folder,
-            new,
-            tokenizer=tokenizer,
-            template=template,
-            settings=settings,
-            workers=workers,
-            progress=shown,
-        )
+        after = render_again(folder, new, progress=shown, **chosen)
     left_out = {pack.max_tokens for pack in before.packs} - {p.max_tokens for p in after.packs}
     for size in sorted(left_out):
         note(f"bins of {size} tokens are of the old rows; `chatdata pack {new}` makes new ones")
+    note_left_behind({*before.renders, *replaced}, new)
     if as_json:
         print_json(after.as_json())
     else:
         print_manifest(after, console())
         click.echo(f"{after.content_hash}\n{new}")
+
+
+def _add(out: str, new: Path | None, as_json: bool, **chosen: Any) -> None:
+    from chatdata.cli.show import print_rendering
+    from chatdata.pipeline.add_rendering import add_rendering
+    from chatdata.publish import pull
+
+    if new is None and pull.is_published(out):
+        raise click.UsageError(f"{out} is a published version; name a folder for a copy (--out).")
+    folder = pull.folder(out, note=note)
+    with progress.bar() as shown:
+        after = add_rendering(folder, new, progress=shown, **chosen)
+    name, entry = list(after.renders.items())[-1]
+    if as_json:
+        print_json(after.as_json())
+    else:
+        print_rendering(name, entry, console())
+        click.echo(f"{entry.content_hash}\n{new or folder}")
+
+
+def added_to(folder: Path) -> list[str]:
+    """The names of the renderings that were added to a folder, which may be no dataset."""
+    from chatdata.dataset import manifest
+
+    try:
+        return list(manifest.read(folder).renders)
+    except ChatdataError:
+        return []
+
+
+def note_left_behind(names: Collection[str], folder: Path) -> None:
+    """Says which added renderings a new folder does not have any more."""
+    if names:
+        note(
+            f"added renderings are left behind: {', '.join(sorted(names))}; "
+            f"`chatdata render {folder} --add` makes them again"
+        )

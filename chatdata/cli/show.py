@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chatdata.cli.terminal import visible
-from chatdata.dataset.entries import Counts, PackEntry, Splits
+from chatdata.dataset.entries import Counts, PackEntry, RenderingEntry, Splits
 from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
 from chatdata.steps import filters
@@ -25,6 +25,24 @@ def print_manifest(manifest: Manifest, console: Console) -> None:
     print_splits(manifest.splits, console)
     print_certificate(manifest.render, console)
     print_packs(manifest.packs, console)
+
+
+def print_rendering(name: str, entry: RenderingEntry, console: Console) -> None:
+    """Prints a rendering that was added: what it leaves out, its rows, and its certificate."""
+    print_left_out(name, entry, console)
+    print_splits(entry.splits, console)
+    print_certificate(entry.render, console)
+
+
+def print_left_out(name: str, entry: RenderingEntry, console: Console) -> None:
+    """Prints what an added rendering keeps of the conversations, and what not, by reason."""
+    count = entry.counts.conversations
+    words = f"{name}: {count.kept} of {count.read} conversations"
+    dropped = ", ".join(f"{number} {reason}" for reason, number in count.dropped.items())
+    words += f"; left out: {dropped} (`chatdata explain` says why)" if dropped else ""
+    messages = sum(entry.counts.messages.dropped.values())
+    words += f"; {messages} messages are in none of its rows" if messages else ""
+    console.print(words, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_counts(counts: Counts, console: Console) -> None:
@@ -61,7 +79,8 @@ def _cleaned(name: str, step: CleanedEntry) -> str:
 def print_splits(splits: Splits, console: Console) -> None:
     """Prints the rows and tokens of each split."""
     for name, split in splits.items():
-        words = f"{name}: {split.rows} rows, {split.messages} messages"
+        words = f"{name}: {split.rows} rows"
+        words += f", {split.messages} messages" if "messages" in split.model_fields_set else ""
         if split.tokens:
             share = 100 * split.trained_tokens / split.tokens
             if split.token_rows != split.rows:
@@ -192,6 +211,7 @@ def print_explanation(outcomes: pl.DataFrame, console: Console) -> None:
         head.append("  ").append(row["outcome"], style="green" if kept else "yellow")
         why = [] if kept else [f"{row['reason']}: {filters.about(row['reason'])}"]
         why += [row["detail"]] if row["detail"] else []
+        why = [f"left out of rendering {row['rendering']}", *why] if row["rendering"] else why
         why += [f"in {row['conversation']}"] if row["conversation"] else []
         console.print(head, soft_wrap=True)
         for line in why:

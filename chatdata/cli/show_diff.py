@@ -30,6 +30,7 @@ def print_difference(difference: Difference, console: Console) -> None:
         ("recipe", difference.changes.recipe),
         ("sources", difference.changes.sources),
         ("rendering", difference.changes.render),
+        ("added renderings", difference.changes.renders),
         ("versions", difference.changes.versions),
     ):
         _changes(title, changes, console)

@@ -16,6 +16,7 @@ __all__ = [
     "published",
     "reader",
     "redrawn",
+    "renderings",
     "report",
     "row_batches",
     "rows",

@@ -75,6 +75,7 @@ def _template() -> jinja2.Template:
         "code_cell": _code_cell,
         "number": number,
         "fence": _fence,
+        "variable": _variable,
     }
     return environment.from_string(
         Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
@@ -101,6 +102,11 @@ def _code_cell(value: object) -> str:
 def _fence(value: str) -> str:
     """A fence of code that is longer than any fence in the text."""
     return "`" * max(3, 1 + max(map(len, re.findall("`+", value)), default=0))
+
+
+def _variable(name: str) -> str:
+    """The name of a table as the name of a variable of Python."""
+    return re.sub(r"\W", "_", name)
 
 
 def number(value: float) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from chatdata.core.document import Number, Part, Real, Sha256, Verbatim
 from chatdata.core.paths import is_inside
+from chatdata.dataset.histogram import Histogram
+from chatdata.render.entries import RenderEntry
 
 
 def _inner(path: str) -> str:
@@ -18,6 +20,7 @@ def _inner(path: str) -> str:
 
 
 InnerPath = Annotated[str, AfterValidator(_inner)]
+Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
 
 
 # --------------------------------------------------------------------------------------- files
@@ -44,9 +47,11 @@ class ShardEntry(FileEntry):
 
 
 class PackEntry(FileEntry):
-    """An index that packs the rows of a split into bins."""
+    """An index that packs the rows of a split into bins: of the build's tokens, or of a rendering
+    that was added."""
 
     split: str
+    rendering: str | None = None
     algorithm: str = ""
     max_tokens: Number
     bins: Number
@@ -92,11 +97,15 @@ class Counts(Part):
 
 
 class SplitEntry(Part):
-    """The size of a split; without rows of tokens, the last three figures are not given."""
+    """The size of a split.
+
+    Without rows of tokens, the last three figures are not given; those of a rendering that was
+    added say nothing of messages and bytes.
+    """
 
     rows: Number
-    messages: Number
-    bytes: Number
+    messages: Number = 0
+    bytes: Number = 0
     token_rows: Number = 0
     tokens: Number = 0
     trained_tokens: Number = 0
@@ -123,6 +132,34 @@ class Splits(Part):
     def total(self, figure: str) -> int:
         """The sum of a figure, such as `rows`, over the splits."""
         return sum(getattr(split, figure) for _, split in self.items())
+
+
+class RenderingCounts(Part):
+    """What a rendering keeps of the messages and conversations of its folder."""
+
+    messages: Count
+    conversations: Count
+
+    def items(self) -> Iterator[tuple[str, Count]]:
+        """Yields the name of each unit and its count."""
+        yield "messages", self.messages
+        yield "conversations", self.conversations
+
+
+class RenderingEntry(Part):
+    """A rendering that was added to a dataset.
+
+    `options` are those of `render`. The content hash is of its rows of tokens alone. `versions`
+    are those of the packages that made the rows.
+    """
+
+    options: Any
+    content_hash: Digest
+    counts: RenderingCounts
+    splits: Splits
+    lengths: dict[str, Histogram]
+    render: RenderEntry
+    versions: dict[str, str]
 
 
 class Leakage(Part):

@@ -30,12 +30,13 @@ class Config:
 
 def of(manifest: Manifest) -> list[Config]:
     """The configs of a dataset: its tables that have a name in `load_dataset`."""
-    named = [(table.config(manifest), table) for table in tables.TABLES]
+    named = [(table.config(manifest), table) for table in tables.of(manifest)]
     return [_config(name, table, manifest) for name, table in named if name is not None]
 
 
 def _config(name: str, table: Table, manifest: Manifest) -> Config:
-    sizes = {split: table.size(entry) for split, entry in manifest.splits.items() if entry.rows}
+    figures = table.figures(manifest)
+    sizes = {split: table.size(entry) for split, entry in figures.items() if entry.rows}
     rows = {split: size.rows for split, size in sizes.items()}
     bytes_ = {split: size.bytes for split, size in sizes.items()}
     return Config(name, table, table.schema_of(manifest), rows, bytes_)

@@ -28,11 +28,13 @@ from chatdata.core.document import Number, Part
 from chatdata.core.errors import ConfigError, OutputError, VerifyError
 from chatdata.dataset.entries import (
     Counts,
+    Digest,
     FileEntry,
     Leakage,
     ListedFile,
     PackEntry,
     RecipeEntry,
+    RenderingEntry,
     ShardEntry,
     Share,
     SourceFile,
@@ -51,7 +53,8 @@ FORMAT = 2  # of the folders that are written
 FORMATS = (1, FORMAT)
 FILE = "manifest.json"
 
-Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+NAME = "[a-z0-9][a-z0-9_.-]*"  # of a rendering that was added: a part of names of folders
+RenderingName = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 _KEYS = ("name", "version", "format", "content_hash", "recipe_hash", "sources", "counts", "splits")
 
@@ -106,6 +109,7 @@ class Manifest(Part):
     versions: dict[str, str]
     packs: tuple[PackEntry, ...] = ()
     extras: tuple[FileEntry, ...] = ()
+    renders: dict[RenderingName, RenderingEntry] = Field(default={})  # that were added, by name
 
     _order: tuple[str, ...] = PrivateAttr(default=())
 
@@ -118,8 +122,9 @@ class Manifest(Part):
         return manifest
 
     @model_validator(mode="after")
-    def _token_figures_are_given(self) -> Self:
-        figures = {"token_rows", "tokens", "trained_tokens"} if self.render else set()
+    def _figures_are_given(self) -> Self:
+        figures = {"messages", "bytes"}
+        figures |= {"token_rows", "tokens", "trained_tokens"} if self.render else set()
         for name, split in self.splits.items():
             if missing := figures - split.model_fields_set:
                 raise ValueError(f"the key 'splits.{name}.{min(missing)}' is missing.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from chatdata.core.mappings import flatten
+from chatdata.dataset.entries import RenderingEntry
 from chatdata.dataset.manifest import Listing, Manifest
+from chatdata.render.entries import RenderEntry
 
 _HASH = 12  # digits that are shown
 
@@ -34,6 +36,7 @@ class Changes:
     recipe: list[Change]
     sources: list[Change]  # <source>/<file>
     render: list[Change]  # template and tokenizer
+    renders: list[Change]  # <added rendering>, or <added rendering>.<what>
     versions: list[Change]
 
     def as_json(self) -> dict[str, Any]:
@@ -48,7 +51,8 @@ def between(before: Manifest, after: Manifest) -> Changes:
         _changes(_dropped(before), _dropped(after)),
         _changes(_recipe(before, after), _recipe(after, before)),
         _changes(_sources(before), _sources(after)),
-        _changes(_render(before), _render(after)),
+        _changes(_render(before.render), _render(after.render)),
+        list(_renders(before, after)),
         _changes(before.versions, after.versions),
     )
 
@@ -65,10 +69,12 @@ def entry(after: Manifest, before: Manifest | Listing | None) -> list[str]:
     """
     if not isinstance(before, Manifest) or before.version == after.version:
         rows = [f"{split.rows} in {name}" for name, split in after.splits.items()]
-        return [f"rows: {', '.join(rows)}"]
+        added = [f"rendering, {name}: {_summary(entry)}" for name, entry in after.renders.items()]
+        return [f"rows: {', '.join(rows)}", *added]
     changes = between(before, after)
+    added = _titled("rendering", changes.renders)
     if before.content_hash == after.content_hash:
-        return [f"the same rows as {before.version}", *_titled("recipe", changes.recipe)]
+        return [f"the same rows as {before.version}", *_titled("recipe", changes.recipe), *added]
     sizes = [change for change in changes.splits if change.key.endswith((".rows", ".tokens"))]
     dropped = [change for change in changes.dropped if change.key.startswith("conversations.")]
     return [
@@ -76,6 +82,7 @@ def entry(after: Manifest, before: Manifest | Listing | None) -> list[str]:
         *_titled("recipe", changes.recipe),
         *_titled("source", changes.sources),
         *_titled("rendering", changes.render),
+        *added,
         *_titled("dropped", dropped),
     ]
 
@@ -110,8 +117,34 @@ def _sources(manifest: Manifest) -> dict[str, str]:
     return {f"{file.name}/{file.path}": file.sha256 for file in manifest.sources}
 
 
-def _render(manifest: Manifest) -> dict[str, Any]:
-    render = manifest.render
+def _renders(before: Manifest, after: Manifest) -> Iterator[Change]:
+    """Yields the changes of added renderings: a whole one, or what differs in it."""
+    for name in dict.fromkeys([*before.renders, *after.renders]):
+        old, new = before.renders.get(name), after.renders.get(name)
+        if old is None or new is None:
+            yield Change(name, old and _summary(old), new and _summary(new))
+            continue
+        values = (
+            {f"{name}.{key}": value for key, value in _rendering(entry).items()}
+            for entry in (old, new)
+        )
+        yield from _changes(*values)
+
+
+def _rendering(entry: RenderingEntry) -> dict[str, Any]:
+    dropped = {unit: count.dropped for unit, count in entry.counts.items()}
+    figures = {"splits": entry.splits.as_json(), "dropped": dropped}
+    return {**_render(entry.render), **flatten(figures), "content_hash": entry.content_hash}
+
+
+def _summary(entry: RenderingEntry) -> str:
+    """A rendering in few words."""
+    render = entry.render
+    words = f"template {render.template.name}, tokenizer {render.tokenizer.name}"
+    return f"{words}, {render.token_rows} rows of {render.tokens} tokens"
+
+
+def _render(render: RenderEntry | None) -> dict[str, Any]:
     parts = {"template": render.template, "tokenizer": render.tokenizer} if render else {}
     return flatten({name: part.as_json() for name, part in parts.items()})
 

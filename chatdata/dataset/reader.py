@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.core import row_id
+from chatdata.core import ledger, row_id
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest, tables
@@ -16,11 +16,12 @@ from chatdata.dataset.histogram import quantiles
 
 
 def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:
-    """The rows of a table (`messages`, `tokens`), in order, with a column `split`.
+    """The rows of a table (`messages`, `tokens`, `tokens-NAME`), in order, with a column `split`.
 
     Raises OutputError where the table has no rows in these splits.
     """
     table, files = tables.named(kind), manifest.read(folder).files
+    assert table is not None, kind
     frames = [
         pl.scan_parquet(folder / shard.path).with_columns(split=pl.lit(split))
         for split in splits
@@ -38,14 +39,31 @@ def scan_ledger(folder: Path) -> pl.LazyFrame:
     return pl.concat([pl.scan_parquet(folder / shard.path) for shard in shards])
 
 
+def scan_left_out(folder: Path, rendering: str) -> pl.LazyFrame:
+    """What an added rendering of a built folder leaves out, as rows of `ledger.SCHEMA`."""
+    shards = tables.ledger_of(rendering).shards(manifest.read(folder).files)
+    nothing = pl.LazyFrame(schema=ledger.SCHEMA)
+    return pl.concat([nothing, *(pl.scan_parquet(folder / shard.path) for shard in shards)])
+
+
+def _scan_outcomes(folder: Path) -> pl.LazyFrame:
+    """The ledger, and what each added rendering leaves out, whose name is in `rendering`."""
+    outcomes = [scan_ledger(folder).with_columns(rendering=pl.lit(None, pl.String))]
+    for name in manifest.read(folder).renders:
+        outcomes.append(scan_left_out(folder, name).with_columns(rendering=pl.lit(name)))
+    return pl.concat(outcomes)
+
+
 def explain(folder: Path, id: str) -> pl.DataFrame:
     """The rows of the ledger that concern an id: of a message, a conversation or a record.
+
+    Rows with a `rendering` say what that added rendering leaves out of what the dataset keeps.
 
     The id may be the last part alone (`QWJhYvA_0` for `sharegpt/QWJhYvA_0`). The id of a
     conversation gives its messages too, the id of a row of tokens gives its conversation.
     Raises OutputError where nothing has this id.
     """
-    ledger = scan_ledger(folder)
+    outcomes = _scan_outcomes(folder)
     name = pl.col("id")
     exact = (name == id) | (pl.col("conversation") == id)
     loose = name.str.ends_with(f"/{id}") | name.str.starts_with(f"{id}~")
@@ -53,10 +71,10 @@ def explain(folder: Path, id: str) -> pl.DataFrame:
     loose = loose | name.str.contains(f"/{id}~", literal=True)
     of_row = name == row_id.conversation_of(id)
     for which in (exact, loose, of_row):
-        entries = ledger.filter(which).collect()
+        entries = outcomes.filter(which).collect()
         if not entries.is_empty():
             return entries
-    examples = ledger.head(1).collect()["id"].to_list()
+    examples = outcomes.head(1).collect()["id"].to_list()
     raise OutputError(
         f"nothing in '{folder}' has the id '{id}'; ids look like '{examples[0]}' "
         "(the folder `ledger` lists them all)."
@@ -92,12 +110,20 @@ def stats(folder: Path) -> dict[str, Any]:
         "counts": described.counts.as_json(),
     }
     if described.render:
-        numbers |= _token_stats(folder)
+        numbers |= _token_stats(folder, tables.TOKENS.name)
+    if described.renders:
+        numbers["renders"] = {
+            name: {
+                "splits": entry.splits.as_json(),
+                **_token_stats(folder, tables.tokens_of(name).name),
+            }
+            for name, entry in described.renders.items()
+        }
     return numbers
 
 
-def _token_stats(folder: Path) -> dict[str, Any]:
-    table = scan(folder, "tokens").select("length", "trained").collect()
+def _token_stats(folder: Path, kind: str) -> dict[str, Any]:
+    table = scan(folder, kind).select("length", "trained").collect()
     total, trained = int(table["length"].sum()), int(table["trained"].sum())
     return {
         "tokens": total,

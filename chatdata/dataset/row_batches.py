@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from chatdata.core import row_id
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import VerifyError
-from chatdata.dataset import tables
+from chatdata.dataset import reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.dataset.tables import Table
@@ -27,17 +27,42 @@ def read(folder: Path, manifest: Manifest) -> Iterator[Rows]:
 
     Raises VerifyError where a row of tokens has no conversation, or stands out of order.
     """
+    if manifest.render is None:
+        yield from _without_tokens(folder, manifest)
+        return
     for name in SPLITS:
-        tokens = _Tokens(folder, manifest, name) if manifest.render else None
+        messages = _batches_of(tables.MESSAGES, folder, manifest, name)
+        yield from _with_tokens(TokenReader(tables.TOKENS, folder, manifest, name), messages)
+
+
+def read_added(folder: Path, manifest: Manifest, rendering: str) -> Iterator[Rows]:
+    """Yields the rows of an added rendering in order, with the conversations that it keeps.
+
+    A conversation that the rendering cuts stands there whole. Raises VerifyError as `read` does.
+    """
+    table = tables.tokens_of(rendering)
+    left_out = reader.scan_left_out(folder, rendering).filter(unit="conversation")
+    names = left_out.select("id").collect()["id"].implode()
+    for name in SPLITS:
+        batches = _batches_of(tables.MESSAGES, folder, manifest, name)
+        kept = (
+            batch.filter(pl.Series(batch["id"]).is_in(names).not_().to_arrow()) for batch in batches
+        )
+        yield from _with_tokens(TokenReader(table, folder, manifest, name), kept)
+
+
+def _without_tokens(folder: Path, manifest: Manifest) -> Iterator[Rows]:
+    for name in SPLITS:
         for messages in _batches_of(tables.MESSAGES, folder, manifest, name):
             splits = pl.repeat(name, messages.num_rows, dtype=pl.String, eager=True)
-            if tokens is None:
-                yield Rows(messages, None, np.empty(0, np.int64), splits)
-                continue
-            table, owner = tokens.of(messages["id"].to_pylist())
-            yield Rows(messages, table, owner, splits)
-        if tokens is not None:
-            tokens.end()
+            yield Rows(messages, None, np.empty(0, np.int64), splits)
+
+
+def _with_tokens(tokens: TokenReader, batches: Iterator[pa.Table]) -> Iterator[Rows]:
+    for messages in batches:
+        splits = pl.repeat(tokens.split, messages.num_rows, dtype=pl.String, eager=True)
+        yield Rows(messages, *tokens.of(messages["id"].to_pylist()), splits)
+    tokens.end()
 
 
 def _batches_of(
@@ -58,13 +83,14 @@ def _batches(path: Path) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-class _Tokens:
-    """The rows of tokens of a split, handed out conversation by conversation."""
+class TokenReader:
+    """The rows of a table of tokens in a split, handed out conversation by conversation."""
 
-    def __init__(self, folder: Path, manifest: Manifest, name: str) -> None:
-        self._name = name
-        self._tables = _batches_of(tables.TOKENS, folder, manifest, name)
-        self._none = tables.TOKENS.schema_of(manifest).empty_table()
+    def __init__(self, table: Table, folder: Path, manifest: Manifest, split: str) -> None:
+        self.split = split
+        self._name = table.name
+        self._tables = _batches_of(table, folder, manifest, split)
+        self._none = table.schema_of(manifest).empty_table()
         self._table = self._none
         self._ids: list[str] = []
         self._start = self._at = 0  # the begin and the end of what is handed out next
@@ -80,8 +106,8 @@ class _Tokens:
             if not owner or owner[-1] != number:
                 place = f"before row '{self._ids[self._at]}'" if self._ids else "after the last row"
                 raise VerifyError(
-                    f"conversation '{conversation}' of {self._name} has no row of tokens {place}, "
-                    "where its row belongs."
+                    f"conversation '{conversation}' of {self.split} has no row of {self._name} "
+                    f"{place}, where its row belongs."
                 )
         taken.append(self._table.slice(self._start, self._at - self._start))
         self._start = self._at
@@ -91,7 +117,7 @@ class _Tokens:
         """Raises VerifyError where rows remain that no conversation has taken."""
         if self._more([]):
             row = self._ids[self._at]
-            raise VerifyError(f"row of tokens '{row}' of {self._name} has no conversation.")
+            raise VerifyError(f"row of {self._name} '{row}' of {self.split} has no conversation.")
 
     def _more(self, taken: list[pa.Table]) -> bool:
         """Whether a row remains. A table that is at its end is added to `taken`."""

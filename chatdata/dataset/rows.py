@@ -262,6 +262,18 @@ class Rows:
             self.update_weights(hashes)
         return [(id, hash_.digest()) for id, hash_ in zip(ids, hashes, strict=True)]
 
+    def token_digests(self) -> list[tuple[str, bytes]]:
+        """The id of each conversation, and a SHA-256 of its split and its tokens.
+
+        Rows without a weight but 1 have the same digest whether others have any.
+        """
+        places = zip(self.splits.to_list(), self.messages["id"].to_pylist(), strict=True)
+        hashes = {id: hashlib.sha256(orjson.dumps([split, id])) for split, id in places}
+        for column in ("input_ids", "labels"):
+            self.update(list(hashes.values()), column)
+        self._update_row_weights(list(hashes.values()))
+        return [(id, hash_.digest()) for id, hash_ in hashes.items()]
+
     def _values(self) -> Iterator[list[Any]]:
         """Yields what each conversation has in the columns of all folders, and its variables and
         weights where it has any."""
@@ -289,6 +301,16 @@ class Rows:
         values = _bytes(self.tokens[WEIGHTS])
         for number, value in zip(self.owner.tolist(), values, strict=True):
             if weighted[number]:
+                hashes[number].update(value)
+
+    def _update_row_weights(self, hashes: Sequence[Any]) -> None:
+        """Feeds the hash of each conversation the weights of its rows that have any but 1."""
+        assert self.tokens is not None
+        if WEIGHTS not in self.tokens.column_names:
+            return
+        for number, value in zip(self.owner.tolist(), _bytes(self.tokens[WEIGHTS]), strict=True):
+            numbers = np.frombuffer(value, np.float32)
+            if ((numbers != 0) & (numbers != 1)).any():
                 hashes[number].update(value)
 
 

@@ -1,14 +1,15 @@
 """The tables of a dataset folder, as data: where the shards of each are, and what a row is.
 
 A new table is a `Table` in `TABLES`. Every table there is built, checked by `verify` and published;
-a table with a config is listed in the card and in `croissant.json`.
+a table with a config is listed in the card and in `croissant.json`. A rendering that was added to a
+dataset has two tables more, named after it: of its rows of tokens, and of what it leaves out.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,8 +19,8 @@ import pyarrow as pa
 from chatdata.core import arrow, template_variables
 from chatdata.core.constants import SPLITS
 from chatdata.dataset import rows, schemas
-from chatdata.dataset.entries import ListedFile, SplitEntry
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.entries import ListedFile, SplitEntry, Splits
+from chatdata.dataset.manifest import NAME, Listing, Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.render.entries import RenderEntry
 from chatdata.render.templates import TEMPLATES
@@ -56,6 +57,10 @@ def _no_size(split: SplitEntry) -> Size:
     return Size(0, 0)
 
 
+def _splits_of_all(manifest: Manifest) -> Splits:
+    return manifest.splits
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table of a dataset: the folder `name` with Parquet shards `SPLIT-NNNNN-of-NNNNN`.
@@ -63,7 +68,8 @@ class Table:
     `row` says in words what a row is. `make` gives the rows of a part of a build, by split, and
     `complete` gives them the columns of a schema. `row_bytes` gives the size of each row,
     which decides where a shard ends. For `load_dataset`, `config` gives the name of the table in a
-    dataset, None where the dataset has no such table, and `size` its size in a split.
+    dataset, None where the dataset has no such table, and `size` its size in a split, of the
+    figures that `figures` takes from the manifest.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Table:
     row_bytes: Callable[[pa.Table], npt.NDArray[np.int64]] = _same_bytes
     config: Callable[[Manifest], str | None] = _no_config
     size: Callable[[SplitEntry], Size] = _no_size
+    figures: Callable[[Manifest], Splits] = _splits_of_all
     splits: tuple[str, ...] = SPLITS
     first_schema: pa.Schema | None = None  # in folders of format 1, where another
 
@@ -144,11 +151,13 @@ def _token_config(manifest: Manifest) -> str | None:
 
 def token_config(render: RenderEntry) -> str:
     """The name of the config of tokens: `tokens-` and what the template calls its rows."""
-    name = render.template.name
-    if name in TEMPLATES:
-        name = TEMPLATES[name].label(render.tokenizer.name)
-    slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
-    return f"tokens-{slug or 'tokenizer'}"
+    return f"tokens-{slug(render.template.name, render.tokenizer.name)}"
+
+
+def slug(template: str, tokenizer: str) -> str:
+    """What a template calls the rows that it writes for a tokenizer, as a part of a name."""
+    name = TEMPLATES[template].label(tokenizer) if template in TEMPLATES else template
+    return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.") or "tokenizer"
 
 
 _TOKEN_BYTES = 4 * 3  # input_ids, attention_mask and labels, of int32
@@ -180,17 +189,61 @@ PACKS = Table("packs", schemas.PACK_INDEX, "the rows of a bin", splits=())  # wr
 TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, LEDGER, PACKS)
 
 
-def named(name: str) -> Table:
-    """The table of this name."""
-    return next(table for table in TABLES if table.name == name)
+# ------------------------------------------------------------- of renderings that were added
+
+
+def tokens_of(rendering: str) -> Table:
+    """The table of the rows of tokens of an added rendering."""
+    name = f"{TOKENS.name}-{rendering}"
+    return replace(
+        TOKENS,
+        name=name,
+        row=f"{TOKENS.row}, as {rendering} writes them",
+        config=lambda manifest: name,
+        figures=lambda manifest: manifest.renders[rendering].splits,
+    )
+
+
+def ledger_of(rendering: str) -> Table:
+    """The table of what an added rendering leaves out, in rows like those of the ledger."""
+    name = f"{LEDGER.name}-{rendering}"
+    return replace(LEDGER, name=name, row=f"what {rendering} leaves out")
+
+
+def packs_of(rendering: str | None) -> Table:
+    """The table of the bins of a rendering; None stands for that of the build."""
+    return PACKS if rendering is None else replace(PACKS, name=f"{PACKS.name}-{rendering}")
+
+
+_ADDED: Mapping[str, Callable[[str], Table]] = {
+    TOKENS.name: tokens_of,
+    LEDGER.name: ledger_of,
+    PACKS.name: packs_of,
+}
+
+
+# ------------------------------------------------------------------------------ which table
+
+
+def of(manifest: Manifest | Listing) -> list[Table]:
+    """The tables of a dataset: all of `TABLES`, and those of the renderings that were added."""
+    renders = manifest.renders if isinstance(manifest, Manifest) else ()
+    return [*TABLES, *(make(name) for name in renders for make in _ADDED.values())]
+
+
+def named(name: str) -> Table | None:
+    """The table of this name, which may be that of a rendering; None where no table has it."""
+    known = next((table for table in TABLES if table.name == name), None)
+    added = re.fullmatch(f"({'|'.join(_ADDED)})-({NAME})", name)
+    return _ADDED[added[1]](added[2]) if added and known is None else known
 
 
 def loadable() -> list[Table]:
-    """The tables that `load_dataset` may offer."""
+    """The tables of every dataset that `load_dataset` may offer."""
     return [table for table in TABLES if table.config is not _no_config]
 
 
 def of_path(path: str) -> Table | None:
     """The table whose folder holds a path; None for a path elsewhere."""
     folder, slash, _ = path.partition("/")
-    return next((table for table in TABLES if slash and table.name == folder), None)
+    return named(folder) if slash else None

@@ -1,3 +1,14 @@
 """A recipe, and the build that composes the steps into a dataset."""
 
-__all__ = ["build", "engines", "find", "prepare", "progress", "recipe", "render_again"]
+__all__ = [
+    "add_rendering",
+    "build",
+    "context",
+    "engines",
+    "find",
+    "pieces",
+    "prepare",
+    "progress",
+    "recipe",
+    "render_again",
+]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from chatdata.core import files, ledger
 from chatdata.core.errors import BuildError
-from chatdata.dataset import manifest
+from chatdata.dataset import manifest, tables
 from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline import encoders, engines, global_pass, reading
 from chatdata.pipeline.context import BuildContext, EncoderChoice
@@ -181,7 +181,8 @@ def _write(
     if out is None:
         return _Written(sum(parts, PartStats()), (), context.encoder)
     stats = PartStats()
-    with OutputWriter(context, out, read.problems).all_or_nothing() as shards:
+    with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
+        shards.add_entries(tables.LEDGER, ledger.entries(read.problems))
         for number, part in enumerate(parts):
             shards.add(number)
             stats += part

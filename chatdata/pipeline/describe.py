@@ -17,6 +17,8 @@ from chatdata.dataset.entries import (
     FileEntry,
     Leakage,
     RecipeEntry,
+    RenderingCounts,
+    RenderingEntry,
     Share,
     SourceFile,
     Splits,
@@ -71,7 +73,8 @@ def complete(context: BuildContext, described: Manifest, folder: Path) -> Manife
 def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -> Manifest:
     """The manifest of a build, without what `describe` adds."""
     recipe, stats = context.recipe, result.stats
-    splits = _splits(stats, rendered=recipe.render is not None)
+    figures = (*_FIGURES, *_TOKEN_FIGURES) if recipe.render else _FIGURES
+    splits = _splits(stats, figures)
     described = Manifest(
         name=recipe.name,
         version=recipe.version,
@@ -106,7 +109,7 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
     What is known of the sources alone stays as it stands in `before`.
     """
     recipe, stats = context.recipe, result.stats
-    splits = _splits(stats, rendered=True)
+    splits = _splits(stats, (*_FIGURES, *_TOKEN_FIGURES))
     made_by = manifest.versions([*_PACKAGES, *_RENDERING_PACKAGES])
     changed = {
         "format": manifest.FORMAT,
@@ -130,7 +133,30 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
     return before.model_copy(update=changed)
 
 
-_PACKAGES = ("polars", "pyarrow", plots.PACKAGE)  # that every build uses
+def rendering_entry(context: BuildContext, result: BuildResult) -> RenderingEntry:
+    """What the manifest says of a rendering that is added to a folder."""
+    assert context.recipe.render is not None
+    stats = result.stats
+    splits = _splits(stats, ("rows", *_TOKEN_FIGURES))
+    render = _render_entry(context, result, splits)
+    assert render is not None
+    lengths = {name: sizes for name, sizes in _lengths(stats).items() if name in _TOKEN_LENGTHS}
+    return RenderingEntry(
+        options=context.recipe.render.model_dump(mode="json"),
+        content_hash=sha256_pairs(pair for part in stats.digests for pair in part),
+        counts=RenderingCounts.model_validate(result.counts),
+        splits=splits,
+        lengths=lengths,
+        render=render,
+        versions=manifest.versions([*_ROW_PACKAGES, *_RENDERING_PACKAGES]),
+    )
+
+
+_FIGURES = ("rows", "messages", "bytes")  # of a split
+_TOKEN_FIGURES = ("token_rows", "tokens", "trained_tokens")
+_TOKEN_LENGTHS = ("tokens", "trained_tokens")
+_ROW_PACKAGES = ("polars", "pyarrow")
+_PACKAGES = (*_ROW_PACKAGES, plots.PACKAGE)  # that every build uses
 _RENDERING_PACKAGES = ("tokenizers",)
 
 
@@ -146,9 +172,7 @@ def _source_entries(source: Input) -> Iterator[SourceFile]:
         )
 
 
-def _splits(stats: PartStats, rendered: bool) -> Splits:
-    figures = ["rows", "messages", "bytes"]
-    figures += ["token_rows", "tokens", "trained_tokens"] if rendered else []
+def _splits(stats: PartStats, figures: Sequence[str]) -> Splits:
     totals = stats.totals.by_split
     return Splits.model_validate(
         {name: {figure: totals[name][figure] for figure in figures} for name in SPLITS}

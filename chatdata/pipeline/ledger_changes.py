@@ -61,10 +61,12 @@ class LedgerChanges:
 
     def entries(self, folder: Path, described: Manifest) -> Iterator[pl.DataFrame]:
         """Yields the ledger of a folder with the new outcomes, as rows of ledger.SCHEMA."""
-        for shard in tables.LEDGER.shards(described.files):
-            with pq.ParquetFile(folder / shard.path) as file:
-                for batch in file.iter_batches(_ROWS):
-                    yield self._changed(pl.DataFrame(batch))
+        yield from map(self._changed, _batches(folder, described))
+
+    def entries_of_kept(self, folder: Path, described: Manifest) -> Iterator[pl.DataFrame]:
+        """Yields what the ledger of a folder keeps, with the new outcomes, as `entries` does."""
+        for rows in _batches(folder, described):
+            yield self._changed(rows).filter(rows["outcome"] == "kept")
 
     def _changed(self, rows: pl.DataFrame) -> pl.DataFrame:
         rows = rows.with_columns(self._merged_outcomes(rows))
@@ -104,6 +106,13 @@ class LedgerChanges:
             into, on=["source", "into"], how="left", maintain_order="left"
         )
         return followed.select(reason=pl.coalesce("reason", "new_reason")).to_series()
+
+
+def _batches(folder: Path, described: Manifest) -> Iterator[pl.DataFrame]:
+    """Yields the ledger of a folder, a bounded number of rows at a time."""
+    for shard in tables.LEDGER.shards(described.files):
+        with pq.ParquetFile(folder / shard.path) as file:
+            yield from map(pl.DataFrame, file.iter_batches(_ROWS))
 
 
 def changes(folder: Path, fates: pl.DataFrame, outcomes: pl.DataFrame) -> LedgerChanges:

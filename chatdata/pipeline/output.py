@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from chatdata.core import ledger
-from chatdata.dataset import shards, tables
+from chatdata.dataset import shards
 from chatdata.dataset.entries import ShardEntry
 from chatdata.dataset.shards import Shards
 from chatdata.dataset.tables import Table
@@ -21,27 +20,26 @@ from chatdata.pipeline.context import BuildContext
 
 
 class OutputWriter:
-    """Writes the tables of parts as shards, in a thread."""
+    """Writes some tables of parts as shards, in a thread."""
 
-    def __init__(self, context: BuildContext, folder: Path, problems: pl.DataFrame) -> None:
+    def __init__(self, context: BuildContext, folder: Path, written: Sequence[Table]) -> None:
         self._files, self._folder = context.files, folder
         self._writers = {
             (table, split): Shards(folder / table.name, split, table.schema_with(context.columns))
-            for table in tables.TABLES
+            for table in written
             for split in table.splits
         }
         self._writing: list[Future[None]] = []
         self._thread = ThreadPoolExecutor(1, "chatdata-write")
-        unread = ledger.entries(problems).to_arrow().cast(tables.LEDGER.schema)
-        self._later(self._add_rows, tables.LEDGER, *tables.LEDGER.splits, unread)
 
     def add(self, part: int) -> None:
         """Writes a part after the parts that were added before. Returns at once."""
         self._later(self._add, part)
 
-    def add_rows(self, table: Table, split: str, rows: pa.Table) -> None:
-        """Writes rows of a table after those that were added before. Returns at once."""
-        self._later(self._add_rows, table, split, rows)
+    def add_entries(self, table: Table, entries: pl.DataFrame) -> None:
+        """Writes rows of a ledger after those that were added before. Returns at once."""
+        (split,) = table.splits
+        self._later(self._add_rows, table, split, entries.to_arrow().cast(table.schema))
 
     def finish(self) -> tuple[ShardEntry, ...]:
         """Waits until all is written. Returns the manifest's entries for the files."""

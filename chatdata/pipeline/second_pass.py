@@ -34,7 +34,7 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     kept = _kept_outcomes(rendered.messages, rows)
     outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
     _save(context, part, rows, outcomes)
-    return rendered.figures(rows) + PartStats(
+    return rendered.figures(rows, rows.digests()) + PartStats(
         tally=ledger.tally(outcomes),
         sources=_sources(context, part, rows),
         leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
@@ -123,6 +123,6 @@ def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
 def _save(context: BuildContext, part: int, rows: Rows, outcomes: pl.DataFrame) -> None:
     """Writes the tables of a part, from which the first process makes shards."""
     entries = ledger.entries(outcomes).to_arrow().cast(tables.LEDGER.schema)
-    save_rows(context, part, rows)
+    save_rows(context, part, rows, tables.TABLES)
     for name in tables.LEDGER.splits:
         partitions.save(entries, context.files.table(tables.LEDGER.part(name), part))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from chatdata.core import ledger, schema
 from chatdata.core.hashing import fraction_column
-from chatdata.dataset import tables
 from chatdata.dataset.rows import Rows
+from chatdata.dataset.tables import Table
 from chatdata.pipeline import encoders, partitions
 from chatdata.pipeline.context import BuildContext, TokenizerSource
-from chatdata.pipeline.stats import PartStats, Totals
+from chatdata.pipeline.stats import Digests, PartStats, Totals
 from chatdata.render import certificate
 from chatdata.render import unknown as unknown_tokens
 from chatdata.render.encoding.audit import Audit
@@ -36,12 +36,12 @@ class RenderedPart:
     audit: Audit = field(default_factory=Audit)
     unknown: Unknown = field(default_factory=Unknown)
 
-    def figures(self, rows: Rows) -> PartStats:
-        """The figures of the part, of which `rows` are published."""
+    def figures(self, rows: Rows, digests: Digests) -> PartStats:
+        """The figures of the part, of which `rows` are published, with these digests."""
         return PartStats(
             totals=Totals(rows.totals()),
             lengths=(rows.sizes(),),
-            digests=(rows.digests(),),
+            digests=(digests,),
             languages=Counter(lang or "unknown" for lang in rows.messages["lang"].to_pylist()),
             variables=rows.variables(),
             weighted_messages=rows.weighted_messages(),
@@ -76,8 +76,8 @@ def tokenize(
     return RenderedPart(tokens.messages, tokens, outcomes, parity, encoder.audit, unknown)
 
 
-def save_rows(context: BuildContext, part: int, rows: Rows) -> None:
-    """Writes the tables of the rows of a part, from which the first process makes shards."""
-    for table in tables.TABLES:
+def save_rows(context: BuildContext, part: int, rows: Rows, made: Sequence[Table]) -> None:
+    """Writes tables of the rows of a part, from which the first process makes shards."""
+    for table in made:
         for name, table_rows in table.make(rows).items():
             partitions.save(table_rows, context.files.table(table.part(name), part))

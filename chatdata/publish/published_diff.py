@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chatdata.core import row_id
 from chatdata.core.hashing import sha256_pairs
 from chatdata.dataset import tables
 from chatdata.dataset.entries import ListedFile
 from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.dataset.tables import Table
 from chatdata.hub.repository import Repository
-from chatdata.publish.versions import Change
+from chatdata.publish.versions import Change, Rendered
 from chatdata.verify import recount
 
 Columns = tuple[tuple[str, Any], ...]
@@ -30,20 +32,56 @@ def since(
     published before are unchanged where their content hash is that of the version.
     """
     schema = _changed_tables(repository, commit, before, folder, after)
+    renderings = tuple(_rendered(repository, commit, before, folder, after))
     if before.format != after.format:
         return Change(changed=True, schema=schema)
     if before.content_hash == after.content_hash:
-        return Change(schema=schema)
-    ids = _ids(repository, commit, before)
+        return Change(schema=schema, renderings=renderings)
+    ids = _ids(repository, commit, tables.MESSAGES.shards(before.files))
     pairs = list(recount.digests(folder, after))
+    change = _change_of_rows(ids, pairs, before.content_hash)
+    return replace(change, schema=schema, renderings=renderings)
+
+
+def _change_of_rows(ids: set[str], pairs: Sequence[tuple[str, bytes]], published: Any) -> Change:
+    """The change from conversations with these ids to those with these digests.
+
+    `published` is the content hash of the former.
+    """
     kept = [pair for pair in pairs if pair[0] in ids]
-    changed = len(kept) == len(ids) and sha256_pairs(kept) != before.content_hash
-    return Change(len(pairs) - len(kept), len(ids) - len(kept), changed, schema)
+    changed = len(kept) == len(ids) and sha256_pairs(kept) != published
+    return Change(len(pairs) - len(kept), len(ids) - len(kept), changed)
 
 
-def _ids(repository: Repository, commit: str, published: Manifest | Listing) -> set[str]:
-    """The ids of the conversations of a published version."""
-    shards = tables.MESSAGES.shards(published.files)
+def _rendered(
+    repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
+) -> Iterator[Rendered]:
+    """Yields the changes of added renderings, the new ones last."""
+    old = before.renders if isinstance(before, Manifest) else {}
+    for name, entry in old.items():
+        if name not in after.renders:
+            yield Rendered("major", f"the rendering {name} was removed")
+        elif entry.content_hash != after.renders[name].content_hash:
+            ids = _rendered_ids(repository, commit, before, tables.tokens_of(name))
+            pairs = recount.count_added(folder, after, name).pairs
+            change = _change_of_rows(ids, pairs, entry.content_hash)
+            yield Rendered(change.step, f"in the rendering {name} {change.reason}")
+    for name in after.renders:
+        if name not in old:
+            yield Rendered("minor", f"the rendering {name} was added")
+
+
+def _rendered_ids(
+    repository: Repository, commit: str, published: Manifest | Listing, table: Table
+) -> set[str]:
+    """The ids of the published conversations that have rows in a table of tokens."""
+    conversations = _ids(repository, commit, tables.MESSAGES.shards(published.files))
+    rows = _ids(repository, commit, table.shards(published.files))
+    return {row if row in conversations else row_id.conversation_of(row) for row in rows}
+
+
+def _ids(repository: Repository, commit: str, shards: Sequence[ListedFile]) -> set[str]:
+    """The ids of the rows of published shards."""
     columns = (repository.columns(shard.path, commit, ["id"]) for shard in shards)
     return {id for table in columns for id in table["id"].to_pylist()}
 
@@ -52,9 +90,10 @@ def _changed_tables(
     repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
 ) -> tuple[str, ...]:
     """The tables whose columns changed, or that the folder does not have."""
+    added = (tables.tokens_of(name) for name in after.renders)
     return tuple(
         table.name
-        for table in tables.loadable()
+        for table in (*tables.loadable(), *added)
         if (old := _first(before, table)) is not None
         and not _has_same_columns(repository, commit, old, folder, _first(after, table))
     )

@@ -1,7 +1,8 @@
 """Versions of a dataset, and the least step to the next, so that users can trust a number.
 
-rows removed or changed, or columns changed        major    1.4.2 -> 2.0.0
-rows added                                         minor    1.4.2 -> 1.5.0
+rows removed or changed, or columns changed,       major    1.4.2 -> 2.0.0
+or a rendering removed
+rows added, or a rendering                         minor    1.4.2 -> 1.5.0
 anything else: the card, a text of the recipe      patch    1.4.2 -> 1.4.3
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from chatdata.core.errors import ConfigError, HubError
 
@@ -59,6 +60,16 @@ def of_tags(tags: Iterable[str]) -> list[Version]:
     return sorted((parse(text) for text in texts if _VERSION.fullmatch(text)), reverse=True)
 
 
+_STEPS: tuple[Step, ...] = ("patch", "minor", "major")  # from the smallest on
+
+
+class Rendered(NamedTuple):
+    """How an added rendering of the next version differs: the step for it, and the reason."""
+
+    step: Step
+    reason: str
+
+
 @dataclass(frozen=True)
 class Change:
     """How the next version differs from a published version."""
@@ -67,17 +78,29 @@ class Change:
     removed: int = 0  # rows
     changed: bool = False  # a row of both versions has another content, split or tokens
     schema: tuple[str, ...] = ()  # configs whose columns changed, or that are removed
+    renderings: tuple[Rendered, ...] = ()  # added, removed or changed renderings
 
     @property
     def step(self) -> Step:
         """The least step to the next version."""
+        steps = (self._step_of_rows, *(rendering.step for rendering in self.renderings))
+        return max(steps, key=_STEPS.index)
+
+    @property
+    def reason(self) -> str:
+        """The weightiest change in words, the reason for `step`."""
+        if self.step == self._step_of_rows:
+            return self._reason_of_rows
+        return next(change.reason for change in self.renderings if change.step == self.step)
+
+    @property
+    def _step_of_rows(self) -> Step:
         if self.removed or self.changed or self.schema:
             return "major"
         return "minor" if self.added else "patch"
 
     @property
-    def reason(self) -> str:
-        """The weightiest change in words, the reason for `step`."""
+    def _reason_of_rows(self) -> str:
         if self.schema:
             return f"the columns of {' and '.join(self.schema)} changed"
         if self.removed:

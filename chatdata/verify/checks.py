@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import config, ledger
-from chatdata.core.constants import RECIPE_FILE, TOKENIZER_FOLDER
+from chatdata.core.constants import RECIPE_FILE
 from chatdata.core.errors import VerifyError
 from chatdata.core.hashing import sha256_file, sha256_json
 from chatdata.dataset import (
@@ -28,18 +27,18 @@ from chatdata.dataset import (
     pack,
     plots,
     reader,
+    renderings,
     report,
     tables,
 )
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
 from chatdata.steps import split
-from chatdata.verify import recount, rerender
+from chatdata.verify import added, recount, rerender
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
 _RENDERED = ("train_on", "max_tokens", "overflow")  # and these of its `render`
 _EXAMPLES = 3  # of rows or groups with the same problem
-_FOLDERS = (TOKENIZER_FOLDER, plots.FOLDER)  # of files that are no tables
 
 
 class Folder:
@@ -68,7 +67,12 @@ class Folder:
     def needless(self) -> set[str]:
         """The names of the checks that have nothing to check."""
         try:
-            subjects = {"packs": self.manifest.packs, "certificate": self.manifest.render}
+            subjects = {
+                "packs": self.manifest.packs,
+                "certificate": self.manifest.render,
+                "renderings": self.manifest.renders,
+                "rerendered": self.manifest.renders,
+            }
         except VerifyError:  # the first check reports the error
             return set()
         return {name for name, subject in subjects.items() if not subject}
@@ -85,12 +89,8 @@ Check = Callable[[Folder], Iterator[str]]
 def _is_read(name: str) -> bool:
     """Whether a path is in a folder of the dataset, whose files readers find by pattern."""
     folder, slash, _ = name.partition("/")
-    return tables.of_path(name) is not None or (bool(slash) and folder in _FOLDERS)
-
-
-def _differing(what: str, stated: Any, actual: Any) -> Iterator[str]:
-    if stated != actual:
-        yield f"{what}: the manifest says {stated}, but it is {actual}"
+    is_other = folder == plots.FOLDER or renderings.is_tokenizer_folder(folder)
+    return tables.of_path(name) is not None or (bool(slash) and is_other)
 
 
 # ------------------------------------------------------------------------------------ the bytes
@@ -101,11 +101,15 @@ def whole_manifest(folder: Folder) -> Iterator[str]:
     counts, splits, render = folder.manifest.counts, folder.manifest.splits, folder.manifest.render
     for unit, count in counts.items():
         total = count.kept + sum(count.dropped.values())
-        yield from _differing(f"{unit} read, the sum of kept and dropped", count.read, total)
-    yield from _differing("conversations kept", counts.conversations.kept, splits.total("rows"))
+        yield from recount.differing(f"{unit} read, the sum of kept and dropped", count.read, total)
+    yield from recount.differing(
+        "conversations kept", counts.conversations.kept, splits.total("rows")
+    )
     for key in ("token_rows", "tokens", "trained_tokens") if render else ():
         total = splits.total(key)
-        yield from _differing(f"render.{key}, the sum of all splits", getattr(render, key), total)
+        yield from recount.differing(
+            f"render.{key}, the sum of all splits", getattr(render, key), total
+        )
 
 
 def all_files(folder: Folder) -> Iterator[str]:
@@ -132,13 +136,13 @@ def same_recipe(folder: Folder) -> Iterator[str]:
     if values != folder.manifest.recipe.as_json():
         yield f"{RECIPE_FILE}: is not the recipe of the manifest"
         return
-    yield from _differing("recipe_hash", folder.manifest.recipe_hash, sha256_json(values))
+    yield from recount.differing("recipe_hash", folder.manifest.recipe_hash, sha256_json(values))
     for key in _REPEATED:
-        yield from _differing(key, getattr(folder.manifest, key), values[key])
+        yield from recount.differing(key, getattr(folder.manifest, key), values[key])
     render = values["render"] or {}
     for key in _RENDERED:
         stated = getattr(folder.manifest.render, key, None)
-        yield from _differing(f"render.{key}", stated, render.get(key))
+        yield from recount.differing(f"render.{key}", stated, render.get(key))
 
 
 def true_pages(folder: Folder) -> Iterator[str]:
@@ -172,7 +176,7 @@ def right_columns(folder: Folder) -> Iterator[str]:
         table = tables.of_path(path)
         if table is None or not schema.equals(table.schema_of(folder.manifest)):
             yield f"{path}: does not have the columns of {path.partition('/')[0]}"
-        yield from _differing(f"rows of {path}", stated, rows)
+        yield from recount.differing(f"rows of {path}", stated, rows)
 
 
 def whole_rows(folder: Folder) -> Iterator[str]:
@@ -182,16 +186,18 @@ def whole_rows(folder: Folder) -> Iterator[str]:
     for name, entry in folder.manifest.splits.items():
         stated = entry.as_json()
         for key, number in counted.splits.get(name, dict.fromkeys(stated, 0)).items():
-            yield from _differing(f"{key} of {name}", stated.get(key), number)
+            yield from recount.differing(f"{key} of {name}", stated.get(key), number)
     languages = dict(counted.languages)
-    yield from _differing("rows by language", folder.manifest.languages, languages)
+    yield from recount.differing("rows by language", folder.manifest.languages, languages)
     stated_variables = folder.manifest.variables or {}
-    yield from _differing("rows by variable", stated_variables, dict(counted.variables))
+    yield from recount.differing("rows by variable", stated_variables, dict(counted.variables))
     stated_weights = folder.manifest.weighted_messages or 0
-    yield from _differing("messages with a weight", stated_weights, counted.weighted_messages)
+    yield from recount.differing(
+        "messages with a weight", stated_weights, counted.weighted_messages
+    )
     for share in folder.manifest.shares or ():
         rows = counted.sources[share.source]
-        yield from _differing(f"rows of source {share.source}", share.rows, rows)
+        yield from recount.differing(f"rows of source {share.source}", share.rows, rows)
     lengths = counted.lengths()
     if folder.manifest.lengths != lengths:
         yield "lengths: those of the manifest are not those of the rows"
@@ -204,7 +210,7 @@ def whole_rows(folder: Folder) -> Iterator[str]:
 def same_content(folder: Folder) -> Iterator[str]:
     """The content hash, made again from the rows, is that of the manifest."""
     actual = folder.counted.content_hash()
-    yield from _differing("content_hash", folder.manifest.content_hash, actual)
+    yield from recount.differing("content_hash", folder.manifest.content_hash, actual)
 
 
 def true_ledger(folder: Folder) -> Iterator[str]:
@@ -217,9 +223,9 @@ def true_ledger(folder: Folder) -> Iterator[str]:
         return
     tally = ledger.tally(entries.select("unit", "reason").collect())
     for unit, count in folder.manifest.counts.items():
-        yield from _differing(f"{unit} dropped", count.dropped, dict(tally.of(unit)))
+        yield from recount.differing(f"{unit} dropped", count.dropped, dict(tally.of(unit)))
         if unit != "records":  # the ledger does not list records that could be read
-            yield from _differing(f"{unit} kept", count.kept, tally.kept[unit])
+            yield from recount.differing(f"{unit} kept", count.kept, tally.kept[unit])
     outcome = pl.col("reason").is_null().replace_strict({True: "kept", False: "dropped"})
     odd = entries.filter(pl.col("outcome") != outcome).head(_EXAMPLES).collect()
     yield from (f"ledger: the outcome of '{id}' does not fit its reason" for id in odd["id"])
@@ -253,12 +259,22 @@ def right_splits(folder: Folder) -> Iterator[str]:
         yield f"group '{group}' is in {name}, but its hash is of the other split"
     leaking = split.leaking_groups(groups["group"], groups["split"])
     stated = folder.manifest.leakage.groups_in_both
-    yield from _differing("groups in both splits", stated, leaking)
+    yield from recount.differing("groups in both splits", stated, leaking)
 
 
 def same_tokens(folder: Folder) -> Iterator[str]:
     """Rows of tokens, rendered again from their messages with the saved tokenizer, are the same."""
     yield from rerender.problems(folder.path, folder.manifest, folder.everything)
+
+
+def whole_renderings(folder: Folder) -> Iterator[str]:
+    """Added renderings have the rows of all that they do not leave out, and sums are right."""
+    yield from added.count_problems(folder.path, folder.manifest)
+
+
+def same_renderings(folder: Folder) -> Iterator[str]:
+    """Rows of added renderings, rendered again with their saved tokenizers, are the same."""
+    yield from added.rendered_problems(folder.path, folder.manifest, folder.everything)
 
 
 def full_packs(folder: Folder) -> Iterator[str]:
@@ -274,7 +290,7 @@ def full_packs(folder: Folder) -> Iterator[str]:
             "fill": round(bins.fill, 4),
         }
         for key, number in figures.items():
-            yield from _differing(f"{key} of {index.path}", getattr(index, key), number)
+            yield from recount.differing(f"{key} of {index.path}", getattr(index, key), number)
 
 
 def stages(folder: Folder) -> Sequence[Mapping[str, Check]]:
@@ -294,5 +310,6 @@ _STAGES: Sequence[Mapping[str, Check]] = (
     {"pages": true_pages, "columns": right_columns},
     {"rows": whole_rows},
     {"ledger": true_ledger, "splits": right_splits, "packs": full_packs},
-    {"content": same_content, "certificate": same_tokens},
+    {"renderings": whole_renderings},
+    {"content": same_content, "certificate": same_tokens, "rerendered": same_renderings},
 )

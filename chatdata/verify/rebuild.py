@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from chatdata.core import config
 from chatdata.core.constants import RECIPE_FILE
+from chatdata.core.errors import ConfigError
 from chatdata.dataset import card, card_merge, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
+from chatdata.pipeline.add_rendering import add_rendering
 from chatdata.pipeline.build import build
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
@@ -26,17 +29,43 @@ def problems(
     """The differences between a folder and a build from its recipe, in words.
 
     `inputs` and `settings` are as in a build. The recipe of a folder does not say where local
-    files and a local tokenizer are, so they must be given (`render.tokenizer=PATH`). Raises a
-    ChatdataError where the recipe cannot be built.
+    files and a local tokenizer are, so they must be given (`render.tokenizer=PATH`, and
+    `renders.NAME.tokenizer=PATH` for an added rendering). Raises a ChatdataError where the recipe
+    cannot be built.
     """
     facts = manifest.read(folder)
-    values = config.override(config.load_yaml(folder / RECIPE_FILE), settings)
+    of_build = [setting for setting in settings if not setting.startswith("renders.")]
+    values = config.override(config.load_yaml(folder / RECIPE_FILE), of_build)
     recipe = config.parse(Recipe, values, f"recipe of '{folder}'")
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
         new = Path(work) / "out"
         build(recipe, new, inputs=inputs, workers=workers, progress=progress)
+        for name in facts.renders:
+            _add_again(new, facts, name, settings, workers)
         _pack_again(new, facts)
         return [*_causes(facts, manifest.read(new)), *_differences(folder, new)]
+
+
+def _add_again(
+    new: Path, facts: Manifest, name: str, settings: Sequence[str], workers: int
+) -> None:
+    """Adds a rendering of the folder to the new build."""
+    prefix = f"renders.{name}."
+    given = [setting.removeprefix(prefix) for setting in settings if setting.startswith(prefix)]
+    options = config.override(facts.renders[name].options, given)
+    stated = [f"render.{key}={json.dumps(value)}" for key, value in options.items()]
+    try:
+        add_rendering(
+            new,
+            tokenizer=options["tokenizer"],
+            name=name,
+            settings=[*stated, "max_dropped=1"],
+            workers=workers,
+        )
+    except ConfigError as error:
+        raise ConfigError(
+            f"rendering '{name}': {error} Its options are set by --set {prefix}KEY=VALUE."
+        ) from None
 
 
 def _pack_again(new: Path, facts: Manifest) -> None:
@@ -52,7 +81,7 @@ def _causes(facts: Manifest, new: Manifest) -> Iterator[str]:
     if keys := manifest_diff.keys(facts, new):
         yield f"{manifest.FILE}: a new build writes another {', '.join(keys)}"
     yield from (f"source {change}" for change in changes.sources)
-    yield from (f"rendering, {change}" for change in changes.render)
+    yield from (f"rendering, {change}" for change in (*changes.render, *changes.renders))
     yield from (f"version of {change}" for change in changes.versions)
 
 

@@ -42,12 +42,7 @@ class Recount:
 
     def add(self, rows: Rows) -> None:
         """Adds a batch of rows."""
-        for name, totals in rows.totals().items():
-            sums = self.splits.setdefault(name, dict.fromkeys(totals, 0))
-            for key, number in totals.items():
-                sums[key] += number
-        for name, sizes in rows.sizes().items():
-            self.sizes.setdefault(name, []).append(sizes)
+        self._add_sums(rows)
         self.languages.update(lang or "unknown" for lang in rows.messages["lang"].to_pylist())
         self.sources.update(rows.messages["source"].to_pylist())
         self.variables += rows.variables()
@@ -56,6 +51,21 @@ class Recount:
         self.odd += odd_conversations(rows.messages)
         if rows.tokens is not None:
             self.odd += odd_rows(rows.tokens)
+
+    def add_rendered(self, rows: Rows) -> None:
+        """Adds a batch of rows of an added rendering."""
+        assert rows.tokens is not None
+        self._add_sums(rows)
+        self.pairs += rows.token_digests()
+        self.odd += odd_rows(rows.tokens)
+
+    def _add_sums(self, rows: Rows) -> None:
+        for name, totals in rows.totals().items():
+            sums = self.splits.setdefault(name, dict.fromkeys(totals, 0))
+            for key, number in totals.items():
+                sums[key] += number
+        for name, sizes in rows.sizes().items():
+            self.sizes.setdefault(name, []).append(sizes)
 
     def content_hash(self) -> str:
         """The content hash of all rows."""
@@ -74,6 +84,20 @@ def count(folder: Path, manifest: Manifest) -> Recount:
     for rows in row_batches.read(folder, manifest):
         result.add(rows)
     return result
+
+
+def count_added(folder: Path, manifest: Manifest, rendering: str) -> Recount:
+    """The counts of all rows of an added rendering. Raises VerifyError as `count` does."""
+    result = Recount()
+    for rows in row_batches.read_added(folder, manifest, rendering):
+        result.add_rendered(rows)
+    return result
+
+
+def differing(what: str, stated: Any, actual: Any) -> Iterator[str]:
+    """Yields a sentence where the manifest states something else than there is."""
+    if stated != actual:
+        yield f"{what}: the manifest says {stated}, but it is {actual}"
 
 
 def odd_conversations(messages: pa.Table) -> list[str]:

@@ -16,7 +16,7 @@ from chatdata import build_dataset, load_recipe, render_dataset
 from chatdata.core.errors import BuildError, ConfigError, OutputError, RenderError
 from chatdata.dataset import reader
 from chatdata.dataset.schemas import PLAIN_MESSAGES
-from chatdata.pipeline import render_again
+from chatdata.pipeline import pieces
 from chatdata.verify import dataset_diff, rebuild
 from chatdata.verify.verification import verify_folder
 from tests.support.builds import TALKS, TREES, files, make, rows_of, talk_file, tree_file
@@ -72,7 +72,7 @@ def test_what_goes_has_the_ledger_that_a_build_writes(
     text = text.replace(", {wrong_language: {allow: [en]}}, duplicate", "")
     whole = make(tmp_path, text, data, "whole", *ALL_ROWS)
     built = make(tmp_path, text, data, "built", *ALL_ROWS, *settings, "render.template=chatml")
-    monkeypatch.setattr(render_again, "PART_BYTES", 3000)
+    monkeypatch.setattr(pieces, "PART_BYTES", 3000)
     again = tmp_path / "again"
     render_dataset(whole, again, tokenizer="bytes", template="chatml", settings=settings)
     assert ledger_of(again) == ledger_of(built)
@@ -86,7 +86,7 @@ def test_what_goes_has_the_ledger_that_a_build_writes(
 @pytest.mark.slow
 def test_the_number_of_workers_does_not_show(tmp_path: Path, monkeypatch: Any) -> None:
     built = make(tmp_path, TALKS, talk_file(tmp_path), "built")
-    monkeypatch.setattr(render_again, "PART_BYTES", 2000)
+    monkeypatch.setattr(pieces, "PART_BYTES", 2000)
     for workers in (1, 2):
         out = tmp_path / str(workers)
         render_dataset(built, out, tokenizer="bytes", template="dialogue", workers=workers)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from chatdata import add_rendering
 from chatdata.core.hashing import sha256_pairs
 from chatdata.dataset import manifest, schemas, shards, tables
 from chatdata.dataset.card_merge import merge
@@ -550,3 +551,63 @@ def test_stamping_changes_the_version_and_nothing_else(sample: Path) -> None:
     assert release.is_same_dataset(prepared.manifest, facts)
     changed = facts.model_copy(update={"content_hash": "sha256:0"})
     assert not release.is_same_dataset(changed, facts)
+
+
+# ------------------------------------------------------------------------------- added renderings
+
+
+@pytest.mark.slow
+def test_a_rendering_is_a_minor_version_and_without_it_a_major(
+    hub: Hub, client: Clients, sample: Path, tmp_path: Path
+) -> None:
+    name, added = "ada/rendered", tmp_path / "added"
+    pushed(client, sample, name, "1.0.0")
+    add_rendering(sample, added, tokenizer="bytes", template="chatml")
+    small = push(client, added, name, "1.0.1")
+    assert small.code == 1
+    assert "the rendering chatml was added since 1.0.0, which needs a new minor" in small.stderr
+    done = pushed(client, added, name, "1.1.0")
+    assert "upload" in done.stdout
+    check_published(hub, added, name, "1.1.0")
+    tree = repository(hub, name).resolve("v1.1.0").tree
+    assert "tokenizer-chatml/tokenizer.json" in tree
+    page = hub.store.text(repository(hub, name), "README.md", "v1.1.0")
+    assert "rendering, chatml: none → template chatml, tokenizer bytes" in page
+
+    changed = tmp_path / "changed"
+    limit = ["render.max_tokens=400", "max_dropped=1"]
+    add_rendering(sample, changed, tokenizer="bytes", template="chatml", settings=limit)
+    refused = push(client, changed, name, "1.2.0")
+    assert "in the rendering chatml" in refused.stderr
+    assert "removed since 1.1.0, which needs a new major version" in refused.stderr
+
+    refused = push(client, sample, name, "1.2.0")
+    assert "the rendering chatml was removed since 1.1.0, which needs a new major" in refused.stderr
+    pushed(client, sample, name, "2.0.0")
+    check_published(hub, sample, name, "2.0.0")
+    assert not any("chatml" in path for path in repository(hub, name).resolve("v2.0.0").tree)
+
+
+@pytest.mark.slow
+def test_a_rendering_is_added_to_a_published_version(
+    hub: Hub, client: Clients, sample: Path, tmp_path: Path
+) -> None:
+    """Its copy has the card of that version, and what was published before is unchanged."""
+    pushed(client, sample, "ada/copied", "1.0.0")
+    chosen = ("--tokenizer", "bytes", "--template", "chatml", "--add")
+    refused = client.run("render", "ada/copied@1.0.0", *chosen, token=ADA)
+    assert refused.code == 2
+    assert "name a folder for a copy" in refused.stderr
+    out = tmp_path / "out"
+    done = client.run("render", "ada/copied@1.0.0", *chosen, "--out", out, token=ADA)
+    assert done.code == 0, done.stderr
+    pushed(client, out, "ada/copied", "1.1.0")
+    pulled = client.run("pull", "ada/copied@1.1.0", "--out", tmp_path / "pulled", token=ADA)
+    assert pulled.code == 0, pulled.stderr
+    assert list(manifest.read(tmp_path / "pulled").renders) == ["chatml"]
+    first, second = (
+        repository(hub, "ada/copied").resolve(tag).tree for tag in ("v1.0.0", "v1.1.0")
+    )
+    same = [path for path in first if path.endswith((".parquet", ".png"))]
+    assert same
+    assert all(first[path] == second[path] for path in same)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatdata.core.errors import ConfigError, HubError
-from chatdata.publish.versions import Change, Version, check, of_tags, parse
+from chatdata.publish.versions import Change, Rendered, Version, check, of_tags, parse
 
 versions = st.builds(Version, *[st.integers(0, 99)] * 3)
 changes = st.builds(
@@ -16,6 +16,9 @@ changes = st.builds(
     st.integers(0, 2),
     st.booleans(),
     st.sampled_from([(), ("tokens",)]),
+    st.sampled_from(
+        [(), (Rendered("minor", "a"),), (Rendered("minor", "a"), Rendered("major", "b"))]
+    ),
 )
 
 
@@ -82,6 +85,16 @@ def test_a_larger_change_never_allows_more(
         (Change(changed=True), "1.5.0", "publish as 2.0.0, or pass --allow-version"),
         (Change(removed=1), "1.5.0", "1 row was removed since 1.4.2"),
         (Change(schema=("tokens",)), "1.4.3", "the columns of tokens changed"),
+        (
+            Change(renderings=(Rendered("minor", "the rendering qwen3 was added"),)),
+            "1.4.3",
+            "the rendering qwen3 was added since 1.4.2, which needs a new minor version",
+        ),
+        (
+            Change(added=2, renderings=(Rendered("major", "the rendering qwen3 was removed"),)),
+            "1.5.0",
+            "the rendering qwen3 was removed since 1.4.2, which needs a new major version",
+        ),
         (Change(added=2), "1.4.1", "does not come after 1.4.2, the last published version"),
     ],
 )

@@ -1,0 +1,224 @@
+"""A rendering added to a built folder: its tokens, its tokenizer, and what it leaves out.
+
+What the folder holds stays, byte for byte, but for manifest and card. A conversation that the added
+template refuses, or that is too long for it, is left out of the added rows alone, and stands with
+the reason in a ledger of the rendering.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatdata.core import files, ledger
+from chatdata.core.errors import ConfigError
+from chatdata.core.hashing import sha256_file
+from chatdata.core.ledger import Tally
+from chatdata.dataset import card, card_merge, manifest, renderings, tables
+from chatdata.dataset.entries import FileEntry
+from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.tables import Table
+from chatdata.pipeline import engines, pieces
+from chatdata.pipeline.build import Runner
+from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.describe import rendering_entry
+from chatdata.pipeline.output import OutputWriter
+from chatdata.pipeline.pieces import Folder, Piece
+from chatdata.pipeline.prepare import find_tokenizer
+from chatdata.pipeline.progress import Progress, silent
+from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.stats import BuildResult, PartStats
+from chatdata.pipeline.tokenizing import save_rows
+from chatdata.render.encoding import audit
+
+_MADE_ANEW = (manifest.FILE, *card.PAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """The name of a rendering, and its tables: of tokens, and of what is left out."""
+
+    name: str
+    tokens: Table
+    left_out: Table
+
+    @property
+    def tables(self) -> tuple[Table, Table]:
+        """Both tables."""
+        return self.tokens, self.left_out
+
+
+def add_rendering(
+    folder: str | Path,
+    out: str | Path | None = None,
+    *,
+    tokenizer: str,
+    template: str | None = None,
+    name: str | None = None,
+    settings: Sequence[str] = (),
+    workers: int = 1,
+    verify: str = audit.DEFAULT,
+    progress: Progress = silent,
+) -> Manifest:
+    """Adds a rendering to the built folder `folder`, or to a copy of it, `out`.
+
+    `tokenizer` and `template` are those of a recipe's `render`, whose further options are those of
+    the folder, but for the `settings` (`render.KEY=VALUE`). `name` is what the rendering is called:
+    after its template or tokenizer unless it is given. `workers`, `verify` and `progress` are as in
+    a build. Returns the manifest. Raises a ChatdataError, and leaves everything as it was, where
+    something is wrong.
+    """
+    folder = Path(folder).resolve()
+    out = folder if out is None else Path(out)
+    one_in = audit.mode(verify).one_in
+    before = manifest.read(folder)
+    values = {**before.recipe.as_json(), "pack": None}  # bins are of the rows of the build
+    recipe = pieces.recipe_of(values, tokenizer, template, settings)
+    added = _added(folder, before, recipe, name)
+    rendered = Folder(folder, before)
+    with files.new_folder(out, manifest.FILE) as new:
+        _carry_over(folder, new, _link if out == folder else shutil.copyfile)
+        parts = pieces.split_up(rendered)
+        context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
+        with engines.start("local", min(workers, len(parts))) as running:
+            write = functools.partial(
+                _write,
+                runner=Runner(running, progress),
+                folder=rendered,
+                parts=parts,
+                added=added,
+                out=new,
+            )
+            result = pieces.with_any_encoder(context, write)
+        ledger.check_dropped(result.counts, recipe.max_dropped)
+        shutil.rmtree(context.files.folder)
+        return _complete(context, rendered, added, result, new)
+
+
+# --------------------------------------------------------------------------------- what is there
+
+
+def _added(folder: Path, before: Manifest, recipe: Recipe, name: str | None) -> _Added:
+    """The rendering to add. Raises ConfigError where the folder cannot take its name."""
+    if name is None:
+        name = _default_name(recipe)
+    renderings.check_name(name, before)
+    added = _Added(name, tables.tokens_of(name), tables.ledger_of(name))
+    folders = (*added.tables, tables.packs_of(name))
+    for path in (*(table.name for table in folders), renderings.tokenizer_folder(name)):
+        if (folder / path).exists():
+            raise ConfigError(
+                f"'{folder / path}' is there already, and not of a rendering; remove it, or choose "
+                "another name with --name."
+            )
+    return added
+
+
+def _default_name(recipe: Recipe) -> str:
+    """The name of a rendering after its template or tokenizer."""
+    assert recipe.render is not None
+    _, tokenizer = find_tokenizer(recipe.render.tokenizer)
+    return tables.slug(recipe.render.template, tokenizer).lstrip("_.-") or "tokenizer"
+
+
+def _carry_over(folder: Path, new: Path, carry: Callable[[Path, Path], object]) -> None:
+    """Takes over all files of a folder but those that are made anew, by `carry`."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name.as_posix() not in _MADE_ANEW:
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            carry(path, new / name)
+
+
+def _link(path: Path, new: Path) -> None:
+    """Makes `new` the same file as `path`, or a copy on a disk that has no such links."""
+    try:
+        os.link(path.resolve(), new)
+    except OSError:
+        shutil.copyfile(path, new)
+
+
+# --------------------------------------------------------------------------------- what is added
+
+
+def _render(context: BuildContext, folder: Folder, name: str, piece: Piece) -> PartStats:
+    """The figures of a piece, whose rows of tokens are written for the shards, with what became of
+    the rest."""
+    made = pieces.render(context, folder, piece)
+    save_rows(context, piece.number, made.rows, [tables.tokens_of(name)])
+    pieces.save_outcomes(context, piece, made)
+    return made.rendered.figures(made.rows, made.rows.token_digests())
+
+
+def _write(
+    context: BuildContext,
+    *,
+    runner: Runner,
+    folder: Folder,
+    parts: Sequence[Piece],
+    added: _Added,
+    out: Path,
+) -> BuildResult:
+    render = functools.partial(_render, context, folder, added.name)
+    stats, tally = PartStats(), Tally()
+    with OutputWriter(context, out, added.tables).all_or_nothing() as shards:
+        for number, part in enumerate(runner.map("rendering", render, parts)):
+            shards.add(number)
+            stats += part
+        changes = pieces.ledger_changes_of(context, folder, parts)
+        for entries in changes.entries_of_kept(folder.path, folder.manifest):
+            shards.add_entries(added.left_out, entries.filter(outcome="dropped"))
+            tally += ledger.tally(entries.select("unit", "reason"))
+    return BuildResult(
+        stats=stats,
+        counts=_balance(folder.manifest, tally),
+        files=shards.finish(),
+        encoder=context.encoder,
+        near_duplicates={},
+    )
+
+
+def _balance(before: Manifest, tally: Tally) -> ledger.Counts:
+    """What the rendering keeps of what the folder keeps. Raises BuildError where the counts do not
+    add up."""
+    read = {unit: count.kept for unit, count in before.counts.items()}
+    counts = ledger.balance(read, tally + Tally(kept=Counter(records=read["records"])))
+    return {unit: count for unit, count in counts.items() if unit != "records"}
+
+
+def _complete(
+    context: BuildContext, folder: Folder, added: _Added, result: BuildResult, out: Path
+) -> Manifest:
+    """Writes the tokenizer, the card, and last the manifest. Returns the manifest."""
+    saved = pieces.tokenizer(context).save(out / renderings.tokenizer_folder(added.name))
+    before = folder.manifest
+    entry = rendering_entry(context, result)
+    extras = [
+        FileEntry(path=path.relative_to(out).as_posix(), sha256=sha256_file(path)) for path in saved
+    ]
+    after = before.model_copy(
+        update={
+            "files": (*before.files, *result.files),
+            "extras": (*before.extras, *extras),
+            "renders": {**before.renders, added.name: entry},
+        }
+    )
+    for name, text in _pages(folder, after).items():
+        (out / name).write_text(text, encoding="utf-8")
+    manifest.write(out, after)
+    return after
+
+
+def _pages(folder: Folder, after: Manifest) -> dict[str, str]:
+    """The pages about a folder with a rendering more; what users wrote on its card stays."""
+    pages = card.pages(after)
+    path = folder.path / card.PAGE
+    page = path.read_text(encoding="utf-8") if path.is_file() else None
+    if page is not None and page != card.text(folder.manifest):
+        pages[card.PAGE] = card_merge.merge(pages[card.PAGE], page)
+    return pages

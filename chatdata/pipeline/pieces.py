@@ -1,0 +1,227 @@
+"""The conversations of a built folder, rendered in pieces that tear no group apart.
+
+What may be learnt, ids and groups are those of the folder. What a template refuses, or what is too
+long for it, is left out, with its outcome.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from chatdata.core import config, ledger, schema
+from chatdata.core.errors import ConfigError
+from chatdata.dataset import learnt, published, reader, tables
+from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
+from chatdata.pipeline import encoders, ledger_changes, shared_turns
+from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.ledger_changes import LedgerChanges
+from chatdata.pipeline.partitions import PartitionFiles
+from chatdata.pipeline.prepare import with_tokenizer
+from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.tokenizing import RenderedPart, tokenize
+from chatdata.render import certificate
+from chatdata.render.encoding.encoder import EncoderDiffers
+from chatdata.render.tokenizer import Tokenizer
+from chatdata.steps.figures import FiguresByKey
+
+PART_BYTES = 8 * 2**20  # of text, about
+_SETTABLE = ("render.", "max_dropped=")  # what the settings may change
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A built folder whose conversations are rendered, and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Conversations of a split, from a row on. Its number is that of a part of the build."""
+
+    number: int
+    split: str
+    first: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPiece:
+    """The rows of a piece as they are published, and its messages before they were rendered."""
+
+    messages: pl.DataFrame
+    rendered: RenderedPart
+    rows: Rows
+
+
+# ----------------------------------------------------------------------------------- preparing
+
+
+def recipe_of(
+    values: dict[str, Any], tokenizer: str, template: str | None, settings: Sequence[str]
+) -> Recipe:
+    """The recipe of a folder, given as plain values, with another rendering.
+
+    Raises ConfigError where a setting is none of its rendering.
+    """
+    for setting in settings:
+        if not setting.startswith(_SETTABLE):
+            raise ConfigError(
+                f"--set {setting}: only `render.KEY` and `max_dropped` can be set, since the "
+                "conversations stay as they are; build again to change anything else."
+            )
+    named = {"tokenizer": tokenizer, **({"template": template} if template else {})}
+    values = {**values, "render": {**(values["render"] or {}), **named}}
+    return config.parse(Recipe, config.override(values, settings), f"recipe '{values['name']}'")
+
+
+def split_up(folder: Folder) -> list[Piece]:
+    """The pieces of a folder, of bounded size, in order."""
+    return list(_pieces(folder))
+
+
+def _pieces(folder: Folder) -> Iterator[Piece]:
+    numbers = itertools.count()
+    for split, entry in folder.manifest.splits.items():
+        if not entry.rows:
+            continue
+        size = max(1, entry.rows * PART_BYTES // max(entry.bytes, PART_BYTES))
+        groups = reader.scan(folder.path, "messages", [split]).select("group").collect().to_series()
+        begins = (groups != groups.shift()).fill_null(True).arg_true().to_numpy()
+        wanted = np.arange(0, len(groups), size)
+        places = np.minimum(np.searchsorted(begins, wanted), len(begins) - 1)
+        starts = np.unique(begins[places]).tolist()
+        for first, end in itertools.pairwise([*starts, len(groups)]):
+            yield Piece(next(numbers), split, first, end - first)
+
+
+def prepare(
+    recipe: Recipe, folder: Folder, parts: int, one_in: int | None, work: Path
+) -> BuildContext:
+    """The context of a folder that is rendered in `parts` pieces, whose files go into `work`.
+
+    `one_in` is how many texts there are to one that `tokenizers` encodes too. Raises RenderError
+    where the template cannot be rendered exactly with the tokenizer.
+    """
+    work.mkdir()
+    rows = folder.manifest.splits.total("rows")
+    context = BuildContext(
+        recipe=recipe,
+        files=PartitionFiles(work, parts),
+        figures=FiguresByKey(),
+        sample=min(1.0, certificate.SAMPLE / max(1, rows)),
+        columns=tables.optional_columns_of(folder.manifest),
+    )
+    context = with_tokenizer(context)
+    context = replace(context, encoder=encoders.choose_encoder(context, one_in))
+    shared_turns.new_turns(reader.scan_ledger(folder.path)).write_ipc(_new_turns_file(context))
+    learnt.untrained(folder.path, folder.manifest).write_ipc(_untrained_file(context))
+    return context
+
+
+def tokenizer(context: BuildContext) -> Tokenizer:
+    """The tokenizer by which a folder is rendered."""
+    assert context.tokenizer is not None
+    return encoders.load_tokenizer(context.tokenizer)
+
+
+# ----------------------------------------------------------------------------------- rendering
+
+
+def with_any_encoder(context: BuildContext, make: Callable[[BuildContext], _Made]) -> _Made:
+    """What `make` makes, once more by `tokenizers` alone where a fast encoder differs."""
+    try:
+        return make(context)
+    except EncoderDiffers as difference:
+        return make(encoders.without_fast(context, difference))
+
+
+def render(context: BuildContext, folder: Folder, piece: Piece) -> RenderedPiece:
+    """A piece, rendered. Raises RenderError where a row is not what the template writes."""
+    return rendered(context, messages(context, folder, piece), piece.split)
+
+
+def rendered(context: BuildContext, messages: pl.DataFrame, split: str) -> RenderedPiece:
+    """Named messages of whole groups of a split, rendered."""
+    assert context.tokenizer is not None
+    part = tokenize(context, context.tokenizer, messages, _as_stated)
+    return RenderedPiece(messages, part, _rows(part, split))
+
+
+def _as_stated(messages: pl.DataFrame) -> pl.DataFrame:
+    """The messages as they are: the rows that were published state what may be learnt."""
+    return messages
+
+
+def messages(context: BuildContext, folder: Folder, piece: Piece) -> pl.DataFrame:
+    """The messages of a piece, each with a name that the conversations that hold it share."""
+    rows = reader.scan(folder.path, "messages", [piece.split]).slice(piece.first, piece.rows)
+    unnamed = published.messages(rows.drop("split").collect())
+    unnamed = _with_what_may_be_learnt(unnamed, pl.read_ipc(_untrained_file(context)))
+    return shared_turns.named(unnamed, pl.read_ipc(_new_turns_file(context)))
+
+
+def _with_what_may_be_learnt(messages: pl.DataFrame, untrained: pl.DataFrame) -> pl.DataFrame:
+    untrained = untrained.with_columns(is_untrained=True)
+    place = ["conversation", "position"]
+    marked = messages.join(untrained, on=place, how="left", maintain_order="left")
+    train = pl.col("train") & pl.col("is_untrained").is_null()
+    return marked.with_columns(train=train).select(schema.MESSAGES.keys())
+
+
+def _untrained_file(context: BuildContext) -> Path:
+    return context.files.folder / "untrained.arrow"
+
+
+def _new_turns_file(context: BuildContext) -> Path:
+    return context.files.folder / "new-turns.arrow"
+
+
+def _rows(rendered: RenderedPart, split: str) -> Rows:
+    """The rows of a piece as they are published."""
+    assert rendered.tokens is not None
+    messages = message_rows(rendered.messages)
+    splits = pl.repeat(split, messages.num_rows, dtype=pl.String, eager=True)
+    return Rows(messages, token_rows(rendered.tokens), owners(messages, rendered.tokens), splits)
+
+
+# -------------------------------------------------------------------------------- what is left out
+
+
+def save_outcomes(context: BuildContext, piece: Piece, made: RenderedPiece) -> None:
+    """Writes what became of the messages and conversations of a piece that are left out."""
+    left = ledger_changes.fates(made.messages, made.rendered.messages, made.rendered.outcomes)
+    left.write_ipc(context.files.table("fates", piece.number))
+    _outcomes(made).write_ipc(context.files.table("outcomes", piece.number))
+
+
+def _outcomes(made: RenderedPiece) -> pl.DataFrame:
+    """Outcomes of the conversations that go, and of those that have several rows of tokens."""
+    names = pl.Series(made.rows.messages["id"])
+    remarks = pl.DataFrame({"conversation": names, "detail": made.rows.several()})
+    remarks = remarks.filter(pl.col("detail") != "").with_columns(source=pl.lit(None, pl.String))
+    kept = ledger.outcomes_of(
+        "conversation", remarks, "conversation", pl.lit(None, pl.String), pl.col("detail")
+    )
+    return pl.concat([made.rendered.outcomes.filter(unit="conversation"), kept])
+
+
+def ledger_changes_of(
+    context: BuildContext, folder: Folder, pieces: Sequence[Piece]
+) -> LedgerChanges:
+    """The changes of a folder's ledger by all that `save_outcomes` has written."""
+    fates, outcomes = (
+        pl.concat([pl.read_ipc(context.files.table(kind, piece.number)) for piece in pieces])
+        for kind in ("fates", "outcomes")
+    )
+    return ledger_changes.changes(folder.path, fates, outcomes)
