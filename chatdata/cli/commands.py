@@ -16,7 +16,7 @@ from chatdata.cli import inspect, options, progress, publish
 from chatdata.cli import render as rendering_again
 from chatdata.cli.terminal import console, note, print_json
 from chatdata.core.constants import SPLITS
-from chatdata.core.errors import ChatdataError
+from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
 
@@ -175,16 +175,26 @@ def build(
     "-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Number of rows."
 )
 @click.option("--split", type=click.Choice(SPLITS), help="Only rows of this split.")
+@click.option("--ids", is_flag=True, help="A line for each token: its id, its part, its text.")
 @options.rendering
-def show(out: Path, row: str | None, number: int, split: str | None, rendering: str | None) -> None:
+def show(
+    out: Path, row: str | None, number: int, split: str | None, ids: bool, rendering: str | None
+) -> None:
     """Show conversations of a built folder, trained tokens marked.
 
-    Trained tokens are green; without colours they stand in ⟦ ⟧.
+    Trained tokens are green, those of reasoning, of calls and of the end of an answer in colours
+    of their own; without colours trained tokens stand in ⟦ ⟧.
     """
     from chatdata.cli import show_rows
 
     rows = show_rows.find(out, id=row, number=number, split=split, rendering=rendering)
-    show_rows.print_rows(rows, show_rows.decoder(out, rendering), console())
+    decoder = show_rows.decoder(out, rendering)
+    if not ids:
+        show_rows.print_rows(rows, decoder, console())
+    elif decoder is None:
+        raise OutputError(f"'{out}' has no tokens, so no --ids; build it with a tokenizer.")
+    else:
+        show_rows.print_ids(rows, decoder, console())
 
 
 @main.command()

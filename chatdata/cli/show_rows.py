@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +23,35 @@ from chatdata.dataset.entries import Splits
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import words_of
 from chatdata.dataset.tables import Table
-from chatdata.render import token_spans
+from chatdata.render import token_parts, token_spans
+from chatdata.render.conversation import Message
 
 _TRAINED = "bold green"
 _CONTEXT = "dim"
 _CONTROL = " underline"  # added to either: a control token, not text that looks like one
+# Of trained tokens by the part of an answer, and of the others.
+_STYLES = {
+    token_parts.CONTEXT: _CONTEXT,
+    "empty_thought": "bold magenta",
+    "reasoning": "bold magenta",
+    "answer": _TRAINED,
+    "tool_calls": "bold yellow",
+    "end": "bold blue",
+}
 _MARKS = ("⟦", "⟧")  # around trained text where there are no colours
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of tokens, or of messages where nothing is rendered, and where it comes from."""
+    """A row of tokens, or of messages where nothing is rendered, and where it comes from.
+
+    `taught` are the messages that a row of tokens teaches, with their calls as objects.
+    """
 
     columns: Mapping[str, Any]
     source: str
     lang: str | None
+    taught: Sequence[Message]
 
 
 # ---------------------------------------------------------------------------------- the query
@@ -92,31 +107,52 @@ def _has_id(id: str) -> pl.Expr:
 
 
 def _origins(folder: Path, splits: Sequence[str], rows: Sequence[str]) -> dict[str, Any]:
-    """The source and language of the conversations of rows, by the conversation's id."""
+    """The source, language and messages of the conversations of rows, by the conversation's id."""
     ids = pl.Series([*rows, *(row_id.conversation_of(row) for row in rows)]).implode()
     messages = reader.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
-    table = messages.select("id", "source", "lang").collect()
+    table = messages.select("id", "source", "lang", "messages").collect()
     return {origin["id"]: origin for origin in table.iter_rows(named=True)}
 
 
 def _row(columns: Mapping[str, Any], origins: Mapping[str, Any]) -> Row:
     id = columns["id"]
     origin = origins.get(id) or origins[row_id.conversation_of(id)]
-    return Row(columns, origin["source"], origin["lang"])
+    messages = origin["messages"]
+    first, last = row_id.parse(id, origin["id"]) or (0, len(messages) - 1)
+    taught = [_with_calls(message) for message in messages[first : last + 1]]
+    return Row(columns, origin["source"], origin["lang"], taught)
+
+
+def _with_calls(message: Message) -> Message:
+    """A published message with its calls as objects."""
+    calls = message.get("tool_calls")
+    return {**message, "tool_calls": json.loads(calls)} if calls else message
 
 
 # ---------------------------------------------------------------------------------- the print
 
 
 def print_rows(rows: Sequence[Row], decoder: tokenizers.Tokenizer | None, console: Console) -> None:
-    """Prints rows: trained text is green, or stands in ⟦ ⟧ without colours."""
+    """Prints rows: trained text has the colour of its part, or stands in ⟦ ⟧ without colours."""
     for row in rows:
         _heading(row, console)
-        columns = row.columns
-        body = _tokens(columns, decoder, console) if decoder else _messages(columns, console)
+        body = _tokens(row, decoder, console) if decoder else _messages(row.columns, console)
         console.print(body, soft_wrap=True)
         console.print()
     _legend(console, rendered=decoder is not None)
+
+
+def print_ids(rows: Sequence[Row], decoder: tokenizers.Tokenizer, console: Console) -> None:
+    """Prints rows as a line for each token: its place, id, part of an answer, and text."""
+    for row in rows:
+        _heading(row, console)
+        parts = token_parts.of_row(row.columns, row.taught, decoder)
+        for place, (id, part) in enumerate(zip(row.columns["input_ids"], parts, strict=True)):
+            token = json.dumps(decoder.decode([id], skip_special_tokens=False), ensure_ascii=False)
+            line = Text(f"{place:6} {id:7}  {part:13} ").append(visible(token))
+            line.stylize(_STYLES[part])
+            console.print(line, soft_wrap=True)
+        console.print()
 
 
 def _heading(row: Row, console: Console) -> None:
@@ -127,17 +163,26 @@ def _heading(row: Row, console: Console) -> None:
     console.print(title.append("  " + ", ".join(details), style="not bold cyan"), soft_wrap=True)
 
 
-def _tokens(row: Mapping[str, Any], decoder: tokenizers.Tokenizer, console: Console) -> Text:
-    text = Text()
+def _tokens(shown: Row, decoder: tokenizers.Tokenizer, console: Console) -> Text:
+    row, text = shown.columns, Text()
     if not has_colours(console):
         is_trained = np.asarray(row["labels"]) != IGNORE_INDEX
         for start, end in token_spans.equal_spans(is_trained).tolist():
             words = decoder.decode(row["input_ids"][start:end], skip_special_tokens=False)
             _put(text, words, bool(is_trained[start]), console)
         return text
-    for span in token_spans.text_spans(row, decoder):
-        style = (_TRAINED if span.is_trained else _CONTEXT) + _CONTROL * span.is_control
-        text.append(visible(span.text), style=style)
+    special = token_spans.special_ids(decoder)
+    styles = np.array(
+        [
+            _STYLES[part] + _CONTROL * (id in special)
+            for part, id in zip(
+                token_parts.of_row(row, shown.taught, decoder), row["input_ids"], strict=True
+            )
+        ]
+    )
+    for start, end in token_spans.equal_spans(styles).tolist():
+        words = decoder.decode(row["input_ids"][start:end], skip_special_tokens=False)
+        text.append(visible(words), style=str(styles[start]))
     return text
 
 
@@ -165,4 +210,6 @@ def _legend(console: Console, *, rendered: bool) -> None:
         legend.append("  context", style=_CONTEXT)
         if rendered:
             legend.append("  ").append("control token", style=_CONTEXT + _CONTROL)
+            for part in ("reasoning", "tool_calls", "end"):
+                legend.append("  ").append(part.replace("_", " "), style=_STYLES[part])
     console.print(legend)

@@ -17,6 +17,7 @@ __all__ = [
     "template",
     "template_spec",
     "templates",
+    "token_parts",
     "token_spans",
     "tokenizer",
     "unknown",

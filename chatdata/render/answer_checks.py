@@ -146,10 +146,10 @@ def _is_stopped(trained: list[int], message: Message, tokenizer: Tokenizer) -> b
 
     Some templates end a call of a tool with a control token of its own.
     """
-    stops = tokenizer.stops()
-    if trained[-len(stops) :] == stops:
+    stops, control = tokenizer.stops(), set(tokenizer.control.ids.values())
+    if trained[-1] == stops[-1] and [id for id in trained if id in control][-len(stops) :] == stops:
         return True
-    return "tool_calls" in message and trained[-1] in tokenizer.control.ids.values()
+    return "tool_calls" in message and trained[-1] in control
 
 
 def _kind(

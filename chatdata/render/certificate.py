@@ -173,8 +173,8 @@ def _check_reference(counts: ParityCounts, rows: Iterator[Row], tokenizer: Token
     """
     serving, reference = Serving(tokenizer), Reference(tokenizer)
     for row in rows:
-        text = reference.text(row, len(row.turns))
-        if not serving.writes(text, row.turns, row.tools, row.variables):
+        given, text = reference.given(row), reference.comparable(row)
+        if not serving.writes(text, given.turns, given.tools, given.variables):
             begin = (row.turns[0]["content"] or "")[:40]
             counts.fail(
                 "the Jinja that goes to the tokenizer writes another text for the conversation "

@@ -86,6 +86,17 @@ def spoken(message: Message) -> Iterator[str]:
             yield from texts_of(value)
 
 
+def in_parts(message: Message) -> Message:
+    """The message with its words as a list of parts, of which there is one; a message without
+    words as it is."""
+    content = message["content"]
+    return message if content is None else {**message, "content": [_text_part(content)]}
+
+
+def _text_part(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
 def with_texts(value: Any, change: Callable[[str], str]) -> Any:
     """A value with all its texts changed, those that are keys too."""
     if isinstance(value, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,46 +74,72 @@ class Row:
     trained: list[int]  # the turns that are trained, by their place
 
 
+class Given(NamedTuple):
+    """What a template is given of a row, and whether the row quotes a control token."""
+
+    turns: list[dict[str, Any]]
+    tools: Tools | None
+    variables: Variables
+    quotes: bool
+
+
 class Reference:
     """What serving code makes of a conversation: the text of its Jinja template, in one go."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.control = tokenizer.control
+        self._last: tuple[Row, Given] | None = None
 
     def quotes(self, row: Row) -> bool:
         """Whether a message, a tool or a variable quotes a control token."""
-        around = [texts_of(row.tools), texts_of(row.variables)]
-        texts = itertools.chain(*map(spoken, row.turns), *around)
-        return any(self.control.quoted_in(text) for text in texts)
+        return self.given(row).quotes
 
     def comparable(self, row: Row) -> str:
         """The conversation as text, the control tokens that it quotes hidden."""
-        if not self.quotes(row):
-            return self.text(row, len(row.turns))
-        hide = self.control.hide
-        turns = [with_message_texts(turn, hide) for turn in row.turns]
-        writer = self.tokenizer.template.given(with_texts(row.variables, hide))
-        return writer.text(turns, tools=with_texts(row.tools, hide))
-
-    def writer(self, row: Row) -> WritesConversation:
-        """The template with the variables of a row."""
-        return self.tokenizer.template.given(row.variables)
+        return self._text(row, len(row.turns))
 
     def text(self, row: Row, turns: int) -> str:
-        """The text of the first turns of a row."""
-        return self.writer(row).text(row.turns[:turns], tools=row.tools)
+        """The text of the first turns of a row, in which a quoted control token is text."""
+        return self._shown(row, self._text(row, turns))
 
     def prompt(self, row: Row, place: int) -> str | None:
         """What a model is given to make it write an answer.
 
         None where nobody asks before it, or where the template writes no such prompt.
         """
-        before = row.turns[:place]
+        if not place:
+            return None
         try:
-            return self.writer(row).text(before, True, row.tools) if before else None
+            return self._shown(row, self._text(row, place, add_generation_prompt=True))
         except UnrenderableError:
             return None
+
+    def writer(self, row: Row) -> WritesConversation:
+        """The template with the variables of a row."""
+        return self.tokenizer.template.given(self.given(row).variables)
+
+    def _text(self, row: Row, turns: int, add_generation_prompt: bool = False) -> str:
+        given = self.given(row)
+        return self.writer(row).text(given.turns[:turns], add_generation_prompt, given.tools)
+
+    def _shown(self, row: Row, text: str) -> str:
+        return self.control.show(text) if self.quotes(row) else text
+
+    def given(self, row: Row) -> Given:
+        """What the template is given: the row, the control tokens that it quotes hidden."""
+        if self._last is None or self._last[0] is not row:
+            self._last = row, self._hidden(row)
+        return self._last[1]
+
+    def _hidden(self, row: Row) -> Given:
+        around, hide = (row.tools, row.variables), self.control.hide
+        texts = itertools.chain(*map(spoken, row.turns), *map(texts_of, around))
+        if not any(self.control.quoted_in(text) for text in texts):
+            return Given(row.turns, *around, quotes=False)
+        turns = [with_message_texts(turn, hide) for turn in row.turns]
+        tools, variables = (with_texts(value, hide) for value in around)
+        return Given(turns, tools, variables, quotes=True)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """The ids of texts, each tokenised in one go."""

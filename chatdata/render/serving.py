@@ -13,6 +13,7 @@ from chatdata.render.conversation import (
     Tools,
     UnrenderableError,
     Variables,
+    in_parts,
 )
 from chatdata.render.tokenizer import Tokenizer
 
@@ -31,6 +32,7 @@ class Serving:
         date = facts.get("date")
         self._date = datetime.date.fromisoformat(date) if date else None
         self._key = facts.get("reasoning_key") or "reasoning_content"
+        self._takes_parts = facts.get("takes_parts", False)
 
     def writes(
         self, text: str, messages: Messages, tools: Tools | None, variables: Variables
@@ -53,7 +55,8 @@ class Serving:
     def _given(self, message: Message, no_words: str | None) -> Message:
         names = {"reasoning_content": self._key}
         given = {names.get(key, key): value for key, value in message.items()}
-        return given | {"content": no_words} if given["content"] is None else given
+        given |= {"content": no_words} if given["content"] is None else {}
+        return in_parts(given) if self._takes_parts else given
 
 
 def _special_tokens(config: dict[str, Any]) -> dict[str, str]:

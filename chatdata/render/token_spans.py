@@ -62,12 +62,17 @@ def decoder(folder: Path) -> tokenizers.Tokenizer:
     return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
+def special_ids(decoder: tokenizers.Tokenizer) -> frozenset[int]:
+    """The ids of the tokens of a tokenizer that are special."""
+    added = decoder.get_added_tokens_decoder()
+    return frozenset(id for id, token in added.items() if token.special)
+
+
 def text_spans(row: Mapping[str, Any], decoder: tokenizers.Tokenizer) -> Iterator[TextSpan]:
     """Yields the spans of a row of tokens (`input_ids`, `labels`), each trained or not, and of
     control tokens or not."""
     ids, is_trained = np.asarray(row["input_ids"]), np.asarray(row["labels"]) != IGNORE_INDEX
-    special = [id for id, token in decoder.get_added_tokens_decoder().items() if token.special]
-    is_control = np.isin(ids, special)
+    is_control = np.isin(ids, sorted(special_ids(decoder)))
     for start, end in equal_spans(is_trained + 2 * is_control).tolist():
         text = decoder.decode(ids[start:end].tolist(), skip_special_tokens=False)
         yield TextSpan(text, bool(is_trained[start]), bool(is_control[start]))

@@ -44,6 +44,7 @@ class Facts(NamedTuple):
     name: str
     variables: dict[str, Any]
     reasoning_key: str
+    takes_parts: bool  # words are a list of parts
 
 
 def facts_of(folder: Path) -> Facts:
@@ -52,7 +53,8 @@ def facts_of(folder: Path) -> Facts:
     template = render["template"]
     key = template.get("reasoning_key") or "reasoning_content"
     name = f"template {template['name']}, tokenizer {render['tokenizer']['name']}"
-    return Facts(name, template.get("variables") or {}, key)
+    variables = template.get("variables") or {}
+    return Facts(name, variables, key, template.get("takes_parts", False))
 
 
 # ----------------------------------------------------------------------------------------- rows
@@ -123,6 +125,8 @@ def _message(message: dict[str, Any], facts: Facts) -> dict[str, Any]:
         given["tool_calls"] = json.loads(given["tool_calls"])
     if "reasoning_content" in given:
         given[facts.reasoning_key] = given.pop("reasoning_content")
+    if facts.takes_parts and given["content"] is not None:
+        given["content"] = [{"type": "text", "text": given["content"]}]
     return given
 
 

@@ -1,6 +1,8 @@
 """From messages on disk to labelled rows on disk: this project and what one would use instead.
 
 python tests/bench/render.py --input "$CHATDATA_SHAREGPT" --tokenizer data/tokenizers/starcoder
+python tests/bench/render.py --input "$CHATDATA_SHAREGPT" --tokenizer data/tokenizers/qwen3 \
+    --way "chatdata, a row for each answer" --way "TRL, a row for each answer"
 
 Every way reads the same file of messages and uses the same tokenizer and template. Each run is a
 process of its own, and may use all cores; its seconds are those of the work, without the start of
@@ -41,14 +43,24 @@ def chatdata_reference(messages: Path, tokenizer: Path, out: Path) -> float:
     return _build(messages, tokenizer, out, "off")
 
 
-def _build(messages: Path, tokenizer: Path, out: Path, verify: Any) -> float:
+def chatdata_answers(messages: Path, tokenizer: Path, out: Path) -> float:
+    """A whole build by the tokenizer's own template, where that writes a row for each answer."""
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(tokenizer / "plain")  # imports what the build would import
+    return _build(messages, tokenizer, out, "audit", "tokenizer")
+
+
+def _build(
+    messages: Path, tokenizer: Path, out: Path, verify: Any, template: str = "starchat"
+) -> float:
     from chatdata.pipeline.build import build
     from chatdata.pipeline.find import load
 
     recipe = out.with_suffix(".yaml")
     recipe.write_text(
         "name: bench\nversion: 1.0.0\nsource: {jsonl: {files: [x.jsonl]}}\nmax_dropped: 1\n"
-        f"render: {{template: starchat, tokenizer: '{tokenizer / 'plain'}'}}\n"
+        f"render: {{template: {template}, tokenizer: '{tokenizer / 'plain'}'}}\n"
     )
     begin = time.perf_counter()
     build(load(recipe), out, inputs=[str(messages)], verify=verify, workers=os.cpu_count() or 1)
@@ -57,20 +69,36 @@ def _build(messages: Path, tokenizer: Path, out: Path, verify: Any) -> float:
 
 def trl(messages: Path, tokenizer: Path, out: Path) -> float:
     """TRL's SFTTrainer with `assistant_only_loss`: its preparation of the dataset."""
+    return _trl(messages, _with_template(tokenizer), out, assistant_only_loss=True)
+
+
+def trl_answers(messages: Path, tokenizer: Path, out: Path) -> float:
+    """TRL's preparation of a prompt and a completion for each answer, by the own template."""
+    from transformers import AutoTokenizer
+
+    answers = out.with_suffix(".jsonl")
+    with messages.open() as file, answers.open("w") as rows:
+        for line in file:
+            turns = json.loads(line)["messages"]
+            ends = [i for i, turn in enumerate(turns) if i and turn["role"] == "assistant"]
+            pairs = ({"prompt": turns[:end], "completion": turns[end : end + 1]} for end in ends)
+            rows.writelines(json.dumps(pair) + "\n" for pair in pairs)
+    tokenizer_of_rows = AutoTokenizer.from_pretrained(tokenizer / "plain")
+    return _trl(answers, tokenizer_of_rows, out, completion_only_loss=True)
+
+
+def _trl(messages: Path, tokenizer_of_rows: Any, out: Path, **mask: bool) -> float:
     import torch
     from datasets import disable_progress_bars, load_dataset
     from transformers import GPT2Config, GPT2LMHeadModel
     from trl import SFTConfig, SFTTrainer
 
     disable_progress_bars()
-    tokenizer_of_rows = _with_template(tokenizer)
     torch.manual_seed(0)
     model = GPT2LMHeadModel(
         GPT2Config(vocab_size=len(tokenizer_of_rows), n_layer=1, n_embd=8, n_head=1)
     )
-    options = SFTConfig(
-        output_dir=str(out), assistant_only_loss=True, max_length=None, use_cpu=True, report_to=[]
-    )
+    options = SFTConfig(output_dir=str(out), max_length=None, use_cpu=True, report_to=[], **mask)
     begin = time.perf_counter()
     dataset = load_dataset("json", data_files=str(messages), split="train", cache_dir=str(out))
     SFTTrainer(model, options, train_dataset=dataset, processing_class=tokenizer_of_rows)
@@ -123,6 +151,10 @@ WAYS: dict[str, Way] = {
     "apply_chat_template, map": apply_chat_template,
     "apply_chat_template, map, 2 processes": apply_chat_template_2,
     "floor: encode_batch_fast": floor,
+}
+ANSWERS: dict[str, Way] = {
+    "chatdata, a row for each answer": chatdata_answers,
+    "TRL, a row for each answer": trl_answers,
 }
 
 # StarChat with the tags that transformers needs for its mask.
@@ -232,7 +264,7 @@ def _together(pid: int) -> float:
 def _run(name: str, work: Path, scratch: Path) -> None:
     import resource
 
-    seconds = WAYS[name](work / "messages.jsonl", work / "tokenizer", scratch)
+    seconds = {**WAYS, **ANSWERS}[name](work / "messages.jsonl", work / "tokenizer", scratch)
     # Not `ru_maxrss` of this process: it remembers what stood there before `exec`.
     status = Path("/proc/self/status").read_text()
     peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
@@ -247,7 +279,9 @@ def _run(name: str, work: Path, scratch: Path) -> None:
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--conversations", default=10**9, help="Use so many only.")
 @click.option("--copies", default=1, help="Each conversation so many times, each time another.")
-@click.option("--way", "chosen", multiple=True, type=click.Choice([*WAYS]), default=[*WAYS])
+@click.option(
+    "--way", "chosen", multiple=True, type=click.Choice([*WAYS, *ANSWERS]), default=[*WAYS]
+)
 @click.option("--run", hidden=True)
 @click.option("--work", hidden=True, type=click.Path(path_type=Path))
 @click.option("--scratch", hidden=True, type=click.Path(path_type=Path))

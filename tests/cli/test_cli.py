@@ -165,6 +165,19 @@ def test_show_without_tokens_marks_the_assistant(tmp_path: Path) -> None:
     assert "assistant: ⟦" in result.output
 
 
+def test_show_prints_a_line_for_each_token(sample: Path) -> None:
+    lines = run("show", sample, "--id", "oasst1/bread/bread-b", "--ids").output.splitlines()
+    assert lines[1].split(maxsplit=3) == ["0", "259", "context", '"<|user|>"']
+    assert lines[-2].endswith('context       "\\n"')
+    assert lines[-3].split()[2:] == ["end", '"<|end|>"']
+    assert sum("  answer  " in line for line in lines) > 100
+
+
+def test_show_has_no_ids_of_a_folder_without_tokens(tmp_path: Path) -> None:
+    run("build", "sample", "--set", "render=null", "--out", tmp_path / "o")
+    assert "has no tokens, so no --ids" in refused("show", tmp_path / "o", "--ids")
+
+
 def test_show_makes_control_characters_visible(tmp_path: Path) -> None:
     turns = [
         {"role": "user", "content": "a\x1b[31mred\x07"},

@@ -111,7 +111,7 @@ def test_a_template_that_forgets_is_one_row_for_each_answer(tmp_path: Path) -> N
 @pytest.mark.parametrize("format", ["%H:%M:%S", "%d %b %Y %H", "%f"])
 def test_a_template_that_writes_the_time_of_day_is_refused(tmp_path: Path, format: str) -> None:
     """It was told that it means something else to transformers, and to be reported."""
-    words = r"writes the time of day, which render\.date cannot fix; remove the time"
+    words = r"writes the time of day, which render\.date cannot fix \(remove the time"
     with pytest.raises(RenderError, match=words):
         load_bytes(DATED.replace("%d %b %Y", format), tmp_path, date=DATE)
 

@@ -15,14 +15,10 @@ pytestmark = pytest.mark.slow
 SHIPPED = families.shipped()
 
 _OPENS_A_THOUGHT = "its generation prompt writes '<｜Assistant｜><think>"  # conversations do not
-_TAKES_LISTS = "leaves out turns or changes their content"  # content is a list of parts, or nothing
 REFUSED = {
     "deepseek_r1_distill": _OPENS_A_THOUGHT,
     "deepseekv3": _OPENS_A_THOUGHT,
     "glm4moe": "no special token of this tokenizer, so a model could never learn to stop",
-    "idefics3": _TAKES_LISTS,
-    "llava_next": "'str object' has no attribute 'text'",
-    "smolvlm": _TAKES_LISTS,
 }
 
 

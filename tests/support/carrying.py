@@ -20,7 +20,9 @@ _CONTROL = re.compile(
     r"<[|｜][^<>|｜\s]+[|｜]>|<(?:start|end)_of_turn>|\[/?(?:INST|AVAILABLE_TOOLS|TOOL_RESULTS)\]"
     r"|\[TOOL_CALLS\]"
 )
-_MORE = re.compile(r"<[|｜]?[A-Za-z_/][\w▁:-]*[|｜]>|<[|｜][\w▁:-]+[|｜]?>|<(?:/s|s|eos|bos|sep)>")
+_MORE = re.compile(
+    r"<[|｜]?[A-Za-z_/][\w▁:-]*[|｜]>|<[|｜][\w▁:-]+[|｜]?>|<(?:/s|s|eos|bos|sep|end_of_utterance)>"
+)
 BOS, EOS = "<|begin_of_text|>", "<|end_of_text|>"
 
 

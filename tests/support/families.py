@@ -240,7 +240,9 @@ class Reference:
 
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.key = reasoning_key
-        self.no_words: str | None = None
+        self.no_words: str | None
+        self.takes_parts, self.no_words = False, None
+        self.takes_parts = not self._writes(_GREETING) and self._writes_parts()
         self.no_words = None if self._writes_none() else ""
 
     def _writes_none(self) -> bool:
@@ -249,6 +251,20 @@ class Reference:
             return "None" not in self.text(Talk([_WEATHER, _answer(None, None, _LISBON)]), 2)
         except Exception:  # what a template raises is up to the template
             return False
+
+    def _writes(self, messages: list[Message]) -> bool:
+        """Whether the template writes all words of these messages."""
+        try:
+            text = self.text(Talk(messages), len(messages))
+        except Exception:  # what a template raises is up to the template
+            return False
+        return all(message["content"] in text for message in messages)
+
+    def _writes_parts(self) -> bool:
+        """Whether the template writes words that are lists of parts, as processors hand them."""
+        of_parts = copy.copy(self)
+        of_parts.takes_parts = True
+        return of_parts._writes(_GREETING)
 
     def ids(self, talk: Talk, turns: int, prompt: bool = False) -> list[int]:
         """The ids of the first turns of a conversation."""
@@ -267,7 +283,10 @@ class Reference:
     def _with_key(self, message: Message) -> Message:
         names = {"reasoning_content": self.key}
         given = {names.get(key, key): value for key, value in message.items()}
-        return {**given, "content": self.no_words if given["content"] is None else given["content"]}
+        given["content"] = self.no_words if given["content"] is None else given["content"]
+        if self.takes_parts and given["content"] is not None:
+            given["content"] = [{"type": "text", "text": given["content"]}]
+        return given
 
     def with_key(self, reasoning_key: str) -> Reference:
         """The reference that writes reasoning under another name."""

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from chatdata.core.errors import ChatdataError, RenderError
 from chatdata.render.carried_template import marking_tokens
 from chatdata.render.control_tokens import PlainTokenizer
-from chatdata.render.conversation import UnrenderableError
+from chatdata.render.conversation import UnrenderableError, in_parts
 
 Message = dict[str, str]  # role, content
 
@@ -79,6 +79,9 @@ def fit(writer: Writer, messages: Sequence[Message], room: int | None) -> Prompt
 # ------------------------------------------------------------------------------------ templates
 
 
+_WORDS = "words"  # of a question with which a template is tried
+
+
 class TemplateWriter:
     """Writes conversations with the tokenizer's chat template."""
 
@@ -93,6 +96,10 @@ class TemplateWriter:
             )
         self.tokenizer = tokenizer
         self.plain = plain_tokenizer(tokenizer, _markers(tokenizer))
+        self._takes_parts = False
+        if not self._writes_words():
+            self._takes_parts = True
+            self._takes_parts = self._writes_words()
         self.stop_tokens: Sequence[str] = self._closing()
 
     def ids(self, messages: Sequence[Message], without: int = 0) -> list[int]:
@@ -117,11 +124,19 @@ class TemplateWriter:
     def tuned_tokens(self, messages: Sequence[Message]) -> None:
         """None: this writer writes for tuned models."""
 
+    def _writes_words(self) -> bool:
+        """Whether the template writes the words of a question."""
+        try:
+            return _WORDS in self._text([{"role": "user", "content": _WORDS}])
+        except RenderError:
+            return False
+
     def _text(self, messages: Sequence[Message], prompt: bool = True) -> str:
+        given: list[Any] = [in_parts(m) if self._takes_parts else m for m in messages]
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    list(messages), tokenize=False, add_generation_prompt=prompt
+                    given, tokenize=False, add_generation_prompt=prompt
                 )
             )
         except Exception as error:  # a template can raise anything

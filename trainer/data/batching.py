@@ -19,6 +19,8 @@ from transformers import (
 
 from chatdata.core.config import load_yaml
 from chatdata.core.constants import RECIPE_FILE
+from chatdata.core.errors import ConfigError
+from chatdata.dataset.schemas import WEIGHTS
 from trainer.config import TrainConfig
 from trainer.data import dataset, packing, tree_attention, tree_packing
 from trainer.data.dataset import Source
@@ -47,7 +49,8 @@ def make_batches(
 ) -> Layout:
     """The items and batches that a train recipe asks for, of the train rows of its dataset.
 
-    Prepares the model for these batches. Raises ConfigError for a model that cannot take them.
+    Prepares the model for these batches. Raises ConfigError for a model that cannot take them, and
+    for trees of a dataset with weights.
     """
     if config.tree_packing:
         return _trees(config, source, rows, model, tokenizer)
@@ -81,6 +84,12 @@ def _trees(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Layout:
+    if WEIGHTS in rows.column_names:
+        raise ConfigError(
+            f"tree_packing: '{config.dataset}' has weights, and paths that share an answer may "
+            "give it several; train with --set tree_packing=false, or build it with the cleaner "
+            "drop_weights."
+        )
     tree_attention.check_batch(config.training.per_device_train_batch_size)
     tree_attention.prepare(model)
     lengths = np.asarray(rows[dataset.LENGTH])

@@ -23,6 +23,7 @@ from chatdata.dataset import renderings, tables
 from chatdata.dataset.entries import FileEntry, ShardEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.renderings import Rendering
+from chatdata.dataset.schemas import WEIGHTS
 from trainer.data import published
 
 COLUMNS = ["input_ids", "attention_mask", "labels"]
@@ -61,7 +62,8 @@ def find(dataset: str, allow_moving: bool = False, rendering: str | None = None)
 
 def load_tokens(folder: Path, rendering: Rendering, split: str) -> Dataset | None:
     """The rows of a rendering: `input_ids`, `attention_mask` and `labels`, lists of int32 of one
-    `length`, memory-mapped. None where the split has no rows.
+    `length`, memory-mapped; and `weights`, where the dataset has any. None where the split has no
+    rows.
 
     Nothing is tokenised here: the rows are used as the build certified them.
     """
@@ -76,7 +78,8 @@ def load_tokens(folder: Path, rendering: Rendering, split: str) -> Dataset | Non
             f"'{folder}' has {len(rows)} {split} rows and its manifest lists {expected}; build the "
             "dataset again."
         )
-    return rows.select_columns([*COLUMNS, LENGTH])
+    weights = [WEIGHTS] if WEIGHTS in rows.column_names else []
+    return rows.select_columns([*COLUMNS, *weights, LENGTH])
 
 
 def token_files(rendering: Rendering, split: str) -> list[str]:
@@ -91,16 +94,7 @@ def token_rows(rendering: Rendering, split: str) -> int:
 
 
 def train_rows(source: Source) -> Dataset:
-    """The rows to train on, with their `length`.
-
-    Raises OutputError for a dataset without any, and for one with weights, which would be lost.
-    """
-    if weighted := source.manifest.weighted_messages:
-        raise OutputError(
-            f"'{source.folder}' has {weighted} messages with a weight, and this trainer trains all "
-            "answers alike; build it with the cleaner drop_weights, or train with a trainer that "
-            "reads `weights`."
-        )
+    """The rows to train on, with their `length`. Raises OutputError for a dataset without any."""
     rows = load_tokens(source.folder, source.rendering, "train")
     if rows is None:
         raise OutputError(

@@ -21,8 +21,10 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 from chatdata.core.errors import ConfigError, OutputError
 from chatdata.dataset.pack import Bins, read_index
 from chatdata.dataset.renderings import Rendering
+from chatdata.dataset.schemas import WEIGHTS
+from trainer.data import weighting
 
-Row = Mapping[str, Any]  # `input_ids` and `labels`
+Row = Mapping[str, Any]  # `input_ids` and `labels`, and `weights` where the dataset has any
 FLASH = "flash_attention_2"
 
 
@@ -69,7 +71,8 @@ class PackedRows(torch.utils.data.Dataset[list[Row]]):
     """The rows of each bin, read when they are taken."""
 
     def __init__(self, rows: Dataset, bins: Bins) -> None:
-        self.rows, self.bins = rows.select_columns(["input_ids", "labels"]), bins
+        columns = [key for key in ("input_ids", "labels", WEIGHTS) if key in rows.column_names]
+        self.rows, self.bins = rows.select_columns(columns), bins
 
     def __len__(self) -> int:
         return len(self.bins)
@@ -82,7 +85,7 @@ class PackedRows(torch.utils.data.Dataset[list[Row]]):
 
 class PackingCollator:
     """Puts bins, or plain rows, end to end: `input_ids`, `labels` and `position_ids`, int64 of
-    shape (1, tokens), and for flash attention the arguments of its kernel.
+    shape (1, tokens), for flash attention the arguments of its kernel, and the weights of labels.
 
     The first token of a row has no label: nothing before the row may predict it.
     """
@@ -93,9 +96,8 @@ class PackingCollator:
     def __call__(self, items: Sequence[Sequence[Row] | Row]) -> dict[str, Any]:
         """The batch of some bins, or of some rows."""
         rows = [row for item in items for row in ([item] if isinstance(item, Mapping) else item)]
-        return dict(
-            self.flatten([{key: row[key] for key in ("input_ids", "labels")} for row in rows])
-        )
+        flat = self.flatten([{key: row[key] for key in ("input_ids", "labels")} for row in rows])
+        return {**flat, **weighting.end_to_end(rows)}
 
 
 def prepare(model: PreTrainedModel, half: bool) -> bool:

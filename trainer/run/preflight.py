@@ -136,7 +136,9 @@ def _model(run: Run) -> str:
 
 
 def _layout(run: Run) -> str:
-    return run.layout.summary or "rows, padded to the longest row of a batch"
+    layout = run.layout.summary or "rows, padded to the longest row of a batch"
+    weighted = run.source.manifest.weighted_messages
+    return f"{layout}; {weighted} messages weigh other than 1" if weighted else layout
 
 
 def _schedule(run: Run) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 from transformers import DataCollatorForSeq2Seq, PreTrainedModel
 
+from chatdata.dataset.schemas import WEIGHTS
 from trainer.config import TrainConfig
-from trainer.data import batching, dataset
+from trainer.data import batching, dataset, weighting
 from trainer.model import adapters, load
 from trainer.run import log, strategy
 from trainer.run.strategy import Place
@@ -91,11 +92,12 @@ def load_network(run: Run) -> Any:
 
 def collator(run: Run) -> Callable[[list[Any]], Any]:
     """The function that makes batches: of items of the layout, and of plain rows, padded."""
-    padded = DataCollatorForSeq2Seq(run.tokenizer)
+    pad, side = DataCollatorForSeq2Seq(run.tokenizer), run.tokenizer.padding_side
 
     def collate(items: list[Any]) -> Any:
         if not isinstance(items[0], Mapping):
             return run.layout.collator(items)
-        return padded([{key: item[key] for key in dataset.COLUMNS} for item in items])
+        keys = [key for key in (*dataset.COLUMNS, WEIGHTS) if key in items[0]]
+        return weighting.padded(pad, [{key: item[key] for key in keys} for item in items], side)
 
     return collate

@@ -33,14 +33,17 @@ _SWITCHES = (False, True)
 def infer_structure(template: JinjaTemplate) -> Structure:
     """What a template writes around an answer, from conversations of one and two questions.
 
-    A template whose generation prompt begins a thought is tried with answers that have one.
-    Raises RenderError where the generation prompt is not what stands before any answer, or where
-    no special token ends an answer.
+    A template whose generation prompt begins a thought is tried with answers that have one, and a
+    template that takes no texts as words with lists of parts. Raises RenderError where the
+    generation prompt is not what stands before any answer, or where no special token ends an
+    answer.
     """
     try:
         structure = _infer(template, make_conversation("uaua"))
     except RenderError as error:
         only_thoughts = _of_thoughts(template)
+        if only_thoughts is None and not template.structure.takes_parts and _takes_parts(template):
+            return infer_structure(_of_parts(template))
         if only_thoughts is None:
             raise RenderError(f"{error}{_way_out(template)}") from None
         hint = _hint(template)
@@ -60,6 +63,23 @@ def _null_content(template: JinjaTemplate) -> str | None:
         if "None" not in text:
             return content
     return None
+
+
+def _takes_parts(template: JinjaTemplate) -> bool:
+    """Whether a template writes words that are handed to it as lists of parts, and no others."""
+    messages = make_conversation("ua")
+    texts = []
+    for candidate in (template, _of_parts(template)):
+        try:
+            texts.append(candidate.text(messages))
+        except UnrenderableError:
+            texts.append("")
+    has_all = [all(words in text for words in contents_of(messages)) for text in texts]
+    return has_all == [False, True]
+
+
+def _of_parts(template: JinjaTemplate) -> JinjaTemplate:
+    return replace(template, structure=Structure(takes_parts=True))
 
 
 def _infer(template: JinjaTemplate, messages: Conversation) -> Structure:
@@ -83,7 +103,13 @@ def _infer(template: JinjaTemplate, messages: Conversation) -> Structure:
             f"{_shorten(before)} in the same place"
         )
     lead = before[len(supplied) :]
-    return Structure(stop, after.removeprefix(stop), lead, supplied)
+    return replace(
+        template.structure,
+        stop=stop,
+        trailer=after.removeprefix(stop),
+        lead=lead,
+        generation_prompt=supplied,
+    )
 
 
 def _of_thoughts(template: JinjaTemplate) -> Structure | None:

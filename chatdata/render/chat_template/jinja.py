@@ -6,7 +6,7 @@ import datetime
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jinja2
@@ -80,13 +80,22 @@ def _compile(source: str, date: datetime.date | None, marks: bool = False) -> ji
         raise RenderError(f"the chat template is not valid Jinja: {error}.") from None
 
 
+_LATE = datetime.time(23, 59, 59, 999999)
+
+
 def _strftime(date: datetime.date | None, format: str) -> str:
     if date is None:
         raise RenderError(
             "the chat template writes today's date, and a build has no clock; set render.date, "
             "for example --set render.date=2026-01-31."
         )
-    return date.strftime(format)
+    text = date.strftime(format)
+    if text != datetime.datetime.combine(date, _LATE).strftime(format):
+        raise UnrenderableError(
+            "the chat template writes the time of day, which render.date cannot fix (remove the "
+            "time from the template)"
+        )
+    return text
 
 
 def render(
@@ -109,7 +118,7 @@ def render(
         return _compile(source, date, marks).render(
             messages=list(messages), add_generation_prompt=add_generation_prompt, **values
         )
-    except RenderError:
+    except (RenderError, UnrenderableError):
         raise
     except Exception as error:  # a template can raise anything
         raise UnrenderableError(f"the chat template says: {error}") from None
@@ -142,9 +151,23 @@ def read_variables(source: str) -> list[str]:
     """The variables that a template reads and nobody always gives, sorted."""
     environment = jinja2.Environment(extensions=[_Generation, jinja2.ext.loopcontrols])
     tree = environment.parse(source)
-    names = tree.find_all(jinja2.nodes.Name)
-    made = {name.name for name in names if name.ctx in ("store", "param")}
+    first: dict[str, str] = {}
+    for name in _in_order(tree):
+        first.setdefault(name.name, name.ctx)
+    made = {name for name, use in first.items() if use != "load"}
     return sorted(jinja2.meta.find_undeclared_variables(tree) - made - _GIVEN)
+
+
+def _in_order(node: jinja2.nodes.Node) -> Iterator[jinja2.nodes.Name]:
+    """Yields the names below a node in the order in which a template uses them: what is assigned
+    is read before it is stored."""
+    if isinstance(node, jinja2.nodes.Name):
+        yield node
+    children = list(node.iter_child_nodes())
+    if isinstance(node, jinja2.nodes.Assign):
+        children.reverse()
+    for child in children:
+        yield from _in_order(child)
 
 
 @functools.lru_cache(maxsize=64)

@@ -83,19 +83,21 @@ def call_without_words(content: str | None) -> Conversation:
 
 
 def basic_conversations(template: JinjaTemplate) -> list[list[Conversation]]:
-    """Two lists of plain conversations: some with a system turn, and none with a system turn.
+    """Lists of plain conversations: with system turns too, without any, and without tags.
 
     Some templates write a system turn only after a question that has no answer: no row can hold
-    such a turn, and conversations without a system turn can be written all the same.
+    such a turn, and conversations without a system turn can be written all the same. Others forget
+    the tags of a thought in a place where their generation prompt keeps it.
     """
     if template.structure.needs_reasoning:
         talks = [with_reasoning(make_conversation(roles)) for roles in ("ua", "uaua", "uauaua")]
         return [talks]
     plain = [make_conversation("ua"), make_conversation("uaua"), make_conversation("uauaua")]
     plain += [make_conversation("ua", ["q", answer]) for answer in ("a", "two\n\nlines")]
-    plain += [make_conversation("uaua", ["q", "<think>\na\n</think>\n\nb", "r", "c"])]
+    tagged = [make_conversation("uaua", ["q", "<think>\na\n</think>\n\nb", "r", "c"])]
     with_system = [make_conversation("sua"), make_conversation("suaua")]
-    return [plain + [each for each in with_system if is_taken(template, each)], plain]
+    with_system = [each for each in with_system if is_taken(template, each)]
+    return [plain + tagged + with_system, plain + tagged, plain + with_system]
 
 
 def probes() -> Iterator[Conversation]:

@@ -16,7 +16,8 @@ class Structure:
     a message under which the template looks for reasoning, None where it writes none. A template
     that `needs_reasoning` cannot write an answer without, and `hint` says which variables would
     let it. `null_content` stands for the words of a message that has none: None, or "" where the
-    template cannot write None. `thought_end` closes a thought.
+    template cannot write None. `thought_end` closes a thought. A template that `takes_parts` takes
+    content as a list of parts, as templates of models that see images do.
     """
 
     stop: str = ""
@@ -29,3 +30,4 @@ class Structure:
     hint: str = ""
     null_content: str | None = None
     thought_end: str = ""
+    takes_parts: bool = False

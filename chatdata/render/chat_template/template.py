@@ -24,6 +24,7 @@ from chatdata.render.conversation import (
     Tools,
     UnrenderableError,
     Variables,
+    in_parts,
     is_structured,
 )
 from chatdata.render.parts import Bounds, bounds
@@ -134,7 +135,7 @@ class JinjaTemplate(WritesText):
             message = {key if k == "reasoning_content" else k: v for k, v in message.items()}
         if message["content"] is None and self.structure.null_content is not None:
             message = {**message, "content": self.structure.null_content}
-        return message
+        return in_parts(message) if self.structure.takes_parts else message
 
     def write(
         self, messages: Messages, wanted: Sequence[int], tools: Tools | None = None
@@ -166,7 +167,8 @@ class JinjaTemplate(WritesText):
         return len(prompt)
 
     def _generated(self, messages: Messages, wanted: Sequence[int]) -> tuple[str, list[int]]:
-        text, starts = render_generation(self.source, self.variables, self.date, messages)
+        given = [self._as_read(message) for message in messages]
+        text, starts = render_generation(self.source, self.variables, self.date, given)
         answers = [i for i, turn in enumerate(messages) if turn["role"] == "assistant"]
         if len(starts) != len(answers):
             raise UnrenderableError(
@@ -247,6 +249,7 @@ class JinjaTemplate(WritesText):
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""
         variables = {k: v for k, v in self.variables.items() if not k.endswith("_token")}
+        parts = {"takes_parts": True} if self.structure.takes_parts else {}
         return {
             "name": self.name,
             "method": self.method,
@@ -255,6 +258,7 @@ class JinjaTemplate(WritesText):
             "lead": self.structure.lead,
             "lead_is_empty_thought": self.structure.leads_with_thought,
             "reasoning_key": self.structure.reasoning_key,
+            **parts,
             "generation_prompt": self.generation_prompt,
             "variables": variables,
             "date": self.date.isoformat() if self.date else None,

@@ -1,0 +1,78 @@
+"""The part of an answer that each token of a row is, as `chatdata show --ids` prints it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chatdata.core.constants import IGNORE_INDEX
+from chatdata.render import built_in
+from chatdata.render.conversation import as_messages
+from chatdata.render.fit import fit
+from chatdata.render.options import Render
+from chatdata.render.parts import TrainParts
+from chatdata.render.rows import render
+from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.template_spec import BUILT_IN
+from chatdata.render.token_parts import CONTEXT, of_row
+from tests.support.structured import call, calls, structured
+
+TALK = [
+    {"role": "user", "content": "High water?"},
+    {
+        "role": "assistant",
+        "content": "Let me see.",
+        "reasoning": "Hm.",
+        "tool_calls": calls(call()),
+    },
+    {"role": "tool", "content": "12:40", "name": "tide"},
+    {"role": "assistant", "content": "12:40."},
+    {"role": "user", "content": "12:40."},
+    {"role": "assistant", "content": "Yes é.", "reasoning": "12:40."},
+]
+TOKENIZER = built_in.load(None, "bytes", BUILT_IN["chatml"], None)
+CALL = '\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+
+
+def parts(**learnt: bool) -> list[tuple[str, str]]:
+    """The parts of the row, each with its text, without the context."""
+    options = Render(tokenizer="bytes", template="chatml", train_on=TrainParts(**learnt))
+    pool = TextPool(TOKENIZER)
+    fitted = fit(structured({"talk": TALK}), pool, options)
+    rendered = render(fitted.messages, fitted.windows, pool, options)
+    ids, labels = rendered.input_ids.tolist(), rendered.labels
+    row: dict[str, Any] = {"input_ids": ids, "labels": labels}
+    names = of_row(row, as_messages(fitted.messages), TOKENIZER.full)
+    assert [name == CONTEXT for name in names] == (np.asarray(labels) == IGNORE_INDEX).tolist()
+    groups = itertools.groupby(zip(names, ids, strict=True), key=lambda pair: pair[0])
+    texts = [(name, TOKENIZER.decode([id for _, id in pairs])) for name, pairs in groups]
+    return [(name, text) for name, text in texts if name != CONTEXT]
+
+
+END = ("end", "<|im_end|>")
+THOUGHTS = [
+    ("reasoning", "<think>\nHm.\n</think>\n\n"),
+    ("reasoning", "<think>\n12:40.\n</think>\n\n"),
+]
+
+
+def test_each_token_is_of_the_part_that_a_person_would_say() -> None:
+    assert parts() == [
+        THOUGHTS[0],
+        ("answer", "Let me see."),
+        ("tool_calls", CALL),
+        END,
+        ("answer", "12:40."),
+        END,
+        THOUGHTS[1],
+        ("answer", "Yes é."),
+        END,
+    ]
+
+
+@pytest.mark.parametrize("left_out", ["reasoning", "tool_calls", "end"])
+def test_parts_that_are_not_learnt_are_context(left_out: str) -> None:
+    assert parts(**{left_out: False}) == [part for part in parts() if part[0] != left_out]
