@@ -15,7 +15,6 @@ import pytest
 
 from chatdata import load_recipe, read_manifest, render_dataset
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.core.errors import OutputError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import card, manifest
 from chatdata.verify import recount
@@ -337,14 +336,6 @@ def test_a_forger_of_weights_is_caught(
     folder = build(tmp_path, [[{"weight": 0.5}, {}], [{}]])
     failed = forge(folder, kind, lambda table: put(table, column, change))
     assert failed == ([check] if check else [])
-
-
-def test_the_trainer_refuses_weights_by_name(folder: Path) -> None:
-    pytest.importorskip("torch")
-    from trainer.data import dataset
-
-    with pytest.raises(OutputError, match=r"5 messages with a weight.*drop_weights"):
-        dataset.train_rows(dataset.find(str(folder)))
 
 
 def test_a_recipe_that_drops_weights_is_read() -> None:

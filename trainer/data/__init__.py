@@ -8,4 +8,5 @@ __all__ = [
     "published",
     "tree_attention",
     "tree_packing",
+    "weighting",
 ]

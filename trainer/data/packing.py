@@ -19,43 +19,51 @@ from transformers import DataCollatorWithFlattening, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from chatdata.core.errors import ConfigError, OutputError
-from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.pack import Bins, read_index
+from chatdata.dataset.renderings import Rendering
+from chatdata.dataset.schemas import WEIGHTS
+from trainer.data import weighting
 
-Row = Mapping[str, Any]  # `input_ids` and `labels`
+Row = Mapping[str, Any]  # `input_ids` and `labels`, and `weights` where the dataset has any
 FLASH = "flash_attention_2"
 
 
 def read_bins(
-    folder: Path, manifest: Manifest, split: str, rows: int, max_tokens: int | None = None
+    folder: Path, rendering: Rendering, split: str, rows: int, max_tokens: int | None = None
 ) -> Bins:
-    """The bins of a split, of at most `max_tokens`; None takes the only index of the dataset.
+    """The bins of a split, of at most `max_tokens`; None takes the only index of the rendering.
 
     Raises ConfigError where no index fits or several do, OutputError where the index is not made
     for `rows` rows.
     """
-    packs = [index for index in manifest.packs if index.split == split]
+    packs = [index for index in rendering.packs if index.split == split]
     chosen = [index for index in packs if max_tokens in (None, index.max_tokens)]
     if len(chosen) != 1:
-        raise ConfigError(_which(folder, max_tokens, [index.max_tokens for index in packs]))
+        sizes = [index.max_tokens for index in packs]
+        raise ConfigError(_which(folder, max_tokens, sizes, _option(rendering)))
     path, size = folder / chosen[0].path, chosen[0].max_tokens
     bins = read_index(path, size)
     if not np.array_equal(np.sort(bins.rows), np.arange(rows)):
         raise OutputError(
             f"'{path}' does not hold each of the {rows} {split} rows once; "
-            f"run chatdata pack {folder} --max-tokens {size}."
+            f"run chatdata pack {folder} --max-tokens {size}{_option(rendering)}."
         )
     return bins
 
 
-def _which(folder: Path, max_tokens: int | None, sizes: list[int]) -> str:
+def _option(rendering: Rendering) -> str:
+    """How `chatdata pack` is told the rendering."""
+    return "" if rendering.name is None else f" --rendering {rendering.name}"
+
+
+def _which(folder: Path, max_tokens: int | None, sizes: list[int], option: str) -> str:
     if sizes and max_tokens is None:
         choice = ", ".join(map(str, sizes))
         return f"packing: '{folder}' is packed for {choice} tokens; write packing: {sizes[-1]}."
     of_size = "" if max_tokens is None else f" of {max_tokens} tokens"
     return (
         f"packing: '{folder}' has no index of bins{of_size}; run "
-        f"chatdata pack {folder} --max-tokens {'N' if max_tokens is None else max_tokens}."
+        f"chatdata pack {folder} --max-tokens {'N' if max_tokens is None else max_tokens}{option}."
     )
 
 
@@ -63,7 +71,8 @@ class PackedRows(torch.utils.data.Dataset[list[Row]]):
     """The rows of each bin, read when they are taken."""
 
     def __init__(self, rows: Dataset, bins: Bins) -> None:
-        self.rows, self.bins = rows.select_columns(["input_ids", "labels"]), bins
+        columns = [key for key in ("input_ids", "labels", WEIGHTS) if key in rows.column_names]
+        self.rows, self.bins = rows.select_columns(columns), bins
 
     def __len__(self) -> int:
         return len(self.bins)
@@ -76,7 +85,7 @@ class PackedRows(torch.utils.data.Dataset[list[Row]]):
 
 class PackingCollator:
     """Puts bins, or plain rows, end to end: `input_ids`, `labels` and `position_ids`, int64 of
-    shape (1, tokens), and for flash attention the arguments of its kernel.
+    shape (1, tokens), for flash attention the arguments of its kernel, and the weights of labels.
 
     The first token of a row has no label: nothing before the row may predict it.
     """
@@ -87,9 +96,8 @@ class PackingCollator:
     def __call__(self, items: Sequence[Sequence[Row] | Row]) -> dict[str, Any]:
         """The batch of some bins, or of some rows."""
         rows = [row for item in items for row in ([item] if isinstance(item, Mapping) else item)]
-        return dict(
-            self.flatten([{key: row[key] for key in ("input_ids", "labels")} for row in rows])
-        )
+        flat = self.flatten([{key: row[key] for key in ("input_ids", "labels")} for row in rows])
+        return {**flat, **weighting.end_to_end(rows)}
 
 
 def prepare(model: PreTrainedModel, half: bool) -> bool:

@@ -105,20 +105,17 @@ class JinjaTemplate(WritesText):
     def _with_variables(self, text: str) -> JinjaTemplate:
         """The template with variables, given as JSON, read anew for what it does with them."""
         variables = json.loads(text)
-        if name := template_variables.reserved(variables):
-            raise UnrenderableError(f"the variable '{name}' has a meaning of its own")
-        if unread := [name for name in variables if not reads(self.source, name)]:
-            raise UnrenderableError(
-                f"the chat template reads no variable '{unread[0]}'; the cleaner drop_variables "
-                "removes it"
-            )
-        values = {**self.variables, **variables}
+        if fault := self._fault_of(variables):
+            raise UnrenderableError(fault)
+        # As the manifest says them, whatever the variables are.
+        stated = {name: getattr(self.structure, name) for name in ("reasoning_key", "takes_parts")}
         bare = JinjaTemplate(
             self.source,
-            values,
+            {**self.variables, **variables},
             self.date,
             self.control,
             keeps_history=self.keeps_history,
+            structure=Structure(takes_parts=self.structure.takes_parts),
             added_end=self.added_end,
         )
         shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in variables.items())
@@ -131,8 +128,18 @@ class JinjaTemplate(WritesText):
                 f"with {shown} the chat template ends an answer with {structure.stop!r}, and with "
                 f"{self.stop!r} without"
             )
-        key = self.structure.reasoning_key  # as the manifest says it
-        return replace(bare, structure=replace(structure, reasoning_key=key))
+        return replace(bare, structure=replace(structure, **stated))
+
+    def _fault_of(self, variables: Variables) -> str | None:
+        """Why a template cannot be given variables; None where it can."""
+        if name := template_variables.reserved(variables):
+            return f"the variable '{name}' has a meaning of its own"
+        unread = next((name for name in variables if not reads(self.source, name)), None)
+        if unread is None:
+            return None
+        return (
+            f"the chat template reads no variable '{unread}'; the cleaner drop_variables removes it"
+        )
 
     def _as_read(self, message: Message) -> Message:
         """The message with the keys and the empty content that the template reads."""

@@ -1,0 +1,374 @@
+"""Weighted training: the loss and gradients of a plain loop over rows, however rows are batched."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file
+from transformers import DataCollatorForSeq2Seq, TrainingArguments
+
+from chatdata import build_dataset, load_recipe
+from chatdata.core.errors import ConfigError
+from chatdata.dataset.pack import pack
+from tests.support.commands import free_port
+from tests.support.tiny import (
+    KINDS,
+    Row,
+    assert_same,
+    conversation,
+    loss_and_gradients,
+    model,
+    one_by_one,
+    targets_of,
+)
+from trainer import config, train
+from trainer.data import batching, dataset, weighting
+from trainer.data.packing import PackedRows, PackingCollator, prepare
+from trainer.model import load
+from trainer.run.trainer import Trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
+
+ROOT = Path(__file__).parent.parent.parent
+ONES = (1.0,)
+SEVERAL = (0.25, 0.5, 1.0, 3.0)
+
+
+def weighted(seed: int, choices: Sequence[float] = SEVERAL, number: int = 7) -> list[Any]:
+    """Random conversations, each trained token with a weight out of few."""
+    draw = random.Random(seed)
+    rows = [conversation(draw, draw.randrange(2, 7)) for _ in range(number)]
+    return [
+        {**row, "weights": [draw.choice(choices) if label >= 0 else 0.0 for label in row["labels"]]}
+        for row in rows
+    ]
+
+
+def by_a_loop(network: Any, rows: Sequence[Any]) -> Any:
+    """The weighted loss of rows, and its gradients, label by label and without a batch."""
+    network.zero_grad()
+    losses, total = torch.zeros((), dtype=torch.float64), 0.0
+    for row in rows:
+        logits = network(input_ids=torch.tensor([row["input_ids"]])).logits[0]
+        for place in range(1, len(row["labels"])):
+            if row["labels"][place] != -100:
+                chance = torch.softmax(logits[place - 1].double(), -1)[row["labels"][place]]
+                losses = losses - row["weights"][place] * torch.log(chance)
+                total += row["weights"][place]
+    (losses / total).backward()
+    gradients = {name: p.grad.clone() for name, p in network.named_parameters()}
+    return float(losses / total), gradients
+
+
+def by_batches(network: Any, batches: Sequence[dict[str, Any]]) -> Any:
+    """The weighted loss of batches and its gradients, as the trainer has them."""
+    network.zero_grad()
+    total = weighting.total(batches)
+    losses = []
+    for batch in batches:
+        inputs = {key: value for key, value in batch.items() if key not in ("labels", "weights")}
+        logits = network(**inputs).logits
+        losses.append(weighting.loss(logits, batch["labels"], batch["weights"], total))
+    sum(losses).backward()  # type: ignore[union-attr]
+    gradients = {name: p.grad.clone() for name, p in network.named_parameters()}
+    return float(sum(losses)), gradients
+
+
+class Padding:
+    """Pads as the collator of transformers does, which needs a tokenizer, with token 0."""
+
+    def __init__(self, side: str) -> None:
+        self.side = side
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        size = max(len(row["input_ids"]) for row in rows)
+        fill = {"input_ids": 0, "attention_mask": 0, "labels": -100}
+        given = [{**row, "attention_mask": [1] * len(row["input_ids"])} for row in rows]
+        return {
+            key: torch.tensor([self.line(row[key], value, size) for row in given])
+            for key, value in fill.items()
+        }
+
+    def line(self, values: list[int], fill: int, size: int) -> list[int]:
+        more = [fill] * (size - len(values))
+        return values + more if self.side == "right" else more + values
+
+
+def padded(rows: Sequence[Any], size: int, side: str = "right") -> list[dict[str, Any]]:
+    starts = range(0, len(rows), size)
+    return [weighting.padded(Padding(side), rows[at : at + size], side) for at in starts]
+
+
+def packed(rows: Sequence[Any], max_tokens: int) -> list[dict[str, Any]]:
+    bins = pack([len(row["input_ids"]) for row in rows], max_tokens)
+    items = PackedRows(Dataset.from_list(list(rows)), bins)
+    return [PackingCollator(flash=False)([items[number]]) for number in range(len(items))]
+
+
+# ------------------------------------------------------------------------- loss and gradients
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", KINDS)
+def test_batches_have_the_loss_of_a_plain_loop(kind: str, seed: int) -> None:
+    rows = weighted(seed)
+    network = model(kind, seed)
+    assert not prepare(network, half=False)
+    expected = by_a_loop(network, rows)
+    for batches in (padded(rows, 1), padded(rows, 3), padded(rows, 7), packed(rows, 60)):
+        assert_same(expected, by_batches(network, batches))
+    if kind == "llama":  # whose positions do not count padding on the left
+        assert_same(expected, by_batches(network, padded(rows, 3, "left")))
+
+
+def test_weights_that_are_ignored_or_stand_elsewhere_are_seen() -> None:
+    rows, network = weighted(0), model("llama", 0)
+    expected = by_a_loop(network, rows)
+    ones = [{**row, "weights": [float(label >= 0) for label in row["labels"]]} for row in rows]
+    moved = [{**row, "weights": [*row["weights"][1:], 0.0]} for row in rows]
+    for wrong in (ones, moved):
+        with pytest.raises(AssertionError):
+            assert_same(expected, by_batches(network, padded(wrong, 3)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_all_weigh_alike_it_is_the_loss_of_transformers(kind: str) -> None:
+    network = model(kind, 1)
+    for choices in (ONES, (4.0,)):
+        rows = weighted(1, choices)
+        plain = [{key: row[key] for key in ("input_ids", "labels")} for row in rows]
+        expected = loss_and_gradients(network, one_by_one(plain), targets_of(plain))
+        assert_same(expected, by_batches(network, padded(rows, 3)))
+
+
+def test_rows_without_weights_have_none() -> None:
+    rows: list[Any] = [conversation(random.Random(0), 2)]
+    assert "weights" not in weighting.padded(Padding("right"), rows, "right")
+    assert "weights" not in PackingCollator(flash=False)([rows])
+
+
+# --------------------------------------------------------------------------------- the trainer
+
+RATE = 0.1
+
+
+def step(network: Any, items: Any, collator: Any, size: int, folder: Path) -> dict[str, Any]:
+    """The weights of a network after a step of our Trainer over all items."""
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=-(-len(items) // size),
+        max_steps=1,
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        optim="sgd",
+        max_grad_norm=0,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
+    trainer = Trainer(network, arguments, collator, items)
+    trainer.train()
+    return {
+        "loss": trainer.state.log_history[-1]["train_loss"],
+        **{name: parameter.detach().clone() for name, parameter in network.named_parameters()},
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_of_the_trainer_is_that_of_a_plain_loop(kind: str, tmp_path: Path) -> None:
+    """Whatever is accumulated, padded or packed."""
+    rows = weighted(2)
+    bins = pack([len(row["input_ids"]) for row in rows], 60)
+    pad = partial(weighting.padded, Padding("right"), side="right")
+    packing = PackingCollator(flash=False)
+    plain = Dataset.from_list(rows)
+
+    def fresh() -> Any:
+        network = model(kind, 2, torch.float32)
+        assert not prepare(network, half=False)
+        return network
+
+    before = fresh()
+    loss, gradients = by_a_loop(before, rows)
+    for items, collator, size in (
+        (plain, pad, 1),
+        (plain, pad, 3),
+        (plain, pad, len(rows)),
+        (PackedRows(plain, bins), packing, 1),
+        (PackedRows(plain, bins), packing, len(bins)),
+    ):
+        after = step(fresh(), items, collator, size, tmp_path)
+        assert after["loss"] == pytest.approx(loss, abs=1e-5)
+        for name, parameter in before.named_parameters():
+            expected = parameter - RATE * gradients[name]
+            torch.testing.assert_close(after[name], expected, rtol=0, atol=2e-6)
+
+
+# ------------------------------------------------------------------------------ a built folder
+
+TALKS = [[0.5, 1], [2], [1, 0.25, 3], [1]]
+TINY = {
+    "model_type": "gpt_bigcode",
+    "n_layer": 2,
+    "n_head": 2,
+    "n_embd": 32,
+    "n_positions": 512,
+    "attn_pdrop": 0,
+    "resid_pdrop": 0,
+    "embd_pdrop": 0,
+}
+ZERO3 = str(ROOT / "trainer" / "zero3_bf16.json")
+
+
+def talk(number: int, weights: Sequence[float]) -> dict[str, Any]:
+    turns = [
+        message
+        for turn, weight in enumerate(weights)
+        for message in (
+            {"role": "user", "content": f"How heavy is {number}-{turn}?"},
+            {"role": "assistant", "content": f"{number + turn} tons.", "weight": weight},
+        )
+    ]
+    return {"id": f"t/{number}", "messages": turns}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four rows with weights, and the model that all runs begin with."""
+    folder = tmp_path_factory.mktemp("weighted")
+    talks = [talk(number, weights) for number, weights in enumerate(TALKS)]
+    (folder / "talks.jsonl").write_text("\n".join(map(json.dumps, talks)))
+    (folder / "r.yaml").write_text(
+        f"name: scales\nversion: 1.0.0\nsource: {{jsonl: {{files: [{folder}/talks.jsonl]}}}}\n"
+        "render: {tokenizer: bytes, template: chatml, max_tokens: 400}\npack: {max_tokens: 400}\n"
+    )
+    build_dataset(load_recipe(folder / "r.yaml"), folder / "data")
+    tokenizer = load.load_tokenizer(folder / "data", dataset.find(str(folder / "data")).rendering)
+    base = load.load_model(config.Model(config=TINY), tokenizer, seed=7)
+    base.save_pretrained(folder / "base")
+    return folder
+
+
+def settings(built: Path, name: str, batch: int, accumulation: int, *more: str) -> list[str]:
+    """Three steps over all rows."""
+    return [
+        f"dataset={built / 'data'}",
+        f"model={{path: {built / 'base'}}}",
+        f"output={built / name}",
+        "deepspeed=null",
+        "report_to=[]",
+        "training.max_steps=3",
+        "training.learning_rate=1e-2",
+        f"training.per_device_train_batch_size={batch}",
+        f"training.gradient_accumulation_steps={accumulation}",
+        *more,
+    ]
+
+
+RECIPE = ROOT / "recipes" / "train" / "sample.yaml"
+
+
+def losses(folder: Path) -> list[float]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [entry["loss"] for entry in map(json.loads, lines) if "loss" in entry]
+
+
+def test_rows_are_loaded_with_their_weights(built: Path) -> None:
+    rows = dataset.train_rows(dataset.find(str(built / "data")))
+    assert rows.column_names == ["input_ids", "attention_mask", "labels", "weights", "length"]
+    weights = sorted({weight for row in rows["weights"] for weight in row})
+    assert weights == [0, 0.25, 0.5, 1, 2, 3]
+
+
+def test_trees_are_refused_by_name(built: Path) -> None:
+    source = dataset.find(str(built / "data"))
+    chosen = config.load(RECIPE, settings(built, "trees", 1, 1, "tree_packing=true"))
+    tokenizer = load.load_tokenizer(source.folder, source.rendering)
+    with pytest.raises(ConfigError, match=r"tree_packing: .* has weights.*tree_packing=false"):
+        batching.make_batches(
+            chosen, source, dataset.train_rows(source), model("llama", 0), tokenizer
+        )
+
+
+@pytest.mark.slow
+def test_runs_have_the_loss_of_a_plain_loop_however_rows_are_distributed(built: Path) -> None:
+    """All rows at once, row by row, packed, and by two ranks of each strategy."""
+    pytest.importorskip("deepspeed")
+    for name, batch, accumulation, *more in (
+        ("four", 4, 1),
+        ("accumulated", 1, 4),
+        ("packed", 1, 4, "packing=true"),
+    ):
+        chosen = settings(built, name, batch, accumulation, *more)  # type: ignore[arg-type]
+        train.train(config.load(RECIPE, chosen))
+    jobs = {
+        name: {"recipe": str(RECIPE), "settings": settings(built, name, 2, 1, *more)}
+        for name, *more in (
+            ("ddp",),
+            ("fsdp", "strategy=fsdp", "training.gradient_checkpointing=true"),
+            ("zero3", f"deepspeed={ZERO3}"),
+        )
+    }
+    jobs["ddp-accumulated"] = {
+        "recipe": str(RECIPE),
+        "settings": settings(built, "ddp-accumulated", 1, 2),
+    }
+    _launch(built, jobs)
+    rows = dataset.train_rows(dataset.find(str(built / "data"))).to_list()
+    assert len(rows) == len(TALKS)
+    tokenizer = load.load_tokenizer(built / "data", dataset.find(str(built / "data")).rendering)
+    base = load.load_model(config.Model(path=str(built / "base")), tokenizer, seed=7)
+    loss, _ = by_a_loop(base.eval(), rows)
+    expected = load_file(built / "four" / "model.safetensors")
+    assert losses(built / "four")[0] == pytest.approx(loss, abs=2e-5)
+    for name in ("accumulated", "packed", *jobs):
+        assert losses(built / name) == pytest.approx(losses(built / "four"), abs=2e-5)
+        weights = load_file(built / name / "model.safetensors")
+        for key, weight in expected.items():
+            torch.testing.assert_close(weights[key], weight, rtol=0, atol=2e-5)
+
+
+def _launch(folder: Path, jobs: dict[str, Any]) -> None:
+    """Trains on two ranks, in a single launch."""
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    script = [str(ROOT / "tests" / "support" / "ranks.py"), str(folder / "jobs.json")]
+    launcher = ("torch.distributed.run", "--nproc_per_node=2", "--master_port", str(free_port()))
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, *script],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+
+
+def test_the_collator_of_a_run_pads_weights_with_their_labels(built: Path) -> None:
+    source = dataset.find(str(built / "data"))
+    tokenizer: Any = load.load_tokenizer(source.folder, source.rendering)
+    rows = dataset.train_rows(source).select_columns(["input_ids", "labels", "weights"]).to_list()
+    batch = weighting.padded(DataCollatorForSeq2Seq(tokenizer), rows, tokenizer.padding_side)
+    assert batch["weights"].shape == batch["labels"].shape
+    assert torch.equal(batch["weights"] > 0, batch["labels"] != -100)
