@@ -20,7 +20,7 @@ from transformers import AutoTokenizer
 from chatdata import build_dataset, load_recipe
 from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
-from chatdata.dataset import manifest, reader
+from chatdata.dataset import reader
 from tests.support.loopback import Hub
 from trainer import config
 from trainer.data import dataset
@@ -51,7 +51,7 @@ def build(tmp_path: Path, messages: list[dict[str, str]], *settings: str) -> Pat
 
 
 def rows(folder: Path) -> Any:
-    return dataset.load_tokens(folder, manifest.read(folder), "train")
+    return dataset.train_rows(dataset.find(str(folder)))
 
 
 def trained(folder: Path) -> list[str]:

@@ -103,6 +103,7 @@ class TrainConfig(Strict):
     """A train recipe, checked."""
 
     dataset: str  # a folder that `chatdata build` wrote, or org/name@1.2.0 on the Hub
+    rendering: str | None = None  # of the dataset, that was added; null: the tokens of its build
     allow_moving_revision: bool = False  # true: `dataset` may name a branch
     model: Model
     output: str

@@ -108,32 +108,46 @@ def _trained_ids(labels: npt.NDArray[np.int64]) -> Iterator[list[int]]:
     show_default=True,
     help="The split to measure on.",
 )
+@click.option("--rendering", help="An added rendering of the dataset. [the tokens of its build]")
 @click.option(
     "--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Rows of a batch."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
-def main(model: str, dataset: str, split: str, batch_size: int, as_json: bool) -> None:
+def main(
+    model: str,
+    dataset: str,
+    split: str,
+    rendering: str | None,
+    batch_size: int,
+    as_json: bool,
+) -> None:
     """Measure MODEL (a model, or an adapter) on DATASET, a folder that `chatdata build` wrote.
 
     A model without embeddings for the dataset's control tokens gets random embeddings, as before
     training.
     """
     try:
-        numbers = evaluate(model, dataset, split, batch_size)
+        numbers = evaluate(model, dataset, split, batch_size, rendering)
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(numbers, indent=2) if as_json else _summary(numbers))
 
 
-def evaluate(model: str, dataset: str, split: str = "test", batch_size: int = 4) -> dict[str, Any]:
+def evaluate(
+    model: str,
+    dataset: str,
+    split: str = "test",
+    batch_size: int = 4,
+    rendering: str | None = None,
+) -> dict[str, Any]:
     """The numbers of a model on a split: loss, bits_per_byte, end_loss, trained_tokens, rows."""
-    source = data.find(dataset)
-    tokenizer = load_tokenizer(source.folder, source.manifest)
-    rows = data.load_tokens(source.folder, source.manifest, split)
+    source = data.find(dataset, rendering=rendering)
+    tokenizer = load_tokenizer(source.folder, source.rendering)
+    rows = data.load_tokens(source.folder, source.rendering, split)
     if rows is None:
         raise OutputError(f"'{dataset}' has no {split} rows; choose another --split.")
     rows = rows.select_columns(data.COLUMNS)
-    measured = measure(rows, tokenizer, list(source.manifest.rendering.tokenizer.stop_ids))
+    measured = measure(rows, tokenizer, list(source.rendering.entry.tokenizer.stop_ids))
     trainer = Trainer(
         model=_load(model, tokenizer),
         args=_arguments(batch_size),

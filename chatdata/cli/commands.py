@@ -13,7 +13,7 @@ import click
 from chatdata import __version__
 from chatdata.cli import audit as auditing
 from chatdata.cli import inspect, options, progress, publish
-from chatdata.cli import render as rendering
+from chatdata.cli import render as rendering_again
 from chatdata.cli.terminal import console, note, print_json
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import ChatdataError, OutputError
@@ -149,7 +149,7 @@ def build(
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
     if old_name is not None:
         note("--verify of `chatdata build` is now called --check-encoder")
-    replaced = rendering.added_to(folder)
+    replaced = rendering_again.added_to(folder)
     with progress.bar() as shown:
         manifest = run(
             loaded,
@@ -160,7 +160,7 @@ def build(
             verify=check_encoder or old_name or audit.DEFAULT,
             progress=shown,
         )
-    rendering.note_left_behind(replaced, folder)
+    rendering_again.note_left_behind(replaced, folder)
     if as_json:
         print_json(manifest.as_json())
     else:
@@ -176,7 +176,10 @@ def build(
 )
 @click.option("--split", type=click.Choice(SPLITS), help="Only rows of this split.")
 @click.option("--ids", is_flag=True, help="A line for each token: its id, its part, its text.")
-def show(out: Path, row: str | None, number: int, split: str | None, ids: bool) -> None:
+@options.rendering
+def show(
+    out: Path, row: str | None, number: int, split: str | None, ids: bool, rendering: str | None
+) -> None:
     """Show conversations of a built folder, trained tokens marked.
 
     Trained tokens are green, those of reasoning, of calls and of the end of an answer in colours
@@ -184,7 +187,8 @@ def show(out: Path, row: str | None, number: int, split: str | None, ids: bool) 
     """
     from chatdata.cli import show_rows
 
-    rows, decoder = show_rows.find(out, id=row, number=number, split=split), show_rows.decoder(out)
+    rows = show_rows.find(out, id=row, number=number, split=split, rendering=rendering)
+    decoder = show_rows.decoder(out, rendering)
     if not ids:
         show_rows.print_rows(rows, decoder, console())
     elif decoder is None:
@@ -213,8 +217,9 @@ def stats(out: Path, as_json: bool) -> None:
 @click.option(
     "--max-tokens", type=click.IntRange(1), required=True, help="The most tokens in a bin."
 )
+@options.rendering
 @options.as_json
-def pack(out: Path, max_tokens: int, as_json: bool) -> None:
+def pack(out: Path, max_tokens: int, rendering: str | None, as_json: bool) -> None:
     """Pack the rows of a built folder into bins: add an index to the folder.
 
     The rows are not changed and never cut. A trainer reads the index to put short rows together.
@@ -225,7 +230,7 @@ def pack(out: Path, max_tokens: int, as_json: bool) -> None:
     from chatdata.cli.show import print_packs
     from chatdata.dataset.pack import repack
 
-    entries = repack(out, max_tokens)
+    entries = repack(out, max_tokens, rendering)
     if as_json:
         print_json([entry.as_json() for entry in entries])
     else:
@@ -253,7 +258,7 @@ def explain(out: Path, id: str, as_json: bool) -> None:
 
 
 for _command in (
-    rendering.render,
+    rendering_again.render,
     inspect.diff,
     inspect.verify,
     inspect.report,

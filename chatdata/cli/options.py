@@ -25,6 +25,9 @@ settings = click.option(
     metavar="KEY=VALUE",
     help="Change a key of the recipe; VALUE is YAML.",
 )
+rendering = click.option(
+    "--rendering", metavar="NAME", help="An added rendering of the folder. [that of its build]"
+)
 _inputs = click.option(
     "inputs",
     "--input",

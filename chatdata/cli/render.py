@@ -76,7 +76,8 @@ def _render(out: str, new: Path, as_json: bool, **chosen: Any) -> None:
     before, replaced = manifest.read(folder), added_to(new)
     with progress.bar() as shown:
         after = render_again(folder, new, progress=shown, **chosen)
-    left_out = {pack.max_tokens for pack in before.packs} - {p.max_tokens for p in after.packs}
+    packed = {pack.max_tokens for pack in before.packs if pack.rendering is None}
+    left_out = packed - {pack.max_tokens for pack in after.packs}
     for size in sorted(left_out):
         note(f"bins of {size} tokens are of the old rows; `chatdata pack {new}` makes new ones")
     note_left_behind({*before.renders, *replaced}, new)

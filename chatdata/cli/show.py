@@ -173,10 +173,15 @@ def print_packs(entries: Sequence[PackEntry], console: Console) -> None:
     """Prints a line for each index: its bins, and how full they are."""
     for index in entries:
         console.print(
-            f"packed {index.split}: {index.rows} rows in {index.bins} bins of "
+            f"packed {_packed(index)}: {index.rows} rows in {index.bins} bins of "
             f"{index.max_tokens} tokens, {index.fill:.1%} full",
             highlight=False,
         )
+
+
+def _packed(index: PackEntry) -> str:
+    """The split of an index, and its rendering where that was added."""
+    return index.split + (f" of {index.rendering}" if index.rendering else "")
 
 
 def _rendering(render: RenderEntry) -> str:
@@ -230,6 +235,10 @@ def print_stats(numbers: Mapping[str, Any], console: Console) -> None:
         if key in numbers:
             table.add_row(key.replace("_", " "), *(str(value) for value in numbers[key].values()))
     console.print(table)
+    for name, entry in numbers.get("renders", {}).items():
+        words = f"rendering {name}: {entry['tokens']} tokens, {entry['trained_share']:.1%} trained"
+        lengths = f"{entry['length']['median']} to {entry['length']['max']} tokens a row"
+        console.print(f"{words}, {lengths} (median, most)", highlight=False, soft_wrap=True)
     for key in ("sources", "languages"):
         shares = ", ".join(f"{name} {rows}" for name, rows in numbers[key].items())
         console.print(f"rows by {key[:-1]}: {shares}", highlight=False, soft_wrap=True)

@@ -17,6 +17,13 @@ from chatdata.verify.verification import Verdict
 _STYLES = {"=": "dim", "-": "red strike", "+": "green"}
 _MARKS = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}  # where there are no colours
 _MOST_LINES = 20  # of one kind
+_SAYS = {
+    "added": "added",
+    "removed": "removed",
+    "the_same": "the same",
+    "retokenised": "with other tokens",
+    "relabelled": "with other tokens trained",
+}
 _VERDICTS = {"ok": "green", "failed": "bold red", "skipped": "dim"}
 
 
@@ -60,6 +67,9 @@ def _rows(difference: Difference, console: Console) -> None:
     if difference.before["tokens"] or difference.after["tokens"]:
         tokens, trained = _step(difference, "tokens"), _step(difference, "trained_tokens")
         _line(console, f"tokens {tokens}, trained tokens {trained}")
+    for name, rows in difference.renders.items():
+        numbers = ", ".join(f"{number:,} {_SAYS[key]}" for key, number in rows.items() if number)
+        _line(console, f"rendering {name}: {numbers}")
     _sources(difference.sources, console)
     _reasons("removed, by the reason in the second ledger", difference.removed_because, console)
     _reasons("added, by the reason in the first ledger", difference.added_because, console)

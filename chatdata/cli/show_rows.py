@@ -18,8 +18,11 @@ from chatdata.cli.terminal import has_colours, visible
 from chatdata.core import row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
-from chatdata.dataset import manifest, reader
+from chatdata.dataset import manifest, reader, renderings, tables
+from chatdata.dataset.entries import Splits
+from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import words_of
+from chatdata.dataset.tables import Table
 from chatdata.render import token_parts, token_spans
 from chatdata.render.conversation import Message
 
@@ -54,16 +57,23 @@ class Row:
 # ---------------------------------------------------------------------------------- the query
 
 
-def find(folder: Path, *, id: str | None, number: int, split: str | None) -> list[Row]:
+def find(
+    folder: Path,
+    *,
+    id: str | None,
+    number: int,
+    split: str | None,
+    rendering: str | None = None,
+) -> list[Row]:
     """The rows with this id, or else the first `number` rows, of one split or of all.
 
-    Raises OutputError where no row has the id.
+    `rendering` names an added rendering; None stands for that of the build. Raises OutputError
+    where no row has the id.
     """
-    described = manifest.read(folder)
-    kind = "tokens" if described.render else "messages"
-    filled = [name for name, entry in described.splits.items() if entry.rows]
+    kind, figures = _table(manifest.read(folder), rendering)
+    filled = [name for name, entry in figures.items() if entry.rows]
     splits = [split] if split else filled
-    rows = reader.scan(folder, kind, splits)
+    rows = reader.scan(folder, kind.name, splits)
     table = (rows.filter(_has_id(id)) if id else rows.head(number)).collect()
     if table.is_empty():
         raise OutputError(
@@ -74,9 +84,20 @@ def find(folder: Path, *, id: str | None, number: int, split: str | None) -> lis
     return [_row(columns, origins) for columns in table.iter_rows(named=True)]
 
 
-def decoder(folder: Path) -> tokenizers.Tokenizer | None:
+def _table(described: Manifest, rendering: str | None) -> tuple[Table, Splits]:
+    """The table that is shown, and its figures: messages where nothing is rendered."""
+    if rendering is None and described.render is None:
+        return tables.MESSAGES, described.splits
+    chosen = renderings.of(described, rendering)
+    return chosen.table, chosen.splits
+
+
+def decoder(folder: Path, rendering: str | None = None) -> tokenizers.Tokenizer | None:
     """The tokenizer that turns ids of the folder into text, or None where nothing is rendered."""
-    return token_spans.decoder(folder) if manifest.read(folder).render else None
+    described = manifest.read(folder)
+    if rendering is None and described.render is None:
+        return None
+    return token_spans.decoder(folder / renderings.of(described, rendering).tokenizer)
 
 
 def _has_id(id: str) -> pl.Expr:

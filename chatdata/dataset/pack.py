@@ -25,10 +25,11 @@ from chatdata.core.constants import MOST_TOKENS, SPLITS
 from chatdata.core.errors import PackError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
-from chatdata.dataset import manifest, tables
+from chatdata.dataset import manifest, renderings, tables
 from chatdata.dataset.entries import PackEntry, ShardEntry
 from chatdata.dataset.schemas import IDS, PACK_INDEX
 from chatdata.dataset.shards import PARQUET
+from chatdata.dataset.tables import Table
 
 ALGORITHM = "best-fit-decreasing"
 
@@ -218,9 +219,11 @@ def packed(tokens: pa.Table, bins: Bins) -> pa.Table:
 # ----------------------------------------------------------------------------- a built folder
 
 
-def lengths(folder: Path, files: Sequence[ShardEntry], split: str) -> Ints:
-    """The lengths of the rows of a split of a built folder, in order."""
-    shards = tables.TOKENS.shards(files, split)
+def lengths(
+    folder: Path, files: Sequence[ShardEntry], split: str, table: Table = tables.TOKENS
+) -> Ints:
+    """The lengths of the rows of a split in a table of tokens of a built folder, in order."""
+    shards = table.shards(files, split)
     columns = [pq.read_table(folder / shard.path, columns=["length"])["length"] for shard in shards]
     arrays = [arrow.numbers(column).astype(np.int64) for column in columns]
     return np.concatenate([np.empty(0, np.int64), *arrays])
@@ -233,26 +236,29 @@ def write_indexes(
 
     Nothing is written where the rows of a split do not fit.
     """
-    with _placing(folder, _packed(folder, files, max_tokens)) as entries:
+    packed = _packed(folder, files, max_tokens, tables.TOKENS)
+    with _placing(folder, packed, tables.PACKS.name) as entries:
         return tuple(entries)
 
 
-def _packed(folder: Path, files: Sequence[ShardEntry], max_tokens: int) -> dict[str, Bins]:
-    """The bins of each split that has rows."""
-    sizes = {split: lengths(folder, files, split) for split in SPLITS}
+def _packed(
+    folder: Path, files: Sequence[ShardEntry], max_tokens: int, table: Table
+) -> dict[str, Bins]:
+    """The bins of each split that has rows in a table of tokens."""
+    sizes = {split: lengths(folder, files, split, table) for split in SPLITS}
     return {split: pack(rows, max_tokens) for split, rows in sizes.items() if len(rows)}
 
 
 @contextlib.contextmanager
-def _placing(folder: Path, packed: Mapping[str, Bins]) -> Iterator[list[PackEntry]]:
-    """Writes indexes, which the folder holds when the block ends well.
+def _placing(folder: Path, packed: Mapping[str, Bins], place: str) -> Iterator[list[PackEntry]]:
+    """Writes indexes into the folder `place`, which holds them when the block ends well.
 
     Gives the manifest's entries of the indexes.
     """
     with contextlib.ExitStack() as all_or_none:
         entries = []
         for split, bins in packed.items():
-            path = f"{tables.PACKS.name}/{split}-{bins.max_tokens}.parquet"
+            path = f"{place}/{split}-{bins.max_tokens}.parquet"
             new = all_or_none.enter_context(place_file(folder / path))
             pq.write_table(index_table(bins), new, **PARQUET)
             entries.append(_entry(path, sha256_file(new), split, bins))
@@ -273,22 +279,36 @@ def _entry(path: str, sha256: str, split: str, bins: Bins) -> PackEntry:
     )
 
 
-def repack(folder: Path, max_tokens: int) -> list[PackEntry]:
+def _named(entry: PackEntry, rendering: str | None) -> PackEntry:
+    """The entry of an index of a rendering; that of the build is not named."""
+    return entry if rendering is None else entry.model_copy(update={"rendering": rendering})
+
+
+def _order(index: PackEntry) -> tuple[str, int, str]:
+    return index.rendering or "", index.max_tokens, index.split
+
+
+def repack(folder: Path, max_tokens: int, rendering: str | None = None) -> list[PackEntry]:
     """Packs a built folder for `max_tokens`; indexes for other numbers of tokens stay.
+
+    `rendering` names an added rendering; None stands for the tokens of the build.
 
     The rows are not touched. Returns the manifest's entries of the new indexes. Raises PackError,
     and changes nothing, where the folder has no rows of tokens or a row that is too long.
     """
     described = manifest.read(folder)
-    if not described.render:
+    if not described.render and not described.renders:
         raise PackError(
             f"'{folder}' holds messages and no tokens; build it with --set render.tokenizer=PATH."
         )
-    packed = _packed(folder, described.files, max_tokens)
-    with place_file(folder / manifest.FILE) as page, _placing(folder, packed) as new:
+    chosen = renderings.of(described, rendering)
+    packed = _packed(folder, described.files, max_tokens, chosen.table)
+    place = tables.packs_of(rendering).name
+    with place_file(folder / manifest.FILE) as page, _placing(folder, packed, place) as placed:
+        new = [_named(index, rendering) for index in placed]
         paths = {index.path for index in new}
         kept = [index for index in described.packs if index.path not in paths]
-        packs = sorted([*kept, *new], key=lambda index: (index.max_tokens, index.split))
+        packs = sorted([*kept, *new], key=_order)
         described = described.model_copy(update={"packs": tuple(packs)})
         page.write_text(manifest.text(described), encoding="utf-8")
     return new

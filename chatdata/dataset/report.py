@@ -17,6 +17,7 @@ import polars as pl
 import tokenizers
 
 from chatdata.core import config, ledger, row_id
+from chatdata.core.constants import TOKENIZER_FOLDER
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import card, limitations, manifest, reader
@@ -137,7 +138,7 @@ def _conversations(folder: Path, manifest: Manifest) -> Iterator[dict[str, Any]]
     ids = table.sort("order")["id"].head(_CONVERSATIONS).to_list()
     messages = reader.scan(folder, "messages").filter(pl.col("id").is_in(ids)).collect()
     rows = _token_rows(folder, ids) if manifest.render else {}
-    decode = token_spans.decoder(folder) if manifest.render else None
+    decode = token_spans.decoder(folder / TOKENIZER_FOLDER) if manifest.render else None
     for about in sorted(messages.to_dicts(), key=lambda row: ids.index(row["id"])):
         spans = _spans(about, rows.get(about["id"], []), decode)
         shown, left = _shortened(spans)

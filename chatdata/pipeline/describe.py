@@ -128,6 +128,8 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
     changed |= _optional(stats, tables.optional_columns_of(before))
     if before.packs:
         changed["packs"] = ()
+    if before.renders:
+        changed["renders"] = {}
     if before.shares is not None:
         changed["shares"] = _shares(recipe, stats)
     return before.model_copy(update=changed)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from chatdata.core.constants import IGNORE_INDEX, TOKENIZER_FOLDER
+from chatdata.core.constants import IGNORE_INDEX
 
 Spans = npt.NDArray[np.int64]
 
@@ -58,8 +58,8 @@ class TextSpan(NamedTuple):
 
 
 def decoder(folder: Path) -> tokenizers.Tokenizer:
-    """The tokenizer that turns the ids of a built folder into text."""
-    return tokenizers.Tokenizer.from_file(str(folder / TOKENIZER_FOLDER / "tokenizer.json"))
+    """The tokenizer in a folder, which turns ids into text."""
+    return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def special_ids(decoder: tokenizers.Tokenizer) -> frozenset[int]:

@@ -280,7 +280,8 @@ def same_renderings(folder: Folder) -> Iterator[str]:
 def full_packs(folder: Folder) -> Iterator[str]:
     """Every index of packs holds each row once, and no bin holds more tokens than it may."""
     for index in folder.manifest.packs:
-        lengths = pack.lengths(folder.path, folder.manifest.files, index.split)
+        table = renderings.of(folder.manifest, index.rendering).table
+        lengths = pack.lengths(folder.path, folder.manifest.files, index.split, table)
         bins = pack.read_index(folder.path / index.path, index.max_tokens)
         yield from (f"{index.path}: {problem}" for problem in pack.problems(bins, lengths))
         figures = {

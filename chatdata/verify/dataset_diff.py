@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +67,7 @@ class Difference:
     removed_because: dict[str, int]  # by the reason in the second folder's ledger
     added_because: dict[str, int]  # by the reason in the first folder's ledger
     changes: Changes
+    renders: dict[str, dict[str, int]]  # of added renderings that both have: counts like `rows`
     added: list[str]  # examples
     removed: list[str]
     changed: list[Example]
@@ -97,6 +98,7 @@ def between(before: Path, after: Path, examples: int = 3) -> Difference:
         _because(removed, after),
         _because(added, before),
         manifest_diff.between(*facts),
+        dict(_rendered(before, after, *facts)),
         _some(added, examples),
         _some(removed, examples),
         _examples(_some(changed, examples), before, after),
@@ -212,6 +214,37 @@ def _counts(pairs: pl.DataFrame) -> dict[str, int]:
         "retokenised": kept.filter(ids).height,
         "relabelled": kept.filter(ids.not_(), labels).height,
     }
+
+
+def _rendered(
+    before: Path, after: Path, old: Manifest, new: Manifest
+) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yields the name of each added rendering that both folders have, and counts of its
+    conversations."""
+    for name in (name for name in old.renders if name in new.renders):
+        left, right = _rendered_index(before, old, name), _rendered_index(after, new, name)
+        pairs = left.join(right, on="id", how="inner", suffix="_after")
+        ids, labels = (pl.col(key) == pl.col(f"{key}_after") for key in ("ids", "labels"))
+        yield (
+            name,
+            {
+                "added": right.height - pairs.height,
+                "removed": left.height - pairs.height,
+                "the_same": pairs.filter(ids, labels).height,
+                "retokenised": pairs.filter(ids.not_()).height,
+                "relabelled": pairs.filter(ids, labels.not_()).height,
+            },
+        )
+
+
+def _rendered_index(folder: Path, facts: Manifest, rendering: str) -> pl.DataFrame:
+    schema = {name: _INDEX[name] for name in ("id", "ids", "labels")}
+    frames = [pl.DataFrame(schema=schema)]
+    for rows in row_batches.read_added(folder, facts, rendering):
+        digests = _token_digests(rows)
+        columns = {"id": rows.messages["id"].to_pylist(), **digests}
+        frames.append(pl.DataFrame({name: columns[name] for name in schema}, schema=schema))
+    return pl.concat(frames)
 
 
 def _moved(pairs: pl.DataFrame) -> dict[str, int]:

@@ -70,9 +70,11 @@ def _add_again(
 
 def _pack_again(new: Path, facts: Manifest) -> None:
     """Packs the rows of the new build into the indexes that were added after the first build."""
-    packed = {index.max_tokens for index in manifest.read(new).packs}
-    for size in sorted({index.max_tokens for index in facts.packs} - packed):
-        pack.repack(new, size)
+    packed = {(index.max_tokens, index.rendering) for index in manifest.read(new).packs}
+    added = [(index.max_tokens, index.rendering) for index in facts.packs]
+    for size, rendering in dict.fromkeys(added):
+        if (size, rendering) not in packed:
+            pack.repack(new, size, rendering)
 
 
 def _causes(facts: Manifest, new: Manifest) -> Iterator[str]:

@@ -26,7 +26,7 @@ import click
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
 
-from chatdata.dataset import manifest, reader
+from chatdata.dataset import manifest, reader, renderings
 from trainer.config import Model
 from trainer.model.load import load_model, load_tokenizer
 
@@ -145,7 +145,7 @@ def run(
     facts = json.loads((out / "chatdata.json").read_text())
     print(json.dumps(facts["results"], indent=1))
     asked = questions(data, prompts)
-    known = load_tokenizer(data, manifest.read(data))
+    known = load_tokenizer(data, renderings.of(manifest.read(data)))
     show("before", load_model(Model(path=str(base)), known, seed=0), known, asked, answer)
     show("after", AutoModelForCausalLM.from_pretrained(out), known, asked, answer)
     shutil.copy(out / "loss.png", tempfile.gettempdir())

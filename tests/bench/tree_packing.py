@@ -75,12 +75,11 @@ def recipes(folder: Path, model: dict[str, Any], tokens: int, rows: int) -> dict
 def prepared(recipe: TrainConfig) -> tuple[batching.Layout, Any]:
     """The layout of a recipe and its model."""
     folder = Path(recipe.dataset)
-    facts = dataset.read_manifest(folder)
-    rows = dataset.load_tokens(folder, facts, "train")
-    assert rows is not None
-    tokenizer = models.load_tokenizer(folder, facts)
+    source = dataset.find(str(folder))
+    rows = dataset.train_rows(source)
+    tokenizer = models.load_tokenizer(folder, source.rendering)
     network = models.load_model(recipe.model, tokenizer, seed=0)
-    return batching.make_batches(recipe, facts, rows, network, tokenizer), network
+    return batching.make_batches(recipe, source, rows, network, tokenizer), network
 
 
 def computed(layout: batching.Layout, batch: int) -> tuple[int, int]:

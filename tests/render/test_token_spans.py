@@ -62,7 +62,7 @@ def test_a_row_without_tokens_has_no_spans(dtype: type[np.signedinteger]) -> Non
 
 
 def test_text_spans_are_the_text_of_the_row(sample: Path) -> None:
-    tokenizer = decoder(sample)
+    tokenizer = decoder(sample / "tokenizer")
     row = pl.read_parquet(sample / "tokens" / "train-*.parquet").row(0, named=True)
     spans = list(text_spans(row, tokenizer))
     whole = tokenizer.decode(row["input_ids"], skip_special_tokens=False)

@@ -41,12 +41,11 @@ MODEL = (
 def layout_of(folder: Path, *settings: str) -> tuple[batching.Layout, Any, Any]:
     """The layout of a built dataset, its rows, and the model."""
     recipe = config.load(RECIPE, [f"dataset={folder}", f"model={MODEL}", *settings])
-    manifest = dataset.read_manifest(folder)
-    rows = dataset.load_tokens(folder, manifest, "train")
-    assert rows is not None
-    tokenizer = models.load_tokenizer(folder, manifest)
+    source = dataset.find(str(folder))
+    rows = dataset.train_rows(source)
+    tokenizer = models.load_tokenizer(folder, source.rendering)
     network = models.load_model(recipe.model, tokenizer, seed=1).eval()
-    return batching.make_batches(recipe, manifest, rows, network, tokenizer), rows, network
+    return batching.make_batches(recipe, source, rows, network, tokenizer), rows, network
 
 
 def of_rows(rows: Any) -> tuple[list[dict[str, torch.Tensor]], int]:
@@ -75,7 +74,7 @@ def test_the_sample_has_the_same_loss_in_every_layout(
     plain, rows, network = layout_of(tmp_path / "out")
     assert plain.items is rows
     batches, targets = of_rows(rows)
-    assert targets == dataset.read_manifest(tmp_path / "out").splits.train.trained_tokens
+    assert targets == dataset.find(str(tmp_path / "out")).manifest.splits.train.trained_tokens
     wanted = loss(network, batches, targets)
     layout, _, network = layout_of(tmp_path / "out", setting)
     numbers = range(len(layout.items))  # type: ignore[arg-type]
@@ -102,8 +101,9 @@ def test_the_group_of_a_row_is_that_of_its_conversation(tmp_path: Path) -> None:
     """Also where a conversation has several rows, whose ids end in the numbers of their turns."""
     options = ["render.max_tokens=300", "render.overflow=split", "split.test_percent=0"]
     build_dataset(load_recipe("sample", options), tmp_path / "out")
-    manifest = dataset.read_manifest(tmp_path / "out")
-    groups = dataset.load_groups(tmp_path / "out", manifest, "train")
+    source = dataset.find(str(tmp_path / "out"))
+    manifest = source.manifest
+    groups = dataset.load_groups(tmp_path / "out", manifest, source.rendering, "train")
     ids = reader.scan(tmp_path / "out", "tokens", ["train"]).collect()["id"].to_list()
     assert any("#" in id for id in ids)
     assert len(groups) == len(ids) == manifest.splits.train.token_rows

@@ -188,10 +188,9 @@ def test_bins_are_those_of_the_index(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built, folder)
 
     def bins(max_tokens: int | None = None) -> Any:
-        return read_bins(folder, dataset.read_manifest(folder), "train", number, max_tokens)
+        return read_bins(folder, dataset.find(str(folder)).rendering, "train", number, max_tokens)
 
-    rows = dataset.load_tokens(folder, dataset.read_manifest(folder), "train")
-    assert rows is not None
+    rows = dataset.train_rows(dataset.find(str(folder)))
     number = len(rows)
     with pytest.raises(ConfigError, match=r"no index of bins; run chatdata pack .* --max-tokens N"):
         bins()
@@ -212,10 +211,9 @@ def test_every_row_is_trained_once_and_as_it_is(built: Path, tmp_path: Path) -> 
     folder = tmp_path / "out"
     shutil.copytree(built, folder)
     repack(folder, 900)
-    manifest = dataset.read_manifest(folder)
-    rows = dataset.load_tokens(folder, manifest, "train")
-    assert rows is not None
-    bins = read_bins(folder, manifest, "train", len(rows))
+    source = dataset.find(str(folder))
+    manifest, rows = source.manifest, dataset.train_rows(source)
+    bins = read_bins(folder, source.rendering, "train", len(rows))
     items = PackedRows(rows, bins)
     packed = [row for number in range(len(items)) for row in items[number]]
     whole = rows.select_columns(["input_ids", "labels"]).to_list()

@@ -23,7 +23,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq
 from chatdata import build_dataset, load_recipe
 from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
-from chatdata.dataset import manifest, reader
+from chatdata.dataset import manifest, reader, renderings
+from chatdata.dataset.renderings import Rendering
 from tests.support.commands import free_port, run
 from tests.support.comparing import compare
 from trainer import config, train
@@ -97,17 +98,17 @@ def test_a_deepspeed_file_may_not_replace_the_scheduler(tmp_path: Path, real_dat
 
 
 @pytest.fixture(scope="module")
-def sample_manifest(sample: Path) -> manifest.Manifest:
-    return dataset.read_manifest(sample)
+def rendering(sample: Path) -> Rendering:
+    return dataset.find(str(sample)).rendering
 
 
 @pytest.fixture(scope="module")
-def tokenizer(sample: Path, sample_manifest: manifest.Manifest) -> Any:
-    return load.load_tokenizer(sample, sample_manifest)
+def tokenizer(sample: Path, rendering: Rendering) -> Any:
+    return load.load_tokenizer(sample, rendering)
 
 
-def test_rows_are_taken_as_they_are(sample: Path, sample_manifest: manifest.Manifest) -> None:
-    rows = dataset.load_tokens(sample, sample_manifest, "train")
+def test_rows_are_taken_as_they_are(sample: Path, rendering: Rendering) -> None:
+    rows = dataset.load_tokens(sample, rendering, "train")
     table = reader.scan(sample, "tokens", ["train"]).collect()
     assert rows is not None
     assert rows["input_ids"][:] == table["input_ids"].to_list()
@@ -117,13 +118,13 @@ def test_rows_are_taken_as_they_are(sample: Path, sample_manifest: manifest.Mani
 def test_a_dataset_without_tokens_is_refused(tmp_path: Path) -> None:
     build_dataset(load_recipe("sample", ["render=null"]), tmp_path / "o")
     with pytest.raises(ChatdataError, match="holds messages and no tokens"):
-        dataset.read_manifest(tmp_path / "o")
+        dataset.find(str(tmp_path / "o"))
 
 
 def test_padding_is_never_trained_nor_seen(
-    sample: Path, sample_manifest: manifest.Manifest, tokenizer: Any
+    sample: Path, rendering: Rendering, tokenizer: Any
 ) -> None:
-    rows = dataset.load_tokens(sample, sample_manifest, "train")
+    rows = dataset.load_tokens(sample, rendering, "train")
     assert rows is not None
     first_rows = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(4)]
     batch = DataCollatorForSeq2Seq(tokenizer)([dict(row) for row in first_rows])
@@ -138,10 +139,10 @@ def test_padding_is_never_trained_nor_seen(
 
 
 def test_the_loss_is_that_of_the_trained_tokens(
-    sample: Path, sample_manifest: manifest.Manifest, tokenizer: Any
+    sample: Path, rendering: Rendering, tokenizer: Any
 ) -> None:
     network = load.load_model(config.Model(config=TINY), tokenizer, seed=0).eval()
-    rows = dataset.load_tokens(sample, sample_manifest, "train")
+    rows = dataset.load_tokens(sample, rendering, "train")
     assert rows is not None
     first_rows = [{key: rows[i][key] for key in dataset.COLUMNS} for i in range(3)]
     batch = DataCollatorForSeq2Seq(tokenizer)(first_rows)
@@ -159,11 +160,11 @@ def _trained(row: dict[str, list[int]]) -> int:
 
 
 def test_the_tokenizer_ends_turns_and_carries_the_template(
-    tokenizer: Any, sample_manifest: manifest.Manifest, sample: Path
+    tokenizer: Any, rendering: Rendering, sample: Path
 ) -> None:
     assert tokenizer.eos_token == "<|end|>"
     assert tokenizer.pad_token == "<|endoftext|>"
-    assert tokenizer.chat_template == sample_manifest.rendering.template.jinja
+    assert tokenizer.chat_template == rendering.entry.template.jinja
     message_rows = reader.scan(sample, "messages", ["train"]).collect().to_dicts()
     token_rows = reader.scan(sample, "tokens", ["train"]).collect().to_dicts()
     for message_row, token_row in zip(message_rows, token_rows, strict=True):
@@ -173,12 +174,12 @@ def test_the_tokenizer_ends_turns_and_carries_the_template(
 
 
 def test_a_tokenizer_that_does_not_fit_the_rows_is_refused(
-    sample: Path, sample_manifest: manifest.Manifest
+    sample: Path,
 ) -> None:
-    moved = sample_manifest.as_json()
+    moved = manifest.read(sample).as_json()
     moved["render"]["tokenizer"]["control_ids"]["<|end|>"] += 1
     with pytest.raises(ChatdataError, match=r"'<\|end\|>' is 260"):
-        load.load_tokenizer(sample, manifest.parsed(moved))
+        load.load_tokenizer(sample, renderings.of(manifest.parsed(moved)))
 
 
 def test_new_embeddings_do_not_depend_on_earlier_random_numbers(
@@ -323,12 +324,12 @@ def test_zero_3_on_two_ranks_and_the_loss_falls(trained: Path) -> None:
 
 
 def test_the_saved_model_loads_generates_and_stops(
-    trained: Path, sample: Path, sample_manifest: manifest.Manifest
+    trained: Path, sample: Path, rendering: Rendering
 ) -> None:
     network = AutoModelForCausalLM.from_pretrained(trained)
     saved = AutoTokenizer.from_pretrained(trained)
-    stop = sample_manifest.rendering.tokenizer.control_ids["<|end|>"]
-    assert saved.chat_template == sample_manifest.rendering.template.jinja
+    stop = rendering.entry.tokenizer.control_ids["<|end|>"]
+    assert saved.chat_template == rendering.entry.template.jinja
     assert saved.eos_token_id == stop == network.generation_config.eos_token_id
     assert network.config.use_cache
     assert network.get_input_embeddings().num_embeddings == len(saved)
@@ -339,12 +340,10 @@ def test_the_saved_model_loads_generates_and_stops(
     assert answer.shape[1] > prompt["input_ids"].shape[1]
 
 
-def test_generation_ends_at_the_stop_token(
-    trained: Path, sample_manifest: manifest.Manifest
-) -> None:
+def test_generation_ends_at_the_stop_token(trained: Path, rendering: Rendering) -> None:
     """A model that can only generate the stop token generates a single token."""
     network = AutoModelForCausalLM.from_pretrained(trained)
-    stop = sample_manifest.rendering.tokenizer.control_ids["<|end|>"]
+    stop = rendering.entry.tokenizer.control_ids["<|end|>"]
     with torch.no_grad():
         head = torch.nn.Linear(network.config.hidden_size, network.config.vocab_size)
         head.weight.zero_()
@@ -354,12 +353,12 @@ def test_generation_ends_at_the_stop_token(
     assert answer[0, 3:].tolist() == [stop]
 
 
-def test_the_saved_model_names_its_data(trained: Path, sample_manifest: manifest.Manifest) -> None:
+def test_the_saved_model_names_its_data(trained: Path, rendering: Rendering) -> None:
     description = json.loads((trained / "chatdata.json").read_text())
     data = description["dataset"]
-    assert data["content_hash"] == sample_manifest.content_hash
+    assert data["content_hash"] == rendering.content_hash
     assert data["stop_ids"] == [260]
-    assert data["chat_template"] == sample_manifest.rendering.template.jinja
+    assert data["chat_template"] == rendering.entry.template.jinja
     assert (
         description["results"]["after"]["bits_per_byte"]
         < description["results"]["before"]["bits_per_byte"]

@@ -22,7 +22,6 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chatdata.core.errors import ChatdataError
-from chatdata.dataset import manifest
 from tests.support.commands import free_port
 from trainer import config, evaluate, merge, train
 from trainer.data import dataset
@@ -51,7 +50,7 @@ WITH_DROPOUT = {**TINY, "attn_pdrop": 0.1, "resid_pdrop": 0.1, "embd_pdrop": 0.1
 
 def save_base(shape: dict[str, Any], sample: Path, folder: Path) -> Path:
     """The folder of a model without control tokens, whose weights all ranks start from."""
-    tokenizer = load.load_tokenizer(sample, manifest.read(sample))
+    tokenizer = load.load_tokenizer(sample, dataset.find(str(sample)).rendering)
     fitted = {**shape, "vocab_size": 257, "eos_token_id": 256, "bos_token_id": 256}
     network = load.load_model(config.Model(config=fitted), tokenizer, seed=7)
     network.resize_token_embeddings(257)
@@ -203,7 +202,7 @@ def test_a_step_is_the_same_however_its_rows_are_distributed(runs: Runs, name: s
 def test_the_comparison_detects_a_loss_that_is_a_mean_of_means(runs: Runs) -> None:
     """Rows have different numbers of trained tokens, so weighing rows alike gives another loss."""
     sample = runs.sample
-    rows = dataset.load_tokens(sample, manifest.read(sample), "train")
+    rows = dataset.load_tokens(sample, dataset.find(str(sample)).rendering, "train")
     assert rows is not None
     counts = [sum(label != -100 for label in labels[1:]) for labels in rows["labels"]]
     assert max(counts) > 5 * min(counts)

@@ -24,7 +24,6 @@ from transformers import DataCollatorForSeq2Seq, TrainingArguments
 
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError
-from chatdata.dataset import manifest
 from chatdata.dataset.pack import pack
 from tests.support.commands import free_port
 from tests.support.tiny import (
@@ -264,7 +263,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "render: {tokenizer: bytes, template: chatml, max_tokens: 400}\npack: {max_tokens: 400}\n"
     )
     build_dataset(load_recipe(folder / "r.yaml"), folder / "data")
-    tokenizer = load.load_tokenizer(folder / "data", manifest.read(folder / "data"))
+    tokenizer = load.load_tokenizer(folder / "data", dataset.find(str(folder / "data")).rendering)
     base = load.load_model(config.Model(config=TINY), tokenizer, seed=7)
     base.save_pretrained(folder / "base")
     return folder
@@ -304,10 +303,10 @@ def test_rows_are_loaded_with_their_weights(built: Path) -> None:
 def test_trees_are_refused_by_name(built: Path) -> None:
     source = dataset.find(str(built / "data"))
     chosen = config.load(RECIPE, settings(built, "trees", 1, 1, "tree_packing=true"))
-    tokenizer = load.load_tokenizer(source.folder, source.manifest)
+    tokenizer = load.load_tokenizer(source.folder, source.rendering)
     with pytest.raises(ConfigError, match=r"tree_packing: .* has weights.*tree_packing=false"):
         batching.make_batches(
-            chosen, source.manifest, dataset.train_rows(source), model("llama", 0), tokenizer
+            chosen, source, dataset.train_rows(source), model("llama", 0), tokenizer
         )
 
 
@@ -337,7 +336,7 @@ def test_runs_have_the_loss_of_a_plain_loop_however_rows_are_distributed(built: 
     _launch(built, jobs)
     rows = dataset.train_rows(dataset.find(str(built / "data"))).to_list()
     assert len(rows) == len(TALKS)
-    tokenizer = load.load_tokenizer(built / "data", manifest.read(built / "data"))
+    tokenizer = load.load_tokenizer(built / "data", dataset.find(str(built / "data")).rendering)
     base = load.load_model(config.Model(path=str(built / "base")), tokenizer, seed=7)
     loss, _ = by_a_loop(base.eval(), rows)
     expected = load_file(built / "four" / "model.safetensors")
@@ -368,7 +367,7 @@ def _launch(folder: Path, jobs: dict[str, Any]) -> None:
 
 def test_the_collator_of_a_run_pads_weights_with_their_labels(built: Path) -> None:
     source = dataset.find(str(built / "data"))
-    tokenizer: Any = load.load_tokenizer(source.folder, source.manifest)
+    tokenizer: Any = load.load_tokenizer(source.folder, source.rendering)
     rows = dataset.train_rows(source).select_columns(["input_ids", "labels", "weights"]).to_list()
     batch = weighting.padded(DataCollatorForSeq2Seq(tokenizer), rows, tokenizer.padding_side)
     assert batch["weights"].shape == batch["labels"].shape

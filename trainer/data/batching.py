@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,10 @@ from transformers import (
 from chatdata.core.config import load_yaml
 from chatdata.core.constants import RECIPE_FILE
 from chatdata.core.errors import ConfigError
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.schemas import WEIGHTS
 from trainer.config import TrainConfig
 from trainer.data import dataset, packing, tree_attention, tree_packing
+from trainer.data.dataset import Source
 from trainer.data.isolation import CheckIsolation
 
 
@@ -42,7 +42,7 @@ class Layout:
 
 def make_batches(
     config: TrainConfig,
-    manifest: Manifest,
+    source: Source,
     rows: Dataset,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -53,9 +53,9 @@ def make_batches(
     for trees of a dataset with weights.
     """
     if config.tree_packing:
-        return _trees(config, manifest, rows, model, tokenizer)
+        return _trees(config, source, rows, model, tokenizer)
     if config.packing:
-        return _packed(config, manifest, rows, model)
+        return _packed(config, source, rows, model)
     return Layout(rows, DataCollatorForSeq2Seq(tokenizer))
 
 
@@ -67,11 +67,9 @@ def prepare(config: TrainConfig, model: PreTrainedModel) -> None:
         packing.prepare(model, config.training.bf16)
 
 
-def _packed(
-    config: TrainConfig, manifest: Manifest, rows: Dataset, model: PreTrainedModel
-) -> Layout:
-    folder, size = Path(config.dataset), _number(config.packing)
-    bins = packing.read_bins(folder, manifest, "train", len(rows), size)
+def _packed(config: TrainConfig, source: Source, rows: Dataset, model: PreTrainedModel) -> Layout:
+    size = _number(config.packing)
+    bins = packing.read_bins(source.folder, source.rendering, "train", len(rows), size)
     collator = packing.PackingCollator(packing.prepare(model, config.training.bf16))
     check = CheckIsolation("packing", lambda rows: collator([rows]))
     counts = packing.counts(bins)
@@ -81,12 +79,12 @@ def _packed(
 
 def _trees(
     config: TrainConfig,
-    manifest: Manifest,
+    source: Source,
     rows: Dataset,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Layout:
-    if dataset.weight_columns(manifest):
+    if WEIGHTS in rows.column_names:
         raise ConfigError(
             f"tree_packing: '{config.dataset}' has weights, and paths that share an answer may "
             "give it several; train with --set tree_packing=false, or build it with the cleaner "
@@ -95,8 +93,9 @@ def _trees(
     tree_attention.check_batch(config.training.per_device_train_batch_size)
     tree_attention.prepare(model)
     lengths = np.asarray(rows[dataset.LENGTH])
-    limit = _number(config.tree_packing) or manifest.rendering.max_tokens or int(lengths.max())
-    trees = _planned(Path(config.dataset), manifest, rows, limit)
+    limit = _number(config.tree_packing) or source.rendering.entry.max_tokens
+    limit = limit or int(lengths.max())
+    trees = _planned(source, rows, limit)
     bins = tree_packing.bins_of(trees, limit)
     items = tree_packing.TreeRows(_lists(rows, "input_ids"), trees, bins)
     collator = tree_packing.TreeCollator(int(tokenizer.pad_token_id))
@@ -105,21 +104,22 @@ def _trees(
     return Layout(items, collator, [check], counts, tree_packing.summary(counts))
 
 
-def _planned(
-    folder: Path, manifest: Manifest, rows: Dataset, limit: int
-) -> list[tree_packing.Tree]:
+def _planned(source: Source, rows: Dataset, limit: int) -> list[tree_packing.Tree]:
     """The trees of a dataset's rows. Where the recipe trains each message once, labels are kept."""
-    stops = list(manifest.rendering.tokenizer.stop_ids)
+    stops = list(source.rendering.entry.tokenizer.stop_ids)
     paths_of = partial(
         tree_packing.make_paths,
         ids=_lists(rows, "input_ids"),
         labels=_lists(rows, "labels"),
         stop=stops[-1] if stops else None,
     )
-    once = load_yaml(folder / RECIPE_FILE)["threads"]["train_once"]
+    once = load_yaml(source.folder / RECIPE_FILE)["threads"]["train_once"]
     trains = iter if once else tree_packing.train_once
     return tree_packing.plan(
-        dataset.load_groups(folder, manifest, "train"), limit, paths_of, trains
+        dataset.load_groups(source.folder, source.manifest, source.rendering, "train"),
+        limit,
+        paths_of,
+        trains,
     )
 
 

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
 from chatdata.core import row_id
-from chatdata.core.constants import TOKENIZER_FOLDER
 from chatdata.core.errors import OutputError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest as manifests
-from chatdata.dataset import tables
+from chatdata.dataset import renderings, tables
 from chatdata.dataset.entries import FileEntry, ShardEntry
 from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.renderings import Rendering
 from chatdata.dataset.schemas import WEIGHTS
 from trainer.data import published
 
@@ -32,76 +32,70 @@ LENGTH = "length"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A dataset to train on: its folder, its manifest, and its published version, if it has one."""
+    """A dataset to train on: its folder, its manifest, the rendering of its rows, and its published
+    version, if it has one."""
 
     folder: Path
     manifest: Manifest
+    rendering: Rendering
     provenance: Mapping[str, Any] | None = None
     origin: str = ""  # the folder or the published version, as text
 
 
-def find(dataset: str, allow_moving: bool = False) -> Source:
+def find(dataset: str, allow_moving: bool = False, rendering: str | None = None) -> Source:
     """The dataset that a train recipe names: a folder, or `org/name@1.2.0` on the Hub.
 
-    Raises OutputError for a dataset without token rows, and a ChatdataError for a dataset that does
-    not exist or, unless `allow_moving`, for a branch.
+    `rendering` names an added rendering; None stands for the tokens of the build. Raises
+    OutputError for a dataset without such rows of tokens, and a ChatdataError for a dataset that
+    does not exist or, unless `allow_moving`, for a branch.
     """
     located = published.locate(dataset, allow_moving)
-    return Source(located.folder, read_manifest(located.folder), located.provenance, str(located))
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a dataset. Raises OutputError for a dataset without token rows."""
-    manifest = manifests.read(folder)
-    if manifest.render is None:
+    manifest = manifests.read(located.folder)
+    if manifest.render is None and not manifest.renders:
         raise OutputError(
-            f"'{folder}' holds messages and no tokens; build it again with "
+            f"'{located.folder}' holds messages and no tokens; build it again with "
             "--set render.tokenizer=PATH, the tokenizer of the model."
         )
-    return manifest
+    chosen = renderings.of(manifest, rendering)
+    return Source(located.folder, manifest, chosen, located.provenance, str(located))
 
 
-def load_tokens(folder: Path, manifest: Manifest, split: str) -> Dataset | None:
-    """The rows of a split: `input_ids`, `attention_mask` and `labels`, lists of int32 of one
+def load_tokens(folder: Path, rendering: Rendering, split: str) -> Dataset | None:
+    """The rows of a rendering: `input_ids`, `attention_mask` and `labels`, lists of int32 of one
     `length`, memory-mapped; and `weights`, where the dataset has any. None where the split has no
     rows.
 
     Nothing is tokenised here: the rows are used as the build certified them.
     """
-    paths = token_files(manifest, split)
+    paths = token_files(rendering, split)
     if not paths:
         return None
     files = [str(folder / path) for path in paths]
     rows = load_dataset("parquet", data_files={split: files}, split=split)
-    expected = token_rows(manifest, split)
+    expected = token_rows(rendering, split)
     if len(rows) != expected:
         raise OutputError(
             f"'{folder}' has {len(rows)} {split} rows and its manifest lists {expected}; build the "
             "dataset again."
         )
-    columns = [*COLUMNS, *weight_columns(manifest), LENGTH]
-    return rows.select_columns(columns)
+    weights = [WEIGHTS] if WEIGHTS in rows.column_names else []
+    return rows.select_columns([*COLUMNS, *weights, LENGTH])
 
 
-def weight_columns(manifest: Manifest) -> list[str]:
-    """The column of the weights of labels, where a dataset has any."""
-    return [] if manifest.weighted_messages is None else [WEIGHTS]
-
-
-def token_files(manifest: Manifest, split: str) -> list[str]:
+def token_files(rendering: Rendering, split: str) -> list[str]:
     """The paths of the files with a split's rows of tokens, in order."""
-    return [shard.path for shard in tables.TOKENS.shards(manifest.files, split)]
+    return [shard.path for shard in rendering.shards_of(split)]
 
 
-def token_rows(manifest: Manifest, split: str) -> int:
+def token_rows(rendering: Rendering, split: str) -> int:
     """How many rows of tokens a split has, by the manifest."""
-    entry = manifest.splits.get(split)
+    entry = rendering.splits.get(split)
     return entry.token_rows if entry else 0
 
 
 def train_rows(source: Source) -> Dataset:
     """The rows to train on, with their `length`. Raises OutputError for a dataset without any."""
-    rows = load_tokens(source.folder, source.manifest, "train")
+    rows = load_tokens(source.folder, source.rendering, "train")
     if rows is None:
         raise OutputError(
             f"'{source.folder}' has no train rows; build it with a smaller test split."
@@ -111,7 +105,7 @@ def train_rows(source: Source) -> Dataset:
 
 def test_rows(source: Source) -> Dataset | None:
     """The rows of the test split, not packed; None for a dataset without a test split."""
-    rows = load_tokens(source.folder, source.manifest, "test")
+    rows = load_tokens(source.folder, source.rendering, "test")
     return None if rows is None else rows.select_columns(COLUMNS)
 
 
@@ -133,11 +127,11 @@ class Lists:
         return values[offsets[at] : offsets[at + 1]]
 
 
-def load_groups(folder: Path, manifest: Manifest, split: str) -> list[str]:
+def load_groups(folder: Path, manifest: Manifest, rendering: Rendering, split: str) -> list[str]:
     """The group of each row of tokens of a split, in order: the tree that the row comes from."""
     messages = tables.MESSAGES.shards(manifest.files, split)
     group = dict(zip(*_strings(folder, messages, ["id", "group"]), strict=True))
-    (rows,) = _strings(folder, tables.TOKENS.shards(manifest.files, split), ["id"])
+    (rows,) = _strings(folder, rendering.shards_of(split), ["id"])
     return [group[row if row in group else row_id.conversation_of(row)] for row in rows]
 
 
@@ -156,9 +150,8 @@ def check_files(source: Source) -> str:
     Compared by the manifest's hashes are the rows of tokens, the tokenizer and its chat template.
     Returns a line that says how many files were compared.
     """
-    entries: list[FileEntry] = [*tables.TOKENS.shards(source.manifest.files)]
-    prefix = f"{TOKENIZER_FOLDER}/"
-    entries += [file for file in source.manifest.extras if file.path.startswith(prefix)]
+    rendering = source.rendering
+    entries: list[FileEntry] = [*rendering.shards, *rendering.tokenizer_files]
     for file in entries:
         path = source.folder / file.path
         if not path.is_file() or sha256_file(path) != file.sha256:
@@ -171,16 +164,24 @@ def check_files(source: Source) -> str:
 # ------------------------------------------------------------------------------- for the model
 
 
+def _added(rendering: Rendering) -> dict[str, str] | None:
+    """What `chatdata.json` says of an added rendering; None for that of the build."""
+    if rendering.name is None:
+        return None
+    return {"name": rendering.name, "content_hash": rendering.content_hash}
+
+
 def describe(source: Source) -> dict[str, Any]:
     """The part of `chatdata.json` about the data: what it is, and where it was published."""
-    manifest, render = source.manifest, source.manifest.rendering
+    manifest, rendering, render = source.manifest, source.rendering, source.rendering.entry
     return {
         "name": manifest.name,
         "version": manifest.version,
         "content_hash": manifest.content_hash,
         "recipe_hash": manifest.recipe_hash,
         "license": manifest.license,
-        "splits": manifest.splits.as_json(),
+        "rendering": _added(rendering),
+        "splits": rendering.splits.as_json(),
         "template": render.template.name,
         "stop": render.template.stop,
         "stop_ids": list(render.tokenizer.stop_ids),

@@ -19,8 +19,8 @@ from transformers import DataCollatorWithFlattening, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from chatdata.core.errors import ConfigError, OutputError
-from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.pack import Bins, read_index
+from chatdata.dataset.renderings import Rendering
 from chatdata.dataset.schemas import WEIGHTS
 from trainer.data import weighting
 
@@ -29,35 +29,41 @@ FLASH = "flash_attention_2"
 
 
 def read_bins(
-    folder: Path, manifest: Manifest, split: str, rows: int, max_tokens: int | None = None
+    folder: Path, rendering: Rendering, split: str, rows: int, max_tokens: int | None = None
 ) -> Bins:
-    """The bins of a split, of at most `max_tokens`; None takes the only index of the dataset.
+    """The bins of a split, of at most `max_tokens`; None takes the only index of the rendering.
 
     Raises ConfigError where no index fits or several do, OutputError where the index is not made
     for `rows` rows.
     """
-    packs = [index for index in manifest.packs if index.split == split]
+    packs = [index for index in rendering.packs if index.split == split]
     chosen = [index for index in packs if max_tokens in (None, index.max_tokens)]
     if len(chosen) != 1:
-        raise ConfigError(_which(folder, max_tokens, [index.max_tokens for index in packs]))
+        sizes = [index.max_tokens for index in packs]
+        raise ConfigError(_which(folder, max_tokens, sizes, _option(rendering)))
     path, size = folder / chosen[0].path, chosen[0].max_tokens
     bins = read_index(path, size)
     if not np.array_equal(np.sort(bins.rows), np.arange(rows)):
         raise OutputError(
             f"'{path}' does not hold each of the {rows} {split} rows once; "
-            f"run chatdata pack {folder} --max-tokens {size}."
+            f"run chatdata pack {folder} --max-tokens {size}{_option(rendering)}."
         )
     return bins
 
 
-def _which(folder: Path, max_tokens: int | None, sizes: list[int]) -> str:
+def _option(rendering: Rendering) -> str:
+    """How `chatdata pack` is told the rendering."""
+    return "" if rendering.name is None else f" --rendering {rendering.name}"
+
+
+def _which(folder: Path, max_tokens: int | None, sizes: list[int], option: str) -> str:
     if sizes and max_tokens is None:
         choice = ", ".join(map(str, sizes))
         return f"packing: '{folder}' is packed for {choice} tokens; write packing: {sizes[-1]}."
     of_size = "" if max_tokens is None else f" of {max_tokens} tokens"
     return (
         f"packing: '{folder}' has no index of bins{of_size}; run "
-        f"chatdata pack {folder} --max-tokens {'N' if max_tokens is None else max_tokens}."
+        f"chatdata pack {folder} --max-tokens {'N' if max_tokens is None else max_tokens}{option}."
     )
 
 

@@ -20,30 +20,29 @@ from transformers import (
 )
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from chatdata.core.constants import TOKENIZER_FOLDER
 from chatdata.core.errors import ConfigError
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.renderings import Rendering
 from trainer.config import Model, TrainConfig
 
 
-def load_tokenizer(folder: Path, manifest: Manifest) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, rendering: Rendering) -> PreTrainedTokenizerBase:
     """The tokenizer that made the rows, with the template and its control tokens.
 
     The end-of-text token is the template's stop token, so that generation ends with the turn.
     Raises ConfigError where a control token has another id than in the rows.
     """
-    saved = folder / TOKENIZER_FOLDER
+    saved, entry = folder / rendering.tokenizer, rendering.entry
     tokenizer = AutoTokenizer.from_pretrained(saved)
-    for token, id in manifest.rendering.tokenizer.control_ids.items():
+    for token, id in entry.tokenizer.control_ids.items():
         loaded = tokenizer.convert_tokens_to_ids(token)
         if loaded != id:
             raise ConfigError(
                 f"token '{token}' is {loaded} in '{saved}' and {id} in the rows; "
                 "build the dataset again."
             )
-    tokenizer.chat_template = manifest.rendering.template.jinja
+    tokenizer.chat_template = entry.template.jinja
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    stop = manifest.rendering.tokenizer.stop_ids[-1]
+    stop = entry.tokenizer.stop_ids[-1]
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stop)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer

@@ -85,11 +85,13 @@ def _strategy(run: Run) -> str:
 
 
 def _dataset(run: Run) -> str:
-    return f"{run.source.origin}; {dataset.check_files(run.source)}"
+    rendering = run.source.rendering
+    origin = run.source.origin + (f", rendering {rendering.name}" if rendering.name else "")
+    return f"{origin}; {dataset.check_files(run.source)}"
 
 
 def _tokens(run: Run) -> str:
-    train, test = run.source.manifest.splits.train, run.source.manifest.splits.test
+    train, test = run.source.rendering.splits.train, run.source.rendering.splits.test
     return (
         f"{train.tokens:,} in the train split, {train.trained_tokens:,} of them trained; "
         f"{test.trained_tokens:,} trained tokens in the test split"
@@ -98,7 +100,7 @@ def _tokens(run: Run) -> str:
 
 def _template(run: Run) -> str:
     """Whether the tokenizer has the dataset's template, and its end token ends turns."""
-    render = run.source.manifest.rendering
+    render = run.source.rendering.entry
     if run.tokenizer.chat_template != render.template.jinja:
         raise ConfigError(
             "the tokenizer's chat template is not that of the dataset; build the dataset again."

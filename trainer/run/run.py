@@ -40,18 +40,18 @@ class Run:
     @property
     def control_ids(self) -> list[int]:
         """The ids of the template's control tokens."""
-        return list(self.source.manifest.rendering.tokenizer.control_ids.values())
+        return list(self.source.rendering.entry.tokenizer.control_ids.values())
 
     @property
     def stop_ids(self) -> list[int]:
         """The ids of the tokens that end turns."""
-        return list(self.source.manifest.rendering.tokenizer.stop_ids)
+        return list(self.source.rendering.entry.tokenizer.stop_ids)
 
     def started(self) -> dict[str, Any]:
         """What identifies the run, for a later run that goes on from its checkpoints."""
         return {
             "ranks": self.here.ranks,
-            "content_hash": self.source.manifest.content_hash,
+            "content_hash": self.source.rendering.content_hash,
             "recipe": self.config.model_dump(mode="json"),
         }
 
@@ -63,12 +63,11 @@ class Run:
 
 def prepare(config: TrainConfig, here: Place, resume: bool = False, repo: str | None = None) -> Run:
     """The run of a recipe, without the weights of its model."""
-    source = dataset.find(config.dataset, config.allow_moving_revision)
-    tokenizer = load.load_tokenizer(source.folder, source.manifest)
+    source = dataset.find(config.dataset, config.allow_moving_revision, config.rendering)
+    tokenizer = load.load_tokenizer(source.folder, source.rendering)
     rows = dataset.train_rows(source)
     model = load.meta_model(load.load_config(config.model, tokenizer), len(tokenizer))
-    at_hand = config.model_copy(update={"dataset": str(source.folder)})
-    layout = batching.make_batches(at_hand, source.manifest, rows, model, tokenizer)
+    layout = batching.make_batches(config, source, rows, model, tokenizer)
     longest = max(rows[dataset.LENGTH])
     return Run(config, here, source, tokenizer, model, layout, longest, resume, repo)
 
@@ -83,7 +82,7 @@ def load_network(run: Run) -> Any:
         load.weights_dtype(config),
         adapters.quantization(config.adapter),
     )
-    strategy.same_on_all_ranks("dataset", run.source.manifest.content_hash)
+    strategy.same_on_all_ranks("dataset", run.source.rendering.content_hash)
     strategy.same_on_all_ranks("embeddings", load.embedding_digest(network))
     batching.prepare(config, network)
     if config.adapter is None:
