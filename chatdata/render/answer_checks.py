@@ -166,7 +166,8 @@ def _kind(
     if prompt is None:
         is_whole = lost.from_answer(text, message) is None
         return ("texts_returned" if is_whole else "headers_trained"), ""
-    body = reference.text(row, place + 1)
+    ends_otherwise = trained[-1] != tokenizer.stops()[-1]  # as the next turn makes it
+    body = reference.text(row, len(row.turns) if ends_otherwise else place + 1)
     if not body.startswith(prompt):
         return "headers_trained", ""
     body = body[len(prompt) :]

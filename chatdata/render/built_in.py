@@ -97,9 +97,12 @@ class BuiltIn:
 
     def unused(self, options: TemplateOptions) -> str | None:
         """Which options are set in vain: those of Jinja."""
-        if not options.variables and not options.date:
+        if not options.variables and not options.date and not options.add_end:
             return None
-        return f"variables and date are for template 'tokenizer', and this is '{self.spec.name}'"
+        return (
+            "variables, date and add_end are for template 'tokenizer', and this is "
+            f"'{self.spec.name}'"
+        )
 
     def prepare(
         self, folder: Path | None, name: str, options: TemplateOptions, work: Path

@@ -77,7 +77,8 @@ class CarriedTemplate:
         variables = {**resolved["tokens"], **options.variables}
         markers = marking_tokens(full, source, variables, options.date)
         control = control_tokens.ControlTokens(full, markers)
-        template = chat_template.read(
+        read = chat_template.read_with_added_end if options.add_end else chat_template.read
+        template = read(
             source, variables, options.date, control.pattern, compiles=control.stand_alone
         )
         return with_template(

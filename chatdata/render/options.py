@@ -21,8 +21,9 @@ class Render(Strict):
     """The `render` of a recipe.
 
     `template` is a name of `templates.TEMPLATES`. The chat template that a tokenizer carries is
-    given `variables` and, for a clock, `date`. `carry_tokens` is how much of a row that is split
-    off may be context: a quarter of `max_tokens` unless it is set.
+    given `variables` and, for a clock, `date`; with `add_end` it is made to end the last answer as
+    it ends earlier ones. `carry_tokens` is how much of a row that is split off may be context: a
+    quarter of `max_tokens` unless it is set.
     """
 
     tokenizer: str
@@ -34,6 +35,7 @@ class Render(Strict):
     system: str | None = None
     variables: dict[str, Any] = Field(default={})
     date: datetime.date | None = None
+    add_end: bool = False
 
     @field_validator("template")
     @classmethod

@@ -142,3 +142,8 @@ class TemplateOptions(Protocol):
     def date(self) -> datetime.date | None:
         """What a Jinja template takes for today."""
         ...
+
+    @property
+    def add_end(self) -> bool:
+        """Whether a Jinja template that leaves out the end of the last answer is given one."""
+        ...

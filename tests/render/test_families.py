@@ -31,6 +31,15 @@ def test_rows_are_those_of_transformers_or_refused_for_a_true_reason(name: str) 
     assert not refused or (expected is not None and expected in refused), refused
 
 
+def test_a_template_without_an_end_writes_all_with_the_end_that_is_added() -> None:
+    """As TRL's own template for training does, which ends the last answer with the same token."""
+    if "glm4moe" not in SHIPPED:
+        pytest.skip("TRL is not installed, or ships no such template")
+    refused, outcomes = families.verdict_with_end("glm4moe")
+    assert not refused
+    assert {outcome.state for outcome in outcomes.values()} == {"exact"}
+
+
 def test_enough_templates_are_tried_and_most_conversations_are_rows() -> None:
     if not SHIPPED:
         pytest.skip("TRL is not installed")

@@ -13,7 +13,9 @@ from chatdata.core.errors import RenderError
 from chatdata.render import certificate
 from chatdata.render.chat_template.jinja import read_variables
 from chatdata.render.fit import fit
+from chatdata.render.rows import render
 from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.tokenizer import Tokenizer
 from tests.support.carrying import carry, load
 from tests.support.structured import call, calls, structured
 from tests.support.templates import HEAD, OPTIONS, PLAIN, PROMPT, TURN, bracketed, load_bytes, run
@@ -113,3 +115,85 @@ def test_a_refusal_names_the_variable_that_ends_the_last_answer(tmp_path: Path) 
         load_bytes(source, tmp_path / "a")
     tokenizer = load_bytes(source, tmp_path / "b", trains=True)
     assert bracketed(run(tokenizer, {"x": TALK[:2]}), tokenizer)[0].endswith("[a<|im_end|>]\n")
+
+
+# As Apertus: the last answer has no end, whatever a variable says.
+ENDLESS = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] }}" + (
+    "{% if not loop.last or m['role'] == 'user' %}{{ '<|im_end|>\n' }}{% endif %}{% endfor %}"
+    + PROMPT
+    + "\n"
+)
+# As GLM 4.5: what ends an answer is the opener of the next turn.
+OPENED = """\
+{% if tools %}{{ tools | tojson }}{% endif %}
+{% for m in messages %}
+{% if m['role'] == 'tool' %}
+<|tool|>
+{% elif m['role'] == 'user' %}
+<|user|>
+{% else %}
+<|assistant|>
+{% endif %}
+{{ m['content'] or '' }}
+{%- for c in m['tool_calls'] or [] %}
+<call>{{ c.function.name + c.function.arguments | tojson }}
+{%- endfor %}
+{% endfor %}
+{% if add_generation_prompt %}
+<|assistant|>
+{% endif %}
+"""
+
+
+def load_with_end(source: str, folder: Path) -> Tokenizer:
+    return load_bytes(source, folder, add_end=True)
+
+
+@pytest.mark.parametrize("source", [ENDLESS, OPENED])
+def test_a_refusal_names_the_way_to_end_the_last_answer(source: str, tmp_path: Path) -> None:
+    with pytest.raises(RenderError, match=r"a model could never learn .* render\.add_end=true"):
+        load_bytes(source, tmp_path)
+
+
+def test_the_last_answer_ends_as_earlier_ones(tmp_path: Path) -> None:
+    tokenizer = load_with_end(ENDLESS, tmp_path)
+    asked = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    assert bracketed(run(tokenizer, {"x": TALK}), tokenizer) == [
+        f"{asked.format('q')}[a<|im_end|>]\n{asked.format('r')}[b<|im_end|>]"
+    ]
+    certificate.certify(tokenizer, OPTIONS)
+    facts = tokenizer.template.facts()
+    assert facts["added_end"] == "<|im_end|>"
+    assert tokenizer.template.jinja() == facts["jinja"] != ENDLESS
+
+
+def test_an_answer_ends_with_the_opener_of_the_turn_that_follows(tmp_path: Path) -> None:
+    tokenizer = load_with_end(OPENED, tmp_path)
+    certificate.certify(tokenizer, OPTIONS)
+    talk = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "tool_calls": calls(call())},
+        {"role": "tool", "content": "r", "name": "f"},
+        {"role": "assistant", "content": "a"},
+    ]
+    tools = json.dumps([{"type": "function", "function": {"name": "f"}}])
+    messages = structured({"x": [{**turn, "tools": tools} for turn in talk]})
+    pool = TextPool(tokenizer)
+    fitted = fit(messages, pool, OPTIONS)
+    assert fitted.outcomes.is_empty()
+    rendered = render(fitted.messages, fitted.windows, pool, OPTIONS)
+    chosen = pl.Series([True])
+    counts = certificate.compare_rows(rendered, tokenizer, "assistant", chosen)
+    assert (counts.first_failure, counts.answers, counts.prompts) == ("", 2, 2)
+    (text,) = bracketed(rendered, tokenizer)
+    rest = text.partition("}]")[2]
+    assert rest == "<|user|>\nq<|assistant|>\n[<call>f{}<|tool|>]\nr<|assistant|>\n[a<|user|>]"
+
+
+def test_an_end_that_is_there_is_not_added(tmp_path: Path) -> None:
+    for name, source in (
+        ("ended", PLAIN),
+        ("no end", "{% for m in messages %}{{ m }}{% endfor %}"),
+    ):
+        with pytest.raises(RenderError, match="leave add_end out"):
+            load_with_end(source, tmp_path / name)

@@ -58,6 +58,9 @@ def carry(base: Path | None, template: str, to: Path, **config: Any) -> Path:
 def load(folder: Path, work: Path, **variables: Any) -> Tokenizer:
     """The tokenizer with the template that it carries, as a build loads it."""
     date = variables.pop("date", None)
-    options = Render(tokenizer="t", template="tokenizer", variables=variables, date=date)
+    add_end = variables.pop("add_end", False)
+    options = Render(
+        tokenizer="t", template="tokenizer", variables=variables, date=date, add_end=add_end
+    )
     template = TEMPLATES[options.template]
     return template.load(template.prepare(folder, folder.name, options, work), folder.name, options)

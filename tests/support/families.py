@@ -153,14 +153,22 @@ def verdict(name: str) -> Verdict:
         return try_template(shipped()[name], Path(folder))
 
 
-def try_template(source: str, folder: Path, **config: Any) -> Verdict:
+@functools.cache
+def verdict_with_end(name: str) -> Verdict:
+    """How a template of TRL does that is made to end the last answer (`render.add_end`)."""
+    with tempfile.TemporaryDirectory() as folder:
+        return try_template(shipped()[name], Path(folder), add_end=True)
+
+
+def try_template(source: str, folder: Path, **options: Any) -> Verdict:
     """How a template does on a tokenizer of bytes with all its control tokens."""
-    carried = carry(None, source, folder / "t", more=True, **config)
+    carried = carry(None, source, folder / "t", more=True)
     try:
-        tokenizer = load(carried, folder / "w", date=DATE)
+        tokenizer = load(carried, folder / "w", date=DATE, **options)
         certificate.certify(tokenizer, _options())
     except RenderError as error:
         return Verdict(str(error), {})
+    (carried / "chat_template.jinja").write_text(tokenizer.template.jinja(), encoding="utf-8")
     key = tokenizer.template.facts()["reasoning_key"]
     reference = Reference(carried, key or "reasoning_content")
     outcomes = {kind: outcome(talk, tokenizer, reference) for kind, talk in KINDS.items()}

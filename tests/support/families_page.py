@@ -57,6 +57,10 @@ def _table(verdicts: dict[str, Verdict]) -> Iterator[str]:
     for names, verdict in _alike(verdicts):
         cells = [_cell(verdict, kind, reasons) for kind in KINDS]
         yield f"| {names} | {' | '.join(cells)} |"
+        if "render.add_end=true" in verdict.refused:
+            ended = families.verdict_with_end(names.partition(",")[0])
+            cells = [_cell(ended, kind, reasons) for kind in KINDS]
+            yield f"| the same with `render.add_end: true` | {' | '.join(cells)} |"
     yield ""
     yield from (f"{number}. {reason}" for reason, number in reasons.items())
 

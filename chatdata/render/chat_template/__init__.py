@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from chatdata.core.errors import RenderError
+from chatdata.render.chat_template.added_end import with_added_end
 from chatdata.render.chat_template.compile import compile_spec
 from chatdata.render.chat_template.compile_answers import compile_answers
 from chatdata.render.chat_template.discovery import explain_mismatch, infer_structure
@@ -44,6 +45,7 @@ __all__ = [
     "plain_texts",
     "probes",
     "read",
+    "read_with_added_end",
     "render",
 ]
 
@@ -61,7 +63,26 @@ def read(
     them can be told apart (no special token swallows white space). Raises RenderError with the
     reason where a conversation cannot be rendered exactly.
     """
+    return _read(JinjaTemplate(source, dict(variables), date, control), compiles)
+
+
+def read_with_added_end(
+    source: str,
+    variables: Mapping[str, Any],
+    date: datetime.date | None,
+    control: re.Pattern[str],
+    compiles: bool,
+) -> JinjaTemplate:
+    """What `read` gives, of a template that is made to end the last answer as it ends earlier ones.
+
+    Raises RenderError where the last answer has an end, or earlier ones have none.
+    """
     bare = JinjaTemplate(source, dict(variables), date, control)
+    return _read(with_added_end(bare), compiles)
+
+
+def _read(bare: JinjaTemplate, compiles: bool) -> JinjaTemplate:
+    source, control = bare.source, bare.control
     template = replace(bare, structure=infer_structure(bare))
     spec = compile_spec(template, control) if compiles else None
     if spec is not None:

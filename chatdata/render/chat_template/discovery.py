@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # The keys under which templates look for reasoning: of most; of OpenRouter and vLLM; of gpt-oss.
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
 _SWITCHES = (False, True)
+_RENDERS = "it can be with"  # begins a hint that lets a template render
 
 
 def infer_structure(template: JinjaTemplate) -> Structure:
@@ -116,7 +117,7 @@ def _of_thoughts(template: JinjaTemplate) -> Structure | None:
     """The structure of a template that only writes answers with reasoning; None for another."""
     for key in _REASONING_KEYS:
         messages = with_reasoning(make_conversation("uaua"), key)
-        keyed = replace(template, structure=Structure(reasoning_key=key))
+        keyed = replace(template, structure=replace(template.structure, reasoning_key=key))
         try:
             structure = _infer(keyed, messages)
         except RenderError:
@@ -175,9 +176,27 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
+def missing_end(template: JinjaTemplate) -> str | None:
+    """What ends an earlier answer, up to a control token, and not the last; None without it."""
+    messages = make_conversation("uaua")
+    _, answer, question, _ = contents_of(messages)
+    try:
+        middle = between(template.text(messages), answer, question)
+        after = template.text(messages[:2]).partition(answer)[2]
+    except (RenderError, UnrenderableError):
+        return None
+    first = template.control.search(middle)
+    if first is None or template.control.search(after) or middle[: first.start()].strip():
+        return None
+    return middle[: first.end()].removeprefix(after)
+
+
 def _way_out(template: JinjaTemplate) -> str:
     """The end of a sentence about a template that cannot be used, with the way out."""
-    return f"; {_hint(template) or 'choose another template'}."
+    hint = _hint(template)
+    if not hint.startswith(_RENDERS) and (end := missing_end(template)):
+        hint = f"earlier answers end with {end!r}, and --set render.add_end=true ends the last so"
+    return f"; {hint or 'choose another template'}."
 
 
 def _hint(template: JinjaTemplate) -> str:
@@ -190,7 +209,7 @@ def _hint(template: JinjaTemplate) -> str:
         except RenderError:
             continue
         shown = ", ".join(f"{name}: {str(value).lower()}" for name, value in values.items())
-        return f"it can be with --set 'render.variables={{{shown}}}'"
+        return f"{_RENDERS} --set 'render.variables={{{shown}}}'"
     return (
         f"the template reads the variables {', '.join(names)} (render.variables)" if names else ""
     )

@@ -61,6 +61,7 @@ class JinjaTemplate(WritesText):
     method: Method = "prefix"
     keeps_history: bool = True
     structure: Structure = _NO_STRUCTURE
+    added_end: str = ""  # which `source` writes behind the last answer, and did not at first
 
     name = "tokenizer"
     special_tokens = ()  # none are added to the tokenizer
@@ -115,6 +116,7 @@ class JinjaTemplate(WritesText):
             self.control,
             keeps_history=self.keeps_history,
             structure=Structure(takes_parts=self.structure.takes_parts),
+            added_end=self.added_end,
         )
         shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in variables.items())
         try:
@@ -236,12 +238,20 @@ class JinjaTemplate(WritesText):
                 f"the chat template ends turn {number} with {tail[-30:]!r}, in which there is no "
                 "special token of this tokenizer, so a model could never learn to stop"
             )
-        body = body[: ends[-1]]
+        body = self._ended(body[: ends[-1]], text, start)
         if not text.startswith(body, start):
             raise UnrenderableError(f"the chat template changes turn {number} once turns follow")
         if fault := lost.from_answer(body, messages[number]):
             raise UnrenderableError(f"the chat template {fault} of turn {number}")
         return body
+
+    def _ended(self, body: str, text: str, start: int) -> str:
+        """All of an answer, whose end is the opener of the next turn where the end was added."""
+        words = body.removesuffix(self.added_end)
+        if not self.added_end or not text.startswith(words, start):
+            return body
+        end = self.control.match(text, start + len(words))
+        return words + end[0] if end else body
 
     def _empty_thought_len(self, body: str, message: Message) -> int:
         """The length of a thought without words that the template writes before an answer."""
@@ -260,7 +270,8 @@ class JinjaTemplate(WritesText):
     def facts(self) -> dict[str, Any]:
         """The template in full, for the manifest."""
         variables = {k: v for k, v in self.variables.items() if not k.endswith("_token")}
-        parts = {"takes_parts": True} if self.structure.takes_parts else {}
+        parts: dict[str, Any] = {"takes_parts": True} if self.structure.takes_parts else {}
+        added = {"added_end": self.added_end} if self.added_end else {}
         return {
             "name": self.name,
             "method": self.method,
@@ -270,6 +281,7 @@ class JinjaTemplate(WritesText):
             "lead_is_empty_thought": self.structure.leads_with_thought,
             "reasoning_key": self.structure.reasoning_key,
             **parts,
+            **added,
             "generation_prompt": self.generation_prompt,
             "variables": variables,
             "date": self.date.isoformat() if self.date else None,
