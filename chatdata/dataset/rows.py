@@ -30,6 +30,7 @@ from chatdata.dataset.schemas import (
     TOKENS_IN_SHORT,
     WEIGHT,
     WEIGHTS,
+    without,
 )
 from chatdata.render.rows import Rendered
 
@@ -164,10 +165,18 @@ def variables(table: pa.Table) -> list[str | None]:
 
 def weights(table: pa.Table) -> list[list[tuple[int, float]]]:
     """The places and the weights of messages that have any, of each conversation."""
-    if WEIGHT not in message_keys(table):
+    if not _has_weights(table):
         return [[]] * table.num_rows
     lists = [[turn[WEIGHT] for turn in turns] for turns in table["messages"].to_pylist()]
     return [[(n, w) for n, w in enumerate(of_turns) if w is not None] for of_turns in lists]
+
+
+def _has_weights(table: pa.Table) -> bool:
+    """Whether a message of these rows has a weight."""
+    if WEIGHT not in message_keys(table):
+        return False
+    turns = [chunk.values for chunk in table["messages"].chunks]
+    return any(of_chunk.field(WEIGHT).null_count < len(of_chunk) for of_chunk in turns)
 
 
 def offered_tools(table: pa.Table) -> list[list[str]]:
@@ -277,12 +286,12 @@ class Rows:
     def _values(self) -> Iterator[list[Any]]:
         """Yields what each conversation has in the columns of all folders, and its variables and
         weights where it has any."""
-        names = [name for name in self.messages.column_names if name != KEY]
-        rows = self.messages.select(names).to_pylist()
-        for row, given in zip(rows, variables(self.messages), strict=True):
-            for turn in row["messages"]:
-                if turn.get(WEIGHT, 1) is None:
-                    del turn[WEIGHT]
+        has_weights = _has_weights(self.messages)
+        left_out = [KEY] if has_weights else [KEY, WEIGHT]
+        table = complete_messages(self.messages, without(self.messages.schema, left_out))
+        for row, given in zip(table.to_pylist(), variables(self.messages), strict=True):
+            if has_weights:
+                row["messages"] = [_without_no_weight(turn) for turn in row["messages"]]
             yield [*row.values(), *([given] if given else [])]
 
     def update(self, hashes: Sequence[Any], column: str) -> None:
@@ -312,6 +321,10 @@ class Rows:
             numbers = np.frombuffer(value, np.float32)
             if ((numbers != 0) & (numbers != 1)).any():
                 hashes[number].update(value)
+
+
+def _without_no_weight(turn: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in turn.items() if key != WEIGHT or value is not None}
 
 
 def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import load_recipe, read_manifest, render_dataset
+from chatdata import add_rendering, load_recipe, read_manifest, render_dataset
 from chatdata.core.errors import ConfigError, VerifyError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import card, manifest
@@ -287,3 +287,15 @@ def test_the_shards_hold_text_that_others_parse(folder: Path) -> None:
     table = pl.read_parquet(folder / "messages" / "*.parquet")
     assert table.schema[KEY] == pl.String
     assert table[KEY].null_count() == 0
+
+
+def test_an_added_rendering_is_written_with_the_variables(tmp_path: Path) -> None:
+    folder = build(tmp_path, records({KEY: {"effort": "high"}}, {}), options="")
+    louder = TEMPLATE.replace("'<|effort|>' +", "'<|effort|>!' +")
+    carried = carry(None, louder, tmp_path / "louder")
+    add_rendering(folder, name="loud", tokenizer=str(carried))
+    (shard,) = (folder / "tokens-loud").glob("*.parquet")
+    rows = sorted(pq.read_table(shard).to_pylist(), key=lambda row: str(row["id"]))
+    texts = [bytes(id for id in row["input_ids"] if id < 256).decode() for row in rows]
+    assert [text.partition("\n")[0] for text in texts] == ["!high", "!low"]
+    verify_folder(folder, everything=True)

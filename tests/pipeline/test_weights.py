@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatdata import load_recipe, read_manifest, render_dataset
+from chatdata import add_rendering, load_recipe, read_manifest, render_dataset
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import card, manifest
@@ -340,3 +340,14 @@ def test_a_forger_of_weights_is_caught(
 
 def test_a_recipe_that_drops_weights_is_read() -> None:
     assert load_recipe("sample", ["clean=[drop_weights]"]).steps()[0].cleaner.name == "drop_weights"
+
+
+def test_an_added_rendering_has_the_weights(tmp_path: Path) -> None:
+    given = [*GIVEN[:3], [{}]]
+    folder = build(tmp_path, given)
+    weights = [[weight for _, weight in spans(row)] for row in by_number(folder, "tokens")]
+    add_rendering(folder, name="more", tokenizer="bytes", template="starchat")
+    (shard,) = (folder / "tokens-more").glob("*.parquet")
+    rows = sorted(pq.read_table(shard).to_pylist(), key=lambda row: str(row["id"]))
+    assert [[weight for _, weight in spans(row)] for row in rows] == weights
+    verify_folder(folder, everything=True)
