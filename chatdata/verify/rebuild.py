@@ -63,9 +63,8 @@ def _add_again(
             workers=workers,
         )
     except ConfigError as error:
-        raise ConfigError(
-            f"rendering '{name}': {error} Its options are set by --set {prefix}KEY=VALUE."
-        ) from None
+        words = str(error).replace("--set render.", f"--set {prefix}")
+        raise ConfigError(f"rendering '{name}': {words}") from None
 
 
 def _pack_again(new: Path, facts: Manifest) -> None:

@@ -20,9 +20,10 @@ from chatdata.core.hashing import sha256_file
 from chatdata.dataset import card, reader
 from chatdata.dataset.shards import PARQUET
 from chatdata.pipeline import pieces
-from chatdata.verify import rebuild
+from chatdata.verify import added, rebuild
 from chatdata.verify.verification import verdicts_on, verify_folder
 from tests.support.builds import TALKS, TREES, files, make, rows_of, talk_file, tree_file
+from tests.support.first_format import as_format_1
 
 ALL_ROWS = ("render.max_tokens=null", "render.overflow=drop")
 CHANGING = {"manifest.json", "README.md", "croissant.json"}
@@ -189,6 +190,57 @@ def test_a_folder_without_tokens_takes_renderings(tmp_path: Path) -> None:
     assert manifest.render is None
     assert table(tmp_path / "plain", "tokens-chatml")
     verify_folder(tmp_path / "plain", everything=True)
+
+
+ONCE = """
+name: once
+version: 1.0.0
+source: {oasst: {}}
+threads: {train_once: true}
+split: {test_percent: 30}
+render: {tokenizer: bytes}
+max_dropped: 1.0
+"""
+
+
+@pytest.mark.slow
+def test_a_folder_of_format_1_learns_what_its_labels_say(tmp_path: Path) -> None:
+    first = as_format_1(make(tmp_path, ONCE, tree_file(tmp_path), "built"), tmp_path / "first")
+    chosen: Any = {"tokenizer": "bytes", "template": "chatml"}
+    apart = render_dataset(first, tmp_path / "apart", **chosen)
+    manifest = add_rendering(first, **chosen)
+    assert manifest.format == 1
+    assert table(first, "tokens-chatml") == table(tmp_path / "apart", "tokens")
+    assert manifest.renders["chatml"].render == apart.render
+    assert list(added.count_problems(first, manifest)) == []
+    assert list(added.rendered_problems(first, manifest, everything=True)) == []
+
+
+@pytest.mark.slow
+def test_weights_and_variables_of_conversations_are_those_of_the_folder(tmp_path: Path) -> None:
+    talks = [
+        {
+            "id": str(number),
+            "messages": [
+                {"role": "user", "content": "Hi!"},
+                {"role": "assistant", "content": "Hello.", **weight},
+                {"role": "user", "content": "And?" * number},
+                {"role": "assistant", "content": "Well."},
+            ],
+        }
+        for number, weight in enumerate([{}, {"weight": 0.5}, {"weight": 2}] * 10)
+    ]
+    (tmp_path / "talks.jsonl").write_text("\n".join(map(json.dumps, talks)))
+    text = "name: s\nversion: 1.0.0\nsource: {jsonl: {}}\nrender: {tokenizer: bytes}\n"
+    built = make(tmp_path, text, tmp_path / "talks.jsonl", "built", "max_dropped=1")
+    assert read_manifest(built).weighted_messages == 20
+    limit = ["render.max_tokens=90", "render.overflow=cut"]
+    chosen: Any = {"tokenizer": "bytes", "template": "chatml", "settings": limit}
+    render_dataset(built, tmp_path / "apart", **chosen)
+    add_rendering(built, **chosen)
+    assert table(built, "tokens-chatml") == table(tmp_path / "apart", "tokens")
+    assert {0.5, 2.0} <= set(reader.scan(built, "tokens-chatml").collect()["weights"].explode())
+    verify_folder(built, everything=True)
 
 
 # ------------------------------------------------------------------------------------- verified

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from chatdata import build_dataset, load_recipe, render_dataset
 from chatdata.core.errors import BuildError, ConfigError, OutputError, RenderError
 from chatdata.dataset import reader
-from chatdata.dataset.schemas import PLAIN_MESSAGES
 from chatdata.pipeline import pieces
 from chatdata.verify import dataset_diff, rebuild
 from chatdata.verify.verification import verify_folder
 from tests.support.builds import TALKS, TREES, files, make, rows_of, talk_file, tree_file
 from tests.support.carrying import carry
+from tests.support.first_format import as_format_1
 
 TEMPLATE = """{% for m in messages %}<|turn_{{ m.role }}|>{% if m.reasoning_content %}<think>
 {{ m.reasoning_content }}
@@ -212,28 +209,6 @@ def test_bins_of_the_recipe_are_packed_again(tmp_path: Path) -> None:
 
 
 # ----------------------------------------------------------------------------------- format 1
-
-
-def as_format_1(folder: Path, to: Path) -> Path:
-    """A copy of a folder whose messages are role and content alone, as format 1 had them, and whose
-    ledger names no turns."""
-    shutil.copytree(folder, to)
-    for path in (to / "messages").iterdir():
-        rows = pq.read_table(path)
-        turns = [
-            [{key: turn[key] for key in ("role", "content")} for turn in row]
-            for row in rows["messages"].to_pylist()
-        ]
-        rows = rows.drop_columns(["tools", "messages"]).append_column("messages", pa.array(turns))
-        pq.write_table(rows.cast(PLAIN_MESSAGES), path)
-    (path,) = (to / "ledger").iterdir()
-    entries = pl.read_parquet(path)
-    is_turn = pl.col("detail").str.starts_with("turn ")
-    entries = entries.with_columns(detail=pl.when(is_turn.not_()).then("detail"))
-    entries.write_parquet(path)
-    values = json.loads((to / "manifest.json").read_text())
-    (to / "manifest.json").write_text(json.dumps({**values, "format": 1}))
-    return to
 
 
 ONCE = """
