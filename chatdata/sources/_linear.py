@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from chatdata.core.schema import MESSAGES
 from chatdata.sources import tool_json
 from chatdata.sources._message import Read, join, not_text, spoken, trained
-from chatdata.sources._variables import Variables
+from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
 from chatdata.sources.records import IsRecord, Record, read_files
 from chatdata.sources.values import identifier, word
@@ -81,7 +81,7 @@ class RecordFormat:
     is_record: IsRecord
     turns: Callable[[Any], list[Turn]]
     group: Callable[[str], str]  # of a conversation's id
-    variables: Variables
+    variables: Variables = field(default_factory=lambda: Variables(NO_VARIABLES))
 
 
 def read_conversations(

@@ -6,13 +6,12 @@ no words of a conversation (ids, scores, times, names) are not looked at.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from chatdata.sources import tool_json
 from chatdata.sources.tool_json import is_given
-from chatdata.sources.values import Text, first_fault, identifier, text, word
+from chatdata.sources.values import Text, first_fault, identifier, shown, text, word
 
 Read = Callable[[object], Text]  # makes text of what stands where the words of a message do
 
@@ -68,7 +67,7 @@ def _part(part: Mapping[str, Any], keys: Mapping[str, tuple[str, ...]]) -> Text:
     if isinstance(type, str) and type in keys:
         words = next((part[key] for key in keys[type] if key in part), None)
         return _joined(words, keys) if isinstance(words, list) else text(words)
-    return Text(None, f"a part of type {type!r} cannot be carried as text")
+    return Text(None, f"a part of type {shown(type)} cannot be carried as text")
 
 
 def not_text(values: Mapping[str, Any], *more: str) -> str | None:
@@ -198,7 +197,7 @@ def trained(message: Mapping[str, Any]) -> Trained:
     flags = {name: message[name] for name in _FLAGS if message.get(name) is not None}
     for name, value in flags.items():
         if fault := _fault_of_flag(name, value):
-            return Trained(False, f"{name} is {reprlib.repr(value)}, and {fault}")
+            return Trained(False, f"{name} is {shown(value)}, and {fault}")
     if any(value == _FLAGS[name] for name, value in flags.items()):
         return Trained(False)
     weights = {name: float(flags[name]) for name in _WEIGHTS if _is_number(flags.get(name))}

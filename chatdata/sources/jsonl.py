@@ -41,7 +41,7 @@ from chatdata.sources._linear import RecordFormat, Turn, read_conversations, tur
 from chatdata.sources._message import REASONING, join, result
 from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, File
-from chatdata.sources.values import text
+from chatdata.sources.values import shown, text
 
 SCHEMA = MESSAGES
 IDS = "jsonl"
@@ -139,4 +139,4 @@ def _any_turn(message: object) -> Turn:
         return Turn(None, None, f"a {type(message).__name__} stands where a message should")
     role = _ROLES.get(str(message.get("role")))
     read_turn = turn(role, message, message.get("content"), result if role == "tool" else join)
-    return read_turn if role else read_turn._replace(note=f"role {message.get('role')!r}")
+    return read_turn if role else read_turn._replace(note=f"role {shown(message.get('role'))}")

@@ -20,7 +20,7 @@ from typing import Any
 from chatdata.core.schema import NODES
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
 from chatdata.sources.records import read_files
-from chatdata.sources.values import identifier, text, whole, word
+from chatdata.sources.values import identifier, shown, text, whole, word
 
 SCHEMA = NODES
 IDS = "oasst1"
@@ -160,7 +160,7 @@ def _add(builder: BatchBuilder, message: _Message, parent: str | None, tree: _Tr
         train=role == "assistant",
         source=tree.source,
         where=tree.where,
-        note=fault if role else f"role {message.get('role')!r}",
+        note=fault if role else f"role {shown(message.get('role'))}",
         rank=whole(message.get("rank")),
         created=_microseconds(message.get("created_date")),
         deleted=message.get("deleted") is True,

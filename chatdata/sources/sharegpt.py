@@ -26,7 +26,7 @@ from chatdata.sources._linear import RecordFormat, Turn, read_conversations, tur
 from chatdata.sources._message import result
 from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, File
-from chatdata.sources.values import Text, text
+from chatdata.sources.values import Text, shown, text
 
 SCHEMA = MESSAGES
 IDS = "sharegpt"
@@ -112,7 +112,7 @@ def _any_turn(message: Mapping[str, Any]) -> Turn:
     if name in _RESULTS:
         return turn("tool", message, content, _result)
     read_turn = turn(_ROLES.get(name), message, content)
-    return read_turn if name in _ROLES else read_turn._replace(note=f"role {speaker!r}")
+    return read_turn if name in _ROLES else read_turn._replace(note=f"role {shown(speaker)}")
 
 
 def _with_call(message: Mapping[str, Any], name: str, content: object) -> Mapping[str, Any]:

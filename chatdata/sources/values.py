@@ -51,3 +51,18 @@ def whole(value: object) -> int | None:
     if isinstance(number, bool) or not isinstance(number, int):
         return None
     return number if abs(number) < _LARGEST else None
+
+
+_NAME = re.compile(r"[\w.:/-]{1,40}")
+
+
+def shown(value: object) -> str:
+    """A value as a note shows it: itself where it is a number or looks like a name, else its kind.
+
+    Notes stand in the ledger, which is published, so a note quotes no text of a message.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    if not isinstance(value, str):
+        return f"a {type(value).__name__}"
+    return repr(value) if _NAME.fullmatch(value) else f"a text of {len(value)} characters"

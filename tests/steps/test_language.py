@@ -458,7 +458,7 @@ def test_disagreements_are_counted_the_same_in_any_parts() -> None:
         ("en", "zh", 1),
     ]
     assert [len(pair.examples) for pair in whole] == [3, 1, 1]
-    assert whole[1].examples == (language.Example(message="1#0", text=FRENCH),)
+    assert whole[1].examples == (language.Example(message="1#0"),)
 
 
 RECIPE = """

@@ -121,7 +121,19 @@ def render(
     except (RenderError, UnrenderableError):
         raise
     except Exception as error:  # a template can raise anything
-        raise UnrenderableError(f"the chat template says: {error}") from None
+        words = _without_content(str(error), messages)
+        raise UnrenderableError(f"the chat template says: {words}") from None
+
+
+_TELLING = 4  # characters from which on a content that an error quotes is left out
+
+
+def _without_content(error: str, messages: Messages) -> str:
+    """The words of an error without the contents of messages: a ledger is published."""
+    contents = {text.strip() for message in messages for text in spoken(message)}
+    for content in sorted(contents, key=lambda text: (-len(text), text)):
+        error = error.replace(content, "…") if len(content) >= _TELLING else error
+    return error
 
 
 def render_generation(

@@ -173,9 +173,11 @@ class JinjaTemplate(WritesText):
     ) -> int:
         prompt = self.text(messages[:number], add_generation_prompt=True, tools=tools)
         if not text.startswith(prompt):
+            asked = self.text(messages[:number], tools=tools)
+            supplied = prompt.removeprefix(asked) if prompt.startswith(asked) else ""
             raise UnrenderableError(
-                f"turn {number} does not stand behind its generation prompt, which ends in "
-                f"{prompt[-30:]!r}{self.structure.hint}"
+                f"turn {number} does not stand behind its generation prompt"
+                f"{f', which writes {supplied!r}' if supplied else ''}{self.structure.hint}"
             )
         return len(prompt)
 
@@ -235,8 +237,8 @@ class JinjaTemplate(WritesText):
         ends = [match.end() for match in self.control.finditer(body)]
         if not ends:
             raise UnrenderableError(
-                f"the chat template ends turn {number} with {tail[-30:]!r}, in which there is no "
-                "special token of this tokenizer, so a model could never learn to stop"
+                f"the chat template ends turn {number} without a special token of this tokenizer, "
+                "so a model could never learn to stop"
             )
         body = self._ended(body[: ends[-1]], text, start)
         if not text.startswith(body, start):

@@ -152,10 +152,9 @@ def _by() -> pl.Expr:
 # ------------------------------------------------------------------------------------ disagreements
 
 _EXAMPLES = 3  # for each pair of languages, those whose ids have the smallest hashes
-_EXAMPLE = 200  # characters
 
 
-_EXAMPLE_OF = pl.Struct({"order": pl.UInt64, "message": pl.String, "text": pl.String})
+_EXAMPLE_OF = pl.Struct({"order": pl.UInt64, "message": pl.String})
 _PAIRS: dict[str, pl.DataType | type[pl.DataType]] = {
     "declared": pl.String,
     "detected": pl.String,
@@ -165,10 +164,12 @@ _PAIRS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 class Example(Part):
-    """The start of a message whose label a detector contradicts."""
+    """A message whose label a detector contradicts, by its id.
+
+    Its text is not here: the message may be dropped, and the manifest is published.
+    """
 
     message: str
-    text: str
 
 
 class DisagreementEntry(Part):
@@ -216,10 +217,7 @@ class Disagreements:
                 declared=row["declared"],
                 detected=row["detected"],
                 messages=row["messages"],
-                examples=tuple(
-                    Example(message=shown["message"], text=shown["text"])
-                    for shown in row["examples"]
-                ),
+                examples=tuple(Example(message=shown["message"]) for shown in row["examples"]),
             )
             for row in most_first.iter_rows(named=True)
         )
@@ -231,11 +229,8 @@ def disagreements(labelled: pl.DataFrame, decide: str) -> Disagreements:
         return Disagreements.none(decide)
     rows = labelled.filter(pl.col("detected").is_not_null())
     rows = rows.with_columns(order=hash_column(rows["message"], "disagreement"))
-    example = pl.struct(
-        "order", "message", text=pl.coalesce("content", "reasoning").str.head(_EXAMPLE)
-    )
     pairs = rows.group_by("declared", "detected", maintain_order=True).agg(
-        messages=pl.len(), examples=_first_examples(example)
+        messages=pl.len(), examples=_first_examples(pl.struct("order", "message"))
     )
     return Disagreements(pairs)
 
