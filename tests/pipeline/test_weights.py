@@ -351,3 +351,25 @@ def test_an_added_rendering_has_the_weights(tmp_path: Path) -> None:
     rows = sorted(pq.read_table(shard).to_pylist(), key=lambda row: str(row["id"]))
     assert [[weight for _, weight in spans(row)] for row in rows] == weights
     verify_folder(folder, everything=True)
+
+
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+def test_weights_come_out_of_the_description_for_machines(folder: Path) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    described = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+    assert not described.metadata.ctx.issues.errors
+    rows = {row["id"]: row["weights"] for row in rows_of(folder, "tokens")}
+    records = list(described.records("tokens-chatml"))
+    assert len(records) == len(rows)
+    for row in records:
+        given = [float(weight) for weight in row["tokens-chatml/weights"]]
+        assert given == pytest.approx(rows[row["tokens-chatml/id"].decode()])
+    stated = [
+        turn["messages/messages/weight"]
+        for row in described.records("messages")
+        for turn in row["messages/messages"]
+    ]
+    assert sorted(weight for weight in stated if weight == weight and weight) == [
+        *[0.1, 0.25, 0.5, 2, 3]
+    ]
