@@ -6,12 +6,14 @@ import random
 from pathlib import Path
 
 import pytest
+import tokenizers
 
+from chatdata.render import certificate
 from chatdata.render.chat_template import CompiledAnswers
 from chatdata.render.parts import TrainParts
 from tests.support.carrying import carry, load
 from tests.support.conversations import table
-from tests.support.templates import bracketed, rows, run
+from tests.support.templates import OPTIONS, bracketed, rows, run
 
 transformers = pytest.importorskip("transformers")
 
@@ -66,6 +68,21 @@ def test_the_strings_that_it_looks_for_are_found(folder: Path, tmp_path: Path) -
     template = load(folder, tmp_path / "w").template
     assert isinstance(template, CompiledAnswers)
     assert set(template.markers) == {"</think>", "<result>", "</result>"}
+
+
+def test_tags_of_thoughts_may_be_control_tokens(folder: Path, tmp_path: Path) -> None:
+    """The tags of the empty thought were written as text, and the template was refused."""
+    path = folder / "tokenizer.json"
+    with_tags = tokenizers.Tokenizer.from_file(str(path))
+    with_tags.add_special_tokens(["<think>", "</think>"])
+    with_tags.save(str(path))
+    tokenizer = load(folder, tmp_path / "w")
+    assert isinstance(tokenizer.template, CompiledAnswers)
+    certificate.certify(tokenizer, OPTIONS)
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    talk = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
+    for _, turns, ids, _ in rows(run(tokenizer, {"x": talk})):
+        assert ids == reference.apply_chat_template(turns, tokenize=True, return_dict=False)
 
 
 def test_plain_rows_are_written_by_the_spec_and_others_as_text(

@@ -36,10 +36,11 @@ def compile_spec(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateS
 
 
 def is_closed(turn: Turn, control: re.Pattern[str]) -> bool:
-    """Whether special tokens stand at both ends of what surrounds the content."""
+    """Whether special tokens stand at both ends of what surrounds the content, and nowhere else."""
     opening = [*control.finditer(turn.open)]
     is_opened = opening and opening[0].start() == 0 and opening[-1].end() == len(turn.open)
-    return bool(is_opened and control.match(turn.close))
+    is_text = control.search(turn.header + turn.lead) is None
+    return bool(is_opened and is_text and control.match(turn.close))
 
 
 # ----------------------------------------------------------------------------------- a guess

@@ -89,12 +89,13 @@ def _infer(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec:
         "user": _turn(before_user, "", after_user, control),
         "assistant": _turn(before_earlier, "", after_answer, control),
     }
-    opened = end_of_last_token(header, control)
+    supplied = header + untrained
+    opened = end_of_last_token(supplied, control)
     after = text.partition(last)[2]
     closed = end_of_last_token(after, control)
     final = Turn(
-        header[:opened],
-        header[opened:] + untrained,
+        supplied[:opened],
+        supplied[opened:],
         lead.removeprefix(untrained),
         after[:closed],
         after[closed:],
