@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from chatdata.core.schema import MESSAGES
@@ -81,7 +81,7 @@ class RecordFormat:
     is_record: IsRecord
     turns: Callable[[Any], list[Turn]]
     group: Callable[[str], str]  # of a conversation's id
-    variables: Variables
+    variables: Variables = field(default_factory=Variables)
 
 
 def read_conversations(
