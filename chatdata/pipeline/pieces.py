@@ -152,10 +152,14 @@ def render(context: BuildContext, folder: Folder, piece: Piece) -> RenderedPiece
 
 
 def rendered(context: BuildContext, messages: pl.DataFrame, split: str) -> RenderedPiece:
-    """Named messages of whole groups of a split, rendered."""
+    """Messages of whole groups of a split, rendered. Raises RenderError as `render` does.
+
+    A message that several conversations hold has a single name.
+    """
     assert context.tokenizer is not None
-    part = tokenize(context, context.tokenizer, messages, _as_stated)
-    return RenderedPiece(messages, part, _rows(part, split))
+    named = shared_turns.named(messages, pl.read_ipc(_new_turns_file(context)))
+    part = tokenize(context, context.tokenizer, named, _as_stated)
+    return RenderedPiece(named, part, _rows(part, split))
 
 
 def _as_stated(messages: pl.DataFrame) -> pl.DataFrame:
@@ -164,11 +168,10 @@ def _as_stated(messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def messages(context: BuildContext, folder: Folder, piece: Piece) -> pl.DataFrame:
-    """The messages of a piece, each with a name that the conversations that hold it share."""
+    """The messages of a piece, with what may be learnt."""
     rows = reader.scan(folder.path, "messages", [piece.split]).slice(piece.first, piece.rows)
-    unnamed = published.messages(rows.drop("split").collect())
-    unnamed = _with_what_may_be_learnt(unnamed, pl.read_ipc(_untrained_file(context)))
-    return shared_turns.named(unnamed, pl.read_ipc(_new_turns_file(context)))
+    stated = published.messages(rows.drop("split").collect())
+    return _with_what_may_be_learnt(stated, pl.read_ipc(_untrained_file(context)))
 
 
 def _with_what_may_be_learnt(messages: pl.DataFrame, untrained: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from chatdata.core.schema import MESSAGES
 from chatdata.sources import tool_json
 from chatdata.sources._message import Read, join, not_text, spoken, trained
-from chatdata.sources._variables import NO_VARIABLES, Variables
+from chatdata.sources._variables import Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
 from chatdata.sources.records import IsRecord, Record, read_files
 from chatdata.sources.values import identifier, word
@@ -81,7 +81,7 @@ class RecordFormat:
     is_record: IsRecord
     turns: Callable[[Any], list[Turn]]
     group: Callable[[str], str]  # of a conversation's id
-    variables: Variables = field(default_factory=lambda: Variables(NO_VARIABLES))
+    variables: Variables = field(default_factory=Variables)
 
 
 def read_conversations(

@@ -26,7 +26,7 @@ class Variables:
     `seen` are the variables of which a record had the key, or a value.
     """
 
-    keys: Mapping[str, str]
+    keys: Mapping[str, str] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
     def of(self, record: Mapping[str, Any]) -> Text:

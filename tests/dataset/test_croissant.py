@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chatdata import add_rendering
 from chatdata.dataset import croissant, manifest, reader
 
 mlcroissant = pytest.importorskip("mlcroissant")
@@ -63,6 +64,22 @@ def test_every_row_of_tokens_comes_out_of_it(sample: Path, described: Any) -> No
             assert [int(id) for id in row[f"tokens-starchat/{name}"]] == expected[name]
         assert row["tokens-starchat/trained"] == expected["trained"]
         assert row["tokens-starchat/split"].decode() == expected["split"]
+
+
+@pytest.mark.slow
+def test_every_row_of_an_added_rendering_comes_out_of_it(sample: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    add_rendering(sample, out, tokenizer="bytes", template="chatml", name="chatml-2.5_x")
+    dataset = mlcroissant.Dataset(jsonld=str(out / croissant.FILE))
+    assert not dataset.metadata.ctx.issues.errors
+    table = reader.scan(out, "tokens-chatml-2.5_x").collect()
+    rows = {row["id"]: row for row in table.to_dicts()}
+    records = list(dataset.records("tokens-chatml-2.5_x"))
+    assert len(records) == len(rows)
+    for row in records:
+        expected = rows[row["tokens-chatml-2.5_x/id"].decode()]
+        assert [int(id) for id in row["tokens-chatml-2.5_x/labels"]] == expected["labels"]
+        assert row["tokens-chatml-2.5_x/split"].decode() == expected["split"]
 
 
 def test_a_split_can_be_asked_for(sample: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chatdata import read_manifest
+from chatdata import add_rendering, build_dataset, load_recipe, read_manifest
 from chatdata.verify.dataset_diff import between
 from tests.support.builds import make, rows_of
 
@@ -281,3 +281,26 @@ def test_calls_that_gained_keys_would_be_seen() -> None:
     filled = copy.deepcopy(TALK)
     filled[2]["tool_calls"][0]["function"]["arguments"]["phase"] = None  # type: ignore[index]
     assert spoken(filled) != WITHOUT_NULLS
+
+
+def test_rows_of_an_added_rendering_load_by_their_name(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    transformers = pytest.importorskip("transformers")
+    add_rendering(build_sample(tmp_path), tokenizer="bytes", template="chatml", name="chatml-2.5")
+    folder = tmp_path / "sample"
+    rows = datasets.load_dataset(str(folder), "tokens-chatml-2.5", split=BOTH)
+    stored = rows_of(folder, "tokens-chatml-2.5")
+    assert rows["input_ids"][:] == [row["input_ids"] for row in stored]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer-chatml-2.5")
+    messages = {row["id"]: row["messages"] for row in rows_of(folder)}
+    row = next(row for row in stored if row["id"] in messages)
+    turns = [
+        {key: value for key, value in turn.items() if value is not None and key != "train"}
+        for turn in messages[row["id"]]
+    ]
+    assert tokenizer.apply_chat_template(turns, return_dict=False) == row["input_ids"]
+
+
+def build_sample(folder: Path) -> Path:
+    build_dataset(load_recipe("sample"), folder / "sample")
+    return folder / "sample"

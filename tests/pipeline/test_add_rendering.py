@@ -20,7 +20,7 @@ from chatdata.core.hashing import sha256_file
 from chatdata.dataset import card, reader
 from chatdata.dataset.shards import PARQUET
 from chatdata.pipeline import pieces
-from chatdata.verify import added, rebuild
+from chatdata.verify import added, rebuild, recount
 from chatdata.verify.verification import verdicts_on, verify_folder
 from tests.support.builds import TALKS, TREES, files, make, rows_of, talk_file, tree_file
 from tests.support.first_format import as_format_1
@@ -311,6 +311,66 @@ def test_a_table_that_was_tampered_with_is_seen(
     problems = failed(folder)
     assert list(problems) == ["renderings"]
     assert re.search(words, problems["renderings"]), problems
+
+
+def forge(folder: Path) -> None:
+    """Makes the manifest agree with all of the rendering that can be counted and hashed."""
+    sign(folder)
+    values = json.loads((folder / "manifest.json").read_text())
+    entry = values["renders"]["short"]
+    counted = recount.count_added(folder, read_manifest(folder), "short")
+    entry["content_hash"] = counted.content_hash()
+    left_out = reader.scan_left_out(folder, "short").collect()
+    for unit, count in entry["counts"].items():
+        reasons = left_out.filter(unit=unit.removesuffix("s"))["reason"]
+        count["dropped"] = dict(reasons.value_counts().iter_rows())
+    (folder / "manifest.json").write_text(json.dumps(values))
+    for name, text in card.pages(read_manifest(folder)).items():
+        (folder / name).write_text(text)
+
+
+def _next_ids(rows: pa.Table) -> pa.Table:
+    """Rows whose trained tokens are others, with labels and sums that fit them."""
+    frame = pl.DataFrame(rows)
+    lists = frame.select("input_ids", "labels").to_dicts()
+    for row in lists:
+        is_trained = [label != -100 for label in row["labels"]]
+        for name in row:
+            row[name] = [n + t for n, t in zip(row[name], is_trained, strict=True)]
+    columns = {name: pl.Series([row[name] for row in lists]) for name in lists[0]}
+    return frame.with_columns(**columns).to_arrow().cast(rows.schema)
+
+
+def _fewer_labels(rows: pa.Table) -> pa.Table:
+    """Rows in which another token is trained than the first of an answer."""
+    frame = pl.DataFrame(rows)
+    lists = frame.select("input_ids", "labels").to_dicts()
+    for row in lists:
+        first = next(n for n, label in enumerate(row["labels"]) if label != -100)
+        row["labels"][first], row["labels"][first - 1] = -100, row["input_ids"][first - 1]
+    labels = pl.Series([row["labels"] for row in lists])
+    return frame.with_columns(labels=labels).to_arrow().cast(rows.schema)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "change", "words"),
+    [
+        (TOKENS, _next_ids, "its ids are not what the template makes of its messages"),
+        (TOKENS, _fewer_labels, "its labels are not those of whole answers"),
+        (LEFT_OUT, _other_reason, "its ledger says unrenderable, but it is too_long"),
+    ],
+)
+def test_a_forgery_is_seen_when_rows_are_rendered_again(
+    with_short: Path, tmp_path: Path, path: str, change: Any, words: str
+) -> None:
+    folder = shutil.copytree(with_short, tmp_path / "copy")
+    rewrite(folder / path, change)
+    forge(folder)
+    for everything in (False, True):
+        problems = failed(folder, everything)
+        assert list(problems) == ["rerendered"]
+        assert words in problems["rerendered"]
 
 
 @pytest.mark.slow
