@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from chatdata.core.constants import SPLITS
 from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
+
+if TYPE_CHECKING:
+    from chatdata.dataset.manifest import Manifest
 
 _AUDIT_MODES = "; ".join(f"{name}: {mode.meaning}" for name, mode in audit.AUDIT_MODES.items())
 
@@ -77,8 +80,15 @@ def list_() -> None:
 
 @main.command()
 @options.recipe
+@options.input_license
 @options.as_json
-def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
+def check(
+    recipe: str,
+    inputs: tuple[str, ...],
+    settings: tuple[str, ...],
+    input_license: str | None,
+    as_json: bool,
+) -> None:
     """Try RECIPE: parse it strictly, then read, render and count the first conversations.
 
     Writes nothing. Ends with status 1 where a build would stop.
@@ -92,7 +102,7 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
     from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings)
-    manifest = preview(loaded, inputs=inputs)
+    manifest = preview(loaded, inputs=inputs, input_license=input_license)
     if as_json:
         print_json(manifest.as_json())
     else:
@@ -105,6 +115,7 @@ def check(recipe: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_js
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The folder to build. [out/NAME-VERSION]"
 )
+@options.input_license
 @options.workers
 @click.option(
     "--engine",
@@ -127,6 +138,7 @@ def build(
     inputs: tuple[str, ...],
     settings: tuple[str, ...],
     out: Path | None,
+    input_license: str | None,
     workers: int,
     engine: str,
     check_encoder: str | None,
@@ -155,17 +167,30 @@ def build(
             loaded,
             folder,
             inputs=inputs,
+            input_license=input_license,
             workers=workers,
             engine=engine,
             verify=check_encoder or old_name or audit.DEFAULT,
             progress=shown,
         )
     rendering_again.note_left_behind(replaced, folder)
+    _note_licenses(manifest)
     if as_json:
         print_json(manifest.as_json())
     else:
         print_manifest(manifest, console())
         click.echo(f"{manifest.content_hash}\n{folder}")
+
+
+def _note_licenses(manifest: Manifest) -> None:
+    from chatdata.dataset.limitations import is_replaced
+
+    for key, source in manifest.recipe.source.items():
+        if source.license is None and is_replaced(manifest, key):
+            note(
+                f"the licence of '{source.name or key}' is not stated, since --input replaces its "
+                "files; --input-license LICENSE states it"
+            )
 
 
 @main.command()

@@ -38,6 +38,13 @@ _inputs = click.option(
 )
 
 
+input_license = click.option(
+    "--input-license",
+    metavar="LICENSE",
+    help="The licence of the files of --input; that of the recipe does not hold for them.",
+)
+
+
 def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command --input and --set."""
     return _inputs(settings(command))

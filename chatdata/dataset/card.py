@@ -157,14 +157,13 @@ def origins(manifest: Manifest) -> Iterator[dict[str, Any]]:
     for kind, options in manifest.recipe.source.items():
         name = options.name or kind
         files = [file for file in manifest.sources if file.name == name]
-        is_fetched = any("repo" in file.model_fields_set for file in files)
         yield {
             "name": name,
             "kind": kind,
             "repo": options.repo,
             "revision": options.revision,
             "license": options.license,
-            "replaced": bool(options.repo) and not is_fetched,
+            "replaced": limitations.is_replaced(manifest, kind),
             "embedded": limitations.is_embedded(options),
             "files": files,
         }

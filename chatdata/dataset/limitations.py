@@ -93,10 +93,19 @@ def is_embedded(options: SourceOptions) -> bool:
     return bool(options.files) and all(file.startswith(EMBEDDED) for file in options.files)
 
 
+def is_replaced(manifest: Manifest, key: str) -> bool:
+    """Whether other files took the place of the repository of a source of a recipe."""
+    options = manifest.recipe.source[key]
+    files = [file for file in manifest.sources if file.name == (options.name or key)]
+    is_fetched = any("repo" in file.model_fields_set for file in files)
+    return bool(options.repo) and not is_fetched
+
+
 def _repositories(manifest: Manifest) -> Iterator[tuple[str, str | None]]:
     """Yields the name of each source of the recipe, and its repository if in `COLLECTIONS`."""
-    for name, options in manifest.recipe.source.items():
-        yield options.name or name, options.repo if options.repo in COLLECTIONS else None
+    for key, options in manifest.recipe.source.items():
+        is_known = options.repo in COLLECTIONS and not is_replaced(manifest, key)
+        yield options.name or key, options.repo if is_known else None
 
 
 def _of_sources(manifest: Manifest) -> Iterator[str]:

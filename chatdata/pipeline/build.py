@@ -28,7 +28,7 @@ from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.find import as_recipe
 from chatdata.pipeline.first_pass import first_pass
 from chatdata.pipeline.global_pass import GlobalDecisions
-from chatdata.pipeline.inputs import Input, locate
+from chatdata.pipeline.inputs import Input, locate, with_replaced_files
 from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.prepare import prepare
 from chatdata.pipeline.progress import Progress, silent
@@ -64,6 +64,7 @@ def build(
     out: str | Path,
     *,
     inputs: Sequence[str] = (),
+    input_license: str | None = None,
     workers: int = 1,
     engine: str = "local",
     verify: str = audit.DEFAULT,
@@ -72,14 +73,32 @@ def build(
     """Builds a dataset into the folder `out` and returns its manifest.
 
     `recipe` is a recipe, the name of a shipped recipe, or the path of a file. `inputs` replace the
-    files of the recipe's sources (`PATH` or `SOURCE=PATH`). The bytes written depend on the recipe
+    files of the recipe's sources (`PATH` or `SOURCE=PATH`); what the recipe states as their licence
+    is replaced by `input_license`. The bytes written depend on the recipe
     and the input alone, not on `workers` or `engine`. `verify` is how a fast tokenizer library is
     watched, where one is installed: `audit` compares a sample of its ids with those of
     `tokenizers`, `full` compares all, and `off` does not use the library. `progress` is called with
     (step, done, total); a total of 0 is unknown. Raises a ChatdataError, and leaves nothing behind,
     where something is wrong.
     """
-    recipe, one_in = as_recipe(recipe), audit.mode(verify).one_in
+    stated = with_replaced_files(as_recipe(recipe), inputs, input_license)
+    return build_as_stated(
+        stated, out, inputs=inputs, workers=workers, engine=engine, verify=verify, progress=progress
+    )
+
+
+def build_as_stated(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    inputs: Sequence[str] = (),
+    workers: int = 1,
+    engine: str = "local",
+    verify: str = audit.DEFAULT,
+    progress: Progress = silent,
+) -> manifest.Manifest:
+    """What `build` does, of a recipe whose licences hold for `inputs` too."""
+    one_in = audit.mode(verify).one_in
     with files.new_folder(Path(out), manifest.FILE) as folder:
         located = locate(recipe, inputs)
         context = prepare(recipe, located, folder / ".work")
@@ -90,12 +109,14 @@ def build(
         return describe(context, located, result, folder)
 
 
-def preview(recipe: Recipe | str | Path, *, inputs: Sequence[str] = ()) -> manifest.Manifest:
+def preview(
+    recipe: Recipe | str | Path, *, inputs: Sequence[str] = (), input_license: str | None = None
+) -> manifest.Manifest:
     """The manifest that a build of the first trees or conversations would have, without files.
 
-    `recipe` is as for `build`. Writes nothing but temporary files, which it removes.
+    The arguments are as for `build`. Writes nothing but temporary files, which it removes.
     """
-    recipe = as_recipe(recipe)
+    recipe = with_replaced_files(as_recipe(recipe), inputs, input_license)
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work, engines.start("local", 1) as here:
         located = locate(recipe, inputs)
         context = prepare(recipe, located, Path(work))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chatdata import hub, sources
 from chatdata.core.errors import SourceError
@@ -53,6 +54,30 @@ def _named(names: Sequence[str], filter_: str) -> list[File]:
         if Path(name).is_dir():
             raise SourceError(f"'{name}' is a folder; name its files, as in '{name}/*.jsonl'.")
     return _files(names, filter_) if names else []
+
+
+def with_replaced_files(recipe: Recipe, inputs: Sequence[str], license: str | None) -> Recipe:
+    """The recipe without what it states of files that `inputs` replace, whose licence is `license`.
+
+    What a recipe says of files that it names (their licence, that of the whole, what they are) does
+    not hold for others.
+    """
+    source = dict(recipe.source)
+    for key in _by_source(recipe, inputs):
+        if source[key].repo or source[key].files:
+            source[key] = source[key].model_copy(update={"license": license})
+            recipe = recipe.model_copy(update={"about": _about_others(recipe)})
+    changed: dict[str, Any] = {"source": source}
+    if source != recipe.source and recipe.publish:
+        whole = license if len(source) == 1 else None
+        changed["publish"] = recipe.publish.model_copy(update={"license": whole})
+    return recipe.model_copy(update=changed)
+
+
+def _about_others(recipe: Recipe) -> str:
+    begin = f"Local files, by the recipe {recipe.name}"
+    is_said = recipe.about.startswith(begin)
+    return recipe.about if is_said else f"{begin} ({recipe.about})" if recipe.about else begin
 
 
 def without_paths(recipe: Recipe, inputs: Sequence[Input]) -> Recipe:

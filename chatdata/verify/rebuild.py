@@ -13,7 +13,7 @@ from chatdata.core.errors import ConfigError
 from chatdata.dataset import card, card_merge, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.add_rendering import add_rendering
-from chatdata.pipeline.build import build
+from chatdata.pipeline.build import build_as_stated
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
 
@@ -39,7 +39,7 @@ def problems(
     recipe = config.parse(Recipe, values, f"recipe of '{folder}'")
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
         new = Path(work) / "out"
-        build(recipe, new, inputs=inputs, workers=workers, progress=progress)
+        build_as_stated(recipe, new, inputs=inputs, workers=workers, progress=progress)
         for name in facts.renders:
             _add_again(new, facts, name, settings, workers)
         _pack_again(new, facts)

@@ -15,7 +15,7 @@ def rich_facts(facts: Manifest) -> Manifest:
                 "declared": "en",
                 "detected": "de",
                 "messages": 7,
-                "examples": [{"message": "m|1", "text": "Wie | geht `es`?\n<b>"}],
+                "examples": [{"message": "m|1`<b>", "text": "of a folder of 0.1"}],
             }
         ],
         "near_duplicates": {
