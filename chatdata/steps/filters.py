@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from chatdata.core import ledger
 from chatdata.core.schema import ROLES, SPOKEN
@@ -38,6 +38,7 @@ from chatdata.steps.secrets import KINDS, Kind
 
 Keep = Literal["longest", "smallest_id", "all"]
 
+Language = Annotated[str, AfterValidator(codes.checked)]
 Threshold = Annotated[float, Field(gt=0, le=1)]
 Permutations = Annotated[int, Field(ge=16, le=4096)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -180,7 +181,7 @@ def _decide_language(
     packages=language.PACKAGES,
 )
 def wrong_language(
-    allow: list[str] = ["en"],  # noqa: B006 - read, never changed; the default is shown to users
+    allow: list[Language] = ["en"],  # noqa: B006 - read, never changed; the default is shown to users
     decide: Literal["declared", "detected", "both"] = "declared",
 ) -> pl.Expr:
     """Messages in a language that is not allowed, by the source's label, a detector, or both.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from chatdata import build_dataset, load_recipe
+from chatdata.core.errors import ConfigError
 from chatdata.steps import language
-from chatdata.steps.language import detectors
+from chatdata.steps.language import codes, detectors
 from chatdata.steps.language.neighbours import nearest
 from chatdata.steps.language.prose import prose, unquoted, words
 from tests.support import languages
@@ -588,3 +590,31 @@ def test_no_conversation_is_lost_to_continue(real_data: Path) -> None:
         .mean()
     )
     assert whole > 0.96
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("english", "'english' is no code of a language; write codes such as en or pt-BR"),
+        ("xx", "'xx' is no code of a language"),
+        ("und", "'und' is no code of a language"),
+        ("", "'' is no code of a language"),
+        ("eng", "'eng' is written en"),
+        ("deu-AT", "'deu-AT' is written de-AT"),
+    ],
+)
+def test_what_no_message_can_have_is_not_allowed(code: str, words: str) -> None:
+    """Everything was dropped."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_recipe("oasst1-en", [f"drop=[{{wrong_language: {{allow: ['{code}']}}}}]"])
+
+
+@pytest.mark.parametrize("code", ["en", "EN", "pt-BR", "zh-Hans", "ceb", "no", "nb", "iw", "en-US"])
+def test_codes_that_sources_and_detectors_write_are_allowed(code: str) -> None:
+    assert codes.checked(code) == code
+
+
+def test_every_language_that_a_detector_names_is_allowed() -> None:
+    for text in CASES:
+        (lang,) = language.detect([text])["lang"]
+        assert lang is None or codes.checked(lang) == lang
