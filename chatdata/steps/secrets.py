@@ -96,8 +96,18 @@ _ASSIGNED = (
     r"(?i:api[_-]?key|secret|token|access[_-]?key|auth[_-]?key|password|passwd|pwd)"
     r"""["'\]]{0,3}[ \t]{0,3}(?::=|=>|=|:)[ \t]{0,3}["'`]"""
 )
+# In a header, on a command line, in a file of settings: the value stands there without quotes.
+_BARE = (
+    r"(?i:api[_-]?key|client[_-]?secret|(?:access|auth|refresh|private|api|bot)[_-]?token"
+    r"|secret[_-]?(?:access[_-]?)?key(?:[_-]base)?|app[_-]?key|authorization)"
+    r"""["'\]]{0,3}[ \t]{0,3}(?::=|=>|=|:)[ \t]{0,3}["']?"""
+    r"(?:(?i:bearer|token|basic|base64):?[ \t]{0,3})?"
+)
+_FRAMEWORK = r"(?:SECRET_KEY|secret_key_base)[\"'\]]{0,2} {0,3}(?:=>|=|:) {0,3}[\"']"
 _TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])({_TOKENS})(?![A-Za-z0-9_-])")
 _VALUE = re.compile(_ASSIGNED + r"""([A-Za-z0-9_+/.=-]{20,200})["'`]""")
+_BARE_VALUE = re.compile(_BARE + r"([A-Za-z0-9_+/=-]{20,200})(?![A-Za-z0-9_+/=.(\[-])")
+_FRAMEWORK_VALUE = re.compile(_FRAMEWORK + r"""([^\s"']{30,200})["']""")
 _PLUGINS = {
     "artifactory": "ArtifactoryDetector",
     "aws": "AWSKeyDetector",
@@ -136,6 +146,7 @@ _PLACEHOLDER = re.compile(
     r"|[<>{}*$]|1234567890|0123456789|abcdefgh|(?:foo|bar|abc|123){2}"
     r"|eyJzdWIiOiIxMjM0NTY3ODkw"  # the token of jwt.io
 )
+_PLACEHOLDER_WORD = re.compile(r"(?i)your|example|placeholder|change|replace|xxxx|\.\.\.|[<>{}]")
 _LEAST_DIFFERENT = 8  # characters of a key; `aaaaaaaa` is not a key
 
 
@@ -147,11 +158,21 @@ def _keys(text: str) -> Iterator[Finding]:
     """Yields keys and tokens, each wherever it stands in the text."""
     values = {match[1] for match in _TOKEN.finditer(text)}
     values |= {match[1] for match in _VALUE.finditer(text) if _is_mixed(match[1])}
+    values |= {match[1] for match in _BARE_VALUE.finditer(text) if _is_random(match[1])}
     for line in filter(_SUSPECT.search, text.splitlines()):
         values |= set(_scan(line))
-    for value in sorted(values, key=lambda value: (-len(value), value)):
-        if not _is_placeholder(value):
+    of_frameworks = set(_framework_keys(text))
+    for value in sorted(values | of_frameworks, key=lambda value: (-len(value), value)):
+        if value in of_frameworks or not _is_placeholder(value):
             yield from occurrences(text, "key", value)
+
+
+def _framework_keys(text: str) -> Iterator[str]:
+    """Yields the keys of Django and Rails, which hold any characters."""
+    for match in _FRAMEWORK_VALUE.finditer(text):
+        is_key = _is_mixed(match[1]) and len(set(match[1])) >= _LEAST_DIFFERENT
+        if is_key and not _PLACEHOLDER_WORD.search(match[1]):
+            yield match[1]
 
 
 def occurrences(text: str, kind: Kind, value: str) -> Iterator[Finding]:
@@ -163,6 +184,11 @@ def occurrences(text: str, kind: Kind, value: str) -> Iterator[Finding]:
 def _is_mixed(value: str) -> bool:
     """Whether a value has letters and digits, as a key has and a name seldom."""
     return any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
+
+
+def _is_random(value: str) -> bool:
+    """Whether a value has as many digits as no name of a variable has."""
+    return _is_mixed(value) and sum(c.isdigit() for c in value) >= max(3, len(value) // 12)
 
 
 def _scan(line: str) -> Iterator[str]:
@@ -182,7 +208,7 @@ def _plugins() -> list[Any]:
     return [getattr(importlib.import_module(room), name)() for room, name in rooms]
 
 
-_PASSWORD = re.compile(r"://[^\s:/?#\[\]@\"'<>]+:([^\s:/?#\[\]@\"'<>]+)@[^\s/@\"'<>]")
+_PASSWORD = re.compile(r"://[^\s:/?#\[\]@\"'<>]*:([^\s:/?#\[\]@\"'<>]+)@[^\s/@\"'<>]")
 _NO_PASSWORD = re.compile(
     r"(?i)(?:my|db|your)?(?:secret|super)*(?:pass(?:word|wd|phrase)?|pwd|pw|secret|token|key)?\d{0,3}"
     r"|user(?:name)?|login|name|admin|root|guest|test|foo|bar|baz|postgres|mysql|redis|mongo|port"
@@ -296,8 +322,17 @@ def _phones(text: str) -> Iterator[Finding]:
 # For each kind: what a text has that may hold it, and what examines such a text.
 _DETECTORS: dict[Kind, tuple[tuple[str, ...], Callable[[str], Iterator[Finding]]]] = {
     "private_key": ((r"BEGIN [A-Z0-9 ]*PRIVATE KEY",), _private_keys),
-    "key": ((*_SUSPICIOUS, _TOKENS, _ASSIGNED + "[A-Za-z0-9_+/.=-]{20}"), _keys),
-    "password": ((r"://[^\s:/@]+:[^\s:/@]+@",), _passwords),
+    "key": (
+        (
+            *_SUSPICIOUS,
+            _TOKENS,
+            _ASSIGNED + "[A-Za-z0-9_+/.=-]{20}",
+            _BARE + "[A-Za-z0-9_+/=-]{20}",
+            _FRAMEWORK,
+        ),
+        _keys,
+    ),
+    "password": ((r"://[^\s:/@]*:[^\s:/@]+@",), _passwords),
     "email": ((r"(?i)[a-z0-9._%+-]@[a-z0-9-]+\.",), _emails),
     "card": ((r"[0-9]{14}|[0-9]{4}[ -][0-9]{4}[ -]|[0-9]{4}[ -][0-9]{6}[ -]",), _cards),
     "phone": (
