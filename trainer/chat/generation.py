@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from pydantic import Field
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     StoppingCriteria,
@@ -25,6 +23,7 @@ from chatdata.core import config
 from chatdata.core.config import Strict
 from chatdata.core.errors import ConfigError
 from trainer.chat.prompt_window import Message, PromptWindow, Writer, fit
+from trainer.model import pretrained
 
 
 class Sampling(Strict):
@@ -58,13 +57,10 @@ def load(path: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTo
         )
     device = "auto" if torch.cuda.is_available() else "cpu"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        network = AutoModelForCausalLM.from_pretrained(
-            path, revision=revision, dtype="auto", device_map=device
-        )
+        tokenizer = pretrained.load_tokenizer(path, revision=revision)
+        network = pretrained.load_network(path, revision=revision, dtype="auto", device_map=device)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"'{path}' cannot be loaded: {reason}") from None
+        raise ConfigError(f"'{path}' cannot be loaded: {pretrained.reason(error)}") from None
     return network.eval(), tokenizer
 
 

@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -25,6 +23,7 @@ from transformers import (
 
 from chatdata.core.errors import ConfigError, OutputError
 from trainer.config import Adapter, Model
+from trainer.model import pretrained
 from trainer.model.load import end_turns, fit_embeddings
 
 FILE = "adapter_config.json"
@@ -105,7 +104,7 @@ def load(
     path = base or config.base_model_name_or_path
     if not path:
         raise ConfigError(f"the adapter in '{folder}' names no model; name it with --base.")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = pretrained.load_tokenizer(str(folder))
     network = _base(str(path), None if base else config.revision, dtype)
     fit_embeddings(network, tokenizer)
     end_turns(network, tokenizer)
@@ -114,11 +113,11 @@ def load(
 
 def _base(path: str, revision: str | None, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        return AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
+        return pretrained.load_network(path, revision=revision, dtype=dtype)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"the adapter's model '{path}' cannot be loaded ({reason}); name it with --base."
+            f"the adapter's model '{path}' cannot be loaded ({pretrained.reason(error)}); name it "
+            "with --base."
         ) from None
 
 

@@ -11,7 +11,6 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
@@ -23,6 +22,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from chatdata.core.errors import ConfigError
 from chatdata.dataset.renderings import Rendering
 from trainer.config import Model, TrainConfig
+from trainer.model import pretrained
 
 
 def load_tokenizer(folder: Path, rendering: Rendering) -> PreTrainedTokenizerBase:
@@ -32,7 +32,7 @@ def load_tokenizer(folder: Path, rendering: Rendering) -> PreTrainedTokenizerBas
     Raises ConfigError where a control token has another id than in the rows.
     """
     saved, entry = folder / rendering.tokenizer, rendering.entry
-    tokenizer = AutoTokenizer.from_pretrained(saved)
+    tokenizer = pretrained.load_tokenizer(str(saved))
     for token, id in entry.tokenizer.control_ids.items():
         loaded = tokenizer.convert_tokens_to_ids(token)
         if loaded != id:
@@ -59,7 +59,7 @@ def load_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> PretrainedC
     if model.path is None:
         return _new_config(model, tokenizer)
     try:
-        return AutoConfig.from_pretrained(model.path, revision=model.revision)
+        return pretrained.load_config(str(model.path), revision=model.revision)
     except (OSError, ValueError) as error:
         raise _not_loaded(model, error) from None
 
@@ -128,16 +128,13 @@ def load_model(
 
 def _pretrained(model: Model, **options: Any) -> PreTrainedModel:
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            str(model.path), revision=model.revision, **options
-        )
+        return pretrained.load_network(str(model.path), revision=model.revision, **options)
     except (OSError, ValueError) as error:
         raise _not_loaded(model, error) from None
 
 
 def _not_loaded(model: Model, error: Exception) -> ConfigError:
-    reason = str(error).splitlines()[0]
-    return ConfigError(f"model.path '{model.path}' cannot be loaded: {reason}")
+    return ConfigError(f"model.path '{model.path}' cannot be loaded: {pretrained.reason(error)}")
 
 
 def fit_embeddings(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
