@@ -167,6 +167,14 @@ def test_the_last_answer_ends_as_earlier_ones(tmp_path: Path) -> None:
     assert tokenizer.template.jinja() == facts["jinja"] != ENDLESS
 
 
+@pytest.mark.parametrize("source", [ENDLESS, OPENED, f"{ENDLESS}\n", f"{OPENED}\n"])
+def test_an_end_that_was_added_is_added_once(source: str, tmp_path: Path) -> None:
+    """`verify` and `render` load the template of a folder, which has its end."""
+    first = load_with_end(source, tmp_path / "first").template
+    again = load_with_end(first.jinja(), tmp_path / "again").template
+    assert again.facts() == first.facts()
+
+
 def test_an_answer_ends_with_the_opener_of_the_turn_that_follows(tmp_path: Path) -> None:
     tokenizer = load_with_end(OPENED, tmp_path)
     certificate.certify(tokenizer, OPTIONS)

@@ -33,6 +33,7 @@ from chatdata.verify import rebuild, recount
 from chatdata.verify.dataset_diff import between
 from chatdata.verify.verification import unknown_files, verdicts_on, verify_folder
 from tests.support.builds import TALKS, TREES, make, talk_file, tree_file
+from tests.support.carrying import carry
 
 TRAIN, TEST = "messages/train-00000-of-00001.parquet", "messages/test-00000-of-00001.parquet"
 TOKENS = "tokens/train-00000-of-00001.parquet"
@@ -773,6 +774,19 @@ def test_a_resolved_recipe_with_a_date_is_a_recipe(tmp_path: Path) -> None:
     recipe = load_recipe(tmp_path / "r.yaml")
     (tmp_path / "again.yaml").write_text(json.dumps(recipe.resolved()))
     assert load_recipe(tmp_path / "again.yaml").hash() == recipe.hash()
+
+
+def test_a_folder_whose_template_was_given_an_end_is_sound(tmp_path: Path) -> None:
+    endless = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] }}"
+        "{% if not loop.last or m['role'] == 'user' %}{{ '<|im_end|>\\n' }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    )
+    carried = carry(None, endless, tmp_path / "endless")
+    options = f"tokenizer: {carried}, template: tokenizer, add_end: true"
+    text = TALKS.replace("tokenizer: bytes, template: chatml", options)
+    out = make(tmp_path, text, talk_file(tmp_path), "out")
+    assert [verdict for verdict in verdicts_on(out, everything=True) if verdict.problems] == []
 
 
 # ------------------------------------------------------------------------------- the command
