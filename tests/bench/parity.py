@@ -5,8 +5,9 @@ chatdata build sharegpt --input "$CHATDATA_SHAREGPT" --set drop=[] --out out/s \
 python tests/bench/parity.py out/s --workers 2
 
 Reads what was published and nothing else: the messages with their tools, the tokenizer with its
-template, the rows of tokens, and from the manifest the variables of the template. Imports nothing
-of chatdata, so it shares no code with the certificate. Ends with status 1 where a row differs.
+template, the rows of tokens, the variables that a conversation gives its template, and from the
+manifest those of all conversations. Imports nothing of chatdata, so it shares no code with the
+certificate. Ends with status 1 where a row differs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 BATCH = 200  # rows
+FLAGS = {"train", "weight"}  # which no template is given
 SPAN = re.compile(r"(.*)#(?:[0-9]+-)?([0-9]+)", re.DOTALL)  # ID#FIRST-LAST or ID#LAST
 
 
@@ -35,6 +37,7 @@ class Row(NamedTuple):
     id: str
     messages: list[dict[str, Any]]
     tools: str | None
+    variables: dict[str, Any]  # which the conversation gives its template
     ids: list[int]
 
 
@@ -62,11 +65,10 @@ def facts_of(folder: Path) -> Facts:
 
 def batches(folder: Path) -> Iterator[list[Row]]:
     """Yields the rows of a folder in batches."""
-    columns = ["id", "messages", "tools"]
     conversations = {
         row["id"]: row
         for path in sorted((folder / "messages").glob("*.parquet"))
-        for row in pq.read_table(path, columns=columns).to_pylist()
+        for row in pq.read_table(path).to_pylist()
     }
     for path in sorted((folder / "tokens").glob("*.parquet")):
         for batch in pq.ParquetFile(path).iter_batches(BATCH, columns=["id", "input_ids"]):
@@ -77,12 +79,13 @@ def batches(folder: Path) -> Iterator[list[Row]]:
 def _row(id: str, ids: list[int], conversations: dict[str, Any]) -> Row:
     """The row with its messages: all of its conversation, or those up to the last that it names."""
     conversation = conversations.get(id)
-    if conversation is not None:
-        return Row(id, conversation["messages"], conversation["tools"], ids)
-    span = SPAN.fullmatch(id)
-    assert span is not None, f"row {id} has no conversation"
-    conversation = conversations[span[1]]
-    return Row(id, conversation["messages"][: int(span[2]) + 1], conversation["tools"], ids)
+    last = None
+    if conversation is None:
+        span = SPAN.fullmatch(id)
+        assert span is not None, f"row {id} has no conversation"
+        conversation, last = conversations[span[1]], int(span[2]) + 1
+    variables = json.loads(conversation.get("chat_template_kwargs") or "{}")
+    return Row(id, conversation["messages"][:last], conversation["tools"], variables, ids)
 
 
 # ----------------------------------------------------------------------------------- comparison
@@ -109,7 +112,8 @@ def compare(folder: Path, facts: Facts, rows: list[Row]) -> Counter[str]:
         if special.search(json.dumps([messages, tools], ensure_ascii=False)):
             counts["skipped: quotes a control token"] += 1
             continue
-        expected = _expected(tokenizer, messages, tools, facts)
+        variables = {**facts.variables, **row.variables}
+        expected = _expected(tokenizer, messages, tools, variables)
         counts["tokens"] += len(row.ids)
         counts["same" if expected == row.ids else "differing"] += 1
         if expected != row.ids:
@@ -119,7 +123,7 @@ def compare(folder: Path, facts: Facts, rows: list[Row]) -> Counter[str]:
 
 def _message(message: dict[str, Any], facts: Facts) -> dict[str, Any]:
     """A published message as `apply_chat_template` takes it: no flags, no nulls, calls parsed."""
-    given = {key: value for key, value in message.items() if value is not None and key != "train"}
+    given = {key: value for key, value in message.items() if value is not None and key not in FLAGS}
     given.setdefault("content", None)
     if "tool_calls" in given:
         given["tool_calls"] = json.loads(given["tool_calls"])
@@ -131,7 +135,7 @@ def _message(message: dict[str, Any], facts: Facts) -> dict[str, Any]:
 
 
 def _expected(
-    tokenizer: Any, messages: list[dict[str, Any]], tools: Any, facts: Facts
+    tokenizer: Any, messages: list[dict[str, Any]], tools: Any, variables: dict[str, Any]
 ) -> list[int] | None:
     """The ids of transformers; None where the template refuses the conversation.
 
@@ -145,7 +149,7 @@ def _expected(
         ]
         try:
             ids = tokenizer.apply_chat_template(
-                given, tools=tools, tokenize=True, return_dict=False, **facts.variables
+                given, tools=tools, tokenize=True, return_dict=False, **variables
             )
             return list(ids)
         except Exception as raised:  # what a template raises is up to the template
