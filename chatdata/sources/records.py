@@ -374,14 +374,16 @@ def _is_next(window: _Window, is_record: IsRecord) -> bool:
 # ---------------------------------------------------------------------------------------- rows
 
 
-def _rows(path: Path, label: str) -> Iterator[Record]:
+def _rows(path: Path, label: str) -> Iterator[Record | Unreadable]:
     try:
         with pq.ParquetFile(path) as file:
             number = 0
             read_row = _tables.reader(file.schema_arrow)
             for batch in file.iter_batches(_PARQUET_ROWS):
-                for row in batch.to_pylist():
-                    yield Record(f"{label}#{number}", read_row(row))
+                for row, fault in _tables.rows(batch):
+                    where = f"{label}#{number}"
+                    value = Record(where, read_row(row))
+                    yield Unreadable(where, "bad_value", fault) if fault else value
                     number += 1
     except pa.ArrowException as error:
         raise SourceError(f"'{path}' is not a readable Parquet file ({error}).") from None
