@@ -12,9 +12,10 @@ from chatdata.core.hashing import hash64
 from chatdata.core.schema import MESSAGES
 from chatdata.sources import tool_json
 from chatdata.sources._message import Read, join, not_text, spoken, trained
+from chatdata.sources._shape import IsRecord
 from chatdata.sources._variables import Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
-from chatdata.sources.records import IsRecord, Record, read_files
+from chatdata.sources.records import Record, read_files
 from chatdata.sources.values import identifier, word
 
 

@@ -1,10 +1,13 @@
 """Files to JSON records, read as a stream, and what could not be read.
 
-`.jsonl` and `.ndjson` hold a value on each line, `.json` an array (or values one after another),
-`.parquet` rows; each of the text forms may be gzipped. A bad line costs that line. A broken
-element of an array costs that element: reading goes on at the next element that has the shape of
-a record. A file that ends within a record gives all whole records and an `Unreadable` for the tail;
-so does a gzip file that is damaged. A byte that is not UTF-8 costs the record that holds the byte.
+`.jsonl` and `.ndjson` hold a value on each line, `.json` an array (or several, or values one after
+another, or an object with a list of records), `.parquet` rows. Each of the text forms may be
+gzipped, and the forms of `.json` are read by any of these names.
+
+A bad line costs that line. A broken element of an array costs that element: reading goes on at the
+next element that has the shape of a record. A file that ends within a record gives all whole
+records and an `Unreadable` for the tail; so does a gzip file that is damaged. A byte that is not
+UTF-8 costs the record that holds the byte.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import codecs
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.errors import SourceError
-from chatdata.sources import _tables
+from chatdata.sources import _shape, _tables
 from chatdata.sources._gzip import Gunzip
+from chatdata.sources._shape import IsRecord
 from chatdata.sources.batches import File, Problem
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".parquet")
@@ -33,6 +37,7 @@ _START = 1 << 22
 _SAMPLE = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 _NO_TEXT = frozenset(["\ufffd", "\x7f", *map(chr, {*range(32)} - {9, 10, 12, 13})])
+_AHEAD = 4096
 _BUFFER = 1 << 20  # lines of conversations are long
 _PARQUET_ROWS = 1024
 _SEPARATORS = re.compile(r"[\s,]*")
@@ -56,9 +61,6 @@ class Unreadable:
     where: str
     reason: str
     detail: str
-
-
-IsRecord = Callable[[object], bool]
 
 
 def read_files(files: Sequence[File], is_record: IsRecord) -> Iterator[Record | Problem]:
@@ -101,10 +103,11 @@ def _read(path: Path, label: str, is_record: IsRecord) -> Iterator[Record | Unre
         return
     start = _start(path)
     with _open(path) as file:
-        if path.name.removesuffix(".gz").endswith(".json") and not _is_line(start):
-            yield from _values(file, label, is_record)
-        else:
+        by_name = not path.name.removesuffix(".gz").endswith(".json")
+        if _shape.is_lines(start, is_record, by_name=by_name):
             yield from _lines(file, label)
+        else:
+            yield from _values(file, label, is_record)
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -143,18 +146,6 @@ def _binary_at(start: bytes) -> int | None:
     if len(odd) * 4 < len(text):
         return None
     return len(text[: odd[0]].encode())
-
-
-def _is_line(start: bytes) -> bool:
-    """Whether the first line is a JSON object by itself, as in a `.json` file of lines."""
-    line, newline, rest = start.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
-    if not newline or not rest.strip() or not line.startswith(b"{"):
-        return False
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
 
 
 # ------------------------------------------------------------------------ a value on each line
@@ -218,6 +209,7 @@ class _Window:
         self.pieces = pieces
         self.text = ""
         self.at = 0
+        self.in_object = False  # does the list of records stand in an object?
         self.is_utf8 = True  # what was read until now
         self.ended = False
         self._counted, self._bytes = 0, 0  # the bytes of the file before text[_counted]
@@ -245,6 +237,17 @@ class _Window:
             if not self.read_on():
                 return ""
 
+    def look_ahead(self) -> None:
+        """Reads on until a bracket, and what stands beside the bracket, can be told."""
+        while len(self.text) - self.at < _AHEAD and self.read_on():
+            pass
+
+    def close(self) -> int:
+        """The place behind a closing bracket and, where it stands in an object, behind that."""
+        behind = _shape.behind_list(self.text, self.at + 1) if self.in_object else None
+        self.in_object = self.in_object and behind is not None and self.text[behind - 1] != "}"
+        return self.at + 1 if behind is None else behind
+
     def byte(self) -> int:
         """The place in the file at which parsing is, in bytes."""
         parsed = self.text[self._counted : self.at]
@@ -260,10 +263,10 @@ def _values(
     window.read_on()
     window.text = window.text.removeprefix("\ufeff")
     in_array = False
-    while character := window.skip_separators():
-        if character in "[]" and (character == "]") == in_array:
+    while window.skip_separators():
+        if (place := _bracket(window, in_array, is_record)) is not None:
             in_array = not in_array
-            window.at += 1
+            window.at = place
             continue
         item = _element(window, label, is_record)
         is_last = isinstance(item, Unreadable) and window.at == len(window.text)
@@ -276,6 +279,22 @@ def _values(
     elif in_array:
         detail = "the file ends before the array is closed"
         yield Unreadable(f"{label}@{window.byte()}", "bad_json", detail)
+
+
+def _bracket(window: _Window, in_array: bool, is_record: IsRecord) -> int | None:
+    """The place behind what opens or closes a list of records; None where a value stands.
+
+    A list may stand by itself, or in an object.
+    """
+    window.look_ahead()
+    text, at = window.text, window.at
+    if in_array:
+        return window.close() if text[at] == "]" else None
+    if text[at] == "[":
+        return at + 1 if _shape.is_list_of_records(text, at, is_record) else None
+    place = _shape.list_within(text, at, is_record) if text[at] == "{" else None
+    window.in_object = place is not None
+    return place
 
 
 def _element(window: _Window, label: str, is_record: IsRecord) -> Record | Unreadable:

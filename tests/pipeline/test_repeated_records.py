@@ -66,8 +66,8 @@ def test_ids_do_not_depend_on_order_nor_on_workers(tmp_path: Path) -> None:
         data = write(tmp_path / "a.jsonl", records)
         name = f"built-{workers}"
         built.append(make(tmp_path, RECIPE, data, name, workers=workers))
-    one, two = ({n: b for n, b in files(f).items() if n.startswith("messages")} for f in built)
-    assert one == two
+    first, second = ({n: b for n, b in files(f).items() if n.startswith("messages")} for f in built)
+    assert first == second
     assert len(ids(built[0])) == 62
 
 
