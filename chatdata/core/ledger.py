@@ -23,6 +23,7 @@ UNITS = ("records", "messages", "conversations")
 REASONS = {
     "bad_json": "a stretch of a file that is not JSON",
     "damaged": "a compressed file that breaks off",
+    "bad_value": "a row of a table with a text that is not UTF-8, or a date out of range",
     "unknown_record": "JSON that is no record of this source",
     "bad_message": "something that is not a message stands in a tree",
     "no_id": "a message of a tree without an id",

@@ -72,7 +72,7 @@ class PartitionWriter:
 
     def flush(self) -> None:
         """Writes the rows that wait in memory."""
-        if not self._bytes:
+        if not any(rows.height for rows in self._waiting):
             return
         rows = pl.concat(self._waiting).sort("part", maintain_order=True)
         numbers = pl.int_range(self.parts, dtype=pl.Int32, eager=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from chatdata.core.hashing import hash64
 from chatdata.core.schema import MESSAGES
 from chatdata.sources import tool_json
 from chatdata.sources._message import Read, join, not_text, spoken, trained
+from chatdata.sources._shape import IsRecord
 from chatdata.sources._variables import Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
-from chatdata.sources.records import IsRecord, Record, read_files
+from chatdata.sources.records import Record, read_files
 from chatdata.sources.values import identifier, word
 
 
@@ -89,11 +92,12 @@ def read_conversations(
 ) -> Iterator[Batch]:
     """Yields the turns of all records as rows of MESSAGES, `ids` before each id.
 
-    A record without an id is named for its content, never for its place. Raises SourceError where
-    no record has the key from which a variable comes.
+    A record without an id is named for its content, never for its place; a record that repeats
+    others also for how many of them stand before it. Raises SourceError where no record has the key
+    from which a variable comes.
     """
     builder = BatchBuilder(MESSAGES)
-    groups: dict[str, str] = {}
+    names = _Names(ids)
     is_read = False
     for record in read_files(files, format.is_record):
         builder.records += 1
@@ -101,7 +105,7 @@ def read_conversations(
             builder.problems.append(record)
         else:
             is_read = True
-            _add(builder, groups, record, name, ids, format)
+            _add(builder, names, record, name, format)
         if builder.is_full():
             yield builder.take()
     if is_read:
@@ -110,18 +114,14 @@ def read_conversations(
 
 
 def _add(
-    builder: BatchBuilder,
-    groups: dict[str, str],
-    record: Record,
-    name: str,
-    ids: str,
-    format: RecordFormat,
+    builder: BatchBuilder, names: _Names, record: Record, name: str, format: RecordFormat
 ) -> None:
     keys = record.value if isinstance(record.value, dict) else {}
     turns = format.turns(record.value)
     variables = format.variables.of(keys)
     # Of the turns before a fault empties them.
-    conversation = _conversation_id(keys, turns, variables.text, ids)
+    first = names.without_occurrence(keys, turns, variables.text)
+    conversation = first if _named(keys) else names.with_occurrence(first)
     turns = _without_content(turns, not_text(keys) or variables.fault)
     builder.conversations += 1
     if not turns:
@@ -131,7 +131,7 @@ def _add(
     lang = word(keys.get("lang"))
     common = {
         "conversation": conversation,
-        "group": _group(groups, conversation, keys, format),
+        "group": names.group(first, keys, format),
         "lang": lang,
         "lang_by": "declared" if lang else None,
         "source": keys["source"] if _is_published(keys) else name,
@@ -176,16 +176,47 @@ def _without_content(turns: list[Turn], fault: str | None) -> list[Turn]:
     return [Turn(turn.role, None, fault, turn.train) for turn in turns] if fault else turns
 
 
-def _conversation_id(
-    keys: Mapping[str, Any], turns: list[Turn], variables: str | None, ids: str
-) -> str:
-    """The id that a record names, or a hash of its turns and variables, with `ids` before it.
+class _Names:
+    """The ids and groups of conversations, `ids` before each id. Equal records share a group."""
 
-    The id of a row that chatdata has published stays as it is.
-    """
-    named = identifier(keys.get("id")) or identifier(keys.get("conversation_id"))
-    id = named or _content_id(turns, variables)
-    return id if id.startswith(f"{ids}/") or _is_published(keys) else f"{ids}/{id}"
+    def __init__(self, ids: str) -> None:
+        self._ids = ids
+        self._groups: dict[str, str] = {}
+        self._seen: set[int] = set()  # hashes: an id each would be twice the memory
+        self._occurrences: Counter[str] = Counter()  # of ids that come again
+
+    def without_occurrence(
+        self, keys: Mapping[str, Any], turns: list[Turn], variables: str | None
+    ) -> str:
+        """The id that a record names, or a hash of its turns and variables.
+
+        The id of a row that chatdata has published stays as it is.
+        """
+        id = _named(keys) or _content_id(turns, variables)
+        stays = id.startswith(f"{self._ids}/") or _is_published(keys)
+        return id if stays else f"{self._ids}/{id}"
+
+    def with_occurrence(self, id: str) -> str:
+        """The id of a record that is named for its content: `x`, and `x-2` for the second `x`."""
+        key = hash64(id, "occurrence")
+        if key not in self._seen:
+            self._seen.add(key)
+            return id
+        self._occurrences[id] += 1
+        return f"{id}-{self._occurrences[id] + 1}"
+
+    def group(self, id: str, keys: Mapping[str, Any], format: RecordFormat) -> str:
+        """The group that a record names, or the group of its id; an id keeps the first that was
+        named."""
+        named = identifier(keys.get("group"))
+        if named or id in self._groups:
+            return self._groups.setdefault(id, named or "")
+        return format.group(id)
+
+
+def _named(keys: Mapping[str, Any]) -> str | None:
+    """The id that a record names."""
+    return identifier(keys.get("id")) or identifier(keys.get("conversation_id"))
 
 
 def _is_published(keys: Mapping[str, Any]) -> bool:
@@ -206,14 +237,3 @@ def _words_of(turn: Turn) -> str:
     beside = "\0".join(text for text in turn[_FIRST_BESIDE:] if isinstance(text, str))
     plain = f"{turn.role}\0{turn.content}\0{turn.note}"
     return f"{plain}\0{beside}" if beside else plain
-
-
-def _group(
-    groups: dict[str, str], conversation: str, keys: Mapping[str, Any], format: RecordFormat
-) -> str:
-    """The group that a record names, or the group of its id; an id keeps the first that was
-    named."""
-    named = identifier(keys.get("group"))
-    if named or conversation in groups:
-        return groups.setdefault(conversation, named or "")
-    return format.group(conversation)

@@ -7,7 +7,7 @@ chatdata write, holds JSON in a string: it is parsed, and keeps the nulls that w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,80 @@ from chatdata.sources import tool_json
 Reader = Callable[[Any], Any]
 # The fields by which a turn is recognised stay in a turn, also where they are null.
 _TURN = frozenset(["role", "content", "from", "value", "human", "assistant"])
+
+
+# Columns that some source reads: a row with a bad value in any of them is not read.
+_READ = frozenset(
+    [
+        "messages",
+        "conversations",
+        "conversation",
+        "items",
+        "id",
+        "conversation_id",
+        "group",
+        "source",
+        "lang",
+        "system",
+        "system_prompt",
+        "tools",
+        "functions",
+        "prompt",
+        "completion",
+        "instruction",
+        "response",
+        "output",
+        "context",
+        "input",
+        "history",
+        "chat_template_kwargs",
+        "reasoning",
+        "reasoning_content",
+        "thinking",
+        "images",
+        "documents",
+        "audio",
+        "videos",
+        "text",
+        "role",
+        "message_id",
+        "user_message_id",
+        "parent_id",
+        "parent_message_id",
+        "message_tree_id",
+        "replies",
+        "thread",
+        "rank",
+        "created_date",
+        "deleted",
+        "review_result",
+        "synthetic",
+        "tree_state",
+    ]
+)
+
+
+def rows(batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yields (row, fault): a value that is no text or date is null where nobody reads the column,
+    else a fault, in words."""
+    try:
+        yield from [(row, "") for row in batch.to_pylist()]
+    except (ValueError, OverflowError):
+        for number in range(batch.num_rows):
+            yield _row(batch, number)
+
+
+def _row(batch: pa.RecordBatch, number: int) -> tuple[dict[str, Any], str]:
+    row, fault = {}, ""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            row[name] = column[number].as_py()
+        except (ValueError, OverflowError) as error:
+            row[name] = None
+            is_text = isinstance(error, UnicodeDecodeError)
+            kind = "text that is not UTF-8" if is_text else "a value out of range"
+            fault = fault or (f"column '{name}' holds {kind}" if name in _READ else "")
+    return row, fault
 
 
 def reader(schema: pa.Schema) -> Reader:

@@ -52,6 +52,8 @@ _ROLES = {
     **dict.fromkeys(_RESULTS, "tool"),
 }
 _PLAIN = {"role", "content"}
+_NULL = {"reasoning_content", "tool_calls", "tool_call_id", "name"}  # of a published plain message
+_PUBLISHED = _PLAIN | _NULL | {"train"}
 _PAIRS = (("prompt", "completion"), ("instruction", "response"), ("instruction", "output"))
 _CONTEXTS = ("context", "input")
 
@@ -127,11 +129,23 @@ def _with_context(question: Turn, context: object) -> Turn:
 
 def _plain(message: Any) -> Turn | None:
     """The turn of what almost every message is: a known role, and text. Else None."""
-    if not isinstance(message, dict) or message.keys() != _PLAIN:
+    if not isinstance(message, dict) or not _has_plain_keys(message):
         return None
     role, content = message["role"], message["content"]
     is_plain = isinstance(role, str) and role in _ROLES and isinstance(content, str)
-    return Turn(_ROLES[role], *text(content)) if is_plain else None
+    trains = message.get("train") is not False
+    return Turn(_ROLES[role], *text(content), trains) if is_plain else None
+
+
+def _has_plain_keys(message: Mapping[str, Any]) -> bool:
+    """Whether a message has a role and words, or what chatdata publishes of such a message."""
+    if message.keys() == _PLAIN:
+        return True
+    if not message.keys() <= _PUBLISHED or not message.keys() >= _PLAIN:
+        return False
+    is_empty = all(message.get(key) is None for key in _NULL)
+    trains = message.get("train")
+    return is_empty and (trains is None or isinstance(trains, bool))
 
 
 def _any_turn(message: object) -> Turn:

@@ -1,37 +1,49 @@
 """Files to JSON records, read as a stream, and what could not be read.
 
-`.jsonl` and `.ndjson` hold a value on each line, `.json` an array (or values one after another),
-`.parquet` rows; each of the text forms may be gzipped. A bad line costs that line. A broken
-element of an array costs that element: reading goes on at the next element that has the shape of
-a record. A file that ends within a record gives all whole records and an `Unreadable` for the tail.
+`.jsonl` and `.ndjson` hold a value on each line, `.json` an array (or several, or values one after
+another, or an object with a list of records), `.parquet` rows. Each of the text forms may be
+gzipped, and the forms of `.json` are read by any of these names.
+
+A bad line costs that line. A broken element of an array costs that element: reading goes on at the
+next element that has the shape of a record. A file that ends within a record gives all whole
+records and an `Unreadable` for the tail; so does a gzip file that is damaged. A byte that is not
+UTF-8 costs the record that holds the byte.
 """
 
 from __future__ import annotations
 
 import codecs
-import gzip
+import io
 import json
 import re
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.errors import SourceError
-from chatdata.sources import _tables
+from chatdata.sources import _shape, _tables
+from chatdata.sources._gzip import Gunzip
+from chatdata.sources._shape import IsRecord
 from chatdata.sources.batches import File, Problem
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".parquet")
 _CHUNK = 1 << 22
+_START = 1 << 22
+_SAMPLE = 1 << 16
+_BOM = b"\xef\xbb\xbf"
+_NO_TEXT = frozenset(["\ufffd", "\x7f", *map(chr, {*range(32)} - {9, 10, 12, 13})])
+_AHEAD = 4096
 _BUFFER = 1 << 20  # lines of conversations are long
 _PARQUET_ROWS = 1024
 _SEPARATORS = re.compile(r"[\s,]*")
-_NEXT_ELEMENT = re.compile(r"\}\s*,\s*(?=\{)")
+_NEXT_ELEMENT = re.compile(r"(?:[,}\]]\s*|\n)(?=[\[{])")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as `surrogateescape` decodes such bytes
+_BRACE = re.compile(r"[\[{]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +61,6 @@ class Unreadable:
     where: str
     reason: str
     detail: str
-
-
-IsRecord = Callable[[object], bool]
 
 
 def read_files(files: Sequence[File], is_record: IsRecord) -> Iterator[Record | Problem]:
@@ -92,30 +101,33 @@ def _read(path: Path, label: str, is_record: IsRecord) -> Iterator[Record | Unre
     if path.suffix == ".parquet":
         yield from _rows(path, label)
         return
+    start = _start(path)
     with _open(path) as file:
-        start = _start(file, path)
-        if path.name.removesuffix(".gz").endswith(".json") and not _is_line(start):
-            yield from _values(_text(file), label, is_record)
-        else:
+        by_name = not path.name.removesuffix(".gz").endswith(".json")
+        if _shape.is_lines(start, is_record, by_name=by_name):
             yield from _lines(file, label)
+        else:
+            yield from _values(file, label, is_record)
 
 
-def _open(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return path.open("rb", buffering=_BUFFER)
+def _open(path: Path) -> io.BufferedReader:
+    raw = Gunzip(path) if path.suffix == ".gz" else io.FileIO(path)
+    return io.BufferedReader(raw, _BUFFER)
 
 
-def _start(file: BinaryIO, path: Path) -> bytes:
-    """The first bytes of a text file. Raises SourceError where the bytes are not UTF-8 text."""
-    try:
-        start = file.read(_CHUNK)
-        file.seek(0)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        start = _salvage(file)
+def _damage(file: io.BufferedReader) -> str:
+    """What is wrong with a packed file that was read to its end; nothing where nothing is."""
+    damage = getattr(file.raw, "damage", "")
+    return f"the file is damaged: {damage}" if damage else ""
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a text file. Raises SourceError where the file holds no text."""
+    with _open(path) as file:
+        start = file.read(_START)
     if not start:
         raise SourceError(f"'{path}' holds no data; it may be cut off or not gzipped at all.")
-    binary_at = _binary_at(start.partition(b"\n")[0])
+    binary_at = _binary_at(start)
     if binary_at is not None:
         raise SourceError(
             f"'{path}' is not a text file (byte {binary_at} is {start[binary_at]:#04x}); "
@@ -124,50 +136,34 @@ def _start(file: BinaryIO, path: Path) -> bytes:
     return start
 
 
-def _binary_at(line: bytes) -> int | None:
-    """Where a line stops being text: at a NUL or at a byte that is not UTF-8."""
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(line)
-    except UnicodeDecodeError as error:
-        return error.start
-    return line.index(b"\0") if b"\0" in line else None
-
-
-def _salvage(file: BinaryIO) -> bytes:
-    """The bytes that can be unpacked from the beginning of a damaged gzip file."""
-    file.seek(0)
-    try:
-        return file.read(1024)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        return b""
-    finally:
-        file.seek(0)
-
-
-def _is_line(start: bytes) -> bool:
-    """Whether the first line is a JSON object by itself, as in a `.json` file of lines."""
-    line, newline, rest = start.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
-    if not newline or not rest.strip() or not line.startswith(b"{"):
-        return False
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+def _binary_at(start: bytes) -> int | None:
+    """Where a file stops being text; None where it begins like JSON, or is text but for some bytes
+    that are damaged."""
+    if start.removeprefix(_BOM).lstrip()[:1] in (b"{", b"["):
+        return None
+    text = start[:_SAMPLE].decode(errors="replace")
+    odd = [at for at, character in enumerate(text) if character in _NO_TEXT]
+    if len(odd) * 4 < len(text):
+        return None
+    return len(text[: odd[0]].encode())
 
 
 # ------------------------------------------------------------------------ a value on each line
 
 
-def _lines(file: BinaryIO, label: str) -> Iterator[Record | Unreadable]:
+def _lines(file: io.BufferedReader, label: str) -> Iterator[Record | Unreadable]:
     number = 0
-    try:
-        for number, line in enumerate(file, start=1):
-            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if text.strip():
-                yield _line(text, f"{label}:{number}")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        yield Unreadable(f"{label}:{number + 1}", "damaged", f"the file is damaged: {error}")
+    for number, line in enumerate(file, start=1):
+        text = line.removeprefix(_BOM) if number == 1 else line
+        if not text.strip():
+            continue
+        item = _line(text, f"{label}:{number}")
+        if isinstance(item, Unreadable) and not line.endswith(b"\n") and _damage(file):
+            number -= 1  # the damage cut the line
+        else:
+            yield item
+    if damage := _damage(file):
+        yield Unreadable(f"{label}:{number + 1}", "damaged", damage)
 
 
 def _line(text: bytes, where: str) -> Record | Unreadable:
@@ -188,32 +184,33 @@ def _line_by_json(text: bytes, where: str) -> Record | Unreadable:
         return Unreadable(where, "bad_json", f"{problem} at column {error.colno}")
     except RecursionError:
         return Unreadable(where, "bad_json", "nested too deeply")
+    except ValueError:
+        return Unreadable(where, "bad_json", _TOO_LARGE)
 
 
 # ------------------------------------------------------- an array, or values one after another
 
 
-def _text(file: BinaryIO) -> Iterator[tuple[str, str]]:
-    """Yields (text, problem): pieces of a file; a problem ends the file."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        while chunk := file.read(_CHUNK):
-            yield decoder.decode(chunk), ""
-        yield decoder.decode(b"", final=True), ""
-    except UnicodeDecodeError as error:
-        yield error.object[: error.start].decode(errors="ignore"), "the file is not UTF-8 from here"
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        yield "", f"the file is damaged: {error}"
+_TOO_LARGE = "a number of too many digits"
+
+
+def _text(file: io.BufferedReader) -> Iterator[str]:
+    """Yields pieces of a file; bytes that are not UTF-8 are those of `_NOT_UTF8`."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    while chunk := file.read(_CHUNK):
+        yield decoder.decode(chunk)
+    yield decoder.decode(b"", final=True)
 
 
 class _Window:
     """The part of a text stream that is being parsed, and the place of the part in the file."""
 
-    def __init__(self, pieces: Iterator[tuple[str, str]]) -> None:
+    def __init__(self, pieces: Iterator[str]) -> None:
         self.pieces = pieces
         self.text = ""
         self.at = 0
-        self.problem = ""
+        self.in_object = False  # does the list of records stand in an object?
+        self.is_utf8 = True  # what was read until now
         self.ended = False
         self._counted, self._bytes = 0, 0  # the bytes of the file before text[_counted]
 
@@ -226,8 +223,8 @@ class _Window:
             piece = next(self.pieces, None)
             self.ended = piece is None
             if piece:
-                self.text += piece[0]
-                self.problem = self.problem or piece[1]
+                self.text += piece
+                self.is_utf8 = self.is_utf8 and (piece.isascii() or not _NOT_UTF8.search(piece))
         return len(self.text) > size
 
     def skip_separators(self) -> str:
@@ -240,45 +237,82 @@ class _Window:
             if not self.read_on():
                 return ""
 
+    def look_ahead(self) -> None:
+        """Reads on until a bracket, and what stands beside the bracket, can be told."""
+        while len(self.text) - self.at < _AHEAD and self.read_on():
+            pass
+
+    def close(self) -> int:
+        """The place behind a closing bracket and, where it stands in an object, behind that."""
+        behind = _shape.behind_list(self.text, self.at + 1) if self.in_object else None
+        self.in_object = self.in_object and behind is not None and self.text[behind - 1] != "}"
+        return self.at + 1 if behind is None else behind
+
     def byte(self) -> int:
         """The place in the file at which parsing is, in bytes."""
         parsed = self.text[self._counted : self.at]
-        self._bytes += len(parsed.encode(errors="surrogatepass"))
+        self._bytes += len(parsed.encode(errors="surrogateescape"))
         self._counted = self.at
         return self._bytes
 
 
 def _values(
-    pieces: Iterator[tuple[str, str]], label: str, is_record: IsRecord
+    file: io.BufferedReader, label: str, is_record: IsRecord
 ) -> Iterator[Record | Unreadable]:
-    window = _Window(pieces)
+    window = _Window(_text(file))
     window.read_on()
     window.text = window.text.removeprefix("\ufeff")
-    in_array = window.skip_separators() == "["
-    window.at += in_array
-    while (character := window.skip_separators()) and not (in_array and character == "]"):
-        where = f"{label}@{window.byte()}"
-        try:
-            yield Record(where, _value(window))
-        except (json.JSONDecodeError, RecursionError) as error:
-            resumed, detail = _skip(window, is_record, error)
-            yield Unreadable(where, "bad_json", detail)
-            if not resumed:
-                return
-    if in_array and not character:
-        detail = window.problem or "the file ends before the array is closed"
-        yield Unreadable(f"{label}@{window.byte()}", "bad_json", detail)
+    in_array = False
+    while window.skip_separators():
+        if (place := _bracket(window, in_array, is_record)) is not None:
+            in_array = not in_array
+            window.at = place
+            continue
+        item = _element(window, label, is_record)
+        is_last = isinstance(item, Unreadable) and window.at == len(window.text)
+        if not is_last or not _damage(file):
+            yield item
+        if is_last:
+            in_array = False
+    if damage := _damage(file):
+        yield Unreadable(f"{label}@{window.byte()}", "damaged", damage)
     elif in_array:
-        window.at += 1
-        if window.skip_separators():
-            where = f"{label}@{window.byte()}"
-            yield Unreadable(where, "bad_json", "text behind the end of the array")
+        detail = "the file ends before the array is closed"
+        yield Unreadable(f"{label}@{window.byte()}", "bad_json", detail)
 
 
-def _value(window: _Window) -> Any:
-    """Parses the value at the window's place and moves the place to the end of the value."""
-    value, window.at = _peek(window)
-    return value
+def _bracket(window: _Window, in_array: bool, is_record: IsRecord) -> int | None:
+    """The place behind what opens or closes a list of records; None where a value stands.
+
+    A list may stand by itself, or in an object.
+    """
+    window.look_ahead()
+    text, at = window.text, window.at
+    if in_array:
+        return window.close() if text[at] == "]" else None
+    if text[at] == "[":
+        return at + 1 if _shape.is_list_of_records(text, at, is_record) else None
+    place = _shape.list_within(text, at, is_record) if text[at] == "{" else None
+    window.in_object = place is not None
+    return place
+
+
+def _element(window: _Window, label: str, is_record: IsRecord) -> Record | Unreadable:
+    """The value at the window's place; behind a value that is none the place is that of the next
+    record, or the end."""
+    where = f"{label}@{window.byte()}"
+    try:
+        value, end = _peek(window)
+    except (ValueError, RecursionError) as error:
+        return Unreadable(where, "bad_json", _skip(window, is_record, error))
+    bad = None if window.is_utf8 else _NOT_UTF8.search(window.text, window.at, end)
+    if bad:
+        window.at = bad.start()
+        detail = f"byte {window.byte()} is not UTF-8"
+        window.at = end
+        return Unreadable(where, "bad_json", detail)
+    window.at = end
+    return Record(where, value)
 
 
 def _peek(window: _Window) -> tuple[Any, int]:
@@ -303,52 +337,53 @@ def _may_go_on(error: json.JSONDecodeError) -> bool:
     return error.msg.startswith("Unterminated string") or error.pos >= len(error.doc) - 16
 
 
-def _skip(window: _Window, is_record: IsRecord, error: Exception) -> tuple[bool, str]:
-    """Moves to the next record after a broken element.
-
-    Returns whether a record follows, and what is wrong, in words.
-    """
-    problem = "nested too deeply"
+def _skip(window: _Window, is_record: IsRecord, error: Exception) -> str:
+    """Moves to the next record behind a broken element, or to the end. Returns what is wrong."""
+    problem = "nested too deeply" if isinstance(error, RecursionError) else _TOO_LARGE
     if isinstance(error, json.JSONDecodeError):
         problem = error.msg.removesuffix(" at").removesuffix(" starting")
     if _resume(window, is_record):
-        return True, f"{problem}; reading goes on at byte {window.byte()}"
-    return False, f"{window.problem or problem}; nothing behind it could be read"
+        return f"{problem}; reading goes on at byte {window.byte()}"
+    return f"{problem}; nothing behind it could be read"
 
 
 def _resume(window: _Window, is_record: IsRecord) -> bool:
     """Moves to the next element that is a record. Returns whether a record follows."""
+    boundary = _NEXT_ELEMENT if window.text[window.at] in "{[" else _BRACE
     while True:
-        boundary = _NEXT_ELEMENT.search(window.text, window.at)
-        if boundary is None:
+        match = boundary.search(window.text, window.at)
+        if match is None:
             window.at = max(window.at, len(window.text) - 64)  # a boundary may straddle pieces
             if window.read_on():
                 continue
             window.at = len(window.text)
             return False
-        window.at = boundary.end()
+        window.at = match.start() if boundary is _BRACE else match.end()
         if _is_next(window, is_record):
             return True
+        boundary = _NEXT_ELEMENT
 
 
 def _is_next(window: _Window, is_record: IsRecord) -> bool:
     try:
         return is_record(_peek(window)[0])
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
 
 
 # ---------------------------------------------------------------------------------------- rows
 
 
-def _rows(path: Path, label: str) -> Iterator[Record]:
+def _rows(path: Path, label: str) -> Iterator[Record | Unreadable]:
     try:
         with pq.ParquetFile(path) as file:
             number = 0
             read_row = _tables.reader(file.schema_arrow)
             for batch in file.iter_batches(_PARQUET_ROWS):
-                for row in batch.to_pylist():
-                    yield Record(f"{label}#{number}", read_row(row))
+                for row, fault in _tables.rows(batch):
+                    where = f"{label}#{number}"
+                    value = Record(where, read_row(row))
+                    yield Unreadable(where, "bad_value", fault) if fault else value
                     number += 1
     except pa.ArrowException as error:
         raise SourceError(f"'{path}' is not a readable Parquet file ({error}).") from None

@@ -113,7 +113,12 @@ def _rename(turns: pl.DataFrame) -> pl.DataFrame:
 
 
 def _repeat_outcomes(turns: pl.DataFrame) -> pl.DataFrame:
-    reason, detail = pl.lit("duplicate_id"), "again in " + pl.col("where")
+    """Outcomes of repeats: where no turn could be read, nobody knows whether they repeat anything,
+    and the reason is that of the turns."""
+    unread = (pl.col("note").is_not_null() & pl.col("removed_by").is_not_null()).all()
+    turns = turns.with_columns(is_unread=unread.over("conversation", "where"))
+    reason = pl.when("is_unread").then("removed_by").otherwise(pl.lit("duplicate_id"))
+    detail = pl.when("is_unread").then("why").otherwise("again in " + pl.col("where"))
     conversations = turns.unique(["conversation", "where"], keep="first", maintain_order=True)
     return pl.concat(
         [

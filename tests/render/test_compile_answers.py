@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import polars as pl
 import pytest
 import tokenizers
 
@@ -68,6 +69,30 @@ def test_the_strings_that_it_looks_for_are_found(folder: Path, tmp_path: Path) -
     template = load(folder, tmp_path / "w").template
     assert isinstance(template, CompiledAnswers)
     assert set(template.markers) == {"</think>", "<result>", "</result>"}
+
+
+def test_rows_that_begin_with_an_answer_are_written_by_the_spec(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Half of the pieces of a real dump begin with one, and each was rendered by itself."""
+    template = load(folder, tmp_path / "w").template
+    assert isinstance(template, CompiledAnswers)
+    assert template.begins_with_answer
+    talks = {
+        "begins": [("assistant", "a"), ("user", "q"), ("assistant", "b")],
+        "with system": [("system", "s"), ("assistant", "a"), ("user", "q"), ("assistant", "b")],
+        "no question": [("assistant", "a")],
+        "two answers": [("assistant", "a"), ("assistant", "b")],
+    }
+    messages = table(talks)
+    rows = messages.with_columns(as_text=template.in_text_rows(messages))
+    as_text = rows.group_by("conversation", maintain_order=True).agg(pl.col("as_text").any())
+    assert dict(as_text.iter_rows()) == {
+        "begins": False,
+        "with system": False,
+        "no question": True,
+        "two answers": True,
+    }
 
 
 def test_tags_of_thoughts_may_be_control_tokens(folder: Path, tmp_path: Path) -> None:
@@ -139,11 +164,11 @@ def test_every_row_is_what_transformers_writes(seed: int, folder: Path, tmp_path
     def content() -> str:
         return "".join(draw.choice(PIECES) for _ in range(draw.randint(1, 4)))
 
-    talks = {
-        str(number): [
-            (role, content()) for _ in range(draw.randint(1, 4)) for role in ("user", "assistant")
-        ]
-        for number in range(8)
-    }
+    def talk() -> list[tuple[str, str]]:
+        pairs = draw.randint(1, 4)
+        turns = [(role, content()) for _ in range(pairs) for role in ("user", "assistant")]
+        return [("assistant", content()), *turns] if draw.random() < 0.3 else turns
+
+    talks = {str(number): talk() for number in range(8)}
     for name, turns, ids, _ in rows(run(tokenizer, talks)):
         assert ids == reference.apply_chat_template(turns, tokenize=True, return_dict=False), name

@@ -6,7 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from chatdata.sources import jsonl
 from tests.support.reading import read, say
 
 
@@ -162,3 +165,24 @@ def test_a_flag_that_is_not_plain_is_refused_by_its_name(source: str, flags: Any
     assert row["content"] is None
     assert row["note"].startswith(next(iter(flags)))
     assert len(row["note"]) < 120
+
+
+@given(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "system", "tool", "critic"])},
+        optional={
+            "content": st.one_of(st.text(max_size=3), st.none()),
+            "reasoning_content": st.sampled_from([None, "", "hm"]),
+            "tool_calls": st.sampled_from([None, []]),
+            "tool_call_id": st.sampled_from([None, "c1"]),
+            "name": st.sampled_from([None, "f"]),
+            "train": st.sampled_from([None, True, False, 1, 0, "x"]),
+        },
+    )
+)
+@example({"role": "assistant", "content": "a", "train": 0})
+@example({"role": "assistant", "content": "a", "train": False, "name": None})
+@example({"role": "user", "content": "a", "train": True, "tool_calls": None})
+def test_the_short_way_reads_what_the_long_way_reads(message: dict[str, Any]) -> None:
+    short = jsonl._plain(message)
+    assert short is None or short == jsonl._any_turn(message)

@@ -8,9 +8,10 @@ for, and these strings are found by trying every string of the template.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from chatdata.core.errors import RenderError
@@ -28,6 +29,7 @@ from chatdata.render.conversation import UnrenderableError
 from chatdata.render.template_spec import TemplateSpec, Turn
 
 _ROLES = ("ua", "uaua", "uauaua", "sua", "suaua", "suauaua")
+_BEGUN = ("aua", "auaua", "auauaua", "saua", "sauaua")  # rows that begin with an answer
 _CONTENTS = (
     "a",
     "Two\n\nparagraphs, and  spaces",
@@ -44,10 +46,14 @@ _CONTENTS = (
 
 
 class AnswerSpec(NamedTuple):
-    """A spec, and the strings that contents must not hold for the spec to write them."""
+    """A spec, and the strings that contents must not hold for the spec to write them.
+
+    `begins_with_answer` says whether the spec writes rows that begin with an answer too.
+    """
 
     spec: TemplateSpec
     markers: tuple[str, ...]
+    begins_with_answer: bool
 
 
 def compile_answers(template: JinjaTemplate, control: re.Pattern[str]) -> AnswerSpec | None:
@@ -58,11 +64,14 @@ def compile_answers(template: JinjaTemplate, control: re.Pattern[str]) -> Answer
         return None
     if not all(is_closed(turn, control) for turn in spec.all_turns()):
         return None
-    if not _writes_the_same(spec, template, _probes(spec, _CONTENTS)):
+    if not _writes_the_same(spec, template, _probes(spec, _ROLES)):
         return None
-    markers = _markers(spec, template)
+    begins = _writes_the_same(spec, template, _probes(spec, _BEGUN))
+    shapes = _SHAPES + _BEGUN_SHAPES if begins else _SHAPES
+    markers = _markers(spec, template, shapes)
     # A string of a character, or of white space, stands in too many contents to be kept out.
-    return None if any(len(marker) < 2 for marker in markers) else AnswerSpec(spec, markers)
+    is_rare = all(len(marker) >= 2 for marker in markers)
+    return AnswerSpec(spec, markers, begins) if is_rare else None
 
 
 def _infer(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec:
@@ -141,16 +150,33 @@ def _turn(before: str, lead: str, after: str, control: re.Pattern[str]) -> Turn:
 # ----------------------------------------------------------------------------------- the proof
 
 
-def _markers(spec: TemplateSpec, template: JinjaTemplate) -> tuple[str, ...]:
+# Rows in which a content is tried; `x` stands for the content.
+_Shape = tuple[str, tuple[str, ...]]
+_SHAPES: tuple[_Shape, ...] = (
+    ("uaua", ("x", "x", "x", "x")),
+    ("uaua", ("a", "b", "x", "c")),
+    ("suaua", ("x", "x", "x", "x", "x")),
+)
+_BEGUN_SHAPES: tuple[_Shape, ...] = (
+    ("auaua", ("x", "x", "x", "x", "x")),
+    ("aua", ("x", "b", "c")),
+    ("aua", ("a", "x", "c")),
+)
+
+
+def _markers(
+    spec: TemplateSpec, template: JinjaTemplate, shapes: Sequence[_Shape]
+) -> tuple[str, ...]:
     """The strings of a template that change how it writes a content that holds them.
 
     A template may look for two strings at once, as for a pair of tags.
     """
     words = strings(template.source)
-    markers = [word for word in words if not _is_harmless(spec, template, _holding(word))]
+    is_harmless = functools.partial(_is_harmless, spec, template, shapes)
+    markers = [word for word in words if not is_harmless(_holding(word))]
     tags = [word for word in words if _TAG.search(word) and word not in markers]
     for first, second in itertools.permutations(tags, 2):
-        if not _is_harmless(spec, template, [f"{first}a{second}"]):
+        if not is_harmless([f"{first}a{second}"]):
             markers += [first, second]
     return tuple(dict.fromkeys(marker.strip() for marker in markers))
 
@@ -163,25 +189,26 @@ def _holding(word: str) -> list[str]:
     return [word.strip(), f"a {word} b", f"{word}a", f"a{word}"]
 
 
-def _probes(spec: TemplateSpec, contents: Iterable[str]) -> Iterator[Conversation]:
+def _probes(spec: TemplateSpec, shapes: Iterable[str]) -> Iterator[Conversation]:
     """Yields rows of every shape, each content at every place."""
-    contents = list(contents)
-    for roles in _ROLES:
+    for roles in shapes:
         if roles.startswith("s") and spec.first is None:
             continue
-        for shift in range(len(contents)):
-            chosen = [contents[(shift + 3 * i) % len(contents)] for i in range(len(roles))]
+        for shift in range(len(_CONTENTS)):
+            chosen = [_CONTENTS[(shift + 3 * i) % len(_CONTENTS)] for i in range(len(roles))]
             yield make_conversation(roles, chosen)
 
 
-def _is_harmless(spec: TemplateSpec, template: JinjaTemplate, contents: Iterable[str]) -> bool:
+def _is_harmless(
+    spec: TemplateSpec, template: JinjaTemplate, shapes: Iterable[_Shape], contents: Iterable[str]
+) -> bool:
     """Whether the spec writes these contents as the template does, at every place."""
-    talks = []
-    for content in contents:
-        if content and content == content.strip():
-            talks += [make_conversation("uaua", [content] * 4)]
-            talks += [make_conversation("uaua", ["a", "b", content, "c"])]
-            talks += [make_conversation("suaua", [content] * 5)] if spec.first else []
+    talks = [
+        make_conversation(roles, [content if word == "x" else word for word in words])
+        for content in contents
+        for roles, words in shapes
+        if content and content == content.strip() and (spec.first or "s" not in roles)
+    ]
     return _writes_the_same(spec, template, talks)
 
 

@@ -323,20 +323,26 @@ class CompiledAnswers(CompiledTemplate):
     """A chat template that writes the last answer of a row in another way, with a spec for it.
 
     The spec was proved for rows of questions and answers in turn, perhaps behind a system turn,
-    whose contents are trimmed and hold none of `markers`, the strings that the template looks for.
-    Other rows come from the template itself.
+    whose contents are trimmed and hold none of `markers`, the strings that the template looks for;
+    with `begins_with_answer` also for rows whose first turn is an answer. Other rows come from the
+    template itself.
     """
 
     markers: tuple[str, ...] = ()
+    begins_with_answer: bool = False
     is_explicit = False
 
     @classmethod
     def of_answers(
-        cls, template: JinjaTemplate, spec: TemplateSpec, markers: tuple[str, ...]
+        cls,
+        template: JinjaTemplate,
+        spec: TemplateSpec,
+        markers: tuple[str, ...],
+        begins_with_answer: bool,
     ) -> CompiledAnswers:
         """The template with its spec."""
         values = {field.name: getattr(template, field.name) for field in fields(template)}
-        return cls(**values, spec=spec, markers=markers)
+        return cls(**values, spec=spec, markers=markers, begins_with_answer=begins_with_answer)
 
     def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
         """The segments of rows. For the spec an empty thought is context, so where it is learnt all
@@ -351,13 +357,23 @@ class CompiledAnswers(CompiledTemplate):
         is_simple = (content != "") & (content == content.str.strip_chars())
         if self.markers:
             is_simple &= content.str.contains_any(list(self.markers)).not_()
-        role = pl.col("role").cast(pl.String)
-        has_system = (role.first() == "system").over("row") & ("system" in self.spec.turns)
-        number = pl.int_range(pl.len()).over("row") - has_system.cast(pl.Int64)
+        role, number = pl.col("role").cast(pl.String), self._numbers()
         expected = pl.when(number % 2 == 0).then(pl.lit("user")).otherwise(pl.lit("assistant"))
         in_turn = (role == expected) | ((number < 0) & (role == "system"))
         is_right = is_simple.fill_null(False) & in_turn & is_structured().not_()
-        is_answered = (role.last() == "assistant").over("row")
+        is_answered = ((role.last() == "assistant") & (role == "user").any()).over("row")
         rows = messages.with_columns(row=pl.col("conversation").rle_id())
         as_spec = rows.select(as_spec=is_right.all().over("row") & is_answered)["as_spec"]
         return ~as_spec.to_numpy()
+
+    def _numbers(self) -> pl.Expr:
+        """The number of each turn of a row where questions are even, -1 for a system turn first."""
+        role = pl.col("role").cast(pl.String)
+        has_system = (role.first() == "system").over("row") & ("system" in self.spec.turns)
+        number = pl.int_range(pl.len()).over("row") - has_system.cast(pl.Int64)
+        if not self.begins_with_answer:
+            return number
+        second = role.shift(-1).first().over("row")
+        begins = pl.when(has_system).then(second).otherwise(role.first().over("row"))
+        is_moved = (begins == "assistant").fill_null(False) & (number >= 0)
+        return number + is_moved.cast(pl.Int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Self
@@ -16,8 +17,6 @@ from chatdata.render.conversation import (
     UnrenderableError,
     Variables,
     as_messages,
-    tools_of,
-    variables_of,
     with_message_texts,
     with_texts,
 )
@@ -28,10 +27,10 @@ from chatdata.render.segments.unencoded import (
     SegmentBuilder,
     TrainOn,
     UnencodedSegments,
+    begins_row,
     is_context,
     learnt_parts,
     loss_mask,
-    rows_of,
 )
 from chatdata.render.template import Pool
 
@@ -109,30 +108,62 @@ class WritesText(ABC):
         parts = learnt_parts(train_on)
         builder = SegmentBuilder()
         first = 0
-        for row_id, row in rows_of(messages):
-            for segment in _render_once(self, row_id, row, pool, parts):
+        for row in _given_rows(messages):
+            for segment in _render_once(self, row, pool, parts):
                 message = first + segment.message
                 if train_on == "all":
                     builder.put(message, segment.text_id, not context[message])
                 else:
                     is_trained = segment.is_answer and bool(trains[message])
                     builder.put(message, segment.text_id, is_trained, *segment.limits())
-            first += row.height
+            first += len(row.turns)
         return builder.segments()
 
     def refusals(self, messages: pl.DataFrame, pool: Pool) -> list[tuple[str, str]]:
         """The rows that the template cannot write, or not exactly: (id, reason)."""
         refused = []
-        for row_id, row in rows_of(messages):
+        for row in _given_rows(messages):
             try:
-                _render_once(self, row_id, row, pool, WHOLE)
+                _render_once(self, row, pool, WHOLE)
             except UnrenderableError as error:
-                refused.append((row_id, str(error)))
+                refused.append((row.id, str(error)))
         return refused
 
     def start_tokens(self, messages: pl.DataFrame, pool: Pool) -> Ints:
         """0 for each message: what stands at the head of a row cannot be told apart."""
         return np.zeros(messages.height, np.int64)
+
+
+class _Given(NamedTuple):
+    """A row as it is given to a template: its messages, and its tools and variables as JSON."""
+
+    id: str
+    turns: list[dict[str, Any]]
+    tools: str | None
+    variables: str | None
+    is_context: list[bool]  # which messages an earlier row teaches
+    last: int  # the position of its last message
+
+
+def _given_rows(messages: pl.DataFrame) -> Iterator[_Given]:
+    """Yields the rows of a table of messages, which is made into values in one go."""
+    turns, ids = as_messages(messages), messages["conversation"].to_list()
+    context, positions = is_context(messages).tolist(), messages["position"].to_list()
+    tools, variables = _values(messages, "tools"), _values(messages, "variables")
+    starts = np.flatnonzero(begins_row(messages)).tolist()
+    for start, end in zip(starts, [*starts[1:], len(ids)][: len(starts)], strict=True):
+        yield _Given(
+            ids[start],
+            turns[start:end],
+            next(filter(None, tools[start:end]), None),
+            next(filter(None, variables[start:end]), None),
+            context[start:end],
+            positions[end - 1],
+        )
+
+
+def _values(messages: pl.DataFrame, column: str) -> list[str | None]:
+    return messages[column].to_list() if column in messages.columns else []
 
 
 class _Row(NamedTuple):
@@ -144,16 +175,15 @@ class _Row(NamedTuple):
 
 
 def _render_once(
-    template: WritesText, row_id: str, messages: pl.DataFrame, pool: Pool, parts: TrainParts
+    template: WritesText, given: _Given, pool: Pool, parts: TrainParts
 ) -> list[RenderedSegment]:
     """The segments of a row, which is rendered at the first call.
 
     Raises UnrenderableError where the template cannot write the row, or not exactly.
     """
-    variables = messages["variables"][0] if "variables" in messages.columns else None
-    key = (row_id, messages["position"][-1], messages.height, variables)
+    key = (given.id, given.last, len(given.turns), given.variables)
     if key not in pool.memo:
-        pool.memo[key] = _render_or_refuse(template, messages, pool.control), {}
+        pool.memo[key] = _render_or_refuse(template, given, pool.control), {}
     row, segments = pool.memo[key]
     if isinstance(row, UnrenderableError):
         raise row
@@ -167,16 +197,16 @@ def _render_once(
 
 
 def _render_or_refuse(
-    template: WritesText, messages: pl.DataFrame, control: ControlTokens
+    template: WritesText, given: _Given, control: ControlTokens
 ) -> _Row | UnrenderableError:
     try:
-        return _render(template, messages, control)
+        return _render(template, given, control)
     except UnrenderableError as error:
         return error.with_traceback(None)
 
 
-def _render(template: WritesText, messages: pl.DataFrame, control: ControlTokens) -> _Row:
-    turns, tools, variables = hidden(messages, control)
+def _render(template: WritesText, given: _Given, control: ControlTokens) -> _Row:
+    turns, tools, variables = _hidden(given, control)
     template = template.given(variables)
     answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not template.keeps_history:
@@ -184,24 +214,24 @@ def _render(template: WritesText, messages: pl.DataFrame, control: ControlTokens
     try:
         return _Row(len(turns), *template.write(turns, answers, tools))
     except UnrenderableError:
-        context = messages["train"].is_null().to_list()
-        new = [i for i in answers if not context[i]]
+        new = [i for i in answers if not given.is_context[i]]
         if new == answers:
             raise
     # Of answers that earlier rows teach, the template may leave out what it writes once.
     return _Row(len(turns), *template.write(turns, new, tools))
 
 
-def hidden(
-    messages: pl.DataFrame, control: ControlTokens
+def _hidden(
+    given: _Given, control: ControlTokens
 ) -> tuple[list[dict[str, Any]], Tools | None, Variables]:
     """The messages, tools and variables of a row, the control tokens that they quote hidden.
 
     Raises UnrenderableError where a text holds the characters that hide control tokens.
     """
-    turns = [with_message_texts(turn, control.hide) for turn in as_messages(messages)]
-    tools, variables = tools_of(messages), variables_of(messages)
-    return turns, with_texts(tools, control.hide), with_texts(variables, control.hide)
+    turns = [with_message_texts(turn, control.hide) for turn in given.turns]
+    tools = with_texts(json.loads(given.tools), control.hide) if given.tools else None
+    variables = json.loads(given.variables) if given.variables else {}
+    return turns, tools, with_texts(variables, control.hide)
 
 
 class _Piece(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -90,11 +89,3 @@ def is_context(messages: pl.DataFrame) -> Bools:
 def begins_row(messages: pl.DataFrame) -> Bools:
     """Which messages are the first of their row."""
     return np.diff(messages["conversation"].rle_id().to_numpy(), prepend=-1).astype(np.bool_)
-
-
-def rows_of(messages: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yields the id and the messages of each row."""
-    ids = messages["conversation"]
-    starts = np.flatnonzero(begins_row(messages)).tolist()
-    for start, end in zip(starts, [*starts[1:], len(ids)][: len(starts)], strict=True):
-        yield ids[start], messages[start:end]
