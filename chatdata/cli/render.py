@@ -60,8 +60,10 @@ def render(
     """
     if add:
         _add(out, new, as_json, name=name, **chosen)
-    elif new is None or name is not None:
-        raise click.UsageError("name the folder to write with --out; --name goes with --add.")
+    elif name is not None:
+        raise click.UsageError(f"--name goes with --add; add it, or leave out --name {name}.")
+    elif new is None:
+        raise click.UsageError("name the folder to write with --out, or write into OUT with --add.")
     else:
         _render(out, new, as_json, **chosen)
 

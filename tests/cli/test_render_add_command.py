@@ -53,10 +53,15 @@ def test_the_manifest_is_printed_as_json(sample: Path, tmp_path: Path) -> None:
 
 
 def test_what_does_not_go_together_is_wrong_usage(sample: Path, tmp_path: Path) -> None:
-    for arguments in ((), ("--name", "x"), ("--name", "x", "--out", tmp_path / "x")):
+    named = "--name goes with --add; add it, or leave out --name x."
+    for arguments, words in (
+        ((), "name the folder to write with --out, or write into OUT with --add."),
+        (("--name", "x"), named),
+        (("--name", "x", "--out", tmp_path / "x"), named),
+    ):
         result = run("render", sample, "--tokenizer", "bytes", *arguments)
         assert result.exit_code == 2
-        assert "--name goes with --add" in result.stderr
+        assert words in result.stderr
 
 
 def test_explain_says_what_a_rendering_leaves_out(added: Path) -> None:
