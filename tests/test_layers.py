@@ -40,7 +40,7 @@ TRAINER = {
     "data": {"config"},
     "model": {"config", "zero3"},
     "run": {"config", "zero3", "data", "model"},
-    "chat": set(),
+    "chat": {"model"},
 }
 TRAINER_COMMANDS = {"train": {"evaluate"}, "evaluate": set(), "merge": set(), "push": set()}
 # Heavy packages, and the only modules that may import them.

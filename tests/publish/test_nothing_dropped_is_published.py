@@ -115,8 +115,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_no_word_of_what_was_dropped_is_in_any_file(built: Path) -> None:
-    found = [(name, text.find(PLANTED), text) for name, text in everything(built)]
-    assert not [(name, text[max(0, at - 60) : at + 30]) for name, at, text in found if at >= 0]
+    places = [(name, text.find(PLANTED), text) for name, text in everything(built)]
+    assert not [(name, text[max(0, at - 60) : at + 30]) for name, at, text in places if at >= 0]
 
 
 def test_what_was_planted_was_dropped_for_many_reasons(built: Path) -> None:

@@ -1,3 +1,3 @@
 """The model of a run: loaded, with adapters, and the memory that it needs."""
 
-__all__ = ["adapters", "load", "memory"]
+__all__ = ["adapters", "load", "memory", "pretrained"]
