@@ -194,7 +194,7 @@ def test_tools_are_read_as_calls_and_results_or_go_with_a_reason(
     assert all(json.loads(call)[0]["function"]["name"] for call in calls)
     assert messages.filter(pl.col("role") == "tool").height == 211
     assert messages["note"].null_count() == messages.height
-    assert messages.filter(pl.col("tools").is_not_null())["conversation"].n_unique() == 172
+    assert messages.filter(pl.col("tools").is_not_null())["conversation"].n_unique() == 191
     without = build("sharegpt", path, tmp_path / "w", "drop=[tool_use]", "max_dropped=1")
     assert without["counts"]["messages"]["dropped"]["tool_use"] > 500
 

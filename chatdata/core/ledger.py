@@ -8,8 +8,9 @@ the reason of the step in which its last conversation was dropped. A `record` is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -140,10 +141,11 @@ def balance(read: Mapping[str, int], tally: Tally) -> Counts:
     return balanced
 
 
-def check_dropped(counts: Counts, max_dropped: float) -> None:
+def check_dropped(counts: Counts, max_dropped: float, entries: Sequence[Path] = ()) -> None:
     """Raises BuildError where a larger share of any unit was dropped than the author expects.
 
-    What the thread policy left out by intent does not count.
+    What the thread policy left out by intent does not count. `entries` are files of the ledger, in
+    which the most frequent detail of the main reason is looked up.
     """
     for unit, count in counts.items():
         faults = {r: n for r, n in count["dropped"].items() if r not in CHOSEN}
@@ -152,11 +154,22 @@ def check_dropped(counts: Counts, max_dropped: float) -> None:
             reason = max(faults, key=lambda r: faults[r])
             raise BuildError(
                 f"{share:.1%} of the {unit} would be dropped; the main reason is '{reason}' "
-                f"({faults[reason]} of {count['read']}). max_dropped is {max_dropped:g}; "
-                "correct the recipe, or allow more with --set max_dropped=1."
+                f"({faults[reason]} of {count['read']}){_mostly(reason, entries)}. max_dropped is "
+                f"{max_dropped:g}; correct the recipe, or allow more with --set max_dropped=1."
             )
     if not counts["conversations"]["kept"]:
         raise BuildError("no conversation is left; `chatdata check` shows what became of them.")
+
+
+def _mostly(reason: str, entries: Sequence[Path]) -> str:
+    """The most frequent detail of a reason in files of the ledger, in words; "" without any."""
+    if not entries:
+        return ""
+    has_detail = (pl.col("reason") == reason) & (pl.col("detail") != "")
+    table = pl.scan_parquet(list(entries), glob=False).filter(has_detail)
+    details = table.group_by("detail").len().sort(["len", "detail"], descending=[True, False])
+    most = details.head(1).collect()["detail"].to_list()
+    return f', mostly "{most[0]}"' if most else ""
 
 
 def problem_outcomes(problems: Iterable[tuple[str, str, str, str]], source: str) -> pl.DataFrame:

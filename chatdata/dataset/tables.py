@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -97,6 +98,10 @@ class Table:
         """The files of this table among `files`, of a split or of all splits, in order."""
         prefix = f"{self.name}/" if split is None else f"{self.name}/{split}-"
         return [file for file in files if file.path.startswith(prefix)]
+
+    def files_in(self, folder: Path) -> list[Path]:
+        """The shards of this table that are in a folder, in order."""
+        return sorted((folder / self.name).glob("*.parquet"))
 
     def pattern(self, split: str) -> str:
         """The pattern that matches the shards of a split."""

@@ -95,7 +95,8 @@ def add_rendering(
                 out=new,
             )
             result = pieces.with_any_encoder(context, write)
-        ledger.check_dropped(result.counts, recipe.max_dropped)
+        left_out = added.left_out.files_in(new)
+        ledger.check_dropped(result.counts, recipe.max_dropped, left_out)
         shutil.rmtree(context.files.folder)
         return _complete(context, rendered, added, result, new)
 

@@ -104,7 +104,8 @@ def build_as_stated(
         context = prepare(recipe, located, folder / ".work")
         with engines.start(engine, min(workers, len(context.parts))) as running:
             result = run_pipeline(context, located, Runner(running, progress), one_in, folder)
-        ledger.check_dropped(result.counts, recipe.max_dropped)
+        entries = tables.LEDGER.files_in(folder)
+        ledger.check_dropped(result.counts, recipe.max_dropped, entries)
         shutil.rmtree(context.files.folder)
         return describe(context, located, result, folder)
 

@@ -58,7 +58,8 @@ def render_again(
                 _write, runner=Runner(running, progress), folder=rendered, parts=parts, out=new
             )
             result = pieces.with_any_encoder(context, write)
-        ledger.check_dropped(result.counts, recipe.max_dropped)
+        entries = tables.LEDGER.files_in(new)
+        ledger.check_dropped(result.counts, recipe.max_dropped, entries)
         shutil.rmtree(context.files.folder)
         return complete(context, redraft(context, before, result), new)
 

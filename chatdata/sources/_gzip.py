@@ -6,10 +6,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from typing import Any, BinaryIO
 
 _PACKED = 1 << 16  # bytes that are unpacked at a time
 _UNPACKED = 1 << 20  # that may come of them at a time
@@ -29,7 +26,7 @@ class Gunzip(io.RawIOBase):
         """True: bytes can be read."""
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         """The number of bytes that were read into a buffer; 0 at the end, or at the damage."""
         if not self._left:
             self._left = memoryview(next(self._pieces, b""))

@@ -93,8 +93,8 @@ def read_conversations(
     """Yields the turns of all records as rows of MESSAGES, `ids` before each id.
 
     A record without an id is named for its content, never for its place; a record that repeats
-    others also for how many of them stand before it. Raises SourceError where no record has the key
-    from which a variable comes.
+    others also for how many of them stand before it. Raises SourceError where no record has the
+    key of a variable.
     """
     builder = BatchBuilder(MESSAGES)
     names = _Names(ids)

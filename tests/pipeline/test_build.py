@@ -326,7 +326,9 @@ def test_one_id_in_two_groups_is_told_apart(
 
 @pytest.mark.slow
 def test_two_rows_of_one_id_stop_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatdata.sources._linear._group", lambda *arguments: arguments[2]["group"])
+    monkeypatch.setattr(
+        "chatdata.sources._linear._Names.group", lambda self, id, keys, format: keys["group"]
+    )
     row = {"id": "x", "messages": [{"role": "user", "content": "a"}, ANSWER]}
     text = "\n".join(json.dumps({**row, "group": group}) for group in "abcdefgh")
     (tmp_path / "a.jsonl").write_text(text)
@@ -387,7 +389,7 @@ def test_a_certificate_that_fails_on_the_rows_stops_a_build(
         ("empty.jsonl", "", "is empty"),
         ("array.json", "[]", "holds no conversations"),
         ("wrong.jsonl", '{"instruction": "a"}', "is unknown_record"),
-        ("bad.jsonl", "{bad}\n{worse", "none of the 2 records"),
+        ("bad.jsonl", "{bad}\n{worse", "none of the 1 records"),
         ("bytes.jsonl", "\x00\x00\x01", "is not a text file"),
         ("folder", "/", "holds no .json"),
     ],

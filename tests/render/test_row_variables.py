@@ -111,7 +111,7 @@ def test_variables_that_are_ignored_are_seen(
     """The first fault is one of rows alone; the second is in rows and in their reference."""
     tokenizer = load_bytes(SWITCHED, tmp_path)
     if ignores == "the rows":
-        monkeypatch.setattr(from_text, "variables_of", lambda rows: {})
+        monkeypatch.setattr(from_text, "_values", lambda messages, column: [])
     else:
         monkeypatch.setattr(JinjaTemplate, "given", lambda self, variables: self)
     failure = certify(run(tokenizer, frame(none=None, off={"think": False})), tokenizer)
