@@ -22,6 +22,7 @@ from chatdata.render.encoding import audit
 
 if TYPE_CHECKING:
     from chatdata.dataset.manifest import Manifest
+    from chatdata.pipeline.recipe import Recipe
 
 _AUDIT_MODES = "; ".join(f"{name}: {mode.meaning}" for name, mode in audit.AUDIT_MODES.items())
 
@@ -174,7 +175,7 @@ def build(
             progress=shown,
         )
     rendering_again.note_left_behind(replaced, folder)
-    _note_licenses(manifest)
+    _note_licenses(loaded, manifest)
     if as_json:
         print_json(manifest.as_json())
     else:
@@ -182,11 +183,10 @@ def build(
         click.echo(f"{manifest.content_hash}\n{folder}")
 
 
-def _note_licenses(manifest: Manifest) -> None:
-    from chatdata.dataset.limitations import is_replaced
-
+def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:
+    """Says where the licence that a recipe states does not hold for the files that were read."""
     for key, source in manifest.recipe.source.items():
-        if source.license is None and is_replaced(manifest, key):
+        if source.license is None and recipe.source[key].license:
             note(
                 f"the licence of '{source.name or key}' is not stated, since --input replaces its "
                 "files; --input-license LICENSE states it"

@@ -152,21 +152,23 @@ def check_dropped(counts: Counts, max_dropped: float, entries: Sequence[Path] = 
         share = sum(faults.values()) / max(1, count["read"])
         if share > max_dropped:
             reason = max(faults, key=lambda r: faults[r])
+            detail = _mostly(unit, reason, entries)
             raise BuildError(
                 f"{share:.1%} of the {unit} would be dropped; the main reason is '{reason}' "
-                f"({faults[reason]} of {count['read']}){_mostly(reason, entries)}. max_dropped is "
+                f"({faults[reason]} of {count['read']}){detail}. max_dropped is "
                 f"{max_dropped:g}; correct the recipe, or allow more with --set max_dropped=1."
             )
     if not counts["conversations"]["kept"]:
         raise BuildError("no conversation is left; `chatdata check` shows what became of them.")
 
 
-def _mostly(reason: str, entries: Sequence[Path]) -> str:
-    """The most frequent detail of a reason in files of the ledger, in words; "" without any."""
+def _mostly(unit: str, reason: str, entries: Sequence[Path]) -> str:
+    """The most frequent detail of units with a reason in files of the ledger, in words; "" without
+    any."""
     if not entries:
         return ""
-    has_detail = (pl.col("reason") == reason) & (pl.col("detail") != "")
-    table = pl.scan_parquet(list(entries), glob=False).filter(has_detail)
+    is_meant = (pl.col("unit") == unit.removesuffix("s")) & (pl.col("reason") == reason)
+    table = pl.scan_parquet(list(entries), glob=False).filter(is_meant, pl.col("detail") != "")
     details = table.group_by("detail").len().sort(["len", "detail"], descending=[True, False])
     most = details.head(1).collect()["detail"].to_list()
     return f', mostly "{most[0]}"' if most else ""

@@ -94,7 +94,8 @@ def is_embedded(options: SourceOptions) -> bool:
 
 
 def is_replaced(manifest: Manifest, key: str) -> bool:
-    """Whether other files took the place of the repository of a source of a recipe."""
+    """Whether other files took the place of the repository of a source, as manifests of 0.1 say;
+    later ones have the files in the recipe."""
     options = manifest.recipe.source[key]
     files = [file for file in manifest.sources if file.name == (options.name or key)]
     is_fetched = any("repo" in file.model_fields_set for file in files)

@@ -166,11 +166,9 @@ def _write(
     out: Path,
 ) -> BuildResult:
     render = functools.partial(_render, context, folder, added.name)
-    stats, tally = PartStats(), Tally()
+    tally = Tally()
     with OutputWriter(context, out, added.tables).all_or_nothing() as shards:
-        for number, part in enumerate(runner.map("rendering", render, parts)):
-            shards.add(number)
-            stats += part
+        stats = shards.add_all(runner.map("rendering", render, parts))
         changes = pieces.ledger_changes_of(context, folder, parts)
         for entries in changes.entries_of_kept(folder.path, folder.manifest):
             shards.add_entries(added.left_out, entries.filter(outcome="dropped"))

@@ -202,12 +202,9 @@ def _write(
     """Writes parts as they come. Nothing is left where a part fails."""
     if out is None:
         return _Written(sum(parts, PartStats()), (), context.encoder)
-    stats = PartStats()
     with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
         shards.add_entries(tables.LEDGER, ledger.entries(read.problems))
-        for number, part in enumerate(parts):
-            shards.add(number)
-            stats += part
+        stats = shards.add_all(parts)
     return _Written(stats, shards.finish(), context.encoder)
 
 

@@ -57,27 +57,35 @@ def _named(names: Sequence[str], filter_: str) -> list[File]:
 
 
 def with_replaced_files(recipe: Recipe, inputs: Sequence[str], license: str | None) -> Recipe:
-    """The recipe without what it states of files that `inputs` replace, whose licence is `license`.
+    """The recipe with local files in place of files of the Hub, or of chatdata, that `inputs`
+    replace; `license` is theirs.
 
-    What a recipe says of files that it names (their licence, that of the whole, what they are) does
-    not hold for others.
+    What a recipe says of those files (where they are, their licence, that of the whole, what they
+    are) does not hold for others. Local files of a recipe are its author's, who speaks for `inputs`
+    too.
     """
+    given = _by_source(recipe, inputs)
+    replaced = [key for key in given if _is_of_others(recipe.source[key])]
+    if not replaced:
+        return recipe
     source = dict(recipe.source)
-    for key in _by_source(recipe, inputs):
-        if source[key].repo or source[key].files:
-            source[key] = source[key].model_copy(update={"license": license})
-            recipe = recipe.model_copy(update={"about": _about_others(recipe)})
-    changed: dict[str, Any] = {"source": source}
-    if source != recipe.source and recipe.publish:
+    for key in replaced:
+        local = {"repo": None, "revision": None, "files": given[key], "license": license}
+        source[key] = source[key].model_copy(update=local)
+    changed: dict[str, Any] = {"source": source, "about": _about_others(recipe)}
+    if recipe.publish:
         whole = license if len(source) == 1 else None
         changed["publish"] = recipe.publish.model_copy(update={"license": whole})
     return recipe.model_copy(update=changed)
 
 
+def _is_of_others(options: SourceOptions) -> bool:
+    return bool(options.repo) or any(name.startswith(EMBEDDED) for name in options.files)
+
+
 def _about_others(recipe: Recipe) -> str:
-    begin = f"Local files, by the recipe {recipe.name}"
-    is_said = recipe.about.startswith(begin)
-    return recipe.about if is_said else f"{begin} ({recipe.about})" if recipe.about else begin
+    words = f"Local files, by the recipe {recipe.name}"
+    return f"{words} ({recipe.about})" if recipe.about else words
 
 
 def without_paths(recipe: Recipe, inputs: Sequence[Input]) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from chatdata.dataset.shards import Shards
 from chatdata.dataset.tables import Table
 from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.stats import PartStats
 
 
 class OutputWriter:
@@ -35,6 +36,14 @@ class OutputWriter:
     def add(self, part: int) -> None:
         """Writes a part after the parts that were added before. Returns at once."""
         self._later(self._add, part)
+
+    def add_all(self, parts: Iterable[PartStats]) -> PartStats:
+        """Writes parts as they come, numbered from 0. Returns the figures of all of them."""
+        stats = PartStats()
+        for number, part in enumerate(parts):
+            self.add(number)
+            stats += part
+        return stats
 
     def add_entries(self, table: Table, entries: pl.DataFrame) -> None:
         """Writes rows of a ledger after those that were added before. Returns at once."""

@@ -78,11 +78,9 @@ def _write(
     context: BuildContext, *, runner: Runner, folder: Folder, parts: Sequence[Piece], out: Path
 ) -> BuildResult:
     render = functools.partial(_render, context, folder)
-    stats, tally = PartStats(), Tally()
+    tally = Tally()
     with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
-        for number, part in enumerate(runner.map("rendering", render, parts)):
-            shards.add(number)
-            stats += part
+        stats = shards.add_all(runner.map("rendering", render, parts))
         changes = pieces.ledger_changes_of(context, folder, parts)
         for entries in changes.entries(folder.path, folder.manifest):
             shards.add_entries(tables.LEDGER, entries)

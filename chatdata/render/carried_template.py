@@ -77,10 +77,9 @@ class CarriedTemplate:
         variables = {**resolved["tokens"], **options.variables}
         markers = marking_tokens(full, source, variables, options.date)
         control = control_tokens.ControlTokens(full, markers)
-        read = chat_template.read_with_added_end if options.add_end else chat_template.read
-        template = read(
-            source, variables, options.date, control.pattern, compiles=control.stand_alone
-        )
+        bare = chat_template.JinjaTemplate(source, variables, options.date, control.pattern)
+        bare = chat_template.with_added_end(bare) if options.add_end else bare
+        template = chat_template.read(bare, compiles=control.stand_alone)
         return with_template(
             full,
             template,

@@ -99,7 +99,7 @@ def read_conversations(
     builder = BatchBuilder(MESSAGES)
     names = _Names(ids)
     is_read = False
-    for record in read_files(files, format.is_record):
+    for record in read_files(files, format.is_record, format.variables.keys.values()):
         builder.records += 1
         if isinstance(record, Problem):
             builder.problems.append(record)

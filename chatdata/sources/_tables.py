@@ -7,7 +7,7 @@ chatdata write, holds JSON in a string: it is parsed, and keeps the nulls that w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -70,17 +70,17 @@ _READ = frozenset(
 )
 
 
-def rows(batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], str]]:
+def rows(batch: pa.RecordBatch, keys: Collection[str]) -> Iterator[tuple[dict[str, Any], str]]:
     """Yields (row, fault): a value that is no text or date is null where nobody reads the column,
-    else a fault, in words."""
+    else a fault, in words. `keys` are columns that are read beside those that sources read."""
     try:
         yield from [(row, "") for row in batch.to_pylist()]
     except (ValueError, OverflowError):
         for number in range(batch.num_rows):
-            yield _row(batch, number)
+            yield _row(batch, number, _READ.union(keys))
 
 
-def _row(batch: pa.RecordBatch, number: int) -> tuple[dict[str, Any], str]:
+def _row(batch: pa.RecordBatch, number: int, read: Collection[str]) -> tuple[dict[str, Any], str]:
     row, fault = {}, ""
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
@@ -89,7 +89,7 @@ def _row(batch: pa.RecordBatch, number: int) -> tuple[dict[str, Any], str]:
             row[name] = None
             is_text = isinstance(error, UnicodeDecodeError)
             kind = "text that is not UTF-8" if is_text else "a value out of range"
-            fault = fault or (f"column '{name}' holds {kind}" if name in _READ else "")
+            fault = fault or (f"column '{name}' holds {kind}" if name in read else "")
     return row, fault
 
 

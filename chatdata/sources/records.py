@@ -16,7 +16,7 @@ import codecs
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,15 @@ class Unreadable:
     detail: str
 
 
-def read_files(files: Sequence[File], is_record: IsRecord) -> Iterator[Record | Problem]:
-    """Yields the records of all files in order, and a Problem for each value that is no record."""
+def read_files(
+    files: Sequence[File], is_record: IsRecord, keys: Collection[str] = ()
+) -> Iterator[Record | Problem]:
+    """Yields the records of all files in order, and a Problem for each value that is no record.
+
+    `keys` are those that a recipe names, beside the keys that sources read.
+    """
     for file in files:
-        for item in read(file.path, file.label, is_record):
+        for item in read(file.path, file.label, is_record, keys):
             if isinstance(item, Unreadable):
                 yield Problem("record", item.where, item.reason, item.detail)
             elif is_record(item.value):
@@ -83,23 +88,28 @@ def _describe(value: object) -> str:
     return f"no known shape: {type(value).__name__}"
 
 
-def read(path: Path, label: str, is_record: IsRecord) -> Iterator[Record | Unreadable]:
+def read(
+    path: Path, label: str, is_record: IsRecord, keys: Collection[str] = ()
+) -> Iterator[Record | Unreadable]:
     """Yields the values of a file in order, each with its place, which begins with `label`.
 
-    `is_record` decides where reading goes on after a broken element of an array. Raises
+    `is_record` decides where reading goes on after a broken element of an array; `keys` are columns
+    of a table that are read beside those that sources read. Raises
     SourceError where the file cannot be read at all.
     """
     try:
-        yield from _read(path, label, is_record)
+        yield from _read(path, label, is_record, keys)
     except OSError as error:
         raise SourceError(f"cannot read '{path}': {error.strerror or error}.") from None
 
 
-def _read(path: Path, label: str, is_record: IsRecord) -> Iterator[Record | Unreadable]:
+def _read(
+    path: Path, label: str, is_record: IsRecord, keys: Collection[str]
+) -> Iterator[Record | Unreadable]:
     if path.stat().st_size == 0:
         raise SourceError(f"'{path}' is empty; name a file with conversations in it.")
     if path.suffix == ".parquet":
-        yield from _rows(path, label)
+        yield from _rows(path, label, keys)
         return
     start = _start(path)
     with _open(path) as file:
@@ -374,13 +384,13 @@ def _is_next(window: _Window, is_record: IsRecord) -> bool:
 # ---------------------------------------------------------------------------------------- rows
 
 
-def _rows(path: Path, label: str) -> Iterator[Record | Unreadable]:
+def _rows(path: Path, label: str, keys: Collection[str]) -> Iterator[Record | Unreadable]:
     try:
         with pq.ParquetFile(path) as file:
             number = 0
             read_row = _tables.reader(file.schema_arrow)
             for batch in file.iter_batches(_PARQUET_ROWS):
-                for row, fault in _tables.rows(batch):
+                for row, fault in _tables.rows(batch, keys):
                     where = f"{label}#{number}"
                     value = Record(where, read_row(row))
                     yield Unreadable(where, "bad_value", fault) if fault else value

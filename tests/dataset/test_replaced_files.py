@@ -64,6 +64,52 @@ def test_the_user_may_state_the_licence(private: Path, tmp_path: Path) -> None:
     assert verified.exit_code == 0, verified.output
 
 
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("stated", [[], ["--input-license", "cc0-1.0"]])
+def test_the_recipe_of_the_folder_makes_the_same_folder(
+    stated: list[str], private: Path, tmp_path: Path
+) -> None:
+    """As its card says; the licence went, since the recipe still named the files of the Hub."""
+    build(private, tmp_path / "out", *stated)
+    recipe = str(tmp_path / "out" / "recipe.yaml")
+    command = ["build", recipe, "--input", str(private), "--out", str(tmp_path / "again")]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert bytes_of(tmp_path / "again") == bytes_of(tmp_path / "out")
+
+
+def test_embedded_files_that_are_replaced_are_not_stated(private: Path, tmp_path: Path) -> None:
+    command = ["build", "sample", "--input", f"oasst={private}", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, [*command, "--set", "max_dropped=1"])
+    assert done.exit_code == 0, done.output
+    manifest = read(tmp_path / "out")
+    sources = manifest.recipe.source
+    assert [sources[key].license for key in ("oasst", "sharegpt")] == [None, "apache-2.0"]
+    assert manifest.license is None
+
+
+def test_the_author_of_local_files_speaks_for_the_input(private: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "name: r\nversion: 1.0.0\nsource: {oasst: {files: [private.jsonl], license: mit}}\n"
+        "publish: {license: mit}\n"
+    )
+    again = tmp_path / "out" / "recipe.yaml"
+    for name, path in (("out", recipe), ("again", again)):
+        command = ["build", str(path), "--input", str(private), "--out", str(tmp_path / name)]
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0, done.output
+    assert facts(read(tmp_path / "out")) == {"of the whole": "mit", "of the source": "mit"}
+    assert bytes_of(tmp_path / "again") == bytes_of(tmp_path / "out")
+
+
 def test_a_licence_of_no_file_is_that_of_the_input(private: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text("name: r\nversion: 1.0.0\nsource: {oasst: {license: mit}}\n")

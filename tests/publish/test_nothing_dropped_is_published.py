@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from chatdata.cli import main
 from chatdata.dataset import reader
 from tests.support.carrying import carry
+from tests.support.templates import PLAIN
 
 SPANISH = "El rápido zorro marrón salta sobre el perro perezoso, y luego vuelve a su casa."
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then goes back to the house."
@@ -174,4 +175,36 @@ def test_no_word_of_what_a_template_refuses_is_in_any_file(tmp_path: Path) -> No
         "turn 1 does not stand behind its generation prompt, which writes "
         "'<|im_start|>assistant\\n<think></think>'",
     ]
+    assert not [name for name, text in everything(tmp_path / "out") if PLANTED in text]
+
+
+# Quotes a variable and a tool where it refuses them.
+QUOTING_MORE = (
+    "{% if mood %}{{ raise_exception('no mood ' + mood) }}{% endif %}"
+    "{% if tools %}{{ raise_exception('no tool ' + tools[0].function.description) }}{% endif %}"
+    + PLAIN
+)
+
+
+def test_no_word_of_variables_and_tools_that_are_refused_is_in_any_file(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    function = {"name": "f", "description": f"Looks {_plant(1)} up", "parameters": {}}
+    records = [
+        {"messages": turns},
+        {"messages": turns, "chat_template_kwargs": {"mood": f"as {_plant(2)} is"}},
+        {"messages": turns, "tools": [{"type": "function", "function": function}]},
+    ]
+    (tmp_path / "talks.jsonl").write_text("\n".join(map(json.dumps, records)))
+    carry(None, QUOTING_MORE, tmp_path / "t")
+    recipe = "name: q\nversion: 1.0.0\nsource: {jsonl: {files: [talks.jsonl]}}\nmax_dropped: 1\n"
+    recipe += f"render: {{tokenizer: '{tmp_path / 't'}', template: tokenizer}}\n"
+    (tmp_path / "r.yaml").write_text(recipe)
+    arguments = ["build", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    ledger = reader.scan_ledger(tmp_path / "out").filter(pl.col("reason") == "unrenderable")
+    details = ledger.filter(pl.col("unit") == "conversation").select("detail").collect()
+    assert len(details) == 2
+    assert "no tool …" in "".join(details["detail"])
     assert not [name for name, text in everything(tmp_path / "out") if PLANTED in text]

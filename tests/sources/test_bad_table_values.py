@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from chatdata import sources
 from chatdata.cli import main
 from chatdata.sources import records
 from chatdata.sources.records import Record, Unreadable
@@ -47,6 +49,18 @@ def test_a_bad_value_in_a_column_that_is_read_costs_its_row(tmp_path: Path) -> N
     good, bad = read(tmp_path / "a.parquet", messages=messages(texts(b"q", b"\xff")))
     assert isinstance(good, Record)
     assert bad == Unreadable("a#1", "bad_value", "column 'messages' holds text that is not UTF-8")
+
+
+def test_a_bad_value_in_a_column_that_a_recipe_names_costs_its_row(tmp_path: Path) -> None:
+    """It was no variable, without a word."""
+    columns = {"messages": messages(texts(b"q", b"r")), "effort": texts(b"low", b"\xff")}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    files = [sources.File(tmp_path / "a.parquet", "a")]
+    batches = list(sources.get("jsonl").read(files, "n", "n", variables={"level": "effort"}))
+    rows = pl.concat([batch.rows for batch in batches])
+    assert rows["variables"].to_list() == ['{"level": "low"}']
+    (problem,) = [problem for batch in batches for problem in batch.problems]
+    assert (problem.id, problem.reason) == ("a#1", "bad_value")
 
 
 def test_check_and_build_say_the_same_of_a_file_that_the_source_cannot_read(tmp_path: Path) -> None:

@@ -45,43 +45,18 @@ __all__ = [
     "plain_texts",
     "probes",
     "read",
-    "read_with_added_end",
     "render",
+    "with_added_end",
 ]
 
 
-def read(
-    source: str,
-    variables: Mapping[str, Any],
-    date: datetime.date | None,
-    control: re.Pattern[str],
-    compiles: bool,
-) -> JinjaTemplate:
+def read(bare: JinjaTemplate, compiles: bool) -> JinjaTemplate:
     """A chat template with what it does, and with the first method of `Method` that works.
 
-    `control` matches the tokenizer's special tokens; `compiles` says whether segments between
-    them can be told apart (no special token swallows white space). Raises RenderError with the
-    reason where a conversation cannot be rendered exactly.
+    `bare` is the template of which nothing is known; `compiles` says whether segments between
+    control tokens can be told apart (no special token swallows white space). Raises RenderError
+    with the reason where a conversation cannot be rendered exactly.
     """
-    return _read(JinjaTemplate(source, dict(variables), date, control), compiles)
-
-
-def read_with_added_end(
-    source: str,
-    variables: Mapping[str, Any],
-    date: datetime.date | None,
-    control: re.Pattern[str],
-    compiles: bool,
-) -> JinjaTemplate:
-    """What `read` gives, of a template that is made to end the last answer as it ends earlier ones.
-
-    Raises RenderError where the last answer has an end, or earlier ones have none.
-    """
-    bare = JinjaTemplate(source, dict(variables), date, control)
-    return _read(with_added_end(bare), compiles)
-
-
-def _read(bare: JinjaTemplate, compiles: bool) -> JinjaTemplate:
     source, control = bare.source, bare.control
     template = replace(bare, structure=infer_structure(bare))
     spec = compile_spec(template, control) if compiles else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ import jinja2.meta
 import jinja2.sandbox
 
 from chatdata.core.errors import RenderError
-from chatdata.render.conversation import Messages, Tools, UnrenderableError, spoken
+from chatdata.render.conversation import Messages, Tools, UnrenderableError, spoken, texts_of
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 # Private-use characters that stand around what {% generation %} blocks write, with `marks`.
@@ -121,16 +122,27 @@ def render(
     except (RenderError, UnrenderableError):
         raise
     except Exception as error:  # a template can raise anything
-        words = _without_content(str(error), messages)
+        given = {k: v for k, v in values.items() if not k.endswith("_token")}
+        words = _without_content(str(error), messages, given)
         raise UnrenderableError(f"the chat template says: {words}") from None
 
 
+_OF_THE_FORMAT = frozenset(
+    [
+        *("function", "name", "type", "arguments", "description", "parameters", "properties"),
+        *("required", "object", "string", "number", "integer", "boolean", "array", "items", "text"),
+    ]
+)
 _TELLING = 4  # characters from which on a content that an error quotes is left out
 
 
-def _without_content(error: str, messages: Messages) -> str:
-    """The words of an error without the contents of messages: a ledger is published."""
-    contents = {text.strip() for message in messages for text in spoken(message)}
+def _without_content(error: str, messages: Messages, given: Mapping[str, Any]) -> str:
+    """The words of an error without texts of messages, tools and variables.
+
+    A ledger is published. Words of the format, such as `function`, stay.
+    """
+    texts = itertools.chain(*map(spoken, messages), *map(texts_of, given.values()))
+    contents = {text.strip() for text in texts} - _OF_THE_FORMAT
     for content in sorted(contents, key=lambda text: (-len(text), text)):
         error = error.replace(content, "…") if len(content) >= _TELLING else error
     return error

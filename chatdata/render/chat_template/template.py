@@ -118,7 +118,7 @@ class JinjaTemplate(WritesText):
             structure=Structure(takes_parts=self.structure.takes_parts),
             added_end=self.added_end,
         )
-        shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in variables.items())
+        shown = f"the variables {', '.join(variables)}"  # a reason is published: no values
         try:
             structure = infer_structure(bare)
         except RenderError as error:
