@@ -14,6 +14,7 @@ import pytest
 from chatdata import add_rendering, build_dataset, load_recipe, read_manifest
 from chatdata.verify.dataset_diff import between
 from tests.support.builds import make, rows_of
+from tests.support.published import as_input, ids_by_trl, ids_of, loaded, trainer_of_trl
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,6 @@ drop: [{refusal: {on_removed: untrain}}]
 split: {test_percent: 40}
 render: {tokenizer: bytes, template: chatml}
 """
-BOTH = "train+test"
 
 
 def _function(name: str, **properties: Any) -> dict[str, Any]:
@@ -112,8 +112,7 @@ WITHOUT_NULLS = [{key: value for key, value in turn.items() if value is not None
 
 
 def test_datasets_gives_objects_and_each_call_has_its_arguments_alone(folder: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    rows = by_id(list(datasets.load_dataset(str(folder), "messages", split=BOTH)))
+    rows = by_id(list(loaded(folder)))
     talk = rows["a/1"]
     assert talk["tools"] == TOOLS
     calls = talk["messages"][2]["tool_calls"]
@@ -171,10 +170,9 @@ def test_duckdb_looks_into_the_calls(folder: Path) -> None:
 
 def test_transformers_writes_the_rows(folder: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    datasets = pytest.importorskip("datasets")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
     tokens = {row["id"]: row["input_ids"] for row in rows_of(folder, "tokens")}
-    rows = list(datasets.load_dataset(str(folder), "messages", split=BOTH))
+    rows = list(loaded(folder))
     assert sorted(tokens) == sorted(row["id"] for row in rows)
     for row in rows:
         messages = [{k: v for k, v in m.items() if v is not None} for m in row["messages"]]
@@ -186,21 +184,9 @@ def test_transformers_writes_the_rows(folder: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_trl_prepares_the_rows_with_their_tools(folder: Path, tmp_path: Path) -> None:
-    trl = pytest.importorskip("trl")
-    datasets = pytest.importorskip("datasets")
-    transformers = pytest.importorskip("transformers")
-    from tests.support import tiny
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
-    rows = datasets.load_dataset(str(folder), "messages", split=BOTH)
-    options = trl.SFTConfig(
-        str(tmp_path / "run"), use_cpu=True, bf16=False, report_to=[], max_length=None
-    )
-    model = tiny.model("llama", 0, vocab_size=len(tokenizer))
-    trainer = trl.SFTTrainer(model, options, train_dataset=rows, processing_class=tokenizer)
-    tokens = {row["id"]: row["input_ids"] for row in rows_of(folder, "tokens")}
-    prepared = [list(row["input_ids"]) for row in trainer.train_dataset]
-    assert prepared == [tokens[id] for id in rows["id"]]
+    rows = loaded(folder)
+    trainer = trainer_of_trl(folder, rows, tmp_path / "run")
+    assert ids_by_trl(trainer) == ids_of(folder, rows)
 
 
 def test_rows_say_what_may_be_learnt(folder: Path) -> None:
@@ -258,13 +244,8 @@ def test_an_answer_that_is_learnt_once_says_so_in_one_row(tmp_path: Path) -> Non
 def test_a_build_over_published_rows_changes_nothing(
     folder: Path, tmp_path: Path, way: str
 ) -> None:
-    data = folder / "messages"
-    if way == "datasets":
-        datasets = pytest.importorskip("datasets")
-        data = tmp_path / "rows.jsonl"
-        datasets.load_dataset(str(folder), "messages", split=BOTH).to_json(data)
     recipe = RECIPE.replace("{refusal: {on_removed: untrain}}", "")
-    again = make(tmp_path, recipe, data, "again")
+    again = make(tmp_path, recipe, as_input(folder, way, tmp_path), "again")
     difference = between(folder, again)
     assert {key: n for key, n in difference.rows.items() if n} == {"the_same": len(RECORDS)}
     assert difference.moved == {}
@@ -284,11 +265,10 @@ def test_calls_that_gained_keys_would_be_seen() -> None:
 
 
 def test_rows_of_an_added_rendering_load_by_their_name(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
     transformers = pytest.importorskip("transformers")
     add_rendering(build_sample(tmp_path), tokenizer="bytes", template="chatml", name="chatml-2.5")
     folder = tmp_path / "sample"
-    rows = datasets.load_dataset(str(folder), "tokens-chatml-2.5", split=BOTH)
+    rows = loaded(folder, "tokens-chatml-2.5")
     stored = rows_of(folder, "tokens-chatml-2.5")
     assert rows["input_ids"][:] == [row["input_ids"] for row in stored]
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer-chatml-2.5")

@@ -22,7 +22,7 @@ from chatdata.dataset.shards import PARQUET
 from chatdata.pipeline import pieces
 from chatdata.verify import added, rebuild, recount
 from chatdata.verify.verification import verdicts_on, verify_folder
-from tests.support.builds import TALKS, TREES, files, make, rows_of, talk_file, tree_file
+from tests.support.builds import ONCE, TALKS, TREES, files, make, rows_of, talk_file, tree_file
 from tests.support.first_format import as_format_1
 
 ALL_ROWS = ("render.max_tokens=null", "render.overflow=drop")
@@ -191,17 +191,6 @@ def test_a_folder_without_tokens_takes_renderings(tmp_path: Path) -> None:
     assert manifest.render is None
     assert table(tmp_path / "plain", "tokens-chatml")
     verify_folder(tmp_path / "plain", everything=True)
-
-
-ONCE = """
-name: once
-version: 1.0.0
-source: {oasst: {}}
-threads: {train_once: true}
-split: {test_percent: 30}
-render: {tokenizer: bytes}
-max_dropped: 1.0
-"""
 
 
 @pytest.mark.slow

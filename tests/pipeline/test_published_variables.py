@@ -21,11 +21,11 @@ from chatdata.verify.dataset_diff import between
 from chatdata.verify.verification import verdicts_on, verify_folder
 from tests.support.builds import make, rows_of
 from tests.support.carrying import carry
+from tests.support.published import as_input, ids_by_trl, ids_of, loaded, trainer_of_trl
 
 pytestmark = pytest.mark.slow
 
 KEY = "chat_template_kwargs"
-BOTH = "train+test"
 TEMPLATE = """{{ '<|effort|>' + (effort | default('some')) }}
 {% for m in messages %}<|turn_{{ m.role }}|>{{ m.content }}<|stop|>
 {% endfor %}{% if add_generation_prompt %}<|turn_assistant|>{% endif %}"""
@@ -97,10 +97,11 @@ def test_rows_say_their_variables_and_are_written_with_them(folder: Path) -> Non
 
 def test_transformers_writes_the_rows(folder: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    datasets = pytest.importorskip("datasets")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
     tokens = {row["id"]: row["input_ids"] for row in rows_of(folder, "tokens")}
-    for row in datasets.load_dataset(str(folder), "messages", split=BOTH):
+    rows = loaded(folder)
+    assert len(rows) == len(EXPECTED)
+    for row in rows:
         messages = [{k: v for k, v in m.items() if v is not None} for m in row["messages"]]
         variables = {"effort": "low", **row[KEY]}
         ids = tokenizer.apply_chat_template(messages, return_dict=False, **variables)
@@ -110,35 +111,18 @@ def test_transformers_writes_the_rows(folder: Path) -> None:
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_trl_takes_the_rows_as_they_are(tmp_path: Path) -> None:
     """TRL merges the variables of a row into its options, where a null or a text is an error."""
-    trl = pytest.importorskip("trl")
-    datasets = pytest.importorskip("datasets")
-    transformers = pytest.importorskip("transformers")
-    from tests.support import tiny
-
     folder = build(tmp_path, records(*VARIABLES), "render.variables={}")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
-    rows = datasets.load_dataset(str(folder), "messages", split=BOTH)
-    options = trl.SFTConfig(
-        str(tmp_path / "run"), use_cpu=True, bf16=False, report_to=[], max_length=None
-    )
-    model = tiny.model("llama", 0, vocab_size=len(tokenizer))
-    trainer = trl.SFTTrainer(model, options, train_dataset=rows, processing_class=tokenizer)
-    tokens = {row["id"]: row["input_ids"] for row in rows_of(folder, "tokens")}
-    prepared = [list(row["input_ids"]) for row in trainer.train_dataset]
-    assert prepared == [tokens[id] for id in rows["id"]]
+    rows = loaded(folder)
+    trainer = trainer_of_trl(folder, rows, tmp_path / "run")
+    assert ids_by_trl(trainer) == ids_of(folder, rows)
 
 
 @pytest.mark.parametrize("way", ["shards", "datasets"])
 def test_a_build_over_published_rows_changes_nothing(
     folder: Path, tmp_path: Path, way: str
 ) -> None:
-    data = folder / "messages"
-    if way == "datasets":
-        datasets = pytest.importorskip("datasets")
-        data = tmp_path / "rows.jsonl"
-        datasets.load_dataset(str(folder), "messages", split=BOTH).to_json(data)
     recipe = RECIPE.format(percent=40, options="", tokenizer=folder.parent / "carrying")
-    again = make(tmp_path, recipe, data, "again")
+    again = make(tmp_path, recipe, as_input(folder, way, tmp_path), "again")
     difference = between(folder, again)
     assert {key: n for key, n in difference.rows.items() if n} == {"the_same": len(EXPECTED)}
     assert by_number(again) == by_number(folder)

@@ -15,7 +15,7 @@ from chatdata.dataset import reader
 from chatdata.pipeline import pieces
 from chatdata.verify import dataset_diff, rebuild
 from chatdata.verify.verification import verify_folder
-from tests.support.builds import TALKS, TREES, files, make, rows_of, talk_file, tree_file
+from tests.support.builds import ONCE, TALKS, TREES, files, make, rows_of, talk_file, tree_file
 from tests.support.carrying import carry
 from tests.support.first_format import as_format_1
 
@@ -209,17 +209,6 @@ def test_bins_of_the_recipe_are_packed_again(tmp_path: Path) -> None:
 
 
 # ----------------------------------------------------------------------------------- format 1
-
-
-ONCE = """
-name: once
-version: 1.0.0
-source: {oasst: {}}
-threads: {train_once: true}
-split: {test_percent: 30}
-render: {tokenizer: bytes}
-max_dropped: 1.0
-"""
 
 
 @pytest.mark.slow

@@ -21,10 +21,10 @@ from chatdata.verify import recount
 from chatdata.verify.dataset_diff import between
 from chatdata.verify.verification import verdicts_on, verify_folder
 from tests.support.builds import make, rows_of
+from tests.support.published import as_input, ids_by_trl, ids_of, loaded, trainer_of_trl
 
 pytestmark = pytest.mark.slow
 
-BOTH = "train+test"
 RECIPE = """
 name: scales
 version: 1.0.0
@@ -134,27 +134,19 @@ def test_messages_say_their_weight_where_it_is_not_one(folder: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_datasets_transformers_and_trl_take_the_rows(folder: Path, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
     transformers = pytest.importorskip("transformers")
-    trl = pytest.importorskip("trl")
-    from tests.support import tiny
-
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
     tokens = {row["id"]: row["input_ids"] for row in rows_of(folder, "tokens")}
-    rows = datasets.load_dataset(str(folder), "messages", split=BOTH)
+    rows = loaded(folder)
+    assert len(rows) == len(GIVEN)
     for row in rows:
         ids = tokenizer.apply_chat_template(row["messages"], return_dict=False)
         assert ids == tokens[row["id"]]
-    options = trl.SFTConfig(
-        str(tmp_path / "run"), use_cpu=True, bf16=False, report_to=[], max_length=None
-    )
-    model = tiny.model("llama", 0, vocab_size=len(tokenizer))
-    of_tokens = datasets.load_dataset(str(folder), "tokens-chatml", split=BOTH)
+    of_tokens = loaded(folder, "tokens-chatml")
     assert of_tokens.features["weights"].feature.dtype == "float32"
     for given in (rows, of_tokens):
-        trainer = trl.SFTTrainer(model, options, train_dataset=given, processing_class=tokenizer)
-        prepared = [list(row["input_ids"]) for row in trainer.train_dataset]
-        assert prepared == [tokens[id] for id in given["id"]]
+        trainer = trainer_of_trl(folder, given, tmp_path / "run")
+        assert ids_by_trl(trainer) == ids_of(folder, given)
         assert {"input_ids", "labels"} <= set(next(iter(trainer.get_train_dataloader())))
 
 
@@ -162,12 +154,7 @@ def test_datasets_transformers_and_trl_take_the_rows(folder: Path, tmp_path: Pat
 def test_a_build_over_published_rows_changes_nothing(
     folder: Path, tmp_path: Path, way: str
 ) -> None:
-    data = folder / "messages"
-    if way == "datasets":
-        datasets = pytest.importorskip("datasets")
-        data = tmp_path / "rows.jsonl"
-        datasets.load_dataset(str(folder), "messages", split=BOTH).to_json(data)
-    again = make(tmp_path, RECIPE % 40, data, "again")
+    again = make(tmp_path, RECIPE % 40, as_input(folder, way, tmp_path), "again")
     difference = between(folder, again)
     assert {key: n for key, n in difference.rows.items() if n} == {"the_same": len(GIVEN)}
     for kind in ("messages", "tokens"):

@@ -34,6 +34,17 @@ max_dropped: 1.0
 """
 
 
+ONCE = """
+name: once
+version: 1.0.0
+source: {oasst: {}}
+threads: {train_once: true}
+split: {test_percent: 30}
+render: {tokenizer: bytes}
+max_dropped: 1.0
+"""
+
+
 SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 

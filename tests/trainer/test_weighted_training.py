@@ -20,12 +20,13 @@ pytest.importorskip("transformers")
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
-from transformers import DataCollatorForSeq2Seq, TrainingArguments
+from transformers import DataCollatorForSeq2Seq
 
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError
 from chatdata.dataset.pack import pack
 from tests.support.commands import free_port
+from tests.support.steps import RATE, stepped, weights_of
 from tests.support.tiny import (
     KINDS,
     Row,
@@ -164,34 +165,6 @@ def test_rows_without_weights_have_none() -> None:
 
 # --------------------------------------------------------------------------------- the trainer
 
-RATE = 0.1
-
-
-def step(network: Any, items: Any, collator: Any, size: int, folder: Path) -> dict[str, Any]:
-    """The weights of a network after a step of our Trainer over all items."""
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=size,
-        gradient_accumulation_steps=-(-len(items) // size),
-        max_steps=1,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
-        optim="sgd",
-        max_grad_norm=0,
-        save_strategy="no",
-        report_to=[],
-        use_cpu=True,
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        remove_unused_columns=False,
-    )
-    trainer = Trainer(network, arguments, collator, items)
-    trainer.train()
-    return {
-        "loss": trainer.state.log_history[-1]["train_loss"],
-        **{name: parameter.detach().clone() for name, parameter in network.named_parameters()},
-    }
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
@@ -217,8 +190,12 @@ def test_a_step_of_the_trainer_is_that_of_a_plain_loop(kind: str, tmp_path: Path
         (PackedRows(plain, bins), packing, 1),
         (PackedRows(plain, bins), packing, len(bins)),
     ):
-        after = step(fresh(), items, collator, size, tmp_path)
-        assert after["loss"] == pytest.approx(loss, abs=1e-5)
+        network = fresh()
+        trainer = stepped(
+            Trainer, network, items, collator, size, tmp_path, remove_unused_columns=False
+        )
+        assert trainer.state.log_history[-1]["train_loss"] == pytest.approx(loss, abs=1e-5)
+        after = weights_of(network)
         for name, parameter in before.named_parameters():
             expected = parameter - RATE * gradients[name]
             torch.testing.assert_close(after[name], expected, rtol=0, atol=2e-6)
