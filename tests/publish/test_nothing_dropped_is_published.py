@@ -65,6 +65,10 @@ def talks() -> Iterator[list[dict[str, Any]]]:
     yield [user(ENGLISH), answer(f"Like this:\n```\nfox({_plant(14)})\ndog(")]
     call = {"type": "function", "function": {"name": _plant(15), "arguments": {"a": _plant(16)}}}
     yield [user("How is the tide now, in the harbour?"), answer(None, tool_calls=[call])]
+    yield [user(ENGLISH), answer(ENGLISH, train=[_plant(24)])]
+    yield [user(ENGLISH), answer(ENGLISH, weight={"of": _plant(25)})]
+    yield [user([{"type": [_plant(26)], "text": ENGLISH}]), answer(ENGLISH)]
+    yield [user([{"type": f"like {_plant(27)}", "text": ENGLISH}]), answer(ENGLISH)]
     long = " ".join(f"word{i}" for i in range(90))
     yield [user(f"Repeat {long}"), answer(f"{_plant(17)} {long}")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -109,7 +110,9 @@ def test_variables_that_a_template_gives_a_default_are_read(source: str) -> None
 
 def test_a_refusal_names_the_variable_that_ends_the_last_answer(tmp_path: Path) -> None:
     """As Hy3: the last answer has its end in training alone."""
-    unended = PLAIN.replace("+ '<|im_end|>\n'", "+ ('<|im_end|>\n' if trains or not loop.last)")
+    unended = PLAIN.replace(
+        "+ '<|im_end|>\n'", "+ ('<|im_end|>\n' if trains or not loop.last else '')"
+    )
     source = "{% set trains = trains | default(false) %}" + unended
     with pytest.raises(RenderError, match=r"render\.variables=\{trains: true\}"):
         load_bytes(source, tmp_path / "a")
@@ -167,6 +170,13 @@ def test_the_last_answer_ends_as_earlier_ones(tmp_path: Path) -> None:
     assert tokenizer.template.jinja() == facts["jinja"] != ENDLESS
 
 
+def test_of_an_end_no_more_is_added_than_is_missing(tmp_path: Path) -> None:
+    spaced = ENDLESS.replace("m['content'] }}", "m['content'] + ' ' }}")
+    tokenizer = load_with_end(spaced, tmp_path)
+    (text,) = bracketed(run(tokenizer, {"x": TALK}), tokenizer)
+    assert re.findall(r"\[.*?\]", text) == ["[a <|im_end|>]", "[b <|im_end|>]"]
+
+
 @pytest.mark.parametrize("source", [ENDLESS, OPENED, f"{ENDLESS}\n", f"{OPENED}\n"])
 def test_an_end_that_was_added_is_added_once(source: str, tmp_path: Path) -> None:
     """`verify` and `render` load the template of a folder, which has its end."""
@@ -202,6 +212,7 @@ def test_an_end_that_is_there_is_not_added(tmp_path: Path) -> None:
     for name, source in (
         ("ended", PLAIN),
         ("no end", "{% for m in messages %}{{ m }}{% endfor %}"),
+        ("words", ENDLESS.replace("{{ '<|im_end|>", "{{ ' Over.<|im_end|>")),
     ):
         with pytest.raises(RenderError, match="leave add_end out"):
             load_with_end(source, tmp_path / name)

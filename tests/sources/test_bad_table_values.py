@@ -45,8 +45,12 @@ def test_a_bad_value_in_a_column_that_nobody_reads_costs_nothing(
     assert contents == ["q", "r"]
 
 
-def test_a_bad_value_in_a_column_that_is_read_costs_its_row(tmp_path: Path) -> None:
-    good, bad = read(tmp_path / "a.parquet", messages=messages(texts(b"q", b"\xff")))
+@pytest.mark.parametrize("more", [{}, {"seen": texts(b"a", b"\xff")}], ids=["alone", "of two"])
+def test_a_bad_value_in_a_column_that_is_read_costs_its_row(
+    tmp_path: Path, more: dict[str, pa.Array]
+) -> None:
+    columns = {"messages": messages(texts(b"q", b"\xff")), **more}
+    good, bad = read(tmp_path / "a.parquet", **columns)
     assert isinstance(good, Record)
     assert bad == Unreadable("a#1", "bad_value", "column 'messages' holds text that is not UTF-8")
 

@@ -83,8 +83,15 @@ def test_a_gzip_file_with_a_changed_byte_gives_what_stands_before(
 
 
 def test_gzip_files_in_a_row_and_zeros_behind_them_are_read(tmp_path: Path) -> None:
-    content = gzip.compress(FORMS["a.jsonl"] + b"\n") + b"\0" * 512 + gzip.compress(TEXTS[0])
-    assert read(tmp_path / "a.jsonl.gz", content + b"\0" * 512) == ([*ROWS, ROWS[0]], [])
+    zeros = b"\0" * 200_000  # more than is read at a time
+    content = gzip.compress(FORMS["a.jsonl"] + b"\n") + zeros + gzip.compress(TEXTS[0])
+    assert read(tmp_path / "a.jsonl.gz", content + zeros) == ([*ROWS, ROWS[0]], [])
+
+
+def test_a_gzip_file_that_unpacks_to_much_more_is_read_whole(tmp_path: Path) -> None:
+    long = {"conversations": [], "words": "long " * 700_000}
+    lines = b"\n".join([*TEXTS, json.dumps(long).encode(), *TEXTS])
+    assert read(tmp_path / "a.jsonl.gz", gzip.compress(lines)) == ([*ROWS, long, *ROWS], [])
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -103,6 +110,19 @@ def test_a_byte_that_is_not_utf8_costs_the_record_that_holds_it(
             )
             assert values == ROWS[:number] + ROWS[number + 1 :]
             assert [problem.reason for problem in problems] == ["bad_json"]
+
+
+@pytest.mark.parametrize("chunk", [64, 1 << 22])
+def test_a_byte_that_is_not_utf8_is_named_by_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(records, "_CHUNK", chunk)
+    start = FORMS["a.json"].index(TEXTS[20])
+    place = start + TEXTS[20].index("日".encode())
+    content = FORMS["a.json"][:place] + b"\xff" + FORMS["a.json"][place + 1 :]
+    detail = f"byte {place} is not UTF-8"
+    problems = read(tmp_path / "a.json", content)[1]
+    assert problems == [Unreadable(f"a.json@{start}", "bad_json", detail)]
 
 
 @pytest.mark.parametrize("between", [b"\xff", b"\xff, ", b",\xff "])

@@ -67,6 +67,8 @@ def test_lists_of_messages_are_records_themselves(
     after = "\n".join(json.dumps(messages, indent=indent) for messages in LISTS)
     assert read(tmp_path / name, after) == (contents, [])
     assert read(tmp_path / name, json.dumps(LISTS, indent=indent)) == (contents, [])
+    a_line_each = "[\n" + ",\n".join(map(json.dumps, LISTS)) + "\n]"
+    assert read(tmp_path / name, a_line_each) == (contents, [])
 
 
 def test_a_record_whose_list_looks_like_records_is_a_record(tmp_path: Path) -> None:
