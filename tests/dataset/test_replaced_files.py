@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from chatdata import load_recipe
 from chatdata.cli import main
 from chatdata.dataset.manifest import Manifest, read
+from chatdata.pipeline.inputs import with_replaced_files
 
 TREE = [
     ("a", "prompter", "What is the capital of the country of France, and where is it?", None),
@@ -117,3 +119,14 @@ def test_a_licence_of_no_file_is_that_of_the_input(private: Path, tmp_path: Path
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     assert read(tmp_path / "out").recipe.source["oasst"].license == "mit"
+
+
+def test_a_licence_of_some_files_is_not_that_of_the_whole(tmp_path: Path) -> None:
+    text = "name: r\nversion: 1.0.0\npublish: {license: mit}\nsource:\n"
+    text += "  oasst: {files: [a.jsonl], license: mit}\n  jsonl: {files: [b.jsonl], license: mit}\n"
+    (tmp_path / "r.yaml").write_text(text)
+    recipe = with_replaced_files(load_recipe(tmp_path / "r.yaml"), ["jsonl=c.jsonl"], "cc0-1.0")
+    licences = {key: source.license for key, source in recipe.source.items()}
+    assert licences == {"oasst": "mit", "jsonl": "cc0-1.0"}
+    assert recipe.publish
+    assert recipe.publish.license is None

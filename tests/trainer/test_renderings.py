@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from chatdata import add_rendering, build_dataset, load_recipe
-from chatdata.core.errors import OutputError
+from chatdata.core.errors import ConfigError, OutputError
 from chatdata.dataset import reader
+from chatdata.dataset.pack import repack
+from tests.support import tiny
 from trainer import config
-from trainer.data import batching, dataset
+from trainer.data import batching, dataset, packing
 from trainer.model import load
 from trainer.run import run, strategy
 
@@ -42,9 +44,27 @@ def test_rows_and_tokenizer_are_those_of_the_rendering(folder: Path) -> None:
     assert "tokens-short" in {
         path.split("/")[0] for path in dataset.token_files(source.rendering, "train")
     }
-    described = dataset.describe(source)
-    assert described["rendering"]["name"] == "short"
-    assert described["template"] == "chatml"
+    described, entry = dataset.describe(source), source.manifest.renders["short"]
+    assert described["rendering"] == {"name": "short", "content_hash": entry.content_hash}
+    assert described["splits"]["train"]["token_rows"] == len(rows)
+    assert (described["template"], described["max_tokens"]) == ("chatml", 300)
+
+
+def test_bins_are_those_of_the_rendering(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    repack(copy, 3000)
+    repack(copy, 600, "short")
+    source = dataset.find(str(copy), rendering="short")
+    rows, options = dataset.train_rows(source), ["packing=true", "tree_packing=false"]
+    recipe = config.load(RECIPE, [f"dataset={copy}", "rendering=short", *options])
+    network, tokenizer = tiny.model("llama", 0), load.load_tokenizer(copy, source.rendering)
+    layout = batching.make_batches(recipe, source, rows, network, tokenizer)
+    packed = [
+        row["input_ids"] for number in range(len(layout.items)) for row in layout.items[number]
+    ]
+    assert sorted(packed) == sorted(rows["input_ids"][:])
+    with pytest.raises(ConfigError, match="--max-tokens 700 --rendering short"):
+        packing.read_bins(copy, source.rendering, "train", len(rows), 700)
 
 
 def test_a_file_that_is_not_that_of_the_manifest_is_refused(folder: Path, tmp_path: Path) -> None:
