@@ -130,3 +130,10 @@ def test_a_licence_of_some_files_is_not_that_of_the_whole(tmp_path: Path) -> Non
     assert licences == {"oasst": "mit", "jsonl": "cc0-1.0"}
     assert recipe.publish
     assert recipe.publish.license is None
+
+
+def test_that_files_were_replaced_is_said_once() -> None:
+    """A folder's recipe says it already, and is built again with files that replace others."""
+    recipe = with_replaced_files(load_recipe("oasst1-en"), ["x.jsonl"], None)
+    assert recipe.about.startswith("Local files, by the recipe oasst1-en (")
+    assert with_replaced_files(recipe, ["x.jsonl"], None).about == recipe.about
