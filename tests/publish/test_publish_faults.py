@@ -281,13 +281,20 @@ def test_the_repository_is_made_once_whatever_the_answer(
     few_rows: Path,
 ) -> None:
     create = "POST /api/repos/create"
-    for number, options in enumerate(
-        ({"status": 503}, {"status": 500, "after": True}, {"drop": True, "after": True})
+    for number, (where, options) in enumerate(
+        (
+            (create, {"status": 503}),
+            (create, {"status": 500, "after": True}),
+            (create, {"drop": True, "after": True}),
+            ("POST /api/validate-yaml", {"status": 503, "body": HTML}),
+        )
     ):
-        hub.faults.add(create, **options)
+        fault = hub.faults.add(where, **options)
         pushed(client, few_rows, f"ada/made-{number}", "1.0.0")
-    hub.faults.add("POST /api/validate-yaml", status=503, body=HTML)
-    pushed(client, few_rows, "ada/made-yaml", "1.0.0")
+        assert fault.times == 0, "a fault that never came"
+        published = repository(hub, f"ada/made-{number}")
+        assert len(published.history()) == 2
+        assert published.tags == {"v1.0.0": published.branches["main"]}
 
 
 @pytest.mark.slow
