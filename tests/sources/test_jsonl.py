@@ -186,3 +186,10 @@ def test_a_flag_that_is_not_plain_is_refused_by_its_name(source: str, flags: Any
 def test_the_short_way_reads_what_the_long_way_reads(message: dict[str, Any]) -> None:
     short = jsonl._plain(message)
     assert short is None or short == jsonl._any_turn(message)
+
+
+def test_plain_messages_are_read_the_short_way() -> None:
+    """Else the test above would compare nothing."""
+    published = {"role": "assistant", "content": "a", "train": False, "tool_calls": None}
+    for message in ({"role": "user", "content": "a"}, published):
+        assert jsonl._plain(message) == jsonl._any_turn(message)
