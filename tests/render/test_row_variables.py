@@ -141,7 +141,10 @@ def test_a_built_in_template_refuses_variables_by_name(template: str) -> None:
         ({"speed": 1}, "the chat template reads no variable 'speed'; the cleaner drop_variables"),
         ({"messages": []}, "the variable 'messages' has a meaning of its own"),
         ({"mood": 7}, "with the variables mood: the chat template says: can only concatenate str"),
-        ({"ends": True}, "with the variables ends the chat template ends an answer with '<|end_of_text|>'"),
+        (
+            {"ends": True},
+            "with the variables ends the chat template ends an answer with '<|end_of_text|>'",
+        ),
     ],
 )
 def test_what_a_template_cannot_do_with_variables_is_refused(

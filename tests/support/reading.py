@@ -17,17 +17,21 @@ from chatdata.sources import File, Problem
 def read(
     source: str, *contents: Sequence[Any], suffix: str = ".jsonl"
 ) -> tuple[pl.DataFrame, list[Problem]]:
-    files = []
-    folder = Path(tempfile.mkdtemp())
-    for number, values in enumerate(contents):
-        path = folder / f"{number}{suffix}"
-        text = "\n".join(json.dumps(value) for value in values)
-        path.write_text(json.dumps(values) if suffix == ".json" else text)
-        files.append(File(path, path.name))
     module = sources.get(source)
-    batches = list(module.read(files, source, module.IDS))
+    with tempfile.TemporaryDirectory() as folder:
+        files = [
+            _write(Path(folder) / f"{number}{suffix}", values)
+            for number, values in enumerate(contents)
+        ]
+        batches = list(module.read(files, source, module.IDS))
     problems = [problem for batch in batches for problem in batch.problems]
     return pl.concat([batch.rows for batch in batches]), problems
+
+
+def _write(path: Path, values: Sequence[Any]) -> File:
+    lines = "\n".join(json.dumps(value) for value in values)
+    path.write_text(json.dumps(values) if path.suffix == ".json" else lines)
+    return File(path, path.name)
 
 
 def turns(*pairs: tuple[Any, Any]) -> list[dict[str, Any]]:

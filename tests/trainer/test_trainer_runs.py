@@ -26,6 +26,7 @@ from tests.support.commands import free_port
 from trainer import config, evaluate, merge, train
 from trainer.data import dataset
 from trainer.model import adapters, load
+from trainer.run import compiled
 
 pytestmark = [
     pytest.mark.slow,
@@ -177,6 +178,7 @@ def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     _, errors = killed.communicate(timeout=900)
     assert "SIGKILL" in errors, errors[-5000:]
     assert {path.name for path in started.folder.glob("cut-off/checkpoint-*")} == {"checkpoint-4"}
+    (compiled._folder() / "deepspeed_shm_comm" / "lock").touch()  # as of a run that was killed
     process = launch(started.folder, started.jobs(), ACCELERATE)
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors[-5000:]

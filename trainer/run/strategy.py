@@ -26,6 +26,7 @@ import torch
 from chatdata.core.errors import ChatdataError, ConfigError
 from trainer import zero3
 from trainer.config import TrainConfig
+from trainer.run import compiled
 
 MODULE = "-m trainer.train"
 
@@ -293,5 +294,6 @@ def _fsdp(config: TrainConfig) -> dict[str, Any]:
 def _join_deepspeed(on_cpu: bool) -> None:
     import deepspeed
 
+    compiled.guard()
     if on_cpu:
         deepspeed.init_distributed(dist_backend="gloo")  # without it the world size is 1

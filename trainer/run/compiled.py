@@ -1,0 +1,58 @@
+"""DeepSpeed's compiled operations, also after a process was killed while it loaded one.
+
+torch compiles and loads an operation while a file `lock` stands in the folder of the operation. A
+process that is killed leaves that file behind, and every later run on the machine waits for it
+without end (torch 2.13, DeepSpeed 0.19). So the trainer keeps its operations in a folder of its
+own, and loads them under a lock of the operating system, which ends with its process.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+PREFIX = "chatdata-"
+_FOLDER = "TORCH_EXTENSIONS_DIR"  # torch's variable: where operations are compiled
+
+
+def guard() -> None:
+    """Lets DeepSpeed compile and load its operations in one process after another.
+
+    Sets TORCH_EXTENSIONS_DIR to a folder of the trainer's within the one that it names, or within
+    torch's. A second call changes nothing.
+    """
+    from deepspeed.ops.op_builder.builder import OpBuilder
+
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ[_FOLDER] = str(folder)
+    if not hasattr(OpBuilder.jit_load, "__wrapped__"):
+        OpBuilder.jit_load = _alone(OpBuilder.jit_load)
+
+
+def _folder() -> Path:
+    from torch.utils.cpp_extension import get_default_build_root
+
+    root = Path(os.environ.get(_FOLDER) or get_default_build_root())
+    if root.name.startswith(PREFIX):
+        return root
+    python = f"py{sys.version_info.major}{sys.version_info.minor}"
+    return root / f"{PREFIX}{python}-torch{torch.__version__}"
+
+
+def _alone(jit_load: Any) -> Any:
+    @functools.wraps(jit_load)
+    def load(self: Any, verbose: bool = True) -> Any:
+        folder = Path(os.environ[_FOLDER])
+        with FileLock(folder / f"{self.name}.lock"):
+            # Whoever left a lock in the operation's folder is dead: the living wait here.
+            (folder / self.name / "lock").unlink(missing_ok=True)
+            return jit_load(self, verbose)
+
+    return load
