@@ -14,6 +14,7 @@ from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import Counts, PackEntry, RenderingEntry, Splits
 from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
+from chatdata.sources.unread import KeysByUnit, in_words
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
 
@@ -21,6 +22,7 @@ from chatdata.steps.clean import CleanedEntry
 def print_manifest(manifest: Manifest, console: Console) -> None:
     """Prints what a build made: counts, cleaned messages, splits, certificate and packs."""
     print_counts(manifest.counts, console)
+    print_not_read(manifest.not_read, console)
     print_cleaned(manifest.cleaned, console)
     print_splits(manifest.splits, console)
     print_certificate(manifest.render, console)
@@ -58,6 +60,15 @@ def print_counts(counts: Counts, console: Console) -> None:
         numbers = [count.dropped.get(reason, 0) for count in units.values()]
         table.add_row(f"  {reason}", *(str(n) if n else "" for n in numbers), style="yellow")
     console.print(table)
+
+
+def print_not_read(sources: Mapping[str, KeysByUnit] | None, console: Console) -> None:
+    """Prints the keys that nothing looked at, a line for each source that had some."""
+    for source, units in (sources or {}).items():
+        keys = [(key, n, unit) for unit, counts in units.items() for key, n in counts.items()]
+        words = ", ".join(f"{key} in {in_words(number, unit)}" for key, number, unit in keys)
+        of = f" of {source}" if len(sources or {}) > 1 else ""
+        console.print(f"not read{of}: {words}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_cleaned(steps: Mapping[str, CleanedEntry] | None, console: Console) -> None:

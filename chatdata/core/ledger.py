@@ -26,6 +26,7 @@ REASONS = {
     "damaged": "a compressed file that breaks off",
     "bad_value": "a row of a table with a text that is not UTF-8, or a date out of range",
     "unknown_record": "JSON that is no record of this source",
+    "preference": "answers to choose from, or an answer that was disliked",
     "bad_message": "something that is not a message stands in a tree",
     "no_id": "a message of a tree without an id",
     "no_turns": "a conversation without any turn",

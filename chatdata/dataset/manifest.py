@@ -92,6 +92,8 @@ class Manifest(Part):
     recipe: RecipeEntry
     sources: tuple[SourceFile, ...]
     counts: Counts
+    # Keys of records and of messages that nothing looked at: by source, unit and key.
+    not_read: dict[str, dict[str, dict[str, Number]]] | None = None
     cleaned: dict[str, CleanedEntry] | None = None  # by cleaner
     splits: Splits
     languages: dict[str, Number]  # rows by language

@@ -153,6 +153,7 @@ def run_pipeline(
         files=written.files,
         encoder=written.encoder,
         near_duplicates=decisions.near_duplicates,
+        not_read=read.not_read,
     )
 
 

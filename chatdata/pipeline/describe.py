@@ -100,7 +100,10 @@ def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -
         files=result.files,
         versions=manifest.versions(_packages(recipe)),
     )
-    return described.model_copy(update=_optional(stats, optional_columns(stats)))
+    more = _optional(stats, optional_columns(stats))
+    if result.not_read:
+        more["not_read"] = result.not_read
+    return described.model_copy(update=more)
 
 
 def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Manifest:

@@ -15,6 +15,7 @@ from chatdata.pipeline.context import EncoderChoice
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.parity import ParityCounts
 from chatdata.render.unknown import Unknown
+from chatdata.sources.unread import KeysByUnit
 from chatdata.steps.clean import Cleaned
 from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.figures import FiguresByKey, add_counts
@@ -81,3 +82,4 @@ class BuildResult:
     files: tuple[ShardEntry, ...]
     encoder: EncoderChoice
     near_duplicates: dict[str, ClustersEntry]  # by filter
+    not_read: Mapping[str, KeysByUnit] = field(default_factory=dict)  # keys, by source

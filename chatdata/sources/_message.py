@@ -23,12 +23,12 @@ REASONING = (
     *("reasoning_details", "thinking_blocks"),
 )
 _SETTINGS = frozenset(["on", "off", "none", "low", "medium", "high"])
-_NOT_TEXT = (
+NOT_TEXT = (
     *("images", "image", "videos", "video", "audios", "audio"),
     *("documents", "attachments"),
 )
 _BESIDE = frozenset(
-    [*REASONING, *_NOT_TEXT, "refusal", *tool_json.LISTS, *tool_json.CALLS, "tool_call_id", "name"]
+    [*REASONING, *NOT_TEXT, "refusal", *tool_json.LISTS, *tool_json.CALLS, "tool_call_id", "name"]
 )
 # Types of parts that are words, and the keys under which the words may stand.
 _WORDS = {"text": ("text", "value")}
@@ -73,7 +73,7 @@ def _part(part: Mapping[str, Any], keys: Mapping[str, tuple[str, ...]]) -> Text:
 
 def not_text(values: Mapping[str, Any], *more: str) -> str | None:
     """What a message or a record holds that cannot be carried (images, documents), as a fault."""
-    key = next((key for key in (*_NOT_TEXT, *more) if _may_have_words(values.get(key))), None)
+    key = next((key for key in (*NOT_TEXT, *more) if _may_have_words(values.get(key))), None)
     return f"'{key}' cannot be carried as text" if key else None
 
 
@@ -174,6 +174,8 @@ _UNCLEAR = {
     "mask": "does not say whether 1 is learnt from; 'masked' and 'loss_mask' do",
 }
 _ALL_FLAGS = frozenset([*_FLAGS, *_UNCLEAR, train_parts.KEY])
+# The keys of a message in OpenAI's form, or Harmony's, that are looked at.
+MESSAGE_KEYS = frozenset(["role", "content", "channel", *_BESIDE, *_ALL_FLAGS])
 # Those that may be a weight of the loss, and the weights that a float of 32 bits holds well.
 _WEIGHTS = ("weight", "loss_weight", "loss")
 _LEAST, _MOST = 1e-30, 1e30
