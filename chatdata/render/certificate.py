@@ -151,9 +151,8 @@ def _trained_answers(
     answers = messages.with_row_index("place").filter(pl.col("role") == "assistant")
     answers = answers.tail(1) if train_on == "last_assistant" else answers
     named = dict(answers.filter("train").select("place", "train_parts").iter_rows())
-    learnt = {place: narrowed(learnt_parts(train_on), names) for place, names in named.items()}
-    trained = {place: parts for place, parts in learnt.items() if parts is not None}
-    return [*trained], {place: parts for place, parts in trained.items() if named[place]}
+    of_recipe = learnt_parts(train_on)
+    return [*named], {at: narrowed(of_recipe, names) for at, names in named.items() if names}
 
 
 def _compare(counts: ParityCounts, row: Row, expected: list[int], reference: Reference) -> None:

@@ -34,8 +34,8 @@ WHOLE = TrainParts()
 
 
 @functools.lru_cache(256)
-def narrowed(parts: TrainParts, named: str | None) -> TrainParts | None:
-    """The parts that both a recipe and a message learn; None where they have none in common.
+def narrowed(parts: TrainParts, named: str | None) -> TrainParts:
+    """The parts that both a recipe and a message learn, which may be none.
 
     `named` is the `train_parts` of the message. A thought without words is reasoning.
     """
@@ -45,8 +45,7 @@ def narrowed(parts: TrainParts, named: str | None) -> TrainParts | None:
     if parts.empty_thought and "reasoning" in names:
         names.append("empty_thought")
     learnt = {name: is_learnt and name in names for name, is_learnt in parts}
-    both = parts.model_copy(update=learnt)
-    return both if any(learnt.values()) else None
+    return parts.model_copy(update=learnt)
 
 
 class Bounds(NamedTuple):

@@ -20,11 +20,14 @@ from chatdata.render.options import Render
 from chatdata.render.parity import ParityCounts
 from chatdata.render.parts import TrainParts
 from chatdata.render.rows import Rendered, render
+from chatdata.render.segments.from_spec import encode_from_spec, encode_joined
 from chatdata.render.segments.from_text import Answer
+from chatdata.render.segments.prompt_prefix import prefix_lengths
 from chatdata.render.segments.text_pool import TextPool
-from chatdata.render.segments.unencoded import TrainOn
+from chatdata.render.segments.unencoded import TrainOn, UnencodedSegments
 from chatdata.render.template_spec import BUILT_IN
 from chatdata.render.tokenizer import Tokenizer
+from tests.support.conversations import random_conversation, table
 from tests.support.structured import call, calls, structured
 from tests.support.templates import (
     FORGETTING,
@@ -118,6 +121,57 @@ def test_parts_of_two_answers_by_chatml(
     first: str | None, second: str | None, train_on: TrainOn, expected: str
 ) -> None:
     assert in_brackets(chatml(), [None, first, None, second], train_on) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("chatml", "[Yes.]<|im_end|>", "Yes.[<|im_end|>]"),
+        ("starchat", "[Yes.]<|end|>", "Yes.[<|end|>]"),
+        ("compiled", "[Yes.]<|im_end|>", "Yes.[<|im_end|>]"),
+        ("transcript", "[Yes.]<|over|>", "Yes.[<|over|>]"),
+    ],
+)
+def test_parts_of_words_alone(name: str, first: str, second: str, tmp_path: Path) -> None:
+    tokenizer = writer(name, tmp_path)
+    talk = [{"role": role, "content": "Yes."} for role in ("user", "assistant") * 2]
+    pool = TextPool(tokenizer)
+    for parts, expected in (
+        ((None, "reasoning,answer", None, "tool_calls,end"), (first, second)),
+        ((None, "tool_calls,end", None, "answer"), (second, first)),
+    ):
+        messages = named(structured({"talk": talk}), parts)
+        (text,) = bracketed(render(messages, None, pool, options()), tokenizer)
+        assert text.count("[") == 2
+        assert 0 <= text.find(expected[0]) < text.find(expected[1])
+
+
+@pytest.mark.parametrize("name", ["starchat", "chatml"])
+def test_both_writers_of_specs_agree(name: str) -> None:
+    spec, draw = BUILT_IN[name], random.Random(name)
+    talks = {str(seed): random_conversation(seed) for seed in range(20)}
+    messages = table(talks)
+    texts = [train_parts.joined(random_parts(draw)) for _ in range(messages.height)]
+    messages = named(messages, texts)
+    pool = TextPool(built_in.load(None, "bytes", spec, None))
+    drafts = [
+        write(spec, messages, pool, TrainParts()) for write in (encode_from_spec, encode_joined)
+    ]
+    pool.encode()
+    first, second = (_flat(draft, pool) for draft in drafts)
+    assert first == second
+    assert {is_trained for _, is_trained in first} == {True, False}
+
+
+def _flat(segments: UnencodedSegments, pool: TextPool) -> list[tuple[int, bool]]:
+    """Each token, and whether it is trained."""
+    ids, starts, lengths = pool.arrays()
+    prefixes = prefix_lengths(segments, segments.header_text_id, pool)
+    return [
+        (int(id), bool(trained) and at >= prefix)
+        for text, trained, prefix in zip(segments.text_id, segments.trained, prefixes, strict=True)
+        for at, id in enumerate(ids[starts[text] : starts[text] + lengths[text]])
+    ]
 
 
 def test_a_thought_without_words_is_reasoning(tmp_path: Path) -> None:

@@ -222,9 +222,7 @@ def _learnt(
                 "the template does not say where the parts of an answer stand, and a message has "
                 "train_parts; the cleaner drop_train_parts removes them"
             )
-        learnt = narrowed(parts, of_message)
-        if learnt is not None:
-            yield from answer.learnt(learnt)
+        yield from answer.learnt(narrowed(parts, of_message))
 
 
 def _render_or_refuse(
