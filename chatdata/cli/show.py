@@ -162,16 +162,22 @@ def _checks(counted: ParityEntry, render: RenderEntry) -> Iterator[tuple[str, bo
 def _ends(counted: ParityEntry, render: RenderEntry) -> tuple[str, bool]:
     answers, stopped, stop = counted.answers, counted.stops_trained, render.template.stop
     if render.learns_ends:
-        return f"{stopped} of {answers} answers end with a trained {stop}", stopped == answers
+        ending, left_out = answers - counted.ends_left_out, counted.ends_left_out
+        words = f"{stopped} of {ending} answers end with a trained {stop}"
+        words += f", {left_out} leave it out by their train_parts" if left_out else ""
+        return words, stopped == ending
     return f"{answers - stopped} of {answers} answers end with an untrained {stop}", not stopped
 
 
 def _labels(counted: ParityEntry, render: RenderEntry) -> tuple[str, bool]:
     answers = counted.answers
     exact = answers - counted.headers_trained
+    named = counted.in_parts
     if not isinstance(render.train_on, str):
-        return f"{exact} of {answers} answers are trained in the parts {render.learnt}", True
-    words = f"{exact} of {answers} answers are trained from end to end"
+        words = f"{exact} of {answers} answers are trained in the parts {render.learnt}"
+        return words + (f", {named} of them only in their train_parts" if named else ""), True
+    words = f"{exact - named} of {answers - named} answers are trained from end to end"
+    words += f", and {named} in their train_parts" if named else ""
     if counted.texts_altered:
         words += f", {counted.texts_altered} as the tokenizer alters their text"
     return words, exact == answers

@@ -100,6 +100,7 @@ class Manifest(Part):
     languages: dict[str, Number]  # rows by language
     variables: dict[str, Number] | None = None  # rows by variable that they give a template
     weighted_messages: Number | None = None  # messages with a weight
+    messages_in_parts: Number | None = None  # messages with `train_parts`
     lengths: dict[str, Histogram]
     shares: tuple[Share, ...] | None = None
     language_disagreements: tuple[DisagreementEntry, ...] | None = None

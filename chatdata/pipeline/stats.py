@@ -50,6 +50,7 @@ class PartStats:
     threaded: int = 0  # conversations that are left for the second pass
     with_variables: int = 0  # those of them that have variables for their template
     with_weights: int = 0  # messages of these that have a weight
+    with_parts: int = 0  # messages of these that have `train_parts`
 
     # The second pass: drop what repeats, split, render.
     tally: Tally = field(default_factory=Tally)
@@ -60,6 +61,7 @@ class PartStats:
     sources: Counter[str] = field(default_factory=Counter)  # rows
     variables: Counter[str] = field(default_factory=Counter)  # rows, by variable
     weighted_messages: int = 0
+    messages_in_parts: int = 0
     leaking_groups: int = 0
     parity: ParityCounts = field(default_factory=ParityCounts)
     audit: Audit = field(default_factory=Audit)

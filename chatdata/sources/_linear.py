@@ -43,7 +43,9 @@ class Turn(NamedTuple):
     tool_call_id: str | None = None
     name: str | None = None
     tools: str | None = None  # JSON
-    weight: float | None = None  # of the loss of an answer; None is 1
+    # What is not spoken: of the loss of an answer (None is 1), and its only parts that are trained.
+    weight: float | None = None
+    train_parts: str | None = None  # as in MESSAGES
 
 
 def turn(role: str | None, message: Mapping[str, Any], content: object, read: Read = join) -> Turn:
@@ -56,7 +58,8 @@ def turn(role: str | None, message: Mapping[str, Any], content: object, read: Re
         return Turn(role, None, flags.fault)
     words = spoken(message, content, read, role)
     beside = words[2:]
-    return Turn(role, words.content, words.fault, flags.train, *beside, weight=flags.weight)
+    of_loss = (flags.weight, flags.parts) if role == "assistant" else ()
+    return Turn(role, words.content, words.fault, flags.train, *beside, *of_loss)
 
 
 # The keys of a record that every source of conversations looks at.
@@ -193,8 +196,9 @@ def _add_turns(
     )
 
 
-_BESIDE = ("reasoning", "tool_calls", "tool_call_id", "name", "weight")
+_BESIDE = ("reasoning", "tool_calls", "tool_call_id", "name", "weight", "train_parts")
 _FIRST_BESIDE = Turn._fields.index(_BESIDE[0])
+_FIRST_UNSPOKEN = Turn._fields.index("weight")
 _NOTHING_BESIDE = tuple(None for _ in Turn._fields[_FIRST_BESIDE:])
 
 
@@ -268,6 +272,7 @@ def _content_id(turns: list[Turn], variables: str | None) -> str:
 
 
 def _words_of(turn: Turn) -> str:
-    beside = "\0".join(text for text in turn[_FIRST_BESIDE:] if isinstance(text, str))
+    spoken_beside = turn[_FIRST_BESIDE:_FIRST_UNSPOKEN]
+    beside = "\0".join(text for text in spoken_beside if isinstance(text, str))
     plain = f"{turn.role}\0{turn.content}\0{turn.note}"
     return f"{plain}\0{beside}" if beside else plain

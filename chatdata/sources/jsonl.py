@@ -31,6 +31,8 @@ an object or its JSON) are those of the conversation; a recipe may name further 
 A message whose flags say that it is not trained (`train: false`, `weight: 0`, `loss_mask: 0`,
 `masked: true`, ...) is context; a flag for a part of a message (`train_detail`) is refused. Any
 other `weight`, `loss_weight` or `loss` above 0 is what the loss of an answer is multiplied by.
+`train_parts` of an answer (`["reasoning", "answer", "tool_calls", "end"]`, or fewer) names the only
+parts of it that are learnt.
 """
 
 from __future__ import annotations

@@ -137,14 +137,15 @@ def _without_repeated_roles(
     """Leaves a single turn of several turns of one role that follow each other, all in order.
 
     White space alone is no turn beside others: it is neither merged nor the last of them. Results
-    of tools are never joined, nor are turns of two weights, nor a turn that would then speak before
-    what it follows.
+    of tools are never joined, nor are turns of two weights or `train_parts`, nor a turn that would
+    then speak before what it follows.
     """
     starts = (pl.col("role") != pl.col("role").shift(1)).fill_null(True)
     starts |= pl.col("conversation") != pl.col("conversation").shift(1)
     starts |= (pl.col("role") == "tool") | (_first_part() < _last_part().shift(1))
     if repeated_role == "merge":
-        starts |= (pl.col("train") & pl.col("train").shift(1)).fill_null(False) & _changes("weight")
+        changes = _changes("weight") | _changes("train_parts")
+        starts |= (pl.col("train") & pl.col("train").shift(1)).fill_null(False) & changes
     if repeated_role == "drop":
         calls = pl.col("tool_calls").is_not_null()
         starts |= calls | calls.shift(1)
