@@ -14,6 +14,7 @@ from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import Counts, PackEntry, RenderingEntry, Splits
 from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
+from chatdata.sources.unread import KeysByUnit, in_words
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
 
@@ -21,10 +22,26 @@ from chatdata.steps.clean import CleanedEntry
 def print_manifest(manifest: Manifest, console: Console) -> None:
     """Prints what a build made: counts, cleaned messages, splits, certificate and packs."""
     print_counts(manifest.counts, console)
+    print_not_read(manifest.not_read, console)
     print_cleaned(manifest.cleaned, console)
     print_splits(manifest.splits, console)
     print_certificate(manifest.render, console)
     print_packs(manifest.packs, console)
+
+
+def print_preview(manifest: Manifest, console: Console) -> None:
+    """Prints an example of what was dropped for each reason, and how much was looked at."""
+    preview = manifest.preview
+    if preview is None:
+        return
+    for reason, example in preview.examples.items():
+        detail = f": {example.detail}" if example.detail else ""
+        words = visible(f"{reason}, for example {example.unit} {example.id}{detail}")
+        console.print(words, highlight=False, markup=False, soft_wrap=True)
+    part = "the first 100 trees or conversations of each source; a build reads the rest too"
+    whole = "all of the input"
+    words = f"looked at {whole if preview.is_whole else part}"
+    console.print(words, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_rendering(name: str, entry: RenderingEntry, console: Console) -> None:
@@ -58,6 +75,15 @@ def print_counts(counts: Counts, console: Console) -> None:
         numbers = [count.dropped.get(reason, 0) for count in units.values()]
         table.add_row(f"  {reason}", *(str(n) if n else "" for n in numbers), style="yellow")
     console.print(table)
+
+
+def print_not_read(sources: Mapping[str, KeysByUnit] | None, console: Console) -> None:
+    """Prints the keys that nothing looked at, a line for each source that had some."""
+    for source, units in (sources or {}).items():
+        keys = [(key, n, unit) for unit, counts in units.items() for key, n in counts.items()]
+        words = ", ".join(f"{key} in {in_words(number, unit)}" for key, number, unit in keys)
+        of = f" of {source}" if len(sources or {}) > 1 else ""
+        console.print(f"not read{of}: {words}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_cleaned(steps: Mapping[str, CleanedEntry] | None, console: Console) -> None:
@@ -136,16 +162,22 @@ def _checks(counted: ParityEntry, render: RenderEntry) -> Iterator[tuple[str, bo
 def _ends(counted: ParityEntry, render: RenderEntry) -> tuple[str, bool]:
     answers, stopped, stop = counted.answers, counted.stops_trained, render.template.stop
     if render.learns_ends:
-        return f"{stopped} of {answers} answers end with a trained {stop}", stopped == answers
+        ending, left_out = answers - counted.ends_left_out, counted.ends_left_out
+        words = f"{stopped} of {ending} answers end with a trained {stop}"
+        words += f", {left_out} leave it out by their train_parts" if left_out else ""
+        return words, stopped == ending
     return f"{answers - stopped} of {answers} answers end with an untrained {stop}", not stopped
 
 
 def _labels(counted: ParityEntry, render: RenderEntry) -> tuple[str, bool]:
     answers = counted.answers
     exact = answers - counted.headers_trained
+    named = counted.in_parts
     if not isinstance(render.train_on, str):
-        return f"{exact} of {answers} answers are trained in the parts {render.learnt}", True
-    words = f"{exact} of {answers} answers are trained from end to end"
+        words = f"{exact} of {answers} answers are trained in the parts {render.learnt}"
+        return words + (f", {named} of them only in their train_parts" if named else ""), True
+    words = f"{exact - named} of {answers - named} answers are trained from end to end"
+    words += f", and {named} in their train_parts" if named else ""
     if counted.texts_altered:
         words += f", {counted.texts_altered} as the tokenizer alters their text"
     return words, exact == answers

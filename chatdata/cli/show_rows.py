@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.text import Text
 
 from chatdata.cli.terminal import has_colours, visible
-from chatdata.core import row_id
+from chatdata.core import row_id, train_parts
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
+from chatdata.core.template_variables import KEY
 from chatdata.dataset import manifest, reader, renderings, tables
 from chatdata.dataset.entries import Splits
 from chatdata.dataset.manifest import Manifest
-from chatdata.dataset.rows import words_of
+from chatdata.dataset.rows import NO_VARIABLES, words_of
 from chatdata.dataset.tables import Table
 from chatdata.render import token_parts, token_spans
 from chatdata.render.conversation import Message
@@ -45,13 +46,15 @@ _MARKS = ("⟦", "⟧")  # around trained text where there are no colours
 class Row:
     """A row of tokens, or of messages where nothing is rendered, and where it comes from.
 
-    `taught` are the messages that a row of tokens teaches, with their calls as objects.
+    `taught` are the messages that a row of tokens teaches, with their calls as objects, and `about`
+    are lines about what is given beside the words: variables, weights and `train_parts`.
     """
 
     columns: Mapping[str, Any]
     source: str
     lang: str | None
     taught: Sequence[Message]
+    about: Sequence[str] = ()
 
 
 # ---------------------------------------------------------------------------------- the query
@@ -110,7 +113,8 @@ def _origins(folder: Path, splits: Sequence[str], rows: Sequence[str]) -> dict[s
     """The source, language and messages of the conversations of rows, by the conversation's id."""
     ids = pl.Series([*rows, *(row_id.conversation_of(row) for row in rows)]).implode()
     messages = reader.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
-    table = messages.select("id", "source", "lang", "messages").collect()
+    optional = [KEY] if KEY in messages.collect_schema().names() else []
+    table = messages.select("id", "source", "lang", "messages", *optional).collect()
     return {origin["id"]: origin for origin in table.iter_rows(named=True)}
 
 
@@ -120,7 +124,21 @@ def _row(columns: Mapping[str, Any], origins: Mapping[str, Any]) -> Row:
     messages = origin["messages"]
     first, last = row_id.parse(id, origin["id"]) or (0, len(messages) - 1)
     taught = [_with_calls(message) for message in messages[first : last + 1]]
-    return Row(columns, origin["source"], origin["lang"], taught)
+    variables = origin.get(KEY) or NO_VARIABLES
+    about = [f"variables: {variables}"] if variables != NO_VARIABLES else []
+    about += _settings(taught, first)
+    return Row(columns, origin["source"], origin["lang"], taught, about)
+
+
+def _settings(messages: Sequence[Message], first: int) -> Iterator[str]:
+    """Yields a line for each message with a weight or `train_parts`; `first` is the number of the
+    first message."""
+    for number, message in enumerate(messages, first):
+        weight, parts = message.get("weight"), message.get(train_parts.KEY)
+        settings = [f"weight {weight:g}"] if weight is not None else []
+        settings += [f"{train_parts.KEY} {', '.join(parts)}"] if parts is not None else []
+        if settings:
+            yield f"message {number}: {'; '.join(settings)}"
 
 
 def _with_calls(message: Message) -> Message:
@@ -161,6 +179,8 @@ def _heading(row: Row, console: Console) -> None:
         details.append(f"{row.columns['trained']} of {row.columns['length']} tokens trained")
     title = Text(visible(row.columns["id"]), style="bold")
     console.print(title.append("  " + ", ".join(details), style="not bold cyan"), soft_wrap=True)
+    for line in row.about:
+        console.print(Text(visible(line), style="cyan"), soft_wrap=True)
 
 
 def _tokens(shown: Row, decoder: tokenizers.Tokenizer, console: Console) -> Text:

@@ -15,4 +15,5 @@ __all__ = [
     "schema",
     "template_variables",
     "text",
+    "train_parts",
 ]

@@ -31,6 +31,8 @@ _MESSAGE: dict[str, pl.DataType | type[pl.DataType]] = {
     "lang_by": pl.String,  # "declared" (by the source), "detected", or taken from neighbours
     "train": pl.Boolean,  # whether the message may be trained
     "weight": pl.Float64,  # of its loss, where it is trained; null is 1
+    # Names of the only parts of it that may be trained, joined: "reasoning,answer". Null is all.
+    "train_parts": pl.String,
     "source": pl.String,
     "where": pl.String,  # file and line
     "note": pl.String,  # the fault of a role or content that is null, by the source

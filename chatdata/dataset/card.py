@@ -189,7 +189,8 @@ def certificate(manifest: Manifest) -> list[tuple[str, int, int]]:
         return []
     counts = manifest.render.certificate.total
     answers, behind = counts.answers, counts.prompts + counts.thoughts
-    ends = ("answers whose end token is trained", answers, answers - counts.stops_trained)
+    ending = answers - counts.ends_left_out
+    ends = ("answers whose end token is trained", ending, ending - counts.stops_trained)
     return [
         ("rows that are, token by token, the template's", counts.compared, counts.differences),
         ("rows that quote a control token and forge none", counts.quoting, counts.forged),

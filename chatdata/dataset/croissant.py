@@ -163,23 +163,30 @@ def _split(config: Config) -> dict[str, Any]:
 def _field(config: Config, column: pa.Field) -> dict[str, Any]:
     field = {"@type": "cr:Field", "@id": f"{config.name}/{column.name}", "name": column.name}
     source = _source(config, column.name)
-    if not pa.types.is_list(column.type):
-        return {**field, "dataType": _TYPES[column.type], "source": source}
-    inner = column.type.value_type
-    array = {"isArray": True, "arrayShape": "-1"}
-    if not pa.types.is_struct(inner):
-        return {**field, "dataType": _TYPES[inner], **array, "source": source}
+    inner = column.type.value_type if pa.types.is_list(column.type) else None
+    if inner is None or not pa.types.is_struct(inner):
+        return {**field, **_value(column.type), "source": source}
     parts = [
         {
             "@type": "cr:Field",
             "@id": f"{field['@id']}/{part.name}",
             "name": part.name,
-            "dataType": _TYPES[part.type],
+            **_value(part.type),
             "source": {**source, "transform": {"jsonPath": part.name}},
         }
         for part in inner
     ]
-    return {**field, **array, "subField": parts}
+    return {**field, **_ARRAY, "subField": parts}
+
+
+_ARRAY = {"isArray": True, "arrayShape": "-1"}
+
+
+def _value(kind: pa.DataType) -> dict[str, Any]:
+    """The type of a value, or of a list of values."""
+    if pa.types.is_list(kind):
+        return {"dataType": _TYPES[kind.value_type], **_ARRAY}
+    return {"dataType": _TYPES[kind]}
 
 
 def _source(config: Config, column: str) -> dict[str, Any]:

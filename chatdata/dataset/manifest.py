@@ -33,6 +33,7 @@ from chatdata.dataset.entries import (
     Leakage,
     ListedFile,
     PackEntry,
+    Preview,
     RecipeEntry,
     RenderingEntry,
     ShardEntry,
@@ -92,11 +93,14 @@ class Manifest(Part):
     recipe: RecipeEntry
     sources: tuple[SourceFile, ...]
     counts: Counts
+    # Keys of records and of messages that nothing looked at: by source, unit and key.
+    not_read: dict[str, dict[str, dict[str, Number]]] | None = None
     cleaned: dict[str, CleanedEntry] | None = None  # by cleaner
     splits: Splits
     languages: dict[str, Number]  # rows by language
     variables: dict[str, Number] | None = None  # rows by variable that they give a template
     weighted_messages: Number | None = None  # messages with a weight
+    messages_in_parts: Number | None = None  # messages with `train_parts`
     lengths: dict[str, Histogram]
     shares: tuple[Share, ...] | None = None
     language_disagreements: tuple[DisagreementEntry, ...] | None = None
@@ -109,6 +113,7 @@ class Manifest(Part):
     versions: dict[str, str]
     packs: tuple[PackEntry, ...] = ()
     extras: tuple[FileEntry, ...] = ()
+    preview: Preview | None = None  # in no folder: `chatdata check` makes it
     renders: dict[RenderingName, RenderingEntry] = Field(default={})  # that were added, by name
 
     _order: tuple[str, ...] = PrivateAttr(default=())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pyarrow as pa
 
+from chatdata.core import train_parts
 from chatdata.core.schema import MESSAGES
 from chatdata.core.template_variables import KEY
 from chatdata.dataset.rows import NO_VARIABLES
@@ -27,6 +28,9 @@ def messages(conversations: pa.Table | pl.DataFrame) -> pl.DataFrame:
     if "variables" in rows.columns:
         is_given = pl.col("variables") != NO_VARIABLES
         rows = rows.with_columns(variables=pl.when(is_given).then("variables"))
+    if train_parts.KEY in rows.columns:
+        names = pl.col(train_parts.KEY).list.join(train_parts.SEPARATOR)
+        rows = rows.with_columns(train_parts=names)
     missing = {name: pl.lit(None) for name in MESSAGES if name not in rows.columns}
     rows = rows.with_columns(**{**missing, "message": message})
     return rows.select(pl.col(name).cast(kind) for name, kind in MESSAGES.items())

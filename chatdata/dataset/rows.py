@@ -20,13 +20,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chatdata.core import arrow
+from chatdata.core import arrow, train_parts
 from chatdata.core.constants import IGNORE_INDEX, SPLITS
 from chatdata.core.template_variables import KEY
 from chatdata.dataset.schemas import (
     FLOATS,
     IDS,
     MESSAGES,
+    NAMES,
+    OPTIONAL_KEYS,
     TOKENS_IN_SHORT,
     WEIGHT,
     WEIGHTS,
@@ -61,6 +63,7 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
             _strings(messages["name"]),
             messages["train"].fill_null(False).to_arrow(),
             messages.select(pl.when("train").then("weight")).to_series().to_arrow(),
+            _names(messages.select(pl.when("train").then(train_parts.KEY)).to_series()),
         ],
         fields=list(kind.value_type),
     )
@@ -165,18 +168,28 @@ def variables(table: pa.Table) -> list[str | None]:
 
 def weights(table: pa.Table) -> list[list[tuple[int, float]]]:
     """The places and the weights of messages that have any, of each conversation."""
-    if not _has_weights(table):
+    return _given(table, WEIGHT)
+
+
+def parts(table: pa.Table) -> list[list[tuple[int, list[str]]]]:
+    """The places and the `train_parts` of messages that have any, of each conversation."""
+    return _given(table, train_parts.KEY)
+
+
+def _given(table: pa.Table, key: str) -> list[list[tuple[int, Any]]]:
+    """The places and the values of messages that have an optional key, of each conversation."""
+    if not _has(table, key):
         return [[]] * table.num_rows
-    lists = [[turn[WEIGHT] for turn in turns] for turns in table["messages"].to_pylist()]
-    return [[(n, w) for n, w in enumerate(of_turns) if w is not None] for of_turns in lists]
+    lists = [[turn[key] for turn in turns] for turns in table["messages"].to_pylist()]
+    return [[(n, v) for n, v in enumerate(of_turns) if v is not None] for of_turns in lists]
 
 
-def _has_weights(table: pa.Table) -> bool:
-    """Whether a message of these rows has a weight."""
-    if WEIGHT not in message_keys(table):
+def _has(table: pa.Table, key: str) -> bool:
+    """Whether a message of these rows has a value of an optional key."""
+    if key not in message_keys(table):
         return False
     turns = [chunk.values for chunk in table["messages"].chunks]
-    return any(of_chunk.field(WEIGHT).null_count < len(of_chunk) for of_chunk in turns)
+    return any(of_chunk.field(key).null_count < len(of_chunk) for of_chunk in turns)
 
 
 def offered_tools(table: pa.Table) -> list[list[str]]:
@@ -257,10 +270,15 @@ class Rows:
         """How many messages have a weight."""
         return sum(map(len, weights(self.messages)))
 
+    def messages_in_parts(self) -> int:
+        """How many messages have `train_parts`."""
+        return sum(map(len, parts(self.messages)))
+
     def digests(self) -> list[tuple[str, bytes]]:
         """The id of each conversation, and a SHA-256 of its split, its messages and its tokens.
 
-        A conversation without variables and weights has the same digest whether others have any.
+        A conversation without variables, weights and `train_parts` has the same digest whether
+        others have any.
         """
         ids = self.messages["id"].to_pylist()
         rows = zip(self.splits.to_list(), self._values(), strict=True)
@@ -285,13 +303,12 @@ class Rows:
 
     def _values(self) -> Iterator[list[Any]]:
         """Yields what each conversation has in the columns of all folders, and its variables and
-        weights where it has any."""
-        has_weights = _has_weights(self.messages)
-        left_out = [KEY] if has_weights else [KEY, WEIGHT]
-        table = complete_messages(self.messages, without(self.messages.schema, left_out))
+        the optional keys of its messages where it has any."""
+        unused = {key for key in OPTIONAL_KEYS if not _has(self.messages, key)}
+        table = complete_messages(self.messages, without(self.messages.schema, {KEY, *unused}))
         for row, given in zip(table.to_pylist(), variables(self.messages), strict=True):
-            if has_weights:
-                row["messages"] = [_without_no_weight(turn) for turn in row["messages"]]
+            if unused < OPTIONAL_KEYS:
+                row["messages"] = [_without_nulls(turn) for turn in row["messages"]]
             yield [*row.values(), *([given] if given else [])]
 
     def update(self, hashes: Sequence[Any], column: str) -> None:
@@ -323,8 +340,10 @@ class Rows:
                 hashes[number].update(value)
 
 
-def _without_no_weight(turn: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in turn.items() if key != WEIGHT or value is not None}
+def _without_nulls(turn: dict[str, Any]) -> dict[str, Any]:
+    """A message without the optional keys that it has no value for."""
+    given = turn.items()
+    return {key: value for key, value in given if key not in OPTIONAL_KEYS or value is not None}
 
 
 def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:
@@ -342,6 +361,11 @@ def _sums(columns: dict[str, pl.Series]) -> dict[str, dict[str, int]]:
     return {
         name: table.filter(split=name).drop("split").sum().row(0, named=True) for name in SPLITS
     }
+
+
+def _names(values: pl.Series) -> pa.Array:
+    """Names as lists of them, from names that are joined."""
+    return values.str.split(train_parts.SEPARATOR).to_arrow().cast(NAMES)
 
 
 def _strings(values: pl.Series) -> pa.Array:

@@ -6,11 +6,12 @@ from collections.abc import Collection
 
 import pyarrow as pa
 
-from chatdata.core import ledger, template_variables
+from chatdata.core import ledger, template_variables, train_parts
 
 # Ids are never null, and Parquet is written faster where it knows.
 IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 FLOATS = pa.list_(pa.field("element", pa.float32(), nullable=False))
+NAMES = pa.list_(pa.string())
 
 # Columns and keys of JSON text, which the card declares as JSON: `datasets` 5 gives objects. A
 # struct would give each call of a tool the arguments of all others, as nulls; Arrow's type for JSON
@@ -29,6 +30,7 @@ _MESSAGE = pa.struct(
         ("name", pa.string()),
         ("train", pa.bool_()),
         (WEIGHT, pa.float64()),  # only where an answer of the folder has any but 1; null is 1
+        (train_parts.KEY, NAMES),  # only where an answer of the folder has any; null is all
     ]
 )
 _CONVERSATION = [(name, pa.string()) for name in ("id", "group", "source", "lang")]
@@ -56,7 +58,8 @@ TOKENS = pa.schema(
     ]
 )
 # Columns and keys of messages that stand in some folders only.
-OPTIONAL = frozenset([template_variables.KEY, WEIGHT, WEIGHTS])
+OPTIONAL = frozenset([template_variables.KEY, WEIGHT, WEIGHTS, train_parts.KEY])
+OPTIONAL_KEYS = frozenset([WEIGHT, train_parts.KEY])  # of messages
 
 
 def without(schema: pa.Schema, names: Collection[str]) -> pa.Schema:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chatdata.core import arrow, template_variables
+from chatdata.core import arrow, template_variables, train_parts
 from chatdata.core.constants import SPLITS
 from chatdata.dataset import rows, schemas
 from chatdata.dataset.entries import ListedFile, SplitEntry, Splits
@@ -112,17 +112,21 @@ class Table:
         return f"{self.name}-{split}"
 
 
-def optional_columns(*, variables: bool, weights: bool) -> frozenset[str]:
-    """The optional columns of a folder of which a conversation has variables or weights."""
+def optional_columns(*, variables: bool, weights: bool, parts: bool) -> frozenset[str]:
+    """The optional columns of a folder of which a conversation has variables, or a message a weight
+    or `train_parts`."""
     of_variables = [template_variables.KEY] if variables else []
     of_weights = [schemas.WEIGHT, schemas.WEIGHTS] if weights else []
-    return frozenset([*of_variables, *of_weights])
+    of_parts = [train_parts.KEY] if parts else []
+    return frozenset([*of_variables, *of_weights, *of_parts])
 
 
 def optional_columns_of(manifest: Manifest) -> frozenset[str]:
     """The optional columns of a folder with this manifest."""
     return optional_columns(
-        variables=manifest.variables is not None, weights=manifest.weighted_messages is not None
+        variables=manifest.variables is not None,
+        weights=manifest.weighted_messages is not None,
+        parts=manifest.messages_in_parts is not None,
     )
 
 

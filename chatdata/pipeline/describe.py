@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chatdata.core import config, template_variables
+from chatdata.core import config, template_variables, train_parts
 from chatdata.core.constants import RECIPE_FILE, SPLITS, TOKENIZER_FOLDER
 from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.dataset import card, histogram, manifest, pack, plots, schemas, tables
@@ -100,7 +100,10 @@ def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -
         files=result.files,
         versions=manifest.versions(_packages(recipe)),
     )
-    return described.model_copy(update=_optional(stats, optional_columns(stats)))
+    more = _optional(stats, optional_columns(stats))
+    if result.read and result.read.not_read:
+        more["not_read"] = result.read.not_read
+    return described.model_copy(update=more)
 
 
 def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Manifest:
@@ -189,7 +192,9 @@ def _languages(stats: PartStats) -> dict[str, int]:
 def optional_columns(stats: PartStats) -> frozenset[str]:
     """The optional columns of a dataset: what a conversation has after the first pass."""
     return tables.optional_columns(
-        variables=stats.with_variables > 0, weights=stats.with_weights > 0
+        variables=stats.with_variables > 0,
+        weights=stats.with_weights > 0,
+        parts=stats.with_parts > 0,
     )
 
 
@@ -200,6 +205,8 @@ def _optional(stats: PartStats, columns: frozenset[str]) -> dict[str, Any]:
         figures["variables"] = dict(sorted(stats.variables.items()))
     if schemas.WEIGHT in columns:
         figures["weighted_messages"] = stats.weighted_messages
+    if train_parts.KEY in columns:
+        figures["messages_in_parts"] = stats.messages_in_parts
     return figures
 
 

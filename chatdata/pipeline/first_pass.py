@@ -37,6 +37,7 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
         threaded=messages["conversation"].n_unique(),
         with_variables=with_variables["conversation"].n_unique(),
         with_weights=messages.height - messages["weight"].null_count(),
+        with_parts=messages.height - messages["train_parts"].null_count(),
     )
     return sum((stats for _, _, stats in by_source), left)
 

@@ -48,7 +48,8 @@ class SourceOptions(Strict):
     the format where the recipe names none. Conversations of several sources are mixed by `weight`,
     a share relative to the shares of the rest, and limited to `cap` conversations; a source with a
     cap of 0 is left out of the recipe. `variables` names, by variable of a chat template, the key
-    of a record from which the value for its conversation comes.
+    of a record from which the value for its conversation comes. `strict_keys` refuses files with
+    keys that the source does not read.
     """
 
     format: str
@@ -60,6 +61,7 @@ class SourceOptions(Strict):
     cap: int | None = Field(default=None, ge=0)
     license: str | None = None  # of the source
     variables: dict[str, str] = Field(default={})
+    strict_keys: bool = False
 
     @field_validator("variables")
     @classmethod

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from chatdata.core.ledger import Counts, Tally
 from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline.context import EncoderChoice
+from chatdata.pipeline.reading import ReadResult
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.parity import ParityCounts
 from chatdata.render.unknown import Unknown
@@ -49,6 +50,7 @@ class PartStats:
     threaded: int = 0  # conversations that are left for the second pass
     with_variables: int = 0  # those of them that have variables for their template
     with_weights: int = 0  # messages of these that have a weight
+    with_parts: int = 0  # messages of these that have `train_parts`
 
     # The second pass: drop what repeats, split, render.
     tally: Tally = field(default_factory=Tally)
@@ -59,6 +61,7 @@ class PartStats:
     sources: Counter[str] = field(default_factory=Counter)  # rows
     variables: Counter[str] = field(default_factory=Counter)  # rows, by variable
     weighted_messages: int = 0
+    messages_in_parts: int = 0
     leaking_groups: int = 0
     parity: ParityCounts = field(default_factory=ParityCounts)
     audit: Audit = field(default_factory=Audit)
@@ -79,3 +82,4 @@ class BuildResult:
     files: tuple[ShardEntry, ...]
     encoder: EncoderChoice
     near_duplicates: dict[str, ClustersEntry]  # by filter
+    read: ReadResult | None = None  # None: no source was read

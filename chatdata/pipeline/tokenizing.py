@@ -45,6 +45,7 @@ class RenderedPart:
             languages=Counter(lang or "unknown" for lang in rows.messages["lang"].to_pylist()),
             variables=rows.variables(),
             weighted_messages=rows.weighted_messages(),
+            messages_in_parts=rows.messages_in_parts(),
             parity=self.parity,
             audit=self.audit,
             unknown=self.unknown,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
+
+import numpy as np
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.render.chat_template import lost
 from chatdata.render.conversation import Message
 from chatdata.render.parity import ParityCounts, Reference, Row
 from chatdata.render.parts import TrainParts
+from chatdata.render.segments.unencoded import TrainOn, learnt_parts
 from chatdata.render.token_spans import trained_spans
 from chatdata.render.tokenizer import Tokenizer
 
@@ -26,6 +31,54 @@ class Answer(NamedTuple):
         """Whether the row begins with these ids, and no more stands before what is trained."""
         is_there = self.ids[: len(given)] == given
         return is_there and self.first in (None, len(given))
+
+
+def check_answers(
+    counts: ParityCounts, row: Row, reference: Reference, quotes: bool, train_on: TrainOn
+) -> Iterator[Answer]:
+    """Yields the answers of a row that can be compared with their prompts, and counts all of them.
+
+    Labels are not compared with answers where headers are trained as well.
+    """
+    if train_on in ("all", "assistant_with_header"):
+        return
+    counts.in_parts += len(row.parts)
+    for piece in _by_answer(row, reference, quotes):
+        if isinstance(train_on, TrainParts) or piece.parts:
+            yield from parts_of_answers(counts, piece, reference, quotes, learnt_parts(train_on))
+        else:
+            yield from whole_answers(counts, piece, reference, quotes)
+
+
+def _by_answer(row: Row, reference: Reference, quotes: bool) -> Iterator[Row]:
+    """Yields a row once for each trained answer, with the labels from its prompt to the next.
+
+    The row as it is where no message names parts of it, or where the prompts are not known.
+    """
+    prompts = _prompts(row, reference) if row.parts and not quotes else []
+    if not prompts:
+        yield row
+        return
+    starts = [_shared(row.ids.tolist(), ids) for ids in reference.encode(prompts)]
+    spans = itertools.pairwise([0, *starts[1:], len(row.ids)])
+    places = np.arange(len(row.ids))
+    for place, (start, end) in zip(row.trained, spans, strict=True):
+        labels = np.where((start <= places) & (places < end), row.labels, IGNORE_INDEX)
+        parts = {at: learnt for at, learnt in row.parts.items() if at == place}
+        yield replace(row, labels=labels, trained=[place], parts=parts)
+
+
+def _prompts(row: Row, reference: Reference) -> list[str]:
+    """What stands before each trained answer of a row; nothing where one of them is not known."""
+    prompts = [reference.prompt(row, place) for place in row.trained]
+    known = [prompt for prompt in prompts if prompt is not None]
+    return known if len(known) == len(prompts) else []
+
+
+def _shared(ids: list[int], beginning: list[int]) -> int:
+    """The number of ids with which both begin."""
+    pairs = enumerate(zip(ids, beginning, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(ids), len(beginning)))
 
 
 def whole_answers(
@@ -68,17 +121,19 @@ def _with_prompt(
 
 
 def parts_of_answers(
-    counts: ParityCounts, row: Row, reference: Reference, quotes: bool, parts: TrainParts
+    counts: ParityCounts, row: Row, reference: Reference, quotes: bool, of_recipe: TrainParts
 ) -> Iterator[Answer]:
     """Yields the answers of a row, of which parts are learnt, to compare with their prompts.
 
-    The labels must hold the words of the parts that are learnt, and no more text than is left of
-    what the template writes for the answers without the other parts.
+    The parts are those of the row, or else those `of_recipe`. The labels must hold the words of
+    the parts that are learnt, and no more text than is left of what the template writes for the
+    answers without the other parts.
     """
+    parts = {place: row.parts.get(place, of_recipe) for place in row.trained}
     learnt = row.labels[row.labels != IGNORE_INDEX].tolist()
     text = _without_space(reference.tokenizer.decode(learnt))
     counts.answers += len(row.trained)
-    _count_ends(counts, row, reference.tokenizer, parts)
+    _count_ends(counts, row, reference.tokenizer, parts, of_recipe)
     most = 0
     for place in row.trained:
         prompt = reference.prompt(row, place)
@@ -87,13 +142,15 @@ def parts_of_answers(
             counts.fail(f"turn {place} does not stand behind its generation prompt")
         most += len(_without_space(body.removeprefix(prompt or "")))
         for name, words in _words_of_parts(row.turns[place]).items():
-            if not getattr(parts, name):
+            if not getattr(parts[place], name):
                 most -= len(_without_space(words))
             elif _without_space(words) not in text:
                 counts.fail(f"the {name} {words[:40]!r} of turn {place} is not learnt")
         yield from _with_prompt(counts, row, None, prompt, "", quotes)
     if len(text) > most and not _alters(row, reference):
-        left_out = ", ".join(name for name in _PARTS if not getattr(parts, name))
+        left_out = ", ".join(
+            name for name in _PARTS if not all(getattr(learnt, name) for learnt in parts.values())
+        )
         counts.fail(f"of the answers more is learnt than there is without the parts {left_out}")
 
 
@@ -107,18 +164,25 @@ def _alters(row: Row, reference: Reference) -> bool:
     return reference.tokenizer.decode(ids) != text
 
 
-def _count_ends(counts: ParityCounts, row: Row, tokenizer: Tokenizer, parts: TrainParts) -> None:
-    """Counts the answers whose end is trained: all of them, or none where `end` is not learnt.
+def _count_ends(
+    counts: ParityCounts,
+    row: Row,
+    tokenizer: Tokenizer,
+    parts: Mapping[int, TrainParts],
+    of_recipe: TrainParts,
+) -> None:
+    """Counts the answers whose end is trained: all of those of which `end` is learnt.
 
     Some templates end a call of a tool with a control token of its own.
     """
     stop = tokenizer.stops()[-1]
     ends = [int(row.labels[end - 1]) for _, end in trained_spans(row.labels).tolist()]
     stopped = sum(id == stop for id in ends)
-    may_end_otherwise = sum("tool_calls" in row.turns[place] for place in row.trained)
-    least = len(row.trained) - may_end_otherwise
-    is_right = least <= stopped <= len(row.trained) if parts.end else not stopped
-    counts.stops_trained += len(row.trained) if parts.end and is_right else stopped
+    ending = [place for place in row.trained if parts[place].end]
+    may_end_otherwise = sum("tool_calls" in row.turns[place] for place in ending)
+    is_right = len(ending) - may_end_otherwise <= stopped <= len(ending)
+    counts.stops_trained += len(ending) if is_right else stopped
+    counts.ends_left_out += of_recipe.end * (len(row.trained) - len(ending))
     if not is_right:
         counts.fail(f"of {len(row.trained)} answers {stopped} end with a trained end token")
 

@@ -18,9 +18,8 @@ from chatdata.core.hashing import sha256_json
 from chatdata.render import probes
 from chatdata.render.answer_checks import (
     Answer,
+    check_answers,
     check_prompts,
-    parts_of_answers,
-    whole_answers,
 )
 from chatdata.render.conversation import (
     as_messages,
@@ -31,10 +30,10 @@ from chatdata.render.entries import CertificateEntry, EncoderEntry, ParityEntry
 from chatdata.render.fit import Fitted, fit
 from chatdata.render.options import Render
 from chatdata.render.parity import ParityCounts, Reference, Row
-from chatdata.render.parts import TrainParts
+from chatdata.render.parts import TrainParts, narrowed
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
-from chatdata.render.segments.unencoded import TrainOn
+from chatdata.render.segments.unencoded import TrainOn, learnt_parts
 from chatdata.render.serving import Serving
 from chatdata.render.tokenizer import Tokenizer
 
@@ -121,10 +120,7 @@ def compare_rows(
         counts.rows += 1
         quotes = reference.quotes(row)
         (_count_control if quotes else _compare)(counts, row, ids, reference)
-        if train_on in ("assistant", "last_assistant"):
-            answers += whole_answers(counts, row, reference, quotes)
-        elif isinstance(train_on, TrainParts):
-            answers += parts_of_answers(counts, row, reference, quotes, train_on)
+        answers += check_answers(counts, row, reference, quotes, train_on)
     check_prompts(counts, answers, reference)
     _check_reference(counts, (row for row in rows if row.variables), tokenizer)
     return counts
@@ -136,20 +132,27 @@ def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> It
     by_row = messages.partition_by("conversation", maintain_order=True)
     for number, turns in zip(chosen.arg_true(), by_row, strict=True):
         start, end = rendered.offsets[number : number + 2]
+        trained, parts = _trained_answers(turns, train_on)
         yield Row(
             rendered.input_ids[start:end],
             rendered.labels[start:end],
             as_messages(turns),
             tools_of(turns),
             variables_of(turns),
-            _trained_answers(turns, train_on),
+            trained,
+            parts,
         )
 
 
-def _trained_answers(messages: pl.DataFrame, train_on: TrainOn) -> list[int]:
+def _trained_answers(
+    messages: pl.DataFrame, train_on: TrainOn
+) -> tuple[list[int], dict[int, TrainParts]]:
+    """The places of answers that are trained, and the parts of those that name parts."""
     answers = messages.with_row_index("place").filter(pl.col("role") == "assistant")
     answers = answers.tail(1) if train_on == "last_assistant" else answers
-    return answers.filter("train")["place"].to_list()
+    named = dict(answers.filter("train").select("place", "train_parts").iter_rows())
+    of_recipe = learnt_parts(train_on)
+    return [*named], {at: narrowed(of_recipe, names) for at, names in named.items() if names}
 
 
 def _compare(counts: ParityCounts, row: Row, expected: list[int], reference: Reference) -> None:

@@ -61,14 +61,16 @@ class ParityEntry(Part):
     straddling: Number = 0
     unasked: Number = 0
     in_quoting: Number = 0
+    in_parts: Number = 0
+    ends_left_out: Number = 0
 
     def items(self) -> Iterator[tuple[str, int]]:
         """Yields the name and the number of each count that was made."""
         yield from self.as_json().items()
 
     def __add__(self, more: ParityEntry) -> ParityEntry:
-        numbers = dict(more.items())
-        sums = {name: number + numbers.get(name, 0) for name, number in self.items()}
+        first, second = dict(self.items()), dict(more.items())
+        sums = {name: first.get(name, 0) + second.get(name, 0) for name in first | second}
         return ParityEntry.model_validate(sums)
 
     @property

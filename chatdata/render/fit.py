@@ -72,6 +72,9 @@ def _without_refused(
     if options.train_on == "all":
         why = "train_on is all, and an answer has a weight of its own"
         refused = _with_more(refused, rows.filter(pl.col("weight").is_not_null()), why)
+    if options.train_on in ("all", "assistant_with_header"):
+        why = f"train_on is {options.train_on}, and an answer has train_parts"
+        refused = _with_more(refused, rows.filter(pl.col("train_parts").is_not_null()), why)
     if refused.is_empty():
         return messages, empty(OUTCOMES)
     if windows is not None:

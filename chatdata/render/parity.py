@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,11 @@ from chatdata.render.conversation import (
     with_message_texts,
     with_texts,
 )
+from chatdata.render.parts import TrainParts
 from chatdata.render.template import WritesConversation
 from chatdata.render.tokenizer import Tokenizer
+
+_OF_TRAIN_PARTS = frozenset(["in_parts", "ends_left_out"])
 
 
 @dataclass(slots=True)
@@ -45,11 +49,15 @@ class ParityCounts:
     straddling: int = 0  # these, but for a token that also covers the start of the answer
     unasked: int = 0  # nothing that makes a model answer
     in_quoting: int = 0  # not compared: the row quotes a control token
+    # Of messages with `train_parts`, and the part of them whose end is not learnt but for that.
+    in_parts: int = 0
+    ends_left_out: int = 0
     first_failure: str = ""  # in words
 
     def __add__(self, more: ParityCounts) -> ParityCounts:
         """The counts of both, with the first failure of the two."""
-        sums = {name: number + getattr(more, name) for name, number in self.counts().items()}
+        names = self.counts() | more.counts()
+        sums = {name: getattr(self, name) + getattr(more, name) for name in names}
         return ParityCounts(**sums, first_failure=self.first_failure or more.first_failure)
 
     def fail(self, reason: str) -> None:
@@ -57,9 +65,10 @@ class ParityCounts:
         self.first_failure = self.first_failure or reason
 
     def counts(self) -> dict[str, int]:
-        """The counts, for the manifest."""
+        """The counts, for the manifest; those of `train_parts` where there are any."""
         names = (name for name in self.__dataclass_fields__ if name != "first_failure")
-        return {name: getattr(self, name) for name in names}
+        counts = {name: getattr(self, name) for name in names}
+        return {name: n for name, n in counts.items() if n or name not in _OF_TRAIN_PARTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,8 @@ class Row:
     tools: Tools | None
     variables: Variables
     trained: list[int]  # the turns that are trained, by their place
+    # Of turns that name parts of them: those that are learnt, by the place of the turn.
+    parts: Mapping[int, TrainParts] = field(default_factory=dict)
 
 
 class Given(NamedTuple):

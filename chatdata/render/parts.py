@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import model_validator
 
+from chatdata.core import train_parts
 from chatdata.core.config import Strict
 
 
@@ -22,18 +24,28 @@ class TrainParts(Strict):
 
     @model_validator(mode="after")
     def _has_no_gap(self) -> TrainParts:
-        if self.reasoning and self.tool_calls and not self.answer:
-            raise ValueError(
-                "answer is false between reasoning and tool_calls, which are true, and a token may "
-                "hold the end of a part and the start of the next; learn the answer too, or "
-                "neither of its neighbours"
-            )
-        if not (self.answer or self.reasoning or self.tool_calls):
-            raise ValueError("no part is learnt but the end; make answer true")
+        learnt = [name for name in train_parts.NAMES if getattr(self, name)]
+        if fault := train_parts.fault(learnt):
+            raise ValueError(fault)
         return self
 
 
 WHOLE = TrainParts()
+
+
+@functools.lru_cache(256)
+def narrowed(parts: TrainParts, named: str | None) -> TrainParts:
+    """The parts that both a recipe and a message learn, which may be none.
+
+    `named` is the `train_parts` of the message. A thought without words is reasoning.
+    """
+    if named is None:
+        return parts
+    names = named.split(train_parts.SEPARATOR)
+    if parts.empty_thought and "reasoning" in names:
+        names.append("empty_thought")
+    learnt = {name: is_learnt and name in names for name, is_learnt in parts}
+    return parts.model_copy(update=learnt)
 
 
 class Bounds(NamedTuple):

@@ -113,7 +113,10 @@ class Template(WritesConversation, Protocol):
         ...
 
     def encode(self, messages: pl.DataFrame, pool: Pool, train_on: TrainOn) -> UnencodedSegments:
-        """The segments of rows that `refusals` does not name."""
+        """The segments of rows that `refusals` does not name.
+
+        A message with `train_parts` learns the parts that `train_on` has as well, and no others.
+        """
         ...
 
     def refusals(self, messages: pl.DataFrame, pool: Pool) -> list[tuple[str, str]]:

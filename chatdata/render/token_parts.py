@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
+from chatdata.core import train_parts
 from chatdata.render.conversation import Message
 from chatdata.render.parts import Bounds, bounds
 from chatdata.render.token_spans import special_ids, trained_spans
@@ -21,12 +22,12 @@ def of_row(
 ) -> list[str]:
     """The part of each token of a row (`input_ids`, `labels`): a field of `Bounds`, or CONTEXT.
 
-    `messages` are those that the row teaches. Tags around reasoning and calls are of the part that
-    they stand around. A span of trained tokens in which no words of a message are found is an
-    answer.
+    `messages` are those that the row teaches, some perhaps with `train_parts`. Tags around
+    reasoning and calls are of the part that they stand around. A span of trained tokens in which no
+    words of a message are found is an answer.
     """
     names = [CONTEXT] * len(row["input_ids"])
-    answers = [message for message in messages if _is_learnt(message)]
+    answers = [_in_parts(message) for message in messages if _is_learnt(message)]
     for start, end in trained_spans(np.asarray(row["labels"])).tolist():
         ids = row["input_ids"][start:end]
         text, words = _text(ids, decoder), _text(ids[: _end_of_words(ids, decoder)], decoder)
@@ -38,6 +39,13 @@ def of_row(
 
 def _is_learnt(message: Message) -> bool:
     return message["role"] == "assistant" and message.get("train") is not False
+
+
+def _in_parts(message: Message) -> Message:
+    """A message without the parts that are not among its `train_parts`."""
+    named = message.get(train_parts.KEY)
+    left_out = [key for key, part in _PARTS.items() if named is not None and part not in named]
+    return {**message, **dict.fromkeys(left_out)}
 
 
 def _take(answers: list[Message], text: str) -> Message:
@@ -56,7 +64,7 @@ def _take(answers: list[Message], text: str) -> Message:
     return {"content": None}
 
 
-_PARTS = ("reasoning_content", "content", "tool_calls")
+_PARTS = {"reasoning_content": "reasoning", "content": "answer", "tool_calls": "tool_calls"}
 
 
 def _held(message: Message, text: str) -> Iterator[tuple[str, Any]]:

@@ -7,8 +7,8 @@ A source is a module of this package that has
     read(files, name, ids) -> Iterator[Batch]
 
 and a docstring whose first line says what the source reads. To add a source is to add its file:
-recipes, `chatdata list` and the build find the file by this rule. `batches`, `records`, `tool_json`
-and `values` have what sources share.
+recipes, `chatdata list` and the build find the file by this rule. `batches`, `records`,
+`tool_json`, `unread` and `values` have what sources share.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = [
     "reads_variables",
     "records",
     "tool_json",
+    "unread",
     "values",
 ]
 

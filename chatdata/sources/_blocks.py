@@ -46,6 +46,11 @@ def openai_form(messages: Sequence[object]) -> Iterator[object]:
             yield message
 
 
+def more_keys(message: Message) -> tuple[str, ...]:
+    """The keys of a message that are looked at in messages of Harmony alone."""
+    return ("recipient",) if message.get("channel") else ()
+
+
 def _parsed(message: object) -> object:
     is_json = isinstance(message, str) and message.lstrip().startswith("{")
     return tool_json.parsed(message) if is_json else message

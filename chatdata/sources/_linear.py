@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from chatdata.core.hashing import hash64
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import tool_json
-from chatdata.sources._message import Read, join, not_text, spoken, trained
+from chatdata.core.template_variables import KEY
+from chatdata.sources import _preference, tool_json
+from chatdata.sources._message import (
+    MESSAGE_KEYS,
+    NOT_TEXT,
+    Read,
+    join,
+    not_text,
+    spoken,
+    trained,
+)
 from chatdata.sources._shape import IsRecord
 from chatdata.sources._variables import Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
@@ -34,7 +43,9 @@ class Turn(NamedTuple):
     tool_call_id: str | None = None
     name: str | None = None
     tools: str | None = None  # JSON
-    weight: float | None = None  # of the loss of an answer; None is 1
+    # What is not spoken: of the loss of an answer (None is 1), and its only parts that are trained.
+    weight: float | None = None
+    train_parts: str | None = None  # as in MESSAGES
 
 
 def turn(role: str | None, message: Mapping[str, Any], content: object, read: Read = join) -> Turn:
@@ -47,44 +58,45 @@ def turn(role: str | None, message: Mapping[str, Any], content: object, read: Re
         return Turn(role, None, flags.fault)
     words = spoken(message, content, read, role)
     beside = words[2:]
-    return Turn(role, words.content, words.fault, flags.train, *beside, weight=flags.weight)
+    of_loss = (flags.weight, flags.parts) if role == "assistant" else ()
+    return Turn(role, words.content, words.fault, flags.train, *beside, *of_loss)
 
 
-def with_record(turns: list[Turn], record: Mapping[str, Any]) -> list[Turn]:
-    """The turns with the system's words and the tools that stand beside them in a record."""
-    turns = _with_system(turns, record.get("system"))
-    for key in tool_json.LISTS:
-        turns = _with_tools(turns, record.get(key))
-    return turns
+# The keys of a record that every source of conversations looks at.
+RECORD_KEYS = frozenset(["id", "conversation_id", "group", "lang", KEY, *NOT_TEXT])
 
 
-def _with_system(turns: list[Turn], system: object) -> list[Turn]:
-    first = turns[0] if turns else None
-    is_repeated = first and first.role == "system" and first.content == system
-    if is_repeated or not tool_json.is_given(system):
-        return turns
-    return [Turn("system", *join(system)), *turns]
+class Reading(NamedTuple):
+    """What a source reads of a record: its turns.
+
+    `keys` are the keys of the record that the source looked at, `messages` what it read as
+    messages. `refusal` says why nothing may be learnt from the record.
+    """
+
+    turns: list[Turn]
+    keys: frozenset[str] = RECORD_KEYS
+    messages: Sequence[object] = ()
+    refusal: str | None = None
 
 
-def _with_tools(turns: list[Turn], value: object) -> list[Turn]:
-    tools = tool_json.listing(value)
-    if tools == tool_json.NOTHING or not turns:
-        return turns
-    if tools.fault:
-        return [Turn("system", None, f"tools: {tools.fault}"), *turns]
-    first = turns[0]
-    listed = [listing for listing in (first.tools, tools.text) if listing]
-    return [first._replace(tools=tool_json.joined(listed)), *turns[1:]]
+def _no_keys(message: Mapping[str, Any]) -> Collection[str]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFormat:
-    """How the records of a source look, and which conversations belong together."""
+    """How the records of a source look, and which conversations belong together.
+
+    `message_keys` are the keys of a message that the source always looks at, `more_keys` those that
+    it looks at in some messages.
+    """
 
     is_record: IsRecord
-    turns: Callable[[Any], list[Turn]]
+    read: Callable[[Any], Reading]
     group: Callable[[str], str]  # of a conversation's id
     variables: Variables = field(default_factory=Variables)
+    message_keys: frozenset[str] = MESSAGE_KEYS
+    more_keys: Callable[[Mapping[str, Any]], Collection[str]] = _no_keys
 
 
 def read_conversations(
@@ -117,7 +129,12 @@ def _add(
     builder: BatchBuilder, names: _Names, record: Record, name: str, format: RecordFormat
 ) -> None:
     keys = record.value if isinstance(record.value, dict) else {}
-    turns = format.turns(record.value)
+    reading = format.read(record.value)
+    if reading.refusal:
+        builder.add_problem("record", record.where, "preference", reading.refusal)
+        return
+    _count_unread(builder, record.where, keys, reading, format)
+    turns = reading.turns
     variables = format.variables.of(keys)
     # Of the turns before a fault empties them.
     first = names.without_occurrence(keys, turns, variables.text)
@@ -142,6 +159,26 @@ def _add(
     _add_turns(builder, conversation, turns, common)
 
 
+def _count_unread(
+    builder: BatchBuilder,
+    where: str,
+    record: Mapping[str, Any],
+    reading: Reading,
+    format: RecordFormat,
+) -> None:
+    """Notes the keys of a record and of its messages that nothing looked at; mostly none."""
+    if not reading.keys.issuperset(record):
+        named = {*format.variables.keys.values(), *_preference.keys(record)}
+        named |= {"source"} if _is_published(record) else set()
+        builder.add_unread(where, "records", record, reading.keys | named)
+    for message in reading.messages:
+        if isinstance(message, str):
+            message = tool_json.parsed(message)
+        if isinstance(message, dict) and not format.message_keys.issuperset(message):
+            known = format.message_keys.union(format.more_keys(message))
+            builder.add_unread(where, "messages", message, known)
+
+
 def _add_turns(
     builder: BatchBuilder, conversation: str, turns: list[Turn], common: Mapping[str, Any]
 ) -> None:
@@ -159,8 +196,9 @@ def _add_turns(
     )
 
 
-_BESIDE = ("reasoning", "tool_calls", "tool_call_id", "name", "weight")
+_BESIDE = ("reasoning", "tool_calls", "tool_call_id", "name", "weight", "train_parts")
 _FIRST_BESIDE = Turn._fields.index(_BESIDE[0])
+_FIRST_UNSPOKEN = Turn._fields.index("weight")
 _NOTHING_BESIDE = tuple(None for _ in Turn._fields[_FIRST_BESIDE:])
 
 
@@ -234,6 +272,7 @@ def _content_id(turns: list[Turn], variables: str | None) -> str:
 
 
 def _words_of(turn: Turn) -> str:
-    beside = "\0".join(text for text in turn[_FIRST_BESIDE:] if isinstance(text, str))
+    spoken_beside = turn[_FIRST_BESIDE:_FIRST_UNSPOKEN]
+    beside = "\0".join(text for text in spoken_beside if isinstance(text, str))
     plain = f"{turn.role}\0{turn.content}\0{turn.note}"
     return f"{plain}\0{beside}" if beside else plain

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from chatdata.core import train_parts
 from chatdata.sources import tool_json
 from chatdata.sources.tool_json import is_given
 from chatdata.sources.values import Text, first_fault, identifier, shown, text, word
@@ -22,12 +23,12 @@ REASONING = (
     *("reasoning_details", "thinking_blocks"),
 )
 _SETTINGS = frozenset(["on", "off", "none", "low", "medium", "high"])
-_NOT_TEXT = (
+NOT_TEXT = (
     *("images", "image", "videos", "video", "audios", "audio"),
     *("documents", "attachments"),
 )
 _BESIDE = frozenset(
-    [*REASONING, *_NOT_TEXT, "refusal", *tool_json.LISTS, *tool_json.CALLS, "tool_call_id", "name"]
+    [*REASONING, *NOT_TEXT, "refusal", *tool_json.LISTS, *tool_json.CALLS, "tool_call_id", "name"]
 )
 # Types of parts that are words, and the keys under which the words may stand.
 _WORDS = {"text": ("text", "value")}
@@ -72,7 +73,7 @@ def _part(part: Mapping[str, Any], keys: Mapping[str, tuple[str, ...]]) -> Text:
 
 def not_text(values: Mapping[str, Any], *more: str) -> str | None:
     """What a message or a record holds that cannot be carried (images, documents), as a fault."""
-    key = next((key for key in (*_NOT_TEXT, *more) if _may_have_words(values.get(key))), None)
+    key = next((key for key in (*NOT_TEXT, *more) if _may_have_words(values.get(key))), None)
     return f"'{key}' cannot be carried as text" if key else None
 
 
@@ -172,25 +173,39 @@ _UNCLEAR = {
     "training_detail": _SPANS,
     "mask": "does not say whether 1 is learnt from; 'masked' and 'loss_mask' do",
 }
-_ALL_FLAGS = frozenset([*_FLAGS, *_UNCLEAR])
+_ALL_FLAGS = frozenset([*_FLAGS, *_UNCLEAR, train_parts.KEY])
+# The keys of a message in OpenAI's form, or Harmony's, that are looked at.
+MESSAGE_KEYS = frozenset(["role", "content", "channel", *_BESIDE, *_ALL_FLAGS])
 # Those that may be a weight of the loss, and the weights that a float of 32 bits holds well.
 _WEIGHTS = ("weight", "loss_weight", "loss")
 _LEAST, _MOST = 1e-30, 1e30
 
 
 class Trained(NamedTuple):
-    """Whether a message may be trained, with the weight of its loss where that is not 1; or the
-    fault of its flags."""
+    """Whether a message may be trained, with the weight of its loss where that is not 1 and its
+    only parts that may be where not all may; or the fault of its flags."""
 
     train: bool
     fault: str | None = None
     weight: float | None = None
+    parts: str | None = None  # as in MESSAGES
 
 
 def trained(message: Mapping[str, Any]) -> Trained:
-    """Whether a message may be trained and with which weight, by the flags that it carries."""
+    """Whether a message may be trained, with which weight and in which parts, by the flags that it
+    carries."""
     if _ALL_FLAGS.isdisjoint(message):
         return Trained(True)
+    parts = message.get(train_parts.KEY)
+    if parts is not None and (fault := _fault_of_parts(parts)):
+        return Trained(False, f"{train_parts.KEY}: {fault}")
+    flags = _by_flags(message)
+    if parts is None or not flags.train:
+        return flags
+    return flags._replace(parts=train_parts.joined(parts))
+
+
+def _by_flags(message: Mapping[str, Any]) -> Trained:
     for name, why in _UNCLEAR.items():
         if message.get(name) not in (None, []):
             return Trained(False, f"{name} {why}")
@@ -215,6 +230,20 @@ def _fault_of_flag(name: str, value: object) -> str | None:
         return "a message is learnt from or not (0 or 1)"
     is_weight = isinstance(value, int | float) and _LEAST <= value <= _MOST
     return None if is_weight else f"a weight is 0, or from {_LEAST} to {_MOST}"
+
+
+def _fault_of_parts(value: object) -> str | None:
+    """Why a value does not name parts of an answer; None where it does."""
+    known = ", ".join(train_parts.NAMES)
+    if not isinstance(value, list):
+        return f"{shown(value)} is not a list of some of {known}"
+    if not value:
+        return "the list is empty; write train: false for an answer that is not learnt"
+    if wrong := [name for name in value if name not in train_parts.NAMES]:
+        return f"{shown(wrong[0])} is no part of an answer, which are {known}"
+    if len(set(value)) < len(value):
+        return f"{next(name for name in value if value.count(name) > 1)} stands there twice"
+    return train_parts.fault(value)
 
 
 def _is_number(value: object) -> bool:

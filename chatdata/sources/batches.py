@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from chatdata.core.schema import SPOKEN
+from chatdata.sources.unread import Unread, keys_of
 
 Schema = dict[str, pl.DataType | type[pl.DataType]]
 
@@ -37,12 +38,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A bounded piece of a source: rows, how much was read for them, what became no row."""
+    """A bounded piece of a source: rows, how much was read for them, what became no row, and
+    records and messages with keys that nothing looked at."""
 
     rows: pl.DataFrame
     records: int
     conversations: int
     problems: list[Problem] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
 
 
 class BatchBuilder:
@@ -58,6 +61,7 @@ class BatchBuilder:
     def _start(self) -> None:
         self.columns: dict[str, list[Any]] = {name: [] for name in self.schema}
         self.problems: list[Problem] = []
+        self.unread: list[Unread] = []
         self.characters = self.records = self.conversations = 0
 
     def add(self, **row: Any) -> None:
@@ -82,6 +86,13 @@ class BatchBuilder:
         """Adds something that became no row."""
         self.problems.append(Problem(unit, id, reason, detail))
 
+    def add_unread(
+        self, where: str, unit: str, value: Mapping[str, Any], known: Collection[str]
+    ) -> None:
+        """Notes the keys of a record or a message that are not among the known ones."""
+        if keys := keys_of(value, known):
+            self.unread.append(Unread(where, unit, keys))
+
     def is_full(self) -> bool:
         """Whether it is time to take a batch."""
         height = len(self.columns["message"])
@@ -90,6 +101,6 @@ class BatchBuilder:
     def take(self) -> Batch:
         """All that was collected since the last batch was taken."""
         rows = pl.DataFrame(self.columns, schema=self.schema)
-        batch = Batch(rows, self.records, self.conversations, self.problems)
+        batch = Batch(rows, self.records, self.conversations, self.problems, self.unread)
         self._start()
         return batch

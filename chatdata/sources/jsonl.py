@@ -8,9 +8,12 @@
 A row that chatdata has published is read as it was written: `id`, `group`, `source`, `lang`, what
 is learnt from, and all columns of its messages.
 
-A context stands below its instruction, an empty line between; messages of a prompt are context.
-Content in parts (`[{"type": "text", "text": "..."}]`) is joined where all parts are text. A
-`system` beside the messages becomes their first.
+A context (`context`, `input`, `content`) stands below its instruction, an empty line between;
+messages of a prompt are context, and so is a `history`: pairs of texts, or messages.
+Content in parts (`[{"type": "text", "text": "..."}]`) is joined where all parts are text.
+A `system` or `system_prompt` beside the messages becomes their first; `history`, `context` and
+`input` are carried where their meaning is plain, see `_beside`. Preferences are refused, see
+`_preference`.
 
 Messages stay structured. Reasoning (`reasoning_content`, `reasoning`, `thinking`,
 `reasoning_details`, `tool_plan`, ...) and calls (`tool_calls`, `function_call`) of an answer stand
@@ -28,6 +31,8 @@ an object or its JSON) are those of the conversation; a recipe may name further 
 A message whose flags say that it is not trained (`train: false`, `weight: 0`, `loss_mask: 0`,
 `masked: true`, ...) is context; a flag for a part of a message (`train_detail`) is refused. Any
 other `weight`, `loss_weight` or `loss` above 0 is what the loss of an answer is multiplied by.
+`train_parts` of an answer (`["reasoning", "answer", "tool_calls", "end"]`, or fewer) names the only
+parts of it that are learnt.
 """
 
 from __future__ import annotations
@@ -36,8 +41,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources._blocks import as_messages, openai_form
-from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
+from chatdata.sources import _beside, _preference
+from chatdata.sources._blocks import as_messages, more_keys, openai_form
+from chatdata.sources._linear import (
+    RECORD_KEYS,
+    Reading,
+    RecordFormat,
+    Turn,
+    read_conversations,
+    turn,
+)
 from chatdata.sources._message import REASONING, join, result
 from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, File
@@ -55,7 +68,10 @@ _PLAIN = {"role", "content"}
 _NULL = {"reasoning_content", "tool_calls", "tool_call_id", "name"}  # of a published plain message
 _PUBLISHED = _PLAIN | _NULL | {"train"}
 _PAIRS = (("prompt", "completion"), ("instruction", "response"), ("instruction", "output"))
-_CONTEXTS = ("context", "input")
+_CONTEXTS = (*_beside.CONTEXTS, "content")
+_KEYS = RECORD_KEYS | _beside.KEYS
+_LIST_KEYS = _KEYS.union(["messages"], _beside.CONTEXTS)
+_PAIR_KEYS = {pair: _KEYS.union(pair, REASONING) for pair in _PAIRS}
 
 
 def read(
@@ -65,7 +81,7 @@ def read(
 
     `variables` names the key of a record from which a variable of its template comes.
     """
-    format = RecordFormat(_is_record, _turns, str, Variables(variables))
+    format = RecordFormat(_is_record, _read, str, Variables(variables), more_keys=more_keys)
     return read_conversations(files, name, ids, format)
 
 
@@ -77,11 +93,21 @@ def _is_record(value: object) -> bool:
     return _list(value) is not None or _pair(value) is not None
 
 
-def _turns(record: Any) -> list[Turn]:
+def _read(record: Any) -> Reading:
     if isinstance(record, list):
-        return _read_all(record)
+        return Reading(_read_all(record), messages=record)
     messages = _list(record)
-    return with_record(_exchange(record) if messages is None else _read_all(messages), record)
+    return _exchange(record) if messages is None else _conversation(record, messages)
+
+
+def _conversation(record: Mapping[str, Any], messages: list[Any]) -> Reading:
+    turns, left = _read_all(messages), frozenset[str]()
+    refusal = _preference.refusal(record, turns[-1].content if turns else None)
+    if not record.keys().isdisjoint(_beside.CONTEXTS):
+        turns, left = _beside.with_context(turns, record)
+    beside = _beside.with_record(turns, record, _read_all)
+    keys = _LIST_KEYS - left - beside.left if left or beside.left else _LIST_KEYS
+    return Reading(beside.turns, keys, [*messages, *beside.messages], refusal)
 
 
 def _list(record: Mapping[str, Any]) -> list[Any] | None:
@@ -96,17 +122,29 @@ def _read_all(messages: list[Any]) -> list[Turn]:
     return turns  # type: ignore[return-value]
 
 
-def _exchange(record: dict[str, Any]) -> list[Turn]:
-    """The turns of an instruction and its answer; reasoning beside them is the answer's."""
-    asked, answered = _pair(record) or ("", "")
-    question = _side(record[asked], "user", {})
-    if context := next((record[key] for key in _CONTEXTS if record.get(key)), None):
-        question = [_with_context(turn, context) for turn in question]
-    if record.get("history"):
-        question = [turn._replace(content=None, note="'history' is not read") for turn in question]
+def _exchange(record: dict[str, Any]) -> Reading:
+    """An instruction and its answer; reasoning beside them is the answer's."""
+    pair = _pair(record) or _PAIRS[0]
+    asked, answered = (record[key] for key in pair)
+    question, keys = _side(asked, "user", {}), _PAIR_KEYS[pair]
+    if context := next((key for key in _CONTEXTS if record.get(key)), None):
+        question = [_with_context(turn, record[context]) for turn in question]
+        keys |= {context}
     thoughts = {key: record[key] for key in REASONING if key in record}
-    answer = _side(record[answered], "assistant", thoughts)
-    return [turn._replace(train=False) for turn in question] + answer
+    answer = _side(answered, "assistant", thoughts)
+    turns = [turn._replace(train=False) for turn in question] + answer
+    beside = _beside.with_record(turns, record, _read_all)
+    refusal = _preference.refusal(record, turns[-1].content if turns else None)
+    messages = [message for side in (asked, answered) if isinstance(side, list) for message in side]
+    read = Reading(beside.turns, keys - beside.left, [*messages, *beside.messages], refusal)
+    return _refused(read) if _beside.HISTORY in beside.left else read
+
+
+def _refused(reading: Reading) -> Reading:
+    """A question that nobody can understand, since what was said before cannot be read."""
+    note = f"'{_beside.HISTORY}' is neither pairs of texts nor messages"
+    turns = [turn._replace(content=None, note=turn.note or note) for turn in reading.turns]
+    return reading._replace(turns=turns, keys=reading.keys | {_beside.HISTORY})
 
 
 def _pair(record: dict[str, Any]) -> tuple[str, str] | None:

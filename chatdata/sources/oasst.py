@@ -26,6 +26,17 @@ SCHEMA = NODES
 IDS = "oasst1"
 
 _ROLES = {"prompter": "user", "user": "user", "assistant": "assistant", "system": "system"}
+# The keys that are looked at: of what holds a tree or a thread, and of a message in either.
+_KEYS = frozenset(
+    [
+        *("message_id", "user_message_id", "parent_id", "parent_message_id"),
+        *("message_tree_id", "tree_state"),
+    ]
+)
+_MESSAGE_KEYS = _KEYS.union(
+    ["text", "role", "lang", "rank", "created_date", "deleted", "review_result", "synthetic"]
+)
+_NESTED_KEYS = _MESSAGE_KEYS | {"replies"}
 _Message = Mapping[str, Any]
 
 
@@ -38,6 +49,7 @@ class _Tree:
     where: str
     source: str
     ids: str
+    keys: frozenset[str] = _NESTED_KEYS  # of a message, that are looked at
 
 
 def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
@@ -97,13 +109,14 @@ def _tree_id(message: _Message) -> str | None:
 def _add_record(builder: BatchBuilder, record: _Message, where: str, source: str, ids: str) -> None:
     thread, prompt = record.get("thread"), record.get("prompt")
     if isinstance(thread, list):
+        builder.add_unread(where, "records", record, _KEYS | {"thread"})
         first = next((message for message in thread if isinstance(message, dict)), {})
-        tree = _Tree(
-            _tree_id(record) or _message_id(first), record.get("tree_state"), where, source, ids
-        )
-        _add_thread(builder, thread, tree)
+        id, state = _tree_id(record) or _message_id(first), record.get("tree_state")
+        _add_thread(builder, thread, _Tree(id, state, where, source, ids, _MESSAGE_KEYS))
         return
     root = prompt if isinstance(prompt, dict) else record
+    if root is prompt:
+        builder.add_unread(where, "records", record, _KEYS | {"prompt"})
     id = _tree_id(record) or _tree_id(root) or _message_id(root)
     state = record.get("tree_state") or root.get("tree_state")
     _add_nested(builder, root, _Tree(id, state, where, source, ids))
@@ -141,6 +154,7 @@ def _refuse(builder: BatchBuilder, message: object, tree: _Tree) -> None:
 def _add(builder: BatchBuilder, message: _Message, parent: str | None, tree: _Tree) -> str | None:
     """Adds a message. Returns its id, or None for a message without id, which became a problem."""
     id = _message_id(message)
+    builder.add_unread(tree.where, "messages", message, tree.keys)
     if id is None:
         builder.add_problem(
             "message", tree.where, "no_id", "a message without an id stands in no tree"

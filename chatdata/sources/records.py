@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.errors import SourceError
-from chatdata.sources import _shape, _tables
+from chatdata.sources import _preference, _shape, _tables
 from chatdata.sources._gzip import Gunzip
 from chatdata.sources._shape import IsRecord
 from chatdata.sources.batches import File, Problem
@@ -76,6 +76,8 @@ def read_files(
                 yield Problem("record", item.where, item.reason, item.detail)
             elif is_record(item.value):
                 yield item
+            elif choice := _preference.choice(item.value):
+                yield Problem("record", item.where, "preference", choice)
             else:
                 yield Problem("record", item.where, "unknown_record", _describe(item.value))
 

@@ -4,7 +4,8 @@
 
 Related shapes are read too: the list may be called `conversation`, `items` or `messages`, a turn
 may have `role` and `content`, or be a pair (`{"human": "...", "assistant": "..."}`), and a value
-may come in typed parts. A `system` beside the conversations becomes their first turn.
+may come in typed parts. A `system` or `system_prompt` beside the conversations becomes their first
+turn; history, context and preferences are read as in `jsonl`.
 `QWJhYvA_0` and `QWJhYvA_11` are pieces of one long conversation: they share a group. Calls of tools
 (`function_call`, or `tool_calls` of a turn), their results (`observation`) and `tools` are read as
 what they are; the tags of Hermes around a result go. Reasoning, flags and variables for a chat
@@ -20,10 +21,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import tool_json
-from chatdata.sources._blocks import as_messages, openai_form
-from chatdata.sources._linear import RecordFormat, Turn, read_conversations, turn, with_record
-from chatdata.sources._message import result
+from chatdata.sources import _beside, _preference, tool_json
+from chatdata.sources._blocks import as_messages, more_keys, openai_form
+from chatdata.sources._linear import (
+    RECORD_KEYS,
+    Reading,
+    RecordFormat,
+    Turn,
+    read_conversations,
+    turn,
+)
+from chatdata.sources._message import MESSAGE_KEYS, result
 from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, File
 from chatdata.sources.values import Text, shown, text
@@ -40,8 +48,12 @@ _ROLES = {
     "developer": "developer",
 }
 _PLAIN = {"from", "value"}
+_PAIR = {"human", "assistant"}
 _CALLS = frozenset(["function_call", "tool_call"])
 _RESULTS = frozenset(["observation", "tool", "tool_response", "function_response", "function"])
+_TURN_KEYS = MESSAGE_KEYS.union(_PLAIN)
+_KEYS = RECORD_KEYS.union(_beside.KEYS, _beside.CONTEXTS)
+_KEYS_WITH = {key: _KEYS | {key} for key in _LISTS}
 _PIECE = re.compile(r"_\d+\Z")
 
 
@@ -52,7 +64,14 @@ def read(
 
     `variables` names the key of a record from which a variable of its template comes.
     """
-    format = RecordFormat(_is_record, _turns, _group, Variables(variables))
+    format = RecordFormat(
+        _is_record,
+        _read,
+        _group,
+        Variables(variables),
+        message_keys=_TURN_KEYS,
+        more_keys=_more_keys,
+    )
     return read_conversations(files, name, ids, format)
 
 
@@ -64,28 +83,47 @@ def _is_record(value: object) -> bool:
     return isinstance(value, dict) and _list(value) is not None
 
 
-def _list(record: Mapping[str, Any]) -> list[Any] | None:
-    """The list of turns in a record; None where the record has no such list."""
-    lists = (as_messages(record[key]) for key in _LISTS if key in record)
-    return next((messages for messages in lists if messages is not None), None)
+def _list(record: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
+    """The list of turns in a record, behind its key; None where the record has no such list."""
+    lists = ((key, as_messages(record[key])) for key in _LISTS if key in record)
+    return next(((key, messages) for key, messages in lists if messages is not None), None)
 
 
-def _turns(record: dict[str, Any]) -> list[Turn]:
-    messages = _list(record) or []
+def _read(record: dict[str, Any]) -> Reading:
+    key, messages = _list(record) or ("", [])
+    turns, left = _read_all(messages), frozenset[str]()
+    refusal = _preference.refusal(record, turns[-1].content if turns else None)
+    if not record.keys().isdisjoint(_beside.CONTEXTS):
+        turns, left = _beside.with_context(turns, record)
+    beside = _beside.with_record(turns, record, _read_all)
+    keys = _KEYS_WITH[key]
+    keys = keys - left - beside.left if left or beside.left else keys
+    return Reading(beside.turns, keys, [*messages, *beside.messages], refusal)
+
+
+def _read_all(messages: list[Any]) -> list[Turn]:
     turns = [_plain(message) for message in messages]
     if None in turns:
-        turns = [turn for message in openai_form(messages) for turn in _turns_of(message)]
-    return with_record(turns, record)  # type: ignore[arg-type]
+        return [turn for message in openai_form(messages) for turn in _turns_of(message)]
+    return turns  # type: ignore[return-value]
+
+
+def _more_keys(message: Mapping[str, Any]) -> tuple[str, ...]:
+    return (*more_keys(message), *(_PAIR if _is_pair(message) else ()))
 
 
 def _turns_of(message: object) -> list[Turn]:
     """The turns of what stands where a turn should: a turn, or a question and its answer."""
     if not isinstance(message, dict):
         return [Turn(None, None, f"a {type(message).__name__} stands where a turn should")]
-    if "from" in message or "role" in message or not {"human", "assistant"} <= message.keys():
+    if not _is_pair(message):
         return [_turn(message)]
     question = {"from": "human", "value": message["human"]}  # what stands beside is the answer's
     return [_turn(question), _turn({**message, "from": "assistant", "value": message["assistant"]})]
+
+
+def _is_pair(message: Mapping[str, Any]) -> bool:
+    return message.keys() >= _PAIR and "from" not in message and "role" not in message
 
 
 def _turn(message: Mapping[str, Any]) -> Turn:

@@ -56,6 +56,11 @@ def whole(value: object) -> int | None:
 _NAME = re.compile(r"[\w.:/-]{1,40}")
 
 
+def is_name(text: str) -> bool:
+    """Whether a text looks like a name: short, of letters, digits and a few marks."""
+    return _NAME.fullmatch(text) is not None
+
+
 def shown(value: object) -> str:
     """A value as a note shows it: itself where it is a number or looks like a name, else its kind.
 
@@ -65,4 +70,4 @@ def shown(value: object) -> str:
         return repr(value)
     if not isinstance(value, str):
         return f"a {type(value).__name__}"
-    return repr(value) if _NAME.fullmatch(value) else f"a text of {len(value)} characters"
+    return repr(value) if is_name(value) else f"a text of {len(value)} characters"

@@ -1,10 +1,11 @@
 """Cleaners of whole messages: tags in content that say what a message is become columns.
 
-    lift_reasoning  <think>...</think> before an answer
-    lift_tools      <tool_call>, <tool_response> and <tools> of Hermes and Qwen
-    drop_reasoning  the reasoning of all messages goes
-    drop_variables  variables for chat templates go, all of them or some
-    drop_weights    the weights of answers go
+    lift_reasoning    <think>...</think> before an answer
+    lift_tools        <tool_call>, <tool_response> and <tools> of Hermes and Qwen
+    drop_reasoning    the reasoning of all messages goes
+    drop_variables    variables for chat templates go, all of them or some
+    drop_weights      the weights of answers go
+    drop_train_parts  the parts go that answers name as those that are learnt
 
 A recipe lists these under `clean`, among the cleaners of texts. What cannot be lifted (JSON that is
 broken, tags that do not match) stays as words, and is counted as left.
@@ -98,7 +99,7 @@ def drop_reasoning(messages: pl.DataFrame) -> Lifted:
     return Lifted(messages, changed)
 
 
-# ------------------------------------------------------------------------------------------ weights
+# ------------------------------------------------------------------------------- weights and parts
 
 
 @_cleans
@@ -106,6 +107,13 @@ def drop_weights(messages: pl.DataFrame) -> Lifted:
     """The weights of answers go: an answer is trained as every answer is, or not at all."""
     changed = messages.height - messages["weight"].null_count()
     return Lifted(messages.with_columns(weight=pl.lit(None, pl.Float64)), changed)
+
+
+@_cleans
+def drop_train_parts(messages: pl.DataFrame) -> Lifted:
+    """The `train_parts` of answers go: the parts that are learnt are those of `train_on` alone."""
+    changed = messages.height - messages["train_parts"].null_count()
+    return Lifted(messages.with_columns(train_parts=pl.lit(None, pl.String)), changed)
 
 
 # ---------------------------------------------------------------------------------------- variables

@@ -14,7 +14,7 @@ import polars as pl
 
 from chatdata.core.config import Strict
 from chatdata.core.hashing import short_hash
-from chatdata.core.ledger import MERGED, OUTCOMES, outcomes_of
+from chatdata.core.ledger import BECAUSE, GOES_WITH, MERGED, OUTCOMES, outcomes_of
 from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN, empty
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
@@ -137,14 +137,15 @@ def _without_repeated_roles(
     """Leaves a single turn of several turns of one role that follow each other, all in order.
 
     White space alone is no turn beside others: it is neither merged nor the last of them. Results
-    of tools are never joined, nor are turns of two weights, nor a turn that would then speak before
-    what it follows.
+    of tools are never joined, nor are turns of two weights or `train_parts`, nor a turn that would
+    then speak before what it follows.
     """
     starts = (pl.col("role") != pl.col("role").shift(1)).fill_null(True)
     starts |= pl.col("conversation") != pl.col("conversation").shift(1)
     starts |= (pl.col("role") == "tool") | (_first_part() < _last_part().shift(1))
     if repeated_role == "merge":
-        starts |= (pl.col("train") & pl.col("train").shift(1)).fill_null(False) & _changes("weight")
+        changes = _changes("weight") | _changes("train_parts")
+        starts |= (pl.col("train") & pl.col("train").shift(1)).fill_null(False) & changes
     if repeated_role == "drop":
         calls = pl.col("tool_calls").is_not_null()
         starts |= calls | calls.shift(1)
@@ -263,8 +264,8 @@ def _leave_out(
     return judged.filter("stays").drop("stays"), pl.concat(outcomes)
 
 
-_GOES_WITH = "goes with " + pl.col("culprit")
-_BECAUSE = _Why(pl.col("culprit_by"), "because of " + pl.col("culprit"))
+_GOES_WITH = GOES_WITH + pl.col("culprit")
+_BECAUSE = _Why(pl.col("culprit_by"), BECAUSE + pl.col("culprit"))
 
 
 def _without_removed(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

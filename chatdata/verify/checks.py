@@ -195,6 +195,10 @@ def whole_rows(folder: Folder) -> Iterator[str]:
     yield from recount.differing(
         "messages with a weight", stated_weights, counted.weighted_messages
     )
+    stated_parts = folder.manifest.messages_in_parts or 0
+    yield from recount.differing(
+        "messages with train_parts", stated_parts, counted.messages_in_parts
+    )
     for share in folder.manifest.shares or ():
         rows = counted.sources[share.source]
         yield from recount.differing(f"rows of source {share.source}", share.rows, rows)

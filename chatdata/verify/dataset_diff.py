@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +22,16 @@ from chatdata.core.hashing import hash_column
 from chatdata.dataset import manifest, manifest_diff, reader, row_batches
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.manifest_diff import Changes
-from chatdata.dataset.rows import Rows, message_keys, offered_tools, variables, weights, words_of
-from chatdata.dataset.schemas import WEIGHT
+from chatdata.dataset.rows import (
+    Rows,
+    message_keys,
+    offered_tools,
+    parts,
+    variables,
+    weights,
+    words_of,
+)
+from chatdata.dataset.schemas import OPTIONAL_KEYS
 
 ABSENT = "not among its conversations"  # the reason of a row that the ledger does not name
 _CONTEXT, _MOST_WORDS = 12, 400  # words before the first difference, and from there on
@@ -162,12 +171,15 @@ def _index(folder: Path, facts: Manifest) -> pl.DataFrame:
     return pl.concat(frames)
 
 
+_LEARNT = frozenset(["train", *OPTIONAL_KEYS])  # keys that say what may be learnt
+
+
 def _spoken(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message without what it does not have, which format 1 has no keys for.
 
     Whether the message may be learnt is compared by the labels.
     """
-    return {k: v for k, v in message.items() if v is not None and k not in ("train", WEIGHT)}
+    return {k: v for k, v in message.items() if v is not None and k not in _LEARNT}
 
 
 def _digest(data: bytes) -> bytes:
@@ -195,8 +207,8 @@ def _flag_digests(rows: Rows) -> list[bytes | None]:
         return [None] * rows.messages.num_rows
     conversations = rows.messages["messages"].to_pylist()
     flags = [[turn["train"] for turn in turns] for turns in conversations]
-    pairs = zip(flags, weights(rows.messages), strict=True)
-    return [_digest(orjson.dumps([*of_turns, *numbers])) for of_turns, numbers in pairs]
+    given = zip(flags, weights(rows.messages), parts(rows.messages), strict=True)
+    return [_digest(orjson.dumps([*itertools.chain(*of_row)])) for of_row in given]
 
 
 def _counts(pairs: pl.DataFrame) -> dict[str, int]:

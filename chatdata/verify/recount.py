@@ -37,6 +37,7 @@ class Recount:
     sources: Counter[str] = field(default_factory=Counter)
     variables: Counter[str] = field(default_factory=Counter)
     weighted_messages: int = 0
+    messages_in_parts: int = 0
     pairs: list[tuple[str, bytes]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)  # rows that are not whole, in words
 
@@ -47,6 +48,7 @@ class Recount:
         self.sources.update(rows.messages["source"].to_pylist())
         self.variables += rows.variables()
         self.weighted_messages += rows.weighted_messages()
+        self.messages_in_parts += rows.messages_in_parts()
         self.pairs += rows.digests()
         self.odd += odd_conversations(rows.messages)
         if rows.tokens is not None:

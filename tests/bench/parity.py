@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 BATCH = 200  # rows
-FLAGS = {"train", "weight"}  # which no template is given
+FLAGS = {"train", "weight", "train_parts"}  # which no template is given
 SPAN = re.compile(r"(.*)#(?:[0-9]+-)?([0-9]+)", re.DOTALL)  # ID#FIRST-LAST or ID#LAST
 
 

@@ -14,39 +14,10 @@ from chatdata.render.chat_template import CompiledAnswers
 from chatdata.render.parts import TrainParts
 from tests.support.carrying import carry, load
 from tests.support.conversations import table
-from tests.support.templates import OPTIONS, bracketed, rows, run
+from tests.support.templates import FORGETTING, OPTIONS, bracketed, rows, run
 
 transformers = pytest.importorskip("transformers")
 
-# As Qwen3: thoughts of earlier answers are forgotten, the last answer has one, maybe empty; results
-# of tools are no questions, and are known by a pair of tags.
-FORGETTING = """\
-{%- set ns = namespace(last=0) -%}
-{%- for m in messages -%}
-  {%- set ends = m.content.endswith('</result>') -%}
-  {%- if m.role == 'user' and not (m.content.startswith('<result>') and ends) -%}
-    {%- set ns.last = loop.index0 -%}
-  {%- endif -%}
-{%- endfor -%}
-{%- for m in messages -%}
-  {{- '<|im_start|>' + m.role + '\\n' -}}
-  {%- if m.role == 'assistant' -%}
-    {%- set words = m.content.split('</think>')[-1].lstrip('\\n') -%}
-    {%- set thought = m.reasoning_content or '' -%}
-    {%- if '</think>' in m.content -%}
-      {%- set thought = m.content.split('</think>')[0].split('<think>')[-1].strip('\\n') -%}
-    {%- endif -%}
-    {%- if loop.index0 > ns.last -%}
-      {{- '<think>\\n' + thought + '\\n</think>\\n\\n' -}}
-    {%- endif -%}
-    {{- words -}}
-  {%- else -%}
-    {{- m.content -}}
-  {%- endif -%}
-  {{- '<|im_end|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
-"""
 PIECES = (
     "a",
     "b c",

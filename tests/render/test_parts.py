@@ -24,7 +24,7 @@ from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.template_spec import BUILT_IN
 from chatdata.render.tokenizer import Tokenizer
 from tests.support.structured import call, calls, structured
-from tests.support.templates import bracketed, load_bytes
+from tests.support.templates import QWEN_LIKE, bracketed, load_bytes
 
 TALK = [
     {"role": "user", "content": "High water?"},
@@ -32,35 +32,6 @@ TALK = [
     {"role": "tool", "content": "12:40", "name": "tide"},
     {"role": "assistant", "content": "At 12:40.", "reasoning": "It says so."},
 ]
-
-# Like Qwen's: thoughts before the last question are forgotten, an answer without reasoning gets a
-# thought without words, and calls and results stand between tags.
-QWEN_LIKE = """\
-{%- set last = namespace(question=0) %}
-{%- for m in messages %}
-  {%- if m.role == 'user' %}{% set last.question = loop.index0 %}{% endif %}
-{%- endfor %}
-{%- for m in messages %}
-  {%- set words = m.content or '' %}
-  {%- if m.role == 'tool' %}
-    {{- '<|im_start|>user\\n<tool_response>\\n' + words + '\\n</tool_response><|im_end|>\\n' }}
-  {%- elif m.role == 'assistant' %}
-    {{- '<|im_start|>assistant\\n' }}
-    {%- if loop.index0 > last.question %}
-      {{- '<think>\\n' + (m.reasoning_content or '') + '\\n</think>\\n\\n' }}
-    {%- endif %}
-    {{- words }}
-    {%- for c in m.tool_calls or [] %}
-      {{- '<tool_call>\\n' + c.function | tojson + '\\n</tool_call>' }}
-    {%- endfor %}
-    {{- '<|im_end|>\\n' }}
-  {%- else %}
-    {{- '<|im_start|>' + m.role + '\\n' + words + '<|im_end|>\\n' }}
-  {%- endif %}
-{%- endfor %}
-{%- if tools %}{{- tools | tojson }}{% endif %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}
-"""
 
 
 def written(tokenizer: Tokenizer, talk: list[dict[str, Any]], **parts: bool) -> str:
@@ -207,7 +178,7 @@ def test_a_prompt_that_no_answer_stands_behind_is_caught() -> None:
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ("{answer: false}", "answer is false between reasoning and tool_calls"),
+        ("{answer: false}", "the answer is left out between reasoning and tool_calls"),
         ("{answer: false, reasoning: false, tool_calls: false}", "no part is learnt but the end"),
         ("{thoughts: false}", "render.train_on: unknown key 'thoughts'"),
         ("{answer: 3}", "render.train_on: answer: "),

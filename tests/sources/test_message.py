@@ -280,8 +280,6 @@ def test_beside_an_instruction_nothing_is_left_out() -> None:
         ("user", "q", None, OFFERED),
         ("assistant", "a", "Well.", OFFERED),
     ]
-    rows, _ = read("jsonl", [{"id": "x", **pair, "history": [["q", "a"]]}])
-    assert rows["note"].to_list() == ["'history' is not read", None]
 
 
 def test_what_stands_beside_a_pair_is_the_answers() -> None:

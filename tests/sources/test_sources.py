@@ -47,7 +47,7 @@ HH = '''"""Dialogues of Anthropic's HH-RLHF: a text in which Human and Assistant
 import re
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources._linear import RecordFormat, Turn, read_conversations
+from chatdata.sources._linear import RECORD_KEYS, Reading, RecordFormat, Turn, read_conversations
 from chatdata.sources.values import text
 
 SCHEMA = MESSAGES
@@ -58,17 +58,18 @@ _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 def read(files, name, ids):
     """Yields the turns of all dialogues as rows of MESSAGES."""
-    return read_conversations(files, name, ids, RecordFormat(_is_record, _turns, group=str))
+    return read_conversations(files, name, ids, RecordFormat(_is_record, _read, group=str))
 
 
 def _is_record(value):
     return isinstance(value, dict) and isinstance(value.get("chosen"), str)
 
 
-def _turns(record):
+def _read(record):
     _, *parts = _TURN.split(record["chosen"])
     pairs = zip(parts[::2], parts[1::2], strict=True)
-    return [Turn(_ROLES[speaker], *text(content)) for speaker, content in pairs]
+    turns = [Turn(_ROLES[speaker], *text(content)) for speaker, content in pairs]
+    return Reading(turns, keys=RECORD_KEYS | {"chosen"})
 '''
 RECIPE = """
 name: dialogues

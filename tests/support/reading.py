@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from chatdata import sources
 from chatdata.sources import File, Problem
+from chatdata.sources.unread import KeysByUnit, UnreadKeys
 
 
 def read(
@@ -43,3 +46,17 @@ def say(source: str, *messages: Any, **record: Any) -> pl.DataFrame:
     rows, problems = read(source, [{"id": "x", "messages": list(messages), **record}])
     assert problems == []
     return rows
+
+
+def unread(source: str, *records: Any, suffix: str = ".jsonl") -> KeysByUnit:
+    """What a source says of the keys in a file with these records."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{suffix}"
+        if suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(list(records)), path)
+        else:
+            path.write_text("\n".join(json.dumps(record) for record in records))
+        keys = UnreadKeys()
+        for batch in sources.get(source).read([File(path, path.name)], source, source):
+            keys.add(batch.unread)
+    return keys.counts()

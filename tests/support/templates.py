@@ -57,6 +57,67 @@ THINKING = (  # what was thought before the last answer is forgotten
 )
 
 
+# As Qwen3: thoughts of earlier answers are forgotten, the last answer has one, maybe empty; results
+# of tools are no questions, and are known by a pair of tags.
+FORGETTING = """\
+{%- set ns = namespace(last=0) -%}
+{%- for m in messages -%}
+  {%- set ends = m.content.endswith('</result>') -%}
+  {%- if m.role == 'user' and not (m.content.startswith('<result>') and ends) -%}
+    {%- set ns.last = loop.index0 -%}
+  {%- endif -%}
+{%- endfor -%}
+{%- for m in messages -%}
+  {{- '<|im_start|>' + m.role + '\\n' -}}
+  {%- if m.role == 'assistant' -%}
+    {%- set words = m.content.split('</think>')[-1].lstrip('\\n') -%}
+    {%- set thought = m.reasoning_content or '' -%}
+    {%- if '</think>' in m.content -%}
+      {%- set thought = m.content.split('</think>')[0].split('<think>')[-1].strip('\\n') -%}
+    {%- endif -%}
+    {%- if loop.index0 > ns.last -%}
+      {{- '<think>\\n' + thought + '\\n</think>\\n\\n' -}}
+    {%- endif -%}
+    {{- words -}}
+  {%- else -%}
+    {{- m.content -}}
+  {%- endif -%}
+  {{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+
+
+# Like Qwen's: thoughts before the last question are forgotten, an answer without reasoning gets a
+# thought without words, and calls and results stand between tags.
+QWEN_LIKE = """\
+{%- set last = namespace(question=0) %}
+{%- for m in messages %}
+  {%- if m.role == 'user' %}{% set last.question = loop.index0 %}{% endif %}
+{%- endfor %}
+{%- for m in messages %}
+  {%- set words = m.content or '' %}
+  {%- if m.role == 'tool' %}
+    {{- '<|im_start|>user\\n<tool_response>\\n' + words + '\\n</tool_response><|im_end|>\\n' }}
+  {%- elif m.role == 'assistant' %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if loop.index0 > last.question %}
+      {{- '<think>\\n' + (m.reasoning_content or '') + '\\n</think>\\n\\n' }}
+    {%- endif %}
+    {{- words }}
+    {%- for c in m.tool_calls or [] %}
+      {{- '<tool_call>\\n' + c.function | tojson + '\\n</tool_call>' }}
+    {%- endfor %}
+    {{- '<|im_end|>\\n' }}
+  {%- else %}
+    {{- '<|im_start|>' + m.role + '\\n' + words + '<|im_end|>\\n' }}
+  {%- endif %}
+{%- endfor %}
+{%- if tools %}{{- tools | tojson }}{% endif %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}
+"""
+
+
 def load_bytes(template: str, folder: Path, **variables: Any) -> Tokenizer:
     return load(carry(None, template, folder / "t"), folder / "w", **variables)
 

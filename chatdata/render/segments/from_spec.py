@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from chatdata.render.segments.unencoded import (
     UnencodedSegments,
     begins_row,
     is_context,
-    learnt_parts,
+    learns,
     loss_mask,
 )
 from chatdata.render.template import Pool
@@ -67,12 +67,13 @@ def encode_from_spec(
     )
     content = _contents(messages, kinds, turns, pool)
     no_header = np.full(len(kinds), NO_HEADER)
-    trained, parts = loss_mask(messages, train_on), learnt_parts(train_on)
+    trained = loss_mask(messages, train_on)
+    words, ends = (trained & learns(messages, train_on, part) for part in ("answer", "end"))
     with_header = trained if train_on in ("assistant_with_header", "all") else trained & False
     columns = [
         (opens, no_header, with_header),
-        (content, np.where(with_header, NO_HEADER, headers), trained & parts.answer),
-        (closes, no_header, trained & parts.end),
+        (content, np.where(with_header, NO_HEADER, headers), words),
+        (closes, no_header, ends),
         (afters, no_header, with_header),
     ]
     if spec.start:
@@ -152,18 +153,29 @@ def encode_joined(
     """
     kinds, turns = _kinds(messages, spec)
     trained, is_first = loss_mask(messages, train_on), begins_row(messages)
+    words, ends = (trained & learns(messages, train_on, part) for part in ("answer", "end"))
+    masks = map(_Trained._make, np.stack([trained, words, ends], axis=1).tolist())
     has_start = needs_start(messages)
     context = is_context(messages)
     joiner = _Joiner(pool, train_on)
-    for number, (kind, content) in enumerate(zip(kinds, messages["content"], strict=True)):
+    given = zip(kinds, messages["content"], masks, strict=True)
+    for number, (kind, content, is_trained) in enumerate(given):
         if is_first[number]:
             joiner.flush(number - 1)
         joiner.trains_all = train_on == "all" and not context[number]
         if has_start[number]:
             joiner.start(number, spec.start)
-        joiner.turn(number, turns[kind], content, bool(trained[number]))
+        joiner.turn(number, turns[kind], content, is_trained)
     joiner.flush(messages.height - 1)
     return joiner.segments()
+
+
+class _Trained(NamedTuple):
+    """Whether a turn is trained, its words, and what ends it."""
+
+    turn: bool
+    words: bool
+    end: bool
 
 
 class _Joiner(SegmentBuilder):
@@ -172,7 +184,6 @@ class _Joiner(SegmentBuilder):
     def __init__(self, pool: Pool, train_on: TrainOn) -> None:
         super().__init__()
         self.pool = pool
-        self.parts = learnt_parts(train_on)
         self.trains_all = train_on == "all"  # of the turn that comes
         self.with_header = train_on in ("assistant_with_header", "all")
         self.text, self.is_trained = "", False
@@ -197,11 +208,11 @@ class _Joiner(SegmentBuilder):
             self.put(message, self.pool.written(fixed), self.trains_all)
         self.text, self.is_trained = text, self.trains_all
 
-    def turn(self, message: int, turn: Turn, content: str, trained: bool) -> None:
+    def turn(self, message: int, turn: Turn, content: str, trained: _Trained) -> None:
         """Writes a turn, up to the text after its closing tokens."""
         if turn.open:
             self.flush(message)
-            self.put(message, self.pool.written(turn.open), self.with_header and trained)
+            self.put(message, self.pool.written(turn.open), self.with_header and trained.turn)
         header = self.pool.add(self.text if self.with_header else self.text + turn.header)
         self.text += turn.header + turn.lead + (content.strip() if turn.trims else content)
         if not turn.close:
@@ -210,7 +221,7 @@ class _Joiner(SegmentBuilder):
             return
         text_id = self.pool.add(self.text)
         before = self._context_text_id() if self.trains_all else header
-        self.put(message, text_id, trained and self.parts.answer, before)
-        self.put(message, self.pool.written(turn.close), trained and self.parts.end)
-        self.text, self.is_trained = turn.after, self.with_header and trained
+        self.put(message, text_id, trained.words, before)
+        self.put(message, self.pool.written(turn.close), trained.end)
+        self.text, self.is_trained = turn.after, self.with_header and trained.turn
         self.context = ""

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import polars as pl
 
+from chatdata.core import train_parts
 from chatdata.render.control_tokens import ControlTokens
 from chatdata.render.conversation import (
+    Message,
     Messages,
     Tools,
     UnrenderableError,
@@ -20,7 +22,7 @@ from chatdata.render.conversation import (
     with_message_texts,
     with_texts,
 )
-from chatdata.render.parts import WHOLE, Bounds, TrainParts
+from chatdata.render.parts import WHOLE, Bounds, TrainParts, narrowed
 from chatdata.render.segments.unencoded import (
     NO_HEADER,
     Ints,
@@ -31,6 +33,7 @@ from chatdata.render.segments.unencoded import (
     is_context,
     learnt_parts,
     loss_mask,
+    names_parts,
 )
 from chatdata.render.template import Pool
 
@@ -76,6 +79,11 @@ class WritesText(ABC):
     keeps_history: bool
     is_explicit = False
     empty_thought = ""
+
+    @property
+    @abstractmethod
+    def stop(self) -> str:
+        """The control tokens that end an answer."""
 
     def given(self, variables: Variables) -> Self:
         """The template, where a conversation has no variables: it reads none.
@@ -141,6 +149,7 @@ class _Given(NamedTuple):
     turns: list[dict[str, Any]]
     tools: str | None
     variables: str | None
+    named: tuple[str | None, ...]  # the `train_parts` of the messages; none where all are null
     is_context: list[bool]  # which messages an earlier row teaches
     last: int  # the position of its last message
 
@@ -150,6 +159,7 @@ def _given_rows(messages: pl.DataFrame) -> Iterator[_Given]:
     turns, ids = as_messages(messages), messages["conversation"].to_list()
     context, positions = is_context(messages).tolist(), messages["position"].to_list()
     tools, variables = _values(messages, "tools"), _values(messages, "variables")
+    named = messages[train_parts.KEY].to_list() if names_parts(messages) else []
     starts = np.flatnonzero(begins_row(messages)).tolist()
     for start, end in zip(starts, [*starts[1:], len(ids)][: len(starts)], strict=True):
         yield _Given(
@@ -157,6 +167,7 @@ def _given_rows(messages: pl.DataFrame) -> Iterator[_Given]:
             turns[start:end],
             next(filter(None, tools[start:end]), None),
             next(filter(None, variables[start:end]), None),
+            tuple(named[start:end]) if any(named[start:end]) else (),
             context[start:end],
             positions[end - 1],
         )
@@ -187,13 +198,31 @@ def _render_once(
     row, segments = pool.memo[key]
     if isinstance(row, UnrenderableError):
         raise row
-    if parts not in segments:
-        answers = [learnt for answer in row.answers for learnt in answer.learnt(parts)]
+    if (parts, given.named) not in segments:
+        answers = list(_learnt(row.answers, given.named, parts))
         no_answer = Answer(row.turns - 1, len(row.text), len(row.text))
         pairs = _with_answers(_pieces(row.text, pool.control), answers, no_answer)
-        segments[parts] = [_segment(piece, answer, pool) for piece, answer in pairs]
-    of_parts: list[RenderedSegment] = segments[parts]
+        made = [_segment(piece, answer, pool) for piece, answer in pairs]
+        segments[parts, given.named] = made
+    of_parts: list[RenderedSegment] = segments[parts, given.named]
     return of_parts
+
+
+def _learnt(
+    answers: Sequence[Answer], named: Sequence[str | None], parts: TrainParts
+) -> Iterator[Answer]:
+    """Yields what is learnt of answers, `named` being the `train_parts` of each message of the row.
+
+    Raises UnrenderableError where a message names parts that the template does not tell apart.
+    """
+    for answer in answers:
+        of_message = named[answer.message] if named else None
+        if of_message and answer.bounds is None:
+            raise UnrenderableError(
+                "the template does not say where the parts of an answer stand, and a message has "
+                "train_parts; the cleaner drop_train_parts removes them"
+            )
+        yield from answer.learnt(narrowed(parts, of_message))
 
 
 def _render_or_refuse(
@@ -210,15 +239,34 @@ def _render(template: WritesText, given: _Given, control: ControlTokens) -> _Row
     template = template.given(variables)
     answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not template.keeps_history:
-        return _Row(len(turns), *template.write(turns, answers[-1:], tools))
+        return _written(template, turns, answers[-1:], tools)
     try:
-        return _Row(len(turns), *template.write(turns, answers, tools))
+        return _written(template, turns, answers, tools)
     except UnrenderableError:
         new = [i for i in answers if not given.is_context[i]]
         if new == answers:
             raise
     # Of answers that earlier rows teach, the template may leave out what it writes once.
-    return _Row(len(turns), *template.write(turns, new, tools))
+    return _written(template, turns, new, tools)
+
+
+def _written(
+    template: WritesText, turns: Messages, wanted: Sequence[int], tools: Tools | None
+) -> _Row:
+    text, answers = template.write(turns, wanted, tools)
+    bounded = [_with_bounds(answer, turns[answer.message], text, template) for answer in answers]
+    return _Row(len(turns), text, bounded)
+
+
+def _with_bounds(answer: Answer, message: Message, text: str, template: WritesText) -> Answer:
+    """The answer; with the bounds of words and end where it has no more and the template gives
+    none."""
+    is_plain = message.keys() <= {"role", "content"}
+    if answer.bounds or not is_plain or not text.endswith(template.stop, answer.start, answer.end):
+        return answer
+    size = answer.end - answer.start
+    words = size - len(template.stop)
+    return answer._replace(bounds=Bounds(0, 0, words, words, size))
 
 
 def _hidden(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from chatdata.core import train_parts
 from chatdata.render.parts import WHOLE, TrainParts
 
 TrainOn = Literal["assistant", "last_assistant", "assistant_with_header", "all"] | TrainParts
@@ -19,8 +20,25 @@ NO_HEADER = np.iinfo(np.int64).max
 
 
 def learnt_parts(train_on: TrainOn) -> TrainParts:
-    """The parts of an answer that are learnt."""
+    """The parts of an answer that are learnt, where its message names none."""
     return train_on if isinstance(train_on, TrainParts) else WHOLE
+
+
+def learns(messages: pl.DataFrame, train_on: TrainOn, part: str) -> Bools:
+    """Of which messages this part is learnt, where they are trained and have it."""
+    of_recipe = np.full(messages.height, getattr(learnt_parts(train_on), part))
+    if not names_parts(messages):
+        return of_recipe
+    names = pl.col(train_parts.KEY).str.split(train_parts.SEPARATOR)
+    of_message = messages.select(names.list.contains(part).fill_null(True)).to_series().to_numpy()
+    learnt: Bools = of_recipe & of_message
+    return learnt
+
+
+def names_parts(messages: pl.DataFrame) -> bool:
+    """Whether a message names the only parts of it that may be learnt."""
+    key = train_parts.KEY
+    return key in messages.columns and messages[key].null_count() < messages.height
 
 
 class UnencodedSegments(NamedTuple):

@@ -1,0 +1,67 @@
+"""Preferences: answers of which people liked some and disliked others.
+
+No source can use them: a conversation is learnt from, and nobody learns from an answer that was
+disliked. A record with answers to choose from, and a record whose answer was disliked, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chatdata.sources.tool_json import is_given
+
+_CHOICES = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
+_REJECTED = tuple(rejected for _, rejected in _CHOICES)
+_TAG = "kto_tag"  # of LLaMA-Factory: nothing but a preference, whatever stands beside
+_VERDICTS = ("label", _TAG)
+_TAGGED = ("prompt", "completion")  # beside these a `label` is nothing but a preference (TRL)
+_NO = (False, "false", "False")  # and 0, which is equal to False
+_YES = (True, "true", "True")
+_WAY_OUT = "no source learns from preferences"
+
+
+def choice(record: object) -> str | None:
+    """Why a record with answers to choose from is refused; None where a record has none."""
+    given = record if isinstance(record, Mapping) else {}
+    for chosen, rejected in _CHOICES:
+        if is_given(given.get(chosen)) and is_given(given.get(rejected)):
+            return (
+                f"'{chosen}' and '{rejected}' are answers to choose from, and {_WAY_OUT}; "
+                f"write what was {chosen.removesuffix('_output')} as the end of `messages`"
+            )
+    return None
+
+
+def refusal(record: Mapping[str, Any], answer: str | None) -> str | None:
+    """Why a record is refused whose conversation ends with an answer; None where it is not.
+
+    A conversation that ends with the chosen answer may be learnt from.
+    """
+    for key in _VERDICTS:
+        if _says(record, key, _NO):
+            return f"'{key}' is {record[key]!r}: the answer was disliked, and {_WAY_OUT}"
+    for key in _REJECTED:
+        if answer and key in record and answer == _last(record[key]):
+            return f"the answer is the one under '{key}', and {_WAY_OUT}"
+    is_chosen = any(answer and answer == _last(record.get(chosen)) for chosen, _ in _CHOICES)
+    return None if is_chosen else choice(record)
+
+
+def keys(record: Mapping[str, Any]) -> Sequence[str]:
+    """The keys of a record, which is not refused, that say its answer was liked."""
+    liked = [key for key in _VERDICTS if _says(record, key, _YES)]
+    return [*liked, *(chosen for chosen, rejected in _CHOICES if rejected in record)]
+
+
+def _says(record: Mapping[str, Any], key: str, verdict: tuple[object, ...]) -> bool:
+    """Whether a record says yes, or no; a number beside `messages` may as well name a class."""
+    value = record.get(key)
+    is_verdict = key == _TAG or record.keys() >= set(_TAGGED)
+    return value in verdict if is_verdict else value is verdict[0]
+
+
+def _last(value: object) -> object:
+    """The words of the last message of an answer: a text, a message, or a list of messages."""
+    last = value[-1] if isinstance(value, list) and value else value
+    return last.get("content", last.get("value")) if isinstance(last, Mapping) else last
