@@ -97,7 +97,7 @@ def check(
     \b
     chatdata check oasst1-en --input en.jsonl --set render.tokenizer=PATH
     """
-    from chatdata.cli.show import print_manifest
+    from chatdata.cli.show import print_manifest, print_preview
     from chatdata.core import ledger
     from chatdata.pipeline.build import preview
     from chatdata.pipeline.find import load
@@ -108,7 +108,10 @@ def check(
         print_json(manifest.as_json())
     else:
         print_manifest(manifest, console())
-    ledger.check_dropped(manifest.counts.as_json(), loaded.max_dropped)
+        print_preview(manifest, console())
+    examples = manifest.preview.examples if manifest.preview else {}
+    details = {reason: example.detail for reason, example in examples.items()}
+    ledger.check_dropped(manifest.counts.as_json(), loaded.max_dropped, details=details)
 
 
 @main.command()

@@ -29,6 +29,21 @@ def print_manifest(manifest: Manifest, console: Console) -> None:
     print_packs(manifest.packs, console)
 
 
+def print_preview(manifest: Manifest, console: Console) -> None:
+    """Prints an example of what was dropped for each reason, and how much was looked at."""
+    preview = manifest.preview
+    if preview is None:
+        return
+    for reason, example in preview.examples.items():
+        detail = f": {example.detail}" if example.detail else ""
+        words = visible(f"{reason}, for example {example.unit} {example.id}{detail}")
+        console.print(words, highlight=False, markup=False, soft_wrap=True)
+    part = "the first 100 trees or conversations of each source; a build reads the rest too"
+    whole = "all of the input"
+    words = f"looked at {whole if preview.is_whole else part}"
+    console.print(words, highlight=False, markup=False, soft_wrap=True)
+
+
 def print_rendering(name: str, entry: RenderingEntry, console: Console) -> None:
     """Prints a rendering that was added: what it leaves out, its rows, and its certificate."""
     print_left_out(name, entry, console)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -71,6 +72,12 @@ OUTCOMES: dict[str, pl.DataType | type[pl.DataType]] = {
 
 # The reason of a message that was merged into the message that `detail` names, until `follow`.
 MERGED = "merged"
+
+# Before the id of a message with whose outcome this outcome came.
+BECAUSE, GOES_WITH = "because of ", "goes with "
+_IS_ITSELF = pl.all_horizontal(
+    pl.col("detail").str.starts_with(words).not_() for words in (BECAUSE, GOES_WITH)
+)
 
 
 def entries(outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -142,37 +149,77 @@ def balance(read: Mapping[str, int], tally: Tally) -> Counts:
     return balanced
 
 
-def check_dropped(counts: Counts, max_dropped: float, entries: Sequence[Path] = ()) -> None:
-    """Raises BuildError where a larger share of any unit was dropped than the author expects.
+def check_dropped(
+    counts: Counts,
+    max_dropped: float,
+    entries: Sequence[Path] = (),
+    details: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Raises BuildError where a larger share of any unit was dropped than the author expects, or
+    nothing is left.
 
     What the thread policy left out by intent does not count. `entries` are files of the ledger, in
-    which the most frequent detail of the main reason is looked up.
+    which the most frequent detail of the main reason is looked up; without files, `details` has it
+    by reason.
     """
     for unit, count in counts.items():
         faults = {r: n for r, n in count["dropped"].items() if r not in CHOSEN}
         share = sum(faults.values()) / max(1, count["read"])
         if share > max_dropped:
             reason = max(faults, key=lambda r: faults[r])
-            detail = _mostly(unit, reason, entries)
+            detail = _mostly(reason, entries) or _quoted(details.get(reason))
             raise BuildError(
                 f"{share:.1%} of the {unit} would be dropped; the main reason is '{reason}' "
                 f"({faults[reason]} of {count['read']}){detail}. max_dropped is "
                 f"{max_dropped:g}; correct the recipe, or allow more with --set max_dropped=1."
             )
     if not counts["conversations"]["kept"]:
-        raise BuildError("no conversation is left; `chatdata check` shows what became of them.")
+        raise BuildError(_nothing_left(counts, entries, details))
 
 
-def _mostly(unit: str, reason: str, entries: Sequence[Path]) -> str:
-    """The most frequent detail of units with a reason in files of the ledger, in words; "" without
+def _nothing_left(counts: Counts, entries: Sequence[Path], details: Mapping[str, str]) -> str:
+    """Why no conversation is left, in words."""
+    unit = next((unit for unit in reversed(UNITS) if counts[unit]["dropped"]), None)
+    if unit is None:
+        return "no conversation is left, since none was read; name files that hold some."
+    reason, number = max(counts[unit]["dropped"].items(), key=lambda item: item[1])
+    detail = _mostly(reason, entries) or _quoted(details.get(reason))
+    return (
+        f"no conversation is left; the main reason is '{reason}' ({number} of "
+        f"{counts[unit]['read']} {unit}){detail}. Correct the recipe or the files."
+    )
+
+
+def _mostly(reason: str, entries: Sequence[Path]) -> str:
+    """The most frequent detail of what has a reason in files of the ledger, in words; "" without
     any."""
     if not entries:
         return ""
-    is_meant = (pl.col("unit") == unit.removesuffix("s")) & (pl.col("reason") == reason)
-    table = pl.scan_parquet(list(entries), glob=False).filter(is_meant, pl.col("detail") != "")
+    is_meant = (pl.col("reason") == reason) & (pl.col("detail") != "") & _IS_ITSELF
+    table = pl.scan_parquet(list(entries), glob=False).filter(is_meant)
     details = table.group_by("detail").len().sort(["len", "detail"], descending=[True, False])
     most = details.head(1).collect()["detail"].to_list()
-    return f', mostly "{most[0]}"' if most else ""
+    return _quoted(most[0] if most else None)
+
+
+def _quoted(detail: str | None) -> str:
+    return f', mostly "{detail}"' if detail else ""
+
+
+def examples(entries: pl.DataFrame) -> dict[str, dict[str, str]]:
+    """An example of each reason: unit, id and detail of the first entry with the most frequent
+    detail, by preference of what has a detail of itself."""
+    is_dropped = pl.col("reason").is_not_null()
+    dropped = entries.filter(is_dropped).with_columns(pl.col("detail").fill_null(""))
+    ordered = dropped.sort(
+        "reason",
+        (_IS_ITSELF & (pl.col("detail") != "")).not_(),
+        -pl.len().over("reason", "detail").cast(pl.Int64),
+        *("detail", "unit", "id"),
+    )
+    first = ordered.unique("reason", keep="first", maintain_order=True)
+    rows = first.select("reason", "unit", "id", "detail").rows()
+    return {reason: {"unit": unit, "id": id, "detail": text} for reason, unit, id, text in rows}
 
 
 def problem_outcomes(problems: Iterable[tuple[str, str, str, str]], source: str) -> pl.DataFrame:

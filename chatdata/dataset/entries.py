@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from chatdata.core.document import Number, Part, Real, Sha256, Verbatim
+from chatdata.core.document import Flag, Number, Part, Real, Sha256, Verbatim
 from chatdata.core.paths import is_inside
 from chatdata.dataset.histogram import Histogram
 from chatdata.render.entries import RenderEntry
@@ -177,6 +177,22 @@ class Share(Part):
     weight: Real | None
     cap: int | None
     license: str | None
+
+
+class Example(Part):
+    """Something that was dropped: its unit and id, and what the ledger says of it."""
+
+    unit: str
+    id: str
+    detail: str
+
+
+class Preview(Part):
+    """What a preview of a build looked at: all of the input or the first part of it, and an example
+    of what was dropped for each reason."""
+
+    is_whole: Flag
+    examples: dict[str, Example]
 
 
 # --------------------------------------------------------------------------------------- recipe

@@ -33,6 +33,7 @@ from chatdata.dataset.entries import (
     Leakage,
     ListedFile,
     PackEntry,
+    Preview,
     RecipeEntry,
     RenderingEntry,
     ShardEntry,
@@ -112,6 +113,7 @@ class Manifest(Part):
     versions: dict[str, str]
     packs: tuple[PackEntry, ...] = ()
     extras: tuple[FileEntry, ...] = ()
+    preview: Preview | None = None  # in no folder: `chatdata check` makes it
     renders: dict[RenderingName, RenderingEntry] = Field(default={})  # that were added, by name
 
     _order: tuple[str, ...] = PrivateAttr(default=())

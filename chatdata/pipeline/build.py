@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import polars as pl
+
 from chatdata.core import files, ledger
 from chatdata.core.errors import BuildError
 from chatdata.dataset import manifest, tables
-from chatdata.dataset.entries import ShardEntry
-from chatdata.pipeline import encoders, engines, global_pass, reading
+from chatdata.dataset.entries import Preview, ShardEntry
+from chatdata.pipeline import encoders, engines, global_pass, partitions, reading
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.describe import describe, draft, optional_columns
 from chatdata.pipeline.engines import Result, Task
@@ -123,7 +125,22 @@ def preview(
         context = prepare(recipe, located, Path(work))
         files = replace(context.files, parts=1)
         context = replace(context, first_groups=PREVIEW_GROUPS, files=files)
-        return draft(context, located, run_pipeline(context, located, Runner(here), None, None))
+        result = run_pipeline(context, located, Runner(here), None, None)
+        looked_at = {
+            "is_whole": result.read is None or result.read.is_whole,
+            "examples": ledger.examples(_entries(context, result)),
+        }
+        previewed = {"preview": Preview.model_validate(looked_at)}
+        return draft(context, located, result).model_copy(update=previewed)
+
+
+def _entries(context: BuildContext, result: BuildResult) -> pl.DataFrame:
+    """The ledger of a preview, which writes none."""
+    (name,) = tables.LEDGER.splits
+    parts = [context.files.table(tables.LEDGER.part(name), part) for part in context.parts]
+    made = [pl.DataFrame(partitions.load(path)) for path in parts]
+    problems = [ledger.entries(result.read.problems)] if result.read else []
+    return pl.concat([*problems, *made], how="vertical_relaxed")
 
 
 def run_pipeline(
@@ -153,7 +170,7 @@ def run_pipeline(
         files=written.files,
         encoder=written.encoder,
         near_duplicates=decisions.near_duplicates,
-        not_read=read.not_read,
+        read=read,
     )
 
 

@@ -101,8 +101,8 @@ def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -
         versions=manifest.versions(_packages(recipe)),
     )
     more = _optional(stats, optional_columns(stats))
-    if result.not_read:
-        more["not_read"] = result.not_read
+    if result.read and result.read.not_read:
+        more["not_read"] = result.read.not_read
     return described.model_copy(update=more)
 
 

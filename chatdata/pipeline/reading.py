@@ -17,8 +17,7 @@ from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.partitions import PartitionWriter
 from chatdata.pipeline.progress import Progress
 from chatdata.pipeline.recipe import SourceOptions
-from chatdata.sources import unread
-from chatdata.sources.unread import KeysByUnit, UnreadKeys
+from chatdata.sources.unread import KeysByUnit, UnreadKeys, in_words
 
 _NAMED = 3  # keys that a refusal names
 
@@ -49,35 +48,71 @@ def read(context: BuildContext, inputs: Sequence[Input], progress: Progress) -> 
     units, problems = Counter(dict.fromkeys(ledger.UNITS, 0)), [schema.empty(ledger.OUTCOMES)]
     not_read, is_whole = {}, True
     for number, source in enumerate(inputs):
-        before, keys = units["records"], UnreadKeys()
         writer = PartitionWriter(context.files.messages(number), context.files.parts)
+        reading = _SourceReading(source, writer)
         for batch, is_all in _batches(context, source):
-            writer.add(batch.rows)
-            problems.append(_problem_outcomes(batch, source.name))
-            keys.add(batch.unread)
+            reading.add(batch)
             is_whole = is_whole and is_all
-            units.update(
-                records=batch.records,
-                messages=batch.rows.height + sum(p.unit == "message" for p in batch.problems),
-                conversations=batch.conversations,
-            )
-            progress("reading", units["records"], 0)
+            progress("reading", units["records"] + reading.units["records"], 0)
         writer.flush()
-        if not writer.rows:
-            _refuse_unread(source, units["records"] - before, pl.concat(problems))
-        if counts := keys.counts():
-            _check_strict(context.recipe.source[source.key], source.name, keys)
+        reading.check(context.recipe.source[source.key])
+        units.update(reading.units)
+        problems += reading.problems
+        if counts := reading.keys.counts():
             not_read[source.name] = counts
     return ReadResult(units, pl.concat(problems), not_read, is_whole)
 
 
-def _check_strict(options: SourceOptions, source: str, keys: UnreadKeys) -> None:
-    """Raises SourceError where a source with `strict_keys` has keys that were not read."""
-    if not options.strict_keys:
-        return
-    counts = keys.counts()
+@dataclass(slots=True)
+class _SourceReading:
+    """What is read of a source: the rows, which go to a writer, and all that is counted."""
+
+    source: Input
+    writer: PartitionWriter
+    units: Counter[str] = field(default_factory=Counter)
+    problems: list[pl.DataFrame] = field(default_factory=list)
+    keys: UnreadKeys = field(default_factory=UnreadKeys)
+    has_answers: bool = False
+    bad: pl.DataFrame | None = None  # the first message that cannot be used
+
+    def add(self, batch: sources.Batch) -> None:
+        """Adds a batch of the source."""
+        self.writer.add(batch.rows)
+        self.problems.append(_problem_outcomes(batch, self.source.name))
+        self.keys.add(batch.unread)
+        self.units.update(
+            records=batch.records,
+            messages=batch.rows.height + sum(p.unit == "message" for p in batch.problems),
+            conversations=batch.conversations,
+        )
+        if not self.has_answers:
+            self.has_answers = _has_answers(batch.rows)
+            bad = batch.rows.filter(_IS_USABLE.not_()).head(1)
+            self.bad = bad if self.bad is None and bad.height else self.bad
+
+    def check(self, options: SourceOptions) -> None:
+        """Raises SourceError where nothing of the source can be used, and where the source has
+        `strict_keys` and keys that were not read."""
+        if not self.writer.rows:
+            _refuse_unread(self.source, self.units["records"], pl.concat(self.problems))
+        if self.bad is not None and not self.has_answers:
+            _refuse_unusable(self.source, self.bad, self.units["records"])
+        if options.strict_keys and (counts := self.keys.counts()):
+            _refuse_keys(self.source.name, counts, self.keys)
+
+
+_IS_USABLE = pl.col("role").is_not_null() & pl.col("note").is_null()
+
+
+def _has_answers(rows: pl.DataFrame) -> bool:
+    """Whether a row has the role of the assistant, and words without a fault."""
+    return not rows.filter(_IS_USABLE, pl.col("role") == "assistant").is_empty()
+
+
+def _refuse_keys(source: str, counts: KeysByUnit, keys: UnreadKeys) -> None:
+    """Raises SourceError, which names the keys that were not read."""
     words = [
-        f"{name} in {unread.in_words(number, unit)} (first in {keys.first(unit, name)})"
+        f"{name} in {in_words(number, unit)} (first in {keys.first(unit, name)})"
         for unit, names in counts.items()
         for name, number in names.items()
     ]
@@ -125,12 +160,47 @@ def _problem_outcomes(batch: sources.Batch, source: str) -> pl.DataFrame:
 
 
 def _refuse_unread(source: Input, records: int, problems: pl.DataFrame) -> None:
-    """Raises SourceError for a source of which nothing could be used."""
+    """Raises SourceError for a source of which no record could be used."""
     path = source.files[0].path
     if not problems.height:
         raise SourceError(f"'{path}' holds no conversations; name a file that does.")
     id, reason, detail = problems.select("id", "reason", "detail").row(0)
     raise SourceError(
         f"none of the {records} records in '{path}' can be used as '{source.source}'; the first, "
-        f"{id}, is {reason} ({detail}). The sources are {', '.join(sources.names())}."
+        f"{id}, is {reason} ({detail}). {_way_out(source)}"
     )
+
+
+def _refuse_unusable(source: Input, bad: pl.DataFrame, records: int) -> None:
+    """Raises SourceError for a source of which no answer could be used."""
+    id, note = bad.select("message", "note").row(0)
+    raise SourceError(
+        f"none of the {records} records in '{source.files[0].path}' has an answer that can be used "
+        f"as '{source.source}'; the first message that cannot is {id} ({note}). {_way_out(source)}"
+    )
+
+
+def _way_out(source: Input) -> str:
+    """What reads the first file of a source, in words."""
+    readers = [name for name in sources.names() if name != source.source and _reads(name, source)]
+    if not readers:
+        return f"No source reads the file; there are {', '.join(sources.names())}."
+    setting = f"source.{source.key}.format={readers[0]}"
+    return f"The source '{readers[0]}' reads the file; add --set {setting}."
+
+
+def _reads(name: str, source: Input) -> bool:
+    """Whether another source can use a whole record of the first file."""
+    try:
+        batches = sources.get(name).read(source.files[:1], name, name)
+        return any(_has_records(batch.rows) for batch in batches)
+    except SourceError:
+        return False
+
+
+def _has_records(rows: pl.DataFrame) -> bool:
+    """Whether a record has an answer, and no message that cannot be used."""
+    whole = rows.group_by("where").agg(
+        is_whole=_IS_USABLE.all() & (pl.col("role") == "assistant").any()
+    )
+    return bool(whole["is_whole"].any())

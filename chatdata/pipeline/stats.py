@@ -12,10 +12,10 @@ import numpy.typing as npt
 from chatdata.core.ledger import Counts, Tally
 from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline.context import EncoderChoice
+from chatdata.pipeline.reading import ReadResult
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.parity import ParityCounts
 from chatdata.render.unknown import Unknown
-from chatdata.sources.unread import KeysByUnit
 from chatdata.steps.clean import Cleaned
 from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.figures import FiguresByKey, add_counts
@@ -82,4 +82,4 @@ class BuildResult:
     files: tuple[ShardEntry, ...]
     encoder: EncoderChoice
     near_duplicates: dict[str, ClustersEntry]  # by filter
-    not_read: Mapping[str, KeysByUnit] = field(default_factory=dict)  # keys, by source
+    read: ReadResult | None = None  # None: no source was read

@@ -14,7 +14,7 @@ import polars as pl
 
 from chatdata.core.config import Strict
 from chatdata.core.hashing import short_hash
-from chatdata.core.ledger import MERGED, OUTCOMES, outcomes_of
+from chatdata.core.ledger import BECAUSE, GOES_WITH, MERGED, OUTCOMES, outcomes_of
 from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN, empty
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
@@ -264,8 +264,8 @@ def _leave_out(
     return judged.filter("stays").drop("stays"), pl.concat(outcomes)
 
 
-_GOES_WITH = "goes with " + pl.col("culprit")
-_BECAUSE = _Why(pl.col("culprit_by"), "because of " + pl.col("culprit"))
+_GOES_WITH = GOES_WITH + pl.col("culprit")
+_BECAUSE = _Why(pl.col("culprit_by"), BECAUSE + pl.col("culprit"))
 
 
 def _without_removed(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

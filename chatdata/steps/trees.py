@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.core.ledger import outcomes_of
+from chatdata.core.ledger import BECAUSE, outcomes_of
 from chatdata.core.schema import MESSAGES
 from chatdata.steps.threads import Threaded, Threads
 
@@ -214,7 +214,7 @@ def _fallen(forest: _Forest, paths: Paths) -> dict[int, Why]:
         dropped = next((row for row in path if forest.is_marked(row, "drop")), None)
         if dropped is not None:
             reason, detail = forest.filtered(dropped)
-            fallen[leaf] = reason, f"because of {forest.name(dropped)}"
+            fallen[leaf] = reason, f"{BECAUSE}{forest.name(dropped)}"
             forest.set_aside[dropped] = reason, detail
     return fallen
 

@@ -1,0 +1,168 @@
+"""What `check` says of files that a source cannot read: what `build` says, and the way out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from chatdata import preview_dataset, sources
+from chatdata.cli import main
+from chatdata.core import ledger
+
+ASKED, ANSWERED = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+TURNS = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+ROOT = {"message_id": "r", "role": "prompter", "text": "a"}
+REPLY = {"message_id": "s", "parent_id": "r", "role": "assistant", "text": "b"}
+
+FILES: dict[str, Any] = {
+    "messages": {"messages": [ASKED, ANSWERED]},
+    "turns": {"conversations": TURNS},
+    "pair": {"prompt": "a", "completion": "b"},
+    "tree": {"message_tree_id": "r", "prompt": {**ROOT, "replies": [REPLY]}},
+    "of two kinds": {"messages": TURNS},
+    "strings": {"conversations": ["a", "b"]},
+    "unknown roles": {
+        "id": "x",
+        "messages": [{**ASKED, "role": "Me"}, {**ANSWERED, "role": "Bot"}],
+    },
+    "an unknown asker": {"messages": [{**ASKED, "role": "Me"}, ANSWERED]},
+    "parts": {"messages": [{"role": "assistant", "content": [{"text": "b"}]}]},
+    "no text": {"messages": [ASKED, {"role": "assistant", "content": None}]},
+    "choice": {"prompt": "a", "chosen": "b", "rejected": "c"},
+    "disliked": {"prompt": "a", "completion": "b", "label": False},
+    "unknown": {"body": "a", "topic": 3},
+    "empty": {"messages": []},
+    "a number": 3,
+}
+READERS = {
+    "messages": {"jsonl", "sharegpt"},
+    "turns": {"sharegpt"},
+    "pair": {"jsonl"},
+    "tree": {"oasst"},
+    "of two kinds": {"sharegpt"},
+}
+
+
+def run(command: str, folder: Path, source: str, record: Any, *more: str) -> Result:
+    recipe = f"name: n\nversion: 1.0.0\nsource: {{{source}: {{}}}}\nmax_dropped: 1\n"
+    (folder / "r.yaml").write_text(recipe)
+    (folder / "a.jsonl").write_text(json.dumps(record))
+    arguments = [str(folder / "r.yaml"), "--input", str(folder / "a.jsonl"), *more]
+    return CliRunner().invoke(main, [command, *arguments])
+
+
+@pytest.mark.parametrize("source", sources.names())
+@pytest.mark.parametrize("name", FILES)
+def test_check_says_what_build_says(tmp_path: Path, source: str, name: str) -> None:
+    checked = run("check", tmp_path, source, FILES[name])
+    built = run("build", tmp_path, source, FILES[name], "--out", str(tmp_path / "out"))
+    assert (checked.exit_code, built.exit_code) == ((0, 0) if is_read(name, source) else (1, 1))
+    assert isinstance(checked.exception, SystemExit | None), checked.exception
+    assert checked.stderr == built.stderr
+    assert "chatdata check" not in checked.stderr
+    if not is_read(name, source):
+        words = "reads the file; add --set" if name in READERS else "reads the file; there are"
+        assert words in checked.stderr or "Correct the recipe or the files" in checked.stderr
+
+
+def is_read(name: str, source: str) -> bool:
+    return source in READERS.get(name, set())
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "words"),
+    [
+        (
+            "jsonl",
+            "turns",
+            "none of the 1 records in '{}' can be used as 'jsonl'; the first, a.jsonl:1, is "
+            "unknown_record (no known shape; its keys: conversations). The source 'sharegpt' reads "
+            "the file; add --set source.jsonl.format=sharegpt.",
+        ),
+        (
+            "jsonl",
+            "unknown roles",
+            "none of the 1 records in '{}' has an answer that can be used as 'jsonl'; the first "
+            "message that cannot is jsonl/x#0 (role 'Me'). No source reads the "
+            "file; there are jsonl, oasst, sharegpt.",
+        ),
+        (
+            "sharegpt",
+            "choice",
+            "none of the 1 records in '{}' can be used as 'sharegpt'; the first, a.jsonl:1, is "
+            "preference ('chosen' and 'rejected' are answers to choose from, and no source learns "
+            "from preferences; write what was chosen as the end of `messages`). No source reads "
+            "the file; there are jsonl, oasst, sharegpt.",
+        ),
+        (
+            "jsonl",
+            "an unknown asker",
+            "no conversation is left; the main reason is 'unknown_role' (1 of 1 conversations), "
+            "mostly \"role 'Me'\". Correct the recipe or the files.",
+        ),
+    ],
+)
+def test_the_sentences(tmp_path: Path, source: str, name: str, words: str) -> None:
+    checked = run("check", tmp_path, source, FILES[name])
+    assert checked.stderr == f"Error: {words.format(tmp_path / 'a.jsonl')}\n"
+
+
+def test_the_way_out_is_one(tmp_path: Path) -> None:
+    checked = run(
+        "check", tmp_path, "jsonl", FILES["turns"], "--set", "source.jsonl.format=sharegpt"
+    )
+    assert checked.exit_code == 0, checked.output
+
+
+def test_the_first_refusal_is_that_of_the_source(tmp_path: Path) -> None:
+    """A source before it may have had problems too, and still be read."""
+    (tmp_path / "a.jsonl").write_text(json.dumps(FILES["messages"]) + "\n{bad\n")
+    (tmp_path / "b.jsonl").write_text(json.dumps(FILES["unknown"]))
+    both = "{a: {format: jsonl, files: [a.jsonl]}, b: {format: jsonl, files: [b.jsonl]}}"
+    (tmp_path / "r.yaml").write_text(f"name: n\nversion: 1.0.0\nsource: {both}\n")
+    checked = CliRunner().invoke(main, ["check", str(tmp_path / "r.yaml")])
+    assert "the first, b.jsonl:1, is unknown_record" in checked.stderr
+
+
+def test_check_says_how_much_it_looked_at(tmp_path: Path) -> None:
+    few = run("check", tmp_path, "jsonl", FILES["messages"])
+    assert few.stdout.endswith("looked at all of the input\n")
+    (tmp_path / "b.jsonl").write_text(
+        "\n".join(json.dumps({"id": at, **FILES["messages"]}) for at in range(101))
+    )
+    for number, is_whole in ((101, False), (100, True)):
+        lines = (tmp_path / "b.jsonl").read_text().splitlines()[:number]
+        (tmp_path / "c.jsonl").write_text("\n".join(lines))
+        described = preview_dataset(tmp_path / "r.yaml", inputs=[str(tmp_path / "c.jsonl")])
+        assert described.preview is not None
+        assert described.preview.is_whole == is_whole
+    (tmp_path / "c.jsonl").write_text((tmp_path / "b.jsonl").read_text())
+    arguments = ["check", str(tmp_path / "r.yaml"), "--input", str(tmp_path / "c.jsonl")]
+    words = "looked at the first 100 trees or conversations of each source; a build reads the rest"
+    assert words in CliRunner().invoke(main, arguments).stdout
+
+
+def test_an_example_says_why_and_does_not_point_elsewhere() -> None:
+    rows = [
+        ("conversation", "c", "bad_content", f"{ledger.BECAUSE}c#1"),
+        ("message", "c#0", "bad_content", f"{ledger.GOES_WITH}c#1"),
+        ("message", "c#1", "bad_content", "no text"),
+        ("message", "d#1", "empty", None),
+        ("message", "e#1", None, "turn 1"),
+    ]
+    outcomes = pl.DataFrame(rows, ["unit", "id", "reason", "detail"], orient="row")
+    assert ledger.examples(outcomes) == {
+        "bad_content": {"unit": "message", "id": "c#1", "detail": "no text"},
+        "empty": {"unit": "message", "id": "d#1", "detail": ""},
+    }
+
+
+def test_of_nothing_it_is_said_that_nothing_was_read() -> None:
+    counts = {unit: {"read": 0, "kept": 0, "dropped": {}} for unit in ledger.UNITS}
+    with pytest.raises(ledger.BuildError, match="since none was read; name files that hold some"):
+        ledger.check_dropped(counts, 1)
