@@ -109,7 +109,7 @@ def check(source: str, records: list[Any], form: str) -> None:
 
 FORM = st.sampled_from(["json", "jsonl"])
 quick = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

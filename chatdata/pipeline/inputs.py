@@ -62,18 +62,20 @@ def with_replaced_files(recipe: Recipe, inputs: Sequence[str], license: str | No
 
     What a recipe says of those files (where they are, their licence, that of the whole, what they
     are) does not hold for others. Local files of a recipe are its author's, who speaks for `inputs`
-    too.
+    too, unless a licence is given.
     """
     given = _by_source(recipe, inputs)
-    replaced = [key for key in given if _is_of_others(recipe.source[key])]
-    if not replaced:
-        return recipe
+    of_others = [key for key in given if _is_of_others(recipe.source[key])]
     source = dict(recipe.source)
-    for key in replaced:
-        local = {"repo": None, "revision": None, "files": given[key], "license": license}
+    for key in given if license else of_others:
+        source[key] = source[key].model_copy(update={"license": license})
+    for key in of_others:
+        local = {"repo": None, "revision": None, "files": given[key]}
         source[key] = source[key].model_copy(update=local)
-    changed: dict[str, Any] = {"source": source, "about": _about_others(recipe)}
-    if recipe.publish:
+    changed: dict[str, Any] = {"source": source}
+    if of_others:
+        changed["about"] = _about_others(recipe)
+    if source != recipe.source and recipe.publish:
         whole = license if len(source) == 1 else None
         changed["publish"] = recipe.publish.model_copy(update={"license": whole})
     return recipe.model_copy(update=changed)

@@ -25,7 +25,8 @@ class TrainParts(Strict):
     @model_validator(mode="after")
     def _has_no_gap(self) -> TrainParts:
         learnt = [name for name in train_parts.NAMES if getattr(self, name)]
-        if fault := train_parts.fault(learnt):
+        with_thoughts = [*learnt, *(["reasoning"] if self.empty_thought else [])]
+        if fault := train_parts.fault(learnt) or train_parts.fault(with_thoughts):
             raise ValueError(fault)
         return self
 
@@ -62,13 +63,15 @@ class Bounds(NamedTuple):
         start = before = 0
         is_open = False
         for name, end in self._asdict().items():
+            if end == before:  # the answer does not have the part
+                continue
             learns = bool(getattr(parts, name))
             if learns and not is_open:
                 start = before
-            if is_open and not learns and start < before:
+            if is_open and not learns:
                 yield start, before
             is_open, before = learns, end
-        if is_open and start < before:
+        if is_open:
             yield start, before
 
 

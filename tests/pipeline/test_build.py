@@ -88,7 +88,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 def test_one_and_two_workers_write_the_same_bytes(
     tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "PART_BYTES", 2000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 8000)
     alone = make(tmp_path, *case, "alone", workers=1)
     two = make(tmp_path, *case, "two", workers=2)
     assert files(alone) == files(two)
@@ -100,8 +100,8 @@ def test_the_number_of_parts_does_not_show(
     tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = files(make(tmp_path, *case, "few"))
-    monkeypatch.setattr(prepare, "PART_BYTES", 500)
-    monkeypatch.setattr("chatdata.pipeline.partitions._FILE_BYTES", 500)
+    monkeypatch.setattr(prepare, "PART_BYTES", 3000)
+    monkeypatch.setattr("chatdata.pipeline.partitions._FILE_BYTES", 3000)
     monkeypatch.setattr("chatdata.sources.batches._MAX_MESSAGES", 11)
     many = files(make(tmp_path, *case, "many"))
     published = [name for name in few if not name.startswith("ledger/")]

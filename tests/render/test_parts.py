@@ -104,6 +104,8 @@ def test_an_empty_thought_is_learnt_where_the_recipe_says_so_alone(tmp_path: Pat
     empty = "<think>\n\n</think>\n\n"
     assert written(tokenizer, talk) == f"{QUESTION}{empty}[No.{END}]\n"
     assert written(tokenizer, talk, empty_thought=True) == f"{QUESTION}[{empty}No.{END}]\n"
+    without = written(tokenizer, talk, empty_thought=True, reasoning=False)
+    assert without == f"{QUESTION}[{empty}No.{END}]\n"
 
 
 def counted(made_with: TrainParts, stated: TrainParts, **change: Any) -> ParityCounts:
@@ -180,6 +182,7 @@ def test_a_prompt_that_no_answer_stands_behind_is_caught() -> None:
     [
         ("{answer: false}", "the answer is left out between reasoning and tool_calls"),
         ("{answer: false, reasoning: false, tool_calls: false}", "no part is learnt but the end"),
+        ("{answer: false, reasoning: false, empty_thought: true}", "the answer is left out"),
         ("{thoughts: false}", "render.train_on: unknown key 'thoughts'"),
         ("{answer: 3}", "render.train_on: answer: "),
         ("asistant", "render.train_on: unknown 'asistant'; did you mean 'assistant'"),

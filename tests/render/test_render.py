@@ -133,7 +133,7 @@ def test_the_trained_ids_are_the_answers_and_their_stop_token(tokenizer: Tokeniz
 
 @pytest.mark.slow
 def test_k_turns_are_a_prefix_of_k_plus_one(tokenizer: Tokenizer) -> None:
-    for turns in RANDOM.values():
+    for turns in [*RANDOM.values()][:20]:
         whole, _ = row(run({"x": turns}, tokenizer))
         for k in range(1, len(turns)):
             if turns[k - 1][0] != "assistant":

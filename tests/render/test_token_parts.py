@@ -99,3 +99,22 @@ def test_calls_that_stand_apart_from_reasoning_are_of_the_same_answer() -> None:
     fewer = {**row, "labels": np.where(names == "answer", IGNORE_INDEX, row["labels"])}
     again = np.asarray(of_row(fewer, messages, TOKENIZER.full))
     assert ((again == "tool_calls") == (names == "tool_calls")).all()
+
+
+def test_a_message_has_no_parts_that_it_does_not_learn() -> None:
+    """The second answer says in words what the first, which learns its call alone, says too."""
+    talk = [
+        {"role": "user", "content": "High water?"},
+        {"role": "assistant", "content": "Hm.", "tool_calls": calls(call())},
+        {"role": "assistant", "content": "No.", "reasoning": "Hm."},
+    ]
+    messages = structured({"talk": talk}).with_columns(
+        train_parts=pl.Series([None, "tool_calls", None])
+    )
+    rendered = render(messages, None, TextPool(TOKENIZER), Render(tokenizer="t", template="chatml"))
+    row = {"input_ids": rendered.input_ids.tolist(), "labels": rendered.labels}
+    given = [dict(message) for message in as_messages(messages)]
+    given[1]["train_parts"] = ["tool_calls"]
+    names = of_row(row, given, TOKENIZER.full)
+    learnt = [name for name, _ in itertools.groupby(name for name in names if name != CONTEXT)]
+    assert learnt == ["tool_calls", "reasoning", "answer", "end"]

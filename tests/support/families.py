@@ -188,8 +188,7 @@ def outcome(talk: Talk, tokenizer: Tokenizer, reference: Reference) -> Outcome:
         if not is_true(refused, talk, reference):
             return Outcome("wrong", f"refused for no reason: {refused}")
         return Outcome("refused", refused)
-    rendered = render(fitted.messages, fitted.windows, pool, _options())
-    rows = list(_rows(rendered))
+    rows = list(_rows(render(fitted.messages, fitted.windows, pool, _options())))
     fault = next((fault for row in rows for fault in faults(row, talk, reference)), None)
     taught = sorted(place for row in rows for place in _answers_of(row, talk))
     if fault is None and taught != _answers(talk.messages):
@@ -225,6 +224,13 @@ class Row(NamedTuple):
     ids: list[int]
     labels: list[int]
     span: row_id.Span | None
+
+
+def rows_of(talk: Talk, tokenizer: Tokenizer) -> Iterator[Row]:
+    """The rows of a conversation."""
+    pool = TextPool(tokenizer)
+    fitted = fit(_frame(talk), pool, _options())
+    return _rows(render(fitted.messages, fitted.windows, pool, _options()))
 
 
 def _rows(rendered: Rendered) -> Iterator[Row]:

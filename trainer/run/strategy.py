@@ -296,4 +296,6 @@ def _join_deepspeed(on_cpu: bool) -> None:
 
     compiled.guard()
     if on_cpu:
+        # Serves inference alone, and would be compiled for a minute.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         deepspeed.init_distributed(dist_backend="gloo")  # without it the world size is 1

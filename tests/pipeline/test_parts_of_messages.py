@@ -389,7 +389,9 @@ def test_build_says_which_ends_are_left_out(tmp_path: Path) -> None:
     assert "✓ 1 of 1 answers end with a trained <|im_end|>, 1 leave it out" in done.output
     assert "✓ 1 of 1 answers are trained from end to end, and 1 in their train_parts" in done.output
     assert "✗" not in done.output
-    assert "| answers whose end token is trained |" in (folder / "README.md").read_text()
+    lines = {words: numbers for words, *numbers in card.certificate(read_manifest(folder))}
+    counted, wrong = lines["answers whose end token is trained"]
+    assert (counted, wrong) == (read_manifest(folder).rendering.certificate.total.answers - 1, 0)
 
 
 # ---------------------------------------------------------------------------------------- forgers
@@ -457,4 +459,12 @@ def test_the_description_for_machines_is_one_that_is_read(folder: Path) -> None:
         for row in described.records("messages")
         for turn in row["messages/messages"]
     ]
-    assert len(stated) == sum(len(row["messages"]) for row in rows_of(folder))
+    given = [m["train_parts"] for row in rows_of(folder) for m in row["messages"]]
+    assert sorted([name.decode() for name in names] for names in stated if names) == sorted(
+        names for names in given if names
+    )
+    records = json.loads((folder / "croissant.json").read_text())["recordSet"]
+    (of_messages,) = [r for r in records if r["@id"] == "messages"]
+    keys = [key for field in of_messages["field"] for key in field.get("subField", ())]
+    (of_parts,) = [key for key in keys if key["name"] == "train_parts"]
+    assert (of_parts["dataType"], of_parts["isArray"]) == ("sc:Text", True)
