@@ -17,6 +17,7 @@ __all__ = [
     "reader",
     "redrawn",
     "renderings",
+    "replacing",
     "report",
     "row_batches",
     "rows",
