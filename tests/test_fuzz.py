@@ -85,10 +85,11 @@ def check(source: str, records: list[Any], form: str) -> None:
         folder = Path(name)
         text = json.dumps(records) if form == "json" else "\n".join(map(json.dumps, records))
         (folder / f"in.{form}").write_text(text)
+        role = "keep" if source == "oasst" else ("keep", "merge", "drop")[len(records) % 3]
         (folder / "r.yaml").write_text(
             f"name: r\nversion: 1.0.0\nsource: {{{source}: {{}}}}\nmax_dropped: 1\n"
             "clean: [html, entities, escapes, artefacts, invisible, white_space]\nredact: {}\n"
-            f"threads: {{repeated_role: {('keep', 'merge', 'drop')[len(records) % 3]}}}\n"
+            f"threads: {{repeated_role: {role}}}\n"
             "drop: [empty: {on_removed: skip}, error_answer, repetition, truncated, "
             "{refusal: {on_removed: untrain}}, not_alternating, duplicate, near_duplicate, "
             "{duplicate_prompt: {min_words: 2}}]\n"

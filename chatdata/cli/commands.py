@@ -99,7 +99,7 @@ def check(
     """
     from chatdata.cli.show import print_manifest, print_preview
     from chatdata.core import ledger
-    from chatdata.pipeline.build import preview
+    from chatdata.pipeline.build import check_splits, preview
     from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings)
@@ -112,6 +112,9 @@ def check(
     examples = manifest.preview.examples if manifest.preview else {}
     details = {reason: example.detail for reason, example in examples.items()}
     ledger.check_dropped(manifest.counts.as_json(), loaded.max_dropped, details=details)
+    is_whole = manifest.preview is not None and manifest.preview.is_whole
+    if is_whole and (words := check_splits(loaded, manifest.splits.as_json())):
+        note(words)
 
 
 @main.command()
@@ -161,6 +164,7 @@ def build(
     """
     from chatdata.cli.show import print_manifest
     from chatdata.pipeline.build import build as run
+    from chatdata.pipeline.build import check_splits
     from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings)
@@ -182,6 +186,8 @@ def build(
         )
     rendering_again.note_left_behind(replaced, folder)
     _note_licenses(loaded, manifest)
+    if words := check_splits(loaded, manifest.splits.as_json()):
+        note(words)
     if as_json:
         print_json(manifest.as_json())
     else:

@@ -12,9 +12,16 @@ import inspect
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -47,6 +54,16 @@ class Strict(BaseModel):
             if key not in allowed:
                 raise ValueError(f"unknown key '{key}'; {nearest(str(key), known.values())}")
         return value
+
+
+def _is_given(value: Sequence[Any]) -> Sequence[Any]:
+    if not (value.strip() if isinstance(value, str) else value):
+        raise ValueError("nothing stands there; write a value, or leave the key out")
+    return value
+
+
+Given = AfterValidator(_is_given)  # of a text that is not blank, or a list that is not empty
+Word = Annotated[str, Given]
 
 
 def arguments_model(function: Callable[..., Any], skip: int = 0) -> type[Strict]:

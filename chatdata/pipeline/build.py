@@ -13,7 +13,7 @@ import functools
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from chatdata.pipeline.stats import BuildResult, Digests, PartStats
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
 from chatdata.render.encoding.encoder import EncoderDiffers
+from chatdata.steps import split
 
 PREVIEW_GROUPS = 100
 
@@ -122,9 +123,23 @@ def build_as_stated(
             result = run_pipeline(context, located, Runner(running, progress), one_in, folder)
         entries = tables.LEDGER.files_in(folder)
         ledger.check_dropped(result.counts, recipe.max_dropped, entries)
+        check_splits(recipe, result.stats.totals.by_split)
         given.check_unchanged()
         shutil.rmtree(context.files.folder)
         return describe(context, given.entries, result, folder)
+
+
+def check_splits(recipe: Recipe, splits: Mapping[str, Mapping[str, int]]) -> str | None:
+    """What is to be said of a split that by chance has no rows; None where both have some.
+
+    Raises BuildError where it is no chance.
+    """
+    percent = recipe.split.test_percent if recipe.split else 0
+    rows = {name: figures["rows"] for name, figures in splits.items()}
+    empty = split.empty_split(rows, percent)
+    if empty and not empty.is_chance:
+        raise BuildError(empty.words)
+    return empty.words if empty else None
 
 
 def preview(

@@ -55,5 +55,6 @@ def _problem(name: str, error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{name} needs `{key}`; write {name}: {{{key}: ...}}"
     if first["type"] == "value_error":
-        return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+        where = f"{name}: {key}" if key else name
+        return f"{where}: {first['msg'].removeprefix('Value error, ')}"
     return f"{name}: '{key}' is {first['input']!r}: {first['msg']}"

@@ -23,8 +23,8 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from chatdata import sources
-from chatdata.core import template_variables
-from chatdata.core.config import Strict, nearest
+from chatdata.core import schema, template_variables
+from chatdata.core.config import Strict, Word, nearest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
 from chatdata.pipeline import entries
@@ -53,14 +53,14 @@ class SourceOptions(Strict):
     """
 
     format: str
-    repo: str | None = None
-    revision: str | None = None
-    files: list[str] = Field(default=[])
+    repo: Word | None = None
+    revision: Word | None = None
+    files: list[Word] = Field(default=[])
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
-    weight: float | None = Field(default=None, gt=0)
+    weight: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     cap: int | None = Field(default=None, ge=0)
-    license: str | None = None  # of the source
-    variables: dict[str, str] = Field(default={})
+    license: Word | None = None  # of the source
+    variables: dict[str, Word] = Field(default={})
     strict_keys: bool = False
 
     @field_validator("variables")
@@ -75,6 +75,11 @@ class SourceOptions(Strict):
         if self.repo and not self.revision:
             raise ValueError(
                 f"repo '{self.repo}' needs a `revision`, the commit to read; a branch moves"
+            )
+        if self.revision and not self.repo:
+            raise ValueError(
+                f"revision '{self.revision}' is of a `repo`, and none is named; name it, or leave "
+                "revision out"
             )
         return self
 
@@ -94,8 +99,8 @@ class Pack(Strict):
 class Publish(Strict):
     """Where the dataset goes, and under which licence."""
 
-    repo: str | None = None
-    license: str | None = None
+    repo: Word | None = None
+    license: Word | None = None
 
 
 class Recipe(Strict):
@@ -139,11 +144,14 @@ class Recipe(Strict):
     def _source_is_known(cls, value: Any) -> Any:
         if not isinstance(value, Mapping) or not value:
             raise ValueError("name at least one source, for example `source: {oasst: {...}}`")
-        return {
+        read = {
             name: _with_format(str(name), options or {})
             for name, options in value.items()
             if not (isinstance(options, Mapping) and options.get("cap") == 0)
         }
+        if not read:
+            raise ValueError("every source has a cap of 0, so that nothing is read; raise a cap")
+        return read
 
     @field_validator("clean", mode="before")
     @classmethod
@@ -186,7 +194,23 @@ class Recipe(Strict):
             raise ValueError(
                 f"threads: top_k {top_k} has no meaning with policy {policy}; leave it out"
             )
+        self._threads_what_it_reads()
         return self
+
+    def _threads_what_it_reads(self) -> None:
+        """Raises ValueError for an option of `threads` that no source has a use for."""
+        schemas = [sources.get(options.format).SCHEMA for options in self.source.values()]
+        policy, repeated = self.threads.policy, self.threads.repeated_role
+        if policy != "all_leaves" and schema.NODES not in schemas:
+            raise ValueError(
+                f"threads.policy is {policy}, which chooses replies of a tree, and no source has "
+                "trees; leave it out"
+            )
+        if repeated != "keep" and schema.MESSAGES not in schemas:
+            raise ValueError(
+                f"threads.repeated_role is {repeated}, which is for lists of messages, and the "
+                "sources have trees; leave it out"
+            )
 
     def _weighs_all_or_none(self) -> None:
         names = [options.name or key for key, options in self.source.items()]

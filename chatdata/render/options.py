@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from chatdata.core.config import Strict, nearest
+from chatdata.core.config import Strict, Word, nearest
 from chatdata.render.parts import TrainParts
 from chatdata.render.segments.unencoded import TrainOn
 from chatdata.render.templates import TEMPLATES
@@ -26,7 +26,7 @@ class Render(Strict):
     quarter of `max_tokens` unless it is set.
     """
 
-    tokenizer: str
+    tokenizer: Word
     template: str = "starchat"
     train_on: TrainOn = "assistant"
     max_tokens: int | None = Field(default=None, ge=1)

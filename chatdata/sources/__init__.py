@@ -8,7 +8,8 @@ A source is a module of this package that has
 
 and a docstring whose first line says what the source reads. To add a source is to add its file:
 recipes, `chatdata list` and the build find the file by this rule. `batches`, `records`,
-`tool_json`, `unread` and `values` have what sources share.
+`tool_json`, `unread` and `values` have what sources share. Keys of records and messages that a
+source does not look at stand in its batches, so that they are counted.
 """
 
 from __future__ import annotations

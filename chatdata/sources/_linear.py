@@ -70,7 +70,8 @@ class Reading(NamedTuple):
     """What a source reads of a record: its turns.
 
     `keys` are the keys of the record that the source looked at, `messages` what it read as
-    messages. `refusal` says why nothing may be learnt from the record.
+    messages, but for messages whose keys it knows. `refusal` says why nothing may be learnt from
+    the record.
     """
 
     turns: list[Turn]
@@ -167,14 +168,14 @@ def _count_unread(
     format: RecordFormat,
 ) -> None:
     """Notes the keys of a record and of its messages that nothing looked at; mostly none."""
-    if not reading.keys.issuperset(record):
+    if not record.keys() <= reading.keys:
         named = {*format.variables.keys.values(), *_preference.keys(record)}
         named |= {"source"} if _is_published(record) else set()
         builder.add_unread(where, "records", record, reading.keys | named)
     for message in reading.messages:
         if isinstance(message, str):
             message = tool_json.parsed(message)
-        if isinstance(message, dict) and not format.message_keys.issuperset(message):
+        if isinstance(message, dict) and not message.keys() <= format.message_keys:
             known = format.message_keys.union(format.more_keys(message))
             builder.add_unread(where, "messages", message, known)
 

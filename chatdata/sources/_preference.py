@@ -6,6 +6,7 @@ disliked. A record with answers to choose from, and a record whose answer was di
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ _VERDICTS = ("label", _TAG)
 _TAGGED = ("prompt", "completion")  # beside these a `label` is nothing but a preference (TRL)
 _NO = (False, "false", "False")  # and 0, which is equal to False
 _YES = (True, "true", "True")
+_KEYS = frozenset([*_VERDICTS, *itertools.chain(*_CHOICES)])
 _WAY_OUT = "no source learns from preferences"
 
 
@@ -38,6 +40,8 @@ def refusal(record: Mapping[str, Any], answer: str | None) -> str | None:
 
     A conversation that ends with the chosen answer may be learnt from.
     """
+    if _KEYS.isdisjoint(record):
+        return None
     for key in _VERDICTS:
         if _says(record, key, _NO):
             return f"'{key}' is {record[key]!r}: the answer was disliked, and {_WAY_OUT}"

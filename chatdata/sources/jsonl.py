@@ -101,13 +101,15 @@ def _read(record: Any) -> Reading:
 
 
 def _conversation(record: Mapping[str, Any], messages: list[Any]) -> Reading:
-    turns, left = _read_all(messages), frozenset[str]()
+    short, left = _read_plain(messages), frozenset[str]()
+    turns = _read_long(messages) if short is None else short
     refusal = _preference.refusal(record, turns[-1].content if turns else None)
     if not record.keys().isdisjoint(_beside.CONTEXTS):
         turns, left = _beside.with_context(turns, record)
     beside = _beside.with_record(turns, record, _read_all)
     keys = _LIST_KEYS - left - beside.left if left or beside.left else _LIST_KEYS
-    return Reading(beside.turns, keys, [*messages, *beside.messages], refusal)
+    odd = () if short is not None else messages
+    return Reading(beside.turns, keys, (*odd, *beside.messages), refusal)
 
 
 def _list(record: Mapping[str, Any]) -> list[Any] | None:
@@ -115,11 +117,19 @@ def _list(record: Mapping[str, Any]) -> list[Any] | None:
     return as_messages(record.get("messages"))
 
 
-def _read_all(messages: list[Any]) -> list[Turn]:
+def _read_plain(messages: list[Any]) -> list[Turn] | None:
+    """The turns of messages that are plain, as nearly always; None where any is not."""
     turns = [_plain(message) for message in messages]
-    if None in turns:
-        return [_plain(message) or _any_turn(message) for message in openai_form(messages)]
-    return turns  # type: ignore[return-value]
+    return None if None in turns else turns  # type: ignore[return-value]
+
+
+def _read_long(messages: list[Any]) -> list[Turn]:
+    return [_plain(message) or _any_turn(message) for message in openai_form(messages)]
+
+
+def _read_all(messages: list[Any]) -> list[Turn]:
+    short = _read_plain(messages)
+    return _read_long(messages) if short is None else short
 
 
 def _exchange(record: dict[str, Any]) -> Reading:

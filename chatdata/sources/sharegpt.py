@@ -91,21 +91,26 @@ def _list(record: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
 
 def _read(record: dict[str, Any]) -> Reading:
     key, messages = _list(record) or ("", [])
-    turns, left = _read_all(messages), frozenset[str]()
+    short, left = _read_plain(messages), frozenset[str]()
+    turns = _read_all(messages) if short is None else short
     refusal = _preference.refusal(record, turns[-1].content if turns else None)
     if not record.keys().isdisjoint(_beside.CONTEXTS):
         turns, left = _beside.with_context(turns, record)
     beside = _beside.with_record(turns, record, _read_all)
     keys = _KEYS_WITH[key]
     keys = keys - left - beside.left if left or beside.left else keys
-    return Reading(beside.turns, keys, [*messages, *beside.messages], refusal)
+    odd = () if short is not None else messages
+    return Reading(beside.turns, keys, (*odd, *beside.messages), refusal)
+
+
+def _read_plain(messages: list[Any]) -> list[Turn] | None:
+    """The turns of messages that are plain, as nearly always; None where any is not."""
+    turns = [_plain(message) for message in messages]
+    return None if None in turns else turns  # type: ignore[return-value]
 
 
 def _read_all(messages: list[Any]) -> list[Turn]:
-    turns = [_plain(message) for message in messages]
-    if None in turns:
-        return [turn for message in openai_form(messages) for turn in _turns_of(message)]
-    return turns  # type: ignore[return-value]
+    return [turn for message in openai_form(messages) for turn in _turns_of(message)]
 
 
 def _more_keys(message: Mapping[str, Any]) -> tuple[str, ...]:

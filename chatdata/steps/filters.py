@@ -20,6 +20,7 @@ import polars as pl
 from pydantic import AfterValidator, Field
 
 from chatdata.core import ledger
+from chatdata.core.config import Given, Word
 from chatdata.core.schema import ROLES, SPOKEN
 from chatdata.steps import (
     contamination,
@@ -181,7 +182,7 @@ def _decide_language(
     packages=language.PACKAGES,
 )
 def wrong_language(
-    allow: list[Language] = ["en"],  # noqa: B006 - read, never changed; the default is shown to users
+    allow: Annotated[list[Language], Given] = ["en"],  # noqa: B006 - read, never changed
     decide: Literal["declared", "detected", "both"] = "declared",
 ) -> pl.Expr:
     """Messages in a language that is not allowed, by the source's label, a detector, or both.
@@ -216,7 +217,9 @@ def _label_secrets(
     key=redact.KEY,
     packages=secrets.PACKAGES,
 )
-def secret(kinds: list[Kind] = list(KINDS)) -> pl.Expr:  # noqa: B006 - never changed
+def secret(
+    kinds: Annotated[list[Kind], Given] = list(KINDS),  # noqa: B006 - never changed
+) -> pl.Expr:
     """Messages that hold a key, a password, an e-mail address, a phone or a card number.
 
     The `redact` of a recipe replaces these by placeholders, and then they are not here any more.
@@ -245,11 +248,11 @@ def _label_overlaps(
     files=("against",),
 )
 def contaminated(
-    against: Annotated[list[str], Field(min_length=1)],
+    against: Annotated[list[Word], Given],
     ngram: WordCount = 13,
     min_words: WordCount = 8,
     common: Annotated[int, Field(ge=1)] = 3,
-    fields: list[str] = [],  # noqa: B006 - never changed
+    fields: list[Word] = [],  # noqa: B006 - never changed
 ) -> pl.Expr:
     """Messages that hold a question or an answer of an evaluation set, word for word.
 
@@ -311,7 +314,7 @@ def no_assistant() -> pl.Expr:
 
 
 @_removes("conversation")
-def too_few_turns(below: int = 2) -> pl.Expr:
+def too_few_turns(below: quality_filters.AtLeastOne = 2) -> pl.Expr:
     """Conversations of fewer turns than `below`, system messages not counted."""
     return _is_spoken().sum().over("conversation") < below
 

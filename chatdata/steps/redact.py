@@ -15,11 +15,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import polars as pl
 from pydantic import Field
 
-from chatdata.core.config import Strict
+from chatdata.core.config import Given, Strict
 from chatdata.core.document import Number, Part
 from chatdata.steps import secrets
 from chatdata.steps.figures import Counts, add_counts
@@ -54,7 +55,7 @@ class Secrets:
 class Redact(Strict):
     """The `redact` of a recipe: which kinds are replaced by placeholders."""
 
-    kinds: list[Kind] = Field(default=list(KINDS))
+    kinds: Annotated[list[Kind], Given] = Field(default=list(KINDS))
 
 
 def replace(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:

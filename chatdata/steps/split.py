@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import polars as pl
 
 from chatdata.core.hashing import fraction_column
@@ -21,3 +24,30 @@ def leaking_groups(groups: pl.Series, splits: pl.Series) -> int:
     """How many groups have rows in more than one split: 0, unless something is wrong."""
     pairs = pl.DataFrame({"group": groups, "split": splits}).unique()
     return pairs.height - pairs["group"].n_unique()
+
+
+class EmptySplit(NamedTuple):
+    """A split that a recipe asks for and that has no rows: why, and the way out. `is_chance`: so
+    few rows may miss a split that a recipe means to have."""
+
+    words: str
+    is_chance: bool
+
+
+_FEW = 100  # rows
+
+
+def empty_split(rows: Mapping[str, int], test_percent: float) -> EmptySplit | None:
+    """The split that has none of the rows although it has a share of them; None where none is."""
+    shares = {"test": test_percent, "train": 100 - test_percent}
+    total = sum(rows.values())
+    name = next((name for name in shares if shares[name] and not rows.get(name)), None)
+    if not total or name is None:
+        return None
+    change = "raise" if name == "test" else "lower"
+    percent = " (it counts percent: 10 is a tenth)" if shares[name] < 1 else ""
+    words = (
+        f"split.test_percent is {test_percent:g}, and the {name} split has none of the {total} "
+        f"rows; {change} it{percent}, add data, or leave `split` out."
+    )
+    return EmptySplit(words, is_chance=total < _FEW and shares[name] >= 1)

@@ -18,11 +18,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import polars as pl
 
-from chatdata.core.config import Strict, arguments_model
+from chatdata.core.config import Given, Strict, Word, arguments_model
 from chatdata.sources import tool_json
 
 
@@ -120,7 +120,9 @@ def drop_train_parts(messages: pl.DataFrame) -> Lifted:
 
 
 @_cleans
-def drop_variables(messages: pl.DataFrame, names: list[str] | None = None) -> Lifted:
+def drop_variables(
+    messages: pl.DataFrame, names: Annotated[list[Word], Given] | None = None
+) -> Lifted:
     """The variables of conversations for chat templates go: those of `names`, or all.
 
     What a template does not read is refused, so that no variable is ignored in silence.

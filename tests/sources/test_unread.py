@@ -103,6 +103,7 @@ NOT_READ: list[tuple[str, Any, KeysByUnit]] = [
     ("jsonl", {"messages": [ASKED], "history": [{**ASKED, "x": 1}]}, {"messages": 1}),
     ("sharegpt", {"conversations": [{"from": "human", "value": "a", "human": 1}]}, {"messages": 1}),
     ("oasst", {"thread": [{"message_id": "r", "replies": [{}]}]}, {"messages": 1}),
+    ("oasst", {"thread": [{"message_id": "r"}], "thread_id": "s"}, {"records": 1}),
     ("oasst", {"prompt": {"message_id": "r"}, "replies": [{}]}, {"records": 1}),
 ]
 
