@@ -7,6 +7,7 @@ __all__ = [
     "entries",
     "histogram",
     "hub_configs",
+    "layout",
     "learnt",
     "limitations",
     "manifest",
