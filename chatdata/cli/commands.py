@@ -139,6 +139,7 @@ def check(
     f"with those of `tokenizers`. {_AUDIT_MODES}.",
 )
 @click.option("--verify", "old_name", type=click.Choice(list(audit.AUDIT_MODES)), hidden=True)
+@options.force
 @options.as_json
 def build(
     recipe: str,
@@ -150,6 +151,7 @@ def build(
     engine: str,
     check_encoder: str | None,
     old_name: str | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Build the dataset that RECIPE (a name or a path) describes.
@@ -179,6 +181,7 @@ def build(
             workers=workers,
             engine=engine,
             verify=check_encoder or old_name or audit.DEFAULT,
+            force=force,
             progress=shown,
         )
     rendering_again.note_left_behind(replaced, folder)

@@ -25,6 +25,9 @@ settings = click.option(
     metavar="KEY=VALUE",
     help="Change a key of the recipe; VALUE is YAML.",
 )
+force = click.option(
+    "--force", is_flag=True, help="Replace a build of another recipe, or of other input."
+)
 rendering = click.option(
     "--rendering", metavar="NAME", help="An added rendering of the folder. [that of its build]"
 )

@@ -64,8 +64,11 @@ def push(
 @click.argument("reference", metavar="REPO@VERSION")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @click.option("--allow-moving-revision", is_flag=True, help="Allow a branch, which may move.")
+@options.force
 @options.as_json
-def pull(reference: str, out: Path, allow_moving_revision: bool, as_json: bool) -> None:
+def pull(
+    reference: str, out: Path, allow_moving_revision: bool, force: bool, as_json: bool
+) -> None:
     """Fetch a published version into a folder, every hash checked.
 
     The version (`1.0.0`, a tag, or a commit) is resolved to a commit once, and all files come from
@@ -77,7 +80,14 @@ def pull(reference: str, out: Path, allow_moving_revision: bool, as_json: bool) 
     from chatdata.publish.pull import pull as run
 
     with progress.bar() as shown:
-        origin = run(reference, out, allow_moving=allow_moving_revision, progress=shown, note=note)
+        origin = run(
+            reference,
+            out,
+            allow_moving=allow_moving_revision,
+            force=force,
+            progress=shown,
+            note=note,
+        )
     if as_json:
         print_json(origin)
     else:

@@ -36,6 +36,7 @@ from chatdata.core.errors import ChatdataError
     "--name", help="With --add: what the rendering is called. [after its template or tokenizer]"
 )
 @options.workers
+@options.force
 @options.as_json
 def render(
     out: str,

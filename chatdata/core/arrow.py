@@ -1,4 +1,4 @@
-"""Arrays of Arrow from arrays of numpy and back, without a copy.
+"""Arrays of Arrow from arrays of numpy and back, without a copy; tables in Arrow files.
 
 `pa.array` and `to_numpy` would do the same, but they import pandas where pandas is installed,
 which takes half a second and 50 MB.
@@ -6,6 +6,8 @@ which takes half a second and 50 MB.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,3 +43,9 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
 
 def _array(type: pa.DataType, values: npt.NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(type, len(values), [None, pa.py_buffer(values)])
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The table, or columns of the table, in an Arrow file. Its name is no pattern."""
+    table = pl.scan_ipc(path, glob=False)
+    return (table if columns is None else table.select(columns)).collect()

@@ -1,13 +1,16 @@
-"""Files and folders that are either complete or absent."""
+"""Files and folders that are either complete or absent; a folder that is replaced is old or new."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from chatdata.core.errors import OutputError
@@ -29,16 +32,19 @@ def place_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def new_folder(out: Path, marker: str) -> Iterator[Path]:
+def new_folder(out: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
     """A new folder to write into, which becomes `out` when the block ends without an error.
 
     Until then the folder stands beside `out` under a hidden name; if the block fails, nothing is
-    left. An `out` that is empty or holds a file `marker` is replaced. Raises OutputError for any
-    other `out`, and where the folder cannot be written.
+    left. An `out` that is empty, or of which `is_ours` is true, is replaced: at every instant it is
+    the old folder or the new one where the system can exchange two folders, and elsewhere once the
+    next block for `out` has begun. Raises OutputError for any other `out`, and where the folder
+    cannot be written.
     """
-    _refuse_foreign(out, marker)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        _recover(out)
+        refuse_foreign(out, is_ours)
         _sweep(out)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     except OSError as error:
@@ -50,6 +56,7 @@ def new_folder(out: Path, marker: str) -> Iterator[Path]:
             yield work
             os.chmod(work, 0o777 & ~_umask())
             _sync(work)
+            refuse_foreign(out, is_ours)
             _move(work, out)
     except OSError as error:
         raise OutputError(f"cannot write to '{out}': {error.strerror or error}.") from error
@@ -57,19 +64,49 @@ def new_folder(out: Path, marker: str) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _refuse_foreign(out: Path, marker: str) -> None:
-    if out.is_dir() and (not any(out.iterdir()) or (out / marker).is_file()):
+def refuse_foreign(out: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Raises OutputError where `out` is not to be replaced by a folder that is written."""
+    if not out.exists() and not out.is_symlink():
         return
-    if out.exists() or out.is_symlink():
-        kind = "a folder that chatdata did not build" if out.is_dir() else "a file"
+    if kind := _foreign(out, is_ours):
         raise OutputError(f"'{out}' is {kind}; choose another --out, or remove it.")
+
+
+def _foreign(out: Path, is_ours: Callable[[Path], bool]) -> str | None:
+    """What `out` is, where it is not to be replaced."""
+    if out.is_symlink():
+        return f"a link (to '{out.readlink()}')"
+    if not out.is_dir():
+        return "a file"
+    if Path.cwd().is_relative_to(out.resolve()):
+        return "the folder in which this command runs, or a folder above it"
+    if out.resolve().is_mount():
+        return "the root of a disk"
+    if any(out.iterdir()) and not is_ours(out):
+        return "a folder that chatdata did not build"
+    return None
+
+
+def _recover(out: Path) -> None:
+    """Puts an earlier `out` back that a killed process had moved away."""
+    for old in _beside(out, "old"):
+        if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(out)
 
 
 def _sweep(out: Path) -> None:
     """Removes what a killed build has left beside `out`."""
-    for stale in out.parent.glob(f".{out.name}.*.partial"):
+    for stale in _beside(out, "partial"):
         with contextlib.suppress(OSError), _locked(stale):
             shutil.rmtree(stale)
+
+
+def _beside(out: Path, suffix: str) -> list[Path]:
+    """The folders that `new_folder` has made for `out`, with this suffix."""
+    made = re.compile(rf"\.{re.escape(out.name)}\.[a-z0-9_]{{8}}\.{suffix}")
+    return sorted(path for path in out.parent.iterdir() if made.fullmatch(path.name))
 
 
 @contextlib.contextmanager
@@ -100,14 +137,49 @@ def _sync(folder: Path) -> None:
 
 
 def _move(work: Path, out: Path) -> None:
-    """Puts `work` in the place of `out`; an earlier `out` comes back if that fails."""
+    """Puts `work` in the place of `out`. An earlier `out` is then at `work`, or is removed."""
+    if not out.exists():
+        _rename_new(work, out)
+    elif not _exchange(work, out):
+        _replace_in_two_steps(work, out)
+
+
+def _rename_new(work: Path, out: Path) -> None:
+    try:
+        work.rename(out)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise OutputError(
+            f"'{out}' appeared while it was written, by another process; choose another --out."
+        ) from None
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Lets two folders change places in one step. Returns whether the system can do so."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    places = (os.fsencode(first.absolute()), os.fsencode(second.absolute()))
+    if hasattr(libc, "renameat2"):  # Linux: RENAME_EXCHANGE is 2, the folders are ignored
+        failed = libc.renameat2(-1, places[0], -1, places[1], 2)
+    elif hasattr(libc, "renamex_np"):  # macOS: RENAME_SWAP is 2
+        failed = libc.renamex_np(*places, 2)
+    else:
+        return False
+    if not failed:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):  # not on this disk
+        return False
+    raise OSError(number, os.strerror(number))
+
+
+def _replace_in_two_steps(work: Path, out: Path) -> None:
+    """Replaces `out`; it comes back if that fails, or by `_recover` after a kill."""
     old = work.with_suffix(".old")
-    if out.exists():
-        out.rename(old)
+    out.rename(old)
     try:
         work.rename(out)
     except OSError:
-        if old.exists():
-            old.rename(out)
+        old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -170,6 +170,15 @@ def read(folder: Path) -> Manifest:
     return parsed(values)
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a folder holds a manifest of chatdata, of any format."""
+    try:
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and all(key in values for key in _KEYS)
+
+
 def read_listing(folder: Path) -> Listing:
     """The version and the files of a finished build; the rest of the manifest is not checked.
 

@@ -23,7 +23,7 @@ def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFram
     table, files = tables.named(kind), manifest.read(folder).files
     assert table is not None, kind
     frames = [
-        pl.scan_parquet(folder / shard.path).with_columns(split=pl.lit(split))
+        pl.scan_parquet(folder / shard.path, glob=False).with_columns(split=pl.lit(split))
         for split in splits
         for shard in table.shards(files, split)
     ]
@@ -36,14 +36,16 @@ def scan_ledger(folder: Path) -> pl.LazyFrame:
     """The ledger of a built folder, as rows of `ledger.SCHEMA`."""
     files = manifest.read(folder).files
     shards = tables.LEDGER.shards(files)
-    return pl.concat([pl.scan_parquet(folder / shard.path) for shard in shards])
+    return pl.concat([pl.scan_parquet(folder / shard.path, glob=False) for shard in shards])
 
 
 def scan_left_out(folder: Path, rendering: str) -> pl.LazyFrame:
     """What an added rendering of a built folder leaves out, as rows of `ledger.SCHEMA`."""
     shards = tables.ledger_of(rendering).shards(manifest.read(folder).files)
     nothing = pl.LazyFrame(schema=ledger.SCHEMA)
-    return pl.concat([nothing, *(pl.scan_parquet(folder / shard.path) for shard in shards)])
+    return pl.concat(
+        [nothing, *(pl.scan_parquet(folder / shard.path, glob=False) for shard in shards)]
+    )
 
 
 def _scan_outcomes(folder: Path) -> pl.LazyFrame:

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatdata.core import files, ledger
+from chatdata.core import ledger
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.ledger import Tally
-from chatdata.dataset import card, card_merge, manifest, renderings, tables
+from chatdata.dataset import card, manifest, renderings, replacing, tables
 from chatdata.dataset.entries import FileEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
@@ -63,15 +63,16 @@ def add_rendering(
     settings: Sequence[str] = (),
     workers: int = 1,
     verify: str = audit.DEFAULT,
+    force: bool = False,
     progress: Progress = silent,
 ) -> Manifest:
     """Adds a rendering to the built folder `folder`, or to a copy of it, `out`.
 
     `tokenizer` and `template` are those of a recipe's `render`, whose further options are those of
     the folder, but for the `settings` (`render.KEY=VALUE`). `name` is what the rendering is called:
-    after its template or tokenizer unless it is given. `workers`, `verify` and `progress` are as in
-    a build. Returns the manifest. Raises a ChatdataError, and leaves everything as it was, where
-    something is wrong.
+    after its template or tokenizer unless it is given. `workers`, `verify`, `force` and
+    `progress` are as in a build. Returns the manifest. Raises a ChatdataError, and leaves
+    everything as it was, where something is wrong.
     """
     folder = Path(folder).resolve()
     out = folder if out is None else Path(out)
@@ -81,7 +82,8 @@ def add_rendering(
     recipe = pieces.recipe_of(values, tokenizer, template, settings)
     added = _added(folder, before, recipe, name)
     rendered = Folder(folder, before)
-    with files.new_folder(out, manifest.FILE) as new:
+    replacing.check_same(out, before.recipe.as_json(), before.sources, is_forced=force)
+    with replacing.new_dataset(out) as new:
         _carry_over(folder, new, _link if out == folder else shutil.copyfile)
         parts = pieces.split_up(rendered)
         context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
@@ -207,17 +209,8 @@ def _complete(
             "renders": {**before.renders, added.name: entry},
         }
     )
-    for name, text in _pages(folder, after).items():
+    pages = card.pages(after) | {card.PAGE: card.with_words_of_users(after, folder.path, before)}
+    for name, text in pages.items():
         (out / name).write_text(text, encoding="utf-8")
     manifest.write(out, after)
     return after
-
-
-def _pages(folder: Folder, after: Manifest) -> dict[str, str]:
-    """The pages about a folder with a rendering more; what users wrote on its card stays."""
-    pages = card.pages(after)
-    path = folder.path / card.PAGE
-    page = path.read_text(encoding="utf-8") if path.is_file() else None
-    if page is not None and page != card.text(folder.manifest):
-        pages[card.PAGE] = card_merge.merge(pages[card.PAGE], page)
-    return pages

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import polars as pl
 
-from chatdata.core import files, ledger
+from chatdata.core import ledger
 from chatdata.core.errors import BuildError
-from chatdata.dataset import manifest, tables
+from chatdata.dataset import manifest, replacing, tables
 from chatdata.dataset.entries import Preview, ShardEntry
 from chatdata.pipeline import encoders, engines, global_pass, partitions, reading
 from chatdata.pipeline.context import BuildContext, EncoderChoice
@@ -30,6 +30,7 @@ from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.find import as_recipe
 from chatdata.pipeline.first_pass import first_pass
 from chatdata.pipeline.global_pass import GlobalDecisions
+from chatdata.pipeline.input_files import look_at, refuse_input_in
 from chatdata.pipeline.inputs import Input, locate, with_replaced_files
 from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.prepare import prepare
@@ -71,6 +72,7 @@ def build(
     workers: int = 1,
     engine: str = "local",
     verify: str = audit.DEFAULT,
+    force: bool = False,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
@@ -80,13 +82,21 @@ def build(
     is replaced by `input_license`. The bytes written depend on the recipe
     and the input alone, not on `workers` or `engine`. `verify` is how a fast tokenizer library is
     watched, where one is installed: `audit` compares a sample of its ids with those of
-    `tokenizers`, `full` compares all, and `off` does not use the library. `progress` is called with
-    (step, done, total); a total of 0 is unknown. Raises a ChatdataError, and leaves nothing behind,
-    where something is wrong.
+    `tokenizers`, `full` compares all, and `off` does not use the library. An `out` that holds the
+    same build is replaced, but for what its users have put into it; `force` replaces any build.
+    `progress` is called with (step, done, total); a total of 0 is unknown. Raises a ChatdataError,
+    and leaves nothing behind, where something is wrong.
     """
     stated = with_replaced_files(as_recipe(recipe), inputs, input_license)
     return build_as_stated(
-        stated, out, inputs=inputs, workers=workers, engine=engine, verify=verify, progress=progress
+        stated,
+        out,
+        inputs=inputs,
+        workers=workers,
+        engine=engine,
+        verify=verify,
+        force=force,
+        progress=progress,
     )
 
 
@@ -98,20 +108,25 @@ def build_as_stated(
     workers: int = 1,
     engine: str = "local",
     verify: str = audit.DEFAULT,
+    force: bool = False,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """What `build` does, of a recipe whose licences hold for `inputs` too."""
     one_in = audit.mode(verify).one_in
-    with files.new_folder(Path(out), manifest.FILE) as folder:
+    with replacing.new_dataset(Path(out)) as folder:
         located = locate(recipe, inputs)
+        refuse_input_in(Path(out), located)
+        given = look_at(located)
         context = prepare(recipe, located, folder / ".work")
+        replacing.check_same(Path(out), context.recipe.resolved(), given.entries, is_forced=force)
         with engines.start(engine, min(workers, len(context.parts))) as running:
             result = run_pipeline(context, located, Runner(running, progress), one_in, folder)
         entries = tables.LEDGER.files_in(folder)
         ledger.check_dropped(result.counts, recipe.max_dropped, entries)
         check_splits(recipe, result.stats.totals.by_split)
+        given.check_unchanged()
         shutil.rmtree(context.files.folder)
-        return describe(context, located, result, folder)
+        return describe(context, given.entries, result, folder)
 
 
 def check_splits(recipe: Recipe, splits: Mapping[str, Mapping[str, int]]) -> str | None:
@@ -146,7 +161,7 @@ def preview(
             "examples": ledger.examples(_entries(context, result)),
         }
         previewed = {"preview": Preview.model_validate(looked_at)}
-        return draft(context, located, result).model_copy(update=previewed)
+        return draft(context, look_at(located).entries, result).model_copy(update=previewed)
 
 
 def _entries(context: BuildContext, result: BuildResult) -> pl.DataFrame:

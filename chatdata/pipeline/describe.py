@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import encoders
 from chatdata.pipeline.context import BuildContext
-from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.render import certificate
@@ -36,13 +35,13 @@ from chatdata.steps import secrets
 
 
 def describe(
-    context: BuildContext, inputs: Sequence[Input], result: BuildResult, folder: Path
+    context: BuildContext, sources: Sequence[SourceFile], result: BuildResult, folder: Path
 ) -> Manifest:
     """Writes recipe, tokenizer, plots, card, and last the manifest, into the folder of a build.
 
     Returns the manifest.
     """
-    return complete(context, draft(context, inputs, result), folder)
+    return complete(context, draft(context, sources, result), folder)
 
 
 def complete(context: BuildContext, described: Manifest, folder: Path) -> Manifest:
@@ -70,7 +69,7 @@ def complete(context: BuildContext, described: Manifest, folder: Path) -> Manife
     return described
 
 
-def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -> Manifest:
+def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildResult) -> Manifest:
     """The manifest of a build, without what `describe` adds."""
     recipe, stats = context.recipe, result.stats
     figures = (*_FIGURES, *_TOKEN_FIGURES) if recipe.render else _FIGURES
@@ -84,7 +83,7 @@ def draft(context: BuildContext, inputs: Sequence[Input], result: BuildResult) -
         content_hash=sha256_pairs(pair for part in stats.digests for pair in part),
         recipe_hash=recipe.hash(),
         recipe=RecipeEntry.model_validate(recipe.resolved()),
-        sources=tuple(entry for source in inputs for entry in _source_entries(source)),
+        sources=tuple(sources),
         counts=Counts.model_validate(result.counts),
         cleaned=stats.cleaned.entry(),
         splits=splits,
@@ -163,18 +162,6 @@ _TOKEN_LENGTHS = ("tokens", "trained_tokens")
 _ROW_PACKAGES = ("polars", "pyarrow")
 _PACKAGES = (*_ROW_PACKAGES, plots.PACKAGE)  # that every build uses
 _RENDERING_PACKAGES = ("tokenizers",)
-
-
-def _source_entries(source: Input) -> Iterator[SourceFile]:
-    place = {"repo": source.repo, "revision": source.revision} if source.repo else {}
-    for file in source.files:
-        yield SourceFile(
-            name=source.name,
-            path=file.label,
-            sha256=sha256_file(file.path),
-            bytes=file.path.stat().st_size,
-            **place,
-        )
 
 
 def _splits(stats: PartStats, figures: Sequence[str]) -> Splits:

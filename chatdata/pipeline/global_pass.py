@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from chatdata.core import arrow
 from chatdata.pipeline.context import BuildContext
 from chatdata.steps import duplicates, mixing
 from chatdata.steps.duplicates import Alike, ClustersEntry, Shingles
@@ -137,7 +138,7 @@ def _not_sampled(context: BuildContext, removed: pl.DataFrame) -> pl.DataFrame:
 def _read(context: BuildContext, kind: str) -> pl.DataFrame:
     """A table of all parts, without the shingles."""
     files = (context.files.table(kind, part) for part in context.parts)
-    return pl.concat([pl.read_ipc(file).select(pl.exclude("shingles")) for file in files])
+    return pl.concat([arrow.read_table(file).select(pl.exclude("shingles")) for file in files])
 
 
 def _shingles(context: BuildContext, number: int, keys: pl.DataFrame) -> list[Shingles]:
@@ -145,7 +146,7 @@ def _shingles(context: BuildContext, number: int, keys: pl.DataFrame) -> list[Sh
     fetched: dict[tuple[int, int], pl.Series] = {}
     for (part,), rows in keys.partition_by("part", as_dict=True).items():
         file = context.files.table(f"keys-{number}", int(part))
-        sets = pl.read_ipc(file, columns=["shingles"]).to_series().gather(rows["row"])
+        sets = arrow.read_table(file, columns=["shingles"]).to_series().gather(rows["row"])
         fetched.update(zip(rows.select("part", "row").iter_rows(), sets, strict=True))
     return [fetched[place].to_numpy() for place in keys.select("part", "row").iter_rows()]
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from chatdata.core import config, ledger, schema
+from chatdata.core import arrow, config, ledger, schema
 from chatdata.core.errors import ConfigError
 from chatdata.dataset import learnt, published, reader, tables
 from chatdata.dataset.manifest import Manifest
@@ -157,7 +157,7 @@ def rendered(context: BuildContext, messages: pl.DataFrame, split: str) -> Rende
     A message that several conversations hold has a single name.
     """
     assert context.tokenizer is not None
-    named = shared_turns.named(messages, pl.read_ipc(_new_turns_file(context)))
+    named = shared_turns.named(messages, arrow.read_table(_new_turns_file(context)))
     part = tokenize(context, context.tokenizer, named, _as_stated)
     return RenderedPiece(named, part, _rows(part, split))
 
@@ -171,7 +171,7 @@ def messages(context: BuildContext, folder: Folder, piece: Piece) -> pl.DataFram
     """The messages of a piece, with what may be learnt."""
     rows = reader.scan(folder.path, "messages", [piece.split]).slice(piece.first, piece.rows)
     stated = published.messages(rows.drop("split").collect())
-    return _with_what_may_be_learnt(stated, pl.read_ipc(_untrained_file(context)))
+    return _with_what_may_be_learnt(stated, arrow.read_table(_untrained_file(context)))
 
 
 def _with_what_may_be_learnt(messages: pl.DataFrame, untrained: pl.DataFrame) -> pl.DataFrame:
@@ -224,7 +224,7 @@ def ledger_changes_of(
 ) -> LedgerChanges:
     """The changes of a folder's ledger by all that `save_outcomes` has written."""
     fates, outcomes = (
-        pl.concat([pl.read_ipc(context.files.table(kind, piece.number)) for piece in pieces])
+        pl.concat([arrow.read_table(context.files.table(kind, piece.number)) for piece in pieces])
         for kind in ("fates", "outcomes")
     )
     return ledger_changes.changes(folder.path, fates, outcomes)

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from chatdata.core import files, ledger
+from chatdata.core import ledger
 from chatdata.core.ledger import Tally
-from chatdata.dataset import manifest, tables
+from chatdata.dataset import manifest, replacing, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import engines, pieces
 from chatdata.pipeline.build import Runner
@@ -37,12 +37,14 @@ def render_again(
     settings: Sequence[str] = (),
     workers: int = 1,
     verify: str = audit.DEFAULT,
+    force: bool = False,
     progress: Progress = silent,
 ) -> Manifest:
     """Renders the conversations of the built folder `folder` into the folder `out`.
 
     `tokenizer` and `template` are those of a recipe's `render`, whose further options stay, but
-    for the `settings` (`render.KEY=VALUE`). `workers`, `verify` and `progress` are as in a build.
+    for the `settings` (`render.KEY=VALUE`). `workers`, `verify`, `force` and `progress` are as in a
+    build.
     Returns the manifest. Raises a ChatdataError, and leaves `out` as it was, where something is
     wrong.
     """
@@ -50,7 +52,8 @@ def render_again(
     before = manifest.read(Path(folder))
     recipe = pieces.recipe_of(before.recipe.as_json(), tokenizer, template, settings)
     rendered = Folder(Path(folder), before)
-    with files.new_folder(Path(out), manifest.FILE) as new:
+    replacing.check_same(Path(out), recipe.resolved(), before.sources, is_forced=force)
+    with replacing.new_dataset(Path(out)) as new:
         parts = pieces.split_up(rendered)
         context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
         with engines.start("local", min(workers, len(parts))) as running:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 
-from chatdata.core import ledger, schema
+from chatdata.core import arrow, ledger, schema
 from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import tables
@@ -26,11 +26,11 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     `task` is the number of the part, and what the global pass decided about the part.
     """
     part, decisions = task
-    threaded = pl.read_ipc(context.files.table("threaded", part))
+    threaded = arrow.read_table(context.files.table("threaded", part))
     messages, repeats = _drop_decided(threaded, decisions)
     rendered = _render(context, _in_order(context, messages, decisions))
     rows = _rows(context, rendered, decisions)
-    first = pl.read_ipc(context.files.table("outcomes", part))
+    first = arrow.read_table(context.files.table("outcomes", part))
     kept = _kept_outcomes(rendered.messages, rows)
     outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
     _save(context, part, rows, outcomes)
@@ -100,7 +100,7 @@ def _rows(context: BuildContext, rendered: RenderedPart, decisions: GlobalDecisi
 
 def _sources(context: BuildContext, part: int, rows: Rows) -> Counter[str]:
     """How many rows each source of the recipe gives."""
-    groups = pl.read_ipc(context.files.table("groups", part))
+    groups = arrow.read_table(context.files.table("groups", part))
     is_row = pl.col("conversation").is_in(rows.messages["id"].to_pylist())
     return Counter(groups.filter(is_row)["source"].to_list())
 

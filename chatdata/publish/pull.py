@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from chatdata.core import files
 from chatdata.core.errors import HubError
-from chatdata.dataset import manifest
+from chatdata.dataset import manifest, replacing
 from chatdata.hub import client, download
 from chatdata.hub.client import Note, quiet
 from chatdata.hub.repository import Repository
@@ -68,16 +67,20 @@ def pull(
     out: str | Path,
     *,
     allow_moving: bool = False,
+    force: bool = False,
     progress: Progress = silent,
     note: Note = quiet,
 ) -> dict[str, str | None]:
     """Writes the version that `org/name@1.2.0` names to the folder `out`, as it was built.
 
     Returns the repository, tag, commit, version and content hash. Raises a ChatdataError where
-    the version cannot be fetched; then `out` is unchanged.
+    the version cannot be fetched, and where `out` holds another build and `force` is false; then
+    `out` is unchanged.
     """
-    with files.new_folder(Path(out), manifest.FILE) as new:
+    with replacing.new_dataset(Path(out)) as new:
         fetched = fetch(reference, allow_moving=allow_moving, note=note)
+        pulled = manifest.read(fetched.folder)
+        replacing.check_same(Path(out), pulled.recipe.as_json(), pulled.sources, is_forced=force)
         paths = fetched.paths
         for number, path in enumerate(paths):
             (new / path).parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from chatdata.core.errors import HubError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.paths import is_inside
-from chatdata.dataset import card, manifest
+from chatdata.dataset import card, layout, manifest
 from chatdata.dataset.manifest import Listing
 from chatdata.hub import client, download
 from chatdata.hub.client import Note
@@ -80,12 +80,17 @@ def _file(pinned: Pinned, name: str, note: Note, force: bool = False) -> Path:
 
 
 def _safe(pinned: Pinned, listing: Listing) -> list[str]:
-    """The files that a manifest lists. Raises HubError for a path that leaves the folder."""
+    """The files that a manifest lists. Raises HubError for a file that no dataset has."""
     paths = list(manifest.hashes(listing))
     for path in paths:
         if not is_inside(path):
             raise HubError(
                 f"{pinned.where} lists the file {json.dumps(path)}, which is outside of its folder."
+            )
+        if not layout.has(path):
+            raise HubError(
+                f"{pinned.where} lists the file {json.dumps(path)}, which is no part of a dataset; "
+                "do not use this version."
             )
     return paths
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from chatdata.core import arrow
 from chatdata.core.document import Number, Part
 from chatdata.steps import ngrams, spoken
 from chatdata.steps.evaluation_sets import EvaluationSet
@@ -189,7 +190,7 @@ def save(indexed: Index, folder: Path) -> None:
 @functools.lru_cache(maxsize=1)
 def load(folder: Path) -> Index:
     """Reads an index; each process does so once."""
-    return Index(pl.read_ipc(folder / "items.arrow"), pl.read_ipc(folder / "runs.arrow"))
+    return Index(arrow.read_table(folder / "items.arrow"), arrow.read_table(folder / "runs.arrow"))
 
 
 # -------------------------------------------------------------------------------------------- match

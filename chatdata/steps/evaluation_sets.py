@@ -71,7 +71,7 @@ def _items(file: File) -> Iterator[Any]:
     kind = Path(file.path.name.removesuffix(".gz")).suffix.lower()
     try:
         if kind in _TABLES:
-            table = pl.read_csv(file.path, separator=_TABLES[kind], infer_schema=False)
+            table = pl.read_csv(file.path, separator=_TABLES[kind], infer_schema=False, glob=False)
             yield from table.to_dicts()
         elif kind in _LINES:
             open_ = gzip.open if file.path.suffix == ".gz" else open

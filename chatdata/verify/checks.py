@@ -23,6 +23,7 @@ from chatdata.dataset import (
     card_merge,
     croissant,
     hub_configs,
+    layout,
     manifest,
     pack,
     plots,
@@ -116,6 +117,7 @@ def all_files(folder: Folder) -> Iterator[str]:
     """Every file that the manifest names exists, and no other file is among them."""
     present, named = set(folder.files()), manifest.hashes(folder.manifest)
     yield from (f"{name}: is not there" for name in [*named, *card.PAGES] if name not in present)
+    yield from (f"{name}: is no part of a dataset" for name in named if not layout.has(name))
     for name in sorted(present - named.keys()):
         if _is_read(name):
             yield f"{name}: is not in the manifest, but would be read as part of the dataset"

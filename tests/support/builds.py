@@ -68,8 +68,9 @@ def talk_file(folder: Path) -> Path:
 
 
 def make(folder: Path, text: str, data: Path, name: str, *settings: str, **options: Any) -> Path:
+    """Builds a recipe into a folder; another build there gives way."""
     (folder / "r.yaml").write_text(text)
-    out = folder / name
+    out, options = folder / name, {"force": True, **options}
     build_dataset(load_recipe(folder / "r.yaml", settings), out, inputs=[str(data)], **options)
     return out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import hashlib
 import json
 import random
 import shutil
@@ -343,6 +344,15 @@ def test_one_changed_byte_of_any_file_is_noticed(built: Path, tmp_path: Path) ->
         assert failed(folder)["hashes"].startswith(f"{name}: its SHA-256 is"), name
         shutil.copy(built / name, folder / name)
     assert failed(folder) == {}
+
+
+def test_a_listed_file_that_no_dataset_has_is_a_failure(folder: Path) -> None:
+    (folder / "conftest.py").write_text("")
+    path = folder / "manifest.json"
+    facts = json.loads(path.read_text())
+    facts["extras"].append({"path": "conftest.py", "sha256": hashlib.sha256(b"").hexdigest()})
+    path.write_text(json.dumps(facts))
+    assert failed(folder)["files"] == "conftest.py: is no part of a dataset"
 
 
 def test_files_that_are_missing_or_too_many(folder: Path) -> None:
