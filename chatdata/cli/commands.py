@@ -14,7 +14,7 @@ from chatdata import __version__
 from chatdata.cli import audit as auditing
 from chatdata.cli import inspect, options, progress, publish
 from chatdata.cli import render as rendering_again
-from chatdata.cli.terminal import console, note, print_json
+from chatdata.cli.terminal import console, note, print_json, say, visible
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.pipeline import engines
@@ -52,7 +52,7 @@ class _Group(click.Group):
             with _rare_garbage_collection():
                 return super().invoke(ctx)
         except ChatdataError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(visible(str(error))) from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -192,7 +192,7 @@ def build(
         print_json(manifest.as_json())
     else:
         print_manifest(manifest, console())
-        click.echo(f"{manifest.content_hash}\n{folder}")
+        say(f"{manifest.content_hash}\n{folder}")
 
 
 def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:

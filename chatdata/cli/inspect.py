@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chatdata.cli import options, progress
-from chatdata.cli.terminal import console, note, print_json
+from chatdata.cli.terminal import console, note, print_json, say
 from chatdata.core.errors import ChatdataError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def report(out: Path) -> None:
     """
     from chatdata.dataset.report import write
 
-    click.echo(write(out))
+    say(str(write(out)))
 
 
 def _folder(spec: str) -> Path:
