@@ -213,13 +213,10 @@ def _moved(finding: Finding, before: int) -> Finding:
 def _in_group(texts: Sequence[str], by_text: Sequence[Sequence[Finding]]) -> list[list[Finding]]:
     """What each text of a group holds, keys that other texts gave away among it."""
     held = [list(findings) for findings in by_text]
-    keys = sorted(
-        {finding.value for findings in held for finding in findings if finding.kind == "key"}
-    )
-    for text, findings in zip(texts, held, strict=True):
-        for key in keys:
-            again = secrets.occurrences(text, "key", key)
-            findings += [finding for finding in again if not secrets.overlaps(finding, findings)]
+    keys = {finding.value for findings in held for finding in findings if finding.kind == "key"}
+    for number, again in secrets.occurrences(texts, keys).items():
+        by_key = sorted(again, key=lambda key: (key.value, key.start))
+        held[number] += secrets.apart(texts[number], held[number], by_key)
     return [sorted(findings) for findings in held]
 
 

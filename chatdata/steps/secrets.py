@@ -14,9 +14,10 @@ from __future__ import annotations
 import functools
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 
 PACKAGES = ("bc-detect-secrets", "phonenumbers")  # whose versions may change what is found
@@ -47,17 +48,26 @@ def find(texts: pl.Series) -> dict[int, list[Finding]]:
     """What each text holds, by the number of the text, in order and without overlaps."""
     findings: dict[int, list[Finding]] = {}
     for kind in KINDS:
-        hints, examine = _DETECTORS[kind]
+        hints, examine = DETECTORS[kind]
         may_hold = pl.any_horizontal(texts.str.contains(hint) for hint in hints)
         for number in pl.select(may_hold.fill_null(False).arg_true()).to_series():
+            text = texts[number]
             held = findings.setdefault(number, [])
-            held += [new for new in examine(texts[number]) if not overlaps(new, held)]
+            held += apart(text, held, examine(text))
     return {number: sorted(held) for number, held in sorted(findings.items()) if held}
 
 
-def overlaps(new: Finding, findings: Sequence[Finding]) -> bool:
-    """Whether a finding takes some of the text that earlier findings have."""
-    return any(new.start < held.end and held.start < new.end for held in findings)
+def apart(text: str, held: Iterable[Finding], new: Iterable[Finding]) -> list[Finding]:
+    """The new findings that take nothing of a text that findings before them have taken."""
+    taken = bytearray(len(text))
+    for finding in held:
+        taken[finding.start : finding.end] = b"\1" * (finding.end - finding.start)
+    free = []
+    for finding in new:
+        if not any(taken[finding.start : finding.end]):
+            taken[finding.start : finding.end] = b"\1" * (finding.end - finding.start)
+            free.append(finding)
+    return free
 
 
 # ------------------------------------------------------------------------------- keys and passwords
@@ -138,7 +148,6 @@ _SUSPICIOUS = (
     r"[rs]k_live_[0-9a-zA-Z]{24}|sq0csp-|(?:AC|SK)[a-z0-9]{32}",
     r"(?i:cloudant\.com|api.softlayer.com)",
 )
-_SUSPECT = re.compile("|".join(_SUSPICIOUS))
 
 # What is written in place of a secret.
 _PLACEHOLDER = re.compile(
@@ -159,12 +168,12 @@ def _keys(text: str) -> Iterator[Finding]:
     values = {match[1] for match in _TOKEN.finditer(text)}
     values |= {match[1] for match in _VALUE.finditer(text) if _is_mixed(match[1])}
     values |= {match[1] for match in _BARE_VALUE.finditer(text) if _is_random(match[1])}
-    for line in filter(_SUSPECT.search, text.splitlines()):
-        values |= set(_scan(line))
+    for piece in _suspicious(text):
+        values |= set(_scan(piece))
     of_frameworks = set(_framework_keys(text))
-    for value in sorted(values | of_frameworks, key=lambda value: (-len(value), value)):
-        if value in of_frameworks or not _is_placeholder(value):
-            yield from occurrences(text, "key", value)
+    keys = {v for v in values | of_frameworks if v in of_frameworks or not _is_placeholder(v)}
+    held = [finding for held in occurrences([text], keys).values() for finding in held]
+    yield from sorted(held, key=lambda key: (-len(key.value), key.value, key.start))
 
 
 def _framework_keys(text: str) -> Iterator[str]:
@@ -175,10 +184,42 @@ def _framework_keys(text: str) -> Iterator[str]:
             yield match[1]
 
 
-def occurrences(text: str, kind: Kind, value: str) -> Iterator[Finding]:
-    """Yields the places at which a value that is known stands in a text."""
-    for match in re.finditer(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])", text):
-        yield Finding(*match.span(), kind, value)
+def occurrences(texts: Sequence[str], keys: Iterable[str]) -> dict[int, list[Finding]]:
+    """The places at which keys that are known stand in texts, by the number of the text.
+
+    All keys are looked for at once, so that many keys in a long text take no square of time.
+    """
+    spelt = sorted(keys)
+    if not spelt:
+        return {}
+    column = pl.Series(texts, dtype=pl.String)
+    hits = column.str.extract_many(spelt, overlapping=True)
+    places = column.str.find_many(spelt, overlapping=True)
+    holding = hits.list.len().gt(0).arg_true()
+    return {number: list(_whole(texts[number], hits[number], places[number])) for number in holding}
+
+
+def _whole(text: str, keys: pl.Series, places: pl.Series) -> Iterator[Finding]:
+    """Yields the keys at these places, in bytes, that are no part of a longer word."""
+    last = dict[str, int]()
+    characters = places if text.isascii() else _in_characters(text, places)
+    for key, start in zip(keys, characters, strict=True):
+        end = start + len(key)
+        is_part = _is_alphanumeric(text[start - 1 : start]) or _is_alphanumeric(text[end : end + 1])
+        if not is_part and start >= last.get(key, 0):
+            last[key] = end
+            yield Finding(start, end, "key", key)
+
+
+def _is_alphanumeric(character: str) -> bool:
+    return character.isascii() and character.isalnum()
+
+
+def _in_characters(text: str, places: pl.Series) -> list[int]:
+    """Places in a text, counted in characters, of places in bytes of UTF-8."""
+    octets = np.frombuffer(text.encode(), np.uint8)
+    begins = np.cumsum((octets & 0xC0) != 0x80) - 1
+    return [int(place) for place in begins[places.to_numpy()]]
 
 
 def _is_mixed(value: str) -> bool:
@@ -191,21 +232,62 @@ def _is_random(value: str) -> bool:
     return _is_mixed(value) and sum(c.isdigit() for c in value) >= max(3, len(value) // 12)
 
 
+_WINDOW, _OVERLAP = 2_000, 500  # characters: a line that is longer is searched in windows
+_BLANKS = re.compile(" {25,}")  # more than a rule looks over; rules count them in three ways
+_BREAK = re.compile(r"[\s\"',;][^\s\"',;]*\Z")
+
+
+def _suspicious(text: str) -> list[str]:
+    """The lines of a text in which a plugin may find something; of a long line, windows of it."""
+    lines = (_BLANKS.sub(" " * 24, line) for line in text.splitlines())
+    pieces = pl.Series([piece for line in lines for piece in _windows(line)], dtype=pl.String)
+    may_hold = pl.any_horizontal(pieces.str.contains(hint) for hint in _SUSPICIOUS)
+    return pieces.filter(pl.select(may_hold).to_series()).to_list()
+
+
+def _windows(line: str) -> Iterator[str]:
+    """Yields a line, or pieces of a long line that overlap and break between words where it can."""
+    start = 0
+    while len(line) - start > _WINDOW:
+        end = _break(line, start + _WINDOW)
+        yield line[start:end]
+        start = _break(line, end - _OVERLAP)
+    yield line[start:]
+
+
+def _break(line: str, place: int) -> int:
+    mark = _BREAK.search(line, place - _OVERLAP, place)
+    return mark.start() if mark else place
+
+
 def _scan(line: str) -> Iterator[str]:
     """Yields the secrets that detect-secrets sees in a line, each to its end."""
     from detect_secrets.filters import heuristic
 
-    for plugin in _plugins():
-        for value in plugin.analyze_string(line):  # analyze_line may try a key out on a network
+    for name, plugin in _plugins().items():
+        pieces = _web_tokens(line) if name == "jwt" else [line]
+        for value in (value for piece in pieces for value in plugin.analyze_string(piece)):
+            # analyze_line may try a key out on a network
             whole = re.search(rf"{re.escape(value)}[A-Za-z0-9_-]*", line)
             if whole and _is_mixed(value) and not heuristic.is_sequential_string(value):
                 yield whole[0].strip("\"'= ")
 
 
+_WEB_TOKEN = re.compile(r"eyJ[A-Za-z0-9_=-]++(\.[A-Za-z0-9_=-]++\.?[A-Za-z0-9_.+/=-]*+)?")
+
+
+def _web_tokens(line: str) -> Iterator[str]:
+    """Yields what may be web tokens; a run of letters is looked at once, however often it begins.
+
+    The plugin's expression begins anew at each `eyJ` of a run.
+    """
+    return (match[0] for match in _WEB_TOKEN.finditer(line) if match[1])
+
+
 @functools.lru_cache(maxsize=1)
-def _plugins() -> list[Any]:
-    rooms = [(f"detect_secrets.plugins.{room}", name) for room, name in _PLUGINS.items()]
-    return [getattr(importlib.import_module(room), name)() for room, name in rooms]
+def _plugins() -> dict[str, Any]:
+    rooms = {room: importlib.import_module(f"detect_secrets.plugins.{room}") for room in _PLUGINS}
+    return {room: getattr(rooms[room], name)() for room, name in _PLUGINS.items()}
 
 
 _PASSWORD = re.compile(r"://[^\s:/?#\[\]@\"'<>]*:([^\s:/?#\[\]@\"'<>]+)@[^\s/@\"'<>]")
@@ -320,7 +402,7 @@ def _phones(text: str) -> Iterator[Finding]:
 
 
 # For each kind: what a text has that may hold it, and what examines such a text.
-_DETECTORS: dict[Kind, tuple[tuple[str, ...], Callable[[str], Iterator[Finding]]]] = {
+DETECTORS: dict[Kind, tuple[tuple[str, ...], Callable[[str], Iterator[Finding]]]] = {
     "private_key": ((r"BEGIN [A-Z0-9 ]*PRIVATE KEY",), _private_keys),
     "key": (
         (

@@ -143,9 +143,8 @@ def _without_variables(values: Mapping[str, Any], names: Sequence[str] | None) -
 # -------------------------------------------------------------------------------------------- tools
 
 _CALL = re.compile(r"<tool_call>((?:(?!</?tool_call>).)*)</tool_call>", re.DOTALL)
-_CALLS = re.compile(rf"(?:^|\n)\s*((?:{_CALL.pattern}\s*)+)\Z", re.DOTALL)
 _RESULT, _END_OF_RESULT = "<tool_response>", "</tool_response>"
-_TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
+_LIST, _END_OF_LIST = "<tools>", "</tools>"
 
 
 @_cleans
@@ -168,13 +167,33 @@ def lift_tools(messages: pl.DataFrame) -> Lifted:
 
 
 def _without_calls(content: str, row: _Row) -> _Row | None:
-    tail = _CALLS.search(content)
-    if tail is None or row.tool_calls is not None:
+    start, inners = _calls_at_end(content)
+    if not inners or row.tool_calls is not None:
         return None
-    listed = [tool_json.parsed(inner.strip()) for inner in _CALL.findall(tail[1])]
-    calls = tool_json.calls({"tool_calls": listed})
-    words = content[: tail.start()].rstrip("\n")
+    calls = tool_json.calls({"tool_calls": [tool_json.parsed(inner.strip()) for inner in inners]})
+    words = content[:start].rstrip("\n")
     return row._replace(content=words or None, tool_calls=calls.text) if calls.text else None
+
+
+def _calls_at_end(content: str) -> tuple[int, list[str]]:
+    """Where the calls begin with which a content ends, on a line of their first, and the calls.
+
+    A call is followed by white space, calls and the end alone.
+    """
+    calls = list(_CALL.finditer(content))
+    ends = [0, *(call.end() for call in calls)]
+    start, first, following = len(content), len(calls), len(content)
+    for number in reversed(range(len(calls))):
+        if content[ends[number + 1] : following].strip():
+            break
+        following = calls[number].start()
+        before = content[ends[number] : following]
+        blank = before[len(before.rstrip()) :]
+        if "\n" in blank or blank == content[:following]:
+            start = following - len(blank) + max(0, blank.find("\n"))
+            start = 0 if blank == content[:following] else start
+            first = number
+    return start, [call[1] for call in calls[first:]]
 
 
 def _without_result(content: str, row: _Row) -> _Row | None:
@@ -184,12 +203,20 @@ def _without_result(content: str, row: _Row) -> _Row | None:
 
 
 def _without_tools(content: str, row: _Row) -> _Row | None:
-    for block in _TOOLS.finditer(content):
-        if tools := _listed(block[1].strip()):
-            around = (content[: block.start()].rstrip("\n"), content[block.end() :].lstrip("\n"))
+    for start, block, end in _blocks(content):
+        if tools := _listed(block.strip()):
+            around = (content[:start].rstrip("\n"), content[end:].lstrip("\n"))
             words = "\n\n".join(part for part in around if part)
             return row._replace(content=words, tools=tool_json.joined([*row.listed(), tools]))
     return None
+
+
+def _blocks(content: str) -> Iterator[tuple[int, str, int]]:
+    """Yields where each block of tools begins, what stands between its tags, and where it ends."""
+    start = content.find(_LIST)
+    while start >= 0 and (end := content.find(_END_OF_LIST, start)) >= 0:
+        yield start, content[start + len(_LIST) : end], end + len(_END_OF_LIST)
+        start = content.find(_LIST, end)
 
 
 def _listed(block: str) -> str | None:

@@ -226,7 +226,7 @@ def plugin_texts() -> st.SearchStrategy[str]:
             regex.pattern.replace(r"(?:(?<=\W)|(?<=^))", r"\b"),
             regex.flags & ~re.UNICODE | re.ASCII,
         )
-        for plugin in secrets._plugins()
+        for plugin in secrets._plugins().values()
         if type(plugin).__name__ != "ArtifactoryDetector"  # one of them spans lines
         for regex in plugin.denylist
     ]
@@ -238,19 +238,19 @@ def plugin_texts() -> st.SearchStrategy[str]:
 @given(plugin_texts())
 def test_the_cheap_search_misses_nothing_that_the_library_finds(text: str) -> None:
     assume(text.isascii())
-    hints = secrets._DETECTORS["key"][0]
+    hints = secrets.DETECTORS["key"][0]
     for line in text.splitlines():
-        if any(list(plugin.analyze_string(line)) for plugin in secrets._plugins()):
+        if any(list(plugin.analyze_string(line)) for plugin in secrets._plugins().values()):
             column = pl.Series([line])
             assert any(column.str.contains(hint)[0] for hint in hints), line
 
 
 def test_a_hint_that_is_missing_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"id = {KEYS['aws']}"
-    hints, examine = secrets._DETECTORS["key"]
+    hints, examine = secrets.DETECTORS["key"]
     assert find(text)
     fewer = tuple(hint for hint in hints if "AKIA" not in hint)
-    monkeypatch.setitem(secrets._DETECTORS, "key", (fewer, examine))
+    monkeypatch.setitem(secrets.DETECTORS, "key", (fewer, examine))
     assert not find(text)
 
 
