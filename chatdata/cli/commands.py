@@ -14,7 +14,7 @@ from chatdata import __version__
 from chatdata.cli import audit as auditing
 from chatdata.cli import inspect, options, progress, publish
 from chatdata.cli import render as rendering_again
-from chatdata.cli.terminal import console, note, print_json
+from chatdata.cli.terminal import console, note, print_json, say, visible
 from chatdata.core import disk
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import ChatdataError, OutputError
@@ -59,10 +59,10 @@ class _Group(click.Group):
         """Runs a command. A failure that the user can mend becomes one line and status 1."""
         places = [Path(argument) for argument in ctx.meta[_ARGUMENTS]]
         try:
-            with _rare_garbage_collection(), disk.in_words([*places, Path.cwd()]):
+            with _rare_garbage_collection(), disk.in_words([*places, Path(".")]):
                 return super().invoke(ctx)
         except ChatdataError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(visible(str(error))) from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -202,7 +202,7 @@ def build(
         print_json(manifest.as_json())
     else:
         print_manifest(manifest, console())
-        click.echo(f"{manifest.content_hash}\n{folder}")
+        say(f"{manifest.content_hash}\n{folder}")
 
 
 def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:

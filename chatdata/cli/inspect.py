@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chatdata.cli import options, progress
-from chatdata.cli.terminal import console, note, print_json
+from chatdata.cli.terminal import console, note, print_json, say
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError, OutputError
 
@@ -123,7 +123,7 @@ def report(out: Path) -> None:
     """
     from chatdata.dataset.report import write
 
-    click.echo(write(out))
+    say(str(write(out)))
 
 
 def _folder(spec: str) -> Path:
