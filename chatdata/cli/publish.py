@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from chatdata.cli import options, progress
-from chatdata.cli.terminal import note, print_json
+from chatdata.cli.terminal import note, print_json, say
 
 
 @click.command()
@@ -57,7 +57,7 @@ def push(
     if as_json:
         print_json(plan.as_json())
     else:
-        click.echo("\n".join(plan.lines()))
+        say("\n".join(plan.lines()))
 
 
 @click.command()
@@ -91,8 +91,8 @@ def pull(
     if as_json:
         print_json(origin)
     else:
-        click.echo(f"{origin['repo']} {origin['tag'] or ''} commit {origin['commit']}")
-        click.echo(f"{origin['content_hash']}\n{out}")
+        say(f"{origin['repo']} {origin['tag'] or ''} commit {origin['commit']}")
+        say(f"{origin['content_hash']}\n{out}")
 
 
 @click.command()
@@ -109,6 +109,6 @@ def doctor(repo: str | None, as_json: bool) -> None:
     if as_json:
         print_json({**report.facts, "problems": report.problems})
     else:
-        click.echo("\n".join(report.lines()))
+        say("\n".join(report.lines()))
     if report.problems:
         raise SystemExit(1)

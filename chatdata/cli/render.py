@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from chatdata.cli import options, progress
-from chatdata.cli.terminal import console, note, print_json
+from chatdata.cli.terminal import console, note, print_json, say
 from chatdata.core.errors import ChatdataError
 
 
@@ -88,7 +88,7 @@ def _render(out: str, new: Path, as_json: bool, **chosen: Any) -> None:
         print_json(after.as_json())
     else:
         print_manifest(after, console())
-        click.echo(f"{after.content_hash}\n{new}")
+        say(f"{after.content_hash}\n{new}")
 
 
 def _add(out: str, new: Path | None, as_json: bool, **chosen: Any) -> None:
@@ -106,7 +106,7 @@ def _add(out: str, new: Path | None, as_json: bool, **chosen: Any) -> None:
         print_json(after.as_json())
     else:
         print_rendering(name, entry, console())
-        click.echo(f"{entry.content_hash}\n{new or folder}")
+        say(f"{entry.content_hash}\n{new or folder}")
 
 
 def added_to(folder: Path) -> list[str]:

@@ -37,11 +37,11 @@ def print_preview(manifest: Manifest, console: Console) -> None:
     for reason, example in preview.examples.items():
         detail = f": {example.detail}" if example.detail else ""
         words = visible(f"{reason}, for example {example.unit} {example.id}{detail}")
-        console.print(words, highlight=False, markup=False, soft_wrap=True)
+        console.print(words, soft_wrap=True)
     part = "the first 100 trees or conversations of each source; a build reads the rest too"
     whole = "all of the input"
     words = f"looked at {whole if preview.is_whole else part}"
-    console.print(words, highlight=False, markup=False, soft_wrap=True)
+    console.print(words, soft_wrap=True)
 
 
 def print_rendering(name: str, entry: RenderingEntry, console: Console) -> None:
@@ -59,7 +59,7 @@ def print_left_out(name: str, entry: RenderingEntry, console: Console) -> None:
     words += f"; left out: {dropped} (`chatdata explain` says why)" if dropped else ""
     messages = sum(entry.counts.messages.dropped.values())
     words += f"; {messages} messages are in none of its rows" if messages else ""
-    console.print(words, highlight=False, markup=False, soft_wrap=True)
+    console.print(words, soft_wrap=True)
 
 
 def print_counts(counts: Counts, console: Console) -> None:
@@ -83,7 +83,7 @@ def print_not_read(sources: Mapping[str, KeysByUnit] | None, console: Console) -
         keys = [(key, n, unit) for unit, counts in units.items() for key, n in counts.items()]
         words = ", ".join(f"{key} in {in_words(number, unit)}" for key, number, unit in keys)
         of = f" of {source}" if len(sources or {}) > 1 else ""
-        console.print(f"not read{of}: {words}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"not read{of}: {words}", soft_wrap=True)
 
 
 def print_cleaned(steps: Mapping[str, CleanedEntry] | None, console: Console) -> None:
@@ -130,9 +130,9 @@ def print_certificate(render: RenderEntry | None, console: Console) -> None:
         console.print(f"certificate, {name}:", highlight=False)
         for words, is_right in _checks(counted, learnt):
             mark = "✓" if is_right else "✗"
-            console.print(f"  {mark} {words}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"  {mark} {words}", soft_wrap=True)
     if render.unknown is not None:
-        console.print(_unknown(render.unknown), highlight=False, markup=False, soft_wrap=True)
+        console.print(_unknown(render.unknown), soft_wrap=True)
     console.print(_library(render.certificate.engine), highlight=False, soft_wrap=True)
 
 
@@ -257,7 +257,8 @@ def print_explanation(outcomes: pl.DataFrame, console: Console) -> None:
 
 def print_stats(numbers: Mapping[str, Any], console: Console) -> None:
     """Prints the numbers of a dataset, as `reader.stats` gives them."""
-    head = f"[bold]{numbers['name']} {numbers['version']}[/]  {numbers['content_hash']}"
+    head = Text().append(f"{numbers['name']} {numbers['version']}", style="bold")
+    head.append(f"  {numbers['content_hash']}")
     console.print(head, highlight=False, soft_wrap=True)
     print_splits(Splits.model_validate(numbers["splits"]), console)
     table = Table("", "min", "median", "p90", "p99", "max", box=None, pad_edge=False)

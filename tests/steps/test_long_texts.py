@@ -176,7 +176,7 @@ def test_tags_named_as_parts_of_the_converter_are_words() -> None:
     ],
 )
 def test_a_page_that_is_too_much_work_stays_and_is_counted(kind: str) -> None:
-    page = long_texts.text(kind, 60_000)
+    page = long_texts.text(kind, 100_000)
     words, counts = markdown(page)
     assert words == page
     assert counts == {"messages": 0, "characters": 0, "left": 1}

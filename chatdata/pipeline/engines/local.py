@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,28 +11,28 @@ from concurrent.futures.process import BrokenProcessPool
 
 from chatdata.core.errors import EngineError
 from chatdata.pipeline.engines import Result, Task, Workers
+from chatdata.pipeline.engines.worker_process import WorkerContext
 
 
 @contextlib.contextmanager
 def start(workers: int) -> Iterator[Workers]:
-    """Gives this process for one worker, and a pool of processes for more.
-
-    Processes are spawned, not forked: a fork would copy the locks of the threads of Polars and
-    tokenizers.
-    """
+    """Gives this process for one worker, and a pool of processes for more."""
     if workers <= 1:
         with ThreadPoolExecutor(1, "chatdata-beside") as thread:
             yield _Here(thread)
         return
-    context = multiprocessing.get_context("spawn")
+    context = WorkerContext()
     threads = max(1, (os.cpu_count() or 1) // workers)
     with ProcessPoolExecutor(workers, context, _share_cores, (threads,)) as pool:
-        for _ in range(workers):  # the workers start while the caller reads
-            pool.submit(importlib.import_module, "chatdata.pipeline.build")
         try:
+            for _ in range(workers):  # the workers start while the caller reads
+                pool.submit(importlib.import_module, "chatdata.pipeline.build")
             yield _Pool(pool, workers)
-        except BaseException:
+        except Exception:
             pool.shutdown(cancel_futures=True)
+            raise
+        except BaseException:  # Ctrl-C: nobody waits for what the workers are at
+            context.end()
             raise
 
 

@@ -132,10 +132,9 @@ def _is_light(soup: BeautifulSoup) -> bool:
     Each level writes the lines within it anew, and a list or a quotation makes each line longer.
     Each row of a table's head looks through the head for its rows.
     """
-    work = nodes = rows = 0
-    for node, depth in _levels(soup):
+    work = rows = 0
+    for nodes, (node, depth) in enumerate(_levels(soup)):
         words = str(node) if isinstance(node, NavigableString) else ""
-        nodes += 1
         rows += isinstance(node, Tag) and node.name == "tr" and _is_named(node.parent, "thead")
         work += depth * (len(words) + depth * (1 + words.count("\n")))
         if depth > _MOST_DEPTH or work + 10 * rows * nodes > _MOST_WORK:
