@@ -30,6 +30,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from chatdata.core import disk
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.render.token_spans import trained_spans
@@ -127,7 +128,8 @@ def main(
     training.
     """
     try:
-        numbers = evaluate(model, dataset, split, batch_size, rendering)
+        with disk.in_words():
+            numbers = evaluate(model, dataset, split, batch_size, rendering)
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(numbers, indent=2) if as_json else _summary(numbers))

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import torch
 
+from chatdata.core import disk
 from chatdata.core.errors import ChatdataError, OutputError
 from trainer.model import adapters
 from trainer.run import log
@@ -34,7 +35,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def main(adapter: Path, out: Path, base: str | None, dtype: str) -> None:
     """Merge ADAPTER, a folder that the trainer saved, into its model, and save this to OUT."""
     try:
-        merge(adapter, out, base, DTYPES[dtype])
+        with disk.in_words():
+            merge(adapter, out, base, DTYPES[dtype])
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from chatdata.core import disk
 from chatdata.core.errors import ChatdataError
 from trainer.run.upload import upload
 
@@ -23,7 +24,8 @@ from trainer.run.upload import upload
 def main(folder: Path, repo: str, public: bool) -> None:
     """Upload the model in FOLDER to REPO (org/name) on the Hub."""
     try:
-        click.echo(upload(folder, repo, private=not public))
+        with disk.in_words():
+            click.echo(upload(folder, repo, private=not public))
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
 

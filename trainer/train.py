@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chatdata.core import disk
 from chatdata.core.errors import ChatdataError
 from trainer.config import TrainConfig, load
 from trainer.run import strategy
@@ -55,11 +56,12 @@ def main(
     if (ranks and not dry_run) or (public and not repo):
         raise click.UsageError("--ranks goes with --dry-run, and --public with --push.")
     try:
-        config = load(recipe, settings, deepspeed)
-        if dry_run:
-            check(config, resume, repo, ranks)
-        else:
-            train(config, resume, repo, private=not public)
+        with disk.in_words():
+            config = load(recipe, settings, deepspeed)
+            if dry_run:
+                check(config, resume, repo, ranks)
+            else:
+                train(config, resume, repo, private=not public)
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
     finally:

@@ -15,6 +15,7 @@ from chatdata.cli import audit as auditing
 from chatdata.cli import inspect, options, progress, publish
 from chatdata.cli import render as rendering_again
 from chatdata.cli.terminal import console, note, print_json, say, visible
+from chatdata.core import disk
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.pipeline import engines
@@ -45,11 +46,20 @@ def _rare_garbage_collection() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
+_ARGUMENTS = "chatdata.arguments"
+
+
 class _Group(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments that are left for the command. All of them are kept for errors."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command. A failure that the user can mend becomes one line and status 1."""
+        places = [Path(argument) for argument in ctx.meta[_ARGUMENTS]]
         try:
-            with _rare_garbage_collection():
+            with _rare_garbage_collection(), disk.in_words([*places, Path(".")]):
                 return super().invoke(ctx)
         except ChatdataError as error:
             raise click.ClickException(visible(str(error))) from None

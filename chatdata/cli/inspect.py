@@ -9,7 +9,8 @@ import click
 
 from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, note, print_json, say
-from chatdata.core.errors import ChatdataError
+from chatdata.core import disk
+from chatdata.core.errors import ChatdataError, OutputError
 
 if TYPE_CHECKING:
     from chatdata.verify.verification import Verdict
@@ -105,6 +106,8 @@ def _rebuilt(
                 folder, inputs=inputs, settings=settings, workers=workers, progress=shown
             )
     except ChatdataError as error:
+        if words := disk.problem(error):  # which says nothing of the folder
+            raise OutputError(words) from error
         problems = [str(error).removesuffix(".")]
     about = "A build from the recipe writes the same bytes"
     return Verdict("rebuild", about, "failed" if problems else "ok", problems)

@@ -4,6 +4,7 @@ __all__ = [
     "arrow",
     "config",
     "constants",
+    "disk",
     "document",
     "errors",
     "files",

@@ -11,7 +11,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from chatdata.core.errors import ChatdataError, VerifyError
+from chatdata.core import disk
+from chatdata.core.errors import ChatdataError, OutputError, VerifyError
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.verify import checks
 from chatdata.verify.checks import Check, Folder
@@ -55,7 +56,8 @@ def verdicts_on(
 ) -> list[Verdict]:
     """One verdict for each check. With `everything` all rows are rendered again, else a sample.
 
-    Raises OutputError where the folder has no manifest that can be read.
+    Raises OutputError where the folder has no manifest that can be read, and where a disk is full
+    or a file may not be opened.
     """
     checked = Folder(folder, everything)
     stages = checks.stages(checked)
@@ -87,6 +89,8 @@ def _judge(name: str, check: Check, checked: Folder) -> Verdict:
         OSError,
         ValueError,
     ) as error:
+        if words := disk.problem(error):  # which says nothing of the dataset
+            raise OutputError(words) from error
         problems.append(str(error).splitlines()[0].removesuffix("."))
     return Verdict(name, _about(check), "failed" if problems else "ok", problems)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chatdata.core import disk
 from chatdata.core.errors import ChatdataError, ConfigError
 
 if TYPE_CHECKING:
@@ -86,12 +87,13 @@ def main(ctx: click.Context, /, model: str, web: bool, serve: bool, **options: A
     python -m trainer.chat out/sample-model --serve --port 8000
     """
     try:
-        if serve:
-            _serve(ctx, model, web, options)
-        elif web:
-            _web(model, options)
-        else:
-            _terminal(model, options)
+        with disk.in_words():
+            if serve:
+                _serve(ctx, model, web, options)
+            elif web:
+                _web(model, options)
+            else:
+                _terminal(model, options)
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
 
