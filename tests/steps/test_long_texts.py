@@ -181,3 +181,8 @@ def test_a_page_that_is_too_much_work_stays_and_is_counted(kind: str) -> None:
     assert words == page
     assert counts == {"messages": 0, "characters": 0, "left": 1}
     assert markdown(long_texts.text(kind, 300))[1].get("left") is None
+
+
+def test_a_page_of_too_many_tags_is_not_read() -> None:
+    page = f"<p>{'<br>' * 99_999}" + "</p>"
+    assert markdown(page) == (page, {"messages": 0, "characters": 0, "left": 1})

@@ -46,6 +46,7 @@ _DRAWN = re.compile("svg|path|rect|line|poly.*|circle|g|math|m[a-z]+", re.IGNORE
 _VOID = re.compile("area|base|br|col|embed|hr|img|input|link|meta|source|wbr", re.IGNORECASE)
 _MOST_DEPTH = 100  # the converter calls itself for each level
 _MOST_WORK = 10_000_000  # characters and lines that are written again at each level they lie in
+_MOST_TAGS = 100_000
 _MOST_MOVES = 10_000_000  # of neighbours that are passed where an element is taken out
 _SILENT = frozenset(
     ["button", "svg", "style", "script", "noscript", "template", "iframe", "select", "textarea"]
@@ -101,7 +102,8 @@ def to_markdown(html: str) -> str:
     (on which the parser takes its time), or is as much work as no page of a chat is, is returned
     as it is.
     """
-    if _depth(html) > _MOST_DEPTH or html.count("<!--") > html.count("-->"):
+    is_heavy = _depth(html) > _MOST_DEPTH or html.count("<") > _MOST_TAGS
+    if is_heavy or html.count("<!--") > html.count("-->"):
         return html
     try:
         soup = BeautifulSoup(html, "html.parser")
