@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import fcntl
 import heapq
+import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +31,7 @@ from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest, renderings, tables
 from chatdata.dataset.entries import PackEntry, ShardEntry
+from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.schemas import IDS, PACK_INDEX
 from chatdata.dataset.shards import PARQUET
 from chatdata.dataset.tables import Table
@@ -293,22 +298,86 @@ def repack(folder: Path, max_tokens: int, rendering: str | None = None) -> list[
 
     `rendering` names an added rendering; None stands for the tokens of the build.
 
-    The rows are not touched. Returns the manifest's entries of the new indexes. Raises PackError,
-    and changes nothing, where the folder has no rows of tokens or a row that is too long.
+    The rows are not touched. What a killed process has left half-done is removed or made again.
+    Returns the manifest's entries of the new indexes. Raises PackError, and changes no index, where
+    the folder has no rows of tokens or a row that is too long.
     """
-    described = manifest.read(folder)
-    if not described.render and not described.renders:
-        raise PackError(
-            f"'{folder}' holds messages and no tokens; build it with --set render.tokenizer=PATH."
-        )
-    chosen = renderings.of(described, rendering)
-    packed = _packed(folder, described.files, max_tokens, chosen.table)
-    place = tables.packs_of(rendering).name
-    with place_file(folder / manifest.FILE) as page, _placing(folder, packed, place) as placed:
-        new = [_named(index, rendering) for index in placed]
-        paths = {index.path for index in new}
-        kept = [index for index in described.packs if index.path not in paths]
-        packs = sorted([*kept, *new], key=_order)
-        described = described.model_copy(update={"packs": tuple(packs)})
+    manifest.read_listing(folder)  # which says what is wrong with a folder of another kind
+    with _alone(folder):
+        described = manifest.read(folder)
+        if not described.render and not described.renders:
+            raise PackError(
+                f"'{folder}' holds messages and no tokens; build it with "
+                "--set render.tokenizer=PATH."
+            )
+        renderings.of(described, rendering)
+        _sweep(folder, described)
+        asked = _Target(max_tokens, rendering)
+        targets = dict.fromkeys([asked, *_broken(folder, described)])
+        packed = {target: target.packed(folder, described) for target in targets}
+        return _replace(folder, described, packed)[asked]
+
+
+class _Target(NamedTuple):
+    """What indexes are made for: a number of tokens, and the name of an added rendering or None."""
+
+    max_tokens: int
+    rendering: str | None
+
+    def packed(self, folder: Path, described: Manifest) -> dict[str, Bins]:
+        """The bins of each split that has rows."""
+        table = renderings.of(described, self.rendering).table
+        return _packed(folder, described.files, self.max_tokens, table)
+
+
+def _replace(
+    folder: Path, described: Manifest, packed: Mapping[_Target, Mapping[str, Bins]]
+) -> dict[_Target, list[PackEntry]]:
+    """Writes indexes, then the manifest that lists them. Returns the entries of each target."""
+    new: dict[_Target, list[PackEntry]] = {}
+    with contextlib.ExitStack() as all_or_none:
+        page = all_or_none.enter_context(place_file(folder / manifest.FILE))
+        for target, bins in packed.items():
+            place = tables.packs_of(target.rendering).name
+            entries = all_or_none.enter_context(_placing(folder, bins, place))
+            new[target] = [_named(entry, target.rendering) for entry in entries]
+        by_path = {index.path: index for index in described.packs}
+        by_path |= {index.path: index for indexes in new.values() for index in indexes}
+        packs = tuple(sorted(by_path.values(), key=_order))
+        described = described.model_copy(update={"packs": packs})
         page.write_text(manifest.text(described), encoding="utf-8")
     return new
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps out processes that also pack the folder: each waits until those before it are ready."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+_NAME = rf"({'|'.join(SPLITS)})-\d+\.parquet"  # of an index
+_INDEX = re.compile(rf"{_NAME}|\.{_NAME}\.partial")
+
+
+def _sweep(folder: Path, described: Manifest) -> None:
+    """Removes what a killed process has left: indexes that are not listed, and parts of files."""
+    (folder / f".{manifest.FILE}.partial").unlink(missing_ok=True)
+    listed = {index.path for index in described.packs}
+    for name in (None, *described.renders):
+        place = tables.packs_of(name).name
+        for path in sorted((folder / place).glob("*")):
+            if _INDEX.fullmatch(path.name) and f"{place}/{path.name}" not in listed:
+                path.unlink()
+
+
+def _broken(folder: Path, described: Manifest) -> Iterator[_Target]:
+    """Yields what indexes were made for that are listed, and that are missing or other bytes."""
+    for index in described.packs:
+        path = folder / index.path
+        if not path.is_file() or sha256_file(path) != index.sha256:
+            yield _Target(index.max_tokens, index.rendering)

@@ -126,3 +126,63 @@ def test_calls_with_words_behind_stay_words(kind: str) -> None:
 def test_lists_of_tools_that_nothing_ends_stay_words() -> None:
     content = long_texts.text("lists of tools", SIZE)
     assert lifted("system", content)["content"][0] == content
+
+
+# --------------------------------------------------------------------------------------------- HTML
+
+
+def markdown(text: str) -> tuple[str, dict[str, int]]:
+    messages, cleaned = cleaning.run(table({"x": [("user", text)]}), [cleaning.step("html", {})])
+    return messages["content"][0], dict(cleaned.by_cleaner["html"])
+
+
+def test_a_long_ordered_list_is_numbered() -> None:
+    words, counts = markdown(f"<ol start='7'>{'<li>x<br>y</li>' * 2000}</ol>")
+    lines = words.split("\n")
+    assert [line.rstrip() for line in lines[::2]] == [f"{7 + n}. x" for n in range(2000)]
+    assert {line.strip() for line in lines[1::2]} == {"y"}
+    assert "left" not in counts
+
+
+@pytest.mark.parametrize("start", ["x", "-1", "²", "9" * 5000])
+def test_a_list_whose_start_is_no_number_starts_at_1(start: str) -> None:
+    words, _ = markdown(f"<ol start='{start}'><li>x</li><li>y</li></ol>")
+    assert words == "1. x\n2. y"
+
+
+def test_line_breaks_in_a_long_block_of_code_are_line_ends() -> None:
+    words, _ = markdown(f"<pre><code>{'x<br>' * 8_000}</code></pre>")
+    assert words == "```\n" + "x\n" * 8_000 + "```"
+
+
+def test_a_long_run_of_blanks_is_a_blank() -> None:
+    assert markdown(f"<p>x{' ' * SIZE}y{' ' * SIZE}\n</p>")[0] == "x y"
+
+
+def test_tags_named_as_parts_of_the_converter_are_words() -> None:
+    page = "<div class='markdown'><soup>a</soup> <fn-cache>b</fn-cache> <h{0}>c</h{0}></div>"
+    assert markdown(page.format("9" * 5000))[0] == "a bc"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "nested quotes, a long line",
+        "nested lists, a long line",
+        "heads of tables",
+        "buttons in HTML",
+        "bars in a cell",
+        "ends of nothing",
+    ],
+)
+def test_a_page_that_is_too_much_work_stays_and_is_counted(kind: str) -> None:
+    page = long_texts.text(kind, 100_000)
+    words, counts = markdown(page)
+    assert words == page
+    assert counts == {"messages": 0, "characters": 0, "left": 1}
+    assert markdown(long_texts.text(kind, 300))[1].get("left") is None
+
+
+def test_a_page_of_too_many_tags_is_not_read() -> None:
+    page = f"<p>{'<br>' * 99_999}" + "</p>"
+    assert markdown(page) == (page, {"messages": 0, "characters": 0, "left": 1})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+_PAGE = "<div class='markdown'>"
 _PARTS: dict[str, tuple[str, str, str]] = {
     "a letter": ("", "a", ""),
     "letters": ("", "aZ9b", ""),
@@ -76,6 +77,27 @@ _PARTS: dict[str, tuple[str, str, str]] = {
     "blanks between tags": ("<ul>", " \n", "<li>x</li></ul>"),
     "blanks between items": ("<ul>", "<li>x</li> \n ", "</ul>"),
     "comments between items": ("<ul>", "<!-- -->\n", "<li>x</li></ul>"),
+    "blanks in HTML": ("<p>x", " ", "x</p>"),
+    "line ends in HTML": ("<p>x", "\n", "x</p>"),
+    "heads of tables": ("<table><thead>", "<tr><td>x</td></tr>", "</thead></table>"),
+    "buttons in HTML": (_PAGE, "<button>x</button>", "</div>"),
+    "boxes": (_PAGE, "<input type=checkbox>", "</div>"),
+    "bars in a cell": (f"{_PAGE}<table><tr><td>", "|<b>x</b>", "</td></tr></table></div>"),
+    "formulas": (_PAGE, "<span class='katex'>x</span>", "</div>"),
+    "lines that were typed": ("<div class='markdown whitespace-pre-wrap'>", "x<br>", "</div>"),
+    "ends of nothing": (_PAGE, "<div></b>", "</div>"),
+    "tags that do not end in a page": (_PAGE, "<a ", "</div>"),
+    "ends that do not end in a page": (_PAGE, "</a ", "</div>"),
+    "declarations in a page": (_PAGE, "<!", "</div>"),
+    "sections in a page": (_PAGE, "<![CDATA[", "</div>"),
+    "types in a page": (_PAGE, "<!DOCTYPE [", "</div>"),
+    "less than in a page": (_PAGE, "<", "</div>"),
+    "quotes in tags of a page": (_PAGE, '<a b="', "</div>"),
+    "quoted tags of a page": (_PAGE, '"<a" ', "</div>"),
+    "comments in a page": (_PAGE, "<!-- -->", "</div>"),
+    "scripts in a page": (_PAGE, "<script>", "</div>"),
+    "entities in a page": (_PAGE, "&#", "</div>"),
+    "a page cut off": (_PAGE, '<a "', ""),
     # Markdown and marks
     "entities": ("", "&lt;", ""),
     "entities of entities": ("&lt;", "amp;", ""),

@@ -48,7 +48,8 @@ class Cleaner:
     """A cleaner, its options, and a pattern without which no text concerns it.
 
     The pattern is one of Polars, cheap enough for a whole corpus. The versions of `packages` may
-    change what the cleaner makes of a text.
+    change what the cleaner makes of a text. `is_left` says of a text after cleaning whether the
+    cleaner has left it as it was, for the work that it would have been.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Cleaner:
     options: type[Strict]
     about: str
     packages: tuple[str, ...] = ()
+    is_left: Callable[[str], bool] = lambda text: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +110,13 @@ class Cleaned:
 
 
 def _cleans(
-    pattern: str, packages: tuple[str, ...] = ()
+    pattern: str, packages: tuple[str, ...] = (), **more: Any
 ) -> Callable[[Callable[..., str]], Callable[..., str]]:
     def register(function: Callable[..., str]) -> Callable[..., str]:
         name = function.__name__
         options = arguments_model(function, skip=1)
         about = (inspect.getdoc(function) or "").splitlines()[0]
-        CLEANERS[name] = Cleaner(name, function, pattern, options, about, packages)
+        CLEANERS[name] = Cleaner(name, function, pattern, options, about, packages, **more)
         return function
 
     return register
@@ -123,11 +125,22 @@ def _cleans(
 # ------------------------------------------------------------------------------------- the cleaners
 
 
-@_cleans(r"^\s*<[A-Za-z]", ("beautifulsoup4", "markdownify", "python"))  # Python has the parser
+def _is_html(text: str) -> bool:
+    from chatdata.steps.clean import markdown
+
+    return text.lstrip().startswith("<") and markdown.is_html(text)
+
+
+@_cleans(
+    r"^\s*<[A-Za-z]",
+    ("beautifulsoup4", "markdownify", "python"),  # Python has the parser
+    is_left=_is_html,
+)
 def html(text: str) -> str:
     """HTML that is the whole of a text becomes Markdown.
 
     Text that only holds markup, in fences or not, stays to the letter; see `markdown.is_html`.
+    A page that is more work than a page of a chat is stays as it is, and is counted as left.
     """
     from chatdata.steps.clean import markdown
 
@@ -242,9 +255,20 @@ def _clean_column(
         for name, characters_fewer in fewer.items():
             counts[name]["messages"] += number
             counts[name]["characters"] += number * characters_fewer
+    _count_left(counts, steps, cleaned, concerned["count"])
     changed = {old: new for old, new in zip(texts, cleaned, strict=True) if old != new}
     replaced = pl.col(column).replace(list(changed), list(changed.values()))
     return messages.with_columns(replaced) if changed else messages, Cleaned(counts)
+
+
+def _count_left(
+    counts: dict[str, dict[str, int]], steps: Sequence[Step], texts: Sequence[str], times: pl.Series
+) -> None:
+    """Counts for each cleaner the messages whose texts it should have changed, and left."""
+    for step in steps:
+        is_left = map(step.cleaner.is_left, texts)
+        if left := sum(itertools.compress(times, is_left)):
+            counts[step.cleaner.name]["left"] = left
 
 
 def clean_texts(
