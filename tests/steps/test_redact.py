@@ -411,7 +411,9 @@ def make(folder: Path, *settings: str, **options: Any) -> Manifest:
     ]
     (folder / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "r.yaml").write_text(RECIPE)
-    return build_dataset(load_recipe(folder / "r.yaml", settings), folder / "out", **options)
+    return build_dataset(
+        load_recipe(folder / "r.yaml", settings), folder / "out", force=True, **options
+    )
 
 
 def published_words(folder: Path) -> str:
