@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from chatdata.core import disk
 from chatdata.core.errors import OutputError
 
 
@@ -59,7 +60,8 @@ def new_folder(out: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
             refuse_foreign(out, is_ours)
             _move(work, out)
     except OSError as error:
-        raise OutputError(f"cannot write to '{out}': {error.strerror or error}.") from error
+        words = disk.problem(error, [out.parent]) or f"{error.strerror or error}."
+        raise OutputError(f"cannot write to '{out}': {words}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
