@@ -26,7 +26,7 @@ PLAIN = ["drop=[]", "threads={policy: all_leaves, end: any}"]
 
 
 def build(name: str, path: Path, out: Path, *settings: str) -> Manifest:
-    return build_dataset(load_recipe(name, settings), out, inputs=[str(path)])
+    return build_dataset(load_recipe(name, settings), out, inputs=[str(path)], force=True)
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def _content(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFacto
 
 
 def build(client: Clients, tmp_path: Path, *arguments: str) -> Done:
-    options = ["--set", "max_dropped=1", "--out", str(tmp_path / "out")]
+    options = ["--set", "max_dropped=1", "--out", str(tmp_path / "out"), "--force"]
     return client.run("build", *arguments, *options)
 
 

@@ -236,6 +236,7 @@ def make(
     rows[9]["messages"][2]["content"] = f"{SHORT} {LONG}"
     (folder / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "r.yaml").write_text(RECIPE.format(against=against))
+    options = {"force": True, **options}
     return build_dataset(load_recipe(folder / "r.yaml", settings), folder / "out", **options)
 
 
@@ -303,7 +304,7 @@ def test_patterns_and_files_elsewhere(tmp_path: Path, monkeypatch: pytest.Monkey
     ("setting", "error", "words"),
     [
         ("drop=[contaminated]", ConfigError, "contaminated needs `against`; write contaminated: {"),
-        ("drop=[{contaminated: {against: []}}]", ConfigError, "'against' is []"),
+        ("drop=[{contaminated: {against: []}}]", ConfigError, "against: nothing stands there"),
         ("drop=[{contaminated: {against: q.csv}}]", ConfigError, "'against' is 'q.csv'"),
         ("drop=[{contaminated: {against: [no.csv]}}]", SourceError, "there is no file"),
         ("drop=[{contaminated: {against: [a]}}]", SourceError, "is a folder; name its files"),

@@ -259,7 +259,8 @@ def make(
     (folder / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "r.yaml").write_text(RECIPE)
     recipe = load_recipe(folder / "r.yaml", settings)
-    build_dataset(recipe, folder / name, inputs=[str(folder / "in.jsonl")], **options)
+    options = {"inputs": [str(folder / "in.jsonl")], "force": True, **options}
+    build_dataset(recipe, folder / name, **options)
     return folder / name
 
 
@@ -382,7 +383,7 @@ def test_trees_repeat_trees_and_not_themselves(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(RECIPE.replace("jsonl", "oasst"))
     for rule in ("duplicate_prompt", "near_duplicate_prompt"):
         recipe = load_recipe(tmp_path / "r.yaml", [f"drop=[{rule}]"])
-        build_dataset(recipe, tmp_path / "out", inputs=[str(tmp_path / "t.jsonl")])
+        build_dataset(recipe, tmp_path / "out", inputs=[str(tmp_path / "t.jsonl")], force=True)
         kept = {id for id, (reason, _) in reasons(tmp_path / "out").items() if reason is None}
         assert kept in ({"oasst1/su/sa", "oasst1/su/sb"}, {"oasst1/tu/ta", "oasst1/tu/tb"})
 
