@@ -13,6 +13,8 @@ from chatdata.cli import main
 from tests.support.builds import files
 from tests.support.disks import fill, make_read_only, small_disk
 
+pytestmark = pytest.mark.slow
+
 READING = [["show"], ["stats"], ["verify"], ["verify", "--full"]]
 WRITING = [["report"], ["pack", "--max-tokens", "3000"]]
 SENTENCE = {"full": "is full; make room", "read-only": "on a disk that can only be read"}

@@ -19,6 +19,8 @@ from chatdata.dataset import pack
 from chatdata.dataset.pack import repack
 from chatdata.verify.verification import verify_folder
 
+pytestmark = pytest.mark.slow
+
 STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "fcntl.flock"}  # of Python, by audit event
 MOST_STEPS = 200
 

@@ -119,6 +119,7 @@ def test_an_input_that_changes_while_it_is_read_is_an_error(folder: Path) -> Non
     assert not (folder / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["d[1]", "d*", "d?", "{d}"])
 def test_a_name_is_not_a_pattern(folder: Path, name: str) -> None:
     make(folder, out="d1")

@@ -256,6 +256,7 @@ def as_parts(names: frozenset[str], empty_thought: bool) -> TrainParts:
     return TrainParts.model_construct(**chosen, empty_thought=empty_thought)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_what_is_learnt_is_in_the_parts_of_recipe_and_message(name: str, tmp_path: Path) -> None:
     """As the union of what each answer alone learns in a recipe of the parts they share."""

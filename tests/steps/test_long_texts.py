@@ -17,6 +17,8 @@ from chatdata.steps import cleaning, redact, secrets, structure
 from tests.support import long_texts
 from tests.support.conversations import table
 
+pytestmark = pytest.mark.slow
+
 SIZE = 200_000
 KEY = "AKIA" + "Q3EGRJ7XN5TPLK2D"
 
