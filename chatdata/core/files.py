@@ -45,7 +45,7 @@ def new_folder(out: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _recover(out)
-        refuse_foreign(out, is_ours)
+        _refuse_foreign(out, is_ours)
         _sweep(out)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     except OSError as error:
@@ -57,7 +57,7 @@ def new_folder(out: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
             yield work
             os.chmod(work, 0o777 & ~_umask())
             _sync(work)
-            refuse_foreign(out, is_ours)
+            _refuse_foreign(out, is_ours)
             _move(work, out)
     except OSError as error:
         words = disk.problem(error, [out.parent]) or f"{error.strerror or error}."
@@ -66,7 +66,7 @@ def new_folder(out: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def refuse_foreign(out: Path, is_ours: Callable[[Path], bool]) -> None:
+def _refuse_foreign(out: Path, is_ours: Callable[[Path], bool]) -> None:
     """Raises OutputError where `out` is not to be replaced by a folder that is written."""
     if not out.exists() and not out.is_symlink():
         return

@@ -61,13 +61,12 @@ def pages(manifest: Manifest, before: Manifest | Listing | None = None) -> dict[
     return {PAGE: text(manifest, before), croissant.FILE: croissant.text(manifest)}
 
 
-def with_words_of_users(manifest: Manifest, folder: Path, before: Manifest) -> str:
-    """The `README.md` of `manifest`, with what users have added to that of `folder`, whose manifest
-    is `before`. Raises ConfigError as `card_merge.merge` does."""
+def with_words_of_users(page: str, folder: Path, before: Manifest) -> str:
+    """The new `README.md` `page`, with what users have added to that of `folder`, whose manifest is
+    `before`. Raises ConfigError as `card_merge.merge` does."""
     path = folder / PAGE
-    page = path.read_text(encoding="utf-8") if path.is_file() else text(before)
-    new = text(manifest)
-    return new if page == text(before) else card_merge.merge(new, page)
+    earlier = path.read_text(encoding="utf-8") if path.is_file() else page
+    return page if earlier in (page, text(before)) else card_merge.merge(page, earlier)
 
 
 # ------------------------------------------------------------------------------------- the page

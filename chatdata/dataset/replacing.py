@@ -28,13 +28,22 @@ _SAYS_NOTHING = {"about"}  # of a recipe, about its rows
 def new_dataset(out: Path) -> Iterator[Path]:
     """A new folder for a dataset, which becomes `out` when the block ends without an error.
 
-    As `files.new_folder`. An `out` that is a dataset folder gives its users' files and words to the
-    new folder. Raises OutputError for any other `out` that is not empty.
+    As `files.new_folder`. An `out` that is a dataset folder gives its users' files to the new
+    folder. Raises OutputError for any other `out` that is not empty.
     """
     with files.new_folder(out, manifest.is_ours) as new:
         yield new
-        if out.is_dir():
-            _keep_what_is_of_users(out, new)
+        if manifest.is_ours(out):
+            _keep_files_of_users(out, new)
+
+
+def keep_words(out: Path, new: Path) -> None:
+    """Adds to the card of a new folder, which is whole, what users wrote on the card of `out`."""
+    before = manifest_of(out)
+    if before is not None:
+        card_page = new / card.PAGE
+        page = card.with_words_of_users(card_page.read_text(encoding="utf-8"), out, before)
+        card_page.write_text(page, encoding="utf-8")
 
 
 def check_same(
@@ -42,7 +51,7 @@ def check_same(
 ) -> None:
     """Raises OutputError where `out` is the build of another recipe or of other input, unless
     `is_forced`. The recipe is given as plain values."""
-    before = _manifest(out)
+    before = manifest_of(out)
     if before is None or is_forced:
         return
     if difference := _difference(before, recipe, sources):
@@ -56,7 +65,8 @@ def _difference(
     before: Manifest, recipe: Mapping[str, Any], sources: Sequence[SourceFile]
 ) -> str | None:
     """The first thing in which a build differs from one that is made, in words."""
-    for key, made, value in _different(before.recipe.as_json(), recipe):
+    if first := next(_different(before.recipe.as_json(), recipe), None):
+        key, made, value = first
         return f"its recipe has {key}: {_short(made)}, and this one has {_short(value)}"
     read, given = _hashes(before.sources), _hashes(sources)
     for place in dict.fromkeys([*read, *given]):
@@ -100,7 +110,7 @@ def _in_words(place: tuple[str, str], read: _Hashes, given: _Hashes) -> str:
     return "has changed since" if place in read else "is new"
 
 
-def _manifest(folder: Path) -> Manifest | None:
+def manifest_of(folder: Path) -> Manifest | None:
     """The manifest of a folder that this chatdata can read."""
     try:
         listing = _listing(folder)
@@ -112,13 +122,9 @@ def _manifest(folder: Path) -> Manifest | None:
 # --------------------------------------------------------------------------------- what is kept
 
 
-def _keep_what_is_of_users(old: Path, new: Path) -> None:
-    """Gives files that are not chatdata's, and words on the card, to a new folder."""
-    before, after = _listing(old), _manifest(new)
-    if isinstance(before, Manifest) and after is not None:
-        page = card.with_words_of_users(after, old, before)
-        (new / card.PAGE).write_text(page, encoding="utf-8")
-    for path in _files_of_users(old, before, after):
+def _keep_files_of_users(old: Path, new: Path) -> None:
+    """Gives files that are not chatdata's to a new folder."""
+    for path in _files_of_users(old, _listing(old), manifest_of(new)):
         _take_over(old / path, new / path)
 
 

@@ -100,7 +100,9 @@ def add_rendering(
         left_out = added.left_out.files_in(new)
         ledger.check_dropped(result.counts, recipe.max_dropped, left_out)
         shutil.rmtree(context.files.folder)
-        return _complete(context, rendered, added, result, new)
+        described = _complete(context, rendered, added, result, new)
+        replacing.keep_words(out, new)
+        return described
 
 
 # --------------------------------------------------------------------------------- what is there
@@ -209,7 +211,8 @@ def _complete(
             "renders": {**before.renders, added.name: entry},
         }
     )
-    pages = card.pages(after) | {card.PAGE: card.with_words_of_users(after, folder.path, before)}
+    pages = card.pages(after)
+    pages[card.PAGE] = card.with_words_of_users(pages[card.PAGE], folder.path, before)
     for name, text in pages.items():
         (out / name).write_text(text, encoding="utf-8")
     manifest.write(out, after)

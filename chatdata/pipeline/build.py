@@ -126,7 +126,9 @@ def build_as_stated(
         check_splits(recipe, result.stats.totals.by_split)
         given.check_unchanged()
         shutil.rmtree(context.files.folder)
-        return describe(context, given.entries, result, folder)
+        described = describe(context, given.entries, result, folder)
+        replacing.keep_words(Path(out), folder)
+        return described
 
 
 def check_splits(recipe: Recipe, splits: Mapping[str, Mapping[str, int]]) -> str | None:

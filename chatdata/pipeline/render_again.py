@@ -64,7 +64,9 @@ def render_again(
         entries = tables.LEDGER.files_in(new)
         ledger.check_dropped(result.counts, recipe.max_dropped, entries)
         shutil.rmtree(context.files.folder)
-        return complete(context, redraft(context, before, result), new)
+        described = complete(context, redraft(context, before, result), new)
+        replacing.keep_words(Path(out), new)
+        return described
 
 
 def _render(context: BuildContext, folder: Folder, piece: Piece) -> PartStats:

@@ -87,4 +87,7 @@ def pull(
             shutil.copyfile(fetched.folder / path, new / path)
             progress("copying", number + 1, len(paths))
         verification.verify_folder(new)
+        earlier = replacing.manifest_of(Path(out))
+        if earlier is not None and earlier.version == pulled.version:
+            replacing.keep_words(Path(out), new)
     return fetched.provenance()

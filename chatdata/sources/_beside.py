@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
-from chatdata.sources import tool_json
-from chatdata.sources._linear import Turn
+from chatdata.sources import _preference, tool_json
+from chatdata.sources._linear import Reading, Turn
 from chatdata.sources._message import join
 from chatdata.sources.tool_json import is_given
 from chatdata.sources.values import Text, is_name, text
@@ -23,6 +23,29 @@ CONTEXTS = ("context", "input")
 KEYS = frozenset([_SYSTEM, _PROMPT, HISTORY, *tool_json.LISTS])
 
 ReadAll = Callable[[list[Any]], list[Turn]]  # turns of messages in the form of a source
+ReadPlain = Callable[[list[Any]], list[Turn] | None]  # None where a message is not plain
+
+
+def conversation(
+    record: Mapping[str, Any],
+    messages: list[Any],
+    keys: frozenset[str],
+    read_plain: ReadPlain,
+    read_all: ReadAll,
+) -> Reading:
+    """What a source reads of a record with a list of messages, and of what stands beside them.
+
+    `keys` are those that the source looks at. Messages are mostly plain, and read faster then.
+    """
+    short, left = read_plain(messages), frozenset[str]()
+    turns = read_all(messages) if short is None else short
+    refusal = _preference.refusal(record, turns[-1].content if turns else None)
+    if not record.keys().isdisjoint(CONTEXTS):
+        turns, left = with_context(turns, record)
+    beside = with_record(turns, record, read_all)
+    keys = keys - left - beside.left if left or beside.left else keys
+    odd = () if short is not None else messages
+    return Reading(beside.turns, keys, (*odd, *beside.messages), refusal)
 
 
 class Beside(NamedTuple):

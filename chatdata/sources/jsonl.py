@@ -95,21 +95,10 @@ def _is_record(value: object) -> bool:
 
 def _read(record: Any) -> Reading:
     if isinstance(record, list):
-        return Reading(_read_all(record), messages=record)
-    messages = _list(record)
-    return _exchange(record) if messages is None else _conversation(record, messages)
-
-
-def _conversation(record: Mapping[str, Any], messages: list[Any]) -> Reading:
-    short, left = _read_plain(messages), frozenset[str]()
-    turns = _read_long(messages) if short is None else short
-    refusal = _preference.refusal(record, turns[-1].content if turns else None)
-    if not record.keys().isdisjoint(_beside.CONTEXTS):
-        turns, left = _beside.with_context(turns, record)
-    beside = _beside.with_record(turns, record, _read_all)
-    keys = _LIST_KEYS - left - beside.left if left or beside.left else _LIST_KEYS
-    odd = () if short is not None else messages
-    return Reading(beside.turns, keys, (*odd, *beside.messages), refusal)
+        return Reading(_read_plain(record) or _read_all(record), messages=record)
+    if (messages := _list(record)) is None:
+        return _exchange(record)
+    return _beside.conversation(record, messages, _LIST_KEYS, _read_plain, _read_all)
 
 
 def _list(record: Mapping[str, Any]) -> list[Any] | None:
@@ -123,13 +112,8 @@ def _read_plain(messages: list[Any]) -> list[Turn] | None:
     return None if None in turns else turns  # type: ignore[return-value]
 
 
-def _read_long(messages: list[Any]) -> list[Turn]:
-    return [_plain(message) or _any_turn(message) for message in openai_form(messages)]
-
-
 def _read_all(messages: list[Any]) -> list[Turn]:
-    short = _read_plain(messages)
-    return _read_long(messages) if short is None else short
+    return [_plain(message) or _any_turn(message) for message in openai_form(messages)]
 
 
 def _exchange(record: dict[str, Any]) -> Reading:

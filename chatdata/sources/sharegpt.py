@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import _beside, _preference, tool_json
+from chatdata.sources import _beside, tool_json
 from chatdata.sources._blocks import as_messages, more_keys, openai_form
 from chatdata.sources._linear import (
     RECORD_KEYS,
@@ -91,16 +91,7 @@ def _list(record: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
 
 def _read(record: dict[str, Any]) -> Reading:
     key, messages = _list(record) or ("", [])
-    short, left = _read_plain(messages), frozenset[str]()
-    turns = _read_all(messages) if short is None else short
-    refusal = _preference.refusal(record, turns[-1].content if turns else None)
-    if not record.keys().isdisjoint(_beside.CONTEXTS):
-        turns, left = _beside.with_context(turns, record)
-    beside = _beside.with_record(turns, record, _read_all)
-    keys = _KEYS_WITH[key]
-    keys = keys - left - beside.left if left or beside.left else keys
-    odd = () if short is not None else messages
-    return Reading(beside.turns, keys, (*odd, *beside.messages), refusal)
+    return _beside.conversation(record, messages, _KEYS_WITH[key], _read_plain, _read_all)
 
 
 def _read_plain(messages: list[Any]) -> list[Turn] | None:

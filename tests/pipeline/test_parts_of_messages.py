@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from chatdata import add_rendering, load_recipe, read_manifest, render_dataset
 from chatdata.cli import main
-from chatdata.core.hashing import sha256_file
 from chatdata.dataset import card, manifest
-from chatdata.verify import recount
-from chatdata.verify.dataset_diff import between
 from chatdata.verify.verification import verdicts_on, verify_folder
 from tests.support.builds import make, rows_of
-from tests.support.published import as_input, ids_by_trl, ids_of, loaded, trainer_of_trl
+from tests.support.flagged import (
+    SPLIT,
+    WHOLE,
+    Flags,
+    Given,
+    built,
+    by_number,
+    changed,
+    check_built_again,
+    check_second_alone_differs,
+    forge,
+    merged,
+    records,
+    rows_of_rendering,
+)
+from tests.support.published import ids_by_trl, ids_of, loaded, trainer_of_trl
 
 pytestmark = pytest.mark.slow
 
-RECIPE = """
-name: tides
-version: 1.0.0
-source: {jsonl: {license: cc0-1.0}}
-split: {test_percent: %d}
-render: {tokenizer: bytes, template: chatml}
-max_dropped: 1.0
-"""
 CALL = {"type": "function", "function": {"name": "tide", "arguments": {}}}
 THINKS = {"reasoning_content": "Hm."}
-Flags = dict[str, Any]
 
 
 def only(*parts: str, **more: Any) -> Flags:
@@ -54,37 +55,19 @@ GIVEN: list[list[Flags]] = [
 ]
 
 
-def records(given: Sequence[Sequence[Flags]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": f"t/{number}",
-            "messages": [
-                message
-                for turn, flags in enumerate(answers)
-                for message in (
-                    {"role": "user", "content": f"High water of {number}-{turn}?"},
-                    {"role": "assistant", "content": f"At {turn}.", **flags},
-                )
-            ],
-        }
-        for number, answers in enumerate(given)
-    ]
+def tides(given: Given) -> list[dict[str, Any]]:
+    return records(given, "High water of {}?", "At {}.")
 
 
-def build(folder: Path, given: Sequence[Sequence[Flags]], *settings: str, out: str = "out") -> Path:
-    (folder / "tides.jsonl").write_text("\n".join(map(json.dumps, records(given))))
-    percent = 40 if given is GIVEN else 0
-    return make(folder, RECIPE % percent, folder / "tides.jsonl", out, *settings)
+def build(folder: Path, given: Given, *settings: str, out: str = "out") -> Path:
+    recipe = SPLIT if given is GIVEN else WHOLE
+    return built(folder, tides(given), *settings, recipe=recipe, out=out)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records, built."""
     return build(tmp_path_factory.mktemp("tides"), GIVEN)
-
-
-def by_number(folder: Path, kind: str = "messages") -> list[dict[str, Any]]:
-    return sorted(rows_of(folder, kind), key=lambda row: str(row["id"]))
 
 
 def spans(row: Mapping[str, Any]) -> list[str]:
@@ -175,12 +158,7 @@ def test_pandas_takes_the_names_as_lists(folder: Path) -> None:
 def test_a_build_over_published_rows_changes_nothing(
     folder: Path, tmp_path: Path, way: str
 ) -> None:
-    again = make(tmp_path, RECIPE % 40, as_input(folder, way, tmp_path), "again")
-    difference = between(folder, again)
-    assert {key: n for key, n in difference.rows.items() if n} == {"the_same": len(GIVEN)}
-    for kind in ("messages", "tokens"):
-        assert by_number(again, kind) == by_number(folder, kind)
-    assert read_manifest(again).content_hash == read_manifest(folder).content_hash
+    check_built_again(folder, way, tmp_path)
 
 
 def test_rendered_again_with_the_same_parts(folder: Path, tmp_path: Path) -> None:
@@ -193,9 +171,7 @@ def test_rendered_again_with_the_same_parts(folder: Path, tmp_path: Path) -> Non
 def test_an_added_rendering_has_the_parts(tmp_path: Path) -> None:
     folder = build(tmp_path, GIVEN[:3])
     add_rendering(folder, name="more", tokenizer="bytes", template="starchat")
-    (shard,) = (folder / "tokens-more").glob("*.parquet")
-    rows = sorted(pq.read_table(shard).to_pylist(), key=lambda row: str(row["id"]))
-    assert [spans(row) for row in rows] == LEARNT[:3]
+    assert [spans(row) for row in rows_of_rendering(folder, "more")] == LEARNT[:3]
     verify_folder(folder, everything=True)
 
 
@@ -245,26 +221,17 @@ def test_an_answer_of_which_nothing_is_left_is_not_trained(tmp_path: Path) -> No
 
 
 def test_the_parts_of_another_conversation_are_of_no_matter_for_a_digest(tmp_path: Path) -> None:
-    digests = [
-        dict(recount.digests(folder, read_manifest(folder)))
-        for folder in (
-            build(tmp_path, [[{}], [{}]], out="alike"),
-            build(tmp_path, [[{}], [only("answer")]], out="some"),
-            build(tmp_path, [[{}], [only("answer", "end")]], out="more"),
-        )
-    ]
-    first, second = sorted(digests[0])
-    assert len({of_folder[first] for of_folder in digests}) == 1
-    assert len({of_folder[second] for of_folder in digests}) == 3
-    rows = between(tmp_path / "alike", tmp_path / "some").rows
-    assert {key: n for key, n in rows.items() if n} == {"relabelled": 1, "the_same": 1}
+    given = {"alike": {}, "some": only("answer"), "more": only("answer", "end")}
+    folders = [build(tmp_path, [[{}], [flags]], out=out) for out, flags in given.items()]
+    check_second_alone_differs(folders)
+    assert changed(*folders[:2]) == {"relabelled": 1, "the_same": 1}
 
 
 def test_a_diff_sees_parts_where_nothing_is_rendered(tmp_path: Path) -> None:
     for out, given in (("alike", {}), ("some", only("answer"))):
         build(tmp_path, [[{}], [given]], "render=null", out=out)
-    rows = between(tmp_path / "alike", tmp_path / "some").rows
-    assert {key: n for key, n in rows.items() if n} == {"relabelled": 1, "the_same": 1}
+    rows = changed(tmp_path / "alike", tmp_path / "some")
+    assert rows == {"relabelled": 1, "the_same": 1}
 
 
 def test_parts_can_be_dropped(tmp_path: Path) -> None:
@@ -306,7 +273,7 @@ def test_a_question_has_no_parts(tmp_path: Path) -> None:
     question = {"role": "user", "content": "q", "train_parts": ["answer"]}
     talk = {"messages": [question, {"role": "assistant", "content": "a"}]}
     (tmp_path / "t.jsonl").write_text(json.dumps(talk))
-    folder = make(tmp_path, RECIPE % 0, tmp_path / "t.jsonl", "out")
+    folder = make(tmp_path, WHOLE, tmp_path / "t.jsonl", "out")
     assert read_manifest(folder).messages_in_parts is None
     assert [spans(row) for row in rows_of(folder, "tokens")] == [["a|"]]
 
@@ -323,24 +290,8 @@ def test_training_on_more_than_answers_is_refused_beside_parts(
 
 
 def test_turns_of_different_parts_are_not_merged(tmp_path: Path) -> None:
-    def answer(content: str, **flags: Any) -> dict[str, Any]:
-        return {"role": "assistant", "content": content, **flags}
-
-    question = {"role": "user", "content": "q"}
-    alike = [question, answer("a", **only("answer")), answer("b", **only("answer"))]
-    unlike = [question, answer("a", **only("answer")), answer("b")]
-    untrained = [question, answer("a", **only("answer")), answer("b", train=False)]
-    talks = [
-        {"id": f"t/{n}", "messages": talk} for n, talk in enumerate((alike, unlike, untrained))
-    ]
-    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, talks)))
-    recipe = RECIPE % 0 + "threads: {repeated_role: merge}\n"
-    folder = make(tmp_path, recipe, tmp_path / "t.jsonl", "out", "render=null")
-    stated = [
-        [(m["content"], m["train"], m["train_parts"]) for m in row["messages"][1:]]
-        for row in by_number(folder)
-    ]
-    assert stated == [
+    part, rest = only("answer"), {"train": False}
+    assert merged(tmp_path, "train_parts", (part, part), (part, {}), (part, rest)) == [
         [("a\n\nb", True, ["answer"])],
         [("a", True, ["answer"]), ("b", True, None)],
         [("a\n\nb", False, None)],
@@ -350,9 +301,9 @@ def test_turns_of_different_parts_are_not_merged(tmp_path: Path) -> None:
 def test_records_without_ids_are_named_for_what_is_said_alone(tmp_path: Path) -> None:
     names = []
     for number, flags in enumerate(({}, only("answer"))):
-        talk = records([[{**THINKS, **flags}]])[0]["messages"]
+        talk = tides([[{**THINKS, **flags}]])[0]["messages"]
         (tmp_path / "t.jsonl").write_text(json.dumps({"messages": talk}))
-        built = make(tmp_path, RECIPE % 0, tmp_path / "t.jsonl", str(number))
+        built = make(tmp_path, WHOLE, tmp_path / "t.jsonl", str(number))
         names += [row["id"] for row in rows_of(built)]
     assert names[0] == names[1]
 
@@ -361,10 +312,10 @@ def test_records_without_ids_are_named_for_what_is_said_alone(tmp_path: Path) ->
 
 
 def test_show_prints_what_is_beside_the_words(tmp_path: Path) -> None:
-    given = records([[only("answer", weight=0.5), {}]])[0]
+    given = tides([[only("answer", weight=0.5), {}]])[0]
     given["chat_template_kwargs"] = {"mood": "calm"}
     (tmp_path / "t.jsonl").write_text(json.dumps(given))
-    folder = make(tmp_path, RECIPE % 0, tmp_path / "t.jsonl", "out", "render=null")
+    folder = make(tmp_path, WHOLE, tmp_path / "t.jsonl", "out", "render=null")
     lines = CliRunner().invoke(main, ["show", str(folder)]).output.splitlines()
     assert lines[1:3] == [
         'variables: {"mood": "calm"}',
@@ -383,8 +334,8 @@ def test_show_prints_parts_of_the_messages_that_a_row_teaches(tmp_path: Path) ->
 
 def test_build_says_which_ends_are_left_out(tmp_path: Path) -> None:
     folder = build(tmp_path, [[only("answer"), {}]])
-    arguments = ["build", str(tmp_path / "r.yaml"), "--input", str(tmp_path / "tides.jsonl")]
-    (tmp_path / "r.yaml").write_text(RECIPE % 0)
+    arguments = ["build", str(tmp_path / "r.yaml"), "--input", str(tmp_path / "talks.jsonl")]
+    (tmp_path / "r.yaml").write_text(WHOLE)
     done = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "again")])
     assert "✓ 1 of 1 answers end with a trained <|im_end|>, 1 leave it out" in done.output
     assert "✓ 1 of 1 answers are trained from end to end, and 1 in their train_parts" in done.output
@@ -397,44 +348,24 @@ def test_build_says_which_ends_are_left_out(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------- forgers
 
 
-def forge(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> list[str]:
-    """The checks that fail once messages were changed and the manifest agrees with all counts."""
-    (path,) = (folder / "messages").glob("*.parquet")
-    table = pq.read_table(path)
-    place = table.column_names.index("messages")
-    field = table.schema.field("messages")
-    lists = [[change(message) for message in row] for row in table["messages"].to_pylist()]
-    pq.write_table(table.set_column(place, field, pa.array(lists, field.type)), path)
-    facts = json.loads((folder / "manifest.json").read_text())
-    for file in facts["files"]:
-        file["sha256"] = sha256_file(folder / file["path"])
-    counted = recount.count(folder, manifest.parsed(facts))
-    facts["content_hash"] = counted.content_hash()
-    facts["messages_in_parts"] = counted.messages_in_parts
-    (folder / "manifest.json").write_text(json.dumps(facts))
-    for name, text in card.pages(manifest.parsed(facts)).items():
-        (folder / name).write_text(text)
-    return [v.check for v in verdicts_on(folder, everything=True) if v.outcome == "failed"]
-
-
-def with_parts(message: dict[str, Any], parts: list[str] | None) -> dict[str, Any]:
-    return {**message, "train_parts": parts if message["train_parts"] else None}
+def with_parts(messages: list[Flags], parts: list[str] | None) -> list[Flags]:
+    return [{**m, "train_parts": parts if m["train_parts"] else None} for m in messages]
 
 
 @pytest.mark.parametrize(
     ("change", "failed"),
     [
-        (lambda message: with_parts(message, None), ["certificate"]),
-        (lambda message: with_parts(message, ["answer", "end"]), ["certificate"]),
-        (lambda message: with_parts(message, ["reasoning"]), ["certificate"]),
-        (lambda message: message, []),
+        (lambda messages: with_parts(messages, None), ["certificate"]),
+        (lambda messages: with_parts(messages, ["answer", "end"]), ["certificate"]),
+        (lambda messages: with_parts(messages, ["reasoning"]), ["certificate"]),
+        (lambda messages: messages, []),
     ],
 )
 def test_a_forger_of_parts_is_caught(
-    tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]], failed: list[str]
+    tmp_path: Path, change: Callable[[list[Flags]], list[Flags]], failed: list[str]
 ) -> None:
     folder = build(tmp_path, [[only("answer"), {}], [{}]])
-    assert forge(folder, change) == failed
+    assert forge(folder, "messages", "messages", change) == failed
 
 
 def test_a_manifest_that_counts_other_parts_is_caught(tmp_path: Path) -> None:

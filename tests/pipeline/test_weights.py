@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,27 +14,31 @@ import pytest
 
 from chatdata import add_rendering, load_recipe, read_manifest, render_dataset
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.core.hashing import sha256_file
-from chatdata.dataset import card, manifest
-from chatdata.verify import recount
-from chatdata.verify.dataset_diff import between
-from chatdata.verify.verification import verdicts_on, verify_folder
-from tests.support.builds import make, rows_of
-from tests.support.published import as_input, ids_by_trl, ids_of, loaded, trainer_of_trl
+from chatdata.dataset import card
+from chatdata.verify.verification import verify_folder
+from tests.support.builds import rows_of
+from tests.support.flagged import (
+    SPLIT,
+    WHOLE,
+    Flags,
+    Given,
+    built,
+    by_number,
+    changed,
+    check_built_again,
+    check_second_alone_differs,
+    forge,
+    merged,
+    records,
+    rows_of_rendering,
+)
+from tests.support.published import ids_by_trl, ids_of, loaded, trainer_of_trl
 
 pytestmark = pytest.mark.slow
 
-RECIPE = """
-name: scales
-version: 1.0.0
-source: {jsonl: {license: cc0-1.0}}
-split: {test_percent: %d}
-render: {tokenizer: bytes, template: chatml}
-max_dropped: 1.0
-"""
 THOUGHT = {"reasoning_content": "I look."}  # such a row is written by Jinja
 # The weights of the answers of a conversation; what is beside them in a record.
-GIVEN: list[list[dict[str, Any]]] = [
+GIVEN: list[list[Flags]] = [
     [{"weight": 0.5}, {}],
     [{"loss_weight": 2}, {"weight": 0}, {"weight": 1.0}],
     [{**THOUGHT, "weight": 3}, {**THOUGHT, "loss_weight": 0.1}],
@@ -47,39 +50,16 @@ GIVEN: list[list[dict[str, Any]]] = [
 WEIGHTS = [[0.5, 1], [2, 0, 1], [3, 0.1], [1], [1, 0], [0.25], [1, 1]]
 
 
-def records(given: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": f"t/{number}",
-            "messages": [
-                message
-                for turn, flags in enumerate(answers)
-                for message in (
-                    {"role": "user", "content": f"How heavy is {number}-{turn}?"},
-                    {"role": "assistant", "content": f"{turn} tons.", **flags},
-                )
-            ],
-        }
-        for number, answers in enumerate(given)
-    ]
-
-
-def build(
-    folder: Path, given: list[list[dict[str, Any]]], *settings: str, out: str = "out"
-) -> Path:
-    (folder / "scales.jsonl").write_text("\n".join(map(json.dumps, records(given))))
-    percent = 40 if given is GIVEN else 0
-    return make(folder, RECIPE % percent, folder / "scales.jsonl", out, *settings)
+def build(folder: Path, given: Given, *settings: str, out: str = "out") -> Path:
+    talks = records(given, "How heavy is {}?", "{} tons.")
+    recipe = SPLIT if given is GIVEN else WHOLE
+    return built(folder, talks, *settings, recipe=recipe, out=out)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records, built."""
     return build(tmp_path_factory.mktemp("scales"), GIVEN)
-
-
-def by_number(folder: Path, kind: str = "messages") -> list[dict[str, Any]]:
-    return sorted(rows_of(folder, kind), key=lambda row: str(row["id"]))
 
 
 def near(weight: float) -> float:
@@ -154,12 +134,7 @@ def test_datasets_transformers_and_trl_take_the_rows(folder: Path, tmp_path: Pat
 def test_a_build_over_published_rows_changes_nothing(
     folder: Path, tmp_path: Path, way: str
 ) -> None:
-    again = make(tmp_path, RECIPE % 40, as_input(folder, way, tmp_path), "again")
-    difference = between(folder, again)
-    assert {key: n for key, n in difference.rows.items() if n} == {"the_same": len(GIVEN)}
-    for kind in ("messages", "tokens"):
-        assert by_number(again, kind) == by_number(folder, kind)
-    assert read_manifest(again).content_hash == read_manifest(folder).content_hash
+    check_built_again(folder, way, tmp_path)
 
 
 def test_rendered_again_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
@@ -185,19 +160,10 @@ def test_a_dataset_whose_answers_weigh_alike_has_no_weights(tmp_path: Path) -> N
 def test_what_one_conversation_weighs_is_of_no_matter_for_the_digest_of_another(
     tmp_path: Path,
 ) -> None:
-    digests = [
-        dict(recount.digests(folder, read_manifest(folder)))
-        for folder in (
-            build(tmp_path, [[{}], [{}]], out="alike"),
-            build(tmp_path, [[{}], [{"weight": 0.5}]], out="some"),
-            build(tmp_path, [[{}], [{"weight": 0.25}]], out="less"),
-        )
-    ]
-    first, second = sorted(digests[0])
-    assert len({of_folder[first] for of_folder in digests}) == 1
-    assert len({of_folder[second] for of_folder in digests}) == 3
-    rows = between(tmp_path / "some", tmp_path / "less").rows
-    assert {key: n for key, n in rows.items() if n} == {"relabelled": 1, "the_same": 1}
+    given: dict[str, Flags] = {"alike": {}, "some": {"weight": 0.5}, "less": {"weight": 0.25}}
+    folders = [build(tmp_path, [[{}], [flags]], out=out) for out, flags in given.items()]
+    check_second_alone_differs(folders)
+    assert changed(*folders[1:]) == {"relabelled": 1, "the_same": 1}
 
 
 def test_weights_can_be_dropped(tmp_path: Path) -> None:
@@ -230,24 +196,8 @@ def test_flags_that_are_no_weight(tmp_path: Path, flags: dict[str, Any], detail:
 
 
 def test_turns_of_two_weights_are_not_merged(tmp_path: Path) -> None:
-    def answer(content: str, **flags: Any) -> dict[str, Any]:
-        return {"role": "assistant", "content": content, **flags}
-
-    question = {"role": "user", "content": "q"}
-    alike = [question, answer("a", weight=2), answer("b", weight=2)]
-    unlike = [question, answer("a", weight=2), answer("b")]
-    untrained = [question, answer("a", weight=2), answer("b", weight=0)]
-    talks = [
-        {"id": f"t/{n}", "messages": talk} for n, talk in enumerate((alike, unlike, untrained))
-    ]
-    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, talks)))
-    recipe = RECIPE % 0 + "threads: {repeated_role: merge}\n"
-    folder = make(tmp_path, recipe, tmp_path / "t.jsonl", "out", "render=null")
-    stated = [
-        [(m["content"], m["train"], m["weight"]) for m in row["messages"][1:]]
-        for row in by_number(folder)
-    ]
-    assert stated == [
+    two: Flags = {"weight": 2}
+    assert merged(tmp_path, "weight", (two, two), (two, {}), (two, {"weight": 0})) == [
         [("a\n\nb", True, 2.0)],
         [("a", True, 2.0), ("b", True, None)],
         [("a\n\nb", False, None)],
@@ -276,29 +226,6 @@ def test_the_rows_of_a_split_conversation_have_its_weights(tmp_path: Path) -> No
 # -------------------------------------------------------------------------------------- forgers
 
 
-def forge(folder: Path, kind: str, change: Callable[[pa.Table], pa.Table]) -> list[str]:
-    """The checks that fail once rows were changed and the manifest agrees with all counts."""
-    (path,) = (folder / kind).glob("*.parquet")
-    pq.write_table(change(pq.read_table(path)), path)
-    facts = json.loads((folder / "manifest.json").read_text())
-    for file in facts["files"]:
-        file["sha256"] = sha256_file(folder / file["path"])
-    counted = recount.count(folder, manifest.parsed(facts))
-    facts["content_hash"] = counted.content_hash()
-    facts["weighted_messages"] = counted.weighted_messages
-    (folder / "manifest.json").write_text(json.dumps(facts))
-    for name, text in card.pages(manifest.parsed(facts)).items():
-        (folder / name).write_text(text)
-    return [v.check for v in verdicts_on(folder, everything=True) if v.outcome == "failed"]
-
-
-def put(table: pa.Table, name: str, change: Callable[[Any], Any]) -> pa.Table:
-    place = table.column_names.index(name)
-    values = [change(value) for value in table[name].to_pylist()]
-    kind = table.schema.field(name).type
-    return table.set_column(place, table.schema.field(name), pa.array(values, kind))
-
-
 def heavier(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**m, "weight": m["weight"] and m["weight"] * 2} for m in messages]
 
@@ -321,7 +248,7 @@ def test_a_forger_of_weights_is_caught(
     tmp_path: Path, kind: str, column: str, change: Callable[[Any], Any], check: str
 ) -> None:
     folder = build(tmp_path, [[{"weight": 0.5}, {}], [{}]])
-    failed = forge(folder, kind, lambda table: put(table, column, change))
+    failed = forge(folder, kind, column, change)
     assert failed == ([check] if check else [])
 
 
@@ -334,8 +261,7 @@ def test_an_added_rendering_has_the_weights(tmp_path: Path) -> None:
     folder = build(tmp_path, given)
     weights = [[weight for _, weight in spans(row)] for row in by_number(folder, "tokens")]
     add_rendering(folder, name="more", tokenizer="bytes", template="starchat")
-    (shard,) = (folder / "tokens-more").glob("*.parquet")
-    rows = sorted(pq.read_table(shard).to_pylist(), key=lambda row: str(row["id"]))
+    rows = rows_of_rendering(folder, "more")
     assert [[weight for _, weight in spans(row)] for row in rows] == weights
     verify_folder(folder, everything=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,21 @@ QUOTING = """\
 """
 
 
+def refusals(folder: Path, lines: Iterable[str], template: str) -> list[str]:
+    """Why a template refuses conversations, of which the folder `out` is built."""
+    (folder / "talks.jsonl").write_text("\n".join(lines))
+    carry(None, template, folder / "t")
+    recipe = "name: q\nversion: 1.0.0\nsource: {jsonl: {files: [talks.jsonl]}}\nmax_dropped: 1\n"
+    recipe += f"render: {{tokenizer: '{folder / 't'}', template: tokenizer}}\n"
+    (folder / "r.yaml").write_text(recipe)
+    arguments = ["build", str(folder / "r.yaml"), "--out", str(folder / "out")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    ledger = reader.scan_ledger(folder / "out").filter(pl.col("reason") == "unrenderable")
+    details = ledger.filter(pl.col("unit") == "conversation").select("detail").collect()
+    return sorted(details["detail"])
+
+
 def test_no_word_of_what_a_template_refuses_is_in_any_file(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     refused = ("forbidden", "thoughtless", "endless")
@@ -162,17 +177,8 @@ def test_no_word_of_what_a_template_refuses_is_in_any_file(tmp_path: Path) -> No
         for asked, answer in pairs
     ]
     lines = [json.dumps({"messages": talk}) for talk in talks]
-    (tmp_path / "talks.jsonl").write_text("\n".join(lines))
-    carry(None, QUOTING, tmp_path / "t")
-    recipe = "name: q\nversion: 1.0.0\nsource: {jsonl: {files: [talks.jsonl]}}\nmax_dropped: 1\n"
-    recipe += f"render: {{tokenizer: '{tmp_path / 't'}', template: tokenizer}}\n"
-    (tmp_path / "r.yaml").write_text(recipe)
-    arguments = ["build", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(main, arguments)
-    assert done.exit_code == 0, done.output
-    ledger = reader.scan_ledger(tmp_path / "out").filter(pl.col("reason") == "unrenderable")
-    details = ledger.filter(pl.col("unit") == "conversation").select("detail").collect()
-    assert sorted(details["detail"]) == [
+    details = refusals(tmp_path, lines, QUOTING)
+    assert details == [
         "the chat template ends turn 1 without a special token of this tokenizer, so a model could "
         "never learn to stop",
         "the chat template says: never say …",
@@ -199,16 +205,7 @@ def test_no_word_of_variables_and_tools_that_are_refused_is_in_any_file(tmp_path
         {"messages": turns, "chat_template_kwargs": {"mood": f"as {_plant(2)} is"}},
         {"messages": turns, "tools": [{"type": "function", "function": function}]},
     ]
-    (tmp_path / "talks.jsonl").write_text("\n".join(map(json.dumps, records)))
-    carry(None, QUOTING_MORE, tmp_path / "t")
-    recipe = "name: q\nversion: 1.0.0\nsource: {jsonl: {files: [talks.jsonl]}}\nmax_dropped: 1\n"
-    recipe += f"render: {{tokenizer: '{tmp_path / 't'}', template: tokenizer}}\n"
-    (tmp_path / "r.yaml").write_text(recipe)
-    arguments = ["build", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(main, arguments)
-    assert done.exit_code == 0, done.output
-    ledger = reader.scan_ledger(tmp_path / "out").filter(pl.col("reason") == "unrenderable")
-    details = ledger.filter(pl.col("unit") == "conversation").select("detail").collect()
+    details = refusals(tmp_path, map(json.dumps, records), QUOTING_MORE)
     assert len(details) == 2
-    assert "no tool …" in "".join(details["detail"])
+    assert "no tool …" in "".join(details)
     assert not [name for name, text in everything(tmp_path / "out") if PLANTED in text]

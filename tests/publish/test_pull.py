@@ -47,6 +47,30 @@ def published(
 
 
 @pytest.mark.slow
+def test_a_version_that_comes_again_is_as_published_with_what_users_added(
+    client: Clients, published: Repository, tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    assert pull(client, "ada/pulled@2.0.0", out).code == 0
+    first = files(out)
+    assert pull(client, "ada/pulled@2.0.0", out).code == 0
+    assert files(out) == first
+    (out / "notes.txt").write_text("mine")
+    with (out / "README.md").open("a") as card:
+        card.write("\nOur words.\n")
+    assert pull(client, "ada/pulled@2.0.0", out).code == 0
+    added = {"notes.txt": b"mine", "README.md": first["README.md"] + b"\nOur words.\n"}
+    assert files(out) == first | added
+    done = pull(client, "ada/pulled@1.0.0", out)
+    assert done.code == 1
+    assert "--force replaces that build" in done.stderr
+    assert files(out) == first | added
+    assert pull(client, "ada/pulled@1.0.0", out, "--force").code == 0
+    assert pull(client, "ada/pulled@1.0.0", tmp_path / "new").code == 0
+    assert files(out) == files(tmp_path / "new") | {"notes.txt": b"mine"}
+
+
+@pytest.mark.slow
 def test_a_version_comes_as_it_was_built(
     client: Clients,
     published: Repository,

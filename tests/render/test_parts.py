@@ -23,15 +23,9 @@ from chatdata.render.rows import render
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.template_spec import BUILT_IN
 from chatdata.render.tokenizer import Tokenizer
-from tests.support.structured import call, calls, structured
+from tests.support.structured import structured
 from tests.support.templates import QWEN_LIKE, bracketed, load_bytes
-
-TALK = [
-    {"role": "user", "content": "High water?"},
-    {"role": "assistant", "reasoning": "A tool knows.", "tool_calls": calls(call("tide"))},
-    {"role": "tool", "content": "12:40", "name": "tide"},
-    {"role": "assistant", "content": "At 12:40.", "reasoning": "It says so."},
-]
+from tests.support.tides import ANSWER, CALL, END, FIRST, QUESTION, RESULT, SECOND, TALK
 
 
 def written(tokenizer: Tokenizer, talk: list[dict[str, Any]], **parts: bool) -> str:
@@ -42,14 +36,6 @@ def written(tokenizer: Tokenizer, talk: list[dict[str, Any]], **parts: bool) -> 
     fitted = fit(structured({"talk": talk}), pool, options)
     assert fitted.outcomes.is_empty()
     return bracketed(render(fitted.messages, fitted.windows, pool, options), tokenizer)[-1]
-
-
-CALL = '<tool_call>\n{"name": "tide", "arguments": {}}\n</tool_call>'
-RESULT = "<|im_start|>user\n<tool_response>\n12:40\n</tool_response><|im_end|>\n"
-QUESTION = "<|im_start|>user\nHigh water?<|im_end|>\n<|im_start|>assistant\n"
-ANSWER = "<|im_start|>assistant\n"
-FIRST, SECOND = "<think>\nA tool knows.\n</think>\n\n", "<think>\nIt says so.\n</think>\n\n"
-END = "<|im_end|>"
 
 
 @pytest.mark.parametrize(

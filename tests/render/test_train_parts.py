@@ -37,15 +37,10 @@ from tests.support.templates import (
     bracketed,
     load_bytes,
 )
+from tests.support.tides import ANSWER, CALL, END, FIRST, QUESTION, RESULT, SECOND, TALK
 from tests.support.transcripts import Transcript, TranscriptSource
 
 NAMES = train_parts.NAMES
-TALK: list[dict[str, Any]] = [
-    {"role": "user", "content": "High water?"},
-    {"role": "assistant", "reasoning": "A tool knows.", "tool_calls": calls(call("tide"))},
-    {"role": "tool", "content": "12:40", "name": "tide"},
-    {"role": "assistant", "content": "At 12:40.", "reasoning": "It says so."},
-]
 
 
 def options(train_on: TrainOn = "assistant") -> Render:
@@ -72,13 +67,6 @@ def in_brackets(tokenizer: Tokenizer, parts: Sequence[str | None], train_on: Tra
 
 
 # ---------------------------------------------------------------------------------------- goldens
-
-QUESTION = "<|im_start|>user\nHigh water?<|im_end|>\n<|im_start|>assistant\n"
-CALL = '<tool_call>\n{"name": "tide", "arguments": {}}\n</tool_call>'
-RESULT = "<|im_start|>user\n<tool_response>\n12:40\n</tool_response><|im_end|>\n"
-ANSWER = "<|im_start|>assistant\n"
-FIRST, SECOND = "<think>\nA tool knows.\n</think>\n\n", "<think>\nIt says so.\n</think>\n\n"
-END = "<|im_end|>"
 
 
 @pytest.mark.parametrize(

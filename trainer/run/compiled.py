@@ -29,9 +29,7 @@ def guard() -> None:
     """
     from deepspeed.ops.op_builder.builder import OpBuilder
 
-    folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ[_FOLDER] = str(folder)
+    os.environ[_FOLDER] = str(_folder())
     if not hasattr(OpBuilder.jit_load, "__wrapped__"):
         OpBuilder.jit_load = _alone(OpBuilder.jit_load)
 
@@ -50,6 +48,7 @@ def _alone(jit_load: Any) -> Any:
     @functools.wraps(jit_load)
     def load(self: Any, verbose: bool = True) -> Any:
         folder = Path(os.environ[_FOLDER])
+        folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{self.name}.lock"):
             # Whoever left a lock in the operation's folder is dead: the living wait here.
             (folder / self.name / "lock").unlink(missing_ok=True)
