@@ -60,7 +60,7 @@ ONLY = {
     "langdetect": {"chatdata.steps.language.detectors"},
     "fasttext": {"chatdata.steps.language.detectors"},
     "datasketch": {"chatdata.steps.duplicates"},
-    "detect_secrets": {"chatdata.steps.secrets"},
+    "detect_secrets": {"chatdata.steps.key_plugins"},
     "phonenumbers": {"chatdata.steps.secrets"},
     "jinja2": {
         *("chatdata.dataset", "chatdata.render.chat_template", "chatdata.verify.audit.page"),

@@ -11,14 +11,14 @@ finds the texts that may hold something, and only these texts are examined.
 
 from __future__ import annotations
 
-import functools
-import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
+
+from chatdata.steps import key_plugins
 
 PACKAGES = ("bc-detect-secrets", "phonenumbers")  # whose versions may change what is found
 
@@ -118,36 +118,6 @@ _TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])({_TOKENS})(?![A-Za-z0-9_-])")
 _VALUE = re.compile(_ASSIGNED + r"""([A-Za-z0-9_+/.=-]{20,200})["'`]""")
 _BARE_VALUE = re.compile(_BARE + r"([A-Za-z0-9_+/=-]{20,200})(?![A-Za-z0-9_+/=.(\[-])")
 _FRAMEWORK_VALUE = re.compile(_FRAMEWORK + r"""([^\s"']{30,200})["']""")
-_PLUGINS = {
-    "artifactory": "ArtifactoryDetector",
-    "aws": "AWSKeyDetector",
-    "cloudant": "CloudantDetector",
-    "discord": "DiscordBotTokenDetector",
-    "ibm_cloud_iam": "IbmCloudIamDetector",
-    "ibm_cos_hmac": "IbmCosHmacDetector",
-    "jwt": "JwtTokenDetector",
-    "mailchimp": "MailchimpDetector",
-    "npm": "NpmDetector",
-    "sendgrid": "SendGridDetector",
-    "slack": "SlackDetector",
-    "softlayer": "SoftlayerDetector",
-    "square_oauth": "SquareOAuthDetector",
-    "stripe": "StripeDetector",
-    "twilio": "TwilioKeyDetector",
-}
-# What a line has in which any of these plugins finds something. Apart these expressions run at
-# memory speed; in a single expression they take ten times as long.
-_SUSPICIOUS = (
-    r"(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[0-9A-Z]{16}",
-    r"(?i:aws).{0,20}(?i:key|pwd|pw|password|pass|token).{0,20}[0-9a-zA-Z/+]{40}",
-    r"(?i:key|pwd|pw|password|pass|token)[\"']?\]? *(?:=|:|:=|=>| +|::) *[\"']?[A-Za-z0-9_-]{24}",
-    r"AKC[a-zA-Z0-9]{10}|eyJ[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]",
-    r"[MNO][a-zA-Z0-9_-]{23,25}\.[a-zA-Z0-9_-]{6}\.[a-zA-Z0-9_-]{27}",
-    r"[0-9a-z]{32}-us[0-9]|npm_[A-Za-z0-9-]{36}|_authToken|NPM[ _-]?TOKEN",
-    r"SG\.[a-zA-Z0-9_-]{22}\.|(?i:xox[abposr]-[0-9])|(?i:hooks\.slack\.com/services/)",
-    r"[rs]k_live_[0-9a-zA-Z]{24}|sq0csp-|(?:AC|SK)[a-z0-9]{32}",
-    r"(?i:cloudant\.com|api.softlayer.com)",
-)
 
 # What is written in place of a secret.
 _PLACEHOLDER = re.compile(
@@ -166,10 +136,9 @@ def _is_placeholder(value: str) -> bool:
 def _keys(text: str) -> Iterator[Finding]:
     """Yields keys and tokens, each wherever it stands in the text."""
     values = {match[1] for match in _TOKEN.finditer(text)}
-    values |= {match[1] for match in _VALUE.finditer(text) if _is_mixed(match[1])}
+    values |= {match[1] for match in _VALUE.finditer(text) if key_plugins.is_mixed(match[1])}
     values |= {match[1] for match in _BARE_VALUE.finditer(text) if _is_random(match[1])}
-    for piece in _suspicious(text):
-        values |= set(_scan(piece))
+    values |= set(key_plugins.values(text))
     of_frameworks = set(_framework_keys(text))
     keys = {v for v in values | of_frameworks if v in of_frameworks or not _is_placeholder(v)}
     held = [finding for held in occurrences([text], keys).values() for finding in held]
@@ -179,7 +148,7 @@ def _keys(text: str) -> Iterator[Finding]:
 def _framework_keys(text: str) -> Iterator[str]:
     """Yields the keys of Django and Rails, which hold any characters."""
     for match in _FRAMEWORK_VALUE.finditer(text):
-        is_key = _is_mixed(match[1]) and len(set(match[1])) >= _LEAST_DIFFERENT
+        is_key = key_plugins.is_mixed(match[1]) and len(set(match[1])) >= _LEAST_DIFFERENT
         if is_key and not _PLACEHOLDER_WORD.search(match[1]):
             yield match[1]
 
@@ -222,72 +191,10 @@ def _in_characters(text: str, places: pl.Series) -> list[int]:
     return [int(place) for place in begins[places.to_numpy()]]
 
 
-def _is_mixed(value: str) -> bool:
-    """Whether a value has letters and digits, as a key has and a name seldom."""
-    return any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
-
-
 def _is_random(value: str) -> bool:
     """Whether a value has as many digits as no name of a variable has."""
-    return _is_mixed(value) and sum(c.isdigit() for c in value) >= max(3, len(value) // 12)
-
-
-_WINDOW, _OVERLAP = 2_000, 500  # characters: a line that is longer is searched in windows
-_BLANKS = re.compile(" {25,}")  # more than a rule looks over; rules count them in three ways
-_BREAK = re.compile(r"[\s\"',;][^\s\"',;]*\Z")
-
-
-def _suspicious(text: str) -> list[str]:
-    """The lines of a text in which a plugin may find something; of a long line, windows of it."""
-    lines = (_BLANKS.sub(" " * 24, line) for line in text.splitlines())
-    pieces = pl.Series([piece for line in lines for piece in _windows(line)], dtype=pl.String)
-    may_hold = pl.any_horizontal(pieces.str.contains(hint) for hint in _SUSPICIOUS)
-    return pieces.filter(pl.select(may_hold).to_series()).to_list()
-
-
-def _windows(line: str) -> Iterator[str]:
-    """Yields a line, or pieces of a long line that overlap and break between words where it can."""
-    start = 0
-    while len(line) - start > _WINDOW:
-        end = _break(line, start + _WINDOW)
-        yield line[start:end]
-        start = _break(line, end - _OVERLAP)
-    yield line[start:]
-
-
-def _break(line: str, place: int) -> int:
-    mark = _BREAK.search(line, place - _OVERLAP, place)
-    return mark.start() if mark else place
-
-
-def _scan(line: str) -> Iterator[str]:
-    """Yields the secrets that detect-secrets sees in a line, each to its end."""
-    from detect_secrets.filters import heuristic
-
-    for name, plugin in _plugins().items():
-        pieces = _web_tokens(line) if name == "jwt" else [line]
-        for value in (value for piece in pieces for value in plugin.analyze_string(piece)):
-            # analyze_line may try a key out on a network
-            whole = re.search(rf"{re.escape(value)}[A-Za-z0-9_-]*", line)
-            if whole and _is_mixed(value) and not heuristic.is_sequential_string(value):
-                yield whole[0].strip("\"'= ")
-
-
-_WEB_TOKEN = re.compile(r"eyJ[A-Za-z0-9_=-]++(\.[A-Za-z0-9_=-]++\.?[A-Za-z0-9_.+/=-]*+)?")
-
-
-def _web_tokens(line: str) -> Iterator[str]:
-    """Yields what may be web tokens; a run of letters is looked at once, however often it begins.
-
-    The plugin's expression begins anew at each `eyJ` of a run.
-    """
-    return (match[0] for match in _WEB_TOKEN.finditer(line) if match[1])
-
-
-@functools.lru_cache(maxsize=1)
-def _plugins() -> dict[str, Any]:
-    rooms = {room: importlib.import_module(f"detect_secrets.plugins.{room}") for room in _PLUGINS}
-    return {room: getattr(rooms[room], name)() for room, name in _PLUGINS.items()}
+    digits = sum(c.isdigit() for c in value)
+    return key_plugins.is_mixed(value) and digits >= max(3, len(value) // 12)
 
 
 _PASSWORD = re.compile(r"://[^\s:/?#\[\]@\"'<>]*:([^\s:/?#\[\]@\"'<>]+)@[^\s/@\"'<>]")
@@ -406,7 +313,7 @@ DETECTORS: dict[Kind, tuple[tuple[str, ...], Callable[[str], Iterator[Finding]]]
     "private_key": ((r"BEGIN [A-Z0-9 ]*PRIVATE KEY",), _private_keys),
     "key": (
         (
-            *_SUSPICIOUS,
+            *key_plugins.HINTS,
             _TOKENS,
             _ASSIGNED + "[A-Za-z0-9_+/.=-]{20}",
             _BARE + "[A-Za-z0-9_+/=-]{20}",

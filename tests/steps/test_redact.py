@@ -24,7 +24,7 @@ from chatdata import build_dataset, load_recipe
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import prepare
-from chatdata.steps import redact, secrets
+from chatdata.steps import key_plugins, redact, secrets
 from chatdata.steps.redact import SecretEntry, Secrets
 from chatdata.steps.secrets import KINDS, Finding
 from tests.support.conversations import nodes, table
@@ -226,7 +226,7 @@ def plugin_texts() -> st.SearchStrategy[str]:
             regex.pattern.replace(r"(?:(?<=\W)|(?<=^))", r"\b"),
             regex.flags & ~re.UNICODE | re.ASCII,
         )
-        for plugin in secrets._plugins().values()
+        for plugin in key_plugins.plugins().values()
         if type(plugin).__name__ != "ArtifactoryDetector"  # one of them spans lines
         for regex in plugin.denylist
     ]
@@ -240,7 +240,7 @@ def test_the_cheap_search_misses_nothing_that_the_library_finds(text: str) -> No
     assume(text.isascii())
     hints = secrets.DETECTORS["key"][0]
     for line in text.splitlines():
-        if any(list(plugin.analyze_string(line)) for plugin in secrets._plugins().values()):
+        if any(list(plugin.analyze_string(line)) for plugin in key_plugins.plugins().values()):
             column = pl.Series([line])
             assert any(column.str.contains(hint)[0] for hint in hints), line
 
