@@ -8,8 +8,11 @@ more. The probes are hard cases; the sample is rows of the dataset itself.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
 
 import polars as pl
 
@@ -22,7 +25,7 @@ from chatdata.render.answer_checks import (
     check_prompts,
 )
 from chatdata.render.conversation import (
-    as_messages,
+    as_message,
     tools_of,
     variables_of,
 )
@@ -129,14 +132,15 @@ def compare_rows(
 def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> Iterator[Row]:
     names = pl.Series(rendered.ids, dtype=pl.String).filter(chosen)
     messages = rendered.row_messages.filter(pl.col("conversation").is_in(names.implode()))
-    by_row = messages.partition_by("conversation", maintain_order=True)
-    for number, turns in zip(chosen.arg_true(), by_row, strict=True):
+    by_row = itertools.groupby(messages.iter_rows(named=True), itemgetter("conversation"))
+    for number, (_, grouped) in zip(chosen.arg_true(), by_row, strict=True):
+        turns = list(grouped)
         start, end = rendered.offsets[number : number + 2]
         trained, parts = _trained_answers(turns, train_on)
         yield Row(
             rendered.input_ids[start:end],
             rendered.labels[start:end],
-            as_messages(turns),
+            list(map(as_message, turns)),
             tools_of(turns),
             variables_of(turns),
             trained,
@@ -145,12 +149,12 @@ def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> It
 
 
 def _trained_answers(
-    messages: pl.DataFrame, train_on: TrainOn
+    turns: Sequence[Mapping[str, Any]], train_on: TrainOn
 ) -> tuple[list[int], dict[int, TrainParts]]:
     """The places of answers that are trained, and the parts of those that name parts."""
-    answers = messages.with_row_index("place").filter(pl.col("role") == "assistant")
-    answers = answers.tail(1) if train_on == "last_assistant" else answers
-    named = dict(answers.filter("train").select("place", "train_parts").iter_rows())
+    answers = [(place, turn) for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+    answers = answers[-1:] if train_on == "last_assistant" else answers
+    named = {place: turn["train_parts"] for place, turn in answers if turn["train"]}
     of_recipe = learnt_parts(train_on)
     return [*named], {at: narrowed(of_recipe, names) for at, names in named.items() if names}
 
