@@ -59,8 +59,9 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
     fitted = _fit_probes(pool, probe_options)
     rendered = render(fitted.messages, fitted.windows, pool, probe_options)
     all_rows = pl.repeat(True, len(rendered.ids), eager=True)
-    counts = compare_rows(rendered, tokenizer, "assistant", all_rows)
-    _check_reference(counts, _chosen_rows(rendered, "assistant", all_rows), tokenizer)
+    rows = list(_chosen_rows(rendered, "assistant", all_rows))
+    counts = _compare_rows(rows, tokenizer, "assistant")
+    _check_reference(counts, (row for row in rows if not row.variables), tokenizer)
     if counts.compared < _LEAST_PROBES:
         reason = fitted.outcomes.filter(pl.col("unit") == "conversation")["detail"].to_list()
         counts.fail(f"too few probes can be written ({counts.compared}; {reason[:1]})")
@@ -114,9 +115,12 @@ def compare_rows(
 
     `chosen` is a mask of the rows.
     """
+    return _compare_rows(list(_chosen_rows(rendered, train_on, chosen)), tokenizer, train_on)
+
+
+def _compare_rows(rows: Sequence[Row], tokenizer: Tokenizer, train_on: TrainOn) -> ParityCounts:
     counts = ParityCounts()
     reference = Reference(tokenizer)
-    rows = list(_chosen_rows(rendered, train_on, chosen))
     expected = reference.encode([reference.comparable(row) for row in rows])
     answers: list[Answer] = []
     for row, ids in zip(rows, expected, strict=True):
