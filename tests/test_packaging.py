@@ -80,7 +80,8 @@ def test_no_text_says_to_install_from_the_package_index() -> None:
     texts = [file.read_text() for file in files if file.suffix in suffixes]
     lines = [line for text in texts for line in text.splitlines() if "pip install" in line]
     assert len(lines) > 8
-    named = re.compile(r"pip install[^`&|]* '?(chatdata|chatdata-sft)\b(?! @)")
+    named = re.compile(r"pip install[^`&|]* '?chatdata(-sft)?(['`\[]|$)")
+    assert named.search("run `pip install 'chatdata[ray]'`")
     assert not [line for line in lines if named.search(line)]
 
 
