@@ -148,6 +148,11 @@ def check(
     help="How the ids of a faster tokenizer library (pip install 'fastokens>=0.3.5') are compared "
     f"with those of `tokenizers`. {_AUDIT_MODES}.",
 )
+@click.option(
+    "--no-dropped",
+    is_flag=True,
+    help="Do not keep the text of what is dropped. It is in OUT/dropped, which is never published.",
+)
 @click.option("--verify", "old_name", type=click.Choice(list(audit.AUDIT_MODES)), hidden=True)
 @options.force
 @options.as_json
@@ -160,6 +165,7 @@ def build(
     workers: int,
     engine: str,
     check_encoder: str | None,
+    no_dropped: bool,
     old_name: str | None,
     force: bool,
     as_json: bool,
@@ -192,6 +198,7 @@ def build(
             engine=engine,
             verify=check_encoder or old_name or audit.DEFAULT,
             force=force,
+            keep_dropped=not no_dropped,
             progress=shown,
         )
     rendering_again.note_left_behind(replaced, folder)

@@ -73,6 +73,7 @@ def build(
     engine: str = "local",
     verify: str = audit.DEFAULT,
     force: bool = False,
+    keep_dropped: bool = True,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
@@ -84,8 +85,9 @@ def build(
     watched, where one is installed: `audit` compares a sample of its ids with those of
     `tokenizers`, `full` compares all, and `off` does not use the library. An `out` that holds the
     same build is replaced, but for what its users have put into it; `force` replaces any build.
-    `progress` is called with (step, done, total); a total of 0 is unknown. Raises a ChatdataError,
-    and leaves nothing behind, where something is wrong.
+    The words of what is dropped are kept in the folder `dropped`, which is never published, unless
+    `keep_dropped` is false. `progress` is called with (step, done, total); a total of 0 is unknown.
+    Raises a ChatdataError, and leaves nothing behind, where something is wrong.
     """
     stated = with_replaced_files(as_recipe(recipe), inputs, input_license)
     return build_as_stated(
@@ -96,6 +98,7 @@ def build(
         engine=engine,
         verify=verify,
         force=force,
+        keep_dropped=keep_dropped,
         progress=progress,
     )
 
@@ -109,6 +112,7 @@ def build_as_stated(
     engine: str = "local",
     verify: str = audit.DEFAULT,
     force: bool = False,
+    keep_dropped: bool = True,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """What `build` does, of a recipe whose licences hold for `inputs` too."""
@@ -118,6 +122,7 @@ def build_as_stated(
         refuse_input_in(Path(out), located)
         given = look_at(located)
         context = prepare(recipe, located, folder / ".work")
+        context = replace(context, keeps_dropped=keep_dropped)
         replacing.check_same(Path(out), context.recipe.resolved(), given.entries, is_forced=force)
         with engines.start(engine, min(workers, len(context.parts))) as running:
             result = run_pipeline(context, located, Runner(running, progress), one_in, folder)
@@ -252,8 +257,11 @@ def _write(
     """Writes parts as they come. Nothing is left where a part fails."""
     if out is None:
         return _Written(sum(parts, PartStats()), (), context.encoder)
-    with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
+    written = (*tables.TABLES, tables.DROPPED) if context.keeps_dropped else tables.TABLES
+    with OutputWriter(context, out, written).all_or_nothing() as shards:
         shards.add_entries(tables.LEDGER, ledger.entries(read.problems))
+        if context.keeps_dropped:
+            shards.add_file(tables.DROPPED, context.files.problems)
         stats = shards.add_all(parts)
     return _Written(stats, shards.finish(), context.encoder)
 

@@ -126,3 +126,7 @@ def _save(context: BuildContext, part: int, rows: Rows, outcomes: pl.DataFrame) 
     save_rows(context, part, rows, tables.TABLES)
     for name in tables.LEDGER.splits:
         partitions.save(entries, context.files.table(tables.LEDGER.part(name), part))
+    if context.keeps_dropped:
+        dropped = ledger.dropped_rows(outcomes).to_arrow().cast(tables.DROPPED.schema)
+        (name,) = tables.DROPPED.splits
+        partitions.save(dropped, context.files.table(tables.DROPPED.part(name), part))

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from chatdata.core.ledger import BECAUSE, outcomes_of
-from chatdata.core.schema import MESSAGES
+from chatdata.core.schema import MESSAGES, SPOKEN
 from chatdata.steps.threads import Threaded, Threads
 
 Path = list[int]  # rows of messages, each the parent of the next
@@ -284,6 +284,9 @@ def _with_reasons(nodes: pl.DataFrame, reasons: Mapping[int, Why]) -> pl.DataFra
     return nodes[_series(reasons, pl.UInt32)].select(
         "message",
         "source",
+        "where",
+        "role",
+        *SPOKEN,
         conversation="group",
         reason=_series(reason, pl.String),
         detail=_series(detail, pl.String),

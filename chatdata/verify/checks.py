@@ -22,6 +22,7 @@ from chatdata.dataset import (
     card,
     card_merge,
     croissant,
+    dropped,
     hub_configs,
     layout,
     manifest,
@@ -71,6 +72,7 @@ class Folder:
             subjects = {
                 "packs": self.manifest.packs,
                 "certificate": self.manifest.render,
+                "dropped": dropped.is_in(self.path),
                 "renderings": self.manifest.renders,
                 "rerendered": self.manifest.renders,
             }
@@ -81,7 +83,8 @@ class Folder:
     def unknown_files(self) -> list[str]:
         """The files that do not belong to the dataset, and that no reader takes for it."""
         names = {*manifest.hashes(self.listing), *card.PAGES, manifest.FILE, report.FILE}
-        return [name for name in self.files() if name not in names and not _is_read(name)]
+        unknown = [name for name in self.files() if name not in names and not _is_read(name)]
+        return [name for name in unknown if not dropped.is_shard(name)]
 
 
 Check = Callable[[Folder], Iterator[str]]
@@ -238,6 +241,11 @@ def true_ledger(folder: Folder) -> Iterator[str]:
     yield from _unpaired(folder.path, entries)
 
 
+def true_dropped(folder: Folder) -> Iterator[str]:
+    """The folder `dropped`, which is never published, holds what the ledger says was dropped."""
+    yield from dropped.problems(folder.path)
+
+
 def _unpaired(folder: Path, entries: pl.LazyFrame) -> Iterator[str]:
     """Yields the conversations that are kept but are no row, and the reverse."""
     is_kept = (pl.col("unit") == "conversation") & (pl.col("outcome") == "kept")
@@ -316,7 +324,12 @@ _STAGES: Sequence[Mapping[str, Check]] = (
     {"files": all_files, "hashes": same_bytes, "recipe": same_recipe},
     {"pages": true_pages, "columns": right_columns},
     {"rows": whole_rows},
-    {"ledger": true_ledger, "splits": right_splits, "packs": full_packs},
+    {
+        "ledger": true_ledger,
+        "dropped": true_dropped,
+        "splits": right_splits,
+        "packs": full_packs,
+    },
     {"renderings": whole_renderings},
     {"content": same_content, "certificate": same_tokens, "rerendered": same_renderings},
 )
