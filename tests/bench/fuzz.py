@@ -7,7 +7,7 @@ ends with status 1 at the first that breaks a property, and prints it.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import sys
 import time
 import warnings
@@ -18,7 +18,16 @@ import click
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.support.fuzzing import PROPERTIES
+BY_BRANCHES = "atheris" in sys.argv
+
+if BY_BRANCHES:
+    import atheris
+
+with atheris.instrument_imports(include=["chatdata"]) if BY_BRANCHES else contextlib.nullcontext():
+    from chatdata import preview_dataset
+    from tests.support.fuzzing import PROPERTIES
+
+    preview_dataset("sample")  # imports what is imported late
 
 _AT_ONCE = 100  # inputs between two looks at the clock
 _free = settings(
@@ -57,14 +66,10 @@ def _at_random(name: str, seconds: float, first: int) -> int:
 
 def _by_branches(name: str, seconds: float, first: int) -> int:
     """Ends the process: libFuzzer does."""
-    import atheris
-
     tried = Tried(name)
-    one_input = functools.partial(tried.drawn().hypothesis.fuzz_one_input)  # type: ignore[attr-defined]
-    atheris.Setup(
-        [sys.argv[0], f"-max_total_time={seconds:.0f}", f"-seed={first}", "-print_final_stats=1"],
-        one_input,
-    )
+    options = [f"-max_total_time={seconds:.0f}", f"-seed={first}", "-print_final_stats=1"]
+    one_input = tried.drawn().hypothesis.fuzz_one_input  # type: ignore[attr-defined]
+    atheris.Setup([sys.argv[0], *options], one_input)
     atheris.Fuzz()
     return tried.count
 
@@ -85,13 +90,4 @@ def main(names: tuple[str, ...], seconds: float, driver: str, first: int) -> Non
 
 
 if __name__ == "__main__":
-    if "atheris" in sys.argv:  # counts the branches of what is imported from here on
-        import importlib
-
-        import atheris
-
-        for module in [m for m in sys.modules if m.startswith("chatdata")]:
-            del sys.modules[module]
-        with atheris.instrument_imports(include=["chatdata"]):
-            importlib.import_module("tests.support.fuzzing")
     main()
