@@ -203,6 +203,7 @@ def build(
         )
     rendering_again.note_left_behind(replaced, folder)
     _note_licenses(loaded, manifest)
+    _note_not_kept(loaded.keep, folder)
     if words := check_splits(loaded, manifest.splits.as_json()):
         note(words)
     if as_json:
@@ -220,6 +221,15 @@ def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:
                 f"the licence of '{source.name or key}' is not stated, since --input replaces its "
                 "files; --input-license LICENSE states it"
             )
+
+
+def _note_not_kept(keep: list[str], folder: Path) -> None:
+    """Says what of a recipe's `keep` was dropped all the same, and why."""
+    from chatdata.dataset import reader
+
+    for row in reader.dropped_of(folder, keep).iter_rows(named=True) if keep else ():
+        why = f"{row['reason']}: {row['detail']}" if row["detail"] else row["reason"]
+        note(f"keep names '{row['id']}', and it was dropped all the same ({why})")
 
 
 @main.command()

@@ -10,14 +10,14 @@ Better is: not marked `drop`, lower rank, ranked before unranked, then earlier, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from chatdata.core.ledger import BECAUSE, outcomes_of
-from chatdata.core.schema import MESSAGES, SPOKEN
+from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN
 from chatdata.steps.threads import Threaded, Threads
 
 Path = list[int]  # rows of messages, each the parent of the next
@@ -97,6 +97,25 @@ def linearize(nodes: pl.DataFrame, threads: Threads) -> Threaded:
     reasons = _reasons(forest, paths, fallen, kept)
     outcomes = _outcomes(nodes, reasons, fallen | repeated)
     return Threaded(_turns(nodes, forest, kept), outcomes, len(paths))
+
+
+def paths_to(nodes: pl.DataFrame, ids: Collection[str]) -> pl.DataFrame:
+    """The (`group`, `message`) of the messages on the paths to the last messages of conversations.
+
+    `ids` name conversations: `GROUP/MESSAGE`.
+    """
+    name = pl.concat_str("group", "message", separator="/")
+    ends = nodes.filter(name.is_in(list(ids))).select(MESSAGE_KEY)
+    trees = nodes.filter(pl.col("group").is_in(ends["group"].unique().implode()))
+    rows = trees.select("group", "message", "parent").iter_rows()
+    parents = {(group, message): parent for group, message, parent in rows}
+    on_path: set[tuple[str, str | None]] = set()
+    for group, message in ends.iter_rows():
+        while (group, message) in parents and (group, message) not in on_path:
+            on_path.add((group, message))
+            message = parents[group, message]
+    schema = dict.fromkeys(MESSAGE_KEY, pl.String)
+    return pl.DataFrame(sorted(on_path), schema, orient="row")
 
 
 # ------------------------------------------------------------------------------- from rows to trees
