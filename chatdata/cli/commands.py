@@ -145,7 +145,7 @@ def check(
     "--check-encoder",
     type=click.Choice(list(audit.AUDIT_MODES)),
     show_default=audit.DEFAULT,
-    help="How the ids of a faster tokenizer library (pip install 'chatdata[fast]') are compared "
+    help="How the ids of a faster tokenizer library (pip install 'fastokens>=0.3.5') are compared "
     f"with those of `tokenizers`. {_AUDIT_MODES}.",
 )
 @click.option(
