@@ -57,7 +57,7 @@ class SourceOptions(Strict):
     revision: Word | None = None
     files: list[Word] = Field(default=[])
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
-    weight: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    weight: float | None = Field(default=None, gt=0)
     cap: int | None = Field(default=None, ge=0)
     license: Word | None = None  # of the source
     variables: dict[str, Word] = Field(default={})
