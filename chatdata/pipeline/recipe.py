@@ -206,6 +206,11 @@ class Recipe(Strict):
                 f"threads.policy is {policy}, which chooses replies of a tree, and no source has "
                 "trees; leave it out"
             )
+        if self.threads.max_paths != Threads().max_paths and schema.NODES not in schemas:
+            raise ValueError(
+                f"threads.max_paths is {self.threads.max_paths}, which limits the conversations of "
+                "a tree, and no source has trees; leave it out"
+            )
         if repeated != "keep" and schema.MESSAGES not in schemas:
             raise ValueError(
                 f"threads.repeated_role is {repeated}, which is for lists of messages, and the "

@@ -145,6 +145,7 @@ def test_a_resolved_recipe_is_the_same_recipe(tmp_path: Path) -> None:
         (["source.oasst.cap=0"], "every source has a cap of 0, so that nothing is read"),
         (["threads.repeated_role=merge"], "repeated_role is merge, which is for lists of messages"),
         (["source={jsonl: {}}", "drop=[]", "threads=best_rank"], "and no source has trees"),
+        (["source={jsonl: {}}", "drop=[]", "threads.max_paths=9"], "max_paths is 9, which limits"),
         (["source={jsonl: {}}", "drop=[]", "threads={top_k: 2}"], "policy is top_k, which chooses"),
         (["split.test_percent=.nan"], "'split.test_percent' is nan"),
         (["max_dropped=.nan"], "'max_dropped' is nan"),
