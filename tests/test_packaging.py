@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.version import Version
 
+import chatdata
 from chatdata.pipeline import find
+from chatdata.pipeline.engines import ray
+from chatdata.render import auto_tokenizer
 from tests.support.made_tokenizers import write
 from tests.support.templates import PLAIN
+from trainer.chat import server
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,15 +69,64 @@ def test_the_sample_builds_from_an_installed_wheel(wheel: Path, tmp_path: Path) 
     assert (empty / "out" / "sample-1.0.0" / "report.html").is_file()
 
 
+def test_no_text_says_to_install_from_the_package_index() -> None:
+    """The name `chatdata` is another project's there, and ours is not there."""
+    tops = ("chatdata", "trainer", "docs", "recipes")
+    files = [file for top in tops for file in sorted((ROOT / top).rglob("*"))]
+    files += [
+        ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+    ]
+    suffixes = (".py", ".md", ".jinja", ".yaml")
+    texts = [file.read_text() for file in files if file.suffix in suffixes]
+    lines = [line for text in texts for line in text.splitlines() if "pip install" in line]
+    assert len(lines) > 8
+    named = re.compile(r"pip install[^`&|]* '?chatdata(-sft)?(['`\[]|$)")
+    assert named.search("run `pip install 'chatdata[ray]'`")
+    assert not [line for line in lines if named.search(line)]
+
+
+@pytest.mark.parametrize(
+    ("extra", "command"),
+    [
+        ("templates", auto_tokenizer.INSTALL),
+        ("ray", ray.INSTALL),
+        ("demo", server.INSTALL),
+    ],
+)
+def test_messages_name_the_packages_of_an_extra(extra: str, command: str) -> None:
+    _, _, packages = command.partition("pip install ")
+    assert shlex.split(packages) == _project()["optional-dependencies"][extra]
+
+
+def test_the_distribution_has_a_name_of_its_own(wheel: Path) -> None:
+    """The import and the command keep the name `chatdata`."""
+    assert wheel.name == f"chatdata_sft-{chatdata.__version__}-py3-none-any.whl"
+    assert _project()["scripts"] == {"chatdata": "chatdata.__main__:main"}
+
+
+def test_the_version_is_behind_the_last_of_the_changelog() -> None:
+    """Between releases the version is that of the next, with `.dev0`."""
+    released = re.search(r"^## \[(\d+)\.(\d+)\.(\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert released
+    ours = Version(chatdata.__version__)
+    last = Version(".".join(released.groups()))
+    assert ours == last or (ours.is_devrelease and ours > last)
+
+
+def _project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project
+
+
 def test_templates_need_transformers_alone() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = _project()
     (requirement,) = project["optional-dependencies"]["templates"]
     assert requirement.startswith("transformers>=")
     assert "torch" not in " ".join(project["dependencies"])
 
 
 def test_a_tokenizers_template_is_rendered_without_torch(tmp_path: Path) -> None:
-    """As after `pip install 'chatdata[templates]'`: to import torch is an error."""
+    """As where only the extra `templates` is installed: to import torch is an error."""
     pytest.importorskip("transformers")
     write("byte level", tmp_path / "t", PLAIN, tokenizer_class="Qwen2Tokenizer")
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]

@@ -145,8 +145,13 @@ def check(
     "--check-encoder",
     type=click.Choice(list(audit.AUDIT_MODES)),
     show_default=audit.DEFAULT,
-    help="How the ids of a faster tokenizer library (pip install 'chatdata[fast]') are compared "
+    help="How the ids of a faster tokenizer library (pip install 'fastokens>=0.3.5') are compared "
     f"with those of `tokenizers`. {_AUDIT_MODES}.",
+)
+@click.option(
+    "--no-dropped",
+    is_flag=True,
+    help="Do not keep the text of what is dropped. It is in OUT/dropped, which is never published.",
 )
 @click.option("--verify", "old_name", type=click.Choice(list(audit.AUDIT_MODES)), hidden=True)
 @options.force
@@ -160,6 +165,7 @@ def build(
     workers: int,
     engine: str,
     check_encoder: str | None,
+    no_dropped: bool,
     old_name: str | None,
     force: bool,
     as_json: bool,
@@ -192,10 +198,12 @@ def build(
             engine=engine,
             verify=check_encoder or old_name or audit.DEFAULT,
             force=force,
+            keep_dropped=not no_dropped,
             progress=shown,
         )
     rendering_again.note_left_behind(replaced, folder)
     _note_licenses(loaded, manifest)
+    _note_not_kept(loaded.keep, folder)
     if words := check_splits(loaded, manifest.splits.as_json()):
         note(words)
     if as_json:
@@ -213,6 +221,15 @@ def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:
                 f"the licence of '{source.name or key}' is not stated, since --input replaces its "
                 "files; --input-license LICENSE states it"
             )
+
+
+def _note_not_kept(keep: list[str], folder: Path) -> None:
+    """Says what of a recipe's `keep` was dropped all the same, and why."""
+    from chatdata.dataset import reader
+
+    for row in reader.dropped_of(folder, keep).iter_rows(named=True) if keep else ():
+        why = f"{row['reason']}: {row['detail']}" if row["detail"] else row["reason"]
+        note(f"keep names '{row['id']}', and it was dropped all the same ({why})")
 
 
 @main.command()

@@ -8,7 +8,7 @@ the reason of the step in which its last conversation was dropped. A `record` is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -61,7 +61,18 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 
 Counts = dict[str, dict[str, Any]]  # of each unit: read, kept, and dropped by reason
 
-# What became of something: a row of the ledger, whose outcome `entries` adds.
+# What is known of something that was dropped, beside its outcome: it never stands in the ledger.
+# The words are those that the last step before saw: cleaned and redacted, where a recipe does so.
+WORDS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "place": pl.String,  # file and line
+    "position": pl.Int32,  # of a message in its conversation
+    "role": pl.String,
+    "content": pl.String,
+    "reasoning": pl.String,
+    "tool_calls": pl.String,
+}
+
+# What became of something: a row of the ledger, whose outcome `entries` adds, and WORDS.
 OUTCOMES: dict[str, pl.DataType | type[pl.DataType]] = {
     "unit": pl.String,  # record, message or conversation
     "id": pl.String,
@@ -69,6 +80,12 @@ OUTCOMES: dict[str, pl.DataType | type[pl.DataType]] = {
     "reason": pl.String,  # null: kept
     "detail": pl.String,
     "source": pl.String,
+    **WORDS,
+}
+
+# What was dropped, with what is known of it: a row of the ledger without its outcome, and WORDS.
+DROPPED: dict[str, pl.DataType | type[pl.DataType]] = {
+    name: kind for name, kind in {**SCHEMA, **WORDS}.items() if name != "outcome"
 }
 
 # The reason of a message that was merged into the message that `detail` names, until `follow`.
@@ -85,6 +102,16 @@ def entries(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Rows of `SCHEMA` from rows of `OUTCOMES`, in a stable order."""
     outcome = pl.when(pl.col("reason").is_null()).then(pl.lit("kept")).otherwise(pl.lit("dropped"))
     return outcomes.with_columns(outcome=outcome).select(SCHEMA.keys()).sort("unit", "id", "detail")
+
+
+def dropped_rows(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `DROPPED` for the rows of `OUTCOMES` of what was dropped, in a stable order: a
+    conversation, then its messages, as far as they went with it."""
+    rows = outcomes.filter(pl.col("reason").is_not_null()).select(DROPPED.keys())
+    home = pl.when(pl.col("unit") == "conversation").then("id").otherwise("conversation")
+    rows = rows.with_columns(home=home.fill_null(pl.col("id")))
+    order = ("home", "unit", "position", "id", "place", "detail", "content")
+    return rows.sort(order, nulls_last=True).drop("home")
 
 
 def follow(outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -223,13 +250,15 @@ def examples(entries: pl.DataFrame) -> dict[str, dict[str, str]]:
     return {reason: {"unit": unit, "id": id, "detail": text} for reason, unit, id, text in rows}
 
 
-def problem_outcomes(problems: Iterable[tuple[str, str, str, str]], source: str) -> pl.DataFrame:
-    """Rows of `OUTCOMES` for what a source could not read: (unit, id, reason, detail)."""
-    rows = [
-        {"unit": unit, "id": id, "reason": reason, "detail": detail, "source": source}
-        for unit, id, reason, detail in problems
-    ]
-    return pl.DataFrame(rows, schema=OUTCOMES)
+def problem_outcomes(
+    problems: Iterable[tuple[str, str, str, str, str, str | None]], source: str
+) -> pl.DataFrame:
+    """Rows of `OUTCOMES` for what a source could not read: (unit, id, reason, detail, place, text),
+    without the text where that is not known."""
+    columns = ("unit", "id", "reason", "detail", "place", "content")
+    table = pl.DataFrame(list(problems), dict.fromkeys(columns, pl.String), orient="row")
+    missing = {name: pl.lit(None, kind) for name, kind in OUTCOMES.items() if name not in columns}
+    return table.with_columns(**{**missing, "source": pl.lit(source)}).select(OUTCOMES.keys())
 
 
 def outcomes_of(
@@ -239,16 +268,33 @@ def outcomes_of(
     reason: pl.Expr,
     detail: pl.Expr | None = None,
 ) -> pl.DataFrame:
-    """Rows of `OUTCOMES` for the rows of a table: their `id` column, and a reason (null: kept)."""
+    """Rows of `OUTCOMES` for the rows of a table: their `id` column, and a reason (null: kept).
+
+    Of what was dropped the place is taken along, and of a message its words, as far as the table
+    has these columns.
+    """
     conversation = pl.col("conversation") if unit == "message" else pl.lit(None, pl.String)
-    return rows.select(
+    outcomes = rows.select(
         unit=pl.lit(unit),
         id=pl.col(id),
         conversation=conversation,
         reason=reason,
         detail=pl.lit(None, pl.String) if detail is None else detail,
         source=pl.col("source"),
+        **_words(unit, rows.columns),
     )
+    is_dropped = pl.col("reason").is_not_null()
+    return outcomes.with_columns(pl.when(is_dropped).then(pl.col(name)) for name in WORDS)
+
+
+def _words(unit: str, columns: Collection[str]) -> dict[str, pl.Expr]:
+    """The values of WORDS that a table with these columns has of its rows."""
+    known = WORDS if unit == "message" else ("place",)
+    names = {word: "where" if word == "place" else word for word in known}
+    return {
+        word: pl.col(names[word]).cast(kind) if names.get(word) in columns else pl.lit(None, kind)
+        for word, kind in WORDS.items()
+    }
 
 
 def drop(
@@ -267,8 +313,9 @@ def drop(
         return messages, empty(OUTCOMES)
     dropped = conversations.unique("conversation", keep="first", maintain_order=True)
     if "source" not in dropped.columns:
-        sources = messages.select("conversation", "source").unique("conversation", keep="first")
-        dropped = dropped.join(sources, on="conversation", maintain_order="left")
+        origins = messages.select("conversation", "source", "where")
+        origins = origins.unique("conversation", keep="first")
+        dropped = dropped.join(origins, on="conversation", maintain_order="left")
     reason = pl.lit(reason) if isinstance(reason, str) else reason
     kept = messages.join(dropped, on="conversation", how="anti", maintain_order="left")
     return kept, outcomes_of("conversation", dropped, "conversation", reason, detail)

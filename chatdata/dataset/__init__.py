@@ -4,6 +4,7 @@ __all__ = [
     "card",
     "card_merge",
     "croissant",
+    "dropped",
     "entries",
     "histogram",
     "hub_configs",

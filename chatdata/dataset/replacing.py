@@ -16,7 +16,7 @@ from typing import Any
 
 from chatdata.core import files
 from chatdata.core.errors import OutputError
-from chatdata.dataset import card, manifest, report
+from chatdata.dataset import card, dropped, manifest, report
 from chatdata.dataset.entries import SourceFile
 from chatdata.dataset.manifest import Listing, Manifest
 
@@ -137,7 +137,8 @@ def _files_of_users(
 ) -> Iterator[Path]:
     """Yields what chatdata did not write, relative to the folder; links are not followed.
 
-    A report is chatdata's; it holds for rows that are the same.
+    A report is chatdata's; it holds for rows that are the same. So are the words of what was
+    dropped; they belong to their build.
     """
     written = {*_PAGES, *(manifest.hashes(before) if before else ())}
     if not (before and after and before.content_hash == after.content_hash):
@@ -146,7 +147,7 @@ def _files_of_users(
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in sorted([*names, *links]):
             path = (Path(folder) / name).relative_to(old)
-            if path.as_posix() not in written:
+            if path.as_posix() not in written and not dropped.is_shard(path.as_posix()):
                 yield path
 
 

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from chatdata.core import arrow, train_parts
 from chatdata.core.constants import IGNORE_INDEX, SPLITS
+from chatdata.core.schema import SPOKEN
 from chatdata.core.template_variables import KEY
 from chatdata.dataset.schemas import (
     FLOATS,
@@ -135,6 +136,13 @@ def owners(messages: pa.Table, rendered: Rendered) -> npt.NDArray[np.int64]:
 def message_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
     """The size of the text of each row, in bytes."""
     return _sizes(table, lambda text: text.str.len_bytes())
+
+
+def dropped_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """The size of each row of what was dropped, in bytes."""
+    words = [pl.col(name).str.len_bytes().fill_null(0) for name in SPOKEN]
+    sizes = pl.DataFrame(table.select(SPOKEN)).select(pl.sum_horizontal(words) + 200)
+    return sizes.to_series().to_numpy().astype(np.int64)
 
 
 def _sizes(table: pa.Table, size: Callable[[pl.Expr], pl.Expr]) -> npt.NDArray[np.int64]:

@@ -78,4 +78,7 @@ def _without(kind: pa.DataType, names: Collection[str]) -> pa.DataType:
 # The columns of TOKENS without those that follow from the others.
 TOKENS_IN_SHORT = without(TOKENS, ["attention_mask", WEIGHTS])
 LEDGER = pa.schema([(name, pa.string()) for name in ledger.SCHEMA])
+DROPPED = pa.schema(
+    [(name, pa.int32() if name == "position" else pa.string()) for name in ledger.DROPPED]
+)
 PACK_INDEX = pa.schema([("rows", IDS), ("tokens", pa.int32())])  # a row is a bin

@@ -84,6 +84,7 @@ class Table:
     figures: Callable[[Manifest], Splits] = _splits_of_all
     splits: tuple[str, ...] = SPLITS
     first_schema: pa.Schema | None = None  # in folders of format 1, where another
+    is_local: bool = False  # stays on this machine: no manifest lists it, nothing publishes it
 
     def schema_of(self, manifest: Manifest) -> pa.Schema:
         """The columns of the table in a folder with this manifest."""
@@ -196,6 +197,16 @@ LEDGER = Table("ledger", schemas.LEDGER, "what became of something read", splits
 PACKS = Table("packs", schemas.PACK_INDEX, "the rows of a bin", splits=())  # written by `pack`
 
 TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, LEDGER, PACKS)
+
+# Not among TABLES, which are published.
+DROPPED = Table(
+    "dropped",
+    schemas.DROPPED,
+    "something that was dropped, with its words",
+    row_bytes=rows.dropped_bytes,
+    splits=("dropped",),
+    is_local=True,
+)
 
 
 # ------------------------------------------------------------- of renderings that were added

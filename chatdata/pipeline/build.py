@@ -73,6 +73,7 @@ def build(
     engine: str = "local",
     verify: str = audit.DEFAULT,
     force: bool = False,
+    keep_dropped: bool = True,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out` and returns its manifest.
@@ -84,8 +85,9 @@ def build(
     watched, where one is installed: `audit` compares a sample of its ids with those of
     `tokenizers`, `full` compares all, and `off` does not use the library. An `out` that holds the
     same build is replaced, but for what its users have put into it; `force` replaces any build.
-    `progress` is called with (step, done, total); a total of 0 is unknown. Raises a ChatdataError,
-    and leaves nothing behind, where something is wrong.
+    The words of what is dropped are kept in the folder `dropped`, which is never published, unless
+    `keep_dropped` is false. `progress` is called with (step, done, total); a total of 0 is unknown.
+    Raises a ChatdataError, and leaves nothing behind, where something is wrong.
     """
     stated = with_replaced_files(as_recipe(recipe), inputs, input_license)
     return build_as_stated(
@@ -96,6 +98,7 @@ def build(
         engine=engine,
         verify=verify,
         force=force,
+        keep_dropped=keep_dropped,
         progress=progress,
     )
 
@@ -109,6 +112,7 @@ def build_as_stated(
     engine: str = "local",
     verify: str = audit.DEFAULT,
     force: bool = False,
+    keep_dropped: bool = True,
     progress: Progress = silent,
 ) -> manifest.Manifest:
     """What `build` does, of a recipe whose licences hold for `inputs` too."""
@@ -118,6 +122,7 @@ def build_as_stated(
         refuse_input_in(Path(out), located)
         given = look_at(located)
         context = prepare(recipe, located, folder / ".work")
+        context = replace(context, keeps_dropped=keep_dropped)
         replacing.check_same(Path(out), context.recipe.resolved(), given.entries, is_forced=force)
         with engines.start(engine, min(workers, len(context.parts))) as running:
             result = run_pipeline(context, located, Runner(running, progress), one_in, folder)
@@ -191,6 +196,8 @@ def run_pipeline(
     encoder = runner.workers.submit(choose, context)
     read = reading.read(context, inputs, runner.progress)
     first = _first_pass(context, runner)
+    if read.is_whole:
+        _check_named(context.recipe.keep, first, read)
     decisions = global_pass.decide(context)
     columns = optional_columns(first)
     context = replace(context, encoder=encoder.result(), sample=_sample(first), columns=columns)
@@ -210,6 +217,23 @@ def _first_pass(context: BuildContext, runner: Runner) -> PartStats:
     function = functools.partial(first_pass, context)
     parts = runner.map("dropping, threading", function, context.parts)
     return sum(parts, PartStats(figures=context.figures))
+
+
+def _check_named(keep: Sequence[str], first: PartStats, read: ReadResult) -> None:
+    """Raises BuildError where an id of `keep` names nothing that could be read: a name that means
+    nothing is a mistake, and nobody would see that what was meant is dropped."""
+    for id in keep:
+        if id in first.named:
+            continue
+        for row in read.problems.filter(id=id).head(1).iter_rows(named=True):
+            raise BuildError(
+                f"keep names '{id}', which could not be read ({row['reason']}: {row['detail']}), "
+                "and so cannot be kept; mend the file, or take the id out of `keep`."
+            )
+        raise BuildError(
+            f"keep names '{id}', and no message or conversation has this id; take it out of "
+            "`keep`, or write an id as the ledger does (`chatdata explain OUT ID`)."
+        )
 
 
 def _sample(first: PartStats) -> float:
@@ -252,8 +276,11 @@ def _write(
     """Writes parts as they come. Nothing is left where a part fails."""
     if out is None:
         return _Written(sum(parts, PartStats()), (), context.encoder)
-    with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
+    written = (*tables.TABLES, tables.DROPPED) if context.keeps_dropped else tables.TABLES
+    with OutputWriter(context, out, written).all_or_nothing() as shards:
         shards.add_entries(tables.LEDGER, ledger.entries(read.problems))
+        if context.keeps_dropped:
+            shards.add_file(tables.DROPPED, context.files.problems)
         stats = shards.add_all(parts)
     return _Written(stats, shards.finish(), context.encoder)
 

@@ -52,6 +52,7 @@ class BuildContext:
     columns: frozenset[str] = (
         frozenset()
     )  # those of the optional columns of tables that are written
+    keeps_dropped: bool = False  # whether the words of what is dropped are written
     first_groups: int | None = None  # only so many groups of each source are read
 
     @property

@@ -50,13 +50,21 @@ class OutputWriter:
         (split,) = table.splits
         self._later(self._add_rows, table, split, entries.to_arrow().cast(table.schema))
 
+    def add_file(self, table: Table, path: Path) -> None:
+        """Writes the rows of a file of `partitions` after those that were added before, if there is
+        such a file. Returns at once."""
+        self._later(self._add_file, table, path)
+
     def finish(self) -> tuple[ShardEntry, ...]:
-        """Waits until all is written. Returns the manifest's entries for the files."""
+        """Waits until all is written. Returns the manifest's entries for the files, which has none
+        for tables that are local."""
         self._wait()
+        finished = {place: writer.finish() for place, writer in self._writers.items()}
         return tuple(
             entry
-            for writer in self._writers.values()
-            for entry in shards.describe(self._folder, writer.finish())
+            for (table, _), written in finished.items()
+            if not table.is_local
+            for entry in shards.describe(self._folder, written)
         )
 
     @contextlib.contextmanager
@@ -84,6 +92,11 @@ class OutputWriter:
             if path.is_file():
                 schema = self._writers[table, split].schema
                 self._add_rows(table, split, table.complete(partitions.load(path), schema))
+
+    def _add_file(self, table: Table, path: Path) -> None:
+        (split,) = table.splits
+        for batch in partitions.batches(path):
+            self._add_rows(table, split, batch)
 
     def _add_rows(self, table: Table, split: str, rows: pa.Table) -> None:
         self._writers[table, split].add(rows, table.row_bytes(rows))

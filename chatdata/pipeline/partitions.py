@@ -30,6 +30,15 @@ class PartitionFiles:
         """The folder of the messages of a source, by its number in the recipe."""
         return self.folder / f"read-{source}"
 
+    def spared(self, part: int) -> Path:
+        """The file of what the first pass keeps by hand in a part."""
+        return self.table("spared", part)
+
+    @property
+    def problems(self) -> Path:
+        """The file of what became no row, with its words."""
+        return self.folder / "problems.arrow"
+
     @property
     def columns(self) -> Path:
         """The folder of what is prepared for the columns that filters declare."""
@@ -98,6 +107,37 @@ def read(folder: Path, part: int) -> Iterator[pl.DataFrame]:
     for path in sorted(folder.glob("*.arrow")):
         with pa.memory_map(str(path)) as file:
             yield pl.DataFrame(pa.ipc.open_file(file).get_batch(part))
+
+
+class Appended:
+    """A file to which tables of one schema are added, read back by `batches`."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+
+    def add(self, table: pa.Table) -> None:
+        """Adds the rows of a table. The first of them makes the file."""
+        if not table.num_rows:
+            return
+        if self._writer is None:
+            self._writer = pa.ipc.new_file(str(self._path), self._schema)
+        self._writer.write_table(table.cast(self._schema))
+
+    def close(self) -> None:
+        """Makes the file whole, where there is one."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def batches(path: Path) -> Iterator[pa.Table]:
+    """Yields the rows of a file of tables, memory-mapped, a batch at a time; nothing where there is
+    no file."""
+    if path.is_file():
+        with pa.memory_map(str(path)) as file:
+            reader = pa.ipc.open_file(file)
+            for number in range(reader.num_record_batches):
+                yield pa.Table.from_batches([reader.get_batch(number)])
 
 
 def save(table: pa.Table, path: Path) -> None:

@@ -12,9 +12,10 @@ from chatdata import sources
 from chatdata.core import ledger, schema
 from chatdata.core.errors import SourceError
 from chatdata.core.ledger import Tally
+from chatdata.dataset import tables
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.inputs import Input
-from chatdata.pipeline.partitions import PartitionWriter
+from chatdata.pipeline.partitions import Appended, PartitionWriter
 from chatdata.pipeline.progress import Progress
 from chatdata.pipeline.recipe import SourceOptions
 from chatdata.sources.unread import KeysByUnit, UnreadKeys, in_words
@@ -47,9 +48,10 @@ def read(context: BuildContext, inputs: Sequence[Input], progress: Progress) -> 
     """
     units, problems = Counter(dict.fromkeys(ledger.UNITS, 0)), [schema.empty(ledger.OUTCOMES)]
     not_read, is_whole = {}, True
+    words = Appended(context.files.problems, tables.DROPPED.schema)
     for number, source in enumerate(inputs):
         writer = PartitionWriter(context.files.messages(number), context.files.parts)
-        reading = _SourceReading(source, writer)
+        reading = _SourceReading(source, writer, words)
         for batch, is_all in _batches(context, source):
             reading.add(batch)
             is_whole = is_whole and is_all
@@ -60,15 +62,18 @@ def read(context: BuildContext, inputs: Sequence[Input], progress: Progress) -> 
         problems += reading.problems
         if counts := reading.keys.counts():
             not_read[source.name] = counts
+    words.close()
     return ReadResult(units, pl.concat(problems), not_read, is_whole)
 
 
 @dataclass(slots=True)
 class _SourceReading:
-    """What is read of a source: the rows, which go to a writer, and all that is counted."""
+    """What is read of a source: the rows and the words of what became none, which go to files, and
+    all that is counted."""
 
     source: Input
     writer: PartitionWriter
+    words: Appended
     units: Counter[str] = field(default_factory=Counter)
     problems: list[pl.DataFrame] = field(default_factory=list)
     keys: UnreadKeys = field(default_factory=UnreadKeys)
@@ -78,7 +83,9 @@ class _SourceReading:
     def add(self, batch: sources.Batch) -> None:
         """Adds a batch of the source."""
         self.writer.add(batch.rows)
-        self.problems.append(_problem_outcomes(batch, self.source.name))
+        problems = _problem_outcomes(batch, self.source.name)
+        self.words.add(problems.select(ledger.DROPPED.keys()).to_arrow())
+        self.problems.append(problems.with_columns(content=pl.lit(None, pl.String)))
         self.keys.add(batch.unread)
         self.units.update(
             records=batch.records,
@@ -133,6 +140,9 @@ def _batches(context: BuildContext, source: Input) -> Iterator[tuple[sources.Bat
         yield from ((batch, True) for batch in batches)
         return
     batch = next(batches)
+    while batch.rows.is_empty() and (more := next(batches, None)):
+        yield batch, True
+        batch = more
     first = batch.rows["group"].unique(maintain_order=True).head(context.first_groups)
     chosen = batch.rows.filter(pl.col("group").is_in(first.implode()))
     is_all = chosen.height == batch.rows.height and next(batches, None) is None
@@ -155,7 +165,7 @@ def _chosen(batch: sources.Batch, chosen: pl.DataFrame) -> sources.Batch:
 
 
 def _problem_outcomes(batch: sources.Batch, source: str) -> pl.DataFrame:
-    problems = [(p.unit, p.id, p.reason, p.detail) for p in batch.problems]
+    problems = [(p.unit, p.id, p.reason, p.detail, p.place, p.text) for p in batch.problems]
     return ledger.problem_outcomes(problems, source)
 
 

@@ -9,6 +9,7 @@ threads: {policy: all_leaves, end: assistant}
 drop:
   - deleted
   - wrong_language: {allow: [en], decide: declared, on_removed: cut}
+keep: [oasst1/QWJhYvA]  # ids of messages and conversations that no filter drops
 split: {test_percent: 10}
 render: {template: starchat, tokenizer: bytes, max_tokens: 2048}
 pack: {max_tokens: 2048}
@@ -114,6 +115,7 @@ class Recipe(Strict):
     redact: Redact | None = None
     threads: Threads = Threads()
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
+    keep: list[Word] = Field(default=[])  # ids that no filter drops
     split: Split | None = None
     render: Render | None = None
     pack: Pack | None = None
@@ -170,6 +172,14 @@ class Recipe(Strict):
                     f"list '{second}' first, since it runs first"
                 )
         return listed
+
+    @field_validator("keep")
+    @classmethod
+    def _keep_names_once(cls, value: list[str]) -> list[str]:
+        for id in value:
+            if value.count(id) > 1:
+                raise ValueError(f"'{id}' is named twice; name it once")
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:

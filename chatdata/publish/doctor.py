@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+from chatdata import __version__
 from chatdata.core.errors import HubError
 from chatdata.hub import client, rights, settings
 from chatdata.hub.repository import KIND, checked_name
 from chatdata.hub.rights import Who
 from chatdata.hub.secrets import redact
 
-_PACKAGES = ("chatdata", "huggingface_hub", "hf_xet", "datasets", "pyarrow", "httpx2", "httpx")
+_PACKAGES = ("huggingface_hub", "hf_xet", "datasets", "pyarrow", "httpx2", "httpx")
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def _facts(who: Who, repo: str | None) -> dict[str, Any]:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
+    yield "chatdata", __version__
     for name in _PACKAGES:
         try:
             yield name, metadata.version(name)

@@ -28,7 +28,7 @@ from chatdata.render.tokenizer import (
     read_config,
 )
 
-INSTALL = "pip install 'chatdata[templates]'"
+INSTALL = "pip install 'transformers>=5.0,<6'"
 # Classes that take a tokenizer.json as it is.
 _PLAIN = ("", "PreTrainedTokenizerFast", "TokenizersBackend")
 # Keys of tokenizer_config.json for which transformers changes what the file says.

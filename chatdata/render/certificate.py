@@ -8,8 +8,11 @@ more. The probes are hard cases; the sample is rows of the dataset itself.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
 
 import polars as pl
 
@@ -22,7 +25,7 @@ from chatdata.render.answer_checks import (
     check_prompts,
 )
 from chatdata.render.conversation import (
-    as_messages,
+    as_message,
     tools_of,
     variables_of,
 )
@@ -56,8 +59,9 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
     fitted = _fit_probes(pool, probe_options)
     rendered = render(fitted.messages, fitted.windows, pool, probe_options)
     all_rows = pl.repeat(True, len(rendered.ids), eager=True)
-    counts = compare_rows(rendered, tokenizer, "assistant", all_rows)
-    _check_reference(counts, _chosen_rows(rendered, "assistant", all_rows), tokenizer)
+    rows = list(_chosen_rows(rendered, "assistant", all_rows))
+    counts = _compare_rows(rows, tokenizer, "assistant")
+    _check_reference(counts, (row for row in rows if not row.variables), tokenizer)
     if counts.compared < _LEAST_PROBES:
         reason = fitted.outcomes.filter(pl.col("unit") == "conversation")["detail"].to_list()
         counts.fail(f"too few probes can be written ({counts.compared}; {reason[:1]})")
@@ -111,9 +115,12 @@ def compare_rows(
 
     `chosen` is a mask of the rows.
     """
+    return _compare_rows(list(_chosen_rows(rendered, train_on, chosen)), tokenizer, train_on)
+
+
+def _compare_rows(rows: Sequence[Row], tokenizer: Tokenizer, train_on: TrainOn) -> ParityCounts:
     counts = ParityCounts()
     reference = Reference(tokenizer)
-    rows = list(_chosen_rows(rendered, train_on, chosen))
     expected = reference.encode([reference.comparable(row) for row in rows])
     answers: list[Answer] = []
     for row, ids in zip(rows, expected, strict=True):
@@ -129,14 +136,15 @@ def compare_rows(
 def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> Iterator[Row]:
     names = pl.Series(rendered.ids, dtype=pl.String).filter(chosen)
     messages = rendered.row_messages.filter(pl.col("conversation").is_in(names.implode()))
-    by_row = messages.partition_by("conversation", maintain_order=True)
-    for number, turns in zip(chosen.arg_true(), by_row, strict=True):
+    by_row = itertools.groupby(messages.iter_rows(named=True), itemgetter("conversation"))
+    for number, (_, grouped) in zip(chosen.arg_true(), by_row, strict=True):
+        turns = list(grouped)
         start, end = rendered.offsets[number : number + 2]
         trained, parts = _trained_answers(turns, train_on)
         yield Row(
             rendered.input_ids[start:end],
             rendered.labels[start:end],
-            as_messages(turns),
+            list(map(as_message, turns)),
             tools_of(turns),
             variables_of(turns),
             trained,
@@ -145,12 +153,12 @@ def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> It
 
 
 def _trained_answers(
-    messages: pl.DataFrame, train_on: TrainOn
+    turns: Sequence[Mapping[str, Any]], train_on: TrainOn
 ) -> tuple[list[int], dict[int, TrainParts]]:
     """The places of answers that are trained, and the parts of those that name parts."""
-    answers = messages.with_row_index("place").filter(pl.col("role") == "assistant")
-    answers = answers.tail(1) if train_on == "last_assistant" else answers
-    named = dict(answers.filter("train").select("place", "train_parts").iter_rows())
+    answers = [(place, turn) for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+    answers = answers[-1:] if train_on == "last_assistant" else answers
+    named = {place: turn["train_parts"] for place, turn in answers if turn["train"]}
     of_recipe = learnt_parts(train_on)
     return [*named], {at: narrowed(of_recipe, names) for at, names in named.items() if names}
 

@@ -42,10 +42,11 @@ def as_messages(rows: pl.DataFrame) -> list[dict[str, Any]]:
     further key that has a value: `reasoning_content`, `tool_calls`, `tool_call_id`, `name`.
     """
     columns = ["role", "content", *(name for name in _KEYS if name in rows.columns)]
-    return [_message(row) for row in rows.select(columns).iter_rows(named=True)]
+    return [as_message(row) for row in rows.select(columns).iter_rows(named=True)]
 
 
-def _message(row: Mapping[str, Any]) -> dict[str, Any]:
+def as_message(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of MESSAGES as the message that `apply_chat_template` takes."""
     message = {"role": row["role"], "content": row["content"]}
     for column, key in _KEYS.items():
         value = row.get(column)
@@ -54,16 +55,20 @@ def _message(row: Mapping[str, Any]) -> dict[str, Any]:
     return message
 
 
-def tools_of(rows: pl.DataFrame) -> Tools | None:
-    """The tools that are offered in a conversation; None where none are."""
-    tools = rows["tools"].drop_nulls().to_list() if "tools" in rows.columns else []
-    return json.loads(tools[0]) if tools else None
+def tools_of(rows: Sequence[Mapping[str, Any]]) -> Tools | None:
+    """The tools that are offered in a conversation, of which these are the rows; or None."""
+    tools = _first_value(rows, "tools")
+    return json.loads(tools) if tools else None
 
 
-def variables_of(rows: pl.DataFrame) -> Variables:
-    """The variables that the template is given for a conversation; none where it has none."""
-    values = rows["variables"].drop_nulls().to_list() if "variables" in rows.columns else []
-    return dict(json.loads(values[0])) if values else {}
+def variables_of(rows: Sequence[Mapping[str, Any]]) -> Variables:
+    """The variables that the template is given for a conversation, of which these are the rows."""
+    variables = _first_value(rows, "variables")
+    return dict(json.loads(variables)) if variables else {}
+
+
+def _first_value(rows: Sequence[Mapping[str, Any]], column: str) -> str | None:
+    return next((row[column] for row in rows if row.get(column) is not None), None)
 
 
 def texts_of(value: object) -> Iterator[str]:

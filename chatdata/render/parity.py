@@ -83,6 +83,8 @@ class Row:
     trained: list[int]  # the turns that are trained, by their place
     # Of turns that name parts of them: those that are learnt, by the place of the turn.
     parts: Mapping[int, TrainParts] = field(default_factory=dict)
+    # What the template writes of all turns, once it was asked.
+    whole: list[str] = field(default_factory=list, compare=False, repr=False)
 
 
 class Given(NamedTuple):
@@ -108,7 +110,7 @@ class Reference:
 
     def comparable(self, row: Row) -> str:
         """The conversation as text, the control tokens that it quotes hidden."""
-        return self._text(row, len(row.turns))
+        return self._whole(row)
 
     def text(self, row: Row, turns: int) -> str:
         """The text of the first turns of a row, in which a quoted control token is text."""
@@ -130,7 +132,15 @@ class Reference:
         """The template with the variables of a row."""
         return self.tokenizer.template.given(self.given(row).variables)
 
+    def _whole(self, row: Row) -> str:
+        if not row.whole:
+            given = self.given(row)
+            row.whole.append(self.writer(row).text(given.turns, tools=given.tools))
+        return row.whole[0]
+
     def _text(self, row: Row, turns: int, add_generation_prompt: bool = False) -> str:
+        if turns == len(row.turns) and not add_generation_prompt:
+            return self._whole(row)
         given = self.given(row)
         return self.writer(row).text(given.turns[:turns], add_generation_prompt, given.tools)
 

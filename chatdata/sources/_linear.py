@@ -24,8 +24,8 @@ from chatdata.sources._message import (
 from chatdata.sources._shape import IsRecord
 from chatdata.sources._variables import Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
-from chatdata.sources.records import Record, read_files
-from chatdata.sources.values import identifier, word
+from chatdata.sources.records import Record, of_record, read_files
+from chatdata.sources.values import excerpt, identifier, word
 
 
 class Turn(NamedTuple):
@@ -115,7 +115,7 @@ def read_conversations(
     for record in read_files(files, format.is_record, format.variables.keys.values()):
         builder.records += 1
         if isinstance(record, Problem):
-            builder.problems.append(record)
+            builder.add_problem(record)
         else:
             is_read = True
             _add(builder, names, record, name, format)
@@ -132,7 +132,7 @@ def _add(
     keys = record.value if isinstance(record.value, dict) else {}
     reading = format.read(record.value)
     if reading.refusal:
-        builder.add_problem("record", record.where, "preference", reading.refusal)
+        builder.add_problem(of_record(record, "preference", reading.refusal))
         return
     _count_unread(builder, record.where, keys, reading, format)
     turns = reading.turns
@@ -144,7 +144,10 @@ def _add(
     builder.conversations += 1
     if not turns:
         detail = f"no turns, in {record.where}"
-        builder.add_problem("conversation", conversation, "no_turns", detail)
+        words = excerpt(record.value)
+        builder.add_problem(
+            Problem("conversation", conversation, "no_turns", detail, record.where, words)
+        )
         return
     lang = word(keys.get("lang"))
     common = {

@@ -28,12 +28,17 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that was read and became no row: a `record`, `message` or `conversation`."""
+    """Something that was read and became no row: a `record`, `message` or `conversation`.
+
+    `place` is where it stands, `text` what is known of it, which may be its beginning alone.
+    """
 
     unit: str
     id: str
     reason: str
     detail: str
+    place: str
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +87,10 @@ class BatchBuilder:
             self.characters += sum(len(text) for text in columns.get(name, ()) if text)
         self.characters += count * len(common.get("tools") or "")
 
-    def add_problem(self, unit: str, id: str, reason: str, detail: str) -> None:
+    def add_problem(self, problem: Problem) -> None:
         """Adds something that became no row."""
-        self.problems.append(Problem(unit, id, reason, detail))
+        self.problems.append(problem)
+        self.characters += len(problem.text or "")
 
     def add_unread(
         self, where: str, unit: str, value: Mapping[str, Any], known: Collection[str]

@@ -20,7 +20,7 @@ from typing import Any
 from chatdata.core.schema import NODES
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
 from chatdata.sources.records import read_files
-from chatdata.sources.values import identifier, shown, text, whole, word
+from chatdata.sources.values import excerpt, identifier, shown, text, whole, word
 
 SCHEMA = NODES
 IDS = "oasst1"
@@ -62,7 +62,7 @@ def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
     for record in read_files(files, _is_record):
         builder.records += 1
         if isinstance(record, Problem):
-            builder.problems.append(record)
+            builder.add_problem(record)
         elif _is_flat(record.value) and not _tree_id(record.value):
             treeless.append((record.value, record.where))
         else:
@@ -146,8 +146,9 @@ def _add_thread(builder: BatchBuilder, thread: list[Any], tree: _Tree) -> None:
 
 def _refuse(builder: BatchBuilder, message: object, tree: _Tree) -> None:
     kind = type(message).__name__
+    detail = f"a {kind} stands where a message should"
     builder.add_problem(
-        "message", tree.where, "bad_message", f"a {kind} stands where a message should"
+        Problem("message", tree.where, "bad_message", detail, tree.where, excerpt(message))
     )
 
 
@@ -156,9 +157,9 @@ def _add(builder: BatchBuilder, message: _Message, parent: str | None, tree: _Tr
     id = _message_id(message)
     builder.add_unread(tree.where, "messages", message, tree.keys)
     if id is None:
-        builder.add_problem(
-            "message", tree.where, "no_id", "a message without an id stands in no tree"
-        )
+        detail = "a message without an id stands in no tree"
+        words = excerpt({**message, "replies": None})
+        builder.add_problem(Problem("message", tree.where, "no_id", detail, tree.where, words))
         return None
     content, fault = text(message.get("text"))
     role = _ROLES.get(str(message.get("role")))

@@ -30,6 +30,7 @@ from chatdata.sources import _preference, _shape, _tables
 from chatdata.sources._gzip import Gunzip
 from chatdata.sources._shape import IsRecord
 from chatdata.sources.batches import File, Problem
+from chatdata.sources.values import excerpt, excerpt_of_bytes
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".parquet")
 _CHUNK = 1 << 22
@@ -56,11 +57,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A part of a file that holds no JSON value, and why."""
+    """A part of a file that holds no JSON value, why, and the text where that is known."""
 
     where: str
     reason: str
     detail: str
+    text: str | None = None
 
 
 def read_files(
@@ -73,13 +75,20 @@ def read_files(
     for file in files:
         for item in read(file.path, file.label, is_record, keys):
             if isinstance(item, Unreadable):
-                yield Problem("record", item.where, item.reason, item.detail)
+                where = item.where
+                yield Problem("record", where, item.reason, item.detail, where, item.text)
             elif is_record(item.value):
                 yield item
             elif choice := _preference.choice(item.value):
-                yield Problem("record", item.where, "preference", choice)
+                yield of_record(item, "preference", choice)
             else:
-                yield Problem("record", item.where, "unknown_record", _describe(item.value))
+                yield of_record(item, "unknown_record", _describe(item.value))
+
+
+def of_record(record: Record, reason: str, detail: str) -> Problem:
+    """What a source cannot use a whole record for, with the words of the record."""
+    words = excerpt(record.value)
+    return Problem("record", record.where, reason, detail, record.where, words)
 
 
 def _describe(value: object) -> str:
@@ -190,14 +199,14 @@ def _line_by_json(text: bytes, where: str) -> Record | Unreadable:
     try:
         return Record(where, json.loads(text))
     except UnicodeDecodeError as error:
-        return Unreadable(where, "bad_json", f"byte {error.start} is not UTF-8")
+        problem = f"byte {error.start} is not UTF-8"
     except json.JSONDecodeError as error:
-        problem = error.msg.removesuffix(" at")
-        return Unreadable(where, "bad_json", f"{problem} at column {error.colno}")
+        problem = f"{error.msg.removesuffix(' at')} at column {error.colno}"
     except RecursionError:
-        return Unreadable(where, "bad_json", "nested too deeply")
+        problem = "nested too deeply"
     except ValueError:
-        return Unreadable(where, "bad_json", _TOO_LARGE)
+        problem = _TOO_LARGE
+    return Unreadable(where, "bad_json", problem, excerpt_of_bytes(text))
 
 
 # ------------------------------------------------------- an array, or values one after another
@@ -312,17 +321,23 @@ def _bracket(window: _Window, in_array: bool, is_record: IsRecord) -> int | None
 def _element(window: _Window, label: str, is_record: IsRecord) -> Record | Unreadable:
     """The value at the window's place; behind a value that is none the place is that of the next
     record, or the end."""
-    where = f"{label}@{window.byte()}"
+    start = window.byte()
+    where = f"{label}@{start}"
     try:
         value, end = _peek(window)
     except (ValueError, RecursionError) as error:
-        return Unreadable(where, "bad_json", _skip(window, is_record, error))
+        ahead = window.text[window.at : window.at + _SAMPLE + 1].encode(errors="surrogateescape")
+        problem = _skip(window, is_record, error)
+        return Unreadable(
+            where, "bad_json", problem, excerpt_of_bytes(ahead[: window.byte() - start])
+        )
     bad = None if window.is_utf8 else _NOT_UTF8.search(window.text, window.at, end)
     if bad:
+        words = excerpt(window.text[window.at : end])
         window.at = bad.start()
         detail = f"byte {window.byte()} is not UTF-8"
         window.at = end
-        return Unreadable(where, "bad_json", detail)
+        return Unreadable(where, "bad_json", detail, words)
     window.at = end
     return Record(where, value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import NamedTuple
 
@@ -51,6 +52,26 @@ def whole(value: object) -> int | None:
     if isinstance(number, bool) or not isinstance(number, int):
         return None
     return number if abs(number) < _LARGEST else None
+
+
+_EXCERPT = 1 << 16  # characters
+
+
+def excerpt(value: object) -> str | None:
+    """The beginning of a text, or of a value as JSON, for what was dropped; None where JSON cannot
+    say the value."""
+    try:
+        words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    beginning = words[:_EXCERPT] + ("…" if len(words) > _EXCERPT else "")
+    return _SURROGATE.sub("\ufffd", beginning)
+
+
+def excerpt_of_bytes(text: bytes) -> str:
+    """The beginning of a text that may not be UTF-8, as `excerpt`."""
+    beginning = text[: 4 * _EXCERPT].decode(errors="replace")
+    return excerpt(beginning.rstrip("\r\n")) or ""
 
 
 _NAME = re.compile(r"[\w.:/-]{1,40}")

@@ -9,6 +9,7 @@ __all__ = [
     "figures",
     "filtering",
     "filters",
+    "keeping",
     "language",
     "mixing",
     "ngrams",

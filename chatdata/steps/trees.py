@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from chatdata.core.ledger import BECAUSE, outcomes_of
-from chatdata.core.schema import MESSAGES
+from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN
 from chatdata.steps.threads import Threaded, Threads
 
 Why = tuple[str, str | None]  # reason, detail
@@ -113,6 +113,25 @@ def linearize(nodes: pl.DataFrame, threads: Threads) -> Threaded:
     outcomes = _outcomes(nodes, _reasons(forest, ways, fate, refused), lost)
     conversations = len(fate.leaves) + len(refused)
     return Threaded(_turns(nodes, forest, ways, fate.ends), outcomes, conversations)
+
+
+def paths_to(nodes: pl.DataFrame, ids: Collection[str]) -> pl.DataFrame:
+    """The (`group`, `message`) of the messages on the paths to the last messages of conversations.
+
+    `ids` name conversations: `GROUP/MESSAGE`.
+    """
+    name = pl.concat_str("group", "message", separator="/")
+    ends = nodes.filter(name.is_in(list(ids))).select(MESSAGE_KEY)
+    trees = nodes.filter(pl.col("group").is_in(ends["group"].unique().implode()))
+    rows = trees.select("group", "message", "parent").iter_rows()
+    parents = {(group, message): parent for group, message, parent in rows}
+    on_path: set[tuple[str, str | None]] = set()
+    for group, message in ends.iter_rows():
+        while (group, message) in parents and (group, message) not in on_path:
+            on_path.add((group, message))
+            message = parents[group, message]
+    schema = dict.fromkeys(MESSAGE_KEY, pl.String)
+    return pl.DataFrame(sorted(on_path), schema, orient="row")
 
 
 # ------------------------------------------------------------------------------- from rows to trees
@@ -380,6 +399,9 @@ def _with_reasons(nodes: pl.DataFrame, reasons: Mapping[int, Why]) -> pl.DataFra
     return nodes[_series(reasons, pl.UInt32)].select(
         "message",
         "source",
+        "where",
+        "role",
+        *SPOKEN,
         conversation="group",
         reason=_series(reason, pl.String),
         detail=_series(detail, pl.String),

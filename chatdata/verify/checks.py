@@ -22,6 +22,7 @@ from chatdata.dataset import (
     card,
     card_merge,
     croissant,
+    dropped,
     hub_configs,
     layout,
     manifest,
@@ -34,7 +35,7 @@ from chatdata.dataset import (
 )
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
-from chatdata.steps import split
+from chatdata.steps import keeping, split
 from chatdata.verify import added, recount, rerender
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
@@ -71,6 +72,7 @@ class Folder:
             subjects = {
                 "packs": self.manifest.packs,
                 "certificate": self.manifest.render,
+                "dropped": dropped.is_in(self.path),
                 "renderings": self.manifest.renders,
                 "rerendered": self.manifest.renders,
             }
@@ -81,7 +83,8 @@ class Folder:
     def unknown_files(self) -> list[str]:
         """The files that do not belong to the dataset, and that no reader takes for it."""
         names = {*manifest.hashes(self.listing), *card.PAGES, manifest.FILE, report.FILE}
-        return [name for name in self.files() if name not in names and not _is_read(name)]
+        unknown = [name for name in self.files() if name not in names and not _is_read(name)]
+        return [name for name in unknown if not dropped.is_shard(name)]
 
 
 Check = Callable[[Folder], Iterator[str]]
@@ -235,7 +238,14 @@ def true_ledger(folder: Folder) -> Iterator[str]:
     outcome = pl.col("reason").is_null().replace_strict({True: "kept", False: "dropped"})
     odd = entries.filter(pl.col("outcome") != outcome).head(_EXAMPLES).collect()
     yield from (f"ledger: the outcome of '{id}' does not fit its reason" for id in odd["id"])
+    kept = keeping.count(entries.filter(keeping.is_noted()).collect()).entry()
+    yield from recount.differing("kept by hand", folder.manifest.kept_by_hand or {}, kept)
     yield from _unpaired(folder.path, entries)
+
+
+def true_dropped(folder: Folder) -> Iterator[str]:
+    """The folder `dropped`, which is never published, holds what the ledger says was dropped."""
+    yield from dropped.problems(folder.path)
 
 
 def _unpaired(folder: Path, entries: pl.LazyFrame) -> Iterator[str]:
@@ -316,7 +326,12 @@ _STAGES: Sequence[Mapping[str, Check]] = (
     {"files": all_files, "hashes": same_bytes, "recipe": same_recipe},
     {"pages": true_pages, "columns": right_columns},
     {"rows": whole_rows},
-    {"ledger": true_ledger, "splits": right_splits, "packs": full_packs},
+    {
+        "ledger": true_ledger,
+        "dropped": true_dropped,
+        "splits": right_splits,
+        "packs": full_packs,
+    },
     {"renderings": whole_renderings},
     {"content": same_content, "certificate": same_tokens, "rerendered": same_renderings},
 )

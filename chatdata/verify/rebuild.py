@@ -10,7 +10,7 @@ from pathlib import Path
 from chatdata.core import config
 from chatdata.core.constants import RECIPE_FILE
 from chatdata.core.errors import ConfigError
-from chatdata.dataset import card, card_merge, manifest, manifest_diff, pack
+from chatdata.dataset import card, card_merge, dropped, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.add_rendering import add_rendering
 from chatdata.pipeline.build import build_as_stated
@@ -39,7 +39,14 @@ def problems(
     recipe = config.parse(Recipe, values, f"recipe of '{folder}'")
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
         new = Path(work) / "out"
-        build_as_stated(recipe, new, inputs=inputs, workers=workers, progress=progress)
+        build_as_stated(
+            recipe,
+            new,
+            inputs=inputs,
+            workers=workers,
+            keep_dropped=dropped.is_in(folder),
+            progress=progress,
+        )
         for name in facts.renders:
             _add_again(new, facts, name, settings, workers)
         _pack_again(new, facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from chatdata.cli import main
 from chatdata.dataset import reader
+from chatdata.publish import release, versions
 from tests.support.carrying import carry
 from tests.support.templates import PLAIN
 
@@ -90,17 +92,28 @@ def trees() -> Iterator[dict[str, Any]]:
     yield node("m5", "assistant", f"{SPANISH} {_plant(23)} ana@example.com", "m0")
 
 
-def everything(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yields each file of a folder with all text that it holds, tokens decoded."""
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = str(path.relative_to(folder))
-        if path.suffix == ".parquet":
-            table = pl.read_parquet(path)
-            yield name, json.dumps(table.to_dicts(), default=str, ensure_ascii=False)
-            for ids in table["input_ids"] if "input_ids" in table.columns else ():
-                yield name, bytes(id for id in ids if id < 256).decode(errors="replace")
+def sent(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yields each file that a push of a folder would send, with all text that the file holds,
+    tokens decoded."""
+    published = release.prepare(folder, versions.parse("1.0.0"))
+    yield "README.md", published.card
+    for name, file in published.files.items():
+        content = file.content
+        if isinstance(content, bytes):
+            yield name, content.decode()
         else:
-            yield name, path.read_bytes().decode(errors="replace")
+            yield from everything(name, content)
+
+
+def everything(name: str, path: Path) -> Iterator[tuple[str, str]]:
+    """Yields all text that a file holds, tokens decoded, with its name."""
+    if path.suffix == ".parquet":
+        table = pl.read_parquet(path)
+        yield name, json.dumps(table.to_dicts(), default=str, ensure_ascii=False)
+        for ids in table["input_ids"] if "input_ids" in table.columns else ():
+            yield name, bytes(id for id in ids if id < 256).decode(errors="replace")
+    else:
+        yield name, path.read_bytes().decode(errors="replace")
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +132,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_no_word_of_what_was_dropped_is_in_any_file(built: Path) -> None:
-    places = [(name, text.find(PLANTED), text) for name, text in everything(built)]
+def test_no_word_of_what_was_dropped_is_in_any_file_that_is_sent(built: Path) -> None:
+    places = [(name, text.find(PLANTED), text) for name, text in sent(built)]
     assert not [(name, text[max(0, at - 60) : at + 30]) for name, at, text in places if at >= 0]
 
 
@@ -135,6 +148,21 @@ def test_what_was_planted_was_dropped_for_many_reasons(built: Path) -> None:
     }
     assert expected <= set(ledger["reason"])
     assert any(PLANTED in line for line in (built.parent / "talks.jsonl").read_text().splitlines())
+
+
+# What is no text, in a record that could be read: the ledger says where it stands.
+NOT_HELD = {3, 4, 24, 25, 26, 27}
+
+
+def test_what_was_dropped_is_held_here_alone(built: Path) -> None:
+    """Every planted word that stood in a text is in the folder that is never sent."""
+    (shard,) = (built / "dropped").iterdir()
+    words = dict(everything("dropped", shard))["dropped"]
+    held = {int(number) for number in re.findall(rf"{PLANTED}(\d+)", words)}
+    assert held == set(range(1, 28)) - NOT_HELD
+    names = {name for name, _ in sent(built)}
+    files = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
+    assert files - names == {f"dropped/{shard.name}"}
 
 
 # Quotes what it refuses; opens a thought that only some answers have; ends not all answers.
@@ -185,7 +213,7 @@ def test_no_word_of_what_a_template_refuses_is_in_any_file(tmp_path: Path) -> No
         "turn 1 does not stand behind its generation prompt, which writes "
         "'<|im_start|>assistant\\n<think></think>'",
     ]
-    assert not [name for name, text in everything(tmp_path / "out") if PLANTED in text]
+    assert not [name for name, text in sent(tmp_path / "out") if PLANTED in text]
 
 
 # Quotes a variable and a tool where it refuses them.
@@ -208,4 +236,4 @@ def test_no_word_of_variables_and_tools_that_are_refused_is_in_any_file(tmp_path
     details = refusals(tmp_path, map(json.dumps, records), QUOTING_MORE)
     assert len(details) == 2
     assert "no tool …" in "".join(details)
-    assert not [name for name, text in everything(tmp_path / "out") if PLANTED in text]
+    assert not [name for name, text in sent(tmp_path / "out") if PLANTED in text]

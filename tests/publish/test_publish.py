@@ -20,7 +20,17 @@ from chatdata.publish.versions import parse
 from chatdata.verify import recount
 from tests.support.loopback import Hub
 from tests.support.loopback.clients import Clients
-from tests.support.publishing import ADA, FEWER, READER, SMALL, build, push, pushed, repository
+from tests.support.publishing import (
+    ADA,
+    FEWER,
+    READER,
+    SMALL,
+    build,
+    push,
+    pushed,
+    repository,
+    to_publish,
+)
 
 
 def commits(hub: Hub, name: str) -> list[str]:
@@ -57,10 +67,12 @@ def test_a_version_is_one_commit_and_one_tag(hub: Hub, client: Clients, sample: 
     assert commits(hub, "ada/first") == ["sample 1.0.0"]
     assert published.tags == {"v1.0.0": published.branches["main"]}
     check_published(hub, sample, "ada/first", "1.0.0")
-    for path in sample.rglob("*"):
-        if path.is_file():
-            name = path.relative_to(sample).as_posix()
-            assert hub.store.read(published.resolve("v1.0.0").tree[name]) == path.read_bytes()
+    tree = published.resolve("v1.0.0").tree
+    for path in to_publish(sample):
+        name = path.relative_to(sample).as_posix()
+        assert hub.store.read(tree[name]) == path.read_bytes()
+    assert (sample / "dropped").is_dir()
+    assert not [name for name in tree if name.startswith("dropped")]
     assert "published ada/first v1.0.0, commit" in done.stdout
     assert "a new private repository" in done.stdout
     assert done.stderr == ""
@@ -101,7 +113,7 @@ def test_a_dry_run_changes_nothing(hub: Hub, client: Clients, few_rows: Path) ->
     facts = pushed(client, few_rows, "ada/dry", "1.0.0", "--dry-run", "--json").json()
     assert facts["creates_repository"]
     assert {file["path"] for file in facts["upload"]} == {
-        path.relative_to(few_rows).as_posix() for path in few_rows.rglob("*") if path.is_file()
+        path.relative_to(few_rows).as_posix() for path in to_publish(few_rows)
     }
     assert not hub.asked("POST|PUT|DELETE")
     assert ("dataset", "ada/dry") not in hub.store.repositories
@@ -126,10 +138,9 @@ def test_published_under_another_version_is_as_built_under_it(
     pushed(client, few_rows, "ada/other", "3.1.4")
     built = build(tmp_path / "built", *SMALL, *FEWER, "version=3.1.4")
     published = repository(hub, "ada/other")
-    for path in built.rglob("*"):
-        if path.is_file():
-            name = path.relative_to(built).as_posix()
-            assert hub.store.read(published.resolve("v3.1.4").tree[name]) == path.read_bytes(), name
+    for path in to_publish(built):
+        name = path.relative_to(built).as_posix()
+        assert hub.store.read(published.resolve("v3.1.4").tree[name]) == path.read_bytes(), name
 
 
 @pytest.mark.slow

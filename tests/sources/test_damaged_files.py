@@ -122,7 +122,8 @@ def test_a_byte_that_is_not_utf8_is_named_by_its_place(
     content = FORMS["a.json"][:place] + b"\xff" + FORMS["a.json"][place + 1 :]
     detail = f"byte {place} is not UTF-8"
     problems = read(tmp_path / "a.json", content)[1]
-    assert problems == [Unreadable(f"a.json@{start}", "bad_json", detail)]
+    text = content[start : start + len(TEXTS[20])].decode(errors="replace")
+    assert problems == [Unreadable(f"a.json@{start}", "bad_json", detail, text)]
 
 
 @pytest.mark.parametrize("between", [b"\xff", b"\xff, ", b",\xff "])

@@ -22,6 +22,12 @@ def build(folder: Path, *settings: str) -> Path:
     return folder
 
 
+def to_publish(folder: Path) -> list[Path]:
+    """The files of a built folder that a push sends: all but the words of what was dropped."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if path.relative_to(folder).parts[0] != "dropped"]
+
+
 def push(client: Clients, out: Path, repo: str, version: str, *more: str, token: str = ADA) -> Done:
     """What became of a push."""
     return client.run("push", out, repo, "--version", version, *more, token=token)

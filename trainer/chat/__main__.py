@@ -18,6 +18,7 @@ import click
 
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError, ConfigError
+from trainer.chat import server
 
 if TYPE_CHECKING:
     from trainer.chat.generation import ChatModel, Sampling
@@ -117,9 +118,7 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 
 def _web(model: str, options: dict[str, Any]) -> None:
     if importlib.util.find_spec("gradio") is None:
-        raise ConfigError(
-            "--web needs Gradio, which is not installed: pip install 'chatdata[demo]'."
-        )
+        raise ConfigError(f"--web needs Gradio, which is not installed; run `{server.INSTALL}`.")
     from trainer.chat import web as chat_web
 
     chat_model, sampling = _load(model, options)

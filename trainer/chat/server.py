@@ -10,6 +10,8 @@ from typing import NoReturn
 
 from chatdata.core.errors import ConfigError
 
+INSTALL = "pip install 'gradio>=6.31,<7' 'starlette>=1.0' 'transformers[serving]>=5.24,<6'"
+
 
 def command(model: str, host: str, port: int, seed: int | None) -> list[str]:
     """The command line of `transformers serve` for a model.
@@ -30,8 +32,6 @@ def run(model: str, host: str, port: int, seed: int | None) -> NoReturn:
     needed = ("fastapi", "openai", "uvicorn")
     missing = [package for package in needed if not importlib.util.find_spec(package)]
     if missing:
-        raise ConfigError(
-            f"--serve needs {missing[0]}, which is not installed: pip install 'chatdata[demo]'."
-        )
+        raise ConfigError(f"--serve needs {missing[0]}, which is not installed; run `{INSTALL}`.")
     line = command(model, host, port, seed)
     os.execv(line[0], line)

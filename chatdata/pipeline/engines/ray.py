@@ -15,6 +15,8 @@ from typing import Any
 from chatdata.core.errors import ChatdataError, EngineError
 from chatdata.pipeline.engines import Result, Task, Workers
 
+INSTALL = "pip install 'ray>=2.50'"
+
 
 @contextlib.contextmanager
 def start(workers: int) -> Iterator[Workers]:
@@ -26,7 +28,7 @@ def start(workers: int) -> Iterator[Workers]:
         import ray
     except ImportError:
         raise EngineError(
-            "Ray is not installed; run `pip install 'chatdata[ray]'`, or use --engine local."
+            f"Ray is not installed; run `{INSTALL}`, or use --engine local."
         ) from None
     started_here = not ray.is_initialized()
     if started_here:
