@@ -58,7 +58,7 @@ class SourceOptions(Strict):
     revision: Word | None = None
     files: list[Word] = Field(default=[])
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
-    weight: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    weight: float | None = Field(default=None, gt=0)
     cap: int | None = Field(default=None, ge=0)
     license: Word | None = None  # of the source
     variables: dict[str, Word] = Field(default={})
@@ -215,6 +215,11 @@ class Recipe(Strict):
             raise ValueError(
                 f"threads.policy is {policy}, which chooses replies of a tree, and no source has "
                 "trees; leave it out"
+            )
+        if self.threads.max_paths != Threads().max_paths and schema.NODES not in schemas:
+            raise ValueError(
+                f"threads.max_paths is {self.threads.max_paths}, which limits the conversations of "
+                "a tree, and no source has trees; leave it out"
             )
         if repeated != "keep" and schema.MESSAGES not in schemas:
             raise ValueError(

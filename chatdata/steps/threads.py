@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import polars as pl
+from pydantic import Field
 
 from chatdata.core.config import Strict
 from chatdata.core.hashing import short_hash
@@ -26,12 +27,15 @@ _MARKS = ("removed_by", "on_removed", "why")  # what `filtering.mark` adds
 class Threads(Strict):
     """The `threads` of a recipe.
 
-    `policy`, `top_k` and `train_once` concern trees alone, `repeated_role` linear conversations:
-    turns of one role in a row are kept, merged into the first of them, or dropped but the last.
+    `policy`, `top_k`, `max_paths` and `train_once` concern trees alone: a tree of more than
+    `max_paths` conversations, or that repeats more than 1,000 turns for each of so many, is
+    refused. `repeated_role` concerns linear conversations: turns of one role in a row are kept,
+    merged into the first of them, or dropped but the last.
     """
 
     policy: Policy = "all_leaves"
     top_k: int | None = None
+    max_paths: int = Field(default=1000, ge=1)
     start: Literal["any", "user"] = "any"
     end: Literal["any", "assistant"] = "assistant"
     repeated_role: RepeatedRole = "keep"
