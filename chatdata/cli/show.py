@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chatdata.cli.show_dropped import print_words
 from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import Counts, PackEntry, RenderingEntry, Splits
 from chatdata.dataset.manifest import Manifest
@@ -265,6 +266,8 @@ def print_explanation(outcomes: pl.DataFrame, console: Console) -> None:
         console.print(head, soft_wrap=True)
         for line in why:
             console.print(Text(f"    {visible(line)}"), soft_wrap=True)
+        if not kept and row.get("content") is not None:
+            print_words(row, console)
 
 
 def print_stats(numbers: Mapping[str, Any], console: Console) -> None:

@@ -21,4 +21,5 @@ __all__ = [
     "structure",
     "threads",
     "trees",
+    "ways",
 ]
