@@ -33,7 +33,8 @@ def blocks(language: str, document: str = README) -> list[str]:
     ]
 
 
-CONSOLE = blocks("console") + blocks("console", AUDIT)
+DROPPED = (ROOT / "docs" / "dropped.md").read_text()
+CONSOLE = blocks("console") + blocks("console", AUDIT) + blocks("console", DROPPED)
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -65,9 +66,7 @@ def folder(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "block", blocks("console") + blocks("console", AUDIT), ids=lambda text: text.splitlines()[0]
-)
+@pytest.mark.parametrize("block", CONSOLE, ids=lambda text: text.splitlines()[0])
 def test_console_examples_print_what_they_show(block: str, folder: Path) -> None:
     """`...` stands for lines that are left out; spaces at the end of a line do not count."""
     prompt, *lines = block.splitlines()

@@ -203,6 +203,7 @@ def build(
         )
     rendering_again.note_left_behind(replaced, folder)
     _note_licenses(loaded, manifest)
+    _note_not_kept(loaded.keep, folder)
     if words := check_splits(loaded, manifest.splits.as_json()):
         note(words)
     if as_json:
@@ -222,6 +223,15 @@ def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:
             )
 
 
+def _note_not_kept(keep: list[str], folder: Path) -> None:
+    """Says what of a recipe's `keep` was dropped all the same, and why."""
+    from chatdata.dataset import reader
+
+    for row in reader.dropped_of(folder, keep).iter_rows(named=True) if keep else ():
+        why = f"{row['reason']}: {row['detail']}" if row["detail"] else row["reason"]
+        note(f"keep names '{row['id']}', and it was dropped all the same ({why})")
+
+
 @main.command()
 @options.out_folder
 @click.option("--id", "row", help="Only the row with this id, or the rows of this conversation.")
@@ -230,15 +240,55 @@ def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:
 )
 @click.option("--split", type=click.Choice(SPLITS), help="Only rows of this split.")
 @click.option("--ids", is_flag=True, help="A line for each token: its id, its part, its text.")
+@click.option(
+    "--dropped",
+    is_flag=False,
+    flag_value="",
+    metavar="[REASON]",
+    help="What was dropped instead, for a reason or for any.",
+)
+@click.option("--grep", metavar="TEXT", help="With --dropped: only what says this text.")
 @options.rendering
 def show(
-    out: Path, row: str | None, number: int, split: str | None, ids: bool, rendering: str | None
+    out: Path,
+    row: str | None,
+    number: int,
+    split: str | None,
+    ids: bool,
+    dropped: str | None,
+    grep: str | None,
+    rendering: str | None,
 ) -> None:
     """Show conversations of a built folder, trained tokens marked.
 
     Trained tokens are green, those of reasoning, of calls and of the end of an answer in colours
     of their own; without colours trained tokens stand in ⟦ ⟧.
+
+    \b
+    chatdata show out/sample-1.0.0 --dropped empty     what was dropped, why, and how to keep it
     """
+    if dropped is not None:
+        if row or split or ids or rendering:
+            raise click.UsageError("--dropped goes with -n and --grep alone.")
+        _show_dropped(out, dropped or None, grep, number)
+    elif grep is not None:
+        raise click.UsageError("--grep needs --dropped.")
+    else:
+        _show_rows(out, row, number, split, ids, rendering)
+
+
+def _show_dropped(out: Path, reason: str | None, words: str | None, number: int) -> None:
+    from chatdata.cli import show_dropped
+
+    selection = show_dropped.find(out, reason=reason, words=words, number=number)
+    show_dropped.print_entries(selection, console())
+    if not selection.number:
+        note("nothing of that kind was dropped")
+
+
+def _show_rows(
+    out: Path, row: str | None, number: int, split: str | None, ids: bool, rendering: str | None
+) -> None:
     from chatdata.cli import show_rows
 
     rows = show_rows.find(out, id=row, number=number, split=split, rendering=rendering)
@@ -299,12 +349,12 @@ def explain(out: Path, id: str, as_json: bool) -> None:
     """Explain what became of a message, a conversation or an unreadable record, and why.
 
     ID is an id of the ledger: of a message, of a conversation (`sharegpt/QWJhYvA_0`, or its last
-    part), or a place in a file (`dump.jsonl:17`).
+    part), or a place in a file (`dump.jsonl:17`). Of what was dropped, the text is printed too.
     """
     from chatdata.cli.show import print_explanation
-    from chatdata.dataset import reader
+    from chatdata.dataset import dropped, reader
 
-    outcomes = reader.explain(out, id)
+    outcomes = dropped.with_words(out, reader.explain(out, id))
     if as_json:
         print_json(outcomes.to_dicts())
     else:

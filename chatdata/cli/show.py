@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chatdata.cli.show_dropped import print_words
 from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import Counts, PackEntry, RenderingEntry, Splits
 from chatdata.dataset.manifest import Manifest
@@ -22,6 +23,7 @@ from chatdata.steps.clean import CleanedEntry
 def print_manifest(manifest: Manifest, console: Console) -> None:
     """Prints what a build made: counts, cleaned messages, splits, certificate and packs."""
     print_counts(manifest.counts, console)
+    print_kept_by_hand(manifest.kept_by_hand, console)
     print_not_read(manifest.not_read, console)
     print_cleaned(manifest.cleaned, console)
     print_splits(manifest.splits, console)
@@ -75,6 +77,17 @@ def print_counts(counts: Counts, console: Console) -> None:
         numbers = [count.dropped.get(reason, 0) for count in units.values()]
         table.add_row(f"  {reason}", *(str(n) if n else "" for n in numbers), style="yellow")
     console.print(table)
+
+
+def print_kept_by_hand(units: Mapping[str, Mapping[str, int]] | None, console: Console) -> None:
+    """Prints what filters would have removed and the recipe keeps."""
+    if units is not None:
+        kept = [
+            f"{name} in {in_words(number, unit)}"
+            for unit, counts in units.items()
+            for name, number in counts.items()
+        ]
+        console.print(f"kept by hand: {', '.join(kept) or 'nothing'}", soft_wrap=True)
 
 
 def print_not_read(sources: Mapping[str, KeysByUnit] | None, console: Console) -> None:
@@ -253,6 +266,8 @@ def print_explanation(outcomes: pl.DataFrame, console: Console) -> None:
         console.print(head, soft_wrap=True)
         for line in why:
             console.print(Text(f"    {visible(line)}"), soft_wrap=True)
+        if not kept and row.get("content") is not None:
+            print_words(row, console)
 
 
 def print_stats(numbers: Mapping[str, Any], console: Console) -> None:

@@ -17,4 +17,5 @@ __all__ = [
     "template_variables",
     "text",
     "train_parts",
+    "yaml_values",
 ]

@@ -26,7 +26,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from chatdata.core import yaml_values
 from chatdata.core.errors import ConfigError
+
+_SHOWN = 200  # characters of a value in an error
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -40,7 +43,12 @@ class Strict(BaseModel):
     """A frozen model whose unknown keys are errors that name the nearest known key."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, populate_by_name=True, defer_build=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+        defer_build=True,
     )
 
     @model_validator(mode="before")
@@ -183,8 +191,17 @@ def _copy(value: Any) -> Any:
 
 
 def _load(text: str, where: str, parser: YAML | None = None) -> Any:
+    value = _parsed(text, where, parser or YAML(typ="safe", pure=True))
+    if fault := yaml_values.fault(value):
+        raise ConfigError(f"{where}: {fault}.")
+    return value
+
+
+def _parsed(text: str, where: str, parser: YAML) -> Any:
     try:
-        return (parser or YAML(typ="safe", pure=True)).load(text)
+        return parser.load(text)
+    except RecursionError:
+        raise ConfigError(f"{where}: it is nested too deeply; write fewer levels.") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
@@ -203,4 +220,10 @@ def _first_problem(error: ValidationError) -> str:
         return f"{key + ': ' if key else ''}{text}{more}"
     if first["type"] == "missing":
         return f"the key '{key}' is missing{more}."
-    return f"'{key}' is {first['input']!r}: {text[:1].lower()}{text[1:]}{more}."
+    return f"'{key}' is {_shown(first['input'])}: {text[:1].lower()}{text[1:]}{more}."
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."

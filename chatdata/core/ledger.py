@@ -34,6 +34,7 @@ REASONS = {
     "duplicate_id": "the same id again: with the same content, or the same message of a tree",
     "rootless": "a message whose tree has no root in the input",
     "cycle": "a message whose ancestors form a ring",
+    "too_many_paths": "a tree of more conversations than max_paths, or that repeats too many turns",
     "not_selected": "a reply that the thread policy did not choose",
     "repeated_role": "a turn behind which the same role speaks again",
     "leading_turn": "a turn before the first user turn",

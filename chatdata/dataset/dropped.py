@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import ledger
+from chatdata.core.schema import SPOKEN
 from chatdata.dataset import reader, tables
 
 _SHARD = re.compile(r"dropped/dropped-\d{5}-of-\d{5}\.parquet", re.ASCII)
@@ -40,6 +42,81 @@ def scan(folder: Path) -> pl.LazyFrame:
 def _shards(folder: Path) -> list[Path]:
     files = tables.DROPPED.files_in(folder)
     return [path for path in files if is_shard(f"{tables.DROPPED.name}/{path.name}")]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What was dropped and is asked for: the first entries, each as rows of `ledger.DROPPED`, and
+    the number of all of them.
+
+    An entry is a conversation with its messages, or a message or a record alone.
+    """
+
+    entries: list[pl.DataFrame]
+    number: int
+
+
+def select(
+    folder: Path, *, reason: str | None = None, words: str | None = None, most: int
+) -> Selection:
+    """The first `most` entries of what was dropped, in the order of the table.
+
+    `reason` limits them to those of which something was dropped for this reason, `words` to those
+    that say these words, in capitals or not.
+    """
+    rows = scan(folder).with_row_index("row")
+    is_hit = _says(words) if words else pl.lit(True)
+    keys = rows.select("row", "unit", "id", "conversation", "reason", "place", is_hit=is_hit)
+    entries = _with_entries(keys.collect())
+    is_meant = pl.lit(True) if reason is None else (pl.col("reason") == reason)
+    chosen = entries.group_by("entry").agg(
+        pl.col("row"), is_chosen=is_meant.any() & pl.col("is_hit").any()
+    )
+    chosen = chosen.filter("is_chosen").sort("entry")
+    first = chosen.head(most)["row"].to_list()
+    wanted = [row for entry in first for row in entry]
+    table = rows.filter(pl.col("row").is_in(wanted)).collect()
+    shown = [table.filter(pl.col("row").is_in(entry)).drop("row") for entry in first]
+    return Selection(shown, chosen.height)
+
+
+def _says(words: str) -> pl.Expr:
+    pattern = "(?i)" + re.escape(words)
+    return pl.any_horizontal(pl.col(name).str.contains(pattern) for name in SPOKEN).fill_null(False)
+
+
+def _with_entries(keys: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the number of the first row of their entry, `entry`.
+
+    A message belongs to its conversation where that was dropped as well; of conversations that
+    share an id, to the one at its place.
+    """
+    conversations = keys.filter(unit="conversation").select("id", "place", first="row")
+    several = conversations.filter(pl.col("id").is_duplicated())
+    alone = conversations.join(several, on="id", how="anti").select("id", of_alone="first")
+    placed = several.unique(["id", "place"], keep="first", maintain_order=True)
+    placed = placed.select("id", "place", of_several="first")
+    home = pl.when(pl.col("unit") == "message").then("conversation")
+    keys = keys.with_columns(home=home)
+    keys = keys.join(alone, left_on="home", right_on="id", how="left", maintain_order="left")
+    keys = keys.join(
+        placed,
+        left_on=["home", "place"],
+        right_on=["id", "place"],
+        how="left",
+        maintain_order="left",
+    )
+    return keys.with_columns(entry=pl.coalesce("of_alone", "of_several", "row"))
+
+
+def with_words(folder: Path, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the ledger with what is held of each, where the folder has the table."""
+    if not is_in(folder):
+        return outcomes
+    is_named = pl.col("id").is_in(outcomes["id"].unique().implode())
+    held = scan(folder).filter(is_named).collect()
+    held = held.unique(_TOLD_TWICE, keep="first", maintain_order=True)
+    return outcomes.join(held, on=_TOLD_TWICE, how="left", nulls_equal=True, maintain_order="left")
 
 
 def problems(folder: Path) -> Iterator[str]:

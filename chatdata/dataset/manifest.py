@@ -107,6 +107,8 @@ class Manifest(Part):
     secrets: dict[str, SecretEntry] | None = None  # by kind
     near_duplicates: dict[str, ClustersEntry] | None = None  # by filter
     contamination: tuple[OverlapEntry, ...] | None = None
+    # What filters would have removed and a recipe keeps: by unit and filter.
+    kept_by_hand: dict[str, dict[str, Number]] | None = None
     leakage: Leakage
     render: RenderEntry | None
     files: tuple[ShardEntry, ...]

@@ -56,6 +56,12 @@ def _scan_outcomes(folder: Path) -> pl.LazyFrame:
     return pl.concat(outcomes)
 
 
+def dropped_of(folder: Path, ids: Sequence[str]) -> pl.DataFrame:
+    """The rows of the ledger for messages and conversations of these ids that were dropped."""
+    rows = scan_ledger(folder).filter(pl.col("id").is_in(ids), outcome="dropped")
+    return rows.collect()
+
+
 def explain(folder: Path, id: str) -> pl.DataFrame:
     """The rows of the ledger that concern an id: of a message, a conversation or a record.
 

@@ -196,6 +196,8 @@ def run_pipeline(
     encoder = runner.workers.submit(choose, context)
     read = reading.read(context, inputs, runner.progress)
     first = _first_pass(context, runner)
+    if read.is_whole:
+        _check_named(context.recipe.keep, first, read)
     decisions = global_pass.decide(context)
     columns = optional_columns(first)
     context = replace(context, encoder=encoder.result(), sample=_sample(first), columns=columns)
@@ -215,6 +217,23 @@ def _first_pass(context: BuildContext, runner: Runner) -> PartStats:
     function = functools.partial(first_pass, context)
     parts = runner.map("dropping, threading", function, context.parts)
     return sum(parts, PartStats(figures=context.figures))
+
+
+def _check_named(keep: Sequence[str], first: PartStats, read: ReadResult) -> None:
+    """Raises BuildError where an id of `keep` names nothing that could be read: a name that means
+    nothing is a mistake, and nobody would see that what was meant is dropped."""
+    for id in keep:
+        if id in first.named:
+            continue
+        for row in read.problems.filter(id=id).head(1).iter_rows(named=True):
+            raise BuildError(
+                f"keep names '{id}', which could not be read ({row['reason']}: {row['detail']}), "
+                "and so cannot be kept; mend the file, or take the id out of `keep`."
+            )
+        raise BuildError(
+            f"keep names '{id}', and no message or conversation has this id; take it out of "
+            "`keep`, or write an id as the ledger does (`chatdata explain OUT ID`)."
+        )
 
 
 def _sample(first: PartStats) -> float:

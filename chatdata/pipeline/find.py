@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,5 +66,6 @@ def _beside(path: Path, options: SourceOptions) -> SourceOptions:
 def _nearby(path: Path, name: str) -> str:
     """A file that an option names: beside the recipe, or else seen from the working directory."""
     beside = path.parent / name
-    elsewhere = name.startswith(EMBEDDED) or (Path(name).exists() and not beside.exists())
+    is_elsewhere = os.path.exists(name) and not os.path.exists(beside)
+    elsewhere = name.startswith(EMBEDDED) or is_elsewhere
     return name if elsewhere else str(beside)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -12,7 +14,7 @@ from chatdata.pipeline import global_pass, partitions
 from chatdata.pipeline.annotate import annotate
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.stats import PartStats
-from chatdata.steps import cleaning, filtering, filters, threads, trees
+from chatdata.steps import cleaning, filters, keeping, threads, trees
 from chatdata.steps.filtering import Drop
 from chatdata.steps.threads import Threaded
 
@@ -24,11 +26,14 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
     pass compares.
     """
     by_source = list(_by_source(context, part))
-    messages, again = _together({name: threaded.messages for name, threaded, _ in by_source})
-    outcomes = [again, *(threaded.outcomes for _, threaded, _ in by_source)]
+    messages, again = _together({made.name: made.threaded.messages for made in by_source})
+    outcomes = [again, *(made.threaded.outcomes for made in by_source)]
+    spared = [schema.empty(keeping.SPARED), *(made.spared for made in by_source)]
     for drop in context.drops("conversation"):
-        messages, dropped = _drop_conversations(messages, drop)
+        messages, dropped, named = _drop_conversations(messages, drop, context.recipe.keep)
         outcomes.append(dropped)
+        spared.append(named)
+    pl.concat(spared).write_ipc(context.files.spared(part))
     messages.select(schema.MESSAGES.keys()).write_ipc(context.files.table("threaded", part))
     pl.concat(outcomes).write_ipc(context.files.table("outcomes", part))
     global_pass.write_keys(context, part, messages)
@@ -39,17 +44,27 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
         with_weights=messages.height - messages["weight"].null_count(),
         with_parts=messages.height - messages["train_parts"].null_count(),
     )
-    return sum((stats for _, _, stats in by_source), left)
+    return sum((made.stats for made in by_source), left)
 
 
-def _by_source(context: BuildContext, part: int) -> Iterator[tuple[str, Threaded, PartStats]]:
-    """Yields the name of each source of the recipe, the conversations that the source has in a
-    part, and the figures of its messages."""
+@dataclass(frozen=True, slots=True)
+class _Threaded:
+    """What a source of the recipe, of this name, has in a part: conversations, rows of
+    `keeping.SPARED`, and figures."""
+
+    name: str
+    threaded: Threaded
+    spared: pl.DataFrame
+    stats: PartStats
+
+
+def _by_source(context: BuildContext, part: int) -> Iterator[_Threaded]:
+    """Yields what each source of the recipe has in a part."""
     for number, (key, options) in enumerate(context.recipe.source.items()):
         frames = list(partitions.read(context.files.messages(number), part))
         if frames:
             name = options.name or key
-            yield name, *_thread_source(context, options.format, pl.concat(frames))
+            yield _thread_source(context, name, options.format, pl.concat(frames))
 
 
 def _together(tables: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -72,27 +87,70 @@ def _together(tables: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.Data
 
 
 def _thread_source(
-    context: BuildContext, format: str, messages: pl.DataFrame
-) -> tuple[Threaded, PartStats]:
+    context: BuildContext, name: str, format: str, messages: pl.DataFrame
+) -> _Threaded:
     messages, cleaned = cleaning.run(messages, context.recipe.steps())
     messages, figures = annotate(context, messages)
-    threaded = _thread(context, format, messages)
-    return threaded, PartStats(
-        cleaned=cleaned, figures=figures, conversations=threaded.conversations
+    named = _named(context, format, messages)
+    marked = _marked(context, messages, named.is_named)
+    is_tree = sources.get(format).SCHEMA is schema.NODES
+    linearize = trees.linearize if is_tree else threads.linearize_turns
+    threaded = linearize(marked, context.recipe.threads)
+    stats = PartStats(
+        cleaned=cleaned,
+        figures=figures,
+        conversations=threaded.conversations,
+        named=named.ids,
     )
+    return _Threaded(name, threaded, keeping.spared_messages(marked, named.names), stats)
 
 
-def _thread(context: BuildContext, format: str, messages: pl.DataFrame) -> Threaded:
-    """The conversations of messages, marked by the filters that look at a message."""
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """The final names of messages, which of them are kept by hand, and the ids of `keep` that name
+    any."""
+
+    names: pl.Series
+    is_named: pl.Series
+    ids: Counter[str]
+
+
+def _named(context: BuildContext, format: str, messages: pl.DataFrame) -> _Named:
+    """What `keep` names of the messages of a source."""
+    keep = context.recipe.keep
+    if not keep:
+        nothing = pl.repeat(False, messages.height, dtype=pl.Boolean, eager=True)
+        return _Named(messages["message"], nothing, Counter())
+    if sources.get(format).SCHEMA is schema.NODES:
+        conversations = messages.select(pl.concat_str("group", "message", separator="/"))
+        names = messages["message"]
+        paths = trees.paths_to(messages, keep).with_columns(is_on_path=True)
+        joined = messages.join(paths, on=schema.MESSAGE_KEY, how="left", maintain_order="left")
+        of_conversation = joined["is_on_path"].fill_null(False)
+    else:
+        final = threads.names(messages)
+        conversations, names = final.select("conversation"), final["message"]
+        of_conversation = conversations.to_series().is_in(keep)
+    both = pl.concat([names, conversations.to_series().alias(names.name)])
+    ids = Counter(both.filter(both.is_in(keep)).to_list())
+    return _Named(names, names.is_in(keep) | of_conversation, ids)
+
+
+def _marked(context: BuildContext, messages: pl.DataFrame, is_named: pl.Series) -> pl.DataFrame:
+    """The messages, marked by the filters that look at a message."""
     drops = context.drops("message")
     listed = {drop.filter.name for drop in drops}
-    always = [drop for drop in filters.always() if drop.filter.name not in listed]
-    marked = filtering.mark(messages, [*always, *drops])
-    is_tree = sources.get(format).SCHEMA is schema.NODES
-    return (trees.linearize if is_tree else threads.linearize_turns)(marked, context.recipe.threads)
+    always = filters.always()
+    first = [drop for drop in always if drop.filter.name not in listed]
+    return keeping.mark(messages, [*first, *drops], always, is_named)
 
 
-def _drop_conversations(messages: pl.DataFrame, drop: Drop) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The messages that a filter of conversations leaves, and outcomes of what it drops."""
+def _drop_conversations(
+    messages: pl.DataFrame, drop: Drop, keep: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The messages that a filter of conversations leaves, outcomes of what it drops, and rows of
+    `keeping.SPARED` of what is kept by hand."""
     hit = messages.select(drop.expression()).to_series()
-    return ledger.drop_with_messages(messages, messages.filter(hit), drop.filter.name)
+    name = drop.filter.name
+    rows, spared = keeping.split(messages.filter(hit), keep, name)
+    return *ledger.drop_with_messages(messages, rows, name), spared

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from chatdata.core import arrow
+from chatdata.core import arrow, schema
 from chatdata.pipeline.context import BuildContext
-from chatdata.steps import duplicates, mixing
+from chatdata.steps import duplicates, keeping, mixing
 from chatdata.steps.duplicates import Alike, ClustersEntry, Shingles
 from chatdata.steps.filtering import Drop
 from chatdata.steps.mixing import Share
@@ -28,20 +28,21 @@ _SPLIT_GROUPS = {"part": pl.Int32, "group": pl.String, "split_group": pl.String}
 class GlobalDecisions:
     """What becomes of conversations that repeat others, or are more than a source's share.
 
-    `removed` names conversations, the filter or `not_sampled`, and why. `split_groups` names the
+    `removed` names conversations, the filter or `not_sampled`, and why. `spared` are rows of
+    `keeping.SPARED`, for conversations that are kept by hand. `split_groups` names the
     groups that take the split of another group, `split_group`. `near_duplicates` has the figures of
     each near-duplicate filter, by its name.
     """
 
     removed: pl.DataFrame
+    spared: pl.DataFrame
     split_groups: pl.DataFrame
     near_duplicates: dict[str, ClustersEntry]
 
     def of_part(self, part: int) -> GlobalDecisions:
         """The decisions that concern a part."""
-        return GlobalDecisions(
-            self.removed.filter(part=part), self.split_groups.filter(part=part), {}
-        )
+        split_groups = self.split_groups.filter(part=part)
+        return GlobalDecisions(self.removed.filter(part=part), self.spared, split_groups, {})
 
     def split_groups_of(self, groups: pl.Series) -> pl.Series:
         """The groups, or in the place of a group the one whose split it takes."""
@@ -79,22 +80,26 @@ def _alike(drop: Drop) -> Alike | None:
 def decide(context: BuildContext) -> GlobalDecisions:
     """What the corpus filters remove, over all parts, and of the rest what mixing leaves out."""
     removed, near = pl.DataFrame(schema=_REMOVED), dict[str, ClustersEntry]()
-    members = list[pl.DataFrame]()
+    members, spared = list[pl.DataFrame](), [schema.empty(keeping.SPARED)]
     for number, drop in enumerate(context.drops("corpus")):
         decided = _decide_filter(context, number, drop, removed)
         removed = pl.concat([removed, decided.removed])
         members.append(decided.members)
+        spared.append(decided.spared)
         if decided.clusters is not None:
             near[drop.filter.name] = decided.clusters
     removed = pl.concat([removed, _not_sampled(context, removed)])
-    return GlobalDecisions(removed, _split_groups(context, members, removed), near)
+    split_groups = _split_groups(context, members, removed)
+    return GlobalDecisions(removed, pl.concat(spared), split_groups, near)
 
 
 @dataclass(frozen=True, slots=True)
 class _FilterDecision:
-    """The conversations that a filter removes, the groups in its clusters, and its figures."""
+    """The conversations that a filter removes, those that are kept by hand, the groups in its
+    clusters, and its figures."""
 
     removed: pl.DataFrame
+    spared: pl.DataFrame
     members: pl.DataFrame
     clusters: ClustersEntry | None
 
@@ -114,8 +119,10 @@ def _decide_filter(
     else:
         detail = repeats.select(detail=pl.lit(drop.filter.repeats) + pl.col("of")).to_series()
     repeats = repeats.with_columns(detail, reason=pl.lit(drop.filter.name))
+    repeats, spared = keeping.split(repeats, context.recipe.keep, drop.filter.name)
     return _FilterDecision(
         repeats.select(_REMOVED.keys()),
+        spared,
         members.select("group", "cluster"),
         _clusters(alike, members, repeats) if alike else None,
     )

@@ -51,7 +51,7 @@ def option_files(drop: Drop) -> dict[str, list[File]]:
 
 def _named(names: Sequence[str], filter_: str) -> list[File]:
     for name in names:
-        if Path(name).is_dir():
+        if os.path.isdir(name):
             raise SourceError(f"'{name}' is a folder; name its files, as in '{name}/*.jsonl'.")
     return _files(names, filter_) if names else []
 
@@ -168,14 +168,19 @@ def _expand(pattern: str) -> list[Path]:
     if pattern.startswith(EMBEDDED):
         return [sources.embedded(pattern)]
     path = Path(pattern)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _in_folder(path)
-    if path.exists():
+    if os.path.exists(path):  # false, too, of a name that no file can have
         return [path.resolve()]
     matches = sorted(Path(match).resolve() for match in glob.glob(pattern, recursive=True))
     if not matches:
         raise SourceError(f"there is no file '{pattern}'; name a file, a folder or a pattern.")
-    return [match for match in matches if match.is_file()]
+    files = [match for match in matches if match.is_file()]
+    if not files:
+        raise SourceError(
+            f"'{pattern}' matches folders alone; name files, as in '{pattern}/*.jsonl'."
+        )
+    return files
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from chatdata.core.errors import OutputError
 from chatdata.dataset import reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.shared_turns import MERGED_INTO
+from chatdata.steps import keeping
 
 _ROWS = 2**16  # of a ledger, in memory at a time
 _PLACE = ["conversation", "position"]
@@ -80,13 +81,14 @@ class LedgerChanges:
         is_hit = (pl.col("outcome") == "kept") & pl.col("is_changed").fill_null(False)
         is_kept = (pl.col("outcome") == "kept") & pl.col("reason").is_null()
         is_kept &= (pl.col("unit") == "conversation") & is_hit.not_()
-        split = pl.col("detail").str.replace(_SEVERAL_ROWS, "")
+        note = pl.col("detail").str.extract(f"({keeping.NOTE})", 1).fill_null("")
+        split = pl.col("detail").str.strip_suffix(note).str.replace(_SEVERAL_ROWS, "")
         rows = rows.with_columns(
             reason=pl.when(is_hit).then("new_reason").otherwise("reason"),
             detail=pl.when(is_hit & pl.col("new_reason").is_not_null())
             .then("new_detail")
             .when(is_kept)
-            .then(split + pl.col("remark").fill_null(""))
+            .then(split + pl.col("remark").fill_null("") + note)
             .otherwise("detail"),
             conversation=pl.when(is_hit)
             .then(pl.coalesce("holder", "conversation"))
@@ -171,7 +173,7 @@ def _placed(entries: pl.DataFrame, fates: pl.DataFrame) -> pl.DataFrame:
     where all messages of a conversation share a fate, the order does not matter.
     """
     turns = fates.select("conversation", "turns").unique("conversation")
-    stated = pl.col("detail").str.extract(r"^turn (\d+)$").cast(pl.Int32, strict=False)
+    stated = pl.col("detail").str.extract(r"^turn (\d+)(?:;|$)").cast(pl.Int32, strict=False)
     number = pl.col("id").str.extract(r"#(\d+)$").cast(pl.Int64, strict=False)
     entries = entries.join(turns, on="conversation", how="left", maintain_order="left")
     entries = entries.with_columns(stated=stated, number=number)

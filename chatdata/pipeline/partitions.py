@@ -30,6 +30,10 @@ class PartitionFiles:
         """The folder of the messages of a source, by its number in the recipe."""
         return self.folder / f"read-{source}"
 
+    def spared(self, part: int) -> Path:
+        """The file of what the first pass keeps by hand in a part."""
+        return self.table("spared", part)
+
     @property
     def problems(self) -> Path:
         """The file of what became no row, with its words."""

@@ -9,6 +9,7 @@ threads: {policy: all_leaves, end: assistant}
 drop:
   - deleted
   - wrong_language: {allow: [en], decide: declared, on_removed: cut}
+keep: [oasst1/QWJhYvA]  # ids of messages and conversations that no filter drops
 split: {test_percent: 10}
 render: {template: starchat, tokenizer: bytes, max_tokens: 2048}
 pack: {max_tokens: 2048}
@@ -57,7 +58,7 @@ class SourceOptions(Strict):
     revision: Word | None = None
     files: list[Word] = Field(default=[])
     name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
-    weight: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    weight: float | None = Field(default=None, gt=0)
     cap: int | None = Field(default=None, ge=0)
     license: Word | None = None  # of the source
     variables: dict[str, Word] = Field(default={})
@@ -114,6 +115,7 @@ class Recipe(Strict):
     redact: Redact | None = None
     threads: Threads = Threads()
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
+    keep: list[Word] = Field(default=[])  # ids that no filter drops
     split: Split | None = None
     render: Render | None = None
     pack: Pack | None = None
@@ -171,6 +173,14 @@ class Recipe(Strict):
                 )
         return listed
 
+    @field_validator("keep")
+    @classmethod
+    def _keep_names_once(cls, value: list[str]) -> list[str]:
+        for id in value:
+            if value.count(id) > 1:
+                raise ValueError(f"'{id}' is named twice; name it once")
+        return value
+
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         columns = {
@@ -219,6 +229,11 @@ class Recipe(Strict):
             raise ValueError(
                 f"threads.policy is {policy}, which chooses replies of a tree, and no source has "
                 "trees; leave it out"
+            )
+        if self.threads.max_paths != Threads().max_paths and schema.NODES not in schemas:
+            raise ValueError(
+                f"threads.max_paths is {self.threads.max_paths}, which limits the conversations of "
+                "a tree, and no source has trees; leave it out"
             )
         if repeated != "keep" and schema.MESSAGES not in schemas:
             raise ValueError(

@@ -26,6 +26,8 @@ from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.render.encoding import audit
+from chatdata.steps import keeping
+from chatdata.steps.figures import FiguresByKey
 
 
 def render_again(
@@ -83,15 +85,16 @@ def _write(
     context: BuildContext, *, runner: Runner, folder: Folder, parts: Sequence[Piece], out: Path
 ) -> BuildResult:
     render = functools.partial(_render, context, folder)
-    tally = Tally()
+    tally, by_hand = Tally(), keeping.KeptByHand()
     with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
         stats = shards.add_all(runner.map("rendering", render, parts))
         changes = pieces.ledger_changes_of(context, folder, parts)
         for entries in changes.entries(folder.path, folder.manifest):
             shards.add_entries(tables.LEDGER, entries)
             tally += ledger.tally(entries.select("unit", "reason"))
+            by_hand += keeping.count(entries.filter(keeping.is_noted()))
     return BuildResult(
-        stats=stats,
+        stats=stats + PartStats(figures=FiguresByKey({keeping.KEY: by_hand})),
         counts=_balance(folder.manifest, tally),
         files=shards.finish(),
         encoder=context.encoder,

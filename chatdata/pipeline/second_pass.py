@@ -17,7 +17,8 @@ from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.global_pass import GlobalDecisions
 from chatdata.pipeline.stats import PartStats
 from chatdata.pipeline.tokenizing import RenderedPart, save_rows, tokenize
-from chatdata.steps import split, threads
+from chatdata.steps import keeping, split, threads
+from chatdata.steps.figures import FiguresByKey
 
 
 def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> PartStats:
@@ -31,10 +32,13 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     rendered = _render(context, _in_order(context, messages, decisions))
     rows = _rows(context, rendered, decisions)
     first = arrow.read_table(context.files.table("outcomes", part))
-    kept = _kept_outcomes(rendered.messages, rows)
+    spared = pl.concat([arrow.read_table(context.files.spared(part)), decisions.spared])
+    kept = keeping.say(_kept_outcomes(rendered.messages, rows), spared)
     outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
     _save(context, part, rows, outcomes)
+    by_hand = {keeping.KEY: keeping.count(outcomes)} if context.recipe.keep else {}
     return rendered.figures(rows, rows.digests()) + PartStats(
+        figures=FiguresByKey(by_hand),
         tally=ledger.tally(outcomes),
         sources=_sources(context, part, rows),
         leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),

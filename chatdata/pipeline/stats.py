@@ -51,6 +51,7 @@ class PartStats:
     with_variables: int = 0  # those of them that have variables for their template
     with_weights: int = 0  # messages of these that have a weight
     with_parts: int = 0  # messages of these that have `train_parts`
+    named: Counter[str] = field(default_factory=Counter)  # rows that `keep` names, by id
 
     # The second pass: drop what repeats, split, render.
     tally: Tally = field(default_factory=Tally)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.render.chat_template import lost
@@ -18,18 +19,21 @@ from chatdata.render.segments.unencoded import TrainOn, learnt_parts
 from chatdata.render.token_spans import trained_spans
 from chatdata.render.tokenizer import Tokenizer
 
+_MOST_TOKENS = 1 << 22  # of what models are given before the answers of a row
+_FEWEST = 8  # answers of a row that are compared, however long the row is
+
 
 class Answer(NamedTuple):
     """An answer whose text is right, with the ids of its row and what a model is given before."""
 
-    ids: list[int]  # of the row
+    ids: npt.NDArray[np.int32]  # of the row
     first: int | None  # the place of the first id that is trained; None where parts are not
     prompt: str
     lead: str  # what the template writes after the prompt and the labels leave out
 
     def begins_behind(self, given: list[int]) -> bool:
         """Whether the row begins with these ids, and no more stands before what is trained."""
-        is_there = self.ids[: len(given)] == given
+        is_there = self.ids[: len(given)].tolist() == given
         return is_there and self.first in (None, len(given))
 
 
@@ -38,9 +42,13 @@ def check_answers(
 ) -> Iterator[Answer]:
     """Yields the answers of a row that can be compared with their prompts, and counts all of them.
 
-    Labels are not compared with answers where headers are trained as well.
+    Labels are not compared with answers where headers are trained as well. Of a row with very many
+    answers some are compared, spread over it, and none by their parts: each has the row before it.
     """
     if train_on in ("all", "assistant_with_header"):
+        return
+    by_parts = isinstance(train_on, TrainParts) or row.parts
+    if by_parts and len(row.trained) > _most_answers(row):
         return
     counts.in_parts += len(row.parts)
     for piece in _by_answer(row, reference, quotes):
@@ -48,6 +56,11 @@ def check_answers(
             yield from parts_of_answers(counts, piece, reference, quotes, learnt_parts(train_on))
         else:
             yield from whole_answers(counts, piece, reference, quotes)
+
+
+def _most_answers(row: Row) -> int:
+    """How many answers of a row are compared at most."""
+    return max(_FEWEST, _MOST_TOKENS // max(1, len(row.ids)))
 
 
 def _by_answer(row: Row, reference: Reference, quotes: bool) -> Iterator[Row]:
@@ -86,14 +99,16 @@ def whole_answers(
 ) -> Iterator[Answer]:
     """Yields the answers of a row that can be compared with their prompts.
 
-    Counts all of them: each span of labels must be what the template writes for an answer, from
-    the end of the generation prompt to the last token that the model has to write.
+    Counts those that are looked at: each span of labels must be what the template writes for an
+    answer, from the end of the generation prompt to the last token that the model has to write.
     """
     spans = trained_spans(row.labels).tolist()
-    counts.answers += len(row.trained)
     if len(spans) != len(row.trained):
         counts.fail(f"{len(row.trained)} answers are to be trained and {len(spans)} are")
-    for (start, end), place in zip(spans, row.trained, strict=False):
+    answers = list(zip(spans, row.trained, strict=False))
+    looked_at = np.linspace(0, len(answers) - 1, min(len(answers), _most_answers(row)))
+    counts.answers += len(looked_at)
+    for (start, end), place in (answers[number] for number in looked_at.astype(int)):
         trained, message = row.labels[start:end].tolist(), row.turns[place]
         is_stopped = _is_stopped(trained, message, reference.tokenizer)
         counts.stops_trained += is_stopped
@@ -114,7 +129,7 @@ def _with_prompt(
     counts.in_quoting += quotes
     counts.unasked += not quotes and prompt is None
     if not quotes and prompt is not None:
-        yield Answer(row.ids.tolist(), first, prompt, lead)
+        yield Answer(row.ids, first, prompt, lead)
 
 
 # --------------------------------------------------------------------------------------- parts

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from chatdata.core import yaml_values
 from chatdata.core.config import Strict, Word, nearest
 from chatdata.render.parts import TrainParts
 from chatdata.render.segments.unencoded import TrainOn
@@ -42,6 +43,13 @@ class Render(Strict):
     def _template_is_listed(cls, value: str) -> str:
         if value not in TEMPLATES:
             raise ValueError(f"unknown template '{value}'; {nearest(value, TEMPLATES)}")
+        return value
+
+    @field_validator("variables")
+    @classmethod
+    def _variables_are_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if (number := yaml_values.not_finite(value)) is not None:
+            raise ValueError(f"{number} is no number that a template can be given; leave it out")
         return value
 
     @field_validator("train_on", mode="before")

@@ -9,6 +9,7 @@ __all__ = [
     "figures",
     "filtering",
     "filters",
+    "keeping",
     "language",
     "mixing",
     "ngrams",
@@ -21,4 +22,5 @@ __all__ = [
     "structure",
     "threads",
     "trees",
+    "ways",
 ]

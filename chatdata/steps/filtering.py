@@ -21,6 +21,7 @@ from chatdata.steps.figures import Figures, FiguresByKey
 
 Unit = Literal["message", "conversation", "corpus"]
 OnRemoved = Literal["cut", "drop", "untrain", "skip"]
+_Goes = Literal["cut", "drop", "skip"]
 
 Options = Mapping[str, Any]
 Files = Mapping[str, Sequence[File]]  # of each option that names files
@@ -53,6 +54,7 @@ class Filter:
     skips       where this is true, a message goes as by `skip`, not by `cut`
     detail      the column that says why, in the ledger
     on_removed  what becomes of the conversation, where a recipe does not say
+    can_stay    may what it removes stay untrained? Not where no template can write it
     siblings    of a corpus filter: may two paths of one tree be compared?
     is_near     of a corpus filter: may conversations be merely alike? `options` has the fields of
                 `duplicates.Alike`
@@ -72,6 +74,7 @@ class Filter:
     skips: pl.Expr | None = None
     detail: str = "note"
     on_removed: OnRemoved = "cut"
+    can_stay: bool = True
     siblings: bool = False
     is_near: bool = False
     repeats: str = "repeats "
@@ -84,7 +87,7 @@ class Filter:
         """The model of what a recipe may write: the options and, for a message, `on_removed`."""
         if self.unit != "message":
             return self.options
-        on_removed: Any = (OnRemoved, self.on_removed)
+        on_removed: Any = (OnRemoved if self.can_stay else _Goes, self.on_removed)
         return create_model(self.name, __base__=self.options, on_removed=on_removed)
 
     def columns(self) -> set[str]:

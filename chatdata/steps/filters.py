@@ -64,7 +64,7 @@ def _removes(
 # -------------------------------------------------------------------------------------- one message
 
 
-@_removes("message")
+@_removes("message", can_stay=False)
 def bad_content() -> pl.Expr:
     """Content that is not text: a number, null, a lone surrogate, parts that are no text.
 
@@ -74,7 +74,7 @@ def bad_content() -> pl.Expr:
     return pl.col("content").is_null() & (is_silent | pl.col("note").is_not_null())
 
 
-@_removes("message")
+@_removes("message", can_stay=False)
 def unknown_role() -> pl.Expr:
     """Roles that no template knows; the ledger names them."""
     return pl.col("role").is_null()

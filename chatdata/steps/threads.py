@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import polars as pl
+from pydantic import Field
 
 from chatdata.core.config import Strict
 from chatdata.core.hashing import short_hash
@@ -26,12 +27,15 @@ _MARKS = ("removed_by", "on_removed", "why")  # what `filtering.mark` adds
 class Threads(Strict):
     """The `threads` of a recipe.
 
-    `policy`, `top_k` and `train_once` concern trees alone, `repeated_role` linear conversations:
-    turns of one role in a row are kept, merged into the first of them, or dropped but the last.
+    `policy`, `top_k`, `max_paths` and `train_once` concern trees alone: a tree of more than
+    `max_paths` conversations, or that repeats more than 1,000 turns for each of so many, is
+    refused. `repeated_role` concerns linear conversations: turns of one role in a row are kept,
+    merged into the first of them, or dropped but the last.
     """
 
     policy: Policy = "all_leaves"
     top_k: int | None = None
+    max_paths: int = Field(default=1000, ge=1)
     start: Literal["any", "user"] = "any"
     end: Literal["any", "assistant"] = "assistant"
     repeated_role: RepeatedRole = "keep"
@@ -68,7 +72,30 @@ def linearize_turns(messages: pl.DataFrame, threads: Threads) -> Threaded:
     return Threaded(turns, pl.concat([repeated, joined, removed, skipped, trimmed]), 0)
 
 
+def names(messages: pl.DataFrame) -> pl.DataFrame:
+    """The `conversation` and the `message` of each row, as `linearize_turns` names them."""
+    place = ["conversation", "where", "position"]
+    shared = _shared_ids(messages)
+    if shared.is_empty():
+        return messages.select("conversation", "message")
+    claimed = messages.filter(pl.col("conversation").is_in(shared.implode())).sort(place)
+    renamed = _rename(_with_digests(claimed).with_columns(before="conversation"))
+    renamed = renamed.select("where", "position", "message", "conversation", "before")
+    named = messages.select("where", "position", before="conversation", old="message").join(
+        renamed, on=["before", "where", "position"], how="left", maintain_order="left"
+    )
+    return named.select(
+        conversation=pl.coalesce("conversation", "before"), message=pl.coalesce("message", "old")
+    )
+
+
 # ------------------------------------------------------------------------------ ids that are shared
+
+
+def _shared_ids(messages: pl.DataFrame) -> pl.Series:
+    """The ids that several records claim."""
+    claims = messages.select("conversation", "where").unique()
+    return claims.filter(pl.col("conversation").is_duplicated())["conversation"].unique()
 
 
 def _name_apart(messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -77,11 +104,10 @@ def _name_apart(messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     The suffix is a hash of the content, and all of them get a suffix, so that an id neither
     depends on the order of the input nor changes its meaning.
     """
-    claims = messages.select("conversation", "where").unique()
-    shared = claims.filter(pl.col("conversation").is_duplicated())["conversation"]
+    shared = _shared_ids(messages)
     if shared.is_empty():
         return messages, empty(OUTCOMES)
-    is_shared = pl.col("conversation").is_in(shared.unique().implode())
+    is_shared = pl.col("conversation").is_in(shared.implode())
     claimed = messages.filter(is_shared).sort("conversation", "where", "position")
     claimed = _with_digests(claimed)
     renamed = _rename(claimed.filter(pl.col("is_repeat").not_()))

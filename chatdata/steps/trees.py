@@ -10,19 +10,23 @@ Better is: not marked `drop`, lower rank, ranked before unranked, then earlier, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from chatdata.core.ledger import BECAUSE, outcomes_of
-from chatdata.core.schema import MESSAGES, SPOKEN
+from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN
 from chatdata.steps.threads import Threaded, Threads
 
-Path = list[int]  # rows of messages, each the parent of the next
-Paths = dict[int, Path]  # of conversations, by the row of the last message
 Why = tuple[str, str | None]  # reason, detail
+
+_TURNS = 1000  # that a tree may repeat for each path that it may have
+
+_NOT_SELECTED: Why = ("not_selected", None)
 
 # The columns that threading goes by; what the messages say stays in the table.
 _STRUCTURE = (
@@ -64,12 +68,20 @@ class _Forest:
         """The filter that marked this message, and its detail."""
         return self.columns["removed_by"][row], self.columns["why"][row]
 
-    def path(self, row: int) -> Path:
-        """The messages from the root to this message."""
-        path = [row]
-        while path[-1] in self.parents:
-            path.append(self.parents[path[-1]])
-        return path[::-1]
+    def upwards(self, rows: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """Yields each message that stands on the way from a root to one of `rows` once, with the
+        first of `rows` below it or the same."""
+        seen: set[int] = set()
+        for last in rows:
+            row: int | None = last
+            while row is not None and row not in seen:
+                seen.add(row)
+                yield row, last
+                row = self.parents.get(row)
+
+    def trees(self, rows: Iterable[int]) -> Counter[str]:
+        """How many of the messages stand in each tree."""
+        return Counter(self.columns["group"][row] for row in rows)
 
     def below(self, row: int) -> Iterator[int]:
         """Yields all messages below this message, parents before their replies."""
@@ -84,19 +96,42 @@ def linearize(nodes: pl.DataFrame, threads: Threads) -> Threaded:
     """Makes conversations of whole trees, whose messages `filtering.mark` has marked.
 
     A message marked `cut` or `skip` takes all replies below it along; a message marked `drop` takes
-    along every conversation that it stands in. The result does not depend on the order of the rows.
+    along every conversation that it stands in. A tree of more than `max_paths` conversations goes
+    as a whole. The result does not depend on the order of the rows.
     """
     nodes = nodes.sort("group", "message", "parent", "role", "content", "where")
     forest = _plant(nodes)
     _set_unreachable_aside(forest)
     _prune(forest)
-    paths = {leaf: forest.path(leaf) for leaf in _leaves(forest, threads)}
-    fallen = _fallen(forest, paths)
-    whole = {leaf: path for leaf, path in paths.items() if leaf not in fallen}
-    kept, repeated = _trimmed(forest, whole, threads)
-    reasons = _reasons(forest, paths, fallen, kept)
-    outcomes = _outcomes(nodes, reasons, fallen | repeated)
-    return Threaded(_turns(nodes, forest, kept), outcomes, len(paths))
+    ways = _ways(forest, threads)
+    fate = _fate(forest, ways, list(_leaves(forest, threads)))
+    refused = _refused(forest, ways, fate.ends, threads.max_paths)
+    if refused:
+        fate = fate.without(refused, forest.columns["group"])
+    roots = {forest.columns["group"][root]: root for root in reversed(forest.roots)}
+    lost = fate.fallen | fate.repeated | {roots[group]: why for group, why in refused.items()}
+    outcomes = _outcomes(nodes, _reasons(forest, ways, fate, refused), lost)
+    conversations = len(fate.leaves) + len(refused)
+    return Threaded(_turns(nodes, forest, ways, fate.ends), outcomes, conversations)
+
+
+def paths_to(nodes: pl.DataFrame, ids: Collection[str]) -> pl.DataFrame:
+    """The (`group`, `message`) of the messages on the paths to the last messages of conversations.
+
+    `ids` name conversations: `GROUP/MESSAGE`.
+    """
+    name = pl.concat_str("group", "message", separator="/")
+    ends = nodes.filter(name.is_in(list(ids))).select(MESSAGE_KEY)
+    trees = nodes.filter(pl.col("group").is_in(ends["group"].unique().implode()))
+    rows = trees.select("group", "message", "parent").iter_rows()
+    parents = {(group, message): parent for group, message, parent in rows}
+    on_path: set[tuple[str, str | None]] = set()
+    for group, message in ends.iter_rows():
+        while (group, message) in parents and (group, message) not in on_path:
+            on_path.add((group, message))
+            message = parents[group, message]
+    schema = dict.fromkeys(MESSAGE_KEY, pl.String)
+    return pl.DataFrame(sorted(on_path), schema, orient="row")
 
 
 # ------------------------------------------------------------------------------- from rows to trees
@@ -207,11 +242,106 @@ def _chooser(forest: _Forest, threads: Threads) -> Callable[[int], list[int]]:
     return {"best_rank": best_reply, "top_k": best_answers}.get(threads.policy, all_replies)
 
 
-def _fallen(forest: _Forest, paths: Paths) -> dict[int, Why]:
-    """Why paths fall that hold a message marked `drop`; the message itself is set aside."""
+@dataclass(slots=True)
+class _Ways:
+    """What is known of the way from a root to each message, by the row of the message.
+
+    dropped  the first message of the way that is marked `drop`
+    stays    does the message itself stay where it stands on a way that is kept?
+    end      the last message of the way, trimmed as the recipe says; None where nothing is left
+    turns    how many messages of the way stay
+    """
+
+    dropped: list[int | None]
+    stays: list[bool]
+    end: list[int | None]
+    turns: list[int]
+
+
+def _ways(forest: _Forest, threads: Threads) -> _Ways:
+    size = forest.size()
+    ways = _Ways([None] * size, [False] * size, [None] * size, [0] * size)
+    has_user = [threads.start == "any"] * size
+    for root in forest.roots:
+        for row in (root, *forest.below(root)):
+            above, role = forest.parents.get(row), forest.columns["role"][row]
+            has_user[row] |= role == "user" or (above is not None and has_user[above])
+            _add_way(forest, ways, row, is_started=has_user[row], ends_on=threads.end)
+    return ways
+
+
+def _add_way(forest: _Forest, ways: _Ways, row: int, *, is_started: bool, ends_on: str) -> None:
+    """Adds the way to a message, that to its parent being known."""
+    above, role = forest.parents.get(row), forest.columns["role"][row]
+    stays = is_started or role in ("system", "developer")
+    is_end = stays if ends_on == "any" else is_started and forest.is_answer(row)
+    dropped = row if forest.is_marked(row, "drop") else None
+    ways.stays[row], ways.turns[row] = stays, int(stays)
+    ways.end[row], ways.dropped[row] = row if is_end else None, dropped
+    if above is not None:
+        ways.turns[row] += ways.turns[above]
+        ways.end[row] = row if is_end else ways.end[above]
+        ways.dropped[row] = dropped if ways.dropped[above] is None else ways.dropped[above]
+
+
+@dataclass(slots=True)
+class _Fate:
+    """What becomes of the conversations that the policy chooses, given by their last messages.
+
+    leaves    all of them
+    fallen    those that hold a message marked `drop`, and why
+    repeated  those of which trimming leaves nothing, or what another has as well, and why
+    ends      the last messages of those that are kept, trimmed
+    """
+
+    leaves: list[int]
+    fallen: dict[int, Why]
+    repeated: dict[int, Why]
+    ends: list[int]
+
+    def without(self, groups: Collection[str], group_of: list[str]) -> _Fate:
+        """The fate of the conversations of all trees but some."""
+
+        def is_left(row: int) -> bool:
+            return group_of[row] not in groups
+
+        return _Fate(
+            list(filter(is_left, self.leaves)),
+            {row: why for row, why in self.fallen.items() if is_left(row)},
+            {row: why for row, why in self.repeated.items() if is_left(row)},
+            list(filter(is_left, self.ends)),
+        )
+
+
+def _fate(forest: _Forest, ways: _Ways, leaves: list[int]) -> _Fate:
+    """What becomes of the conversations that end on `leaves`.
+
+    A path that is trimmed may be the beginning of another path, or end as another does.
+    """
+    fallen = _fallen(forest, ways, leaves)
+    ends = {leaf: ways.end[leaf] for leaf in leaves if leaf not in fallen}
+    kept = {leaf for leaf, end in ends.items() if leaf == end}
+    last = {end for end in ends.values() if end is not None}
+    above = (forest.parents[row] for row in last if row in forest.parents)
+    covered = {row for row, _ in forest.upwards(above) if ways.stays[row]} | kept
+    repeated: dict[int, Why] = {}
+    for leaf in sorted(ends.keys() - kept, key=forest.name):
+        end = ends[leaf]
+        if end is None:
+            repeated[leaf] = _trim_reason(forest, leaf), "nothing is left of it"
+        elif end in covered:
+            repeated[leaf] = "prefix_of_another", f"up to {forest.name(end)}"
+        else:
+            kept.add(end)
+            covered.add(end)
+    return _Fate(leaves, fallen, repeated, sorted(kept))
+
+
+def _fallen(forest: _Forest, ways: _Ways, leaves: Iterable[int]) -> dict[int, Why]:
+    """Why conversations fall that hold a message marked `drop`; the message itself is set aside."""
     fallen: dict[int, Why] = {}
-    for leaf, path in paths.items():
-        dropped = next((row for row in path if forest.is_marked(row, "drop")), None)
+    for leaf in leaves:
+        dropped = ways.dropped[leaf]
         if dropped is not None:
             reason, detail = forest.filtered(dropped)
             fallen[leaf] = reason, f"{BECAUSE}{forest.name(dropped)}"
@@ -219,38 +349,19 @@ def _fallen(forest: _Forest, paths: Paths) -> dict[int, Why]:
     return fallen
 
 
-def _trimmed(forest: _Forest, paths: Paths, threads: Threads) -> tuple[Paths, dict[int, Why]]:
-    """The paths, trimmed as the recipe says, and why paths go that are empty or repeat others.
-
-    A path that is trimmed may be the beginning of another path, or end as another does.
-    """
-    trimmed = {leaf: _trim_path(forest, path, threads) for leaf, path in paths.items()}
-    kept = {leaf: path for leaf, path in trimmed.items() if path and path[-1] == leaf}
-    covered = {row for path in trimmed.values() for row in path[:-1]} | set(kept)
-    repeated: dict[int, Why] = {}
-    for leaf in sorted(trimmed.keys() - kept.keys(), key=forest.name):
-        path = trimmed[leaf]
-        if not path:
-            repeated[leaf] = _trim_reason(forest, leaf), "nothing is left of it"
-        elif path[-1] in covered:
-            repeated[leaf] = "prefix_of_another", f"up to {forest.name(path[-1])}"
-        else:
-            kept[path[-1]] = path
-            covered.add(path[-1])
-    return kept, repeated
-
-
-def _trim_path(forest: _Forest, path: Path, threads: Threads) -> Path:
-    roles = [forest.columns["role"][row] for row in path]
-    first, end = 0, len(path)
-    if threads.start == "user":
-        first = roles.index("user") if "user" in roles else end
-    if threads.end == "assistant":
-        answers = (i + 1 for i, role in enumerate(roles) if role == "assistant" and i >= first)
-        end = max(answers, default=0)
-    return [
-        row for i, row in enumerate(path[:end]) if i >= first or roles[i] in ("system", "developer")
-    ]
+def _refused(forest: _Forest, ways: _Ways, ends: Collection[int], max_paths: int) -> dict[str, Why]:
+    """Why trees go that would be too many conversations, or would repeat too many turns in them."""
+    paths, read = forest.trees(ends), forest.trees(row for row, _ in forest.upwards(ends))
+    written: Counter[str] = Counter()
+    for row in ends:
+        written[forest.columns["group"][row]] += ways.turns[row]
+    refused: dict[str, Why] = {}
+    for group, number in paths.items():
+        again = written[group] - read[group]
+        if number > max_paths or again > max_paths * _TURNS:
+            words = f"{number} paths, which repeat {max(0, again)} turns; max_paths is {max_paths}"
+            refused[group] = "too_many_paths", words
+    return refused
 
 
 def _trim_reason(forest: _Forest, row: int) -> str:
@@ -261,19 +372,23 @@ def _trim_reason(forest: _Forest, row: int) -> str:
 # ------------------------------------------------------------------------------- what goes, and why
 
 
-def _reasons(forest: _Forest, paths: Paths, fallen: dict[int, Why], kept: Paths) -> dict[int, Why]:
+def _reasons(
+    forest: _Forest, ways: _Ways, fate: _Fate, refused: Mapping[str, Why]
+) -> dict[int, Why]:
     """Why each message is in no conversation that was kept, in the order of the rows.
 
     A message may have several reasons: of the statements below the last has precedence.
     """
-    reasons: dict[int, Why] = dict.fromkeys(range(forest.size()), ("not_selected", None))
-    for leaf in reversed(fallen):  # of several paths that fall, the first
-        reasons |= dict.fromkeys(paths[leaf], fallen[leaf])
-    whole = (path for leaf, path in paths.items() if leaf not in fallen)
-    reasons |= {row: (_trim_reason(forest, row), None) for path in whole for row in path}
+    groups = forest.columns["group"]
+    reasons = {row: refused.get(group, _NOT_SELECTED) for row, group in enumerate(groups)}
+    # Of several paths that fall, the first.
+    reasons |= {row: fate.fallen[leaf] for row, leaf in forest.upwards(fate.fallen)}
+    whole = (leaf for leaf in fate.leaves if leaf not in fate.fallen)
+    reasons |= {row: (_trim_reason(forest, row), None) for row, _ in forest.upwards(whole)}
     reasons |= forest.set_aside
-    for row in {row for path in kept.values() for row in path}:
-        del reasons[row]
+    for row, _ in forest.upwards(fate.ends):
+        if ways.stays[row]:
+            del reasons[row]
     return reasons
 
 
@@ -308,17 +423,30 @@ def _outcomes(
     )
 
 
-def _turns(nodes: pl.DataFrame, forest: _Forest, kept: Paths) -> pl.DataFrame:
-    """The rows of MESSAGES for the paths, in the order of the ids of conversations."""
+def _turns(nodes: pl.DataFrame, forest: _Forest, ways: _Ways, ends: Iterable[int]) -> pl.DataFrame:
+    """The rows of MESSAGES for the paths to `ends`, in the order of the ids of conversations."""
     groups = forest.columns["group"]
-    paths = dict(
-        sorted((f"{groups[leaf]}/{forest.name(leaf)}", path) for leaf, path in kept.items())
+    named = sorted((f"{groups[end]}/{forest.name(end)}", end) for end in ends)
+    paths = [_path(forest, ways, end) for _, end in named]
+    lengths = np.array([len(path) for path in paths], np.int64)
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    names = pl.Series([id for id, _ in named], dtype=pl.String)
+    rows = np.concatenate([np.empty(0, np.uint32), *paths])
+    turns = nodes.select(name for name in MESSAGES if name not in ("conversation", "position"))
+    return (
+        turns[rows]
+        .with_columns(
+            conversation=names[np.repeat(np.arange(len(paths), dtype=np.uint32), lengths)],
+            position=pl.Series(np.arange(len(rows)) - starts).cast(pl.Int32),
+        )
+        .select(MESSAGES.keys())
     )
-    turns = nodes[_series([row for path in paths.values() for row in path], pl.UInt32)]
-    return turns.with_columns(
-        conversation=_series([id for id, path in paths.items() for _ in path], pl.String),
-        position=_series([i for path in paths.values() for i in range(len(path))], pl.Int32),
-    ).select(MESSAGES.keys())
+
+
+def _path(forest: _Forest, ways: _Ways, end: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """The messages that stay of those from a root to `end`."""
+    path = [row for row, _ in forest.upwards([end]) if ways.stays[row]]
+    return np.array(path[::-1], np.uint32)
 
 
 def _series(values: Iterable[Any], dtype: type[pl.DataType]) -> pl.Series:

@@ -35,7 +35,7 @@ from chatdata.dataset import (
 )
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
-from chatdata.steps import split
+from chatdata.steps import keeping, split
 from chatdata.verify import added, recount, rerender
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
@@ -238,6 +238,8 @@ def true_ledger(folder: Folder) -> Iterator[str]:
     outcome = pl.col("reason").is_null().replace_strict({True: "kept", False: "dropped"})
     odd = entries.filter(pl.col("outcome") != outcome).head(_EXAMPLES).collect()
     yield from (f"ledger: the outcome of '{id}' does not fit its reason" for id in odd["id"])
+    kept = keeping.count(entries.filter(keeping.is_noted()).collect()).entry()
+    yield from recount.differing("kept by hand", folder.manifest.kept_by_hand or {}, kept)
     yield from _unpaired(folder.path, entries)
 
 

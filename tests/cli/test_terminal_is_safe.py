@@ -24,7 +24,9 @@ TALKS = [
             {"role": "assistant", "content": f"a{BAD}", "reasoning_content": f"r{BAD}"},
         ],
     },
-    {"id": f"no{BAD}", "messages": [{"role": f"user{BAD}", "content": "q"}]},
+    {"id": f"no{BAD}", "messages": [{"role": f"user{BAD}", "content": f"q{BAD}"}]},
+    {"id": "no", "messages": [{"role": f"user{BAD}", "content": f"q{BAD}"}]},
+    {f"key{BAD}": f"q{BAD}"},
 ]
 TREE = [
     {"message_id": f"a{BAD}", "text": "q", "role": "prompter"},
@@ -58,6 +60,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "show {0}/talks",
         "show {0}/talks --ids",
         "show {0}/tree",
+        "show {0}/talks --dropped",
+        "explain {0}/talks no",
         "stats {0}/tree",
         "stats {0}/tree --json",
         "diff {0}/talks {0}/tree",

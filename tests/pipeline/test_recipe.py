@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from click.testing import CliRunner
 
 from chatdata.cli.commands import main
 from chatdata.core import config
-from chatdata.core.errors import ConfigError
-from chatdata.pipeline import engines, find
+from chatdata.core.errors import ConfigError, SourceError
+from chatdata.pipeline import engines, find, inputs
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render.built_in import BuiltIn
 from chatdata.render.encoding.audit import AUDIT_MODES
@@ -35,6 +36,9 @@ split: {test_percent: 10}
 render: {template: starchat, tokenizer: bytes}
 publish: {license: apache-2.0}
 """
+
+# Ten lists, each of ten times the list before.
+EXPLOSION = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefghij"))
 
 
 def write(folder: Path, text: str) -> Path:
@@ -141,8 +145,16 @@ def test_a_resolved_recipe_is_the_same_recipe(tmp_path: Path) -> None:
         (["source.oasst.cap=0"], "every source has a cap of 0, so that nothing is read"),
         (["threads.repeated_role=merge"], "repeated_role is merge, which is for lists of messages"),
         (["source={jsonl: {}}", "drop=[]", "threads=best_rank"], "and no source has trees"),
+        (["source={jsonl: {}}", "drop=[]", "threads.max_paths=9"], "max_paths is 9, which limits"),
         (["source={jsonl: {}}", "drop=[]", "threads={top_k: 2}"], "policy is top_k, which chooses"),
         (["split.test_percent=.nan"], "'split.test_percent' is nan"),
+        (["max_dropped=.nan"], "'max_dropped' is nan"),
+        (["render.variables={a: {b: [.inf]}}"], "inf is no number that a template can be given"),
+        (
+            ["drop=[{bad_content: {on_removed: untrain}}]"],
+            "Input should be 'cut', 'drop' or 'skip'",
+        ),
+        (["drop=[{unknown_role: {on_removed: untrain}}]"], "unknown_role: 'on_removed' is 'untr"),
         (["nothing"], "--set nothing: write it as KEY=VALUE"),
         (["drop=[1"], "not valid YAML"),
     ],
@@ -188,12 +200,41 @@ def test_a_setting_walks_through_null(tmp_path: Path) -> None:
         ("name: [", "not valid YAML"),
         ("name: x", "the key 'version' is missing"),
         ("name: \x00", "not valid YAML"),
+        ("&a {name: *a}", "an alias (`*name`) stands within what it names"),
+        ("source: &s {jsonl: {files: [a], variables: *s}}", "stands within what it names"),
+        (f"about: {'[' * 3000}{']' * 3000}", "nested too deeply"),
+        (f"about: {'{a: ' * 120}1{'}' * 120}", "nested 121 levels deep, and 100 are the most"),
+        ("a: &a [1, 1]\n" + EXPLOSION, "its aliases stand for more than 1000000 values"),
+        ('about: "x\\ud800"', '"x\\ud800" has half of a character (a lone surrogate)'),
+        ('source: {"\\udc00": {}}', '"\\udc00" has half of a character'),
     ],
 )
 def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text=text)
     assert words in str(caught.value)
+
+
+def test_an_alias_that_ends_is_no_fault(tmp_path: Path) -> None:
+    values = config.load_yaml(write(tmp_path, "a: &a {x: [1]}\nb: [*a, *a]\nc: {d: *a}"))
+    assert values["b"] == [values["a"], values["c"]["d"]]
+
+
+def test_a_long_value_is_named_by_its_beginning(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text=WHOLE + f"about: [{'x, ' * 1000}]")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [("fol*", "matches folders alone; name files, as in"), ("a" * 5000, "there is no file")],
+)
+def test_patterns_without_files(tmp_path: Path, pattern: str, words: str) -> None:
+    (tmp_path / "folder").mkdir()
+    text = WHOLE.replace("{repo: a/b, revision: main}", f"{{files: ['{pattern}']}}")
+    with pytest.raises(SourceError, match=re.escape(words)):
+        inputs.locate(load(tmp_path, text=text), [])
 
 
 def test_yaml_keeps_the_values_one_wrote(tmp_path: Path) -> None:

@@ -7,17 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from chatdata.core.errors import RenderError
-from chatdata.render import built_in, certificate
+from chatdata.render import answer_checks, built_in, certificate
 from chatdata.render.built_in import BuiltInTemplate
 from chatdata.render.conversation import Message, Messages, Tools, UnrenderableError
+from chatdata.render.fit import fit
 from chatdata.render.options import Render
+from chatdata.render.parity import ParityCounts
+from chatdata.render.rows import render
 from chatdata.render.segments.from_text import Answer
+from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.template_spec import BUILT_IN
 from chatdata.render.tokenizer import Tokenizer
 from tests.support.carrying import carry, load
+from tests.support.conversations import table
 from tests.support.templates import HEAD, TURN
 
 OPTIONS = Render(tokenizer="bytes", template="chatml")
@@ -138,3 +144,20 @@ def test_a_template_whose_prompt_no_answer_follows_is_refused(tmp_path: Path) ->
         certificate.certify(
             load(folder, tmp_path / "w"), Render(tokenizer="t", template="tokenizer")
         )
+
+
+def test_of_a_row_of_very_many_answers_some_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_checks, "_MOST_TOKENS", 1)
+    counts = compared(answers=50)
+    assert counts.answers == counts.prompts == 8
+    monkeypatch.undo()
+    assert compared(answers=50).answers == 50
+
+
+def compared(answers: int) -> ParityCounts:
+    tokenizer = chatml(BuiltInTemplate)
+    turns = [("user", "a"), ("assistant", "b")] * answers
+    pool = TextPool(tokenizer)
+    fitted = fit(table({"x": turns}), pool, OPTIONS)
+    rendered = render(fitted.messages, fitted.windows, pool, OPTIONS)
+    return certificate.compare_rows(rendered, tokenizer, "assistant", pl.Series([True]))

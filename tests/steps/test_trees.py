@@ -218,3 +218,52 @@ def test_positions_count_from_zero_and_rows_are_ordered_by_id() -> None:
         ("oasst1/t/a2x", 2, "u2"),
         ("oasst1/t/a2x", 3, "a2x"),
     ]
+
+
+# ------------------------------------------------------------------------------ trees too large
+
+
+def broom(answers: int, group: str = "oasst1/broom") -> list[dict[str, Any]]:
+    """A tree of a question, an answer and a question, to which many answers are given."""
+    handle = [("u1", None, "user"), ("a1", "u1", "assistant"), ("u2", "a1", "user")]
+    bristles = [(f"b{number}", "u2", "assistant") for number in range(answers)]
+    return [
+        {"message": name, "parent": parent, "role": role, "group": group}
+        for name, parent, role in [*handle, *bristles]
+    ]
+
+
+def test_a_tree_of_more_conversations_than_max_paths_goes_and_no_other() -> None:
+    trees_ = mark(nodes([*broom(4), *broom(3, "oasst1/small")]), [])
+    threaded = linearize(trees_, max_paths=3)
+    assert ids(threaded) == {f"oasst1/small/b{number}" for number in range(3)}
+    assert reasons(threaded, "conversation") == {"oasst1/broom/u1": "too_many_paths"}
+    assert threaded.conversations == 4
+    dropped = threaded.outcomes.filter(unit="message")
+    assert dropped["conversation"].to_list() == ["oasst1/broom"] * 7
+    words = "4 paths, which repeat 9 turns; max_paths is 3"
+    assert set(dropped["detail"]) == {words}
+    assert len(ids(linearize(trees_, max_paths=4))) == 7
+
+
+def test_what_goes_anyway_keeps_its_reason_and_is_not_counted() -> None:
+    to_mark = pl.col("message").is_in(["b0", "b1"])
+    marked = mark(nodes(broom(5)), []).with_columns(
+        on_removed=pl.when(to_mark).then(pl.lit("cut")),
+        removed_by=pl.when(to_mark).then(pl.lit("faulty")),
+    )
+    assert len(ids(linearize(marked, max_paths=3))) == 3
+    assert reasons(linearize(marked, max_paths=2))["b0"] == "faulty"
+
+
+def test_replies_that_trimming_takes_away_are_no_conversations() -> None:
+    questions = [{**row, "role": "user"} for row in broom(5)[3:]]
+    threaded = linearize(mark(nodes([*broom(0), *questions]), []), max_paths=1)
+    assert ids(threaded) == {"oasst1/broom/a1"}
+
+
+def test_a_tree_that_repeats_too_many_turns_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "_TURNS", 2)  # for each of four conversations; nine are repeated
+    tree = mark(nodes(broom(4)), [])
+    assert ids(linearize(tree, max_paths=4)) == set()
+    assert len(ids(linearize(tree, max_paths=5))) == 4

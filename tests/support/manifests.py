@@ -36,6 +36,7 @@ def rich_facts(facts: Manifest) -> Manifest:
                 "conversations": 3,
             }
         ],
+        "kept_by_hand": {"messages": {"deleted": 1}},
         "secrets": {"email": {"messages": 2, "found": 3, "masked": 3}},
         "shares": [
             {

@@ -1,0 +1,63 @@
+"""The way to keep what was dropped, for each reason, in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from chatdata.steps import filters
+from chatdata.steps.filters import FILTERS
+
+_CULPRIT = re.compile(r"(?:because of|goes with|below) (\S+?),?(?: |$)")
+
+_MEND = "mend the file there"
+_WAYS = {
+    "bad_json": _MEND,
+    "damaged": _MEND,
+    "bad_value": _MEND,
+    "bad_message": _MEND,
+    "no_id": _MEND,
+    "no_turns": _MEND,
+    "rootless": "add the messages above it to the input",
+    "cycle": _MEND,
+    "unknown_record": "write it in a form that a source reads (docs/reading.md), or choose another "
+    "`format` of the source",
+    "preference": "write what was chosen as the end of `messages`",
+    "duplicate_id": "give each record and message its own id",
+    "not_selected": "threads: {policy: all_leaves} takes every path",
+    "repeated_role": "threads: {repeated_role: merge} or {repeated_role: keep}",
+    "leading_turn": "threads: {start: any}",
+    "trailing_turn": "threads: {end: any}",
+    "prefix_of_another": "nothing is lost: its turns stand in the conversation that is named",
+    "not_sampled": "a larger `weight` or `cap` of its source",
+    "unrenderable": "another `render.template` or tokenizer, or correct what the template refuses",
+    "too_long": "a larger `render.max_tokens`, or render: {overflow: cut} or {overflow: split}",
+    "no_trained_tokens": "other parts in `render.train_on`, or answers that may be trained",
+}
+
+
+def to_keep(row: Mapping[str, Any]) -> str:
+    """How what a row of the ledger says was dropped could be kept, in words."""
+    reason, detail = row["reason"], row["detail"] or ""
+    culprit = _CULPRIT.match(detail)
+    if reason in {drop.filter.name for drop in filters.always()}:
+        where = "that message" if culprit else "it"
+        return f"to keep it: correct {where} in the file; no template can write what stands there"
+    if reason in FILTERS:
+        return f"to keep it: {_keep(row, culprit[1] if culprit else None)}"
+    if culprit:
+        return f"to keep it: keep: [{_quoted(culprit[1])}] in the recipe"
+    return f"to keep it: {_WAYS.get(reason, 'another recipe')}"
+
+
+def _keep(row: Mapping[str, Any], culprit: str | None) -> str:
+    """The `keep` that spares something from a filter, or the filter's options."""
+    is_of_message = FILTERS[row["reason"]].unit == "message"
+    named = culprit or row["id"] if is_of_message else row["conversation"] or row["id"]
+    return f"keep: [{_quoted(named)}] in the recipe, or change '{row['reason']}' in its `drop`"
+
+
+def _quoted(id: str) -> str:
+    return json.dumps(id, ensure_ascii=False)
