@@ -85,10 +85,10 @@ def print_words(row: _Row, console: Console, why: str = "") -> None:
     speaker = f"{turn}{row['role'] or ('unknown role' if row['unit'] == 'message' else '')}".strip()
     if speaker:
         console.print(Text(visible(f"  {speaker}:{why}"), style="cyan"), soft_wrap=True)
-    said = [row[name] for name in ("reasoning", "content", "tool_calls") if row[name] is not None]
-    for words in said or [_SILENT.get(row["unit"], "")]:
+    texts = [row[name] for name in ("reasoning", "content", "tool_calls") if row[name] is not None]
+    for words in texts or [_SILENT.get(row["unit"], "")]:
         text = textwrap.indent(visible(words), "    ")
-        console.print(Text(text, style="" if said else "dim"), soft_wrap=True)
+        console.print(Text(text, style="" if texts else "dim"), soft_wrap=True)
 
 
 # In the place of words that are not held.

@@ -202,9 +202,9 @@ def test_entries_hold_all_rows_in_order(text: str, data: type, tmp_path: Path) -
         units = entry["unit"].to_list()
         assert units in (["record"], ["message"]) or set(units[1:]) <= {"message"}
     for reason in table["reason"].unique():
-        found = dropped.select(out, reason=reason, most=10**6)
+        chosen = dropped.select(out, reason=reason, most=10**6)
         has_reason = [e for e in everything.entries if reason in e["reason"].to_list()]
-        assert len(found.entries) == found.number == len(has_reason)
+        assert len(chosen.entries) == chosen.number == len(has_reason)
 
 
 def offered(folder: Path) -> list[str]:
