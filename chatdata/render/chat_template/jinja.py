@@ -13,9 +13,9 @@ from typing import Any
 import jinja2
 import jinja2.ext
 import jinja2.meta
-import jinja2.sandbox
 
 from chatdata.core.errors import RenderError
+from chatdata.render.chat_template import limits
 from chatdata.render.conversation import Messages, Tools, UnrenderableError, spoken, texts_of
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -69,16 +69,19 @@ def _compile(source: str, date: datetime.date | None, marks: bool = False) -> ji
     RenderError where the source is not valid Jinja.
     """
     generation = _MarkedGeneration if marks else _Generation
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    environment = limits.LimitedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[generation, jinja2.ext.loopcontrols]
     )
     environment.filters["tojson"] = _tojson
+    environment.limit_filters()
     environment.globals["raise_exception"] = _raise
     environment.globals["strftime_now"] = functools.partial(_strftime, date)
     try:
         return environment.from_string(source)
     except jinja2.TemplateError as error:
         raise RenderError(f"the chat template is not valid Jinja: {error}.") from None
+    except (RecursionError, SyntaxError):
+        raise RenderError("the chat template is nested too deeply; write fewer levels.") from None
 
 
 _LATE = datetime.time(23, 59, 59, 999999)
@@ -115,12 +118,16 @@ def render(
     values = {"tools": None, "documents": None, **variables}
     if tools is not None:
         values["tools"] = tools
+    template = _compile(source, date, marks)
+    limits.restart()
     try:
-        return _compile(source, date, marks).render(
+        return template.render(
             messages=list(messages), add_generation_prompt=add_generation_prompt, **values
         )
     except (RenderError, UnrenderableError):
         raise
+    except limits.TooMuchError as error:
+        raise UnrenderableError(f"the chat template is over a limit: {error}") from None
     except Exception as error:  # a template can raise anything
         given = {k: v for k, v in values.items() if not k.endswith("_token")}
         words = _without_content(str(error), messages, given)

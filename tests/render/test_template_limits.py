@@ -1,0 +1,111 @@
+"""Chat templates that do too much are refused by name; limits are lowered, inputs are small."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatdata.core.errors import RenderError
+from chatdata.render.chat_template import limits, render
+from chatdata.render.conversation import UnrenderableError
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture(autouse=True)
+def _low(monkeypatch: pytest.MonkeyPatch) -> None:
+    low = {"MOST_STEPS": 50, "MOST_CHARACTERS": 500, "MOST_BITS": 64, "WIDEST": 60}
+    for name, limit in low.items():
+        monkeypatch.setattr(limits, name, limit)
+
+
+def written(source: str) -> str:
+    return render(source, {}, None, HELLO)
+
+
+def again(step: str) -> str:
+    """A template that takes a step twelve times, each with what the step before it has made."""
+    begin = "{% set n = namespace(s='x', i=9) %}{% for a in range(12) %}"
+    return f"{begin}{step}{{% endfor %}}"
+
+
+STEPS, CHARACTERS = "it takes more than 50 steps", "it makes more than 500 characters"
+BITS, WIDTH = "bits, and 64 are the most", "and 60 is the most"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{% for a in range(9) %}{% for b in range(9) %}{% endfor %}{% endfor %}", STEPS),
+        (
+            "{% macro m(n) %}{% if n %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}{{ m(6) }}",
+            STEPS,
+        ),
+        ("{% for a in range(40) %}{{ 'x' * 20 }}{% endfor %}", CHARACTERS),
+        ("{{ 'x' * 501 }}", CHARACTERS),
+        ("{{ (['x'] * 501) | length }}", CHARACTERS),
+        (
+            again("{% set n.s = n.s + n.s %}"),
+            CHARACTERS,
+        ),
+        (
+            again("{% set n.s = n.s ~ n.s %}"),
+            CHARACTERS,
+        ),
+        (
+            again("{% set t %}{{ n.s }}{{ n.s }}{% endset %}{% set n.s = t %}"),
+            CHARACTERS,
+        ),
+        (
+            again("{% set n.s = [n.s, n.s] %}") + "{{ n.s }}",
+            CHARACTERS,
+        ),
+        (
+            again("{% set n.s = [n.s, n.s] %}") + "{{ n.s | tojson }}",
+            CHARACTERS,
+        ),
+        ("{{ ('y' * 40).join(('x' * 30) | list) }}", CHARACTERS),
+        ("{{ (('x' * 30) | list) | join('y' * 40) }}", CHARACTERS),
+        ("{{ ('x' * 30).replace('x', 'y' * 40) }}", CHARACTERS),
+        ("{{ ('x' * 30) | replace('x', 'y' * 40) }}", CHARACTERS),
+        ("{{ 2 ** 65 }}", BITS),
+        (
+            again("{% set n.i = n.i * n.i %}"),
+            BITS,
+        ),
+        ("{{ 'x'.center(61) }}", WIDTH),
+        ("{{ 'x' | center(61) }}", WIDTH),
+        ("{{ messages | tojson(indent=61) }}", WIDTH),
+        ("{{ [1] | batch(61, 'x') | list }}", WIDTH),
+        ("{{ '%61d' % 1 }}", WIDTH),
+        ("{{ '%*d' % (61, 1) }}", WIDTH),
+        ("{{ '%61d' | format(1) }}", WIDTH),
+        ("{{ '{:61}'.format(1) }}", WIDTH),
+        ("{{ '{:{}}'.format(1, 61) }}", WIDTH),
+        ("{{ lipsum() }}", "random words"),
+    ],
+)
+def test_a_template_over_a_limit_is_refused_by_name(source: str, words: str) -> None:
+    with pytest.raises(UnrenderableError) as caught:
+        written(source)
+    assert "the chat template is over a limit: " in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_each_conversation_is_counted_from_nothing() -> None:
+    source = "{% for a in range(30) %}{{ messages[0].content }}{% endfor %}"
+    assert {written(source) for _ in range(5)} == {"Hello" * 30}
+
+
+def test_what_is_counted_is_written_as_before() -> None:
+    source = (
+        "{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ loop.last }}"
+        "{{ m.role ~ 1 ~ none }}{{ 'a' + 'b' }}{{ 7 * 3 }}{{ ['x'] + ['y'] }}{{ '%s' % 'z' }}"
+        "{% else %}nothing{% endfor %}"
+    )
+    assert written(source) == "1/1Trueuser1Noneab21['x', 'y']z"
+
+
+def test_a_template_of_too_many_levels_is_no_jinja_that_is_read() -> None:
+    deep = "{% for a in messages %}" * 40 + "{% endfor %}" * 40
+    with pytest.raises(RenderError, match="nested too deeply"):
+        written(deep)
