@@ -61,7 +61,7 @@ ONLY = {
     "fasttext": {"chatdata.steps.language.detectors"},
     "datasketch": {"chatdata.steps.duplicates"},
     "detect_secrets": {"chatdata.steps.key_plugins"},
-    "phonenumbers": {"chatdata.steps.secrets"},
+    "phonenumbers": {"chatdata.steps.phones"},
     "jinja2": {
         *("chatdata.dataset", "chatdata.render.chat_template", "chatdata.verify.audit.page"),
         "trainer.run.model_card",

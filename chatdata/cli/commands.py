@@ -62,6 +62,8 @@ class _Group(click.Group):
             with _rare_garbage_collection(), disk.in_words([*places, Path(".")]):
                 return super().invoke(ctx)
         except ChatdataError as error:
+            for line in getattr(error, "__notes__", ()):
+                note(line)
             raise click.ClickException(visible(str(error))) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
@@ -191,7 +193,8 @@ def build(
     chatdata build oasst1-en --input en.jsonl --out out/o
     chatdata build oasst1-en --set threads.policy=best_rank --set split.test_percent=5
     """
-    from chatdata.cli.show import print_manifest
+    from chatdata.cli.show import print_examples, print_manifest
+    from chatdata.dataset import dropped
     from chatdata.pipeline.build import build as run
     from chatdata.pipeline.build import check_splits
     from chatdata.pipeline.find import load
@@ -223,6 +226,10 @@ def build(
         print_json(manifest.as_json())
     else:
         print_manifest(manifest, console())
+        if examples := dropped.examples(folder):
+            print_examples(examples, console())
+        if dropped.is_in(folder):
+            say(f"more of them: chatdata show {folder} --dropped REASON")
         say(f"{manifest.content_hash}\n{folder}")
 
 

@@ -15,8 +15,10 @@ def annotate(context: BuildContext, messages: pl.DataFrame) -> tuple[pl.DataFram
     The figures count, whatever then becomes of the messages.
     """
     figures = FiguresByKey()
-    if context.recipe.redact is not None:
-        messages, secrets = redact.replace(messages, context.recipe.redact.kinds)
+    options = context.recipe.redact
+    if options is not None:
+        countries = options.countries or "all"
+        messages, secrets = redact.replace(messages, options.kinds, countries)
         figures += FiguresByKey({redact.KEY: secrets})
     drops = context.drops("message")
     messages, more = filtering.add_columns(messages, drops, context.files.columns)

@@ -30,7 +30,7 @@ from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
 from chatdata.pipeline import entries
 from chatdata.render.options import Render
-from chatdata.steps import cleaning
+from chatdata.steps import cleaning, phones
 from chatdata.steps.cleaning import CLEANERS, Step
 from chatdata.steps.filtering import Drop
 from chatdata.steps.filters import FILTERS
@@ -207,6 +207,20 @@ class Recipe(Strict):
         self._threads_what_it_reads()
         return self
 
+    @model_validator(mode="after")
+    def _names_countries(self) -> Recipe:
+        """The recipe with the countries of phone numbers filled in, by the languages it allows."""
+        names = self._countries()
+        options = self.redact
+        if options is not None and options.countries is None:
+            options = options.model_copy(update={"countries": names})
+        drop = [{name: _with_countries(opts, names) for name, opts in e.items()} for e in self.drop]
+        return self.model_copy(update={"redact": options, "drop": drop})
+
+    def _countries(self) -> phones.Countries:
+        allowed = [drop.options["allow"] for drop in self.drops() if "allow" in drop.options]
+        return phones.countries(allowed[0]) if allowed else "all"
+
     def _threads_what_it_reads(self) -> None:
         """Raises ValueError for an option of `threads` that no source has a use for."""
         schemas = [sources.get(options.format).SCHEMA for options in self.source.values()]
@@ -306,6 +320,12 @@ def _with_format(name: str, options: Any) -> Any:
             f"unknown source '{format}'; {nearest(str(format), sources.names())}{means}"
         )
     return {**options, "format": format}
+
+
+def _with_countries(options: dict[str, Any], names: phones.Countries) -> dict[str, Any]:
+    """The options of a filter, with countries where it looks for phone numbers of none yet."""
+    is_open = options.get("countries", names) is None
+    return {**options, "countries": names} if is_open else options
 
 
 def _drop(name: str, options: dict[str, Any]) -> Drop:

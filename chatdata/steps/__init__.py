@@ -13,6 +13,7 @@ __all__ = [
     "language",
     "mixing",
     "ngrams",
+    "phones",
     "quality_filters",
     "redact",
     "secrets",

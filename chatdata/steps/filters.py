@@ -35,6 +35,7 @@ from chatdata.steps.figures import Figures
 from chatdata.steps.filtering import Column, Drop, Files, Filter, Options, Unit, define
 from chatdata.steps.language import codes
 from chatdata.steps.ngrams import WORD
+from chatdata.steps.phones import Countries
 from chatdata.steps.secrets import KINDS, Kind
 
 Keep = Literal["longest", "smallest_id", "all"]
@@ -207,7 +208,7 @@ def _no_secrets(options: Options, files: Files, folder: Path) -> Figures:
 def _label_secrets(
     messages: pl.DataFrame, options: Options, folder: Path
 ) -> tuple[pl.DataFrame, Figures]:
-    return redact.label(messages, options["kinds"])
+    return redact.label(messages, options["kinds"], options["countries"] or "all")
 
 
 @_removes(
@@ -219,9 +220,11 @@ def _label_secrets(
 )
 def secret(
     kinds: Annotated[list[Kind], Given] = list(KINDS),  # noqa: B006 - never changed
+    countries: Countries | None = None,
 ) -> pl.Expr:
     """Messages that hold a key, a password, an e-mail address, a phone or a card number.
 
+    National phone numbers are those of `countries`; a recipe fills them in by its languages.
     The `redact` of a recipe replaces these by placeholders, and then they are not here any more.
     """
     return pl.col("secret").is_not_null()

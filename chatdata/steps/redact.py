@@ -24,6 +24,7 @@ from chatdata.core.config import Given, Strict
 from chatdata.core.document import Number, Part
 from chatdata.steps import secrets
 from chatdata.steps.figures import Counts, add_counts
+from chatdata.steps.phones import Countries, chosen
 from chatdata.steps.secrets import KINDS, Finding, Kind
 
 KEY = "secrets"  # the key of the manifest that has what was found
@@ -53,15 +54,21 @@ class Secrets:
 
 
 class Redact(Strict):
-    """The `redact` of a recipe: which kinds are replaced by placeholders."""
+    """The `redact` of a recipe: which kinds are replaced by placeholders.
+
+    National phone numbers are those of `countries`; a recipe fills them in by its languages.
+    """
 
     kinds: Annotated[list[Kind], Given] = Field(default=list(KINDS))
+    countries: Countries | None = None
 
 
-def replace(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:
+def replace(
+    messages: pl.DataFrame, kinds: Sequence[Kind], countries: Countries = "all"
+) -> tuple[pl.DataFrame, Secrets]:
     """The messages with placeholders in place of secrets, and how many were found."""
     pieces = _pieces(messages)
-    by_text = _by_text(pieces, kinds)
+    by_text = _by_text(pieces, kinds, countries)
     if not by_text:
         return messages, Secrets()
     order = [name for name in _ORDER if name in messages.columns]
@@ -193,11 +200,13 @@ def _write_json(old: str, texts: Mapping[int, str]) -> str:
 # ----------------------------------------------------------------------------------------- findings
 
 
-def _by_text(pieces: pl.DataFrame, kinds: Sequence[Kind]) -> dict[_Searched, list[Finding]]:
+def _by_text(
+    pieces: pl.DataFrame, kinds: Sequence[Kind], countries: Countries
+) -> dict[_Searched, list[Finding]]:
     """What the distinct texts hold of these kinds, by the text as it is searched and alone."""
     distinct = pieces.select("searched", "text").unique(maintain_order=True)
     by_text = {}
-    for number, findings in secrets.find(distinct["searched"]).items():
+    for number, findings in secrets.find(distinct["searched"], chosen(countries)).items():
         searched, text = distinct.row(number)
         before = 0 if searched == text else len(searched) - len(text) - 1
         moved = (_moved(finding, before) for finding in findings if finding.kind in kinds)
@@ -243,10 +252,12 @@ def _written(
     return "".join([*pieces, content[end:]])
 
 
-def label(messages: pl.DataFrame, kinds: Sequence[Kind]) -> tuple[pl.DataFrame, Secrets]:
+def label(
+    messages: pl.DataFrame, kinds: Sequence[Kind], countries: Countries = "all"
+) -> tuple[pl.DataFrame, Secrets]:
     """Adds `secret` to messages: what a message holds and where, null where nothing."""
     pieces = _pieces(messages)
-    by_text = _by_text(pieces, kinds)
+    by_text = _by_text(pieces, kinds, countries)
     holding = pieces.filter(pl.col("searched").is_in([searched for searched, _ in by_text]))
     seen, words = dict[int, list[Finding]](), dict[int, str]()
     for row, part, _, searched, text, counts in holding.sort("row", "part", "leaf").iter_rows():

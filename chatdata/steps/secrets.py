@@ -1,7 +1,7 @@
 """Secrets and personal data in texts: where they stand, and of which kind.
 
 Keys and tokens are found by detect-secrets, with a few forms that it does not know; phone numbers
-by phonenumbers, Google's library; e-mail addresses, card numbers and private keys by rules below.
+by `phones`; e-mail addresses, card numbers and private keys by rules below.
 What documentation writes in the place of a secret (`YOUR_API_KEY`, `sk-xxxx`, `me@example.com`,
 test cards) does not count. Nothing is looked up or tried out on a network.
 
@@ -11,6 +11,7 @@ finds the texts that may hold something, and only these texts are examined.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -18,7 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from chatdata.steps import key_plugins
+from chatdata.steps import key_plugins, phones
 
 PACKAGES = ("bc-detect-secrets", "phonenumbers")  # whose versions may change what is found
 
@@ -44,11 +45,18 @@ class Finding(NamedTuple):
     value: str  # the same for the same number, address or key, however written
 
 
-def find(texts: pl.Series) -> dict[int, list[Finding]]:
-    """What each text holds, by the number of the text, in order and without overlaps."""
+def find(
+    texts: pl.Series, countries: Sequence[str] = phones.EVERYWHERE
+) -> dict[int, list[Finding]]:
+    """What each text holds, by the number of the text, in order and without overlaps.
+
+    National phone numbers are looked for of these countries.
+    """
     findings: dict[int, list[Finding]] = {}
+    examiners = {"phone": functools.partial(_phones, countries=countries)}
     for kind in KINDS:
         hints, examine = DETECTORS[kind]
+        examine = examiners.get(kind, examine)
         may_hold = pl.any_horizontal(texts.str.contains(hint) for hint in hints)
         for number in pl.select(may_hold.fill_null(False).arg_true()).to_series():
             text = texts[number]
@@ -292,20 +300,9 @@ def _checks(digits: str) -> bool:
     return (sum(numbers[::2]) + sum(doubled)) % 10 == 0
 
 
-# Without a country's code a number is known by its grouping alone, and that is North America's.
-_GROUPED = re.compile(r"[^\d+]?(?:1[-. ]?)?(?:\(\d{3}\)|\d{3})[-. \xa0]{0,2}\d{3}[-. \xa0]\d{4}")
-_REGION = "US"
-
-
-def _phones(text: str) -> Iterator[Finding]:
-    import phonenumbers
-
-    for match in phonenumbers.PhoneNumberMatcher(text, _REGION):
-        raw = match.raw_string
-        if raw.lstrip("( ").startswith("+") or _GROUPED.fullmatch(raw):
-            form = phonenumbers.PhoneNumberFormat.E164
-            number = phonenumbers.format_number(match.number, form)
-            yield Finding(match.start, match.end, "phone", number)
+def _phones(text: str, countries: Sequence[str] = phones.EVERYWHERE) -> Iterator[Finding]:
+    for phone in phones.find(text, countries):
+        yield Finding(phone.start, phone.end, "phone", phone.value)
 
 
 # For each kind: what a text has that may hold it, and what examines such a text.
@@ -324,11 +321,5 @@ DETECTORS: dict[Kind, tuple[tuple[str, ...], Callable[[str], Iterator[Finding]]]
     "password": ((r"://[^\s:/@]*:[^\s:/@]+@",), _passwords),
     "email": ((r"(?i)[a-z0-9._%+-]@[a-z0-9-]+\.",), _emails),
     "card": ((r"[0-9]{14}|[0-9]{4}[ -][0-9]{4}[ -]|[0-9]{4}[ -][0-9]{6}[ -]",), _cards),
-    "phone": (
-        (
-            r"\+\(?[0-9][0-9\s()./-]{5}",
-            r"[0-9]{3}\)?[-. \x{a0}]{0,2}[0-9]{3}[-. \x{a0}][0-9]{4}",
-        ),
-        _phones,
-    ),
+    "phone": (phones.HINTS, _phones),
 }
