@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,22 @@ class _Group(click.Group):
             with _rare_garbage_collection(), disk.in_words([*places, Path(".")]):
                 return super().invoke(ctx)
         except ChatdataError as error:
+            for line in getattr(error, "__notes__", ()):
+                note(line)
             raise click.ClickException(visible(str(error))) from None
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception:
+            if words := _damage(places):
+                raise click.ClickException(visible(words)) from None
+            raise
+
+
+def _damage(places: Sequence[Path]) -> str | None:
+    """What is wrong with a folder that a command was given; None where nothing is."""
+    from chatdata.verify import damage
+
+    return damage.in_words(places)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -178,7 +193,8 @@ def build(
     chatdata build oasst1-en --input en.jsonl --out out/o
     chatdata build oasst1-en --set threads.policy=best_rank --set split.test_percent=5
     """
-    from chatdata.cli.show import print_manifest
+    from chatdata.cli.show import print_examples, print_manifest
+    from chatdata.dataset import dropped
     from chatdata.pipeline.build import build as run
     from chatdata.pipeline.build import check_splits
     from chatdata.pipeline.find import load
@@ -210,6 +226,10 @@ def build(
         print_json(manifest.as_json())
     else:
         print_manifest(manifest, console())
+        if examples := dropped.examples(folder):
+            print_examples(examples, console())
+        if dropped.is_in(folder):
+            say(f"more of them: chatdata show {folder} --dropped REASON")
         say(f"{manifest.content_hash}\n{folder}")
 
 

@@ -36,14 +36,24 @@ def print_preview(manifest: Manifest, console: Console) -> None:
     preview = manifest.preview
     if preview is None:
         return
-    for reason, example in preview.examples.items():
-        detail = f": {example.detail}" if example.detail else ""
-        words = visible(f"{reason}, for example {example.unit} {example.id}{detail}")
-        console.print(words, soft_wrap=True)
-    part = "the first 100 trees or conversations of each source; a build reads the rest too"
-    whole = "all of the input"
-    words = f"looked at {whole if preview.is_whole else part}"
+    print_examples([e.in_words(reason) for reason, e in preview.examples.items()], console)
+    part = "the first 100 trees or conversations of each source"
+    words = f"looked at {'all of the input' if preview.is_whole else part}: {_read(manifest)}"
+    words += "" if preview.is_whole else "; a build reads the rest too"
     console.print(words, soft_wrap=True)
+
+
+def print_examples(lines: Sequence[str], console: Console) -> None:
+    """Prints a line for each example of what was dropped."""
+    for line in lines:
+        console.print(visible(line), soft_wrap=True)
+
+
+def _read(manifest: Manifest) -> str:
+    """How much of the input was looked at, and how large the input is, in words."""
+    files, size = manifest.sources, sum(file.bytes for file in manifest.sources)
+    of = f"{len(files):,} {'file' if len(files) == 1 else 'files'}"
+    return f"{in_words(manifest.counts.records.read, 'records')} of {of} ({size:,} bytes)"
 
 
 def print_rendering(name: str, entry: RenderingEntry, console: Console) -> None:

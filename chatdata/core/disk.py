@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 import shutil
 import tempfile
@@ -44,6 +45,20 @@ def problem(error: BaseException, places: Sequence[Path] = ()) -> str | None:
             return words
         cause = _before(cause)
     return None
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raises OutputError where the disk of a folder has less room than `needed` bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"the disk of '{folder.parent}' has room for {_in_units(free)}, and at least "
+            f"{_in_units(needed)} are needed; {_way_out(_is_temporary(folder.parent))}."
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def _in_units(size: int) -> str:
+    return f"{size / 10**6:,.1f} MB" if size >= 10**6 else f"{size / 1000:,.1f} kB"
 
 
 def _before(error: BaseException) -> BaseException | None:

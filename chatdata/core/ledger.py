@@ -92,9 +92,9 @@ DROPPED: dict[str, pl.DataType | type[pl.DataType]] = {
 MERGED = "merged"
 
 # Before the id of a message with whose outcome this outcome came.
-BECAUSE, GOES_WITH = "because of ", "goes with "
+BECAUSE, GOES_WITH, BELOW = "because of ", "goes with ", "below "
 _IS_ITSELF = pl.all_horizontal(
-    pl.col("detail").str.starts_with(words).not_() for words in (BECAUSE, GOES_WITH)
+    pl.col("detail").str.starts_with(words).not_() for words in (BECAUSE, GOES_WITH, BELOW)
 )
 
 
@@ -234,20 +234,29 @@ def _quoted(detail: str | None) -> str:
     return f', mostly "{detail}"' if detail else ""
 
 
-def examples(entries: pl.DataFrame) -> dict[str, dict[str, str]]:
-    """An example of each reason: unit, id and detail of the first entry with the most frequent
-    detail, by preference of what has a detail of itself."""
-    is_dropped = pl.col("reason").is_not_null()
-    dropped = entries.filter(is_dropped).with_columns(pl.col("detail").fill_null(""))
-    ordered = dropped.sort(
-        "reason",
-        (_IS_ITSELF & (pl.col("detail") != "")).not_(),
-        -pl.len().over("reason", "detail").cast(pl.Int64),
-        *("detail", "unit", "id"),
+def examples(entries: pl.LazyFrame) -> dict[str, dict[str, str]]:
+    """An example of each reason: unit, id, detail and place of the first entry with the most
+    frequent detail, by preference of what has a detail of itself.
+
+    `entries` are rows of a ledger, or of DROPPED; only these say a place.
+    """
+    place = pl.col("place") if "place" in entries.collect_schema() else pl.lit(None, pl.String)
+    rows = entries.filter(pl.col("reason").is_not_null()).select(
+        "reason", "unit", "id", pl.col("detail").fill_null(""), place=place.fill_null("")
     )
-    first = ordered.unique("reason", keep="first", maintain_order=True)
-    rows = first.select("reason", "unit", "id", "detail").rows()
-    return {reason: {"unit": unit, "id": id, "detail": text} for reason, unit, id, text in rows}
+    is_itself = _IS_ITSELF & (pl.col("detail") != "")
+    details = rows.group_by("reason", "detail").len().with_columns(is_other=is_itself.not_())
+    details = details.sort("reason", "is_other", -pl.col("len").cast(pl.Int64), "detail")
+    frequent = details.unique("reason", keep="first", maintain_order=True)
+    alike = rows.join(frequent.collect().lazy(), on=["reason", "detail"])
+    name = pl.concat_str("unit", "id", separator=" ")
+    least = alike.group_by("reason").agg(name=name.min()).collect().lazy()
+    named = alike.with_columns(name=name).join(least, on=["reason", "name"])
+    first = named.sort("reason", "place").unique("reason", keep="first", maintain_order=True)
+    columns = ("unit", "id", "detail", "place")
+    return {
+        row["reason"]: {name: row[name] for name in columns} for row in first.collect().to_dicts()
+    }
 
 
 def problem_outcomes(

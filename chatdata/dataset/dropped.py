@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from chatdata.core import ledger
 from chatdata.core.schema import SPOKEN
 from chatdata.dataset import reader, tables
+from chatdata.dataset.entries import Example
 
 _SHARD = re.compile(r"dropped/dropped-\d{5}-of-\d{5}\.parquet", re.ASCII)
 _EXAMPLES = 3  # of rows with the same problem
@@ -107,6 +108,19 @@ def _with_entries(keys: pl.DataFrame) -> pl.DataFrame:
         maintain_order="left",
     )
     return keys.with_columns(entry=pl.coalesce("of_alone", "of_several", "row"))
+
+
+def examples(folder: Path) -> list[str]:
+    """An example of each reason for which something was dropped, in words: with its place where the
+    folder has the table.
+
+    The folder may be one that is being built.
+    """
+    files = _shards(folder) or tables.LEDGER.files_in(folder)
+    if not files:
+        return []
+    given = ledger.examples(pl.scan_parquet(files, glob=False))
+    return [Example.model_validate(example).in_words(name) for name, example in given.items()]
 
 
 def with_words(folder: Path, outcomes: pl.DataFrame) -> pl.DataFrame:

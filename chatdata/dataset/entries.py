@@ -180,16 +180,27 @@ class Share(Part):
 
 
 class Example(Part):
-    """Something that was dropped: its unit and id, and what the ledger says of it."""
+    """Something that was dropped: its unit and id, what the ledger says of it, and its place in a
+    file where that is known."""
 
     unit: str
     id: str
     detail: str
+    place: str = ""
+
+    def in_words(self, reason: str) -> str:
+        """The example of a reason, in a line."""
+        place = f" in {self.place}" if self.place and self.place != self.id else ""
+        detail = f": {self.detail}" if self.detail else ""
+        return f"{reason}, for example {self.unit} {self.id}{place}{detail}"
 
 
 class Preview(Part):
     """What a preview of a build looked at: all of the input or the first part of it, and an example
-    of what was dropped for each reason."""
+    of what was dropped for each reason.
+
+    How many records that were stands in `counts`, of how many bytes in `sources`.
+    """
 
     is_whole: Flag
     examples: dict[str, Example]

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import polars as pl
 
-from chatdata.core import ledger
+from chatdata.core import disk, ledger
 from chatdata.core.errors import BuildError
-from chatdata.dataset import manifest, replacing, tables
+from chatdata.dataset import dropped, manifest, replacing, tables
 from chatdata.dataset.entries import Preview, ShardEntry
 from chatdata.pipeline import encoders, engines, global_pass, partitions, reading
 from chatdata.pipeline.context import BuildContext, EncoderChoice
@@ -121,19 +121,29 @@ def build_as_stated(
         located = locate(recipe, inputs)
         refuse_input_in(Path(out), located)
         given = look_at(located)
+        disk.check_room(folder, given.size)  # a build writes two to four times its input
         context = prepare(recipe, located, folder / ".work")
         context = replace(context, keeps_dropped=keep_dropped)
         replacing.check_same(Path(out), context.recipe.resolved(), given.entries, is_forced=force)
         with engines.start(engine, min(workers, len(context.parts))) as running:
             result = run_pipeline(context, located, Runner(running, progress), one_in, folder)
-        entries = tables.LEDGER.files_in(folder)
-        ledger.check_dropped(result.counts, recipe.max_dropped, entries)
+        _check_dropped(result, recipe, folder)
         check_splits(recipe, result.stats.totals.by_split)
         given.check_unchanged()
         shutil.rmtree(context.files.folder)
         described = describe(context, given.entries, result, folder)
         replacing.keep_words(Path(out), folder)
         return described
+
+
+def _check_dropped(result: BuildResult, recipe: Recipe, folder: Path) -> None:
+    """Raises BuildError where too much was dropped, with an example of each reason in its notes."""
+    try:
+        ledger.check_dropped(result.counts, recipe.max_dropped, tables.LEDGER.files_in(folder))
+    except BuildError as error:
+        for line in dropped.examples(folder):
+            error.add_note(line)
+        raise
 
 
 def check_splits(recipe: Recipe, splits: Mapping[str, Mapping[str, int]]) -> str | None:
@@ -161,23 +171,23 @@ def preview(
         located = locate(recipe, inputs)
         context = prepare(recipe, located, Path(work))
         files = replace(context.files, parts=1)
-        context = replace(context, first_groups=PREVIEW_GROUPS, files=files)
+        context = replace(context, first_groups=PREVIEW_GROUPS, files=files, keeps_dropped=True)
         result = run_pipeline(context, located, Runner(here), None, None)
         looked_at = {
             "is_whole": result.read is None or result.read.is_whole,
-            "examples": ledger.examples(_entries(context, result)),
+            "examples": ledger.examples(_dropped(context)),
         }
         previewed = {"preview": Preview.model_validate(looked_at)}
         return draft(context, look_at(located).entries, result).model_copy(update=previewed)
 
 
-def _entries(context: BuildContext, result: BuildResult) -> pl.DataFrame:
-    """The ledger of a preview, which writes none."""
-    (name,) = tables.LEDGER.splits
-    parts = [context.files.table(tables.LEDGER.part(name), part) for part in context.parts]
+def _dropped(context: BuildContext) -> pl.LazyFrame:
+    """What a preview drops, as rows of `ledger.DROPPED`; the preview writes no tables."""
+    (name,) = tables.DROPPED.splits
+    parts = [context.files.table(tables.DROPPED.part(name), part) for part in context.parts]
     made = [pl.DataFrame(partitions.load(path)) for path in parts]
-    problems = [ledger.entries(result.read.problems)] if result.read else []
-    return pl.concat([*problems, *made], how="vertical_relaxed")
+    problems = [pl.DataFrame(batch) for batch in partitions.batches(context.files.problems)]
+    return pl.concat([*problems, *made], how="vertical_relaxed").lazy()
 
 
 def run_pipeline(

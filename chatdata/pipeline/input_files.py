@@ -19,6 +19,11 @@ class InputFiles:
     entries: tuple[SourceFile, ...]
     states: dict[Path, tuple[int, int]]
 
+    @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        return sum(entry.bytes for entry in self.entries)
+
     def check_unchanged(self) -> None:
         """Raises SourceError where a file has changed since: what was read is unknown then."""
         for path, state in self.states.items():

@@ -183,10 +183,11 @@ def _refuse_unread(source: Input, records: int, problems: pl.DataFrame) -> None:
 
 def _refuse_unusable(source: Input, bad: pl.DataFrame, records: int) -> None:
     """Raises SourceError for a source of which no answer could be used."""
-    id, note = bad.select("message", "note").row(0)
+    id, note, place = bad.select("message", "note", "where").row(0)
     raise SourceError(
         f"none of the {records} records in '{source.files[0].path}' has an answer that can be used "
-        f"as '{source.source}'; the first message that cannot is {id} ({note}). {_way_out(source)}"
+        f"as '{source.source}'; the first message that cannot is {id} in {place} ({note}). "
+        f"{_way_out(source)}"
     )
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from chatdata.core import ledger
+from chatdata.core import disk, ledger
 from chatdata.core.ledger import Tally
 from chatdata.dataset import manifest, replacing, tables
 from chatdata.dataset.manifest import Manifest
@@ -56,6 +56,7 @@ def render_again(
     rendered = Folder(Path(folder), before)
     replacing.check_same(Path(out), recipe.resolved(), before.sources, is_forced=force)
     with replacing.new_dataset(Path(out)) as new:
+        disk.check_room(new, _size(rendered))
         parts = pieces.split_up(rendered)
         context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
         with engines.start("local", min(workers, len(parts))) as running:
@@ -69,6 +70,12 @@ def render_again(
         described = complete(context, redraft(context, before, result), new)
         replacing.keep_words(Path(out), new)
         return described
+
+
+def _size(folder: Folder) -> int:
+    """The bytes of the rows of a folder."""
+    paths = (folder.path / file.path for file in folder.manifest.files)
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def _render(context: BuildContext, folder: Folder, piece: Piece) -> PartStats:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from chatdata.core.ledger import BECAUSE, outcomes_of
+from chatdata.core.ledger import BECAUSE, BELOW, outcomes_of
 from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN
 from chatdata.steps.threads import Threaded, Threads
 
@@ -177,7 +177,7 @@ def _set_unreachable_aside(forest: _Forest) -> None:
     """Sets aside what no root leads to: orphans with all below them, and rings."""
     orphans = [row for row, (reason, _) in forest.set_aside.items() if reason == "rootless"]
     for orphan in orphans:
-        detail = f"below {forest.name(orphan)}, whose parent is not in the input"
+        detail = f"{BELOW}{forest.name(orphan)}, whose parent is not in the input"
         forest.set_aside.update(dict.fromkeys(forest.below(orphan), ("rootless", detail)))
     reached = set(forest.roots).union(*(forest.below(root) for root in forest.roots))
     for row, parent in enumerate(forest.columns["parent"]):
@@ -202,7 +202,7 @@ def _felled(forest: _Forest, row: int) -> bool:
         return False
     reason, detail = forest.filtered(row)
     forest.set_aside[row] = reason, detail
-    below = reason, f"below {forest.name(row)}"
+    below = reason, f"{BELOW}{forest.name(row)}"
     for reply in forest.below(row):
         is_removed = forest.columns["removed_by"][reply]
         forest.set_aside[reply] = forest.filtered(reply) if is_removed else below

@@ -7,10 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from chatdata.core.ledger import BECAUSE, BELOW, GOES_WITH
 from chatdata.steps import filters
 from chatdata.steps.filters import FILTERS
 
-_CULPRIT = re.compile(r"(?:because of|goes with|below) (\S+?),?(?: |$)")
+# The id of what something goes with; ids may hold spaces.
+_CULPRIT = re.compile(
+    rf"(?:{'|'.join([BECAUSE, GOES_WITH, BELOW])})(.+?)(?:, whose .*)?$", re.DOTALL
+)
 
 _MEND = "mend the file there"
 _WAYS = {
@@ -26,6 +30,7 @@ _WAYS = {
     "`format` of the source",
     "preference": "write what was chosen as the end of `messages`",
     "duplicate_id": "give each record and message its own id",
+    "too_many_paths": "a larger `threads.max_paths`, or threads: {policy: best_rank}",
     "not_selected": "threads: {policy: all_leaves} takes every path",
     "repeated_role": "threads: {repeated_role: merge} or {repeated_role: keep}",
     "leading_turn": "threads: {start: any}",
@@ -38,6 +43,9 @@ _WAYS = {
 }
 
 
+_WAYS_OF_TREES = ("rootless", "cycle")  # what goes with another message can name none to keep
+
+
 def to_keep(row: Mapping[str, Any]) -> str:
     """How what a row of the ledger says was dropped could be kept, in words."""
     reason, detail = row["reason"], row["detail"] or ""
@@ -47,7 +55,7 @@ def to_keep(row: Mapping[str, Any]) -> str:
         return f"to keep it: correct {where} in the file; no template can write what stands there"
     if reason in FILTERS:
         return f"to keep it: {_keep(row, culprit[1] if culprit else None)}"
-    if culprit:
+    if culprit and reason not in _WAYS_OF_TREES:
         return f"to keep it: keep: [{_quoted(culprit[1])}] in the recipe"
     return f"to keep it: {_WAYS.get(reason, 'another recipe')}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -60,9 +61,24 @@ def test_no_room_for_temporary_files(
         done = run(*(str(sample) if word == "OUT" else word for word in command))
         if size < 100 or "--rebuild" in command:
             words = sentence(done)
-            assert words.endswith(
-                f"the disk of '{disk}' is full; make room, or set TMPDIR to a folder on another "
-                "disk."
-            )
+            assert f"the disk of '{disk}" in words
+            assert words.endswith("; make room, or set TMPDIR to a folder on another disk.")
             assert "fails its verification" not in done.output
         assert not files(disk)
+
+
+def test_a_build_that_can_have_no_room_does_not_begin(sample: Path, tmp_path: Path) -> None:
+    """A build writes more than it reads, and a rendering about what the folder holds."""
+    answer = {"role": "assistant", "content": "word " * 200}
+    record = json.dumps({"messages": [{"role": "user", "content": "?"}, answer]})
+    (tmp_path / "in.jsonl").write_text("\n".join([record] * 200))
+    (tmp_path / "r.yaml").write_text("name: r\nversion: 1.0.0\nsource: {jsonl: {}}\n")
+    build = ["build", tmp_path / "r.yaml", "--input", tmp_path / "in.jsonl"]
+    render = ["render", sample, "--tokenizer", "bytes"]
+    with small_disk(tmp_path / "disk", 16 * 1024) as disk:
+        for command in (build, render):
+            words = sentence(run(*command, "--out", disk / "out"))
+            assert f"the disk of '{disk}' has room for " in words
+            assert " kB, and at least " in words
+            assert words.endswith("make room, or choose a folder on another disk.")
+            assert not files(disk)

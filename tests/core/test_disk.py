@@ -88,3 +88,14 @@ def test_an_error_in_words_keeps_them_and_its_cause_is_known() -> None:
 
 def test_a_bug_after_a_full_disk_is_a_bug() -> None:
     assert disk.problem(_in_a_row(lambda: KeyError("x"))) is None
+
+
+def test_room_that_is_missing_is_named_beforehand(tmp_path: Path) -> None:
+    (tmp_path / ".out.partial").mkdir()
+    disk.check_room(tmp_path / ".out.partial", 1)
+    with pytest.raises(OutputError) as raised:
+        disk.check_room(tmp_path / ".out.partial", 2**70)
+    begin, middle, end = str(raised.value).partition("B, and at least ")
+    assert begin.startswith(f"the disk of '{tmp_path}' has room for ")
+    assert middle
+    assert end.startswith("1,180,591,620,717,411.2 MB are needed; make room, or ")

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from chatdata import preview_dataset, sources
 from chatdata.cli import main
 from chatdata.core import ledger
+from chatdata.dataset.entries import Example
 
 ASKED, ANSWERED = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 TURNS = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
@@ -63,7 +64,10 @@ def test_check_says_what_build_says(tmp_path: Path, source: str, name: str) -> N
     built = run("build", tmp_path, source, FILES[name], "--out", str(tmp_path / "out"))
     assert (checked.exit_code, built.exit_code) == ((0, 0) if is_read(name, source) else (1, 1))
     assert isinstance(checked.exception, SystemExit | None), checked.exception
-    assert checked.stderr == built.stderr
+    *examples, refusal = built.stderr.splitlines(keepends=True) or [""]
+    assert checked.stderr == refusal
+    assert "".join(examples) in checked.stdout
+    assert bool(examples) == ("Correct the recipe or the files" in refusal)
     assert "chatdata check" not in checked.stderr
     if not is_read(name, source):
         words = "reads the file; add --set" if name in READERS else "reads the file; there are"
@@ -88,8 +92,8 @@ def is_read(name: str, source: str) -> bool:
             "jsonl",
             "unknown roles",
             "none of the 1 records in '{}' has an answer that can be used as 'jsonl'; the first "
-            "message that cannot is jsonl/x#0 (role 'Me'). No source reads the "
-            "file; there are jsonl, oasst, sharegpt.",
+            "message that cannot is jsonl/x#0 in a.jsonl:1 (role 'Me'). No source "
+            "reads the file; there are jsonl, oasst, sharegpt.",
         ),
         (
             "sharegpt",
@@ -131,7 +135,7 @@ def test_the_first_refusal_is_that_of_the_source(tmp_path: Path) -> None:
 
 def test_check_says_how_much_it_looked_at(tmp_path: Path) -> None:
     few = run("check", tmp_path, "jsonl", FILES["messages"])
-    assert few.stdout.endswith("looked at all of the input\n")
+    assert few.stdout.endswith("looked at all of the input: 1 record of 1 file (87 bytes)\n")
     (tmp_path / "b.jsonl").write_text(
         "\n".join(json.dumps({"id": at, **FILES["messages"]}) for at in range(101))
     )
@@ -143,8 +147,12 @@ def test_check_says_how_much_it_looked_at(tmp_path: Path) -> None:
         assert described.preview.is_whole == is_whole
     (tmp_path / "c.jsonl").write_text((tmp_path / "b.jsonl").read_text())
     arguments = ["check", str(tmp_path / "r.yaml"), "--input", str(tmp_path / "c.jsonl")]
-    words = "looked at the first 100 trees or conversations of each source; a build reads the rest"
-    assert words in CliRunner().invoke(main, arguments).stdout
+    size = (tmp_path / "c.jsonl").stat().st_size
+    words = (
+        "looked at the first 100 trees or conversations of each source: 100 records of 1 file "
+        f"({size:,} bytes); a build reads the rest too\n"
+    )
+    assert CliRunner().invoke(main, arguments).stdout.endswith(words)
 
 
 def test_an_example_says_why_and_does_not_point_elsewhere() -> None:
@@ -155,11 +163,41 @@ def test_an_example_says_why_and_does_not_point_elsewhere() -> None:
         ("message", "d#1", "empty", None),
         ("message", "e#1", None, "turn 1"),
     ]
-    outcomes = pl.DataFrame(rows, ["unit", "id", "reason", "detail"], orient="row")
+    outcomes = pl.LazyFrame(rows, ["unit", "id", "reason", "detail"], orient="row")
     assert ledger.examples(outcomes) == {
-        "bad_content": {"unit": "message", "id": "c#1", "detail": "no text"},
-        "empty": {"unit": "message", "id": "d#1", "detail": ""},
+        "bad_content": {"unit": "message", "id": "c#1", "detail": "no text", "place": ""},
+        "empty": {"unit": "message", "id": "d#1", "detail": "", "place": ""},
     }
+    placed = ledger.examples(outcomes.with_columns(place=pl.lit("a.jsonl:7")))
+    words = Example.model_validate(placed["bad_content"]).in_words("bad_content")
+    assert words == "bad_content, for example message c#1 in a.jsonl:7: no text"
+
+
+def test_a_build_gives_the_examples_of_check(tmp_path: Path) -> None:
+    records = [FILES["messages"], {"id": "n", **FILES["no text"]}, FILES["unknown"]]
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, records)))
+    recipe = "name: n\nversion: 1.0.0\nsource: {jsonl: {files: [b.jsonl]}}\nmax_dropped: 1\n"
+    (tmp_path / "r.yaml").write_text(recipe)
+    examples = (
+        "bad_content, for example message jsonl/n#1 in b.jsonl:2: no text\n"
+        "trailing_turn, for example message jsonl/n#0 in b.jsonl:2: goes with jsonl/n#1\n"
+        "unknown_record, for example record b.jsonl:3: no known shape; its keys: body, topic\n"
+    )
+    out = tmp_path / "out"
+    for arguments, more in (
+        (["check"], "looked at all of the input: 3 records of 1 file"),
+        (["build", "--out", str(out)], f"more of them: chatdata show {out} --dropped REASON\n"),
+        (["build", "--out", str(out), "--no-dropped"], "sha256:"),
+    ):
+        done = CliRunner().invoke(main, [*arguments, str(tmp_path / "r.yaml")])
+        given = examples
+        if "--no-dropped" in arguments:  # the ledger knows no places but those of records
+            given = examples.replace(" in b.jsonl:2", "")
+        assert given + more in done.stdout
+    refused = CliRunner().invoke(
+        main, ["build", str(tmp_path / "r.yaml"), "--set", "max_dropped=0"]
+    )
+    assert refused.stderr.startswith(f"{examples}Error: 33.3% of the records would be dropped")
 
 
 def test_of_nothing_it_is_said_that_nothing_was_read() -> None:
