@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,19 @@ class _Group(click.Group):
             for line in getattr(error, "__notes__", ()):
                 note(line)
             raise click.ClickException(visible(str(error))) from None
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception:
+            if words := _damage(places):
+                raise click.ClickException(visible(words)) from None
+            raise
+
+
+def _damage(places: Sequence[Path]) -> str | None:
+    """What is wrong with a folder that a command was given; None where nothing is."""
+    from chatdata.verify import damage
+
+    return damage.in_words(places)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

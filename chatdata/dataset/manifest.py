@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from chatdata.core import config
+from chatdata.core import config, yaml_values
 from chatdata.core.document import Number, Part
 from chatdata.core.errors import ConfigError, OutputError, VerifyError
 from chatdata.dataset.entries import (
@@ -197,7 +197,9 @@ def parse(text: bytes) -> Manifest | Listing | None:
     try:
         values = json.loads(text)
         listing = _listing(_with_keys(values, FILE), FILE)
-    except (ValueError, OutputError):
+    except (ValueError, RecursionError, OutputError):
+        return None
+    if yaml_values.fault(values):
         return None
     try:
         return Manifest.model_validate(values)
@@ -218,12 +220,16 @@ def _values(folder: Path) -> Mapping[str, Any]:
     path = folder / FILE
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise OutputError(f"'{path}' is nested too deeply; build the folder again.") from None
     except FileNotFoundError:
         unfinished = "is not a finished build (it has no manifest.json)"
         state = unfinished if folder.is_dir() else "is not there"
         raise OutputError(f"'{folder}' {state}; make one with `chatdata build`.") from None
     except (OSError, ValueError) as error:
         raise OutputError(f"'{path}' cannot be read ({error}); build the folder again.") from None
+    if fault := yaml_values.fault(values):
+        raise OutputError(f"'{path}': {fault}; build the folder again.")
     checked = _with_keys(values, f"'{path}'")
     _check_format(checked, f"'{path}'")
     return checked
