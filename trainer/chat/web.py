@@ -2,7 +2,8 @@
 
 Nothing leaves the machine: the page has no telemetry and loads nothing from other servers, and a
 policy (CSP) keeps the browser from following an address that a model has written into an image.
-Nothing is stored: the conversation lives in the open page.
+Nothing is stored: the conversation lives in the open page. Other pages, names that a stranger lets
+mean this machine, and uploads are refused (`local_only`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,14 +22,9 @@ from starlette.middleware import Middleware
 from chatdata.core.errors import ChatdataError, ConfigError
 from trainer.chat import status
 from trainer.chat.generation import ChatModel, Sampling
+from trainer.chat.local_only import LocalOnly
 from trainer.chat.prompt_window import Message
 
-# Scripts and styles come with the page; images may be part of the page; nothing else is loaded.
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'"
-)
 # Gradio's trackers cover the button that stops an answer, and call a stopped answer an error.
 _STYLE = """
 #question [data-testid="status-tracker"], #status [data-testid="status-tracker"] { display: none; }
@@ -47,8 +44,16 @@ _SLIDERS = (
 def run(
     chat_model: ChatModel, sampling: Sampling, title: str, system: str, host: str, port: int
 ) -> None:
-    """Serves the page until Ctrl-C. Raises ConfigError for a port that cannot be used."""
-    page = start(chat_model, sampling, title, system, host, port)
+    """Serves the page until Ctrl-C. Raises ConfigError for a port that cannot be used.
+
+    What Gradio writes for the page is removed with it.
+    """
+    with tempfile.TemporaryDirectory(prefix="chat-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        _serve(start(chat_model, sampling, title, system, host, port), host, port)
+
+
+def _serve(page: gr.Blocks, host: str, port: int) -> None:
     print(f"http://{host}:{port}  (Ctrl-C stops the server)", flush=True)  # noqa: T201
     with contextlib.suppress(KeyboardInterrupt):
         while page.is_running:
@@ -76,7 +81,7 @@ def start(
             footer_links=[],
             theme=_theme(),
             css=_STYLE,
-            app_kwargs={"middleware": [Middleware(LocalOnly)]},
+            app_kwargs={"middleware": [Middleware(LocalOnly, host=host)]},
         )
     except OSError as error:
         raise ConfigError(
@@ -289,24 +294,3 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(part["text"] for part in content)
-
-
-class LocalOnly:
-    """Tells the browser, with every response, to load nothing from other servers."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Passes the request on and adds headers to the response."""
-
-        async def with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = [
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
-                message["headers"] = [*message.get("headers", []), *headers]
-            await send(message)
-
-        await self.app(scope, receive, with_policy)
