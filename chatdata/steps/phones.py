@@ -76,7 +76,7 @@ EVERYWHERE = tuple(dict.fromkeys(country for row in _ROWS for country in row if 
 # What a text has that may hold a number; none of them takes long on a text without digits.
 HINTS = (
     r"\+\(?[0-9][0-9\s()./-]{5}",
-    r"[0-9][0-9()./ \x{a0}\x{202f}\x{2011}\x{2013}-]{5,}[0-9]",
+    r"(?:[0-9][ ()./\x{a0}\x{202f}\x{2011}\x{2013}-]{0,3}){6}[0-9]",
 )
 
 
