@@ -30,7 +30,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from chatdata.core import disk
+from chatdata.core import disk, interrupts
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.render.token_spans import trained_spans
@@ -191,4 +191,4 @@ def _summary(numbers: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

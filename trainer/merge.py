@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import torch
 
-from chatdata.core import disk
+from chatdata.core import disk, interrupts
 from chatdata.core.errors import ChatdataError, OutputError
 from trainer.model import adapters
 from trainer.run import log
@@ -72,4 +72,4 @@ def _copy_description(folder: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from chatdata.core import disk
+from chatdata.core import disk, interrupts
 from chatdata.core.errors import ChatdataError
 from trainer.run.upload import upload
 
@@ -31,4 +31,4 @@ def main(folder: Path, repo: str, public: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata.core import disk
+from chatdata.core import disk, interrupts
 from chatdata.core.errors import ChatdataError
 from trainer.config import TrainConfig, load
 from trainer.run import strategy
@@ -160,4 +160,4 @@ def _evaluate_again(trainer: Any) -> None:
 
 
 if __name__ == "__main__":
-    strategy.run_to_the_end(main)
+    strategy.run_to_the_end(lambda: interrupts.run(main))

@@ -9,6 +9,7 @@ __all__ = [
     "errors",
     "files",
     "hashing",
+    "interrupts",
     "ledger",
     "mappings",
     "paths",

@@ -211,12 +211,15 @@ def test_names_are_part_of_the_recipe(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_folder_that_is_rendered_again_says_it_too(folder: Path) -> None:
-    out, _ = build(folder, "jsonl/french", "jsonl/long")
+    out, _ = build(folder, "jsonl/french", "jsonl/long", "jsonl/plain")
     rendered = folder / "rendered"
     settings = ["render.max_tokens=60", "render.overflow=drop", "max_dropped=1"]
     render_dataset(out, rendered, tokenizer="bytes", template="chatml", settings=settings)
-    assert kept(rendered) == {id: words for id, words in kept(out).items() if "french" in id}
-    assert manifest.read(rendered).kept_by_hand == {"messages": {"wrong_language": 2}}
+    assert kept(rendered) == {id: words for id, words in kept(out).items() if "long" not in id}
+    assert manifest.read(rendered).kept_by_hand == {
+        "conversations": {"duplicate": 1},
+        "messages": {"wrong_language": 2},
+    }
     assert not [verdict for verdict in verdicts_on(rendered) if verdict.outcome == "failed"]
     facts = json.loads((rendered / "manifest.json").read_text())
     facts["kept_by_hand"]["messages"]["wrong_language"] = 1

@@ -247,20 +247,27 @@ def readme_lines(language: str = "sh") -> list[str]:
 
 
 ENDING = """
-import atexit
+import atexit, os, signal
+from chatdata.core import interrupts
 from trainer.run import strategy
 class Left:
     def __del__(self): print("taken apart")
 left = Left()
 atexit.register(print, "closed")
 def command(): print("done"); {end}
-strategy.run_to_the_end(command)
+strategy.run_to_the_end(lambda: interrupts.run(command))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("end", "code"), [("pass", 0), ("raise SystemExit(3)", 3), ("raise ValueError('why')", 1)]
+    ("end", "code"),
+    [
+        ("pass", 0),
+        ("raise SystemExit(3)", 3),
+        ("raise ValueError('why')", 1),
+        ("os.kill(os.getpid(), signal.SIGINT)", 130),
+    ],
 )
 def test_a_rank_ends_with_its_status_without_a_shutdown_of_the_interpreter(
     end: str, code: int
@@ -270,6 +277,8 @@ def test_a_rank_ends_with_its_status_without_a_shutdown_of_the_interpreter(
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, "done\nclosed\n")
     assert ("ValueError: why" in done.stderr) == (code == 1)
+    assert ("Aborted!" in done.stderr) == (code == 130)
+    assert ("Traceback" in done.stderr) == (code == 1)
 
 
 @pytest.mark.parametrize("line", [line for line in readme_lines("bash") if "trainer.train" in line])

@@ -1,0 +1,42 @@
+"""Ctrl-C: one word, and the exit status that shells expect."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+INTERRUPTED = 130  # the exit status after Ctrl-C: 128 and the number of SIGINT
+
+
+def run(command: Callable[[], object]) -> None:
+    """Runs a command of click. Ctrl-C at any time, also while modules load, is one word.
+
+    Raises SystemExit with status 130 after Ctrl-C.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        command()
+    except BaseException as error:
+        if not _Interrupt.came:
+            raise
+        if not isinstance(error, SystemExit):  # else click has printed the word
+            sys.stderr.write("\nAborted!\n")
+        exec("")  # Python ends by SIGINT where the last text that ran as code was interrupted
+        sys.exit(INTERRUPTED)
+    finally:
+        if signal.getsignal(signal.SIGINT) is _interrupt:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python may take a while to end
+
+
+class _Interrupt:
+    """Whether Ctrl-C came. Modules that load turn the exception into errors of many kinds."""
+
+    came = False
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    _Interrupt.came = True
+    raise KeyboardInterrupt
