@@ -47,14 +47,18 @@ def problem(error: BaseException, places: Sequence[Path] = ()) -> str | None:
     return None
 
 
-def check_room(folder: Path, needed: int) -> None:
-    """Raises OutputError where the disk of a folder has less room than `needed` bytes."""
-    free = shutil.disk_usage(folder).free
+def check_room(place: Path, needed: int, way_out: str | None = None) -> None:
+    """Raises OutputError where the disk of a place has less room than `needed` bytes.
+
+    The place may not exist yet. `way_out` is what the error advises, where no usual advice helps.
+    """
+    existing = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
     if free < needed:
         raise OutputError(
-            f"the disk of '{folder.parent}' has room for {_in_units(free)}, and at least "
-            f"{_in_units(needed)} are needed; {_way_out(_is_temporary(folder.parent))}."
-        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+            f"the disk of '{place}' has room for {_in_units(free)}, and at least "
+            f"{_in_units(needed)} are needed; {way_out or _way_out(_is_temporary(place))}."
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place / "file"))
 
 
 def _in_units(size: int) -> str:

@@ -7,11 +7,18 @@ raise what the client raises; `client.reaching` is for those who call them.
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from huggingface_hub import errors, hf_hub_download, snapshot_download
+from huggingface_hub import (
+    constants,
+    errors,
+    hf_hub_download,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 
+from chatdata.core import disk
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.repository import KIND
@@ -29,6 +36,18 @@ def file(repo: str, commit: str, name: str, note: Note, force: bool = False) -> 
     except errors.RemoteEntryNotFoundError:
         return None
     return Path(path)
+
+
+def is_cached(repo: str, commit: str, name: str) -> bool:
+    """Whether the cache holds a file of a commit."""
+    return isinstance(try_to_load_from_cache(repo, name, revision=commit, repo_type=KIND), str)
+
+
+def check_room(sizes: Iterable[int]) -> None:
+    """Raises OutputError where the cache has no room for files of these sizes."""
+    disk.check_room(
+        Path(constants.HF_HUB_CACHE), sum(sizes), "make room, or set HF_HOME to another disk"
+    )
 
 
 def folder(repo: str, commit: str, paths: Sequence[str], note: Note) -> Path:

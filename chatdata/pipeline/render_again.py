@@ -56,7 +56,7 @@ def render_again(
     rendered = Folder(Path(folder), before)
     replacing.check_same(Path(out), recipe.resolved(), before.sources, is_forced=force)
     with replacing.new_dataset(Path(out)) as new:
-        disk.check_room(new, _size(rendered))
+        disk.check_room(new.parent, _size(rendered))
         parts = pieces.split_up(rendered)
         context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
         with engines.start("local", min(workers, len(parts))) as running:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from chatdata.core import disk
 from chatdata.core.errors import HubError
 from chatdata.dataset import manifest, replacing
 from chatdata.hub import client, download
@@ -82,6 +83,8 @@ def pull(
         pulled = manifest.read(fetched.folder)
         replacing.check_same(Path(out), pulled.recipe.as_json(), pulled.sources, is_forced=force)
         paths = fetched.paths
+        size = sum((fetched.folder / path).stat().st_size for path in paths)
+        disk.check_room(new.parent, size)
         for number, path in enumerate(paths):
             (new / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(fetched.folder / path, new / path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from chatdata.dataset import card, layout, manifest
 from chatdata.dataset.manifest import Listing
 from chatdata.hub import client, download
 from chatdata.hub.client import Note
+from chatdata.hub.repository import Repository, Tree
 from chatdata.publish.references import Pinned
 
+_MOST_OF_A_MANIFEST = 2**26  # bytes
 # Files of a dataset that its manifest does not list with a hash.
 UNHASHED = (manifest.FILE, *card.PAGES)
 
@@ -51,15 +55,44 @@ def fetch(pinned: Pinned, note: Note) -> Snapshot:
     """
     client.bars()
     with client.reaching(pinned.where):
+        tree = _Sizes(pinned, note)
+        tree.check([manifest.FILE], _MOST_OF_A_MANIFEST)
         path = _file(pinned, manifest.FILE, note)
         listing = manifest.read_listing(path.parent)
         _check_version(pinned, listing)
         paths = [*_safe(pinned, listing), *UNHASHED]
+        tree.check(paths)
         folder = download.folder(pinned.repo, pinned.commit, paths, note)
     snapshot = Snapshot(pinned, folder, listing)
     for name, sha256 in manifest.hashes(listing).items():
         _check(snapshot, name, sha256, note)
     return snapshot
+
+
+class _Sizes:
+    """The sizes of the files of a version, which the Hub is asked for where a file is missing."""
+
+    def __init__(self, pinned: Pinned, note: Note) -> None:
+        self._pinned, self._note = pinned, note
+
+    @functools.cached_property
+    def _tree(self) -> Tree:
+        repository = Repository.named(self._pinned.repo)
+        return client.retrying(self._note)(repository.tree, self._pinned.commit)
+
+    def check(self, paths: Sequence[str], most: int | None = None) -> None:
+        """Raises a ChatdataError where the cache has no room for what it lacks of these files, or
+        where one of them has more than `most` bytes."""
+        repo, commit = self._pinned.repo, self._pinned.commit
+        missing = [path for path in paths if not download.is_cached(repo, commit, path)]
+        sizes = {path: self._tree[path].size for path in missing if path in self._tree}
+        for path, size in sizes.items():
+            if most is not None and size > most:
+                raise HubError(
+                    f"{path} of {self._pinned.where} has {size:,} bytes, and no more than {most:,} "
+                    "are read; do not use this version."
+                )
+        download.check_room(sizes.values())
 
 
 def _check_version(pinned: Pinned, listing: Listing) -> None:

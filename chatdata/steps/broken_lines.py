@@ -36,8 +36,8 @@ _END = r"(?:[\"'`][ \t]*[+.&\\]?[ \t]*[\r\n\"'`]|[\"'`][ \t]*[+.&][ \t]*[\"'`]|[
 HINTS = (
     r"(?:sk-|hf_|AIza|gh[pousr]_|glpat-|npm_|[sr]k_live_|dop_v1_|AKIA|xox[abps]-|eyJ)"
     rf"[A-Za-z0-9_.-]{{4,}}{_END}",
-    r"(?i:key|secret|token|password|bearer)[\"'\]]{0,3}[ \t]{0,3}(?:=>|=|:| )[ \t]{0,3}[\"'`]?"
-    rf"[A-Za-z0-9_+/.-]{{8,}}{_END}",
+    r"(?i:key|secret|token|bearer)[\"'\]]{0,3}[ \t]{0,3}(?:=>|=|:| )[ \t]{0,3}[\"'`]?"
+    rf"[A-Za-z0-9_+/.-]{{7,}}[0-9][A-Za-z0-9_+/.-]{{0,9}}{_END}",
 )
 
 

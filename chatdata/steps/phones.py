@@ -76,7 +76,7 @@ EVERYWHERE = tuple(dict.fromkeys(country for row in _ROWS for country in row if 
 # What a text has that may hold a number; none of them takes long on a text without digits.
 HINTS = (
     r"\+\(?[0-9][0-9\s()./-]{5}",
-    r"(?:[0-9][ ()./\x{a0}\x{202f}\x{2011}\x{2013}-]{0,3}){6}[0-9]",
+    r"(?:[0-9][ ()./\x{a0}\x{202f}\x{2011}\x{2013}-]{0,3}){7}[0-9]",
 )
 
 
@@ -180,7 +180,7 @@ _RUN = re.compile(
     re.ASCII,
 )
 _BETWEEN = re.compile(r" / | [-\u2013] |  +")  # what stands between two numbers, and within some
-_DIGITS, _MOST_DIGITS = 7, 17
+_DIGITS, _MOST_DIGITS = 8, 17
 _LEAST_ALONE = 9  # digits of a number that no word announces
 _LEAST_DIFFERENT = 4
 
@@ -249,7 +249,7 @@ def _counts(raw: str) -> bool:
 # Words for telephone in many languages, and what may stand between them and the number.
 _MOST_BEFORE = 60
 _ANNOUNCES = re.compile(
-    r"(?i)(?:\btel|t[eé]l[eé]?(?:ph|f)\w*|phone\w*|\bfon|\bmob|mobile?\w*|m[oó]vil|celular|cell"
+    r"(?i)(?:\bt[eé]l|t[eé]l[eé]?(?:ph|f)\w*|phone\w*|\bfon|\bmob|mobile?\w*|m[oó]vil|celular|cell"
     r"|handy\w*|\bfax|whats?app|signal|\bcall|\bring|\btext|\bsms|\bruf\w*|anruf\w*|durchwahl"
     r"|tlf|portable|appel\w*|joindre|ll[aá]m\w*|chiam\w*|cellulare|ligue|ligar|\bbel|zadzwo\w+"
     r"|komórk\w*|puhelin\w*|telefon\w*|telefoon\w*|mobiel\w*|gsm|\bhp|kontakt\w*|contact\w*"
@@ -268,15 +268,21 @@ _NO_PHONE = re.compile(
 
 
 def _number(raw: str, digits: str, regions: Sequence[str], is_announced: bool) -> str | None:
-    """A number in its international form, by the first country that has such a number."""
+    """A number in its international form, by the first country that groups such a number so.
+
+    Where no country groups it so, it is of the first country that has such a number.
+    """
     if digits.startswith("00"):
         return _abroad(raw)
     groups = re.findall(r"[0-9]+", raw)
-    for plan in map(_plan, regions):
-        for bare in plan.bare(groups):
-            if is_announced or plan.tells(raw, groups, bare):
-                return f"+{plan.code}{''.join(bare)}"
-    return None
+    plans = [(plan, bare) for plan in map(_plan, regions) for bare in plan.bare(groups)]
+    told = [
+        (plan.groups_so(bare), f"+{plan.code}{''.join(bare)}")
+        for plan, bare in plans
+        if is_announced or plan.tells(raw, groups, bare)
+    ]
+    exact = [number for is_exact, number in told if is_exact]
+    return next(iter([*exact, *(number for _, number in told)]), None)
 
 
 def _abroad(raw: str) -> str | None:
@@ -315,17 +321,18 @@ class _Plan(NamedTuple):
 
     def tells(self, raw: str, groups: Sequence[str], bare: Sequence[str]) -> bool:
         """Whether the form of a number shows that it is one, without a word before it."""
-        is_exact = self._is_grouped(bare)
+        is_exact = self.groups_so(bare)
         is_mobile = bool(self.mobile and self.mobile.fullmatch("".join(bare)))
         if groups[0].startswith("0"):
-            return is_exact or (is_mobile and 2 < len(groups) < 5)
+            is_even = len(groups) == 3 and all(2 < len(group) < 6 for group in groups)
+            return is_exact or is_even or (is_mobile and 2 < len(groups) < 5)
         if list(bare) != list(groups):
             return is_exact and ("-" in raw or "(" in raw)
         sizes = {len(group) for group in groups[1:]}
         is_amount = sizes == {3} or len(groups) < 3 or {len(group) for group in groups} == {2}
         return is_exact and (raw.startswith("(") or (is_mobile and not is_amount))
 
-    def _is_grouped(self, groups: Sequence[str]) -> bool:
+    def groups_so(self, groups: Sequence[str]) -> bool:
         """Whether a number is grouped as the country groups it."""
         digits, spaced = "".join(groups), " ".join(groups)
         return any(

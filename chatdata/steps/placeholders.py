@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _PLACEHOLDER = re.compile(
-    r"(?i)your|example|placeholder|dummy|sample|change_?me|redacted|insert|replace|xxxx|\.\.\."
+    r"(?i)your|example|placeholder|dummy|sample|change[_-]?me|redacted|insert|replace|xxxx|\.\.\."
     r"|[<>{}*$]|1234567890|0123456789|abcdefgh|(?:foo|bar|abc|123){2}"
     r"|eyJzdWIiOiIxMjM0NTY3ODkw"  # the token of jwt.io
 )

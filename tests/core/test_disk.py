@@ -91,11 +91,10 @@ def test_a_bug_after_a_full_disk_is_a_bug() -> None:
 
 
 def test_room_that_is_missing_is_named_beforehand(tmp_path: Path) -> None:
-    (tmp_path / ".out.partial").mkdir()
-    disk.check_room(tmp_path / ".out.partial", 1)
+    disk.check_room(tmp_path, 1)
     with pytest.raises(OutputError) as raised:
-        disk.check_room(tmp_path / ".out.partial", 2**70)
+        disk.check_room(tmp_path / "not" / "yet", 2**70)
     begin, middle, end = str(raised.value).partition("B, and at least ")
-    assert begin.startswith(f"the disk of '{tmp_path}' has room for ")
+    assert begin.startswith(f"the disk of '{tmp_path}/not/yet' has room for ")
     assert middle
     assert end.startswith("1,180,591,620,717,411.2 MB are needed; make room, or ")

@@ -10,6 +10,7 @@ import pytest
 
 from chatdata.dataset import manifest
 from chatdata.publish.pull import folder
+from tests.support.disks import small_disk
 from tests.support.loopback import Hub, Repository
 from tests.support.loopback.clients import Clients, Done
 from tests.support.publishing import ADA, pushed, repository, to_publish
@@ -295,6 +296,48 @@ def test_what_passes_is_waited_for(
     assert done.code == 0, done.stderr
     assert files(tmp_path / "o") == published_files(few_rows)
     assert not any(fault.times for fault in hub.faults.script)
+
+
+PULL_WITH = """
+from chatdata.publish import snapshot
+from huggingface_hub import constants
+{change}
+from chatdata.cli import main
+main(["pull", "ada/pulled@2.0.0", "--out", {out!r}])
+"""
+
+
+def downloads(hub: Hub) -> list[str]:
+    """The files that the Hub was asked for."""
+    return [line for line in map(str, hub.log) if "/resolve/" in line]
+
+
+def test_a_manifest_of_any_size_is_not_fetched(
+    hub: Hub, client: Clients, published: Repository, tmp_path: Path
+) -> None:
+    shutil.rmtree(client.folder / "home" / "hub", ignore_errors=True)
+    change = "snapshot._MOST_OF_A_MANIFEST = 100"
+    code = PULL_WITH.format(change=change, out=str(tmp_path / "o"))
+    done = client.run(code=code, token=ADA)
+    assert done.code == 1
+    assert "bytes, and no more than 100 are read; do not use this version." in done.stderr
+    assert not downloads(hub)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_for_which_the_cache_has_no_room_are_not_fetched(
+    hub: Hub, client: Clients, published: Repository, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 48 * 1024) as disk:
+        change = f"constants.HF_HUB_CACHE = {str(disk)!r}"
+        code = PULL_WITH.format(change=change, out=str(tmp_path / "o"))
+        done = client.run(code=code, token=ADA)
+        assert done.code == 1
+        assert f"the disk of '{disk}' has room for " in done.stderr
+        assert "make room, or set HF_HOME to another disk" in done.stderr
+        assert downloads(hub)
+        assert all("manifest.json" in line for line in downloads(hub))
+        assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_example_numbers_of_nearly_every_country_are_found_behind_a_word() -> No
         text = f"Tel. {phonenumbers.format_number(number, form)}"
         if not list(phones.find(text, [country])):
             missed.append(text)
-    assert len(missed) < 13, missed  # such as 01 23 45 67 89, which is made up
+    assert len(missed) < 16, missed  # such as 01 23 45 67 89, which is made up, and 7 digits
 
 
 def test_codes_of_the_table_have_phone_numbers() -> None:
