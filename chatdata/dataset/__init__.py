@@ -6,6 +6,7 @@ __all__ = [
     "croissant",
     "dropped",
     "entries",
+    "footers",
     "histogram",
     "hub_configs",
     "layout",

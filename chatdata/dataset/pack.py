@@ -29,7 +29,7 @@ from chatdata.core.constants import MOST_TOKENS, SPLITS
 from chatdata.core.errors import PackError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
-from chatdata.dataset import manifest, renderings, tables
+from chatdata.dataset import footers, manifest, renderings, tables
 from chatdata.dataset.entries import PackEntry, ShardEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.schemas import IDS, PACK_INDEX
@@ -327,6 +327,7 @@ class _Target(NamedTuple):
     def packed(self, folder: Path, described: Manifest) -> dict[str, Bins]:
         """The bins of each split that has rows."""
         table = renderings.of(described, self.rendering).table
+        footers.shards(folder, described, table)  # raises where `length` is no length
         return _packed(folder, described.files, self.max_tokens, table)
 
 

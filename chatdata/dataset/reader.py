@@ -11,21 +11,21 @@ import polars as pl
 from chatdata.core import ledger, row_id
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import OutputError
-from chatdata.dataset import manifest, tables
+from chatdata.dataset import footers, manifest, tables
 from chatdata.dataset.histogram import quantiles
 
 
 def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFrame:
     """The rows of a table (`messages`, `tokens`, `tokens-NAME`), in order, with a column `split`.
 
-    Raises OutputError where the table has no rows in these splits.
+    Raises OutputError where the table has no rows in these splits, and as `footers.shards` does.
     """
-    table, files = tables.named(kind), manifest.read(folder).files
+    table, described = tables.named(kind), manifest.read(folder)
     assert table is not None, kind
     frames = [
-        pl.scan_parquet(folder / shard.path, glob=False).with_columns(split=pl.lit(split))
+        pl.scan_parquet(path, glob=False).with_columns(split=pl.lit(split))
         for split in splits
-        for shard in table.shards(files, split)
+        for path in footers.shards(folder, described, table, split)
     ]
     if not frames:
         raise OutputError(f"'{folder}' has no {kind} rows in {' or '.join(splits)}.")
@@ -33,19 +33,22 @@ def scan(folder: Path, kind: str, splits: Sequence[str] = SPLITS) -> pl.LazyFram
 
 
 def scan_ledger(folder: Path) -> pl.LazyFrame:
-    """The ledger of a built folder, as rows of `ledger.SCHEMA`."""
-    files = manifest.read(folder).files
-    shards = tables.LEDGER.shards(files)
-    return pl.concat([pl.scan_parquet(folder / shard.path, glob=False) for shard in shards])
+    """The ledger of a built folder, as rows of `ledger.SCHEMA`.
+
+    Raises OutputError as `footers.shards` does.
+    """
+    paths = footers.shards(folder, manifest.read(folder), tables.LEDGER)
+    return pl.concat([pl.scan_parquet(path, glob=False) for path in paths])
 
 
 def scan_left_out(folder: Path, rendering: str) -> pl.LazyFrame:
-    """What an added rendering of a built folder leaves out, as rows of `ledger.SCHEMA`."""
-    shards = tables.ledger_of(rendering).shards(manifest.read(folder).files)
+    """What an added rendering of a built folder leaves out, as rows of `ledger.SCHEMA`.
+
+    Raises OutputError as `footers.shards` does.
+    """
+    paths = footers.shards(folder, manifest.read(folder), tables.ledger_of(rendering))
     nothing = pl.LazyFrame(schema=ledger.SCHEMA)
-    return pl.concat(
-        [nothing, *(pl.scan_parquet(folder / shard.path, glob=False) for shard in shards)]
-    )
+    return pl.concat([nothing, *(pl.scan_parquet(path, glob=False) for path in paths)])
 
 
 def _scan_outcomes(folder: Path) -> pl.LazyFrame:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from chatdata.core import row_id
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import VerifyError
-from chatdata.dataset import reader, tables
+from chatdata.dataset import footers, reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.dataset.tables import Table
@@ -25,7 +25,8 @@ _BATCH = 1024  # rows
 def read(folder: Path, manifest: Manifest) -> Iterator[Rows]:
     """Yields the rows of a folder in order, a bounded number at a time.
 
-    Raises VerifyError where a row of tokens has no conversation, or stands out of order.
+    Raises VerifyError where a row of tokens has no conversation, or stands out of order, and
+    OutputError as `footers.shards` does.
     """
     if manifest.render is None:
         yield from _without_tokens(folder, manifest)
@@ -68,11 +69,12 @@ def _with_tokens(tokens: TokenReader, batches: Iterator[pa.Table]) -> Iterator[R
 def _batches_of(
     table: Table, folder: Path, manifest: Manifest, split_name: str
 ) -> Iterator[pa.Table]:
-    for shard in table.shards(manifest.files, split_name):
+    for path in footers.shards(folder, manifest, table, split_name):
         try:
-            yield from _batches(folder / shard.path)
+            yield from _batches(path)
         except pa.ArrowException as error:
-            raise VerifyError(f"{shard.path} cannot be read: {error}.") from None
+            name = path.relative_to(folder).as_posix()
+            raise VerifyError(f"{name} cannot be read: {error}.") from None
 
 
 def _batches(path: Path) -> Iterator[pa.Table]:

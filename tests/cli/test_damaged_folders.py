@@ -79,6 +79,30 @@ def nulls(path: Path) -> None:
     pq.write_table(pa.table(columns, names=table.column_names), path)
 
 
+def as_type(column: str, kind: pa.DataType) -> Callable[[Path], None]:
+    """Gives a column of a shard another type, its values as they were."""
+
+    def change(path: Path) -> None:
+        table = pq.read_table(path)
+        values = table[column].cast(kind)
+        place = table.column_names.index(column)
+        pq.write_table(table.set_column(place, column, values), path)
+
+    return change
+
+
+def emptied(column: str) -> Callable[[Path], None]:
+    """Makes all values of a column of a shard null."""
+
+    def change(path: Path) -> None:
+        table = pq.read_table(path)
+        values = pa.nulls(table.num_rows, table.schema.field(column).type)
+        place = table.column_names.index(column)
+        pq.write_table(table.set_column(place, column, values), path)
+
+    return change
+
+
 DEEP = manifest("[" * 5000 + "]" * 5000)
 COMMANDS = {
     "verify {0}": [DEEP, deep_key, shards("ledger", numbers)],
@@ -113,6 +137,73 @@ def test_damage_is_a_sentence(whole: Path, tmp_path: Path, command: str, damage:
     assert done.exit_code == 1
     (sentence,) = [line for line in done.output.splitlines() if str(folder) in line][:1]
     assert len(sentence) < 500
+
+
+TYPES: dict[str, tuple[Damage, str]] = {
+    "messages": (
+        shards("messages", as_type("group", pa.binary())),
+        "has the column 'group' as binary, which is string in messages; build the folder again",
+    ),
+    "tokens": (
+        shards("tokens", as_type("length", pa.int64())),
+        "has the column 'length' as int64, which is int32 in tokens; build the folder again",
+    ),
+    "lists": (
+        shards("tokens", as_type("labels", pa.list_(pa.int64()))),
+        "has the column 'labels' as list of int64, which is list of int32 in tokens; build",
+    ),
+    "ledger": (
+        shards("ledger", as_type("detail", pa.binary())),
+        "has the column 'detail' as binary, which is string in ledger; build the folder again",
+    ),
+    "missing": (
+        shards("ledger", first_column),
+        "has no column 'id', which is string in ledger; build the folder again",
+    ),
+    "no length": (
+        shards("tokens", emptied("length")),
+        "has nothing but nulls in the column 'length'; build the folder again",
+    ),
+    "no role": (
+        shards("messages", emptied("messages")),
+        "has nothing but nulls in the column 'messages.role'; build the folder again",
+    ),
+    "no outcome": (
+        shards("ledger", emptied("outcome")),
+        "has nothing but nulls in the column 'outcome'; build the folder again",
+    ),
+}
+READ = {
+    "show {0}": ["messages", "lists", "no role"],
+    "show {0} --ids": ["tokens"],
+    "stats {0}": ["messages", "tokens", "no length", "no role"],
+    "explain {0} t1": ["ledger", "missing", "no outcome"],
+    "report {0}": ["messages", "tokens", "ledger", "lists", "no role", "no outcome"],
+    "diff {0} {1}": ["messages", "tokens", "no role", "no length"],
+    "diff {1} {0}": ["messages", "tokens"],
+    "pack {0} --max-tokens 500": ["tokens", "lists", "no length"],
+    "render {0} --tokenizer bytes --out {0}-new": ["messages", "ledger", "no role", "no outcome"],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "damage"), [(command, name) for command, names in READ.items() for name in names]
+)
+def test_a_column_of_another_type_is_named(
+    whole: Path, tmp_path: Path, command: str, damage: str
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole, folder)
+    change, words = TYPES[damage]
+    change(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    done = CliRunner().invoke(main, command.format(folder, whole).split())
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code == 1
+    (sentence,) = [line for line in done.output.splitlines() if line.startswith("Error: ")]
+    assert f"Error: '{folder}/" in sentence
+    assert words in sentence
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_fault_of_chatdata_keeps_its_traceback(
