@@ -10,15 +10,9 @@ import pyarrow.parquet as pq
 
 from chatdata.core.errors import OutputError
 from chatdata.dataset.manifest import Manifest
-from chatdata.dataset.tables import LEDGER, MESSAGES, TOKENS, Table
+from chatdata.dataset.tables import Table
 
 _WAY_OUT = "build the folder again, or pull it again"
-# Columns that are never null, and keys of messages.
-_FILLED = {
-    MESSAGES.name: ("id", "group", "source", "messages.role"),
-    TOKENS.name: ("id", "input_ids", "attention_mask", "labels", "length", "trained"),
-    LEDGER.name: ("unit", "id", "outcome"),
-}
 
 
 def shards(folder: Path, described: Manifest, table: Table, split: str | None = None) -> list[Path]:
@@ -48,8 +42,7 @@ def _fault(path: Path, table: Table, expected: dict[str, str]) -> str | None:
             return f"has no column '{name}', which is {kind} in {table.name}"
         if actual[name] != kind:
             return f"has the column '{name}' as {actual[name]}, which is {kind} in {table.name}"
-    filled = _FILLED[table.name.partition("-")[0]]
-    empty = next((name for name in _empty(metadata) if name in filled), None)
+    empty = next((name for name in _empty(metadata) if name in table.filled), None)
     return empty and f"has nothing but nulls in the column '{empty}'"
 
 

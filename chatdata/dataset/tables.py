@@ -83,6 +83,7 @@ class Table:
     size: Callable[[SplitEntry], Size] = _no_size
     figures: Callable[[Manifest], Splits] = _splits_of_all
     splits: tuple[str, ...] = SPLITS
+    filled: tuple[str, ...] = ()  # columns that are never null, and keys: `messages.role`
     first_schema: pa.Schema | None = None  # in folders of format 1, where another
     is_local: bool = False  # stays on this machine: no manifest lists it, nothing publishes it
 
@@ -181,6 +182,7 @@ MESSAGES = Table(
     row_bytes=rows.message_bytes,
     config=lambda manifest: "messages",
     size=_message_size,
+    filled=("id", "group", "source", "messages.role"),
     first_schema=schemas.PLAIN_MESSAGES,
 )
 TOKENS = Table(
@@ -192,8 +194,15 @@ TOKENS = Table(
     row_bytes=_token_bytes,
     config=_token_config,
     size=_token_size,
+    filled=("id", "input_ids", "attention_mask", "labels", "length", "trained"),
 )
-LEDGER = Table("ledger", schemas.LEDGER, "what became of something read", splits=("ledger",))
+LEDGER = Table(
+    "ledger",
+    schemas.LEDGER,
+    "what became of something read",
+    splits=("ledger",),
+    filled=("unit", "id", "outcome"),
+)
 PACKS = Table("packs", schemas.PACK_INDEX, "the rows of a bin", splits=())  # written by `pack`
 
 TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, LEDGER, PACKS)
