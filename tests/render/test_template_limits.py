@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from chatdata.core.errors import RenderError
 from chatdata.render.chat_template import limits, render
@@ -109,3 +110,29 @@ def test_a_template_of_too_many_levels_is_no_jinja_that_is_read() -> None:
     deep = "{% for a in messages %}" * 40 + "{% endfor %}" * 40
     with pytest.raises(RenderError, match="nested too deeply"):
         written(deep)
+
+
+ATTRIBUTES = [
+    *("role", "content", "items", "__class__", "__init__", "update", "pop", "missing", "_x"),
+    *("index", "first", "nextitem", "length", "_iterable", "call", "name", "format"),
+]
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_an_attribute_is_what_the_sandbox_of_jinja_gives(attribute: str) -> None:
+    """Of dicts, loops and namespaces without a detour; what is unsafe is undefined there too."""
+    source = (
+        "{% set n = namespace(role='r', name='n', _x='y', format='{}'.format) %}"
+        "{% for m in messages %}{% for value in (m, loop, n) %}"
+        "{{ value.ATTRIBUTE is defined }} {{ value.ATTRIBUTE is callable }} "
+        "{{ value.ATTRIBUTE if value.ATTRIBUTE is not callable }};"
+        "{% endfor %}{% endfor %}"
+    ).replace("ATTRIBUTE", attribute)
+    given = [{"role": "user", "content": "Hello", "_x": 1}, {"role": None, "content": ["a"]}]
+    limits.restart()
+    ours = limits.LimitedEnvironment()
+    ours.limit_filters()
+    theirs = ImmutableSandboxedEnvironment()
+    assert ours.from_string(source).render(messages=given) == theirs.from_string(source).render(
+        messages=given
+    )

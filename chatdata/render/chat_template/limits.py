@@ -14,7 +14,9 @@ from typing import Any
 
 import jinja2
 import jinja2.nodes
+import jinja2.runtime
 import jinja2.sandbox
+import jinja2.utils
 import jinja2.visitor
 
 MOST_STEPS = 20_000_000  # of loops, and calls, in a conversation
@@ -22,7 +24,8 @@ MOST_CHARACTERS = 1 << 28  # that are made for a conversation, and items of list
 MOST_BITS = 1 << 12  # of a whole number
 WIDEST = 100_000  # a text that is padded, and how many parts a list is cut into
 
-_STEPS = "chatdata_steps"  # the name of a filter that templates cannot write by chance
+# Names of filters that templates do not write by chance.
+_STEPS, _CONCAT = "chatdata_steps", "chatdata_concat"
 _NUMBER = re.compile(r"\d+")
 _PADS = frozenset(["center", "ljust", "rjust", "zfill", "expandtabs", "to_bytes"])
 _FORMATS = frozenset(["format", "format_map"])
@@ -96,6 +99,11 @@ def _concat(pieces: Iterable[str]) -> str:
     pieces = list(pieces)
     _charge(sum(map(len, pieces)))
     return "".join(pieces)
+
+
+def _concat_values(values: list[Any]) -> str:
+    """What `~` makes of values."""
+    return _concat(map(str, map(_finalize, values)))
 
 
 def _finalize(value: Any) -> Any:
@@ -220,7 +228,11 @@ class _Counting(jinja2.visitor.NodeTransformer):
     def visit_Concat(self, node: jinja2.nodes.Concat) -> jinja2.nodes.Node:
         self.generic_visit(node)
         parts = jinja2.nodes.List(node.nodes, lineno=node.lineno)
-        return jinja2.nodes.Filter(parts, "join", [], [], None, None, lineno=node.lineno)
+        return jinja2.nodes.Filter(parts, _CONCAT, [], [], None, None, lineno=node.lineno)
+
+
+_OF_DICTS = frozenset(dir(dict))
+_OF_JINJA = frozenset([jinja2.utils.Namespace, jinja2.runtime.LoopContext])
 
 
 class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
@@ -235,13 +247,27 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def limit_filters(self) -> None:
         """Limits the filters that the environment has by now."""
         limited = {name: _limited(name, self.filters[name]) for name in _LIMITED}
-        self.filters = {**self.filters, **limited, _STEPS: _steps}
+        self.filters = {**self.filters, **limited, _STEPS: _steps, _CONCAT: _concat_values}
         self.globals["lipsum"] = _no_lipsum
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> jinja2.nodes.Template:
         tree = super()._parse(source, name, filename)
         counting: jinja2.nodes.Template = _Counting().visit(tree)
         return counting
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """What the sandbox gives for `obj.attribute`; of messages, loops and namespaces at once.
+
+        A dict has no attributes but its methods, and values that are not called are safe.
+        """
+        kind = type(obj)
+        if kind is dict and attribute not in _OF_DICTS:
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        if kind in _OF_JINJA and not attribute.startswith("_"):
+            value = getattr(obj, attribute, None)
+            if value is not None and not callable(value):
+                return value
+        return super().getattr(obj, attribute)
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """What an object gives that a template calls."""
