@@ -122,7 +122,8 @@ def _did(step: CleanedEntry) -> int:
 
 
 def _cleaned(name: str, step: CleanedEntry) -> str:
-    return f"{name} {step.messages}" + (f" ({step.left} left as words)" if step.left else "")
+    left = f" ({step.left} left as words: `left as it is by {name}` in the ledger)"
+    return f"{name} {step.messages}" + (left if step.left else "")
 
 
 def print_splits(splits: Splits, console: Console) -> None:

@@ -80,6 +80,7 @@ OUTCOMES: dict[str, pl.DataType | type[pl.DataType]] = {
     "reason": pl.String,  # null: kept
     "detail": pl.String,
     "source": pl.String,
+    "left_by": pl.String,  # cleaners that left a message as it was: `entries` adds them to `detail`
     **WORDS,
 }
 
@@ -93,6 +94,9 @@ MERGED = "merged"
 
 # Before the id of a message with whose outcome this outcome came.
 BECAUSE, GOES_WITH, BELOW = "because of ", "goes with ", "below "
+# Ends the detail of a message that cleaners left as it was; their names follow.
+_LEFT = "left as it is by "
+_LEFT_END = rf"(?:^|; ){_LEFT}([\w, ]+)$"
 _IS_ITSELF = pl.all_horizontal(
     pl.col("detail").str.starts_with(words).not_() for words in (BECAUSE, GOES_WITH, BELOW)
 )
@@ -101,13 +105,31 @@ _IS_ITSELF = pl.all_horizontal(
 def entries(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Rows of `SCHEMA` from rows of `OUTCOMES`, in a stable order."""
     outcome = pl.when(pl.col("reason").is_null()).then(pl.lit("kept")).otherwise(pl.lit("dropped"))
-    return outcomes.with_columns(outcome=outcome).select(SCHEMA.keys()).sort("unit", "id", "detail")
+    rows = outcomes.with_columns(outcome=outcome, detail=with_left("detail", pl.col("left_by")))
+    return rows.select(SCHEMA.keys()).sort("unit", "id", "detail")
+
+
+def with_left(detail: str, left_by: pl.Expr) -> pl.Expr:
+    """The details in a column, which end with the cleaners that left a message as it was."""
+    left = pl.concat_str(detail, pl.lit(_LEFT) + left_by, separator="; ", ignore_nulls=True)
+    return pl.when(left_by.is_not_null()).then(left).otherwise(detail)
+
+
+def without_left() -> pl.Expr:
+    """The detail of the ledger without these cleaners."""
+    return pl.col("detail").str.replace(_LEFT_END, "")
+
+
+def left_by() -> pl.Expr:
+    """The cleaners that a detail of the ledger names as those that left a message as it was."""
+    return pl.col("detail").str.extract(_LEFT_END, 1)
 
 
 def dropped_rows(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Rows of `DROPPED` for the rows of `OUTCOMES` of what was dropped, in a stable order: a
     conversation, then its messages, as far as they went with it."""
-    rows = outcomes.filter(pl.col("reason").is_not_null()).select(DROPPED.keys())
+    rows = outcomes.filter(pl.col("reason").is_not_null())
+    rows = rows.with_columns(detail=with_left("detail", pl.col("left_by"))).select(DROPPED.keys())
     home = pl.when(pl.col("unit") == "conversation").then("id").otherwise("conversation")
     rows = rows.with_columns(home=home.fill_null(pl.col("id")))
     order = ("home", "unit", "position", "id", "place", "detail", "content")
@@ -290,10 +312,17 @@ def outcomes_of(
         reason=reason,
         detail=pl.lit(None, pl.String) if detail is None else detail,
         source=pl.col("source"),
+        left_by=_left_by(unit, rows.columns),
         **_words(unit, rows.columns),
     )
     is_dropped = pl.col("reason").is_not_null()
     return outcomes.with_columns(pl.when(is_dropped).then(pl.col(name)) for name in WORDS)
+
+
+def _left_by(unit: str, columns: Collection[str]) -> pl.Expr:
+    """The cleaners that left each message of a table with these columns as it was."""
+    is_known = unit == "message" and "left_by" in columns
+    return pl.col("left_by") if is_known else pl.lit(None, pl.String)
 
 
 def _words(unit: str, columns: Collection[str]) -> dict[str, pl.Expr]:

@@ -36,6 +36,8 @@ _MESSAGE: dict[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,
     "where": pl.String,  # file and line
     "note": pl.String,  # the fault of a role or content that is null, by the source
+    # The cleaners that should have changed it and left it as it was, joined: "html, lift_tools".
+    "left_by": pl.String,
 }
 
 MESSAGES: dict[str, pl.DataType | type[pl.DataType]] = {

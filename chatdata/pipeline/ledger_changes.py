@@ -86,7 +86,7 @@ class LedgerChanges:
         rows = rows.with_columns(
             reason=pl.when(is_hit).then("new_reason").otherwise("reason"),
             detail=pl.when(is_hit & pl.col("new_reason").is_not_null())
-            .then("new_detail")
+            .then(ledger.with_left("new_detail", ledger.left_by()))
             .when(is_kept)
             .then(split + pl.col("remark").fill_null("") + note)
             .otherwise("detail"),
@@ -103,7 +103,7 @@ class LedgerChanges:
         dropped = self.outcomes.filter(pl.col("new_reason").is_not_null(), unit="message")
         into = dropped.select("source", "new_reason", into="id").unique(["source", "into"])
         is_merged = pl.col("detail").str.starts_with(MERGED_INTO) & (pl.col("outcome") == "kept")
-        name = pl.when(is_merged).then(pl.col("detail").str.strip_prefix(MERGED_INTO))
+        name = pl.when(is_merged).then(ledger.without_left().str.strip_prefix(MERGED_INTO))
         followed = rows.with_columns(into=name).join(
             into, on=["source", "into"], how="left", maintain_order="left"
         )

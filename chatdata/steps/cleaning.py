@@ -10,6 +10,7 @@ import polars as pl
 
 from chatdata.steps import clean, structure
 from chatdata.steps.clean import Cleaned, Cleaner
+from chatdata.steps.figures import add_counts
 from chatdata.steps.structure import RowCleaner
 
 CLEANERS: dict[str, Cleaner | RowCleaner] = {**structure.ROW_CLEANERS, **clean.CLEANERS}
@@ -36,14 +37,25 @@ def step(name: str, options: Mapping[str, Any]) -> Step:
 def run(messages: pl.DataFrame, steps: Sequence[Step]) -> tuple[pl.DataFrame, Cleaned]:
     """The messages, cleaned by all steps in order, and what each step did.
 
-    The cleaners of texts that follow each other run together, until none changes anything.
+    The cleaners of texts that follow each other run together, until none changes anything. The
+    messages that a cleaner should have changed and left as they were have its name in `left_by`.
     """
     total = Cleaned()
     for kind, group in itertools.groupby(steps, key=type):
         run_group = _texts if kind is clean.Step else _rows
         messages, cleaned = run_group(messages, list(group))
         total += cleaned
-    return messages, total
+    return messages, _with_left(total, messages["left_by"])
+
+
+def _with_left(cleaned: Cleaned, left_by: pl.Series) -> Cleaned:
+    """What was done, with the number of messages that each cleaner left as they were; of a cleaner
+    of texts where there are any."""
+    names = left_by.drop_nulls().str.split(clean.SEPARATOR).explode()
+    left = dict(names.value_counts().iter_rows())
+    always = {name: 0 for name in cleaned.by_cleaner if name in structure.ROW_CLEANERS}
+    counts = {name: {"left": number} for name, number in {**always, **left}.items()}
+    return Cleaned(add_counts(cleaned.by_cleaner, counts))
 
 
 def _texts(messages: pl.DataFrame, steps: Sequence[Any]) -> tuple[pl.DataFrame, Cleaned]:
@@ -54,9 +66,11 @@ def _rows(messages: pl.DataFrame, steps: Sequence[Any]) -> tuple[pl.DataFrame, C
     counts = {}
     for step in steps:
         before = _characters(messages)
-        messages, changed, left = step.cleaner.function(messages, **step.options)
-        fewer = before - _characters(messages)
-        counts[step.cleaner.name] = {"messages": changed, "characters": fewer, "left": left}
+        name = step.cleaner.name
+        messages, changed, is_left = step.cleaner.function(messages, **step.options)
+        counts[name] = {"messages": changed, "characters": before - _characters(messages)}
+        if is_left is not None:
+            messages = clean.note_left(messages, is_left, name)
     return messages, Cleaned(counts)
 
 

@@ -13,8 +13,10 @@ broken, tags that do not match) stays as words, and is counted as left.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,11 +29,12 @@ from chatdata.sources import tool_json
 
 
 class Lifted(NamedTuple):
-    """The messages, and how many of them were changed and how many were left as words."""
+    """The messages, how many of them were changed, and whether each was left as words; None where
+    none was."""
 
     messages: pl.DataFrame
     changed: int
-    left: int = 0
+    is_left: pl.Series | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,9 @@ def lift_tools(messages: pl.DataFrame) -> Lifted:
     offered = _lift(reported.messages, lists, _without_tools)
     every = (called, reported, offered)
     with_tools = _for_conversation(messages, offered.messages)
-    return Lifted(with_tools, sum(part.changed for part in every), sum(part.left for part in every))
+    masks = [part.is_left for part in every if part.is_left is not None]
+    is_left = functools.reduce(operator.or_, masks) if masks else None
+    return Lifted(with_tools, sum(part.changed for part in every), is_left)
 
 
 def _without_calls(content: str, row: _Row) -> _Row | None:
@@ -273,11 +278,11 @@ def _lift(
         schema={name: messages.schema[name] for name in _Row._fields},
         orient="row",
     )
-    changed = changed.with_columns(concerned["row"]).filter(
-        pl.Series([row is not None for row in lifted])
-    )
+    is_lifted = pl.Series([row is not None for row in lifted])
+    is_left = numbered["row"].is_in(concerned["row"].filter(~is_lifted).implode())
+    changed = changed.with_columns(concerned["row"]).filter(is_lifted)
     updated = numbered.update(changed, on="row", include_nulls=True, maintain_order="left")
-    return Lifted(updated.drop("row"), changed.height, concerned.height - changed.height)
+    return Lifted(updated.drop("row"), changed.height, is_left)
 
 
 _UNCHANGED = _Row("assistant", None, None, None, None)

@@ -402,6 +402,7 @@ def _with_reasons(nodes: pl.DataFrame, reasons: Mapping[int, Why]) -> pl.DataFra
         "where",
         "role",
         *SPOKEN,
+        "left_by",
         conversation="group",
         reason=_series(reason, pl.String),
         detail=_series(detail, pl.String),

@@ -28,6 +28,7 @@ from chatdata.steps.figures import Counts, add_counts
 
 __all__ = [
     "CLEANERS",
+    "SEPARATOR",
     "Cleaned",
     "CleanedEntry",
     "Cleaner",
@@ -37,9 +38,11 @@ __all__ = [
     "clean_texts",
     "fences",
     "markdown",
+    "note_left",
     "pages",
 ]
 
+SEPARATOR = ", "  # of the names of cleaners in `left_by`
 _ROUNDS = 8  # after which a text that still changes is left as it was
 
 
@@ -255,20 +258,32 @@ def _clean_column(
         for name, characters_fewer in fewer.items():
             counts[name]["messages"] += number
             counts[name]["characters"] += number * characters_fewer
-    _count_left(counts, steps, cleaned, concerned["count"])
+    left = _note_left(messages, column, steps, dict(zip(texts, cleaned, strict=True)))
     changed = {old: new for old, new in zip(texts, cleaned, strict=True) if old != new}
     replaced = pl.col(column).replace(list(changed), list(changed.values()))
-    return messages.with_columns(replaced) if changed else messages, Cleaned(counts)
+    return left.with_columns(replaced) if changed else left, Cleaned(counts)
 
 
-def _count_left(
-    counts: dict[str, dict[str, int]], steps: Sequence[Step], texts: Sequence[str], times: pl.Series
-) -> None:
-    """Counts for each cleaner the messages whose texts it should have changed, and left."""
+def _note_left(
+    messages: pl.DataFrame, column: str, steps: Sequence[Step], cleaned: Mapping[str, str]
+) -> pl.DataFrame:
+    """The messages with the cleaners noted that should have changed the texts of a column, and left
+    them. `cleaned` has the cleaned text of each text that concerns a cleaner."""
     for step in steps:
-        is_left = map(step.cleaner.is_left, texts)
-        if left := sum(itertools.compress(times, is_left)):
-            counts[step.cleaner.name]["left"] = left
+        left = [text for text, made in cleaned.items() if step.cleaner.is_left(made)]
+        if left:
+            is_left = messages[column].is_in(left).fill_null(False)
+            messages = note_left(messages, is_left, step.cleaner.name)
+    return messages
+
+
+def note_left(messages: pl.DataFrame, is_left: pl.Series, name: str) -> pl.DataFrame:
+    """The messages with the name of a cleaner in `left_by` of those that it left as they were."""
+    is_noted = pl.col("left_by").str.split(SEPARATOR).list.contains(name).fill_null(False)
+    names = pl.concat_str("left_by", pl.lit(name), separator=SEPARATOR, ignore_nulls=True)
+    return messages.with_columns(
+        left_by=pl.when(is_left & is_noted.not_()).then(names).otherwise("left_by")
+    )
 
 
 def clean_texts(
