@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def write(folder: Path, manifest: Manifest) -> list[Path]:
     paths = []
     for name, title in _drawn(manifest).items():
         path = folder / FOLDER / f"{name}.png"
-        path.write_bytes(_png(name, title, manifest))
+        path.write_bytes(_png(title, _figures(name, manifest)))
         paths.append(path)
     return paths
 
@@ -51,39 +51,49 @@ def _drawn(manifest: Manifest) -> dict[str, str]:
     return drawn | ({"dropped": "Dropped messages by reason"} if _reasons(manifest) else {})
 
 
-def _reasons(manifest: Manifest) -> list[tuple[str, int]]:
-    """The most frequent reasons of dropped messages, and the number of messages."""
-    return list(manifest.counts.messages.dropped.items())[:_MOST_REASONS]
+Reasons = tuple[tuple[str, int], ...]  # of dropped messages, with the number of messages
 
 
-def _png(name: str, title: str, manifest: Manifest) -> bytes:
+def _figures(name: str, manifest: Manifest) -> Histogram | Reasons:
+    """What a plot shows."""
+    return _reasons(manifest) if name == "dropped" else manifest.lengths[name]
+
+
+def _reasons(manifest: Manifest) -> Reasons:
+    """The most frequent reasons of dropped messages."""
+    return tuple(manifest.counts.messages.dropped.items())[:_MOST_REASONS]
+
+
+@functools.lru_cache(maxsize=64)
+def _png(title: str, figures: Histogram | Reasons) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    left = _left(figures)
     with matplotlib.rc_context(_settings(matplotlib.rcParamsDefault)):
         figure = Figure(figsize=_INCHES, dpi=_DPI)
         FigureCanvasAgg(figure)
-        axes = figure.add_axes((_left(name, manifest), 0.11, 0.98 - _left(name, manifest), 0.77))
-        if name == "dropped":
-            _draw_reasons(axes, _reasons(manifest))
+        axes = figure.add_axes((left, 0.11, 0.98 - left, 0.77))
+        if isinstance(figures, Histogram):
+            _draw_steps(axes, figures)
         else:
-            _draw_steps(axes, manifest.lengths[name])
-        figure.text(_left(name, manifest), 0.93, title, fontsize=10, color=_INK)
+            _draw_reasons(axes, figures)
+        figure.text(left, 0.93, title, fontsize=10, color=_INK)
         axes.spines[["top", "right", "left"]].set_visible(False)
         png = io.BytesIO()
         figure.savefig(png, metadata={"Software": None})
         return png.getvalue()
 
 
-def _left(name: str, manifest: Manifest) -> float:
+def _left(figures: Histogram | Reasons) -> float:
     """The left end of the axes, from 0 to 1: after the names of reasons.
 
     matplotlib can compute the place, but then the whole plot takes three times as long.
     """
-    if name != "dropped":
+    if isinstance(figures, Histogram):
         return 0.08
-    return 0.02 + 0.0105 * max(len(reason) for reason, _ in _reasons(manifest))
+    return 0.02 + 0.0105 * max(len(reason) for reason, _ in figures)
 
 
 def _settings(defaults: Any) -> Any:
@@ -108,7 +118,7 @@ def _draw_steps(axes: Axes, sizes: Histogram) -> None:
         axes.text(1, 1.03, last, transform=axes.transAxes, ha="right", color=_INK)
 
 
-def _draw_reasons(axes: Axes, reasons: Sequence[tuple[str, int]]) -> None:
+def _draw_reasons(axes: Axes, reasons: Reasons) -> None:
     names, numbers = zip(*reasons, strict=True)
     bars = axes.barh(names, numbers, 0.7, color=_LOST)
     axes.invert_yaxis()

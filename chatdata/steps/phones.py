@@ -247,7 +247,7 @@ def _counts(raw: str) -> bool:
 
 
 # Words for telephone in many languages, and what may stand between them and the number.
-_MOST_BEFORE = 60
+_MOST_BEFORE = 40
 _ANNOUNCES = re.compile(
     r"(?i)(?:\bt[eé]l|t[eé]l[eé]?(?:ph|f)\w*|phone\w*|\bfon|\bmob|mobile?\w*|m[oó]vil|celular|cell"
     r"|handy\w*|\bfax|whats?app|signal|\bcall|\bring|\btext|\bsms|\bruf\w*|anruf\w*|durchwahl"
@@ -275,14 +275,16 @@ def _number(raw: str, digits: str, regions: Sequence[str], is_announced: bool) -
     if digits.startswith("00"):
         return _abroad(raw)
     groups = re.findall(r"[0-9]+", raw)
-    plans = [(plan, bare) for plan in map(_plan, regions) for bare in plan.bare(groups)]
-    told = [
-        (plan.groups_so(bare), f"+{plan.code}{''.join(bare)}")
-        for plan, bare in plans
-        if is_announced or plan.tells(raw, groups, bare)
-    ]
-    exact = [number for is_exact, number in told if is_exact]
-    return next(iter([*exact, *(number for _, number in told)]), None)
+    first = None
+    for plan in map(_plan, regions):
+        for bare in plan.bare(digits, groups):
+            is_exact = plan.groups_so(bare)
+            number = f"+{plan.code}{''.join(bare)}"
+            if is_exact and (is_announced or plan.tells_exact(raw, groups, bare)):
+                return number
+            if is_announced or plan.tells_loose(groups, bare):
+                first = first or number
+    return first
 
 
 def _abroad(raw: str) -> str | None:
@@ -308,29 +310,37 @@ class _Plan(NamedTuple):
     mobile: re.Pattern[str] | None
     grouped: tuple[_Group, ...]
 
-    def bare(self, groups: Sequence[str]) -> Iterator[list[str]]:
+    def bare(self, digits: str, groups: Sequence[str]) -> Iterator[list[str]]:
         """Yields the groups of a number of the country without the prefix, and as they stand."""
-        first = groups[0].removeprefix(self.prefix)
-        forms = [[first, *groups[1:]] if first else [*groups[1:]]]
-        if self.prefix and len(first) < len(groups[0]):
-            forms.append([*groups])
-        for form in forms:
-            digits = "".join(form)
-            if len(digits) in self.lengths and self.numbers.fullmatch(digits):
-                yield form
+        if self.prefix and groups[0].startswith(self.prefix):
+            first = groups[0].removeprefix(self.prefix)
+            if self._has(digits.removeprefix(self.prefix)):
+                yield [first, *groups[1:]] if first else [*groups[1:]]
+        if self._has(digits):
+            yield [*groups]
 
-    def tells(self, raw: str, groups: Sequence[str], bare: Sequence[str]) -> bool:
-        """Whether the form of a number shows that it is one, without a word before it."""
-        is_exact = self.groups_so(bare)
-        is_mobile = bool(self.mobile and self.mobile.fullmatch("".join(bare)))
+    def _has(self, digits: str) -> bool:
+        return len(digits) in self.lengths and self.numbers.fullmatch(digits) is not None
+
+    def tells_exact(self, raw: str, groups: Sequence[str], bare: Sequence[str]) -> bool:
+        """Whether a number that is grouped as in its country needs no word before it."""
         if groups[0].startswith("0"):
-            is_even = len(groups) == 3 and all(2 < len(group) < 6 for group in groups)
-            return is_exact or is_even or (is_mobile and 2 < len(groups) < 5)
+            return True
         if list(bare) != list(groups):
-            return is_exact and ("-" in raw or "(" in raw)
+            return "-" in raw or "(" in raw
         sizes = {len(group) for group in groups[1:]}
         is_amount = sizes == {3} or len(groups) < 3 or {len(group) for group in groups} == {2}
-        return is_exact and (raw.startswith("(") or (is_mobile and not is_amount))
+        return raw.startswith("(") or (self._is_mobile(bare) and not is_amount)
+
+    def tells_loose(self, groups: Sequence[str], bare: Sequence[str]) -> bool:
+        """Whether a number that is grouped otherwise needs no word before it."""
+        if not groups[0].startswith("0"):
+            return False
+        is_even = len(groups) == 3 and all(2 < len(group) < 6 for group in groups)
+        return is_even or (2 < len(groups) < 5 and self._is_mobile(bare))
+
+    def _is_mobile(self, bare: Sequence[str]) -> bool:
+        return bool(self.mobile and self.mobile.fullmatch("".join(bare)))
 
     def groups_so(self, groups: Sequence[str]) -> bool:
         """Whether a number is grouped as the country groups it."""

@@ -20,7 +20,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,8 +139,15 @@ def _write_talks(path: Path, seed: str) -> None:
             file.write(json.dumps({"messages": turns}) + "\n")
 
 
-def tried(case: Case, place: Path, seconds: float) -> str:
-    """What a kill after some seconds left: `old`, `new`, `half` or, behind it, `left over`."""
+class Attempt(NamedTuple):
+    """What a kill left: `old`, `new` or `half`, and how long the next run took."""
+
+    result: str
+    seconds: float
+
+
+def attempt(case: Case, place: Path, seconds: float) -> Attempt:
+    """Kills a command after some seconds, looks at the folder, and runs the command to its end."""
     out = place / "out"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
@@ -148,11 +155,11 @@ def tried(case: Case, place: Path, seconds: float) -> str:
         shutil.copytree(case.before, out)
     before, after = state(out), state(case.after)
     was_killed = killed(case.command, seconds)
-    left = state(out)
-    kind = {before: "old", after: "new"}.get(left, "half")
-    run(case.command)
+    kind = {before: "old", after: "new"}.get(state(out), "half")
+    duration = run(case.command)
     is_whole = state(out) == after and os.listdir(place) == ["out"]
-    return f"{kind}{'' if was_killed else ', ended'}{'' if is_whole else ', NOT MENDED'}"
+    result = f"{kind}{'' if was_killed else ', ended'}{'' if is_whole else ', NOT MENDED'}"
+    return Attempt(result, duration)
 
 
 @contextlib.contextmanager
@@ -189,20 +196,21 @@ def main(each: int, seed: int) -> None:
         place = Path(name) / "place"
         place.mkdir()
         for title, case in prepare(Path(name)):
-            results += _print(title, case, place, each, draw)
+            counts = Counter(_results(case, place, each, draw))
+            shown = ", ".join(f"{count} x {result}" for result, count in sorted(counts.items()))
+            click.echo(f"{title}: {shown}")
+            results += counts
     sys.exit(any("half" in result or "NOT" in result for result in results))
 
 
-def _print(title: str, case: Case, place: Path, each: int, draw: random.Random) -> Counter[str]:
-    """The results of a command, which are printed as well."""
-    attempt: Callable[[float], str] = lambda seconds: tried(case, place, seconds)  # noqa: E731
-    begin = time.monotonic()
-    attempt(0)
-    whole = time.monotonic() - begin
-    results = Counter(attempt(draw.triangular(0, whole, whole)) for _ in range(each))
-    shown = ", ".join(f"{count} x {result}" for result, count in sorted(results.items()))
-    click.echo(f"{title}: {shown}")
-    return results
+def _results(case: Case, place: Path, each: int, draw: random.Random) -> Iterator[str]:
+    """Yields what kills left, of which most come near the end of a run."""
+    seconds = attempt(case, place, 0).seconds
+    killed = 0
+    while killed < each:
+        result, seconds = attempt(case, place, draw.triangular(0, seconds, seconds))
+        killed += "ended" not in result
+        yield result
 
 
 if __name__ == "__main__":
