@@ -67,9 +67,9 @@ def _leaf(name: str, kind: pa.DataType) -> Iterator[tuple[str, str]]:
 def _empty(metadata: pq.FileMetaData) -> Iterator[str]:
     """Yields the names of the columns, and of keys of messages, that hold nothing but nulls."""
     for column in range(metadata.num_columns if metadata.num_rows else 0):
-        groups = [metadata.row_group(n).column(column) for n in range(metadata.num_row_groups)]
-        if all(map(_is_null, groups)):
-            first, *inner = groups[0].path_in_schema.split(".")
+        groups = (metadata.row_group(n).column(column) for n in range(metadata.num_row_groups))
+        if all(map(_is_null, groups)):  # mostly, the first group tells
+            first, *inner = metadata.schema.column(column).path.split(".")
             yield ".".join([first, *inner[2:]])  # a list is `NAME.list.element`
 
 
