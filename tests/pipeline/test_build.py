@@ -18,7 +18,7 @@ from chatdata import build_dataset, load_recipe, preview_dataset
 from chatdata.core import ledger, row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceError
-from chatdata.dataset import reader
+from chatdata.dataset import dropped, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import build, prepare, tokenizing
 from chatdata.steps.clean import CLEANERS
@@ -104,7 +104,7 @@ def test_the_number_of_parts_does_not_show(
     monkeypatch.setattr("chatdata.pipeline.partitions._FILE_BYTES", 3000)
     monkeypatch.setattr("chatdata.sources.batches._MAX_MESSAGES", 11)
     many = files(make(tmp_path, *case, "many"))
-    published = [name for name in few if not name.startswith("ledger/")]
+    published = [name for name in few if not name.startswith(("ledger/", "dropped/"))]
     for name in set(published) - {"manifest.json"}:
         assert many[name] == few[name], name
     manifests = [json.loads(folder["manifest.json"]) for folder in (few, many)]
@@ -114,6 +114,8 @@ def test_the_number_of_parts_does_not_show(
     ledgers = [reader.scan_ledger(tmp_path / name).collect() for name in ("few", "many")]
     keys = ["unit", "id", "conversation", "reason", "detail"]
     assert ledgers[0].sort(keys).equals(ledgers[1].sort(keys))
+    held = [dropped.scan(tmp_path / name).collect() for name in ("few", "many")]
+    assert held[0].sort(held[0].columns).equals(held[1].sort(held[0].columns))
 
 
 @pytest.mark.slow

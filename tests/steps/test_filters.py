@@ -346,7 +346,10 @@ def test_a_filter_has_its_column_made_and_its_figures_added_up(tmp_path: Path) -
 
 
 def test_a_column_is_made_once_for_the_first_filter_that_declares_it(tmp_path: Path) -> None:
-    drops = [Drop(FILTERS["secret"], {"kinds": kinds}, "cut") for kinds in (["email"], ["phone"])]
+    drops = [
+        Drop(FILTERS["secret"], {"kinds": kinds, "countries": None}, "cut")
+        for kinds in (["email"], ["phone"])
+    ]
     figures = prepare_columns(drops, {}, tmp_path)
     rows = nodes([{"message": "m", "content": "Write to jane.doe@gmail.com or +44 20 7946 0958"}])
     labelled, more = add_columns(rows, drops, tmp_path)

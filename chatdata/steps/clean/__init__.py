@@ -135,7 +135,7 @@ def _is_html(text: str) -> bool:
 
 
 @_cleans(
-    r"^\s*<[A-Za-z]",
+    r"^[\s\x1c-\x1f]*<[A-Za-z]",  # what Python strips, of which Rust calls four no white space
     ("beautifulsoup4", "markdownify", "python"),  # Python has the parser
     is_left=_is_html,
 )
