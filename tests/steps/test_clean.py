@@ -92,6 +92,7 @@ def test_cleaning_by_all_twice_is_cleaning_once(text: str, steps: list[Step]) ->
 @pytest.mark.parametrize("name", CLEANERS)
 @settings(max_examples=150, deadline=None)
 @given(text=texts)
+@example(text="\x1f<p>")  # Python strips what Rust does not call white space
 def test_a_text_without_the_pattern_is_not_changed(name: str, text: str) -> None:
     step = BY_NAME[name]
     is_concerned = pl.DataFrame({"content": [text]}).select(step.concerns("content")).item()
