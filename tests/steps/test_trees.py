@@ -57,7 +57,7 @@ def reasons(threaded: Threaded, unit: str = "message") -> dict[str, str]:
 def test_each_policy_gives_the_ids_of_the_walker(
     tmp_path: Path, policy: dict[str, Any], end: str, on_removed: OnRemoved
 ) -> None:
-    for seed in range(150):
+    for seed in range(60):
         rows = random_tree(seed)
         deleted = Drop(FILTERS["deleted"], {}, on_removed)
         threaded = linearize(mark(table(rows, tmp_path), [deleted]), end=end, **policy)
@@ -71,7 +71,7 @@ def test_each_policy_gives_the_ids_of_the_walker(
 def test_every_message_is_in_a_row_or_has_one_reason(
     tmp_path: Path, policy: dict[str, Any]
 ) -> None:
-    for seed in range(150):
+    for seed in range(60):
         rows = random_tree(seed)
         threaded = linearize(mark(table(rows, tmp_path), [DELETED]), **policy)
         kept = set(threaded.messages["message"])
