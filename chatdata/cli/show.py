@@ -181,6 +181,11 @@ def _checks(counted: ParityEntry, render: RenderEntry) -> Iterator[tuple[str, bo
         yield _ends(counted, render)
         yield _labels(counted, render)
         yield _prompts(counted)
+    if counted.passed_over:
+        words = (
+            "more answers stand in rows of very many answers; of these, only the row is compared"
+        )
+        yield f"{counted.passed_over} {words}", True
 
 
 def _ends(counted: ParityEntry, render: RenderEntry) -> tuple[str, bool]:

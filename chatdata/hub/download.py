@@ -21,7 +21,7 @@ from huggingface_hub import (
 from chatdata.core import disk
 from chatdata.hub import client
 from chatdata.hub.client import Note
-from chatdata.hub.repository import KIND
+from chatdata.hub.repository import KIND, Tree
 
 
 def file(repo: str, commit: str, name: str, note: Note, force: bool = False) -> Path | None:
@@ -38,16 +38,21 @@ def file(repo: str, commit: str, name: str, note: Note, force: bool = False) -> 
     return Path(path)
 
 
-def is_cached(repo: str, commit: str, name: str) -> bool:
-    """Whether the cache holds a file of a commit."""
-    return isinstance(try_to_load_from_cache(repo, name, revision=commit, repo_type=KIND), str)
+def missing(repo: str, commit: str, paths: Iterable[str]) -> list[str]:
+    """Those of the files of a commit that the cache lacks."""
+    return [
+        path
+        for path in paths
+        if not isinstance(try_to_load_from_cache(repo, path, revision=commit, repo_type=KIND), str)
+    ]
 
 
-def check_room(sizes: Iterable[int]) -> None:
-    """Raises OutputError where the cache has no room for files of these sizes."""
-    disk.check_room(
-        Path(constants.HF_HUB_CACHE), sum(sizes), "make room, or set HF_HOME to another disk"
-    )
+def check_room(tree: Tree, paths: Iterable[str]) -> None:
+    """Raises OutputError where the cache has no room for these files of a commit, of which `tree`
+    are all."""
+    needed = sum(tree[path].size for path in paths if path in tree)
+    way_out = "make room, or set HF_HOME to another disk"
+    disk.check_room(Path(constants.HF_HUB_CACHE), needed, way_out)
 
 
 def folder(repo: str, commit: str, paths: Sequence[str], note: Note) -> Path:

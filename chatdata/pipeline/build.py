@@ -121,7 +121,7 @@ def build_as_stated(
         located = locate(recipe, inputs)
         refuse_input_in(Path(out), located)
         given = look_at(located)
-        disk.check_room(folder.parent, given.size)  # a build writes two to four times its input
+        disk.check_room(folder.parent, given.least_written)
         context = prepare(recipe, located, folder / ".work")
         context = replace(context, keeps_dropped=keep_dropped)
         replacing.check_same(Path(out), context.recipe.resolved(), given.entries, is_forced=force)

@@ -150,7 +150,9 @@ def _batches(context: BuildContext, source: Input) -> Iterator[tuple[sources.Bat
 
 
 def _chosen(batch: sources.Batch, chosen: pl.DataFrame) -> sources.Batch:
-    """A batch with some of its rows, and with all that became no row."""
+    """A batch with some of its rows, or all, and with all that became no row."""
+    if chosen.height == batch.rows.height:
+        return batch
     linear = chosen.filter(pl.col("conversation").is_not_null())
     by_unit = Counter(problem.unit for problem in batch.problems)
     conversations = linear.select("conversation", "where").n_unique()
@@ -158,7 +160,7 @@ def _chosen(batch: sources.Batch, chosen: pl.DataFrame) -> sources.Batch:
     return replace(
         batch,
         rows=chosen,
-        records=len(places) + by_unit["record"] + by_unit["conversation"],
+        records=len(places.union(problem.place for problem in batch.problems)),
         conversations=conversations + by_unit["conversation"],
         unread=[entry for entry in batch.unread if entry.where in places],
     )

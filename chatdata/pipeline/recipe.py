@@ -18,6 +18,7 @@ pack: {max_tokens: 2048}
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -176,9 +177,9 @@ class Recipe(Strict):
     @field_validator("keep")
     @classmethod
     def _keep_names_once(cls, value: list[str]) -> list[str]:
-        for id in value:
-            if value.count(id) > 1:
-                raise ValueError(f"'{id}' is named twice; name it once")
+        for id, number in Counter(value).items():
+            if number > 1:
+                raise ValueError(f"'{id}' is named {number} times; name it once")
         return value
 
     @model_validator(mode="after")

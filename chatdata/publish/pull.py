@@ -52,7 +52,9 @@ def data(name: str, suffixes: Sequence[str], note: Note = quiet) -> Path:
     repository = Repository.named(pinned.repo)
     with client.reaching(pinned.where):
         tree = client.retrying(note)(repository.tree, pinned.commit)
-        published = client.retrying(note)(repository.read, manifest.FILE, pinned.commit)
+        published = None
+        if snapshot.may_hold_manifest(tree):
+            published = client.retrying(note)(repository.read, manifest.FILE, pinned.commit)
     if published is not None and manifest.parse(published) is not None:
         return snapshot.fetch(pinned, note).folder
     paths = [path for path in tree if path.endswith(tuple(suffixes))]
@@ -60,6 +62,7 @@ def data(name: str, suffixes: Sequence[str], note: Note = quiet) -> Path:
         raise HubError(f"{pinned.where} has no {', '.join(suffixes)} file; nothing can be audited.")
     client.bars()
     with client.reaching(pinned.where):
+        download.check_room(tree, download.missing(pinned.repo, pinned.commit, paths))
         return download.folder(pinned.repo, pinned.commit, paths, note)
 
 

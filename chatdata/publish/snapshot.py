@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,13 +54,15 @@ def fetch(pinned: Pinned, note: Note) -> Snapshot:
     """
     client.bars()
     with client.reaching(pinned.where):
-        tree = _Sizes(pinned, note)
-        tree.check([manifest.FILE], _MOST_OF_A_MANIFEST)
+        tree = functools.cache(lambda: _tree(pinned, note))
+        if download.missing(pinned.repo, pinned.commit, [manifest.FILE]):
+            _check_manifest(pinned, tree())
         path = _file(pinned, manifest.FILE, note)
         listing = manifest.read_listing(path.parent)
         _check_version(pinned, listing)
         paths = [*_safe(pinned, listing), *UNHASHED]
-        tree.check(paths)
+        if missing := download.missing(pinned.repo, pinned.commit, paths):
+            download.check_room(tree(), missing)
         folder = download.folder(pinned.repo, pinned.commit, paths, note)
     snapshot = Snapshot(pinned, folder, listing)
     for name, sha256 in manifest.hashes(listing).items():
@@ -69,30 +70,24 @@ def fetch(pinned: Pinned, note: Note) -> Snapshot:
     return snapshot
 
 
-class _Sizes:
-    """The sizes of the files of a version, which the Hub is asked for where a file is missing."""
+def _tree(pinned: Pinned, note: Note) -> Tree:
+    """All files of a version, with their sizes."""
+    return client.retrying(note)(Repository.named(pinned.repo).tree, pinned.commit)
 
-    def __init__(self, pinned: Pinned, note: Note) -> None:
-        self._pinned, self._note = pinned, note
 
-    @functools.cached_property
-    def _tree(self) -> Tree:
-        repository = Repository.named(self._pinned.repo)
-        return client.retrying(self._note)(repository.tree, self._pinned.commit)
+def may_hold_manifest(tree: Tree) -> bool:
+    """Whether a commit has a `manifest.json` that is no larger than any of chatdata's."""
+    return manifest.FILE in tree and tree[manifest.FILE].size <= _MOST_OF_A_MANIFEST
 
-    def check(self, paths: Sequence[str], most: int | None = None) -> None:
-        """Raises a ChatdataError where the cache has no room for what it lacks of these files, or
-        where one of them has more than `most` bytes."""
-        repo, commit = self._pinned.repo, self._pinned.commit
-        missing = [path for path in paths if not download.is_cached(repo, commit, path)]
-        sizes = {path: self._tree[path].size for path in missing if path in self._tree}
-        for path, size in sizes.items():
-            if most is not None and size > most:
-                raise HubError(
-                    f"{path} of {self._pinned.where} has {size:,} bytes, and no more than {most:,} "
-                    "are read; do not use this version."
-                )
-        download.check_room(sizes.values())
+
+def _check_manifest(pinned: Pinned, tree: Tree) -> None:
+    """Raises HubError for a manifest that is larger than any of chatdata's."""
+    if manifest.FILE in tree and not may_hold_manifest(tree):
+        size = tree[manifest.FILE].size
+        raise HubError(
+            f"{manifest.FILE} of {pinned.where} has {size:,} bytes, and no more than "
+            f"{_MOST_OF_A_MANIFEST:,} are read; do not use this version."
+        )
 
 
 def _check_version(pinned: Pinned, listing: Listing) -> None:

@@ -43,12 +43,14 @@ def check_answers(
     """Yields the answers of a row that can be compared with their prompts, and counts all of them.
 
     Labels are not compared with answers where headers are trained as well. Of a row with very many
-    answers some are compared, spread over it, and none by their parts: each has the row before it.
+    answers some are compared, spread over it, and none by their parts, since each has the row
+    before it; the others are counted as passed over.
     """
     if train_on in ("all", "assistant_with_header"):
         return
     by_parts = isinstance(train_on, TrainParts) or row.parts
     if by_parts and len(row.trained) > _most_answers(row):
+        counts.passed_over += len(row.trained)
         return
     counts.in_parts += len(row.parts)
     for piece in _by_answer(row, reference, quotes):
@@ -108,6 +110,7 @@ def whole_answers(
     answers = list(zip(spans, row.trained, strict=False))
     looked_at = np.linspace(0, len(answers) - 1, min(len(answers), _most_answers(row)))
     counts.answers += len(looked_at)
+    counts.passed_over += len(answers) - len(looked_at)
     for (start, end), place in (answers[number] for number in looked_at.astype(int)):
         trained, message = row.labels[start:end].tolist(), row.turns[place]
         is_stopped = _is_stopped(trained, message, reference.tokenizer)

@@ -63,6 +63,7 @@ class ParityEntry(Part):
     in_quoting: Number = 0
     in_parts: Number = 0
     ends_left_out: Number = 0
+    passed_over: Number = 0
 
     def items(self) -> Iterator[tuple[str, int]]:
         """Yields the name and the number of each count that was made."""

@@ -23,7 +23,7 @@ from chatdata.render.parts import TrainParts
 from chatdata.render.template import WritesConversation
 from chatdata.render.tokenizer import Tokenizer
 
-_OF_TRAIN_PARTS = frozenset(["in_parts", "ends_left_out"])
+_WHERE_ANY = frozenset(["in_parts", "ends_left_out", "passed_over"])
 
 
 @dataclass(slots=True)
@@ -52,6 +52,8 @@ class ParityCounts:
     # Of messages with `train_parts`, and the part of them whose end is not learnt but for that.
     in_parts: int = 0
     ends_left_out: int = 0
+    # Trained assistant turns that are not among `answers`: their rows have too many of them.
+    passed_over: int = 0
     first_failure: str = ""  # in words
 
     def __add__(self, more: ParityCounts) -> ParityCounts:
@@ -65,10 +67,10 @@ class ParityCounts:
         self.first_failure = self.first_failure or reason
 
     def counts(self) -> dict[str, int]:
-        """The counts, for the manifest; those of `train_parts` where there are any."""
+        """The counts, for the manifest; those that few datasets have only where there are any."""
         names = (name for name in self.__dataclass_fields__ if name != "first_failure")
         counts = {name: getattr(self, name) for name in names}
-        return {name: n for name, n in counts.items() if n or name not in _OF_TRAIN_PARTS}
+        return {name: n for name, n in counts.items() if n or name not in _WHERE_ANY}
 
 
 @dataclass(frozen=True, slots=True)

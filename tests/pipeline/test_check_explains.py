@@ -204,3 +204,14 @@ def test_of_nothing_it_is_said_that_nothing_was_read() -> None:
     counts = {unit: {"read": 0, "kept": 0, "dropped": {}} for unit in ledger.UNITS}
     with pytest.raises(ledger.BuildError, match="since none was read; name files that hold some"):
         ledger.check_dropped(counts, 1)
+
+
+@pytest.mark.parametrize("trees", [1, 150])  # all of the input, and more than a preview reads
+def test_a_record_of_which_no_message_is_a_row_counts_as_read(tmp_path: Path, trees: int) -> None:
+    nameless = {"text": "a", "role": "user", "message_id": None}
+    records = [nameless] + [{"prompt": {**ROOT, "message_id": f"r{n}"}} for n in range(trees)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    (tmp_path / "r.yaml").write_text("name: n\nversion: 1.0.0\nsource: {oasst: {}}\n")
+    previewed = preview_dataset(tmp_path / "r.yaml", inputs=[str(tmp_path / "a.jsonl")])
+    assert previewed.counts.records.read == 1 + min(trees, 100)
+    assert previewed.counts.messages.dropped["no_id"] == 1

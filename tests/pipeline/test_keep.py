@@ -205,7 +205,7 @@ def test_a_name_that_names_nothing_is_refused(
 def test_names_are_part_of_the_recipe(folder: Path) -> None:
     recipes = [load_recipe(folder / "r.yaml", [keep(ids)]) for ids in ([], ["jsonl/long"])]
     assert recipes[0].hash() == load_recipe(folder / "r.yaml").hash() != recipes[1].hash()
-    with pytest.raises(ConfigError, match="'a' is named twice"):
+    with pytest.raises(ConfigError, match="'a' is named 2 times"):
         load_recipe(folder / "r.yaml", [keep(["a", "a"])])
 
 

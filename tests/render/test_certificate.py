@@ -150,14 +150,18 @@ def test_of_a_row_of_very_many_answers_some_are_compared(monkeypatch: pytest.Mon
     monkeypatch.setattr(answer_checks, "_MOST_TOKENS", 1)
     counts = compared(answers=50)
     assert counts.answers == counts.prompts == 8
+    assert counts.passed_over == 42
+    assert compared(50, {"answer": True, "end": True}).passed_over == 50
     monkeypatch.undo()
     assert compared(answers=50).answers == 50
+    assert "passed_over" not in compared(answers=50).counts()
 
 
-def compared(answers: int) -> ParityCounts:
+def compared(answers: int, train_on: Any = "assistant") -> ParityCounts:
     tokenizer = chatml(BuiltInTemplate)
     turns = [("user", "a"), ("assistant", "b")] * answers
     pool = TextPool(tokenizer)
-    fitted = fit(table({"x": turns}), pool, OPTIONS)
-    rendered = render(fitted.messages, fitted.windows, pool, OPTIONS)
-    return certificate.compare_rows(rendered, tokenizer, "assistant", pl.Series([True]))
+    options = Render(tokenizer="bytes", template="chatml", train_on=train_on)
+    fitted = fit(table({"x": turns}), pool, options)
+    rendered = render(fitted.messages, fitted.windows, pool, options)
+    return certificate.compare_rows(rendered, tokenizer, options.train_on, pl.Series([True]))

@@ -106,8 +106,10 @@ ROLES_REPEATED = st.sampled_from(["keep", "merge", "drop"])
 REMOVED = st.sampled_from(["skip", "cut", "drop", "untrain"])
 
 
-def sums_are_right(source: str, text: bytes, form: str, repeated: str, removed: str) -> None:
-    """Everything that was read is kept or dropped, once."""
+def sums_are_right(
+    source: str, text: bytes, form: str, repeated: str, removed: str, lines: int | None = None
+) -> None:
+    """Everything that was read is kept or dropped, once; of `lines` of records, each is read."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / f"in.{form}").write_bytes(text)
@@ -124,13 +126,16 @@ def sums_are_right(source: str, text: bytes, form: str, repeated: str, removed: 
     if isinstance(made, str):
         assert "bug" not in made
         return
+    assert lines is None or made.counts.records.read == lines
     for unit, count in made.counts.items():
         assert count.read == count.kept + sum(count.dropped.values()), unit
 
 
 def _of_records(source: str, records: st.SearchStrategy[Any]) -> Property:
     def check(drawn: list[Any], form: str, repeated: str, removed: str) -> None:
-        sums_are_right(source, written(drawn, form).encode(), form, repeated, removed)
+        is_a_line_each = form == "jsonl" and not any(isinstance(record, list) for record in drawn)
+        lines = len(drawn) if is_a_line_each else None
+        sums_are_right(source, written(drawn, form).encode(), form, repeated, removed, lines)
 
     return Property((st.lists(records | JSON, max_size=6), FORM, ROLES_REPEATED, REMOVED), check)
 
