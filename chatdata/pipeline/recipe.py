@@ -25,7 +25,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from chatdata import sources
-from chatdata.core import schema, template_variables
+from chatdata.core import template_variables
 from chatdata.core.config import Strict, Word, nearest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
@@ -224,19 +224,20 @@ class Recipe(Strict):
 
     def _threads_what_it_reads(self) -> None:
         """Raises ValueError for an option of `threads` that no source has a use for."""
-        schemas = [sources.get(options.format).SCHEMA for options in self.source.values()]
+        columns = {name for o in self.source.values() for name in sources.get(o.format).SCHEMA}
+        has_trees, has_lists = "parent" in columns, "position" in columns
         policy, repeated = self.threads.policy, self.threads.repeated_role
-        if policy != "all_leaves" and schema.NODES not in schemas:
+        if policy != "all_leaves" and not has_trees:
             raise ValueError(
                 f"threads.policy is {policy}, which chooses replies of a tree, and no source has "
                 "trees; leave it out"
             )
-        if self.threads.max_paths != Threads().max_paths and schema.NODES not in schemas:
+        if self.threads.max_paths != Threads().max_paths and not has_trees:
             raise ValueError(
                 f"threads.max_paths is {self.threads.max_paths}, which limits the conversations of "
                 "a tree, and no source has trees; leave it out"
             )
-        if repeated != "keep" and schema.MESSAGES not in schemas:
+        if repeated != "keep" and not has_lists:
             raise ValueError(
                 f"threads.repeated_role is {repeated}, which is for lists of messages, and the "
                 "sources have trees; leave it out"
