@@ -98,7 +98,7 @@ def _thread_source(
     threaded = linearize(marked, context.recipe.threads)
     stats = PartStats(
         cleaned=cleaned,
-        figures=figures,
+        figures=figures + threaded.figures,
         conversations=threaded.conversations,
         named=named.ids,
     )
@@ -128,7 +128,7 @@ def _named(context: BuildContext, format: str, messages: pl.DataFrame) -> _Named
         joined = messages.join(paths, on=schema.MESSAGE_KEY, how="left", maintain_order="left")
         of_conversation = joined["is_on_path"].fill_null(False)
     else:
-        final = threads.names(messages)
+        final = threads.names(messages, context.recipe.threads)
         conversations, names = final.select("conversation"), final["message"]
         of_conversation = conversations.to_series().is_in(keep)
     both = pl.concat([names, conversations.to_series().alias(names.name)])
