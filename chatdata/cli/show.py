@@ -18,6 +18,7 @@ from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, Unkn
 from chatdata.sources.unread import KeysByUnit, in_words
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
+from chatdata.steps.pieces import PiecesEntry
 
 
 def print_manifest(manifest: Manifest, console: Console) -> None:
@@ -25,6 +26,7 @@ def print_manifest(manifest: Manifest, console: Console) -> None:
     print_shapes(manifest.sources, console)
     print_counts(manifest.counts, console)
     print_kept_by_hand(manifest.kept_by_hand, console)
+    print_pieces(manifest.pieces, console)
     print_not_read(manifest.not_read, console)
     print_cleaned(manifest.cleaned, console)
     print_splits(manifest.splits, console)
@@ -112,6 +114,12 @@ def print_kept_by_hand(units: Mapping[str, Mapping[str, int]] | None, console: C
             for name, number in counts.items()
         ]
         console.print(f"kept by hand: {', '.join(kept) or 'nothing'}", soft_wrap=True)
+
+
+def print_pieces(entry: PiecesEntry | None, console: Console) -> None:
+    """Prints how many conversations began in the middle, and why some of them still do."""
+    if entry is not None:
+        console.print(entry.in_words(), highlight=False, soft_wrap=True)
 
 
 def print_not_read(sources: Mapping[str, KeysByUnit] | None, console: Console) -> None:

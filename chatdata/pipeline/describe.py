@@ -31,7 +31,7 @@ from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.render import certificate
 from chatdata.render.entries import EncoderEntry, RenderEntry, TemplateEntry, TokenizerEntry
-from chatdata.steps import keeping, secrets
+from chatdata.steps import keeping, pieces, secrets
 
 
 def describe(
@@ -94,6 +94,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         secrets=stats.figures.entry("secrets"),
         near_duplicates=result.near_duplicates or None,
         contamination=stats.figures.entry("contamination"),
+        pieces=stats.figures.entry(pieces.KEY),
         kept_by_hand=stats.figures.entry(keeping.KEY),
         leakage=Leakage(groups_in_both=stats.leaking_groups),
         render=_render_entry(context, result, splits),

@@ -109,7 +109,7 @@ def _thread_source(context: BuildContext, name: str, messages: pl.DataFrame) -> 
     threaded = linearize(marked, context.recipe.threads)
     stats = PartStats(
         cleaned=cleaned,
-        figures=figures,
+        figures=figures + threaded.figures,
         conversations=threaded.conversations,
         named=named.ids,
     )
@@ -139,7 +139,7 @@ def _named(context: BuildContext, messages: pl.DataFrame) -> _Named:
         joined = messages.join(paths, on=schema.MESSAGE_KEY, how="left", maintain_order="left")
         of_conversation = joined["is_on_path"].fill_null(False)
     else:
-        final = threads.names(messages)
+        final = threads.names(messages, context.recipe.threads)
         conversations, names = final.select("conversation"), final["message"]
         of_conversation = conversations.to_series().is_in(keep)
     both = pl.concat([names, conversations.to_series().alias(names.name)])

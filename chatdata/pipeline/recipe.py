@@ -242,6 +242,11 @@ class Recipe(Strict):
                 f"threads.repeated_role is {repeated}, which is for lists of messages, and the "
                 "sources have trees; leave it out"
             )
+        if self.threads.join and schema.MESSAGES not in schemas:
+            raise ValueError(
+                f"threads.join is {self.threads.join}, which are those of lists of messages, and "
+                "the sources have trees; leave it out"
+            )
 
     def _weighs_all_or_none(self) -> None:
         names = [options.name or key for key, options in self.source.items()]
