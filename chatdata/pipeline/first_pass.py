@@ -65,6 +65,7 @@ class _Threaded:
             pl.concat([first.messages, second.messages]),
             pl.concat([first.outcomes, second.outcomes]),
             first.conversations + second.conversations,
+            first.figures + second.figures,
         )
         spared = pl.concat([self.spared, more.spared])
         return _Threaded(self.name, both, spared, self.stats + more.stats)
