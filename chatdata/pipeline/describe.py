@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.render import certificate
 from chatdata.render.entries import EncoderEntry, RenderEntry, TemplateEntry, TokenizerEntry
-from chatdata.steps import keeping, secrets
+from chatdata.steps import keeping, pieces, secrets
 
 
 def describe(
@@ -87,7 +87,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         content_hash=sha256_pairs(pair for part in stats.digests for pair in part),
         recipe_hash=recipe.hash(),
         recipe=RecipeEntry.model_validate(recipe.resolved()),
-        sources=tuple(sources),
+        sources=_with_shapes(sources, result),
         counts=Counts.model_validate(result.counts),
         cleaned=stats.cleaned.entry(),
         splits=splits,
@@ -98,6 +98,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         secrets=stats.figures.entry("secrets"),
         near_duplicates=result.near_duplicates or None,
         contamination=stats.figures.entry("contamination"),
+        pieces=stats.figures.entry(pieces.KEY),
         kept_by_hand=stats.figures.entry(keeping.KEY),
         leakage=Leakage(groups_in_both=stats.leaking_groups),
         render=_render_entry(context, result, splits),
@@ -108,6 +109,18 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
     if result.read and result.read.not_read:
         more["not_read"] = result.read.not_read
     return described.model_copy(update=more)
+
+
+def _with_shapes(files: Sequence[SourceFile], result: BuildResult) -> tuple[SourceFile, ...]:
+    """The files with the shapes that were recognised in them, or in what they hold."""
+    shapes = result.read.shapes if result.read else {}
+    return tuple(_with_shape(file, shapes.get(file.name, {})) for file in files)
+
+
+def _with_shape(file: SourceFile, shapes: Mapping[str, str]) -> SourceFile:
+    inside = [shape for path, shape in shapes.items() if path.startswith(f"{file.path}/")]
+    names = dict.fromkeys([shapes[file.path]] if file.path in shapes else inside)
+    return file.model_copy(update={"shape": ", ".join(names)}) if names else file
 
 
 def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Manifest:
