@@ -37,7 +37,7 @@ _inputs = click.option(
     "--input",
     multiple=True,
     metavar="PATH",
-    help="Read this file, folder or pattern instead of the source's files "
+    help="Read this file, folder or pattern (- is standard input) instead of the source's files "
     "(SOURCE=PATH where the recipe has several).",
 )
 

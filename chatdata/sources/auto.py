@@ -25,7 +25,7 @@ from chatdata.sources._linear import Names, Turn, read_more
 from chatdata.sources._nearest import describe, nearest
 from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
-from chatdata.sources.records import Record, read_files
+from chatdata.sources.records import Record, read_files, unpacked
 from chatdata.sources.records import read as read_values
 from chatdata.sources.shapes import SHAPES
 from chatdata.sources.shapes._base import (
@@ -54,6 +54,11 @@ def read(
     SourceError where no file has a known shape, and for a file whose records fit two.
     """
     reader = _Reader(name, ids, Variables(variables))
+    with unpacked(files) as inner:
+        yield from _read(reader, inner)
+
+
+def _read(reader: _Reader, files: Sequence[File]) -> Iterator[Batch]:
     recognised = [(file, recognise(file)) for file in files]
     if not any(shape for _, shape in recognised):
         _check_has_choices(files[0])
@@ -62,7 +67,7 @@ def read(
         conversations += batch.conversations
         yield replace(batch, rows=_as_either(batch.rows))
     if conversations:
-        reader.variables.check_seen(name)
+        reader.variables.check_seen(reader.name)
 
 
 def recognise(file: File) -> Shape | None:
