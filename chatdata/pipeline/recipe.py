@@ -25,7 +25,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from chatdata import sources
-from chatdata.core import schema, template_variables
+from chatdata.core import template_variables
 from chatdata.core.config import Strict, Word, nearest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
@@ -224,28 +224,21 @@ class Recipe(Strict):
 
     def _threads_what_it_reads(self) -> None:
         """Raises ValueError for an option of `threads` that no source has a use for."""
-        schemas = [sources.get(options.format).SCHEMA for options in self.source.values()]
-        policy, repeated = self.threads.policy, self.threads.repeated_role
-        if policy != "all_leaves" and schema.NODES not in schemas:
-            raise ValueError(
-                f"threads.policy is {policy}, which chooses replies of a tree, and no source has "
-                "trees; leave it out"
-            )
-        if self.threads.max_paths != Threads().max_paths and schema.NODES not in schemas:
-            raise ValueError(
-                f"threads.max_paths is {self.threads.max_paths}, which limits the conversations of "
-                "a tree, and no source has trees; leave it out"
-            )
-        if repeated != "keep" and schema.MESSAGES not in schemas:
-            raise ValueError(
-                f"threads.repeated_role is {repeated}, which is for lists of messages, and the "
-                "sources have trees; leave it out"
-            )
-        if self.threads.join and schema.MESSAGES not in schemas:
-            raise ValueError(
-                f"threads.join is {self.threads.join}, which are those of lists of messages, and "
-                "the sources have trees; leave it out"
-            )
+        columns = {name for o in self.source.values() for name in sources.get(o.format).SCHEMA}
+        if "parent" not in columns:
+            self._refuse_set("policy", "which chooses replies of a tree", "no source has trees")
+            words = "which limits the conversations of a tree"
+            self._refuse_set("max_paths", words, "no source has trees")
+        if "position" not in columns:
+            lists = "the sources have trees"
+            self._refuse_set("repeated_role", "which is for lists of messages", lists)
+            self._refuse_set("join", "which are those of lists of messages", lists)
+
+    def _refuse_set(self, option: str, means: str, why: str) -> None:
+        """Raises ValueError where an option of `threads` is set, of which no source has a use."""
+        value = getattr(self.threads, option)
+        if value != getattr(Threads(), option):
+            raise ValueError(f"threads.{option} is {value}, {means}, and {why}; leave it out")
 
     def _weighs_all_or_none(self) -> None:
         names = [options.name or key for key, options in self.source.items()]
