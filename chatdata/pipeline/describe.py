@@ -25,6 +25,7 @@ from chatdata.dataset.entries import (
 )
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.plots import Drawn
 from chatdata.pipeline import encoders
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.recipe import Recipe
@@ -44,10 +45,13 @@ def describe(
     return complete(context, draft(context, sources, result), folder)
 
 
-def complete(context: BuildContext, described: Manifest, folder: Path) -> Manifest:
+def complete(
+    context: BuildContext, described: Manifest, folder: Path, drawn: Drawn | None = None
+) -> Manifest:
     """Writes what tells of a folder: recipe, tokenizer, packs, plots, card, and last the manifest.
 
-    `described` is the manifest without these. Returns the whole manifest.
+    `described` is the manifest without these, and `drawn` the plots that need no drawing. Returns
+    the whole manifest.
     """
     recipe = config.dump_yaml(context.recipe.resolved())
     (folder / RECIPE_FILE).write_text(recipe, encoding="utf-8")
@@ -57,7 +61,7 @@ def complete(context: BuildContext, described: Manifest, folder: Path) -> Manife
     if context.recipe.pack:
         packs = pack.write_indexes(folder, described.files, context.recipe.pack.max_tokens)
         described = described.model_copy(update={"packs": packs})
-    extras += plots.write(folder, described)
+    extras += plots.write(folder, described, drawn)
     entries = tuple(
         FileEntry(path=path.relative_to(folder).as_posix(), sha256=sha256_file(path))
         for path in extras

@@ -127,12 +127,15 @@ def join(turns: pl.DataFrame) -> Joined:
 
 def _in_place(turns: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
     """The turns of pieces with their `home`, in the order of their `place` there, and `first`, the
-    first message of each place."""
+    first message of each place. A turn of two pieces is learnt from where both are."""
     homes = pieces.select("conversation", "home", "number")
     runs = turns.join(homes, on="conversation", maintain_order="left")
     runs = runs.with_columns(place=pl.col("number") + pl.col("position"))
     runs = runs.sort("home", "place", "number", "conversation")
-    return runs.with_columns(first=pl.col("message").first().over("home", "place"))
+    same = ["home", "place"]
+    return runs.with_columns(
+        first=pl.col("message").first().over(same), train=pl.col("train").all().over(same)
+    )
 
 
 def _outcomes(repeated: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:

@@ -54,6 +54,15 @@ _FROM = _list("from", "value", "human", "gpt")
 _TEXTS = [text for _, text in LONG]
 _PAIRS_OF_TEXTS = [_TEXTS[:2], _TEXTS[2:]]
 
+
+def _chatgpt(id: str, parent: str, role: str, text: str) -> dict[str, Any]:
+    """A node of ChatGPT's export."""
+    content = {"content_type": "text", "parts": [text]}
+    author = {"role": role, "name": None}
+    message = {"id": id, "author": author, "content": content, "recipient": "all"}
+    return {"id": id, "message": message, "parent": parent, "children": []}
+
+
 EXAMPLES: dict[str, Example] = {
     # lists
     "rows of chatdata": _of(
@@ -269,6 +278,169 @@ EXAMPLES: dict[str, Example] = {
             "input": "",
             "output": REST,
         }
+    ),
+    # exports
+    "ChatGPT export": _of(
+        {
+            "title": "Herons",
+            "conversation_id": "c1",
+            "current_node": "n4",
+            "mapping": {
+                "root": {"id": "root", "message": None, "parent": None, "children": ["n0"]},
+                "n0": _chatgpt("n0", "root", "system", ""),
+                **{
+                    f"n{number}": _chatgpt(f"n{number}", f"n{number - 1}", role, text)
+                    for number, (role, text) in enumerate(LONG, start=1)
+                },
+            },
+        }
+    ),
+    "Claude export": _of(
+        {
+            "uuid": "u1",
+            "name": "Herons",
+            "chat_messages": [
+                {
+                    "uuid": f"m{number}",
+                    "text": text,
+                    "content": [{"type": "text", "text": text, "citations": []}],
+                    "sender": {"user": "human"}.get(role, role),
+                    "created_at": "2024-05-01T10:00:00Z",
+                    "attachments": [],
+                    "files": [],
+                }
+                for number, (role, text) in enumerate(LONG)
+            ],
+        }
+    ),
+    "Gemini activity": _of(
+        {
+            "header": "Gemini Apps",
+            "title": f"Prompted {ASK}",
+            "time": "2024-05-01T10:00:00Z",
+            "products": ["Gemini Apps"],
+            "safeHtmlItem": [{"html": f"<p>{TELL}</p>"}],
+        },
+        (SHORT[0], ("assistant", f"<p>{TELL}</p>")),
+    ),
+    "LibreChat export": _of(
+        {
+            "conversationId": "l1",
+            "title": "Herons",
+            "recursive": False,
+            "messages": [
+                {
+                    "messageId": f"m{number}",
+                    "parentMessageId": f"m{number - 1}"
+                    if number
+                    else f"{0:08}-0000-0000-0000-{0:012}",
+                    "isCreatedByUser": role == "user",
+                    "sender": "User" if role == "user" else "A model",
+                    "text": text,
+                }
+                for number, (role, text) in enumerate(LONG)
+            ],
+        }
+    ),
+    "Open WebUI export": _of(
+        {
+            "id": "w1",
+            "title": "Herons",
+            "chat": {
+                "params": {"system": SYSTEM},
+                "history": {
+                    "currentId": "m3",
+                    "messages": {
+                        f"m{number}": {
+                            "id": f"m{number}",
+                            "parentId": f"m{number - 1}" if number else None,
+                            "childrenIds": [f"m{number + 1}"],
+                            "role": role,
+                            "content": text,
+                        }
+                        for number, (role, text) in enumerate(LONG)
+                    },
+                },
+                "messages": _ROLES,
+            },
+        },
+        WITH_SYSTEM,
+    ),
+    "SillyTavern chat": Example(
+        [
+            {"user_name": "Ann", "character_name": "Bot", "create_date": "2024"},
+            *(
+                {"name": "Ann", "is_user": role == "user", "is_system": False, "mes": text}
+                for role, text in LONG
+            ),
+        ],
+        [LONG],
+    ),
+    # calls, characters, chosen answers
+    "xLAM": _of(
+        {
+            "id": 0,
+            "query": COLD,
+            "answers": json.dumps([CALL]),
+            "tools": json.dumps([TOOL]),
+        },
+        CALLED[:2],
+    ),
+    "Glaive v2": _of(
+        {
+            "system": f"SYSTEM: {SYSTEM} -\n{json.dumps(TOOL, indent=4)}\n\n",
+            "chat": f"USER: {COLD}\n\n\nASSISTANT: <functioncall> "
+            '{"name": "weather", "arguments": \'{"city": "Oslo"}\'} <|endoftext|>\n\n\n'
+            f"FUNCTION RESPONSE: {RESULT}\n\n\nASSISTANT: {ZERO} <|endoftext|>\n\n\n",
+        },
+        (("system", f"{SYSTEM} -"), *CALLED),
+    ),
+    "MOSS": _of(
+        {
+            "meta_instruction": SYSTEM,
+            "num_turns": 2,
+            "chat": {
+                f"turn_{number}": {
+                    "Human": f"<|Human|>: {asked}<eoh>\n",
+                    "Inner Thoughts": "<|Inner Thoughts|>: None<eot>\n",
+                    "Commands": "<|Commands|>: None<eoc>\n",
+                    "Tool Responses": "<|Results|>: None<eor>\n",
+                    "MOSS": f"<|MOSS|>: {told}<eom>\n",
+                }
+                for number, (asked, told) in enumerate([(ASK, TELL), (MORE, REST)], start=1)
+            },
+        },
+        WITH_SYSTEM,
+    ),
+    "CAMEL dialogues": _of(
+        {
+            "role_1": "Guide_RoleType.ASSISTANT",
+            "role_2": "Visitor_RoleType.USER",
+            "id": "001_001",
+            "num_messages": 4,
+            **{
+                f"message_{number}": {
+                    "role_name": "Visitor" if role == "user" else "Guide",
+                    "role_type": role.upper(),
+                    "role": role,
+                    "content": text,
+                }
+                for number, (role, text) in enumerate(LONG, start=1)
+            },
+        }
+    ),
+    "CAMEL problems": _of(
+        {"role_1": "Zoologist_RoleType.ASSISTANT", "message_1": ASK, "message_2": TELL}, SHORT
+    ),
+    "HH-RLHF": _of(
+        {
+            "chosen": f"\n\nHuman: {ASK}\n\nAssistant: {TELL}",
+            "rejected": f"\n\nHuman: {ASK}\n\nAssistant: No idea.",
+        },
+        SHORT,
+    ),
+    "SHP": _of(
+        {"history": ASK, "human_ref_A": "No idea.", "human_ref_B": TELL, "labels": 0}, SHORT
     ),
     # pairs
     **{f"{asked} and {told}": _of({asked: ASK, told: TELL}, SHORT) for asked, told in PAIRS},

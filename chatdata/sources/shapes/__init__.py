@@ -6,12 +6,14 @@ a file whose first records do is refused.
 
 from __future__ import annotations
 
-from chatdata.sources.shapes import forests, lists, pairs, templated, vendors
+from chatdata.sources.shapes import exports, forests, lists, pairs, templated, tools, vendors
 from chatdata.sources.shapes._base import Shape
 
 SHAPES: tuple[Shape, ...] = (
     *lists.SHAPES,
     *vendors.SHAPES,
+    *exports.SHAPES,
+    *tools.SHAPES,
     *forests.SHAPES,
     *templated.SHAPES,
     *pairs.SHAPES,

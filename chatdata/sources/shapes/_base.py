@@ -102,8 +102,8 @@ class Forest(Shape):
 
 
 def given(record: Record, key: str) -> bool:
-    """Whether a key has a value; a table has nulls where a record has none."""
-    return record.get(key) is not None
+    """Whether a key has a value; a table has nulls, or empty cells, where a record has none."""
+    return record.get(key) not in (None, "", [])
 
 
 def has(record: object, *keys: str) -> TypeGuard[dict[str, Any]]:

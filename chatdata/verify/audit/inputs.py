@@ -23,7 +23,7 @@ from chatdata.core import schema
 from chatdata.core.errors import SourceError
 from chatdata.dataset import manifest, tables
 from chatdata.sources import File, Problem
-from chatdata.sources.records import SUFFIXES, Record, Unreadable, read
+from chatdata.sources.records import READABLE, Record, Unreadable, read
 from chatdata.sources.values import identifier
 from chatdata.steps import filtering, filters, secrets, threads, trees
 from chatdata.steps.secrets import Finding
@@ -31,7 +31,7 @@ from chatdata.verify.audit.findings import Kind
 from chatdata.verify.audit.token_rows import COLUMNS, TokenRows
 
 _ARROW = ".arrow"
-READ = (*SUFFIXES, _ARROW)
+READ = READABLE
 # Files beside data that are no data.
 _BESIDE = re.compile(
     r"(manifest|croissant|dataset_info|dataset_infos|state|dataset_dict|config|generation_config"
