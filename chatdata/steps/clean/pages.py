@@ -81,10 +81,11 @@ _LAST_BUTTON = re.compile(rf"\n[ \t]*{_BUTTON}\s*\Z")
 # "share prompt" is one, unless the word before says that somebody speaks of it.
 _GLUED_BUTTON = re.compile(
     r"(?:(?<=\S)|(?<=\n))(?:Share Prompt|지금 번역하기)\s*\Z"
-    r"|(?<=\S)[ \t]Share Prompt\s*\Z"
+    r"|(?<=[\S\n])[ \t]Share Prompt\s*\Z"
+    r"|(?<=\n)[ \t]지금 번역하기\s*\Z"
     r"|Save & SubmitCancel\s*\Z"
     r"|\nReply in undefined\s*\Z"
-    r"|CopyCopy HTMLRead Aloud\W*Stop\d+ chars \| \d+ words\s*\Z"
+    r"|CopyCopy HTMLRead Aloud(?:\W*Stop)?\d+ chars \| \d+ words\s*\Z"
 )
 _NAMES_IT = re.compile(
     r"\b(?:is|are|use|using|the|a|an|called|named|click|press|to|of|and|or|on|button)[ \t]\Z", re.I
