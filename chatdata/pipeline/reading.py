@@ -21,6 +21,7 @@ from chatdata.pipeline.recipe import SourceOptions
 from chatdata.sources.unread import KeysByUnit, UnreadKeys, in_words
 
 _NAMED = 3  # keys that a refusal names
+_OPTIONS = ("variables", "fields")  # of a recipe, that some sources take
 _ANY = "auto"  # the source that is named where no other reads a file
 
 
@@ -138,8 +139,8 @@ def _refuse_keys(source: str, counts: KeysByUnit, keys: UnreadKeys) -> None:
 def _batches(context: BuildContext, source: Input) -> Iterator[tuple[sources.Batch, bool]]:
     """Yields the batches of a source, and whether they are all of it so far; in a preview the first
     groups of the first batch alone."""
-    variables = context.recipe.source[source.key].variables
-    options = {"variables": variables} if variables else {}
+    stated = context.recipe.source[source.key]
+    options = {key: value for key in _OPTIONS if (value := getattr(stated, key))}
     batches = sources.get(source.source).read(source.files, source.name, source.ids, **options)
     if context.first_groups is None:
         yield from ((batch, True) for batch in batches)

@@ -31,6 +31,7 @@ from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
 from chatdata.pipeline import entries
 from chatdata.render.options import Render
+from chatdata.sources.fields import Fields
 from chatdata.steps import cleaning, phones
 from chatdata.steps.cleaning import CLEANERS, Step
 from chatdata.steps.filtering import Drop
@@ -51,7 +52,7 @@ class SourceOptions(Strict):
     a share relative to the shares of the rest, and limited to `cap` conversations; a source with a
     cap of 0 is left out of the recipe. `variables` names, by variable of a chat template, the key
     of a record from which the value for its conversation comes. `strict_keys` refuses files with
-    keys that the source does not read.
+    keys that the source does not read. `fields` says where the parts of a conversation stand.
     """
 
     format: str
@@ -64,6 +65,7 @@ class SourceOptions(Strict):
     license: Word | None = None  # of the source
     variables: dict[str, Word] = Field(default={})
     strict_keys: bool = False
+    fields: Fields | None = None
 
     @field_validator("variables")
     @classmethod
@@ -253,7 +255,12 @@ class Recipe(Strict):
 
     def _reads_variables(self) -> None:
         for name, options in self.source.items():
-            if options.variables and not sources.reads_variables(options.format):
+            if options.fields and not sources.reads(options.format, "fields"):
+                raise ValueError(
+                    f"source '{name}' has fields, and '{options.format}' has a shape of its own; "
+                    "read it with `format: auto`, or leave them out"
+                )
+            if options.variables and not sources.reads(options.format, "variables"):
                 raise ValueError(
                     f"source '{name}' has variables, and records of '{options.format}' bring none "
                     "along; leave them out, or name them for all rows in render.variables"

@@ -71,7 +71,8 @@ class Reading(NamedTuple):
 
     `keys` are the keys of the record that the source looked at, `messages` what it read as
     messages, but for messages whose keys it knows. `refusal` says why nothing may be learnt from
-    the record, or why it cannot be taken apart; `reason` is its name in the ledger.
+    the record, or why it cannot be taken apart; `reason` is its name in the ledger. `named` has
+    id, group and language of the conversation, where the record has them under other keys.
     """
 
     turns: list[Turn]
@@ -79,6 +80,7 @@ class Reading(NamedTuple):
     messages: Sequence[object] = ()
     refusal: str | None = None
     reason: str = "preference"
+    named: Mapping[str, Any] | None = None
 
 
 def _no_keys(message: Mapping[str, Any]) -> Collection[str]:
@@ -144,12 +146,13 @@ def read_more(
 def _add(
     builder: BatchBuilder, names: Names, record: Record, name: str, format: RecordFormat
 ) -> None:
-    keys = record.value if isinstance(record.value, dict) else {}
+    keys: Mapping[str, Any] = record.value if isinstance(record.value, dict) else {}
     reading = format.read(record.value)
     if reading.refusal:
         builder.add_problem(of_record(record, reading.reason, reading.refusal))
         return
     _count_unread(builder, record.where, keys, reading, format)
+    keys = keys if reading.named is None else reading.named
     turns = reading.turns
     variables = format.variables.of(keys)
     # Of the turns before a fault empties them.

@@ -23,8 +23,11 @@ from chatdata.core.errors import SourceError
 from chatdata.sources import _preference, oasst
 from chatdata.sources._linear import Names, Turn, read_more
 from chatdata.sources._nearest import describe, nearest
+from chatdata.sources._shape import IsRecord
 from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
+from chatdata.sources.fields import Fields, check
+from chatdata.sources.fields import shape as fields_shape
 from chatdata.sources.records import Record, read_files, unpacked
 from chatdata.sources.records import read as read_values
 from chatdata.sources.shapes import SHAPES
@@ -46,20 +49,25 @@ _LOOKED_AT = 64  # records of a file, by which it is recognised
 
 
 def read(
-    files: Sequence[File], name: str, ids: str, variables: Mapping[str, str] = NO_VARIABLES
+    files: Sequence[File],
+    name: str,
+    ids: str,
+    variables: Mapping[str, str] = NO_VARIABLES,
+    fields: Fields | None = None,
 ) -> Iterator[Batch]:
     """Yields the messages of all files as rows of EITHER.
 
-    `variables` names the key of a record from which a variable of its template comes. Raises
-    SourceError where no file has a known shape, and for a file whose records fit two.
+    `variables` names the key of a record from which a variable of its template comes, `fields` the
+    shape of all files where it is none of those that are known. Raises SourceError where no file
+    has a known shape, for a file whose records fit two, and for one that has not the fields.
     """
     reader = _Reader(name, ids, Variables(variables))
     with unpacked(files) as inner:
-        yield from _read(reader, inner)
+        yield from _read(reader, inner, fields)
 
 
-def _read(reader: _Reader, files: Sequence[File]) -> Iterator[Batch]:
-    recognised = [(file, recognise(file)) for file in files]
+def _read(reader: _Reader, files: Sequence[File], fields: Fields | None) -> Iterator[Batch]:
+    recognised = [(file, _with_fields(file, fields) or recognise(file)) for file in files]
     if not any(shape for _, shape in recognised):
         _check_has_choices(files[0])
     conversations = 0
@@ -91,9 +99,18 @@ def recognise(file: File) -> Shape | None:
     return next(shape for shape in SHAPES if shape.name == name)
 
 
-def _first(file: File) -> Iterator[object]:
+def _with_fields(file: File, fields: Fields | None) -> Shape | None:
+    """The shape that a recipe describes, checked against the first records of a file."""
+    if fields is None:
+        return None
+    described = fields_shape(fields)
+    check(fields, list(_first(file, described.fits)), str(file.path))
+    return described
+
+
+def _first(file: File, is_record: IsRecord | None = None) -> Iterator[object]:
     """Yields the first values of a file."""
-    items = read_values(file.path, file.label, _fits_any)
+    items = read_values(file.path, file.label, is_record or _fits_any)
     records = (item for item in items if isinstance(item, Record))
     yield from (record.value for record in itertools.islice(records, _LOOKED_AT))
 

@@ -24,7 +24,7 @@ WHOLE = ("render.max_tokens=null", "render.overflow=drop")
 @pytest.fixture(params=["talks"])
 def built(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Any) -> Path:
     """A folder of several shards, rendered in many pieces."""
-    size = 1500 if request.param == "talks" else 400
+    size = 1500 if request.param == "talks" else 150
     monkeypatch.setattr(shards, "SHARD_BYTES", size)
     monkeypatch.setattr(pieces, "PART_BYTES", 2 * size)
     data = talk_file(tmp_path) if request.param == "talks" else tree_file(tmp_path)

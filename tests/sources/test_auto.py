@@ -94,9 +94,12 @@ def shuffled(value: Any, chance: random.Random) -> Any:
     return {key: shuffled(value[key], chance) for key in keys}
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in NAMES if isinstance(EXAMPLES[name].records[0], dict)]
-)
+# Lists are no rows, and a column of a table does not hold a text here and a list there.
+NO_TABLES = {name for name in NAMES if not isinstance(EXAMPLES[name].records[0], dict)}
+NO_TABLES.add("Claude Code session")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NO_TABLES])
 def test_the_nulls_of_a_table_do_not_matter(tmp_path: Path, name: str) -> None:
     """A table has a column for each key of any of its rows."""
     example = EXAMPLES[name]

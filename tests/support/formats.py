@@ -28,7 +28,18 @@ CALLED: tuple[tuple[str, Any], ...] = (
     ("tool", RESULT),
     ("assistant", "Three below zero."),
 )
-COLD, ZERO = CALLED[0][1], CALLED[3][1]
+COLD, ZERO, CITY = CALLED[0][1], CALLED[3][1], CALL["arguments"]
+_RESULT = {"type": "tool_result", "content": RESULT}
+_ITEMS = (
+    {"type": "message", "role": "user", "content": [{"type": "input_text", "text": COLD}]},
+    {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": json.dumps(CITY)},
+    {"type": "function_call_output", "call_id": "c1", "output": RESULT},
+    {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": ZERO, "annotations": []}],
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -137,20 +148,7 @@ EXAMPLES: dict[str, Example] = {
         {
             "instructions": SYSTEM,
             "input": COLD,
-            "output": [
-                {
-                    "type": "function_call",
-                    "call_id": "c1",
-                    "name": "weather",
-                    "arguments": '{"city": "Oslo"}',
-                },
-                {"type": "function_call_output", "call_id": "c1", "output": RESULT},
-                {
-                    "type": "message",
-                    "role": "assistant",
-                    "content": [{"type": "output_text", "text": ZERO, "annotations": []}],
-                },
-            ],
+            "output": list(_ITEMS[1:]),
         },
         (("system", SYSTEM), *CALLED),
     ),
@@ -441,6 +439,73 @@ EXAMPLES: dict[str, Example] = {
     ),
     "SHP": _of(
         {"history": ASK, "human_ref_A": "No idea.", "human_ref_B": TELL, "labels": 0}, SHORT
+    ),
+    # sessions of agents
+    "Claude Code session": Example(
+        [
+            {"type": "summary", "summary": "Cold", "leafUuid": "l5"},
+            *(
+                {
+                    "type": role,
+                    "uuid": f"l{number}",
+                    "parentUuid": f"l{number - 1}" if number else None,
+                    "isSidechain": False,
+                    "sessionId": "s1",
+                    "timestamp": "2026-01-01T00:00:00.000Z",
+                    "message": {"role": role, "content": content, **more},
+                }
+                for number, (role, content, more) in enumerate(
+                    [
+                        ("user", COLD, {}),
+                        ("assistant", [{"type": "text", "text": "I look."}], {"id": "m1"}),
+                        (
+                            "assistant",
+                            [{"type": "tool_use", "id": "t", "name": "weather", "input": CITY}],
+                            {"id": "m1"},
+                        ),
+                        (
+                            "user",
+                            [{"type": "tool_result", "tool_use_id": "t", "content": RESULT}],
+                            {},
+                        ),
+                        ("assistant", [{"type": "text", "text": ZERO}], {"id": "m2"}),
+                    ]
+                )
+            ),
+        ],
+        [
+            (
+                CALLED[0],
+                ("assistant", ("I look.", [("weather", CITY)])),
+                *CALLED[2:],
+            )
+        ],
+    ),
+    "Codex session": Example(
+        [
+            {
+                "timestamp": "2026-01-01T00:00:00.000Z",
+                "type": kind,
+                "payload": payload,
+            }
+            for kind, payload in [
+                ("session_meta", {"id": "s2", "base_instructions": {"text": SYSTEM}}),
+                ("turn_context", {"model": "m"}),
+                ("event_msg", {"type": "user_message", "message": COLD}),
+                *(("response_item", item) for item in _ITEMS),
+            ]
+        ],
+        [(("system", SYSTEM), *CALLED)],
+    ),
+    "verifiers rollouts": _of(
+        {
+            "example_id": 0,
+            "prompt": [{"role": "system", "content": SYSTEM}, *_ROLES[:1]],
+            "completion": _ROLES[1:],
+            "answer": "fish",
+            "reward": 1.0,
+        },
+        WITH_SYSTEM,
     ),
     # pairs
     **{f"{asked} and {told}": _of({asked: ASK, told: TELL}, SHORT) for asked, told in PAIRS},

@@ -6,7 +6,16 @@ a file whose first records do is refused.
 
 from __future__ import annotations
 
-from chatdata.sources.shapes import exports, forests, lists, pairs, templated, tools, vendors
+from chatdata.sources.shapes import (
+    exports,
+    forests,
+    lists,
+    pairs,
+    sessions,
+    templated,
+    tools,
+    vendors,
+)
 from chatdata.sources.shapes._base import Shape
 
 SHAPES: tuple[Shape, ...] = (
@@ -14,6 +23,7 @@ SHAPES: tuple[Shape, ...] = (
     *vendors.SHAPES,
     *exports.SHAPES,
     *tools.SHAPES,
+    *sessions.SHAPES,
     *forests.SHAPES,
     *templated.SHAPES,
     *pairs.SHAPES,

@@ -285,10 +285,8 @@ def of_items(items: Sequence[Any]) -> Iterator[Message]:
         kind = item.get("type") or "message" if isinstance(item, Mapping) else "message"
         if kind == "reasoning":
             _add_thought(waiting, item)
-        elif kind in ("function_call", "custom_tool_call"):
-            arguments = item.get("arguments", item.get("input"))
-            call = {"id": item.get("call_id"), "name": item.get("name"), "arguments": arguments}
-            waiting.setdefault("tool_calls", []).append(call)
+        elif kind in _CALLS:
+            waiting.setdefault("tool_calls", []).append(_CALLS[kind](item))
         else:
             is_answer = kind == "message" and item.get("role") == "assistant"
             if waiting and (not is_answer or "tool_calls" in waiting):
@@ -298,6 +296,27 @@ def of_items(items: Sequence[Any]) -> Iterator[Message]:
             waiting = {}
     if waiting:
         yield {"role": "assistant", "content": None, **waiting}
+
+
+def _function(item: Message) -> Message:
+    return {key: item.get(name) for key, name in _FUNCTION.items()}
+
+
+def _custom(item: Message) -> Message:
+    """A call of a tool that takes a text, under the name that a function would have for it."""
+    return {
+        "id": item.get("call_id"),
+        "name": item.get("name"),
+        "arguments": {"input": item.get("input")},
+    }
+
+
+def _shell(item: Message) -> Message:
+    return {"id": item.get("call_id"), "name": "local_shell", "arguments": item.get("action")}
+
+
+_FUNCTION = {"id": "call_id", "name": "name", "arguments": "arguments"}
+_CALLS = {"function_call": _function, "custom_tool_call": _custom, "local_shell_call": _shell}
 
 
 def _add_thought(waiting: dict[str, Any], item: Message) -> None:
