@@ -115,6 +115,43 @@ def test_a_template_over_a_limit_is_refused_by_name(source: str, words: str) -> 
     assert words in str(caught.value)
 
 
+class Unwritable(list[str]):
+    """A list that nobody may write."""
+
+    def __str__(self) -> str:
+        raise AssertionError("written before it was measured")
+
+    __repr__ = __str__
+
+
+class Unusable(str):
+    """A text of which nobody may make a longer one."""
+
+    __slots__ = ()
+
+    def replace(self, *_: object) -> str:  # type: ignore[override]
+        raise AssertionError("made before it was measured")
+
+    def join(self, *_: object) -> str:
+        raise AssertionError("made before it was measured")
+
+
+@pytest.mark.parametrize(
+    ("source", "content"),
+    [
+        ("{{ messages[0].content }}", Unwritable(["x" * 501])),
+        ("{{ messages[0].content | string }}", Unwritable(["x" * 501])),
+        ("{{ '%s' % [messages[0].content] }}", Unwritable(["x" * 501])),
+        ("{{ messages[0].content | replace('x', 'y' * 40) }}", Unusable("x" * 30)),
+        ("{{ messages[0].content.replace('x', 'y' * 40) }}", Unusable("x" * 30)),
+        ("{{ messages[0].content.join(['y'] * 40) }}", Unusable("x" * 30)),
+    ],
+)
+def test_what_is_written_is_measured_before(source: str, content: object) -> None:
+    with pytest.raises(UnrenderableError, match=CHARACTERS):
+        render(source, {}, None, [{"role": "user", "content": content}])
+
+
 def test_each_conversation_is_counted_from_nothing() -> None:
     source = "{% for a in range(30) %}{{ messages[0].content }}{% endfor %}"
     assert {written(source) for _ in range(5)} == {"Hello" * 30}
