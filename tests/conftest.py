@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import socket
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from chatdata import build_dataset, load_recipe
+from tests.support import forked_ranks
+from tests.support.forked_ranks import ForkedRanks
 from tests.support.loopback import Hub, serve
 from tests.support.loopback.clients import Clients, clients
 from tests.support.publishing import ADA, FEWER, READER, SMALL, build
@@ -19,10 +22,20 @@ from tests.support.publishing import ADA, FEWER, READER, SMALL, build
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
-def pytest_configure() -> None:
+gc.disable()  # until all is imported, which is hardly ever garbage
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Clears what keeps the Hub's clients offline. They read it once, when they are imported."""
     for name in _OFFLINE:
         os.environ.pop(name, None)
+    config.option.loadscopereorder = False  # several processes take the files in our order
+
+
+def pytest_collection_finish() -> None:
+    """Collects garbage again, but for what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,11 +46,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 SLOW = {"real_data", "trained"}  # fixtures: what needs them is not in the quick tier
 
 
+# Those that take longest come first, so that no process is left with one of them at the end.
+LONGEST = ("test_trainer", "test_trainer_runs", "test_chat_template", "test_docs")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests that need real data or a trained model as slow."""
+    """Marks tests that need real data or a trained model as slow, and puts long files first."""
     for item in items:
         if SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +150,11 @@ def all_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def few_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The rows of one of them."""
     return build(tmp_path_factory.mktemp("built") / "few", *SMALL, *FEWER)
+
+
+@pytest.fixture(scope="session")
+def two_ranks() -> Iterator[ForkedRanks]:
+    """Two ranks of the trainer for each launch, without a launcher."""
+    pytest.importorskip("deepspeed")
+    with forked_ranks.start() as started:
+        yield started

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from chatdata.cli import main
 from chatdata.dataset import card, manifest
 from chatdata.verify.audit.checks import CHECKS
 from tests.support.loopback import Hub
-from tests.support.loopback.clients import Clients
+from tests.support.loopback.clients import Clients, Done
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
@@ -37,18 +38,40 @@ DROPPED = (ROOT / "docs" / "dropped.md").read_text()
 CONSOLE = blocks("console") + blocks("console", AUDIT) + blocks("console", DROPPED)
 
 
-def run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}: {done.stderr}"
+@dataclass(frozen=True)
+class Reader:
+    """Somebody who follows the documents, in a folder in which their example files are."""
+
+    folder: Path
+    clients: Clients
+
+    def tries(self, line: str) -> Done:
+        """What became of a command, in a process that has imported chatdata before."""
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "chatdata"
+        return self.clients.run(*arguments, token="hf_you", folder=str(self.folder))
+
+    def runs(self, line: str) -> str:
+        """What a command prints that works."""
+        done = self.tries(line)
+        assert done.code == 0, f"{line}: {done.stderr}"
+        return done.stdout
+
+
+def run(line: str, folder: Path) -> str:
+    """What a command prints that works, in a process of its own."""
+    command = [sys.executable, "-m", *shlex.split(line, comments=True)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{line}: {done.stderr}"
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def folder(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the README's example files exist, and a Hub on which you are `you`."""
-    hub, _ = served
+def reader(
+    served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Reader]:
+    """The reader, who is `you` on a Hub."""
+    hub, clients = served
     hub.store.add_user("you", token="hf_you")
     patch = pytest.MonkeyPatch()
     patch.setenv("HF_ENDPOINT", hub.endpoint)
@@ -57,20 +80,26 @@ def folder(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory
     package = ROOT / "chatdata" / "sources" / "sample"
     (examples / "dump.json").write_bytes((package / "sharegpt.json").read_bytes())
     (examples / "en.jsonl").write_bytes((package / "oasst.trees.jsonl").read_bytes())
-    run(["chatdata", "build", "sample"], examples)
+    run("chatdata build sample", examples)
     (publish,) = [line for line in chatdata_lines() if re.match("chatdata push(?!.*--dry)", line)]
-    run(shlex.split(publish, comments=True), examples)
+    run(publish, examples)
     assert hub.store.repository("dataset", "you/sample").tags
-    yield examples
+    yield Reader(examples, clients)
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def folder(reader: Reader) -> Path:
+    """The folder of the reader, in which the README's example files exist."""
+    return reader.folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", CONSOLE, ids=lambda text: text.splitlines()[0])
-def test_console_examples_print_what_they_show(block: str, folder: Path) -> None:
+def test_console_examples_print_what_they_show(block: str, reader: Reader) -> None:
     """`...` stands for lines that are left out; spaces at the end of a line do not count."""
     prompt, *lines = block.splitlines()
-    shown = run(shlex.split(prompt.removeprefix("$ ")), folder)
+    shown = reader.runs(prompt.removeprefix("$ "))
     printed = "\n".join(line.rstrip() for line in shown.splitlines())
     stretches = [
         re.escape(part.strip("\n"))
@@ -86,16 +115,15 @@ def chatdata_lines() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", chatdata_lines())
-def test_shell_examples_run(line: str, folder: Path) -> None:
-    run(shlex.split(line, comments=True), folder)
+def test_shell_examples_run(line: str, reader: Reader) -> None:
+    reader.runs(line)
 
 
 @pytest.mark.parametrize("line", "".join(blocks("sh", AUDIT)).splitlines())
-def test_audits_run(line: str, folder: Path) -> None:
+def test_audits_run(line: str, reader: Reader) -> None:
     """They end with status 1 where they find faults, which is no error."""
-    command = [sys.executable, "-m", *shlex.split(line, comments=True)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1)
+    done = reader.tries(line)
+    assert done.code in (0, 1)
     assert "Error" not in done.stderr
     assert done.stdout
 
@@ -119,10 +147,10 @@ def test_python_examples_run(block: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_example_recipe_builds(folder: Path) -> None:
+def test_the_example_recipe_builds(reader: Reader) -> None:
     block, _, _ = blocks("yaml")
-    (folder / "my.yaml").write_text(block)
-    run(["chatdata", "build", "./my.yaml"], folder)
+    (reader.folder / "my.yaml").write_text(block)
+    reader.runs("chatdata build ./my.yaml")
 
 
 def test_the_example_of_mixing_is_understood(folder: Path) -> None:
@@ -151,7 +179,9 @@ def test_the_first_screen_has_the_two_commands() -> None:
     assert "chatdata build sample" in first
     assert first.count("\n") == second.count("\n") == 1
     assert "pytest" in second
-    assert second.strip() in (ROOT / ".ci" / "run").read_text()
+    ci = (ROOT / ".ci" / "run").read_text()
+    places = [ci.index(f"\n{command}\n") for command in second.strip().split(" && ")]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("command", sorted(main.commands))

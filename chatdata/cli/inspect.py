@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chatdata.cli import options, progress
-from chatdata.cli.terminal import console, note, print_json, say
+from chatdata.cli.terminal import console, print_json, say
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError, OutputError
 
@@ -39,7 +39,7 @@ def diff(before: str, after: str, number: int, as_json: bool) -> None:
     from chatdata.cli.show_diff import print_difference
     from chatdata.verify.dataset_diff import between
 
-    difference = between(_folder(before), _folder(after), number)
+    difference = between(options.folder(before), options.folder(after), number)
     if as_json:
         print_json(difference.as_json())
     else:
@@ -81,7 +81,7 @@ def verify(
 
     if not rebuild and (inputs or settings):
         raise click.UsageError("--input and --set need --rebuild.")
-    folder = _folder(out)
+    folder = options.folder(out)
     with progress.bar() as shown:
         verdicts = verification.verdicts_on(folder, everything=full, progress=shown)
     if rebuild:
@@ -124,10 +124,3 @@ def report(out: Path) -> None:
     from chatdata.dataset.report import write
 
     say(str(write(out)))
-
-
-def _folder(spec: str) -> Path:
-    """The folder that an argument names: a built folder, or that of a published version."""
-    from chatdata.publish import pull
-
-    return pull.folder(spec, note=note)

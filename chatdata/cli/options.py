@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from chatdata.cli.terminal import note
 from chatdata.pipeline import engines
 
 as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
@@ -36,7 +37,7 @@ _inputs = click.option(
     "--input",
     multiple=True,
     metavar="PATH",
-    help="Read this file, folder or pattern instead of the source's files "
+    help="Read this file, folder or pattern (- is standard input) instead of the source's files "
     "(SOURCE=PATH where the recipe has several).",
 )
 
@@ -46,6 +47,27 @@ input_license = click.option(
     metavar="LICENSE",
     help="The licence of the files of --input; that of the recipe does not hold for them.",
 )
+
+
+def folder(spec: str) -> Path:
+    """The folder that an argument names: a built folder, or that of a published version."""
+    if not is_published(spec):
+        return Path(spec)
+    from chatdata.publish import pull
+
+    return pull.folder(spec, note=note)
+
+
+def is_published(spec: str) -> bool:
+    """Whether an argument names a version on the Hub.
+
+    The Hub's client, which takes half a second to import, is left alone where no `@` is in a name.
+    """
+    if "@" not in spec:
+        return False
+    from chatdata.publish import pull
+
+    return pull.is_published(spec)
 
 
 def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -73,9 +73,8 @@ def _render(out: str, new: Path, as_json: bool, **chosen: Any) -> None:
     from chatdata.cli.show import print_manifest
     from chatdata.dataset import manifest
     from chatdata.pipeline.render_again import render_again
-    from chatdata.publish import pull
 
-    folder = pull.folder(out, note=note)
+    folder = options.folder(out)
     before, replaced = manifest.read(folder), added_to(new)
     with progress.bar() as shown:
         after = render_again(folder, new, progress=shown, **chosen)
@@ -94,11 +93,10 @@ def _render(out: str, new: Path, as_json: bool, **chosen: Any) -> None:
 def _add(out: str, new: Path | None, as_json: bool, **chosen: Any) -> None:
     from chatdata.cli.show import print_rendering
     from chatdata.pipeline.add_rendering import add_rendering
-    from chatdata.publish import pull
 
-    if new is None and pull.is_published(out):
+    if new is None and options.is_published(out):
         raise click.UsageError(f"{out} is a published version; name a folder for a copy (--out).")
-    folder = pull.folder(out, note=note)
+    folder = options.folder(out)
     with progress.bar() as shown:
         after = add_rendering(folder, new, progress=shown, **chosen)
     name, entry = list(after.renders.items())[-1]

@@ -12,23 +12,39 @@ from rich.text import Text
 
 from chatdata.cli.show_dropped import print_words
 from chatdata.cli.terminal import visible
-from chatdata.dataset.entries import Counts, PackEntry, RenderingEntry, Splits
+from chatdata.dataset.entries import Counts, PackEntry, RenderingEntry, SourceFile, Splits
 from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
 from chatdata.sources.unread import KeysByUnit, in_words
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
+from chatdata.steps.pieces import PiecesEntry
 
 
 def print_manifest(manifest: Manifest, console: Console) -> None:
     """Prints what a build made: counts, cleaned messages, splits, certificate and packs."""
+    print_shapes(manifest.sources, console)
     print_counts(manifest.counts, console)
     print_kept_by_hand(manifest.kept_by_hand, console)
+    print_pieces(manifest.pieces, console)
     print_not_read(manifest.not_read, console)
     print_cleaned(manifest.cleaned, console)
     print_splits(manifest.splits, console)
     print_certificate(manifest.render, console)
     print_packs(manifest.packs, console)
+
+
+_FILES = 10  # whose shapes are named
+
+
+def print_shapes(files: Sequence[SourceFile], console: Console) -> None:
+    """Prints the shape that was recognised in each file, where a source recognises shapes."""
+    known = [file for file in files if file.shape]
+    for file in known[:_FILES]:
+        console.print(visible(f"{file.path}: {file.shape}"), highlight=False, soft_wrap=True)
+    if rest := known[_FILES:]:
+        shapes = ", ".join(dict.fromkeys(str(file.shape) for file in rest))
+        console.print(f"and {len(rest):,} more files: {shapes}", highlight=False, soft_wrap=True)
 
 
 def print_preview(manifest: Manifest, console: Console) -> None:
@@ -98,6 +114,12 @@ def print_kept_by_hand(units: Mapping[str, Mapping[str, int]] | None, console: C
             for name, number in counts.items()
         ]
         console.print(f"kept by hand: {', '.join(kept) or 'nothing'}", soft_wrap=True)
+
+
+def print_pieces(entry: PiecesEntry | None, console: Console) -> None:
+    """Prints how many conversations began in the middle, and why some of them still do."""
+    if entry is not None:
+        console.print(entry.in_words(), highlight=False, soft_wrap=True)
 
 
 def print_not_read(sources: Mapping[str, KeysByUnit] | None, console: Console) -> None:

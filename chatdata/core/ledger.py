@@ -36,6 +36,7 @@ REASONS = {
     "cycle": "a message whose ancestors form a ring",
     "too_many_paths": "a tree of more conversations than max_paths, or that repeats too many turns",
     "not_selected": "a reply that the thread policy did not choose",
+    "joined": "a piece of a conversation that was joined to the piece before, or a turn of both",
     "repeated_role": "a turn behind which the same role speaks again",
     "leading_turn": "a turn before the first user turn",
     "trailing_turn": "a turn behind the last assistant turn",
@@ -47,7 +48,7 @@ REASONS = {
 }
 
 # What the recipe's policy leaves out by intent; `max_dropped` does not count it.
-CHOSEN = frozenset({"not_selected", "not_sampled", "prefix_of_another"})
+CHOSEN = frozenset({"not_selected", "not_sampled", "prefix_of_another", "joined"})
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "unit": pl.String,
@@ -91,6 +92,9 @@ DROPPED: dict[str, pl.DataType | type[pl.DataType]] = {
 
 # The reason of a message that was merged into the message that `detail` names, until `follow`.
 MERGED = "merged"
+
+# The reason of a piece that was joined to another, and of a turn that stands in both.
+JOINED = "joined"
 
 # Before the id of a message with whose outcome this outcome came.
 BECAUSE, GOES_WITH, BELOW = "because of ", "goes with ", "below "

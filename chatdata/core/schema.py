@@ -60,11 +60,32 @@ NODES: dict[str, pl.DataType | type[pl.DataType]] = {
     "tree_state": pl.String,
 }
 
+# Both, for a source that reads either: a message of a tree has no `conversation`.
+EITHER: dict[str, pl.DataType | type[pl.DataType]] = {**MESSAGES, **NODES}
+
 # The columns in which a message says something; `tools` says something in a conversation.
 SPOKEN = ("content", "reasoning", "tool_calls")
 
 # What names a message: two trees may use the same id.
 MESSAGE_KEY = ["group", "message"]
+
+
+def is_of_trees(messages: pl.DataFrame) -> bool:
+    """Whether rows are those of NODES."""
+    return "parent" in messages.columns
+
+
+def by_kind(messages: pl.DataFrame) -> list[pl.DataFrame]:
+    """The messages of lists as rows of MESSAGES and those of trees as rows of NODES, where rows of
+    EITHER have both; else the table itself."""
+    if not messages.columns or not EITHER.keys() <= set(messages.columns):
+        return [messages]
+    is_node = pl.col("conversation").is_null()
+    kinds = [
+        messages.filter(is_node.not_()).select(MESSAGES.keys()),
+        messages.filter(is_node).select(NODES.keys()),
+    ]
+    return [kind for kind in kinds if kind.height]
 
 
 def empty(schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:

@@ -69,6 +69,7 @@ class SourceFile(Part):
     bytes: Number
     repo: str | None = None
     revision: str | None = None
+    shape: str | None = None  # that was recognised, or several, joined
 
 
 # -------------------------------------------------------------------------------------- figures

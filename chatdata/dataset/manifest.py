@@ -47,6 +47,7 @@ from chatdata.steps.clean import CleanedEntry
 from chatdata.steps.contamination import OverlapEntry
 from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.language import DisagreementEntry
+from chatdata.steps.pieces import PiecesEntry
 from chatdata.steps.redact import SecretEntry
 
 FORMAT = 2  # of the folders that are written
@@ -96,6 +97,7 @@ class Manifest(Part):
     # Keys of records and of messages that nothing looked at: by source, unit and key.
     not_read: dict[str, dict[str, dict[str, Number]]] | None = None
     cleaned: dict[str, CleanedEntry] | None = None  # by cleaner
+    pieces: PiecesEntry | None = None  # that begin in the middle of their conversation
     splits: Splits
     languages: dict[str, Number]  # rows by language
     variables: dict[str, Number] | None = None  # rows by variable that they give a template

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatdata.dataset.histogram import Histogram
-from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.manifest import Manifest, hashes, versions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,9 @@ _TITLES = {
     "turns": "Conversations by their turns",
 }
 
+Reasons = tuple[tuple[str, int], ...]  # of dropped messages, with the number of messages
+Drawn = dict[tuple[str, Histogram | Reasons], bytes]  # plots by their title and figures
+
 
 def about(manifest: Manifest) -> list[dict[str, str]]:
     """The path of each plot of a dataset, and its title."""
@@ -33,15 +37,36 @@ def about(manifest: Manifest) -> list[dict[str, str]]:
     ]
 
 
-def write(folder: Path, manifest: Manifest) -> list[Path]:
-    """Draws the plots of a dataset into its folder. Returns their paths."""
+def write(folder: Path, manifest: Manifest, drawn: Drawn | None = None) -> list[Path]:
+    """Draws the plots of a dataset into its folder, but for those that are `drawn` already.
+
+    Returns their paths.
+    """
     (folder / FOLDER).mkdir()
     paths = []
     for name, title in _drawn(manifest).items():
-        path = folder / FOLDER / f"{name}.png"
-        path.write_bytes(_png(title, _figures(name, manifest)))
+        path, figures = folder / FOLDER / f"{name}.png", _figures(name, manifest)
+        path.write_bytes((drawn or {}).get((title, figures)) or _png(title, figures))
         paths.append(path)
     return paths
+
+
+def drawn_in(folder: Path, manifest: Manifest) -> Drawn:
+    """The plots of a folder, by title and figures, that would be drawn again to the byte.
+
+    None where another chatdata or matplotlib has drawn them, and none that is not the file of the
+    manifest.
+    """
+    written_by = versions([PACKAGE])
+    if any(manifest.versions.get(name) != used for name, used in written_by.items()):
+        return {}
+    known, drawn = hashes(manifest), Drawn()
+    for name, title in _drawn(manifest).items():
+        path = folder / FOLDER / f"{name}.png"
+        png = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(png).hexdigest() == known.get(f"{FOLDER}/{name}.png"):
+            drawn[title, _figures(name, manifest)] = png
+    return drawn
 
 
 def _drawn(manifest: Manifest) -> dict[str, str]:
@@ -49,9 +74,6 @@ def _drawn(manifest: Manifest) -> dict[str, str]:
     sizes = ("tokens" if manifest.render else "characters", "turns")
     drawn = {name: _TITLES[name] for name in sizes}
     return drawn | ({"dropped": "Dropped messages by reason"} if _reasons(manifest) else {})
-
-
-Reasons = tuple[tuple[str, int], ...]  # of dropped messages, with the number of messages
 
 
 def _figures(name: str, manifest: Manifest) -> Histogram | Reasons:

@@ -124,6 +124,12 @@ def check_name(name: str, manifest: Manifest) -> None:
             f"--name {name}: a name is lower-case letters, digits and `_.-`, and begins with a "
             "letter or digit, for example qwen3."
         )
+    prefix = f"{tables.TOKENS.name}-"
+    if f"{name}-".startswith(prefix):
+        raise ConfigError(
+            f"--name {name}: the rows of a rendering stand in {prefix}NAME; leave out "
+            f"'{tables.TOKENS.name}', for example --name qwen3."
+        )
     taken = {tables.tokens_of(key).name for key in manifest.renders}
     if manifest.render is not None:
         taken.add(tables.token_config(manifest.render))

@@ -61,7 +61,7 @@ class Shards:
         number = len(self.rows)
         named = []
         for shard, rows in enumerate(self.rows):
-            path = self.folder / f"{self.split}-{shard:05d}-of-{number:05d}.parquet"
+            path = self.folder / name(self.split, shard, number)
             self._path(shard).rename(path)
             named.append((path, rows))
         return named
@@ -102,6 +102,11 @@ class Shards:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def name(split: str, shard: int, shards: int) -> str:
+    """The name of a shard of a split, of so many."""
+    return f"{split}-{shard:05d}-of-{shards:05d}.parquet"
 
 
 def describe(root: Path, shards: Sequence[tuple[Path, int]]) -> list[ShardEntry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ from chatdata.dataset.entries import (
 )
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.plots import Drawn
 from chatdata.pipeline import encoders
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.render import certificate
 from chatdata.render.entries import EncoderEntry, RenderEntry, TemplateEntry, TokenizerEntry
-from chatdata.steps import keeping, secrets
+from chatdata.steps import keeping, pieces, secrets
 
 
 def describe(
@@ -44,10 +45,13 @@ def describe(
     return complete(context, draft(context, sources, result), folder)
 
 
-def complete(context: BuildContext, described: Manifest, folder: Path) -> Manifest:
+def complete(
+    context: BuildContext, described: Manifest, folder: Path, drawn: Drawn | None = None
+) -> Manifest:
     """Writes what tells of a folder: recipe, tokenizer, packs, plots, card, and last the manifest.
 
-    `described` is the manifest without these. Returns the whole manifest.
+    `described` is the manifest without these, and `drawn` the plots that need no drawing. Returns
+    the whole manifest.
     """
     recipe = config.dump_yaml(context.recipe.resolved())
     (folder / RECIPE_FILE).write_text(recipe, encoding="utf-8")
@@ -57,7 +61,7 @@ def complete(context: BuildContext, described: Manifest, folder: Path) -> Manife
     if context.recipe.pack:
         packs = pack.write_indexes(folder, described.files, context.recipe.pack.max_tokens)
         described = described.model_copy(update={"packs": packs})
-    extras += plots.write(folder, described)
+    extras += plots.write(folder, described, drawn)
     entries = tuple(
         FileEntry(path=path.relative_to(folder).as_posix(), sha256=sha256_file(path))
         for path in extras
@@ -83,7 +87,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         content_hash=sha256_pairs(pair for part in stats.digests for pair in part),
         recipe_hash=recipe.hash(),
         recipe=RecipeEntry.model_validate(recipe.resolved()),
-        sources=tuple(sources),
+        sources=_with_shapes(sources, result),
         counts=Counts.model_validate(result.counts),
         cleaned=stats.cleaned.entry(),
         splits=splits,
@@ -94,6 +98,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         secrets=stats.figures.entry("secrets"),
         near_duplicates=result.near_duplicates or None,
         contamination=stats.figures.entry("contamination"),
+        pieces=stats.figures.entry(pieces.KEY),
         kept_by_hand=stats.figures.entry(keeping.KEY),
         leakage=Leakage(groups_in_both=stats.leaking_groups),
         render=_render_entry(context, result, splits),
@@ -104,6 +109,18 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
     if result.read and result.read.not_read:
         more["not_read"] = result.read.not_read
     return described.model_copy(update=more)
+
+
+def _with_shapes(files: Sequence[SourceFile], result: BuildResult) -> tuple[SourceFile, ...]:
+    """The files with the shapes that were recognised in them, or in what they hold."""
+    shapes = result.read.shapes if result.read else {}
+    return tuple(_with_shape(file, shapes.get(file.name, {})) for file in files)
+
+
+def _with_shape(file: SourceFile, shapes: Mapping[str, str]) -> SourceFile:
+    inside = [shape for path, shape in shapes.items() if path.startswith(f"{file.path}/")]
+    names = dict.fromkeys([shapes[file.path]] if file.path in shapes else inside)
+    return file.model_copy(update={"shape": ", ".join(names)}) if names else file
 
 
 def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Manifest:

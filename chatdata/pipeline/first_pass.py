@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from chatdata import sources
 from chatdata.core import ledger, schema
 from chatdata.pipeline import global_pass, partitions
 from chatdata.pipeline.annotate import annotate
@@ -57,6 +58,18 @@ class _Threaded:
     spared: pl.DataFrame
     stats: PartStats
 
+    def __add__(self, more: _Threaded) -> _Threaded:
+        """What the trees and the lists of a source have together."""
+        first, second = self.threaded, more.threaded
+        both = Threaded(
+            pl.concat([first.messages, second.messages]),
+            pl.concat([first.outcomes, second.outcomes]),
+            first.conversations + second.conversations,
+            first.figures + second.figures,
+        )
+        spared = pl.concat([self.spared, more.spared])
+        return _Threaded(self.name, both, spared, self.stats + more.stats)
+
 
 def _by_source(context: BuildContext, part: int) -> Iterator[_Threaded]:
     """Yields what each source of the recipe has in a part."""
@@ -64,7 +77,9 @@ def _by_source(context: BuildContext, part: int) -> Iterator[_Threaded]:
         frames = list(partitions.read(context.files.messages(number), part))
         if frames:
             name = options.name or key
-            yield _thread_source(context, name, options.format, pl.concat(frames))
+            kinds = schema.by_kind(pl.concat(frames))
+            first, *more = (_thread_source(context, name, messages) for messages in kinds)
+            yield functools.reduce(operator.add, more, first)
 
 
 def _together(tables: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -86,19 +101,16 @@ def _together(tables: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.Data
     return together, pl.concat(outcomes)
 
 
-def _thread_source(
-    context: BuildContext, name: str, format: str, messages: pl.DataFrame
-) -> _Threaded:
+def _thread_source(context: BuildContext, name: str, messages: pl.DataFrame) -> _Threaded:
     messages, cleaned = cleaning.run(messages, context.recipe.steps())
     messages, figures = annotate(context, messages)
-    named = _named(context, format, messages)
+    named = _named(context, messages)
     marked = _marked(context, messages, named.is_named)
-    is_tree = sources.get(format).SCHEMA is schema.NODES
-    linearize = trees.linearize if is_tree else threads.linearize_turns
+    linearize = trees.linearize if schema.is_of_trees(messages) else threads.linearize_turns
     threaded = linearize(marked, context.recipe.threads)
     stats = PartStats(
         cleaned=cleaned,
-        figures=figures,
+        figures=figures + threaded.figures,
         conversations=threaded.conversations,
         named=named.ids,
     )
@@ -115,20 +127,20 @@ class _Named:
     ids: Counter[str]
 
 
-def _named(context: BuildContext, format: str, messages: pl.DataFrame) -> _Named:
+def _named(context: BuildContext, messages: pl.DataFrame) -> _Named:
     """What `keep` names of the messages of a source."""
     keep = context.recipe.keep
     if not keep:
         nothing = pl.repeat(False, messages.height, dtype=pl.Boolean, eager=True)
         return _Named(messages["message"], nothing, Counter())
-    if sources.get(format).SCHEMA is schema.NODES:
+    if schema.is_of_trees(messages):
         conversations = messages.select(pl.concat_str("group", "message", separator="/"))
         names = messages["message"]
         paths = trees.paths_to(messages, keep).with_columns(is_on_path=True)
         joined = messages.join(paths, on=schema.MESSAGE_KEY, how="left", maintain_order="left")
         of_conversation = joined["is_on_path"].fill_null(False)
     else:
-        final = threads.names(messages)
+        final = threads.names(messages, context.recipe.threads)
         conversations, names = final.select("conversation"), final["message"]
         of_conversation = conversations.to_series().is_in(keep)
     both = pl.concat([names, conversations.to_series().alias(names.name)])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import glob
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+import sys
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +18,27 @@ from chatdata import hub, sources
 from chatdata.core.errors import SourceError
 from chatdata.pipeline.recipe import Recipe, SourceOptions
 from chatdata.sources import EMBEDDED, File
-from chatdata.sources.records import SUFFIXES
+from chatdata.sources.records import READABLE, SUFFIXES
 from chatdata.steps.filtering import Drop
+
+STDIN = "-"  # the name of standard input among files
+_BEGINS = {b"PAR1": ".parquet", b"\x1f\x8b": ".json.gz", b"\x28\xb5\x2f\xfd": ".json.zst"}
+_BEGINS |= {b"PK\x03\x04": ".zip", b"ARROW1": ".arrow"}
+
+
+@functools.cache
+def standard_input() -> Path:
+    """A file with all that stands on standard input, until the process ends; its name says by the
+    first bytes how to read it."""
+    folder = tempfile.mkdtemp(prefix="chatdata-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "stdin"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    with path.open("rb") as file:
+        start = file.read(8)
+    suffix = next((kind for mark, kind in _BEGINS.items() if start.startswith(mark)), ".json")
+    return path.rename(path.with_name(f"stdin{suffix}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +169,7 @@ def _from_hub(options: SourceOptions) -> list[File]:
     choices = [options.files] if options.files else [["*.parquet"], readable]
     for patterns in choices:
         folder, names = hub.fetch(str(options.repo), str(options.revision), patterns, "dataset")
-        files = [File(folder / name, name) for name in names if name.endswith(SUFFIXES)]
+        files = [File(folder / name, name) for name in names if name.endswith(READABLE)]
         if files:
             return files
     raise SourceError(
@@ -167,6 +191,8 @@ def _files(patterns: Sequence[str], source: str) -> list[File]:
 def _expand(pattern: str) -> list[Path]:
     if pattern.startswith(EMBEDDED):
         return [sources.embedded(pattern)]
+    if pattern == STDIN:
+        return [standard_input()]
     path = Path(pattern)
     if os.path.isdir(path):
         return _in_folder(path)
@@ -184,7 +210,19 @@ def _expand(pattern: str) -> list[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    files = [path for path in folder.rglob("*") if path.name.endswith(SUFFIXES) and path.is_file()]
+    files = [path for path in folder.rglob("*") if path.name.endswith(READABLE) and path.is_file()]
+    saved = {path.parent for path in files if path.name == _STATE}
+    files = [path for path in files if path.name not in _SAVED or not _is_saved(path, saved)]
     if not files:
-        raise SourceError(f"folder '{folder}' holds no {', '.join(SUFFIXES)} file.")
+        raise SourceError(f"folder '{folder}' holds no {', '.join(READABLE)} file.")
     return [path.resolve() for path in sorted(files)]
+
+
+# What `save_to_disk` of datasets writes beside its Arrow files.
+_STATE = "state.json"
+_SAVED = (_STATE, "dataset_info.json", "dataset_dict.json")
+
+
+def _is_saved(path: Path, saved: Collection[Path]) -> bool:
+    """Whether a file tells of a saved dataset: it stands in the folder of one, or above some."""
+    return path.parent in saved or any(folder.parent == path.parent for folder in saved)

@@ -50,6 +50,10 @@ class OutputWriter:
         (split,) = table.splits
         self._later(self._add_rows, table, split, entries.to_arrow().cast(table.schema))
 
+    def add_rows(self, table: Table, split: str, load: Callable[[], pa.Table]) -> None:
+        """Writes the rows that `load` gives after those that were added before. Returns at once."""
+        self._later(self._load, table, split, load)
+
     def add_file(self, table: Table, path: Path) -> None:
         """Writes the rows of a file of `partitions` after those that were added before, if there is
         such a file. Returns at once."""
@@ -89,9 +93,13 @@ class OutputWriter:
     def _add(self, part: int) -> None:
         for table, split in self._writers:
             path = self._files.table(table.part(split), part)
-            if path.is_file():
+            rows = partitions.load(path) if path.is_file() else None
+            if rows is not None and rows.num_rows:  # pyarrow imports pandas to combine none
                 schema = self._writers[table, split].schema
-                self._add_rows(table, split, table.complete(partitions.load(path), schema))
+                self._add_rows(table, split, table.complete(rows, schema))
+
+    def _load(self, table: Table, split: str, load: Callable[[], pa.Table]) -> None:
+        self._add_rows(table, split, load())
 
     def _add_file(self, table: Table, path: Path) -> None:
         (split,) = table.splits

@@ -90,6 +90,12 @@ def split_up(folder: Folder) -> list[Piece]:
     return list(_pieces(folder))
 
 
+def processes(folder: Folder, parts: Sequence[Piece], workers: int) -> int:
+    """How many of the `workers` are worth starting, which takes longer than a few MB."""
+    size = sum(entry.bytes for _, entry in folder.manifest.splits.items())
+    return min(workers, len(parts), 1 + size // PART_BYTES)
+
+
 def _pieces(folder: Folder) -> Iterator[Piece]:
     numbers = itertools.count()
     for split, entry in folder.manifest.splits.items():
@@ -169,8 +175,18 @@ def _as_stated(messages: pl.DataFrame) -> pl.DataFrame:
 
 def messages(context: BuildContext, folder: Folder, piece: Piece) -> pl.DataFrame:
     """The messages of a piece, with what may be learnt."""
+    return messages_of(context, conversations(folder, piece))
+
+
+def conversations(folder: Folder, piece: Piece) -> pl.DataFrame:
+    """The conversations of a piece, as they stand in the folder."""
     rows = reader.scan(folder.path, "messages", [piece.split]).slice(piece.first, piece.rows)
-    stated = published.messages(rows.drop("split").collect())
+    return rows.drop("split").collect()
+
+
+def messages_of(context: BuildContext, conversations: pl.DataFrame) -> pl.DataFrame:
+    """The messages of conversations of the folder, with what may be learnt."""
+    stated = published.messages(conversations)
     return _with_what_may_be_learnt(stated, arrow.read_table(_untrained_file(context)))
 
 

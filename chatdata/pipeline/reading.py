@@ -21,16 +21,19 @@ from chatdata.pipeline.recipe import SourceOptions
 from chatdata.sources.unread import KeysByUnit, UnreadKeys, in_words
 
 _NAMED = 3  # keys that a refusal names
+_OPTIONS = ("variables", "fields")  # of a recipe, that some sources take
+_ANY = "auto"  # the source that is named where no other reads a file
 
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
     """How much was read, by unit, outcomes of what became no row, and by source the keys that were
-    not read. `is_whole`: a preview reads a part."""
+    not read and the shapes of its files. `is_whole`: a preview reads a part."""
 
     units: Mapping[str, int]
     problems: pl.DataFrame
     not_read: Mapping[str, KeysByUnit] = field(default_factory=dict)
+    shapes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     is_whole: bool = True
 
     def tally(self) -> Tally:
@@ -47,7 +50,7 @@ def read(context: BuildContext, inputs: Sequence[Input], progress: Progress) -> 
     Raises SourceError for a source of which nothing can be used.
     """
     units, problems = Counter(dict.fromkeys(ledger.UNITS, 0)), [schema.empty(ledger.OUTCOMES)]
-    not_read, is_whole = {}, True
+    not_read, shapes, is_whole = {}, {}, True
     words = Appended(context.files.problems, tables.DROPPED.schema)
     for number, source in enumerate(inputs):
         writer = PartitionWriter(context.files.messages(number), context.files.parts)
@@ -62,8 +65,9 @@ def read(context: BuildContext, inputs: Sequence[Input], progress: Progress) -> 
         problems += reading.problems
         if counts := reading.keys.counts():
             not_read[source.name] = counts
+        shapes[source.name] = reading.shapes
     words.close()
-    return ReadResult(units, pl.concat(problems), not_read, is_whole)
+    return ReadResult(units, pl.concat(problems), not_read, shapes, is_whole)
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class _SourceReading:
     units: Counter[str] = field(default_factory=Counter)
     problems: list[pl.DataFrame] = field(default_factory=list)
     keys: UnreadKeys = field(default_factory=UnreadKeys)
+    shapes: dict[str, str] = field(default_factory=dict)  # of files, by their labels
     has_answers: bool = False
     bad: pl.DataFrame | None = None  # the first message that cannot be used
 
@@ -87,6 +92,7 @@ class _SourceReading:
         self.words.add(problems.select(ledger.DROPPED.keys()).to_arrow())
         self.problems.append(problems.with_columns(content=pl.lit(None, pl.String)))
         self.keys.add(batch.unread)
+        self.shapes.update(batch.shapes)
         self.units.update(
             records=batch.records,
             messages=batch.rows.height + sum(p.unit == "message" for p in batch.problems),
@@ -133,8 +139,8 @@ def _refuse_keys(source: str, counts: KeysByUnit, keys: UnreadKeys) -> None:
 def _batches(context: BuildContext, source: Input) -> Iterator[tuple[sources.Batch, bool]]:
     """Yields the batches of a source, and whether they are all of it so far; in a preview the first
     groups of the first batch alone."""
-    variables = context.recipe.source[source.key].variables
-    options = {"variables": variables} if variables else {}
+    stated = context.recipe.source[source.key]
+    options = {key: value for key in _OPTIONS if (value := getattr(stated, key))}
     batches = sources.get(source.source).read(source.files, source.name, source.ids, **options)
     if context.first_groups is None:
         yield from ((batch, True) for batch in batches)
@@ -195,7 +201,8 @@ def _refuse_unusable(source: Input, bad: pl.DataFrame, records: int) -> None:
 
 def _way_out(source: Input) -> str:
     """What reads the first file of a source, in words."""
-    readers = [name for name in sources.names() if name != source.source and _reads(name, source)]
+    names = sorted(sources.names(), key=lambda name: name == _ANY)
+    readers = [name for name in names if name != source.source and _reads(name, source)]
     if not readers:
         return f"No source reads the file; there are {', '.join(sources.names())}."
     setting = f"source.{source.key}.format={readers[0]}"

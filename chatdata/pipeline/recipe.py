@@ -25,12 +25,13 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from chatdata import sources
-from chatdata.core import schema, template_variables
+from chatdata.core import template_variables
 from chatdata.core.config import Strict, Word, nearest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
 from chatdata.pipeline import entries
 from chatdata.render.options import Render
+from chatdata.sources.fields import Fields
 from chatdata.steps import cleaning, phones
 from chatdata.steps.cleaning import CLEANERS, Step
 from chatdata.steps.filtering import Drop
@@ -51,7 +52,7 @@ class SourceOptions(Strict):
     a share relative to the shares of the rest, and limited to `cap` conversations; a source with a
     cap of 0 is left out of the recipe. `variables` names, by variable of a chat template, the key
     of a record from which the value for its conversation comes. `strict_keys` refuses files with
-    keys that the source does not read.
+    keys that the source does not read. `fields` says where the parts of a conversation stand.
     """
 
     format: str
@@ -64,6 +65,7 @@ class SourceOptions(Strict):
     license: Word | None = None  # of the source
     variables: dict[str, Word] = Field(default={})
     strict_keys: bool = False
+    fields: Fields | None = None
 
     @field_validator("variables")
     @classmethod
@@ -224,23 +226,21 @@ class Recipe(Strict):
 
     def _threads_what_it_reads(self) -> None:
         """Raises ValueError for an option of `threads` that no source has a use for."""
-        schemas = [sources.get(options.format).SCHEMA for options in self.source.values()]
-        policy, repeated = self.threads.policy, self.threads.repeated_role
-        if policy != "all_leaves" and schema.NODES not in schemas:
-            raise ValueError(
-                f"threads.policy is {policy}, which chooses replies of a tree, and no source has "
-                "trees; leave it out"
-            )
-        if self.threads.max_paths != Threads().max_paths and schema.NODES not in schemas:
-            raise ValueError(
-                f"threads.max_paths is {self.threads.max_paths}, which limits the conversations of "
-                "a tree, and no source has trees; leave it out"
-            )
-        if repeated != "keep" and schema.MESSAGES not in schemas:
-            raise ValueError(
-                f"threads.repeated_role is {repeated}, which is for lists of messages, and the "
-                "sources have trees; leave it out"
-            )
+        columns = {name for o in self.source.values() for name in sources.get(o.format).SCHEMA}
+        if "parent" not in columns:
+            self._refuse_set("policy", "which chooses replies of a tree", "no source has trees")
+            words = "which limits the conversations of a tree"
+            self._refuse_set("max_paths", words, "no source has trees")
+        if "position" not in columns:
+            lists = "the sources have trees"
+            self._refuse_set("repeated_role", "which is for lists of messages", lists)
+            self._refuse_set("join", "which are those of lists of messages", lists)
+
+    def _refuse_set(self, option: str, means: str, why: str) -> None:
+        """Raises ValueError where an option of `threads` is set, of which no source has a use."""
+        value = getattr(self.threads, option)
+        if value != getattr(Threads(), option):
+            raise ValueError(f"threads.{option} is {value}, {means}, and {why}; leave it out")
 
     def _weighs_all_or_none(self) -> None:
         names = [options.name or key for key, options in self.source.items()]
@@ -255,7 +255,12 @@ class Recipe(Strict):
 
     def _reads_variables(self) -> None:
         for name, options in self.source.items():
-            if options.variables and not sources.reads_variables(options.format):
+            if options.fields and not sources.reads(options.format, "fields"):
+                raise ValueError(
+                    f"source '{name}' has fields, and '{options.format}' has a shape of its own; "
+                    "read it with `format: auto`, or leave them out"
+                )
+            if options.variables and not sources.reads(options.format, "variables"):
                 raise ValueError(
                     f"source '{name}' has variables, and records of '{options.format}' bring none "
                     "along; leave them out, or name them for all rows in render.variables"

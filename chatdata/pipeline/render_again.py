@@ -12,14 +12,18 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
+
 from chatdata.core import disk, ledger
 from chatdata.core.ledger import Tally
-from chatdata.dataset import manifest, replacing, tables
+from chatdata.dataset import manifest, plots, replacing, tables
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline import engines, pieces
+from chatdata.dataset.rows import Rows
+from chatdata.pipeline import engines, kept_messages, pieces
 from chatdata.pipeline.build import Runner
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import complete, redraft
+from chatdata.pipeline.kept_messages import KeptMessages
 from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.progress import Progress, silent
@@ -59,7 +63,7 @@ def render_again(
         disk.check_room(new.parent, _size(rendered))
         parts = pieces.split_up(rendered)
         context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
-        with engines.start("local", min(workers, len(parts))) as running:
+        with engines.start("local", pieces.processes(rendered, parts, workers)) as running:
             write = functools.partial(
                 _write, runner=Runner(running, progress), folder=rendered, parts=parts, out=new
             )
@@ -67,7 +71,8 @@ def render_again(
         entries = tables.LEDGER.files_in(new)
         ledger.check_dropped(result.counts, recipe.max_dropped, entries)
         shutil.rmtree(context.files.folder)
-        described = complete(context, redraft(context, before, result), new)
+        drawn = plots.drawn_in(rendered.path, before)
+        described = complete(context, redraft(context, before, result), new, drawn)
         replacing.keep_words(Path(out), new)
         return described
 
@@ -81,11 +86,24 @@ def _size(folder: Folder) -> int:
 def _render(context: BuildContext, folder: Folder, piece: Piece) -> PartStats:
     """The figures of a piece, whose rows are written for the shards, with what became of the
     rest."""
-    made = pieces.render(context, folder, piece)
-    save_rows(context, piece.number, made.rows, tables.TABLES)
+    stored = pieces.conversations(folder, piece)
+    made = pieces.rendered(context, pieces.messages_of(context, stored), piece.split)
+    _save(context, folder, piece, stored, made.rows)
     pieces.save_outcomes(context, piece, made)
     sources = Counter(made.rows.messages["source"].to_pylist())
     return made.rendered.figures(made.rows, made.rows.digests()) + PartStats(sources=sources)
+
+
+def _save(
+    context: BuildContext, folder: Folder, piece: Piece, stored: pl.DataFrame, rows: Rows
+) -> None:
+    """Writes the rows of a piece for the shards, its messages only where they have changed."""
+    if kept_messages.are_kept(context, folder.manifest, stored, rows.messages):
+        file = context.files.table(tables.MESSAGES.part(piece.split), piece.number)
+        file.unlink(missing_ok=True)  # of an encoder that was wrong
+        save_rows(context, piece.number, rows, [tables.TOKENS])
+    else:
+        save_rows(context, piece.number, rows, tables.TABLES)
 
 
 def _write(
@@ -94,7 +112,12 @@ def _write(
     render = functools.partial(_render, context, folder)
     tally, by_hand = Tally(), keeping.KeptByHand()
     with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
-        stats = shards.add_all(runner.map("rendering", render, parts))
+        messages, stats = KeptMessages(context, folder, shards), PartStats()
+        for piece, made in zip(parts, runner.map("rendering", render, parts), strict=True):
+            messages.add(piece)
+            shards.add(piece.number)
+            stats += made
+        kept = messages.copied_to(out)
         changes = pieces.ledger_changes_of(context, folder, parts)
         for entries in changes.entries(folder.path, folder.manifest):
             shards.add_entries(tables.LEDGER, entries)
@@ -103,7 +126,7 @@ def _write(
     return BuildResult(
         stats=stats + PartStats(figures=FiguresByKey({keeping.KEY: by_hand})),
         counts=_balance(folder.manifest, tally),
-        files=shards.finish(),
+        files=(*kept, *shards.finish()),
         encoder=context.encoder,
         near_duplicates={},
     )

@@ -32,9 +32,10 @@ __all__ = [
     "Source",
     "batches",
     "embedded",
+    "fields",
     "get",
     "names",
-    "reads_variables",
+    "reads",
     "records",
     "tool_json",
     "unread",
@@ -55,7 +56,8 @@ class Source(Protocol):
         """Yields the messages of `files`, in order, in bounded batches.
 
         `name` is the value of the column `source`, and ids begin with `ids` and a slash. A source
-        that `reads_variables` takes `variables`, which names the key of a record by variable.
+        that `reads` `variables` takes the keys of records by variable, a source that `reads`
+        `fields` where the parts of a conversation stand.
         """
 
 
@@ -70,9 +72,9 @@ def get(name: str) -> Source:
     return _import(name)
 
 
-def reads_variables(name: str) -> bool:
-    """Whether the records of a source may bring variables for a chat template along."""
-    return "variables" in inspect.signature(get(name).read).parameters
+def reads(name: str, option: str) -> bool:
+    """Whether a source takes an option of a recipe: `variables`, or `fields`."""
+    return option in inspect.signature(get(name).read).parameters
 
 
 def embedded(name: str) -> Path:

@@ -71,13 +71,16 @@ class Reading(NamedTuple):
 
     `keys` are the keys of the record that the source looked at, `messages` what it read as
     messages, but for messages whose keys it knows. `refusal` says why nothing may be learnt from
-    the record.
+    the record, or why it cannot be taken apart; `reason` is its name in the ledger. `named` has
+    id, group and language of the conversation, where the record has them under other keys.
     """
 
     turns: list[Turn]
     keys: frozenset[str] = RECORD_KEYS
     messages: Sequence[object] = ()
     refusal: str | None = None
+    reason: str = "preference"
+    named: Mapping[str, Any] | None = None
 
 
 def _no_keys(message: Mapping[str, Any]) -> Collection[str]:
@@ -109,32 +112,47 @@ def read_conversations(
     others also for how many of them stand before it. Raises SourceError where no record has the
     key of a variable.
     """
+    conversations = 0
+    for batch in read_more(files, name, Names(ids), format):
+        conversations += batch.conversations
+        yield batch
+    if conversations:
+        format.variables.check_seen(name)
+
+
+def read_more(
+    files: Sequence[File],
+    name: str,
+    names: Names,
+    format: RecordFormat,
+    keys: Collection[str] = (),
+) -> Iterator[Batch]:
+    """Yields what `read_conversations` does, of a part of the files of a source.
+
+    `names` are those of the whole source; `keys` are columns of tables that the source reads.
+    """
     builder = BatchBuilder(MESSAGES)
-    names = _Names(ids)
-    is_read = False
-    for record in read_files(files, format.is_record, format.variables.keys.values()):
+    for record in read_files(files, format.is_record, {*format.variables.keys.values(), *keys}):
         builder.records += 1
         if isinstance(record, Problem):
             builder.add_problem(record)
         else:
-            is_read = True
             _add(builder, names, record, name, format)
         if builder.is_full():
             yield builder.take()
-    if is_read:
-        format.variables.check_seen(name)
     yield builder.take()
 
 
 def _add(
-    builder: BatchBuilder, names: _Names, record: Record, name: str, format: RecordFormat
+    builder: BatchBuilder, names: Names, record: Record, name: str, format: RecordFormat
 ) -> None:
-    keys = record.value if isinstance(record.value, dict) else {}
+    keys: Mapping[str, Any] = record.value if isinstance(record.value, dict) else {}
     reading = format.read(record.value)
     if reading.refusal:
-        builder.add_problem(of_record(record, "preference", reading.refusal))
+        builder.add_problem(of_record(record, reading.reason, reading.refusal))
         return
     _count_unread(builder, record.where, keys, reading, format)
+    keys = keys if reading.named is None else reading.named
     turns = reading.turns
     variables = format.variables.of(keys)
     # Of the turns before a fault empties them.
@@ -155,7 +173,7 @@ def _add(
         "group": names.group(first, keys, format),
         "lang": lang,
         "lang_by": "declared" if lang else None,
-        "source": keys["source"] if _is_published(keys) else name,
+        "source": keys["source"] if is_published(keys) else name,
         "tools": tool_json.joined(turn.tools for turn in turns if turn.tools),
         "variables": variables.text,
         "where": record.where,
@@ -173,7 +191,7 @@ def _count_unread(
     """Notes the keys of a record and of its messages that nothing looked at; mostly none."""
     if not record.keys() <= reading.keys:
         named = {*format.variables.keys.values(), *_preference.keys(record)}
-        named |= {"source"} if _is_published(record) else set()
+        named |= {"source"} if is_published(record) else set()
         builder.add_unread(where, "records", record, reading.keys | named)
     for message in reading.messages:
         if isinstance(message, str):
@@ -218,7 +236,7 @@ def _without_content(turns: list[Turn], fault: str | None) -> list[Turn]:
     return [Turn(turn.role, None, fault, turn.train) for turn in turns] if fault else turns
 
 
-class _Names:
+class Names:
     """The ids and groups of conversations, `ids` before each id. Equal records share a group."""
 
     def __init__(self, ids: str) -> None:
@@ -235,7 +253,7 @@ class _Names:
         The id of a row that chatdata has published stays as it is.
         """
         id = _named(keys) or _content_id(turns, variables)
-        stays = id.startswith(f"{self._ids}/") or _is_published(keys)
+        stays = id.startswith(f"{self._ids}/") or is_published(keys)
         return id if stays else f"{self._ids}/{id}"
 
     def with_occurrence(self, id: str) -> str:
@@ -261,7 +279,7 @@ def _named(keys: Mapping[str, Any]) -> str | None:
     return identifier(keys.get("id")) or identifier(keys.get("conversation_id"))
 
 
-def _is_published(keys: Mapping[str, Any]) -> bool:
+def is_published(keys: Mapping[str, Any]) -> bool:
     """Whether a record is a row that chatdata has published: id, group and source are named, and
     the id begins with that of a source."""
     if "group" not in keys or "source" not in keys:

@@ -12,21 +12,21 @@ from typing import Any
 
 from chatdata.sources.tool_json import is_given
 
-_CHOICES = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
-_REJECTED = tuple(rejected for _, rejected in _CHOICES)
+CHOICES = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
+_REJECTED = tuple(rejected for _, rejected in CHOICES)
 _TAG = "kto_tag"  # of LLaMA-Factory: nothing but a preference, whatever stands beside
 _VERDICTS = ("label", _TAG)
 _TAGGED = ("prompt", "completion")  # beside these a `label` is nothing but a preference (TRL)
 _NO = (False, "false", "False")  # and 0, which is equal to False
 _YES = (True, "true", "True")
-_KEYS = frozenset([*_VERDICTS, *itertools.chain(*_CHOICES)])
+_KEYS = frozenset([*_VERDICTS, *itertools.chain(*CHOICES)])
 _WAY_OUT = "no source learns from preferences"
 
 
 def choice(record: object) -> str | None:
     """Why a record with answers to choose from is refused; None where a record has none."""
     given = record if isinstance(record, Mapping) else {}
-    for chosen, rejected in _CHOICES:
+    for chosen, rejected in CHOICES:
         if is_given(given.get(chosen)) and is_given(given.get(rejected)):
             return (
                 f"'{chosen}' and '{rejected}' are answers to choose from, and {_WAY_OUT}; "
@@ -48,14 +48,14 @@ def refusal(record: Mapping[str, Any], answer: str | None) -> str | None:
     for key in _REJECTED:
         if answer and key in record and answer == _last(record[key]):
             return f"the answer is the one under '{key}', and {_WAY_OUT}"
-    is_chosen = any(answer and answer == _last(record.get(chosen)) for chosen, _ in _CHOICES)
+    is_chosen = any(answer and answer == _last(record.get(chosen)) for chosen, _ in CHOICES)
     return None if is_chosen else choice(record)
 
 
 def keys(record: Mapping[str, Any]) -> Sequence[str]:
     """The keys of a record, which is not refused, that say its answer was liked."""
     liked = [key for key in _VERDICTS if _says(record, key, _YES)]
-    return [*liked, *(chosen for chosen, rejected in _CHOICES if rejected in record)]
+    return [*liked, *(chosen for chosen, rejected in CHOICES if rejected in record)]
 
 
 def _says(record: Mapping[str, Any], key: str, verdict: tuple[object, ...]) -> bool:

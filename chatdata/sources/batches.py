@@ -44,13 +44,15 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A bounded piece of a source: rows, how much was read for them, what became no row, and
-    records and messages with keys that nothing looked at."""
+    records and messages with keys that nothing looked at. `shapes` names the shape of each file, by
+    its label, where the source has recognised that."""
 
     rows: pl.DataFrame
     records: int
     conversations: int
     problems: list[Problem] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+    shapes: Mapping[str, str] = field(default_factory=dict)
 
 
 class BatchBuilder:

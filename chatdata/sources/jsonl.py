@@ -37,7 +37,8 @@ parts of it that are learnt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
@@ -68,10 +69,9 @@ _PLAIN = {"role", "content"}
 _NULL = {"reasoning_content", "tool_calls", "tool_call_id", "name"}  # of a published plain message
 _PUBLISHED = _PLAIN | _NULL | {"train"}
 _PAIRS = (("prompt", "completion"), ("instruction", "response"), ("instruction", "output"))
-_CONTEXTS = (*_beside.CONTEXTS, "content")
+CONTEXTS = (*_beside.CONTEXTS, "content")
 _KEYS = RECORD_KEYS | _beside.KEYS
 _LIST_KEYS = _KEYS.union(["messages"], _beside.CONTEXTS)
-_PAIR_KEYS = {pair: _KEYS.union(pair, REASONING) for pair in _PAIRS}
 
 
 def read(
@@ -81,24 +81,31 @@ def read(
 
     `variables` names the key of a record from which a variable of its template comes.
     """
-    format = RecordFormat(_is_record, _read, str, Variables(variables), more_keys=more_keys)
+    format = RecordFormat(is_record, read_record, str, Variables(variables), more_keys=more_keys)
     return read_conversations(files, name, ids, format)
 
 
-def _is_record(value: object) -> bool:
+def is_record(value: object) -> bool:
+    """Whether a value is, or has, a list of messages, or has an instruction and an answer."""
     if isinstance(value, list):
         return bool(value) and all(isinstance(turn, dict) and "role" in turn for turn in value)
     if not isinstance(value, dict):
         return False
-    return _list(value) is not None or _pair(value) is not None
+    return is_list_record(value) or _pair(value) is not None
 
 
-def _read(record: Any) -> Reading:
+def is_list_record(value: object) -> bool:
+    """Whether a value is a record with a list of messages."""
+    return isinstance(value, dict) and _list(value) is not None
+
+
+def read_record(record: Any) -> Reading:
+    """What is read of a value that `is_record`."""
     if isinstance(record, list):
-        return Reading(_read_plain(record) or _read_all(record), messages=record)
+        return Reading(_read_plain(record) or read_messages(record), messages=record)
     if (messages := _list(record)) is None:
-        return _exchange(record)
-    return _beside.conversation(record, messages, _LIST_KEYS, _read_plain, _read_all)
+        return exchange(record, _pair(record) or _PAIRS[0])
+    return _beside.conversation(record, messages, _LIST_KEYS, _read_plain, read_messages)
 
 
 def _list(record: Mapping[str, Any]) -> list[Any] | None:
@@ -112,22 +119,31 @@ def _read_plain(messages: list[Any]) -> list[Turn] | None:
     return None if None in turns else turns  # type: ignore[return-value]
 
 
-def _read_all(messages: list[Any]) -> list[Turn]:
+def read_messages(messages: list[Any]) -> list[Turn]:
+    """The turns of messages, which need not be plain."""
     return [_plain(message) or _any_turn(message) for message in openai_form(messages)]
 
 
-def _exchange(record: dict[str, Any]) -> Reading:
-    """An instruction and its answer; reasoning beside them is the answer's."""
-    pair = _pair(record) or _PAIRS[0]
+@functools.cache
+def _keys_of(pair: tuple[str, str]) -> frozenset[str]:
+    """The keys that are looked at beside an instruction and its answer."""
+    return _KEYS.union(pair, REASONING)
+
+
+def exchange(
+    record: Mapping[str, Any], pair: tuple[str, str], contexts: Collection[str] = CONTEXTS
+) -> Reading:
+    """What is read of an instruction and its answer, under the keys of `pair`; reasoning beside
+    them is the answer's, and the first of `contexts` stands below the instruction."""
     asked, answered = (record[key] for key in pair)
-    question, keys = _side(asked, "user", {}), _PAIR_KEYS[pair]
-    if context := next((key for key in _CONTEXTS if record.get(key)), None):
+    question, keys = _side(asked, "user", {}), _keys_of(pair)
+    if context := next((key for key in contexts if record.get(key)), None):
         question = [_with_context(turn, record[context]) for turn in question]
         keys |= {context}
     thoughts = {key: record[key] for key in REASONING if key in record}
     answer = _side(answered, "assistant", thoughts)
     turns = [turn._replace(train=False) for turn in question] + answer
-    beside = _beside.with_record(turns, record, _read_all)
+    beside = _beside.with_record(turns, record, read_messages)
     refusal = _preference.refusal(record, turns[-1].content if turns else None)
     messages = [message for side in (asked, answered) if isinstance(side, list) for message in side]
     read = Reading(beside.turns, keys - beside.left, [*messages, *beside.messages], refusal)
@@ -148,7 +164,7 @@ def _pair(record: dict[str, Any]) -> tuple[str, str] | None:
 
 def _side(value: object, role: str, beside: Mapping[str, Any]) -> list[Turn]:
     if isinstance(value, list):
-        return _read_all(value)
+        return read_messages(value)
     return [turn(role, beside, value, text)]
 
 

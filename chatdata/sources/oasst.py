@@ -12,14 +12,14 @@ Format: the `oasst-data` schemas of LAION-AI/Open-Assistant, and the Hub's parqu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from chatdata.core.schema import NODES
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
-from chatdata.sources.records import read_files
+from chatdata.sources.records import Record, read_files
 from chatdata.sources.values import excerpt, identifier, shown, text, whole, word
 
 SCHEMA = NODES
@@ -57,9 +57,14 @@ def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
 
     A flat message that does not name its tree is kept back until all parents are known.
     """
+    yield from read_records(read_files(files, is_record), name, ids)
+
+
+def read_records(records: Iterable[Record | Problem], name: str, ids: str) -> Iterator[Batch]:
+    """Yields what `read` does, of records that are read already."""
     builder = BatchBuilder(NODES)
     treeless: list[tuple[_Message, str]] = []
-    for record in read_files(files, _is_record):
+    for record in records:
         builder.records += 1
         if isinstance(record, Problem):
             builder.add_problem(record)
@@ -77,7 +82,8 @@ def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
     yield builder.take()
 
 
-def _is_record(value: object) -> bool:
+def is_record(value: object) -> bool:
+    """Whether a value is a tree, a thread or a message."""
     if not isinstance(value, dict):
         return False
     keys = {"message_id", "user_message_id", "replies"}

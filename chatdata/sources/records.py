@@ -1,8 +1,9 @@
 """Files to JSON records, read as a stream, and what could not be read.
 
 `.jsonl` and `.ndjson` hold a value on each line, `.json` an array (or several, or values one after
-another, or an object with a list of records), `.parquet` rows. Each of the text forms may be
-gzipped, and the forms of `.json` are read by any of these names.
+another, or an object with a list of records), `.parquet`, `.arrow`, `.csv` and `.tsv` rows. Each of
+the text forms may be packed (`.gz`, `.zst`) and in UTF-16, and the forms of `.json` are read by any
+of these names. `.zip` and `.tar` hold files of any of these kinds.
 
 A bad line costs that line. A broken element of an array costs that element: reading goes on at the
 next element that has the shape of a record. A file that ends within a record gives all whole
@@ -13,9 +14,11 @@ UTF-8 costs the record that holds the byte.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import json
 import re
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +29,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core.errors import SourceError
-from chatdata.sources import _preference, _shape, _tables
+from chatdata.sources import _containers, _preference, _shape, _tables
 from chatdata.sources._gzip import Gunzip
 from chatdata.sources._shape import IsRecord
+from chatdata.sources._streams import Unzstd, as_utf8
 from chatdata.sources.batches import File, Problem
 from chatdata.sources.values import excerpt, excerpt_of_bytes
 
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".parquet")
+_TEXTS = tuple(
+    f"{kind}{packed}" for packed in ("", ".gz", ".zst") for kind in (".json", ".jsonl", ".ndjson")
+)
+SUFFIXES = (*_TEXTS, ".parquet")
+READABLE = (*SUFFIXES, *_containers.TABLES, _containers.ARROW, *_containers.ARCHIVES)
 _CHUNK = 1 << 22
 _START = 1 << 22
 _SAMPLE = 1 << 16
@@ -109,9 +117,43 @@ def read(
     SourceError where the file cannot be read at all.
     """
     try:
-        yield from _read(path, label, is_record, keys)
+        with unpacked([File(path, label)]) as files:
+            for file in files:
+                yield from _read(file.path, file.label, is_record, keys)
     except OSError as error:
         raise SourceError(f"cannot read '{path}': {error.strerror or error}.") from None
+
+
+@contextlib.contextmanager
+def unpacked(files: Sequence[File]) -> Iterator[Sequence[File]]:
+    """The files, and in place of archives the files that they hold, unpacked for the time being.
+
+    Raises SourceError for an archive that cannot be read, or holds no file that can be.
+    """
+    if not any(_is_archive(file) for file in files):
+        yield files
+        return
+    with tempfile.TemporaryDirectory(prefix="chatdata-") as folder:
+        yield [
+            inner for number, file in enumerate(files) for inner in _inside(file, folder, number)
+        ]
+
+
+def _is_archive(file: File) -> bool:
+    return file.path.name.endswith(_containers.ARCHIVES)
+
+
+def _inside(file: File, folder: str, number: int) -> list[File]:
+    if not _is_archive(file):
+        return [file]
+    place = Path(folder) / str(number)
+    place.mkdir()
+    inner = [suffix for suffix in READABLE if suffix not in _containers.ARCHIVES]
+    members = _containers.members(file.path, tuple(inner), place)
+    files = [File(path, f"{file.label}/{name}") for path, name in members if path.stat().st_size]
+    if not files:
+        raise SourceError(f"'{file.path}' holds no {', '.join(inner)} file; name one that does.")
+    return files
 
 
 def _read(
@@ -119,12 +161,15 @@ def _read(
 ) -> Iterator[Record | Unreadable]:
     if path.stat().st_size == 0:
         raise SourceError(f"'{path}' is empty; name a file with conversations in it.")
-    if path.suffix == ".parquet":
+    if path.suffix in (".parquet", _containers.ARROW):
         yield from _rows(path, label, keys)
         return
     start = _start(path)
     with _open(path) as file:
-        by_name = not path.name.removesuffix(".gz").endswith(".json")
+        if path.name.endswith(_containers.TABLES):
+            yield from _cells(file, path.name, label)
+            return
+        by_name = not path.name.removesuffix(".gz").removesuffix(".zst").endswith(".json")
         if _shape.is_lines(start, is_record, by_name=by_name):
             yield from _lines(file, label)
         else:
@@ -132,8 +177,9 @@ def _read(
 
 
 def _open(path: Path) -> io.BufferedReader:
-    raw = Gunzip(path) if path.suffix == ".gz" else io.FileIO(path)
-    return io.BufferedReader(raw, _BUFFER)
+    readers = {".gz": Gunzip, ".zst": Unzstd}
+    raw = readers.get(path.suffix, io.FileIO)(path)
+    return as_utf8(io.BufferedReader(raw, _BUFFER), _BUFFER)
 
 
 def _damage(file: io.BufferedReader) -> str:
@@ -147,12 +193,12 @@ def _start(path: Path) -> bytes:
     with _open(path) as file:
         start = file.read(_START)
     if not start:
-        raise SourceError(f"'{path}' holds no data; it may be cut off or not gzipped at all.")
+        raise SourceError(f"'{path}' holds no data; it may be cut off or not packed at all.")
     binary_at = _binary_at(start)
     if binary_at is not None:
         raise SourceError(
             f"'{path}' is not a text file (byte {binary_at} is {start[binary_at]:#04x}); "
-            f"chatdata reads {', '.join(SUFFIXES)}."
+            f"chatdata reads {', '.join(READABLE)}."
         )
     return start
 
@@ -402,15 +448,42 @@ def _is_next(window: _Window, is_record: IsRecord) -> bool:
 
 
 def _rows(path: Path, label: str, keys: Collection[str]) -> Iterator[Record | Unreadable]:
+    number = 0
+    for schema, batch in _batches(path):
+        read_row = _tables.reader(schema)
+        for row, fault in _tables.rows(batch, keys):
+            where = f"{label}#{number}"
+            value = Record(where, read_row(row))
+            yield Unreadable(where, "bad_value", fault) if fault else value
+            number += 1
+
+
+def _batches(path: Path) -> Iterator[tuple[pa.Schema, pa.RecordBatch]]:
+    if path.suffix == _containers.ARROW:
+        for batch in _containers.arrow_batches(path):
+            parts = range(0, batch.num_rows, _PARQUET_ROWS)
+            yield from ((batch.schema, batch.slice(at, _PARQUET_ROWS)) for at in parts)
+        return
     try:
         with pq.ParquetFile(path) as file:
-            number = 0
-            read_row = _tables.reader(file.schema_arrow)
             for batch in file.iter_batches(_PARQUET_ROWS):
-                for row, fault in _tables.rows(batch, keys):
-                    where = f"{label}#{number}"
-                    value = Record(where, read_row(row))
-                    yield Unreadable(where, "bad_value", fault) if fault else value
-                    number += 1
+                yield file.schema_arrow, batch
     except pa.ArrowException as error:
         raise SourceError(f"'{path}' is not a readable Parquet file ({error}).") from None
+
+
+def _cells(file: io.BufferedReader, name: str, label: str) -> Iterator[Record | Unreadable]:
+    """Yields the rows of a table of text; where the file is damaged, not the row that it cuts."""
+    number = 0
+    waiting: Record | Unreadable | None = None
+    for number, row in enumerate(_containers.csv_rows(file, name), start=1):
+        if waiting:
+            yield waiting
+        where = f"{label}#{number - 1}"
+        waiting = Record(where, row)
+        if isinstance(row, str):
+            waiting = Unreadable(where, "bad_value", row)
+    if damage := _damage(file):
+        yield Unreadable(f"{label}#{max(number - 1, 0)}", "damaged", damage)
+    elif waiting:
+        yield waiting

@@ -51,7 +51,7 @@ _PLAIN = {"from", "value"}
 _PAIR = {"human", "assistant"}
 _CALLS = frozenset(["function_call", "tool_call"])
 _RESULTS = frozenset(["observation", "tool", "tool_response", "function_response", "function"])
-_TURN_KEYS = MESSAGE_KEYS.union(_PLAIN)
+TURN_KEYS = MESSAGE_KEYS.union(_PLAIN)
 _KEYS = RECORD_KEYS.union(_beside.KEYS, _beside.CONTEXTS)
 _KEYS_WITH = {key: _KEYS | {key} for key in _LISTS}
 _PIECE = re.compile(r"_\d+\Z")
@@ -65,21 +65,23 @@ def read(
     `variables` names the key of a record from which a variable of its template comes.
     """
     format = RecordFormat(
-        _is_record,
-        _read,
-        _group,
+        is_record,
+        read_record,
+        group,
         Variables(variables),
-        message_keys=_TURN_KEYS,
-        more_keys=_more_keys,
+        message_keys=TURN_KEYS,
+        more_keys=more_turn_keys,
     )
     return read_conversations(files, name, ids, format)
 
 
-def _group(id: str) -> str:
+def group(id: str) -> str:
+    """The group of a conversation: that of all pieces of a long one."""
     return _PIECE.sub("", id)
 
 
-def _is_record(value: object) -> bool:
+def is_record(value: object) -> bool:
+    """Whether a value has a list of turns."""
     return isinstance(value, dict) and _list(value) is not None
 
 
@@ -89,7 +91,8 @@ def _list(record: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
     return next(((key, messages) for key, messages in lists if messages is not None), None)
 
 
-def _read(record: dict[str, Any]) -> Reading:
+def read_record(record: dict[str, Any]) -> Reading:
+    """What is read of a value that `is_record`."""
     key, messages = _list(record) or ("", [])
     return _beside.conversation(record, messages, _KEYS_WITH[key], _read_plain, _read_all)
 
@@ -104,7 +107,8 @@ def _read_all(messages: list[Any]) -> list[Turn]:
     return [turn for message in openai_form(messages) for turn in _turns_of(message)]
 
 
-def _more_keys(message: Mapping[str, Any]) -> tuple[str, ...]:
+def more_turn_keys(message: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of a turn that are looked at in some turns alone."""
     return (*more_keys(message), *(_PAIR if _is_pair(message) else ()))
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "mixing",
     "ngrams",
     "phones",
+    "pieces",
     "quality_filters",
     "redact",
     "secrets",

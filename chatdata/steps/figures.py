@@ -24,6 +24,18 @@ class Figures(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Nothing:
+    """The figures of a step that counts nothing."""
+
+    def __add__(self, more: Nothing) -> Nothing:
+        """Nothing."""
+        return self
+
+    def entry(self) -> None:
+        """The manifest holds none of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class FiguresByKey:
     """The figures of several steps, by the key of the manifest that each is under."""
 

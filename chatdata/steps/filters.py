@@ -25,13 +25,14 @@ from chatdata.core.schema import ROLES, SPOKEN
 from chatdata.steps import (
     contamination,
     duplicates,
+    endings,
     evaluation_sets,
     language,
     quality_filters,
     redact,
     secrets,
 )
-from chatdata.steps.figures import Figures
+from chatdata.steps.figures import Figures, Nothing
 from chatdata.steps.filtering import Column, Drop, Files, Filter, Options, Unit, define
 from chatdata.steps.language import codes
 from chatdata.steps.ngrams import WORD
@@ -266,6 +267,15 @@ def contaminated(
     """
     return pl.col("overlap").is_not_null()
 
+
+def _look_behind(
+    messages: pl.DataFrame, options: Options, folder: Path
+) -> tuple[pl.DataFrame, Figures]:
+    return endings.with_asked_on(messages), Nothing()
+
+
+_ASKED_ON = Column(endings.ASKED_ON, _look_behind, lambda options, files, folder: Nothing())
+_removes("message", column=_ASKED_ON)(quality_filters.truncated)
 
 for _function in quality_filters.MESSAGE:
     _removes("message")(_function)

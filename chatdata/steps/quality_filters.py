@@ -12,7 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from chatdata.core.schema import SPOKEN
-from chatdata.steps import ngrams
+from chatdata.steps import endings, ngrams
 
 Proportion = Annotated[float, Field(gt=0, le=1)]
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -78,16 +78,32 @@ _SENTENCE_END = r"[.!?…][\"'”’)\]*_]*\s"
 _MID_SENTENCE = r"(?:\A|\n)[ \t]*[^\s*+•#|>\d-][^\n#]{30,}[\p{L}\p{M},;(\[–—-]\s*\z"
 
 
+_ENDS_WELL = r"[.!?…。！？][\"'”’)\]*_`]*\s*\z"
+_BARE_MARK = r"\n[ \t]*\d{1,3}\.\s*\z"
+
+
 def truncated() -> pl.Expr:
-    """Answers that stop in mid-sentence, or within a fenced block of code.
+    """Answers that stop in mid-sentence, within code, or where the user asks to go on.
 
     A line of prose is meant to go on where it stops at a letter or a comma, while sentences before
-    it end with a full stop. Lists, headings, tables, tags and short lines may end as they like,
-    and so may the words before a call of a tool.
+    it end with a full stop; so is a list whose items end so, a short row of a table, a bare number,
+    and "Sure, here is". A block of code is cut where a bracket or a statement is open, also where a
+    dump has closed its fence. Headings, tags and short lines may end as they like, and so may the
+    words before a call of a tool.
     """
     open_fence = _CONTENT.str.count_matches(_FENCE) % 2 == 1
     cut_off = _CONTENT.str.contains(_SENTENCE_END) & _CONTENT.str.contains(_MID_SENTENCE)
-    return _IS_ANSWER & _HAS_CALLS.not_() & (open_fence | cut_off)
+    ends_well = _CONTENT.str.contains(_ENDS_WELL) & _CONTENT.str.contains(_BARE_MARK).not_()
+    doubtful = pl.when(_IS_ANSWER & ends_well.not_()).then(_CONTENT)
+    stops = doubtful.map_batches(_are_cut_off, return_dtype=pl.Boolean).fill_null(False)
+    # The column is that of `endings.with_asked_on`; who judges single texts has none.
+    asked = pl.any_horizontal(pl.lit(False), pl.col(f"^{endings.ASKED_ON}$")) & ends_well.not_()
+    return _IS_ANSWER & _HAS_CALLS.not_() & (open_fence | cut_off | stops | asked)
+
+
+def _are_cut_off(texts: pl.Series) -> pl.Series:
+    cut = [text is not None and endings.is_cut_off(text) for text in texts]
+    return pl.Series(cut, dtype=pl.Boolean)
 
 
 def url_only() -> pl.Expr:
@@ -108,5 +124,5 @@ def too_many_turns(above: AtLeastOne = 50) -> pl.Expr:
     return is_turn.sum().over("conversation") > above
 
 
-MESSAGE = (refusal, boilerplate_opening, repetition, truncated, url_only)
+MESSAGE = (refusal, boilerplate_opening, repetition, url_only)
 CONVERSATION = (too_many_characters, too_many_turns)

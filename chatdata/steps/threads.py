@@ -7,7 +7,7 @@ outcomes of what goes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -17,9 +17,12 @@ from chatdata.core.config import Strict
 from chatdata.core.hashing import short_hash
 from chatdata.core.ledger import BECAUSE, GOES_WITH, MERGED, OUTCOMES, outcomes_of
 from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN, empty
+from chatdata.steps import pieces
+from chatdata.steps.figures import FiguresByKey
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
 RepeatedRole = Literal["keep", "merge", "drop"]
+Join = Literal["pieces"]
 
 _MARKS = ("removed_by", "on_removed", "why")  # what `filtering.mark` adds
 
@@ -30,7 +33,8 @@ class Threads(Strict):
     `policy`, `top_k`, `max_paths` and `train_once` concern trees alone: a tree of more than
     `max_paths` conversations, or that repeats more than 1,000 turns for each of so many, is
     refused. `repeated_role` concerns linear conversations: turns of one role in a row are kept,
-    merged into the first of them, or dropped but the last.
+    merged into the first of them, or dropped but the last. `join: pieces` joins the pieces that a
+    dump has cut conversations into.
     """
 
     policy: Policy = "all_leaves"
@@ -39,6 +43,7 @@ class Threads(Strict):
     start: Literal["any", "user"] = "any"
     end: Literal["any", "assistant"] = "assistant"
     repeated_role: RepeatedRole = "keep"
+    join: Join | None = None
     train_once: bool = False
 
 
@@ -46,12 +51,14 @@ class Threads(Strict):
 class Threaded:
     """Conversations as rows of MESSAGES, and rows of OUTCOMES for everything else.
 
-    `conversations` is the number of conversations that came into being.
+    `conversations` is the number of conversations that came into being; `figures` tell of the
+    pieces that were joined.
     """
 
     messages: pl.DataFrame
     outcomes: pl.DataFrame
     conversations: int
+    figures: FiguresByKey = field(default_factory=FiguresByKey)
 
 
 def linearize_turns(messages: pl.DataFrame, threads: Threads) -> Threaded:
@@ -62,18 +69,38 @@ def linearize_turns(messages: pl.DataFrame, threads: Threads) -> Threaded:
     answer, and a system message alone. The result does not depend on the order of the rows.
     """
     turns, repeated = _name_apart(messages)
+    turns, apart, figures = _joined(turns, threads.join)
     turns = turns.sort("conversation", "position")
-    turns, joined = _without_repeated_roles(turns, threads.repeated_role)
+    turns, merged = _without_repeated_roles(turns, threads.repeated_role)
     turns, removed = _without_removed(turns)
     turns, skipped = _without_skipped(turns)
     turns, trimmed = _trim(turns, threads)
     position = pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
     turns = turns.with_columns(position=position).select(MESSAGES.keys())
-    return Threaded(turns, pl.concat([repeated, joined, removed, skipped, trimmed]), 0)
+    outcomes = pl.concat([repeated, apart, merged, removed, skipped, trimmed])
+    return Threaded(turns, outcomes, 0, figures)
 
 
-def names(messages: pl.DataFrame) -> pl.DataFrame:
+def _joined(
+    turns: pl.DataFrame, join: Join | None
+) -> tuple[pl.DataFrame, pl.DataFrame, FiguresByKey]:
+    """The turns with the pieces of conversations joined, outcomes of these pieces, and figures."""
+    if join is None:
+        return turns, empty(OUTCOMES), FiguresByKey()
+    joined = pieces.join(turns)
+    return joined.turns, joined.outcomes, FiguresByKey({pieces.KEY: joined.figures})
+
+
+def names(messages: pl.DataFrame, threads: Threads) -> pl.DataFrame:
     """The `conversation` and the `message` of each row, as `linearize_turns` names them."""
+    named = _names_apart(messages)
+    if threads.join is None:
+        return named
+    return named.with_columns(pieces.homes(messages.with_columns(named)))
+
+
+def _names_apart(messages: pl.DataFrame) -> pl.DataFrame:
+    """The `conversation` and the `message` of each row, ids that are shared told apart."""
     place = ["conversation", "where", "position"]
     shared = _shared_ids(messages)
     if shared.is_empty():
@@ -184,9 +211,9 @@ def _without_repeated_roles(
     is_text |= pl.col("reasoning").is_not_null() | pl.col("tool_calls").is_not_null()
     several = several.with_columns(speaks=is_text | is_text.any().over("run").not_())
     choose = _merged if repeated_role == "merge" else _last_of_runs
-    chosen, joined = choose(several)
+    chosen, outcomes = choose(several)
     left = pl.concat([numbered.filter(is_alone), chosen.select(numbered.columns)])
-    return left.sort("conversation", "position").drop("run"), joined
+    return left.sort("conversation", "position").drop("run"), outcomes
 
 
 def _changes(column: str) -> pl.Expr:
@@ -225,21 +252,21 @@ def _merged(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     is_marked = pl.col("removed_by").is_not_null()
     merged = parts.agg(
         pl.exclude(*SPOKEN, "train", *_MARKS).first(),
-        *(_joined(name) for name in ("content", "reasoning")),
-        _joined_calls(),
+        *(_texts_of(name) for name in ("content", "reasoning")),
+        _calls_of(),
         pl.col("train").all(),
         *(pl.col(mark).filter(is_marked).first() for mark in _MARKS),
     )
-    return merged, _joined_outcomes(several, merged, MERGED, pl.col("into"))
+    return merged, _merged_outcomes(several, merged, MERGED, pl.col("into"))
 
 
-def _joined(column: str) -> pl.Expr:
+def _texts_of(column: str) -> pl.Expr:
     """The texts of a column, a blank line between; null where all of them are."""
     texts = pl.col(column).drop_nulls()
     return pl.when(texts.len() > 0).then(texts.str.join("\n\n")).alias(column)
 
 
-def _joined_calls() -> pl.Expr:
+def _calls_of() -> pl.Expr:
     """The calls of several turns in a single list."""
     calls = pl.col("tool_calls").drop_nulls()
     inner = calls.str.strip_prefix("[").str.strip_suffix("]").str.join(", ")
@@ -249,10 +276,10 @@ def _joined_calls() -> pl.Expr:
 def _last_of_runs(several: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The last turn of each run that has a text."""
     last = several.filter("speaks").unique("run", keep="last", maintain_order=True)
-    return last, _joined_outcomes(several, last, "repeated_role", "before " + pl.col("into"))
+    return last, _merged_outcomes(several, last, "repeated_role", "before " + pl.col("into"))
 
 
-def _joined_outcomes(
+def _merged_outcomes(
     several: pl.DataFrame, chosen: pl.DataFrame, reason: str, detail: pl.Expr
 ) -> pl.DataFrame:
     """Rows of OUTCOMES for the turns of runs that are not `chosen`; `into` is the turn that is."""

@@ -32,6 +32,7 @@ _WAYS = {
     "duplicate_id": "give each record and message its own id",
     "too_many_paths": "a larger `threads.max_paths`, or threads: {policy: best_rank}",
     "not_selected": "threads: {policy: all_leaves} takes every path",
+    "joined": "nothing is lost: the conversation that is named has its turns",
     "repeated_role": "threads: {repeated_role: merge} or {repeated_role: keep}",
     "leading_turn": "threads: {start: any}",
     "trailing_turn": "threads: {end: any}",

@@ -35,7 +35,8 @@ from chatdata.dataset import (
 )
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
-from chatdata.steps import keeping, split
+from chatdata.steps import keeping, pieces, split
+from chatdata.steps.pieces import PiecesEntry
 from chatdata.verify import added, recount, rerender
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
@@ -240,7 +241,15 @@ def true_ledger(folder: Folder) -> Iterator[str]:
     yield from (f"ledger: the outcome of '{id}' does not fit its reason" for id in odd["id"])
     kept = keeping.count(entries.filter(keeping.is_noted()).collect()).entry()
     yield from recount.differing("kept by hand", folder.manifest.kept_by_hand or {}, kept)
+    yield from _pieces(folder.manifest.pieces, entries)
     yield from _unpaired(folder.path, entries)
+
+
+def _pieces(stated: PiecesEntry | None, entries: pl.LazyFrame) -> Iterator[str]:
+    """Yields a sentence where the manifest has other numbers of joined pieces than the ledger."""
+    joined = pieces.count_joined(entries.filter(pl.col("reason") == ledger.JOINED).collect())
+    for name, number in joined.items():
+        yield from recount.differing(f"pieces joined {name}", getattr(stated, name, 0), number)
 
 
 def true_dropped(folder: Folder) -> Iterator[str]:

@@ -137,6 +137,8 @@ def test_the_name_is_that_of_the_template_and_is_taken_once(tmp_path: Path, samp
         ("starchat", "has a rendering 'starchat' already"),  # that of the build
         ("Qwen", "--name Qwen: a name is lower-case letters"),
         ("a/b", "--name a/b: a name is lower-case letters"),
+        ("tokens", "--name tokens: the rows of a rendering stand in tokens-NAME"),
+        ("tokens-a", "--name tokens-a: the rows of a rendering stand in tokens-NAME"),
     ):
         with pytest.raises(ConfigError, match=words):
             add_rendering(copy, tokenizer="bytes", template="chatml", name=name)

@@ -329,7 +329,7 @@ def test_one_id_in_two_groups_is_told_apart(
 @pytest.mark.slow
 def test_two_rows_of_one_id_stop_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "chatdata.sources._linear._Names.group", lambda self, id, keys, format: keys["group"]
+        "chatdata.sources._linear.Names.group", lambda self, id, keys, format: keys["group"]
     )
     row = {"id": "x", "messages": [{"role": "user", "content": "a"}, ANSWER]}
     text = "\n".join(json.dumps({**row, "group": group}) for group in "abcdefgh")

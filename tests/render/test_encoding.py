@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -537,3 +538,46 @@ def test_a_difference_gives_the_whole_build_to_tokenizers(
 def test_an_audit_mode_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no audit mode 'sometimes'; known: audit, full, off\."):
         build_dataset(load_recipe("sample"), tmp_path / "out", verify="sometimes")
+
+
+# ------------------------------------------------------------------------- the coverage sampler
+
+ODD = "aaaa    \n\t1==''<|>éüß中文日本😀\u0301\u200b\x7f\x00\x85\x0b"
+RUNS = st.tuples(st.sampled_from(ODD), st.integers(1, 40)).map(lambda run: run[0] * run[1])
+TEXTS = st.lists(st.lists(RUNS, max_size=12).map("".join), max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS)
+def test_classes_are_those_of_the_table_character_by_character(texts: list[str]) -> None:
+    table = coverage.class_table().copy()
+    table[ord("=")] |= coverage.NEEDS_FALLBACK
+    table[ord("中")] |= coverage.NEEDS_FALLBACK
+    classes, starts = coverage.classify(texts, table)
+    expected = [0]
+    for text in texts:
+        expected += [int(table[ord(character)]) for character in text] + [0]
+    assert classes.tolist() == expected
+    assert [classes[start] for start in starts] == [0] * len(starts)
+    classes[0] = 1  # it can be written to
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 60)), max_size=30))
+def test_long_runs_are_those_that_a_look_at_each_place_gives(parts: list[tuple[int, int]]) -> None:
+    groups = [group for group, length in parts for _ in range(length)]
+    expected, place = [], 0
+    for _, members in itertools.groupby(groups):
+        length = len(list(members))
+        if length >= 16:
+            expected.append((place, place + length))
+        place += length
+    first, end = coverage._long_runs(np.asarray(groups, np.uint8))
+    assert list(zip(first.tolist(), end.tolist(), strict=True)) == expected
+
+
+def test_the_classes_of_a_group_have_numbers_in_a_row() -> None:
+    numbers = np.arange(len(coverage._NUMBERS), dtype=np.uint8)
+    named = dict(enumerate(name for group in coverage._GROUPS for name in group))
+    expected = [[named[n] in group for group in coverage._GROUPS].index(True) for n in named]
+    assert coverage._groups(numbers).tolist() == expected

@@ -20,6 +20,7 @@ from chatdata.render.encoding import libraries
 from chatdata.render.fit import fit
 from chatdata.render.options import Render
 from chatdata.render.rows import Rendered, render
+from chatdata.render.segments import encoded
 from chatdata.render.segments.from_spec import encode_from_spec, encode_joined
 from chatdata.render.segments.prompt_prefix import prefix_lengths
 from chatdata.render.segments.text_pool import TextPool
@@ -497,3 +498,30 @@ def test_a_broken_file_of_a_tokenizer_is_named(
     with pytest.raises(RenderError, match=words) as caught:
         load(tmp_path, "broken", BUILT_IN["starchat"], None)
     assert "download it again" in str(caught.value)
+
+
+def test_rows_that_were_measured_are_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other rows are, and the same rows with another mask."""
+    calls: list[tuple[Any, ...]] = []
+    encode = encoded._encode
+
+    def counted(*given: Any) -> encoded.Segments:
+        calls.append(given)
+        return encode(*given)
+
+    monkeypatch.setattr(encoded, "_encode", counted)
+    tokenizer = load(None, "bytes", BUILT_IN["chatml"], None)
+    chosen = options(template="chatml", max_tokens=10_000)
+    messages, pool = table(RANDOM), TextPool(tokenizer)
+    fitted = fit(messages, pool, chosen)
+    assert len(calls) == 1
+    rendered = render(fitted.messages, fitted.windows, pool, chosen)
+    assert len(calls) == 1
+    apart = render(messages.clone(), None, TextPool(tokenizer), chosen)
+    assert len(calls) == 2
+    assert np.array_equal(rendered.labels, apart.labels)
+    everything = render(fitted.messages, None, pool, options(template="chatml", train_on="all"))
+    assert len(calls) == 3
+    assert everything.trained.sum() > rendered.trained.sum()
+    render(fitted.messages.head(4), None, pool, chosen)
+    assert len(calls) == 4

@@ -125,6 +125,6 @@ def test_a_source_is_added_by_its_file_alone(tmp_path: Path) -> None:
 
 
 def test_modules_that_are_no_sources_are_not_named() -> None:
-    assert sources.names() == ["jsonl", "oasst", "sharegpt"]
+    assert sources.names() == ["auto", "jsonl", "oasst", "sharegpt"]
     with pytest.raises(ConfigError, match="unknown source 'records'"):
         load_recipe("sample", ["source={records: {files: [x.jsonl]}}"])

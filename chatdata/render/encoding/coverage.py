@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 Classes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -85,11 +87,11 @@ _GROUPS = (
     ),
 )
 _NUMBERS = {name: number for number, name in enumerate(name for group in _GROUPS for name in group)}
-_GROUP_OF = np.asarray(
-    [number for number, group in enumerate(_GROUPS) for _ in group], dtype=np.uint8
-)
+
+_FIRST_OF_GROUPS = [_NUMBERS[group[0]] for group in _GROUPS[1:]]
 
 _SHORTEST_RUN = 16
+_ALL_ALIKE = np.uint64(0x0101010101010101)
 _RUN_LENGTHS = np.asarray([round(2 ** (quarter / 4)) for quarter in range(16, 96)])
 _TRIGRAMS = 32**3
 _RUNS = 32 * 128
@@ -172,14 +174,23 @@ def classify(texts: Sequence[str], table: Classes) -> ClassifiedTexts:
     """Texts with the class of each character, by a table of all code points."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     starts = np.concatenate([[0], np.cumsum(lengths + 1)])
-    joined = _SEPARATOR.join(["", *texts, ""])
-    if joined.isascii():
-        translated = joined.encode("ascii").translate(table[:256].tobytes())
-        classes = np.frombuffer(bytearray(translated), np.uint8)  # a bytearray can be written to
-    else:
-        classes = table.take(np.frombuffer(joined.encode("utf-32-le"), np.uint32))
+    classes = _classes(_SEPARATOR.join(["", *texts, ""]), table)
     classes[starts] = _EDGE
     return ClassifiedTexts(classes, starts)
+
+
+def _classes(text: str, table: Classes) -> Classes:
+    """The class of each character. Most texts have few characters beyond the first 256."""
+    narrow = table[:256].tobytes()
+    if text.isascii():
+        # What is made of a bytearray can be written to.
+        return np.frombuffer(bytearray(text.encode("ascii")).translate(narrow), np.uint8)
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    low_bytes = bytearray(points.astype(np.uint8))
+    classes = np.frombuffer(low_bytes.translate(narrow), np.uint8)
+    wide = np.flatnonzero(points > 255)
+    classes[wide] = table.take(points[wide])
+    return classes
 
 
 class CoverageSampler:
@@ -227,19 +238,15 @@ class CoverageSampler:
         """New meetings of three classes: code, place of the middle, place after the middle."""
         wide = classes.astype(np.uint16)
         codes = (((wide[:-2] << 5) | wide[1:-1]) << 5) | wide[2:]
-        new = np.flatnonzero(self._is_new()[:_TRIGRAMS].take(codes))
+        new = np.flatnonzero(_taken(self._is_new()[:_TRIGRAMS], codes))
         return codes[new].astype(np.int64), new + 1, new + 2
 
     def _runs(self, classes: Classes) -> tuple[Ints, Ints, Ints]:
         """Long runs of new lengths: code, place of the first character, place after the last."""
-        groups = _GROUP_OF.take(classes)
-        last = np.flatnonzero(groups[1:] != groups[:-1])
-        lengths = np.diff(last)
-        # A run of edges is a text that was made blank.
-        is_text = groups[last[:-1] + 1] != _GROUP_OF[_EDGE]
-        long = np.flatnonzero((lengths >= _SHORTEST_RUN) & is_text)
-        first, end = last[long] + 1, last[long + 1] + 1
-        bucket = np.searchsorted(_RUN_LENGTHS, lengths[long], "right")
+        first, end = _long_runs(_groups(classes))
+        is_text = classes[first] != _EDGE  # a run of edges is a text that was made blank
+        first, end = first[is_text], end[is_text]
+        bucket = np.searchsorted(_RUN_LENGTHS, end - first, "right")
         codes = _TRIGRAMS + classes[end - 1].astype(np.int64) * 128 + bucket
         new = self._is_new()[codes]
         return codes[new], first[new], end[new]
@@ -257,6 +264,41 @@ class CoverageSampler:
         new: Ints = pairs[self._times[sorted_codes] + earlier < _TIMES]
         np.add.at(self._times, codes[new], 1)
         return new
+
+
+def _taken(values: Bools, places: npt.NDArray[Any]) -> Bools:
+    """The values at some places, given as uint16. numpy takes twice the time of pyarrow."""
+    flags = pa.Array.from_buffers(pa.uint8(), len(values), [None, pa.py_buffer(values.tobytes())])
+    indices = pa.Array.from_buffers(pa.uint16(), len(places), [None, pa.py_buffer(places)])
+    taken = pc.take(flags, indices)
+    return np.frombuffer(taken.buffers()[1], np.bool_, len(taken))
+
+
+def _groups(classes: Classes) -> Classes:
+    """The group of each class: the classes of a group have numbers in a row."""
+    groups = np.zeros(len(classes), np.uint8)
+    for first in _FIRST_OF_GROUPS:
+        groups += classes >= first
+    return groups
+
+
+def _long_runs(groups: Classes) -> tuple[Ints, Ints]:
+    """Where _SHORTEST_RUN or more of a group stand in a row: places of the first, and after the
+    last.
+
+    Wherever so long a run begins, 8 places that are alike stand in it from a multiple of 8 on.
+    Few of a text are, and only from these are the ends of a run looked for.
+    """
+    alike = np.zeros(len(groups) // 8 * 8 + 16, np.bool_)  # as the place before; none at the ends
+    np.equal(groups[1:], groups[:-1], out=alike[9 : len(groups) + 8])
+    words = alike.reshape(-1, 8)
+    full = np.flatnonzero(alike.view(np.uint64) == _ALL_ALIKE)
+    begins, stops = full[np.diff(full, prepend=-2) > 1], full[np.diff(full, append=-2) != 1]
+    before = words[begins - 1, ::-1].argmin(1)  # how many in a row stand before the first word
+    behind = words[stops + 1].argmin(1)
+    first, end = begins * 8 - before - 9, stops * 8 + behind
+    is_long = end - first >= _SHORTEST_RUN
+    return first[is_long], end[is_long]
 
 
 def _merged(excerpts: Sequence[Excerpt]) -> Iterator[Excerpt]:

@@ -57,7 +57,17 @@ def encode(messages: pl.DataFrame, pool: TextPool, train_on: TrainOn) -> Segment
     """The segments of rows, given as messages in order, tokenised.
 
     The template must be able to write every row: `refusals` names those that it cannot write.
+    The rows that were measured last are mostly those that are rendered, and the same table is not
+    encoded again.
     """
+    last = pool.last_rows
+    if last is None or last[0] is not messages or last[1] != train_on:
+        last = pool.last_rows = messages, train_on, _encode(messages, pool, train_on)
+    segments: Segments = last[2]
+    return segments
+
+
+def _encode(messages: pl.DataFrame, pool: TextPool, train_on: TrainOn) -> Segments:
     segments = pool.tokenizer.template.encode(messages, pool, train_on)
     if pool.place_matters:
         segments = _with_starts(segments, messages, pool)

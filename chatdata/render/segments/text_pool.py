@@ -16,7 +16,7 @@ from chatdata.core import arrow
 from chatdata.core.errors import RenderError
 from chatdata.render.encoding.encoded import Encoded, join
 from chatdata.render.encoding.libraries import Encoder, ReferenceEncoder
-from chatdata.render.segments.unencoded import Ints
+from chatdata.render.segments.unencoded import Ints, TrainOn
 from chatdata.render.tokenizer import Tokenizer
 
 
@@ -33,6 +33,8 @@ class TextPool:
         self.encoder = encoder or ReferenceEncoder(tokenizer.text)
         self.control = tokenizer.control
         self.memo: dict[Any, Any] = {}  # what the template keeps from one call to the next
+        # A table of messages, what is learnt of it, and its segments.
+        self.last_rows: tuple[pl.DataFrame, TrainOn, Any] | None = None
         self.texts: list[str] = []
         self.ids: npt.NDArray[np.int32] = np.empty(0, np.int32)
         self._text_ids: dict[tuple[str, bool], int] = {}  # by text, and whether it begins a row

@@ -23,7 +23,7 @@ from chatdata.core import schema
 from chatdata.core.errors import SourceError
 from chatdata.dataset import manifest, tables
 from chatdata.sources import File, Problem
-from chatdata.sources.records import SUFFIXES, Record, Unreadable, read
+from chatdata.sources.records import READABLE, Record, Unreadable, read
 from chatdata.sources.values import identifier
 from chatdata.steps import filtering, filters, secrets, threads, trees
 from chatdata.steps.secrets import Finding
@@ -31,7 +31,7 @@ from chatdata.verify.audit.findings import Kind
 from chatdata.verify.audit.token_rows import COLUMNS, TokenRows
 
 _ARROW = ".arrow"
-READ = (*SUFFIXES, _ARROW)
+READ = READABLE
 # Files beside data that are no data.
 _BESIDE = re.compile(
     r"(manifest|croissant|dataset_info|dataset_infos|state|dataset_dict|config|generation_config"
@@ -238,15 +238,20 @@ def _source_of(values: Sequence[Any]) -> str | None:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         file = File(path, path.name)
         scores = {name: _score(name, file) for name in sources.names()} if values else {}
-    best = max(scores, key=lambda name: (scores[name], name == "jsonl"), default=None)
+    best = max(
+        scores,
+        key=lambda name: (scores[name], name == "jsonl", name != "auto"),
+        default=None,
+    )
     return best if best and scores[best] > 0 else None
 
 
 def _score(source: str, file: File) -> int:
     """How many messages a source reads, twice those that it has no fault to find with."""
     score = 0
-    for batch in sources.get(source).read([file], source, source):
-        score += 2 * int(batch.rows["note"].is_null().sum()) + batch.rows.height
+    with contextlib.suppress(SourceError):  # of no known shape
+        for batch in sources.get(source).read([file], source, source):
+            score += 2 * int(batch.rows["note"].is_null().sum()) + batch.rows.height
     return score
 
 
@@ -287,12 +292,17 @@ def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
 def _message_batches(part: Part, file: File) -> Iterator[Messages]:
     source = sources.get(part.source)
     read_ = source.read([file], part.source, part.source)
-    if source.SCHEMA is schema.NODES:
-        yield _of_trees(part, list(read_))
-        return
+    trees_: list[sources.Batch] = []
     for batch in read_:
-        rows = _numbered(batch.rows, part.split)
-        yield Messages(rows, batch.records, batch.problems, part.has_rows)
+        kinds = schema.by_kind(batch.rows)
+        if any(schema.is_of_trees(rows) for rows in kinds):
+            trees_.append(batch)
+            continue
+        for rows in kinds:
+            rows = _numbered(rows, part.split)
+            yield Messages(rows, batch.records, batch.problems, part.has_rows)
+    if trees_:
+        yield _of_trees(part, trees_)
 
 
 def _record_batches(file: File) -> Iterator[Records]:
@@ -308,7 +318,7 @@ def _numbered(rows: pl.DataFrame, split: str | None) -> pl.DataFrame:
 
 def _of_trees(part: Part, batches_: Sequence[sources.Batch]) -> Messages:
     """All paths of the trees in a file: trees cannot be cut into batches."""
-    nodes = pl.concat([batch.rows for batch in batches_])
+    nodes = pl.concat([batch.rows.select(schema.NODES.keys()) for batch in batches_])
     marked = filtering.mark(nodes, filters.always())
     threaded = trees.linearize(marked, threads.Threads())
     rows = _numbered(threaded.messages.sort("conversation", "position"), part.split)

@@ -41,6 +41,7 @@ def _run(command: dict[str, Any]) -> None:
     code = 70
     try:
         os.environ.update(command["environment"])
+        os.chdir(command.get("folder", "."))
         for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(command[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
         if "code" in command:

@@ -1,0 +1,94 @@
+"""Bytes of files that are packed by Zstandard, or written in UTF-16, as they are needed."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+_PIECE = 1 << 18
+_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+class _Pieces(io.RawIOBase):
+    """Bytes that come in pieces; `damage` names what is wrong with a file that broke off."""
+
+    damage = ""
+
+    def __init__(self) -> None:
+        self._left = memoryview(b"")
+
+    def _next(self) -> bytes:
+        raise NotImplementedError
+
+    def readable(self) -> bool:
+        """True: bytes can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The number of bytes that were read into a buffer; 0 at the end, or at the damage."""
+        if not self._left:
+            self._left = memoryview(self._next())
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), len(self._left))
+        view[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
+
+
+class Unzstd(_Pieces):
+    """The bytes of a file that Zstandard has packed. A damaged file ends at the damage."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = pa.input_stream(str(path), compression="zstd")
+
+    def _next(self) -> bytes:
+        try:
+            return bytes(self._file.read(_PIECE))
+        except OSError as error:
+            self.damage = str(error)
+            return b""
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+        super().close()
+
+
+class Utf8(_Pieces):
+    """A stream of UTF-16 as UTF-8. What is no UTF-16 becomes bytes that are no UTF-8."""
+
+    def __init__(self, raw: io.BufferedReader, encoding: str) -> None:
+        super().__init__()
+        self._raw = raw
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+
+    def _next(self) -> bytes:
+        while packed := self._raw.read(_PIECE):
+            if words := self._decoder.decode(packed):
+                return _encoded(words)
+        self.damage = getattr(self._raw.raw, "damage", "")
+        return _encoded(self._decoder.decode(b"", final=True))
+
+    def close(self) -> None:
+        """Closes the stream."""
+        self._raw.close()
+        super().close()
+
+
+def _encoded(words: str) -> bytes:
+    return words.encode().replace("\ufffd".encode(), b"\xff")
+
+
+def as_utf8(file: io.BufferedReader, size: int) -> io.BufferedReader:
+    """A file as UTF-8, with a buffer of this size: the file itself unless it begins with the mark
+    of UTF-16."""
+    encoding = _MARKS.get(file.peek(2)[:2])
+    if encoding is None:
+        return file
+    file.read(2)
+    return io.BufferedReader(Utf8(file, encoding), size)

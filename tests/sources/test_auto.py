@@ -1,0 +1,212 @@
+"""The source `auto`: each shape is recognised, read to the letter, and mistaken for no other."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from chatdata import sources
+from chatdata.core import schema
+from chatdata.core.errors import SourceError
+from chatdata.sources import Batch, File
+from chatdata.sources.shapes import SHAPES
+from chatdata.steps import filtering, filters, threads, trees
+from tests.support.formats import EXAMPLES, Example, spoken
+
+NAMES = [shape.name for shape in SHAPES]
+
+
+def write(path: Path, example: Example) -> File:
+    lines = [json.dumps(record) for record in example.records]
+    path.write_text("\n".join(lines))
+    return File(path, path.name)
+
+
+def read(*files: File) -> list[Batch]:
+    return list(sources.get("auto").read(files, "auto", "auto"))
+
+
+def shapes(batches: list[Batch]) -> dict[str, str]:
+    return {label: name for batch in batches for label, name in batch.shapes.items()}
+
+
+def conversations(batches: list[Batch]) -> list[list[tuple[str, Any]]]:
+    """The (role, words) of all conversations, those of trees by the policy `all_leaves`."""
+    made: list[list[tuple[str, Any]]] = []
+    for rows in schema.by_kind(pl.concat([batch.rows for batch in batches])):
+        linearize = trees.linearize if schema.is_of_trees(rows) else threads.linearize_turns
+        marked = filtering.mark(rows, filters.always())
+        messages = linearize(marked, threads.Threads()).messages
+        for _, turns in messages.group_by("conversation", maintain_order=True):
+            spoken_columns = turns.select("role", "content", "tool_calls").iter_rows()
+            made.append([spoken(*row) for row in spoken_columns])
+    return made
+
+
+def test_every_shape_has_an_example_and_a_name_of_its_own() -> None:
+    assert len(NAMES) == len(set(NAMES)) >= 60
+    assert set(EXAMPLES) == set(NAMES)
+
+
+def test_the_table_of_the_docs_has_every_shape() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if " | `" in line]
+    assert [name for name in rows if rows.count(name) > 1] == []
+    assert set(rows) ^ set(NAMES) == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_fits_its_shape_and_no_other(name: str) -> None:
+    for record in EXAMPLES[name].records:
+        assert [shape.name for shape in SHAPES if shape.fits(record)] == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_read_to_the_letter(tmp_path: Path, name: str) -> None:
+    example = EXAMPLES[name]
+    batches = read(write(tmp_path / f"a{example.suffix}", example))
+    assert shapes(batches) == {f"a{example.suffix}": name}
+    assert [problem for batch in batches for problem in batch.problems] == []
+    assert [tuple(turns) for turns in conversations(batches)] == list(map(tuple, example.turns))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_keys_does_not_matter(name: str, seed: int) -> None:
+    for record in EXAMPLES[name].records:
+        mixed = shuffled(record, random.Random(seed))
+        assert [shape.name for shape in SHAPES if shape.fits(mixed)] == [name]
+
+
+def shuffled(value: Any, chance: random.Random) -> Any:
+    if isinstance(value, list):
+        return [shuffled(item, chance) for item in value]
+    if not isinstance(value, dict):
+        return value
+    keys = chance.sample(list(value), len(value))
+    return {key: shuffled(value[key], chance) for key in keys}
+
+
+# Lists are no rows, and a column of a table does not hold a text here and a list there.
+NO_TABLES = {name for name in NAMES if not isinstance(EXAMPLES[name].records[0], dict)}
+NO_TABLES.add("Claude Code session")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NO_TABLES])
+def test_the_nulls_of_a_table_do_not_matter(tmp_path: Path, name: str) -> None:
+    """A table has a column for each key of any of its rows."""
+    example = EXAMPLES[name]
+    keys = [key for record in example.records for key in record]
+    everywhere = dict.fromkeys([*keys, "question", "answer", "messages", "text", "id"])
+    records = [{**everywhere, **record} for record in example.records]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(records), path)
+    batches = read(File(path, path.name))
+    assert shapes(batches) == {"a.parquet": name}
+    assert [tuple(turns) for turns in conversations(batches)] == list(map(tuple, example.turns))
+
+
+def test_files_of_several_shapes_are_read_together(tmp_path: Path) -> None:
+    names = ["LIMA", "OASST trees", "ShareGPT", "question and answer"]
+    files = [write(tmp_path / f"{n}.jsonl", EXAMPLES[name]) for n, name in enumerate(names)]
+    batches = read(*files)
+    assert shapes(batches) == {f"{n}.jsonl": name for n, name in enumerate(names)}
+    assert len(conversations(batches)) == sum(len(EXAMPLES[name].turns) for name in names)
+
+
+def test_a_record_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
+    lima, pair = EXAMPLES["LIMA"].records[0], EXAMPLES["question and answer"].records[0]
+    batches = read(write(tmp_path / "a.jsonl", Example([lima, lima, pair], [])))
+    (problem,) = [problem for batch in batches for problem in batch.problems]
+    assert (problem.reason, problem.id) == ("unknown_record", "a.jsonl:3")
+    assert sum(batch.conversations for batch in batches) == 2
+
+
+def test_what_fits_two_shapes_is_not_guessed(tmp_path: Path) -> None:
+    both = {**EXAMPLES["LIMA"].records[0], **EXAMPLES["UltraChat"].records[0]}
+    with pytest.raises(SourceError, match="fits 'LIMA' and 'UltraChat'"):
+        read(write(tmp_path / "a.jsonl", Example([both], [])))
+
+
+def test_a_file_of_no_shape_is_described_in_two_lines(tmp_path: Path) -> None:
+    record = {"query": "a", "reply": "b", "when": 3, "who": ["x"]}
+    with pytest.raises(SourceError) as error:
+        read(write(tmp_path / "a.jsonl", Example([record], [])))
+    first, second = str(error.value).splitlines()
+    assert first.endswith(
+        "a.jsonl' has no known shape: its records have query (text), reply (text), when (number), "
+        "who (list of text)."
+    )
+    assert second == (
+        "The nearest shape is 'query and response', with 'query' and 'response': there is no "
+        "'response'; name the fields in the recipe (`fields`, see docs/formats.md)."
+    )
+
+
+def test_a_file_of_no_shape_beside_others_stands_in_the_ledger(tmp_path: Path) -> None:
+    known = write(tmp_path / "a.jsonl", EXAMPLES["LIMA"])
+    batches = read(known, write(tmp_path / "b.jsonl", Example([{"x": 1}, {"y": 2}], [])))
+    problems = [problem for batch in batches for problem in batch.problems]
+    assert [problem.reason for problem in problems] == ["unknown_record"] * 2
+    assert shapes(batches)["b.jsonl"] == "no known shape"
+    assert sum(batch.records for batch in batches) == 3
+
+
+# ------------------------------------------------------------------------------ texts of templates
+
+TEMPLATED = {
+    "guanaco text": ["### Human: a### Human: b", "### Human: a\n### Response: b### Assistant: c"],
+    "ChatML text": [
+        "<|im_start|>user\na<|im_end|>\nb",
+        "<|im_start|>user\na",
+        "<|im_start|>judge\na<|im_end|>",
+        "<|im_start|>user\na <|im_start|>b<|im_end|>",
+    ],
+    "Llama 2 text": ["[INST] a [/INST] b [/INST] c", "[INST] a", "[INST] a [/INST] b</s> c"],
+    "Llama 3 text": ["<|start_header_id|>user<|end_header_id|>\n\na"],
+    "Zephyr text": ["<|user|>\na</s>\n<|assistant|>\nb"],
+    "Gemma text": ["<start_of_turn>user\na<end_of_turn>\n<start_of_turn>user\nb<end_of_turn>"],
+    "Vicuna text": ["USER: a ASSISTANT: b USER: c ASSISTANT: d</s>", "USER: a ASSISTANT: b"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in TEMPLATED.items() for text in texts]
+)
+def test_a_text_that_its_template_does_not_write_is_refused(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    good = EXAMPLES[name].records
+    batches = read(write(tmp_path / "a.jsonl", Example([*good, {"text": text}], [])))
+    assert shapes(batches) == {"a.jsonl": name}
+    (problem,) = [problem for batch in batches for problem in batch.problems]
+    assert (problem.reason, problem.id) == ("unknown_record", "a.jsonl:2")
+    assert "'text': " in problem.detail
+
+
+# ----------------------------------------------------------------------------- the same as by name
+
+BY_NAME = {
+    "jsonl": ["OpenAI messages", "prompt and completion", "instruction and output"],
+    "sharegpt": ["ShareGPT", "ShareGPT items", "conversation of role and content", "Firefly"],
+    "oasst": ["OASST trees", "OASST messages", "OASST threads"],
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "name"), [(source, name) for source, names in BY_NAME.items() for name in names]
+)
+def test_what_a_source_reads_auto_reads_as_the_source_does(
+    tmp_path: Path, source: str, name: str
+) -> None:
+    file = write(tmp_path / "a.jsonl", EXAMPLES[name])
+    by_name = pl.concat([b.rows for b in sources.get(source).read([file], "x", "x")])
+    rows = pl.concat([b.rows for b in sources.get("auto").read([file], "x", "x")])
+    assert rows.select(by_name.columns).equals(by_name)
