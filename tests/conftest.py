@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from chatdata import build_dataset, load_recipe
+from tests.support import forked_ranks
+from tests.support.forked_ranks import ForkedRanks
 from tests.support.loopback import Hub, serve
 from tests.support.loopback.clients import Clients, clients
 from tests.support.publishing import ADA, FEWER, READER, SMALL, build
@@ -148,3 +150,11 @@ def all_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def few_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The rows of one of them."""
     return build(tmp_path_factory.mktemp("built") / "few", *SMALL, *FEWER)
+
+
+@pytest.fixture(scope="session")
+def two_ranks() -> Iterator[ForkedRanks]:
+    """Two ranks of the trainer for each launch, without a launcher."""
+    pytest.importorskip("deepspeed")
+    with forked_ranks.start() as started:
+        yield started

@@ -7,9 +7,12 @@ a key written twice is refused.
 
 from __future__ import annotations
 
+import copy
 import difflib
+import functools
 import inspect
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -114,14 +117,20 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
-    """The `values` as YAML, in the order of the mapping."""
+    """The `values`, which JSON can hold, as YAML, in the order of the mapping."""
+    return _dumped(json.dumps(values))
+
+
+@functools.lru_cache(64)
+def _dumped(values: str) -> str:
+    """The YAML of a mapping in JSON: a build writes its recipe in several places, slowly."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.width = 100
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     out = io.StringIO()
-    yaml.dump(dict(values), out)
+    yaml.dump(json.loads(values), out)
     return out.getvalue()
 
 
@@ -191,15 +200,25 @@ def _copy(value: Any) -> Any:
 
 
 def _load(text: str, where: str, parser: YAML | None = None) -> Any:
-    value = _parsed(text, where, parser or YAML(typ="safe", pure=True))
+    value = _parsed(text, where, parser.load if parser else _plain)
     if fault := yaml_values.fault(value):
         raise ConfigError(f"{where}: {fault}.")
     return value
 
 
-def _parsed(text: str, where: str, parser: YAML) -> Any:
+def _plain(text: str) -> Any:
+    """The value of a YAML text, which the caller may change."""
+    return copy.deepcopy(_plain_once(text))
+
+
+@functools.lru_cache(64)
+def _plain_once(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _parsed(text: str, where: str, load: Callable[[str], Any]) -> Any:
     try:
-        return parser.load(text)
+        return load(text)
     except RecursionError:
         raise ConfigError(f"{where}: it is nested too deeply; write fewer levels.") from None
     except MarkedYAMLError as error:

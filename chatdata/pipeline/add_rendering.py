@@ -87,7 +87,7 @@ def add_rendering(
         _carry_over(folder, new, _link if out == folder else shutil.copyfile)
         parts = pieces.split_up(rendered)
         context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
-        with engines.start("local", min(workers, len(parts))) as running:
+        with engines.start("local", pieces.processes(rendered, parts, workers)) as running:
             write = functools.partial(
                 _write,
                 runner=Runner(running, progress),

@@ -90,6 +90,12 @@ def split_up(folder: Folder) -> list[Piece]:
     return list(_pieces(folder))
 
 
+def processes(folder: Folder, parts: Sequence[Piece], workers: int) -> int:
+    """How many of the `workers` are worth starting, which takes longer than a few MB."""
+    size = sum(entry.bytes for _, entry in folder.manifest.splits.items())
+    return min(workers, len(parts), 1 + size // PART_BYTES)
+
+
 def _pieces(folder: Folder) -> Iterator[Piece]:
     numbers = itertools.count()
     for split, entry in folder.manifest.splits.items():

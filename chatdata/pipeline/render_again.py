@@ -63,7 +63,7 @@ def render_again(
         disk.check_room(new.parent, _size(rendered))
         parts = pieces.split_up(rendered)
         context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
-        with engines.start("local", min(workers, len(parts))) as running:
+        with engines.start("local", pieces.processes(rendered, parts, workers)) as running:
             write = functools.partial(
                 _write, runner=Runner(running, progress), folder=rendered, parts=parts, out=new
             )

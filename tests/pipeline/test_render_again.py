@@ -11,8 +11,9 @@ import pytest
 
 from chatdata import build_dataset, load_recipe, render_dataset
 from chatdata.core.errors import BuildError, ConfigError, OutputError, RenderError
-from chatdata.dataset import reader
-from chatdata.pipeline import pieces
+from chatdata.dataset import manifest, reader
+from chatdata.pipeline import engines, pieces
+from chatdata.pipeline.add_rendering import add_rendering
 from chatdata.verify import dataset_diff, rebuild
 from chatdata.verify.verification import verify_folder
 from tests.support.builds import ONCE, TALKS, TREES, files, make, rows_of, talk_file, tree_file
@@ -83,11 +84,36 @@ def test_what_goes_has_the_ledger_that_a_build_writes(
 @pytest.mark.slow
 def test_the_number_of_workers_does_not_show(tmp_path: Path, monkeypatch: Any) -> None:
     built = make(tmp_path, TALKS, talk_file(tmp_path), "built")
+    started = started_processes(monkeypatch)
     monkeypatch.setattr(pieces, "PART_BYTES", 2000)
     for workers in (1, 2):
         out = tmp_path / str(workers)
         render_dataset(built, out, tokenizer="bytes", template="dialogue", workers=workers)
+    assert started == [1, 2]
     assert files(tmp_path / "1") == files(tmp_path / "2")
+
+
+def test_a_small_folder_is_rendered_in_one_process(
+    sample: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    started = started_processes(monkeypatch)
+    render_dataset(sample, tmp_path / "o", tokenizer="bytes", template="dialogue", workers=8)
+    add_rendering(sample, tmp_path / "b", tokenizer="bytes", template="chatml", name="b", workers=8)
+    assert len(list(manifest.read(sample).splits.items())) > 1
+    assert started == [1, 1]
+
+
+def started_processes(monkeypatch: Any) -> list[int]:
+    """The numbers of processes that are started from now on."""
+    numbers: list[int] = []
+    start = engines.start
+
+    def counted(name: str, workers: int) -> Any:
+        numbers.append(workers)
+        return start(name, workers)
+
+    monkeypatch.setattr(engines, "start", counted)
+    return numbers
 
 
 # ------------------------------------------------------------------------ what may be learnt

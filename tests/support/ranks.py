@@ -2,7 +2,7 @@
 
 Processes are slow to start, so runs that are compared share them. FILE holds runs by their names,
 each {"recipe", "settings", "deepspeed", "resume", "kill_after"}; each rank writes the counts of its
-runs beside FILE.
+runs beside FILE. `forked_ranks` does the same without a launcher.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from unittest import mock
 
 import torch
@@ -85,12 +85,22 @@ def forget(variables: dict[str, str]) -> None:
     gc.collect()
 
 
-if __name__ == "__main__":
+def run_all(file: Path) -> NoReturn:
+    """Runs what a file lists, as the rank that the environment names, and ends the process."""
+    programs: list[str] = []  # that the runs start
+    sys.addaudithook(
+        lambda event, args: programs.append(str(args[0])) if event == "subprocess.Popen" else None
+    )
     trainer.Trainer = Counting  # type: ignore[misc]
     Layer = layer.TrainableTokensLayer
     Layer._collect_token_weights = on_the_cpu(Layer._collect_token_weights)
     strategy._check_adapter = lambda *_: None
-    jobs = Path(sys.argv[1])
-    done = {name: run(job) for name, job in json.loads(jobs.read_text()).items()}
-    jobs.with_name(f"rank-{os.environ['RANK']}.json").write_text(json.dumps(done))
+    done = {name: run(job) for name, job in json.loads(file.read_text()).items()}
+    done["programs"] = {"numactl": programs.count("numactl")}
+    file.with_name(f"rank-{os.environ['RANK']}.json").write_text(json.dumps(done))
     strategy.run_to_the_end(strategy.leave)
+
+
+if __name__ == "__main__":
+    gc.freeze()  # modules, which `forget` need not look through
+    run_all(Path(sys.argv[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from hypothesis import strategies as st
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError
 from chatdata.dataset import reader
-from tests.support.commands import run
+from tests.support.forked_ranks import ForkedRanks
 from tests.support.tiny import one_by_one, targets_of
 from trainer import config
 from trainer.data import batching, dataset
@@ -154,24 +153,12 @@ def test_real_trees_have_the_loss_of_their_rows(
 
 # ------------------------------------------------------------------------------- real ZeRO-3
 
-TRAINING = """
-import sys
-from trainer.run import strategy
-from trainer.config import load
-from trainer.train import train
-
-for line in sys.argv[2:]:
-    train(load(sys.argv[1], line.split(";")))
-strategy.run_to_the_end(strategy.leave)
-"""
-
 
 @pytest.mark.slow
-def test_packed_and_trees_on_two_ranks_with_zero_3(tmp_path: Path) -> None:
+def test_packed_and_trees_on_two_ranks_with_zero_3(tmp_path: Path, two_ranks: ForkedRanks) -> None:
     """A step over all items has the loss of the rows; ranks share an odd number of items."""
     pytest.importorskip("deepspeed")
     build_dataset(load_recipe("sample", ["pack.max_tokens=2048"]), tmp_path / "data")
-    (tmp_path / "train.py").write_text(TRAINING)
     settings = [f"dataset={tmp_path / 'data'}", f"model={MODEL}", f"deepspeed={ZERO_3}"]
     settings += ["training.max_steps=-1", "training.per_device_train_batch_size=1"]
     whole = "training.gradient_accumulation_steps"
@@ -181,11 +168,11 @@ def test_packed_and_trees_on_two_ranks_with_zero_3(tmp_path: Path) -> None:
         "trees": ["tree_packing=4096"],
         "odd": ["tree_packing=true"],
     }
-    lines = [
-        ";".join([*settings, *more, f"output={tmp_path / name}"]) for name, more in runs.items()
-    ]
-    launch = f"torchrun --nproc_per_node=2 {tmp_path / 'train.py'} {RECIPE}"
-    run(f"{launch} {shlex.join(lines)}", ROOT)
+    jobs = {
+        name: {"recipe": str(RECIPE), "settings": [*settings, *more, f"output={tmp_path / name}"]}
+        for name, more in runs.items()
+    }
+    two_ranks.finish(tmp_path, jobs)
     losses = {name: trained_losses(tmp_path / name) for name in runs}
     assert {name: len(values) for name, values in losses.items()} == {
         **dict.fromkeys(["rows", "packed", "trees"], 1),

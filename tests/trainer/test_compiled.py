@@ -88,13 +88,17 @@ def test_the_folder_is_within_the_one_that_the_user_names(folder: Path) -> None:
     assert compiled._folder() == first  # so in a process that another one started
 
 
-def test_deepspeed_loads_its_operations_under_the_lock() -> None:
+def test_deepspeed_loads_its_operations_under_the_lock_and_compiles_no_optimizer() -> None:
     script = (
         "from trainer.run import compiled\n"
         "compiled.guard(); compiled.guard()\n"
         "from deepspeed.accelerator import get_accelerator\n"
         "load = get_accelerator().create_op_builder('ShareMemCommBuilder').jit_load\n"
         "assert load.__wrapped__.__module__ == 'deepspeed.ops.op_builder.builder'\n"
+        "import sys\n"
+        "compiled.leave_muon()\n"
+        "from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam\n"
+        "assert 'torch._inductor.compile_fx' not in sys.modules  # seconds of importing\n"
     )
     environment = {**os.environ, "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)

@@ -27,6 +27,7 @@ from chatdata.dataset import manifest, reader, renderings
 from chatdata.dataset.renderings import Rendering
 from tests.support.commands import free_port, run
 from tests.support.comparing import compare
+from tests.support.forked_ranks import ForkedRanks
 from trainer import config, train
 from trainer.data import dataset
 from trainer.model import load
@@ -281,12 +282,17 @@ def test_a_rank_ends_with_its_status_without_a_shutdown_of_the_interpreter(
     assert ("Traceback" in done.stderr) == (code == 1)
 
 
+def parsed(line: str) -> list[Any]:
+    """The recipe of a launch, its settings, and its DeepSpeed file where it names one."""
+    options = shlex.split(line.partition("-m trainer.train ")[2])
+    parameters = train.main.make_context("train", options).params
+    return [str(parameters["recipe"]), parameters["settings"], parameters["deepspeed"]]
+
+
 @pytest.mark.parametrize("line", [line for line in readme_lines("bash") if "trainer.train" in line])
 def test_commands_for_many_gpus_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    options = shlex.split(line.partition("-m trainer.train ")[2])
-    parameters = train.main.make_context("train", options).params
-    loaded = config.load(parameters["recipe"], parameters["settings"], parameters["deepspeed"])
+    loaded = config.load(*parsed(line))
     assert loaded.model.path == "bigcode/starcoderbase"
 
 
@@ -323,11 +329,16 @@ def write_short_messages(validation: Path, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_model_is_tuned_as_the_readme_says(checkout: Path, real_data: Path) -> None:
+def test_a_real_model_is_tuned_as_the_readme_says(
+    checkout: Path, real_data: Path, two_ranks: ForkedRanks, tmp_path: Path
+) -> None:
     write_short_messages(real_data / "oasst1-validation-en" / "en-validation.jsonl", checkout)
     (checkout / "MODEL").symlink_to(real_data / "models" / "stories260K")
-    for line in readme_lines()[3:]:
+    *prepare, launch = readme_lines()[3:]
+    for line in prepare:
         run(line, checkout)
+    job = dict(zip(("recipe", "settings", "deepspeed"), parsed(launch), strict=True))
+    two_ranks.finish(tmp_path, {"tuned": job}, cwd=checkout)
     log = (checkout / "out" / "own-model" / "metrics.jsonl").read_text().splitlines()
     losses = [entry["eval_loss"] for entry in map(json.loads, log) if "eval_loss" in entry]
     assert losses[-1] < losses[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chatdata.core.errors import ChatdataError
 from tests.support.commands import free_port
+from tests.support.forked_ranks import ForkedRanks
 from trainer import config, evaluate, merge, train
 from trainer.data import dataset
 from trainer.model import adapters, load
@@ -146,19 +148,18 @@ class Runs:
         return [json.loads(path.read_text()) for path in paths]
 
 
-TORCHRUN = ("torch.distributed.run", "--nproc_per_node=2", "--master_port")
-ACCELERATE = (
+LAUNCHER = (
     *("accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_processes=2"),
     *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port"),
 )
 
 
-def launch(folder: Path, jobs: dict[str, Any], launcher: tuple[str, ...]) -> subprocess.Popen[str]:
+def launch(folder: Path, jobs: dict[str, Any]) -> subprocess.Popen[str]:
     """Two ranks on a free port that train several recipes in turn."""
     (folder / "jobs.json").write_text(json.dumps(jobs))
     script = [str(ROOT / "tests" / "support" / "ranks.py"), str(folder / "jobs.json")]
     return subprocess.Popen(
-        [sys.executable, "-m", *launcher, str(free_port()), *script],
+        [sys.executable, "-m", *LAUNCHER, str(free_port()), *script],
         cwd=folder,
         env={
             **os.environ,
@@ -172,16 +173,15 @@ def launch(folder: Path, jobs: dict[str, Any], launcher: tuple[str, ...]) -> sub
 
 
 @pytest.fixture(scope="module")
-def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory, two_ranks: ForkedRanks) -> Runs:
     """The finished runs. A run is killed and goes on with the remaining runs, in two processes."""
     started = Runs(tmp_path_factory.mktemp("runs"), sample)
-    killed = launch(started.folder, {"cut-off": {**started.cut_off(), "kill_after": 6}}, TORCHRUN)
     started.alone("four", 4, 1)
     started.alone("accumulated", 1, 4)
-    _, errors = killed.communicate(timeout=900)
-    assert "SIGKILL" in errors, errors[-5000:]
+    killed = {"cut-off": {**started.cut_off(), "kill_after": 6}}
+    assert two_ranks.run(started.folder, killed).codes == [-signal.SIGKILL] * 2
     assert {path.name for path in started.folder.glob("cut-off/checkpoint-*")} == {"checkpoint-4"}
-    process = launch(started.folder, started.jobs(), ACCELERATE)
+    process = launch(started.folder, started.jobs())
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors[-5000:]
     return started
@@ -221,6 +221,10 @@ def test_all_ranks_have_as_many_batches_and_steps(runs: Runs) -> None:
     assert first == second
     counted = [first["odd"][key] for key in ("batches", "steps", "max_steps")]
     assert counted == [8, 4, 4]  # 22 rows: 4 batches of 3 on each rank, two to a step, twice
+
+
+def test_deepspeed_starts_no_program_for_every_gradient(runs: Runs) -> None:
+    assert [rank["programs"]["numactl"] for rank in runs.ranks()] == [0, 0]
 
 
 # ---------------------------------------------------------------------------------- cut off

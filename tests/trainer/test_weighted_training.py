@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +22,7 @@ from transformers import DataCollatorForSeq2Seq
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError
 from chatdata.dataset.pack import pack
-from tests.support.commands import free_port
+from tests.support.forked_ranks import ForkedRanks
 from tests.support.steps import RATE, stepped, weights_of
 from tests.support.tiny import (
     KINDS,
@@ -288,7 +285,9 @@ def test_trees_are_refused_by_name(built: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_have_the_loss_of_a_plain_loop_however_rows_are_distributed(built: Path) -> None:
+def test_runs_have_the_loss_of_a_plain_loop_however_rows_are_distributed(
+    built: Path, two_ranks: ForkedRanks
+) -> None:
     """All rows at once, row by row, packed, and by two ranks of each strategy."""
     pytest.importorskip("deepspeed")
     for name, batch, accumulation, *more in (
@@ -310,7 +309,7 @@ def test_runs_have_the_loss_of_a_plain_loop_however_rows_are_distributed(built: 
         "recipe": str(RECIPE),
         "settings": settings(built, "ddp-accumulated", 1, 2),
     }
-    _launch(built, jobs)
+    two_ranks.finish(built, jobs)
     rows = dataset.train_rows(dataset.find(str(built / "data"))).to_list()
     assert len(rows) == len(TALKS)
     tokenizer = load.load_tokenizer(built / "data", dataset.find(str(built / "data")).rendering)
@@ -323,23 +322,6 @@ def test_runs_have_the_loss_of_a_plain_loop_however_rows_are_distributed(built: 
         weights = load_file(built / name / "model.safetensors")
         for key, weight in expected.items():
             torch.testing.assert_close(weights[key], weight, rtol=0, atol=2e-5)
-
-
-def _launch(folder: Path, jobs: dict[str, Any]) -> None:
-    """Trains on two ranks, in a single launch."""
-    (folder / "jobs.json").write_text(json.dumps(jobs))
-    script = [str(ROOT / "tests" / "support" / "ranks.py"), str(folder / "jobs.json")]
-    launcher = ("torch.distributed.run", "--nproc_per_node=2", "--master_port", str(free_port()))
-    done = subprocess.run(
-        [sys.executable, "-m", *launcher, *script],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-5000:]
 
 
 def test_the_collator_of_a_run_pads_weights_with_their_labels(built: Path) -> None:

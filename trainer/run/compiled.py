@@ -9,6 +9,7 @@ own, and loads them under a lock of the operating system, which ends with its pr
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -32,6 +33,22 @@ def guard() -> None:
     os.environ[_FOLDER] = str(_folder())
     if not hasattr(OpBuilder.jit_load, "__wrapped__"):
         OpBuilder.jit_load = _alone(OpBuilder.jit_load)
+
+
+def leave_muon() -> None:
+    """Imports DeepSpeed's optimizer Muon without compiling it.
+
+    DeepSpeed imports Muon to ask whether it is in use, and with it PyTorch's compiler, which takes
+    a process seconds. No recipe chooses Muon.
+    """
+    from deepspeed.runtime import compiler
+
+    compile_ = compiler.compile
+    compiler.compile = lambda: lambda function: function
+    try:
+        importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
+    finally:
+        compiler.compile = compile_
 
 
 def _folder() -> Path:

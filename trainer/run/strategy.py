@@ -295,7 +295,10 @@ def _join_deepspeed(on_cpu: bool) -> None:
     import deepspeed
 
     compiled.guard()
+    compiled.leave_muon()
     if on_cpu:
+        # Or else DeepSpeed starts the program `numactl` for every gradient that it reduces.
+        os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", "1"))
         # Serves inference alone, and would be compiled for a minute.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         deepspeed.init_distributed(dist_backend="gloo")  # without it the world size is 1
