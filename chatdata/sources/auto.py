@@ -128,8 +128,8 @@ def _check_has_choices(file: File) -> None:
     if not any(map(_preference.choice, values)):
         near = nearest(values, _BY_LIKENESS)
         raise SourceError(
-            f"'{file.path}' has {UNKNOWN}: {describe(values)}.\n{near}; name the fields in the recipe "
-            "(`fields`, see docs/formats.md)."
+            f"'{file.path}' has {UNKNOWN}: {describe(values)}.\n{near}; name the fields in the "
+            "recipe (`fields`, see docs/formats.md)."
         )
 
 
