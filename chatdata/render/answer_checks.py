@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -291,10 +291,11 @@ def _altered(trained: list[int], text: str, body: str, tokenizer: Tokenizer) -> 
     return "headers_trained"
 
 
-def check_prompts(counts: ParityCounts, answers: list[Answer], reference: Reference) -> None:
+def check_prompts(counts: ParityCounts, answers: Iterable[Answer], reference: Reference) -> None:
     """Counts the answers before which the ids of the generation prompt stand."""
-    given = reference.encode([answer.prompt + answer.lead for answer in answers])
-    for answer, ids in zip(answers, given, strict=True):
+    checked, asked = itertools.tee(answers)
+    given = reference.encode(answer.prompt + answer.lead for answer in asked)
+    for answer, ids in zip(checked, given, strict=True):
         if answer.begins_behind(ids):
             counts.prompts += not answer.lead
             counts.thoughts += bool(answer.lead)

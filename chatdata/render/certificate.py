@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -121,16 +121,21 @@ def compare_rows(
 def _compare_rows(rows: Sequence[Row], tokenizer: Tokenizer, train_on: TrainOn) -> ParityCounts:
     counts = ParityCounts()
     reference = Reference(tokenizer)
-    expected = reference.encode([reference.comparable(row) for row in rows])
-    answers: list[Answer] = []
+    check_prompts(counts, _answers(counts, rows, reference, train_on), reference)
+    _check_reference(counts, (row for row in rows if row.variables), tokenizer)
+    return counts
+
+
+def _answers(
+    counts: ParityCounts, rows: Iterable[Row], reference: Reference, train_on: TrainOn
+) -> Iterator[Answer]:
+    """Yields the answers of rows that are compared with their prompts, and compares the rows."""
+    expected = reference.encode(reference.comparable(row) for row in rows)
     for row, ids in zip(rows, expected, strict=True):
         counts.rows += 1
         quotes = reference.quotes(row)
         (_count_control if quotes else _compare)(counts, row, ids, reference)
-        answers += check_answers(counts, row, reference, quotes, train_on)
-    check_prompts(counts, answers, reference)
-    _check_reference(counts, (row for row in rows if row.variables), tokenizer)
-    return counts
+        yield from check_answers(counts, row, reference, quotes, train_on)
 
 
 def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> Iterator[Row]:

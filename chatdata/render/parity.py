@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from chatdata.render.parts import TrainParts
 from chatdata.render.template import WritesConversation
 from chatdata.render.tokenizer import Tokenizer
 
+_CHARACTERS = 1 << 20  # that are tokenised at once
 _WHERE_ANY = frozenset(["in_parts", "ends_left_out", "passed_over"])
 
 
@@ -164,7 +165,22 @@ class Reference:
         tools, variables = (with_texts(value, hide) for value in around)
         return Given(turns, tools, variables, quotes=True)
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        """The ids of texts, each tokenised in one go."""
-        encodings = self.tokenizer.full.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+    def encode(self, texts: Iterable[str]) -> Iterator[list[int]]:
+        """Yields the ids of texts, each tokenised in one go; the library holds few at a time."""
+        for batch in _batches(texts):
+            encodings = self.tokenizer.full.encode_batch_fast(batch, add_special_tokens=False)
+            yield from (encoding.ids for encoding in encodings)
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Yields texts in lists of a million characters, or a text that is longer."""
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        if batch and characters + len(text) > _CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+        batch.append(text)
+        characters += len(text)
+    if batch:
+        yield batch

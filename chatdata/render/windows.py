@@ -72,6 +72,9 @@ def rows(messages: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     """
     ends = windows.select("conversation", "last").unique(maintain_order=True)
     shown = pl.col("last").shift(1).over("conversation", order_by="last").fill_null(-1)
+    inside = pl.int_ranges("first", pl.col("last") + 1, dtype=pl.Int32)
+    with_head = pl.concat_list("head", inside)
+    has_head_before = pl.col("head") < pl.col("first")
     spread = (
         windows.join(
             ends.with_columns(shown=shown),
@@ -79,17 +82,22 @@ def rows(messages: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
             how="left",
             maintain_order="left",
         )
-        .with_row_index("window")
-        .join(messages, on="conversation", how="left", maintain_order="left_right")
+        .join(_heads(messages), on="conversation", how="left", maintain_order="left")
+        .with_columns(position=pl.when(has_head_before).then(with_head).otherwise(inside))
+        .select("conversation", "row", "shown", "position")
+        .explode("position")
+        .join(messages, on=["conversation", "position"], maintain_order="left")
     )
-    position = pl.col("position")
-    is_inside = position.is_between(pl.col("first"), pl.col("last"))
-    is_head = pl.col("role").cast(pl.String).is_in(HEAD) & (
-        position == position.min().over("window")
-    )
-    spread = spread.filter(is_inside | is_head)
-    train = pl.when(position > pl.col("shown")).then("train")
+    train = pl.when(pl.col("position") > pl.col("shown")).then("train")
     return spread.with_columns(conversation="row", train=train).select(messages.columns)
+
+
+def _heads(messages: pl.DataFrame) -> pl.DataFrame:
+    """The place (`head`) of the turn at the head of each conversation that has one."""
+    position = pl.col("position")
+    is_first = position == position.min().over("conversation")
+    is_head = is_first & pl.col("role").cast(pl.String).is_in(HEAD)
+    return messages.filter(is_head).select("conversation", head="position")
 
 
 # ------------------------------------------------------------------------------------ splitting

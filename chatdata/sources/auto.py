@@ -30,7 +30,7 @@ from chatdata.sources.fields import Fields, check
 from chatdata.sources.fields import shape as fields_shape
 from chatdata.sources.records import Record, read_files, unpacked
 from chatdata.sources.records import read as read_values
-from chatdata.sources.shapes import SHAPES
+from chatdata.sources.shapes import SHAPES, pairs
 from chatdata.sources.shapes._base import (
     Conversations,
     Forest,
@@ -45,6 +45,8 @@ SCHEMA = schema.EITHER
 IDS = "auto"
 
 UNKNOWN = "no known shape"
+# Of shapes that are as near, the simplest is named: a question and its answer.
+_BY_LIKENESS = (*pairs.SHAPES, *(shape for shape in SHAPES if shape not in pairs.SHAPES))
 _LOOKED_AT = 64  # records of a file, by which it is recognised
 
 
@@ -124,9 +126,10 @@ def _check_has_choices(file: File) -> None:
     choose from, which reading refuses by name."""
     values = list(_first(file))
     if not any(map(_preference.choice, values)):
+        near = nearest(values, _BY_LIKENESS)
         raise SourceError(
-            f"'{file.path}' has {UNKNOWN}: {describe(values)}.\n{nearest(values, SHAPES)}; name "
-            "the fields in the recipe (`fields`, see docs/formats.md)."
+            f"'{file.path}' has {UNKNOWN}: {describe(values)}.\n{near}; name the fields in the "
+            "recipe (`fields`, see docs/formats.md)."
         )
 
 

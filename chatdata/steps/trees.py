@@ -12,84 +12,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from chatdata.core.ledger import BECAUSE, BELOW, outcomes_of
+from chatdata.core.ledger import BECAUSE, outcomes_of
 from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN
+from chatdata.steps.forest import Forest, Why, plant
 from chatdata.steps.threads import Threaded, Threads
-
-Why = tuple[str, str | None]  # reason, detail
 
 _TURNS = 1000  # that a tree may repeat for each path that it may have
 
 _NOT_SELECTED: Why = ("not_selected", None)
-
-# The columns that threading goes by; what the messages say stays in the table.
-_STRUCTURE = (
-    *("group", "message", "parent", "role", "rank", "created"),
-    *("removed_by", "on_removed", "why", "where"),
-)
-
-
-@dataclass(slots=True)
-class _Forest:
-    """The structure of some trees as columns, and who replies to whom, best reply first.
-
-    `set_aside` has the messages that are in no tree or cut out of one, and why.
-    """
-
-    columns: dict[str, list[Any]]
-    roots: list[int] = field(default_factory=list)
-    replies: dict[int, list[int]] = field(default_factory=dict)
-    parents: dict[int, int] = field(default_factory=dict)
-    set_aside: dict[int, Why] = field(default_factory=dict)
-
-    def size(self) -> int:
-        """How many messages there are."""
-        return len(self.columns["message"])
-
-    def name(self, row: int) -> str:
-        """The id of a message."""
-        return str(self.columns["message"][row])
-
-    def is_marked(self, row: int, on_removed: str) -> bool:
-        """Whether a filter marked this message so."""
-        return bool(self.columns["on_removed"][row] == on_removed)
-
-    def is_answer(self, row: int) -> bool:
-        """Whether this message is the assistant's."""
-        return bool(self.columns["role"][row] == "assistant")
-
-    def filtered(self, row: int) -> Why:
-        """The filter that marked this message, and its detail."""
-        return self.columns["removed_by"][row], self.columns["why"][row]
-
-    def upwards(self, rows: Iterable[int]) -> Iterator[tuple[int, int]]:
-        """Yields each message that stands on the way from a root to one of `rows` once, with the
-        first of `rows` below it or the same."""
-        seen: set[int] = set()
-        for last in rows:
-            row: int | None = last
-            while row is not None and row not in seen:
-                seen.add(row)
-                yield row, last
-                row = self.parents.get(row)
-
-    def trees(self, rows: Iterable[int]) -> Counter[str]:
-        """How many of the messages stand in each tree."""
-        return Counter(self.columns["group"][row] for row in rows)
-
-    def below(self, row: int) -> Iterator[int]:
-        """Yields all messages below this message, parents before their replies."""
-        waiting = list(self.replies.get(row, ()))
-        while waiting:
-            reply = waiting.pop()
-            yield reply
-            waiting += self.replies.get(reply, ())
 
 
 def linearize(nodes: pl.DataFrame, threads: Threads) -> Threaded:
@@ -100,9 +36,7 @@ def linearize(nodes: pl.DataFrame, threads: Threads) -> Threaded:
     as a whole. The result does not depend on the order of the rows.
     """
     nodes = nodes.sort("group", "message", "parent", "role", "content", "where")
-    forest = _plant(nodes)
-    _set_unreachable_aside(forest)
-    _prune(forest)
+    forest = plant(nodes)
     ways = _ways(forest, threads)
     fate = _fate(forest, ways, list(_leaves(forest, threads)))
     refused = _refused(forest, ways, fate.ends, threads.max_paths)
@@ -134,85 +68,10 @@ def paths_to(nodes: pl.DataFrame, ids: Collection[str]) -> pl.DataFrame:
     return pl.DataFrame(sorted(on_path), schema, orient="row")
 
 
-# ------------------------------------------------------------------------------- from rows to trees
-
-
-def _plant(nodes: pl.DataFrame) -> _Forest:
-    """The trees of messages; a repeated id and a message without its parent are set aside."""
-    columns = nodes.select(_STRUCTURE).to_dict(as_series=False)
-    forest = _Forest(columns)
-    index: dict[tuple[str, str], int] = {}
-    for row, key in enumerate(zip(columns["group"], columns["message"], strict=True)):
-        if key in index:
-            forest.set_aside[row] = "duplicate_id", f"also in {columns['where'][index[key]]}"
-        else:
-            index[key] = row
-    for (group, _), row in index.items():
-        _attach(forest, row, index, group)
-    for replies in forest.replies.values():
-        replies.sort(key=lambda row: _merit(forest, row))
-    return forest
-
-
-def _attach(forest: _Forest, row: int, index: Mapping[tuple[str, str], int], group: str) -> None:
-    parent = forest.columns["parent"][row]
-    if parent is None:
-        forest.roots.append(row)
-    elif (group, parent) in index:
-        above = index[group, parent]
-        forest.parents[row] = above
-        forest.replies.setdefault(above, []).append(row)
-    else:
-        forest.set_aside[row] = "rootless", f"its parent {parent} is not in the input"
-
-
-def _merit(forest: _Forest, row: int) -> tuple[Any, ...]:
-    """Sorts replies: not marked `drop`, ranked, lower rank, dated, earlier, smaller id."""
-    rank, created = forest.columns["rank"][row], forest.columns["created"][row]
-    is_dropped = forest.is_marked(row, "drop")
-    return (is_dropped, rank is None, rank or 0, created is None, created or 0, forest.name(row))
-
-
-def _set_unreachable_aside(forest: _Forest) -> None:
-    """Sets aside what no root leads to: orphans with all below them, and rings."""
-    orphans = [row for row, (reason, _) in forest.set_aside.items() if reason == "rootless"]
-    for orphan in orphans:
-        detail = f"{BELOW}{forest.name(orphan)}, whose parent is not in the input"
-        forest.set_aside.update(dict.fromkeys(forest.below(orphan), ("rootless", detail)))
-    reached = set(forest.roots).union(*(forest.below(root) for root in forest.roots))
-    for row, parent in enumerate(forest.columns["parent"]):
-        if row not in reached and row not in forest.set_aside:
-            forest.set_aside[row] = "cycle", f"its ancestors form a ring, through {parent}"
-
-
-def _prune(forest: _Forest) -> None:
-    """Takes messages marked `cut` or `skip`, with all below them, out of the trees."""
-    live = [root for root in forest.roots if not _felled(forest, root)]
-    forest.roots = list(live)
-    while live:
-        row = live.pop()
-        replies = forest.replies.get(row, [])
-        forest.replies[row] = [reply for reply in replies if not _felled(forest, reply)]
-        live += forest.replies[row]
-
-
-def _felled(forest: _Forest, row: int) -> bool:
-    """Whether a message is marked `cut` or `skip`; all below it is then set aside with it."""
-    if not (forest.is_marked(row, "cut") or forest.is_marked(row, "skip")):
-        return False
-    reason, detail = forest.filtered(row)
-    forest.set_aside[row] = reason, detail
-    below = reason, f"{BELOW}{forest.name(row)}"
-    for reply in forest.below(row):
-        is_removed = forest.columns["removed_by"][reply]
-        forest.set_aside[reply] = forest.filtered(reply) if is_removed else below
-    return True
-
-
 # ------------------------------------------------------------------------------ from trees to paths
 
 
-def _leaves(forest: _Forest, threads: Threads) -> Iterator[int]:
+def _leaves(forest: Forest, threads: Threads) -> Iterator[int]:
     """Yields the last message of each conversation of the policy."""
     choose = _chooser(forest, threads)
     waiting = forest.roots[::-1]
@@ -224,7 +83,7 @@ def _leaves(forest: _Forest, threads: Threads) -> Iterator[int]:
         waiting += replies[::-1]
 
 
-def _chooser(forest: _Forest, threads: Threads) -> Callable[[int], list[int]]:
+def _chooser(forest: Forest, threads: Threads) -> Callable[[int], list[int]]:
     """The replies that a policy follows, as a function of a message."""
 
     def all_replies(row: int) -> list[int]:
@@ -258,7 +117,7 @@ class _Ways:
     turns: list[int]
 
 
-def _ways(forest: _Forest, threads: Threads) -> _Ways:
+def _ways(forest: Forest, threads: Threads) -> _Ways:
     size = forest.size()
     ways = _Ways([None] * size, [False] * size, [None] * size, [0] * size)
     has_user = [threads.start == "any"] * size
@@ -270,7 +129,7 @@ def _ways(forest: _Forest, threads: Threads) -> _Ways:
     return ways
 
 
-def _add_way(forest: _Forest, ways: _Ways, row: int, *, is_started: bool, ends_on: str) -> None:
+def _add_way(forest: Forest, ways: _Ways, row: int, *, is_started: bool, ends_on: str) -> None:
     """Adds the way to a message, that to its parent being known."""
     above, role = forest.parents.get(row), forest.columns["role"][row]
     stays = is_started or role in ("system", "developer")
@@ -313,7 +172,7 @@ class _Fate:
         )
 
 
-def _fate(forest: _Forest, ways: _Ways, leaves: list[int]) -> _Fate:
+def _fate(forest: Forest, ways: _Ways, leaves: list[int]) -> _Fate:
     """What becomes of the conversations that end on `leaves`.
 
     A path that is trimmed may be the beginning of another path, or end as another does.
@@ -337,7 +196,7 @@ def _fate(forest: _Forest, ways: _Ways, leaves: list[int]) -> _Fate:
     return _Fate(leaves, fallen, repeated, sorted(kept))
 
 
-def _fallen(forest: _Forest, ways: _Ways, leaves: Iterable[int]) -> dict[int, Why]:
+def _fallen(forest: Forest, ways: _Ways, leaves: Iterable[int]) -> dict[int, Why]:
     """Why conversations fall that hold a message marked `drop`; the message itself is set aside."""
     fallen: dict[int, Why] = {}
     for leaf in leaves:
@@ -349,7 +208,7 @@ def _fallen(forest: _Forest, ways: _Ways, leaves: Iterable[int]) -> dict[int, Wh
     return fallen
 
 
-def _refused(forest: _Forest, ways: _Ways, ends: Collection[int], max_paths: int) -> dict[str, Why]:
+def _refused(forest: Forest, ways: _Ways, ends: Collection[int], max_paths: int) -> dict[str, Why]:
     """Why trees go that would be too many conversations, or would repeat too many turns in them."""
     paths, read = forest.trees(ends), forest.trees(row for row, _ in forest.upwards(ends))
     written: Counter[str] = Counter()
@@ -364,7 +223,7 @@ def _refused(forest: _Forest, ways: _Ways, ends: Collection[int], max_paths: int
     return refused
 
 
-def _trim_reason(forest: _Forest, row: int) -> str:
+def _trim_reason(forest: Forest, row: int) -> str:
     """The reason of a message that was trimmed: answers end a path, so they were at its start."""
     return "leading_turn" if forest.is_answer(row) else "trailing_turn"
 
@@ -373,7 +232,7 @@ def _trim_reason(forest: _Forest, row: int) -> str:
 
 
 def _reasons(
-    forest: _Forest, ways: _Ways, fate: _Fate, refused: Mapping[str, Why]
+    forest: Forest, ways: _Ways, fate: _Fate, refused: Mapping[str, Why]
 ) -> dict[int, Why]:
     """Why each message is in no conversation that was kept, in the order of the rows.
 
@@ -424,7 +283,7 @@ def _outcomes(
     )
 
 
-def _turns(nodes: pl.DataFrame, forest: _Forest, ways: _Ways, ends: Iterable[int]) -> pl.DataFrame:
+def _turns(nodes: pl.DataFrame, forest: Forest, ways: _Ways, ends: Iterable[int]) -> pl.DataFrame:
     """The rows of MESSAGES for the paths to `ends`, in the order of the ids of conversations."""
     groups = forest.columns["group"]
     named = sorted((f"{groups[end]}/{forest.name(end)}", end) for end in ends)
@@ -444,7 +303,7 @@ def _turns(nodes: pl.DataFrame, forest: _Forest, ways: _Ways, ends: Iterable[int
     )
 
 
-def _path(forest: _Forest, ways: _Ways, end: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+def _path(forest: Forest, ways: _Ways, end: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
     """The messages that stay of those from a root to `end`."""
     path = [row for row, _ in forest.upwards([end]) if ways.stays[row]]
     return np.array(path[::-1], np.uint32)

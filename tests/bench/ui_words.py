@@ -21,6 +21,7 @@ import polars as pl
 from tests.bench import _dump
 
 _LENGTHS = range(4, 49)  # characters of what is glued
+_LONGEST_LINE = 80
 _EXTENDED = 0.7  # the share of its conversations with which a longer text takes the place of a text
 
 
@@ -37,7 +38,7 @@ def lines(turns: Iterable[tuple[str, str]], least: int) -> list[Proposal]:
     groups: dict[str, set[str]] = defaultdict(set)
     for group, text in turns:
         before, _, last = text.rpartition("\n")
-        if before.strip() and len(last.strip()) >= _LENGTHS[0]:
+        if before.strip() and _LENGTHS[0] <= len(last.strip()) <= _LONGEST_LINE:
             groups[last.strip()].add(group)
     shared = (Proposal(line, len(names), 0) for line, names in groups.items())
     return [proposal for proposal in shared if proposal.conversations >= least]

@@ -6,7 +6,7 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from chatdata.core.errors import RenderError
-from chatdata.render.chat_template import limits, render
+from chatdata.render.chat_template import limits, meter, render
 from chatdata.render.conversation import UnrenderableError
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -16,7 +16,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 def _low(monkeypatch: pytest.MonkeyPatch) -> None:
     low = {"MOST_STEPS": 50, "MOST_CHARACTERS": 500, "MOST_BITS": 64, "WIDEST": 60}
     for name, limit in low.items():
-        monkeypatch.setattr(limits, name, limit)
+        monkeypatch.setattr(meter, name, limit)
 
 
 def written(source: str) -> str:
@@ -25,10 +25,13 @@ def written(source: str) -> str:
 
 def again(step: str) -> str:
     """A template that takes a step twelve times, each with what the step before it has made."""
-    begin = "{% set n = namespace(s='x', i=9) %}{% for a in range(12) %}"
+    begin = "{% set n = namespace(s='x', t='x', i=9) %}{% for a in range(12) %}"
     return f"{begin}{step}{{% endfor %}}"
 
 
+NESTED = again("{% set n.s = [n.s, n.s] %}{% set n.t = [n.t, n.t] %}")
+NESTED_KEYS = again("{% set n.s = (n.s, n.s) %}")
+LONG = "{% set s = 'x' * 400 %}{% for a in range(40) %}"
 STEPS, CHARACTERS = "it takes more than 50 steps", "it makes more than 500 characters"
 BITS, WIDTH = "bits, and 64 are the most", "and 60 is the most"
 
@@ -83,6 +86,26 @@ BITS, WIDTH = "bits, and 64 are the most", "and 60 is the most"
         ("{{ '{:61}'.format(1) }}", WIDTH),
         ("{{ '{:{}}'.format(1, 61) }}", WIDTH),
         ("{{ lipsum() }}", "random words"),
+        # Nested lists are read whole where they are compared, ordered or are keys.
+        (NESTED + "{{ n.s == n.t }}", CHARACTERS),
+        (NESTED + "{{ n.s in [n.t] }}", CHARACTERS),
+        (NESTED + "{{ n.s is eq(n.t) }}", CHARACTERS),
+        (NESTED + "{{ [n.s] | select('eq', n.t) | list | length }}", CHARACTERS),
+        (NESTED + "{{ ([n.s, n.t] | sort)[0] | length }}", CHARACTERS),
+        (NESTED + "{{ [n.s, n.t] | unique | first | length }}", CHARACTERS),
+        (NESTED + "{{ [n.s].count(n.t) }}", CHARACTERS),
+        (NESTED + "{% for a in [n.s, n.t] %}{{ loop.changed(a) }}{% endfor %}", CHARACTERS),
+        (NESTED_KEYS + "{{ {n.s: 1} | length }}", CHARACTERS),
+        (NESTED_KEYS + "{{ {}[n.s] }}", CHARACTERS),
+        (NESTED_KEYS + "{{ {}.get(n.s) }}", CHARACTERS),
+        (NESTED_KEYS + "{{ dict([(n.s, 1)]) | length }}", CHARACTERS),
+        (NESTED_KEYS + "{{ n.s in {} }}", CHARACTERS),
+        # Long texts are read each time.
+        (LONG + "{{ 1 if s.upper() }}{% endfor %}", CHARACTERS),
+        (LONG + "{{ 1 if s | trim }}{% endfor %}", CHARACTERS),
+        (LONG + "{{ 1 if s[1:] }}{% endfor %}", CHARACTERS),
+        (LONG + "{{ 1 if 'y' in s }}{% endfor %}", CHARACTERS),
+        (LONG + "{{ 1 if s == messages[0].role }}{% endfor %}", CHARACTERS),
     ],
 )
 def test_a_template_over_a_limit_is_refused_by_name(source: str, words: str) -> None:
@@ -90,6 +113,43 @@ def test_a_template_over_a_limit_is_refused_by_name(source: str, words: str) -> 
         written(source)
     assert "the chat template is over a limit: " in str(caught.value)
     assert words in str(caught.value)
+
+
+class Unwritable(list[str]):
+    """A list that nobody may write."""
+
+    def __str__(self) -> str:
+        raise AssertionError("written before it was measured")
+
+    __repr__ = __str__
+
+
+class Unusable(str):
+    """A text of which nobody may make a longer one."""
+
+    __slots__ = ()
+
+    def replace(self, *_: object) -> str:  # type: ignore[override]
+        raise AssertionError("made before it was measured")
+
+    def join(self, *_: object) -> str:
+        raise AssertionError("made before it was measured")
+
+
+@pytest.mark.parametrize(
+    ("source", "content"),
+    [
+        ("{{ messages[0].content }}", Unwritable(["x" * 501])),
+        ("{{ messages[0].content | string }}", Unwritable(["x" * 501])),
+        ("{{ '%s' % [messages[0].content] }}", Unwritable(["x" * 501])),
+        ("{{ messages[0].content | replace('x', 'y' * 40) }}", Unusable("x" * 30)),
+        ("{{ messages[0].content.replace('x', 'y' * 40) }}", Unusable("x" * 30)),
+        ("{{ messages[0].content.join(['y'] * 40) }}", Unusable("x" * 30)),
+    ],
+)
+def test_what_is_written_is_measured_before(source: str, content: object) -> None:
+    with pytest.raises(UnrenderableError, match=CHARACTERS):
+        render(source, {}, None, [{"role": "user", "content": content}])
 
 
 def test_each_conversation_is_counted_from_nothing() -> None:
@@ -104,6 +164,16 @@ def test_what_is_counted_is_written_as_before() -> None:
         "{% else %}nothing{% endfor %}"
     )
     assert written(source) == "1/1Trueuser1Noneab21['x', 'y']z"
+
+
+def test_what_is_compared_is_compared_as_before() -> None:
+    source = (
+        "{% for m in messages %}{{ m.role == 'user' }}{{ m == messages[0] }}{{ 'role' in m }}"
+        "{{ m in messages }}{{ 'e' in m.content }}{{ m.role in ['user', m.content] }}"
+        "{{ m.role not in m.content }}{{ 1 < m.content | length < 9 }}{{ m.content[1:3] }}"
+        "{{ m.role is in ['user'] }}{{ [3, 1] | sort }}{{ {m.role: 1}[m.role] }}{% endfor %}"
+    )
+    assert written(source) == "True" * 8 + "elTrue[1, 3]1"
 
 
 def test_a_template_of_too_many_levels_is_no_jinja_that_is_read() -> None:
@@ -129,7 +199,7 @@ def test_an_attribute_is_what_the_sandbox_of_jinja_gives(attribute: str) -> None
         "{% endfor %}{% endfor %}"
     ).replace("ATTRIBUTE", attribute)
     given = [{"role": "user", "content": "Hello", "_x": 1}, {"role": None, "content": ["a"]}]
-    limits.restart()
+    meter.restart()
     ours = limits.LimitedEnvironment()
     ours.limit_filters()
     theirs = ImmutableSandboxedEnvironment()

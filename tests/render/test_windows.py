@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +250,33 @@ def test_a_build_says_how_many_rows_there_are(tmp_path: Path) -> None:
     owner = row_id.conversation_of(several[0])
     split_of = dict(messages.select("id", "split").iter_rows())
     assert split_of[owner] == tokens.filter(pl.col("id") == several[0])["split"].item()
+
+
+MANY = """
+import resource
+
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+
+import polars as pl
+
+from chatdata.core import schema
+from chatdata.render import windows
+
+n = 30_000
+given = {"conversation": ["a"] * n, "position": range(n), "role": ["user", "assistant"] * (n // 2)}
+table = pl.DataFrame(given)
+table = table.select(
+    pl.col(name) if name in given else pl.lit(None).alias(name) for name in schema.MESSAGES
+)
+spans = pl.DataFrame({"first": range(0, n, 2), "last": range(1, n, 2)})
+spans = spans.with_columns(conversation=pl.lit("a"), row=pl.lit("r"), loss_from="first")
+spans = spans.select(windows.WINDOWS.keys()).cast(windows.WINDOWS)
+rows = windows.rows(table.cast(schema.MESSAGES), spans)
+print(rows.height)
+"""
+
+
+def test_many_windows_of_a_long_conversation_take_the_memory_of_their_messages() -> None:
+    """In 4 GB of addresses; all pairs of a window and a message would be 450 million rows."""
+    ran = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("30000\n", "")

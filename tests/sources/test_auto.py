@@ -210,3 +210,28 @@ def test_what_a_source_reads_auto_reads_as_the_source_does(
     by_name = pl.concat([b.rows for b in sources.get(source).read([file], "x", "x")])
     rows = pl.concat([b.rows for b in sources.get("auto").read([file], "x", "x")])
     assert rows.select(by_name.columns).equals(by_name)
+
+
+# ------------------------------------------------------------------------------------- long texts
+
+LONG = {
+    "guanaco text": ["### Human: a{}### Assistant: b", "### Human: a### Assistant: b{}c"],
+    "Alpaca text": ["### Instruction:\na{}### Response:\nb"],
+    "Vicuna text": ["USER: a{}ASSISTANT: b</s>"],
+    "Human and Assistant text": ["\n\nHuman: a{}\n\nAssistant: b"],
+    "Llama 2 text": ["[INST] a{}[/INST] b", "[INST] a [/INST] b{}[INST] c [/INST] d{}x"],
+    "ChatML text": ["<|im_start|>user\na{}<|im_end|>{}\n<|im_start|>assistant\nb<|im_end|>"],
+    "Gemma text": ["<start_of_turn>user\na{}<end_of_turn>{}\n"],
+}
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\n \t"])
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in LONG.items() for text in texts]
+)
+@pytest.mark.timeout(20)
+def test_long_white_space_takes_no_longer_than_its_length(
+    tmp_path: Path, name: str, text: str, blank: str
+) -> None:
+    record = {"text": text.replace("{}", blank * 200_000)}
+    assert shapes(read(write(tmp_path / "a.jsonl", Example([record], [])))) == {"a.jsonl": name}

@@ -28,9 +28,10 @@ import torch
 from transformers import AutoTokenizer, GenerationMixin, set_seed
 
 from chatdata import build_dataset, load_recipe
-from chatdata.core.errors import ChatdataError
+from chatdata.core.errors import ChatdataError, RenderError
 from chatdata.core.text import printable
 from chatdata.dataset import reader
+from chatdata.render.chat_template import meter
 from tests.support import assistant
 from tests.support.carrying import carry
 from trainer.chat import __main__, generation, terminal
@@ -219,6 +220,43 @@ def test_whole_oldest_exchanges_are_left_out_and_the_system_turn_stays(
 def test_a_template_that_refuses_is_quoted(tokenizer: Any) -> None:
     with pytest.raises(ChatdataError, match="unknown role: narrator"):
         _bytes().ids([{"role": "narrator", "content": "x"}])
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m['content'] | trim }}{% endfor %}",
+        "{{ strftime_now('%Y') }}{% if add_generation_prompt %}{{ messages | tojson }}{% endif %}",
+        "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}"
+        "{{ ns.n }}{{ tools is defined }}{{ eos_token }}",
+    ],
+)
+def test_a_prompt_is_what_transformers_writes(template: str, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(carry(None, template, tmp_path / "t"))
+    messages = [{"role": "user", "content": " Why? \u00e9"}]
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert TemplateWriter(tokenizer).ids(messages) == ids
+
+
+def test_a_template_that_does_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = "{% for a in range(20) %}{{ messages[0].content }}{% endfor %}"
+    writer = TemplateWriter(AutoTokenizer.from_pretrained(carry(None, template, tmp_path / "t")))
+    question = [{"role": "user", "content": "Hello"}]
+    assert len(writer.ids(question)) == 100
+    monkeypatch.setattr(meter, "MOST_STEPS", 19)
+    with pytest.raises(RenderError, match="over a limit: it takes more than 19 steps"):
+        writer.ids(question)
+
+
+def test_of_several_templates_the_default_is_used_or_they_are_named(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(carry(None, "{{ 'x' }}", tmp_path / "t"))
+    tokenizer.chat_template = {"default": "{{ messages[0].content }}", "rag": "{{ 'y' }}"}
+    assert TemplateWriter(tokenizer).source == "{{ messages[0].content }}"
+    del tokenizer.chat_template["default"]
+    with pytest.raises(RenderError, match="several chat templates and none is the default"):
+        TemplateWriter(tokenizer)
 
 
 def test_white_space_that_a_token_swallows_is_what_the_tokenizer_calls_so(tmp_path: Path) -> None:

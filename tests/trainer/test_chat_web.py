@@ -470,3 +470,21 @@ def test_a_port_that_is_taken_is_named(watched: Watched) -> None:
         started = pool.submit(web.start, chat_model, Sampling(), "t", "", "127.0.0.1", watched.port)
         with pytest.raises(ChatdataError, match=f"port {watched.port} .* cannot be used"):
             started.result()
+
+
+def test_what_gradio_writes_for_the_page_goes_with_it(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat_model = ChatModel(*watched.models[0], TemplateWriter(watched.models[0][1]))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ["GRADIO_TEMP_DIR"])  # as before, afterwards
+    folders: list[Path] = []
+
+    def served(page: gr.Blocks, *_: object) -> None:
+        folders.append(Path(os.environ["GRADIO_TEMP_DIR"]))
+        (folders[0] / "a").write_text("of the page")
+        page.close(verbose=False)
+
+    monkeypatch.setattr(web, "_serve", served)
+    web.run(chat_model, Sampling(), "t", "", "127.0.0.1", free_port())
+    assert len(folders) == 1
+    assert not folders[0].exists()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from transformers import PreTrainedTokenizerBase
 
 from chatdata.core.errors import ChatdataError, RenderError
+from chatdata.render import chat_template
 from chatdata.render.carried_template import marking_tokens
 from chatdata.render.control_tokens import PlainTokenizer
 from chatdata.render.conversation import UnrenderableError, in_parts
@@ -95,6 +96,7 @@ class TemplateWriter:
                 "an assistant with --prompt recipes/prompts/assistant.yaml, or fine-tune it."
             )
         self.tokenizer = tokenizer
+        self.source = _source(tokenizer)
         self.plain = plain_tokenizer(tokenizer, _markers(tokenizer))
         self._takes_parts = False
         if not self._writes_words():
@@ -105,7 +107,8 @@ class TemplateWriter:
     def ids(self, messages: Sequence[Message], without: int = 0) -> list[int]:
         """The ids of `apply_chat_template`, with control tokens in content as text.
 
-        Raises RenderError for a conversation that the template refuses.
+        Raises RenderError for a conversation that the template refuses, or for which it does more
+        than `chatdata.render.chat_template` lets it.
         """
         control = self.plain.control
         text = self._text(messages)
@@ -133,14 +136,12 @@ class TemplateWriter:
 
     def _text(self, messages: Sequence[Message], prompt: bool = True) -> str:
         given: list[Any] = [in_parts(m) if self._takes_parts else m for m in messages]
+        now = datetime.datetime.now()
+        variables = {"strftime_now": now.strftime, **self.tokenizer.special_tokens_map}
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    given, tokenize=False, add_generation_prompt=prompt
-                )
-            )
-        except Exception as error:  # a template can raise anything
-            raise RenderError(f"the chat template refuses the conversation: {error}") from None
+            return chat_template.render(self.source, variables, None, given, prompt)
+        except UnrenderableError as error:
+            raise RenderError(f"the conversation cannot be written: {error}.") from None
 
     def _ids_apart(self, messages: Sequence[Message]) -> list[int]:
         hide = self.plain.control.hide
@@ -173,6 +174,18 @@ def plain_tokenizer(
             "to tell a control token from its text; save one with transformers' AutoTokenizer."
         )
     return PlainTokenizer(tokenizer.backend_tokenizer, markers)
+
+
+def _source(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The chat template for conversations without tools."""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RenderError(
+            f"'{tokenizer.name_or_path}' has several chat templates and none is the default "
+            f"({reason}); save its tokenizer with one."
+        ) from None
 
 
 def _markers(tokenizer: Any) -> Sequence[str]:

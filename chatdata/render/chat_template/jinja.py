@@ -15,7 +15,7 @@ import jinja2.ext
 import jinja2.meta
 
 from chatdata.core.errors import RenderError
-from chatdata.render.chat_template import limits
+from chatdata.render.chat_template import limits, meter
 from chatdata.render.conversation import Messages, Tools, UnrenderableError, spoken, texts_of
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -119,14 +119,14 @@ def render(
     if tools is not None:
         values["tools"] = tools
     template = _compile(source, date, marks)
-    limits.restart()
+    meter.restart()
     try:
         return template.render(
             messages=list(messages), add_generation_prompt=add_generation_prompt, **values
         )
     except (RenderError, UnrenderableError):
         raise
-    except limits.TooMuchError as error:
+    except meter.TooMuchError as error:
         raise UnrenderableError(f"the chat template is over a limit: {error}") from None
     except Exception as error:  # a template can raise anything
         given = {k: v for k, v in values.items() if not k.endswith("_token")}

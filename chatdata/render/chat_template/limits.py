@@ -1,14 +1,14 @@
-"""Limits of what a chat template may do: steps, characters that it makes, and digits.
+"""The sandbox of chat templates, within the limits of `meter`.
 
 A template of a stranger can loop for hours, or write more than a machine has memory. Here, each
-step of a loop and each call is counted, and each text, list and number is measured before it is
-made. What is counted does not depend on the clock, so the same template is refused everywhere.
+step of a loop and each call is counted, each text, list and number is measured before it is made,
+and each text and list that is compared, searched or copied is counted as read.
 """
 
 from __future__ import annotations
 
 import functools
-import re
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,14 +19,11 @@ import jinja2.sandbox
 import jinja2.utils
 import jinja2.visitor
 
-MOST_STEPS = 20_000_000  # of loops, and calls, in a conversation
-MOST_CHARACTERS = 1 << 28  # that are made for a conversation, and items of lists
-MOST_BITS = 1 << 12  # of a whole number
-WIDEST = 100_000  # a text that is padded, and how many parts a list is cut into
+from chatdata.render.chat_template import meter
 
 # Names of filters that templates do not write by chance.
-_STEPS, _CONCAT = "chatdata_steps", "chatdata_concat"
-_NUMBER = re.compile(r"\d+")
+_STEPS, _CONCAT, _READ = "chatdata_steps", "chatdata_concat", "chatdata_read"
+_SEARCHED, _WITHIN = "chatdata_searched", "chatdata_within"
 _PADS = frozenset(["center", "ljust", "rjust", "zfill", "expandtabs", "to_bytes"])
 _FORMATS = frozenset(["format", "format_map"])
 # Filters whose numbers are widths, and filters that write all of what they are given.
@@ -36,68 +33,51 @@ _SIZED = frozenset(
 _WRITING = frozenset(
     ["escape", "e", "forceescape", "join", "pprint", "string", "tojson", "xmlattr"]
 )
+_ORDERING = frozenset(["sort", "dictsort", "unique", "min", "max", "groupby"])
 # Those that can make much of little; what the rest makes is no longer than what they are given.
-_LIMITED = _SIZED | _WRITING | {"format", "replace", "list", "sum", "urlize"}
-_MEASURED = _PADS | _FORMATS | {"join", "replace"}  # methods
+_LIMITED = _SIZED | _WRITING | _ORDERING | {"format", "replace", "list", "sum", "urlize"}
+_TESTS = (("eq", "equalto", "=="), ("ne", "!="), ("lt", "lessthan", "<"), ("le", "<="))
+_MORE_TESTS = (("gt", "greaterthan", ">"), ("ge", ">="), ("in",))
+_COMPARING = frozenset(itertools.chain(*_TESTS, *_MORE_TESTS))
+_MEASURED = _PADS | _FORMATS | {"join", "replace", "count", "index", "changed"}  # methods
 _PLAIN = (str, int, float, type(None))
 
 
-class TooMuchError(Exception):
-    """A chat template does more than it may."""
+def _read(value: Any) -> Any:
+    """A value that is compared, searched or copied."""
+    if type(value) is str:
+        meter.charge(len(value) // meter.WALKED)
+    elif not isinstance(value, _PLAIN):
+        meter.charge_reading(value)
+    return value
 
 
-class _Meter:
-    """What the template that is being rendered has done; threads share it."""
-
-    steps = 0
-    characters = 0
-
-
-_meter = _Meter()
-
-
-def restart() -> None:
-    """Counts from nothing again, for another conversation."""
-    _meter.steps = _meter.characters = 0
+def _searched(value: Any) -> Any:
+    """A value in which a short text is looked for."""
+    kind = type(value)
+    if kind is str:
+        meter.charge(len(value) // meter.WALKED)
+    elif kind is list or kind is tuple:
+        meter.charge(len(value))
+    return value
 
 
-def _step() -> None:
-    _meter.steps += 1
-    if _meter.steps > MOST_STEPS:
-        raise TooMuchError(f"it takes more than {MOST_STEPS} steps")
-
-
-def _charge(characters: int) -> None:
-    _meter.characters += characters
-    if _meter.characters > MOST_CHARACTERS:
-        raise TooMuchError(f"it makes more than {MOST_CHARACTERS} characters")
-
-
-def _charge_all(value: Any) -> None:
-    """Charges for all that stands in a value, each time that it does."""
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            _charge(len(item))
-        elif isinstance(item, Mapping):
-            waiting += item.values()
-        elif isinstance(item, list | tuple):
-            waiting += item
-        _charge(1)
+def _within(value: Any) -> Any:
+    """A value in which any value is looked for."""
+    return value if type(value) is dict else _read(value)
 
 
 def _steps(items: Iterable[Any]) -> Iterator[Any]:
     """Yields the items of a loop, and counts them."""
     for item in items:
-        _step()
+        meter.step()
         yield item
 
 
 def _concat(pieces: Iterable[str]) -> str:
     """The pieces of a text as a whole."""
     pieces = list(pieces)
-    _charge(sum(map(len, pieces)))
+    meter.charge(sum(map(len, pieces)))
     return "".join(pieces)
 
 
@@ -109,17 +89,11 @@ def _concat_values(values: list[Any]) -> str:
 def _finalize(value: Any) -> Any:
     """A value that is written, measured where it holds others."""
     if type(value) is not str and not isinstance(value, _PLAIN):
-        _charge_all(value)
+        meter.charge_all(value)
     return value
 
 
 # ----------------------------------------------------------------------------------- filters, calls
-
-
-def _widths(values: Iterable[Any]) -> None:
-    for value in values:
-        if isinstance(value, int) and abs(value) > WIDEST:
-            raise TooMuchError(f"it asks for a width of {value}, and {WIDEST} is the most")
 
 
 def _limited(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,20 +101,48 @@ def _limited(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(filter_)
     def limited(*args: Any, **kwargs: Any) -> Any:
+        if name in _ORDERING:
+            args = tuple(list(a) if isinstance(a, Iterator) else a for a in args)
+            meter.charge_ordering(args)
         if name in _SIZED:
-            _widths([*args[1:], *kwargs.values()])
+            meter.check_widths([*args[1:], *kwargs.values()])
         if name in _WRITING:
             args = tuple(list(a) if isinstance(a, Iterator) else a for a in args)
             _charge_writing(args, kwargs)
         if name in ("replace", "format"):
             texts = [a for a in (*args, *kwargs.values()) if not isinstance(a, _CONTEXTS)]
-            (_charge_replacing if name == "replace" else _charge_formatting)(texts)
+            (meter.charge_replacing if name == "replace" else meter.charge_formatting)(texts)
         made = filter_(*args, **kwargs)
         if isinstance(made, str | list | tuple):
-            _charge(len(made))
+            meter.charge(len(made))
         return made
 
     return limited
+
+
+def _reading(filter_: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that reads a text once."""
+
+    @functools.wraps(filter_)
+    def reading(*args: Any, **kwargs: Any) -> Any:
+        for value in args[:2]:  # the first may be a context
+            if type(value) is str:
+                meter.charge(len(value) // meter.WALKED)
+        return filter_(*args, **kwargs)
+
+    return reading
+
+
+def _comparing(test: Any) -> Any:
+    """A test that compares its values."""
+
+    @functools.wraps(test)
+    def comparing(*args: Any) -> Any:
+        for value in args:
+            _read(value)
+        return test(*args)
+
+    return comparing
 
 
 _CONTEXTS = (jinja2.runtime.Context, jinja2.nodes.EvalContext, jinja2.Environment)
@@ -150,68 +152,28 @@ def _charge_writing(args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
     """Charges for a filter that writes its values, a separator as often as there are items."""
     values = [arg for arg in (*args, *kwargs.values()) if not isinstance(arg, _CONTEXTS)]
     items = len(values[0]) if values and isinstance(values[0], list | tuple | dict) else 1
-    _charge_all(values[:1])
-    _charge(items * sum(len(value) for value in values[1:] if isinstance(value, str)))
-
-
-def _charge_replacing(texts: list[Any]) -> None:
-    """Charges for a text, an old word and a new word, which stands wherever the old word did."""
-    words = [text for text in texts[:3] if isinstance(text, str)]
-    if len(words) == 3:
-        _charge(len(words[0]) + words[0].count(words[1]) * len(words[2]))
-
-
-def _charge_formatting(values: list[Any]) -> None:
-    """Charges for a format and its values: the widths in the format, and numbers as widths."""
-    _charge_all(values)
-    formats = [value for value in values[:1] if isinstance(value, str)]
-    _widths(int(number[:9]) for text in formats for number in _NUMBER.findall(text))
-    has_nested = any("*" in text or re.search(r":[^}]*\{", text) for text in formats)
-    _widths(value for value in values[1:] if has_nested)
+    meter.charge_all(values[:1])
+    meter.charge(items * sum(len(value) for value in values[1:] if isinstance(value, str)))
 
 
 def _charge_call(name: str, method: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Charges for a method of a text before it is called."""
     text = getattr(method, "__self__", None)
     if name in _PADS:
-        _widths([*args, *kwargs.values()])
+        meter.check_widths([*args, *kwargs.values()])
     if not isinstance(text, str):
-        text = getattr(getattr(method, "__wrapped__", None), "__self__", None)
+        text = getattr(getattr(method, "__wrapped__", None), "__self__", None) or text
+    for value in (text, *args):
+        _read(value)
     if not isinstance(text, str):
         return
     if name == "replace":
-        _charge_replacing([text, *args, *kwargs.values()])
+        meter.charge_replacing([text, *args, *kwargs.values()])
     elif name == "join" and args and isinstance(args[0], list | tuple | dict):
-        _charge(len(text) * len(args[0]))
-        _charge_all(list(args[0]))
+        meter.charge(len(text) * len(args[0]))
+        meter.charge_all(list(args[0]))
     elif name in _FORMATS:
-        _charge_formatting([text, *args, *kwargs.values()])
-
-
-# --------------------------------------------------------------------------------------- operators
-
-
-def _charge_operator(operator: str, left: Any, right: Any) -> None:
-    if isinstance(left, int) and isinstance(right, int):
-        _charge_number(operator, left, right)
-    elif operator == "*":
-        sized, times = (left, right) if isinstance(right, int) else (right, left)
-        if isinstance(times, int) and isinstance(sized, str | list | tuple):
-            _charge(len(sized) * max(0, times))
-    elif operator == "%" and isinstance(left, str):
-        _charge_formatting([left, *(right if isinstance(right, tuple) else [right])])
-    elif operator == "+" and isinstance(left, str | list | tuple):
-        _charge(len(left) + (len(right) if isinstance(right, str | list | tuple) else 0))
-
-
-def _charge_number(operator: str, left: int, right: int) -> None:
-    bits = max(left.bit_length(), right.bit_length())
-    if operator == "*":
-        bits = left.bit_length() + right.bit_length()
-    elif operator == "**":
-        bits = left.bit_length() * max(0, right)
-    if bits > MOST_BITS:
-        raise TooMuchError(f"it makes a number of {bits} bits, and {MOST_BITS} are the most")
+        meter.charge_formatting([text, *args, *kwargs.values()])
 
 
 # ------------------------------------------------------------------------------------- environment
@@ -230,6 +192,44 @@ class _Counting(jinja2.visitor.NodeTransformer):
         parts = jinja2.nodes.List(node.nodes, lineno=node.lineno)
         return jinja2.nodes.Filter(parts, _CONCAT, [], [], None, None, lineno=node.lineno)
 
+    def visit_Compare(self, node: jinja2.nodes.Compare) -> jinja2.nodes.Node:
+        self.generic_visit(node)
+        values = [node.expr, *(operand.expr for operand in node.ops)]
+        if any(operand.op in ("in", "notin") for operand in node.ops):
+            is_quick = _is_written_out(node.expr)
+            for operand in node.ops:
+                operand.expr = _counted(operand.expr, _SEARCHED if is_quick else _WITHIN)
+        elif any(map(_is_written_out, values)):
+            return node
+        else:
+            for operand in node.ops:
+                operand.expr = _counted(operand.expr)
+        node.expr = _counted(node.expr)
+        return node
+
+    def visit_Pair(self, node: jinja2.nodes.Pair) -> jinja2.nodes.Node:
+        self.generic_visit(node)
+        node.key = _counted(node.key)
+        return node
+
+    def visit_Getitem(self, node: jinja2.nodes.Getitem) -> jinja2.nodes.Node:
+        self.generic_visit(node)
+        return _counted(node) if isinstance(node.arg, jinja2.nodes.Slice) else node
+
+
+def _is_written_out(node: jinja2.nodes.Expr) -> bool:
+    """Whether the template holds a value itself, so that comparing it takes no time."""
+    if isinstance(node, jinja2.nodes.List | jinja2.nodes.Tuple):
+        return all(map(_is_written_out, node.items))
+    return isinstance(node, jinja2.nodes.Const)
+
+
+def _counted(node: jinja2.nodes.Expr, how: str = _READ) -> jinja2.nodes.Expr:
+    """A value of a template that is counted as read."""
+    if _is_written_out(node):
+        return node
+    return jinja2.nodes.Filter(node, how, [], [], None, None, lineno=node.lineno)
+
 
 _OF_DICTS = frozenset(dir(dict))
 _OF_JINJA = frozenset([jinja2.utils.Namespace, jinja2.runtime.LoopContext])
@@ -246,8 +246,16 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def limit_filters(self) -> None:
         """Limits the filters that the environment has by now."""
-        limited = {name: _limited(name, self.filters[name]) for name in _LIMITED}
-        self.filters = {**self.filters, **limited, _STEPS: _steps, _CONCAT: _concat_values}
+        limited = {
+            name: _limited(name, filter_) if name in _LIMITED else _reading(filter_)
+            for name, filter_ in self.filters.items()
+        }
+        self.filters = {**limited, _STEPS: _steps, _CONCAT: _concat_values}
+        self.filters |= {_READ: _read, _SEARCHED: _searched, _WITHIN: _within}
+        self.tests = {
+            name: _comparing(test) if name in _COMPARING else test
+            for name, test in self.tests.items()
+        }
         self.globals["lipsum"] = _no_lipsum
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> jinja2.nodes.Template:
@@ -269,22 +277,32 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
                 return value
         return super().getattr(obj, attribute)
 
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """What the sandbox gives for `obj[argument]`."""
+        if type(argument) is tuple:  # its hash reads all of it
+            _read(argument)
+        return super().getitem(obj, argument)
+
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """What an object gives that a template calls."""
-        _step()
+        meter.step()
         name = getattr(__obj, "__name__", "")
         if name in _MEASURED:
             _charge_call(name, __obj, args, kwargs)
+        elif type(text := getattr(__obj, "__self__", None)) is str:
+            meter.charge(len(text) // meter.WALKED)
+        elif args:
+            meter.charge_hashes(args)
         return super().call(__context, __obj, *args, **kwargs)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """What an operator gives."""
         if type(left) is str and operator == "+" and type(right) is str:
-            _charge(len(left) + len(right))
+            meter.charge(len(left) + len(right))
             return left + right
-        _charge_operator(operator, left, right)
+        meter.charge_operator(operator, left, right)
         return self.binop_table[operator](left, right)
 
 
 def _no_lipsum(*_: Any, **__: Any) -> str:
-    raise TooMuchError("it writes random words")
+    raise meter.TooMuchError("it writes random words")

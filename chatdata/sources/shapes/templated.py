@@ -7,6 +7,7 @@ turn is the template's. A text before the first turn is the system's, as it stan
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Mapping
@@ -67,7 +68,7 @@ TEMPLATES = (
         "guanaco text",
         "### Human:",
         r"\s*### (?P<role>Human|Assistant|System):",
-        r"(?=\s*### (?:Human|Assistant|System):)|\Z",
+        r"(?=### (?:Human|Assistant|System):)|\Z",
         _HUMAN,
         ("### Instruction:", "### Response:"),
         has_preamble=True,
@@ -76,7 +77,7 @@ TEMPLATES = (
         "Alpaca text",
         "### Instruction:",
         r"\s*### (?P<role>Instruction|Input|Response):",
-        r"(?=\s*### (?:Instruction|Input|Response):)|\Z",
+        r"(?=### (?:Instruction|Input|Response):)|\Z",
         {"Instruction": _USER, "Input": "input", "Response": _ASSISTANT},
         ("### Human:", "### Assistant:"),
         has_preamble=True,
@@ -125,7 +126,7 @@ TEMPLATES = (
         "Vicuna text",
         "USER: ",
         r"\s*(?P<role>USER|ASSISTANT): ",
-        r"(?=\s+ASSISTANT: )|</s>\s*",
+        r"(?<=\s)(?=ASSISTANT: )|</s>\s*",
         {"USER": _USER, "ASSISTANT": _ASSISTANT},
         ("USER: ", "ASSISTANT: ", "</s>"),
         has_preamble=True,
@@ -134,16 +135,14 @@ TEMPLATES = (
         "Human and Assistant text",
         r"(?:\A\s*|\n\n)Human: ",
         r"(?:\A\s*|\s*\n\n)(?P<role>Human|Assistant):",
-        r"(?=\s*\n\n(?:Human|Assistant):)|\Z",
+        r"(?=\n\n(?:Human|Assistant):)|\Z",
         _HUMAN,
         (),
         has_preamble=True,
     ),
 )
 _LLAMA2 = "Llama 2 text"
-_FIRST = {template.name: template.first for template in TEMPLATES} | {
-    _LLAMA2: r"(?:<s>)?\s*\[INST\]"
-}
+_FIRST = {template.name: template.first for template in TEMPLATES} | {_LLAMA2: r"\[INST\]"}
 _ANY = re.compile("|".join(f"(?P<t{n}>{first})" for n, first in enumerate(_FIRST.values())))
 _NAMES = tuple(_FIRST)
 _WITH_PREAMBLE = frozenset(template.name for template in TEMPLATES if template.has_preamble)
@@ -153,6 +152,7 @@ class NotExact(ValueError):
     """A text that its template does not write so; the message says where."""
 
 
+@functools.lru_cache(maxsize=4)  # each template asks of the same text
 def template_of(value: object) -> str | None:
     """The template whose mark is the first in a text; None where there is none, or where the text
     begins with something else than the template writes."""
@@ -160,7 +160,8 @@ def template_of(value: object) -> str | None:
     if match is None or not isinstance(value, str):
         return None
     name = next(_NAMES[int(k[1:])] for k, v in match.groupdict().items() if v is not None)
-    begins = name in _WITH_PREAMBLE or not value[: match.start()].strip()
+    before = value[: match.start()].strip()
+    begins = name in _WITH_PREAMBLE or before == "" or (name == _LLAMA2 and before == "<s>")
     return name if begins else None
 
 
@@ -217,9 +218,10 @@ def _checked(parts: list[tuple[str, str]]) -> list[Turn]:
 # ------------------------------------------------------------------------------------------ Llama 2
 
 _EXCHANGE = re.compile(
-    r"\s*(?:<s>)?\s*\[INST\](?P<asked>.*?)\[/INST\](?P<answer>.*?)(?=\[INST\]|<s>|\Z)", re.S
+    r"(?:<s>\s*)?\[INST\](?P<asked>.*?)\[/INST\](?P<answer>.*?)(?=\[INST\]|<s>|\Z)", re.S
 )
 _SYS = re.compile(r"\s*<<SYS>>(?P<system>.*?)<</SYS>>(?P<asked>.*)\Z", re.S)
+_NOT_SPACE = re.compile(r"\S")
 _LLAMA2_MARKS = ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>")
 
 
@@ -227,10 +229,10 @@ def llama2_turns(value: str) -> list[Turn]:
     """The turns of a text of Llama 2 or Mistral. Raises NotExact where no template writes it."""
     parts: list[tuple[str, str]] = []
     at = 0
-    while at < len(value) and value[at:].strip():
-        exchange = _EXCHANGE.match(value, at)
+    while more := _NOT_SPACE.search(value, at):
+        exchange = _EXCHANGE.match(value, more.start())
         if exchange is None:
-            raise NotExact(f"no exchange of a {_LLAMA2} begins at character {at}")
+            raise NotExact(f"no exchange of a {_LLAMA2} begins at character {more.start()}")
         parts += _exchange(exchange, is_first=not parts)
         at = exchange.end()
     for _, words in parts:
@@ -257,9 +259,10 @@ _TELLS_AGAIN = frozenset(
 
 def _fits(name: str) -> Callable[[object], bool]:
     def fits(record: object) -> bool:
-        if not isinstance(record, dict) or template_of(record.get(KEY)) != name:
+        if not isinstance(record, dict) or not isinstance(record.get(KEY), str):
             return False
-        return all(record.get(key) is None for key in _TELLS_AGAIN)
+        is_alone = all(record.get(key) is None for key in _TELLS_AGAIN)
+        return is_alone and template_of(record[KEY]) == name
 
     return fits
 
@@ -283,7 +286,7 @@ _BAIZE = _template(
     "Baize",
     r"\[\|Human\|\]",
     r"\s*\[\|(?P<role>Human|AI)\|\]",
-    r"(?=\s*\[\|(?:Human|AI)\|\])|\Z",
+    r"(?=\[\|(?:Human|AI)\|\])|\Z",
     {"Human": _USER, "AI": _ASSISTANT},
     (),
     has_preamble=True,

@@ -41,7 +41,7 @@ def _read_xlam(record: Any) -> Reading:
 # ------------------------------------------------------------------------------------------- Glaive
 
 _SYSTEM = re.compile(r"\s*SYSTEM:\s*(.*)\Z", re.S)
-_GLAIVE = re.compile(r"(?:\A|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE): ?")
+_GLAIVE = re.compile(r"^[ \t]*(USER|ASSISTANT|FUNCTION RESPONSE): ?", re.M)
 _END = "<|endoftext|>"
 _CALL = re.compile(
     r"""<functioncall>\s*\{\s*"name":\s*"([^"]+)"\s*,\s*"arguments":\s*'(.*)'\s*\}\s*\Z""", re.S

@@ -6,6 +6,7 @@
     This content may violate our content policy. ...
     *This conversation is shared from [**ChatHub**](https://chathub.gg)*
     Regenerate response        and other buttons, as the first or last lines
+    ... the third ruleShare Prompt     and other buttons, glued to the end or as the last line
 
 A counter is cut off where it can hardly be a fraction: `n / m`, n not above m, at the very end,
 glued to a word or to the end of a sentence; after a blank or a line end, where n is m or a
@@ -40,7 +41,8 @@ _CODE = r"(?=[\w<{(\[#/@$%\"'*\\])"  # what code may begin with, glued to a butt
 PATTERN = (
     r"Copy| / |content policy|conversation is shared from|Regenerate response"
     r"|Stop generating|Continue generating|Was this response better|Free Research Preview"
-    r"|ChatGPT can|ChatGPT may"
+    r"|ChatGPT can|ChatGPT may|Share Prompt|Save & SubmitCancel|Reply in undefined"
+    r"|CopyCopy HTML|지금 번역하기"
 )
 
 _HEAD_LINE = re.compile(
@@ -75,6 +77,20 @@ _BUTTON = (
 )
 _FIRST_BUTTON = re.compile(rf"\A\s*{_BUTTON}[ \t]*(?:\n|\Z)")
 _LAST_BUTTON = re.compile(rf"\n[ \t]*{_BUTTON}\s*\Z")
+# "Translate now" is the button of an extension, also behind a blank, where nothing else is Korean;
+# "share prompt" is one, unless the word before says that somebody speaks of it.
+_GLUED_BUTTON = re.compile(
+    r"(?:(?<=\S)|(?<=\n))(?:Share Prompt|지금 번역하기)\s*\Z"
+    r"|(?<=[\S\n])[ \t]Share Prompt\s*\Z"
+    r"|(?<=\n)[ \t]지금 번역하기\s*\Z"
+    r"|Save & SubmitCancel\s*\Z"
+    r"|\nReply in undefined\s*\Z"
+    r"|CopyCopy HTMLRead Aloud(?:\W*Stop)?\d+ chars \| \d+ words\s*\Z"
+)
+_NAMES_IT = re.compile(
+    r"\b(?:is|are|use|using|the|a|an|called|named|click|press|to|of|and|or|on|button)[ \t]\Z", re.I
+)
+_TRANSLATE = re.compile(r"\A(?P<before>[^\uac00-\ud7a3]*\s)지금 번역하기\s*\Z")
 _COUNTER = re.compile(r"(?P<before>[^\d\s]|\s|\A)(?P<shown>\d{1,3}) / (?P<of>\d{1,3})\s*\Z")
 _OPERATOR = frozenset("+-*/=^<>(~\u00d7\u00f7\u2212\u2264\u2265\u2248\\%$£€#&|_")
 _SENTENCE_END = re.compile("[.?!\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019]*\\Z")
@@ -108,7 +124,21 @@ def _without_buttons(text: str) -> str:
     for button in (_FIRST_BUTTON, _LAST_BUTTON):
         rest = button.sub("", text, count=1)
         text = rest if rest.strip() else text
-    return text
+    return _without_translation(_without_glued(text))
+
+
+def _without_glued(text: str) -> str:
+    """The text without a button that is glued to its end, unless that is all of it."""
+    end = _GLUED_BUTTON.search(text)
+    if end is None or _NAMES_IT.search(text[max(0, end.start() - 8) : end.start() + 1]):
+        return text
+    return text[: end.start()].rstrip() or text
+
+
+def _without_translation(text: str) -> str:
+    if "번역" not in text:
+        return text
+    return _TRANSLATE.sub(r"\g<before>", text).rstrip() or text
 
 
 def _without_counter(text: str) -> str:
