@@ -92,3 +92,20 @@ def test_strangers_and_uploads_are_refused(port: int, headers: dict[str, str], w
     status, text, _ = ask(port, headers)
     assert status == 403
     assert words in text
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        ["http://elsewhere.example", "http://127.0.0.1:{}"],
+        ["http://127.0.0.1:{}", "http://elsewhere.example"],
+    ],
+)
+def test_a_header_that_comes_twice_is_not_believed(port: int, origins: list[str]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.putrequest("POST", "/gradio_api/upload")
+    for origin in origins:
+        connection.putheader("Origin", origin.format(port))
+    connection.endheaders()
+    assert connection.getresponse().status == 403
+    connection.close()
