@@ -25,9 +25,8 @@ def main(path: Path, show: int, only: tuple[str, ...]) -> None:
     messages = _dump.messages(path)
     print(f"{messages['conversation'].n_unique()} conversations, {messages.height} messages")
     print("| filter | messages | conversations | s |\n|---|--:|--:|--:|")
-    names = [
-        function.__name__ for function in (*quality_filters.MESSAGE, *quality_filters.CONVERSATION)
-    ]
+    functions = (*quality_filters.MESSAGE, *quality_filters.CONVERSATION)
+    names = ["truncated", *(function.__name__ for function in functions)]
     samples = {}
     for name in only or names:
         drop = Drop(FILTERS[name], FILTERS[name].options().model_dump(), "drop")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import re
 import shlex
 import subprocess
@@ -247,35 +248,55 @@ def readme_lines(language: str = "sh") -> list[str]:
     ]
 
 
+# Forks a process for each ending, which prints into files that are named by its number.
 ENDING = """
-import atexit, os, signal
+import atexit, os, signal, sys
 from chatdata.core import interrupts
 from trainer.run import strategy
 class Left:
     def __del__(self): print("taken apart")
+def end(number, ending):
+    for descriptor, name in (1, "out"), (2, "err"):
+        os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), descriptor)
+    def command(): print("done"); exec(ending)
+    strategy.run_to_the_end(lambda: interrupts.run(command))
 left = Left()
 atexit.register(print, "closed")
-def command(): print("done"); {end}
-strategy.run_to_the_end(lambda: interrupts.run(command))
+for number, ending in enumerate(sys.argv[1:]):
+    if not (process := os.fork()): end(number, ending)
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+os._exit(0)
 """
+ENDINGS = {
+    "pass": 0,
+    "raise SystemExit(3)": 3,
+    "raise ValueError('why')": 1,
+    "os.kill(os.getpid(), signal.SIGINT)": 130,
+}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What became of a process by the way in which its command ends."""
+    folder = tmp_path_factory.mktemp("ended")
+    command = [sys.executable, "-c", ENDING, *ENDINGS]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    codes = subprocess.check_output(command, cwd=folder, env=environment, text=True).split()
+    return {
+        end: subprocess.CompletedProcess(
+            end, int(code), *((folder / f"{number}.{name}").read_text() for name in ("out", "err"))
+        )
+        for number, (end, code) in enumerate(zip(ENDINGS, codes, strict=True))
+    }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("end", "code"),
-    [
-        ("pass", 0),
-        ("raise SystemExit(3)", 3),
-        ("raise ValueError('why')", 1),
-        ("os.kill(os.getpid(), signal.SIGINT)", 130),
-    ],
-)
+@pytest.mark.parametrize(("end", "code"), ENDINGS.items())
 def test_a_rank_ends_with_its_status_without_a_shutdown_of_the_interpreter(
-    end: str, code: int
+    end: str, code: int, ended: dict[str, subprocess.CompletedProcess[str]]
 ) -> None:
     """Threads of PyTorch that outlived the interpreter now and then ended a rank by SIGABRT."""
-    command = [sys.executable, "-c", ENDING.format(end=end)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = ended[end]
     assert (done.returncode, done.stdout) == (code, "done\nclosed\n")
     assert ("ValueError: why" in done.stderr) == (code == 1)
     assert ("Aborted!" in done.stderr) == (code == 130)
