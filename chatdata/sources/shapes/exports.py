@@ -96,7 +96,9 @@ def _of_chatgpt(id: str, node: Mapping[str, Any]) -> Sprout:
 
 def _chatgpt_turn(message: Mapping[str, Any]) -> Turn | None:
     """The turn of a message; None where it says nothing to the model."""
-    author, content = message.get("author") or {}, message.get("content") or {}
+    author, content = message.get("author"), message.get("content")
+    if not isinstance(author, Mapping) or not isinstance(content, Mapping):
+        return _refused(None, "a message without an author, or without content")
     kind, speaker = content.get("content_type"), author.get("role")
     role = _ROLES.get(speaker) if isinstance(speaker, str) else None
     if role is None:
@@ -119,7 +121,9 @@ def _chatgpt_turn(message: Mapping[str, Any]) -> Turn | None:
 
 def _chatgpt_words(kind: object, content: Mapping[str, Any]) -> Text:
     if kind in ("text", "multimodal_text"):
-        parts = content.get("parts") or []
+        parts = content.get("parts")
+        if not isinstance(parts, list):
+            return Text(None, "no text" if parts is None else "parts that are no list")
         odd = next((part for part in parts if not isinstance(part, str)), None)
         if isinstance(odd, Mapping):
             return Text(None, f"a part of type {shown(odd.get('content_type'))} is no text")
@@ -281,7 +285,8 @@ def _flat(
         message, parent = waiting.pop(0)
         if isinstance(message, dict) and isinstance(message.get("messageId"), str):
             yield message, parent
-            below = message.get("children") or []
+            below = message.get("children")
+            below = below if isinstance(below, list) else []
             waiting += [(child, message["messageId"]) for child in below]
 
 
@@ -420,8 +425,13 @@ def _read_tavern(lines: Sequence[Any]) -> Tree:
     for number, message in enumerate(messages):
         id = str(number)
         sprouts.append(Sprout(id, parent, _tavern_turn(message, message["mes"])))
-        swipes = message.get("swipes") or []
-        rest = [swipe for swipe in dict.fromkeys(swipes) if swipe != message["mes"]]
+        swipes = message.get("swipes")
+        texts = (
+            [swipe for swipe in swipes if isinstance(swipe, str)]
+            if isinstance(swipes, list)
+            else []
+        )
+        rest = [swipe for swipe in dict.fromkeys(texts) if swipe != message["mes"]]
         sprouts += [
             Sprout(f"{id}.{n}", parent, _tavern_turn(message, swipe))
             for n, swipe in enumerate(rest)

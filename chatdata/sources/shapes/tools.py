@@ -166,7 +166,7 @@ def _read_moss(record: Any) -> Reading:
 def _moss_turns(turn: Record) -> list[Turn]:
     """A question and its answer. Raises NotExact where a plugin was used: a command is no call of a
     tool that states its arguments by name."""
-    parts = {key: _between(turn[key], *_MOSS[key]) for key in _MOSS if given(turn, key)}
+    parts = {key: _between(turn[key], *_MOSS[key]) for key in _MOSS if turn.get(key) is not None}
     if any(parts.get(key, "None") != "None" for key in ("Commands", "Tool Responses")):
         raise NotExact("commands of MOSS have no arguments with names, so they are no calls")
     thought = parts.get("Inner Thoughts", "None")
@@ -206,12 +206,12 @@ def _read_camel(record: Any) -> Reading:
         refusal = f"'num_messages' is {record['num_messages']}, and there are {len(turns)} messages"
         return Reading([], refusal=refusal, reason=_REFUSED)
     known = RECORD_KEYS.union(keys.values(), ["num_messages"])
-    return Reading(turns, known, [{"role": None, **message} for message in ordered])
+    return Reading(turns, known, [{"role": None, **m} for m in ordered if isinstance(m, dict)])
 
 
 def _camel_turn(message: Any) -> Turn:
     kind = message.get("role_type") if isinstance(message, dict) else None
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         return Turn(None, None, "role_type is neither USER nor ASSISTANT")
     return Turn(_TYPES[kind], *text(message.get("content")))
 

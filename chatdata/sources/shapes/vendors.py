@@ -73,52 +73,47 @@ def _texts(parts: Sequence[object]) -> list[Message]:
 def _of_content(content: Message) -> Iterator[Message]:
     """Yields a content as messages: a result of a function is a message by itself."""
     role = _GEMINI_ROLES.get(str(content.get("role") or "user"), content.get("role"))
-    parts = [_snake(part) for part in content["parts"]]
-    results = [part for part in parts if _is(part, "function_response")]
-    calls = [part["function_call"] for part in parts if _is(part, "function_call")]
-    thoughts = [part for part in parts if _is_thought(part)]
-    words = [
-        part
-        for part in parts
-        if part not in (*results, *thoughts) and not _is(part, "function_call")
-    ]
-    for result in results:
-        answer = result["function_response"]
+    parts: dict[str, list[Any]] = {kind: [] for kind in ("call", "result", "thought", "text")}
+    for part in map(_snake, content["parts"]):
+        parts[_gemini_kind(part)].append(part)
+    for part in parts["result"]:
+        answer = part["function_response"]
         yield {"role": "tool", "name": answer.get("name"), "content": answer.get("response")}
-    if words or calls or thoughts:
-        beside: dict[str, Any] = {"tool_calls": calls} if calls else {}
-        if thoughts:
-            beside["reasoning"] = "".join(part["text"] for part in thoughts)
-        text = _texts([_without_marks(part) for part in words]) if words else None
-        yield {"role": role, "content": text, **beside}
+    if parts["text"] or parts["call"] or parts["thought"]:
+        beside: dict[str, Any] = {}
+        if parts["call"]:
+            beside["tool_calls"] = [part["function_call"] for part in parts["call"]]
+        if parts["thought"]:
+            beside["reasoning"] = "".join(part["text"] for part in parts["thought"])
+        words = _texts(parts["text"]) if parts["text"] else None
+        yield {"role": role, "content": words, **beside}
+
+
+def _gemini_kind(part: object) -> str:
+    """What a part is; words, where it is none of the rest or more than one thing."""
+    if not isinstance(part, Mapping):
+        return "text"
+    if part.keys() == {"function_call"} and isinstance(part["function_call"], Mapping):
+        return "call"
+    if part.keys() == {"function_response"} and isinstance(part["function_response"], Mapping):
+        return "result"
+    is_thought = part.keys() == {"text", "thought"} and part["thought"] is True
+    return "thought" if is_thought and isinstance(part["text"], str) else "text"
 
 
 _SNAKE = {"functionCall": "function_call", "functionResponse": "function_response"}
 
 
+_MARKS = ("thoughtSignature", "thought_signature")  # that say nothing
+
+
 def _snake(part: object) -> Any:
+    """A part with a single spelling of its keys, without nulls and marks."""
     if not isinstance(part, Mapping):
         return part
-    return {_SNAKE.get(key, key): value for key, value in part.items() if value is not None}
-
-
-def _is(part: object, key: str) -> bool:
-    return isinstance(part, Mapping) and isinstance(part.get(key), Mapping)
-
-
-def _is_thought(part: object) -> bool:
-    return isinstance(part, Mapping) and part.get("thought") is True and _is_text(part)
-
-
-def _is_text(part: Mapping[str, Any]) -> bool:
-    return isinstance(part.get("text"), str)
-
-
-def _without_marks(part: object) -> object:
-    """A part of words without what says how it was made."""
-    if not isinstance(part, Mapping):
-        return part
-    return {k: v for k, v in part.items() if k not in ("thought", "thoughtSignature")}
+    named = {_SNAKE.get(key, key): value for key, value in part.items() if value is not None}
+    is_true = named.get("thought") is not False
+    return {k: v for k, v in named.items() if k not in _MARKS and (k != "thought" or is_true)}
 
 
 def _declarations(tools: object) -> object:
@@ -127,8 +122,9 @@ def _declarations(tools: object) -> object:
     if not are_objects(listed):
         return listed
     keys = ("functionDeclarations", "function_declarations")
-    declared = [function for tool in listed for key in keys for function in tool.get(key) or []]
-    return declared or listed
+    lists = [tool[key] for tool in listed for key in keys if are_objects(tool.get(key))]
+    is_all = all(any(are_objects(tool.get(key)) for key in keys) for tool in listed)
+    return [function for functions in lists for function in functions] if is_all else listed
 
 
 # ------------------------------------------------------------------- Bedrock Converse
@@ -158,37 +154,51 @@ def _read_converse(record: Any) -> Reading:
     return as_openai(record, [*before, *messages], known, tools)
 
 
+_CONVERSE = ("toolUse", "toolResult", "reasoningContent", "cachePoint")
+
+
+def _converse_kind(part: Message) -> str:
+    """What a part is; words, where it is none of the rest or more than one thing."""
+    kind = next(iter(part)) if len(part) == 1 else "text"
+    if kind not in _CONVERSE or not isinstance(part[kind], Mapping):
+        return "text"
+    return "text" if kind == "reasoningContent" and _converse_thought(part) is None else kind
+
+
 def _of_converse(message: Message) -> Iterator[Message]:
-    parts = [{k: v for k, v in part.items() if v is not None} for part in message["content"]]
-    calls = [part["toolUse"] for part in parts if _is(part, "toolUse")]
-    thoughts = [t for part in parts if (t := _converse_thought(part)) is not None]
-    used = ("toolUse", "toolResult", "reasoningContent")
-    words = [part for part in parts if part.keys().isdisjoint(used)]
-    for part in parts:
-        if _is(part, "toolResult"):
-            result = part["toolResult"]
-            content = [c.get("json", c) for c in result.get("content") or []]
-            yield {
-                "role": "tool",
-                "tool_call_id": result.get("toolUseId"),
-                "content": _result(content),
-            }
-    if words or calls or thoughts:
+    parts: dict[str, list[Any]] = {kind: [] for kind in (*_CONVERSE, "text")}
+    for part in message["content"]:
+        given = {key: value for key, value in part.items() if value is not None}
+        parts[_converse_kind(given)].append(given)
+    for part in parts["toolResult"]:
+        result = part["toolResult"]
+        yield {
+            "role": "tool",
+            "tool_call_id": result.get("toolUseId"),
+            "content": _result(result.get("content")),
+        }
+    thoughts = [_converse_thought(part) or "" for part in parts["reasoningContent"]]
+    calls = [
+        {"id": call.get("toolUseId"), "name": call.get("name"), "input": call.get("input")}
+        for call in (part["toolUse"] for part in parts["toolUse"])
+    ]
+    if parts["text"] or calls or thoughts:
         beside: dict[str, Any] = {"reasoning": "".join(thoughts)} if thoughts else {}
         if calls:
-            beside["tool_calls"] = [
-                {"id": call.get("toolUseId"), "name": call.get("name"), "input": call.get("input")}
-                for call in calls
-            ]
+            beside["tool_calls"] = calls
         flags = {key: value for key, value in message.items() if key != "content"}
-        yield {**flags, "content": _texts(words) if words else None, **beside}
+        yield {**flags, "content": _texts(parts["text"]) if parts["text"] else None, **beside}
 
 
-def _result(content: list[Any]) -> object:
+def _result(content: object) -> object:
     """The words of a result: texts joined, or the value that is its only part."""
-    if all(isinstance(part, Mapping) and part.keys() == {"text"} for part in content):
-        return "".join(part["text"] for part in content)
-    return content[0] if len(content) == 1 else content
+    if not are_objects(content):
+        return content
+    if all(part.keys() == {"text"} for part in content):
+        texts = [part["text"] for part in content]
+        return "".join(texts) if all(isinstance(text, str) for text in texts) else texts
+    values = [part["json"] if part.keys() == {"json"} else part for part in content]
+    return values[0] if len(values) == 1 else values
 
 
 def _converse_thought(part: Message) -> str | None:
@@ -282,7 +292,10 @@ def of_items(items: Sequence[Any]) -> Iterator[Message]:
     belong to."""
     waiting: dict[str, Any] = {}
     for item in items:
-        kind = item.get("type") or "message" if isinstance(item, Mapping) else "message"
+        if not isinstance(item, Mapping):
+            yield item
+            continue
+        kind = str(item.get("type") or "message")
         if kind == "reasoning":
             _add_thought(waiting, item)
         elif kind in _CALLS:
