@@ -262,7 +262,7 @@ def damaged(value: Any, chance: random.Random, odd: Any) -> Any:
 def test_no_damage_to_a_record_stops_reading(tmp_path: Path, name: str) -> None:
     """A damaged record is read, refused with a reason, or of another shape; nothing else."""
     chance, records = random.Random(name), EXAMPLES[name].records
-    for _ in range(12):
+    for _ in range(4):
         bad = []
         for odd in ODD:
             at = chance.randrange(len(records))
@@ -351,3 +351,55 @@ def test_a_part_of_gemini_that_cannot_be_carried_is_refused(tmp_path: Path, part
     *_, answer = words_of(tmp_path, gemini({"text": "a"}, part))
     assert answer[2] is None
     assert "cannot be carried as text" in answer[4]
+
+
+# ------------------------------------------------------------------------ nothing goes in silence
+
+PLANTED = "zz_planted"
+# Where an object is a part of content, of a call or of a tool, whose keys are not counted, or holds
+# nothing that is read.
+INSIDE = frozenset(
+    ["content", "parts", "tools", "author", "message", "payload", "products", "params"]
+)
+
+
+# What tells again what is read elsewhere, or what nobody preferred, whose key is counted itself.
+AGAIN = {("chat", "messages"), ("non_preferred_output", 0)}
+
+
+def objects(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of the objects in a record that are no part of a message."""
+    if isinstance(value, list):
+        return [inner for n, item in enumerate(value) for inner in objects(item, (*path, n))]
+    if not isinstance(value, dict):
+        return []
+    below = [objects(item, (*path, key)) for key, item in value.items() if key not in INSIDE]
+    return [path, *(inner for paths in below for inner in paths)]
+
+
+def planted(value: Any, path: tuple[Any, ...]) -> Any:
+    if not path:
+        return {**value, PLANTED: "words that nobody reads"}
+    key, *rest = path
+    changed = planted(value[key], tuple(rest))
+    if isinstance(value, dict):
+        return {**value, key: changed}
+    return [*value[:key], changed, *value[key + 1 :]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_that_no_shape_knows_is_counted_or_refused(tmp_path: Path, name: str) -> None:
+    records = list(EXAMPLES[name].records)
+    for number, record in enumerate(records):
+        for path in objects(record):
+            if path[:2] in AGAIN:
+                continue
+            changed = [*records[:number], planted(record, path), *records[number + 1 :]]
+            try:
+                batches = read(write(tmp_path / "a.jsonl", Example(changed, [])))
+            except SourceError:  # as it is where names are those of the user, not of the shape
+                continue
+            keys = [key for batch in batches for entry in batch.unread for key in entry.keys]
+            problems = [problem for batch in batches for problem in batch.problems]
+            notes = [note for batch in batches for note in batch.rows["note"] if note]
+            assert PLANTED in keys or problems or notes, f"{name}: {path}"

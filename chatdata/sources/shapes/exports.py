@@ -71,7 +71,12 @@ def _is_chatgpt(record: object) -> bool:
 
 
 _CHATGPT_KEYS = RECORD_KEYS | {"mapping", "current_node"}
-_CHATGPT_MESSAGE = frozenset(["id", "author", "content", "create_time", "recipient", "weight"])
+_CHATGPT_MESSAGE = frozenset(
+    [
+        *("id", "author", "content", "create_time", "recipient", "weight"),
+        *("message", "parent", "children"),
+    ]
+)
 
 
 def _read_chatgpt(record: Any) -> Tree:
@@ -80,7 +85,8 @@ def _read_chatgpt(record: Any) -> Tree:
     sprouts = [_of_chatgpt(id, node) for id, node in nodes.items()]
     id = identifier(record.get("conversation_id")) or identifier(record.get("id"))
     current = identifier(record.get("current_node"))
-    return Tree(id, planted(sprouts, current), _CHATGPT_KEYS, messages, _CHATGPT_MESSAGE)
+    holders = [*nodes.values(), *messages]
+    return Tree(id, planted(sprouts, current), _CHATGPT_KEYS, holders, _CHATGPT_MESSAGE)
 
 
 def _of_chatgpt(id: str, node: Mapping[str, Any]) -> Sprout:
@@ -236,7 +242,7 @@ def _read_gemini(record: Any) -> Reading:
     fault = next((answer.fault for answer in answers if answer.fault), None)
     answer = Text(None, fault) if fault else Text("\n\n".join(a.text or "" for a in answers))
     question = text(title.removeprefix(_PROMPTED))
-    return Reading([_turn("user", question), _turn("assistant", answer)], _GEMINI_KEYS)
+    return Reading([_turn("user", question), _turn("assistant", answer)], _GEMINI_KEYS, items)
 
 
 # ---------------------------------------------------------------------------------------- LibreChat
@@ -335,6 +341,8 @@ _WEBUI_KEYS = RECORD_KEYS | {"chat"}
 _WEBUI_MESSAGE = frozenset(
     ["id", "parentId", "childrenIds", "role", "content", "timestamp", "files"]
 )
+# Of a chat, whose `messages` are those of the current path again.
+_WEBUI_CHAT = frozenset(["history", "messages", "currentId", "params", "system"])
 _REASONING = re.compile(
     r'\s*<details type="reasoning"[^>]*>\s*<summary>[^<]*</summary>\n?(.*?)\n?</details>\s*', re.S
 )
@@ -371,7 +379,8 @@ def _read_webui(record: Any) -> Tree:
     ]
     nodes = planted([*before, *sprouts], identifier(chat["history"].get("currentId")))
     id = identifier(record.get("id"))
-    return Tree(id, nodes, _WEBUI_KEYS, list(messages.values()), _WEBUI_MESSAGE)
+    holders = [chat, chat["history"], *messages.values()]
+    return Tree(id, nodes, _WEBUI_KEYS, holders, _WEBUI_MESSAGE | _WEBUI_CHAT)
 
 
 def _webui_system(chat: Mapping[str, Any]) -> list[Sprout]:
@@ -455,7 +464,11 @@ SHAPES = (
     Trees(name="ChatGPT export", keys=("mapping",), fits=_is_chatgpt, read=_read_chatgpt),
     Trees(name="Claude export", keys=("chat_messages",), fits=_is_claude, read=_read_claude),
     Conversations(
-        name="Gemini activity", keys=("header", "title"), fits=_is_gemini, read=_read_gemini
+        name="Gemini activity",
+        keys=("header", "title"),
+        fits=_is_gemini,
+        read=_read_gemini,
+        message_keys=frozenset(["html"]),
     ),
     Trees(name="LibreChat export", keys=("messages",), fits=_is_librechat, read=_read_librechat),
     Trees(name="Open WebUI export", keys=("chat",), fits=_is_webui, read=_read_webui),

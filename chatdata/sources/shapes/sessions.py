@@ -29,7 +29,7 @@ from chatdata.sources.shapes._planting import (
     planted,
     turns_of_blocks,
 )
-from chatdata.sources.shapes.vendors import of_items
+from chatdata.sources.shapes.vendors import ITEM_KEYS, of_items
 from chatdata.sources.values import identifier
 
 # -------------------------------------------------------------------------------------- Claude Code
@@ -157,12 +157,6 @@ def _claude_turns(line: Record) -> list[Turn]:
 _ITEM = "response_item"
 _KINDS = ("session_meta", _ITEM, "event_msg", "turn_context", "compacted")
 _CODEX_LINE = frozenset(["type", "payload", "timestamp"])
-_CODEX_ITEM = frozenset(
-    [
-        *("type", "role", "content", "summary", "name", "arguments", "input", "call_id", "output"),
-        *("id", "status", "action"),
-    ]
-)
 
 
 def _is_codex_line(record: object) -> bool:
@@ -187,7 +181,7 @@ def _read_codex(lines: Sequence[Any]) -> Tree:
     before = [{"role": "system", "content": system}] if system else []
     nodes = [node for n, items in enumerate(histories) for node in _history(n, before, items)]
     items = [line["payload"] for line in lines if line["type"] == _ITEM]
-    return Tree(id, nodes, _CODEX_LINE, items, _CODEX_ITEM)
+    return Tree(id, nodes, _CODEX_LINE, [*lines, *items], _CODEX_LINE | ITEM_KEYS)
 
 
 def _instructions(payload: Record) -> str | None:

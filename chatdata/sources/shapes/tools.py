@@ -160,7 +160,8 @@ def _read_moss(record: Any) -> Reading:
         return Reading([], refusal=str(error), reason=_REFUSED)
     system = record.get("meta_instruction")
     before = [Turn("system", *text(system))] if system else []
-    return beside([*before, *turns], record, {"chat", "meta_instruction", "num_turns"})
+    keys = {"chat", "meta_instruction", "num_turns"}
+    return beside([*before, *turns], record, keys, list(chat.values()))
 
 
 def _moss_turns(turn: Record) -> list[Turn]:
@@ -276,7 +277,13 @@ def _read_shp(record: Any) -> Reading:
 SHAPES = (
     Conversations(name="xLAM", keys=("query", "answers", "tools"), fits=_is_xlam, read=_read_xlam),
     Conversations(name="Glaive v2", keys=("system", "chat"), fits=_is_glaive, read=_read_glaive),
-    Conversations(name="MOSS", keys=("chat", "meta_instruction"), fits=_is_moss, read=_read_moss),
+    Conversations(
+        name="MOSS",
+        keys=("chat", "meta_instruction"),
+        fits=_is_moss,
+        read=_read_moss,
+        message_keys=frozenset(_MOSS),
+    ),
     Conversations(
         name="CAMEL dialogues",
         keys=("role_1", "message_1"),

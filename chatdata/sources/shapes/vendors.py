@@ -15,15 +15,20 @@ Message = Mapping[str, Any]
 
 
 def as_openai(
-    record: Record, messages: Sequence[object], keys: tuple[str, ...], beside: Record
+    record: Record,
+    messages: Sequence[object],
+    keys: tuple[str, ...],
+    beside: Record,
+    holders: Sequence[object] = (),
 ) -> Reading:
     """What is read of messages in OpenAI's form that stand under `keys` of a record.
 
-    `beside` is what stands beside them, under the names of `jsonl`.
+    `beside` is what stands beside them, under the names of `jsonl`; `holders` are the objects from
+    which all of it was taken, whose other keys are counted.
     """
     rest = {key: value for key, value in record.items() if key not in keys}
     reading = jsonl.read_record({**rest, **beside, "messages": list(messages)})
-    return reading._replace(keys=reading.keys.union(keys))
+    return reading._replace(keys=reading.keys.union(keys), messages=[*reading.messages, *holders])
 
 
 def _odd(what: str, part: object) -> Message:
@@ -51,7 +56,9 @@ def _read_vertex(record: Any) -> Reading:
     given = next((record[key] for key in _SYSTEMS if record.get(key)), None)
     before = [{"role": "system", "content": _words(given)}] if given else []
     tools = {"tools": _declarations(record["tools"])} if record.get("tools") else {}
-    return as_openai(record, [*before, *messages], ("contents", *_SYSTEMS), tools)
+    return as_openai(
+        record, [*before, *messages], ("contents", *_SYSTEMS), tools, [*record["contents"], given]
+    )
 
 
 def _words(value: object) -> object:
@@ -238,7 +245,8 @@ def _read_log(record: Any) -> Reading:
         refusal = f"'response' has {len(choices)} choices, and which is meant is not stated"
         return Reading([], refusal=refusal, reason="unknown_record")
     messages = [*request["messages"], choices[0].get("message")]
-    return as_openai(record, messages, ("request", "response"), _tools(request))
+    holders = [request, record["response"], *choices]
+    return as_openai(record, messages, ("request", "response"), _tools(request), holders)
 
 
 def _tools(holder: Record) -> Record:
@@ -263,7 +271,7 @@ def _read_preference(record: Any) -> Reading:
         *({**message, "train": False} for message in asked["messages"]),
         *record["preferred_output"],
     ]
-    reading = as_openai(record, messages, ("input", "preferred_output"), _tools(asked))
+    reading = as_openai(record, messages, ("input", "preferred_output"), _tools(asked), [asked])
     return reading._replace(refusal=None)
 
 
@@ -280,11 +288,14 @@ def _read_responses(record: Any) -> Reading:
     items = (
         [{"type": "message", "role": "user", "content": asked}] if isinstance(asked, str) else asked
     )
-    messages = list(of_items([*items, *record["output"]]))
+    items = [*items, *record["output"]]
+    messages = list(of_items(items))
     given = record.get("instructions")
     before = [{"role": "system", "content": given}] if given else []
     tools = {"tools": record["tools"]} if record.get("tools") else {}
-    return as_openai(record, [*before, *messages], ("input", "output", "instructions"), tools)
+    return as_openai(
+        record, [*before, *messages], ("input", "output", "instructions"), tools, items
+    )
 
 
 def of_items(items: Sequence[Any]) -> Iterator[Message]:
@@ -419,11 +430,23 @@ def _read_palm(record: Any) -> Reading:
     return as_openai(record, [*before, *messages], ("messages", "context"), {})
 
 
+ITEM_KEYS = frozenset(
+    [
+        *("type", "role", "content", "summary", "name", "arguments", "input", "call_id", "output"),
+        *("id", "status", "action"),
+    ]
+)
+_HOLDERS = frozenset(["messages", "tools", "choices", "message", "index"])
 _NO_KEYS: dict[str, Any] = {"message_keys": MESSAGE_KEYS, "more_keys": more_keys}
+_OF_HOLDERS = {**_NO_KEYS, "message_keys": MESSAGE_KEYS | _HOLDERS}
 
 SHAPES = (
     Conversations(
-        name="Vertex and Gemini contents", keys=("contents",), fits=_is_vertex, read=_read_vertex
+        name="Vertex and Gemini contents",
+        keys=("contents",),
+        fits=_is_vertex,
+        read=_read_vertex,
+        message_keys=MESSAGE_KEYS | {"parts"},
     ),
     Conversations(
         name="Bedrock Converse",
@@ -437,21 +460,22 @@ SHAPES = (
         keys=("request", "response"),
         fits=_is_log,
         read=_read_log,
-        **_NO_KEYS,
+        **_OF_HOLDERS,
     ),
     Conversations(
         name="OpenAI preferences",
         keys=("input", "preferred_output"),
         fits=_is_preference,
         read=_read_preference,
-        **_NO_KEYS,
+        **_OF_HOLDERS,
     ),
     Conversations(
         name="OpenAI Responses",
         keys=("input", "output"),
         fits=_is_responses,
         read=_read_responses,
-        **_NO_KEYS,
+        message_keys=MESSAGE_KEYS | ITEM_KEYS,
+        more_keys=more_keys,
     ),
     Conversations(
         name="Cohere chat history",
