@@ -91,7 +91,7 @@ def test_any_bytes(content: bytes, form: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["damage", "cleaners", "recipes", "manifests"])
+@pytest.mark.parametrize("name", ["damage", "cleaners", "recipes", "manifests", "shapes"])
 def test_what_must_hold_holds(name: str) -> None:
     drawn = PROPERTIES[name]
 

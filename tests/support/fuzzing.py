@@ -20,6 +20,7 @@ from chatdata.core.schema import MESSAGES
 from chatdata.dataset import manifest
 from chatdata.pipeline import find
 from chatdata.steps import cleaning
+from tests.support.formats import EXAMPLES
 
 WORDS = ["<|end|>", "<|im_start|>", "\ud83d", "", " ", "\n\n", "<|assistant|>\nx<|end|>"]
 DIRT = ["<p>a &lt; b</p>", "\u200b", "a 2 / 2", "network error", "```\na\\_b  ", "x\\_y"]
@@ -124,7 +125,7 @@ def sums_are_right(
         recipe, inputs = load_recipe(folder / "r.yaml"), [str(folder / f"in.{form}")]
         made = or_reason(lambda: preview_dataset(recipe, inputs=inputs))
     if isinstance(made, str):
-        assert "bug" not in made
+        assert "bug" not in made, made
         return
     assert lines is None or made.counts.records.read == lines
     for unit, count in made.counts.items():
@@ -171,15 +172,16 @@ def recipe_or_reason(values: Any) -> None:
 def manifest_or_reason(at: list[int], value: Any) -> None:
     """A manifest in which a value is replaced is read, or it is said what is wrong with it."""
     known = _manifest()
-    place: Any = known
-    for number in at[:-1]:
-        inner = list(place.values()) if isinstance(place, dict) else place
-        step = inner[number % len(inner)] if inner else None
-        if not isinstance(step, dict | list):
-            break
-        place = step
-    _replace(place, at[-1], value)
+    _replace_in(known, at, value)
     assert or_reason(lambda: manifest.parsed(known))
+
+
+def shapes_add_up(name: str, changes: list[tuple[list[int], Any]], form: str, more: Any) -> None:
+    """Records of a shape in which values are replaced, and one behind them, are all counted."""
+    records = json.loads(json.dumps([*EXAMPLES[name].records] * 2))
+    for at, value in changes:
+        _replace_in(records, at, value)
+    _auto([*records, more], form, "merge", "skip")
 
 
 def _manifest() -> dict[str, Any]:
@@ -189,6 +191,18 @@ def _manifest() -> dict[str, Any]:
 
 
 _MADE: list[str] = []
+
+
+def _replace_in(value: Any, at: list[int], new: Any) -> None:
+    """Puts a value in the place of another, to which numbers of keys and items lead."""
+    place = value
+    for number in at[:-1]:
+        inner = list(place.values()) if isinstance(place, dict) else place
+        step = inner[number % len(inner)] if inner else None
+        if not isinstance(step, dict | list):
+            break
+        place = step
+    _replace(place, at[-1], new)
 
 
 def _replace(place: Any, number: int, value: Any) -> None:
@@ -220,6 +234,8 @@ EDITED = st.builds(
 CUT = st.tuples(st.floats(0, 1), st.floats(0, 1), st.binary(max_size=3))
 
 PLACE = st.lists(st.integers(0, 40), min_size=1, max_size=6)
+CHANGES = st.lists(st.tuples(PLACE, ODD | JSON), max_size=4)
+_auto = _of_records("auto", st.nothing()).check
 
 PROPERTIES = {
     "sharegpt": _of_records("sharegpt", SHAREGPT),
@@ -231,4 +247,5 @@ PROPERTIES = {
     "manifests": Property(
         (st.lists(st.integers(0, 40), min_size=1, max_size=6), JSON), manifest_or_reason
     ),
+    "shapes": Property((st.sampled_from(sorted(EXAMPLES)), CHANGES, FORM, JSON), shapes_add_up),
 }
