@@ -163,11 +163,11 @@ def test_the_rows_load_with_datasets(validation: Path, tmp_path: Path) -> None:
     [
         (
             "sharegpt-zh-1k",
-            {"html": 0, "invisible": 9, "artefacts": 3},
+            {"html": 0, "invisible": 9, "artefacts": 5},
             {"trailing_turn": 11},
             ["drop=[empty]"],  # which languages are kept is for other tests
         ),
-        ("sharegpt-en-1k", {"html": 0, "invisible": 21, "artefacts": 20}, {"error_answer": 3}, []),
+        ("sharegpt-en-1k", {"html": 0, "invisible": 21, "artefacts": 84}, {"error_answer": 3}, []),
         ("sharegpt-raw-html", {"html": 1, "invisible": 0}, {"trailing_turn": 1}, []),
     ],
 )

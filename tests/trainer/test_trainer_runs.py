@@ -179,7 +179,9 @@ def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory, two_ranks: Fork
     started.alone("four", 4, 1)
     started.alone("accumulated", 1, 4)
     killed = {"cut-off": {**started.cut_off(), "kill_after": 6}}
-    assert two_ranks.run(started.folder, killed).codes == [-signal.SIGKILL] * 2
+    codes = two_ranks.run(started.folder, killed).codes
+    assert codes[0] == -signal.SIGKILL
+    assert codes[1] != 0  # it is ended too, or loses its connection before
     assert {path.name for path in started.folder.glob("cut-off/checkpoint-*")} == {"checkpoint-4"}
     process = launch(started.folder, started.jobs())
     _, errors = process.communicate(timeout=900)
