@@ -21,6 +21,9 @@ from chatdata.core.schema import MESSAGE_KEY, empty
 
 UNITS = ("records", "messages", "conversations")
 
+# The unit of what became of an answer of a tree as one to choose from, where a recipe makes pairs.
+ANSWER = "answer"
+
 # Reasons that are no filter's name.
 REASONS = {
     "bad_json": "a stretch of a file that is not JSON",
@@ -45,6 +48,10 @@ REASONS = {
     "unrenderable": "the chat template cannot write it, or not exactly",
     "too_long": "more tokens than max_tokens",
     "no_trained_tokens": "nothing in it is trained",
+    "unranked": "an answer without a rank, which no pair can have",
+    "untrained": "an answer that may not be learnt, which no pair has",
+    "no_rival": "an answer without another ranked answer to the same question",
+    "not_paired": "an answer that the policy or the margin of pairs did not choose",
 }
 
 # What the recipe's policy leaves out by intent; `max_dropped` does not count it.
