@@ -191,13 +191,13 @@ def tally(outcomes: pl.DataFrame) -> Tally:
     return Tally(kept, dropped)
 
 
-def balance(read: Mapping[str, int], tally: Tally) -> Counts:
-    """The counts of all units: what was read, and its tally, the most frequent reasons first.
+def balance(read: Mapping[str, int], tally: Tally, units: Sequence[str] = UNITS) -> Counts:
+    """The counts of some units: what was read, and its tally, the most frequent reasons first.
 
     Raises BuildError where read differs from kept + dropped in any unit.
     """
     balanced: Counts = {}
-    for unit in UNITS:
+    for unit in units:
         kept, dropped = tally.kept[unit], tally.of(unit)
         accounted = kept + dropped.total()
         if read[unit] != accounted:
@@ -274,7 +274,8 @@ def examples(entries: pl.LazyFrame) -> dict[str, dict[str, str]]:
     `entries` are rows of a ledger, or of DROPPED; only these say a place.
     """
     place = pl.col("place") if "place" in entries.collect_schema() else pl.lit(None, pl.String)
-    rows = entries.filter(pl.col("reason").is_not_null()).select(
+    is_shown = pl.col("reason").is_not_null() & (pl.col("unit") != ANSWER)
+    rows = entries.filter(is_shown).select(
         "reason", "unit", "id", pl.col("detail").fill_null(""), place=place.fill_null("")
     )
     is_itself = _IS_ITSELF & (pl.col("detail") != "")

@@ -18,7 +18,8 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from chatdata.core.ledger import ANSWER, BECAUSE, OUTCOMES, outcomes_of
-from chatdata.core.schema import MESSAGE_KEY
+from chatdata.core.schema import MESSAGE_KEY, empty
+from chatdata.core.schema import NODES as _NODES
 
 PairPolicy = Literal["best_worst", "adjacent", "all"]
 
@@ -27,9 +28,17 @@ PairPolicy = Literal["best_worst", "adjacent", "all"]
 _READ = (*MESSAGE_KEY, "parent", "role", "rank", "train", "lost", "lost_why")
 _LEADING = "leading_turn"  # stands before the conversation, and so before the prompt
 
+# What `with_losses` needs of messages that filters have marked.
+NODES: dict[str, pl.DataType | type[pl.DataType]] = {
+    **_NODES,
+    "removed_by": pl.String,
+    "why": pl.String,
+}
+
 PAIRS: dict[str, pl.DataType | type[pl.DataType]] = {
     "pair": pl.String,  # the id: GROUP/CHOSEN~REJECTED
     "group": pl.String,
+    "question": pl.String,  # the id of the message that both answer: GROUP/MESSAGE
     "prompt": pl.List(pl.UInt32),  # rows of the messages, from the root to the question
     "chosen": pl.UInt32,  # rows of the answers
     "rejected": pl.UInt32,
@@ -54,7 +63,7 @@ class _Pair(NamedTuple):
 
 
 def make(nodes: pl.DataFrame, policy: PairPolicy, margin: int = 1) -> Paired:
-    """The pairs of trees, in the order of their ids, and what became of each answer.
+    """The pairs of trees, in the order of their questions, and what became of each answer.
 
     `nodes` are rows of NODES with `lost` and `lost_why`, in which no message stands twice. A pair
     needs both answers and all of their prompt. The pairs do not depend on the order of the rows.
@@ -198,19 +207,20 @@ _POLICIES: Mapping[PairPolicy, Callable[[list[list[int]]], Iterator[_Pair]]] = {
 
 
 def _rows(trees: _Trees, pairs: Sequence[_Pair]) -> pl.DataFrame:
-    """The rows of PAIRS, in the order of their ids."""
+    """The rows of PAIRS, in the order of their questions, and of the ranks of their answers."""
     groups, names, ranks = (trees.columns[name] for name in ("group", "message", "rank"))
     prompts = {trees.parents[pair.chosen]: trees.prompt(pair.chosen) for pair in pairs}
     rows = {
         "pair": [f"{groups[a]}/{names[a]}~{names[b]}" for a, b in pairs],
         "group": [groups[pair.chosen] for pair in pairs],
+        "question": [f"{groups[a]}/{names[trees.parents[a]]}" for a, _ in pairs],
         "prompt": [prompts[trees.parents[pair.chosen]] for pair in pairs],
         "chosen": [pair.chosen for pair in pairs],
         "rejected": [pair.rejected for pair in pairs],
         "chosen_rank": [ranks[pair.chosen] for pair in pairs],
         "rejected_rank": [ranks[pair.rejected] for pair in pairs],
     }
-    return pl.DataFrame(rows, PAIRS).sort("pair")
+    return pl.DataFrame(rows, PAIRS).sort("question", "chosen_rank", "rejected_rank", "pair")
 
 
 def _outcomes(
@@ -242,14 +252,21 @@ def _outcomes(
 # ------------------------------------------------------------------------------ what was lost
 
 
+def together(nodes: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The messages of several tables of NODES, each once: that of the first table that has it, as
+    `trees.linearize` chooses it."""
+    order = ("group", "message", "parent", "role", "content", "where")
+    table = pl.concat([empty(NODES), *(of_source.sort(order) for of_source in nodes)])
+    return table.unique(MESSAGE_KEY, keep="first", maintain_order=True)
+
+
 def with_losses(nodes: pl.DataFrame, kept: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
-    """The messages of trees that filters have marked, each once, with `lost` and `lost_why`.
+    """Messages of NODES, of which none stands twice, with `lost` and `lost_why`.
 
     `kept` has the (`group`, `message`) of the messages of conversations that stay, and `outcomes`
     are rows of OUTCOMES for those of no conversation. What the thread policy did not choose is not
     lost, unless a filter has marked the message.
     """
-    nodes = nodes.unique(MESSAGE_KEY, keep="first", maintain_order=True)
     reasons = _with_groups(nodes, outcomes).rename({"reason": "lost", "detail": "lost_why"})
     stands = kept.select(MESSAGE_KEY).unique().with_columns(is_kept=True)
     judged = nodes.join(reasons, on=MESSAGE_KEY, how="left", maintain_order="left")

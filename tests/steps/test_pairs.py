@@ -39,7 +39,9 @@ def read(rows: list[dict[str, Any]], folder: Path) -> pl.DataFrame:
 def threaded(marked: pl.DataFrame, **threads: Any) -> pl.DataFrame:
     """Marked messages with what was lost of them when they were threaded."""
     made = trees.linearize(marked, Threads(**threads))
-    return pairs.with_losses(marked, made.messages, made.outcomes)
+    return pairs.with_losses(
+        pairs.together([marked.select(pairs.NODES.keys())]), made.messages, made.outcomes
+    )
 
 
 def named(judged: pl.DataFrame, paired: Paired) -> list[Preferred]:
@@ -81,20 +83,22 @@ def fork(**on_removed: str) -> pl.DataFrame:
 def test_a_tree_to_read() -> None:
     judged = threaded(fork())
     assert named(judged, pairs.make(judged, "all")) == [
-        DEEP,
-        (["u1"], "fair", "poor"),
         (["u1"], "good", "fair"),
         (["u1"], "good", "poor"),
+        (["u1"], "fair", "poor"),
+        DEEP,
     ]
     assert named(judged, pairs.make(judged, "adjacent")) == [
-        DEEP,
-        (["u1"], "fair", "poor"),
         (["u1"], "good", "fair"),
+        (["u1"], "fair", "poor"),
+        DEEP,
     ]
-    assert named(judged, pairs.make(judged, "best_worst")) == [DEEP, (["u1"], "good", "poor")]
+    assert named(judged, pairs.make(judged, "best_worst")) == [(["u1"], "good", "poor"), DEEP]
     assert named(judged, pairs.make(judged, "adjacent", 2)) == [(["u1"], "fair", "poor")]
     made = pairs.make(judged, "best_worst", 2)
-    assert made.pairs.drop("prompt").rows() == [("oasst1/t/good~poor", "oasst1/t", 1, 3, 0, 3)]
+    assert made.pairs.drop("prompt", "chosen", "rejected").rows() == [
+        ("oasst1/t/good~poor", "oasst1/t", "oasst1/t/u1", 0, 3)
+    ]
     assert fates(made) == {
         "good": "kept in 1 pair",
         "fair": "not_paired",
@@ -141,12 +145,13 @@ def test_what_stands_below_a_message_marked_drop_is_in_no_pair(policy: str) -> N
 def test_an_answer_that_may_not_be_learnt_is_in_no_pair() -> None:
     untrained = fork().with_columns(train=pl.col("train") & (pl.col("message") != "good"))
     paired = pairs.make(threaded(untrained), "best_worst")
-    assert paired.pairs["pair"].to_list() == ["oasst1/t/better~worse", "oasst1/t/fair~poor"]
+    assert paired.pairs["pair"].to_list() == ["oasst1/t/fair~poor", "oasst1/t/better~worse"]
     assert fates(paired)["good"] == "untrained"
 
 
 def test_answers_of_a_rank_are_no_pair() -> None:
-    rows = [FORK[0], *({**FORK[1], "message": name, "rank": 0} for name in "ba"), FORK[2]]
+    rows: list[dict[str, Any]] = [FORK[0]]
+    rows += [*({**FORK[1], "message": name, "rank": 0} for name in "ba"), FORK[2]]
     judged = threaded(mark(nodes(rows), []))
     assert named(judged, pairs.make(judged, "best_worst")) == [(["u1"], "a", "fair")]
     both = [(["u1"], "a", "fair"), (["u1"], "b", "fair")]
@@ -155,7 +160,11 @@ def test_answers_of_a_rank_are_no_pair() -> None:
 
 
 def test_a_prompt_begins_where_the_conversation_does() -> None:
-    rows = [{"message": "hello", "role": "assistant"}, {**FORK[0], "parent": "hello"}, *FORK[1:3]]
+    rows: list[dict[str, Any]] = [
+        {"message": "hello", "role": "assistant"},
+        {**FORK[0], "parent": "hello"},
+        *FORK[1:3],
+    ]
     judged = threaded(mark(nodes(rows), []), start="user")
     paired = pairs.make(judged, "all")
     assert named(judged, paired) == [(["u1"], "good", "fair")]
@@ -163,7 +172,7 @@ def test_a_prompt_begins_where_the_conversation_does() -> None:
 
 
 def test_rings_orphans_and_repeats_are_in_no_pair() -> None:
-    ring = [
+    ring: list[dict[str, Any]] = [
         {"message": "x", "parent": "y"},
         {"message": "y", "parent": "x", "role": "assistant", "rank": 0},
         {"message": "z", "parent": "x", "role": "assistant", "rank": 1},
@@ -173,7 +182,7 @@ def test_rings_orphans_and_repeats_are_in_no_pair() -> None:
     ]
     judged = threaded(mark(nodes([*FORK, FORK[1], *ring]), []))
     paired = pairs.make(judged, "best_worst")
-    assert named(judged, paired) == [DEEP, (["u1"], "good", "poor")]
+    assert named(judged, paired) == [(["u1"], "good", "poor"), DEEP]
     lost = {name: fate.split()[0] for name, fate in fates(paired).items()}
     assert [lost[name] for name in ("y", "z", "w0", "w1")] == ["cycle"] * 2 + ["rootless"] * 2
     assert paired.outcomes.height == 7 + 4
