@@ -4,6 +4,7 @@ others."""
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from chatdata.verify import rebuild
 from chatdata.verify.verification import verdicts_on
 from tests.support.builds import TALKS, files, make, rows_of, tree_file
 from tests.support.conversations import random_tree
+from tests.support.published import loaded, trainer_of_pairs
 from tests.support.walker import preferred
 
 PAIRED = """
@@ -366,3 +368,54 @@ def test_the_validation_trees_have_the_pairs_of_the_walker(real_data: Path, tmp_
     assert pl.Series(published["prompt"].list.last().struct.field("role")).unique().to_list() == [
         "user"
     ]
+
+
+# ----------------------------------------------------------------------------------- what loads
+
+
+@pytest.fixture(scope="module")
+def chatml(folder: Path) -> Path:
+    """The pairs beside rows of tokens, whose tokenizer trains them."""
+    data = folder.parent / "trees.jsonl"
+    settings = ["render={tokenizer: bytes, template: chatml}", "threads.pairs=best_worst"]
+    return make(folder.parent, PAIRED, data, "chatml", *settings)
+
+
+@pytest.mark.slow
+def test_datasets_loads_the_rows(chatml: Path) -> None:
+    rows = pairs_of(chatml)
+    actual = loaded(chatml, "pairs")
+    assert actual.column_names == [name for name in rows[0] if name != "split"]
+    assert actual["id"] == [row["id"] for row in rows]
+    assert [row["prompt"] for row in actual] == [row["prompt"] for row in rows]
+    assert [row["chosen"][0]["content"] for row in actual] == [
+        row["chosen"][0]["content"] for row in rows
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # TRL's own, of what it hands on
+@pytest.mark.parametrize("kind", ["DPO", "Reward"])
+def test_trl_trains_the_rows_as_they_are(chatml: Path, tmp_path: Path, kind: str) -> None:
+    """The ids that TRL makes of a pair begin with those of its prompt, on both sides."""
+    pairs = loaded(chatml, "pairs")
+    trainer = trainer_of_pairs(kind, chatml, pairs, tmp_path / "run")
+    tokenizer = trainer.processing_class
+    assert len(trainer.train_dataset) == len(pairs)
+    for pair, made in zip(pairs, trainer.train_dataset, strict=True):
+        prompt = tokenizer.apply_chat_template(
+            pair["prompt"], add_generation_prompt=True, return_dict=False
+        )
+        for name in ("chosen", "rejected"):
+            whole = tokenizer.apply_chat_template(pair["prompt"] + pair[name], return_dict=False)
+            assert whole[: len(prompt)] == prompt
+            assert ids_of_side(made, name) == whole
+    trainer.train()
+    assert all(math.isfinite(log["loss"]) for log in trainer.state.log_history if "loss" in log)
+
+
+def ids_of_side(made: dict[str, Any], name: str) -> list[int]:
+    """The ids of the prompt and an answer, as TRL's trainer has prepared them."""
+    if "prompt_ids" in made:
+        return [*made["prompt_ids"], *made[f"{name}_ids"]]
+    return list(made[f"{name}_ids"])
