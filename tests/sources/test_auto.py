@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from pathlib import Path
@@ -18,7 +19,7 @@ from chatdata.core.errors import SourceError
 from chatdata.sources import Batch, File
 from chatdata.sources.shapes import SHAPES
 from chatdata.steps import filtering, filters, threads, trees
-from tests.support.formats import EXAMPLES, Example, spoken
+from tests.support.formats import CITY, EXAMPLES, Example, spoken
 
 NAMES = [shape.name for shape in SHAPES]
 
@@ -235,3 +236,170 @@ def test_long_white_space_takes_no_longer_than_its_length(
 ) -> None:
     record = {"text": text.replace("{}", blank * 200_000)}
     assert shapes(read(write(tmp_path / "a.jsonl", Example([record], [])))) == {"a.jsonl": name}
+
+
+# ------------------------------------------------------------------------- records that are damaged
+
+ODD: tuple[Any, ...] = (None, "", "x", 3, -1.5, True, [], {}, [3], ["x"], [{}], {"x": 1}, [[]])
+
+
+def damaged(value: Any, chance: random.Random, odd: Any) -> Any:
+    """A value in which something, at any depth, is another value or is missing."""
+    if not isinstance(value, dict | list) or not value or chance.random() < 0.15:
+        return odd
+    keys = list(value) if isinstance(value, dict) else range(len(value))
+    key = chance.choice(list(keys))
+    if chance.random() < 0.1:
+        rest = [k for k in keys if k != key]
+        return {k: value[k] for k in rest} if isinstance(value, dict) else [value[k] for k in rest]
+    changed = damaged(value[key], chance, odd)
+    if isinstance(value, dict):
+        return {**value, key: changed}
+    return [*value[:key], changed, *value[key + 1 :]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_damage_to_a_record_stops_reading(tmp_path: Path, name: str) -> None:
+    """A damaged record is read, refused with a reason, or of another shape; nothing else."""
+    chance, records = random.Random(name), EXAMPLES[name].records
+    for _ in range(4):
+        bad = []
+        for odd in ODD:
+            at = chance.randrange(len(records))
+            bad += [*records[:at], damaged(records[at], chance, odd), *records[at + 1 :]]
+        with contextlib.suppress(SourceError):
+            batches = read(write(tmp_path / "a.jsonl", Example([*records, *bad], [])))
+            assert sum(batch.records for batch in batches) == len(records) + len(bad)
+            rows = pl.concat([batch.rows for batch in batches])
+            assert rows.filter(pl.col("role").is_null() & pl.col("note").is_null()).is_empty()
+            conversations(batches)
+
+
+# ------------------------------------------------------------------------------- parts of vendors
+
+
+def words_of(tmp_path: Path, record: Any) -> list[tuple[Any, ...]]:
+    batches = read(write(tmp_path / "a.jsonl", Example([record], [])))
+    rows = pl.concat([batch.rows for batch in batches])
+    columns = ("role", "reasoning", "content", "tool_calls", "note")
+    return list(rows.select(columns).iter_rows())
+
+
+THOUGHT = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "x"}}}
+USE = {"toolUse": {"toolUseId": "t", "name": "weather", "input": {"city": "Oslo"}}}
+USED = {"toolResult": {"toolUseId": "t", "content": [{"json": {"degrees": -3}}]}}
+
+
+def converse(*parts: Any) -> dict[str, Any]:
+    asked = {"role": "user", "content": [{"text": "How cold?"}]}
+    return {"messages": [asked, {"role": "assistant", "content": list(parts)}]}
+
+
+def test_parts_of_bedrock_are_carried_or_refused(tmp_path: Path) -> None:
+    record = converse(THOUGHT, {"text": "I look."}, USE, {"cachePoint": {"type": "default"}})
+    record["messages"].append({"role": "user", "content": [USED, {"text": "Well?"}]})
+    _, called, result, asked = words_of(tmp_path, record)
+    assert called[:3] == ("assistant", "Hm.", "I look.")
+    assert json.loads(called[3])[0]["function"]["arguments"] == {"city": "Oslo"}
+    assert (result[0], result[2]) == ("tool", '{"degrees": -3}')
+    assert asked[:3] == ("user", None, "Well?")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"reasoningContent": {"redactedContent": "gAAA"}},
+        {"image": {"format": "png"}},
+        {"toolUse": "weather"},
+        {"text": "a", "document": {"name": "b"}},
+    ],
+)
+def test_a_part_of_bedrock_that_cannot_be_carried_is_refused(tmp_path: Path, part: Any) -> None:
+    *_, answer = words_of(tmp_path, converse({"text": "a"}, part))
+    assert answer[2] is None
+    assert "cannot be carried as text" in answer[4]
+
+
+def gemini(*parts: Any) -> dict[str, Any]:
+    asked = {"role": "user", "parts": [{"text": "How cold?"}]}
+    return {"contents": [asked, {"role": "model", "parts": list(parts)}]}
+
+
+def test_parts_of_gemini_are_carried_or_refused(tmp_path: Path) -> None:
+    thought = {"text": "Hm.", "thought": True}
+    called = {"functionCall": {"name": "weather", "args": CITY}, "thoughtSignature": "x"}
+    record = gemini(thought, {"text": "I look.", "thought": False}, called)
+    answer = {"name": "weather", "response": {"degrees": -3}}
+    record["contents"].append({"role": "user", "parts": [{"functionResponse": answer}]})
+    record["tools"] = [{"functionDeclarations": [{"name": "weather", "parameters": {}}]}]
+    _, spoken_, result = words_of(tmp_path, record)
+    assert spoken_[:3] == ("assistant", "Hm.", "I look.")
+    assert json.loads(spoken_[3])[0]["function"]["arguments"] == CITY
+    assert (result[0], result[2]) == ("tool", '{"degrees": -3}')
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"inlineData": {"mimeType": "image/png", "data": "x"}},
+        {"executableCode": {"code": "1"}},
+        {"functionCall": {"name": "f"}, "text": "a"},
+        "a",
+    ],
+)
+def test_a_part_of_gemini_that_cannot_be_carried_is_refused(tmp_path: Path, part: Any) -> None:
+    *_, answer = words_of(tmp_path, gemini({"text": "a"}, part))
+    assert answer[2] is None
+    assert "cannot be carried as text" in answer[4]
+
+
+# ------------------------------------------------------------------------ nothing goes in silence
+
+PLANTED = "zz_planted"
+# Where an object is a part of content, of a call or of a tool, whose keys are not counted, or holds
+# nothing that is read.
+INSIDE = frozenset(
+    ["content", "parts", "tools", "author", "message", "payload", "products", "params"]
+)
+
+
+# What tells again what is read elsewhere, or what nobody preferred, whose key is counted itself.
+AGAIN = {("chat", "messages"), ("non_preferred_output", 0)}
+
+
+def objects(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of the objects in a record that are no part of a message."""
+    if isinstance(value, list):
+        return [inner for n, item in enumerate(value) for inner in objects(item, (*path, n))]
+    if not isinstance(value, dict):
+        return []
+    below = [objects(item, (*path, key)) for key, item in value.items() if key not in INSIDE]
+    return [path, *(inner for paths in below for inner in paths)]
+
+
+def planted(value: Any, path: tuple[Any, ...]) -> Any:
+    if not path:
+        return {**value, PLANTED: "words that nobody reads"}
+    key, *rest = path
+    changed = planted(value[key], tuple(rest))
+    if isinstance(value, dict):
+        return {**value, key: changed}
+    return [*value[:key], changed, *value[key + 1 :]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_that_no_shape_knows_is_counted_or_refused(tmp_path: Path, name: str) -> None:
+    records = list(EXAMPLES[name].records)
+    for number, record in enumerate(records):
+        for path in objects(record):
+            if path[:2] in AGAIN:
+                continue
+            changed = [*records[:number], planted(record, path), *records[number + 1 :]]
+            try:
+                batches = read(write(tmp_path / "a.jsonl", Example(changed, [])))
+            except SourceError:  # as it is where names are those of the user, not of the shape
+                continue
+            keys = [key for batch in batches for entry in batch.unread for key in entry.keys]
+            problems = [problem for batch in batches for problem in batch.problems]
+            notes = [note for batch in batches for note in batch.rows["note"] if note]
+            assert PLANTED in keys or problems or notes, f"{name}: {path}"

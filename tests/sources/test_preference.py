@@ -20,8 +20,11 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("source", sources.names())
-@pytest.mark.parametrize("record", CHOICES)
+REFUSED = [(source, record) for source in sources.names() for record in CHOICES]
+REFUSED.remove(("auto", CHOICES[2]))  # whose shape says which answer ends the conversation
+
+
+@pytest.mark.parametrize(("source", "record"), REFUSED)
 def test_answers_to_choose_from_are_refused_by_name(source: str, record: Any) -> None:
     rows, problems = read(source, [record])
     assert rows.is_empty()
@@ -29,6 +32,28 @@ def test_answers_to_choose_from_are_refused_by_name(source: str, record: Any) ->
     chosen = next(key for key in record if key in ("chosen", "preferred_output"))
     assert f"'{chosen}'" in problems[0].detail
     assert "`messages`" in problems[0].detail
+
+
+def test_auto_reads_what_was_preferred_and_nothing_else() -> None:
+    rows, problems = read("auto", [CHOICES[2]])
+    assert (rows["content"].to_list(), problems) == (["q", "good"], [])
+    assert unread("auto", CHOICES[2]) == {"records": {"non_preferred_output": 1}}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"prompt": "q", "response": "bad", "label": False},
+        {"data": ["q", "bad"], "label": False},
+        {"conversation": [{"input": "q", "output": "bad"}], "kto_tag": False},
+        {"text": "### Human: q### Assistant: bad", "label": False},
+        {"chat": [ASKED, BAD], "label": False},
+    ],
+)
+def test_auto_reads_no_answer_that_was_disliked(record: dict[str, Any]) -> None:
+    rows, problems = read("auto", [record])
+    assert rows.is_empty()
+    assert [problem.reason for problem in problems] == ["preference"]
 
 
 DISLIKED: list[dict[str, Any]] = [

@@ -71,7 +71,12 @@ def _is_chatgpt(record: object) -> bool:
 
 
 _CHATGPT_KEYS = RECORD_KEYS | {"mapping", "current_node"}
-_CHATGPT_MESSAGE = frozenset(["id", "author", "content", "create_time", "recipient", "weight"])
+_CHATGPT_MESSAGE = frozenset(
+    [
+        *("id", "author", "content", "create_time", "recipient", "weight"),
+        *("message", "parent", "children"),
+    ]
+)
 
 
 def _read_chatgpt(record: Any) -> Tree:
@@ -80,7 +85,8 @@ def _read_chatgpt(record: Any) -> Tree:
     sprouts = [_of_chatgpt(id, node) for id, node in nodes.items()]
     id = identifier(record.get("conversation_id")) or identifier(record.get("id"))
     current = identifier(record.get("current_node"))
-    return Tree(id, planted(sprouts, current), _CHATGPT_KEYS, messages, _CHATGPT_MESSAGE)
+    holders = [*nodes.values(), *messages]
+    return Tree(id, planted(sprouts, current), _CHATGPT_KEYS, holders, _CHATGPT_MESSAGE)
 
 
 def _of_chatgpt(id: str, node: Mapping[str, Any]) -> Sprout:
@@ -96,7 +102,9 @@ def _of_chatgpt(id: str, node: Mapping[str, Any]) -> Sprout:
 
 def _chatgpt_turn(message: Mapping[str, Any]) -> Turn | None:
     """The turn of a message; None where it says nothing to the model."""
-    author, content = message.get("author") or {}, message.get("content") or {}
+    author, content = message.get("author"), message.get("content")
+    if not isinstance(author, Mapping) or not isinstance(content, Mapping):
+        return _refused(None, "a message without an author, or without content")
     kind, speaker = content.get("content_type"), author.get("role")
     role = _ROLES.get(speaker) if isinstance(speaker, str) else None
     if role is None:
@@ -119,7 +127,9 @@ def _chatgpt_turn(message: Mapping[str, Any]) -> Turn | None:
 
 def _chatgpt_words(kind: object, content: Mapping[str, Any]) -> Text:
     if kind in ("text", "multimodal_text"):
-        parts = content.get("parts") or []
+        parts = content.get("parts")
+        if not isinstance(parts, list):
+            return Text(None, "no text" if parts is None else "parts that are no list")
         odd = next((part for part in parts if not isinstance(part, str)), None)
         if isinstance(odd, Mapping):
             return Text(None, f"a part of type {shown(odd.get('content_type'))} is no text")
@@ -232,7 +242,7 @@ def _read_gemini(record: Any) -> Reading:
     fault = next((answer.fault for answer in answers if answer.fault), None)
     answer = Text(None, fault) if fault else Text("\n\n".join(a.text or "" for a in answers))
     question = text(title.removeprefix(_PROMPTED))
-    return Reading([_turn("user", question), _turn("assistant", answer)], _GEMINI_KEYS)
+    return Reading([_turn("user", question), _turn("assistant", answer)], _GEMINI_KEYS, items)
 
 
 # ---------------------------------------------------------------------------------------- LibreChat
@@ -281,7 +291,8 @@ def _flat(
         message, parent = waiting.pop(0)
         if isinstance(message, dict) and isinstance(message.get("messageId"), str):
             yield message, parent
-            below = message.get("children") or []
+            below = message.get("children")
+            below = below if isinstance(below, list) else []
             waiting += [(child, message["messageId"]) for child in below]
 
 
@@ -330,6 +341,8 @@ _WEBUI_KEYS = RECORD_KEYS | {"chat"}
 _WEBUI_MESSAGE = frozenset(
     ["id", "parentId", "childrenIds", "role", "content", "timestamp", "files"]
 )
+# Of a chat, whose `messages` are those of the current path again.
+_WEBUI_CHAT = frozenset(["history", "messages", "currentId", "params", "system"])
 _REASONING = re.compile(
     r'\s*<details type="reasoning"[^>]*>\s*<summary>[^<]*</summary>\n?(.*?)\n?</details>\s*', re.S
 )
@@ -366,7 +379,8 @@ def _read_webui(record: Any) -> Tree:
     ]
     nodes = planted([*before, *sprouts], identifier(chat["history"].get("currentId")))
     id = identifier(record.get("id"))
-    return Tree(id, nodes, _WEBUI_KEYS, list(messages.values()), _WEBUI_MESSAGE)
+    holders = [chat, chat["history"], *messages.values()]
+    return Tree(id, nodes, _WEBUI_KEYS, holders, _WEBUI_MESSAGE | _WEBUI_CHAT)
 
 
 def _webui_system(chat: Mapping[str, Any]) -> list[Sprout]:
@@ -420,8 +434,13 @@ def _read_tavern(lines: Sequence[Any]) -> Tree:
     for number, message in enumerate(messages):
         id = str(number)
         sprouts.append(Sprout(id, parent, _tavern_turn(message, message["mes"])))
-        swipes = message.get("swipes") or []
-        rest = [swipe for swipe in dict.fromkeys(swipes) if swipe != message["mes"]]
+        swipes = message.get("swipes")
+        texts = (
+            [swipe for swipe in swipes if isinstance(swipe, str)]
+            if isinstance(swipes, list)
+            else []
+        )
+        rest = [swipe for swipe in dict.fromkeys(texts) if swipe != message["mes"]]
         sprouts += [
             Sprout(f"{id}.{n}", parent, _tavern_turn(message, swipe))
             for n, swipe in enumerate(rest)
@@ -445,7 +464,11 @@ SHAPES = (
     Trees(name="ChatGPT export", keys=("mapping",), fits=_is_chatgpt, read=_read_chatgpt),
     Trees(name="Claude export", keys=("chat_messages",), fits=_is_claude, read=_read_claude),
     Conversations(
-        name="Gemini activity", keys=("header", "title"), fits=_is_gemini, read=_read_gemini
+        name="Gemini activity",
+        keys=("header", "title"),
+        fits=_is_gemini,
+        read=_read_gemini,
+        message_keys=frozenset(["html"]),
     ),
     Trees(name="LibreChat export", keys=("messages",), fits=_is_librechat, read=_read_librechat),
     Trees(name="Open WebUI export", keys=("chat",), fits=_is_webui, read=_read_webui),

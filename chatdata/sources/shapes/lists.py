@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from chatdata.sources import _beside, jsonl, sharegpt
+from chatdata.sources import _beside, _preference, jsonl, sharegpt
 from chatdata.sources._blocks import as_messages, more_keys
 from chatdata.sources._linear import RECORD_KEYS, Reading, Turn, is_published
 from chatdata.sources.shapes._base import Conversations, Record, are_objects, are_texts, given
@@ -233,7 +233,8 @@ def beside(
     """What is read of a record with `turns` under `keys`, with its system prompt and tools."""
     added = _beside.with_record(turns, record, jsonl.read_messages)
     known = RECORD_KEYS.union(_beside.KEYS, keys) - added.left
-    return Reading(added.turns, known, (*messages, *added.messages))
+    refusal = _preference.refusal(record, turns[-1].content if turns else None)
+    return Reading(added.turns, known, (*messages, *added.messages), refusal)
 
 
 def _texts_fit(key: str) -> Callable[[object], bool]:

@@ -29,7 +29,7 @@ from chatdata.sources.shapes._planting import (
     planted,
     turns_of_blocks,
 )
-from chatdata.sources.shapes.vendors import of_items
+from chatdata.sources.shapes.vendors import ITEM_KEYS, of_items
 from chatdata.sources.values import identifier
 
 # -------------------------------------------------------------------------------------- Claude Code
@@ -114,9 +114,10 @@ def _answers(lines: Sequence[Any]) -> dict[str, _Answer]:
         blocks = _blocks(message)
         if line["type"] == "assistant":
             new = _Answer(id, identifier(line.get("parentUuid")), created)
-            answer = by_message.setdefault(message.get("id") or id, new)
+            answer = by_message.setdefault(identifier(message.get("id")) or id, new)
             answer.blocks += blocks
-            by_call.update({b.get("id"): answer for b in blocks if b.get("type") == "tool_use"})
+            calls = [b for b in blocks if b.get("type") == "tool_use"]
+            by_call.update({identifier(b.get("id")): answer for b in calls})
             of_line[id] = answer
         elif (called := _called(blocks, by_call)) is not None:
             called.results.append((id, blocks, created))
@@ -133,8 +134,9 @@ def _blocks(message: Record) -> list[Any]:
 
 def _called(blocks: Sequence[Record], by_call: Mapping[object, _Answer]) -> _Answer | None:
     """The answer whose calls have the results among these blocks."""
-    ids = [block.get("tool_use_id") for block in blocks if block.get("type") == "tool_result"]
-    return next((by_call[id] for id in ids if id in by_call), None)
+    results = [block for block in blocks if block.get("type") == "tool_result"]
+    ids = [identifier(block.get("tool_use_id")) for block in results]
+    return next((by_call[id] for id in ids if id is not None and id in by_call), None)
 
 
 def _behind(id: str | None, of_line: Mapping[str, _Answer]) -> str | None:
@@ -155,12 +157,6 @@ def _claude_turns(line: Record) -> list[Turn]:
 _ITEM = "response_item"
 _KINDS = ("session_meta", _ITEM, "event_msg", "turn_context", "compacted")
 _CODEX_LINE = frozenset(["type", "payload", "timestamp"])
-_CODEX_ITEM = frozenset(
-    [
-        *("type", "role", "content", "summary", "name", "arguments", "input", "call_id", "output"),
-        *("id", "status", "action"),
-    ]
-)
 
 
 def _is_codex_line(record: object) -> bool:
@@ -185,7 +181,7 @@ def _read_codex(lines: Sequence[Any]) -> Tree:
     before = [{"role": "system", "content": system}] if system else []
     nodes = [node for n, items in enumerate(histories) for node in _history(n, before, items)]
     items = [line["payload"] for line in lines if line["type"] == _ITEM]
-    return Tree(id, nodes, _CODEX_LINE, items, _CODEX_ITEM)
+    return Tree(id, nodes, _CODEX_LINE, [*lines, *items], _CODEX_LINE | ITEM_KEYS)
 
 
 def _instructions(payload: Record) -> str | None:

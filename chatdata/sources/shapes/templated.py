@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chatdata.sources import _preference
 from chatdata.sources._linear import RECORD_KEYS, Reading, Turn
 from chatdata.sources.shapes._base import Conversations, Record
 from chatdata.sources.values import text
@@ -271,7 +272,9 @@ def reading(take_apart: Callable[[str], list[Turn]], record: Record, key: str) -
     """What is read of a record with a text under `key`, or why it is refused."""
     keys = RECORD_KEYS | {key}
     try:
-        return Reading(take_apart(record[key]), keys)
+        taken = take_apart(record[key])
+        answer = taken[-1].content if taken else None
+        return Reading(taken, keys, refusal=_preference.refusal(record, answer))
     except NotExact as error:
         return Reading([], keys, refusal=f"'{key}': {error}", reason=_REFUSED)
 

@@ -160,13 +160,14 @@ def _read_moss(record: Any) -> Reading:
         return Reading([], refusal=str(error), reason=_REFUSED)
     system = record.get("meta_instruction")
     before = [Turn("system", *text(system))] if system else []
-    return beside([*before, *turns], record, {"chat", "meta_instruction", "num_turns"})
+    keys = {"chat", "meta_instruction", "num_turns"}
+    return beside([*before, *turns], record, keys, list(chat.values()))
 
 
 def _moss_turns(turn: Record) -> list[Turn]:
     """A question and its answer. Raises NotExact where a plugin was used: a command is no call of a
     tool that states its arguments by name."""
-    parts = {key: _between(turn[key], *_MOSS[key]) for key in _MOSS if given(turn, key)}
+    parts = {key: _between(turn[key], *_MOSS[key]) for key in _MOSS if turn.get(key) is not None}
     if any(parts.get(key, "None") != "None" for key in ("Commands", "Tool Responses")):
         raise NotExact("commands of MOSS have no arguments with names, so they are no calls")
     thought = parts.get("Inner Thoughts", "None")
@@ -206,12 +207,12 @@ def _read_camel(record: Any) -> Reading:
         refusal = f"'num_messages' is {record['num_messages']}, and there are {len(turns)} messages"
         return Reading([], refusal=refusal, reason=_REFUSED)
     known = RECORD_KEYS.union(keys.values(), ["num_messages"])
-    return Reading(turns, known, [{"role": None, **message} for message in ordered])
+    return Reading(turns, known, [{"role": None, **m} for m in ordered if isinstance(m, dict)])
 
 
 def _camel_turn(message: Any) -> Turn:
     kind = message.get("role_type") if isinstance(message, dict) else None
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         return Turn(None, None, "role_type is neither USER nor ASSISTANT")
     return Turn(_TYPES[kind], *text(message.get("content")))
 
@@ -276,7 +277,13 @@ def _read_shp(record: Any) -> Reading:
 SHAPES = (
     Conversations(name="xLAM", keys=("query", "answers", "tools"), fits=_is_xlam, read=_read_xlam),
     Conversations(name="Glaive v2", keys=("system", "chat"), fits=_is_glaive, read=_read_glaive),
-    Conversations(name="MOSS", keys=("chat", "meta_instruction"), fits=_is_moss, read=_read_moss),
+    Conversations(
+        name="MOSS",
+        keys=("chat", "meta_instruction"),
+        fits=_is_moss,
+        read=_read_moss,
+        message_keys=frozenset(_MOSS),
+    ),
     Conversations(
         name="CAMEL dialogues",
         keys=("role_1", "message_1"),

@@ -15,15 +15,20 @@ Message = Mapping[str, Any]
 
 
 def as_openai(
-    record: Record, messages: Sequence[object], keys: tuple[str, ...], beside: Record
+    record: Record,
+    messages: Sequence[object],
+    keys: tuple[str, ...],
+    beside: Record,
+    holders: Sequence[object] = (),
 ) -> Reading:
     """What is read of messages in OpenAI's form that stand under `keys` of a record.
 
-    `beside` is what stands beside them, under the names of `jsonl`.
+    `beside` is what stands beside them, under the names of `jsonl`; `holders` are the objects from
+    which all of it was taken, whose other keys are counted.
     """
     rest = {key: value for key, value in record.items() if key not in keys}
     reading = jsonl.read_record({**rest, **beside, "messages": list(messages)})
-    return reading._replace(keys=reading.keys.union(keys))
+    return reading._replace(keys=reading.keys.union(keys), messages=[*reading.messages, *holders])
 
 
 def _odd(what: str, part: object) -> Message:
@@ -51,7 +56,9 @@ def _read_vertex(record: Any) -> Reading:
     given = next((record[key] for key in _SYSTEMS if record.get(key)), None)
     before = [{"role": "system", "content": _words(given)}] if given else []
     tools = {"tools": _declarations(record["tools"])} if record.get("tools") else {}
-    return as_openai(record, [*before, *messages], ("contents", *_SYSTEMS), tools)
+    return as_openai(
+        record, [*before, *messages], ("contents", *_SYSTEMS), tools, [*record["contents"], given]
+    )
 
 
 def _words(value: object) -> object:
@@ -73,52 +80,47 @@ def _texts(parts: Sequence[object]) -> list[Message]:
 def _of_content(content: Message) -> Iterator[Message]:
     """Yields a content as messages: a result of a function is a message by itself."""
     role = _GEMINI_ROLES.get(str(content.get("role") or "user"), content.get("role"))
-    parts = [_snake(part) for part in content["parts"]]
-    results = [part for part in parts if _is(part, "function_response")]
-    calls = [part["function_call"] for part in parts if _is(part, "function_call")]
-    thoughts = [part for part in parts if _is_thought(part)]
-    words = [
-        part
-        for part in parts
-        if part not in (*results, *thoughts) and not _is(part, "function_call")
-    ]
-    for result in results:
-        answer = result["function_response"]
+    parts: dict[str, list[Any]] = {kind: [] for kind in ("call", "result", "thought", "text")}
+    for part in map(_snake, content["parts"]):
+        parts[_gemini_kind(part)].append(part)
+    for part in parts["result"]:
+        answer = part["function_response"]
         yield {"role": "tool", "name": answer.get("name"), "content": answer.get("response")}
-    if words or calls or thoughts:
-        beside: dict[str, Any] = {"tool_calls": calls} if calls else {}
-        if thoughts:
-            beside["reasoning"] = "".join(part["text"] for part in thoughts)
-        text = _texts([_without_marks(part) for part in words]) if words else None
-        yield {"role": role, "content": text, **beside}
+    if parts["text"] or parts["call"] or parts["thought"]:
+        beside: dict[str, Any] = {}
+        if parts["call"]:
+            beside["tool_calls"] = [part["function_call"] for part in parts["call"]]
+        if parts["thought"]:
+            beside["reasoning"] = "".join(part["text"] for part in parts["thought"])
+        words = _texts(parts["text"]) if parts["text"] else None
+        yield {"role": role, "content": words, **beside}
+
+
+def _gemini_kind(part: object) -> str:
+    """What a part is; words, where it is none of the rest or more than one thing."""
+    if not isinstance(part, Mapping):
+        return "text"
+    if part.keys() == {"function_call"} and isinstance(part["function_call"], Mapping):
+        return "call"
+    if part.keys() == {"function_response"} and isinstance(part["function_response"], Mapping):
+        return "result"
+    is_thought = part.keys() == {"text", "thought"} and part["thought"] is True
+    return "thought" if is_thought and isinstance(part["text"], str) else "text"
 
 
 _SNAKE = {"functionCall": "function_call", "functionResponse": "function_response"}
 
 
+_MARKS = ("thoughtSignature", "thought_signature")  # that say nothing
+
+
 def _snake(part: object) -> Any:
+    """A part with a single spelling of its keys, without nulls and marks."""
     if not isinstance(part, Mapping):
         return part
-    return {_SNAKE.get(key, key): value for key, value in part.items() if value is not None}
-
-
-def _is(part: object, key: str) -> bool:
-    return isinstance(part, Mapping) and isinstance(part.get(key), Mapping)
-
-
-def _is_thought(part: object) -> bool:
-    return isinstance(part, Mapping) and part.get("thought") is True and _is_text(part)
-
-
-def _is_text(part: Mapping[str, Any]) -> bool:
-    return isinstance(part.get("text"), str)
-
-
-def _without_marks(part: object) -> object:
-    """A part of words without what says how it was made."""
-    if not isinstance(part, Mapping):
-        return part
-    return {k: v for k, v in part.items() if k not in ("thought", "thoughtSignature")}
+    named = {_SNAKE.get(key, key): value for key, value in part.items() if value is not None}
+    is_true = named.get("thought") is not False
+    return {k: v for k, v in named.items() if k not in _MARKS and (k != "thought" or is_true)}
 
 
 def _declarations(tools: object) -> object:
@@ -127,8 +129,9 @@ def _declarations(tools: object) -> object:
     if not are_objects(listed):
         return listed
     keys = ("functionDeclarations", "function_declarations")
-    declared = [function for tool in listed for key in keys for function in tool.get(key) or []]
-    return declared or listed
+    lists = [tool[key] for tool in listed for key in keys if are_objects(tool.get(key))]
+    is_all = all(any(are_objects(tool.get(key)) for key in keys) for tool in listed)
+    return [function for functions in lists for function in functions] if is_all else listed
 
 
 # ------------------------------------------------------------------- Bedrock Converse
@@ -158,37 +161,51 @@ def _read_converse(record: Any) -> Reading:
     return as_openai(record, [*before, *messages], known, tools)
 
 
+_CONVERSE = ("toolUse", "toolResult", "reasoningContent", "cachePoint")
+
+
+def _converse_kind(part: Message) -> str:
+    """What a part is; words, where it is none of the rest or more than one thing."""
+    kind = next(iter(part)) if len(part) == 1 else "text"
+    if kind not in _CONVERSE or not isinstance(part[kind], Mapping):
+        return "text"
+    return "text" if kind == "reasoningContent" and _converse_thought(part) is None else kind
+
+
 def _of_converse(message: Message) -> Iterator[Message]:
-    parts = [{k: v for k, v in part.items() if v is not None} for part in message["content"]]
-    calls = [part["toolUse"] for part in parts if _is(part, "toolUse")]
-    thoughts = [t for part in parts if (t := _converse_thought(part)) is not None]
-    used = ("toolUse", "toolResult", "reasoningContent")
-    words = [part for part in parts if part.keys().isdisjoint(used)]
-    for part in parts:
-        if _is(part, "toolResult"):
-            result = part["toolResult"]
-            content = [c.get("json", c) for c in result.get("content") or []]
-            yield {
-                "role": "tool",
-                "tool_call_id": result.get("toolUseId"),
-                "content": _result(content),
-            }
-    if words or calls or thoughts:
+    parts: dict[str, list[Any]] = {kind: [] for kind in (*_CONVERSE, "text")}
+    for part in message["content"]:
+        given = {key: value for key, value in part.items() if value is not None}
+        parts[_converse_kind(given)].append(given)
+    for part in parts["toolResult"]:
+        result = part["toolResult"]
+        yield {
+            "role": "tool",
+            "tool_call_id": result.get("toolUseId"),
+            "content": _result(result.get("content")),
+        }
+    thoughts = [_converse_thought(part) or "" for part in parts["reasoningContent"]]
+    calls = [
+        {"id": call.get("toolUseId"), "name": call.get("name"), "input": call.get("input")}
+        for call in (part["toolUse"] for part in parts["toolUse"])
+    ]
+    if parts["text"] or calls or thoughts:
         beside: dict[str, Any] = {"reasoning": "".join(thoughts)} if thoughts else {}
         if calls:
-            beside["tool_calls"] = [
-                {"id": call.get("toolUseId"), "name": call.get("name"), "input": call.get("input")}
-                for call in calls
-            ]
+            beside["tool_calls"] = calls
         flags = {key: value for key, value in message.items() if key != "content"}
-        yield {**flags, "content": _texts(words) if words else None, **beside}
+        yield {**flags, "content": _texts(parts["text"]) if parts["text"] else None, **beside}
 
 
-def _result(content: list[Any]) -> object:
+def _result(content: object) -> object:
     """The words of a result: texts joined, or the value that is its only part."""
-    if all(isinstance(part, Mapping) and part.keys() == {"text"} for part in content):
-        return "".join(part["text"] for part in content)
-    return content[0] if len(content) == 1 else content
+    if not are_objects(content):
+        return content
+    if all(part.keys() == {"text"} for part in content):
+        texts = [part["text"] for part in content]
+        return "".join(texts) if all(isinstance(text, str) for text in texts) else texts
+    values = [part["json"] if part.keys() == {"json"} else part for part in content]
+    return values[0] if len(values) == 1 else values
 
 
 def _converse_thought(part: Message) -> str | None:
@@ -228,7 +245,8 @@ def _read_log(record: Any) -> Reading:
         refusal = f"'response' has {len(choices)} choices, and which is meant is not stated"
         return Reading([], refusal=refusal, reason="unknown_record")
     messages = [*request["messages"], choices[0].get("message")]
-    return as_openai(record, messages, ("request", "response"), _tools(request))
+    holders = [request, record["response"], *choices]
+    return as_openai(record, messages, ("request", "response"), _tools(request), holders)
 
 
 def _tools(holder: Record) -> Record:
@@ -253,7 +271,7 @@ def _read_preference(record: Any) -> Reading:
         *({**message, "train": False} for message in asked["messages"]),
         *record["preferred_output"],
     ]
-    reading = as_openai(record, messages, ("input", "preferred_output"), _tools(asked))
+    reading = as_openai(record, messages, ("input", "preferred_output"), _tools(asked), [asked])
     return reading._replace(refusal=None)
 
 
@@ -270,11 +288,14 @@ def _read_responses(record: Any) -> Reading:
     items = (
         [{"type": "message", "role": "user", "content": asked}] if isinstance(asked, str) else asked
     )
-    messages = list(of_items([*items, *record["output"]]))
+    items = [*items, *record["output"]]
+    messages = list(of_items(items))
     given = record.get("instructions")
     before = [{"role": "system", "content": given}] if given else []
     tools = {"tools": record["tools"]} if record.get("tools") else {}
-    return as_openai(record, [*before, *messages], ("input", "output", "instructions"), tools)
+    return as_openai(
+        record, [*before, *messages], ("input", "output", "instructions"), tools, items
+    )
 
 
 def of_items(items: Sequence[Any]) -> Iterator[Message]:
@@ -282,7 +303,10 @@ def of_items(items: Sequence[Any]) -> Iterator[Message]:
     belong to."""
     waiting: dict[str, Any] = {}
     for item in items:
-        kind = item.get("type") or "message" if isinstance(item, Mapping) else "message"
+        if not isinstance(item, Mapping):
+            yield item
+            continue
+        kind = str(item.get("type") or "message")
         if kind == "reasoning":
             _add_thought(waiting, item)
         elif kind in _CALLS:
@@ -406,11 +430,23 @@ def _read_palm(record: Any) -> Reading:
     return as_openai(record, [*before, *messages], ("messages", "context"), {})
 
 
+ITEM_KEYS = frozenset(
+    [
+        *("type", "role", "content", "summary", "name", "arguments", "input", "call_id", "output"),
+        *("id", "status", "action"),
+    ]
+)
+_HOLDERS = frozenset(["messages", "tools", "choices", "message", "index"])
 _NO_KEYS: dict[str, Any] = {"message_keys": MESSAGE_KEYS, "more_keys": more_keys}
+_OF_HOLDERS = {**_NO_KEYS, "message_keys": MESSAGE_KEYS | _HOLDERS}
 
 SHAPES = (
     Conversations(
-        name="Vertex and Gemini contents", keys=("contents",), fits=_is_vertex, read=_read_vertex
+        name="Vertex and Gemini contents",
+        keys=("contents",),
+        fits=_is_vertex,
+        read=_read_vertex,
+        message_keys=MESSAGE_KEYS | {"parts"},
     ),
     Conversations(
         name="Bedrock Converse",
@@ -424,21 +460,22 @@ SHAPES = (
         keys=("request", "response"),
         fits=_is_log,
         read=_read_log,
-        **_NO_KEYS,
+        **_OF_HOLDERS,
     ),
     Conversations(
         name="OpenAI preferences",
         keys=("input", "preferred_output"),
         fits=_is_preference,
         read=_read_preference,
-        **_NO_KEYS,
+        **_OF_HOLDERS,
     ),
     Conversations(
         name="OpenAI Responses",
         keys=("input", "output"),
         fits=_is_responses,
         read=_read_responses,
-        **_NO_KEYS,
+        message_keys=MESSAGE_KEYS | ITEM_KEYS,
+        more_keys=more_keys,
     ),
     Conversations(
         name="Cohere chat history",
