@@ -27,14 +27,14 @@ def problems(folder: Path, manifest: Manifest) -> Iterator[str]:
     """Yields what a manifest states of pairs otherwise than their rows and the ledger."""
     if manifest.pairs is None:
         return
-    digests: list[tuple[str, bytes]] = []
+    hashed: list[tuple[str, bytes]] = []
     questions: set[str] = set()
     totals = {name: {"rows": 0, "bytes": 0} for name in SPLITS}
     for name, table in _batches(folder, manifest):
-        rows = PairRows(table, pl.repeat(name, table.num_rows, dtype=pl.String, eager=True))
+        rows = _rows(name, table)
         yield from _odd(table)
         yield from _of_another_split(table, name, manifest.recipe.test_percent)
-        digests += rows.digests()
+        hashed += rows.digests()
         questions.update(table["question"].to_pylist())
         for figure, number in rows.totals()[name].items():
             totals[name][figure] += number
@@ -42,8 +42,22 @@ def problems(folder: Path, manifest: Manifest) -> Iterator[str]:
         for figure, number in totals[name].items():
             yield from differing(f"{figure} of {name}", getattr(entry, figure), number)
     yield from differing("questions", manifest.pairs.questions, len(questions))
-    yield from differing("content_hash", manifest.pairs.content_hash, sha256_pairs(digests))
+    yield from differing("content_hash", manifest.pairs.content_hash, sha256_pairs(hashed))
     yield from _other_outcomes(folder, manifest.pairs)
+
+
+def digests(folder: Path, manifest: Manifest) -> list[tuple[str, bytes]]:
+    """The id of each pair of a folder with a SHA-256 of its split and all that it says: what the
+    content hash of pairs is made from."""
+    return [
+        digest
+        for name, table in _batches(folder, manifest)
+        for digest in _rows(name, table).digests()
+    ]
+
+
+def _rows(name: str, table: pa.Table) -> PairRows:
+    return PairRows(table, pl.repeat(name, table.num_rows, dtype=pl.String, eager=True))
 
 
 def _batches(folder: Path, manifest: Manifest) -> Iterator[tuple[str, pa.Table]]:

@@ -25,6 +25,7 @@ from chatdata.dataset.shards import PARQUET
 from chatdata.pipeline.add_rendering import add_rendering
 from chatdata.pipeline.render_again import render_again
 from chatdata.verify import rebuild
+from chatdata.verify.dataset_diff import between
 from chatdata.verify.verification import verdicts_on
 from tests.support.builds import TALKS, files, make, rows_of, tree_file
 from tests.support.conversations import random_tree
@@ -368,6 +369,78 @@ def test_the_validation_trees_have_the_pairs_of_the_walker(real_data: Path, tmp_
     assert pl.Series(published["prompt"].list.last().struct.field("role")).unique().to_list() == [
         "user"
     ]
+
+
+# ------------------------------------------------------------------------- shown and compared
+
+
+def test_show_prints_pairs(tmp_path: Path) -> None:
+    out = build(tmp_path, FORK, "threads.pairs=best_worst", "split=null")
+    shown = run("show", out, "--pairs")
+    assert shown.splitlines()[:4] == [
+        "oasst1/u/good~poor  train, oasst, en",
+        "user: I am u",
+        "chosen, rank 0: I am good",
+        "rejected, rank 2: I am poor",
+    ]
+    assert run("show", out, "--pairs", "--id", "oasst1/u/u") == shown
+    assert run("show", out, "--pairs", "--id", "oasst1/u/good~poor") == shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pairs", "--id", "nobody"], "no pair of"),
+        (["--pairs", "--ids"], "--pairs goes with -n, --split and --id alone"),
+        (["--dropped", "--pairs"], "--dropped goes with -n and --grep alone"),
+    ],
+)
+def test_show_says_what_it_cannot(folder: Path, arguments: list[str], words: str) -> None:
+    done = CliRunner().invoke(main, ["show", str(folder), *arguments])
+    assert done.exit_code != 0
+    assert words in done.output
+
+
+def test_show_says_how_a_folder_gets_pairs(sample: Path) -> None:
+    done = CliRunner().invoke(main, ["show", str(sample), "--pairs"])
+    assert "has no pairs; build it with --set threads.pairs=best_worst" in done.output
+
+
+def test_a_diff_counts_pairs(folder: Path, tmp_path: Path) -> None:
+    data = folder.parent / "trees.jsonl"
+    fewer = make(tmp_path, PAIRED, data, "fewer", "threads.pairs=best_worst")
+    before, after = ({row["id"] for row in pairs_of(out)} for out in (folder, fewer))
+    difference = between(folder, fewer)
+    assert difference.pairs == {
+        "added": 0,
+        "removed": len(before - after),
+        "changed": 0,
+        "the_same": len(after),
+    }
+    assert between(folder, folder).pairs == {
+        **difference.pairs,
+        "removed": 0,
+        "the_same": len(before),
+    }
+    printed = run("diff", folder, fewer)
+    assert f"pairs: {len(before - after)} removed, {len(after)} the same" in printed
+    assert "\npairs\n" in printed
+    assert re.search(r"  dropped.not_paired: \d+ → \d+\n", printed)
+    without = make(tmp_path, PAIRED, data, "without", "threads.pairs=null")
+    assert between(folder, without).pairs["removed"] == len(before)
+    assert between(without, without).pairs == {}
+
+
+def test_a_diff_sees_a_changed_pair(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    folders = (
+        build(old, FORK, "split=null"),
+        build(new, [*FORK[:3], {**FORK[3], "text": "I am poorer"}], "split=null"),
+    )
+    counts = {"added": 0, "removed": 0, "changed": 2, "the_same": 1}
+    assert between(*folders).pairs == counts
 
 
 # ----------------------------------------------------------------------------------- what loads
