@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from chatdata import sources
+from chatdata.core.ledger import outcomes_of
 from chatdata.sources import File
 from chatdata.steps import pairs, trees
 from chatdata.steps.filtering import Drop, OnRemoved, mark
@@ -186,6 +187,32 @@ def test_rings_orphans_and_repeats_are_in_no_pair() -> None:
     lost = {name: fate.split()[0] for name, fate in fates(paired).items()}
     assert [lost[name] for name in ("y", "z", "w0", "w1")] == ["cycle"] * 2 + ["rootless"] * 2
     assert paired.outcomes.height == 7 + 4
+
+
+def test_questions_that_are_ranked_are_no_answers() -> None:
+    """OASST ranks what users reply as well."""
+    asked = [{"message": f"v{rank}", "parent": "good", "rank": rank} for rank in range(2)]
+    judged = threaded(mark(nodes([*FORK, *asked]), []))
+    paired = pairs.make(judged, "best_worst")
+    assert named(judged, paired) == [(["u1"], "good", "poor"), DEEP]
+    assert not {"v0", "v1"} & fates(paired).keys()
+
+
+def test_the_outcome_of_a_repeat_is_not_that_of_the_message() -> None:
+    """Though it stands before the other in the table; what no outcome names stands elsewhere."""
+    marked = fork().select(pairs.NODES.keys())
+    rows = marked.with_columns(conversation="group", detail=pl.lit(None, pl.String))
+    repeated, chosen = (
+        outcomes_of("message", rows.filter(message="good"), "message", pl.lit(reason))
+        for reason in ("duplicate_id", "not_selected")
+    )
+    kept = marked.filter(pl.col("message").is_in(["u1", "fair"]))
+    judged = pairs.with_losses(marked, kept, pl.concat([repeated, chosen]))
+    lost = dict(judged.select("message", "lost").iter_rows())
+    assert [lost[name] for name in ("u1", "good", "fair", "poor")] == [
+        *(None, None, None),
+        "duplicate_id",
+    ]
 
 
 @pytest.mark.slow
