@@ -74,7 +74,7 @@ def make(nodes: pl.DataFrame, pairs: pl.DataFrame) -> pa.Table:
         [
             *(column.to_arrow().cast(pa.string()) for column in columns.values()),
             *lists,
-            *(arrow.int32(column.to_numpy()) for column in ranks.values()),
+            *(arrow.int64(column.to_numpy()) for column in ranks.values()),
         ],
         schema=PAIRS,
     )

@@ -64,8 +64,8 @@ PAIRS = pa.schema(
         *_CONVERSATION,
         ("question", pa.string()),
         *((name, pa.list_(_PAIR_MESSAGE)) for name in ("prompt", "chosen", "rejected")),
-        ("chosen_rank", pa.int32()),
-        ("rejected_rank", pa.int32()),
+        ("chosen_rank", pa.int64()),
+        ("rejected_rank", pa.int64()),
     ]
 )
 # Columns and keys of messages that stand in some folders only.

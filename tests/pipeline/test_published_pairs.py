@@ -104,6 +104,13 @@ def test_a_row_to_read(tmp_path: Path) -> None:
     }
 
 
+def test_ranks_may_be_large(tmp_path: Path) -> None:
+    """A source may count what it likes: a score that is no place in a row stays what it is."""
+    out = build(tmp_path, [*FORK[:3], said("last", "u", 2**40)], "split=null")
+    assert [row["rejected_rank"] for row in pairs_of(out)] == [1, 2**40, 2**40]
+    assert problems(out) == {}
+
+
 @pytest.mark.parametrize("threads", ["all_leaves", "best_rank"])
 @pytest.mark.parametrize("policy", ["best_worst", "adjacent", "all"])
 def test_the_pairs_are_those_of_the_walker(tmp_path: Path, policy: str, threads: str) -> None:
