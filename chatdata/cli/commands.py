@@ -267,6 +267,7 @@ def _note_not_kept(keep: list[str], folder: Path) -> None:
     metavar="[REASON]",
     help="What was dropped instead, for a reason or for any.",
 )
+@click.option("--pairs", is_flag=True, help="Pairs of ranked answers instead.")
 @click.option("--grep", metavar="TEXT", help="With --dropped: only what says this text.")
 @options.rendering
 def show(
@@ -276,6 +277,7 @@ def show(
     split: str | None,
     ids: bool,
     dropped: str | None,
+    pairs: bool,
     grep: str | None,
     rendering: str | None,
 ) -> None:
@@ -288,11 +290,15 @@ def show(
     chatdata show out/sample-1.0.0 --dropped empty     what was dropped, why, and how to keep it
     """
     if dropped is not None:
-        if row or split or ids or rendering:
+        if row or split or ids or pairs or rendering:
             raise click.UsageError("--dropped goes with -n and --grep alone.")
         _show_dropped(out, dropped or None, grep, number)
     elif grep is not None:
         raise click.UsageError("--grep needs --dropped.")
+    elif pairs:
+        if ids or rendering:
+            raise click.UsageError("--pairs goes with -n, --split and --id alone.")
+        _show_pairs(out, row, number, split)
     else:
         _show_rows(out, row, number, split, ids, rendering)
 
@@ -304,6 +310,12 @@ def _show_dropped(out: Path, reason: str | None, words: str | None, number: int)
     show_dropped.print_entries(selection, console())
     if not selection.number:
         note("nothing of that kind was dropped")
+
+
+def _show_pairs(out: Path, row: str | None, number: int, split: str | None) -> None:
+    from chatdata.cli import show_pairs
+
+    show_pairs.print_pairs(show_pairs.find(out, id=row, number=number, split=split), console())
 
 
 def _show_rows(

@@ -12,7 +12,14 @@ from rich.text import Text
 
 from chatdata.cli.show_dropped import print_words
 from chatdata.cli.terminal import visible
-from chatdata.dataset.entries import Counts, PackEntry, RenderingEntry, SourceFile, Splits
+from chatdata.dataset.entries import (
+    Counts,
+    PackEntry,
+    PairsEntry,
+    RenderingEntry,
+    SourceFile,
+    Splits,
+)
 from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
 from chatdata.sources.unread import KeysByUnit, in_words
@@ -30,6 +37,7 @@ def print_manifest(manifest: Manifest, console: Console) -> None:
     print_not_read(manifest.not_read, console)
     print_cleaned(manifest.cleaned, console)
     print_splits(manifest.splits, console)
+    print_pairs(manifest.pairs, console)
     print_certificate(manifest.render, console)
     print_packs(manifest.packs, console)
 
@@ -114,6 +122,17 @@ def print_kept_by_hand(units: Mapping[str, Mapping[str, int]] | None, console: C
             for name, number in counts.items()
         ]
         console.print(f"kept by hand: {', '.join(kept) or 'nothing'}", soft_wrap=True)
+
+
+def print_pairs(entry: PairsEntry | None, console: Console) -> None:
+    """Prints how many pairs of ranked answers there are, and which answers are in none."""
+    if entry is None:
+        return
+    splits = ", ".join(f"{split.rows:,} in {name}" for name, split in entry.splits.items())
+    words = f"pairs: {splits}, of {in_words(entry.questions, 'questions')}; "
+    words += f"{entry.answers.kept:,} of {in_words(entry.answers.read, 'answers')} are in one"
+    left_out = ", ".join(f"{number:,} {reason}" for reason, number in entry.answers.dropped.items())
+    console.print(f"{words}{f' ({left_out})' if left_out else ''}", soft_wrap=True)
 
 
 def print_pieces(entry: PiecesEntry | None, console: Console) -> None:

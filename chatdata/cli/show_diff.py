@@ -20,6 +20,7 @@ _MOST_LINES = 20  # of one kind
 _SAYS = {
     "added": "added",
     "removed": "removed",
+    "changed": "changed",
     "the_same": "the same",
     "retokenised": "with other tokens",
     "relabelled": "with other tokens trained",
@@ -37,6 +38,7 @@ def print_difference(difference: Difference, console: Console) -> None:
         ("recipe", difference.changes.recipe),
         ("sources", difference.changes.sources),
         ("rendering", difference.changes.render),
+        ("pairs", difference.changes.pairs),
         ("added renderings", difference.changes.renders),
         ("versions", difference.changes.versions),
     ):
@@ -67,12 +69,18 @@ def _rows(difference: Difference, console: Console) -> None:
     if difference.before["tokens"] or difference.after["tokens"]:
         tokens, trained = _step(difference, "tokens"), _step(difference, "trained_tokens")
         _line(console, f"tokens {tokens}, trained tokens {trained}")
+    if difference.pairs:
+        _line(console, f"pairs: {_numbers(difference.pairs)}")
     for name, rows in difference.renders.items():
-        numbers = ", ".join(f"{number:,} {_SAYS[key]}" for key, number in rows.items() if number)
-        _line(console, f"rendering {name}: {numbers}")
+        _line(console, f"rendering {name}: {_numbers(rows)}")
     _sources(difference.sources, console)
     _reasons("removed, by the reason in the second ledger", difference.removed_because, console)
     _reasons("added, by the reason in the first ledger", difference.added_because, console)
+
+
+def _numbers(rows: Mapping[str, int]) -> str:
+    """How many rows there are of each kind, in words."""
+    return ", ".join(f"{number:,} {_SAYS[key]}" for key, number in rows.items() if number)
 
 
 def _step(difference: Difference, key: str) -> str:

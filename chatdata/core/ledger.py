@@ -21,6 +21,9 @@ from chatdata.core.schema import MESSAGE_KEY, empty
 
 UNITS = ("records", "messages", "conversations")
 
+# The unit of what became of an answer of a tree as one to choose from, where a recipe makes pairs.
+ANSWER = "answer"
+
 # Reasons that are no filter's name.
 REASONS = {
     "bad_json": "a stretch of a file that is not JSON",
@@ -45,6 +48,10 @@ REASONS = {
     "unrenderable": "the chat template cannot write it, or not exactly",
     "too_long": "more tokens than max_tokens",
     "no_trained_tokens": "nothing in it is trained",
+    "unranked": "an answer without a rank, which no pair can have",
+    "untrained": "an answer that may not be learnt, which no pair has",
+    "no_rival": "an answer without another ranked answer to the same question",
+    "not_paired": "an answer that the policy or the margin of pairs did not choose",
 }
 
 # What the recipe's policy leaves out by intent; `max_dropped` does not count it.
@@ -184,13 +191,13 @@ def tally(outcomes: pl.DataFrame) -> Tally:
     return Tally(kept, dropped)
 
 
-def balance(read: Mapping[str, int], tally: Tally) -> Counts:
-    """The counts of all units: what was read, and its tally, the most frequent reasons first.
+def balance(read: Mapping[str, int], tally: Tally, units: Sequence[str] = UNITS) -> Counts:
+    """The counts of some units: what was read, and its tally, the most frequent reasons first.
 
     Raises BuildError where read differs from kept + dropped in any unit.
     """
     balanced: Counts = {}
-    for unit in UNITS:
+    for unit in units:
         kept, dropped = tally.kept[unit], tally.of(unit)
         accounted = kept + dropped.total()
         if read[unit] != accounted:
@@ -267,7 +274,8 @@ def examples(entries: pl.LazyFrame) -> dict[str, dict[str, str]]:
     `entries` are rows of a ledger, or of DROPPED; only these say a place.
     """
     place = pl.col("place") if "place" in entries.collect_schema() else pl.lit(None, pl.String)
-    rows = entries.filter(pl.col("reason").is_not_null()).select(
+    is_shown = pl.col("reason").is_not_null() & (pl.col("unit") != ANSWER)
+    rows = entries.filter(is_shown).select(
         "reason", "unit", "id", pl.col("detail").fill_null(""), place=place.fill_null("")
     )
     is_itself = _IS_ITSELF & (pl.col("detail") != "")

@@ -15,6 +15,7 @@ __all__ = [
     "manifest",
     "manifest_diff",
     "pack",
+    "pair_rows",
     "plots",
     "published",
     "reader",

@@ -45,6 +45,7 @@ _TYPES = {
     pa.string(): "sc:Text",
     pa.bool_(): "sc:Boolean",
     pa.int32(): "cr:Int32",
+    pa.int64(): "cr:Int64",
     pa.float32(): "cr:Float32",
     pa.float64(): "cr:Float64",
 }

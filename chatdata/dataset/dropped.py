@@ -149,7 +149,7 @@ def problems(folder: Path) -> Iterator[str]:
 
 def _unpaired(folder: Path) -> Iterator[str]:
     """Yields where the rows of the table are not those of the ledger."""
-    listed = reader.scan_ledger(folder).filter(outcome="dropped")
+    listed = reader.scan_ledger(folder).filter(pl.col("unit") != ledger.ANSWER, outcome="dropped")
     held = scan(folder)
     if _fingerprint(listed) == _fingerprint(held):
         held.select(pl.col(ledger.WORDS).count()).collect()  # raises where words are damaged

@@ -163,6 +163,16 @@ class RenderingEntry(Part):
     versions: dict[str, str]
 
 
+class PairsEntry(Part):
+    """The pairs of ranked answers: their splits, the number of questions that they are of, and what
+    became of the answers of the trees. The content hash is of the pairs alone."""
+
+    content_hash: Digest
+    splits: Splits
+    questions: Number
+    answers: Count
+
+
 class Leakage(Part):
     """Groups with rows in both splits; a build has none."""
 
@@ -224,6 +234,8 @@ class ThreadOptions(Part):
     """The options of `threads` that a card tells."""
 
     train_once: bool
+    pairs: str | None = None
+    margin: int = 1
 
 
 class SplitOptions(Part):

@@ -33,6 +33,7 @@ from chatdata.dataset.entries import (
     Leakage,
     ListedFile,
     PackEntry,
+    PairsEntry,
     Preview,
     RecipeEntry,
     RenderingEntry,
@@ -112,6 +113,7 @@ class Manifest(Part):
     # What filters would have removed and a recipe keeps: by unit and filter.
     kept_by_hand: dict[str, dict[str, Number]] | None = None
     leakage: Leakage
+    pairs: PairsEntry | None = None  # of ranked answers
     render: RenderEntry | None
     files: tuple[ShardEntry, ...]
     versions: dict[str, str]

@@ -36,6 +36,7 @@ class Changes:
     recipe: list[Change]
     sources: list[Change]  # <source>/<file>
     render: list[Change]  # template and tokenizer
+    pairs: list[Change]  # questions, <split>.<what>, dropped.<reason>
     renders: list[Change]  # <added rendering>, or <added rendering>.<what>
     versions: list[Change]
 
@@ -52,6 +53,7 @@ def between(before: Manifest, after: Manifest) -> Changes:
         _changes(_recipe(before, after), _recipe(after, before)),
         _changes(_sources(before), _sources(after)),
         _changes(_render(before.render), _render(after.render)),
+        _changes(_pairs(before), _pairs(after)),
         list(_renders(before, after)),
         _changes(before.versions, after.versions),
     )
@@ -70,9 +72,9 @@ def entry(after: Manifest, before: Manifest | Listing | None) -> list[str]:
     if not isinstance(before, Manifest) or before.version == after.version:
         rows = [f"{split.rows} in {name}" for name, split in after.splits.items()]
         added = [f"rendering, {name}: {_summary(entry)}" for name, entry in after.renders.items()]
-        return [f"rows: {', '.join(rows)}", *added]
+        return [f"rows: {', '.join(rows)}", *_of_pairs(after), *added]
     changes = between(before, after)
-    added = _titled("rendering", changes.renders)
+    added = [*_titled("pairs", changes.pairs), *_titled("rendering", changes.renders)]
     if before.content_hash == after.content_hash:
         return [f"the same rows as {before.version}", *_titled("recipe", changes.recipe), *added]
     sizes = [change for change in changes.splits if change.key.endswith((".rows", ".tokens"))]
@@ -111,6 +113,21 @@ def _recipe(manifest: Manifest, compared: Manifest) -> dict[str, Any]:
 
 def _dropped(manifest: Manifest) -> dict[str, int]:
     return flatten({unit: count.dropped for unit, count in manifest.counts.items()})
+
+
+def _pairs(manifest: Manifest) -> dict[str, Any]:
+    if manifest.pairs is None:
+        return {}
+    entry = manifest.pairs
+    figures = {**entry.splits.as_json(), "dropped": entry.answers.dropped}
+    return {"questions": entry.questions, **flatten(figures)}
+
+
+def _of_pairs(manifest: Manifest) -> Iterator[str]:
+    """Yields a line about the pairs of a dataset, where it has any."""
+    if entry := manifest.pairs:
+        rows = [f"{split.rows} in {name}" for name, split in entry.splits.items()]
+        yield f"pairs: {', '.join(rows)}, of {entry.questions} questions"
 
 
 def _sources(manifest: Manifest) -> dict[str, str]:

@@ -119,7 +119,8 @@ def _histogram(title: str, sizes: Histogram) -> dict[str, Any]:
 
 def _reasons(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
     """Each reason with its meaning, its counts, and examples of what was dropped for the reason."""
-    rows = reader.scan_ledger(folder).filter(pl.col("outcome") == "dropped").collect()
+    is_shown = (pl.col("outcome") == "dropped") & (pl.col("unit") != ledger.ANSWER)
+    rows = reader.scan_ledger(folder).filter(is_shown).collect()
     rows = rows.with_columns(order=hash_column(rows["id"], "report")).sort("order", "unit", "id")
     reasons = card.reasons(manifest)
     sums = [sum(reason[unit] for unit in ledger.UNITS) for reason in reasons]

@@ -56,12 +56,7 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
     kind = MESSAGES.field("messages").type
     turns = pa.StructArray.from_arrays(
         [
-            _strings(messages["role"].cast(pl.String)),
-            _strings(messages["content"]),
-            _strings(messages["reasoning"]),
-            _strings(messages["tool_calls"]),
-            _strings(messages["tool_call_id"]),
-            _strings(messages["name"]),
+            *spoken(messages),
             messages["train"].fill_null(False).to_arrow(),
             messages.select(pl.when("train").then("weight")).to_series().to_arrow(),
             _names(messages.select(pl.when("train").then(train_parts.KEY)).to_series()),
@@ -73,6 +68,12 @@ def message_rows(messages: pl.DataFrame) -> pa.Table:
     lists = pa.ListArray.from_arrays(arrow.int32(offsets), turns, type=kind)
     around = [_strings(conversations[name]) for name in ("tools", "variables")]
     return pa.Table.from_arrays([*columns, lists, *around], schema=MESSAGES)
+
+
+def spoken(messages: pl.DataFrame) -> list[pa.Array]:
+    """The values of the keys of published messages that say who speaks, and what."""
+    names = ("content", "reasoning", "tool_calls", "tool_call_id", "name")
+    return [_strings(messages["role"].cast(pl.String)), *(_strings(messages[n]) for n in names)]
 
 
 def token_rows(rendered: Rendered) -> pa.Table:

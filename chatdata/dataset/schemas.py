@@ -57,6 +57,17 @@ TOKENS = pa.schema(
         (WEIGHTS, FLOATS),  # only where an answer of the folder has any but 1
     ]
 )
+# A message of a pair: whether it is learnt is said by its place.
+_PAIR_MESSAGE = pa.struct(list(_MESSAGE)[:6])
+PAIRS = pa.schema(
+    [
+        *_CONVERSATION,
+        ("question", pa.string()),
+        *((name, pa.list_(_PAIR_MESSAGE)) for name in ("prompt", "chosen", "rejected")),
+        ("chosen_rank", pa.int64()),
+        ("rejected_rank", pa.int64()),
+    ]
+)
 # Columns and keys of messages that stand in some folders only.
 OPTIONAL = frozenset([template_variables.KEY, WEIGHT, WEIGHTS, train_parts.KEY])
 OPTIONAL_KEYS = frozenset([WEIGHT, train_parts.KEY])  # of messages

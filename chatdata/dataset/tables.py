@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from chatdata.core import arrow, template_variables, train_parts
 from chatdata.core.constants import SPLITS
-from chatdata.dataset import rows, schemas
+from chatdata.dataset import pair_rows, rows, schemas
 from chatdata.dataset.entries import ListedFile, SplitEntry, Splits
 from chatdata.dataset.manifest import NAME, Listing, Manifest
 from chatdata.dataset.rows import Rows
@@ -171,6 +171,15 @@ def slug(template: str, tokenizer: str) -> str:
     return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.") or "tokenizer"
 
 
+def _pair_config(manifest: Manifest) -> str | None:
+    return PAIRS.name if manifest.pairs else None
+
+
+def _pair_figures(manifest: Manifest) -> Splits:
+    assert manifest.pairs is not None
+    return manifest.pairs.splits
+
+
 _TOKEN_BYTES = 4 * 3  # input_ids, attention_mask and labels, of int32
 
 MESSAGES = Table(
@@ -196,6 +205,16 @@ TOKENS = Table(
     size=_token_size,
     filled=("id", "input_ids", "attention_mask", "labels", "length", "trained"),
 )
+PAIRS = Table(  # written by the second pass, where a recipe makes pairs
+    "pairs",
+    schemas.PAIRS,
+    "a prompt with an answer that people preferred and one that they did not",
+    row_bytes=pair_rows.sizes,
+    config=_pair_config,
+    size=_message_size,
+    figures=_pair_figures,
+    filled=("id", "group", "source", "question", "prompt.role", "chosen.role", "rejected.role"),
+)
 LEDGER = Table(
     "ledger",
     schemas.LEDGER,
@@ -205,7 +224,7 @@ LEDGER = Table(
 )
 PACKS = Table("packs", schemas.PACK_INDEX, "the rows of a bin", splits=())  # written by `pack`
 
-TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, LEDGER, PACKS)
+TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, PAIRS, LEDGER, PACKS)
 
 # Not among TABLES, which are published.
 DROPPED = Table(

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -129,6 +130,7 @@ def build_as_stated(
             result = run_pipeline(context, located, Runner(running, progress), one_in, folder)
         _check_dropped(result, recipe, folder)
         check_splits(recipe, result.stats.totals.by_split)
+        _check_pairs(recipe, result.answers)
         given.check_unchanged()
         shutil.rmtree(context.files.folder)
         described = describe(context, given.entries, result, folder)
@@ -216,6 +218,7 @@ def run_pipeline(
     return BuildResult(
         stats=stats,
         counts=_balance(read, stats),
+        answers=_answers(context.recipe, stats),
         files=written.files,
         encoder=written.encoder,
         near_duplicates=decisions.near_duplicates,
@@ -303,11 +306,33 @@ def _balance(read: ReadResult, stats: PartStats) -> ledger.Counts:
     return ledger.balance(units, stats.tally + read.tally())
 
 
-def _check_ids(digests: Iterable[Digests]) -> None:
+def _answers(recipe: Recipe, stats: PartStats) -> Mapping[str, Any] | None:
+    """What became of the answers of trees, where a recipe makes pairs of them. Raises BuildError
+    where the counts do not add up."""
+    if recipe.threads.pairs is None:
+        return None
+    _check_ids(stats.pair_digests, "pairs")
+    unit = f"{ledger.ANSWER}s"
+    return ledger.balance({unit: stats.answers}, stats.tally, [unit])[unit]
+
+
+def _check_pairs(recipe: Recipe, answers: Mapping[str, Any] | None) -> None:
+    """Raises BuildError where a recipe makes pairs and none is left."""
+    if answers is None or answers["kept"]:
+        return
+    reasons = ", ".join(f"{number} {reason}" for reason, number in answers["dropped"].items())
+    raise BuildError(
+        f"threads.pairs is {recipe.threads.pairs}, and no pair is left of the {answers['read']} "
+        f"answers in trees of source '{', '.join(recipe.source)}'"
+        f"{f' ({reasons})' if reasons else ''}; name a source with ranks, or leave `pairs` out."
+    )
+
+
+def _check_ids(digests: Iterable[Digests], what: str = "conversations") -> None:
     """Raises BuildError where two rows have the same id."""
     for id, times in Counter(id for part in digests for id, _ in part).most_common(1):
         if times > 1:
             raise BuildError(
-                f"{times} conversations have the id '{id}' and different groups; give each "
-                "conversation its own id."
+                f"{times} {what} have the id '{id}' and different groups; give each conversation "
+                "and each message its own id."
             )

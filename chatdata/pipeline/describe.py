@@ -13,9 +13,11 @@ from chatdata.core.constants import RECIPE_FILE, SPLITS, TOKENIZER_FOLDER
 from chatdata.core.hashing import sha256_file, sha256_pairs
 from chatdata.dataset import card, histogram, manifest, pack, plots, schemas, tables
 from chatdata.dataset.entries import (
+    Count,
     Counts,
     FileEntry,
     Leakage,
+    PairsEntry,
     RecipeEntry,
     RenderingCounts,
     RenderingEntry,
@@ -108,6 +110,8 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
     more = _optional(stats, optional_columns(stats))
     if result.read and result.read.not_read:
         more["not_read"] = result.read.not_read
+    if result.answers is not None:
+        more["pairs"] = _pairs_entry(stats, result.answers)
     return described.model_copy(update=more)
 
 
@@ -215,6 +219,15 @@ def _optional(stats: PartStats, columns: frozenset[str]) -> dict[str, Any]:
     if train_parts.KEY in columns:
         figures["messages_in_parts"] = stats.messages_in_parts
     return figures
+
+
+def _pairs_entry(stats: PartStats, answers: Mapping[str, Any]) -> PairsEntry:
+    return PairsEntry(
+        content_hash=sha256_pairs(pair for part in stats.pair_digests for pair in part),
+        splits=Splits.model_validate(stats.pair_totals.by_split),
+        questions=stats.questions,
+        answers=Count.model_validate(answers),
+    )
 
 
 def _shares(recipe: Recipe, stats: PartStats) -> tuple[Share, ...] | None:

@@ -15,7 +15,7 @@ from chatdata.pipeline import global_pass, partitions
 from chatdata.pipeline.annotate import annotate
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.stats import PartStats
-from chatdata.steps import cleaning, filters, keeping, threads, trees
+from chatdata.steps import cleaning, filters, keeping, pairs, threads, trees
 from chatdata.steps.filtering import Drop
 from chatdata.steps.threads import Threaded
 
@@ -38,12 +38,16 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
     messages.select(schema.MESSAGES.keys()).write_ipc(context.files.table("threaded", part))
     pl.concat(outcomes).write_ipc(context.files.table("outcomes", part))
     global_pass.write_keys(context, part, messages)
+    nodes = pairs.together([made.nodes for made in by_source])
+    if context.recipe.threads.pairs:
+        nodes.write_ipc(context.files.table("nodes", part))
     with_variables = messages.filter(pl.col("variables").is_not_null())
     left = PartStats(
         threaded=messages["conversation"].n_unique(),
         with_variables=with_variables["conversation"].n_unique(),
         with_weights=messages.height - messages["weight"].null_count(),
         with_parts=messages.height - messages["train_parts"].null_count(),
+        answers=nodes.filter(role="assistant").height,
     )
     return sum((made.stats for made in by_source), left)
 
@@ -51,12 +55,13 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
 @dataclass(frozen=True, slots=True)
 class _Threaded:
     """What a source of the recipe, of this name, has in a part: conversations, rows of
-    `keeping.SPARED`, and figures."""
+    `keeping.SPARED`, figures, and the messages of its trees where pairs are made of them."""
 
     name: str
     threaded: Threaded
     spared: pl.DataFrame
     stats: PartStats
+    nodes: pl.DataFrame
 
     def __add__(self, more: _Threaded) -> _Threaded:
         """What the trees and the lists of a source have together."""
@@ -68,7 +73,8 @@ class _Threaded:
             first.figures + second.figures,
         )
         spared = pl.concat([self.spared, more.spared])
-        return _Threaded(self.name, both, spared, self.stats + more.stats)
+        nodes = pl.concat([self.nodes, more.nodes])
+        return _Threaded(self.name, both, spared, self.stats + more.stats, nodes)
 
 
 def _by_source(context: BuildContext, part: int) -> Iterator[_Threaded]:
@@ -114,7 +120,14 @@ def _thread_source(context: BuildContext, name: str, messages: pl.DataFrame) -> 
         conversations=threaded.conversations,
         named=named.ids,
     )
-    return _Threaded(name, threaded, keeping.spared_messages(marked, named.names), stats)
+    spared = keeping.spared_messages(marked, named.names)
+    return _Threaded(name, threaded, spared, stats, _nodes(context, marked))
+
+
+def _nodes(context: BuildContext, marked: pl.DataFrame) -> pl.DataFrame:
+    """The marked messages that pairs may be made of: those of trees, where a recipe makes pairs."""
+    has_pairs = context.recipe.threads.pairs is not None and schema.is_of_trees(marked)
+    return marked.select(pairs.NODES.keys()) if has_pairs else schema.empty(pairs.NODES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,13 @@ class Recipe(Strict):
             self._refuse_set("policy", "which chooses replies of a tree", "no source has trees")
             words = "which limits the conversations of a tree"
             self._refuse_set("max_paths", words, "no source has trees")
+        if "rank" not in columns and self.threads.pairs is not None:
+            raise ValueError(
+                f"threads.pairs is {self.threads.pairs}, which are pairs of ranked answers of "
+                f"trees, and source '{', '.join(self.source)}' has no ranks; leave it out"
+            )
+        if self.threads.pairs is None:
+            self._refuse_set("margin", "which is of pairs", "`threads.pairs` is not set")
         if "position" not in columns:
             lists = "the sources have trees"
             self._refuse_set("repeated_role", "which is for lists of messages", lists)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from chatdata.core import disk, ledger
 from chatdata.core.ledger import Tally
@@ -112,6 +113,7 @@ def _write(
     render = functools.partial(_render, context, folder)
     tally, by_hand = Tally(), keeping.KeptByHand()
     with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
+        _add_pairs(folder, shards)
         messages, stats = KeptMessages(context, folder, shards), PartStats()
         for piece, made in zip(parts, runner.map("rendering", render, parts), strict=True):
             messages.add(piece)
@@ -130,6 +132,14 @@ def _write(
         encoder=context.encoder,
         near_duplicates={},
     )
+
+
+def _add_pairs(folder: Folder, shards: OutputWriter) -> None:
+    """Writes the pairs of a folder, which no rendering changes."""
+    for split in tables.PAIRS.splits:
+        for file in tables.PAIRS.shards(folder.manifest.files, split):
+            load = functools.partial(pq.read_table, folder.path / file.path)
+            shards.add_rows(tables.PAIRS, split, load)
 
 
 def _balance(before: Manifest, tally: Tally) -> ledger.Counts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -10,14 +11,15 @@ import polars as pl
 from chatdata.core import arrow, ledger, schema
 from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import hash_column
-from chatdata.dataset import tables
-from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
+from chatdata.dataset import pair_rows, schemas, tables
+from chatdata.dataset.pair_rows import PairRows
+from chatdata.dataset.rows import Rows, by_split, message_rows, owners, token_rows
 from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.global_pass import GlobalDecisions
-from chatdata.pipeline.stats import PartStats
+from chatdata.pipeline.stats import PartStats, Totals
 from chatdata.pipeline.tokenizing import RenderedPart, save_rows, tokenize
-from chatdata.steps import keeping, split, threads
+from chatdata.steps import keeping, pairs, split, threads
 from chatdata.steps.figures import FiguresByKey
 
 
@@ -32,17 +34,58 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     rendered = _render(context, _in_order(context, messages, decisions))
     rows = _rows(context, rendered, decisions)
     first = arrow.read_table(context.files.table("outcomes", part))
+    paired = _pairs(context, part, decisions, messages, pl.concat([first, repeats]))
     spared = pl.concat([arrow.read_table(context.files.spared(part)), decisions.spared])
     kept = keeping.say(_kept_outcomes(rendered.messages, rows), spared)
     outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
-    _save(context, part, rows, outcomes)
+    _save(context, part, rows, outcomes, paired)
     by_hand = {keeping.KEY: keeping.count(outcomes)} if context.recipe.keep else {}
     return rendered.figures(rows, rows.digests()) + PartStats(
         figures=FiguresByKey(by_hand),
-        tally=ledger.tally(outcomes),
+        tally=ledger.tally(pl.concat([outcomes, paired.outcomes])),
         sources=_sources(context, part, rows),
         leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
+        pair_totals=Totals(paired.rows.totals()),
+        pair_digests=(paired.rows.digests(),),
+        questions=paired.rows.questions(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Paired:
+    """The rows of the pairs of a part, and outcomes of the answers of its trees."""
+
+    rows: PairRows
+    outcomes: pl.DataFrame
+
+
+def _pairs(
+    context: BuildContext,
+    part: int,
+    decisions: GlobalDecisions,
+    kept: pl.DataFrame,
+    outcomes: pl.DataFrame,
+) -> _Paired:
+    """The pairs of a part, where a recipe makes any, in the order of its messages.
+
+    `kept` are the messages that stay before they are rendered, and `outcomes` is what became of the
+    rest: whether a template can write an answer is nothing that a pair depends on.
+    """
+    options = context.recipe.threads
+    if options.pairs is None:
+        nothing = PairRows(schemas.PAIRS.empty_table(), pl.Series(dtype=pl.String))
+        return _Paired(nothing, schema.empty(ledger.OUTCOMES))
+    nodes = arrow.read_table(context.files.table("nodes", part))
+    nodes = pairs.with_losses(nodes, kept, outcomes)
+    made = pairs.make(nodes, options.pairs, options.margin)
+    split_groups = decisions.split_groups_of(made.pairs["group"])
+    ordered = made.pairs.with_columns(
+        split_groups,
+        order=hash_column(made.pairs["group"], "order"),
+        split=_splits(context, split_groups),
+    ).sort("split", "order", maintain_order=True)
+    rows = PairRows(pair_rows.make(nodes, ordered), ordered["split"].cast(pl.String))
+    return _Paired(rows, made.outcomes)
 
 
 def _drop_decided(
@@ -124,10 +167,15 @@ def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     )
 
 
-def _save(context: BuildContext, part: int, rows: Rows, outcomes: pl.DataFrame) -> None:
+def _save(
+    context: BuildContext, part: int, rows: Rows, outcomes: pl.DataFrame, paired: _Paired
+) -> None:
     """Writes the tables of a part, from which the first process makes shards."""
-    entries = ledger.entries(outcomes).to_arrow().cast(tables.LEDGER.schema)
+    entries = ledger.entries(pl.concat([outcomes, paired.outcomes]))
+    entries = entries.to_arrow().cast(tables.LEDGER.schema)
     save_rows(context, part, rows, tables.TABLES)
+    for name, table in by_split(paired.rows.table, paired.rows.splits).items():
+        partitions.save(table, context.files.table(tables.PAIRS.part(name), part))
     for name in tables.LEDGER.splits:
         partitions.save(entries, context.files.table(tables.LEDGER.part(name), part))
     if context.keeps_dropped:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,7 @@ class PartStats:
     with_weights: int = 0  # messages of these that have a weight
     with_parts: int = 0  # messages of these that have `train_parts`
     named: Counter[str] = field(default_factory=Counter)  # rows that `keep` names, by id
+    answers: int = 0  # of trees, to choose from, where a recipe makes pairs
 
     # The second pass: drop what repeats, split, render.
     tally: Tally = field(default_factory=Tally)
@@ -64,6 +66,9 @@ class PartStats:
     weighted_messages: int = 0
     messages_in_parts: int = 0
     leaking_groups: int = 0
+    pair_totals: Totals = field(default_factory=Totals)
+    pair_digests: tuple[Digests, ...] = ()
+    questions: int = 0  # that pairs are of
     parity: ParityCounts = field(default_factory=ParityCounts)
     audit: Audit = field(default_factory=Audit)
     unknown: Unknown = field(default_factory=Unknown)
@@ -80,6 +85,7 @@ class BuildResult:
 
     stats: PartStats
     counts: Counts  # the ledger, balanced
+    answers: Mapping[str, Any] | None = None  # where pairs are made: what became of the answers
     files: tuple[ShardEntry, ...]
     encoder: EncoderChoice
     near_duplicates: dict[str, ClustersEntry]  # by filter

@@ -18,7 +18,7 @@ from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.dataset.tables import Table
 from chatdata.hub.repository import Repository
 from chatdata.publish.versions import Change, Rendered
-from chatdata.verify import recount
+from chatdata.verify import pairs, recount
 
 Columns = tuple[tuple[str, Any], ...]
 
@@ -32,25 +32,44 @@ def since(
     published before are unchanged where their content hash is that of the version.
     """
     schema = _changed_tables(repository, commit, before, folder, after)
-    renderings = tuple(_rendered(repository, commit, before, folder, after))
+    renderings = (
+        *_paired(repository, commit, before, folder, after),
+        *_rendered(repository, commit, before, folder, after),
+    )
     if before.format != after.format:
         return Change(changed=True, schema=schema)
     if before.content_hash == after.content_hash:
         return Change(schema=schema, renderings=renderings)
     ids = _ids(repository, commit, tables.MESSAGES.shards(before.files))
-    pairs = list(recount.digests(folder, after))
-    change = _change_of_rows(ids, pairs, before.content_hash)
+    digests = list(recount.digests(folder, after))
+    change = _change_of_rows(ids, digests, before.content_hash)
     return replace(change, schema=schema, renderings=renderings)
 
 
-def _change_of_rows(ids: set[str], pairs: Sequence[tuple[str, bytes]], published: Any) -> Change:
-    """The change from conversations with these ids to those with these digests.
+def _change_of_rows(ids: set[str], digests: Sequence[tuple[str, bytes]], published: Any) -> Change:
+    """The change from rows with these ids to those with these digests.
 
     `published` is the content hash of the former.
     """
-    kept = [pair for pair in pairs if pair[0] in ids]
+    kept = [row for row in digests if row[0] in ids]
     changed = len(kept) == len(ids) and sha256_pairs(kept) != published
-    return Change(len(pairs) - len(kept), len(ids) - len(kept), changed)
+    return Change(len(digests) - len(kept), len(ids) - len(kept), changed)
+
+
+def _paired(
+    repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
+) -> Iterator[Rendered]:
+    """Yields the change of the pairs of ranked answers, where there is any. Where there are none
+    any more, their columns are missing, which `_changed_tables` sees."""
+    old = before.pairs if isinstance(before, Manifest) else None
+    if after.pairs is None or (old and old.content_hash == after.pairs.content_hash):
+        return
+    if old is None:
+        yield Rendered("minor", "pairs were added")
+        return
+    ids = _ids(repository, commit, tables.PAIRS.shards(before.files))
+    change = _change_of_rows(ids, pairs.digests(folder, after), old.content_hash)
+    yield Rendered(change.step, f"in the pairs {change.reason}")
 
 
 def _rendered(
@@ -63,8 +82,8 @@ def _rendered(
             yield Rendered("major", f"the rendering {name} was removed")
         elif entry.content_hash != after.renders[name].content_hash:
             ids = _rendered_ids(repository, commit, before, tables.tokens_of(name))
-            pairs = recount.count_added(folder, after, name).pairs
-            change = _change_of_rows(ids, pairs, entry.content_hash)
+            digests = recount.count_added(folder, after, name).pairs
+            change = _change_of_rows(ids, digests, entry.content_hash)
             yield Rendered(change.step, f"in the rendering {name} {change.reason}")
     for name in after.renders:
         if name not in old:

@@ -2,7 +2,7 @@
 
 rows removed or changed, or columns changed,       major    1.4.2 -> 2.0.0
 or a rendering removed
-rows added, or a rendering                         minor    1.4.2 -> 1.5.0
+rows added, or a rendering, or pairs               minor    1.4.2 -> 1.5.0
 anything else: the card, a text of the recipe      patch    1.4.2 -> 1.4.3
 """
 

@@ -13,6 +13,7 @@ __all__ = [
     "language",
     "mixing",
     "ngrams",
+    "pairs",
     "phones",
     "pieces",
     "quality_filters",

@@ -19,6 +19,7 @@ from chatdata.core.ledger import BECAUSE, GOES_WITH, MERGED, OUTCOMES, outcomes_
 from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN, empty
 from chatdata.steps import pieces
 from chatdata.steps.figures import FiguresByKey
+from chatdata.steps.pairs import PairPolicy
 
 Policy = Literal["all_leaves", "best_rank", "top_k", "all_prefixes"]
 RepeatedRole = Literal["keep", "merge", "drop"]
@@ -34,7 +35,8 @@ class Threads(Strict):
     `max_paths` conversations, or that repeats more than 1,000 turns for each of so many, is
     refused. `repeated_role` concerns linear conversations: turns of one role in a row are kept,
     merged into the first of them, or dropped but the last. `join: pieces` joins the pieces that a
-    dump has cut conversations into.
+    dump has cut conversations into. `pairs` makes pairs of ranked answers of trees, whose ranks
+    differ by at least `margin`.
     """
 
     policy: Policy = "all_leaves"
@@ -45,6 +47,8 @@ class Threads(Strict):
     repeated_role: RepeatedRole = "keep"
     join: Join | None = None
     train_once: bool = False
+    pairs: PairPolicy | None = None
+    margin: int = Field(default=1, ge=1)
 
 
 @dataclass(frozen=True, slots=True)

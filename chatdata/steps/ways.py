@@ -40,6 +40,10 @@ _WAYS = {
     "not_sampled": "a larger `weight` or `cap` of its source",
     "unrenderable": "another `render.template` or tokenizer, or correct what the template refuses",
     "too_long": "a larger `render.max_tokens`, or render: {overflow: cut} or {overflow: split}",
+    "unranked": "answers that somebody has ranked",
+    "untrained": "answers that may be trained",
+    "no_rival": "a second answer to the same question that is ranked and kept",
+    "not_paired": "threads: {pairs: all}, or a smaller `threads.margin`",
     "no_trained_tokens": "other parts in `render.train_on`, or answers that may be trained",
 }
 

@@ -37,7 +37,7 @@ from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
 from chatdata.steps import keeping, pieces, split
 from chatdata.steps.pieces import PiecesEntry
-from chatdata.verify import added, recount, rerender
+from chatdata.verify import added, pairs, recount, rerender
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
 _RENDERED = ("train_on", "max_tokens", "overflow")  # and these of its `render`
@@ -76,6 +76,7 @@ class Folder:
                 "dropped": dropped.is_in(self.path),
                 "renderings": self.manifest.renders,
                 "rerendered": self.manifest.renders,
+                "pairs": self.manifest.pairs,
             }
         except VerifyError:  # the first check reports the error
             return set()
@@ -226,7 +227,7 @@ def same_content(folder: Folder) -> Iterator[str]:
 def true_ledger(folder: Folder) -> Iterator[str]:
     """The ledger, counted again, gives the counts of the manifest, and keeps exactly the rows."""
     entries = reader.scan_ledger(folder.path)
-    units = [unit.removesuffix("s") for unit in ledger.UNITS]
+    units = [*(unit.removesuffix("s") for unit in ledger.UNITS), ledger.ANSWER]
     unknown = entries.filter(pl.col("unit").is_in(units).fill_null(False).not_()).head(1).collect()
     for entry in unknown.iter_rows(named=True):
         yield f"ledger: '{entry['id']}' has the unknown unit '{entry['unit']}'"
@@ -243,6 +244,11 @@ def true_ledger(folder: Folder) -> Iterator[str]:
     yield from recount.differing("kept by hand", folder.manifest.kept_by_hand or {}, kept)
     yield from _pieces(folder.manifest.pieces, entries)
     yield from _unpaired(folder.path, entries)
+
+
+def whole_pairs(folder: Folder) -> Iterator[str]:
+    """Pairs are whole, their sums and their hash are right, and the ledger keeps their answers."""
+    yield from pairs.problems(folder.path, folder.manifest)
 
 
 def _pieces(stated: PiecesEntry | None, entries: pl.LazyFrame) -> Iterator[str]:
@@ -340,6 +346,7 @@ _STAGES: Sequence[Mapping[str, Check]] = (
         "dropped": true_dropped,
         "splits": right_splits,
         "packs": full_packs,
+        "pairs": whole_pairs,
     },
     {"renderings": whole_renderings},
     {"content": same_content, "certificate": same_tokens, "rerendered": same_renderings},

@@ -32,6 +32,7 @@ from chatdata.dataset.rows import (
     words_of,
 )
 from chatdata.dataset.schemas import OPTIONAL_KEYS
+from chatdata.verify import pairs
 
 ABSENT = "not among its conversations"  # the reason of a row that the ledger does not name
 _CONTEXT, _MOST_WORDS = 12, 400  # words before the first difference, and from there on
@@ -76,6 +77,7 @@ class Difference:
     removed_because: dict[str, int]  # by the reason in the second folder's ledger
     added_because: dict[str, int]  # by the reason in the first folder's ledger
     changes: Changes
+    pairs: dict[str, int]  # added, removed, changed, the_same; nothing where neither has pairs
     renders: dict[str, dict[str, int]]  # of added renderings that both have: counts like `rows`
     added: list[str]  # examples
     removed: list[str]
@@ -95,18 +97,19 @@ def between(before: Path, after: Path, examples: int = 3) -> Difference:
     manifest is not whole.
     """
     facts = manifest.read(before), manifest.read(after)
-    pairs = _pairs(before, after, *facts)
-    added, removed = (pairs.filter(status=name) for name in ("added", "removed"))
-    changed = pairs.filter(status="changed")
+    rows = _side_by_side(before, after, *facts)
+    added, removed = (rows.filter(status=name) for name in ("added", "removed"))
+    changed = rows.filter(status="changed")
     return Difference(
         _about(facts[0]),
         _about(facts[1]),
-        _counts(pairs),
-        _moved(pairs),
-        _sources(pairs),
+        _counts(rows),
+        _moved(rows),
+        _sources(rows),
         _because(removed, after),
         _because(added, before),
         manifest_diff.between(*facts),
+        _paired(before, after, *facts),
         dict(_rendered(before, after, *facts)),
         _some(added, examples),
         _some(removed, examples),
@@ -128,10 +131,10 @@ def _about(facts: Manifest) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------------- rows
 
 
-def _pairs(before: Path, after: Path, old: Manifest, new: Manifest) -> pl.DataFrame:
+def _side_by_side(before: Path, after: Path, old: Manifest, new: Manifest) -> pl.DataFrame:
     """The rows of both folders side by side. `status` is added, removed, kept or changed."""
     left, right = _index(before, old), _index(after, new)
-    pairs = left.join(right, on="id", how="full", coalesce=True, suffix="_after").sort("id")
+    rows = left.join(right, on="id", how="full", coalesce=True, suffix="_after").sort("id")
     status = (
         pl.when(pl.col("messages").is_null())
         .then(pl.lit("added"))
@@ -141,7 +144,7 @@ def _pairs(before: Path, after: Path, old: Manifest, new: Manifest) -> pl.DataFr
         .then(pl.lit("kept"))
         .otherwise(pl.lit("changed"))
     )
-    return pairs.with_columns(status=status)
+    return rows.with_columns(status=status)
 
 
 def _index(folder: Path, facts: Manifest) -> pl.DataFrame:
@@ -211,8 +214,8 @@ def _flag_digests(rows: Rows) -> list[bytes | None]:
     return [_digest(orjson.dumps([*itertools.chain(*of_row)])) for of_row in given]
 
 
-def _counts(pairs: pl.DataFrame) -> dict[str, int]:
-    kept = pairs.filter(status="kept")
+def _counts(rows: pl.DataFrame) -> dict[str, int]:
+    kept = rows.filter(status="kept")
     facts, ids, labels, flags = (
         (pl.col(name) != pl.col(f"{name}_after")).fill_null(False)
         for name in ("facts", "ids", "labels", "flags")
@@ -220,11 +223,25 @@ def _counts(pairs: pl.DataFrame) -> dict[str, int]:
     is_rendered = pl.col("labels").is_not_null() & pl.col("labels_after").is_not_null()
     labels = pl.when(is_rendered).then(labels).otherwise(flags)
     return {
-        **{name: pairs.filter(status=name).height for name in ("added", "removed", "changed")},
+        **{name: rows.filter(status=name).height for name in ("added", "removed", "changed")},
         "the_same": kept.filter(facts.not_(), ids.not_(), labels.not_()).height,
-        "facts": pairs.filter(facts).height,
+        "facts": rows.filter(facts).height,
         "retokenised": kept.filter(ids).height,
         "relabelled": kept.filter(ids.not_(), labels).height,
+    }
+
+
+def _paired(before: Path, after: Path, old: Manifest, new: Manifest) -> dict[str, int]:
+    """Counts of pairs of ranked answers; a pair of another split is changed."""
+    if old.pairs is None and new.pairs is None:
+        return {}
+    left, right = (dict(pairs.digests(*of)) for of in ((before, old), (after, new)))
+    same = sum(left[id] == right[id] for id in left.keys() & right.keys())
+    return {
+        "added": len(right.keys() - left.keys()),
+        "removed": len(left.keys() - right.keys()),
+        "changed": len(left.keys() & right.keys()) - same,
+        "the_same": same,
     }
 
 
@@ -235,16 +252,16 @@ def _rendered(
     conversations."""
     for name in (name for name in old.renders if name in new.renders):
         left, right = _rendered_index(before, old, name), _rendered_index(after, new, name)
-        pairs = left.join(right, on="id", how="inner", suffix="_after")
+        rows = left.join(right, on="id", how="inner", suffix="_after")
         ids, labels = (pl.col(key) == pl.col(f"{key}_after") for key in ("ids", "labels"))
         yield (
             name,
             {
-                "added": right.height - pairs.height,
-                "removed": left.height - pairs.height,
-                "the_same": pairs.filter(ids, labels).height,
-                "retokenised": pairs.filter(ids.not_()).height,
-                "relabelled": pairs.filter(ids, labels.not_()).height,
+                "added": right.height - rows.height,
+                "removed": left.height - rows.height,
+                "the_same": rows.filter(ids, labels).height,
+                "retokenised": rows.filter(ids.not_()).height,
+                "relabelled": rows.filter(ids, labels.not_()).height,
             },
         )
 
@@ -259,14 +276,14 @@ def _rendered_index(folder: Path, facts: Manifest, rendering: str) -> pl.DataFra
     return pl.concat(frames)
 
 
-def _moved(pairs: pl.DataFrame) -> dict[str, int]:
-    moved = pairs.filter(pl.col("split") != pl.col("split_after"))
+def _moved(rows: pl.DataFrame) -> dict[str, int]:
+    moved = rows.filter(pl.col("split") != pl.col("split_after"))
     counts = moved.group_by("split", "split_after").len().sort("split", "split_after")
     return {f"{old} → {new}": number for old, new, number in counts.iter_rows()}
 
 
-def _sources(pairs: pl.DataFrame) -> list[dict[str, Any]]:
-    named = pairs.with_columns(source=pl.coalesce("source_after", "source"))
+def _sources(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    named = rows.with_columns(source=pl.coalesce("source_after", "source"))
     statuses = {name: (pl.col("status") == name).sum() for name in ("added", "removed", "changed")}
     return (
         named.group_by("source")

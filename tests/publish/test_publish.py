@@ -622,3 +622,33 @@ def test_a_rendering_is_added_to_a_published_version(
     same = [path for path in first if path.endswith((".parquet", ".png"))]
     assert same
     assert all(first[path] == second[path] for path in same)
+
+
+# ------------------------------------------------------------------------------ pairs of answers
+
+
+@pytest.mark.slow
+def test_pairs_are_published_and_their_changes_need_a_version(
+    hub: Hub, client: Clients, tmp_path: Path
+) -> None:
+    """New pairs a minor version; pairs that go, or no pairs any more, a major."""
+    name, settings = "ada/pairs", ["render=null", "split=null", "max_dropped=1"]
+    plain, every, fewer = (
+        build(tmp_path / str(pairs), *settings, f"threads.pairs={pairs}")
+        for pairs in ("null", "all", "best_worst")
+    )
+    pushed(client, plain, name, "1.0.0")
+    refused = push(client, every, name, "1.0.1")
+    assert "pairs were added since 1.0.0, which needs a new minor version" in refused.stderr
+    pushed(client, every, name, "1.1.0")
+    check_published(hub, every, name, "1.1.0")
+    page = hub.store.text(repository(hub, name), "README.md", "v1.1.0")
+    assert "config_name: pairs" in page
+    assert "pairs, questions: none → " in page
+    refused = push(client, fewer, name, "1.2.0")
+    assert "in the pairs " in refused.stderr
+    assert "removed since 1.1.0, which needs a new major version" in refused.stderr
+    refused = push(client, plain, name, "1.2.0")
+    assert "the columns of pairs changed since 1.1.0, which needs a new major" in refused.stderr
+    pushed(client, fewer, name, "2.0.0")
+    check_published(hub, fewer, name, "2.0.0")

@@ -39,6 +39,28 @@ def trainer_of_trl(folder: Path, rows: Any, output: Path) -> Any:
     return trl.SFTTrainer(model, options, train_dataset=rows, processing_class=tokenizer)
 
 
+def trainer_of_pairs(kind: str, folder: Path, pairs: Any, output: Path) -> Any:
+    """TRL's trainer of this kind (`DPO`, `Reward`) of pairs, with the tokenizer of their folder."""
+    trl = pytest.importorskip("trl")
+    transformers = pytest.importorskip("transformers")
+    from tests.support import tiny
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
+    options = getattr(trl, f"{kind}Config")(
+        str(output), use_cpu=True, bf16=False, report_to=[], max_length=None, max_steps=2
+    )
+    made = output / "model"  # DPO loads a second copy, to compare with
+    tiny.model("llama", 0, vocab_size=len(tokenizer)).save_pretrained(made)
+    heads = {
+        "DPO": transformers.AutoModelForCausalLM,
+        "Reward": transformers.AutoModelForSequenceClassification,
+    }
+    ids = {"num_labels": 1} if kind == "Reward" else {}
+    model = heads[kind].from_pretrained(made, **ids)
+    trainer = getattr(trl, f"{kind}Trainer")
+    return trainer(model, args=options, train_dataset=pairs, processing_class=tokenizer)
+
+
 def ids_by_trl(trainer: Any) -> list[list[int]]:
     """The ids of the rows that TRL's trainer has prepared."""
     return [list(row["input_ids"]) for row in trainer.train_dataset]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 Row = dict[str, Any]
+Preferred = tuple[list[str], str, str]  # the ids of a prompt, of the better and the worse answer
 
 
 def conversation_ids(  # noqa: C901 - in one piece, to be read beside the table of policies
@@ -65,3 +66,36 @@ def _up_to_answer(path: list[Row]) -> list[Row]:
     while path and path[-1]["role"] != "assistant":
         path = path[:-1]
     return path
+
+
+def preferred(rows: list[Row], policy: str, margin: int = 1) -> list[Preferred]:
+    """The pairs of ranked answers of flat OASST rows, of which what is `deleted` is cut away."""
+    pairs: list[Preferred] = []
+
+    def walk(path: list[Row]) -> None:
+        replies = [
+            row
+            for row in rows
+            if row["parent_id"] == path[-1]["message_id"] and not row.get("deleted")
+        ]
+        ranked = [r for r in replies if r["role"] == "assistant" and r.get("rank") is not None]
+        ranked.sort(key=lambda row: (row["rank"], row["message_id"]))
+        for better in ranked:
+            below = [row for row in ranked if row["rank"] > better["rank"]]
+            if policy == "adjacent":
+                below = [row for row in below if row["rank"] == min(r["rank"] for r in below)]
+            if policy == "best_worst":
+                below = below[-1:] if better is ranked[0] else []
+            prompt = [row["message_id"] for row in path]
+            pairs.extend(
+                (prompt, better["message_id"], worse["message_id"])
+                for worse in below
+                if worse["rank"] - better["rank"] >= margin
+            )
+        for reply in replies:
+            walk([*path, reply])
+
+    for root in rows:
+        if root["parent_id"] is None and not root.get("deleted"):
+            walk([root])
+    return pairs

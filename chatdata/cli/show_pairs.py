@@ -1,0 +1,58 @@
+"""Pairs of ranked answers of a built folder, for people at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.text import Text
+
+from chatdata.cli.terminal import visible
+from chatdata.core.constants import SPLITS
+from chatdata.core.errors import OutputError
+from chatdata.dataset import manifest, reader
+from chatdata.dataset.rows import words_of
+
+_STYLES = {"chosen": "green", "rejected": "red"}
+
+
+def find(folder: Path, *, id: str | None, number: int, split: str | None) -> list[dict[str, Any]]:
+    """The pair with this id, or the pairs of the question with this id, or else the first `number`
+    pairs, of one split or of all.
+
+    Raises OutputError where the folder has no pairs, or none with the id.
+    """
+    if manifest.read(folder).pairs is None:
+        raise OutputError(
+            f"'{folder}' has no pairs; build it with --set threads.pairs=best_worst, where its "
+            "source has ranks."
+        )
+    rows = reader.scan(folder, "pairs", [split] if split else SPLITS)
+    if id:
+        rows = rows.filter(pl.any_horizontal(pl.col("id", "question") == id))
+    table = (rows if id else rows.head(number)).collect()
+    if table.is_empty():
+        raise OutputError(
+            f"no pair of '{folder}' has the id '{id}', and none is of a question of that id; "
+            "`chatdata explain` says of an answer why it is in no pair."
+        )
+    return table.to_dicts()
+
+
+def print_pairs(pairs: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Prints pairs: the prompt, the answer that people preferred, and the other answer."""
+    for pair in pairs:
+        details = ", ".join([pair["split"], pair["source"], pair["lang"] or "language unknown"])
+        head = Text(visible(pair["id"]), style="bold")
+        console.print(head.append(f"  {details}", style="not bold cyan"), soft_wrap=True)
+        body = Text()
+        for message in pair["prompt"]:
+            body.append(f"{message['role']}: ", style="cyan")
+            body.append(f"{visible(words_of(message))}\n", style="dim")
+        for side, style in _STYLES.items():
+            body.append(f"{side}, rank {pair[f'{side}_rank']}: ", style=f"bold {style}")
+            body.append(f"{visible(words_of(pair[side][0]))}\n", style=style)
+        console.print(body, soft_wrap=True)

@@ -1,0 +1,105 @@
+"""The rows of pairs: made, counted and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import polars as pl
+import pyarrow as pa
+
+from chatdata.core import arrow
+from chatdata.core.constants import SPLITS
+from chatdata.dataset import rows
+from chatdata.dataset.schemas import PAIRS
+
+LISTS = ("prompt", "chosen", "rejected")  # the columns that are lists of messages
+
+
+@dataclass(frozen=True, slots=True)
+class PairRows:
+    """Rows of schema `schemas.PAIRS`, and the split of each."""
+
+    table: pa.Table
+    splits: pl.Series
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """The rows and the bytes of each split."""
+        sizes = pl.DataFrame({"split": self.splits, "bytes": sizes_of(self.table)})
+        return {
+            name: {"rows": of_split.height, "bytes": int(of_split["bytes"].sum())}
+            for name in SPLITS
+            for of_split in [sizes.filter(split=name)]
+        }
+
+    def questions(self) -> int:
+        """How many questions the pairs are of."""
+        return pl.Series(self.table["question"]).n_unique()
+
+    def digests(self) -> list[tuple[str, bytes]]:
+        """The id of each pair, and a SHA-256 of its split and all that it says."""
+        values = zip(self.splits.to_list(), self.table.to_pylist(), strict=True)
+        return [
+            (row["id"], hashlib.sha256(orjson.dumps([split, *row.values()])).digest())
+            for split, row in values
+        ]
+
+
+def make(nodes: pl.DataFrame, pairs: pl.DataFrame) -> pa.Table:
+    """The rows of schema `schemas.PAIRS` of rows of `steps.pairs.PAIRS`, in their order.
+
+    `nodes` are the messages that the pairs name. `lang` is that of the first user turn.
+    """
+    prompts = pairs["prompt"].to_list()
+    parts = {
+        "prompt": prompts,
+        "chosen": [[row] for row in pairs["chosen"]],
+        "rejected": [[row] for row in pairs["rejected"]],
+    }
+    roles, langs = nodes["role"].to_list(), nodes["lang"].to_list()
+    asked = [next((row for row in prompt if roles[row] == "user"), None) for prompt in prompts]
+    columns = {
+        "id": pairs["pair"],
+        "group": pairs["group"],
+        "source": nodes["source"][pairs["chosen"]],
+        "lang": pl.Series([None if row is None else langs[row] for row in asked], dtype=pl.String),
+        "question": pairs["question"],
+    }
+    ranks = {name: pairs[name] for name in ("chosen_rank", "rejected_rank")}
+    lists = [_messages(nodes, part) for part in parts.values()]
+    return pa.Table.from_arrays(
+        [
+            *(column.to_arrow().cast(pa.string()) for column in columns.values()),
+            *lists,
+            *(arrow.int64(column.to_numpy()) for column in ranks.values()),
+        ],
+        schema=PAIRS,
+    )
+
+
+def _messages(nodes: pl.DataFrame, lists: list[list[int]]) -> pa.Array:
+    """Lists of messages, which are given by their rows."""
+    kind = PAIRS.field("prompt").type
+    offsets = np.concatenate([[0], np.cumsum([len(of_row) for of_row in lists])])
+    flat = pl.Series([row for of_row in lists for row in of_row], dtype=pl.UInt32)
+    turns = rows.spoken(nodes[flat])
+    structs = pa.StructArray.from_arrays(turns, fields=list(kind.value_type))
+    return pa.ListArray.from_arrays(arrow.int32(offsets), structs, type=kind)
+
+
+def sizes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """The size of the text of each row, in bytes."""
+    return sizes_of(table).to_numpy().astype(np.int64)
+
+
+def sizes_of(table: pa.Table) -> pl.Series:
+    """The size of the text of each row, in bytes, as a series."""
+    message = pl.element().struct
+    of_message = pl.sum_horizontal(
+        message.field(name).str.len_bytes().fill_null(0) for name in rows.SPOKEN_KEYS
+    )
+    of_lists = [pl.col(name).list.eval(of_message).list.sum() for name in LISTS]
+    return pl.DataFrame(table.select(LISTS)).select(pl.sum_horizontal(of_lists)).to_series()

@@ -1,0 +1,110 @@
+"""Pairs of ranked answers, counted again, and compared with the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chatdata.core import ledger
+from chatdata.core.constants import SPLITS
+from chatdata.core.hashing import sha256_pairs
+from chatdata.core.schema import ROLES
+from chatdata.dataset import pair_rows, reader, tables
+from chatdata.dataset.entries import PairsEntry
+from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.pair_rows import PairRows
+from chatdata.steps import split
+from chatdata.verify.recount import differing
+
+_EXAMPLES = 3  # of rows with the same problem
+
+
+def problems(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Yields what a manifest states of pairs otherwise than their rows and the ledger."""
+    if manifest.pairs is None:
+        return
+    hashed: list[tuple[str, bytes]] = []
+    questions: set[str] = set()
+    totals = {name: {"rows": 0, "bytes": 0} for name in SPLITS}
+    for name, table in _batches(folder, manifest):
+        rows = _rows(name, table)
+        yield from _odd(table)
+        yield from _of_another_split(table, name, manifest.recipe.test_percent)
+        hashed += rows.digests()
+        questions.update(table["question"].to_pylist())
+        for figure, number in rows.totals()[name].items():
+            totals[name][figure] += number
+    for name, entry in manifest.pairs.splits.items():
+        for figure, number in totals[name].items():
+            yield from differing(f"{figure} of {name}", getattr(entry, figure), number)
+    yield from differing("questions", manifest.pairs.questions, len(questions))
+    yield from differing("content_hash", manifest.pairs.content_hash, sha256_pairs(hashed))
+    yield from _other_outcomes(folder, manifest.pairs)
+
+
+def digests(folder: Path, manifest: Manifest) -> list[tuple[str, bytes]]:
+    """The id of each pair of a folder with a SHA-256 of its split and all that it says: what the
+    content hash of pairs is made from."""
+    return [
+        digest
+        for name, table in _batches(folder, manifest)
+        for digest in _rows(name, table).digests()
+    ]
+
+
+def _rows(name: str, table: pa.Table) -> PairRows:
+    return PairRows(table, pl.repeat(name, table.num_rows, dtype=pl.String, eager=True))
+
+
+def _batches(folder: Path, manifest: Manifest) -> Iterator[tuple[str, pa.Table]]:
+    """Yields the rows of pairs, a bounded number at a time, each with its split."""
+    for name in SPLITS:
+        for shard in tables.PAIRS.shards(manifest.files, name):
+            with pq.ParquetFile(folder / shard.path) as file:
+                for batch in file.iter_batches():
+                    yield name, pa.Table.from_batches([batch])
+
+
+def _odd(table: pa.Table) -> Iterator[str]:
+    """Yields the pairs that are not whole."""
+    turn = pl.element().struct
+    says = pl.any_horizontal(
+        turn.field(name).is_not_null() for name in ("content", "reasoning_content", "tool_calls")
+    )
+    is_turn = (turn.field("role").is_in(ROLES) & says).fill_null(False)
+    are_turns = [
+        pl.col(name).list.eval(is_turn).list.all() & (pl.col(name).list.len() > 0)
+        for name in pair_rows.LISTS
+    ]
+    is_answered = [
+        (pl.col(name).list.len() == 1)
+        & (pl.col(name).list.first().struct.field("role") == "assistant")
+        for name in ("chosen", "rejected")
+    ]
+    is_better = pl.col("chosen_rank") < pl.col("rejected_rank")
+    is_whole = pl.all_horizontal(*are_turns, *is_answered, is_better).fill_null(False)
+    for id in pl.DataFrame(table).filter(is_whole.not_())["id"]:
+        yield (
+            f"pair '{id}': it has no prompt, a message without a known role or words, no single "
+            "answer on each side, or a chosen answer that is not ranked above the rejected one"
+        )
+
+
+def _of_another_split(table: pa.Table, name: str, percent: float) -> Iterator[str]:
+    groups = pl.Series(table["group"]).unique(maintain_order=True)
+    for group in groups.filter(split.split_of(groups, percent) != name).head(_EXAMPLES):
+        yield f"group '{group}' of pairs is in {name}, but its hash is of the other split"
+
+
+def _other_outcomes(folder: Path, stated: PairsEntry) -> Iterator[str]:
+    """Yields where the ledger counts other answers than the manifest."""
+    unit = f"{ledger.ANSWER}s"
+    tally = ledger.tally(reader.scan_ledger(folder).select("unit", "reason").collect())
+    yield from differing(f"{unit} kept in pairs", stated.answers.kept, tally.kept[unit])
+    yield from differing(f"{unit} dropped", stated.answers.dropped, dict(tally.of(unit)))
+    total = stated.answers.kept + sum(stated.answers.dropped.values())
+    yield from differing(f"{unit} read, the sum of both", stated.answers.read, total)

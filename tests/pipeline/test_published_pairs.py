@@ -1,0 +1,501 @@
+"""The table of pairs: what a build publishes of ranked answers, and what its ledger says of the
+others."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from chatdata import build_dataset, load_recipe
+from chatdata.cli import main
+from chatdata.core.errors import BuildError, ConfigError
+from chatdata.core.hashing import sha256_file
+from chatdata.dataset import card, croissant, hub_configs, manifest, reader, report
+from chatdata.dataset.shards import PARQUET
+from chatdata.pipeline.add_rendering import add_rendering
+from chatdata.pipeline.render_again import render_again
+from chatdata.verify import rebuild
+from chatdata.verify.dataset_diff import between
+from chatdata.verify.verification import verdicts_on
+from tests.support.builds import TALKS, files, make, rows_of, tree_file
+from tests.support.conversations import random_tree
+from tests.support.published import loaded, trainer_of_pairs
+from tests.support.walker import preferred
+
+PAIRED = """
+name: paired
+version: 1.0.0
+source: {oasst: {}}
+threads: {policy: all_leaves, pairs: all}
+drop: [deleted]
+split: {test_percent: 30}
+max_dropped: 1.0
+"""
+TREES = [row for seed in range(40) for row in random_tree(seed)]  # of `tree_file`
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pairs")
+    return make(path, PAIRED, tree_file(path), "out")
+
+
+def build(folder: Path, rows: list[dict[str, Any]], *settings: str) -> Path:
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return make(folder, PAIRED, folder / "rows.jsonl", "out", *settings)
+
+
+def pairs_of(out: Path) -> list[dict[str, Any]]:
+    return reader.scan(out, "pairs").collect().to_dicts()
+
+
+def answers(out: Path) -> dict[str, str]:
+    """What the ledger says of each answer as one to choose from."""
+    rows = reader.scan_ledger(out).filter(unit="answer").collect()
+    columns = rows.select("id", "reason", "detail").iter_rows()
+    return {
+        id: " ".join(filter(None, (reason or "kept", detail))) for id, reason, detail in columns
+    }
+
+
+def said(id: str, parent: str | None, rank: int | None = None, **more: Any) -> dict[str, Any]:
+    role = "assistant" if rank is not None else "prompter"
+    words = {"message_id": id, "parent_id": parent, "message_tree_id": "u", "text": f"I am {id}"}
+    return {**words, "role": role, "rank": rank, "lang": "en", **more}
+
+
+FORK = [said("u", None), said("good", "u", 0), said("fair", "u", 1), said("poor", "u", 2)]
+
+
+# ------------------------------------------------------------------------------------- the rows
+
+
+def test_a_row_to_read(tmp_path: Path) -> None:
+    out = build(tmp_path, FORK, "threads.pairs=best_worst", "split=null")
+    (row,) = pairs_of(out)
+    nothing = dict.fromkeys(["reasoning_content", "tool_calls", "tool_call_id", "name"])
+    assert row == {
+        "id": "oasst1/u/good~poor",
+        "group": "oasst1/u",
+        "source": "oasst",
+        "lang": "en",
+        "question": "oasst1/u/u",
+        "prompt": [{"role": "user", "content": "I am u", **nothing}],
+        "chosen": [{"role": "assistant", "content": "I am good", **nothing}],
+        "rejected": [{"role": "assistant", "content": "I am poor", **nothing}],
+        "chosen_rank": 0,
+        "rejected_rank": 2,
+        "split": "train",
+    }
+    assert answers(out) == {
+        "good": "kept in 1 pair",
+        "fair": "not_paired",
+        "poor": "kept in 1 pair",
+    }
+
+
+def test_ranks_may_be_large(tmp_path: Path) -> None:
+    """A source may count what it likes: a score that is no place in a row stays what it is."""
+    out = build(tmp_path, [*FORK[:3], said("last", "u", 2**40)], "split=null")
+    assert [row["rejected_rank"] for row in pairs_of(out)] == [1, 2**40, 2**40]
+    assert problems(out) == {}
+
+
+@pytest.mark.parametrize("threads", ["all_leaves", "best_rank"])
+@pytest.mark.parametrize("policy", ["best_worst", "adjacent", "all"])
+def test_the_pairs_are_those_of_the_walker(tmp_path: Path, policy: str, threads: str) -> None:
+    out = build(tmp_path, TREES, f"threads={{policy: {threads}, pairs: {policy}}}")
+    texts = {row["message_id"]: row["text"] for row in TREES}
+    expected = {
+        f"oasst1/{prompt[0]}/{better}~{worse}": [
+            [*(texts[id] for id in prompt)],
+            [texts[better]],
+            [texts[worse]],
+        ]
+        for prompt, better, worse in preferred(TREES, policy)
+    }
+    actual = {
+        row["id"]: [[m["content"] for m in row[name]] for name in ("prompt", "chosen", "rejected")]
+        for row in pairs_of(out)
+    }
+    assert actual == expected
+
+
+def test_pairs_are_in_the_split_of_their_tree(folder: Path) -> None:
+    of_messages = {row["group"]: row["split"] for row in rows_of(folder)}
+    of_pairs = {row["group"]: row["split"] for row in pairs_of(folder)}
+    assert set(of_pairs.values()) == {"train", "test"}
+    assert of_pairs.items() <= of_messages.items()
+
+
+def test_workers_and_order_do_not_show_in_the_bytes(folder: Path, tmp_path: Path) -> None:
+    data = tree_file(folder.parent)
+    again = make(tmp_path, PAIRED, data, "out", workers=2)
+    assert files(again) == files(folder)
+    shuffled = make(tmp_path, PAIRED, tree_file(tmp_path, shuffle=1), "out")
+    assert [pairs_of(shuffled), answers(shuffled)] == [pairs_of(folder), answers(folder)]
+
+
+def test_other_tables_are_those_of_a_build_without_pairs(folder: Path, tmp_path: Path) -> None:
+    without = make(tmp_path, PAIRED, folder.parent / "trees.jsonl", "out", "threads.pairs=null")
+    facts, plain = manifest.read(folder), manifest.read(without)
+    assert facts.content_hash == plain.content_hash
+    assert [facts.counts, facts.splits, facts.lengths] == [
+        plain.counts,
+        plain.splits,
+        plain.lengths,
+    ]
+    assert "pairs" not in plain.as_json()
+    assert not (without / "pairs").exists()
+
+
+# ---------------------------------------------------------------------------------- what is left
+
+
+def test_what_a_filter_removes_is_in_no_pair(tmp_path: Path) -> None:
+    """Neither an answer, nor an answer to a prompt that a filter cut."""
+    below = [said("u2", "fair", deleted=True), said("a0", "u2", 0), said("a1", "u2", 1)]
+    rows = [FORK[0], {**FORK[1], "deleted": True}, *FORK[2:], *below]
+    out = build(tmp_path, rows)
+    assert [row["id"] for row in pairs_of(out)] == ["oasst1/u/fair~poor"]
+    assert answers(out) == {
+        "good": "deleted",
+        "fair": "kept in 1 pair",
+        "poor": "kept in 1 pair",
+        "a0": "deleted below u2",
+        "a1": "deleted below u2",
+    }
+
+
+def test_what_a_filter_of_conversations_drops_is_in_no_pair(tmp_path: Path) -> None:
+    rows = [*FORK, said("u2", "poor"), said("a0", "u2", 0), said("a1", "u2", 1)]
+    out = build(tmp_path, rows, "drop=[{too_few_turns: {below: 4}}]")
+    assert [row["id"] for row in pairs_of(out)] == ["oasst1/u/a0~a1"]
+    assert answers(out)["good"] == "too_few_turns"
+
+
+def test_what_repeats_is_in_no_pair(tmp_path: Path) -> None:
+    """A tree that says what another one says gives no pairs of its own."""
+    again = [
+        {**row, "message_id": f"{row['message_id']}2", "message_tree_id": "u2"} for row in FORK
+    ]
+    again = [{**row, "parent_id": row["parent_id"] and "u2"} for row in again]
+    out = build(tmp_path, [*FORK, *again], "drop=[duplicate]", "threads.pairs=best_worst")
+    assert [row["id"] for row in pairs_of(out)] == ["oasst1/u/good~poor"]
+    assert answers(out)["good2"].startswith("duplicate says the same as oasst1/u/good")
+
+
+def test_every_answer_has_one_outcome(folder: Path) -> None:
+    live = sorted(row["message_id"] for row in TREES if row["role"] == "assistant")
+    assert sorted(answers(folder)) == live
+    entry = manifest.read(folder)["pairs"]["answers"]
+    assert entry["read"] == entry["kept"] + sum(entry["dropped"].values()) == len(live)
+    in_pairs = {id for row in pairs_of(folder) for id in row["id"].split("/")[-1].split("~")}
+    assert {id for id, fate in answers(folder).items() if fate.startswith("kept")} == in_pairs
+
+
+def test_rendering_decides_nothing_about_pairs(folder: Path, tmp_path: Path) -> None:
+    """What is too long for rows of tokens stays in pairs, in a build and when rendered again."""
+    data = folder.parent / "trees.jsonl"
+    short = make(tmp_path, PAIRED, data, "short", "render={tokenizer: bytes, max_tokens: 30}")
+    assert manifest.read(short)["pairs"] == manifest.read(folder)["pairs"]
+    assert manifest.read(short).counts != manifest.read(folder).counts
+    render_again(folder, tmp_path / "again", tokenizer="bytes", settings=["render.max_tokens=30"])
+    add_rendering(folder, tmp_path / "added", tokenizer="bytes", name="b")
+    pairs = {name: data for name, data in files(folder).items() if name.startswith("pairs/")}
+    assert len(pairs) == 2
+    for out in (short, tmp_path / "again", tmp_path / "added"):
+        assert files(out).items() >= pairs.items()
+        assert manifest.read(out)["pairs"] == manifest.read(folder)["pairs"]
+        assert problems(out) == {}
+
+
+# ------------------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["threads.pairs=some"], "threads.pairs"),
+        (["threads.margin=0"], "threads.margin"),
+        (["threads={margin: 2}"], "threads.margin is 2, which is of pairs, and"),
+    ],
+)
+def test_wrong_values_are_refused(tmp_path: Path, settings: list[str], words: str) -> None:
+    (tmp_path / "r.yaml").write_text(PAIRED)
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_recipe(tmp_path / "r.yaml", settings)
+
+
+def test_a_source_without_ranks_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(TALKS)
+    with pytest.raises(ConfigError, match="trees, and source 'sharegpt' has no ranks; leave it"):
+        load_recipe(tmp_path / "r.yaml", ["threads.pairs=all"])
+
+
+def test_trees_without_ranks_are_refused_by_their_source(tmp_path: Path) -> None:
+    unranked = [{**row, "rank": None} for row in FORK]
+    words = (
+        r"threads.pairs is all, and no pair is left of the 3 answers in trees of source 'oasst' "
+        r"\(3 unranked\); name a source with ranks"
+    )
+    with pytest.raises(BuildError, match=words):
+        build(tmp_path, unranked)
+    assert not (tmp_path / "out").exists()
+
+
+# ------------------------------------------------------------------------- the folder as a whole
+
+
+def problems(out: Path) -> dict[str, list[str]]:
+    return {v.check: v.problems for v in verdicts_on(out) if v.outcome == "failed"}
+
+
+def test_the_folder_is_sound_and_built_again(folder: Path) -> None:
+    assert problems(folder) == {}
+    data = [str(folder.parent / "trees.jsonl")]
+    assert rebuild.problems(folder, inputs=data) == []
+
+
+def test_card_and_croissant_name_the_table(folder: Path) -> None:
+    facts = manifest.read(folder)
+    config = hub_configs.of(facts)[-1]
+    assert (config.name, sum(config.rows.values())) == ("pairs", len(pairs_of(folder)))
+    page = (folder / card.PAGE).read_text()
+    assert 'pairs = load_dataset("PATH", "pairs", split="train")' in page
+    assert re.search(r"\d+ pairs of a preferred and a less preferred answer to \d+ questions", page)
+    assert "`pairs` has `prompt`, `chosen` and `rejected` as lists of messages" in page
+    known = json.loads((folder / croissant.FILE).read_text())
+    assert [record["name"] for record in known["recordSet"]] == ["splits", "messages", "pairs"]
+    assert report.page(folder)
+
+
+def run(*arguments: object) -> str:
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_terminal_tells_of_pairs(tmp_path: Path) -> None:
+    out = build(tmp_path, FORK, "threads.pairs=best_worst", "split=null")
+    (tmp_path / "r.yaml").write_text(PAIRED)
+    data = tmp_path / "rows.jsonl"
+    assert "pairs: 3 in train, 0 in test, of 1 question; 3 of 3 answers are in one\n" in run(
+        "check", tmp_path / "r.yaml", "--input", data, "--set", "split=null"
+    )
+    shown = run("explain", out, "fair")
+    assert "not_paired" in shown
+    assert "the policy or the margin of pairs did not choose" in shown
+
+
+OF_TEST = "g3"  # a group whose hash is of the test split
+
+
+def _swap(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "chosen": row["rejected"], "rejected": row["chosen"]}
+
+
+def _promptless(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "prompt": []}
+
+
+def _worse(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "chosen_rank": row["rejected_rank"]}
+
+
+def _elsewhere(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "group": OF_TEST}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_swap, "content_hash: the manifest says"),
+        (_promptless, "it has no prompt"),
+        (_worse, "a chosen answer that is not ranked above the rejected"),
+        (_elsewhere, "group 'g3' of pairs is in train, but its hash is of the other"),
+    ],
+)
+def test_verify_sees_changed_pairs(
+    folder: Path, tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]], words: str
+) -> None:
+    """Though the manifest has the hash of the changed file."""
+    out = Path(shutil.copytree(folder, tmp_path / "out"))
+    path = out / "pairs" / "train-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    first, *rest = table.to_pylist()
+    pq.write_table(table.from_pylist([change(first), *rest], table.schema), path, **PARQUET)
+    assert list(problems(out)) == ["hashes"]
+    facts = json.loads((out / manifest.FILE).read_text())
+    for file in facts["files"]:
+        file["sha256"] = sha256_file(out / file["path"])
+    (out / manifest.FILE).write_text(json.dumps(facts))
+    (out / croissant.FILE).write_text(croissant.text(manifest.parsed(facts)))
+    failed = problems(out)
+    assert list(failed) == ["pairs"]
+    assert words in " ".join(failed["pairs"])
+
+
+@pytest.mark.parametrize("key", ["questions", "answers.kept", "splits.train.rows"])
+def test_verify_sees_changed_figures_of_pairs(folder: Path, tmp_path: Path, key: str) -> None:
+    out = Path(shutil.copytree(folder, tmp_path / "out"))
+    facts = json.loads((out / manifest.FILE).read_text())
+    *outer, last = key.split(".")
+    values = facts["pairs"]
+    for name in outer:
+        values = values[name]
+    values[last] += 1
+    (out / manifest.FILE).write_text(json.dumps(facts))
+    for name, text in card.pages(manifest.parsed(facts)).items():
+        (out / name).write_text(text)
+    assert list(problems(out)) == ["pairs"]
+
+
+def test_the_validation_trees_have_the_pairs_of_the_walker(real_data: Path, tmp_path: Path) -> None:
+    """416 questions have at least two ranked answers that are not deleted: 1,022 ordered pairs."""
+    path = real_data / "oasst1-validation-en" / "en-validation.jsonl"
+    recipe = load_recipe("oasst1-en", ["drop=[deleted]", "threads.pairs=all"])
+    facts = build_dataset(recipe, tmp_path / "out", inputs=[str(path)])
+    assert facts.pairs is not None
+    assert (facts.pairs.questions, facts.pairs.splits.total("rows")) == (416, 1022)
+    trees = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    named = {f"{better}~{worse}" for _, better, worse in preferred(trees, "all")}
+    published = reader.scan(tmp_path / "out", "pairs").collect()
+    assert set(published["id"].str.split("/").list.last()) == named
+    assert (published["chosen_rank"] < published["rejected_rank"]).all()
+    assert pl.Series(published["prompt"].list.last().struct.field("role")).unique().to_list() == [
+        "user"
+    ]
+
+
+# ------------------------------------------------------------------------- shown and compared
+
+
+def test_show_prints_pairs(tmp_path: Path) -> None:
+    out = build(tmp_path, FORK, "threads.pairs=best_worst", "split=null")
+    shown = run("show", out, "--pairs")
+    assert shown.splitlines()[:4] == [
+        "oasst1/u/good~poor  train, oasst, en",
+        "user: I am u",
+        "chosen, rank 0: I am good",
+        "rejected, rank 2: I am poor",
+    ]
+    assert run("show", out, "--pairs", "--id", "oasst1/u/u") == shown
+    assert run("show", out, "--pairs", "--id", "oasst1/u/good~poor") == shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pairs", "--id", "nobody"], "no pair of"),
+        (["--pairs", "--ids"], "--pairs goes with -n, --split and --id alone"),
+        (["--dropped", "--pairs"], "--dropped goes with -n and --grep alone"),
+    ],
+)
+def test_show_says_what_it_cannot(folder: Path, arguments: list[str], words: str) -> None:
+    done = CliRunner().invoke(main, ["show", str(folder), *arguments])
+    assert done.exit_code != 0
+    assert words in done.output
+
+
+def test_show_says_how_a_folder_gets_pairs(sample: Path) -> None:
+    done = CliRunner().invoke(main, ["show", str(sample), "--pairs"])
+    assert "has no pairs; build it with --set threads.pairs=best_worst" in done.output
+
+
+def test_a_diff_counts_pairs(folder: Path, tmp_path: Path) -> None:
+    data = folder.parent / "trees.jsonl"
+    fewer = make(tmp_path, PAIRED, data, "fewer", "threads.pairs=best_worst")
+    before, after = ({row["id"] for row in pairs_of(out)} for out in (folder, fewer))
+    difference = between(folder, fewer)
+    assert difference.pairs == {
+        "added": 0,
+        "removed": len(before - after),
+        "changed": 0,
+        "the_same": len(after),
+    }
+    assert between(folder, folder).pairs == {
+        **difference.pairs,
+        "removed": 0,
+        "the_same": len(before),
+    }
+    printed = run("diff", folder, fewer)
+    assert f"pairs: {len(before - after)} removed, {len(after)} the same" in printed
+    assert "\npairs\n" in printed
+    assert re.search(r"  dropped.not_paired: \d+ → \d+\n", printed)
+    without = make(tmp_path, PAIRED, data, "without", "threads.pairs=null")
+    assert between(folder, without).pairs["removed"] == len(before)
+    assert between(without, without).pairs == {}
+
+
+def test_a_diff_sees_a_changed_pair(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    folders = (
+        build(old, FORK, "split=null"),
+        build(new, [*FORK[:3], {**FORK[3], "text": "I am poorer"}], "split=null"),
+    )
+    counts = {"added": 0, "removed": 0, "changed": 2, "the_same": 1}
+    assert between(*folders).pairs == counts
+
+
+# ----------------------------------------------------------------------------------- what loads
+
+
+@pytest.fixture(scope="module")
+def chatml(folder: Path) -> Path:
+    """The pairs beside rows of tokens, whose tokenizer trains them."""
+    data = folder.parent / "trees.jsonl"
+    settings = ["render={tokenizer: bytes, template: chatml}", "threads.pairs=best_worst"]
+    return make(folder.parent, PAIRED, data, "chatml", *settings)
+
+
+@pytest.mark.slow
+def test_datasets_loads_the_rows(chatml: Path) -> None:
+    rows = pairs_of(chatml)
+    actual = loaded(chatml, "pairs")
+    assert actual.column_names == [name for name in rows[0] if name != "split"]
+    assert actual["id"] == [row["id"] for row in rows]
+    assert [row["prompt"] for row in actual] == [row["prompt"] for row in rows]
+    assert [row["chosen"][0]["content"] for row in actual] == [
+        row["chosen"][0]["content"] for row in rows
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # TRL's own, of what it hands on
+@pytest.mark.parametrize("kind", ["DPO", "Reward"])
+def test_trl_trains_the_rows_as_they_are(chatml: Path, tmp_path: Path, kind: str) -> None:
+    """The ids that TRL makes of a pair begin with those of its prompt, on both sides."""
+    pairs = loaded(chatml, "pairs")
+    trainer = trainer_of_pairs(kind, chatml, pairs, tmp_path / "run")
+    tokenizer = trainer.processing_class
+    assert len(trainer.train_dataset) == len(pairs)
+    for pair, made in zip(pairs, trainer.train_dataset, strict=True):
+        prompt = tokenizer.apply_chat_template(
+            pair["prompt"], add_generation_prompt=True, return_dict=False
+        )
+        for name in ("chosen", "rejected"):
+            whole = tokenizer.apply_chat_template(pair["prompt"] + pair[name], return_dict=False)
+            assert whole[: len(prompt)] == prompt
+            assert ids_of_side(made, name) == whole
+    trainer.train()
+    assert all(math.isfinite(log["loss"]) for log in trainer.state.log_history if "loss" in log)
+
+
+def ids_of_side(made: dict[str, Any], name: str) -> list[int]:
+    """The ids of the prompt and an answer, as TRL's trainer has prepared them."""
+    if "prompt_ids" in made:
+        return [*made["prompt_ids"], *made[f"{name}_ids"]]
+    return list(made[f"{name}_ids"])
