@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ def run(command: Callable[[], object]) -> None:
 
     Raises SystemExit with status 130 after Ctrl-C.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _leave):
         signal.signal(signal.SIGINT, _interrupt)
     try:
         command()
@@ -31,10 +32,27 @@ def run(command: Callable[[], object]) -> None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python may take a while to end
 
 
+def while_loading() -> None:
+    """Makes Ctrl-C one word and status 130 from now on until `run`, while there is nothing that
+    would have to be finished."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def answered() -> None:
+    """Says that the last Ctrl-C has done what it was meant to do, and does not end the command."""
+    _Interrupt.came = False
+
+
 class _Interrupt:
     """Whether Ctrl-C came. Modules that load turn the exception into errors of many kinds."""
 
     came = False
+
+
+def _leave(number: int, frame: Any) -> None:
+    os.write(sys.stderr.fileno(), b"\nAborted!\n")
+    os._exit(INTERRUPTED)
 
 
 def _interrupt(number: int, frame: Any) -> None:

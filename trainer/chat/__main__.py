@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata.core import disk
+from chatdata.core import disk, interrupts
 from chatdata.core.errors import ChatdataError, ConfigError
 from trainer.chat import server
 
@@ -162,4 +162,4 @@ def _load(model: str, options: dict[str, Any]) -> tuple[ChatModel, Sampling]:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

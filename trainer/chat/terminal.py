@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from chatdata.core import interrupts
 from chatdata.core.errors import ChatdataError
 from chatdata.core.text import printable
 from trainer.chat import status
@@ -93,6 +94,7 @@ class Session:
                     text += piece
                     self.console.print(Text(printable(piece)), end="")
         except KeyboardInterrupt:
+            interrupts.answered()
             is_stopped = True
         self.console.print()
         line = status.status_line(self.chat_model, self.messages, window, answer, is_stopped)
@@ -139,6 +141,7 @@ def questions(session: Session) -> Iterator[str]:
             line = _line(session, "you> ")
             yield _block(session) if line.strip() == _BLOCK else line
         except KeyboardInterrupt:
+            interrupts.answered()
             session.console.print()
             session.say("Ctrl-D or /exit leaves")
         except EOFError:

@@ -19,6 +19,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from chatdata.core import interrupts
 from chatdata.core.errors import ChatdataError, ConfigError
 from trainer.chat import status
 from trainer.chat.generation import ChatModel, Sampling
@@ -55,9 +56,11 @@ def run(
 
 def _serve(page: gr.Blocks, host: str, port: int) -> None:
     print(f"http://{host}:{port}  (Ctrl-C stops the server)", flush=True)  # noqa: T201
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         while page.is_running:
             time.sleep(0.2)
+    except KeyboardInterrupt:
+        interrupts.answered()
     page.close(verbose=False)
 
 
