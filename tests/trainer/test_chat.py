@@ -233,6 +233,7 @@ def test_a_template_that_refuses_is_quoted(tokenizer: Any) -> None:
 )
 def test_a_prompt_is_what_transformers_writes(template: str, tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(carry(None, template, tmp_path / "t"))
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
     messages = [{"role": "user", "content": " Why? \u00e9"}]
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     assert TemplateWriter(tokenizer).ids(messages) == ids
