@@ -25,7 +25,7 @@ from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, Unkn
 from chatdata.sources.unread import KeysByUnit, in_words
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
-from chatdata.steps.pieces import PiecesEntry
+from chatdata.steps.joining import PiecesEntry
 
 
 def print_manifest(manifest: Manifest, console: Console) -> None:

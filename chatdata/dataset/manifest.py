@@ -47,8 +47,8 @@ from chatdata.render.entries import RenderEntry
 from chatdata.steps.clean import CleanedEntry
 from chatdata.steps.contamination import OverlapEntry
 from chatdata.steps.duplicates import ClustersEntry
+from chatdata.steps.joining import PiecesEntry
 from chatdata.steps.language import DisagreementEntry
-from chatdata.steps.pieces import PiecesEntry
 from chatdata.steps.redact import SecretEntry
 
 FORMAT = 2  # of the folders that are written

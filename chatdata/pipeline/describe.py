@@ -34,7 +34,7 @@ from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.render import certificate
 from chatdata.render.entries import EncoderEntry, RenderEntry, TemplateEntry, TokenizerEntry
-from chatdata.steps import keeping, pieces, secrets
+from chatdata.steps import joining, keeping, secrets
 
 
 def describe(
@@ -100,7 +100,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         secrets=stats.figures.entry("secrets"),
         near_duplicates=result.near_duplicates or None,
         contamination=stats.figures.entry("contamination"),
-        pieces=stats.figures.entry(pieces.KEY),
+        pieces=stats.figures.entry(joining.KEY),
         kept_by_hand=stats.figures.entry(keeping.KEY),
         leakage=Leakage(groups_in_both=stats.leaking_groups),
         render=_render_entry(context, result, splits),

@@ -17,7 +17,7 @@ from chatdata.core.config import Strict
 from chatdata.core.hashing import short_hash
 from chatdata.core.ledger import BECAUSE, GOES_WITH, MERGED, OUTCOMES, outcomes_of
 from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN, empty
-from chatdata.steps import pieces
+from chatdata.steps import joining
 from chatdata.steps.figures import FiguresByKey
 from chatdata.steps.pairs import PairPolicy
 
@@ -91,8 +91,8 @@ def _joined(
     """The turns with the pieces of conversations joined, outcomes of these pieces, and figures."""
     if join is None:
         return turns, empty(OUTCOMES), FiguresByKey()
-    joined = pieces.join(turns)
-    return joined.turns, joined.outcomes, FiguresByKey({pieces.KEY: joined.figures})
+    joined = joining.join(turns)
+    return joined.turns, joined.outcomes, FiguresByKey({joining.KEY: joined.figures})
 
 
 def names(messages: pl.DataFrame, threads: Threads) -> pl.DataFrame:
@@ -100,7 +100,7 @@ def names(messages: pl.DataFrame, threads: Threads) -> pl.DataFrame:
     named = _names_apart(messages)
     if threads.join is None:
         return named
-    return named.with_columns(pieces.homes(messages.with_columns(named)))
+    return named.with_columns(joining.homes(messages.with_columns(named)))
 
 
 def _names_apart(messages: pl.DataFrame) -> pl.DataFrame:

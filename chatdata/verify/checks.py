@@ -35,8 +35,8 @@ from chatdata.dataset import (
 )
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
-from chatdata.steps import keeping, pieces, split
-from chatdata.steps.pieces import PiecesEntry
+from chatdata.steps import joining, keeping, split
+from chatdata.steps.joining import PiecesEntry
 from chatdata.verify import added, pairs, recount, rerender
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
@@ -253,7 +253,7 @@ def whole_pairs(folder: Folder) -> Iterator[str]:
 
 def _pieces(stated: PiecesEntry | None, entries: pl.LazyFrame) -> Iterator[str]:
     """Yields a sentence where the manifest has other numbers of joined pieces than the ledger."""
-    joined = pieces.count_joined(entries.filter(pl.col("reason") == ledger.JOINED).collect())
+    joined = joining.count_joined(entries.filter(pl.col("reason") == ledger.JOINED).collect())
     for name, number in joined.items():
         yield from recount.differing(f"pieces joined {name}", getattr(stated, name, 0), number)
 

@@ -99,6 +99,7 @@ BITS, WIDTH = "bits, and 64 are the most", "and 60 is the most"
         (NESTED_KEYS + "{{ {}[n.s] }}", CHARACTERS),
         (NESTED_KEYS + "{{ {}.get(n.s) }}", CHARACTERS),
         (NESTED_KEYS + "{{ dict([(n.s, 1)]) | length }}", CHARACTERS),
+        (NESTED_KEYS + "{{ namespace([(n.s, 1)]).x }}", CHARACTERS),
         (NESTED_KEYS + "{{ n.s in {} }}", CHARACTERS),
         # Long texts are read each time.
         (LONG + "{{ 1 if s.upper() }}{% endfor %}", CHARACTERS),
@@ -164,6 +165,22 @@ def test_what_is_counted_is_written_as_before() -> None:
         "{% else %}nothing{% endfor %}"
     )
     assert written(source) == "1/1Trueuser1Noneab21['x', 'y']z"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{{ first(messages) }}",  # a macro that is given all of them
+        "{{ 1 if messages[1:] }}",
+        "{{ 1 if messages | last }}",
+        "{{ 1 if 'x' not in messages }}",
+    ],
+)
+def test_all_messages_cost_nothing_where_their_words_are_not_read(step: str) -> None:
+    macro = "{% macro first(all) %}{{ all[0].role[:1] }}{% endmacro %}"
+    source = f"{macro}{{% for m in messages %}}{step}{{% endfor %}}"
+    messages = [{"role": "user", "content": "word " * 60}] * 10
+    assert render(source, {}, None, messages)
 
 
 def test_what_is_compared_is_compared_as_before() -> None:

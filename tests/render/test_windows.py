@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -278,5 +279,7 @@ print(rows.height)
 
 def test_many_windows_of_a_long_conversation_take_the_memory_of_their_messages() -> None:
     """In 4 GB of addresses; all pairs of a window and a message would be 450 million rows."""
-    ran = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True)
+    environment = {**os.environ, "POLARS_MAX_THREADS": "2"}  # each has addresses of its own
+    line = [sys.executable, "-c", MANY]
+    ran = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert (ran.stdout, ran.stderr) == ("30000\n", "")

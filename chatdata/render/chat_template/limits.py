@@ -8,7 +8,6 @@ and each text and list that is compared, searched or copied is counted as read.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -36,9 +35,12 @@ _WRITING = frozenset(
 _ORDERING = frozenset(["sort", "dictsort", "unique", "min", "max", "groupby"])
 # Those that can make much of little; what the rest makes is no longer than what they are given.
 _LIMITED = _SIZED | _WRITING | _ORDERING | {"format", "replace", "list", "sum", "urlize"}
-_TESTS = (("eq", "equalto", "=="), ("ne", "!="), ("lt", "lessthan", "<"), ("le", "<="))
-_MORE_TESTS = (("gt", "greaterthan", ">"), ("ge", ">="), ("in",))
-_COMPARING = frozenset(itertools.chain(*_TESTS, *_MORE_TESTS))
+_COMPARING = frozenset(  # tests
+    [
+        *("eq", "equalto", "==", "ne", "!=", "lt", "lessthan", "<", "le", "<="),
+        *("gt", "greaterthan", ">", "ge", ">=", "in"),
+    ]
+)
 _MEASURED = _PADS | _FORMATS | {"join", "replace", "count", "index", "changed"}  # methods
 _PLAIN = (str, int, float, type(None))
 
@@ -53,7 +55,7 @@ def _read(value: Any) -> Any:
 
 
 def _searched(value: Any) -> Any:
-    """A value in which a short text is looked for."""
+    """A value that is looked through once, or cut: not what its items hold."""
     kind = type(value)
     if kind is str:
         meter.charge(len(value) // meter.WALKED)
@@ -214,7 +216,7 @@ class _Counting(jinja2.visitor.NodeTransformer):
 
     def visit_Getitem(self, node: jinja2.nodes.Getitem) -> jinja2.nodes.Node:
         self.generic_visit(node)
-        return _counted(node) if isinstance(node.arg, jinja2.nodes.Slice) else node
+        return _counted(node, _SEARCHED) if isinstance(node.arg, jinja2.nodes.Slice) else node
 
 
 def _is_written_out(node: jinja2.nodes.Expr) -> bool:
@@ -291,7 +293,7 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             _charge_call(name, __obj, args, kwargs)
         elif type(text := getattr(__obj, "__self__", None)) is str:
             meter.charge(len(text) // meter.WALKED)
-        elif args:
+        elif args and (__obj is dict or __obj is jinja2.utils.Namespace or type(text) is dict):
             meter.charge_hashes(args)
         return super().call(__context, __obj, *args, **kwargs)
 

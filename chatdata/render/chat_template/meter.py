@@ -111,7 +111,7 @@ def charge_ordering(args: Iterable[Any]) -> None:
 
 
 def charge_hashes(args: tuple[Any, ...]) -> None:
-    """Charges for tuples, which are keys, perhaps: a hash reads all of them."""
+    """Charges for keys that are tuples, or stand in lists of pairs: a hash reads all of them."""
     for value in args:
         kind = type(value)
         if kind is tuple or kind is list:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatdata.core.ledger import JOINED
-from chatdata.steps import pieces, threads
+from chatdata.steps import joining, threads
 from chatdata.steps.filtering import mark
-from chatdata.steps.pieces import Pieces
+from chatdata.steps.joining import Pieces
 from chatdata.steps.threads import Threaded, Threads
 from tests.support.conversations import marked, table
 
@@ -48,7 +48,7 @@ def outcomes(threaded: Threaded, unit: str) -> dict[str, str]:
 
 
 def figures(threaded: Threaded) -> Pieces:
-    of_pieces = threaded.figures.by_key[pieces.KEY]
+    of_pieces = threaded.figures.by_key[joining.KEY]
     assert isinstance(of_pieces, Pieces)
     return of_pieces
 
