@@ -20,7 +20,7 @@ import pytest
 from chatdata import build_dataset, load_recipe, sources
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.steps import pieces
+from chatdata.steps import joining
 from chatdata.verify.verification import verify_folder
 from tests.support.walker import conversation_ids
 
@@ -248,8 +248,8 @@ def test_all_pieces_of_the_dump_join_exactly(sharegpt: Path) -> None:
     assert (by_text, by_number, by_text + by_number) == (6340, 1871, 8211)
     source = sources.get("sharegpt").read([sources.File(sharegpt, "dump")], "s", "s")
     rows = pl.concat([batch.rows for batch in source])
-    joined = pieces.join(rows)
-    assert joined.figures == pieces.Pieces(by_text=6340, by_number=1871 - 123)
+    joined = joining.join(rows)
+    assert joined.figures == joining.Pieces(by_text=6340, by_number=1871 - 123)
     made = joined.turns.sort("conversation", "position")
     texts = {
         str(name): turns["content"].to_list()
