@@ -10,5 +10,6 @@ __all__ = [
     "prepare",
     "progress",
     "recipe",
+    "remove_rendering",
     "render_again",
 ]
