@@ -34,6 +34,7 @@ from chatdata.dataset.entries import (
     ListedFile,
     PackEntry,
     PairsEntry,
+    PairTokensEntry,
     Preview,
     RecipeEntry,
     RenderingEntry,
@@ -114,6 +115,7 @@ class Manifest(Part):
     kept_by_hand: dict[str, dict[str, Number]] | None = None
     leakage: Leakage
     pairs: PairsEntry | None = None  # of ranked answers
+    pair_tokens: PairTokensEntry | None = None  # these pairs as rows of tokens
     render: RenderEntry | None
     files: tuple[ShardEntry, ...]
     versions: dict[str, str]
