@@ -25,6 +25,12 @@ from chatdata.core.errors import ChatdataError
 )
 @options.settings
 @click.option(
+    "--forget",
+    multiple=True,
+    metavar="FILE",
+    help="Take out the conversations of this file of ids, for good.",
+)
+@click.option(
     "--out",
     "new",
     type=click.Path(path_type=Path),
@@ -59,7 +65,10 @@ def render(
     chatdata render org/sample@1.0.0 --tokenizer PATH --template tokenizer --out out/qwen
     chatdata render out/sample-1.0.0 --tokenizer PATH --template tokenizer --add --name qwen3
     """
+    if add and chosen["forget"]:
+        raise click.UsageError("--add leaves all rows as they are; forget with --out, or build.")
     if add:
+        del chosen["forget"]
         _add(out, new, as_json, name=name, **chosen)
     elif name is not None:
         raise click.UsageError(f"--name goes with --add; add it, or leave out --name {name}.")

@@ -26,6 +26,7 @@ from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, Unkn
 from chatdata.sources.unread import KeysByUnit, in_words
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
+from chatdata.steps.forgetting import ForgottenEntry
 from chatdata.steps.joining import PiecesEntry
 
 
@@ -34,6 +35,7 @@ def print_manifest(manifest: Manifest, console: Console) -> None:
     print_shapes(manifest.sources, console)
     print_counts(manifest.counts, console)
     print_kept_by_hand(manifest.kept_by_hand, console)
+    print_forgotten(manifest.forgotten, console)
     print_pieces(manifest.pieces, console)
     print_not_read(manifest.not_read, console)
     print_cleaned(manifest.cleaned, console)
@@ -124,6 +126,13 @@ def print_kept_by_hand(units: Mapping[str, Mapping[str, int]] | None, console: C
             for name, number in counts.items()
         ]
         console.print(f"kept by hand: {', '.join(kept) or 'nothing'}", soft_wrap=True)
+
+
+def print_forgotten(entry: ForgottenEntry | None, console: Console) -> None:
+    """Prints how many ids the recipe takes out, and which of them name nothing."""
+    if entry is not None:
+        some = f": {names}" if (names := entry.examples()) else ""
+        console.print(visible(f"{entry.in_words()}{some}"), highlight=False, soft_wrap=True)
 
 
 def print_pairs(entry: PairsEntry | None, console: Console) -> None:

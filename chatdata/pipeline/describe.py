@@ -117,6 +117,8 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
     more = _optional(stats, optional_columns(stats))
     if result.read and result.read.not_read:
         more["not_read"] = result.read.not_read
+    if result.forgotten is not None:
+        more["forgotten"] = result.forgotten
     if result.answers is not None:
         more["pairs"] = _pairs_entry(stats, result.answers)
         more |= _pair_tokens(context, stats)
