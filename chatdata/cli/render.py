@@ -24,6 +24,12 @@ from chatdata.core.errors import ChatdataError
 )
 @options.settings
 @click.option(
+    "--forget",
+    multiple=True,
+    metavar="FILE",
+    help="Take out the conversations of this file of ids, for good.",
+)
+@click.option(
     "--out",
     "new",
     type=click.Path(path_type=Path),
@@ -66,7 +72,10 @@ def render(
         _remove(out, remove, new, as_json)
     elif chosen["tokenizer"] is None:
         raise click.UsageError("name the tokenizer with --tokenizer, or a rendering with --remove.")
+    elif add and chosen["forget"]:
+        raise click.UsageError("--add leaves all rows as they are; forget with --out, or build.")
     elif add:
+        del chosen["forget"]
         _add(out, new, as_json, name=name, **chosen)
     elif name is not None:
         raise click.UsageError(f"--name goes with --add; add it, or leave out --name {name}.")
@@ -84,6 +93,7 @@ def _check_alone(remove: str, add: bool, name: str | None, chosen: dict[str, Any
         "--tokenizer": chosen["tokenizer"],
         "--template": chosen["template"],
         "--set": chosen["settings"],
+        "--forget": chosen["forget"],
     }
     for option, value in given.items():
         if value:

@@ -23,7 +23,8 @@ def load(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
     recipe = config.parse(Recipe, values, f"recipe '{path.stem}'")
     source = {name: _beside(path, options) for name, options in recipe.source.items()}
     drop = recipe.drop_with_files(lambda _, names: [_nearby(path, name) for name in names])
-    return recipe.model_copy(update={"source": source, "drop": drop})
+    forget = [_nearby(path, name) for name in recipe.forget]
+    return recipe.model_copy(update={"source": source, "drop": drop, "forget": forget})
 
 
 def as_recipe(recipe: Recipe | str | Path) -> Recipe:

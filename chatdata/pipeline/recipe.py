@@ -9,6 +9,7 @@ threads: {policy: all_leaves, end: assistant}
 drop:
   - deleted
   - wrong_language: {allow: [en], decide: declared, on_removed: cut}
+forget: ids.txt         # files of ids of conversations that are taken out for good
 keep: [oasst1/QWJhYvA]  # ids of messages and conversations that no filter drops
 split: {test_percent: 10}
 render: {template: starchat, tokenizer: bytes, max_tokens: 2048}
@@ -118,6 +119,7 @@ class Recipe(Strict):
     redact: Redact | None = None
     threads: Threads = Threads()
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
+    forget: list[Word] = Field(default=[])  # files of ids that are taken out
     keep: list[Word] = Field(default=[])  # ids that no filter drops
     split: Split | None = None
     render: Render | None = None
@@ -175,6 +177,12 @@ class Recipe(Strict):
                     f"list '{second}' first, since it runs first"
                 )
         return listed
+
+    @field_validator("forget", mode="before")
+    @classmethod
+    def _forget_in_short(cls, value: Any) -> Any:
+        """Reads the name of a single file as a list of it."""
+        return [value] if isinstance(value, str) else value or []
 
     @field_validator("keep")
     @classmethod

@@ -9,6 +9,7 @@ __all__ = [
     "figures",
     "filtering",
     "filters",
+    "forgetting",
     "joining",
     "keeping",
     "language",
