@@ -16,6 +16,7 @@ from chatdata.dataset.entries import (
     Counts,
     PackEntry,
     PairsEntry,
+    PairTokensEntry,
     RenderingEntry,
     SourceFile,
     Splits,
@@ -40,6 +41,7 @@ def print_manifest(manifest: Manifest, console: Console) -> None:
     print_cleaned(manifest.cleaned, console)
     print_splits(manifest.splits, console)
     print_pairs(manifest.pairs, console)
+    print_pair_tokens(manifest.pair_tokens, console)
     print_certificate(manifest.render, console)
     print_packs(manifest.packs, console)
 
@@ -142,6 +144,16 @@ def print_pairs(entry: PairsEntry | None, console: Console) -> None:
     words += f"{entry.answers.kept:,} of {in_words(entry.answers.read, 'answers')} are in one"
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in entry.answers.dropped.items())
     console.print(f"{words}{f' ({left_out})' if left_out else ''}", soft_wrap=True)
+
+
+def print_pair_tokens(entry: PairTokensEntry | None, console: Console) -> None:
+    """Prints how many pairs are rows of tokens, and why the others are not."""
+    if entry is None:
+        return
+    splits = ", ".join(f"{split.rows:,} in {name}" for name, split in entry.splits.items())
+    left_out = ", ".join(f"{number:,} {reason}" for reason, number in entry.left_out.items())
+    words = f"pairs as tokens: {splits}, {entry.splits.total('tokens'):,} tokens on both sides"
+    console.print(f"{words}{f'; left out: {left_out}' if left_out else ''}", soft_wrap=True)
 
 
 def print_pieces(entry: PiecesEntry | None, console: Console) -> None:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from chatdata.core.document import Flag, Number, Part, Real, Sha256, Verbatim
 from chatdata.core.paths import is_inside
 from chatdata.dataset.histogram import Histogram
-from chatdata.render.entries import RenderEntry
+from chatdata.render.entries import ParityEntry, RenderEntry
 
 
 def _inner(path: str) -> str:
@@ -171,6 +171,16 @@ class PairsEntry(Part):
     splits: Splits
     questions: Number
     answers: Count
+
+
+class PairTokensEntry(Part):
+    """The pairs as rows of tokens: their splits, how many pairs are left out, by reason, and what
+    of a sample was compared with the template. The content hash is of these rows alone."""
+
+    content_hash: Digest
+    splits: Splits
+    left_out: dict[str, Number]
+    compared: ParityEntry
 
 
 class Leakage(Part):

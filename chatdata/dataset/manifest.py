@@ -35,6 +35,7 @@ from chatdata.dataset.entries import (
     ListedFile,
     PackEntry,
     PairsEntry,
+    PairTokensEntry,
     Preview,
     RecipeEntry,
     RenderingEntry,
@@ -119,6 +120,7 @@ class Manifest(Part):
     forgotten: ForgottenEntry | None = None  # what the recipe takes out for good
     leakage: Leakage
     pairs: PairsEntry | None = None  # of ranked answers
+    pair_tokens: PairTokensEntry | None = None  # these pairs as rows of tokens
     render: RenderEntry | None
     files: tuple[ShardEntry, ...]
     versions: dict[str, str]

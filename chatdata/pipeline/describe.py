@@ -18,6 +18,7 @@ from chatdata.dataset.entries import (
     FileEntry,
     Leakage,
     PairsEntry,
+    PairTokensEntry,
     RecipeEntry,
     RenderingCounts,
     RenderingEntry,
@@ -33,7 +34,13 @@ from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.render import certificate
-from chatdata.render.entries import EncoderEntry, RenderEntry, TemplateEntry, TokenizerEntry
+from chatdata.render.entries import (
+    EncoderEntry,
+    ParityEntry,
+    RenderEntry,
+    TemplateEntry,
+    TokenizerEntry,
+)
 from chatdata.steps import joining, keeping, secrets
 
 
@@ -116,6 +123,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         more["forgotten"] = result.forgotten
     if result.answers is not None:
         more["pairs"] = _pairs_entry(stats, result.answers)
+        more |= _pair_tokens(context, stats)
     return described.model_copy(update=more)
 
 
@@ -154,6 +162,8 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
         "extras": (),
     }
     changed |= _optional(stats, tables.optional_columns_of(before))
+    if before.pairs is not None:
+        changed |= _pair_tokens(context, stats)
     if before.packs:
         changed["packs"] = ()
     if before.renders:
@@ -232,6 +242,20 @@ def _pairs_entry(stats: PartStats, answers: Mapping[str, Any]) -> PairsEntry:
         questions=stats.questions,
         answers=Count.model_validate(answers),
     )
+
+
+def _pair_tokens(context: BuildContext, stats: PartStats) -> dict[str, PairTokensEntry]:
+    """What the manifest says of the rows of tokens of pairs, where the recipe renders."""
+    if context.tokenizer is None:
+        return {}
+    by_number = sorted(stats.pairs_without_tokens.items(), key=lambda item: (-item[1], item[0]))
+    entry = PairTokensEntry(
+        content_hash=sha256_pairs(pair for part in stats.pair_token_digests for pair in part),
+        splits=Splits.model_validate(stats.pair_token_totals.by_split),
+        left_out=dict(by_number),
+        compared=ParityEntry.model_validate(stats.pair_parity.counts()),
+    )
+    return {"pair_tokens": entry}
 
 
 def _shares(recipe: Recipe, stats: PartStats) -> tuple[Share, ...] | None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import disk, ledger
@@ -30,6 +31,7 @@ from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.pipeline.tokenizing import save_rows
+from chatdata.pipeline.tokenizing_pairs import tokenize_shard
 from chatdata.render.encoding import audit
 from chatdata.steps import keeping
 from chatdata.steps.figures import FiguresByKey
@@ -124,8 +126,8 @@ def _write(
     render = functools.partial(_render, context, folder)
     tally, by_hand = Tally(), keeping.KeptByHand()
     with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
-        _add_pairs(folder, shards)
-        messages, stats = KeptMessages(context, folder, shards), PartStats()
+        stats = _add_pairs(context, folder, shards)
+        messages = KeptMessages(context, folder, shards)
         for piece, made in zip(parts, runner.map("rendering", render, parts), strict=True):
             messages.add(piece)
             shards.add(piece.number)
@@ -145,12 +147,23 @@ def _write(
     )
 
 
-def _add_pairs(folder: Folder, shards: OutputWriter) -> None:
-    """Writes the pairs of a folder, which no rendering changes."""
+def _add_pairs(context: BuildContext, folder: Folder, shards: OutputWriter) -> PartStats:
+    """Writes the pairs of a folder, which no rendering changes, and their rows of tokens. Returns
+    the figures of these."""
+    stats = PartStats()
     for split in tables.PAIRS.splits:
         for file in tables.PAIRS.shards(folder.manifest.files, split):
-            load = functools.partial(pq.read_table, folder.path / file.path)
-            shards.add_rows(tables.PAIRS, split, load)
+            shard = folder.path / file.path
+            shards.add_rows(tables.PAIRS, split, functools.partial(pq.read_table, shard))
+            for made in tokenize_shard(context, shard, split):
+                rows = functools.partial(_given, made.rows.table)
+                shards.add_rows(tables.PAIR_TOKENS, split, rows)
+                stats += made.stats
+    return stats
+
+
+def _given(table: pa.Table) -> pa.Table:
+    return table
 
 
 def _balance(before: Manifest, tally: Tally) -> ledger.Counts:

@@ -72,6 +72,10 @@ class PartStats:
     pair_totals: Totals = field(default_factory=Totals)
     pair_digests: tuple[Digests, ...] = ()
     questions: int = 0  # that pairs are of
+    pair_token_totals: Totals = field(default_factory=Totals)
+    pair_token_digests: tuple[Digests, ...] = ()
+    pairs_without_tokens: Counter[str] = field(default_factory=Counter)  # by reason
+    pair_parity: ParityCounts = field(default_factory=ParityCounts)
     parity: ParityCounts = field(default_factory=ParityCounts)
     audit: Audit = field(default_factory=Audit)
     unknown: Unknown = field(default_factory=Unknown)

@@ -38,7 +38,7 @@ from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
 from chatdata.steps import joining, keeping, split
 from chatdata.steps.joining import PiecesEntry
-from chatdata.verify import added, pairs, recount, rerender
+from chatdata.verify import added, pair_tokens, pairs, recount, rerender
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
 _RENDERED = ("train_on", "max_tokens", "overflow")  # and these of its `render`
@@ -78,6 +78,7 @@ class Folder:
                 "renderings": self.manifest.renders,
                 "rerendered": self.manifest.renders,
                 "pairs": self.manifest.pairs,
+                "pair_tokens": self.manifest.pair_tokens,
             }
         except VerifyError:  # the first check reports the error
             return set()
@@ -257,6 +258,12 @@ def true_ledger(folder: Folder) -> Iterator[str]:
 def whole_pairs(folder: Folder) -> Iterator[str]:
     """Pairs are whole, their sums and their hash are right, and the ledger keeps their answers."""
     yield from pairs.problems(folder.path, folder.manifest)
+    yield from pair_tokens.count_problems(folder.path, folder.manifest)
+
+
+def same_pair_tokens(folder: Folder) -> Iterator[str]:
+    """Rows of tokens of pairs, rendered again from their pairs with the tokenizer, are the same."""
+    yield from pair_tokens.rendered_problems(folder.path, folder.manifest, folder.everything)
 
 
 def _pieces(stated: PiecesEntry | None, entries: pl.LazyFrame) -> Iterator[str]:
@@ -357,5 +364,10 @@ _STAGES: Sequence[Mapping[str, Check]] = (
         "pairs": whole_pairs,
     },
     {"renderings": whole_renderings},
-    {"content": same_content, "certificate": same_tokens, "rerendered": same_renderings},
+    {
+        "content": same_content,
+        "certificate": same_tokens,
+        "pair_tokens": same_pair_tokens,
+        "rerendered": same_renderings,
+    },
 )

@@ -93,6 +93,7 @@ def test_a_row_to_read(tmp_path: Path) -> None:
         "prompt": [{"role": "user", "content": "I am u", **nothing}],
         "chosen": [{"role": "assistant", "content": "I am good", **nothing}],
         "rejected": [{"role": "assistant", "content": "I am poor", **nothing}],
+        "tools": None,
         "chosen_rank": 0,
         "rejected_rank": 2,
         "split": "train",
