@@ -26,8 +26,7 @@ PairPolicy = Literal["best_worst", "adjacent", "all"]
 # What `make` needs of a message. `lost` is the reason why the message is in no row, and `lost_why`
 # its detail: null where the message is kept, or where the thread policy alone left it out.
 _READ = (*MESSAGE_KEY, "parent", "role", "rank", "train", "lost", "lost_why")
-# Left out by the thread policy alone, and left without an answer since the policy chose none: neither
-# says anything against the message.
+# The thread policy left it out, or chose no answer below it: neither says anything against it.
 _NOT_LOST = ("not_selected", "trailing_turn")
 _LEADING = "leading_turn"  # stands before the conversation, and so before the prompt
 
