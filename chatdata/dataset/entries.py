@@ -227,6 +227,18 @@ class Preview(Part):
     examples: dict[str, Example]
 
 
+class ExtensionEntry(Part):
+    """A source, cleaner, filter or template that is not chatdata's: of an installed package, or a
+    function of a Python file."""
+
+    kind: str
+    name: str
+    about: str
+    package: str | None = None
+    file: str | None = None
+    sha256: Sha256 | None = None
+
+
 # --------------------------------------------------------------------------------------- recipe
 
 
@@ -278,7 +290,8 @@ class RecipeEntry(Verbatim):
     @property
     def filters(self) -> dict[str, dict[str, Any]]:
         """The options of each filter, in the order in which they run."""
-        return {name: options for entry in self.drop for name, options in entry.items()}
+        entries = [(name, options) for entry in self.drop for name, options in entry.items()]
+        return {options["function"] if n == "python" else n: options for n, options in entries}
 
     @property
     def test_percent(self) -> float:

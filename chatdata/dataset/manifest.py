@@ -29,6 +29,7 @@ from chatdata.core.errors import ConfigError, OutputError, VerifyError
 from chatdata.dataset.entries import (
     Counts,
     Digest,
+    ExtensionEntry,
     FileEntry,
     Leakage,
     ListedFile,
@@ -95,6 +96,8 @@ class Manifest(Part):
     content_hash: Digest
     recipe_hash: Digest
     recipe: RecipeEntry
+    # What of the recipe is of installed packages, or of Python files.
+    extensions: tuple[ExtensionEntry, ...] | None = None
     sources: tuple[SourceFile, ...]
     counts: Counts
     # Keys of records and of messages that nothing looked at: by source, unit and key.

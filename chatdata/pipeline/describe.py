@@ -29,7 +29,7 @@ from chatdata.dataset.entries import (
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.plots import Drawn
-from chatdata.pipeline import encoders
+from chatdata.pipeline import encoders, extended
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
@@ -117,6 +117,8 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
     more = _optional(stats, optional_columns(stats))
     if result.read and result.read.not_read:
         more["not_read"] = result.read.not_read
+    if extensions := extended.entries(recipe):
+        more["extensions"] = extensions
     if result.forgotten is not None:
         more["forgotten"] = result.forgotten
     if result.answers is not None:
@@ -325,4 +327,5 @@ def _packages(recipe: Recipe) -> list[str]:
     packages += secrets.PACKAGES if recipe.redact else []
     packages += [package for step in recipe.steps() for package in step.cleaner.packages]
     packages += [package for drop in recipe.drops() for package in drop.filter.packages]
+    packages += extended.packages(recipe)
     return packages

@@ -15,7 +15,7 @@ from chatdata.pipeline import global_pass, partitions
 from chatdata.pipeline.annotate import annotate
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.stats import PartStats
-from chatdata.steps import cleaning, filters, forgetting, keeping, pairs, threads, trees
+from chatdata.steps import cleaning, filtering, filters, forgetting, keeping, pairs, threads, trees
 from chatdata.steps.filtering import Drop
 from chatdata.steps.threads import Threaded
 
@@ -32,6 +32,7 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
     spared = [schema.empty(keeping.SPARED), *(made.spared for made in by_source)]
     keep = [*context.recipe.keep, *(id for made in by_source for id in made.stats.kept)]
     for drop in context.drops("conversation"):
+        messages, _ = filtering.add_columns(messages, [drop], context.files.columns)
         messages, dropped, named = _drop_conversations(messages, drop, keep)
         outcomes.append(dropped)
         spared.append(named)
@@ -188,5 +189,9 @@ def _drop_conversations(
     `keeping.SPARED` of what is kept by hand."""
     hit = messages.select(drop.expression()).to_series()
     name = drop.filter.name
-    rows, spared = keeping.split(messages.filter(hit), keep, name)
-    return *ledger.drop_with_messages(messages, rows, name), spared
+    rows = messages.filter(hit)
+    if drop.filter.column:
+        rows = rows.with_columns(detail=drop.filter.detail)
+    rows, spared = keeping.split(rows, keep, name)
+    why = pl.col(drop.filter.detail) if drop.filter.column else None
+    return *ledger.drop_with_messages(messages, rows, name, why), spared

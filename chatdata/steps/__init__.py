@@ -10,6 +10,7 @@ __all__ = [
     "filtering",
     "filters",
     "forgetting",
+    "functions",
     "joining",
     "keeping",
     "language",
