@@ -27,6 +27,11 @@ MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[s
     # filter: options, messages that it removes, messages that it leaves
     "bad_content": ({}, [{"content": None}], [{"content": ""}, {"content": "a"}]),
     "unknown_role": ({}, [{"role": None}], [{"role": "system"}, {"role": "tool"}]),
+    "matches": (
+        {"pattern": r"\bas an ai\b", "role": "user"},
+        [{"content": "as an ai, no", "role": "user"}],
+        [{"content": "as an aim", "role": "user"}, {"content": "as an ai", "role": "assistant"}],
+    ),
     "deleted": ({}, [{"deleted": True}], [{"deleted": False}, {"deleted": None}]),
     "not_reviewed": (
         {},
@@ -192,7 +197,7 @@ MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[s
     ),
 }
 # What they go by is made by a step; their cases are in test_redact and test_contamination.
-LOOKED_INTO = {"secret", "contaminated"}
+LOOKED_INTO = {"secret", "contaminated", "labels"}
 
 CONVERSATION_CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     # filter: options, conversations that it removes (a letter a turn), those that it leaves
