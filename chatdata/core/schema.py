@@ -53,10 +53,12 @@ NODES: dict[str, pl.DataType | type[pl.DataType]] = {
     "parent": pl.String,
     **_MESSAGE,
     "rank": pl.Int64,  # 0 is the best; null where nobody ranked it
+    "rejected": pl.Boolean,  # stands in no conversation: another answer was preferred
     "created": pl.Int64,  # microseconds since 1970
     "deleted": pl.Boolean,
     "review_result": pl.Boolean,
     "synthetic": pl.Boolean,
+    "labels": pl.String,  # JSON: what people judged of it, numbers by name: {"toxicity": 0.25}
     "tree_state": pl.String,
 }
 

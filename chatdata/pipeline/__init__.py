@@ -11,5 +11,6 @@ __all__ = [
     "progress",
     "python_code",
     "recipe",
+    "remove_rendering",
     "render_again",
 ]

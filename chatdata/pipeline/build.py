@@ -44,7 +44,7 @@ from chatdata.pipeline.stats import BuildResult, Digests, PartStats
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
 from chatdata.render.encoding.encoder import EncoderDiffers
-from chatdata.steps import split
+from chatdata.steps import labels, split
 from chatdata.steps.forgetting import ForgetList, ForgottenEntry
 
 PREVIEW_GROUPS = 100
@@ -212,6 +212,7 @@ def run_pipeline(
     first = _first_pass(context, runner)
     if read.is_whole:
         _check_named(context.recipe.keep, first, read)
+        _check_labels(context.recipe, first)
     columns = optional_columns(first)
     kept_by_hand = [*context.recipe.keep, *first.kept]
     counted = functools.partial(_counted, context, runner, encoder, _sample(first))
@@ -281,6 +282,15 @@ def _forgotten(context: BuildContext, first: PartStats, read: ReadResult) -> For
         return None
     known = first.forgotten if read.is_whole else None
     return ForgetList(tuple(context.forget_ids()), context.forget).entry(known)
+
+
+def _check_labels(recipe: Recipe, first: PartStats) -> None:
+    """Raises BuildError where the filter of labels names some that no message has."""
+    for drop in recipe.drops():
+        if drop.filter.name == labels.KEY:
+            unknown = labels.unknown(drop.options, first.figures.entry(labels.KEY))
+            if unknown:
+                raise BuildError(unknown)
 
 
 def _sample(first: PartStats) -> float:

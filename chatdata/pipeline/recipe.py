@@ -264,7 +264,8 @@ class Recipe(Strict):
         if "rank" not in columns and self.threads.pairs is not None:
             raise ValueError(
                 f"threads.pairs is {self.threads.pairs}, which are pairs of ranked answers of "
-                f"trees, and source '{', '.join(self.source)}' has no ranks; leave it out"
+                f"trees, and source '{', '.join(self.source)}' has no ranks; leave it out, or read "
+                "files of preferences with source `auto`"
             )
         if self.threads.pairs is None:
             self._refuse_set("margin", "which is of pairs", "`threads.pairs` is not set")
