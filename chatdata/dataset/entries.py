@@ -197,7 +197,11 @@ class Leakage(Part):
 
 
 class Share(Part):
-    """The share of a source among all rows, and its weight, cap and licence in the recipe."""
+    """The share of a source among all rows, and its weight, cap and licence in the recipe.
+
+    `epochs` is how often what there is of it was taken, as `mix` measures it; tokens stand there
+    where a recipe mixes.
+    """
 
     source: str
     rows: Number
@@ -205,6 +209,9 @@ class Share(Part):
     weight: Real | None
     cap: int | None
     license: str | None
+    epochs: Real | None = None
+    tokens: Number | None = None
+    trained_tokens: Number | None = None
 
 
 class Example(Part):
@@ -273,6 +280,12 @@ class SplitOptions(Part):
     test_percent: Real
 
 
+class MixOptions(Part):
+    """What weights and caps of sources measure."""
+
+    by: str
+
+
 class PublishOptions(Part):
     """Where the dataset is published."""
 
@@ -287,6 +300,7 @@ class RecipeEntry(Verbatim):
     drop: tuple[dict[str, dict[str, Any]], ...]
     split: SplitOptions | None
     publish: PublishOptions | None
+    mix: MixOptions | None = None
     render: Any = None  # the options of `render`, which that package checks
 
     @property

@@ -113,6 +113,7 @@ class Manifest(Part):
     messages_in_parts: Number | None = None  # messages with `train_parts`
     lengths: dict[str, Histogram]
     shares: tuple[Share, ...] | None = None
+    repeats: Number | None = None  # rows of conversations that are published again
     language_disagreements: tuple[DisagreementEntry, ...] | None = None
     secrets: dict[str, SecretEntry] | None = None  # by kind
     near_duplicates: dict[str, ClustersEntry] | None = None  # by filter

@@ -29,7 +29,7 @@ from chatdata.pipeline.kept_messages import KeptMessages
 from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.progress import Progress, silent
-from chatdata.pipeline.stats import BuildResult, PartStats
+from chatdata.pipeline.stats import BuildResult, PartStats, Totals
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.pipeline.tokenizing_pairs import tokenize_shard
 from chatdata.render.encoding import audit
@@ -104,8 +104,15 @@ def _render(context: BuildContext, folder: Folder, piece: Piece) -> PartStats:
     made = pieces.rendered(context, pieces.messages_of(context, stored), piece.split)
     _save(context, folder, piece, stored, made.rows)
     pieces.save_outcomes(context, piece, made)
-    sources = Counter(made.rows.messages["source"].to_pylist())
-    return made.rendered.figures(made.rows, made.rows.digests()) + PartStats(sources=sources)
+    sources = made.rows.messages["source"].to_pylist()
+    is_mixed = context.recipe.mix is not None
+    again = pieces.repeats(context)["conversation"]
+    more = PartStats(
+        sources=Counter(sources),
+        source_tokens=Totals(made.rows.tokens_by(sources) if is_mixed else {}),
+        repeats=int(made.rows.is_named(again).sum()),
+    )
+    return made.rendered.figures(made.rows, made.rows.digests()) + more
 
 
 def _save(

@@ -19,11 +19,11 @@ from chatdata.dataset.rows import Rows, by_split, message_rows, owners, token_ro
 from chatdata.dataset.tables import Table
 from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
-from chatdata.pipeline.global_pass import GlobalDecisions
+from chatdata.pipeline.global_pass import GlobalDecisions, nothing_decided
 from chatdata.pipeline.stats import PartStats, Totals
 from chatdata.pipeline.tokenizing import RenderedPart, save_rows, tokenize
 from chatdata.pipeline.tokenizing_pairs import tokenize_pairs
-from chatdata.steps import keeping, pairs, split, threads
+from chatdata.steps import keeping, mixing, pairs, split, threads
 from chatdata.steps.figures import FiguresByKey
 
 
@@ -35,14 +35,16 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     part, decisions = task
     threaded = arrow.read_table(context.files.table("threaded", part))
     messages, repeats = _drop_decided(threaded, decisions)
-    rendered = _render(context, _in_order(context, messages, decisions))
+    mixed, again = mixing.repeated(messages, decisions.taken)
+    rendered = _render(context, _in_order(context, mixed, decisions))
     rows = _rows(context, rendered, decisions)
     first = arrow.read_table(context.files.table("outcomes", part))
     paired = _pairs(context, part, decisions, messages, pl.concat([first, repeats]))
     of_pairs = tokenize_pairs(context, paired.rows)
     spared = pl.concat([arrow.read_table(context.files.spared(part)), decisions.spared])
     kept = keeping.say(_kept_outcomes(rendered.messages, rows), spared)
-    outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
+    made = ledger.as_repeats(pl.concat([rendered.outcomes, kept]), again)
+    outcomes = ledger.follow(pl.concat([first, repeats, made]))
     _save(context, part, rows, outcomes, paired)
     _save_pairs(context, part, paired, of_pairs.rows)
     by_hand = {keeping.KEY: keeping.count(outcomes)} if context.recipe.keep else {}
@@ -52,7 +54,9 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
         + PartStats(
             figures=FiguresByKey(by_hand),
             tally=ledger.tally(pl.concat([outcomes, paired.outcomes])),
-            sources=_sources(context, part, rows),
+            sources=_sources(context, part, rows, again),
+            source_tokens=_tokens_by_source(context, part, rows, again),
+            repeats=int(rows.is_named(again["conversation"]).sum()),
             leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
             pair_totals=Totals(paired.rows.totals()),
             pair_digests=(paired.rows.digests(),),
@@ -166,11 +170,44 @@ def _rows(context: BuildContext, rendered: RenderedPart, decisions: GlobalDecisi
     return Rows(messages, token_rows(rendered.tokens), owners(messages, rendered.tokens), splits)
 
 
-def _sources(context: BuildContext, part: int, rows: Rows) -> Counter[str]:
-    """How many rows each source of the recipe gives."""
+def measured(context: BuildContext, task: tuple[int, pl.DataFrame]) -> pl.DataFrame:
+    """The `tokens` and `trained_tokens` of the conversations of a part, each taken once.
+
+    `task` is the number of the part, and the conversations that are removed.
+    """
+    part, removed = task
+    threaded = arrow.read_table(context.files.table("threaded", part))
+    left = threaded.join(removed, on="conversation", how="anti", maintain_order="left")
+    tokens = _render(context, _in_order(context, left, nothing_decided())).tokens
+    assert tokens is not None
+    rows = pl.DataFrame(
+        {
+            "conversation": pl.Series(tokens.conversations, dtype=pl.String),
+            "tokens": np.diff(tokens.offsets).astype(np.int64),
+            "trained_tokens": tokens.trained.astype(np.int64),
+        }
+    )
+    return rows.group_by("conversation", maintain_order=True).sum()
+
+
+def _by_row(context: BuildContext, part: int, rows: Rows, again: pl.DataFrame) -> list[str]:
+    """The source of the recipe that gives each row."""
     groups = arrow.read_table(context.files.table("groups", part))
-    is_row = pl.col("conversation").is_in(rows.messages["id"].to_pylist())
-    return Counter(groups.filter(is_row)["source"].to_list())
+    sources = dict(groups.select("conversation", "source").iter_rows())
+    of = dict(again.iter_rows())
+    return [sources[of.get(id, id)] for id in rows.messages["id"].to_pylist()]
+
+
+def _sources(context: BuildContext, part: int, rows: Rows, again: pl.DataFrame) -> Counter[str]:
+    """How many rows each source of the recipe gives."""
+    return Counter(_by_row(context, part, rows, again))
+
+
+def _tokens_by_source(context: BuildContext, part: int, rows: Rows, again: pl.DataFrame) -> Totals:
+    """How many tokens, and trained tokens, each source of the recipe gives, where they decide."""
+    if rows.tokens is None or context.recipe.mix is None:
+        return Totals()
+    return Totals(rows.tokens_by(_by_row(context, part, rows, again)))
 
 
 def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
