@@ -173,6 +173,13 @@ class PairsEntry(Part):
     answers: Count
 
 
+class RankedEntry(Part):
+    """The questions whose answers are ranked, with all of them: their splits, and their hash."""
+
+    content_hash: Digest
+    splits: Splits
+
+
 class PairTokensEntry(Part):
     """The pairs as rows of tokens: their splits, how many pairs are left out, by reason, and what
     of a sample was compared with the template. The content hash is of these rows alone."""

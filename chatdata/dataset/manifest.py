@@ -37,6 +37,7 @@ from chatdata.dataset.entries import (
     PairsEntry,
     PairTokensEntry,
     Preview,
+    RankedEntry,
     RecipeEntry,
     RenderingEntry,
     ShardEntry,
@@ -123,6 +124,7 @@ class Manifest(Part):
     forgotten: ForgottenEntry | None = None  # what the recipe takes out for good
     leakage: Leakage
     pairs: PairsEntry | None = None  # of ranked answers
+    ranked: RankedEntry | None = None  # all ranked answers to a question
     pair_tokens: PairTokensEntry | None = None  # these pairs as rows of tokens
     render: RenderEntry | None
     files: tuple[ShardEntry, ...]

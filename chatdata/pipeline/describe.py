@@ -19,6 +19,7 @@ from chatdata.dataset.entries import (
     Leakage,
     PairsEntry,
     PairTokensEntry,
+    RankedEntry,
     RecipeEntry,
     RenderingCounts,
     RenderingEntry,
@@ -126,6 +127,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         more["forgotten"] = result.forgotten
     if result.answers is not None:
         more["pairs"] = _pairs_entry(stats, result.answers)
+        more["ranked"] = _ranked_entry(stats)
         more |= _pair_tokens(context, stats)
     return described.model_copy(update=more)
 
@@ -247,6 +249,13 @@ def _pairs_entry(stats: PartStats, answers: Mapping[str, Any]) -> PairsEntry:
         splits=Splits.model_validate(stats.pair_totals.by_split),
         questions=stats.questions,
         answers=Count.model_validate(answers),
+    )
+
+
+def _ranked_entry(stats: PartStats) -> RankedEntry:
+    return RankedEntry(
+        content_hash=sha256_pairs(row for part in stats.ranked_digests for row in part),
+        splits=Splits.model_validate(stats.ranked_totals.by_split),
     )
 
 

@@ -104,7 +104,8 @@ def refuse_pairs(folder: Path, described: Manifest, names: pl.DataFrame) -> None
     wanted = names.select(name=pl.col("name").str.replace("#[0-9]+$", ""))["name"].implode()
     rows = reader.scan(folder, "messages")
     groups = rows.filter(pl.col("id").is_in(wanted) | pl.col("group").is_in(wanted)).select("group")
-    hit = reader.scan(folder, "pairs").join(groups, on="group", how="semi").head(1).collect()
+    table = "pairs" if described.ranked is None else "ranked"  # of more questions
+    hit = reader.scan(folder, table).join(groups, on="group", how="semi").head(1).collect()
     for group in hit["group"]:
         raise OutputError(
             f"'{folder}' has pairs of ranked answers of '{group}', which a rendering copies as "

@@ -155,9 +155,13 @@ def _write(
 
 
 def _add_pairs(context: BuildContext, folder: Folder, shards: OutputWriter) -> PartStats:
-    """Writes the pairs of a folder, which no rendering changes, and their rows of tokens. Returns
-    the figures of these."""
+    """Writes pairs and ranked answers, which no rendering changes, and the rows of tokens of the
+    pairs. Returns the figures of these rows."""
     stats = PartStats()
+    for split in tables.RANKED.splits:
+        for file in tables.RANKED.shards(folder.manifest.files, split):
+            load = functools.partial(pq.read_table, folder.path / file.path)
+            shards.add_rows(tables.RANKED, split, load)
     for split in tables.PAIRS.splits:
         for file in tables.PAIRS.shards(folder.manifest.files, split):
             shard = folder.path / file.path

@@ -11,10 +11,12 @@ import polars as pl
 from chatdata.core import arrow, ledger, schema
 from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import hash_column
-from chatdata.dataset import pair_rows, schemas, tables
+from chatdata.dataset import pair_rows, ranked_rows, schemas, tables
 from chatdata.dataset.pair_rows import PairRows
 from chatdata.dataset.pair_tokens import PairTokens
+from chatdata.dataset.ranked_rows import RankedRows
 from chatdata.dataset.rows import Rows, by_split, message_rows, owners, token_rows
+from chatdata.dataset.tables import Table
 from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.global_pass import GlobalDecisions, nothing_decided
@@ -44,7 +46,7 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     made = ledger.as_repeats(pl.concat([rendered.outcomes, kept]), again)
     outcomes = ledger.follow(pl.concat([first, repeats, made]))
     _save(context, part, rows, outcomes, paired)
-    _save_pairs(context, part, paired.rows, of_pairs.rows)
+    _save_pairs(context, part, paired, of_pairs.rows)
     by_hand = {keeping.KEY: keeping.count(outcomes)} if context.recipe.keep else {}
     return (
         rendered.figures(rows, rows.digests())
@@ -59,15 +61,19 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
             pair_totals=Totals(paired.rows.totals()),
             pair_digests=(paired.rows.digests(),),
             questions=paired.rows.questions(),
+            ranked_totals=Totals(paired.ranked.totals()),
+            ranked_digests=(paired.ranked.digests(),),
         )
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Paired:
-    """The rows of the pairs of a part, and outcomes of the answers of its trees."""
+    """The rows of the pairs of a part and of its ranked answers, and outcomes of the answers of
+    its trees."""
 
     rows: PairRows
+    ranked: RankedRows
     outcomes: pl.DataFrame
 
 
@@ -86,18 +92,25 @@ def _pairs(
     options = context.recipe.threads
     if options.pairs is None:
         nothing = PairRows(schemas.PAIRS.empty_table(), pl.Series(dtype=pl.String))
-        return _Paired(nothing, schema.empty(ledger.OUTCOMES))
+        return _Paired(nothing, ranked_rows.none(), schema.empty(ledger.OUTCOMES))
     nodes = arrow.read_table(context.files.table("nodes", part))
     nodes = pairs.with_losses(nodes, kept, outcomes)
     made = pairs.make(nodes, options.pairs, options.margin)
-    split_groups = decisions.split_groups_of(made.pairs["group"])
-    ordered = made.pairs.with_columns(
-        split_groups,
-        order=hash_column(made.pairs["group"], "order"),
-        split=_splits(context, split_groups),
-    ).sort("split", "order", maintain_order=True)
+    ordered = _as_published(context, made.pairs, decisions)
     rows = PairRows(pair_rows.make(nodes, ordered), ordered["split"].cast(pl.String))
-    return _Paired(rows, made.outcomes)
+    groups = _as_published(context, made.groups, decisions)
+    ranked = RankedRows(ranked_rows.make(nodes, groups), groups["split"].cast(pl.String))
+    return _Paired(rows, ranked, made.outcomes)
+
+
+def _as_published(
+    context: BuildContext, rows: pl.DataFrame, decisions: GlobalDecisions
+) -> pl.DataFrame:
+    """The rows, which have a `group`, with their `split`, in the order of messages."""
+    split_groups = decisions.split_groups_of(rows["group"])
+    order = hash_column(rows["group"], "order")
+    placed = rows.with_columns(split_groups, order=order, split=_splits(context, split_groups))
+    return placed.sort("split", "order", maintain_order=True)
 
 
 def _drop_decided(
@@ -227,8 +240,13 @@ def _save(
         partitions.save(dropped, context.files.table(tables.DROPPED.part(name), part))
 
 
-def _save_pairs(context: BuildContext, part: int, pairs: PairRows, tokens: PairTokens) -> None:
-    """Writes the pairs of a part and their rows of tokens."""
-    for table, made in ((tables.PAIRS, pairs), (tables.PAIR_TOKENS, tokens)):
+def _save_pairs(context: BuildContext, part: int, paired: _Paired, tokens: PairTokens) -> None:
+    """Writes the pairs of a part, its ranked answers, and the rows of tokens of the pairs."""
+    rows: dict[Table, PairRows | RankedRows | PairTokens] = {
+        tables.PAIRS: paired.rows,
+        tables.RANKED: paired.ranked,
+        tables.PAIR_TOKENS: tokens,
+    }
+    for table, made in rows.items():
         for name, of_split in by_split(made.table, made.splits).items():
             partitions.save(of_split, context.files.table(table.part(name), part))

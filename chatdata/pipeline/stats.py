@@ -74,6 +74,8 @@ class PartStats:
     pair_totals: Totals = field(default_factory=Totals)
     pair_digests: tuple[Digests, ...] = ()
     questions: int = 0  # that pairs are of
+    ranked_totals: Totals = field(default_factory=Totals)
+    ranked_digests: tuple[Digests, ...] = ()
     pair_token_totals: Totals = field(default_factory=Totals)
     pair_token_digests: tuple[Digests, ...] = ()
     pairs_without_tokens: Counter[str] = field(default_factory=Counter)  # by reason

@@ -263,6 +263,7 @@ def true_ledger(folder: Folder) -> Iterator[str]:
 def whole_pairs(folder: Folder) -> Iterator[str]:
     """Pairs are whole, their sums and their hash are right, and the ledger keeps their answers."""
     yield from pairs.problems(folder.path, folder.manifest)
+    yield from pairs.ranked_problems(folder.path, folder.manifest)
     yield from pair_tokens.count_problems(folder.path, folder.manifest)
 
 
