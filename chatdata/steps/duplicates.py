@@ -11,6 +11,7 @@ A table of keys has one row a conversation:
     conversation, group
     origin     its tree: paths of a tree share turns by nature, and do not repeat each other
     size       characters of its turns
+    rank       the place of its source in the recipe, where the order of sources decides
     digest     of what is compared, where equality is asked for
     signature  MinHash, where likeness is asked for
     shingles   the runs of words, as sorted numbers; fetched for candidates alone
@@ -40,8 +41,8 @@ Fetch = Callable[[pl.DataFrame], list[Shingles]]
 
 # The order of a cluster's conversations; the first stays, with the rest of its tree.
 _ORDER = {
-    "longest": (["size", "conversation"], [True, False]),
-    "smallest_id": (["conversation"], [False]),
+    "longest": (["size", "rank", "conversation"], [True, False, False]),
+    "smallest_id": (["rank", "conversation"], [False, False]),
 }
 _RECALL = 0.99  # the share of pairs exactly as alike as the threshold that must become candidates
 
@@ -235,6 +236,8 @@ def repeats(clustered: pl.DataFrame, keep: str) -> pl.DataFrame:
     if keep == "all":
         return clustered.clear().with_columns(of=pl.lit(None, pl.String))
     columns, descending = _ORDER[keep]
+    if "rank" not in clustered.columns:
+        clustered = clustered.with_columns(rank=pl.lit(0))
     clustered = clustered.sort("cluster", *columns, descending=[False, *descending])
     first = pl.col("conversation", "origin").first().over("cluster")
     clustered = clustered.with_columns(first.name.prefix("first_"))

@@ -30,6 +30,7 @@ from chatdata.steps import (
     endings,
     evaluation_sets,
     functions,
+    labels,
     language,
     quality_filters,
     redact,
@@ -318,6 +319,18 @@ def _look_behind(
 _ASKED_ON = Column(endings.ASKED_ON, _look_behind, lambda options, files, folder: Nothing())
 _removes("message", column=_ASKED_ON)(quality_filters.truncated)
 
+_LABELS = Column(labels.WHY, labels.with_why, lambda options, files, folder: Nothing())
+FILTERS[labels.KEY] = Filter(
+    labels.KEY,
+    "message",
+    labels.is_beyond,
+    frozenset([labels.KEY]),
+    labels.LabelOptions,
+    (labels.is_beyond.__doc__ or "").splitlines()[0],
+    detail=labels.WHY,
+    column=_LABELS,
+)
+
 for _function in quality_filters.MESSAGE:
     _removes("message")(_function)
 
@@ -397,7 +410,10 @@ def _first_prompt(min_words: int) -> pl.Expr:
 
 @_removes("corpus", siblings=True, repeats="says the same as ")
 def duplicate() -> pl.Expr:
-    """Conversations that say the same, white space aside, as one with a smaller id."""
+    """Conversations that say the same, white space aside, as another that comes first.
+
+    First is what is of the source that the recipe names first, and of a source the smallest id.
+    """
     role, content = pl.col("role").cast(pl.String), pl.col("content").fill_null("")
     reasoning, calls, *around = _parts("tools", "variables")
     parts = [role, _folded(content), _folded(reasoning), calls, *around]
@@ -409,7 +425,8 @@ def duplicate() -> pl.Expr:
 def duplicate_prompt(min_words: WordCount = 1) -> pl.Expr:
     """Conversations that begin with the same user turn, white space aside, as another.
 
-    The conversation with the smallest id stays, with all paths of its tree. A turn of fewer than
+    The conversation of the first source, and of it with the smallest id, stays, with all paths of
+    its tree. A turn of fewer than
     `min_words` words ("continue") is not compared.
     """
     return _folded(_first_prompt(min_words))
@@ -427,8 +444,8 @@ def near_duplicate(
 
     Alike: the Jaccard similarity of their sets of runs of `ngram` words is `threshold` or more, or
     a chain of alike conversations connects them. `keep` is the `longest` (of equally long
-    conversations the smallest id), the `smallest_id`, or `all`, which leaves all of them and keeps
-    their groups in the same split.
+    conversations that of the first source, then the smallest id), the `smallest_id`, or `all`,
+    which leaves all of them and keeps their groups in the same split.
     """
     beside = [pl.lit("\n") + pl.col(name) for name in ("reasoning", "tool_calls")]
     spoken = pl.concat_str("content", *beside, ignore_nulls=True)
