@@ -12,6 +12,8 @@ __all__ = [
     "joining",
     "keeping",
     "language",
+    "likeness",
+    "minhash",
     "mixing",
     "ngrams",
     "pairs",
