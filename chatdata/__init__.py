@@ -20,6 +20,7 @@ __all__ = [
     "pull_dataset",
     "push_dataset",
     "read_manifest",
+    "remove_rendering",
     "render_dataset",
 ]
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from chatdata.pipeline.build import build as build_dataset
     from chatdata.pipeline.build import preview as preview_dataset
     from chatdata.pipeline.find import load as load_recipe
+    from chatdata.pipeline.remove_rendering import remove_rendering
     from chatdata.pipeline.render_again import render_again as render_dataset
     from chatdata.publish.pull import pull as pull_dataset
     from chatdata.publish.push import push as push_dataset
@@ -43,6 +45,7 @@ _HOME = {
     "pull_dataset": ("chatdata.publish.pull", "pull"),
     "push_dataset": ("chatdata.publish.push", "push"),
     "read_manifest": ("chatdata.dataset.manifest", "read"),
+    "remove_rendering": ("chatdata.pipeline.remove_rendering", "remove_rendering"),
     "render_dataset": ("chatdata.pipeline.render_again", "render_again"),
 }
 

@@ -112,6 +112,7 @@ def check(
     recipe: str,
     inputs: tuple[str, ...],
     settings: tuple[str, ...],
+    python: tuple[str, ...],
     input_license: str | None,
     as_json: bool,
 ) -> None:
@@ -127,7 +128,7 @@ def check(
     from chatdata.pipeline.build import check_splits, preview
     from chatdata.pipeline.find import load
 
-    loaded = load(recipe, settings)
+    loaded = load(recipe, settings, python)
     manifest = preview(loaded, inputs=inputs, input_license=input_license)
     if as_json:
         print_json(manifest.as_json())
@@ -175,6 +176,7 @@ def build(
     recipe: str,
     inputs: tuple[str, ...],
     settings: tuple[str, ...],
+    python: tuple[str, ...],
     out: Path | None,
     input_license: str | None,
     workers: int,
@@ -199,7 +201,7 @@ def build(
     from chatdata.pipeline.build import check_splits
     from chatdata.pipeline.find import load
 
-    loaded = load(recipe, settings)
+    loaded = load(recipe, settings, python)
     folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
     if old_name is not None:
         note("--verify of `chatdata build` is now called --check-encoder")

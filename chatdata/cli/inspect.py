@@ -53,6 +53,7 @@ def diff(before: str, after: str, number: int, as_json: bool) -> None:
     "--rebuild", is_flag=True, help="Also build again from the recipe, and compare the bytes."
 )
 @options.recipe_settings
+@options.python
 @options.workers
 @options.as_json
 def verify(
@@ -61,6 +62,7 @@ def verify(
     rebuild: bool,
     inputs: tuple[str, ...],
     settings: tuple[str, ...],
+    python: tuple[str, ...],
     workers: int,
     as_json: bool,
 ) -> None:
@@ -68,7 +70,7 @@ def verify(
 
     Checks files and hashes, and columns; counts rows, ledger, splits and packs again; makes the
     content hash again; renders tokens again with the saved tokenizer. Ends with status 1 where a
-    check fails. --input and --set are for --rebuild, as in a build.
+    check fails. --input, --set and --python are for --rebuild, as in a build.
 
     \b
     chatdata verify out/sample-1.0.0
@@ -79,13 +81,13 @@ def verify(
     from chatdata.cli.show_diff import print_verdicts
     from chatdata.verify import verification
 
-    if not rebuild and (inputs or settings):
-        raise click.UsageError("--input and --set need --rebuild.")
+    if not rebuild and (inputs or settings or python):
+        raise click.UsageError("--input, --set and --python need --rebuild.")
     folder = options.folder(out)
     with progress.bar() as shown:
         verdicts = verification.verdicts_on(folder, everything=full, progress=shown)
     if rebuild:
-        verdicts.append(_rebuilt(folder, inputs, settings, workers))
+        verdicts.append(_rebuilt(folder, inputs, settings, python, workers))
     if as_json:
         print_json([asdict(verdict) for verdict in verdicts])
     else:
@@ -94,7 +96,11 @@ def verify(
 
 
 def _rebuilt(
-    folder: Path, inputs: tuple[str, ...], settings: tuple[str, ...], workers: int
+    folder: Path,
+    inputs: tuple[str, ...],
+    settings: tuple[str, ...],
+    python: tuple[str, ...],
+    workers: int,
 ) -> Verdict:
     """The verdict on a folder by a new build from its recipe."""
     from chatdata.verify import rebuild
@@ -103,7 +109,12 @@ def _rebuilt(
     try:
         with progress.bar() as shown:
             problems = rebuild.problems(
-                folder, inputs=inputs, settings=settings, workers=workers, progress=shown
+                folder,
+                inputs=inputs,
+                settings=settings,
+                python=python,
+                workers=workers,
+                progress=shown,
             )
     except ChatdataError as error:
         if words := disk.problem(error):  # which says nothing of the folder

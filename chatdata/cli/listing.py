@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 from pydantic import BaseModel
 
 from chatdata import sources
 from chatdata.core import config
+from chatdata.core.errors import ExtensionError
+from chatdata.core.extensions import Registry
 from chatdata.pipeline import find
 from chatdata.render.templates import TEMPLATES
 from chatdata.steps.cleaning import CLEANERS
@@ -29,17 +31,23 @@ class Entry(NamedTuple):
 def tables() -> dict[str, list[Entry]]:
     """The entries by the title of their table."""
     return {
-        "sources": [Entry(name, _first_line(sources.get(name))) for name in sources.names()],
+        "sources": [
+            *(Entry(name, _first_line(sources.get(name))) for name in sources.names()),
+            *_added(sources.ADDED),
+        ],
         "cleaners": [
             Entry(name, cleaner.about, _options(cleaner.options))
             for name, cleaner in CLEANERS.items()
-        ],
+        ]
+        + _added(CLEANERS),
         "filters": [
             Entry(name, filter_.about, _options(filter_.options))
             for name, filter_ in FILTERS.items()
-        ],
+        ]
+        + _added(FILTERS),
         "kinds of secrets": _entries({str(kind): about for kind, about in KINDS.items()}),
-        "templates": _entries({name: template.about for name, template in TEMPLATES.items()}),
+        "templates": _entries({name: template.about for name, template in TEMPLATES.items()})
+        + _added(TEMPLATES),
         "recipes": [
             Entry(path.stem, config.load_yaml(path).get("about", "")) for path in find.shipped()
         ],
@@ -57,12 +65,27 @@ def print_tables(tables: Mapping[str, list[Entry]]) -> None:
                 click.secho(f"  {'':<{width}} {{{entry.options}}}", dim=True)
 
 
+def _added(registry: Registry[Any]) -> list[Entry]:
+    """The entries of what installed packages add."""
+    return [_of_package(registry, name, package) for name, package in registry.added().items()]
+
+
+def _of_package(registry: Registry[Any], name: str, package: str) -> Entry:
+    try:
+        thing = registry[name]
+    except ExtensionError as error:
+        return Entry(name, f"({package}) {error}")
+    about = getattr(thing, "about", None) or _first_line(thing)
+    options = _options(thing.options) if hasattr(thing, "options") else ""
+    return Entry(name, f"({package}) {about}", options)
+
+
 def _entries(abouts: Mapping[str, str]) -> list[Entry]:
     return [Entry(name, about) for name, about in abouts.items()]
 
 
 def _first_line(module: object) -> str:
-    return (module.__doc__ or "").splitlines()[0]
+    return ((module.__doc__ or "").splitlines() or [""])[0]
 
 
 def _options(model: type[BaseModel]) -> str:

@@ -49,6 +49,14 @@ input_license = click.option(
 )
 
 
+python = click.option(
+    "--python",
+    multiple=True,
+    metavar="FILE",
+    help="Run this Python file, which a recipe that came with a dataset names.",
+)
+
+
 def folder(spec: str) -> Path:
     """The folder that an argument names: a built folder, or that of a published version."""
     if not is_published(spec):
@@ -77,4 +85,4 @@ def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def recipe(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command RECIPE, --input and --set."""
-    return click.argument("recipe")(recipe_settings(command))
+    return click.argument("recipe")(recipe_settings(python(command)))

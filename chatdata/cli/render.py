@@ -17,7 +17,6 @@ from chatdata.core.errors import ChatdataError
 @click.argument("out", metavar="OUT|REPO@VERSION")
 @click.option(
     "--tokenizer",
-    required=True,
     help="The tokenizer: `bytes`, a folder, or a Hub repository (org/name@revision).",
 )
 @click.option(
@@ -25,16 +24,23 @@ from chatdata.core.errors import ChatdataError
 )
 @options.settings
 @click.option(
+    "--forget",
+    multiple=True,
+    metavar="FILE",
+    help="Take out the conversations of this file of ids, for good.",
+)
+@click.option(
     "--out",
     "new",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The folder to write. [with --add: OUT itself]",
+    help="The folder to write. [with --add or --remove: OUT itself]",
 )
 @click.option("--add", is_flag=True, help="Add the rendering to the folder, which stays as it is.")
 @click.option(
     "--name", help="With --add: what the rendering is called. [after its template or tokenizer]"
 )
+@click.option("--remove", metavar="NAME", help="Remove the added rendering of this name.")
 @options.workers
 @options.force
 @options.as_json
@@ -43,6 +49,7 @@ def render(
     new: Path | None,
     add: bool,
     name: str | None,
+    remove: str | None,
     as_json: bool,
     **chosen: Any,
 ) -> None:
@@ -52,14 +59,23 @@ def render(
     the ledger, but for conversations that the template cannot write or that are too long.
 
     With --add, all that the folder holds stays, and the new tokens stand beside it (tokens-NAME):
-    a dataset for several tokenizers.
+    a dataset for several tokenizers. --remove NAME takes them out again.
 
     \b
     chatdata render out/sample-1.0.0 --tokenizer bytes --template chatml --out out/chatml
     chatdata render org/sample@1.0.0 --tokenizer PATH --template tokenizer --out out/qwen
     chatdata render out/sample-1.0.0 --tokenizer PATH --template tokenizer --add --name qwen3
+    chatdata render out/sample-1.0.0 --remove qwen3
     """
-    if add:
+    if remove is not None:
+        _check_alone(remove, add, name, chosen)
+        _remove(out, remove, new, as_json)
+    elif chosen["tokenizer"] is None:
+        raise click.UsageError("name the tokenizer with --tokenizer, or a rendering with --remove.")
+    elif add and chosen["forget"]:
+        raise click.UsageError("--add leaves all rows as they are; forget with --out, or build.")
+    elif add:
+        del chosen["forget"]
         _add(out, new, as_json, name=name, **chosen)
     elif name is not None:
         raise click.UsageError(f"--name goes with --add; add it, or leave out --name {name}.")
@@ -67,6 +83,41 @@ def render(
         raise click.UsageError("name the folder to write with --out, or write into OUT with --add.")
     else:
         _render(out, new, as_json, **chosen)
+
+
+def _check_alone(remove: str, add: bool, name: str | None, chosen: dict[str, Any]) -> None:
+    """Raises UsageError for an option of what is rendered beside the name of what goes."""
+    given = {
+        "--add": add,
+        "--name": name,
+        "--tokenizer": chosen["tokenizer"],
+        "--template": chosen["template"],
+        "--set": chosen["settings"],
+        "--forget": chosen["forget"],
+    }
+    for option, value in given.items():
+        if value:
+            raise click.UsageError(f"{option} renders, and --remove {remove} removes; give one.")
+
+
+def _remove(out: str, name: str, new: Path | None, as_json: bool) -> None:
+    from chatdata.pipeline.remove_rendering import remove_rendering
+
+    folder = _changeable(out, new)
+    after = remove_rendering(folder, name, new)
+    if as_json:
+        print_json(after.as_json())
+    else:
+        left = ", ".join(after.renders) or "none"
+        say(f"removed {name}; added renderings that stay: {left}\n{new or folder}")
+
+
+def _changeable(out: str, new: Path | None) -> Path:
+    """The folder to change, or to change a copy of. Raises UsageError for a published version that
+    no copy is to be made of."""
+    if new is None and options.is_published(out):
+        raise click.UsageError(f"{out} is a published version; name a folder for a copy (--out).")
+    return options.folder(out)
 
 
 def _render(out: str, new: Path, as_json: bool, **chosen: Any) -> None:
@@ -94,9 +145,7 @@ def _add(out: str, new: Path | None, as_json: bool, **chosen: Any) -> None:
     from chatdata.cli.show import print_rendering
     from chatdata.pipeline.add_rendering import add_rendering
 
-    if new is None and options.is_published(out):
-        raise click.UsageError(f"{out} is a published version; name a folder for a copy (--out).")
-    folder = options.folder(out)
+    folder = _changeable(out, new)
     with progress.bar() as shown:
         after = add_rendering(folder, new, progress=shown, **chosen)
     name, entry = list(after.renders.items())[-1]

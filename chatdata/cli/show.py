@@ -16,6 +16,7 @@ from chatdata.dataset.entries import (
     Counts,
     PackEntry,
     PairsEntry,
+    PairTokensEntry,
     RenderingEntry,
     SourceFile,
     Splits,
@@ -25,6 +26,7 @@ from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, Unkn
 from chatdata.sources.unread import KeysByUnit, in_words
 from chatdata.steps import filters
 from chatdata.steps.clean import CleanedEntry
+from chatdata.steps.forgetting import ForgottenEntry
 from chatdata.steps.joining import PiecesEntry
 
 
@@ -33,11 +35,13 @@ def print_manifest(manifest: Manifest, console: Console) -> None:
     print_shapes(manifest.sources, console)
     print_counts(manifest.counts, console)
     print_kept_by_hand(manifest.kept_by_hand, console)
+    print_forgotten(manifest.forgotten, console)
     print_pieces(manifest.pieces, console)
     print_not_read(manifest.not_read, console)
     print_cleaned(manifest.cleaned, console)
     print_splits(manifest.splits, console)
     print_pairs(manifest.pairs, console)
+    print_pair_tokens(manifest.pair_tokens, console)
     print_certificate(manifest.render, console)
     print_packs(manifest.packs, console)
 
@@ -124,6 +128,13 @@ def print_kept_by_hand(units: Mapping[str, Mapping[str, int]] | None, console: C
         console.print(f"kept by hand: {', '.join(kept) or 'nothing'}", soft_wrap=True)
 
 
+def print_forgotten(entry: ForgottenEntry | None, console: Console) -> None:
+    """Prints how many ids the recipe takes out, and which of them name nothing."""
+    if entry is not None:
+        some = f": {names}" if (names := entry.examples()) else ""
+        console.print(visible(f"{entry.in_words()}{some}"), highlight=False, soft_wrap=True)
+
+
 def print_pairs(entry: PairsEntry | None, console: Console) -> None:
     """Prints how many pairs of ranked answers there are, and which answers are in none."""
     if entry is None:
@@ -133,6 +144,16 @@ def print_pairs(entry: PairsEntry | None, console: Console) -> None:
     words += f"{entry.answers.kept:,} of {in_words(entry.answers.read, 'answers')} are in one"
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in entry.answers.dropped.items())
     console.print(f"{words}{f' ({left_out})' if left_out else ''}", soft_wrap=True)
+
+
+def print_pair_tokens(entry: PairTokensEntry | None, console: Console) -> None:
+    """Prints how many pairs are rows of tokens, and why the others are not."""
+    if entry is None:
+        return
+    splits = ", ".join(f"{split.rows:,} in {name}" for name, split in entry.splits.items())
+    left_out = ", ".join(f"{number:,} {reason}" for reason, number in entry.left_out.items())
+    words = f"pairs as tokens: {splits}, {entry.splits.total('tokens'):,} tokens on both sides"
+    console.print(f"{words}{f'; left out: {left_out}' if left_out else ''}", soft_wrap=True)
 
 
 def print_pieces(entry: PiecesEntry | None, console: Console) -> None:

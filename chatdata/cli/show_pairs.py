@@ -25,7 +25,8 @@ def find(folder: Path, *, id: str | None, number: int, split: str | None) -> lis
 
     Raises OutputError where the folder has no pairs, or none with the id.
     """
-    if manifest.read(folder).pairs is None:
+    described = manifest.read(folder)
+    if described.pairs is None:
         raise OutputError(
             f"'{folder}' has no pairs; build it with --set threads.pairs=best_worst, where its "
             "source has ranks."
@@ -39,7 +40,14 @@ def find(folder: Path, *, id: str | None, number: int, split: str | None) -> lis
             f"no pair of '{folder}' has the id '{id}', and none is of a question of that id; "
             "`chatdata explain` says of an answer why it is in no pair."
         )
-    return table.to_dicts()
+    tokens = described.pair_tokens
+    if tokens is None or not tokens.splits.total("rows"):
+        return table.to_dicts()
+    lengths = reader.scan(folder, "pair-tokens").select(
+        "id", "prompt_length", *(pl.col(f"{side}_ids").list.len() for side in _STYLES)
+    )
+    of_table = lengths.filter(pl.col("id").is_in(table["id"].implode())).collect()
+    return table.join(of_table, on="id", how="left", maintain_order="left").to_dicts()
 
 
 def print_pairs(pairs: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -48,6 +56,8 @@ def print_pairs(pairs: Sequence[Mapping[str, Any]], console: Console) -> None:
         details = ", ".join([pair["split"], pair["source"], pair["lang"] or "language unknown"])
         head = Text(visible(pair["id"]), style="bold")
         console.print(head.append(f"  {details}", style="not bold cyan"), soft_wrap=True)
+        if "prompt_length" in pair:
+            console.print(Text(_in_tokens(pair), style="cyan"), soft_wrap=True)
         body = Text()
         for message in pair["prompt"]:
             body.append(f"{message['role']}: ", style="cyan")
@@ -56,3 +66,12 @@ def print_pairs(pairs: Sequence[Mapping[str, Any]], console: Console) -> None:
             body.append(f"{side}, rank {pair[f'{side}_rank']}: ", style=f"bold {style}")
             body.append(f"{visible(words_of(pair[side][0]))}\n", style=style)
         console.print(body, soft_wrap=True)
+
+
+def _in_tokens(pair: Mapping[str, Any]) -> str:
+    """How long the sides of a pair are, in words."""
+    prompt = pair["prompt_length"]
+    if prompt is None:
+        return "no row of tokens"
+    answers = (f"{pair[f'{side}_ids'] - prompt:,} {side}" for side in _STYLES)
+    return f"tokens: {prompt:,} of the prompt, {', '.join(answers)}"

@@ -89,10 +89,13 @@ def arguments_model(function: Callable[..., Any], skip: int = 0) -> type[Strict]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def parse(model: type[Model], values: object, where: str) -> Model:
-    """The `values` as a `model`. Raises ConfigError with `where`, the key and the value."""
+def parse(
+    model: type[Model], values: object, where: str, context: Mapping[str, Any] | None = None
+) -> Model:
+    """The `values` as a `model`, whose validators may read the `context`. Raises ConfigError with
+    `where`, the key and the value."""
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, context=context)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_first_problem(error)}") from None
 

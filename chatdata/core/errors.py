@@ -10,6 +10,7 @@
     ├── VerifyError        a folder that is not what its manifest says
     ├── OutputError        a folder that cannot be written, or is not a finished build
     ├── EngineError        workers that died, or an engine that is not installed
+    ├── ExtensionError     a function of a user's file or of a package that fails, or is none
     └── HubError           a repository that cannot be read, or that must not be published to
 
 A message has one or two sentences: the thing, the value, the way out. Any other exception is a
@@ -51,6 +52,10 @@ class OutputError(ChatdataError):
 
 class EngineError(ChatdataError):
     """Workers that died, or an engine for workers that is not installed."""
+
+
+class ExtensionError(ChatdataError):
+    """A function of a user's file, or of an installed package, that fails or has not its form."""
 
 
 class HubError(ChatdataError):

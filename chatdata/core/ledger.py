@@ -45,6 +45,7 @@ REASONS = {
     "trailing_turn": "a turn behind the last assistant turn",
     "prefix_of_another": "a conversation that another one begins with",
     "not_sampled": "more than its source's share, by the recipe's weight or cap",
+    "forgotten": "taken out for good, since a file of the recipe's `forget` names it",
     "unrenderable": "the chat template cannot write it, or not exactly",
     "too_long": "more tokens than max_tokens",
     "no_trained_tokens": "nothing in it is trained",
@@ -55,7 +56,7 @@ REASONS = {
 }
 
 # What the recipe's policy leaves out by intent; `max_dropped` does not count it.
-CHOSEN = frozenset({"not_selected", "not_sampled", "prefix_of_another", "joined"})
+CHOSEN = frozenset({"not_selected", "not_sampled", "prefix_of_another", "joined", "forgotten"})
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "unit": pl.String,
@@ -102,6 +103,9 @@ MERGED = "merged"
 
 # The reason of a piece that was joined to another, and of a turn that stands in both.
 JOINED = "joined"
+
+# The reason of what `forget` of a recipe takes out.
+FORGOTTEN = "forgotten"
 
 # Before the id of a message with whose outcome this outcome came.
 BECAUSE, GOES_WITH, BELOW = "because of ", "goes with ", "below "

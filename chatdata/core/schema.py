@@ -53,6 +53,7 @@ NODES: dict[str, pl.DataType | type[pl.DataType]] = {
     "parent": pl.String,
     **_MESSAGE,
     "rank": pl.Int64,  # 0 is the best; null where nobody ranked it
+    "rejected": pl.Boolean,  # stands in no conversation: another answer was preferred
     "created": pl.Int64,  # microseconds since 1970
     "deleted": pl.Boolean,
     "review_result": pl.Boolean,

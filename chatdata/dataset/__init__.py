@@ -16,6 +16,7 @@ __all__ = [
     "manifest_diff",
     "pack",
     "pair_rows",
+    "pair_tokens",
     "plots",
     "published",
     "reader",

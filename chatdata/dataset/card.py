@@ -35,6 +35,7 @@ _SIZES = (
 def text(manifest: Manifest, before: Manifest | Listing | None = None) -> str:
     """The `README.md` of a dataset. `before` is the manifest of the preceding version."""
     configs = hub_configs.of(manifest)
+    extensions = {entry.name: entry.about for entry in manifest.extensions or ()}
     values = {
         **dict(manifest),
         "cards_yaml": config.dump_yaml(_yaml(configs)),
@@ -45,7 +46,7 @@ def text(manifest: Manifest, before: Manifest | Listing | None = None) -> str:
         "reasons": reasons(manifest),
         "certificate": certificate(manifest),
         "straddling": manifest.render.certificate.total.straddling if manifest.render else 0,
-        "cleaners": {name: cleaner.about for name, cleaner in CLEANERS.items()},
+        "cleaners": {**{name: cleaner.about for name, cleaner in CLEANERS.items()}, **extensions},
         "limits": limitations.limits(manifest),
         "citations": limitations.citations(manifest),
         "plots": plots.about(manifest),
@@ -181,10 +182,11 @@ def reasons(manifest: Manifest) -> list[dict[str, Any]]:
     """Each reason with its meaning, and how many of each unit were dropped for the reason."""
     counts = dict(manifest.counts.items())
     names = {reason: None for count in counts.values() for reason in count.dropped}
+    abouts = {entry.name: entry.about for entry in manifest.extensions or ()}
     return [
         {
             "name": name,
-            "about": filters.about(name),
+            "about": abouts[name] if name in abouts else filters.about(name),
             **{unit: count.dropped.get(name, 0) for unit, count in counts.items()},
         }
         for name in names

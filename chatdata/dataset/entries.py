@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from chatdata.core.document import Flag, Number, Part, Real, Sha256, Verbatim
 from chatdata.core.paths import is_inside
 from chatdata.dataset.histogram import Histogram
-from chatdata.render.entries import RenderEntry
+from chatdata.render.entries import ParityEntry, RenderEntry
 
 
 def _inner(path: str) -> str:
@@ -173,6 +173,16 @@ class PairsEntry(Part):
     answers: Count
 
 
+class PairTokensEntry(Part):
+    """The pairs as rows of tokens: their splits, how many pairs are left out, by reason, and what
+    of a sample was compared with the template. The content hash is of these rows alone."""
+
+    content_hash: Digest
+    splits: Splits
+    left_out: dict[str, Number]
+    compared: ParityEntry
+
+
 class Leakage(Part):
     """Groups with rows in both splits; a build has none."""
 
@@ -215,6 +225,18 @@ class Preview(Part):
 
     is_whole: Flag
     examples: dict[str, Example]
+
+
+class ExtensionEntry(Part):
+    """A source, cleaner, filter or template that is not chatdata's: of an installed package, or a
+    function of a Python file."""
+
+    kind: str
+    name: str
+    about: str
+    package: str | None = None
+    file: str | None = None
+    sha256: Sha256 | None = None
 
 
 # --------------------------------------------------------------------------------------- recipe
@@ -268,7 +290,8 @@ class RecipeEntry(Verbatim):
     @property
     def filters(self) -> dict[str, dict[str, Any]]:
         """The options of each filter, in the order in which they run."""
-        return {name: options for entry in self.drop for name, options in entry.items()}
+        entries = [(name, options) for entry in self.drop for name, options in entry.items()]
+        return {options["function"] if n == "python" else n: options for n, options in entries}
 
     @property
     def test_percent(self) -> float:

@@ -29,11 +29,13 @@ from chatdata.core.errors import ConfigError, OutputError, VerifyError
 from chatdata.dataset.entries import (
     Counts,
     Digest,
+    ExtensionEntry,
     FileEntry,
     Leakage,
     ListedFile,
     PackEntry,
     PairsEntry,
+    PairTokensEntry,
     Preview,
     RecipeEntry,
     RenderingEntry,
@@ -47,6 +49,7 @@ from chatdata.render.entries import RenderEntry
 from chatdata.steps.clean import CleanedEntry
 from chatdata.steps.contamination import OverlapEntry
 from chatdata.steps.duplicates import ClustersEntry
+from chatdata.steps.forgetting import ForgottenEntry
 from chatdata.steps.joining import PiecesEntry
 from chatdata.steps.language import DisagreementEntry
 from chatdata.steps.redact import SecretEntry
@@ -93,6 +96,8 @@ class Manifest(Part):
     content_hash: Digest
     recipe_hash: Digest
     recipe: RecipeEntry
+    # What of the recipe is of installed packages, or of Python files.
+    extensions: tuple[ExtensionEntry, ...] | None = None
     sources: tuple[SourceFile, ...]
     counts: Counts
     # Keys of records and of messages that nothing looked at: by source, unit and key.
@@ -112,8 +117,10 @@ class Manifest(Part):
     contamination: tuple[OverlapEntry, ...] | None = None
     # What filters would have removed and a recipe keeps: by unit and filter.
     kept_by_hand: dict[str, dict[str, Number]] | None = None
+    forgotten: ForgottenEntry | None = None  # what the recipe takes out for good
     leakage: Leakage
     pairs: PairsEntry | None = None  # of ranked answers
+    pair_tokens: PairTokensEntry | None = None  # these pairs as rows of tokens
     render: RenderEntry | None
     files: tuple[ShardEntry, ...]
     versions: dict[str, str]

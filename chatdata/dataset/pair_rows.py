@@ -68,12 +68,14 @@ def make(nodes: pl.DataFrame, pairs: pl.DataFrame) -> pa.Table:
         "lang": pl.Series([None if row is None else langs[row] for row in asked], dtype=pl.String),
         "question": pairs["question"],
     }
+    tools = nodes["tools"][pairs["chosen"]]
     ranks = {name: pairs[name] for name in ("chosen_rank", "rejected_rank")}
     lists = [_messages(nodes, part) for part in parts.values()]
     return pa.Table.from_arrays(
         [
             *(column.to_arrow().cast(pa.string()) for column in columns.values()),
             *lists,
+            tools.to_arrow().cast(pa.string()),
             *(arrow.int64(column.to_numpy()) for column in ranks.values()),
         ],
         schema=PAIRS,

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,36 @@ def manifest_of(folder: Path) -> Manifest | None:
 
 
 # --------------------------------------------------------------------------------- what is kept
+
+
+def carry_over(folder: Path, new: Path, *, shares: bool, left_out: Collection[str] = ()) -> None:
+    """Takes over the files of a dataset folder but for manifest, card, and those `left_out`.
+
+    `left_out` are paths in the folder. With `shares`, where the disk has such links, `new` has the
+    same files under other names, and no copies.
+    """
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in {*_PAGES, *left_out}:
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (_link if shares else shutil.copyfile)(path, new / name)
+
+
+def _link(path: Path, new: Path) -> None:
+    """Makes `new` the same file as `path`, or a copy on a disk that has no such links."""
+    try:
+        os.link(path.resolve(), new)
+    except OSError:
+        shutil.copyfile(path, new)
+
+
+def describe(out: Path, described: Manifest, folder: Path, before: Manifest) -> None:
+    """Writes card and manifest of a folder; the card has what users wrote on that of `folder`."""
+    pages = card.pages(described)
+    pages[card.PAGE] = card.with_words_of_users(pages[card.PAGE], folder, before)
+    for name, text in pages.items():
+        (out / name).write_text(text, encoding="utf-8")
+    manifest.write(out, described)
 
 
 def _keep_files_of_users(old: Path, new: Path) -> None:

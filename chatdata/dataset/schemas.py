@@ -64,8 +64,17 @@ PAIRS = pa.schema(
         *_CONVERSATION,
         ("question", pa.string()),
         *((name, pa.list_(_PAIR_MESSAGE)) for name in ("prompt", "chosen", "rejected")),
+        ("tools", pa.string()),
         ("chosen_rank", pa.int64()),
         ("rejected_rank", pa.int64()),
+    ]
+)
+# Both sides are whole: the ids of the prompt, the same `prompt_length` of them, and of the answer.
+PAIR_TOKENS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt_length", pa.int32()),
+        *((f"{side}_{what}", IDS) for side in ("chosen", "rejected") for what in ("ids", "labels")),
     ]
 )
 # Columns and keys of messages that stand in some folders only.

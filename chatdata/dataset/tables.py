@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from chatdata.core import arrow, template_variables, train_parts
 from chatdata.core.constants import SPLITS
-from chatdata.dataset import pair_rows, rows, schemas
+from chatdata.dataset import pair_rows, pair_tokens, rows, schemas
 from chatdata.dataset.entries import ListedFile, SplitEntry, Splits
 from chatdata.dataset.manifest import NAME, Listing, Manifest
 from chatdata.dataset.rows import Rows
@@ -27,6 +27,7 @@ from chatdata.render.entries import RenderEntry
 from chatdata.render.templates import TEMPLATES
 
 File = TypeVar("File", bound=ListedFile)
+_TOKENS = "tokens-"  # before what a template calls its rows
 RowsBySplit = Mapping[str, pa.Table]
 
 
@@ -162,7 +163,7 @@ def _token_config(manifest: Manifest) -> str | None:
 
 def token_config(render: RenderEntry) -> str:
     """The name of the config of tokens: `tokens-` and what the template calls its rows."""
-    return f"tokens-{slug(render.template.name, render.tokenizer.name)}"
+    return f"{_TOKENS}{slug(render.template.name, render.tokenizer.name)}"
 
 
 def slug(template: str, tokenizer: str) -> str:
@@ -180,6 +181,22 @@ def _pair_figures(manifest: Manifest) -> Splits:
     return manifest.pairs.splits
 
 
+def _pair_token_config(manifest: Manifest) -> str | None:
+    if manifest.pair_tokens is None:
+        return None
+    return f"{PAIR_TOKENS.name}-{token_config(manifest.rendering).removeprefix(_TOKENS)}"
+
+
+def _pair_token_figures(manifest: Manifest) -> Splits:
+    assert manifest.pair_tokens is not None
+    return manifest.pair_tokens.splits
+
+
+def _pair_token_size(split: SplitEntry) -> Size:
+    return Size(split.rows, split.tokens * _PAIR_TOKEN_BYTES)
+
+
+_PAIR_TOKEN_BYTES = 4 * 2  # an id and a label, of int32
 _TOKEN_BYTES = 4 * 3  # input_ids, attention_mask and labels, of int32
 
 MESSAGES = Table(
@@ -215,6 +232,16 @@ PAIRS = Table(  # written by the second pass, where a recipe makes pairs
     figures=_pair_figures,
     filled=("id", "group", "source", "question", "prompt.role", "chosen.role", "rejected.role"),
 )
+PAIR_TOKENS = Table(  # written beside PAIRS, where a recipe renders
+    "pair-tokens",
+    schemas.PAIR_TOKENS,
+    "both sides of a pair as token ids and their labels",
+    row_bytes=pair_tokens.row_bytes,
+    config=_pair_token_config,
+    size=_pair_token_size,
+    figures=_pair_token_figures,
+    filled=("id", "prompt_length", *pair_tokens.LISTS),
+)
 LEDGER = Table(
     "ledger",
     schemas.LEDGER,
@@ -224,7 +251,7 @@ LEDGER = Table(
 )
 PACKS = Table("packs", schemas.PACK_INDEX, "the rows of a bin", splits=())  # written by `pack`
 
-TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, PAIRS, LEDGER, PACKS)
+TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, PAIRS, PAIR_TOKENS, LEDGER, PACKS)
 
 # Not among TABLES, which are published.
 DROPPED = Table(

@@ -9,6 +9,8 @@ __all__ = [
     "pieces",
     "prepare",
     "progress",
+    "python_code",
     "recipe",
+    "remove_rendering",
     "render_again",
 ]

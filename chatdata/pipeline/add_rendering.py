@@ -8,10 +8,9 @@ the reason in a ledger of the rendering.
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from chatdata.core import ledger
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.ledger import Tally
-from chatdata.dataset import card, manifest, renderings, replacing, tables
+from chatdata.dataset import manifest, renderings, replacing, tables
 from chatdata.dataset.entries import FileEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
@@ -35,8 +34,6 @@ from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.render.encoding import audit
-
-_MADE_ANEW = (manifest.FILE, *card.PAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ def add_rendering(
     rendered = Folder(folder, before)
     replacing.check_same(out, before.recipe.as_json(), before.sources, is_forced=force)
     with replacing.new_dataset(out) as new:
-        _carry_over(folder, new, _link if out == folder else shutil.copyfile)
+        replacing.carry_over(folder, new, shares=out == folder)
         parts = pieces.split_up(rendered)
         context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
         with engines.start("local", pieces.processes(rendered, parts, workers)) as running:
@@ -129,23 +126,6 @@ def _default_name(recipe: Recipe) -> str:
     assert recipe.render is not None
     _, tokenizer = find_tokenizer(recipe.render.tokenizer)
     return tables.slug(recipe.render.template, tokenizer).lstrip("_.-") or "tokenizer"
-
-
-def _carry_over(folder: Path, new: Path, carry: Callable[[Path, Path], object]) -> None:
-    """Takes over all files of a folder but those that are made anew, by `carry`."""
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and name.as_posix() not in _MADE_ANEW:
-            (new / name).parent.mkdir(parents=True, exist_ok=True)
-            carry(path, new / name)
-
-
-def _link(path: Path, new: Path) -> None:
-    """Makes `new` the same file as `path`, or a copy on a disk that has no such links."""
-    try:
-        os.link(path.resolve(), new)
-    except OSError:
-        shutil.copyfile(path, new)
 
 
 # --------------------------------------------------------------------------------- what is added
@@ -211,9 +191,5 @@ def _complete(
             "renders": {**before.renders, added.name: entry},
         }
     )
-    pages = card.pages(after)
-    pages[card.PAGE] = card.with_words_of_users(pages[card.PAGE], folder.path, before)
-    for name, text in pages.items():
-        (out / name).write_text(text, encoding="utf-8")
-    manifest.write(out, after)
+    replacing.describe(out, after, folder.path, before)
     return after

@@ -44,6 +44,7 @@ from chatdata.render import certificate
 from chatdata.render.encoding import audit
 from chatdata.render.encoding.encoder import EncoderDiffers
 from chatdata.steps import split
+from chatdata.steps.forgetting import ForgetList, ForgottenEntry
 
 PREVIEW_GROUPS = 100
 
@@ -210,7 +211,7 @@ def run_pipeline(
     first = _first_pass(context, runner)
     if read.is_whole:
         _check_named(context.recipe.keep, first, read)
-    decisions = global_pass.decide(context)
+    decisions = global_pass.decide(context, [*context.recipe.keep, *first.kept])
     columns = optional_columns(first)
     context = replace(context, encoder=encoder.result(), sample=_sample(first), columns=columns)
     written = _second_pass(context, runner, decisions, read, out)
@@ -222,6 +223,7 @@ def run_pipeline(
         files=written.files,
         encoder=written.encoder,
         near_duplicates=decisions.near_duplicates,
+        forgotten=_forgotten(context, first, read),
         read=read,
     )
 
@@ -247,6 +249,14 @@ def _check_named(keep: Sequence[str], first: PartStats, read: ReadResult) -> Non
             f"keep names '{id}', and no message or conversation has this id; take it out of "
             "`keep`, or write an id as the ledger does (`chatdata explain OUT ID`)."
         )
+
+
+def _forgotten(context: BuildContext, first: PartStats, read: ReadResult) -> ForgottenEntry | None:
+    """What the manifest says of the ids that the recipe takes out; None where it takes out none."""
+    if not context.forget:
+        return None
+    known = first.forgotten if read.is_whole else None
+    return ForgetList(tuple(context.forget_ids()), context.forget).entry(known)
 
 
 def _sample(first: PartStats) -> float:

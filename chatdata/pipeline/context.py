@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatdata.core import arrow
 from chatdata.pipeline.partitions import PartitionFiles
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render.encoding.audit import SAMPLE
@@ -12,6 +13,7 @@ from chatdata.render.options import Render
 from chatdata.render.parity import ParityCounts
 from chatdata.steps.figures import FiguresByKey
 from chatdata.steps.filtering import Drop, Unit
+from chatdata.steps.forgetting import ForgetFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class BuildContext:
     columns: frozenset[str] = (
         frozenset()
     )  # those of the optional columns of tables that are written
+    forget: tuple[ForgetFile, ...] = ()  # the files of ids that are taken out
     keeps_dropped: bool = False  # whether the words of what is dropped are written
     first_groups: int | None = None  # only so many groups of each source are read
 
@@ -59,6 +62,10 @@ class BuildContext:
     def parts(self) -> range:
         """The numbers of the parts."""
         return range(self.files.parts)
+
+    def forget_ids(self) -> list[str]:
+        """The ids that the recipe takes out."""
+        return arrow.read_table(self.files.forget)["id"].to_list() if self.forget else []
 
     def drops(self, unit: Unit) -> list[Drop]:
         """The filters of the recipe that look at a unit, in their order."""

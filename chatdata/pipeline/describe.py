@@ -18,6 +18,7 @@ from chatdata.dataset.entries import (
     FileEntry,
     Leakage,
     PairsEntry,
+    PairTokensEntry,
     RecipeEntry,
     RenderingCounts,
     RenderingEntry,
@@ -28,12 +29,18 @@ from chatdata.dataset.entries import (
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.plots import Drawn
-from chatdata.pipeline import encoders
+from chatdata.pipeline import encoders, extended
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.render import certificate
-from chatdata.render.entries import EncoderEntry, RenderEntry, TemplateEntry, TokenizerEntry
+from chatdata.render.entries import (
+    EncoderEntry,
+    ParityEntry,
+    RenderEntry,
+    TemplateEntry,
+    TokenizerEntry,
+)
 from chatdata.steps import joining, keeping, secrets
 
 
@@ -110,8 +117,13 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
     more = _optional(stats, optional_columns(stats))
     if result.read and result.read.not_read:
         more["not_read"] = result.read.not_read
+    if extensions := extended.entries(recipe):
+        more["extensions"] = extensions
+    if result.forgotten is not None:
+        more["forgotten"] = result.forgotten
     if result.answers is not None:
         more["pairs"] = _pairs_entry(stats, result.answers)
+        more |= _pair_tokens(context, stats)
     return described.model_copy(update=more)
 
 
@@ -150,6 +162,8 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
         "extras": (),
     }
     changed |= _optional(stats, tables.optional_columns_of(before))
+    if before.pairs is not None:
+        changed |= _pair_tokens(context, stats)
     if before.packs:
         changed["packs"] = ()
     if before.renders:
@@ -230,6 +244,20 @@ def _pairs_entry(stats: PartStats, answers: Mapping[str, Any]) -> PairsEntry:
     )
 
 
+def _pair_tokens(context: BuildContext, stats: PartStats) -> dict[str, PairTokensEntry]:
+    """What the manifest says of the rows of tokens of pairs, where the recipe renders."""
+    if context.tokenizer is None:
+        return {}
+    by_number = sorted(stats.pairs_without_tokens.items(), key=lambda item: (-item[1], item[0]))
+    entry = PairTokensEntry(
+        content_hash=sha256_pairs(pair for part in stats.pair_token_digests for pair in part),
+        splits=Splits.model_validate(stats.pair_token_totals.by_split),
+        left_out=dict(by_number),
+        compared=ParityEntry.model_validate(stats.pair_parity.counts()),
+    )
+    return {"pair_tokens": entry}
+
+
 def _shares(recipe: Recipe, stats: PartStats) -> tuple[Share, ...] | None:
     """What each source gave, where a recipe has several or limits the one it has."""
     sources = {options.name or key: options for key, options in recipe.source.items()}
@@ -299,4 +327,5 @@ def _packages(recipe: Recipe) -> list[str]:
     packages += secrets.PACKAGES if recipe.redact else []
     packages += [package for step in recipe.steps() for package in step.cleaner.packages]
     packages += [package for drop in recipe.drops() for package in drop.filter.packages]
+    packages += extended.packages(recipe)
     return packages

@@ -9,21 +9,27 @@ from pathlib import Path
 from chatdata.core import config
 from chatdata.core.config import nearest
 from chatdata.core.errors import ConfigError
+from chatdata.pipeline import python_code
 from chatdata.pipeline.recipe import Recipe, SourceOptions
 from chatdata.sources import EMBEDDED
 
 
-def load(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
+def load(name: str | Path, settings: Sequence[str] = (), python: Sequence[str] = ()) -> Recipe:
     """The recipe of this name or path, with `a.b=VALUE` settings applied.
 
-    Raises ConfigError where there is none, or where the recipe has a fault.
+    The Python files that the recipe names are read, and run when its functions are needed: those
+    beside a recipe of the user's, and of a recipe that came with a dataset those in `python` alone.
+    Raises ConfigError where there is no such recipe, or where it has a fault, and ExtensionError
+    for a Python file that cannot be used.
     """
     path = find(name)
     values = config.override(config.load_yaml(path), settings)
-    recipe = config.parse(Recipe, values, f"recipe '{path.stem}'")
+    code = python_code.read(values, path, python)
+    recipe = config.parse(Recipe, values, f"recipe '{path.stem}'", {"code": code})
     source = {name: _beside(path, options) for name, options in recipe.source.items()}
     drop = recipe.drop_with_files(lambda _, names: [_nearby(path, name) for name in names])
-    return recipe.model_copy(update={"source": source, "drop": drop})
+    forget = [_nearby(path, name) for name in recipe.forget]
+    return recipe.model_copy(update={"source": source, "drop": drop, "forget": forget})
 
 
 def as_recipe(recipe: Recipe | str | Path) -> Recipe:

@@ -6,7 +6,7 @@ import functools
 import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -15,7 +15,7 @@ from chatdata.pipeline import global_pass, partitions
 from chatdata.pipeline.annotate import annotate
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.stats import PartStats
-from chatdata.steps import cleaning, filters, keeping, pairs, threads, trees
+from chatdata.steps import cleaning, filtering, filters, forgetting, keeping, pairs, threads, trees
 from chatdata.steps.filtering import Drop
 from chatdata.steps.threads import Threaded
 
@@ -30,8 +30,10 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
     messages, again = _together({made.name: made.threaded.messages for made in by_source})
     outcomes = [again, *(made.threaded.outcomes for made in by_source)]
     spared = [schema.empty(keeping.SPARED), *(made.spared for made in by_source)]
+    keep = [*context.recipe.keep, *(id for made in by_source for id in made.stats.kept)]
     for drop in context.drops("conversation"):
-        messages, dropped, named = _drop_conversations(messages, drop, context.recipe.keep)
+        messages, _ = filtering.add_columns(messages, [drop], context.files.columns)
+        messages, dropped, named = _drop_conversations(messages, drop, keep)
         outcomes.append(dropped)
         spared.append(named)
     pl.concat(spared).write_ipc(context.files.spared(part))
@@ -111,14 +113,20 @@ def _thread_source(context: BuildContext, name: str, messages: pl.DataFrame) -> 
     messages, cleaned = cleaning.run(messages, context.recipe.steps())
     messages, figures = annotate(context, messages)
     named = _named(context, messages)
+    forgotten = forgetting.find(messages, context.recipe.threads, context.forget_ids())
     marked = _marked(context, messages, named.is_named)
+    marked = forgetting.mark(marked, forgotten.is_forgotten)
     linearize = trees.linearize if schema.is_of_trees(messages) else threads.linearize_turns
     threaded = linearize(marked, context.recipe.threads)
+    outcomes = forgetting.without_words(threaded.outcomes, forgotten.names)
+    threaded = replace(threaded, outcomes=outcomes)
     stats = PartStats(
         cleaned=cleaned,
         figures=figures + threaded.figures,
         conversations=threaded.conversations,
         named=named.ids,
+        kept=named.conversations,
+        forgotten=forgotten.known,
     )
     spared = keeping.spared_messages(marked, named.names)
     return _Threaded(name, threaded, spared, stats, _nodes(context, marked))
@@ -132,12 +140,13 @@ def _nodes(context: BuildContext, marked: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """The final names of messages, which of them are kept by hand, and the ids of `keep` that name
-    any."""
+    """The final names of messages, which of them are kept by hand, the ids of `keep` that name any,
+    and the conversations that pieces were joined to which `keep` names."""
 
     names: pl.Series
     is_named: pl.Series
     ids: Counter[str]
+    conversations: Counter[str]
 
 
 def _named(context: BuildContext, messages: pl.DataFrame) -> _Named:
@@ -145,20 +154,23 @@ def _named(context: BuildContext, messages: pl.DataFrame) -> _Named:
     keep = context.recipe.keep
     if not keep:
         nothing = pl.repeat(False, messages.height, dtype=pl.Boolean, eager=True)
-        return _Named(messages["message"], nothing, Counter())
+        return _Named(messages["message"], nothing, Counter(), Counter())
+    joined = Counter[str]()
     if schema.is_of_trees(messages):
         conversations = messages.select(pl.concat_str("group", "message", separator="/"))
         names = messages["message"]
         paths = trees.paths_to(messages, keep).with_columns(is_on_path=True)
-        joined = messages.join(paths, on=schema.MESSAGE_KEY, how="left", maintain_order="left")
-        of_conversation = joined["is_on_path"].fill_null(False)
+        on_paths = messages.join(paths, on=schema.MESSAGE_KEY, how="left", maintain_order="left")
+        of_conversation = on_paths["is_on_path"].fill_null(False)
     else:
         final = threads.names(messages, context.recipe.threads)
-        conversations, names = final.select("conversation"), final["message"]
-        of_conversation = conversations.to_series().is_in(keep)
-    both = pl.concat([names, conversations.to_series().alias(names.name)])
+        conversations, names = final.select("conversation", "piece"), final["message"]
+        homes = final.filter(pl.col("piece").is_in(keep))["conversation"].unique().sort()
+        joined = Counter(homes.to_list())
+        of_conversation = final["conversation"].is_in([*keep, *homes])
+    both = pl.concat([names, *(column.alias(names.name) for column in conversations)])
     ids = Counter(both.filter(both.is_in(keep)).to_list())
-    return _Named(names, names.is_in(keep) | of_conversation, ids)
+    return _Named(names, names.is_in(keep) | of_conversation, ids, joined)
 
 
 def _marked(context: BuildContext, messages: pl.DataFrame, is_named: pl.Series) -> pl.DataFrame:
@@ -177,5 +189,9 @@ def _drop_conversations(
     `keeping.SPARED` of what is kept by hand."""
     hit = messages.select(drop.expression()).to_series()
     name = drop.filter.name
-    rows, spared = keeping.split(messages.filter(hit), keep, name)
-    return *ledger.drop_with_messages(messages, rows, name), spared
+    rows = messages.filter(hit)
+    if drop.filter.column:
+        rows = rows.with_columns(detail=drop.filter.detail)
+    rows, spared = keeping.split(rows, keep, name)
+    why = pl.col(drop.filter.detail) if drop.filter.column else None
+    return *ledger.drop_with_messages(messages, rows, name, why), spared

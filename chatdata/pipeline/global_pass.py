@@ -9,6 +9,7 @@ recipe; each sees what those before it have left.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -82,12 +83,15 @@ def _alike(drop: Drop) -> Alike | None:
     return Alike(**{name: drop.options[name] for name in Alike.__slots__})
 
 
-def decide(context: BuildContext) -> GlobalDecisions:
-    """What the corpus filters remove, over all parts, and of the rest what mixing leaves out."""
+def decide(context: BuildContext, keep: Sequence[str]) -> GlobalDecisions:
+    """What the corpus filters remove, over all parts, and of the rest what mixing leaves out.
+
+    `keep` are ids of conversations that no filter removes.
+    """
     removed, near = pl.DataFrame(schema=_REMOVED), dict[str, ClustersEntry]()
     members, spared = list[pl.DataFrame](), [schema.empty(keeping.SPARED)]
     for number, drop in enumerate(context.drops("corpus")):
-        decided = _decide_filter(context, number, drop, removed)
+        decided = _decide_filter(context, number, drop, removed, keep)
         removed = pl.concat([removed, decided.removed])
         members.append(decided.members)
         spared.append(decided.spared)
@@ -110,7 +114,7 @@ class _FilterDecision:
 
 
 def _decide_filter(
-    context: BuildContext, number: int, drop: Drop, removed: pl.DataFrame
+    context: BuildContext, number: int, drop: Drop, removed: pl.DataFrame, keep: Sequence[str]
 ) -> _FilterDecision:
     """What a corpus filter makes of the conversations that those before it have left."""
     keys = _read(context, f"keys-{number}")
@@ -126,7 +130,7 @@ def _decide_filter(
     if "detail" not in repeats.columns:
         repeats = repeats.with_columns(detail=pl.lit(drop.filter.repeats) + pl.col("of"))
     repeats = repeats.with_columns(reason=pl.lit(drop.filter.name))
-    repeats, spared = keeping.split(repeats, context.recipe.keep, drop.filter.name)
+    repeats, spared = keeping.split(repeats, keep, drop.filter.name)
     return _FilterDecision(
         repeats.select(_REMOVED.keys()),
         spared,

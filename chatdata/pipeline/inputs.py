@@ -19,7 +19,9 @@ from chatdata.core.errors import SourceError
 from chatdata.pipeline.recipe import Recipe, SourceOptions
 from chatdata.sources import EMBEDDED, File
 from chatdata.sources.records import READABLE, SUFFIXES
+from chatdata.steps import forgetting
 from chatdata.steps.filtering import Drop
+from chatdata.steps.forgetting import ForgetList
 
 STDIN = "-"  # the name of standard input among files
 _BEGINS = {b"PAR1": ".parquet", b"\x1f\x8b": ".json.gz", b"\x28\xb5\x2f\xfd": ".json.zst"}
@@ -73,6 +75,14 @@ def option_files(drop: Drop) -> dict[str, list[File]]:
     return {option: _named(names, drop.filter.name) for option, names in drop.files().items()}
 
 
+def forget_list(names: Sequence[str]) -> ForgetList:
+    """The ids that files of these names hold.
+
+    Raises SourceError for a file that is missing, that is no text, or that holds no id.
+    """
+    return forgetting.read((file.path, file.label) for file in _named(names, "forget"))
+
+
 def _named(names: Sequence[str], filter_: str) -> list[File]:
     for name in names:
         if os.path.isdir(name):
@@ -124,7 +134,8 @@ def without_paths(recipe: Recipe, inputs: Sequence[Input]) -> Recipe:
             labels = [Path(name).name for name in options.files]
             source[input_.key] = options.model_copy(update={"files": labels})
     drop = recipe.drop_with_files(_labels)
-    return recipe.model_copy(update={"source": source, "drop": drop})
+    forget = _labels("forget", recipe.forget)
+    return recipe.model_copy(update={"source": source, "drop": drop, "forget": forget})
 
 
 def _labels(filter_: str, names: Sequence[str]) -> list[str]:

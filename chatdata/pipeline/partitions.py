@@ -35,6 +35,11 @@ class PartitionFiles:
         return self.table("spared", part)
 
     @property
+    def forget(self) -> Path:
+        """The file of the ids that the recipe takes out."""
+        return self.folder / "forget.arrow"
+
+    @property
     def problems(self) -> Path:
         """The file of what became no row, with its words."""
         return self.folder / "problems.arrow"

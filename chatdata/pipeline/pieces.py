@@ -20,7 +20,7 @@ from chatdata.core.errors import ConfigError
 from chatdata.dataset import learnt, published, reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
-from chatdata.pipeline import encoders, ledger_changes, shared_turns
+from chatdata.pipeline import encoders, forget_again, ledger_changes, shared_turns
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.ledger_changes import LedgerChanges
 from chatdata.pipeline.partitions import PartitionFiles
@@ -112,13 +112,20 @@ def _pieces(folder: Folder) -> Iterator[Piece]:
 
 
 def prepare(
-    recipe: Recipe, folder: Folder, parts: int, one_in: int | None, work: Path
+    recipe: Recipe,
+    folder: Folder,
+    parts: int,
+    one_in: int | None,
+    work: Path,
+    forgotten: pl.DataFrame | None = None,
 ) -> BuildContext:
     """The context of a folder that is rendered in `parts` pieces, whose files go into `work`.
 
-    `one_in` is how many texts there are to one that `tokenizers` encodes too. Raises RenderError
-    where the template cannot be rendered exactly with the tokenizer.
+    `one_in` is how many texts there are to one that `tokenizers` encodes too. `forgotten` are rows
+    of `forget_again.NAMES`. Raises RenderError where the template cannot be rendered exactly with
+    the tokenizer.
     """
+    nothing = pl.DataFrame(schema=forget_again.NAMES)
     work.mkdir()
     rows = folder.manifest.splits.total("rows")
     context = BuildContext(
@@ -132,6 +139,7 @@ def prepare(
     context = replace(context, encoder=encoders.choose_encoder(context, one_in))
     shared_turns.new_turns(reader.scan_ledger(folder.path)).write_ipc(_new_turns_file(context))
     learnt.untrained(folder.path, folder.manifest).write_ipc(_untrained_file(context))
+    (nothing if forgotten is None else forgotten).write_ipc(context.files.forget)
     return context
 
 
@@ -164,7 +172,9 @@ def rendered(context: BuildContext, messages: pl.DataFrame, split: str) -> Rende
     """
     assert context.tokenizer is not None
     named = shared_turns.named(messages, arrow.read_table(_new_turns_file(context)))
-    part = tokenize(context, context.tokenizer, named, _as_stated)
+    left, outcomes = forget_again.take_out(named, arrow.read_table(context.files.forget))
+    part = tokenize(context, context.tokenizer, left, _as_stated)
+    part = replace(part, outcomes=pl.concat([outcomes, part.outcomes]))
     return RenderedPiece(named, part, _rows(part, split))
 
 

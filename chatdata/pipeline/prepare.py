@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+
 from chatdata import hub
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.pipeline import encoders
 from chatdata.pipeline.context import BuildContext, TokenizerSource
-from chatdata.pipeline.inputs import Input, option_files, without_paths
+from chatdata.pipeline.inputs import Input, forget_list, option_files, without_paths
 from chatdata.pipeline.partitions import PartitionFiles
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
@@ -33,7 +35,12 @@ def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path) -> BuildConte
     files = PartitionFiles(folder, parts=max(1, min(_MOST_PARTS, size // PART_BYTES)))
     folder.mkdir(exist_ok=True)
     figures = _prepare_columns(recipe, files.columns)
-    context = BuildContext(recipe=without_paths(recipe, inputs), files=files, figures=figures)
+    listed = forget_list(recipe.forget)
+    if listed.files:
+        pl.DataFrame({"id": listed.ids}, {"id": pl.String}).write_ipc(files.forget)
+    context = BuildContext(
+        recipe=without_paths(recipe, inputs), files=files, figures=figures, forget=listed.files
+    )
     return context if recipe.render is None else with_tokenizer(context)
 
 

@@ -9,6 +9,7 @@ threads: {policy: all_leaves, end: assistant}
 drop:
   - deleted
   - wrong_language: {allow: [en], decide: declared, on_removed: cut}
+forget: ids.txt         # files of ids of conversations that are taken out for good
 keep: [oasst1/QWJhYvA]  # ids of messages and conversations that no filter drops
 split: {test_percent: 10}
 render: {template: starchat, tokenizer: bytes, max_tokens: 2048}
@@ -17,19 +18,22 @@ pack: {max_tokens: 2048}
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from chatdata import sources
 from chatdata.core import template_variables
 from chatdata.core.config import Strict, Word, nearest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
-from chatdata.pipeline import entries
+from chatdata.pipeline import entries, python_code
+from chatdata.pipeline.entries import PYTHON, Known
+from chatdata.pipeline.python_code import Code
 from chatdata.render.options import Render
 from chatdata.sources.fields import Fields
 from chatdata.steps import cleaning, phones
@@ -118,12 +122,15 @@ class Recipe(Strict):
     redact: Redact | None = None
     threads: Threads = Threads()
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
+    forget: list[Word] = Field(default=[])  # files of ids that are taken out
     keep: list[Word] = Field(default=[])  # ids that no filter drops
     split: Split | None = None
     render: Render | None = None
     pack: Pack | None = None
     publish: Publish | None = None
     max_dropped: float = Field(default=0.5, ge=0, le=1)
+
+    _code: Code = PrivateAttr(default_factory=dict)  # that the recipe may run
 
     @field_validator("version", mode="before")
     @classmethod
@@ -160,14 +167,19 @@ class Recipe(Strict):
 
     @field_validator("clean", mode="before")
     @classmethod
-    def _clean_is_known(cls, value: Any) -> Any:
-        return entries.parse(value, "cleaner", CLEANERS, lambda name: CLEANERS[name].options)
+    def _clean_is_known(cls, value: Any, info: ValidationInfo) -> Any:
+        python = functools.partial(python_code.entry, code=_code(info), kind="cleaner")
+        known = Known("cleaner", CLEANERS, lambda name: CLEANERS[name].options, python)
+        return entries.parse(value, known)
 
     @field_validator("drop", mode="before")
     @classmethod
-    def _drop_is_known(cls, value: Any) -> Any:
-        listed = entries.parse(value, "filter", FILTERS, lambda name: FILTERS[name].recipe_model())
-        units = [(name, FILTERS[name].unit) for entry in listed for name in entry]
+    def _drop_is_known(cls, value: Any, info: ValidationInfo) -> Any:
+        python = functools.partial(python_code.entry, code=_code(info), kind="filter")
+        known = Known("filter", FILTERS, lambda name: FILTERS[name].recipe_model(), python)
+        listed = entries.parse(value, known)
+        drops = _drops(listed, _code(info))
+        units = [(drop.filter.name, drop.filter.unit) for drop in drops]
         for (first, unit), (second, later) in itertools.pairwise(units):
             if _ORDER.index(unit) > _ORDER.index(later):
                 raise ValueError(
@@ -175,6 +187,12 @@ class Recipe(Strict):
                     f"list '{second}' first, since it runs first"
                 )
         return listed
+
+    @field_validator("forget", mode="before")
+    @classmethod
+    def _forget_in_short(cls, value: Any) -> Any:
+        """Reads the name of a single file as a list of it."""
+        return [value] if isinstance(value, str) else value or []
 
     @field_validator("keep")
     @classmethod
@@ -185,6 +203,11 @@ class Recipe(Strict):
         return value
 
     @model_validator(mode="after")
+    def _keeps_code(self, info: ValidationInfo) -> Recipe:
+        self._code = _code(info)
+        return self
+
+    @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         columns = {
             column
@@ -193,7 +216,7 @@ class Recipe(Strict):
         }
         self._weighs_all_or_none()
         self._reads_variables()
-        for drop in self.drops():
+        for drop in _drops(self.drop, self._code):
             if missing := drop.filter.needs - columns:
                 raise ValueError(
                     f"filter '{drop.filter.name}' needs '{min(missing)}', which source "
@@ -221,7 +244,9 @@ class Recipe(Strict):
         return self.model_copy(update={"redact": options, "drop": drop})
 
     def _countries(self) -> phones.Countries:
-        allowed = [drop.options["allow"] for drop in self.drops() if "allow" in drop.options]
+        drops = _drops(self.drop, self._code)
+        ours = [drop for drop in drops if drop.filter.name in FILTERS]
+        allowed = [drop.options["allow"] for drop in ours if "allow" in drop.options]
         return phones.countries(allowed[0]) if allowed else "all"
 
     def _threads_what_it_reads(self) -> None:
@@ -234,7 +259,8 @@ class Recipe(Strict):
         if "rank" not in columns and self.threads.pairs is not None:
             raise ValueError(
                 f"threads.pairs is {self.threads.pairs}, which are pairs of ranked answers of "
-                f"trees, and source '{', '.join(self.source)}' has no ranks; leave it out"
+                f"trees, and source '{', '.join(self.source)}' has no ranks; leave it out, or read "
+                "files of preferences with source `auto`"
             )
         if self.threads.pairs is None:
             self._refuse_set("margin", "which is of pairs", "`threads.pairs` is not set")
@@ -288,14 +314,25 @@ class Recipe(Strict):
             )
 
     def steps(self) -> list[Step]:
-        """The cleaners in the order in which they run."""
+        """The cleaners in the order in which they run. Raises ConfigError as `drops` does."""
         return [
-            cleaning.step(name, options) for entry in self.clean for name, options in entry.items()
+            _step(name, options, self._code)
+            for entry in self.clean
+            for name, options in entry.items()
         ]
 
     def drops(self) -> list[Drop]:
-        """The filters in the order in which they run."""
-        return [_drop(name, options) for entry in self.drop for name, options in entry.items()]
+        """The filters in the order in which they run. Raises ConfigError where one of them is a
+        function of a file that may not be run."""
+        return [
+            _drop(name, options, self._code)
+            for entry in self.drop
+            for name, options in entry.items()
+        ]
+
+    def code(self) -> Code:
+        """The texts of the Python files that the recipe may run, by their names."""
+        return self._code
 
     def resolved(self) -> dict[str, Any]:
         """The recipe as plain values, every default written out."""
@@ -310,6 +347,8 @@ class Recipe(Strict):
         """
 
         def renamed(name: str, options: dict[str, Any]) -> dict[str, Any]:
+            if name == PYTHON:
+                return options
             files = {key: rename(name, options[key]) for key in FILTERS[name].files}
             return {**options, **files}
 
@@ -327,10 +366,10 @@ def _with_format(name: str, options: Any) -> Any:
     if not isinstance(options, Mapping):
         return options
     format = options.get("format", name)
-    if format not in sources.names():
+    if not sources.is_known(format):
         means = "" if "format" in options else " A source of another name says its `format`."
         raise ValueError(
-            f"unknown source '{format}'; {nearest(str(format), sources.names())}{means}"
+            f"unknown source '{format}'; {nearest(str(format), sources.known())}{means}"
         )
     return {**options, "format": format}
 
@@ -341,7 +380,30 @@ def _with_countries(options: dict[str, Any], names: phones.Countries) -> dict[st
     return {**options, "countries": names} if is_open else options
 
 
-def _drop(name: str, options: dict[str, Any]) -> Drop:
+def _code(info: ValidationInfo) -> Code:
+    """The code that a recipe may run, which comes with it where a user named the recipe."""
+    code: Code = (info.context or {}).get("code", {})
+    return code
+
+
+def _drops(listed: Sequence[Mapping[str, dict[str, Any]]], code: Code) -> list[Drop]:
+    """The filters of a list, but for functions that may not be run."""
+    items = [(name, options) for entry in listed for name, options in entry.items()]
+    return [_drop(*item, code) for item in items if item[0] != PYTHON or code]
+
+
+def _step(name: str, options: dict[str, Any], code: Code) -> Step:
+    """The cleaner of an entry, with its options."""
+    if name != PYTHON:
+        return cleaning.step(name, options)
+    cleaner = python_code.cleaner_of(options, code)
+    return cleaning.step_of(cleaner, python_code.given_options(options))
+
+
+def _drop(name: str, options: dict[str, Any], code: Code) -> Drop:
     """The filter of an entry, with its options and what becomes of the conversation."""
+    if name == PYTHON:
+        given, on_removed = python_code.given_options(options), options.get("on_removed", "drop")
+        return Drop(python_code.filter_of(options, code), given, on_removed)
     given = {key: value for key, value in options.items() if key != "on_removed"}
     return Drop(FILTERS[name], given, options.get("on_removed", "drop"))

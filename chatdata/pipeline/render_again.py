@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import disk, ledger
@@ -20,7 +21,7 @@ from chatdata.core.ledger import Tally
 from chatdata.dataset import manifest, plots, replacing, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
-from chatdata.pipeline import engines, kept_messages, pieces
+from chatdata.pipeline import engines, forget_again, inputs, kept_messages, pieces
 from chatdata.pipeline.build import Runner
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import complete, redraft
@@ -30,6 +31,7 @@ from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.pipeline.tokenizing import save_rows
+from chatdata.pipeline.tokenizing_pairs import tokenize_shard
 from chatdata.render.encoding import audit
 from chatdata.steps import keeping
 from chatdata.steps.figures import FiguresByKey
@@ -42,6 +44,7 @@ def render_again(
     tokenizer: str,
     template: str | None = None,
     settings: Sequence[str] = (),
+    forget: Sequence[str] = (),
     workers: int = 1,
     verify: str = audit.DEFAULT,
     force: bool = False,
@@ -50,7 +53,8 @@ def render_again(
     """Renders the conversations of the built folder `folder` into the folder `out`.
 
     `tokenizer` and `template` are those of a recipe's `render`, whose further options stay, but
-    for the `settings` (`render.KEY=VALUE`). `workers`, `verify`, `force` and `progress` are as in a
+    for the `settings` (`render.KEY=VALUE`). `forget` are files of ids of conversations that are
+    taken out, as by `forget` of a recipe. `workers`, `verify`, `force` and `progress` are as in a
     build.
     Returns the manifest. Raises a ChatdataError, and leaves `out` as it was, where something is
     wrong.
@@ -59,11 +63,17 @@ def render_again(
     before = manifest.read(Path(folder))
     recipe = pieces.recipe_of(before.recipe.as_json(), tokenizer, template, settings)
     rendered = Folder(Path(folder), before)
+    listed = inputs.forget_list(forget)
+    recipe = recipe.model_copy(
+        update={"forget": [*recipe.forget, *(file.path for file in listed.files)]}
+    )
+    names, known = forget_again.resolve(rendered.path, listed.ids)
+    forget_again.refuse_pairs(rendered.path, before, names)
     replacing.check_same(Path(out), recipe.resolved(), before.sources, is_forced=force)
     with replacing.new_dataset(Path(out)) as new:
         disk.check_room(new.parent, _size(rendered))
         parts = pieces.split_up(rendered)
-        context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
+        context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work", names)
         with engines.start("local", pieces.processes(rendered, parts, workers)) as running:
             write = functools.partial(
                 _write, runner=Runner(running, progress), folder=rendered, parts=parts, out=new
@@ -73,7 +83,10 @@ def render_again(
         ledger.check_dropped(result.counts, recipe.max_dropped, entries)
         shutil.rmtree(context.files.folder)
         drawn = plots.drawn_in(rendered.path, before)
-        described = complete(context, redraft(context, before, result), new, drawn)
+        described = redraft(context, before, result).model_copy(
+            update=dict(forget_again.both(before, listed, known))
+        )
+        described = complete(context, described, new, drawn)
         replacing.keep_words(Path(out), new)
         return described
 
@@ -113,8 +126,8 @@ def _write(
     render = functools.partial(_render, context, folder)
     tally, by_hand = Tally(), keeping.KeptByHand()
     with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
-        _add_pairs(folder, shards)
-        messages, stats = KeptMessages(context, folder, shards), PartStats()
+        stats = _add_pairs(context, folder, shards)
+        messages = KeptMessages(context, folder, shards)
         for piece, made in zip(parts, runner.map("rendering", render, parts), strict=True):
             messages.add(piece)
             shards.add(piece.number)
@@ -134,12 +147,23 @@ def _write(
     )
 
 
-def _add_pairs(folder: Folder, shards: OutputWriter) -> None:
-    """Writes the pairs of a folder, which no rendering changes."""
+def _add_pairs(context: BuildContext, folder: Folder, shards: OutputWriter) -> PartStats:
+    """Writes the pairs of a folder, which no rendering changes, and their rows of tokens. Returns
+    the figures of these."""
+    stats = PartStats()
     for split in tables.PAIRS.splits:
         for file in tables.PAIRS.shards(folder.manifest.files, split):
-            load = functools.partial(pq.read_table, folder.path / file.path)
-            shards.add_rows(tables.PAIRS, split, load)
+            shard = folder.path / file.path
+            shards.add_rows(tables.PAIRS, split, functools.partial(pq.read_table, shard))
+            for made in tokenize_shard(context, shard, split):
+                rows = functools.partial(_given, made.rows.table)
+                shards.add_rows(tables.PAIR_TOKENS, split, rows)
+                stats += made.stats
+    return stats
+
+
+def _given(table: pa.Table) -> pa.Table:
+    return table
 
 
 def _balance(before: Manifest, tally: Tally) -> ledger.Counts:

@@ -13,12 +13,14 @@ from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import pair_rows, schemas, tables
 from chatdata.dataset.pair_rows import PairRows
+from chatdata.dataset.pair_tokens import PairTokens
 from chatdata.dataset.rows import Rows, by_split, message_rows, owners, token_rows
 from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.global_pass import GlobalDecisions
 from chatdata.pipeline.stats import PartStats, Totals
 from chatdata.pipeline.tokenizing import RenderedPart, save_rows, tokenize
+from chatdata.pipeline.tokenizing_pairs import tokenize_pairs
 from chatdata.steps import keeping, pairs, split, threads
 from chatdata.steps.figures import FiguresByKey
 
@@ -35,19 +37,25 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     rows = _rows(context, rendered, decisions)
     first = arrow.read_table(context.files.table("outcomes", part))
     paired = _pairs(context, part, decisions, messages, pl.concat([first, repeats]))
+    of_pairs = tokenize_pairs(context, paired.rows)
     spared = pl.concat([arrow.read_table(context.files.spared(part)), decisions.spared])
     kept = keeping.say(_kept_outcomes(rendered.messages, rows), spared)
     outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
     _save(context, part, rows, outcomes, paired)
+    _save_pairs(context, part, paired.rows, of_pairs.rows)
     by_hand = {keeping.KEY: keeping.count(outcomes)} if context.recipe.keep else {}
-    return rendered.figures(rows, rows.digests()) + PartStats(
-        figures=FiguresByKey(by_hand),
-        tally=ledger.tally(pl.concat([outcomes, paired.outcomes])),
-        sources=_sources(context, part, rows),
-        leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
-        pair_totals=Totals(paired.rows.totals()),
-        pair_digests=(paired.rows.digests(),),
-        questions=paired.rows.questions(),
+    return (
+        rendered.figures(rows, rows.digests())
+        + of_pairs.stats
+        + PartStats(
+            figures=FiguresByKey(by_hand),
+            tally=ledger.tally(pl.concat([outcomes, paired.outcomes])),
+            sources=_sources(context, part, rows),
+            leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
+            pair_totals=Totals(paired.rows.totals()),
+            pair_digests=(paired.rows.digests(),),
+            questions=paired.rows.questions(),
+        )
     )
 
 
@@ -174,11 +182,16 @@ def _save(
     entries = ledger.entries(pl.concat([outcomes, paired.outcomes]))
     entries = entries.to_arrow().cast(tables.LEDGER.schema)
     save_rows(context, part, rows, tables.TABLES)
-    for name, table in by_split(paired.rows.table, paired.rows.splits).items():
-        partitions.save(table, context.files.table(tables.PAIRS.part(name), part))
     for name in tables.LEDGER.splits:
         partitions.save(entries, context.files.table(tables.LEDGER.part(name), part))
     if context.keeps_dropped:
         dropped = ledger.dropped_rows(outcomes).to_arrow().cast(tables.DROPPED.schema)
         (name,) = tables.DROPPED.splits
         partitions.save(dropped, context.files.table(tables.DROPPED.part(name), part))
+
+
+def _save_pairs(context: BuildContext, part: int, pairs: PairRows, tokens: PairTokens) -> None:
+    """Writes the pairs of a part and their rows of tokens."""
+    for table, made in ((tables.PAIRS, pairs), (tables.PAIR_TOKENS, tokens)):
+        for name, of_split in by_split(made.table, made.splits).items():
+            partitions.save(of_split, context.files.table(table.part(name), part))

@@ -20,6 +20,7 @@ from chatdata.render.unknown import Unknown
 from chatdata.steps.clean import Cleaned
 from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.figures import FiguresByKey, add_counts
+from chatdata.steps.forgetting import ForgottenEntry
 
 Lengths = Mapping[str, npt.NDArray[np.int64]]  # by name: of conversations, of rows of tokens
 Digests = list[tuple[str, bytes]]  # the id of each conversation, and the digest of its rows
@@ -53,6 +54,8 @@ class PartStats:
     with_weights: int = 0  # messages of these that have a weight
     with_parts: int = 0  # messages of these that have `train_parts`
     named: Counter[str] = field(default_factory=Counter)  # rows that `keep` names, by id
+    kept: Counter[str] = field(default_factory=Counter)  # conversations of pieces it names
+    forgotten: Counter[str] = field(default_factory=Counter)  # rows that `forget` names, by id
     answers: int = 0  # of trees, to choose from, where a recipe makes pairs
 
     # The second pass: drop what repeats, split, render.
@@ -69,6 +72,10 @@ class PartStats:
     pair_totals: Totals = field(default_factory=Totals)
     pair_digests: tuple[Digests, ...] = ()
     questions: int = 0  # that pairs are of
+    pair_token_totals: Totals = field(default_factory=Totals)
+    pair_token_digests: tuple[Digests, ...] = ()
+    pairs_without_tokens: Counter[str] = field(default_factory=Counter)  # by reason
+    pair_parity: ParityCounts = field(default_factory=ParityCounts)
     parity: ParityCounts = field(default_factory=ParityCounts)
     audit: Audit = field(default_factory=Audit)
     unknown: Unknown = field(default_factory=Unknown)
@@ -89,4 +96,5 @@ class BuildResult:
     files: tuple[ShardEntry, ...]
     encoder: EncoderChoice
     near_duplicates: dict[str, ClustersEntry]  # by filter
+    forgotten: ForgottenEntry | None = None  # where the recipe forgets anything
     read: ReadResult | None = None  # None: no source was read

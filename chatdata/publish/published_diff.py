@@ -18,7 +18,7 @@ from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.dataset.tables import Table
 from chatdata.hub.repository import Repository
 from chatdata.publish.versions import Change, Rendered
-from chatdata.verify import pairs, recount
+from chatdata.verify import pair_tokens, pairs, recount
 
 Columns = tuple[tuple[str, Any], ...]
 
@@ -34,6 +34,7 @@ def since(
     schema = _changed_tables(repository, commit, before, folder, after)
     renderings = (
         *_paired(repository, commit, before, folder, after),
+        *_tokens_of_pairs(repository, commit, before, folder, after),
         *_rendered(repository, commit, before, folder, after),
     )
     if before.format != after.format:
@@ -70,6 +71,21 @@ def _paired(
     ids = _ids(repository, commit, tables.PAIRS.shards(before.files))
     change = _change_of_rows(ids, pairs.digests(folder, after), old.content_hash)
     yield Rendered(change.step, f"in the pairs {change.reason}")
+
+
+def _tokens_of_pairs(
+    repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
+) -> Iterator[Rendered]:
+    """Yields the change of the rows of tokens of pairs, where there is any, as `_paired` does."""
+    old = before.pair_tokens if isinstance(before, Manifest) else None
+    if after.pair_tokens is None or (old and old.content_hash == after.pair_tokens.content_hash):
+        return
+    if old is None:
+        yield Rendered("minor", "rows of tokens of pairs were added")
+        return
+    ids = _ids(repository, commit, tables.PAIR_TOKENS.shards(before.files))
+    change = _change_of_rows(ids, pair_tokens.digests(folder, after), old.content_hash)
+    yield Rendered(change.step, f"in the rows of tokens of pairs {change.reason}")
 
 
 def _rendered(

@@ -42,7 +42,7 @@ class Render(Strict):
     @classmethod
     def _template_is_listed(cls, value: str) -> str:
         if value not in TEMPLATES:
-            raise ValueError(f"unknown template '{value}'; {nearest(value, TEMPLATES)}")
+            raise ValueError(f"unknown template '{value}'; {nearest(value, TEMPLATES.known())}")
         return value
 
     @field_validator("variables")

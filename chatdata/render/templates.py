@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from chatdata.core.extensions import Registry
 from chatdata.render import carried_template
 from chatdata.render.built_in import BuiltIn
 from chatdata.render.template import TemplateOptions
-from chatdata.render.template_spec import BUILT_IN
+from chatdata.render.template_spec import BUILT_IN, TemplateSpec
 from chatdata.render.tokenizer import Tokenizer
 
 
@@ -46,7 +47,19 @@ class TemplateSource(Protocol):
         ...
 
 
-TEMPLATES: dict[str, TemplateSource] = {
+def _adopt(name: str, thing: Any, package: str) -> TemplateSource:
+    """The template that a package adds, as a `TemplateSpec` or as a `TemplateSource`."""
+    if isinstance(thing, TemplateSpec):
+        return BuiltIn(thing)
+    if missing := [part for part in ("about", "prepare", "load") if not hasattr(thing, part)]:
+        raise TypeError(f"it is neither a TemplateSpec nor a TemplateSource: no `{missing[0]}`")
+    source: TemplateSource = thing
+    return source
+
+
+_OURS: dict[str, TemplateSource] = {
     **{name: BuiltIn(spec) for name, spec in BUILT_IN.items()},
     carried_template.NAME: carried_template.CarriedTemplate(),
 }
+
+TEMPLATES: Registry[TemplateSource] = Registry(_OURS, "template", "chatdata.templates", _adopt)

@@ -22,9 +22,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from chatdata.core.extensions import Registry
 from chatdata.sources.batches import Batch, File, Problem, Schema
 
 __all__ = [
+    "ADDED",
     "EMBEDDED",
     "Batch",
     "File",
@@ -34,6 +36,8 @@ __all__ = [
     "embedded",
     "fields",
     "get",
+    "is_known",
+    "known",
     "names",
     "reads",
     "records",
@@ -42,6 +46,7 @@ __all__ = [
     "values",
 ]
 
+_PARTS = ("SCHEMA", "IDS", "read")
 EMBEDDED = "chatdata:"  # before the name of a file that comes with the package
 
 
@@ -62,14 +67,34 @@ class Source(Protocol):
 
 
 def names() -> list[str]:
-    """The names of all sources, sorted."""
+    """The names of all sources of chatdata, sorted."""
     modules = [module.name for module in pkgutil.iter_modules(__path__)]
     return sorted(name for name in modules if _is_source(_import(name)))
 
 
 def get(name: str) -> Source:
-    """The source of this name, which is one of `names()`."""
-    return _import(name)
+    """The source of this name, which is one of `names()`, or that of a package."""
+    return _import(name) if name in names() else ADDED[name]
+
+
+def is_known(name: str) -> bool:
+    """Whether chatdata, or an installed package, has a source of this name."""
+    return name in names() or name in ADDED
+
+
+def known() -> list[str]:
+    """The names of all sources: those of chatdata, then those that packages add."""
+    return [*names(), *(name for name in ADDED.added() if name not in names())]
+
+
+def _adopt(name: str, thing: Any, package: str) -> Source:
+    if missing := [part for part in _PARTS if not hasattr(thing, part)]:
+        raise TypeError(f"a source has SCHEMA, IDS and read, and this has no {missing[0]}")
+    source: Source = thing
+    return source
+
+
+ADDED: Registry[Source] = Registry({}, "source", "chatdata.sources", _adopt)
 
 
 def reads(name: str, option: str) -> bool:
@@ -87,4 +112,4 @@ def _import(name: str) -> ModuleType:
 
 
 def _is_source(module: ModuleType) -> bool:
-    return all(hasattr(module, attribute) for attribute in ("SCHEMA", "IDS", "read"))
+    return all(hasattr(module, attribute) for attribute in _PARTS)

@@ -1,7 +1,8 @@
 """Preferences: answers of which people liked some and disliked others.
 
-No source can use them: a conversation is learnt from, and nobody learns from an answer that was
-disliked. A record with answers to choose from, and a record whose answer was disliked, is refused.
+Nobody learns from an answer that was disliked. Source `auto` reads answers to choose from as trees;
+the others refuse a record with answers to choose from, and all refuse a record whose answer was
+disliked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _TAGGED = ("prompt", "completion")  # beside these a `label` is nothing but a pr
 _NO = (False, "false", "False")  # and 0, which is equal to False
 _YES = (True, "true", "True")
 _KEYS = frozenset([*_VERDICTS, *itertools.chain(*CHOICES)])
-_WAY_OUT = "no source learns from preferences"
+_WAY_OUT = "nobody is to learn from that"
 
 
 def choice(record: object) -> str | None:
@@ -29,8 +30,9 @@ def choice(record: object) -> str | None:
     for chosen, rejected in CHOICES:
         if is_given(given.get(chosen)) and is_given(given.get(rejected)):
             return (
-                f"'{chosen}' and '{rejected}' are answers to choose from, and {_WAY_OUT}; "
-                f"write what was {chosen.removesuffix('_output')} as the end of `messages`"
+                f"'{chosen}' and '{rejected}' are answers to choose from; read the file with "
+                "`auto`, of which `threads.pairs` makes pairs, or write what was "
+                f"{chosen.removesuffix('_output')} as the end of `messages`"
             )
     return None
 
@@ -50,6 +52,16 @@ def refusal(record: Mapping[str, Any], answer: str | None) -> str | None:
             return f"the answer is the one under '{key}', and {_WAY_OUT}"
     is_chosen = any(answer and answer == _last(record.get(chosen)) for chosen, _ in CHOICES)
     return None if is_chosen else choice(record)
+
+
+def verdict(record: Mapping[str, Any]) -> bool | None:
+    """Whether the answer of a record with a prompt and a completion was liked; None where nobody
+    says."""
+    if not record.keys() >= {*_TAGGED, "label"}:
+        return None
+    value = record["label"]
+    is_known = isinstance(value, str | int | float) and value in (*_YES, *_NO)
+    return value in _YES if is_known else None
 
 
 def keys(record: Mapping[str, Any]) -> Sequence[str]:

@@ -28,7 +28,7 @@ from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
 from chatdata.sources.fields import Fields, check
 from chatdata.sources.fields import shape as fields_shape
-from chatdata.sources.records import Record, read_files, unpacked
+from chatdata.sources.records import Record, of_record, read_files, unpacked
 from chatdata.sources.records import read as read_values
 from chatdata.sources.shapes import SHAPES, pairs
 from chatdata.sources.shapes._base import (
@@ -195,6 +195,9 @@ class _Reader:
 
     def _add(self, builder: BatchBuilder, tree: Tree, record: Record) -> None:
         """Adds a tree, and what was not looked at. A tree without an id is named for its words."""
+        if tree.refusal:
+            builder.add_problem(of_record(record, tree.reason, tree.refusal))
+            return
         if isinstance(record.value, dict):
             builder.add_unread(record.where, "records", record.value, tree.keys)
         for message in tree.messages:
@@ -225,6 +228,7 @@ def _row(node: Node, group: str, source: str, where: str) -> dict[str, object]:
         "source": source,
         "where": where,
         "rank": node.rank,
+        "rejected": node.is_rejected,
         "created": node.created,
         "deleted": False,
         "synthetic": False,

@@ -138,7 +138,7 @@ def exchange(
     asked, answered = (record[key] for key in pair)
     question, keys = _side(asked, "user", {}), _keys_of(pair)
     if context := next((key for key in contexts if record.get(key)), None):
-        question = [_with_context(turn, record[context]) for turn in question]
+        question = [with_context(turn, record[context]) for turn in question]
         keys |= {context}
     thoughts = {key: record[key] for key in REASONING if key in record}
     answer = _side(answered, "assistant", thoughts)
@@ -168,7 +168,8 @@ def _side(value: object, role: str, beside: Mapping[str, Any]) -> list[Turn]:
     return [turn(role, beside, value, text)]
 
 
-def _with_context(question: Turn, context: object) -> Turn:
+def with_context(question: Turn, context: object) -> Turn:
+    """A question with a context below it."""
     words, fault = text(context)
     if words is None or question.content is None:
         return question._replace(content=None, note=question.note or f"a context that is {fault}")

@@ -9,6 +9,8 @@ __all__ = [
     "figures",
     "filtering",
     "filters",
+    "forgetting",
+    "functions",
     "joining",
     "keeping",
     "language",

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from chatdata.steps import clean, structure
+from chatdata.core.extensions import Registry
+from chatdata.steps import clean, functions, structure
 from chatdata.steps.clean import Cleaned, Cleaner
 from chatdata.steps.figures import add_counts
 from chatdata.steps.structure import RowCleaner
 
-CLEANERS: dict[str, Cleaner | RowCleaner] = {**structure.ROW_CLEANERS, **clean.CLEANERS}
+
+def _adopt(name: str, thing: Any, package: str) -> Cleaner | RowCleaner:
+    """The cleaner that a package adds, as a `Cleaner` or as a function of a text."""
+    if isinstance(thing, Cleaner):
+        return replace(thing, name=name, packages=(*thing.packages, package))
+    return functions.as_cleaner(name, thing, f"package {package}", package)
+
+
+CLEANERS: Registry[Cleaner | RowCleaner] = Registry(
+    {**structure.ROW_CLEANERS, **clean.CLEANERS}, "cleaner", "chatdata.cleaners", _adopt
+)
 
 
 class RowStep:
@@ -28,7 +40,11 @@ Step = clean.Step | RowStep
 
 def step(name: str, options: Mapping[str, Any]) -> Step:
     """A cleaner by its name, with its options."""
-    cleaner = CLEANERS[name]
+    return step_of(CLEANERS[name], options)
+
+
+def step_of(cleaner: Cleaner | RowCleaner, options: Mapping[str, Any]) -> Step:
+    """A cleaner with its options."""
     if isinstance(cleaner, Cleaner):
         return clean.Step(cleaner, options)
     return RowStep(cleaner, options)

@@ -13,6 +13,7 @@ order, because that is the order in which they can run:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,11 +22,13 @@ from pydantic import AfterValidator, Field
 
 from chatdata.core import ledger
 from chatdata.core.config import Given, Word
+from chatdata.core.extensions import Registry
 from chatdata.core.schema import ROLES, SPOKEN
 from chatdata.steps import (
     contamination,
     endings,
     evaluation_sets,
+    functions,
     language,
     likeness,
     quality_filters,
@@ -47,7 +50,15 @@ Permutations = Annotated[int, Field(ge=16, le=4096)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 WordCount = Annotated[int, Field(ge=1, le=100)]
 
-FILTERS: dict[str, Filter] = {}
+
+def _adopt(name: str, thing: Any, package: str) -> Filter:
+    """The filter that a package adds, as a `Filter` or as a function."""
+    if isinstance(thing, Filter):
+        return replace(thing, name=name, packages=(*thing.packages, package))
+    return functions.as_filter(name, thing, f"package {package}", package)
+
+
+FILTERS: Registry[Filter] = Registry({}, "filter", "chatdata.filters", _adopt)
 
 
 def _removes(
@@ -162,6 +173,36 @@ def tool_use() -> pl.Expr:
     lists = pl.col("content").str.contains(r"(?m)^<tools>$") | pl.col("tools").is_not_null()
     is_tagged = is_call | (lists & _IS_INSTRUCTION)
     return is_tagged.fill_null(False) | _HAS_CALLS | (pl.col("role") == "tool")
+
+
+def _pattern(pattern: str) -> str:
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.PolarsError as error:
+        words = " ".join(str(error).split())
+        raise ValueError(
+            f"{pattern!r} is no pattern that Polars knows, which has no look-around and no "
+            f"backreferences ({words[:200]})"
+        ) from None
+    return pattern
+
+
+Pattern = Annotated[Word, AfterValidator(_pattern)]
+
+
+@_removes("message")
+def matches(
+    pattern: Pattern | Annotated[list[Pattern], Given],
+    role: Literal["system", "developer", "user", "assistant", "tool"] | None = None,
+) -> pl.Expr:
+    """Messages whose words match a pattern, or any of several, said by a role or by anybody.
+
+    Patterns are those of Polars (Rust), which take time in proportion to the text whatever they
+    are: `(?i)` for any case, `(?m)^` for lines. They look at words, not at reasoning or calls.
+    """
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    is_match = pl.any_horizontal(pl.col("content").str.contains(each) for each in patterns)
+    return is_match if role is None else is_match & (pl.col("role") == role)
 
 
 def _no_disagreements(options: Options, files: Files, folder: Path) -> Figures:
@@ -451,4 +492,6 @@ def always() -> list[Drop]:
 
 def about(reason: str) -> str:
     """A reason of the ledger in words: what the filter of that name removes, or what went wrong."""
-    return FILTERS[reason].about if reason in FILTERS else ledger.REASONS.get(reason, reason)
+    if reason in ledger.REASONS:
+        return ledger.REASONS[reason]
+    return FILTERS[reason].about if reason in FILTERS else reason

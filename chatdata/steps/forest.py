@@ -15,7 +15,7 @@ Why = tuple[str, str | None]  # reason, detail
 
 # The columns that threading goes by; what the messages say stays in the table.
 _STRUCTURE = (
-    *("group", "message", "parent", "role", "rank", "created"),
+    *("group", "message", "parent", "role", "rank", "rejected", "created"),
     *("removed_by", "on_removed", "why", "where"),
 )
 
@@ -48,6 +48,10 @@ class Forest:
     def is_answer(self, row: int) -> bool:
         """Whether this message is the assistant's."""
         return bool(self.columns["role"][row] == "assistant")
+
+    def is_rejected(self, row: int) -> bool:
+        """Whether this message is an answer to which people preferred another."""
+        return bool(self.columns["rejected"][row])
 
     def filtered(self, row: int) -> Why:
         """The filter that marked this message, and its detail."""

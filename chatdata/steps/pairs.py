@@ -26,6 +26,8 @@ PairPolicy = Literal["best_worst", "adjacent", "all"]
 # What `make` needs of a message. `lost` is the reason why the message is in no row, and `lost_why`
 # its detail: null where the message is kept, or where the thread policy alone left it out.
 _READ = (*MESSAGE_KEY, "parent", "role", "rank", "train", "lost", "lost_why")
+# The thread policy left it out, or chose no answer below it: neither says anything against it.
+_NOT_LOST = ("not_selected", "trailing_turn")
 _LEADING = "leading_turn"  # stands before the conversation, and so before the prompt
 
 # What `with_losses` needs of messages that filters have marked.
@@ -265,7 +267,7 @@ def with_losses(nodes: pl.DataFrame, kept: pl.DataFrame, outcomes: pl.DataFrame)
 
     `kept` has the (`group`, `message`) of the messages of conversations that stay, and `outcomes`
     are rows of OUTCOMES for those of no conversation. What the thread policy did not choose is not
-    lost, unless a filter has marked the message.
+    lost, nor is a question below which it chose no answer, unless a filter has marked the message.
     """
     reasons = _with_groups(nodes, outcomes).rename({"reason": "lost", "detail": "lost_why"})
     stands = kept.select(MESSAGE_KEY).unique().with_columns(is_kept=True)
@@ -273,7 +275,7 @@ def with_losses(nodes: pl.DataFrame, kept: pl.DataFrame, outcomes: pl.DataFrame)
     judged = judged.join(stands, on=MESSAGE_KEY, how="left", maintain_order="left")
     is_kept = pl.col("is_kept").fill_null(False)
     is_marked = pl.col("removed_by").is_not_null() & is_kept.not_()
-    is_lost = (is_kept | pl.col("lost").eq_missing("not_selected")).not_()
+    is_lost = (is_kept | pl.col("lost").is_in(_NOT_LOST).fill_null(False)).not_()
     # What is in no outcome is a message of a conversation that another source has as well.
     reason = pl.coalesce("lost", pl.lit("duplicate_id"))
     return judged.with_columns(

@@ -96,8 +96,10 @@ def _joined(
 
 
 def names(messages: pl.DataFrame, threads: Threads) -> pl.DataFrame:
-    """The `conversation` and the `message` of each row, as `linearize_turns` names them."""
+    """The `conversation` and the `message` of each row, as `linearize_turns` names them; `piece` is
+    the conversation before pieces are joined."""
     named = _names_apart(messages)
+    named = named.with_columns(piece="conversation")
     if threads.join is None:
         return named
     return named.with_columns(joining.homes(messages.with_columns(named)))

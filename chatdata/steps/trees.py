@@ -5,6 +5,8 @@
     top_k         the k best replies to a user; every reply to an assistant
     all_prefixes  one conversation for each assistant message
 
+An answer that the source says was rejected is in no conversation, whatever the policy.
+
 Better is: not marked `drop`, lower rank, ranked before unranked, then earlier, then the smaller id.
 """
 
@@ -87,7 +89,7 @@ def _chooser(forest: Forest, threads: Threads) -> Callable[[int], list[int]]:
     """The replies that a policy follows, as a function of a message."""
 
     def all_replies(row: int) -> list[int]:
-        return forest.replies.get(row, [])
+        return [reply for reply in forest.replies.get(row, []) if not forest.is_rejected(reply)]
 
     def best_reply(row: int) -> list[int]:
         return all_replies(row)[:1]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from chatdata.core.ledger import BECAUSE, BELOW, GOES_WITH
+from chatdata.core.ledger import BECAUSE, BELOW, GOES_WITH, REASONS
 from chatdata.steps import filters
 from chatdata.steps.filters import FILTERS
 
@@ -37,6 +37,7 @@ _WAYS = {
     "leading_turn": "threads: {start: any}",
     "trailing_turn": "threads: {end: any}",
     "prefix_of_another": "nothing is lost: its turns stand in the conversation that is named",
+    "forgotten": "take its id out of the file that `forget` names",
     "not_sampled": "a larger `weight` or `cap` of its source",
     "unrenderable": "another `render.template` or tokenizer, or correct what the template refuses",
     "too_long": "a larger `render.max_tokens`, or render: {overflow: cut} or {overflow: split}",
@@ -58,7 +59,7 @@ def to_keep(row: Mapping[str, Any]) -> str:
     if reason in {drop.filter.name for drop in filters.always()}:
         where = "that message" if culprit else "it"
         return f"to keep it: correct {where} in the file; no template can write what stands there"
-    if reason in FILTERS:
+    if reason not in _WAYS and reason not in REASONS:
         return f"to keep it: {_keep(row, culprit[1] if culprit else None)}"
     if culprit and reason not in _WAYS_OF_TREES:
         return f"to keep it: keep: [{_quoted(culprit[1])}] in the recipe"
@@ -67,7 +68,9 @@ def to_keep(row: Mapping[str, Any]) -> str:
 
 def _keep(row: Mapping[str, Any], culprit: str | None) -> str:
     """The `keep` that spares something from a filter, or the filter's options."""
-    is_of_message = FILTERS[row["reason"]].unit == "message"
+    is_of_message = row["unit"] == "message"  # of a function of a file
+    if row["reason"] in FILTERS:
+        is_of_message = FILTERS[row["reason"]].unit == "message"
     named = culprit or row["id"] if is_of_message else row["conversation"] or row["id"]
     return f"keep: [{_quoted(named)}] in the recipe, or change '{row['reason']}' in its `drop`"
 

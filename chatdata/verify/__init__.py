@@ -1,4 +1,13 @@
 """Checks of a built folder: its bytes and rows, rows rendered again, new builds, differences,
 and audits of data by whomever it was made."""
 
-__all__ = ["audit", "damage", "dataset_diff", "pairs", "rebuild", "recount", "verification"]
+__all__ = [
+    "audit",
+    "damage",
+    "dataset_diff",
+    "pair_tokens",
+    "pairs",
+    "rebuild",
+    "recount",
+    "verification",
+]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 import polars as pl
 
+from chatdata.core import ledger
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import manifest, manifest_diff, reader, row_batches
 from chatdata.dataset.manifest import Manifest
@@ -301,9 +302,17 @@ def _because(rows: pl.DataFrame, folder: Path) -> dict[str, int]:
     """The number of rows by reason, from the ledger of the folder that lacks them."""
     if rows.is_empty():
         return {}
-    conversations = reader.scan_ledger(folder).filter(pl.col("unit") == "conversation")
-    outcomes = conversations.join(rows.lazy().select("id"), on="id", how="semi").collect()
-    explained = rows.select("id").join(outcomes.unique("id"), on="id", how="left")
+    entries = reader.scan_ledger(folder)
+    conversations = entries.filter(unit="conversation").select("id", "reason")
+    # A path of a tree, whose last message is behind what was published, has a name of its own.
+    path = pl.concat_str("conversation", "id", separator="/")
+    ends = entries.filter(unit="message", reason=ledger.FORGOTTEN).select("reason", id=path)
+    named = pl.concat([conversations, ends.select("id", "reason")])
+    outcomes = named.join(rows.lazy().select("id"), on="id", how="semi").collect()
+    outcomes = outcomes.sort("id", maintain_order=True)
+    explained = rows.select("id").join(
+        outcomes.unique("id", keep="first", maintain_order=True), on="id", how="left"
+    )
     reasons = explained["reason"].fill_null(ABSENT).value_counts(name="rows")
     return dict(reasons.sort("rows", "reason", descending=[True, False]).iter_rows())
 

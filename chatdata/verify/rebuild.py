@@ -12,6 +12,7 @@ from chatdata.core.constants import RECIPE_FILE
 from chatdata.core.errors import ConfigError
 from chatdata.dataset import card, card_merge, dropped, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
+from chatdata.pipeline import python_code
 from chatdata.pipeline.add_rendering import add_rendering
 from chatdata.pipeline.build import build_as_stated
 from chatdata.pipeline.progress import Progress, silent
@@ -23,6 +24,7 @@ def problems(
     *,
     inputs: Sequence[str] = (),
     settings: Sequence[str] = (),
+    python: Sequence[str] = (),
     workers: int = 1,
     progress: Progress = silent,
 ) -> list[str]:
@@ -30,13 +32,16 @@ def problems(
 
     `inputs` and `settings` are as in a build. The recipe of a folder does not say where local
     files and a local tokenizer are, so they must be given (`render.tokenizer=PATH`, and
-    `renders.NAME.tokenizer=PATH` for an added rendering). Raises a ChatdataError where the recipe
+    `renders.NAME.tokenizer=PATH` for an added rendering), and so must its Python files, which are
+    run: `python`. Raises a ChatdataError where the recipe
     cannot be built.
     """
     facts = manifest.read(folder)
     of_build = [setting for setting in settings if not setting.startswith("renders.")]
     values = config.override(config.load_yaml(folder / RECIPE_FILE), of_build)
-    recipe = config.parse(Recipe, values, f"recipe of '{folder}'")
+    code = python_code.read(values, folder / RECIPE_FILE, python)
+    stated = python_code.without_hashes(values)
+    recipe = config.parse(Recipe, stated, f"recipe of '{folder}'", {"code": code})
     with tempfile.TemporaryDirectory(prefix="chatdata-") as work:
         new = Path(work) / "out"
         build_as_stated(
@@ -50,7 +55,11 @@ def problems(
         for name in facts.renders:
             _add_again(new, facts, name, settings, workers)
         _pack_again(new, facts)
-        return [*_causes(facts, manifest.read(new)), *_differences(folder, new)]
+        files = [
+            f"the Python file '{name}' has changed: its SHA-256 was {before}, and is {now}"
+            for name, before, now in python_code.changed(values, code)
+        ]
+        return [*files, *_causes(facts, manifest.read(new)), *_differences(folder, new)]
 
 
 def _add_again(

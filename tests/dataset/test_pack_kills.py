@@ -55,11 +55,13 @@ def is_killed(child: int) -> bool:
 
 
 def killed_at(step: int, folder: Path, work: Callable[[], object]) -> None:
-    """Works, and is killed before the step of this number that touches a file of the folder."""
+    """Works, and is killed before the step of this number that changes a file of the folder."""
     steps = iter(range(MOST_STEPS))
 
     def count(event: str, arguments: tuple[object, ...]) -> None:
-        is_step = event == "fcntl.flock" or (event in STEPS and str(folder) in str(arguments[0]))
+        is_read = event == "open" and arguments[1] in ("r", "rb")
+        is_here = event in STEPS and str(folder) in str(arguments[0]) and not is_read
+        is_step = event == "fcntl.flock" or is_here
         if is_step and next(steps) == step:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -62,7 +62,7 @@ def test_the_tokens_are_those_of_the_folder_rendered_apart(
     chosen = short(built, overflow)
     before = reader.scan_ledger(built).collect()
     apart = render_dataset(built, tmp_path / "apart", **chosen)
-    monkeypatch.setattr(pieces, "PART_BYTES", 3000)
+    monkeypatch.setattr(pieces, "PART_BYTES", 15_000)
     entry = add_rendering(built, name="short", **chosen).renders["short"]
 
     assert table(built, "tokens-short") == table(tmp_path / "apart", "tokens")
@@ -88,7 +88,7 @@ def test_what_the_folder_holds_stays_and_two_runs_give_the_same_bytes(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files(built)
-    monkeypatch.setattr(pieces, "PART_BYTES", 2000)
+    monkeypatch.setattr(pieces, "PART_BYTES", 10_000)
     chosen = {**short(built), "name": "b"}
     add_rendering(built, tmp_path / "copy", workers=2, **chosen)
     assert files(built) == before

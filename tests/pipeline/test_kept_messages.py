@@ -15,9 +15,13 @@ from chatdata import read_manifest, render_dataset
 from chatdata.dataset import plots, shards
 from chatdata.pipeline import kept_messages, pieces
 from chatdata.verify.verification import verify_folder
-from tests.support.builds import ONCE, TALKS, TREES, files, make, rows_of, talk_file, tree_file
+from tests.support.builds import ONCE, TALKS, files, make, rows_of, talk_file, tree_file
 
-RECIPES = {"trees": TREES, "once": ONCE, "talks": TALKS}
+RECIPES = {"once": ONCE, "talks": TALKS}
+WRITE = {
+    "once": lambda folder: tree_file(folder, seeds=10),
+    "talks": lambda folder: talk_file(folder, seeds=25),
+}
 WHOLE = ("render.max_tokens=null", "render.overflow=drop")
 
 
@@ -26,9 +30,8 @@ def built(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Any) -> P
     """A folder of several shards, rendered in many pieces."""
     size = 1500 if request.param == "talks" else 150
     monkeypatch.setattr(shards, "SHARD_BYTES", size)
-    monkeypatch.setattr(pieces, "PART_BYTES", 2 * size)
-    data = talk_file(tmp_path) if request.param == "talks" else tree_file(tmp_path)
-    folder = make(tmp_path, RECIPES[request.param], data, "built", *WHOLE)
+    monkeypatch.setattr(pieces, "PART_BYTES", 10 * size)
+    folder = make(tmp_path, RECIPES[request.param], WRITE[request.param](tmp_path), "built", *WHOLE)
     assert len(list((folder / "messages").iterdir())) > 2
     return folder
 
@@ -53,12 +56,18 @@ def anew(monkeypatch: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("built", ["trees", "once", "talks"], indirect=True)
 @pytest.mark.parametrize(
-    ("overflow", "share"), [("drop", None), ("drop", 1.0), ("cut", 0.9), ("split", 0.95)]
+    ("built", "overflow", "share", "workers"),
+    [
+        ("once", "drop", None, 1),
+        ("once", "split", 0.95, 1),
+        ("talks", "drop", 1.0, 1),
+        ("talks", "cut", 0.9, 2),
+    ],
+    indirect=["built"],
 )
 def test_the_bytes_are_those_of_messages_that_are_written_anew(
-    built: Path, tmp_path: Path, anew: Any, overflow: str, share: float | None
+    built: Path, tmp_path: Path, anew: Any, overflow: str, share: float | None, workers: int
 ) -> None:
     """Whether nothing goes, the longest conversation alone, or many of them."""
     render_dataset(built, tmp_path / "sized", tokenizer="bytes", template="chatml")
@@ -66,9 +75,8 @@ def test_the_bytes_are_those_of_messages_that_are_written_anew(
     limit = None if share is None else lengths[int((len(lengths) - 1) * share)] - 1
     settings = [f"render.max_tokens={json.dumps(limit)}", f"render.overflow={overflow}"]
     chosen = {"settings": [*settings, "max_dropped=1"]}
-    kept = render(built, tmp_path / "kept", **chosen)
+    kept = render(built, tmp_path / "kept", workers=workers, **chosen)
     assert kept == anew(render, built, tmp_path / "anew", **chosen)
-    assert kept == render(built, tmp_path / "two", workers=2, **chosen)
     verify_folder(tmp_path / "kept", everything=True)
 
 

@@ -93,6 +93,7 @@ def test_a_row_to_read(tmp_path: Path) -> None:
         "prompt": [{"role": "user", "content": "I am u", **nothing}],
         "chosen": [{"role": "assistant", "content": "I am good", **nothing}],
         "rejected": [{"role": "assistant", "content": "I am poor", **nothing}],
+        "tools": None,
         "chosen_rank": 0,
         "rejected_rank": 2,
         "split": "train",
@@ -499,3 +500,71 @@ def ids_of_side(made: dict[str, Any], name: str) -> list[int]:
     if "prompt_ids" in made:
         return [*made["prompt_ids"], *made[f"{name}_ids"]]
     return list(made[f"{name}_ids"])
+
+
+# ------------------------------------------------------------------------- preferences as pairs
+
+PREFERENCES = """
+name: preferences
+version: 1.0.0
+source: {auto: {}}
+threads: {pairs: all}
+"""
+
+
+def prefer(folder: Path, records: list[dict[str, Any]], *settings: str) -> Path:
+    path = folder / "preferences.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)))
+    return make(folder, PREFERENCES, path, "out", *settings)
+
+
+def test_preferences_become_pairs_and_only_the_best_is_learnt(tmp_path: Path) -> None:
+    answers = [{"response": f"a{score}", "score": score} for score in (1, 3, 2)]
+    out = prefer(
+        tmp_path, [{"instruction": "q", "completions": answers}], "render={tokenizer: bytes}"
+    )
+    sides = [
+        (row["chosen"][0]["content"], row["rejected"][0]["content"], row["rejected_rank"])
+        for row in pairs_of(out)
+    ]
+    assert sides == [("a3", "a2", 1), ("a3", "a1", 2), ("a2", "a1", 2)]
+    (talk,) = rows_of(out)
+    assert [turn["content"] for turn in talk["messages"]] == ["q", "a3"]
+    assert manifest.read(out).counts.messages.dropped == {"not_selected": 2}
+    assert len(rows_of(out, "pair-tokens")) == 3
+    assert problems(out) == {}
+
+
+def test_without_pairs_what_was_chosen_is_read_and_nothing_else(tmp_path: Path) -> None:
+    record = {"prompt": "q", "chosen": "good", "rejected": "bad"}
+    out = prefer(tmp_path, [record, {**record, "prompt": "r"}], "threads={}")
+    talks = [[turn["content"] for turn in talk["messages"]] for talk in rows_of(out)]
+    assert sorted(talks) == [["q", "good"], ["r", "good"]]
+    assert not (out / "pairs").exists()
+
+
+def test_of_answers_whose_best_is_removed_the_others_are_pairs(tmp_path: Path) -> None:
+    """Though none of them is learnt from."""
+    answers = [
+        {"response": text, "score": at} for at, text in enumerate(["a", "b", "network error"])
+    ]
+    records: list[dict[str, Any]] = [
+        {"instruction": "q", "completions": answers},
+        {"instruction": "r", "completions": answers[:2]},
+    ]
+    out = prefer(tmp_path, records, "drop=[error_answer]", "max_dropped=1")
+    sides = [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in pairs_of(out)]
+    assert sides == [("b", "a")] * 2
+    assert len(rows_of(out)) == 1
+
+
+def test_verdicts_become_pairs_where_a_prompt_has_both(tmp_path: Path) -> None:
+    verdicts = [("q", "good", True), ("q", "bad", False), ("r", "fine", True), ("s", "poor", False)]
+    records = [{"prompt": q, "completion": a, "label": label} for q, a, label in verdicts]
+    out = prefer(tmp_path, records, "max_dropped=1")
+    assert [
+        (row["prompt"][0]["content"], row["chosen"][0]["content"], row["rejected"][0]["content"])
+        for row in pairs_of(out)
+    ] == [("q", "good", "bad")]
+    assert sorted(answers(out).values()) == ["kept in 1 pair"] * 2 + ["no_rival"] * 2
+    assert sorted(talk["messages"][1]["content"] for talk in rows_of(out)) == ["fine", "good"]

@@ -45,6 +45,10 @@ def start(client: Clients, out: Path, name: str, version: str) -> Any:
 # ------------------------------------------------------------------------------ killed
 
 
+def writes(request: str) -> bool:
+    return request.split()[0] not in ("GET", "HEAD")
+
+
 def state(hub: Hub, name: str, out: Path) -> object:
     """All that a push leaves: on the Hub, and beside the folder."""
     published = hub.store.repositories.get(("dataset", name))
@@ -69,7 +73,8 @@ def test_killed_at_any_request_and_run_again_comes_to_the_same_end(
 ) -> None:
     """The client ends as by a loss of power, when a request is done and not yet answered.
 
-    It is run again from each state that this leaves, which is the same for many requests.
+    It is run again from each state that this leaves, which is the same for many requests. A
+    request that reads leaves something new only behind one that writes: what the client noted.
     """
     base, out, version = "ada/base", few_rows, "1.0.0"
     if not is_first:
@@ -88,6 +93,8 @@ def test_killed_at_any_request_and_run_again_comes_to_the_same_end(
     expected = repository(hub, new(0) if is_first else "ada/next-0")
     states = set()
     for number, request in enumerate(requests, 1):
+        if not any(map(writes, requests[max(0, number - 2) : number])):
+            continue
         name = new(number)
         held = hub.faults.hold(number)
         running = start(client, out, name, version)

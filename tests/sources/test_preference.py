@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 
 from chatdata import sources
+from chatdata.core import schema
+from chatdata.steps import filtering, filters, trees
+from chatdata.steps.threads import Threaded, Threads
 from tests.support.reading import read, unread
 
 ASKED = {"role": "user", "content": "q"}
 GOOD = {"role": "assistant", "content": "good"}
 BAD = {"role": "assistant", "content": "bad"}
 
+NO = pl.lit(False)
 CHOICES = [
     {"prompt": "q", "chosen": "good", "rejected": "bad"},
     {"chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]},
@@ -20,11 +25,8 @@ CHOICES = [
 ]
 
 
-REFUSED = [(source, record) for source in sources.names() for record in CHOICES]
-REFUSED.remove(("auto", CHOICES[2]))  # whose shape says which answer ends the conversation
-
-
-@pytest.mark.parametrize(("source", "record"), REFUSED)
+@pytest.mark.parametrize("source", [name for name in sources.names() if name != "auto"])
+@pytest.mark.parametrize("record", CHOICES)
 def test_answers_to_choose_from_are_refused_by_name(source: str, record: Any) -> None:
     rows, problems = read(source, [record])
     assert rows.is_empty()
@@ -32,12 +34,135 @@ def test_answers_to_choose_from_are_refused_by_name(source: str, record: Any) ->
     chosen = next(key for key in record if key in ("chosen", "preferred_output"))
     assert f"'{chosen}'" in problems[0].detail
     assert "`messages`" in problems[0].detail
+    assert "`auto`" in problems[0].detail
 
 
-def test_auto_reads_what_was_preferred_and_nothing_else() -> None:
-    rows, problems = read("auto", [CHOICES[2]])
-    assert (rows["content"].to_list(), problems) == (["q", "good"], [])
-    assert unread("auto", CHOICES[2]) == {"records": {"non_preferred_output": 1}}
+@pytest.mark.parametrize("record", CHOICES)
+def test_auto_reads_a_tree_in_whose_conversations_the_other_answer_never_stands(
+    record: Any,
+) -> None:
+    rows, problems = read("auto", [record])
+    assert problems == []
+    assert rows.select("content", "rank", "rejected").rows() == [
+        ("q", None, False),
+        ("good", 0, False),
+        ("bad", 1, True),
+    ]
+    assert unread("auto", record) == {}
+    for policy in ("all_leaves", "best_rank", "all_prefixes"):
+        made = linearize(rows, policy=policy)
+        assert made.messages["content"].to_list() == ["q", "good"]
+        assert made.outcomes.select("id", "reason").rows() == [("rejected", "not_selected")]
+
+
+def test_not_even_where_the_best_answer_is_removed() -> None:
+    rows, _ = read("auto", [CHOICES[0]])
+    made = linearize(rows, pl.col("content") == "good", policy="best_rank")
+    assert made.messages.is_empty()
+
+
+def linearize(rows: pl.DataFrame, is_cut: pl.Expr = NO, **policy: Any) -> Threaded:
+    """The conversations of trees of which a filter cuts some messages."""
+    nodes = filtering.mark(rows.select(schema.NODES.keys()), filters.always())
+    by = pl.when(is_cut).then(pl.lit("faulty"))
+    marked = nodes.with_columns(removed_by=by, on_removed=pl.when(is_cut).then(pl.lit("cut")))
+    return trees.linearize(marked, Threads(**policy))
+
+
+# Each with what stands beside: the prompt, and the answers from the best on.
+READ: list[tuple[dict[str, Any], list[str], list[str]]] = [
+    ({"question": "q", "system": "s", "chosen": "a", "rejected": "b"}, ["s", "q"], ["a", "b"]),
+    ({"instruction": "q", "input": "i", "chosen": "a", "rejected": "b"}, ["q\n\ni"], ["a", "b"]),
+    ({"prompt": [ASKED], "chosen": [GOOD], "rejected": [BAD]}, ["q"], ["good", "bad"]),
+    ({"prompt": "q", "chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]}, ["q"], ["good", "bad"]),
+    ({"prompt": [ASKED], "chosen": [ASKED, GOOD], "rejected": BAD}, ["q"], ["good", "bad"]),
+    (
+        {"messages": [ASKED, GOOD], "prompt": "q", "chosen": [ASKED, GOOD], "rejected": [BAD]},
+        ["q"],
+        ["good", "bad"],
+    ),
+    (
+        {"prompt": "\n\nHuman: q\n\nAssistant: r\n\nHuman: s\n\nAssistant:", "chosen": "a"}
+        | {"rejected": "b"},
+        ["q", "r", "s"],
+        ["a", "b"],
+    ),
+    (
+        {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
+        ["q"],
+        ["a", "b"],
+    ),
+    (
+        {"history": "q", "human_ref_A": "a", "human_ref_B": "b", "labels": 0},
+        ["q"],
+        ["b", "a"],
+    ),
+    (
+        {"prompt": "q", "answers": [{"answer": "b", "rank": 2}, {"answer": "a", "rank": 1}]},
+        ["q"],
+        ["a", "b"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("record", "prompt", "answers"), READ)
+def test_a_prompt_and_its_answers(
+    record: dict[str, Any], prompt: list[str], answers: list[str]
+) -> None:
+    rows, problems = read("auto", [record])
+    assert problems == []
+    assert rows.filter(pl.col("rank").is_null())["content"].to_list() == prompt
+    ranked = rows.filter(pl.col("rank").is_not_null()).sort("rank")
+    assert ranked.select("content", "rank").rows() == [*zip(answers, range(2), strict=True)]
+    assert rows.filter("train").filter(pl.col("rank").is_null()).is_empty()
+
+
+def test_scores_become_ranks_and_what_has_none_is_never_the_best() -> None:
+    scores = [3, "4.5", None, 4.5, "none"]
+    answers = [{"response": f"a{at}", "overall_score": score} for at, score in enumerate(scores)]
+    rows, _ = read("auto", [{"instruction": "q", "completions": answers}])
+    assert rows.filter(role="assistant").select("rank", "rejected").rows() == [
+        (1, True),
+        (0, False),
+        (None, True),
+        (0, False),
+        (None, True),
+    ]
+
+
+def test_verdicts_on_answers_to_a_prompt_are_a_tree() -> None:
+    """In whichever records they stand; a prompt of its own is a tree of its own."""
+    verdicts = [("q", "good", True), ("p", "good", False), ("q", "bad", False)]
+    records = [{"prompt": q, "completion": a, "label": label} for q, a, label in verdicts]
+    rows, problems = read("auto", records)
+    answers = rows.filter(role="assistant")
+    assert answers["rank"].to_list() == [0, 1, 1]
+    first, second, third = answers["group"]
+    assert first == third != second
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"prompt": "q", "chosen": "a", "rejected": "a"}, "that all say the same"),
+        ({"prompt": "p", "chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]}, "do not begin with"),
+        ({"chosen": [GOOD], "rejected": [BAD]}, "no prompt"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b", "images": ["x"]}, "not text"),
+    ],
+)
+def test_a_record_without_a_choice_is_refused(record: dict[str, Any], words: str) -> None:
+    rows, problems = read("auto", [record])
+    assert rows.is_empty()
+    assert [problem.reason for problem in problems] == ["preference"]
+    assert words in problems[0].detail
+
+
+def test_of_an_answer_of_several_turns_nobody_says_which_is_meant() -> None:
+    longer = [ASKED, GOOD, {"role": "user", "content": "r"}, {**GOOD, "content": "better"}]
+    rows, _ = read("auto", [{"chosen": longer, "rejected": [ASKED, BAD]}])
+    assert rows["rank"].null_count() == rows.height - 1
+    assert linearize(rows).messages["content"].to_list() == ["q", "good", "r", "better"]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,11 @@ MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[s
     # filter: options, messages that it removes, messages that it leaves
     "bad_content": ({}, [{"content": None}], [{"content": ""}, {"content": "a"}]),
     "unknown_role": ({}, [{"role": None}], [{"role": "system"}, {"role": "tool"}]),
+    "matches": (
+        {"pattern": r"\bas an ai\b", "role": "user"},
+        [{"content": "as an ai, no", "role": "user"}],
+        [{"content": "as an aim", "role": "user"}, {"content": "as an ai", "role": "assistant"}],
+    ),
     "deleted": ({}, [{"deleted": True}], [{"deleted": False}, {"deleted": None}]),
     "not_reviewed": (
         {},

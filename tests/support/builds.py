@@ -48,17 +48,17 @@ max_dropped: 1.0
 SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
-def tree_file(folder: Path, shuffle: int | None = None) -> Path:
-    rows = [row for seed in range(40) for row in random_tree(seed)]
+def tree_file(folder: Path, shuffle: int | None = None, seeds: int = 40) -> Path:
+    rows = [row for seed in range(seeds) for row in random_tree(seed)]
     rows = random.Random(shuffle).sample(rows, len(rows)) if shuffle is not None else rows
     path = folder / "trees.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows) + "\n{bad\n")
     return path
 
 
-def talk_file(folder: Path) -> Path:
+def talk_file(folder: Path, seeds: int = 80) -> Path:
     talks = []
-    for seed in range(80):
+    for seed in range(seeds):
         turns = random_conversation(seed % 60)
         turns_of_file = [{"from": SHAREGPT_ROLES[role], "value": text} for role, text in turns]
         talks.append({"id": f"c{seed % 70}_{seed % 3}", "conversations": turns_of_file})

@@ -136,14 +136,6 @@ EXAMPLES: dict[str, Example] = {
             "response": {"choices": [{"index": 0, "message": _ROLES[3]}]},
         }
     ),
-    "OpenAI preferences": _of(
-        {
-            "input": {"messages": _ROLES[:1]},
-            "preferred_output": _ROLES[1:2],
-            "non_preferred_output": [{"role": "assistant", "content": "No idea."}],
-        },
-        SHORT,
-    ),
     "OpenAI Responses": _of(
         {
             "instructions": SYSTEM,
@@ -430,6 +422,14 @@ EXAMPLES: dict[str, Example] = {
     "CAMEL problems": _of(
         {"role_1": "Zoologist_RoleType.ASSISTANT", "message_1": ASK, "message_2": TELL}, SHORT
     ),
+    "OpenAI preferences": _of(
+        {
+            "input": {"messages": _ROLES[:1]},
+            "preferred_output": _ROLES[1:2],
+            "non_preferred_output": [{"role": "assistant", "content": "No idea."}],
+        },
+        SHORT,
+    ),
     "HH-RLHF": _of(
         {
             "chosen": f"\n\nHuman: {ASK}\n\nAssistant: {TELL}",
@@ -439,6 +439,44 @@ EXAMPLES: dict[str, Example] = {
     ),
     "SHP": _of(
         {"history": ASK, "human_ref_A": "No idea.", "human_ref_B": TELL, "labels": 0}, SHORT
+    ),
+    "prompt, chosen and rejected": _of(
+        {"prompt": ASK, "chosen": TELL, "rejected": "No idea."}, SHORT
+    ),
+    "chosen and rejected dialogues": _of(
+        {
+            "chosen": _ROLES[:2],
+            "rejected": [_ROLES[0], {"role": "assistant", "content": "No idea."}],
+        },
+        SHORT,
+    ),
+    "messages, chosen and rejected": _of(
+        {
+            "conversations": [{"from": "human", "value": ASK}],
+            "chosen": {"from": "gpt", "value": TELL},
+            "rejected": {"from": "gpt", "value": "No idea."},
+        },
+        SHORT,
+    ),
+    "answers with scores": _of(
+        {
+            "instruction": ASK,
+            "completions": [
+                {"response": "No idea.", "overall_score": 2},
+                {"response": TELL, "overall_score": 8.5},
+            ],
+        },
+        SHORT,
+    ),
+    "answers beside scores": _of(
+        {"prompt": ASK, "responses": [TELL, "No idea."], "scores": [0.9, 0.1]}, SHORT
+    ),
+    "KTO": Example(
+        [
+            {"prompt": ASK, "completion": TELL, "label": True},
+            {"prompt": ASK, "completion": "No idea.", "label": False},
+        ],
+        [SHORT],
     ),
     # sessions of agents
     "Claude Code session": Example(

@@ -12,10 +12,10 @@ from tests.support.builds import rows_of
 BOTH = "train+test"
 
 
-def loaded(folder: Path, config: str = "messages") -> Any:
-    """The rows of both splits, as `datasets` loads them."""
+def loaded(folder: Path, config: str = "messages", split: str = BOTH) -> Any:
+    """The rows of both splits, or of a split, as `datasets` loads them."""
     datasets = pytest.importorskip("datasets")
-    return datasets.load_dataset(str(folder), config, split=BOTH)
+    return datasets.load_dataset(str(folder), config, split=split)
 
 
 def as_input(folder: Path, way: str, output: Path) -> Path:

@@ -57,19 +57,24 @@ class Conversations(Shape):
 
 
 class Node(NamedTuple):
-    """A message of a tree; `parent` is None for a root. A lower rank is better, 0 the best."""
+    """A message of a tree; `parent` is None for a root. A lower rank is better, 0 the best.
+
+    What `is_rejected` stands in no conversation: people preferred another answer.
+    """
 
     id: str
     parent: str | None
     turn: Turn
     created: int | None = None  # microseconds since 1970
     rank: int | None = None
+    is_rejected: bool = False
 
 
 class Tree(NamedTuple):
     """What is read of a record that holds a tree: its id, which may be None, and its messages.
 
     `keys` and `message_keys` are those that were looked at, of the record and of `messages`.
+    `refusal` says why the record is refused, and `reason` is its name in the ledger.
     """
 
     id: str | None
@@ -77,6 +82,8 @@ class Tree(NamedTuple):
     keys: frozenset[str]
     messages: Sequence[Record] = ()
     message_keys: frozenset[str] = frozenset()
+    refusal: str | None = None
+    reason: str = "preference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,7 @@ def _has(key: str, speaker: str, words: str) -> Callable[[object], bool]:
 
     def fits(record: object) -> bool:
         turns = turns_of(record, key)
-        if turns is None or not isinstance(record, dict):
+        if turns is None or not isinstance(record, dict) or _preference.choice(record):
             return False
         is_so = all(isinstance(turn.get(speaker), str) for turn in turns)
         return is_so and any(given(turn, words) for turn in turns)

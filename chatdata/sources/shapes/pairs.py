@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Collection
 from typing import Any
 
-from chatdata.sources import jsonl
+from chatdata.sources import _preference, jsonl
 from chatdata.sources._preference import CHOICES
 from chatdata.sources.shapes import sessions, templated
 from chatdata.sources.shapes._base import Conversations, Record, are_objects, given
@@ -65,7 +65,7 @@ def _is_side(value: object) -> bool:
 def _is_plain(record: Record, question: str) -> bool:
     """Whether a record has neither messages beside nor a dialogue in its question."""
     is_odd = has_list(record) or any(given(record, key) for key in _NOT_BESIDE)
-    is_odd = is_odd or sessions.is_rollout(record)
+    is_odd = is_odd or _preference.verdict(record) is not None or sessions.is_rollout(record)
     return not is_odd and not templated.is_belle(record, question)
 
 

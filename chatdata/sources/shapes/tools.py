@@ -1,9 +1,8 @@
 """Sets of calls, of characters that talk, and of answers that people chose: xLAM, Glaive, MOSS,
-CAMEL, HH-RLHF, SHP."""
+CAMEL."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -231,49 +230,6 @@ def _read_camel_pair(record: Any) -> Reading:
     return Reading(turns, RECORD_KEYS | {"message_1", "message_2"})
 
 
-# ------------------------------------------------------------------------- answers that were chosen
-
-_HH = re.compile(r"\n\n(Human|Assistant):")
-_HH_ROLES = {"Human": "user", "Assistant": "assistant"}
-
-
-def _is_hh(record: object) -> bool:
-    if not has(record, "chosen") or given(record, "prompt"):
-        return False
-    chosen = record["chosen"]
-    return isinstance(chosen, str) and chosen.startswith("\n\nHuman:")
-
-
-def _read_hh(record: Any) -> Reading:
-    """The dialogue that was chosen; the answers before its last are context."""
-    _, *parts = _HH.split(record["chosen"])
-    turns = [
-        Turn(_HH_ROLES[speaker], *text(words.strip()), train=False)
-        for speaker, words in zip(parts[::2], parts[1::2], strict=True)
-    ]
-    roles = [turn.role for turn in turns]
-    if any(first == second for first, second in itertools.pairwise(roles)):
-        refusal = "'chosen': a speaker follows itself, so a mark stands in words"
-        return Reading([], refusal=refusal, reason=_REFUSED)
-    last = turns[-1]._replace(train=True)
-    return Reading([*turns[:-1], last], RECORD_KEYS | {"chosen"})
-
-
-def _is_shp(record: object) -> bool:
-    return (
-        has(record, "history", "human_ref_A", "human_ref_B")
-        and isinstance(record["history"], str)
-        and record.get("labels") in (0, 1)
-    )
-
-
-def _read_shp(record: Any) -> Reading:
-    """The answer that more people preferred: A where the label is 1."""
-    chosen = "human_ref_A" if record["labels"] == 1 else "human_ref_B"
-    turns = [Turn("user", *text(record["history"])), Turn("assistant", *text(record[chosen]))]
-    return Reading(turns, RECORD_KEYS | {"history", "labels", chosen})
-
-
 SHAPES = (
     Conversations(name="xLAM", keys=("query", "answers", "tools"), fits=_is_xlam, read=_read_xlam),
     Conversations(name="Glaive v2", keys=("system", "chat"), fits=_is_glaive, read=_read_glaive),
@@ -296,9 +252,5 @@ SHAPES = (
         keys=("message_1", "message_2"),
         fits=_is_camel_pair,
         read=_read_camel_pair,
-    ),
-    Conversations(name="HH-RLHF", keys=("chosen",), fits=_is_hh, read=_read_hh),
-    Conversations(
-        name="SHP", keys=("history", "human_ref_A", "human_ref_B"), fits=_is_shp, read=_read_shp
     ),
 )

@@ -253,28 +253,6 @@ def _tools(holder: Record) -> Record:
     return {"tools": holder["tools"]} if holder.get("tools") else {}
 
 
-def _is_preference(record: object) -> bool:
-    if not has(record, "input", "preferred_output") or not isinstance(record, dict):
-        return False
-    asked = record["input"]
-    return (
-        isinstance(asked, dict)
-        and are_objects(asked.get("messages"))
-        and are_objects(record["preferred_output"])
-    )
-
-
-def _read_preference(record: Any) -> Reading:
-    """The conversation that ends with the answer that was preferred."""
-    asked = record["input"]
-    messages = [
-        *({**message, "train": False} for message in asked["messages"]),
-        *record["preferred_output"],
-    ]
-    reading = as_openai(record, messages, ("input", "preferred_output"), _tools(asked), [asked])
-    return reading._replace(refusal=None)
-
-
 def _is_responses(record: object) -> bool:
     if not isinstance(record, dict) or not are_objects(record.get("output")):
         return False
@@ -460,13 +438,6 @@ SHAPES = (
         keys=("request", "response"),
         fits=_is_log,
         read=_read_log,
-        **_OF_HOLDERS,
-    ),
-    Conversations(
-        name="OpenAI preferences",
-        keys=("input", "preferred_output"),
-        fits=_is_preference,
-        read=_read_preference,
         **_OF_HOLDERS,
     ),
     Conversations(

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from chatdata.core.config import Strict, arguments_model
 from chatdata.core.document import Number, Part
+from chatdata.core.errors import ExtensionError
 from chatdata.steps.clean import characters, fences, pages
 from chatdata.steps.figures import Counts, add_counts
 
@@ -253,7 +254,10 @@ def _clean_column(
     is_concerned = pl.any_horizontal(pl.lit(False), *(step.concerns(column) for step in steps))
     concerned = messages.filter(is_concerned)[column].value_counts()
     texts = concerned[column].to_list()
-    cleaned, taken = clean_texts(texts, steps)
+    try:
+        cleaned, taken = clean_texts(texts, steps)
+    except FailedText as error:
+        raise _named(error, messages, column) from error
     for number, fewer in zip(concerned["count"], taken, strict=True):
         for name, characters_fewer in fewer.items():
             counts[name]["messages"] += number
@@ -308,6 +312,31 @@ def clean_texts(
     return now, taken
 
 
+def _cleaned(step: Step, text: str) -> str:
+    """The text, cleaned. Raises ExtensionError, which carries the text, where a function fails."""
+    try:
+        return step(text)
+    except ExtensionError as error:
+        raise FailedText(str(error), text) from error
+
+
+class FailedText(ExtensionError):
+    """A cleaner that failed on a text."""
+
+    def __init__(self, words: str, text: str) -> None:
+        super().__init__(words)
+        self.text = text
+
+
+def _named(error: FailedText, messages: pl.DataFrame, column: str) -> ExtensionError:
+    """The failure of a cleaner in words that name the first message with its text. A text that
+    cleaners before have changed is that of no message."""
+    hit = messages.filter(pl.col(column) == error.text).select("message", "where").head(1)
+    where = [f"It was message '{message}' in {place}." for message, place in hit.iter_rows()]
+    begins = f"It was in a text, cleaned before, that begins with {error.text[:40]!r}."
+    return ExtensionError(" ".join([str(error), *(where or [begins])]))
+
+
 def _apply(
     step: Step, now: list[str], active: Sequence[int], taken: Sequence[dict[str, int]]
 ) -> None:
@@ -315,7 +344,7 @@ def _apply(
     contents = pl.DataFrame({"content": [now[n] for n in active]}, schema={"content": pl.String})
     concerned = contents.select(step.concerns("content")).to_series()
     for number in itertools.compress(active, concerned):
-        cleaned = step(now[number])
+        cleaned = _cleaned(step, now[number])
         if cleaned != now[number]:
             fewer, name = taken[number], step.cleaner.name
             fewer[name] = fewer.get(name, 0) + len(now[number]) - len(cleaned)

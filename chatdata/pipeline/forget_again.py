@@ -1,0 +1,118 @@
+"""Conversations of a built folder that are taken out while it is rendered again.
+
+Published rows do not name their messages; the ledger says in which conversation each stands, and at
+which turn, and to which conversation a piece was joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from chatdata.core import ledger
+from chatdata.core.errors import OutputError
+from chatdata.core.ledger import FORGOTTEN
+from chatdata.dataset import reader
+from chatdata.dataset.manifest import Manifest
+from chatdata.steps.forgetting import ForgetList
+
+_JOINED_TO = r"^to (.+), by (?:what both say|its number)$"
+_SAME_AS = r"^the same as (.+)$"
+_TURN = r"^turn (\d+)(?:;|$)"
+
+# What is taken out: conversations and groups by their ids, messages as `CONVERSATION#POSITION`.
+NAMES = {"name": pl.String, "is_message": pl.Boolean}
+
+
+def resolve(folder: Path, ids: Sequence[str]) -> tuple[pl.DataFrame, set[str]]:
+    """Rows of NAMES that ids mean in a folder, and the ids that name anything in it."""
+    if not ids:
+        return pl.DataFrame(schema=NAMES), set()
+    published = reader.scan(folder, "messages").select("id", "group").collect()
+    entries = _entries(folder, ids)
+    known = {id for column in published for id in column.filter(column.is_in(ids))}
+    known |= {
+        id for column in entries.select("id", "path") for id in column.filter(_in(column, ids))
+    }
+    conversations = [*ids, *_homes(entries)]
+    messages = entries.filter(unit="message", outcome="kept")
+    turn = pl.col("detail").str.extract(_TURN)
+    named = messages.select(name=pl.concat_str("conversation", pl.lit("#"), turn))
+    whole = messages.filter(messages.select(turn.is_null()).to_series())["conversation"]
+    return pl.DataFrame(
+        [
+            *((name, False) for name in dict.fromkeys([*conversations, *whole.drop_nulls()])),
+            *((name, True) for name in named["name"].drop_nulls()),
+        ],
+        schema=NAMES,
+        orient="row",
+    ), known
+
+
+def _in(names: pl.Series, ids: Sequence[str]) -> pl.Series:
+    return names.is_in(ids).fill_null(False)
+
+
+def _entries(folder: Path, ids: Sequence[str]) -> pl.DataFrame:
+    """The rows of the ledger that ids name, with `path`, the name that a message of a tree gives to
+    a conversation; of a turn that stands in two pieces, the row of the other."""
+    tree = pl.col("conversation").str.replace("/[^/]*$", "")
+    path = pl.concat_str(tree, pl.lit("/"), "id")
+    is_of_data = pl.col("unit").is_in(["message", "conversation"])
+    entries = reader.scan_ledger(folder).filter(is_of_data).with_columns(path=path)
+    is_named = pl.col("id").is_in(ids) | pl.col("path").is_in(ids).fill_null(False)
+    named = entries.filter(is_named).collect()
+    same = named.filter(unit="message", reason=ledger.JOINED)["detail"].str.extract(_SAME_AS)
+    return pl.concat([named, entries.filter(pl.col("id").is_in(same.implode())).collect()])
+
+
+def _homes(entries: pl.DataFrame) -> list[str]:
+    """The conversations to which pieces were joined."""
+    joined = entries.filter(unit="conversation", reason=ledger.JOINED)
+    return joined["detail"].str.extract(_JOINED_TO).drop_nulls().unique().sort().to_list()
+
+
+def take_out(messages: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The messages of conversations that stay, and outcomes of those that rows of NAMES take out.
+
+    `messages` are those of whole groups, named by `shared_turns`. A conversation goes where it
+    holds a message that is named, or the last message of a conversation that is.
+    """
+    if names.is_empty():
+        return ledger.drop_with_messages(messages, messages.clear(), FORGOTTEN)
+    conversations = names.filter(pl.col("is_message").not_())["name"].implode()
+    is_named = pl.col("conversation").is_in(conversations) | pl.col("group").is_in(conversations)
+    is_last = pl.col("position") == pl.col("position").max().over("conversation")
+    ends = messages.filter(is_named & is_last)["message"]
+    lost = pl.concat([ends, names.filter("is_message")["name"].alias("message")]).implode()
+    rows = messages.filter(pl.col("message").is_in(lost))
+    return ledger.drop_with_messages(messages, rows, FORGOTTEN)
+
+
+def refuse_pairs(folder: Path, described: Manifest, names: pl.DataFrame) -> None:
+    """Raises OutputError where pairs of ranked answers, which a rendering copies, may say what is
+    taken out."""
+    if described.pairs is None or names.is_empty():
+        return
+    wanted = names.select(name=pl.col("name").str.replace("#[0-9]+$", ""))["name"].implode()
+    rows = reader.scan(folder, "messages")
+    groups = rows.filter(pl.col("id").is_in(wanted) | pl.col("group").is_in(wanted)).select("group")
+    hit = reader.scan(folder, "pairs").join(groups, on="group", how="semi").head(1).collect()
+    for group in hit["group"]:
+        raise OutputError(
+            f"'{folder}' has pairs of ranked answers of '{group}', which a rendering copies as "
+            "they are; build again from the sources, with `forget` in the recipe."
+        )
+
+
+def both(before: Manifest, listed: ForgetList, known: set[str]) -> Iterator[tuple[str, object]]:
+    """Yields what the manifest says of ids that were taken out before and now, under its key."""
+    if listed.files:
+        entry, old = listed.entry(known), before.forgotten
+        if old is not None:
+            files = tuple(dict.fromkeys([*old.files, *entry.files]))
+            ids, unknown = old.ids + entry.ids, old.unknown + entry.unknown
+            entry = entry.model_copy(update={"files": files, "ids": ids, "unknown": unknown})
+        yield "forgotten", entry
