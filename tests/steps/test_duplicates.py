@@ -18,6 +18,7 @@ from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import prepare
 from chatdata.steps import duplicates, filters
 from chatdata.steps.filters import FILTERS
+from chatdata.steps.split import split_of
 from tests.support.conversations import table
 
 TURNS = st.lists(st.sampled_from(["a", "b", "a  b", "ab"]), min_size=1, max_size=4)
@@ -72,6 +73,17 @@ def test_groups_that_clusters_connect_share_a_home() -> None:
     left = pl.DataFrame({"group": list("bcdefz")})
     assert duplicates.homes([first, second], left).rows() == [("c", "b"), ("d", "b"), ("f", "e")]
     assert duplicates.homes([], left).is_empty()
+
+
+def test_a_cluster_of_half_of_the_groups_is_trained() -> None:
+    """Shown to fail where such a cluster goes where its smallest group goes."""
+    for draw in range(20):
+        groups = [f"{draw}-{number:03d}" for number in range(40)]
+        left = pl.DataFrame({"group": groups})
+        cluster = pl.DataFrame({"group": groups[:20], "cluster": [1] * 20})
+        (home,) = duplicates.homes([cluster], left)["home"].unique()
+        assert home in groups[:20]
+        assert split_of(pl.Series([home]), 50).item() == "train"
 
 
 # -------------------------------------------------------------------------------- whole builds
