@@ -52,6 +52,7 @@ REASONS = {
     "unranked": "an answer without a rank, which no pair can have",
     "untrained": "an answer that may not be learnt, which no pair has",
     "no_rival": "an answer without another ranked answer to the same question",
+    "too_many_pairs": "an answer to a question that would have more pairs than 10,000",
     "not_paired": "an answer that the policy or the margin of pairs did not choose",
 }
 

@@ -51,6 +51,7 @@ from chatdata.steps.contamination import OverlapEntry
 from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.forgetting import ForgottenEntry
 from chatdata.steps.joining import PiecesEntry
+from chatdata.steps.labels import LabelEntry
 from chatdata.steps.language import DisagreementEntry
 from chatdata.steps.redact import SecretEntry
 
@@ -114,6 +115,7 @@ class Manifest(Part):
     language_disagreements: tuple[DisagreementEntry, ...] | None = None
     secrets: dict[str, SecretEntry] | None = None  # by kind
     near_duplicates: dict[str, ClustersEntry] | None = None  # by filter
+    labels: dict[str, LabelEntry] | None = None  # of the messages that were read, by name
     contamination: tuple[OverlapEntry, ...] | None = None
     # What filters would have removed and a recipe keeps: by unit and filter.
     kept_by_hand: dict[str, dict[str, Number]] | None = None

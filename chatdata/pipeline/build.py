@@ -43,7 +43,7 @@ from chatdata.pipeline.stats import BuildResult, Digests, PartStats
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
 from chatdata.render.encoding.encoder import EncoderDiffers
-from chatdata.steps import split
+from chatdata.steps import labels, split
 from chatdata.steps.forgetting import ForgetList, ForgottenEntry
 
 PREVIEW_GROUPS = 100
@@ -211,6 +211,7 @@ def run_pipeline(
     first = _first_pass(context, runner)
     if read.is_whole:
         _check_named(context.recipe.keep, first, read)
+        _check_labels(context.recipe, first)
     decisions = global_pass.decide(context, [*context.recipe.keep, *first.kept])
     columns = optional_columns(first)
     context = replace(context, encoder=encoder.result(), sample=_sample(first), columns=columns)
@@ -257,6 +258,15 @@ def _forgotten(context: BuildContext, first: PartStats, read: ReadResult) -> For
         return None
     known = first.forgotten if read.is_whole else None
     return ForgetList(tuple(context.forget_ids()), context.forget).entry(known)
+
+
+def _check_labels(recipe: Recipe, first: PartStats) -> None:
+    """Raises BuildError where the filter of labels names some that no message has."""
+    for drop in recipe.drops():
+        if drop.filter.name == labels.KEY:
+            unknown = labels.unknown(drop.options, first.figures.entry(labels.KEY))
+            if unknown:
+                raise BuildError(unknown)
 
 
 def _sample(first: PartStats) -> float:

@@ -41,7 +41,7 @@ from chatdata.render.entries import (
     TemplateEntry,
     TokenizerEntry,
 )
-from chatdata.steps import joining, keeping, secrets
+from chatdata.steps import joining, keeping, labels, secrets
 
 
 def describe(
@@ -107,6 +107,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         secrets=stats.figures.entry("secrets"),
         near_duplicates=result.near_duplicates or None,
         contamination=stats.figures.entry("contamination"),
+        labels=stats.figures.entry(labels.KEY),
         pieces=stats.figures.entry(joining.KEY),
         kept_by_hand=stats.figures.entry(keeping.KEY),
         leakage=Leakage(groups_in_both=stats.leaking_groups),

@@ -13,6 +13,7 @@ __all__ = [
     "functions",
     "joining",
     "keeping",
+    "labels",
     "language",
     "likeness",
     "minhash",

@@ -29,6 +29,7 @@ from chatdata.steps import (
     endings,
     evaluation_sets,
     functions,
+    labels,
     language,
     likeness,
     quality_filters,
@@ -317,6 +318,18 @@ def _look_behind(
 
 _ASKED_ON = Column(endings.ASKED_ON, _look_behind, lambda options, files, folder: Nothing())
 _removes("message", column=_ASKED_ON)(quality_filters.truncated)
+
+_LABELS = Column(labels.WHY, labels.with_why, lambda options, files, folder: Nothing())
+FILTERS[labels.KEY] = Filter(
+    labels.KEY,
+    "message",
+    labels.is_beyond,
+    frozenset([labels.KEY]),
+    labels.LabelOptions,
+    (labels.is_beyond.__doc__ or "").splitlines()[0],
+    detail=labels.WHY,
+    column=_LABELS,
+)
 
 for _function in quality_filters.MESSAGE:
     _removes("message")(_function)

@@ -108,14 +108,16 @@ def clusters(keyed: pl.DataFrame, options: Alike, fetch: Fetch) -> pl.Series:
 
 def _join(bucket: Rows, forest: Forest, sets: Sets) -> None:
     """Connects the rows of a bucket that are alike; a pair that is connected is not compared."""
+    roots = forest.roots(bucket)
     for place, row in enumerate(bucket[:-1]):
-        rest = bucket[place:]
-        roots = forest.roots(rest)
-        rivals = rest[roots != roots[0]]
-        if not len(rivals):
+        is_apart = roots[place:] != roots[place]
+        if not is_apart.any():
             return  # all of the rest is connected
+        rivals = bucket[place:][is_apart]
         are_alike = sets.scores(int(row), rivals) >= sets.threshold
-        forest.join(np.append(rivals[are_alike], row))
+        if are_alike.any():
+            forest.join(np.append(rivals[are_alike], row))
+            roots = forest.roots(bucket)
 
 
 def _cut(bucket: Rows, sets: Sets) -> Iterator[Rows]:
@@ -183,7 +185,7 @@ class Sets:
         """How much a row is like each of several rows; 0 where that is less than the threshold, or
         where both are of one tree."""
         scores = np.zeros(len(rows))
-        some = np.flatnonzero(self._may_be_alike(row, rows))
+        some = self._may_be_alike(row, rows)
         if not len(some):
             return scores
         sizes = self.sizes[rows[some]] + self.sizes[row]
@@ -194,14 +196,19 @@ class Sets:
         scores[some] = np.where(exact >= self.threshold, exact, 0)
         return scores
 
-    def _may_be_alike(self, row: int, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Whether a row may be like each of several rows, by the least that their sets differ."""
-        differ, against = (_bits(made[row] ^ made[rows]) for made in self.sketches)
-        least = (1 + self.threshold) * differ + 2 * self.threshold * against
-        most = (1 - self.threshold) * (self.sizes[rows] + self.sizes[row])
-        may_be: npt.NDArray[np.bool_] = least <= most + 1e-6
-        may_be &= self.origins[rows] != self.origins[row]
-        return may_be
+    def _may_be_alike(self, row: int, rows: Rows) -> Rows:
+        """Which of several rows a row may be like, by the least that their sets differ."""
+        most = (1 - self.threshold) * (self.sizes[rows] + self.sizes[row]) + 1e-6
+        least = (1 + self.threshold) * _differ(self.sketches[0], row, rows)
+        some = np.flatnonzero((least <= most) & (self.origins[rows] != self.origins[row]))
+        against = 2 * self.threshold * _differ(self.sketches[1], row, rows[some])
+        return some[least[some] + against <= most[some]]
+
+
+def _differ(sketches: npt.NDArray[np.uint64], row: int, rows: Rows) -> Rows:
+    """In how many bits the sketch of a row differs from those of several rows."""
+    counts: Rows = np.bitwise_count(sketches[rows] ^ sketches[row]).sum(axis=1, dtype=np.int64)
+    return counts
 
 
 def _shared(sets: Sequence[Numbers], row: int, rows: Rows) -> Rows:
@@ -226,11 +233,6 @@ def _sketches(sets: Sequence[Numbers]) -> npt.NDArray[np.uint64]:
         odd = np.bincount(bits, minlength=len(some) * _BITS).astype(np.uint8) & 1
         made.append(np.packbits(odd).view(np.uint64).reshape(len(some), -1))
     return np.concatenate(made)
-
-
-def _bits(words: npt.NDArray[np.uint64]) -> Rows:
-    counts: Rows = np.bitwise_count(words).sum(axis=1, dtype=np.int64)
-    return counts
 
 
 # ------------------------------------------------------------------------------------------ repeats
