@@ -9,7 +9,7 @@ recipe; each sees what those before it have left.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -21,9 +21,11 @@ from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.filtering import Drop
 from chatdata.steps.likeness import Alike
 from chatdata.steps.minhash import Numbers
-from chatdata.steps.mixing import Share
+from chatdata.steps.mixing import Mix, Share
 
 _REMOVED = {"part": pl.Int32, "conversation": pl.String, "reason": pl.String, "detail": pl.String}
+_TAKEN = {"part": pl.Int32, "conversation": pl.String, "times": pl.Int64}
+Measured = Callable[[pl.DataFrame], pl.DataFrame]
 _SPLIT_GROUPS = {"part": pl.Int32, "group": pl.String, "split_group": pl.String}
 
 
@@ -34,18 +36,22 @@ class GlobalDecisions:
     `removed` names conversations, the filter or `not_sampled`, and why. `spared` are rows of
     `keeping.SPARED`, for conversations that are kept by hand. `split_groups` names the
     groups that take the split of another group, `split_group`. `near_duplicates` has the figures of
-    each near-duplicate filter, by its name.
+    each near-duplicate filter, by its name. `taken` says how often conversations are taken that are
+    taken more than once, and `epochs` how often each source is.
     """
 
     removed: pl.DataFrame
     spared: pl.DataFrame
     split_groups: pl.DataFrame
     near_duplicates: dict[str, ClustersEntry]
+    taken: pl.DataFrame
+    epochs: dict[str, float]
 
     def of_part(self, part: int) -> GlobalDecisions:
         """The decisions that concern a part."""
         split_groups = self.split_groups.filter(part=part)
-        return GlobalDecisions(self.removed.filter(part=part), self.spared, split_groups, {})
+        removed, taken = self.removed.filter(part=part), self.taken.filter(part=part)
+        return GlobalDecisions(removed, self.spared, split_groups, {}, taken, {})
 
     def split_groups_of(self, groups: pl.Series) -> pl.Series:
         """The groups, or in the place of a group the one whose split it takes."""
@@ -83,10 +89,18 @@ def _alike(drop: Drop) -> Alike | None:
     return Alike(**{name: drop.options[name] for name in Alike.__slots__})
 
 
-def decide(context: BuildContext, keep: Sequence[str]) -> GlobalDecisions:
+def nothing_decided() -> GlobalDecisions:
+    """Decisions that change nothing."""
+    tables = [pl.DataFrame(schema=schema) for schema in (_REMOVED, _SPLIT_GROUPS, _TAKEN)]
+    removed, split_groups, taken = tables
+    return GlobalDecisions(removed, schema.empty(keeping.SPARED), split_groups, {}, taken, {})
+
+
+def decide(context: BuildContext, keep: Sequence[str], measure: Measured) -> GlobalDecisions:
     """What the corpus filters remove, over all parts, and of the rest what mixing leaves out.
 
-    `keep` are ids of conversations that no filter removes.
+    `keep` are ids of conversations that no filter removes. `measure` gives the `tokens` and
+    `trained_tokens` of each `conversation`, of those that are not removed.
     """
     removed, near = pl.DataFrame(schema=_REMOVED), dict[str, ClustersEntry]()
     members, spared = list[pl.DataFrame](), [schema.empty(keeping.SPARED)]
@@ -97,9 +111,13 @@ def decide(context: BuildContext, keep: Sequence[str]) -> GlobalDecisions:
         spared.append(decided.spared)
         if decided.clusters is not None:
             near[drop.filter.name] = decided.clusters
-    removed = pl.concat([removed, _not_sampled(context, removed)])
+    mixed = _mixed(context, removed, measure)
+    removed = pl.concat([removed, _not_sampled(mixed)])
     split_groups = _split_groups(context, members, removed)
-    return GlobalDecisions(removed, pl.concat(spared), split_groups, near)
+    taken = mixed.filter(pl.col("times") > 1).select(_TAKEN.keys())
+    return GlobalDecisions(
+        removed, pl.concat(spared), split_groups, near, taken, mixing.epochs(mixed)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +137,7 @@ def _decide_filter(
     """What a corpus filter makes of the conversations that those before it have left."""
     keys = _read(context, f"keys-{number}")
     keys = keys.join(removed, on="conversation", how="anti", maintain_order="left")
+    keys = keys.join(_ranks(context), on="conversation", how="left", maintain_order="left")
     alike = _alike(drop)
     if drop.filter.is_prefix:
         repeats, members = _begun(context, number, keys)
@@ -161,16 +180,37 @@ def _like(
     return likeness.repeats(members, keep, alike, fetch), members
 
 
-def _not_sampled(context: BuildContext, removed: pl.DataFrame) -> pl.DataFrame:
-    """The conversations that the recipe's weights and caps leave out, of those that are left."""
+def _ranks(context: BuildContext) -> pl.DataFrame:
+    """The place in the recipe of the source of each conversation, its `rank`."""
+    names = [options.name or key for key, options in context.recipe.source.items()]
+    ranks = {name: rank for rank, name in enumerate(names)}
+    rank = pl.col("source").replace_strict(ranks, return_dtype=pl.Int64)
+    return _read(context, "groups").select("conversation", rank=rank)
+
+
+def _mixed(context: BuildContext, removed: pl.DataFrame, measure: Measured) -> pl.DataFrame:
+    """The conversations that are left, with how often each is taken by the recipe's weights and
+    caps."""
     shares = {
         options.name or key: Share(options.weight, options.cap)
         for key, options in context.recipe.source.items()
     }
-    if all(share == Share() for share in shares.values()):
-        return removed.clear()
-    left = _read(context, "groups").join(removed, on="conversation", how="anti")
-    left_out = mixing.left_out(left, shares)
+    mix = context.recipe.mix or Mix()
+    left = _read(context, "groups").join(
+        removed, on="conversation", how="anti", maintain_order="left"
+    )
+    if mix == Mix() and all(share == Share() for share in shares.values()):
+        return left.with_columns(size=pl.lit(1, pl.Int64), times=pl.lit(1, pl.Int64))
+    if mix.by == "conversations":
+        return mixing.times(left.with_columns(size=pl.lit(1, pl.Int64)), shares, mix)
+    sizes = measure(removed).select("conversation", size=mix.by)
+    sized = left.join(sizes, on="conversation", how="left", maintain_order="left")
+    return mixing.times(sized.with_columns(pl.col("size").fill_null(0)), shares, mix)
+
+
+def _not_sampled(mixed: pl.DataFrame) -> pl.DataFrame:
+    """The conversations that are taken not once."""
+    left_out = mixed.filter(times=0)
     left_out = left_out.with_columns(reason=pl.lit("not_sampled"), detail=pl.lit(None, pl.String))
     return left_out.select(_REMOVED.keys())
 

@@ -5,6 +5,7 @@ A table of keys has one row a conversation:
     conversation, group
     origin     its tree: paths of a tree share turns by nature, and do not repeat each other
     size       characters of its turns
+    rank       the place of its source in the recipe, where the order of sources decides
     digest     of what is compared; of beginnings, of all turns
     prefixes   digests of its beginnings, the whole not counted; fetched part by part
 
@@ -27,6 +28,7 @@ from chatdata.steps import split
 RowNumbers = npt.NDArray[np.int64]
 
 FETCHED = ("prefixes",)
+_OF = ("origin", "turns", "rank")
 _FEW, _MUCH = 10, 0.01  # groups: more of them, and a larger share of all, are many
 
 
@@ -120,10 +122,15 @@ def members(keyed: pl.DataFrame, cluster: pl.Series) -> pl.DataFrame:
     return clustered.filter(pl.col("origin").n_unique().over("cluster") > 1)
 
 
+def ranked(keyed: pl.DataFrame) -> pl.DataFrame:
+    """Keys with a `rank`: the same for all where they have none."""
+    return keyed if "rank" in keyed.columns else keyed.with_columns(rank=pl.lit(0, pl.Int64))
+
+
 def repeats(clustered: pl.DataFrame) -> pl.DataFrame:
     """The members that are to go, with the conversation that stays in their place in `of`: that of
-    the smallest id, with the rest of its tree."""
-    clustered = clustered.sort("cluster", "conversation")
+    the first source, and of it the smallest id, with the rest of its tree."""
+    clustered = ranked(clustered).sort("cluster", "rank", "conversation")
     first = pl.col("conversation", "origin").first().over("cluster")
     clustered = clustered.with_columns(first.name.prefix("first_"))
     repeated = clustered.filter(pl.col("origin") != pl.col("first_origin"))
@@ -132,14 +139,16 @@ def repeats(clustered: pl.DataFrame) -> pl.DataFrame:
 
 def begun(keyed: pl.DataFrame, prefixes: pl.DataFrame) -> pl.DataFrame:
     """The conversations that another one begins with, which is in `of`: of several that with most
-    turns, then of the smallest id, since nothing longer begins with it.
+    turns, then of the first source, then of the smallest id, since nothing longer begins with it.
 
     `prefixes` are rows of (conversation, digest), one for each beginning.
     """
-    longer = prefixes.join(keyed.select("conversation", "origin", "turns"), on="conversation")
-    longer = longer.rename({"conversation": "of", "origin": "of_origin", "turns": "of_turns"})
+    keyed = ranked(keyed)
+    longer = prefixes.join(keyed.select("conversation", *_OF), on="conversation")
+    longer = longer.rename({"conversation": "of", **{name: f"of_{name}" for name in _OF}})
     pairs = keyed.join(longer, on="digest").filter(pl.col("origin") != pl.col("of_origin"))
-    pairs = pairs.sort("conversation", "of_turns", "of", descending=[False, True, False])
+    order = ["conversation", "of_turns", "of_rank", "of"]
+    pairs = pairs.sort(order, descending=[False, True, False, False])
     return pairs.unique("conversation", keep="first", maintain_order=True)
 
 

@@ -422,7 +422,10 @@ def _turn() -> pl.Expr:
 
 @_removes("corpus", siblings=True, repeats="says the same as ")
 def duplicate() -> pl.Expr:
-    """Conversations that say the same, white space aside, as one with a smaller id."""
+    """Conversations that say the same, white space aside, as another that comes first.
+
+    First is what is of the source that the recipe names first, and of a source the smallest id.
+    """
     return _turn().str.join("\n")
 
 
@@ -440,7 +443,8 @@ def prefix_of_another() -> pl.Expr:
 def duplicate_prompt(min_words: WordCount = 1) -> pl.Expr:
     """Conversations that begin with the same user turn, white space aside, as another.
 
-    The conversation with the smallest id stays, with all paths of its tree. A turn of fewer than
+    The conversation of the first source, and of it with the smallest id, stays, with all paths of
+    its tree. A turn of fewer than
     `min_words` words ("continue") is not compared.
     """
     return _folded(_first_prompt(min_words))
@@ -471,8 +475,8 @@ def near_duplicate(
     Alike: the runs of `ngram` words that both answers have are at least a share of `threshold` of
     all that either has, where each word that the questions of one alone have counts as a run that
     is not shared. What both questions have counts for nothing, so that different questions about
-    one pasted document are not alike. `keep` is the `longest` (of equally long conversations the
-    smallest id), the `smallest_id`, or `all`, which leaves all of them and keeps their groups in
+    one pasted document are not alike. `keep` is the `longest` (of equally long conversations
+    that of the first source, then the smallest id), the `smallest_id`, or `all`, which leaves all of them and keeps their groups in
     the same split. What goes is alike one that stays.
     """
     return _spoken(["assistant"])

@@ -30,7 +30,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from chatdata.steps import minhash, ngrams
+from chatdata.steps import duplicates, minhash, ngrams
 from chatdata.steps.duplicates import Forest
 from chatdata.steps.minhash import Numbers, Rows
 
@@ -42,8 +42,8 @@ FETCHED = ("shingles", "words")
 
 # The order of a cluster's conversations; the first stays, with the rest of its tree.
 _ORDER = {
-    "longest": (["size", "conversation"], [True, False]),
-    "smallest_id": (["conversation"], [False]),
+    "longest": (["size", "rank", "conversation"], [True, False, False]),
+    "smallest_id": (["rank", "conversation"], [False, False]),
 }
 _STAYS = {"of": pl.String, "detail": pl.String}
 _RECALL = 0.99  # the share of pairs exactly as alike as the threshold that must become candidates
@@ -202,7 +202,8 @@ class Sets:
         least = (1 + self.threshold) * _differ(self.sketches[0], row, rows)
         some = np.flatnonzero((least <= most) & (self.origins[rows] != self.origins[row]))
         against = 2 * self.threshold * _differ(self.sketches[1], row, rows[some])
-        return some[least[some] + against <= most[some]]
+        may_be: Rows = some[least[some] + against <= most[some]]
+        return may_be
 
 
 def _differ(sketches: npt.NDArray[np.uint64], row: int, rows: Rows) -> Rows:
@@ -248,6 +249,7 @@ def repeats(clustered: pl.DataFrame, keep: str, options: Alike, fetch: Fetch) ->
     if keep == "all":
         return pl.concat([clustered.clear(), pl.DataFrame(schema=_STAYS)], how="horizontal")
     columns, descending = _ORDER[keep]
+    clustered = duplicates.ranked(clustered)
     clustered = clustered.sort("cluster", *columns, descending=[False, *descending])
     tree = pl.int_range(pl.len()).min().over("cluster", "origin")
     clustered = clustered.sort(pl.col("cluster"), tree, maintain_order=True)
