@@ -475,9 +475,9 @@ def near_duplicate(
     Alike: the runs of `ngram` words that both answers have are at least a share of `threshold` of
     all that either has, where each word that the questions of one alone have counts as a run that
     is not shared. What both questions have counts for nothing, so that different questions about
-    one pasted document are not alike. `keep` is the `longest` (of equally long conversations
-    that of the first source, then the smallest id), the `smallest_id`, or `all`, which leaves all of them and keeps their groups in
-    the same split. What goes is alike one that stays.
+    one pasted document are not alike. `keep` is the `longest` (of equally long conversations that
+    of the first source, then the smallest id), the `smallest_id`, or `all`, which leaves all of
+    them and keeps their groups in the same split. What goes is alike one that stays.
     """
     return _spoken(["assistant"])
 
