@@ -50,6 +50,13 @@ _SEMVER = r"^\d+\.\d+\.\d+$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
+class PythonRecords(Strict):
+    """A function that reads the files of a source, and the SHA-256 of its file."""
+
+    function: str
+    sha256: str | None = None
+
+
 class SourceOptions(Strict):
     """Where a source's files are: in a Hub repository at a revision, or local.
 
@@ -73,6 +80,7 @@ class SourceOptions(Strict):
     variables: dict[str, Word] = Field(default={})
     strict_keys: bool = False
     fields: Fields | None = None
+    python: PythonRecords | None = None  # makes the records that `format` reads
 
     @field_validator("variables")
     @classmethod
@@ -157,11 +165,11 @@ class Recipe(Strict):
 
     @field_validator("source", mode="before")
     @classmethod
-    def _source_is_known(cls, value: Any) -> Any:
+    def _source_is_known(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, Mapping) or not value:
             raise ValueError("name at least one source, for example `source: {oasst: {...}}`")
         read = {
-            name: _with_format(str(name), options or {})
+            name: _with_function(_with_format(str(name), options or {}), _code(info))
             for name, options in value.items()
             if not (isinstance(options, Mapping) and options.get("cap") == 0)
         }
@@ -393,13 +401,20 @@ def _with_format(name: str, options: Any) -> Any:
     """The options of a source, with what reads its files."""
     if not isinstance(options, Mapping):
         return options
-    format = options.get("format", name)
+    format = options.get("format", "auto" if options.get(PYTHON) else name)
     if not sources.is_known(format):
         means = "" if "format" in options else " A source of another name says its `format`."
         raise ValueError(
             f"unknown source '{format}'; {nearest(str(format), sources.known())}{means}"
         )
     return {**options, "format": format}
+
+
+def _with_function(options: Any, code: Code) -> Any:
+    """The options of a source, with the SHA-256 of the file of its function, where it has any."""
+    if not isinstance(options, Mapping) or not options.get(PYTHON):
+        return options
+    return {**options, PYTHON: python_code.source_entry(options[PYTHON], code)}
 
 
 def _with_countries(options: dict[str, Any], names: phones.Countries) -> dict[str, Any]:

@@ -662,7 +662,7 @@ def test_what_stands_beside_pairs_needs_a_version(
 ) -> None:
     """New ranked answers or rows of tokens a minor version, other ones a major."""
     out = build(tmp_path / "o", "max_dropped=1", "threads.pairs=best_worst")
-    facts, other = manifest.read(out), f"sha256:{'0' * 64}"
+    facts, unlike = manifest.read(out), f"sha256:{'0' * 64}"
     monkeypatch.setattr(
         published_diff,
         "_ids",
@@ -671,7 +671,7 @@ def test_what_stands_beside_pairs_needs_a_version(
         },
     )
     for key, words in (("ranked", "ranked answers"), ("pair_tokens", "rows of tokens of pairs")):
-        changed = getattr(facts, key).model_copy(update={"content_hash": other})
+        changed = getattr(facts, key).model_copy(update={"content_hash": unlike})
         for before, step, reason in (
             (None, "minor", f"{words} were added"),
             (changed, "major", f"in the {words} "),
