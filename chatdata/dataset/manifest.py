@@ -37,6 +37,7 @@ from chatdata.dataset.entries import (
     PairsEntry,
     PairTokensEntry,
     Preview,
+    RankedEntry,
     RecipeEntry,
     RenderingEntry,
     ShardEntry,
@@ -112,6 +113,7 @@ class Manifest(Part):
     messages_in_parts: Number | None = None  # messages with `train_parts`
     lengths: dict[str, Histogram]
     shares: tuple[Share, ...] | None = None
+    repeats: Number | None = None  # rows of conversations that are published again
     language_disagreements: tuple[DisagreementEntry, ...] | None = None
     secrets: dict[str, SecretEntry] | None = None  # by kind
     near_duplicates: dict[str, ClustersEntry] | None = None  # by filter
@@ -122,6 +124,7 @@ class Manifest(Part):
     forgotten: ForgottenEntry | None = None  # what the recipe takes out for good
     leakage: Leakage
     pairs: PairsEntry | None = None  # of ranked answers
+    ranked: RankedEntry | None = None  # all ranked answers to a question
     pair_tokens: PairTokensEntry | None = None  # these pairs as rows of tokens
     render: RenderEntry | None
     files: tuple[ShardEntry, ...]
