@@ -40,6 +40,7 @@ def print_manifest(manifest: Manifest, console: Console) -> None:
     print_not_read(manifest.not_read, console)
     print_cleaned(manifest.cleaned, console)
     print_splits(manifest.splits, console)
+    print_shares(manifest, console)
     print_pairs(manifest.pairs, console)
     print_pair_tokens(manifest.pair_tokens, console)
     print_certificate(manifest.render, console)
@@ -126,6 +127,18 @@ def print_kept_by_hand(units: Mapping[str, Mapping[str, int]] | None, console: C
             for name, number in counts.items()
         ]
         console.print(f"kept by hand: {', '.join(kept) or 'nothing'}", soft_wrap=True)
+
+
+def print_shares(manifest: Manifest, console: Console) -> None:
+    """Prints what each source gave, and how often it was taken, where the recipe has `mix`."""
+    mix, shares = manifest.recipe.mix, manifest.shares or ()
+    if mix is not None and shares:
+        given = [
+            f"{share.source} {in_words(share.rows, 'conversations')} ({share.epochs:.2f} epochs)"
+            for share in shares
+        ]
+        by = f"mixed by {mix.by.replace('_', ' ')}: {', '.join(given)}"
+        console.print(visible(by), highlight=False, soft_wrap=True)
 
 
 def print_forgotten(entry: ForgottenEntry | None, console: Console) -> None:

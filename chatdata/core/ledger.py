@@ -52,8 +52,13 @@ REASONS = {
     "unranked": "an answer without a rank, which no pair can have",
     "untrained": "an answer that may not be learnt, which no pair has",
     "no_rival": "an answer without another ranked answer to the same question",
+    "too_many_pairs": "an answer to a question that would have more pairs than 10,000",
     "not_paired": "an answer that the policy or the margin of pairs did not choose",
 }
+
+# The unit of a conversation that is published again, since its source is taken more than once. Its
+# row names the conversation.
+REPEAT = "repeat"
 
 # What the recipe's policy leaves out by intent; `max_dropped` does not count it.
 CHOSEN = frozenset({"not_selected", "not_sampled", "prefix_of_another", "joined", "forgotten"})
@@ -140,10 +145,27 @@ def left_by() -> pl.Expr:
     return pl.col("detail").str.extract(_LEFT_END, 1)
 
 
+def as_repeats(outcomes: pl.DataFrame, repeats: pl.DataFrame) -> pl.DataFrame:
+    """Outcomes in which those of repeats, given as (conversation, of), have the unit of repeats and
+    name the conversation; their messages have no outcomes, since those of the conversation do."""
+    if repeats.is_empty():
+        return outcomes
+    is_repeat = pl.col("of").is_not_null()
+    home = pl.when(pl.col("unit") == "message").then("conversation").otherwise("id")
+    named = outcomes.with_columns(home=home).join(
+        repeats.rename({"conversation": "home"}), on="home", how="left", maintain_order="left"
+    )
+    named = named.filter(is_repeat.not_() | (pl.col("unit") == "conversation"))
+    return named.with_columns(
+        unit=pl.when(is_repeat).then(pl.lit(REPEAT)).otherwise("unit"),
+        conversation=pl.when(is_repeat).then("of").otherwise("conversation"),
+    ).select(OUTCOMES.keys())
+
+
 def dropped_rows(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Rows of `DROPPED` for the rows of `OUTCOMES` of what was dropped, in a stable order: a
     conversation, then its messages, as far as they went with it."""
-    rows = outcomes.filter(pl.col("reason").is_not_null())
+    rows = outcomes.filter(pl.col("reason").is_not_null(), pl.col("unit") != REPEAT)
     rows = rows.with_columns(detail=with_left("detail", pl.col("left_by"))).select(DROPPED.keys())
     home = pl.when(pl.col("unit") == "conversation").then("id").otherwise("conversation")
     rows = rows.with_columns(home=home.fill_null(pl.col("id")))
@@ -278,7 +300,7 @@ def examples(entries: pl.LazyFrame) -> dict[str, dict[str, str]]:
     `entries` are rows of a ledger, or of DROPPED; only these say a place.
     """
     place = pl.col("place") if "place" in entries.collect_schema() else pl.lit(None, pl.String)
-    is_shown = pl.col("reason").is_not_null() & (pl.col("unit") != ANSWER)
+    is_shown = pl.col("reason").is_not_null() & pl.col("unit").is_in([ANSWER, REPEAT]).not_()
     rows = entries.filter(is_shown).select(
         "reason", "unit", "id", pl.col("detail").fill_null(""), place=place.fill_null("")
     )

@@ -58,6 +58,7 @@ NODES: dict[str, pl.DataType | type[pl.DataType]] = {
     "deleted": pl.Boolean,
     "review_result": pl.Boolean,
     "synthetic": pl.Boolean,
+    "labels": pl.String,  # JSON: what people judged of it, numbers by name: {"toxicity": 0.25}
     "tree_state": pl.String,
 }
 

@@ -19,6 +19,7 @@ __all__ = [
     "pair_tokens",
     "plots",
     "published",
+    "ranked_rows",
     "reader",
     "redrawn",
     "renderings",

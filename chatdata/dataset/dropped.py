@@ -149,7 +149,8 @@ def problems(folder: Path) -> Iterator[str]:
 
 def _unpaired(folder: Path) -> Iterator[str]:
     """Yields where the rows of the table are not those of the ledger."""
-    listed = reader.scan_ledger(folder).filter(pl.col("unit") != ledger.ANSWER, outcome="dropped")
+    is_held = pl.col("unit").is_in([ledger.ANSWER, ledger.REPEAT]).not_()
+    listed = reader.scan_ledger(folder).filter(is_held, outcome="dropped")
     held = scan(folder)
     if _fingerprint(listed) == _fingerprint(held):
         held.select(pl.col(ledger.WORDS).count()).collect()  # raises where words are damaged

@@ -173,6 +173,13 @@ class PairsEntry(Part):
     answers: Count
 
 
+class RankedEntry(Part):
+    """The questions whose answers are ranked, with all of them: their splits, and their hash."""
+
+    content_hash: Digest
+    splits: Splits
+
+
 class PairTokensEntry(Part):
     """The pairs as rows of tokens: their splits, how many pairs are left out, by reason, and what
     of a sample was compared with the template. The content hash is of these rows alone."""
@@ -190,7 +197,11 @@ class Leakage(Part):
 
 
 class Share(Part):
-    """The share of a source among all rows, and its weight, cap and licence in the recipe."""
+    """The share of a source among all rows, and its weight, cap and licence in the recipe.
+
+    `epochs` is how often what there is of it was taken, as `mix` measures it; tokens stand there
+    where a recipe mixes.
+    """
 
     source: str
     rows: Number
@@ -198,6 +209,9 @@ class Share(Part):
     weight: Real | None
     cap: int | None
     license: str | None
+    epochs: Real | None = None
+    tokens: Number | None = None
+    trained_tokens: Number | None = None
 
 
 class Example(Part):
@@ -266,6 +280,12 @@ class SplitOptions(Part):
     test_percent: Real
 
 
+class MixOptions(Part):
+    """What weights and caps of sources measure."""
+
+    by: str
+
+
 class PublishOptions(Part):
     """Where the dataset is published."""
 
@@ -280,6 +300,7 @@ class RecipeEntry(Verbatim):
     drop: tuple[dict[str, dict[str, Any]], ...]
     split: SplitOptions | None
     publish: PublishOptions | None
+    mix: MixOptions | None = None
     render: Any = None  # the options of `render`, which that package checks
 
     @property

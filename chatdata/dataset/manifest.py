@@ -37,6 +37,7 @@ from chatdata.dataset.entries import (
     PairsEntry,
     PairTokensEntry,
     Preview,
+    RankedEntry,
     RecipeEntry,
     RenderingEntry,
     ShardEntry,
@@ -51,6 +52,7 @@ from chatdata.steps.contamination import OverlapEntry
 from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.forgetting import ForgottenEntry
 from chatdata.steps.joining import PiecesEntry
+from chatdata.steps.labels import LabelEntry
 from chatdata.steps.language import DisagreementEntry
 from chatdata.steps.redact import SecretEntry
 
@@ -111,15 +113,18 @@ class Manifest(Part):
     messages_in_parts: Number | None = None  # messages with `train_parts`
     lengths: dict[str, Histogram]
     shares: tuple[Share, ...] | None = None
+    repeats: Number | None = None  # rows of conversations that are published again
     language_disagreements: tuple[DisagreementEntry, ...] | None = None
     secrets: dict[str, SecretEntry] | None = None  # by kind
     near_duplicates: dict[str, ClustersEntry] | None = None  # by filter
+    labels: dict[str, LabelEntry] | None = None  # of the messages that were read, by name
     contamination: tuple[OverlapEntry, ...] | None = None
     # What filters would have removed and a recipe keeps: by unit and filter.
     kept_by_hand: dict[str, dict[str, Number]] | None = None
     forgotten: ForgottenEntry | None = None  # what the recipe takes out for good
     leakage: Leakage
     pairs: PairsEntry | None = None  # of ranked answers
+    ranked: RankedEntry | None = None  # all ranked answers to a question
     pair_tokens: PairTokensEntry | None = None  # these pairs as rows of tokens
     render: RenderEntry | None
     files: tuple[ShardEntry, ...]

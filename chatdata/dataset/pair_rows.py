@@ -28,12 +28,7 @@ class PairRows:
 
     def totals(self) -> dict[str, dict[str, int]]:
         """The rows and the bytes of each split."""
-        sizes = pl.DataFrame({"split": self.splits, "bytes": sizes_of(self.table)})
-        return {
-            name: {"rows": of_split.height, "bytes": int(of_split["bytes"].sum())}
-            for name in SPLITS
-            for of_split in [sizes.filter(split=name)]
-        }
+        return totals_of(sizes_of(self.table), self.splits)
 
     def questions(self) -> int:
         """How many questions the pairs are of."""
@@ -41,11 +36,26 @@ class PairRows:
 
     def digests(self) -> list[tuple[str, bytes]]:
         """The id of each pair, and a SHA-256 of its split and all that it says."""
-        values = zip(self.splits.to_list(), self.table.to_pylist(), strict=True)
-        return [
-            (row["id"], hashlib.sha256(orjson.dumps([split, *row.values()])).digest())
-            for split, row in values
-        ]
+        return digests_of(self.table, self.splits)
+
+
+def totals_of(sizes: pl.Series, splits: pl.Series) -> dict[str, dict[str, int]]:
+    """The rows and the bytes of each split, of rows with these sizes and splits."""
+    table = pl.DataFrame({"split": splits, "bytes": sizes})
+    return {
+        name: {"rows": of_split.height, "bytes": int(of_split["bytes"].sum())}
+        for name in SPLITS
+        for of_split in [table.filter(split=name)]
+    }
+
+
+def digests_of(table: pa.Table, splits: pl.Series) -> list[tuple[str, bytes]]:
+    """The id of each row, and a SHA-256 of its split and all that it says."""
+    values = zip(splits.to_list(), table.to_pylist(), strict=True)
+    return [
+        (row["id"], hashlib.sha256(orjson.dumps([split, *row.values()])).digest())
+        for split, row in values
+    ]
 
 
 def make(nodes: pl.DataFrame, pairs: pl.DataFrame) -> pa.Table:
@@ -59,21 +69,14 @@ def make(nodes: pl.DataFrame, pairs: pl.DataFrame) -> pa.Table:
         "chosen": [[row] for row in pairs["chosen"]],
         "rejected": [[row] for row in pairs["rejected"]],
     }
-    roles, langs = nodes["role"].to_list(), nodes["lang"].to_list()
-    asked = [next((row for row in prompt if roles[row] == "user"), None) for prompt in prompts]
-    columns = {
-        "id": pairs["pair"],
-        "group": pairs["group"],
-        "source": nodes["source"][pairs["chosen"]],
-        "lang": pl.Series([None if row is None else langs[row] for row in asked], dtype=pl.String),
-        "question": pairs["question"],
-    }
     tools = nodes["tools"][pairs["chosen"]]
     ranks = {name: pairs[name] for name in ("chosen_rank", "rejected_rank")}
-    lists = [_messages(nodes, part) for part in parts.values()]
+    lists = [messages(nodes, part) for part in parts.values()]
+    columns = about(nodes, pairs["pair"], pairs["group"], pairs["chosen"], prompts)
     return pa.Table.from_arrays(
         [
-            *(column.to_arrow().cast(pa.string()) for column in columns.values()),
+            *columns,
+            pairs["question"].to_arrow().cast(pa.string()),
             *lists,
             tools.to_arrow().cast(pa.string()),
             *(arrow.int64(column.to_numpy()) for column in ranks.values()),
@@ -82,7 +85,23 @@ def make(nodes: pl.DataFrame, pairs: pl.DataFrame) -> pa.Table:
     )
 
 
-def _messages(nodes: pl.DataFrame, lists: list[list[int]]) -> pa.Array:
+def about(
+    nodes: pl.DataFrame,
+    ids: pl.Series,
+    groups: pl.Series,
+    answers: pl.Series,
+    prompts: list[list[int]],
+) -> list[pa.Array]:
+    """The columns id, group, source and lang of rows: the source is that of the `answers`, the
+    language that of the first user turn of the `prompts`, given by their rows."""
+    roles, langs = nodes["role"].to_list(), nodes["lang"].to_list()
+    asked = [next((row for row in prompt if roles[row] == "user"), None) for prompt in prompts]
+    of_asked = pl.Series([None if row is None else langs[row] for row in asked], dtype=pl.String)
+    columns = (ids, groups, nodes["source"][answers], of_asked)
+    return [column.to_arrow().cast(pa.string()) for column in columns]
+
+
+def messages(nodes: pl.DataFrame, lists: list[list[int]]) -> pa.Array:
     """Lists of messages, which are given by their rows."""
     kind = PAIRS.field("prompt").type
     offsets = np.concatenate([[0], np.cumsum([len(of_row) for of_row in lists])])
@@ -97,11 +116,11 @@ def sizes(table: pa.Table) -> npt.NDArray[np.int64]:
     return sizes_of(table).to_numpy().astype(np.int64)
 
 
-def sizes_of(table: pa.Table) -> pl.Series:
+def sizes_of(table: pa.Table, lists: tuple[str, ...] = LISTS) -> pl.Series:
     """The size of the text of each row, in bytes, as a series."""
     message = pl.element().struct
     of_message = pl.sum_horizontal(
         message.field(name).str.len_bytes().fill_null(0) for name in rows.SPOKEN_KEYS
     )
-    of_lists = [pl.col(name).list.eval(of_message).list.sum() for name in LISTS]
-    return pl.DataFrame(table.select(LISTS)).select(pl.sum_horizontal(of_lists)).to_series()
+    of_lists = [pl.col(name).list.eval(of_message).list.sum() for name in lists]
+    return pl.DataFrame(table.select(lists)).select(pl.sum_horizontal(of_lists)).to_series()

@@ -119,7 +119,9 @@ def _histogram(title: str, sizes: Histogram) -> dict[str, Any]:
 
 def _reasons(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
     """Each reason with its meaning, its counts, and examples of what was dropped for the reason."""
-    is_shown = (pl.col("outcome") == "dropped") & (pl.col("unit") != ledger.ANSWER)
+    is_shown = (pl.col("outcome") == "dropped") & pl.col("unit").is_in(
+        [ledger.ANSWER, ledger.REPEAT]
+    ).not_()
     rows = reader.scan_ledger(folder).filter(is_shown).collect()
     rows = rows.with_columns(order=hash_column(rows["id"], "report")).sort("order", "unit", "id")
     reasons = card.reasons(manifest)

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata.core import row_id
+from chatdata.core import ledger, row_id
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import VerifyError
 from chatdata.dataset import footers, reader, tables
@@ -42,7 +42,8 @@ def read_added(folder: Path, manifest: Manifest, rendering: str) -> Iterator[Row
     A conversation that the rendering cuts stands there whole. Raises VerifyError as `read` does.
     """
     table = tables.tokens_of(rendering)
-    left_out = reader.scan_left_out(folder, rendering).filter(unit="conversation")
+    is_row = pl.col("unit").is_in(["conversation", ledger.REPEAT])
+    left_out = reader.scan_left_out(folder, rendering).filter(is_row)
     names = left_out.select("id").collect()["id"].implode()
     for name in SPLITS:
         batches = _batches_of(tables.MESSAGES, folder, manifest, name)

@@ -260,6 +260,19 @@ class Rows:
         }
         return {name: {**totals[name], **sums} for name, sums in _sums(figures).items()}
 
+    def is_named(self, ids: pl.Series) -> pl.Series:
+        """Whether each conversation is among these."""
+        return pl.Series(self.messages["id"], dtype=pl.String).is_in(ids.implode())
+
+    def tokens_by(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
+        """The tokens and the trained tokens by a name of each conversation."""
+        assert self.tokens is not None
+        of_rows = pl.Series(list(names), dtype=pl.String)[self.owner]
+        lengths, trained = pl.Series(self.tokens["length"]), pl.Series(self.tokens["trained"])
+        table = pl.DataFrame({"name": of_rows, "tokens": lengths, "trained_tokens": trained})
+        sums = table.group_by("name").agg(pl.all().sum().cast(pl.Int64)).sort("name")
+        return {row.pop("name"): row for row in sums.to_dicts()}
+
     def sizes(self) -> dict[str, npt.NDArray[np.int64]]:
         """The turns and characters of each conversation, and the tokens of each row of tokens."""
         characters = _sizes(self.messages, lambda text: text.str.len_chars())

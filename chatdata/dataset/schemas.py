@@ -69,6 +69,14 @@ PAIRS = pa.schema(
         ("rejected_rank", pa.int64()),
     ]
 )
+RANKED = pa.schema(
+    [
+        *_CONVERSATION,
+        *((name, pa.list_(_PAIR_MESSAGE)) for name in ("prompt", "answers")),
+        ("ranks", pa.list_(pa.int64())),
+        ("tools", pa.string()),
+    ]
+)
 # Both sides are whole: the ids of the prompt, the same `prompt_length` of them, and of the answer.
 PAIR_TOKENS = pa.schema(
     [

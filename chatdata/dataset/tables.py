@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from chatdata.core import arrow, template_variables, train_parts
 from chatdata.core.constants import SPLITS
-from chatdata.dataset import pair_rows, pair_tokens, rows, schemas
+from chatdata.dataset import pair_rows, pair_tokens, ranked_rows, rows, schemas
 from chatdata.dataset.entries import ListedFile, SplitEntry, Splits
 from chatdata.dataset.manifest import NAME, Listing, Manifest
 from chatdata.dataset.rows import Rows
@@ -181,6 +181,15 @@ def _pair_figures(manifest: Manifest) -> Splits:
     return manifest.pairs.splits
 
 
+def _ranked_config(manifest: Manifest) -> str | None:
+    return RANKED.name if manifest.ranked else None
+
+
+def _ranked_figures(manifest: Manifest) -> Splits:
+    assert manifest.ranked is not None
+    return manifest.ranked.splits
+
+
 def _pair_token_config(manifest: Manifest) -> str | None:
     if manifest.pair_tokens is None:
         return None
@@ -232,6 +241,16 @@ PAIRS = Table(  # written by the second pass, where a recipe makes pairs
     figures=_pair_figures,
     filled=("id", "group", "source", "question", "prompt.role", "chosen.role", "rejected.role"),
 )
+RANKED = Table(  # written with PAIRS
+    "ranked",
+    schemas.RANKED,
+    "a prompt with all of its ranked answers, the best first",
+    row_bytes=ranked_rows.row_bytes,
+    config=_ranked_config,
+    size=_message_size,
+    figures=_ranked_figures,
+    filled=("id", "group", "source", "prompt.role", "answers.role", "ranks"),
+)
 PAIR_TOKENS = Table(  # written beside PAIRS, where a recipe renders
     "pair-tokens",
     schemas.PAIR_TOKENS,
@@ -251,7 +270,7 @@ LEDGER = Table(
 )
 PACKS = Table("packs", schemas.PACK_INDEX, "the rows of a bin", splits=())  # written by `pack`
 
-TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, PAIRS, PAIR_TOKENS, LEDGER, PACKS)
+TABLES: tuple[Table, ...] = (MESSAGES, TOKENS, PAIRS, RANKED, PAIR_TOKENS, LEDGER, PACKS)
 
 # Not among TABLES, which are published.
 DROPPED = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from chatdata.pipeline.context import BuildContext
-from chatdata.steps import filtering, redact
+from chatdata.steps import filtering, labels, redact
 from chatdata.steps.figures import FiguresByKey
 
 
@@ -14,7 +14,7 @@ def annotate(context: BuildContext, messages: pl.DataFrame) -> tuple[pl.DataFram
 
     The figures count, whatever then becomes of the messages.
     """
-    figures = FiguresByKey()
+    figures = FiguresByKey({labels.KEY: labels.count(messages)})
     options = context.recipe.redact
     if options is not None:
         countries = options.countries or "all"

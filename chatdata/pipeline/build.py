@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,12 @@ from chatdata.pipeline.prepare import prepare
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.reading import ReadResult
 from chatdata.pipeline.recipe import Recipe
-from chatdata.pipeline.second_pass import second_pass
+from chatdata.pipeline.second_pass import measured, second_pass
 from chatdata.pipeline.stats import BuildResult, Digests, PartStats
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
 from chatdata.render.encoding.encoder import EncoderDiffers
-from chatdata.steps import split
+from chatdata.steps import labels, split
 from chatdata.steps.forgetting import ForgetList, ForgottenEntry
 
 PREVIEW_GROUPS = 100
@@ -211,8 +212,11 @@ def run_pipeline(
     first = _first_pass(context, runner)
     if read.is_whole:
         _check_named(context.recipe.keep, first, read)
-    decisions = global_pass.decide(context, [*context.recipe.keep, *first.kept])
+        _check_labels(context.recipe, first)
     columns = optional_columns(first)
+    kept_by_hand = [*context.recipe.keep, *first.kept]
+    counted = functools.partial(_counted, context, runner, encoder, _sample(first))
+    decisions = global_pass.decide(context, kept_by_hand, counted)
     context = replace(context, encoder=encoder.result(), sample=_sample(first), columns=columns)
     written = _second_pass(context, runner, decisions, read, out)
     stats = first + written.stats
@@ -223,6 +227,7 @@ def run_pipeline(
         files=written.files,
         encoder=written.encoder,
         near_duplicates=decisions.near_duplicates,
+        epochs=decisions.epochs,
         forgotten=_forgotten(context, first, read),
         read=read,
     )
@@ -232,6 +237,26 @@ def _first_pass(context: BuildContext, runner: Runner) -> PartStats:
     function = functools.partial(first_pass, context)
     parts = runner.map("dropping, threading", function, context.parts)
     return sum(parts, PartStats(figures=context.figures))
+
+
+def _counted(
+    context: BuildContext,
+    runner: Runner,
+    encoder: Future[EncoderChoice],
+    sample: float,
+    removed: pl.DataFrame,
+) -> pl.DataFrame:
+    """The `tokens` and `trained_tokens` of the conversations that are not removed."""
+    tasks = [(part, removed.filter(part=part)) for part in context.parts]
+
+    def count(context: BuildContext) -> pl.DataFrame:
+        return pl.concat(runner.map("counting tokens", functools.partial(measured, context), tasks))
+
+    context = replace(context, encoder=encoder.result(), sample=sample)
+    try:
+        return count(context)
+    except EncoderDiffers as difference:
+        return count(encoders.without_fast(context, difference))
 
 
 def _check_named(keep: Sequence[str], first: PartStats, read: ReadResult) -> None:
@@ -257,6 +282,15 @@ def _forgotten(context: BuildContext, first: PartStats, read: ReadResult) -> For
         return None
     known = first.forgotten if read.is_whole else None
     return ForgetList(tuple(context.forget_ids()), context.forget).entry(known)
+
+
+def _check_labels(recipe: Recipe, first: PartStats) -> None:
+    """Raises BuildError where the filter of labels names some that no message has."""
+    for drop in recipe.drops():
+        if drop.filter.name == labels.KEY:
+            unknown = labels.unknown(drop.options, first.figures.entry(labels.KEY))
+            if unknown:
+                raise BuildError(unknown)
 
 
 def _sample(first: PartStats) -> float:

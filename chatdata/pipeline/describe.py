@@ -19,6 +19,7 @@ from chatdata.dataset.entries import (
     Leakage,
     PairsEntry,
     PairTokensEntry,
+    RankedEntry,
     RecipeEntry,
     RenderingCounts,
     RenderingEntry,
@@ -41,7 +42,7 @@ from chatdata.render.entries import (
     TemplateEntry,
     TokenizerEntry,
 )
-from chatdata.steps import joining, keeping, secrets
+from chatdata.steps import joining, keeping, labels, secrets
 
 
 def describe(
@@ -102,11 +103,12 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         splits=splits,
         languages=_languages(stats),
         lengths=_lengths(stats),
-        shares=_shares(recipe, stats),
+        shares=_shares(recipe, stats, result.epochs),
         language_disagreements=stats.figures.entry("language_disagreements"),
         secrets=stats.figures.entry("secrets"),
         near_duplicates=result.near_duplicates or None,
         contamination=stats.figures.entry("contamination"),
+        labels=stats.figures.entry(labels.KEY),
         pieces=stats.figures.entry(joining.KEY),
         kept_by_hand=stats.figures.entry(keeping.KEY),
         leakage=Leakage(groups_in_both=stats.leaking_groups),
@@ -117,12 +119,15 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
     more = _optional(stats, optional_columns(stats))
     if result.read and result.read.not_read:
         more["not_read"] = result.read.not_read
+    if stats.repeats:
+        more["repeats"] = stats.repeats
     if extensions := extended.entries(recipe):
         more["extensions"] = extensions
     if result.forgotten is not None:
         more["forgotten"] = result.forgotten
     if result.answers is not None:
         more["pairs"] = _pairs_entry(stats, result.answers)
+        more["ranked"] = _ranked_entry(stats)
         more |= _pair_tokens(context, stats)
     return described.model_copy(update=more)
 
@@ -171,7 +176,10 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
     if before.kept_by_hand is not None:
         changed["kept_by_hand"] = stats.figures.entry(keeping.KEY)
     if before.shares is not None:
-        changed["shares"] = _shares(recipe, stats)
+        epochs = {share.source: share.epochs for share in before.shares if share.epochs is not None}
+        changed["shares"] = _shares(recipe, stats, epochs)
+    if before.repeats is not None:
+        changed["repeats"] = stats.repeats
     return before.model_copy(update=changed)
 
 
@@ -244,6 +252,13 @@ def _pairs_entry(stats: PartStats, answers: Mapping[str, Any]) -> PairsEntry:
     )
 
 
+def _ranked_entry(stats: PartStats) -> RankedEntry:
+    return RankedEntry(
+        content_hash=sha256_pairs(row for part in stats.ranked_digests for row in part),
+        splits=Splits.model_validate(stats.ranked_totals.by_split),
+    )
+
+
 def _pair_tokens(context: BuildContext, stats: PartStats) -> dict[str, PairTokensEntry]:
     """What the manifest says of the rows of tokens of pairs, where the recipe renders."""
     if context.tokenizer is None:
@@ -258,7 +273,9 @@ def _pair_tokens(context: BuildContext, stats: PartStats) -> dict[str, PairToken
     return {"pair_tokens": entry}
 
 
-def _shares(recipe: Recipe, stats: PartStats) -> tuple[Share, ...] | None:
+def _shares(
+    recipe: Recipe, stats: PartStats, epochs: Mapping[str, float]
+) -> tuple[Share, ...] | None:
     """What each source gave, where a recipe has several or limits the one it has."""
     sources = {options.name or key: options for key, options in recipe.source.items()}
     if len(sources) < 2 and all(options.cap is None for options in sources.values()):
@@ -271,9 +288,21 @@ def _shares(recipe: Recipe, stats: PartStats) -> tuple[Share, ...] | None:
             weight=options.weight,
             cap=options.cap,
             license=options.license,
+            **_mixed(recipe, stats, name, epochs),
         )
         for name, options in sources.items()
     )
+
+
+def _mixed(
+    recipe: Recipe, stats: PartStats, source: str, epochs: Mapping[str, float]
+) -> dict[str, Any]:
+    """The figures of a source that stand in the manifest where the recipe has `mix`."""
+    if recipe.mix is None:
+        return {}
+    nothing = dict.fromkeys(("tokens", "trained_tokens"), 0) if recipe.render else {}
+    tokens = stats.source_tokens.by_split.get(source, nothing)
+    return {"epochs": epochs.get(source, 0.0), **tokens}
 
 
 def _lengths(stats: PartStats) -> dict[str, Histogram]:

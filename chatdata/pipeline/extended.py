@@ -46,6 +46,15 @@ def _of_files(recipe: Recipe) -> Iterator[ExtensionEntry]:
     steps = [step.cleaner for step in recipe.steps()]
     filters = [drop.filter for drop in recipe.drops()]
     abouts = {thing.name: thing.about for thing in (*steps, *filters)}
+    for reader in (source.python for source in recipe.source.values() if source.python):
+        reference = python_files.parse(reader.function)
+        yield ExtensionEntry(
+            kind="source",
+            name=reference.function,
+            about="",
+            file=reference.file,
+            sha256=str(reader.sha256),
+        )
     for kind, listed in (("cleaner", recipe.clean), ("filter", recipe.drop)):
         for options in (entry[PYTHON] for entry in listed if PYTHON in entry):
             reference = python_files.parse(options["function"])

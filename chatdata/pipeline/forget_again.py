@@ -74,11 +74,14 @@ def _homes(entries: pl.DataFrame) -> list[str]:
     return joined["detail"].str.extract(_JOINED_TO).drop_nulls().unique().sort().to_list()
 
 
-def take_out(messages: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def take_out(
+    messages: pl.DataFrame, names: pl.DataFrame, repeats: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The messages of conversations that stay, and outcomes of those that rows of NAMES take out.
 
     `messages` are those of whole groups, named by `shared_turns`. A conversation goes where it
-    holds a message that is named, or the last message of a conversation that is.
+    holds a message that is named, or the last message of a conversation that is, and so do its
+    `repeats`, given as (conversation, of).
     """
     if names.is_empty():
         return ledger.drop_with_messages(messages, messages.clear(), FORGOTTEN)
@@ -87,7 +90,9 @@ def take_out(messages: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFrame,
     is_last = pl.col("position") == pl.col("position").max().over("conversation")
     ends = messages.filter(is_named & is_last)["message"]
     lost = pl.concat([ends, names.filter("is_message")["name"].alias("message")]).implode()
-    rows = messages.filter(pl.col("message").is_in(lost))
+    hit = messages.filter(pl.col("message").is_in(lost))["conversation"].unique().implode()
+    again = repeats.filter(pl.col("of").is_in(hit))["conversation"].implode()
+    rows = messages.filter(pl.col("conversation").is_in(hit) | pl.col("conversation").is_in(again))
     return ledger.drop_with_messages(messages, rows, FORGOTTEN)
 
 
@@ -99,7 +104,8 @@ def refuse_pairs(folder: Path, described: Manifest, names: pl.DataFrame) -> None
     wanted = names.select(name=pl.col("name").str.replace("#[0-9]+$", ""))["name"].implode()
     rows = reader.scan(folder, "messages")
     groups = rows.filter(pl.col("id").is_in(wanted) | pl.col("group").is_in(wanted)).select("group")
-    hit = reader.scan(folder, "pairs").join(groups, on="group", how="semi").head(1).collect()
+    table = "pairs" if described.ranked is None else "ranked"  # of more questions
+    hit = reader.scan(folder, table).join(groups, on="group", how="semi").head(1).collect()
     for group in hit["group"]:
         raise OutputError(
             f"'{folder}' has pairs of ranked answers of '{group}', which a rendering copies as "

@@ -9,19 +9,23 @@ recipe; each sees what those before it have left.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from chatdata.core import arrow, schema
 from chatdata.pipeline.context import BuildContext
-from chatdata.steps import duplicates, keeping, mixing
-from chatdata.steps.duplicates import Alike, ClustersEntry, Shingles
+from chatdata.steps import duplicates, keeping, likeness, mixing
+from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.filtering import Drop
-from chatdata.steps.mixing import Share
+from chatdata.steps.likeness import Alike
+from chatdata.steps.minhash import Numbers
+from chatdata.steps.mixing import Mix, Share
 
 _REMOVED = {"part": pl.Int32, "conversation": pl.String, "reason": pl.String, "detail": pl.String}
+_TAKEN = {"part": pl.Int32, "conversation": pl.String, "times": pl.Int64}
+Measured = Callable[[pl.DataFrame], pl.DataFrame]
 _SPLIT_GROUPS = {"part": pl.Int32, "group": pl.String, "split_group": pl.String}
 
 
@@ -32,18 +36,22 @@ class GlobalDecisions:
     `removed` names conversations, the filter or `not_sampled`, and why. `spared` are rows of
     `keeping.SPARED`, for conversations that are kept by hand. `split_groups` names the
     groups that take the split of another group, `split_group`. `near_duplicates` has the figures of
-    each near-duplicate filter, by its name.
+    each near-duplicate filter, by its name. `taken` says how often conversations are taken that are
+    taken more than once, and `epochs` how often each source is.
     """
 
     removed: pl.DataFrame
     spared: pl.DataFrame
     split_groups: pl.DataFrame
     near_duplicates: dict[str, ClustersEntry]
+    taken: pl.DataFrame
+    epochs: dict[str, float]
 
     def of_part(self, part: int) -> GlobalDecisions:
         """The decisions that concern a part."""
         split_groups = self.split_groups.filter(part=part)
-        return GlobalDecisions(self.removed.filter(part=part), self.spared, split_groups, {})
+        removed, taken = self.removed.filter(part=part), self.taken.filter(part=part)
+        return GlobalDecisions(removed, self.spared, split_groups, {}, taken, {})
 
     def split_groups_of(self, groups: pl.Series) -> pl.Series:
         """The groups, or in the place of a group the one whose split it takes."""
@@ -65,10 +73,13 @@ def write_keys(context: BuildContext, part: int, messages: pl.DataFrame) -> None
 
 
 def _keys(drop: Drop, messages: pl.DataFrame) -> pl.DataFrame:
-    compared = drop.filter.expression(**drop.options).first()
-    keys = duplicates.keys(messages, compared, by_tree=not drop.filter.siblings)
+    filter_, compared = drop.filter, drop.filter.expression(**drop.options)
+    by_tree = not filter_.siblings
+    if filter_.is_prefix:
+        return duplicates.with_prefixes(messages, compared, by_tree)
+    keys = duplicates.keys(messages, compared.first(), by_tree, filter_.against)
     alike = _alike(drop)
-    return duplicates.with_shingles(keys, alike) if alike else duplicates.with_digest(keys)
+    return likeness.with_sets(keys, alike) if alike else duplicates.with_digest(keys)
 
 
 def _alike(drop: Drop) -> Alike | None:
@@ -78,10 +89,18 @@ def _alike(drop: Drop) -> Alike | None:
     return Alike(**{name: drop.options[name] for name in Alike.__slots__})
 
 
-def decide(context: BuildContext, keep: Sequence[str]) -> GlobalDecisions:
+def nothing_decided() -> GlobalDecisions:
+    """Decisions that change nothing."""
+    tables = [pl.DataFrame(schema=schema) for schema in (_REMOVED, _SPLIT_GROUPS, _TAKEN)]
+    removed, split_groups, taken = tables
+    return GlobalDecisions(removed, schema.empty(keeping.SPARED), split_groups, {}, taken, {})
+
+
+def decide(context: BuildContext, keep: Sequence[str], measure: Measured) -> GlobalDecisions:
     """What the corpus filters remove, over all parts, and of the rest what mixing leaves out.
 
-    `keep` are ids of conversations that no filter removes.
+    `keep` are ids of conversations that no filter removes. `measure` gives the `tokens` and
+    `trained_tokens` of each `conversation`, of those that are not removed.
     """
     removed, near = pl.DataFrame(schema=_REMOVED), dict[str, ClustersEntry]()
     members, spared = list[pl.DataFrame](), [schema.empty(keeping.SPARED)]
@@ -92,9 +111,13 @@ def decide(context: BuildContext, keep: Sequence[str]) -> GlobalDecisions:
         spared.append(decided.spared)
         if decided.clusters is not None:
             near[drop.filter.name] = decided.clusters
-    removed = pl.concat([removed, _not_sampled(context, removed)])
+    mixed = _mixed(context, removed, measure)
+    removed = pl.concat([removed, _not_sampled(mixed)])
     split_groups = _split_groups(context, members, removed)
-    return GlobalDecisions(removed, pl.concat(spared), split_groups, near)
+    taken = mixed.filter(pl.col("times") > 1).select(_TAKEN.keys())
+    return GlobalDecisions(
+        removed, pl.concat(spared), split_groups, near, taken, mixing.epochs(mixed)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +137,18 @@ def _decide_filter(
     """What a corpus filter makes of the conversations that those before it have left."""
     keys = _read(context, f"keys-{number}")
     keys = keys.join(removed, on="conversation", how="anti", maintain_order="left")
-    fetch, alike = functools.partial(_shingles, context, number), _alike(drop)
-    cluster = duplicates.alike(keys, alike, fetch) if alike else duplicates.equal(keys)
-    members = duplicates.members(keys, cluster)
-    repeats = duplicates.repeats(members, drop.options.get("keep", "smallest_id"))
-    if alike:
-        detail = duplicates.likeness(repeats, keys, alike, fetch)
+    keys = keys.join(_ranks(context), on="conversation", how="left", maintain_order="left")
+    alike = _alike(drop)
+    if drop.filter.is_prefix:
+        repeats, members = _begun(context, number, keys)
+    elif alike:
+        repeats, members = _like(context, number, keys, alike, drop.options["keep"])
     else:
-        detail = repeats.select(detail=pl.lit(drop.filter.repeats) + pl.col("of")).to_series()
-    repeats = repeats.with_columns(detail, reason=pl.lit(drop.filter.name))
+        members = duplicates.members(keys, duplicates.equal(keys))
+        repeats = duplicates.repeats(members)
+    if "detail" not in repeats.columns:
+        repeats = repeats.with_columns(detail=pl.lit(drop.filter.repeats) + pl.col("of"))
+    repeats = repeats.with_columns(reason=pl.lit(drop.filter.name))
     repeats, spared = keeping.split(repeats, keep, drop.filter.name)
     return _FilterDecision(
         repeats.select(_REMOVED.keys()),
@@ -132,34 +158,84 @@ def _decide_filter(
     )
 
 
-def _not_sampled(context: BuildContext, removed: pl.DataFrame) -> pl.DataFrame:
-    """The conversations that the recipe's weights and caps leave out, of those that are left."""
+def _begun(
+    context: BuildContext, number: int, keys: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The conversations that another one begins with, and the members of clusters."""
+    held = []
+    for part in context.parts:
+        prefixes = arrow.read_table(context.files.table(f"keys-{number}", part))
+        rows = prefixes.select("conversation", digest="prefixes").explode("digest")
+        held.append(rows.join(keys, on="digest", how="semi"))
+    repeats = duplicates.begun(keys, pl.concat(held))
+    return repeats, duplicates.begun_members(repeats, keys)
+
+
+def _like(
+    context: BuildContext, number: int, keys: pl.DataFrame, alike: Alike, keep: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The conversations that are like one that stays, and the members of clusters."""
+    fetch = functools.partial(_sets, context, number)
+    members = duplicates.members(keys, likeness.clusters(keys, alike, fetch))
+    return likeness.repeats(members, keep, alike, fetch), members
+
+
+def _ranks(context: BuildContext) -> pl.DataFrame:
+    """The place in the recipe of the source of each conversation, its `rank`."""
+    names = [options.name or key for key, options in context.recipe.source.items()]
+    ranks = {name: rank for rank, name in enumerate(names)}
+    rank = pl.col("source").replace_strict(ranks, return_dtype=pl.Int64)
+    return _read(context, "groups").select("conversation", rank=rank)
+
+
+def _mixed(context: BuildContext, removed: pl.DataFrame, measure: Measured) -> pl.DataFrame:
+    """The conversations that are left, with how often each is taken by the recipe's weights and
+    caps."""
     shares = {
         options.name or key: Share(options.weight, options.cap)
         for key, options in context.recipe.source.items()
     }
-    if all(share == Share() for share in shares.values()):
-        return removed.clear()
-    left = _read(context, "groups").join(removed, on="conversation", how="anti")
-    left_out = mixing.left_out(left, shares)
+    mix = context.recipe.mix or Mix()
+    left = _read(context, "groups").join(
+        removed, on="conversation", how="anti", maintain_order="left"
+    )
+    if mix == Mix() and all(share == Share() for share in shares.values()):
+        return left.with_columns(size=pl.lit(1, pl.Int64), times=pl.lit(1, pl.Int64))
+    if mix.by == "conversations":
+        return mixing.times(left.with_columns(size=pl.lit(1, pl.Int64)), shares, mix)
+    sizes = measure(removed).select("conversation", size=mix.by)
+    sized = left.join(sizes, on="conversation", how="left", maintain_order="left")
+    return mixing.times(sized.with_columns(pl.col("size").fill_null(0)), shares, mix)
+
+
+def _not_sampled(mixed: pl.DataFrame) -> pl.DataFrame:
+    """The conversations that are taken not once."""
+    left_out = mixed.filter(times=0)
     left_out = left_out.with_columns(reason=pl.lit("not_sampled"), detail=pl.lit(None, pl.String))
     return left_out.select(_REMOVED.keys())
 
 
+_FETCHED = [*duplicates.FETCHED, *likeness.FETCHED]
+
+
 def _read(context: BuildContext, kind: str) -> pl.DataFrame:
-    """A table of all parts, without the shingles."""
+    """A table of all parts, without what is fetched later."""
     files = (context.files.table(kind, part) for part in context.parts)
-    return pl.concat([arrow.read_table(file).select(pl.exclude("shingles")) for file in files])
+    return pl.concat([arrow.read_table(file).select(pl.exclude(_FETCHED)) for file in files])
 
 
-def _shingles(context: BuildContext, number: int, keys: pl.DataFrame) -> list[Shingles]:
-    """The shingles of each row of a table of keys, from the files of the parts."""
-    fetched: dict[tuple[int, int], pl.Series] = {}
+def _sets(
+    context: BuildContext, number: int, keys: pl.DataFrame
+) -> tuple[list[Numbers], list[Numbers]]:
+    """The shingles and the words of each row of a table of keys, from the files of the parts."""
+    fetched: dict[tuple[int, int], tuple[Numbers, Numbers]] = {}
     for (part,), rows in keys.partition_by("part", as_dict=True).items():
         file = context.files.table(f"keys-{number}", int(part))
-        sets = arrow.read_table(file, columns=["shingles"]).to_series().gather(rows["row"])
-        fetched.update(zip(rows.select("part", "row").iter_rows(), sets, strict=True))
-    return [fetched[place].to_numpy() for place in keys.select("part", "row").iter_rows()]
+        sets = arrow.read_table(file, columns=list(likeness.FETCHED))[rows["row"]]
+        pairs = zip(*(map(pl.Series.to_numpy, sets[name]) for name in sets.columns), strict=True)
+        fetched.update(zip(rows.select("part", "row").iter_rows(), pairs, strict=True))
+    both = [fetched[place] for place in keys.select("part", "row").iter_rows()]
+    return [shingles for shingles, _ in both], [words for _, words in both]
 
 
 def _clusters(alike: Alike, members: pl.DataFrame, repeats: pl.DataFrame) -> ClustersEntry:

@@ -80,7 +80,7 @@ class LedgerChanges:
         ).join(self.remarks, on=["unit", "id"], how="left", maintain_order="left")
         is_hit = (pl.col("outcome") == "kept") & pl.col("is_changed").fill_null(False)
         is_kept = (pl.col("outcome") == "kept") & pl.col("reason").is_null()
-        is_kept &= (pl.col("unit") == "conversation") & is_hit.not_()
+        is_kept &= pl.col("unit").is_in(["conversation", ledger.REPEAT]) & is_hit.not_()
         note = pl.col("detail").str.extract(f"({keeping.NOTE})", 1).fill_null("")
         split = pl.col("detail").str.strip_suffix(note).str.replace(_SEVERAL_ROWS, "")
         rows = rows.with_columns(
@@ -125,7 +125,7 @@ def changes(folder: Path, fates: pl.DataFrame, outcomes: pl.DataFrame) -> Ledger
     does not say which messages go.
     """
     is_dropped = pl.col("reason").is_not_null()
-    dropped = outcomes.filter(is_dropped, unit="conversation")
+    dropped = outcomes.filter(is_dropped, pl.col("unit").is_in(["conversation", ledger.REPEAT]))
     messages = _messages(folder, fates, dropped)
     names = messages.select("id", name=_name_of(pl.col("conversation"), pl.col("position")))
     moved = messages.join(fates, on=_PLACE, maintain_order="left")

@@ -140,6 +140,7 @@ def prepare(
     shared_turns.new_turns(reader.scan_ledger(folder.path)).write_ipc(_new_turns_file(context))
     learnt.untrained(folder.path, folder.manifest).write_ipc(_untrained_file(context))
     (nothing if forgotten is None else forgotten).write_ipc(context.files.forget)
+    _repeats(folder.path).write_ipc(_repeats_file(context))
     return context
 
 
@@ -172,7 +173,8 @@ def rendered(context: BuildContext, messages: pl.DataFrame, split: str) -> Rende
     """
     assert context.tokenizer is not None
     named = shared_turns.named(messages, arrow.read_table(_new_turns_file(context)))
-    left, outcomes = forget_again.take_out(named, arrow.read_table(context.files.forget))
+    names = arrow.read_table(context.files.forget)
+    left, outcomes = forget_again.take_out(named, names, repeats(context))
     part = tokenize(context, context.tokenizer, left, _as_stated)
     part = replace(part, outcomes=pl.concat([outcomes, part.outcomes]))
     return RenderedPiece(named, part, _rows(part, split))
@@ -208,6 +210,21 @@ def _with_what_may_be_learnt(messages: pl.DataFrame, untrained: pl.DataFrame) ->
     return marked.with_columns(train=train).select(schema.MESSAGES.keys())
 
 
+def _repeats(folder: Path) -> pl.DataFrame:
+    """The conversations of a folder that are there again: (conversation, of)."""
+    rows = reader.scan_ledger(folder).filter(unit=ledger.REPEAT, outcome="kept")
+    return rows.select(conversation="id", of="conversation").collect()
+
+
+def repeats(context: BuildContext) -> pl.DataFrame:
+    """The conversations of the folder that are there again: (conversation, of)."""
+    return arrow.read_table(_repeats_file(context))
+
+
+def _repeats_file(context: BuildContext) -> Path:
+    return context.files.folder / "repeats.arrow"
+
+
 def _untrained_file(context: BuildContext) -> Path:
     return context.files.folder / "untrained.arrow"
 
@@ -231,7 +248,8 @@ def save_outcomes(context: BuildContext, piece: Piece, made: RenderedPiece) -> N
     """Writes what became of the messages and conversations of a piece that are left out."""
     left = ledger_changes.fates(made.messages, made.rendered.messages, made.rendered.outcomes)
     left.write_ipc(context.files.table("fates", piece.number))
-    _outcomes(made).write_ipc(context.files.table("outcomes", piece.number))
+    outcomes = ledger.as_repeats(_outcomes(made), repeats(context))
+    outcomes.write_ipc(context.files.table("outcomes", piece.number))
 
 
 def _outcomes(made: RenderedPiece) -> pl.DataFrame:

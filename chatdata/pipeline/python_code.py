@@ -6,12 +6,12 @@ dataset states the SHA-256 of its files, and a file of it runs only where the us
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from chatdata.core import python_files
-from chatdata.core.errors import ConfigError
+from chatdata.core.errors import ConfigError, ExtensionError
 from chatdata.dataset import manifest
 from chatdata.pipeline.entries import PYTHON
 from chatdata.steps import functions
@@ -58,8 +58,9 @@ def _not_run(name: str) -> str:
 def _listed(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yields the options of each entry that names a function."""
     lists = (values.get(key) for key in _LISTS)
-    items = (item for items in lists if isinstance(items, list) for item in items)
-    for item in items:
+    items = [item for items in lists if isinstance(items, list) for item in items]
+    sources = values.get("source")
+    for item in [*items, *(sources.values() if isinstance(sources, Mapping) else ())]:
         options = item.get(PYTHON) if isinstance(item, Mapping) else None
         options = {"function": options} if isinstance(options, str) else options
         if isinstance(options, Mapping) and _file(options):
@@ -85,16 +86,15 @@ def changed(values: Mapping[str, Any], code: Code) -> Iterator[tuple[str, str, s
 
 def without_hashes(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a recipe that state no SHA-256 of Python files."""
-    return {**values, **{key: _without(values[key]) for key in _LISTS if key in values}}
+    lists = {key: [_without(item) for item in values[key]] for key in _LISTS if values.get(key)}
+    sources = {name: _without(options) for name, options in values["source"].items()}
+    return {**values, **lists, "source": sources}
 
 
-def _without(items: Any) -> Any:
-    return [
-        {PYTHON: {k: v for k, v in item[PYTHON].items() if k != "sha256"}}
-        if isinstance(item, Mapping) and isinstance(item.get(PYTHON), Mapping)
-        else item
-        for item in items
-    ]
+def _without(item: Any) -> Any:
+    if not isinstance(item, Mapping) or not isinstance(item.get(PYTHON), Mapping):
+        return item
+    return {**item, PYTHON: {k: v for k, v in item[PYTHON].items() if k != "sha256"}}
 
 
 # ------------------------------------------------------------------------------ their functions
@@ -115,6 +115,9 @@ def entry(options: Mapping[str, Any], code: Code, kind: str) -> dict[str, Any]:
             "`sha256` out to run it"
         )
     about = {"function": f"{name}:{reference.function}"}
+    if kind == "source":
+        records_of(about, code)
+        return {**about, "sha256": digest}
     thing = filter_of(about, code) if kind == "filter" else cleaner_of(about, code)
     model = thing.recipe_model() if isinstance(thing, Filter) else thing.options
     hidden = _NO_OPTIONS[:2]
@@ -123,18 +126,38 @@ def entry(options: Mapping[str, Any], code: Code, kind: str) -> dict[str, Any]:
     return {**about, "sha256": digest, **checked}
 
 
+def source_entry(options: Any, code: Code) -> dict[str, Any]:
+    """What `python` of a source says, with the SHA-256 of its file. Raises ValueError for what is
+    no function."""
+    given = {"function": options} if isinstance(options, str) else options
+    if not isinstance(given, Mapping) or not given.keys() <= {"function", "sha256"}:
+        raise ValueError(
+            f"python is {options!r}; write FILE.py:FUNCTION, such as reader.py:records"
+        )
+    try:
+        return entry({"function": None, **given}, code, "source")
+    except ExtensionError as error:
+        raise ValueError(str(error).removesuffix(".")) from None
+
+
+def records_of(options: Mapping[str, Any], code: Code) -> Callable[[Path], Iterable[Any]]:
+    """The function of a source: a file to records. Raises ConfigError as `filter_of` does."""
+    reference, text = _text(options, code)
+    return python_files.function(reference.file, reference.function, text)
+
+
 def filter_of(options: Mapping[str, Any], code: Code) -> Filter:
     """The filter of a function. Raises ConfigError where its file may not be run."""
     reference, text = _text(options, code)
     function = python_files.function(reference.file, reference.function, text)
-    return functions.as_filter(reference.function, function, str(reference))
+    return functions.as_filter(reference.function, function, str(reference), "python")
 
 
 def cleaner_of(options: Mapping[str, Any], code: Code) -> Cleaner:
     """The cleaner of a function. Raises ConfigError where its file may not be run."""
     reference, text = _text(options, code)
     function = python_files.function(reference.file, reference.function, text)
-    return functions.as_cleaner(reference.function, function, str(reference))
+    return functions.as_cleaner(reference.function, function, str(reference), "python")
 
 
 def _text(options: Mapping[str, Any], code: Code) -> tuple[python_files.Reference, str]:

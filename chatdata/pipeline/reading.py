@@ -13,6 +13,7 @@ from chatdata.core import ledger, schema
 from chatdata.core.errors import SourceError
 from chatdata.core.ledger import Tally
 from chatdata.dataset import tables
+from chatdata.pipeline import python_records
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.partitions import Appended, PartitionWriter
@@ -141,7 +142,8 @@ def _batches(context: BuildContext, source: Input) -> Iterator[tuple[sources.Bat
     groups of the first batch alone."""
     stated = context.recipe.source[source.key]
     options = {key: value for key in _OPTIONS if (value := getattr(stated, key))}
-    batches = sources.get(source.source).read(source.files, source.name, source.ids, **options)
+    files = python_records.files(context, source, stated.python) if stated.python else source.files
+    batches = sources.get(source.source).read(files, source.name, source.ids, **options)
     if context.first_groups is None:
         yield from ((batch, True) for batch in batches)
         return

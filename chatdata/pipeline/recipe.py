@@ -10,6 +10,7 @@ drop:
   - deleted
   - wrong_language: {allow: [en], decide: declared, on_removed: cut}
 forget: ids.txt         # files of ids of conversations that are taken out for good
+mix: {by: tokens, max_epochs: 4}
 keep: [oasst1/QWJhYvA]  # ids of messages and conversations that no filter drops
 split: {test_percent: 10}
 render: {template: starchat, tokenizer: bytes, max_tokens: 2048}
@@ -40,6 +41,7 @@ from chatdata.steps import cleaning, phones
 from chatdata.steps.cleaning import CLEANERS, Step
 from chatdata.steps.filtering import Drop
 from chatdata.steps.filters import FILTERS
+from chatdata.steps.mixing import Mix
 from chatdata.steps.redact import Redact
 from chatdata.steps.threads import Threads
 
@@ -48,15 +50,23 @@ _SEMVER = r"^\d+\.\d+\.\d+$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
+class PythonRecords(Strict):
+    """A function that reads the files of a source, and the SHA-256 of its file."""
+
+    function: str
+    sha256: str | None = None
+
+
 class SourceOptions(Strict):
     """Where a source's files are: in a Hub repository at a revision, or local.
 
     `format` names the source of `sources.names()` that reads the files; the key of the recipe is
     the format where the recipe names none. Conversations of several sources are mixed by `weight`,
-    a share relative to the shares of the rest, and limited to `cap` conversations; a source with a
-    cap of 0 is left out of the recipe. `variables` names, by variable of a chat template, the key
-    of a record from which the value for its conversation comes. `strict_keys` refuses files with
-    keys that the source does not read. `fields` says where the parts of a conversation stand.
+    a share relative to the shares of the rest, and limited to `cap` of what `mix` measures; a
+    source with a cap of 0 is left out of the recipe. `variables` names, by variable of a chat
+    template, the key of a record from which the value for its conversation comes. `strict_keys`
+    refuses files with keys that the source does not read. `fields` says where the parts of a
+    conversation stand.
     """
 
     format: str
@@ -70,6 +80,7 @@ class SourceOptions(Strict):
     variables: dict[str, Word] = Field(default={})
     strict_keys: bool = False
     fields: Fields | None = None
+    python: PythonRecords | None = None  # makes the records that `format` reads
 
     @field_validator("variables")
     @classmethod
@@ -122,6 +133,7 @@ class Recipe(Strict):
     redact: Redact | None = None
     threads: Threads = Threads()
     drop: list[dict[str, dict[str, Any]]] = Field(default=[])
+    mix: Mix | None = None
     forget: list[Word] = Field(default=[])  # files of ids that are taken out
     keep: list[Word] = Field(default=[])  # ids that no filter drops
     split: Split | None = None
@@ -153,11 +165,11 @@ class Recipe(Strict):
 
     @field_validator("source", mode="before")
     @classmethod
-    def _source_is_known(cls, value: Any) -> Any:
+    def _source_is_known(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, Mapping) or not value:
             raise ValueError("name at least one source, for example `source: {oasst: {...}}`")
         read = {
-            name: _with_format(str(name), options or {})
+            name: _with_function(_with_format(str(name), options or {}), _code(info))
             for name, options in value.items()
             if not (isinstance(options, Mapping) and options.get("cap") == 0)
         }
@@ -215,6 +227,7 @@ class Recipe(Strict):
             for column in sources.get(options.format).SCHEMA
         }
         self._weighs_all_or_none()
+        self._mixes_what_it_has()
         self._reads_variables()
         for drop in _drops(self.drop, self._code):
             if missing := drop.filter.needs - columns:
@@ -284,6 +297,29 @@ class Recipe(Strict):
             raise ValueError(
                 f"source '{without[0]}' has no weight, but others have; give each a weight, or "
                 "use `cap`, which limits a single source"
+            )
+
+    def _mixes_what_it_has(self) -> None:
+        """Raises ValueError for an option of `mix` that has no meaning in the recipe."""
+        if self.mix is None:
+            return
+        mix, options = self.mix, list(self.source.values())
+        if mix.by != "conversations" and self.render is None:
+            raise ValueError(
+                f"mix.by is {mix.by}, and nothing is rendered, so that no tokens can be counted; "
+                "name a tokenizer, for example --set render.tokenizer=PATH (or bytes), or mix by "
+                "conversations"
+            )
+        has_weights = any(of_source.weight is not None for of_source in options)
+        if mix.temperature is not None and has_weights:
+            raise ValueError(
+                f"mix.temperature is {mix.temperature:g}, which makes weights of the sizes, and "
+                "the sources have weights; leave either out"
+            )
+        if mix.max_epochs > 1 and not has_weights and mix.temperature is None:
+            raise ValueError(
+                f"mix.max_epochs is {mix.max_epochs:g}, and without weights or a temperature no "
+                "source is taken more than once; give each source a weight, or leave it out"
             )
 
     def _reads_variables(self) -> None:
@@ -365,13 +401,20 @@ def _with_format(name: str, options: Any) -> Any:
     """The options of a source, with what reads its files."""
     if not isinstance(options, Mapping):
         return options
-    format = options.get("format", name)
+    format = options.get("format", "auto" if options.get(PYTHON) else name)
     if not sources.is_known(format):
         means = "" if "format" in options else " A source of another name says its `format`."
         raise ValueError(
             f"unknown source '{format}'; {nearest(str(format), sources.known())}{means}"
         )
     return {**options, "format": format}
+
+
+def _with_function(options: Any, code: Code) -> Any:
+    """The options of a source, with the SHA-256 of the file of its function, where it has any."""
+    if not isinstance(options, Mapping) or not options.get(PYTHON):
+        return options
+    return {**options, PYTHON: python_code.source_entry(options[PYTHON], code)}
 
 
 def _with_countries(options: dict[str, Any], names: phones.Countries) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from chatdata.pipeline.kept_messages import KeptMessages
 from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.progress import Progress, silent
-from chatdata.pipeline.stats import BuildResult, PartStats
+from chatdata.pipeline.stats import BuildResult, PartStats, Totals
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.pipeline.tokenizing_pairs import tokenize_shard
 from chatdata.render.encoding import audit
@@ -104,8 +104,15 @@ def _render(context: BuildContext, folder: Folder, piece: Piece) -> PartStats:
     made = pieces.rendered(context, pieces.messages_of(context, stored), piece.split)
     _save(context, folder, piece, stored, made.rows)
     pieces.save_outcomes(context, piece, made)
-    sources = Counter(made.rows.messages["source"].to_pylist())
-    return made.rendered.figures(made.rows, made.rows.digests()) + PartStats(sources=sources)
+    sources = made.rows.messages["source"].to_pylist()
+    is_mixed = context.recipe.mix is not None
+    again = pieces.repeats(context)["conversation"]
+    more = PartStats(
+        sources=Counter(sources),
+        source_tokens=Totals(made.rows.tokens_by(sources) if is_mixed else {}),
+        repeats=int(made.rows.is_named(again).sum()),
+    )
+    return made.rendered.figures(made.rows, made.rows.digests()) + more
 
 
 def _save(
@@ -148,9 +155,13 @@ def _write(
 
 
 def _add_pairs(context: BuildContext, folder: Folder, shards: OutputWriter) -> PartStats:
-    """Writes the pairs of a folder, which no rendering changes, and their rows of tokens. Returns
-    the figures of these."""
+    """Writes pairs and ranked answers, which no rendering changes, and the rows of tokens of the
+    pairs. Returns the figures of these rows."""
     stats = PartStats()
+    for split in tables.RANKED.splits:
+        for file in tables.RANKED.shards(folder.manifest.files, split):
+            load = functools.partial(pq.read_table, folder.path / file.path)
+            shards.add_rows(tables.RANKED, split, load)
     for split in tables.PAIRS.splits:
         for file in tables.PAIRS.shards(folder.manifest.files, split):
             shard = folder.path / file.path

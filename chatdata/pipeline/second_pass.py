@@ -11,17 +11,19 @@ import polars as pl
 from chatdata.core import arrow, ledger, schema
 from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import hash_column
-from chatdata.dataset import pair_rows, schemas, tables
+from chatdata.dataset import pair_rows, ranked_rows, schemas, tables
 from chatdata.dataset.pair_rows import PairRows
 from chatdata.dataset.pair_tokens import PairTokens
+from chatdata.dataset.ranked_rows import RankedRows
 from chatdata.dataset.rows import Rows, by_split, message_rows, owners, token_rows
+from chatdata.dataset.tables import Table
 from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
-from chatdata.pipeline.global_pass import GlobalDecisions
+from chatdata.pipeline.global_pass import GlobalDecisions, nothing_decided
 from chatdata.pipeline.stats import PartStats, Totals
 from chatdata.pipeline.tokenizing import RenderedPart, save_rows, tokenize
 from chatdata.pipeline.tokenizing_pairs import tokenize_pairs
-from chatdata.steps import keeping, pairs, split, threads
+from chatdata.steps import keeping, mixing, pairs, split, threads
 from chatdata.steps.figures import FiguresByKey
 
 
@@ -33,16 +35,18 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     part, decisions = task
     threaded = arrow.read_table(context.files.table("threaded", part))
     messages, repeats = _drop_decided(threaded, decisions)
-    rendered = _render(context, _in_order(context, messages, decisions))
+    mixed, again = mixing.repeated(messages, decisions.taken)
+    rendered = _render(context, _in_order(context, mixed, decisions))
     rows = _rows(context, rendered, decisions)
     first = arrow.read_table(context.files.table("outcomes", part))
     paired = _pairs(context, part, decisions, messages, pl.concat([first, repeats]))
     of_pairs = tokenize_pairs(context, paired.rows)
     spared = pl.concat([arrow.read_table(context.files.spared(part)), decisions.spared])
     kept = keeping.say(_kept_outcomes(rendered.messages, rows), spared)
-    outcomes = ledger.follow(pl.concat([first, repeats, rendered.outcomes, kept]))
+    made = ledger.as_repeats(pl.concat([rendered.outcomes, kept]), again)
+    outcomes = ledger.follow(pl.concat([first, repeats, made]))
     _save(context, part, rows, outcomes, paired)
-    _save_pairs(context, part, paired.rows, of_pairs.rows)
+    _save_pairs(context, part, paired, of_pairs.rows)
     by_hand = {keeping.KEY: keeping.count(outcomes)} if context.recipe.keep else {}
     return (
         rendered.figures(rows, rows.digests())
@@ -50,20 +54,26 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
         + PartStats(
             figures=FiguresByKey(by_hand),
             tally=ledger.tally(pl.concat([outcomes, paired.outcomes])),
-            sources=_sources(context, part, rows),
+            sources=_sources(context, part, rows, again),
+            source_tokens=_tokens_by_source(context, part, rows, again),
+            repeats=int(rows.is_named(again["conversation"]).sum()),
             leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
             pair_totals=Totals(paired.rows.totals()),
             pair_digests=(paired.rows.digests(),),
             questions=paired.rows.questions(),
+            ranked_totals=Totals(paired.ranked.totals()),
+            ranked_digests=(paired.ranked.digests(),),
         )
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Paired:
-    """The rows of the pairs of a part, and outcomes of the answers of its trees."""
+    """The rows of the pairs of a part and of its ranked answers, and outcomes of the answers of
+    its trees."""
 
     rows: PairRows
+    ranked: RankedRows
     outcomes: pl.DataFrame
 
 
@@ -82,18 +92,25 @@ def _pairs(
     options = context.recipe.threads
     if options.pairs is None:
         nothing = PairRows(schemas.PAIRS.empty_table(), pl.Series(dtype=pl.String))
-        return _Paired(nothing, schema.empty(ledger.OUTCOMES))
+        return _Paired(nothing, ranked_rows.none(), schema.empty(ledger.OUTCOMES))
     nodes = arrow.read_table(context.files.table("nodes", part))
     nodes = pairs.with_losses(nodes, kept, outcomes)
     made = pairs.make(nodes, options.pairs, options.margin)
-    split_groups = decisions.split_groups_of(made.pairs["group"])
-    ordered = made.pairs.with_columns(
-        split_groups,
-        order=hash_column(made.pairs["group"], "order"),
-        split=_splits(context, split_groups),
-    ).sort("split", "order", maintain_order=True)
+    ordered = _as_published(context, made.pairs, decisions)
     rows = PairRows(pair_rows.make(nodes, ordered), ordered["split"].cast(pl.String))
-    return _Paired(rows, made.outcomes)
+    groups = _as_published(context, made.groups, decisions)
+    ranked = RankedRows(ranked_rows.make(nodes, groups), groups["split"].cast(pl.String))
+    return _Paired(rows, ranked, made.outcomes)
+
+
+def _as_published(
+    context: BuildContext, rows: pl.DataFrame, decisions: GlobalDecisions
+) -> pl.DataFrame:
+    """The rows, which have a `group`, with their `split`, in the order of messages."""
+    split_groups = decisions.split_groups_of(rows["group"])
+    order = hash_column(rows["group"], "order")
+    placed = rows.with_columns(split_groups, order=order, split=_splits(context, split_groups))
+    return placed.sort("split", "order", maintain_order=True)
 
 
 def _drop_decided(
@@ -153,11 +170,44 @@ def _rows(context: BuildContext, rendered: RenderedPart, decisions: GlobalDecisi
     return Rows(messages, token_rows(rendered.tokens), owners(messages, rendered.tokens), splits)
 
 
-def _sources(context: BuildContext, part: int, rows: Rows) -> Counter[str]:
-    """How many rows each source of the recipe gives."""
+def measured(context: BuildContext, task: tuple[int, pl.DataFrame]) -> pl.DataFrame:
+    """The `tokens` and `trained_tokens` of the conversations of a part, each taken once.
+
+    `task` is the number of the part, and the conversations that are removed.
+    """
+    part, removed = task
+    threaded = arrow.read_table(context.files.table("threaded", part))
+    left = threaded.join(removed, on="conversation", how="anti", maintain_order="left")
+    tokens = _render(context, _in_order(context, left, nothing_decided())).tokens
+    assert tokens is not None
+    rows = pl.DataFrame(
+        {
+            "conversation": pl.Series(tokens.conversations, dtype=pl.String),
+            "tokens": np.diff(tokens.offsets).astype(np.int64),
+            "trained_tokens": tokens.trained.astype(np.int64),
+        }
+    )
+    return rows.group_by("conversation", maintain_order=True).sum()
+
+
+def _by_row(context: BuildContext, part: int, rows: Rows, again: pl.DataFrame) -> list[str]:
+    """The source of the recipe that gives each row."""
     groups = arrow.read_table(context.files.table("groups", part))
-    is_row = pl.col("conversation").is_in(rows.messages["id"].to_pylist())
-    return Counter(groups.filter(is_row)["source"].to_list())
+    sources = dict(groups.select("conversation", "source").iter_rows())
+    of = dict(again.iter_rows())
+    return [sources[of.get(id, id)] for id in rows.messages["id"].to_pylist()]
+
+
+def _sources(context: BuildContext, part: int, rows: Rows, again: pl.DataFrame) -> Counter[str]:
+    """How many rows each source of the recipe gives."""
+    return Counter(_by_row(context, part, rows, again))
+
+
+def _tokens_by_source(context: BuildContext, part: int, rows: Rows, again: pl.DataFrame) -> Totals:
+    """How many tokens, and trained tokens, each source of the recipe gives, where they decide."""
+    if rows.tokens is None or context.recipe.mix is None:
+        return Totals()
+    return Totals(rows.tokens_by(_by_row(context, part, rows, again)))
 
 
 def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
@@ -190,8 +240,13 @@ def _save(
         partitions.save(dropped, context.files.table(tables.DROPPED.part(name), part))
 
 
-def _save_pairs(context: BuildContext, part: int, pairs: PairRows, tokens: PairTokens) -> None:
-    """Writes the pairs of a part and their rows of tokens."""
-    for table, made in ((tables.PAIRS, pairs), (tables.PAIR_TOKENS, tokens)):
+def _save_pairs(context: BuildContext, part: int, paired: _Paired, tokens: PairTokens) -> None:
+    """Writes the pairs of a part, its ranked answers, and the rows of tokens of the pairs."""
+    rows: dict[Table, PairRows | RankedRows | PairTokens] = {
+        tables.PAIRS: paired.rows,
+        tables.RANKED: paired.ranked,
+        tables.PAIR_TOKENS: tokens,
+    }
+    for table, made in rows.items():
         for name, of_split in by_split(made.table, made.splits).items():
             partitions.save(of_split, context.files.table(table.part(name), part))

@@ -65,6 +65,8 @@ class PartStats:
     digests: tuple[Digests, ...] = ()
     languages: Counter[str] = field(default_factory=Counter)  # rows
     sources: Counter[str] = field(default_factory=Counter)  # rows
+    source_tokens: Totals = field(default_factory=Totals)  # tokens, by source, where they decide
+    repeats: int = 0  # rows that stand for a conversation again
     variables: Counter[str] = field(default_factory=Counter)  # rows, by variable
     weighted_messages: int = 0
     messages_in_parts: int = 0
@@ -72,6 +74,8 @@ class PartStats:
     pair_totals: Totals = field(default_factory=Totals)
     pair_digests: tuple[Digests, ...] = ()
     questions: int = 0  # that pairs are of
+    ranked_totals: Totals = field(default_factory=Totals)
+    ranked_digests: tuple[Digests, ...] = ()
     pair_token_totals: Totals = field(default_factory=Totals)
     pair_token_digests: tuple[Digests, ...] = ()
     pairs_without_tokens: Counter[str] = field(default_factory=Counter)  # by reason
@@ -96,5 +100,6 @@ class BuildResult:
     files: tuple[ShardEntry, ...]
     encoder: EncoderChoice
     near_duplicates: dict[str, ClustersEntry]  # by filter
+    epochs: Mapping[str, float] = field(default_factory=dict)  # of each source
     forgotten: ForgottenEntry | None = None  # where the recipe forgets anything
     read: ReadResult | None = None  # None: no source was read

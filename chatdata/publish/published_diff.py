@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from chatdata.hub.repository import Repository
 from chatdata.publish.versions import Change, Rendered
 from chatdata.verify import pair_tokens, pairs, recount
 
+_Digests = Callable[[Path, Manifest], list[tuple[str, bytes]]]
 Columns = tuple[tuple[str, Any], ...]
 
 
@@ -34,7 +35,7 @@ def since(
     schema = _changed_tables(repository, commit, before, folder, after)
     renderings = (
         *_paired(repository, commit, before, folder, after),
-        *_tokens_of_pairs(repository, commit, before, folder, after),
+        *_beside_pairs(repository, commit, before, folder, after),
         *_rendered(repository, commit, before, folder, after),
     )
     if before.format != after.format:
@@ -73,19 +74,25 @@ def _paired(
     yield Rendered(change.step, f"in the pairs {change.reason}")
 
 
-def _tokens_of_pairs(
+def _beside_pairs(
     repository: Repository, commit: str, before: Manifest | Listing, folder: Path, after: Manifest
 ) -> Iterator[Rendered]:
-    """Yields the change of the rows of tokens of pairs, where there is any, as `_paired` does."""
-    old = before.pair_tokens if isinstance(before, Manifest) else None
-    if after.pair_tokens is None or (old and old.content_hash == after.pair_tokens.content_hash):
-        return
-    if old is None:
-        yield Rendered("minor", "rows of tokens of pairs were added")
-        return
-    ids = _ids(repository, commit, tables.PAIR_TOKENS.shards(before.files))
-    change = _change_of_rows(ids, pair_tokens.digests(folder, after), old.content_hash)
-    yield Rendered(change.step, f"in the rows of tokens of pairs {change.reason}")
+    """Yields the changes of ranked answers and of the tokens of pairs, as `_paired` does."""
+    made: tuple[tuple[str, Table, str, _Digests], ...] = (
+        ("ranked", tables.RANKED, "ranked answers", pairs.ranked_digests),
+        ("pair_tokens", tables.PAIR_TOKENS, "rows of tokens of pairs", pair_tokens.digests),
+    )
+    for key, table, words, digests in made:
+        old = getattr(before, key) if isinstance(before, Manifest) else None
+        new = getattr(after, key)
+        if new is None or (old and old.content_hash == new.content_hash):
+            continue
+        if old is None:
+            yield Rendered("minor", f"{words} were added")
+            continue
+        ids = _ids(repository, commit, table.shards(before.files))
+        change = _change_of_rows(ids, digests(folder, after), old.content_hash)
+        yield Rendered(change.step, f"in the {words} {change.reason}")
 
 
 def _rendered(

@@ -12,6 +12,8 @@ Format: the `oasst-data` schemas of LAION-AI/Open-Assistant, and the Hub's parqu
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +36,8 @@ _KEYS = frozenset(
     ]
 )
 _MESSAGE_KEYS = _KEYS.union(
-    ["text", "role", "lang", "rank", "created_date", "deleted", "review_result", "synthetic"]
+    ["text", "role", "lang", "rank", "created_date", "deleted", "review_result", "synthetic"],
+    ["labels"],
 )
 _NESTED_KEYS = _MESSAGE_KEYS | {"replies"}
 _Message = Mapping[str, Any]
@@ -187,6 +190,7 @@ def _add(builder: BatchBuilder, message: _Message, parent: str | None, tree: _Tr
         deleted=message.get("deleted") is True,
         review_result=_flag(message.get("review_result")),
         synthetic=message.get("synthetic") is True,
+        labels=_labels(message.get("labels")),
         tree_state=word(message.get("tree_state")) or word(tree.state),
     )
     return id
@@ -194,6 +198,25 @@ def _add(builder: BatchBuilder, message: _Message, parent: str | None, tree: _Tr
 
 def _flag(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
+
+
+def _labels(value: object) -> str | None:
+    """The numbers of labels by their names, as JSON, sorted: from names beside values, or from
+    objects with a value by name. None where there are none."""
+    named = value if isinstance(value, dict) else {}
+    names, values = named.get("name"), named.get("value")
+    if isinstance(names, list) and isinstance(values, list) and len(names) == len(values):
+        named = dict(zip(map(str, names), values, strict=True))
+    numbers = {name: _label(named[name]) for name in sorted(map(str, named)) if name in named}
+    known = {name: number for name, number in numbers.items() if number is not None}
+    return json.dumps(known, ensure_ascii=False) if known else None
+
+
+def _label(value: object) -> float | None:
+    number = value.get("value") if isinstance(value, dict) else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return None
+    return float(number) if math.isfinite(number) else None
 
 
 def _microseconds(value: object) -> int | None:

@@ -5,6 +5,8 @@
     all         each answer, and each answer that is ranked below
 
 Answers of the same rank are never a pair, nor are answers whose ranks differ by less than `margin`.
+A question of more than MOST pairs has none. For losses over lists, the ranked answers to a question
+are a group too, whatever the policy.
 """
 
 from __future__ import annotations
@@ -49,12 +51,25 @@ PAIRS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
+GROUPS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "question": pl.String,  # as in PAIRS
+    "group": pl.String,
+    "prompt": pl.List(pl.UInt32),
+    "answers": pl.List(pl.UInt32),  # rows of all ranked answers, the best first
+    "ranks": pl.List(pl.Int64),
+}
+
+MOST = 10_000  # pairs of a question: 142 answers, each with all others
+
+
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Pairs as rows of PAIRS, and a row of OUTCOMES for each answer of a tree."""
+    """Pairs as rows of PAIRS, a row of OUTCOMES for each answer of a tree, and the ranked answers
+    to each question as rows of GROUPS."""
 
     pairs: pl.DataFrame
     outcomes: pl.DataFrame
+    groups: pl.DataFrame
 
 
 class _Pair(NamedTuple):
@@ -72,14 +87,19 @@ def make(nodes: pl.DataFrame, policy: PairPolicy, margin: int = 1) -> Paired:
     """
     trees = _Trees.of(nodes)
     forks = trees.forks()
+    in_order = {question: _in_order(trees, answers) for question, answers in forks.items()}
+    numbers = {question: _NUMBERS[policy](by_rank) for question, by_rank in in_order.items()}
+    crowded = {question: number for question, number in numbers.items() if number > MOST}
     choose = _POLICIES[policy]
     pairs = [
         pair
-        for answers in forks.values()
-        for pair in choose(_in_order(trees, answers))
+        for question, by_rank in in_order.items()
+        if question not in crowded
+        for pair in choose(by_rank)
         if trees.gap(pair) >= margin
     ]
-    return Paired(_rows(trees, pairs), _outcomes(nodes, trees, forks, pairs))
+    outcomes = _outcomes(nodes, trees, forks, pairs, crowded)
+    return Paired(_rows(trees, pairs), outcomes, _groups(trees, in_order))
 
 
 # ------------------------------------------------------------------------------------- the trees
@@ -208,6 +228,42 @@ _POLICIES: Mapping[PairPolicy, Callable[[list[list[int]]], Iterator[_Pair]]] = {
 }
 
 
+def _of_adjacent(by_rank: list[list[int]]) -> int:
+    sizes = map(len, by_rank)
+    return sum(better * worse for better, worse in itertools.pairwise(sizes))
+
+
+def _of_all(by_rank: list[list[int]]) -> int:
+    sizes = [len(answers) for answers in by_rank]
+    return (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+
+
+# How many pairs a question has, before any is made.
+_NUMBERS: Mapping[PairPolicy, Callable[[list[list[int]]], int]] = {
+    "best_worst": lambda by_rank: int(len(by_rank) > 1),
+    "adjacent": _of_adjacent,
+    "all": _of_all,
+}
+
+
+def _groups(trees: _Trees, in_order: Mapping[int, list[list[int]]]) -> pl.DataFrame:
+    """The rows of GROUPS, in the order of their questions: of those with answers of two ranks."""
+    groups, names, ranks = (trees.columns[name] for name in ("group", "message", "rank"))
+    answers = {
+        question: [row for equal in by_rank for row in equal]
+        for question, by_rank in in_order.items()
+        if len(by_rank) > 1
+    }
+    rows = {
+        "question": [f"{groups[question]}/{names[question]}" for question in answers],
+        "group": [groups[question] for question in answers],
+        "prompt": [trees.prompt(ranked[0]) for ranked in answers.values()],
+        "answers": list(answers.values()),
+        "ranks": [[ranks[row] for row in ranked] for ranked in answers.values()],
+    }
+    return pl.DataFrame(rows, GROUPS).sort("question")
+
+
 def _rows(trees: _Trees, pairs: Sequence[_Pair]) -> pl.DataFrame:
     """The rows of PAIRS, in the order of their questions, and of the ranks of their answers."""
     groups, names, ranks = (trees.columns[name] for name in ("group", "message", "rank"))
@@ -230,16 +286,21 @@ def _outcomes(
     trees: _Trees,
     forks: Mapping[int, list[int]],
     pairs: Sequence[_Pair],
+    crowded: Mapping[int, int],
 ) -> pl.DataFrame:
     """A row of OUTCOMES for each answer: kept where it stands in a pair. Its `conversation` is the
-    tree."""
+    tree. `crowded` has the number of pairs of questions with too many of them."""
     times = Counter(row for pair in pairs for row in pair)
     rivals = {row: len(answers) - 1 for answers in forks.values() for row in answers}
 
     def fate(row: int) -> tuple[str | None, str | None]:
         if times[row]:
             return None, f"in {times[row]} pair{'s' if times[row] > 1 else ''}"
-        return trees.fault(row) or (("not_paired" if rivals.get(row) else "no_rival"), None)
+        if fault := trees.fault(row):
+            return fault
+        if number := crowded.get(trees.parents.get(row, -1)):
+            return "too_many_pairs", f"{number:,} pairs of its question, at most {MOST:,}"
+        return ("not_paired" if rivals.get(row) else "no_rival"), None
 
     answers = trees.answers()
     fates = [fate(row) for row in answers]

@@ -28,7 +28,7 @@ _WAYS = {
     "cycle": _MEND,
     "unknown_record": "write it in a form that a source reads (docs/reading.md), or choose another "
     "`format` of the source",
-    "preference": "write what was chosen as the end of `messages`",
+    "preference": "source `auto`, or write what was chosen as the end of `messages`",
     "duplicate_id": "give each record and message its own id",
     "too_many_paths": "a larger `threads.max_paths`, or threads: {policy: best_rank}",
     "not_selected": "threads: {policy: all_leaves} takes every path",
@@ -44,6 +44,7 @@ _WAYS = {
     "unranked": "answers that somebody has ranked",
     "untrained": "answers that may be trained",
     "no_rival": "a second answer to the same question that is ranked and kept",
+    "too_many_pairs": "threads: {pairs: adjacent} or {pairs: best_worst}",
     "not_paired": "threads: {pairs: all}, or a smaller `threads.margin`",
     "no_trained_tokens": "other parts in `render.train_on`, or answers that may be trained",
 }

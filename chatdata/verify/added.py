@@ -79,7 +79,9 @@ def _left_out_problems(
         total = count.kept + sum(count.dropped.values())
         yield from recount.differing(f"{unit}, the sum of kept and left out", count.read, total)
     rows = entry.splits.total("rows")
-    yield from recount.differing("conversations kept", entry.counts.conversations.kept, rows)
+    again = (manifest.repeats or 0) - tally.of(f"{ledger.REPEAT}s").total()
+    kept = entry.counts.conversations.kept + again
+    yield from recount.differing("conversations kept, and repeats", kept, rows)
     key = ["unit", "id", "source"]
     kept_rows = reader.scan_ledger(folder).filter(outcome="kept").select(key)
     unknown = left_out.join(kept_rows, on=key, how="anti", nulls_equal=True)
@@ -190,7 +192,8 @@ class _StoredRows:
         self._schema = table.schema_of(folder.manifest)
         self._complete = table.complete
         self.ledger = reader.scan_left_out(folder.path, name).collect()
-        conversations = self.ledger.filter(unit="conversation").select("id", "reason")
+        is_row = pl.col("unit").is_in(["conversation", ledger.REPEAT])
+        conversations = self.ledger.filter(is_row).select("id", "reason")
         self.left_out: dict[str, str] = dict(conversations.iter_rows())
         self._readers = {
             split: TokenReader(table, folder.path, folder.manifest, split) for split in SPLITS

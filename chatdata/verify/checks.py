@@ -110,9 +110,8 @@ def whole_manifest(folder: Folder) -> Iterator[str]:
     for unit, count in counts.items():
         total = count.kept + sum(count.dropped.values())
         yield from recount.differing(f"{unit} read, the sum of kept and dropped", count.read, total)
-    yield from recount.differing(
-        "conversations kept", counts.conversations.kept, splits.total("rows")
-    )
+    rows = counts.conversations.kept + (folder.manifest.repeats or 0)
+    yield from recount.differing("conversations kept, and repeats", rows, splits.total("rows"))
     for key in ("token_rows", "tokens", "trained_tokens") if render else ():
         total = splits.total(key)
         yield from recount.differing(
@@ -218,6 +217,10 @@ def whole_rows(folder: Folder) -> Iterator[str]:
     for share in folder.manifest.shares or ():
         rows = counted.sources[share.source]
         yield from recount.differing(f"rows of source {share.source}", share.rows, rows)
+        if share.tokens is not None:
+            stated_tokens = {"tokens": share.tokens, "trained_tokens": share.trained_tokens}
+            actual = counted.source_tokens.get(share.source, dict.fromkeys(stated_tokens, 0))
+            yield from recount.differing(f"tokens of {share.source}", stated_tokens, actual)
     lengths = counted.lengths()
     if folder.manifest.lengths != lengths:
         yield "lengths: those of the manifest are not those of the rows"
@@ -236,7 +239,7 @@ def same_content(folder: Folder) -> Iterator[str]:
 def true_ledger(folder: Folder) -> Iterator[str]:
     """The ledger, counted again, gives the counts of the manifest, and keeps exactly the rows."""
     entries = reader.scan_ledger(folder.path)
-    units = [*(unit.removesuffix("s") for unit in ledger.UNITS), ledger.ANSWER]
+    units = [*(unit.removesuffix("s") for unit in ledger.UNITS), ledger.ANSWER, ledger.REPEAT]
     unknown = entries.filter(pl.col("unit").is_in(units).fill_null(False).not_()).head(1).collect()
     for entry in unknown.iter_rows(named=True):
         yield f"ledger: '{entry['id']}' has the unknown unit '{entry['unit']}'"
@@ -247,6 +250,8 @@ def true_ledger(folder: Folder) -> Iterator[str]:
         if unit != "records":  # the ledger does not list records that could be read
             yield from recount.differing(f"{unit} kept", count.kept, tally.kept[unit])
     outcome = pl.col("reason").is_null().replace_strict({True: "kept", False: "dropped"})
+    repeats = folder.manifest.repeats or 0
+    yield from recount.differing("repeats", repeats, tally.kept[f"{ledger.REPEAT}s"])
     odd = entries.filter(pl.col("outcome") != outcome).head(_EXAMPLES).collect()
     yield from (f"ledger: the outcome of '{id}' does not fit its reason" for id in odd["id"])
     kept = keeping.count(entries.filter(keeping.is_noted()).collect()).entry()
@@ -258,6 +263,7 @@ def true_ledger(folder: Folder) -> Iterator[str]:
 def whole_pairs(folder: Folder) -> Iterator[str]:
     """Pairs are whole, their sums and their hash are right, and the ledger keeps their answers."""
     yield from pairs.problems(folder.path, folder.manifest)
+    yield from pairs.ranked_problems(folder.path, folder.manifest)
     yield from pair_tokens.count_problems(folder.path, folder.manifest)
 
 
@@ -280,7 +286,8 @@ def true_dropped(folder: Folder) -> Iterator[str]:
 
 def _unpaired(folder: Path, entries: pl.LazyFrame) -> Iterator[str]:
     """Yields the conversations that are kept but are no row, and the reverse."""
-    is_kept = (pl.col("unit") == "conversation") & (pl.col("outcome") == "kept")
+    is_row = pl.col("unit").is_in(["conversation", ledger.REPEAT])
+    is_kept = is_row & (pl.col("outcome") == "kept")
     kept = entries.filter(is_kept).select("id")
     published = reader.scan(folder, "messages").select("id")
     repeated = published.filter(pl.col("id").is_duplicated())

@@ -303,7 +303,8 @@ def _because(rows: pl.DataFrame, folder: Path) -> dict[str, int]:
     if rows.is_empty():
         return {}
     entries = reader.scan_ledger(folder)
-    conversations = entries.filter(unit="conversation").select("id", "reason")
+    is_row = pl.col("unit").is_in(["conversation", ledger.REPEAT])
+    conversations = entries.filter(is_row).select("id", "reason")
     # A path of a tree, whose last message is behind what was published, has a name of its own.
     path = pl.concat_str("conversation", "id", separator="/")
     ends = entries.filter(unit="message", reason=ledger.FORGOTTEN).select("reason", id=path)

@@ -17,6 +17,8 @@ from chatdata.dataset import pair_rows, reader, tables
 from chatdata.dataset.entries import PairsEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.pair_rows import PairRows
+from chatdata.dataset.ranked_rows import RankedRows
+from chatdata.dataset.tables import Table
 from chatdata.steps import split
 from chatdata.verify.recount import differing
 
@@ -46,6 +48,53 @@ def problems(folder: Path, manifest: Manifest) -> Iterator[str]:
     yield from _other_outcomes(folder, manifest.pairs)
 
 
+def ranked_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Yields what a manifest states of ranked answers otherwise than their rows, and questions
+    whose answers are not in order."""
+    if manifest.ranked is None:
+        return
+    hashed: list[tuple[str, bytes]] = []
+    totals = {name: {"rows": 0, "bytes": 0} for name in SPLITS}
+    for name, table in _batches(folder, manifest, tables.RANKED):
+        splits = pl.repeat(name, table.num_rows, dtype=pl.String, eager=True)
+        rows = RankedRows(table, splits)
+        yield from _out_of_order(table)
+        yield from _of_another_split(table, name, manifest.recipe.test_percent)
+        hashed += rows.digests()
+        for figure, number in rows.totals()[name].items():
+            totals[name][figure] += number
+    for name, entry in manifest.ranked.splits.items():
+        for figure, number in totals[name].items():
+            yield from differing(f"{figure} of {name}", getattr(entry, figure), number)
+    yield from differing("content_hash", manifest.ranked.content_hash, sha256_pairs(hashed))
+
+
+def _out_of_order(table: pa.Table) -> Iterator[str]:
+    """Yields the questions without two answers of different ranks, the best first."""
+    ranks, answers = pl.col("ranks"), pl.col("answers")
+    is_answer = pl.element().struct.field("role") == "assistant"
+    is_whole = pl.all_horizontal(
+        ranks.list.len() == answers.list.len(),
+        ranks.list.sort() == ranks,
+        ranks.list.n_unique() > 1,
+        answers.list.eval(is_answer).list.all(),
+        pl.col("prompt").list.len() > 0,
+    )
+    for id in pl.DataFrame(table).filter(is_whole.fill_null(False).not_())["id"]:
+        yield f"question '{id}': it has no prompt, or no ranked answers of which the best is first"
+
+
+def ranked_digests(folder: Path, manifest: Manifest) -> list[tuple[str, bytes]]:
+    """The id of each question of a folder with the SHA-256 of its ranked answers."""
+    return [
+        digest
+        for name, table in _batches(folder, manifest, tables.RANKED)
+        for digest in RankedRows(
+            table, pl.repeat(name, table.num_rows, dtype=pl.String, eager=True)
+        ).digests()
+    ]
+
+
 def digests(folder: Path, manifest: Manifest) -> list[tuple[str, bytes]]:
     """The id of each pair of a folder with a SHA-256 of its split and all that it says: what the
     content hash of pairs is made from."""
@@ -60,10 +109,12 @@ def _rows(name: str, table: pa.Table) -> PairRows:
     return PairRows(table, pl.repeat(name, table.num_rows, dtype=pl.String, eager=True))
 
 
-def _batches(folder: Path, manifest: Manifest) -> Iterator[tuple[str, pa.Table]]:
-    """Yields the rows of pairs, a bounded number at a time, each with its split."""
+def _batches(
+    folder: Path, manifest: Manifest, table: Table = tables.PAIRS
+) -> Iterator[tuple[str, pa.Table]]:
+    """Yields the rows of a table, a bounded number at a time, each with its split."""
     for name in SPLITS:
-        for shard in tables.PAIRS.shards(manifest.files, name):
+        for shard in table.shards(manifest.files, name):
             with pq.ParquetFile(folder / shard.path) as file:
                 for batch in file.iter_batches():
                     yield name, pa.Table.from_batches([batch])

@@ -25,6 +25,7 @@ from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import SPOKEN_KEYS, Rows, message_keys
 from chatdata.dataset.schemas import WEIGHTS
+from chatdata.steps.figures import add_counts
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Recount:
     sizes: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
+    source_tokens: dict[str, dict[str, int]] = field(default_factory=dict)
     variables: Counter[str] = field(default_factory=Counter)
     weighted_messages: int = 0
     messages_in_parts: int = 0
@@ -53,6 +55,8 @@ class Recount:
         self.odd += odd_conversations(rows.messages)
         if rows.tokens is not None:
             self.odd += odd_rows(rows.tokens)
+            sums = rows.tokens_by(rows.messages["source"].to_pylist())
+            self.source_tokens = add_counts(self.source_tokens, sums)
 
     def add_rendered(self, rows: Rows) -> None:
         """Adds a batch of rows of an added rendering."""

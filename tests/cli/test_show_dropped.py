@@ -51,7 +51,7 @@ SHOWN = """\
     {broken
 
 2 of 6  conversation jsonl/b  duplicate
-    Conversations that say the same, white space aside, as one with a smaller id.
+    Conversations that say the same, white space aside, as another that comes first.
     says the same as jsonl/a
     in talks.jsonl:2, source jsonl
     to keep it: keep: ["jsonl/b"] in the recipe, or change 'duplicate' in its `drop`

@@ -25,7 +25,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 FILES = [
     (match[1], code) for _, code in BLOCKS if (match := re.match(r"# ([\w.]+)\n", code)) is not None
 ]
-PATTERNS, FUNCTIONS, NUMBERS = [code for name, code in FILES if name == "recipe.yaml"]
+PATTERNS, FUNCTIONS, INTERVIEWS, NUMBERS = [code for name, code in FILES if name == "recipe.yaml"]
 CAPITALS = "WHY DOES NOBODY EVER ANSWER ME HERE?"
 CHATS = {
     "model": ["Hi", "As an AI language model, hello.", "And?", "Well."],
@@ -88,6 +88,22 @@ def test_functions_of_a_file_clean_and_filter(folder: Path) -> None:
     ]
     assert described.recipe.filters["rules.py:shouting"]["share"] == 0.9
     assert "Messages mostly in capitals." in (out / "README.md").read_text()
+
+
+def test_a_function_reads_files(folder: Path) -> None:
+    text = "Q: Who?\nA: Me.\n\nQ: And?\n\nQ: Why?\nA: So."
+    (folder / "interviews.txt").write_text(text)
+    reasons, out = built(folder, INTERVIEWS)
+    assert reasons["interviews/interview-1"] == "trailing_turn"
+    rows = reader.scan(out, "messages").collect().to_dicts()
+    assert {row["id"] for row in rows} == {f"interviews/interview-{n}" for n in (0, 2)}
+    (entry,) = manifest.read(out).extensions or ()
+    assert (entry.kind, entry.name, entry.file) == ("source", "records", "reader.py")
+    (file,) = manifest.read(out).sources
+    assert (file.path, file.bytes) == ("interviews.txt", len(text))
+    again = ["--input", str(folder / "interviews.txt"), "--python", str(folder / "reader.py")]
+    done = CliRunner().invoke(main, ["verify", str(out), "--rebuild", *again])
+    assert done.exit_code == 0, done.output
 
 
 def test_a_number_is_compared_and_stands_in_the_ledger(folder: Path) -> None:

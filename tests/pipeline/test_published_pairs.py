@@ -3,6 +3,7 @@ others."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -103,6 +104,40 @@ def test_a_row_to_read(tmp_path: Path) -> None:
         "fair": "not_paired",
         "poor": "kept in 1 pair",
     }
+
+
+def test_all_ranked_answers_to_a_question_are_a_row(tmp_path: Path) -> None:
+    out = build(tmp_path, FORK, "threads={pairs: best_worst, margin: 2}", "split=null")
+    (row,) = rows_of(out, "ranked")
+    assert (row["id"], row["group"], row["lang"]) == ("oasst1/u/u", "oasst1/u", "en")
+    assert [message["content"] for message in row["prompt"]] == ["I am u"]
+    assert [message["content"] for message in row["answers"]] == [
+        "I am good",
+        "I am fair",
+        "I am poor",
+    ]
+    assert row["ranks"] == [0, 1, 2]
+
+
+def test_the_ranked_answers_are_those_of_the_pairs(folder: Path) -> None:
+    """As every pair of them is made here, in both splits."""
+    rows = rows_of(folder, "ranked")
+    expected = {
+        (row["id"], row["split"], better["content"], worse["content"])
+        for row in rows
+        for (first, better), (second, worse) in itertools.combinations(
+            zip(row["ranks"], row["answers"], strict=True), 2
+        )
+        if first < second
+    }
+    actual = {
+        (row["question"], row["split"], row["chosen"][0]["content"], row["rejected"][0]["content"])
+        for row in pairs_of(folder)
+    }
+    assert actual == expected
+    facts = manifest.read(folder)
+    assert facts.ranked is not None
+    assert facts.ranked.splits.total("rows") == len(rows) == facts["pairs"]["questions"]
 
 
 def test_ranks_may_be_large(tmp_path: Path) -> None:
@@ -213,11 +248,13 @@ def test_rendering_decides_nothing_about_pairs(folder: Path, tmp_path: Path) -> 
     assert manifest.read(short).counts != manifest.read(folder).counts
     render_again(folder, tmp_path / "again", tokenizer="bytes", settings=["render.max_tokens=30"])
     add_rendering(folder, tmp_path / "added", tokenizer="bytes", name="b")
-    pairs = {name: data for name, data in files(folder).items() if name.startswith("pairs/")}
-    assert len(pairs) == 2
+    kept = ("pairs/", "ranked/")
+    pairs = {name: data for name, data in files(folder).items() if name.startswith(kept)}
+    assert len(pairs) == 4
     for out in (short, tmp_path / "again", tmp_path / "added"):
         assert files(out).items() >= pairs.items()
-        assert manifest.read(out)["pairs"] == manifest.read(folder)["pairs"]
+        for key in ("pairs", "ranked"):
+            assert manifest.read(out)[key] == manifest.read(folder)[key]
         assert problems(out) == {}
 
 
@@ -270,14 +307,20 @@ def test_the_folder_is_sound_and_built_again(folder: Path) -> None:
 
 def test_card_and_croissant_name_the_table(folder: Path) -> None:
     facts = manifest.read(folder)
-    config = hub_configs.of(facts)[-1]
+    *_, config, ranked = hub_configs.of(facts)
     assert (config.name, sum(config.rows.values())) == ("pairs", len(pairs_of(folder)))
+    assert (ranked.name, sum(ranked.rows.values())) == ("ranked", len(rows_of(folder, "ranked")))
     page = (folder / card.PAGE).read_text()
     assert 'pairs = load_dataset("PATH", "pairs", split="train")' in page
     assert re.search(r"\d+ pairs of a preferred and a less preferred answer to \d+ questions", page)
     assert "`pairs` has `prompt`, `chosen` and `rejected` as lists of messages" in page
     known = json.loads((folder / croissant.FILE).read_text())
-    assert [record["name"] for record in known["recordSet"]] == ["splits", "messages", "pairs"]
+    assert [record["name"] for record in known["recordSet"]] == [
+        "splits",
+        "messages",
+        "pairs",
+        "ranked",
+    ]
     assert report.page(folder)
 
 
@@ -318,24 +361,33 @@ def _elsewhere(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "group": OF_TEST}
 
 
+def _turned(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "ranks": row["ranks"][::-1]}
+
+
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("table", "change", "words"),
     [
-        (_swap, "content_hash: the manifest says"),
-        (_promptless, "it has no prompt"),
-        (_worse, "a chosen answer that is not ranked above the rejected"),
-        (_elsewhere, "group 'g3' of pairs is in train, but its hash is of the other"),
+        ("ranked", _turned, "no ranked answers of which the best is first"),
+        ("pairs", _swap, "content_hash: the manifest says"),
+        ("pairs", _promptless, "it has no prompt"),
+        ("pairs", _worse, "a chosen answer that is not ranked above the rejected"),
+        ("pairs", _elsewhere, "group 'g3' of pairs is in train, but its hash is of the other"),
     ],
 )
 def test_verify_sees_changed_pairs(
-    folder: Path, tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]], words: str
+    folder: Path,
+    tmp_path: Path,
+    table: str,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    words: str,
 ) -> None:
     """Though the manifest has the hash of the changed file."""
     out = Path(shutil.copytree(folder, tmp_path / "out"))
-    path = out / "pairs" / "train-00000-of-00001.parquet"
-    table = pq.read_table(path)
-    first, *rest = table.to_pylist()
-    pq.write_table(table.from_pylist([change(first), *rest], table.schema), path, **PARQUET)
+    path = out / table / "train-00000-of-00001.parquet"
+    stored = pq.read_table(path)
+    first, *rest = stored.to_pylist()
+    pq.write_table(stored.from_pylist([change(first), *rest], stored.schema), path, **PARQUET)
     assert list(problems(out)) == ["hashes"]
     facts = json.loads((out / manifest.FILE).read_text())
     for file in facts["files"]:
@@ -347,12 +399,12 @@ def test_verify_sees_changed_pairs(
     assert words in " ".join(failed["pairs"])
 
 
-@pytest.mark.parametrize("key", ["questions", "answers.kept", "splits.train.rows"])
+@pytest.mark.parametrize("key", ["questions", "answers.kept", "splits.train.rows", "ranked"])
 def test_verify_sees_changed_figures_of_pairs(folder: Path, tmp_path: Path, key: str) -> None:
     out = Path(shutil.copytree(folder, tmp_path / "out"))
     facts = json.loads((out / manifest.FILE).read_text())
-    *outer, last = key.split(".")
-    values = facts["pairs"]
+    *outer, last = key.split(".") if key != "ranked" else ["splits", "test", "rows"]
+    values = facts["ranked" if key == "ranked" else "pairs"]
     for name in outer:
         values = values[name]
     values[last] += 1

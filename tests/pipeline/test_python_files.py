@@ -86,6 +86,18 @@ def test_a_cleaner_names_the_message_on_which_it_fails(folder: Path) -> None:
     assert "returned nothing (None) for a text" in said(folder, "def long(text): ...", *clean)
 
 
+def test_a_reader_says_where_it_failed(folder: Path) -> None:
+    source = ["drop=[]", "source={x: {python: rules.py:read, files: [chats.jsonl]}}"]
+    words = said(folder, "def read(path):\n    yield {'messages': []}\n    1 / 0", *source)
+    assert "source 'x' (rules.py:read) failed on 'chats.jsonl' behind record 1 (Zero" in words
+    assert "yielded a value of type int as record 1" in said(
+        folder, "def read(path): return [3]", *source
+    )
+    assert "has no function 'read'" in said(folder, "def reader(path): ...", *source)
+    with pytest.raises(ConfigError, match=r"write FILE.py:FUNCTION"):
+        load(folder, "source={x: {python: rules.py, files: [chats.jsonl]}}")
+
+
 def test_names_that_are_none(folder: Path) -> None:
     for drop, words in {
         "[python: rules.py]": "write FILE.py:FUNCTION",

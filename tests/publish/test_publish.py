@@ -649,6 +649,34 @@ def test_pairs_are_published_and_their_changes_need_a_version(
     assert "in the pairs " in refused.stderr
     assert "removed since 1.1.0, which needs a new major version" in refused.stderr
     refused = push(client, plain, name, "1.2.0")
-    assert "the columns of pairs changed since 1.1.0, which needs a new major" in refused.stderr
+    assert (
+        "the columns of pairs and ranked changed since 1.1.0, which needs a new major"
+        in refused.stderr
+    )
     pushed(client, fewer, name, "2.0.0")
     check_published(hub, fewer, name, "2.0.0")
+
+
+def test_what_stands_beside_pairs_needs_a_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New ranked answers or rows of tokens a minor version, other ones a major."""
+    out = build(tmp_path / "o", "max_dropped=1", "threads.pairs=best_worst")
+    facts, unlike = manifest.read(out), f"sha256:{'0' * 64}"
+    monkeypatch.setattr(
+        published_diff,
+        "_ids",
+        lambda repository, commit, shards: {
+            id for shard in shards for id in pq.read_table(out / shard.path)["id"].to_pylist()
+        },
+    )
+    for key, words in (("ranked", "ranked answers"), ("pair_tokens", "rows of tokens of pairs")):
+        changed = getattr(facts, key).model_copy(update={"content_hash": unlike})
+        for before, step, reason in (
+            (None, "minor", f"{words} were added"),
+            (changed, "major", f"in the {words} "),
+        ):
+            old = facts.model_copy(update={key: before})
+            (made,) = published_diff._beside_pairs(None, "c", old, out, facts)  # type: ignore[arg-type]
+            assert (made.step, made.reason[: len(reason)]) == (step, reason)
+    assert list(published_diff._beside_pairs(None, "c", facts, out, facts)) == []  # type: ignore[arg-type]

@@ -197,7 +197,7 @@ MESSAGE_CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[s
     ),
 }
 # What they go by is made by a step; their cases are in test_redact and test_contamination.
-LOOKED_INTO = {"secret", "contaminated"}
+LOOKED_INTO = {"secret", "contaminated", "labels"}
 
 CONVERSATION_CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     # filter: options, conversations that it removes (a letter a turn), those that it leaves

@@ -19,10 +19,10 @@ from polars.testing import assert_frame_equal
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError
 from chatdata.steps import language
-from chatdata.steps.language import codes, detectors
+from chatdata.steps.language import codes, detectors, evidence, instruction
 from chatdata.steps.language.neighbours import nearest
 from chatdata.steps.language.prose import prose, unquoted, words
-from tests.support import languages
+from tests.support import instructions, languages
 from tests.support.conversations import nodes, random_tree, table
 
 ENGLISH = "The quick brown fox jumps over the lazy dog and runs into the forest."
@@ -215,12 +215,42 @@ CASES: dict[str, str | None] = {
     f"Übersetze ins Deutsche: {ENGLISH}": "de",
     f"¿Puedes traducir el siguiente texto al español?\n{ENGLISH}": "es",
     f"把这个翻译成英文：{ENGLISH}": "zh",
+    f"{ENGLISH}\n\nTraduce el texto de arriba al francés.": "es",
+    f"Hallo!\nKannst du mir diesen Text bitte vorlesen?\n\n{ENGLISH}": "de",
+    # Titles, quotations and teaching in English are no requests in another language.
+    f'"Das Kapital" (Capital: A Critique) is a work in three volumes.\n\n{ENGLISH}': "en",
+    f"La Casa de Papel\n\nIt is a series about a robbery. {ENGLISH}": "en",
+    f"千と千尋の神隠し\nA film about a girl. {ENGLISH}": "en",
+    f"¿Dónde está la estación de tren?\nThis means: where is the station. {ENGLISH}": "en",
+    f"{GERMAN}\n{ENGLISH}\nExplain the two sentences above.": "en",
+    f"INT. HỘI AN BEACH - DAY - ĐÀ NẴNG\n\n{ENGLISH}": "en",
 }
 
 
 @pytest.mark.parametrize(("text", "lang"), CASES.items(), ids=lambda value: str(value)[:40])
 def test_a_text_is_in_the_language_of_its_words(text: str, lang: str | None) -> None:
     assert language.detect([text])["lang"].item() == lang
+
+
+def misjudged(rows: list[tuple[str, str, str]]) -> list[tuple[str, str, str | None]]:
+    """Those in another language than that of their instruction: (language, shape, answer)."""
+    answers = language.detect([text for _, _, text in rows])["lang"]
+    return [
+        (lang, shape, answer)
+        for (lang, shape, _), answer in zip(rows, answers, strict=True)
+        if lang != answer
+    ]
+
+
+def test_a_text_is_in_the_language_of_its_instruction() -> None:
+    rows = instructions.made()
+    assert len(rows) == 80
+    assert len(misjudged(rows)) <= 4, misjudged(rows)
+
+
+def test_without_a_look_at_the_first_line_it_would_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instruction, "_above", lambda lines: lines.select("row", "prose").clear())
+    assert len(misjudged(instructions.made())) > 10
 
 
 @pytest.mark.parametrize(
@@ -296,6 +326,33 @@ def test_a_guess_gives_way_to_the_neighbours_and_stands_where_there_are_none() -
     alone, among = table({"x": [("user", "dunno")]}), [("user", "dunno"), ("assistant", ENGLISH)]
     assert labelled(alone)[0][1] == "detected"
     assert labelled(table({"x": among}))[0] == ("en", "neighbours")
+
+
+NOISE = [
+    "Errors\nHide\n\nFetch errorINTERNAL SERVER ERROR /docs_1.json",
+    "Jsf, Ejb, Orm, J2se, .Net Modules",
+    "Prove or refute a*b == b*a implies a = b?",
+    "1. ∀x(Stone(x) ∧ Heavy(x) → ∃y(Piece(y) ∧ Small(y)))\n2. ∀x(Stone(x) → Solid(x))",
+]
+
+
+def in_english_talk(text: str) -> str | None:
+    return labelled(table({"x": [("user", text), ("assistant", ENGLISH)]}))[0][0]
+
+
+@pytest.mark.parametrize("text", NOISE)
+def test_what_has_no_word_of_a_language_is_in_that_of_its_neighbours(text: str) -> None:
+    assert in_english_talk(text) == "en"
+
+
+@pytest.mark.parametrize("text", [GERMAN, FRENCH, "muchas gracias por todo, mi amigo"])
+def test_what_has_words_of_its_language_keeps_it(text: str) -> None:
+    assert in_english_talk(text) not in ("en", None)
+
+
+def test_noise_would_else_be_in_any_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "is_seen", lambda lang, look: True)
+    assert not {in_english_talk(text) for text in NOISE} & {"en", None}
 
 
 def hearing(monkeypatch: pytest.MonkeyPatch, **scores: float) -> None:

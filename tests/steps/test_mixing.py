@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chatdata import build_dataset, load_recipe
 from chatdata.dataset import reader
-from chatdata.steps.mixing import Share, left_out, limits
+from chatdata.steps.mixing import Mix, Share, left_out, limits, targets, times
 from chatdata.verify.verification import verify_folder
 
 NAMES = ["a", "b", "c"]
@@ -135,3 +135,57 @@ def test_a_source_with_a_cap_of_0_need_not_be_there(recipe: Path, tmp_path: Path
     facts = build_dataset(load_recipe(recipe, ["source.talks.cap=0"]), tmp_path / "out")
     assert facts["counts"]["conversations"]["kept"] == 20
     assert facts["shares"] is None
+
+
+# ------------------------------------------------------------------ sizes, repeats and temperature
+
+sizes = st.fixed_dictionaries({name: st.integers(0, 10_000) for name in NAMES})
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(sizes, st.fixed_dictionaries(dict.fromkeys(NAMES, weights)), st.integers(1, 8))
+def test_no_source_is_taken_more_often_than_it_may_and_none_is_repeated_without_need(
+    available: dict[str, int], given_weights: dict[str, float], epochs: int
+) -> None:
+    shares = {name: Share(weight) for name, weight in given_weights.items()}
+    wanted = targets(available, shares, Mix(max_epochs=epochs))
+    present = [name for name in NAMES if available[name]]
+    assert all(wanted[name] <= epochs * available[name] for name in NAMES)
+    rates = [Fraction(wanted[name], available[name]) for name in present]
+    if present:  # the source with most for its weight is taken once, or another as often as it may
+        assert min(rates) <= 1
+        is_rounded = [wanted[n] + 1 > epochs * available[n] for n in present]
+        assert any(is_rounded) or any(wanted[n] == available[n] for n in present)
+    once = targets(available, shares, Mix(max_epochs=1))
+    assert all(once[name] <= wanted[name] for name in NAMES)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 9), st.integers(1, 9))
+def test_what_is_taken_fills_what_is_wanted(
+    tokens: list[int], weight: int, other_weight: int
+) -> None:
+    """To the last conversation that fits, whole epochs first; a repeat is never before its like."""
+    rows = table({"a": len(tokens), "b": len(tokens)})
+    rows = rows.with_columns(size=pl.Series([*tokens, *reversed(tokens)], dtype=pl.Int64))
+    shares = {"a": Share(weight), "b": Share(other_weight)}
+    taken = times(rows, shares, Mix(by="tokens", max_epochs=5))
+    available = dict.fromkeys("ab", sum(tokens))
+    wanted = targets(available, shares, Mix(max_epochs=5))
+    for name in "ab":
+        of_source = taken.filter(source=name)
+        numbers = of_source["times"].to_list()
+        assert numbers == sorted(numbers, reverse=True)
+        assert max(numbers) - min(numbers) <= 1
+        sum_of = int((of_source["size"] * of_source["times"]).sum())
+        assert wanted[name] - max(tokens) < sum_of <= wanted[name] or not sum(tokens)
+
+
+def test_a_temperature_of_one_is_the_sizes_and_a_high_one_makes_them_equal() -> None:
+    available, shares = {"a": 1000, "b": 10, "c": 0}, dict.fromkeys(NAMES, Share())
+    assert targets(available, shares, Mix(temperature=1)) == available
+    equal = targets(available, shares, Mix(temperature=10**9, max_epochs=1000))
+    assert equal["c"] == 0
+    assert abs(equal["a"] - equal["b"]) <= 1
+    between = targets(available, shares, Mix(temperature=2, max_epochs=1000))
+    assert between == {"a": 1000, "b": 100, "c": 0}

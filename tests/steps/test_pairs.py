@@ -190,12 +190,54 @@ def test_rings_orphans_and_repeats_are_in_no_pair() -> None:
 
 
 def test_questions_that_are_ranked_are_no_answers() -> None:
-    """OASST ranks what users reply as well."""
-    asked = [{"message": f"v{rank}", "parent": "good", "rank": rank} for rank in range(2)]
+    """OASST ranks what users reply as well, and a source may say that they may be learnt."""
+    ranked = {"parent": "good", "train": True}
+    asked = [{**ranked, "message": f"v{rank}", "rank": rank} for rank in range(2)]
     judged = threaded(mark(nodes([*FORK, *asked]), []))
     paired = pairs.make(judged, "best_worst")
     assert named(judged, paired) == [(["u1"], "good", "poor"), DEEP]
     assert not {"v0", "v1"} & fates(paired).keys()
+
+
+def many(number: int) -> pl.DataFrame:
+    """A question with so many answers, each with a rank of its own."""
+    answers = [
+        {"message": f"a{rank:04}", "parent": "u1", "role": "assistant", "rank": rank}
+        for rank in range(number)
+    ]
+    return threaded(mark(nodes([FORK[0], *answers]), []))
+
+
+def test_a_question_of_too_many_pairs_has_none_and_says_how_many() -> None:
+    judged = many(143)
+    made = pairs.make(judged, "all")
+    assert made.pairs.is_empty()
+    why = "too_many_pairs 10,153 pairs of its question, at most 10,000"
+    assert set(fates(made).values()) == {why}
+    assert pairs.make(judged, "adjacent").pairs.height == 142
+    assert pairs.make(many(141), "all").pairs.height == 9870
+    assert made.groups["answers"].list.len().to_list() == [143]
+
+
+@settings(max_examples=100, deadline=None)
+@given(sizes=st.lists(st.integers(1, 4), max_size=5), policy=policies)
+def test_pairs_are_counted_before_they_are_made(sizes: list[int], policy: PairPolicy) -> None:
+    by_rank = [[rank] * size for rank, size in enumerate(sizes)]
+    assert pairs._NUMBERS[policy](by_rank) == len(list(pairs._POLICIES[policy](by_rank)))
+
+
+def test_all_ranked_answers_to_a_question_are_a_group() -> None:
+    """Whatever the policy and the margin; an answer that a filter removed is in none."""
+    judged = threaded(fork(fair="cut"))
+    groups = pairs.make(judged, "best_worst", 9).groups
+    ids = judged["message"].to_list()
+    rows = groups.select("question", "prompt", "answers", "ranks").iter_rows()
+    assert [
+        (q, [ids[p] for p in prompt], [ids[a] for a in a_], r) for q, prompt, a_, r in rows
+    ] == [
+        ("oasst1/t/u1", ["u1"], ["good", "poor"], [0, 3]),
+        ("oasst1/t/u3", ["u1", "poor", "u3"], ["better", "worse"], [0, 1]),
+    ]
 
 
 def test_the_outcome_of_a_repeat_is_not_that_of_the_message() -> None:

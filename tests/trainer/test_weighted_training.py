@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,12 @@ def test_trees_are_refused_by_name(built: Path) -> None:
     with pytest.raises(ConfigError, match=r"tree_packing: .* has weights.*tree_packing=false"):
         batching.make_batches(
             chosen, source, dataset.train_rows(source), model("llama", 0), tokenizer
+        )
+    repeats = source.manifest.model_copy(update={"repeats": 2})
+    rows = dataset.train_rows(source).remove_columns("weights")
+    with pytest.raises(ConfigError, match=r"has 2 repeats .*tree_packing=false"):
+        batching.make_batches(
+            chosen, replace(source, manifest=repeats), rows, model("llama", 0), tokenizer
         )
 
 

@@ -50,7 +50,7 @@ def make_batches(
     """The items and batches that a train recipe asks for, of the train rows of its dataset.
 
     Prepares the model for these batches. Raises ConfigError for a model that cannot take them, and
-    for trees of a dataset with weights.
+    for trees of a dataset with weights or with repeats.
     """
     if config.tree_packing:
         return _trees(config, source, rows, model, tokenizer)
@@ -89,6 +89,12 @@ def _trees(
             f"tree_packing: '{config.dataset}' has weights, and paths that share an answer may "
             "give it several; train with --set tree_packing=false, or build it with the cleaner "
             "drop_weights."
+        )
+    if source.manifest.repeats:
+        raise ConfigError(
+            f"tree_packing: '{config.dataset}' has {source.manifest.repeats} repeats of "
+            "conversations, and an answer of a tree is trained once; train with --set "
+            "tree_packing=false, or build it without `mix.max_epochs`."
         )
     tree_attention.check_batch(config.training.per_device_train_batch_size)
     tree_attention.prepare(model)

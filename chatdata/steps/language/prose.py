@@ -41,7 +41,7 @@ NOT_PROSE = {
         r"(?m:^[ \t]*(?:[^\n =(){}\[\]<>]+ ){0,3}[^\n =(){}\[\]<>]*"
         r"[=(){}\[\]<>][^\n]*[;{}][ \t]*$)"
     ),
-    "queries": r"\b(?:SELECT|INSERT INTO|DELETE FROM|CREATE TABLE)\b[^;\n]*",
+    "queries": r"\b(?:SELECT|INSERT INTO|DELETE FROM|CREATE TABLE)\b[ -:<-~]*",
 }
 _QUOTED = r"\"[^\"\n]+\"|“[^”\n]+”|„[^“”\n]+[“”]|«[^»\n]+»|「[^」\n]+」|『[^』\n]+』"
 # With digits, underscores (which Markdown escapes), dots or capitals inside.
