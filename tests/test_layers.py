@@ -60,7 +60,6 @@ ONLY = {
     "starlette": {"trainer.chat.web"},
     "langdetect": {"chatdata.steps.language.detectors"},
     "fasttext": {"chatdata.steps.language.detectors"},
-    "datasketch": {"chatdata.steps.duplicates"},
     "detect_secrets": {"chatdata.steps.key_plugins"},
     "phonenumbers": {"chatdata.steps.phones"},
     "jinja2": {

@@ -34,6 +34,19 @@ def digest_column(values: pl.Series) -> pl.Series:
     return pl.Series(values.name, hashes, dtype=pl.String)
 
 
+def beginnings(owners: pl.Series, texts: pl.Series) -> pl.Series:
+    """A 128-bit hash, in hexadecimal, of each text and all texts before it of the same owner."""
+    running: dict[str, hashlib.blake2b] = {}
+    hashes = []
+    for owner, text in zip(owners, texts, strict=True):
+        if owner not in running:
+            running[owner] = hashlib.blake2b(digest_size=16)
+        data = text.encode()
+        running[owner].update(len(data).to_bytes(8, "big") + data)
+        hashes.append(running[owner].hexdigest())
+    return pl.Series(texts.name, hashes, dtype=pl.String)
+
+
 def short_hash(text: str) -> str:
     """The first 8 hexadecimal digits of the SHA-256 of `text`."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -16,9 +16,11 @@ import polars as pl
 
 from chatdata.core import arrow, schema
 from chatdata.pipeline.context import BuildContext
-from chatdata.steps import duplicates, keeping, mixing
-from chatdata.steps.duplicates import Alike, ClustersEntry, Shingles
+from chatdata.steps import duplicates, keeping, likeness, mixing
+from chatdata.steps.duplicates import ClustersEntry
 from chatdata.steps.filtering import Drop
+from chatdata.steps.likeness import Alike
+from chatdata.steps.minhash import Numbers
 from chatdata.steps.mixing import Mix, Share
 
 _REMOVED = {"part": pl.Int32, "conversation": pl.String, "reason": pl.String, "detail": pl.String}
@@ -71,10 +73,13 @@ def write_keys(context: BuildContext, part: int, messages: pl.DataFrame) -> None
 
 
 def _keys(drop: Drop, messages: pl.DataFrame) -> pl.DataFrame:
-    compared = drop.filter.expression(**drop.options).first()
-    keys = duplicates.keys(messages, compared, by_tree=not drop.filter.siblings)
+    filter_, compared = drop.filter, drop.filter.expression(**drop.options)
+    by_tree = not filter_.siblings
+    if filter_.is_prefix:
+        return duplicates.with_prefixes(messages, compared, by_tree)
+    keys = duplicates.keys(messages, compared.first(), by_tree, filter_.against)
     alike = _alike(drop)
-    return duplicates.with_shingles(keys, alike) if alike else duplicates.with_digest(keys)
+    return likeness.with_sets(keys, alike) if alike else duplicates.with_digest(keys)
 
 
 def _alike(drop: Drop) -> Alike | None:
@@ -133,15 +138,17 @@ def _decide_filter(
     keys = _read(context, f"keys-{number}")
     keys = keys.join(removed, on="conversation", how="anti", maintain_order="left")
     keys = keys.join(_ranks(context), on="conversation", how="left", maintain_order="left")
-    fetch, alike = functools.partial(_shingles, context, number), _alike(drop)
-    cluster = duplicates.alike(keys, alike, fetch) if alike else duplicates.equal(keys)
-    members = duplicates.members(keys, cluster)
-    repeats = duplicates.repeats(members, drop.options.get("keep", "smallest_id"))
-    if alike:
-        detail = duplicates.likeness(repeats, keys, alike, fetch)
+    alike = _alike(drop)
+    if drop.filter.is_prefix:
+        repeats, members = _begun(context, number, keys)
+    elif alike:
+        repeats, members = _like(context, number, keys, alike, drop.options["keep"])
     else:
-        detail = repeats.select(detail=pl.lit(drop.filter.repeats) + pl.col("of")).to_series()
-    repeats = repeats.with_columns(detail, reason=pl.lit(drop.filter.name))
+        members = duplicates.members(keys, duplicates.equal(keys))
+        repeats = duplicates.repeats(members)
+    if "detail" not in repeats.columns:
+        repeats = repeats.with_columns(detail=pl.lit(drop.filter.repeats) + pl.col("of"))
+    repeats = repeats.with_columns(reason=pl.lit(drop.filter.name))
     repeats, spared = keeping.split(repeats, keep, drop.filter.name)
     return _FilterDecision(
         repeats.select(_REMOVED.keys()),
@@ -149,6 +156,28 @@ def _decide_filter(
         members.select("group", "cluster"),
         _clusters(alike, members, repeats) if alike else None,
     )
+
+
+def _begun(
+    context: BuildContext, number: int, keys: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The conversations that another one begins with, and the members of clusters."""
+    held = []
+    for part in context.parts:
+        prefixes = arrow.read_table(context.files.table(f"keys-{number}", part))
+        rows = prefixes.select("conversation", digest="prefixes").explode("digest")
+        held.append(rows.join(keys, on="digest", how="semi"))
+    repeats = duplicates.begun(keys, pl.concat(held))
+    return repeats, duplicates.begun_members(repeats, keys)
+
+
+def _like(
+    context: BuildContext, number: int, keys: pl.DataFrame, alike: Alike, keep: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The conversations that are like one that stays, and the members of clusters."""
+    fetch = functools.partial(_sets, context, number)
+    members = duplicates.members(keys, likeness.clusters(keys, alike, fetch))
+    return likeness.repeats(members, keep, alike, fetch), members
 
 
 def _ranks(context: BuildContext) -> pl.DataFrame:
@@ -186,20 +215,27 @@ def _not_sampled(mixed: pl.DataFrame) -> pl.DataFrame:
     return left_out.select(_REMOVED.keys())
 
 
+_FETCHED = [*duplicates.FETCHED, *likeness.FETCHED]
+
+
 def _read(context: BuildContext, kind: str) -> pl.DataFrame:
-    """A table of all parts, without the shingles."""
+    """A table of all parts, without what is fetched later."""
     files = (context.files.table(kind, part) for part in context.parts)
-    return pl.concat([arrow.read_table(file).select(pl.exclude("shingles")) for file in files])
+    return pl.concat([arrow.read_table(file).select(pl.exclude(_FETCHED)) for file in files])
 
 
-def _shingles(context: BuildContext, number: int, keys: pl.DataFrame) -> list[Shingles]:
-    """The shingles of each row of a table of keys, from the files of the parts."""
-    fetched: dict[tuple[int, int], pl.Series] = {}
+def _sets(
+    context: BuildContext, number: int, keys: pl.DataFrame
+) -> tuple[list[Numbers], list[Numbers]]:
+    """The shingles and the words of each row of a table of keys, from the files of the parts."""
+    fetched: dict[tuple[int, int], tuple[Numbers, Numbers]] = {}
     for (part,), rows in keys.partition_by("part", as_dict=True).items():
         file = context.files.table(f"keys-{number}", int(part))
-        sets = arrow.read_table(file, columns=["shingles"]).to_series().gather(rows["row"])
-        fetched.update(zip(rows.select("part", "row").iter_rows(), sets, strict=True))
-    return [fetched[place].to_numpy() for place in keys.select("part", "row").iter_rows()]
+        sets = arrow.read_table(file, columns=list(likeness.FETCHED))[rows["row"]]
+        pairs = zip(*(map(pl.Series.to_numpy, sets[name]) for name in sets.columns), strict=True)
+        fetched.update(zip(rows.select("part", "row").iter_rows(), pairs, strict=True))
+    both = [fetched[place] for place in keys.select("part", "row").iter_rows()]
+    return [shingles for shingles, _ in both], [words for _, words in both]
 
 
 def _clusters(alike: Alike, members: pl.DataFrame, repeats: pl.DataFrame) -> ClustersEntry:

@@ -21,6 +21,7 @@ from chatdata.render.tokenizer import Tokenizer
 
 _MOST_TOKENS = 1 << 22  # of what models are given before the answers of a row
 _FEWEST = 8  # answers of a row that are compared, however long the row is
+_NOTHING = np.empty(0, np.int32)
 
 
 class Answer(NamedTuple):
@@ -30,11 +31,15 @@ class Answer(NamedTuple):
     first: int | None  # the place of the first id that is trained; None where parts are not
     prompt: str
     lead: str  # what the template writes after the prompt and the labels leave out
+    known: npt.NDArray[np.int32] = _NOTHING  # the ids of what stands before `prompt`
 
     def begins_behind(self, given: list[int]) -> bool:
-        """Whether the row begins with these ids, and no more stands before what is trained."""
-        is_there = self.ids[: len(given)].tolist() == given
-        return is_there and self.first in (None, len(given))
+        """Whether the row begins with the known ids and these, and no more stands before what is
+        trained."""
+        start, end = len(self.known), len(self.known) + len(given)
+        is_there = np.array_equal(self.ids[:start], self.known)
+        is_there = is_there and self.ids[start:end].tolist() == given
+        return is_there and self.first in (None, end)
 
 
 def check_answers(

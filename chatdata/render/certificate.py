@@ -31,6 +31,7 @@ from chatdata.render.conversation import (
 )
 from chatdata.render.entries import CertificateEntry, EncoderEntry, ParityEntry
 from chatdata.render.fit import Fitted, fit
+from chatdata.render.long_prompts import WholeRow, shortened
 from chatdata.render.options import Render
 from chatdata.render.parity import ParityCounts, Reference, Row
 from chatdata.render.parts import TrainParts, narrowed
@@ -131,11 +132,13 @@ def _answers(
 ) -> Iterator[Answer]:
     """Yields the answers of rows that are compared with their prompts, and compares the rows."""
     expected = reference.encode(reference.comparable(row) for row in rows)
-    for row, ids in zip(rows, expected, strict=True):
+    for number, (row, ids) in enumerate(zip(rows, expected, strict=True)):
         counts.rows += 1
         quotes = reference.quotes(row)
         (_count_control if quotes else _compare)(counts, row, ids, reference)
-        yield from check_answers(counts, row, reference, quotes, train_on)
+        answers = check_answers(counts, row, reference, quotes, train_on)
+        whole = WholeRow(reference.comparable(row), ids, reference.control)
+        yield from shortened(answers, whole, number)
 
 
 def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> Iterator[Row]:

@@ -15,6 +15,8 @@ __all__ = [
     "keeping",
     "labels",
     "language",
+    "likeness",
+    "minhash",
     "mixing",
     "ngrams",
     "pairs",

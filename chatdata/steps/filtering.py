@@ -57,7 +57,9 @@ class Filter:
     can_stay    may what it removes stay untrained? Not where no template can write it
     siblings    of a corpus filter: may two paths of one tree be compared?
     is_near     of a corpus filter: may conversations be merely alike? `options` has the fields of
-                `duplicates.Alike`
+                `likeness.Alike`
+    against     of such a filter: the text whose words count against likeness
+    is_prefix   of a corpus filter: are beginnings compared? The expression is then that of a turn
     repeats     of a corpus filter: the ledger's words before the id of the conversation that stays
     column      a column that is made for it
     key         the key of the manifest that has its figures
@@ -77,6 +79,8 @@ class Filter:
     can_stay: bool = True
     siblings: bool = False
     is_near: bool = False
+    against: pl.Expr | None = None
+    is_prefix: bool = False
     repeats: str = "repeats "
     column: Column | None = None
     key: str | None = None

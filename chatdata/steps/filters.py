@@ -7,7 +7,7 @@ order, because that is the order in which they can run:
     message       looks at a message; runs on trees, before they are made conversations
     conversation  looks at the turns of a conversation
     corpus        needs all conversations; its expression is the text of a conversation that is
-                  compared (`duplicates`)
+                  compared (`duplicates`, `likeness`)
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from chatdata.core.extensions import Registry
 from chatdata.core.schema import ROLES, SPOKEN
 from chatdata.steps import (
     contamination,
-    duplicates,
     endings,
     evaluation_sets,
     functions,
     labels,
     language,
+    likeness,
     quality_filters,
     redact,
     secrets,
@@ -393,8 +393,12 @@ for _function in quality_filters.CONVERSATION:
 # -------------------------------------------------------------------------------- all conversations
 
 
+# White space that is no single space: four times as fast as to replace each space by a space.
+_WIDE = r"[\s&&[^ ]]\s*|\s\s+"
+
+
 def _folded(text: pl.Expr) -> pl.Expr:
-    return text.str.replace_all(r"\s+", " ").str.strip_chars()
+    return text.str.replace_all(_WIDE, " ").str.strip_chars()
 
 
 def _parts(*beside: str) -> list[pl.Expr]:
@@ -408,17 +412,31 @@ def _first_prompt(min_words: int) -> pl.Expr:
     return pl.when(prompt.str.count_matches(WORD) >= min_words).then(prompt)
 
 
+def _turn() -> pl.Expr:
+    """All of a message that two equal messages have in common, white space aside."""
+    role, content = pl.col("role").cast(pl.String), pl.col("content").fill_null("")
+    reasoning, calls, *around = _parts("tools", "variables")
+    parts = [role, _folded(content), _folded(reasoning), calls, *around]
+    return pl.concat_str(parts, separator="\t")
+
+
 @_removes("corpus", siblings=True, repeats="says the same as ")
 def duplicate() -> pl.Expr:
     """Conversations that say the same, white space aside, as another that comes first.
 
     First is what is of the source that the recipe names first, and of a source the smallest id.
     """
-    role, content = pl.col("role").cast(pl.String), pl.col("content").fill_null("")
-    reasoning, calls, *around = _parts("tools", "variables")
-    parts = [role, _folded(content), _folded(reasoning), calls, *around]
-    spoken = pl.concat_str(parts, separator="\t")
-    return spoken.str.join("\n")
+    return _turn().str.join("\n")
+
+
+@_removes("corpus", is_prefix=True, repeats="is the beginning of ")
+def prefix_of_another() -> pl.Expr:
+    """Conversations that another one begins with: its first turns are all of their turns.
+
+    Turns are compared as `duplicate` compares them. The longest conversation stays. Paths of one
+    tree are not compared.
+    """
+    return _turn()
 
 
 @_removes("corpus", repeats="begins like ")
@@ -432,27 +450,39 @@ def duplicate_prompt(min_words: WordCount = 1) -> pl.Expr:
     return _folded(_first_prompt(min_words))
 
 
-@_removes("corpus", is_near=True, key="near_duplicates", packages=duplicates.PACKAGES)
+def _spoken(roles: Sequence[str]) -> pl.Expr:
+    """All that some roles say, think and call, as a text; null where they say nothing."""
+    beside = [pl.lit("\n") + pl.col(name) for name in ("reasoning", "tool_calls")]
+    spoken = pl.concat_str("content", *beside, ignore_nulls=True)
+    is_theirs = pl.col("role").is_in(roles)
+    return pl.when(is_theirs.any()).then(spoken.filter(is_theirs).str.join("\n"))
+
+
+_NEAR: dict[str, Any] = {"is_near": True, "key": "near_duplicates", "packages": likeness.PACKAGES}
+
+
+@_removes("corpus", against=_spoken(["user", "tool"]).first(), **_NEAR)
 def near_duplicate(
     threshold: Threshold = 0.8,
     permutations: Permutations = 128,
-    ngram: WordCount = 5,
+    ngram: WordCount = 3,
     seed: Seed = 1,
     keep: Keep = "longest",
 ) -> pl.Expr:
-    """Conversations that are alike in their runs of words, system messages aside.
+    """Conversations whose answers are alike in their runs of words, and whose questions hardly
+    differ.
 
-    Alike: the Jaccard similarity of their sets of runs of `ngram` words is `threshold` or more, or
-    a chain of alike conversations connects them. `keep` is the `longest` (of equally long
-    conversations that of the first source, then the smallest id), the `smallest_id`, or `all`,
-    which leaves all of them and keeps their groups in the same split.
+    Alike: the runs of `ngram` words that both answers have are at least a share of `threshold` of
+    all that either has, where each word that the questions of one alone have counts as a run that
+    is not shared. What both questions have counts for nothing, so that different questions about
+    one pasted document are not alike. `keep` is the `longest` (of equally long conversations that
+    of the first source, then the smallest id), the `smallest_id`, or `all`, which leaves all of
+    them and keeps their groups in the same split. What goes is alike one that stays.
     """
-    beside = [pl.lit("\n") + pl.col(name) for name in ("reasoning", "tool_calls")]
-    spoken = pl.concat_str("content", *beside, ignore_nulls=True)
-    return spoken.filter(_is_spoken()).str.join("\n")
+    return _spoken(["assistant"])
 
 
-@_removes("corpus", is_near=True, key="near_duplicates", packages=duplicates.PACKAGES)
+@_removes("corpus", **_NEAR)
 def near_duplicate_prompt(
     threshold: Threshold = 0.8,
     permutations: Permutations = 128,
@@ -463,7 +493,8 @@ def near_duplicate_prompt(
 ) -> pl.Expr:
     """Conversations whose first user turns are alike in their runs of words.
 
-    As `near_duplicate`; a turn of fewer than `min_words` words is not compared.
+    Alike: of the runs of `ngram` words that either has, both have a share of `threshold` or more.
+    `keep` is as for `near_duplicate`. A turn of fewer than `min_words` words is not compared.
     """
     return _first_prompt(min_words)
 

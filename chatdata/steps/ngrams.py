@@ -67,7 +67,7 @@ def runs(text_words: Words, lengths: Sequence[int]) -> Iterator[tuple[int, Runs]
         hashes = hashes[: max(0, len(ends) - step)] * _FACTOR + text_words.hashes[step:]
         if (length := step + 1) in lengths:
             starts = np.flatnonzero(np.arange(len(hashes)) + length <= ends[: len(hashes)])
-            yield length, Runs(_mixed(hashes[starts]), starts)
+            yield length, Runs(mixed(hashes[starts]), starts)
 
 
 def text_of(text_words: Words, grams: Runs) -> Places:
@@ -76,16 +76,18 @@ def text_of(text_words: Words, grams: Runs) -> Places:
     return np.repeat(np.arange(len(counts)), counts)[grams.starts]
 
 
-def shingles(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.uint32], Places]:
+def shingles(texts: pl.Series, length: int, seed: int = 0) -> tuple[npt.NDArray[np.uint32], Places]:
     """The set of runs of `length` words of each text, as sorted 32-bit numbers, and offsets.
 
-    A text of fewer words is a single run; a text without words has no run.
+    A text of fewer words is a single run; a text without words has no run. Another seed gives
+    other numbers.
     """
     text_words = words(texts)
     ((_, grams),) = runs(text_words, [length])
     short, whole = _short_texts(text_words, length)
     numbers = np.concatenate([text_of(text_words, grams), short])
-    return _sets(numbers, np.concatenate([grams.hashes, whole]), len(texts))
+    hashes = np.concatenate([grams.hashes, whole]) + np.uint64(seed * int(_FACTOR) % 2**64)
+    return _sets(numbers, mixed(hashes) if seed else hashes, len(texts))
 
 
 def variety(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.float64], Places]:
@@ -124,7 +126,7 @@ def _short_texts(text_words: Words, length: int) -> tuple[Places, Hashes]:
     return numbers, hashes
 
 
-def _mixed(hashes: Hashes) -> Hashes:
+def mixed(hashes: Hashes) -> Hashes:
     """Spreads the numbers over all their bits (the finaliser of SplitMix64)."""
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

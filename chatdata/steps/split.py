@@ -16,8 +16,13 @@ def split_of(groups: pl.Series, test_percent: float) -> pl.Series:
     Rows of one group (a tree, the pieces of one dialogue) are in one split, and stay there when
     rows are added, whatever their order.
     """
-    is_test = fraction_column(groups, "split") < test_percent / 100
+    is_test = fraction(groups) < test_percent / 100
     return is_test.replace_strict({True: "test", False: "train"}, return_dtype=pl.String)
+
+
+def fraction(groups: pl.Series) -> pl.Series:
+    """From 0 to 1 for each group: below which share of test groups it is none."""
+    return fraction_column(groups, "split")
 
 
 def leaking_groups(groups: pl.Series, splits: pl.Series) -> int:

@@ -70,13 +70,14 @@ def linearize_turns(messages: pl.DataFrame, threads: Threads) -> Threaded:
 
     `cut` keeps the turns before a removed message and then ends on the last assistant turn;
     `drop` removes the whole conversation; `skip` an answer with its question, a question with its
-    answer, and a system message alone. The result does not depend on the order of the rows.
+    answer, and a system message alone. A removed message that is trimmed anyway goes alone. The
+    result does not depend on the order of the rows.
     """
     turns, repeated = _name_apart(messages)
     turns, apart, figures = _joined(turns, threads.join)
     turns = turns.sort("conversation", "position")
     turns, merged = _without_repeated_roles(turns, threads.repeated_role)
-    turns, removed = _without_removed(turns)
+    turns, removed = _without_removed(turns.with_columns(decides=_decides(threads)))
     turns, skipped = _without_skipped(turns)
     turns, trimmed = _trim(turns, threads)
     position = pl.int_range(pl.len(), dtype=pl.Int32).over("conversation")
@@ -330,8 +331,8 @@ _BECAUSE = _Why(pl.col("culprit_by"), BECAUSE + pl.col("culprit"))
 def _without_removed(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Removes turns that are marked `cut` or `drop`, with what goes along, all in order.
 
-    The first turn so marked is the culprit. Where it is marked `cut`, the turns before it stay up
-    to the last answer among them; where it is marked `drop`, nothing stays.
+    The first turn so marked that `decides` is the culprit. Where it is marked `cut`, the turns
+    before it stay up to the last answer among them; where it is marked `drop`, nothing stays.
     """
     if turns["removed_by"].null_count() == turns.height:
         return turns, empty(OUTCOMES)
@@ -353,8 +354,8 @@ def _without_removed(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _of_culprit(column: str) -> pl.Expr:
-    """A column of the first turn of a conversation that is marked `cut` or `drop`."""
-    removes = pl.col("on_removed").is_in(["cut", "drop"])
+    """A column of the first turn that is marked `cut` or `drop` and decides."""
+    removes = pl.col("on_removed").is_in(["cut", "drop"]) & pl.col("decides")
     return pl.col(column).filter(removes).first().over("conversation")
 
 
@@ -394,18 +395,40 @@ def _skipped_by(column: str) -> pl.Expr:
     return pl.coalesce(pl.when(skips).then(column), first)
 
 
+def _decides(threads: Threads) -> pl.Expr:
+    """Whether a turn may take others along: one that is trimmed anyway does not, all in order.
+
+    Where everything is trimmed, all turns decide.
+    """
+    is_started = _is_started(threads)
+    stays = is_started & _is_before_end(is_started, threads)
+    return stays | stays.any().over("conversation").not_()
+
+
 def _trim(turns: pl.DataFrame, threads: Threads) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Trims the starts and ends of conversations, all in order."""
-    is_started = pl.lit(True) if threads.start == "any" else _is_from_first_user()
-    turns = turns.with_columns(is_started=is_started.fill_null(False))
-    stays = pl.col("is_started")
-    if threads.end == "assistant":
-        stays &= _is_up_to_last_answer(pl.col("is_started"))
+    """Trims the starts and ends of conversations, all in order.
+
+    A turn that a filter removes has its reason; it is among these since it decided nothing.
+    """
+    turns = turns.with_columns(is_started=_is_started(threads))
+    stays = pl.col("is_started") & _is_before_end(pl.col("is_started"), threads)
     trailing, leading = pl.lit("trailing_turn"), pl.lit("leading_turn")
-    reason = pl.when("is_started").then(trailing).otherwise(leading)
-    emptied = _Why(reason, pl.lit("nothing is left of it"))
-    left, outcomes = _leave_out(turns, stays, _Why(reason), emptied)
+    trimmed = pl.when("is_started").then(trailing).otherwise(leading)
+    emptied = _Why(trimmed, pl.lit("nothing is left of it"))
+    turn_goes = _Why(pl.coalesce("removed_by", trimmed), pl.col("why"))
+    left, outcomes = _leave_out(turns, stays, turn_goes, emptied)
     return left.drop("is_started"), outcomes
+
+
+def _is_started(threads: Threads) -> pl.Expr:
+    """Whether a turn is kept by the `start` of the recipe."""
+    is_started = pl.lit(True) if threads.start == "any" else _is_from_first_user()
+    return is_started.fill_null(False)
+
+
+def _is_before_end(is_started: pl.Expr, threads: Threads) -> pl.Expr:
+    """Whether a turn is kept by the `end` of the recipe."""
+    return pl.lit(True) if threads.end == "any" else _is_up_to_last_answer(is_started)
 
 
 def _is_from_first_user() -> pl.Expr:

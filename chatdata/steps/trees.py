@@ -199,14 +199,19 @@ def _fate(forest: Forest, ways: _Ways, leaves: list[int]) -> _Fate:
 
 
 def _fallen(forest: Forest, ways: _Ways, leaves: Iterable[int]) -> dict[int, Why]:
-    """Why conversations fall that hold a message marked `drop`; the message itself is set aside."""
+    """Why conversations fall that hold a message marked `drop`; the message itself is set aside.
+
+    A message behind the end of the trimmed way takes nothing along.
+    """
     fallen: dict[int, Why] = {}
     for leaf in leaves:
-        dropped = ways.dropped[leaf]
-        if dropped is not None:
-            reason, detail = forest.filtered(dropped)
+        dropped, end = ways.dropped[leaf], ways.end[leaf]
+        if dropped is None:
+            continue
+        reason, detail = forest.filtered(dropped)
+        forest.set_aside[dropped] = reason, detail
+        if end is None or ways.dropped[end] is not None:
             fallen[leaf] = reason, f"{BECAUSE}{forest.name(dropped)}"
-            forest.set_aside[dropped] = reason, detail
     return fallen
 
 

@@ -21,7 +21,6 @@ _SLOW = (
     "transformers",
     "transformers.models.auto.tokenization_auto",
     "matplotlib.figure",
-    "datasketch",
     "bs4",
     "markdownify",
     "detect_secrets",

@@ -326,7 +326,7 @@ def test_a_card_says_what_every_step_found(facts: Manifest) -> None:
     for words in (
         "| `html` | 3 | 1,200 |",
         "| en | de | 7 | `` m\\|1`<b> `` |",
-        "texts that share 80 % or more (MinHash of 128 permutations) form 4 clusters",
+        "share 80 % or more of what it compares (MinHash of 128 permutations) form 4 clusters",
         "| humaneval | 164 | 2 | 3 | `aaaaaaaaaaaaaaaa…` |",
         "| email | 2 | 3 | 3 |",
         "| oasst | 16 | 57.1 % |  | 20 | apache-2.0 |",

@@ -1,14 +1,12 @@
-"""Repeats: the clusters that all pairs give, whatever the order; one stays; one split."""
+"""Repeats in whole builds: equal ones, beginnings, alike ones; a cluster is in one split."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -18,197 +16,55 @@ from chatdata import build_dataset, load_recipe
 from chatdata.dataset import manifest, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import prepare
-from chatdata.steps import duplicates
-from chatdata.steps.duplicates import Alike, Shingles
+from chatdata.steps import duplicates, filters
 from chatdata.steps.filters import FILTERS
+from chatdata.steps.split import split_of
 from tests.support.conversations import table
 
-quick = settings(max_examples=60, deadline=None, derandomize=True)
-ALIKE = Alike(threshold=0.6, permutations=128, ngram=2, seed=1)
-SPOKEN = FILTERS["near_duplicate"].expression().first()
+TURNS = st.lists(st.sampled_from(["a", "b", "a  b", "ab"]), min_size=1, max_size=4)
 
 
-def fetch(keyed: pl.DataFrame) -> list[Shingles]:
-    return [shingles.to_numpy() for shingles in keyed["shingles"]]
+def begun(talks: dict[str, list[str]], trees: dict[str, str]) -> dict[str, str]:
+    """The conversations that another one begins with, and that one."""
+    rows = table({id: [("user", text) for text in texts] for id, texts in talks.items()})
+    rows = rows.sample(fraction=1, shuffle=True, seed=len(talks)).sort("position")
+    keyed = duplicates.with_prefixes(rows, FILTERS["prefix_of_another"].expression(), True)
+    keyed = keyed.with_columns(origin=pl.col("conversation").replace_strict(trees))
+    prefixes = keyed.select("conversation", digest="prefixes").explode("digest")
+    repeated = duplicates.begun(keyed, prefixes.drop_nulls())
+    return dict(repeated.select("conversation", "of").iter_rows())
 
 
-def near(texts: list[str], alike: Alike = ALIKE, origins: list[int] | None = None) -> pl.DataFrame:
-    """The keys of conversations of one text each, with their clusters."""
-    conversations = {f"c{i:03d}": [("user", text)] for i, text in enumerate(texts)}
-    keyed = duplicates.keys(table(conversations), SPOKEN, by_tree=True)
-    if origins is not None:
-        keyed = keyed.with_columns(origin=pl.Series(origins).cast(pl.String))
-    keyed = duplicates.with_shingles(keyed, alike)
-    return keyed.with_columns(cluster=duplicates.alike(keyed, alike, fetch))
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(TURNS, min_size=1, max_size=9), st.integers(1, 9))
+def test_beginnings_are_those_of_all_pairs(texts: list[list[str]], trees: int) -> None:
+    talks = {f"c{number}": each for number, each in enumerate(texts)}
+    tree = {id: f"t{int(id[1:]) % trees}" for id in talks}
+    folded = {id: [" ".join(text.split()) for text in each] for id, each in talks.items()}
+    expected = {}
+    for id, each in folded.items():
+        longer = [
+            (-len(more), of)
+            for of, more in folded.items()
+            if len(more) > len(each) and more[: len(each)] == each and tree[of] != tree[id]
+        ]
+        if longer:
+            expected[id] = min(longer)[1]
+    assert begun(talks, tree) == expected
 
 
-def clusters(keyed: pl.DataFrame) -> set[frozenset[str]]:
-    """The clusters as sets of texts' ids."""
-    clustered = duplicates.members(keyed, keyed["cluster"])
-    parts = clustered.partition_by("cluster")
-    return {frozenset(part["conversation"]) for part in parts}
+def test_turns_are_not_run_together() -> None:
+    trees = {"c1": "t1", "c2": "t2"}
+    assert begun({"c1": ["a", "b"], "c2": ["ab", "c", "d"]}, trees) == {}
+    assert begun({"c1": ["a", "b"], "c2": ["a\tb", "b", "d"]}, trees) == {}
+    assert begun({"c1": ["a", "b"], "c2": ["a", " b\n", "d"]}, trees) == {"c1": "c2"}
 
 
-def by_hand(keyed: pl.DataFrame, alike: Alike) -> set[frozenset[str]]:
-    """Connected components, from the similarity of every pair that agrees in a band."""
-    bands, length = alike.bands()
-    rows = keyed.select("conversation", "origin", "shingles", "signature").rows()
-    component = {id: {id} for id, *_ in rows}
-    for (left, left_origin, a, s), (right, right_origin, b, t) in itertools.combinations(rows, 2):
-        are_alike = len(set(a) & set(b)) / len(set(a) | set(b)) >= alike.threshold
-        starts = range(0, bands * length, length)
-        candidate = any(s[i : i + length] == t[i : i + length] for i in starts)
-        if are_alike and candidate and left_origin != right_origin:
-            merged = component[left] | component[right]
-            component.update(dict.fromkeys(merged, merged))
-    return {frozenset(keyed) for keyed in component.values() if len(keyed) > 1}
-
-
-WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=14).map(" ".join)
-
-
-@st.composite
-def families(draw: st.DrawFn) -> list[str]:
-    """Texts of which some are others with a word or two changed."""
-    texts = draw(st.lists(WORDS, min_size=1, max_size=5))
-    for _ in range(draw(st.integers(0, 8))):
-        words = draw(st.sampled_from(texts)).split()
-        words[draw(st.integers(0, len(words) - 1))] = draw(st.sampled_from("abcxyz"))
-        texts.append(" ".join(words))
-    return texts
-
-
-@pytest.mark.slow
-@quick
-@given(families(), st.sampled_from([0.3, 0.6, 0.9, 1.0]), st.booleans())
-def test_clusters_are_the_connected_components_of_pairs(
-    texts: list[str], threshold: float, one_tree_of_two: bool
-) -> None:
-    alike = Alike(threshold, permutations=64, ngram=2, seed=1)
-    origins = [i // 2 for i in range(len(texts))] if one_tree_of_two else None
-    keyed = near(texts, alike, origins)
-    assert clusters(keyed) == by_hand(keyed, alike)
-
-
-def test_what_is_not_verified_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = ["a b c d e f", "a b c x y z", "a b c d e g"]
-    keyed = near(texts)
-    assert clusters(keyed) == by_hand(keyed, ALIKE) == {frozenset({"c000", "c002"})}
-    monkeypatch.setattr(duplicates, "jaccard", lambda shingles, sets: np.ones(len(sets)))
-    assert clusters(near(texts)) != by_hand(keyed, ALIKE)
-
-
-@pytest.mark.slow
-@quick
-@given(families(), st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_does_not_show(texts: list[str], draw: random.Random) -> None:
-    keyed = near(texts).drop("cluster")
-    shuffled = keyed.sample(fraction=1, shuffle=True, seed=draw.randint(0, 99))
-    repeats = [
-        duplicates.repeats(
-            duplicates.members(rows, duplicates.alike(rows, ALIKE, fetch)), "longest"
-        ).select("conversation", "of")
-        for rows in (keyed, shuffled)
-    ]
-    assert repeats[0].equals(repeats[1])
-
-
-def test_candidates_are_those_of_the_library_with_the_same_bands() -> None:
-    from datasketch import MinHash, MinHashLSH
-
-    draw = random.Random(3)
-    texts = [" ".join(draw.choices("abcdefghij", k=20)) for _ in range(150)]
-    texts += [text[: draw.randint(5, 39)] for text in texts]
-    keyed = near(texts)
-    signatures = keyed["signature"].to_numpy()
-    index = MinHashLSH(num_perm=128, params=ALIKE.bands())
-    for row, values in enumerate(signatures):
-        index.insert(row, MinHash(hashvalues=values, scheme="affine32", seed=1))
-    theirs = {
-        (row, candidate)
-        for row, values in enumerate(signatures)
-        for candidate in index.query(MinHash(hashvalues=values, scheme="affine32", seed=1))
-        if row < candidate
-    }
-    buckets = duplicates._buckets(signatures, ALIKE)
-    ours = {pair for rows in buckets for pair in itertools.combinations(sorted(rows.tolist()), 2)}
-    assert ours == theirs
-    assert ours
-
-
-def test_a_signature_estimates_the_similarity() -> None:
-    """Shown to fail where the permutations of two signatures differ."""
-    texts = [" ".join(map(str, range(200))), " ".join(map(str, range(50, 200)))]
-    keyed = near(texts, Alike(0.6, 512, 2, seed=1))
-    left, right = keyed["signature"].to_numpy()
-    (exact,) = duplicates.jaccard(*[fetch(keyed)[0], [fetch(keyed)[1]]])
-    assert np.mean(left == right) == pytest.approx(exact, abs=0.06)
-    different = near(texts, Alike(0.6, 512, 2, seed=2))["signature"].to_numpy()
-    assert np.mean(left == different[1]) < 0.05
-
-
-@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.7, 0.8, 0.95, 1.0])
-@pytest.mark.parametrize("permutations", [16, 64, 128, 256])
-def test_bands_find_nearly_all_pairs_at_the_threshold(threshold: float, permutations: int) -> None:
-    bands, rows = Alike(threshold, permutations, 5, 1).bands()
-    assert bands * rows <= permutations
-    assert 1 - (1 - threshold**rows) ** bands >= 0.99 or rows == 1
-
-
-CHAIN = [" ".join(f"w{i + shift}" for i in range(20)) for shift in (0, 3, 6)]
-
-
-def test_a_chain_is_one_cluster_and_the_ledger_says_so() -> None:
-    keyed = near(CHAIN)
-    first, second, third = fetch(keyed)
-    assert duplicates.jaccard(first, [second, third]).tolist() == [16 / 22, 13 / 25]
-    assert clusters(keyed) == {frozenset({"c000", "c001", "c002"})}
-    repeats = duplicates.repeats(duplicates.members(keyed, keyed["cluster"]), "smallest_id")
-    assert repeats["conversation"].to_list() == ["c001", "c002"]
-    assert duplicates.likeness(repeats, keyed, ALIKE, fetch).to_list() == [
-        "0.72 like c000",
-        "0.52 like c000, by way of others",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("keep", "repeated"),
-    [("longest", ["c000", "c002"]), ("smallest_id", ["c001", "c002"]), ("all", [])],
-)
-def test_which_one_stays(keep: str, repeated: list[str]) -> None:
-    keyed = near([CHAIN[0], CHAIN[1] + "!!!!!!", CHAIN[2]])
-    repeats = duplicates.repeats(duplicates.members(keyed, keyed["cluster"]), keep)
-    assert repeats["conversation"].to_list() == repeated
-
-
-def test_paths_of_one_tree_stay_together() -> None:
-    texts = ["a b c d e f g h", "a b c d e f g h i", "a b c d e f g h", "x y"]
-    same_tree = near(texts, origins=[0, 0, 0, 1])
-    assert clusters(same_tree) == set()
-    two_trees = near(texts, origins=[0, 0, 1, 2])
-    assert clusters(two_trees) == {frozenset({"c000", "c001", "c002"})}
-    repeats = duplicates.repeats(duplicates.members(two_trees, two_trees["cluster"]), "longest")
-    assert repeats.select("conversation", "of").rows() == [("c002", "c001")]
-
-
-def test_texts_without_words_are_never_alike() -> None:
-    keyed = near(["", "?!", "👍", "👍", "ok", "OK!"])
-    assert keyed["conversation"].to_list() == ["c004", "c005"]
-    assert clusters(keyed) == {frozenset({"c004", "c005"})}
-    nothing = near([])
-    assert nothing.is_empty()
-    assert clusters(nothing) == set()
-
-
-def test_a_long_system_message_does_not_make_conversations_alike() -> None:
-    system = ("system", " ".join(map(str, range(500))))
-    conversations = {
-        name: [system, ("user", text)] for name, text in (("a", "b c d e"), ("f", "g h i j"))
-    }
-    keyed = duplicates.with_shingles(
-        duplicates.keys(table(conversations), SPOKEN, by_tree=True), ALIKE
-    )
-    assert not set(keyed["shingles"][0]) & set(keyed["shingles"][1])
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.text(st.sampled_from("a \n\t\r\u00a0\u2028b"), max_size=12))
+def test_white_space_is_folded(text: str) -> None:
+    folded = pl.select(filters._folded(pl.lit(text))).item()
+    assert folded == " ".join(text.split())
 
 
 def test_groups_that_clusters_connect_share_a_home() -> None:
@@ -217,6 +73,17 @@ def test_groups_that_clusters_connect_share_a_home() -> None:
     left = pl.DataFrame({"group": list("bcdefz")})
     assert duplicates.homes([first, second], left).rows() == [("c", "b"), ("d", "b"), ("f", "e")]
     assert duplicates.homes([], left).is_empty()
+
+
+def test_a_cluster_of_half_of_the_groups_is_trained() -> None:
+    """Shown to fail where such a cluster goes where its smallest group goes."""
+    for draw in range(20):
+        groups = [f"{draw}-{number:03d}" for number in range(40)]
+        left = pl.DataFrame({"group": groups})
+        cluster = pl.DataFrame({"group": groups[:20], "cluster": [1] * 20})
+        (home,) = duplicates.homes([cluster], left)["home"].unique()
+        assert home in groups[:20]
+        assert split_of(pl.Series([home]), 50).item() == "train"
 
 
 # -------------------------------------------------------------------------------- whole builds
@@ -296,11 +163,37 @@ def test_filters_run_in_the_order_of_the_recipe(
 
 
 @pytest.mark.slow
+def test_the_beginning_of_another_goes_and_the_ledger_names_that(tmp_path: Path) -> None:
+    """By hand, one may be kept; both are then in one split."""
+    rows = [talk(f"s{i}", f"Question {i}?", f"Answer {i}.", group=f"g{i}") for i in range(12)]
+    more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "That is all."}]
+    rows += [{**row, "id": f"l{row['id']}", "group": row["id"]} for row in rows]
+    for row in rows[12:]:
+        row["messages"] = [*row["messages"], *more]
+    out = make(
+        tmp_path, rows, "out", "drop=[prefix_of_another]", "keep=[jsonl/s3]", "max_dropped=0"
+    )
+    expected: dict[str, Any] = {
+        f"jsonl/s{i}": ("prefix_of_another", f"is the beginning of jsonl/ls{i}") for i in range(12)
+    }
+    outcomes = reasons(out)
+    kept_by_hand = outcomes.pop("jsonl/s3")
+    assert kept_by_hand[0] is None
+    assert "not dropped as prefix_of_another" in str(kept_by_hand[1])
+    assert {id: why for id, why in outcomes.items() if why[0]} == {
+        id: why for id, why in expected.items() if id != "jsonl/s3"
+    }
+    splits = dict(reader.scan(out, "messages").select("id", "split").collect().iter_rows())
+    assert splits["jsonl/s3"] == splits["jsonl/ls3"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep", "workers"), [("longest", 2), ("all", 1)])
 def test_nothing_but_the_input_and_the_recipe_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str, workers: int
 ) -> None:
-    rule = f"drop=[duplicate, {{near_duplicate: {{threshold: 0.6, ngram: 2, keep: {keep}}}}}]"
+    near = f"{{near_duplicate: {{threshold: 0.6, ngram: 2, keep: {keep}}}}}"
+    rule = f"drop=[duplicate, prefix_of_another, {near}]"
     expected = make(tmp_path, talks(), "one", rule)
     shuffled = random.Random(5).sample(talks(), len(talks()))
     monkeypatch.setattr(prepare, "PART_BYTES", 900)

@@ -72,6 +72,37 @@ def test_starts_and_ends(turns: list[str], start: Any, end: Any, kept: list[int]
     assert len(reasons(threaded, "conversation")) == (not kept)
 
 
+def trimmed(roles: list[str]) -> set[int]:
+    """What `start: user` and `end: assistant` trim, as one would tell it."""
+    asked = roles.index("user") if "user" in roles else len(roles)
+    stays = [i for i, role in enumerate(roles) if i >= asked or role == "system"]
+    answers = [i for i in stays if i >= asked and roles[i] == "assistant"]
+    return set(range(len(roles))) - {i for i in stays if i <= max(answers, default=-1)}
+
+
+def test_what_is_trimmed_anyway_decides_nothing() -> None:
+    ends = Threads(start="user", end="assistant")
+    draw = random.Random(5)
+    for _ in range(200):
+        roles = draw.choices(["user", "assistant", "system"], [4, 4, 1], k=draw.randint(2, 7))
+        rows = table({"x": [(role, str(i)) for i, role in enumerate(roles)]})
+        marks = {f"x_{i}": draw.choice(["cut", "drop"]) for i in range(7) if draw.random() < 0.3}
+        both = marked(rows, **{key: how for key, how in marks.items() if int(key[2:]) < len(roles)})
+        without = both.filter(pl.col("position").is_in(list(trimmed(roles))).not_())
+        if without.height:
+            kept = messages_of(threads.linearize_turns(both, ends))
+            assert kept == messages_of(threads.linearize_turns(without, ends)), (roles, marks)
+
+
+def test_what_goes_alone_has_its_reason() -> None:
+    turns = [("assistant", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")]
+    rows = marked(table({"x": turns}), x_0="cut", x_3="drop")
+    threaded = threads.linearize_turns(rows, Threads(start="user"))
+    assert messages_of(threaded) == {"x": ["x#1", "x#2"]}
+    assert reasons(threaded) == {"x#0": "faulty", "x#3": "faulty"}
+    assert reasons(threaded, "conversation") == {}
+
+
 def twice() -> pl.DataFrame:
     """Three records that all claim the id `x`: two say the same."""
     parts = [table({"x": TALK}, where="f:1"), table({"x": TALK}, where="f:2")]

@@ -14,7 +14,7 @@ def conversation_ids(  # noqa: C901 - in one piece, to be read beside the table 
     """The ids of the conversations of flat OASST rows.
 
     Messages that are `deleted` are cut away, or passed over where there are others, and the
-    conversations that hold them dropped.
+    conversations that hold them dropped, but for what is trimmed anyway.
     """
     ids: set[str] = set()
     paths: list[list[Row]] = []
@@ -52,9 +52,10 @@ def conversation_ids(  # noqa: C901 - in one piece, to be read beside the table 
     for root in by_parent.get(None, []):
         if is_followed(root):
             walk([root])
-    paths = [path for path in paths if not any(row.get("deleted") for row in path)]
     if end == "assistant" and policy != "all_prefixes":
         paths = [_up_to_answer(path) for path in paths]
+    paths = [path for path in paths if not any(row.get("deleted") for row in path)]
+    if end == "assistant" and policy != "all_prefixes":
         inner = {row["message_id"] for path in paths for row in path[:-1]}
         paths = [path for path in paths if path and path[-1]["message_id"] not in inner]
     for path in paths:

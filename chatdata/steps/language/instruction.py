@@ -18,7 +18,7 @@ from chatdata.steps.language.votes import LOOK, PER_WORD, UNKNOWN, first_words, 
 # else or are about to give it. ("Please write in English" after a question in French is no
 # question.)
 _DO = (
-    r"translat\w+|rewrite|explain|summari[sz]e|describe|correct|proofread|fix|edit|improve|convert"
+    r"translat\w+|rewrite|reword|explain|summari[sz]e|describe|correct|proofread|fix|edit|improve|convert"
     r"|paraphrase|rephrase|analy[sz]e|complete|what|how|why|who"
 )
 _GIVE = r"writ\w+|read|respond|reply|answer|say|tell me|give me|please|can you|could you|following"
@@ -64,9 +64,11 @@ def _asked_in_english(rows: pl.DataFrame) -> pl.DataFrame:
 
 _QUESTION = r"^\W*([^:：?？\n]{4,}?)\s*(?:[:?]\s|[：？])"
 _QUESTION_ENDS = 160  # characters of prose: a longer question is not before a text, but the text
-# The first line, but for a single word that greets; and the last line.
-_FIRST_LINE = r"^\W*(?:[\p{Latin}\p{Cyrillic}\p{Greek}]{1,20}[,!. ]*\n\W*)?([^\n]{4,})"
+_FIRST_LINE = r"^\W*([^\n]{4,})"
+_SECOND_LINE = r"^\W*[^\n]{1,20}\n\W*([^\n]{4,})"  # below a line that may be a greeting
 _LAST_LINE = r"[^:：\s]\s*\n\s*([^\n]{4,})\s*\z"
+_BEGINNING = (_FIRST_LINE, _SECOND_LINE)
+_ENDS_AS_QUESTION = r"^[^:：]*[?？؟;] *$"  # no line of a dialogue, which a colon begins
 _LINE_ENDS = 200  # characters at the beginning of a text in which the first line is looked for
 _TAIL = 300  # characters at the end of a text in which the last line is looked for
 
@@ -93,7 +95,8 @@ _REQUEST = (
 )
 _LINE_OF_CODE = (
     r"(?m:[;{}>,(\[]$|^[ \t]*(?:def|class|import|from|function|public|private|const|let|var|using"
-    r"|if|for|while|return|package|#include|@\w+|//|#|/\*|\w+\(|[\w.]+ =|[\w-]+:|<\w+|\[\w+\])\b?)"
+    r"|if|for|while|return|package|#include|@\w+|//|#|/\*|\w+\(|[\w.]+ =|[\w-]+:|<\w+|\[\w+\])\b?"
+    r"|^[ \t]*(?:at [\w.$]+\(|Traceback|Exception))"
 )
 _IS_EXPLAINED = (
     r"(?i)^\W*[^\n]+\n\W*(?:(?:this|that|it|which|here|the (?:phrase|sentence|word|title|line))"
@@ -137,11 +140,13 @@ def _requests(rows: pl.DataFrame) -> pl.DataFrame:
     """What may be a request of each text: (row, prose), several for a text, or none."""
     begin, tail = pl.col("begin"), pl.col("text").str.tail(_TAIL)
     question = unquoted(begin.str.head(_QUESTION_ENDS)).str.extract(_QUESTION)
-    first = rows.select(
-        "row", "text", "begin", prose=begin.str.head(_LINE_ENDS).str.extract(_FIRST_LINE)
-    )
-    last = rows.select("row", prose=tail.str.extract(_LAST_LINE))
-    lines = [rows.select("row", prose=question), _above(first), last.filter(_asks())]
+    first, second = (begin.str.head(_LINE_ENDS).str.extract(line) for line in _BEGINNING)
+    lines = [
+        rows.select("row", prose=question),
+        _above(rows.select("row", "text", prose=first)),
+        _above(rows.select("row", "text", prose=second)),
+        _below(rows.select("row", "text", prose=tail.str.extract(_LAST_LINE))),
+    ]
     return pl.concat(lines).drop_nulls()
 
 
@@ -149,12 +154,22 @@ def _asks() -> pl.Expr:
     return pl.col("prose").str.contains(_REQUEST)
 
 
+def _has_code() -> pl.Expr:
+    return pl.col("text").str.head(_TAIL).str.contains(_LINE_OF_CODE)
+
+
 def _above(lines: pl.DataFrame) -> pl.DataFrame:
     """First lines that are more than titles: sentences, requests, or what is above code."""
     lines = lines.drop_nulls("prose").filter(_is_plain_english().not_())
-    is_above_code = pl.col("text").str.head(_TAIL).str.contains(_LINE_OF_CODE)
-    is_more = pl.col("prose").str.contains(_IS_SENTENCE) | _asks() | is_above_code
+    is_more = pl.col("prose").str.contains(_IS_SENTENCE) | _asks() | _has_code()
     return lines.filter(is_more).select("row", "prose")
+
+
+def _below(lines: pl.DataFrame) -> pl.DataFrame:
+    """Last lines that are requests, or questions below code."""
+    lines = lines.drop_nulls("prose").filter(_is_plain_english().not_())
+    is_question = pl.col("prose").str.contains(_ENDS_AS_QUESTION) & _has_code()
+    return lines.filter(_asks() | is_question).select("row", "prose")
 
 
 def _is_plain_english() -> pl.Expr:
