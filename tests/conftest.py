@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from chatdata import build_dataset, load_recipe
+from chatdata.pipeline import prepare
 from tests.support import forked_ranks
 from tests.support.forked_ranks import ForkedRanks
 from tests.support.loopback import Hub, serve
 from tests.support.loopback.clients import Clients, clients
 from tests.support.publishing import ADA, FEWER, READER, SMALL, build
+from tests.support.remembered import certifying
 
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -82,6 +84,15 @@ def _no_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     patch.setenv("NO_PROXY", "127.0.0.1,localhost")
     importlib.import_module("matplotlib.font_manager")  # says so where it first lists the fonts
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certified_once() -> Iterator[None]:
+    """Lets builds of the same tokenizer, template and options prove their probes once."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(prepare, "certificate", certifying())
     yield
     patch.undo()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _DEEPEST = 100  # levels
 _MOST = 1_000_000  # values, an alias counting as all that it stands for
 
-_Container = Mapping[Any, Any] | Sequence[Any] | Set[Any]
+_CONTAINERS = (dict, list, tuple, set, frozenset)  # that YAML and JSON are read to
+_Container = dict[Any, Any] | list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]
 
 
 def fault(value: Any) -> str | None:
@@ -19,19 +20,22 @@ def fault(value: Any) -> str | None:
     """
     sizes: dict[int, tuple[int, int]] = {}  # levels and values of a container
     inside: set[int] = set()
-    waiting = [value]
+    waiting = [value] if isinstance(value, _CONTAINERS) else []
     while waiting:
         item = waiting[-1]
-        if not _is_container(item) or id(item) in sizes:
+        if id(item) in sizes:
             waiting.pop()
-        elif id(item) in inside:
+            continue
+        parts = _parts(item)
+        containers = [part for part in parts if isinstance(part, _CONTAINERS)]
+        if id(item) in inside:
             inside.remove(id(item))
-            sizes[id(item)] = _size(item, sizes)
-        elif any(part is item or id(part) in inside for part in _parts(item)):
+            sizes[id(item)] = _size(len(parts), containers, sizes)
+        elif any(part is item or id(part) in inside for part in containers):
             return "an alias (`*name`) stands within what it names; write the value out"
         else:
             inside.add(id(item))
-            waiting += _parts(item)
+            waiting += containers
     levels, values = sizes.get(id(value), (0, 1))
     if levels > _DEEPEST:
         return f"it is nested {levels} levels deep, and {_DEEPEST} are the most"
@@ -47,11 +51,14 @@ def not_finite(value: Any) -> float | None:
 
 
 def _half_character(value: Any) -> str | None:
-    for text in _all(value):
-        if isinstance(text, str) and not _is_whole(text):
-            shown = text[:40].encode("ascii", "backslashreplace").decode()
-            return f'"{shown}" has half of a character (a lone surrogate); write the character'
-    return None
+    texts = [item for item in _all(value) if isinstance(item, str)]
+    if _is_whole("".join(texts)):
+        return None
+    shown = next(text for text in texts if not _is_whole(text))[:40]
+    return (
+        f'"{shown.encode("ascii", "backslashreplace").decode()}" has half of a character (a lone '
+        "surrogate); write the character"
+    )
 
 
 def _is_whole(text: str) -> bool:
@@ -69,24 +76,21 @@ def _all(value: Any) -> Iterator[Any]:
     while waiting:
         item = waiting.pop()
         yield item
-        if _is_container(item) and id(item) not in seen:
+        if isinstance(item, _CONTAINERS) and id(item) not in seen:
             seen.add(id(item))
             waiting += _parts(item)
 
 
-def _is_container(value: Any) -> bool:
-    return isinstance(value, Mapping | list | tuple | Set)
-
-
 def _parts(value: _Container) -> list[Any]:
-    parts: Iterable[Any] = value
-    if isinstance(value, Mapping):
-        parts = [*value.keys(), *value.values()]
-    return list(parts)
+    return [*value.keys(), *value.values()] if isinstance(value, dict) else list(value)
 
 
-def _size(value: _Container, sizes: Mapping[int, tuple[int, int]]) -> tuple[int, int]:
-    """The levels of a container and the values in it, those of its parts being known."""
-    within = [sizes.get(id(part), (0, 1)) for part in _parts(value)]
+def _size(
+    number: int, containers: list[Any], sizes: Mapping[int, tuple[int, int]]
+) -> tuple[int, int]:
+    """The levels of a container and the values in it: of `number` parts, the sizes of those that
+    are containers being known."""
+    within = [sizes[id(part)] for part in containers]
     levels = max((levels for levels, _ in within), default=0)
-    return levels + 1, min(_MOST, sum(values for _, values in within)) + 1
+    values = number - len(containers) + sum(values for _, values in within)
+    return levels + 1, min(_MOST, values) + 1

@@ -14,6 +14,7 @@ from chatdata.dataset.entries import SourceOptions
 from chatdata.dataset.manifest import Manifest
 from chatdata.sources import EMBEDDED
 from chatdata.steps import filters
+from chatdata.steps.filtering import Filter
 from chatdata.steps.filters import FILTERS
 
 
@@ -159,9 +160,17 @@ def _of_checks(manifest: Manifest) -> Iterator[str]:
     always = [drop.filter.name for drop in filters.always()]
     ran = {*manifest.recipe.filters, *checked, *always}
     idle = [
-        name for name, filter_ in FILTERS.items() if name not in ran and filter_.needs <= columns
+        name
+        for name, filter_ in FILTERS.items()
+        if name not in ran and filter_.needs <= columns and not _asks_for_options(filter_)
     ]
     if idle:
         yield f"Filters of chatdata that did not run: {', '.join(f'`{name}`' for name in idle)}."
     if not any(split.rows for name, split in manifest.splits.items() if name != "train"):
         yield "There is no test split."
+
+
+def _asks_for_options(filter_: Filter) -> bool:
+    """Whether a filter removes nothing before a recipe says what: that it does not run, says
+    nothing."""
+    return any(option.is_required() for option in filter_.options.model_fields.values())

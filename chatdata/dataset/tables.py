@@ -191,7 +191,7 @@ def _ranked_figures(manifest: Manifest) -> Splits:
 
 
 def _pair_token_config(manifest: Manifest) -> str | None:
-    if manifest.pair_tokens is None:
+    if manifest.pair_tokens is None or not manifest.pair_tokens.splits.total("rows"):
         return None
     return f"{PAIR_TOKENS.name}-{token_config(manifest.rendering).removeprefix(_TOKENS)}"
 

@@ -151,16 +151,23 @@ def _check_dropped(result: BuildResult, recipe: Recipe, folder: Path) -> None:
 
 
 def check_splits(recipe: Recipe, splits: Mapping[str, Mapping[str, int]]) -> str | None:
-    """What is to be said of a split that by chance has no rows; None where both have some.
+    """What is to be said of a split that has no rows by chance, or since conversations that are
+    alike share a split; None where both have some.
 
-    Raises BuildError where it is no chance.
+    Raises BuildError where it is neither.
     """
     percent = recipe.split.test_percent if recipe.split else 0
     rows = {name: figures["rows"] for name, figures in splits.items()}
     empty = split.empty_split(rows, percent)
-    if empty and not empty.is_chance:
+    if empty is None or empty.is_chance:
+        return empty.words if empty else None
+    tied = [drop.filter.name for drop in recipe.drops() if drop.options.get("keep") == "all"]
+    if not tied or not 1 <= percent <= 99:
         raise BuildError(empty.words)
-    return empty.words if empty else None
+    return (
+        f"{empty.words} Where nearly all conversations are alike, they share a split by "
+        f"`{tied[0]}`; without it in `drop` they do not."
+    )
 
 
 def preview(

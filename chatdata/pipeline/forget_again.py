@@ -14,12 +14,14 @@ import polars as pl
 from chatdata.core import ledger
 from chatdata.core.errors import OutputError
 from chatdata.core.ledger import FORGOTTEN
-from chatdata.dataset import reader
+from chatdata.dataset import reader, tables
 from chatdata.dataset.manifest import Manifest
+from chatdata.dataset.tables import Table
 from chatdata.steps.forgetting import ForgetList
 
 _JOINED_TO = r"^to (.+), by (?:what both say|its number)$"
 _SAME_AS = r"^the same as (.+)$"
+_NAMES = ("id", "path", "lost_path")  # of a row of the ledger
 _TURN = r"^turn (\d+)(?:;|$)"
 
 # What is taken out: conversations and groups by their ids, messages as `CONVERSATION#POSITION`.
@@ -33,9 +35,7 @@ def resolve(folder: Path, ids: Sequence[str]) -> tuple[pl.DataFrame, set[str]]:
     published = reader.scan(folder, "messages").select("id", "group").collect()
     entries = _entries(folder, ids)
     known = {id for column in published for id in column.filter(column.is_in(ids))}
-    known |= {
-        id for column in entries.select("id", "path") for id in column.filter(_in(column, ids))
-    }
+    known |= {id for column in entries.select(_NAMES) for id in column.filter(_in(column, ids))}
     conversations = [*ids, *_homes(entries)]
     messages = entries.filter(unit="message", outcome="kept")
     turn = pl.col("detail").str.extract(_TURN)
@@ -56,13 +56,16 @@ def _in(names: pl.Series, ids: Sequence[str]) -> pl.Series:
 
 
 def _entries(folder: Path, ids: Sequence[str]) -> pl.DataFrame:
-    """The rows of the ledger that ids name, with `path`, the name that a message of a tree gives to
-    a conversation; of a turn that stands in two pieces, the row of the other."""
+    """The rows of the ledger that ids name, with the name that a message of a tree gives to a
+    conversation: `path` where it stands in one, `lost_path` where it stands in none, of which the
+    ledger states the tree. Of a turn that stands in two pieces, the row of the other too."""
     tree = pl.col("conversation").str.replace("/[^/]*$", "")
     path = pl.concat_str(tree, pl.lit("/"), "id")
     is_of_data = pl.col("unit").is_in(["message", "conversation"])
-    entries = reader.scan_ledger(folder).filter(is_of_data).with_columns(path=path)
-    is_named = pl.col("id").is_in(ids) | pl.col("path").is_in(ids).fill_null(False)
+    lost_path = pl.concat_str("conversation", pl.lit("/"), "id")
+    entries = reader.scan_ledger(folder).filter(is_of_data)
+    entries = entries.with_columns(path=path, lost_path=lost_path)
+    is_named = pl.any_horizontal(pl.col(name).is_in(ids).fill_null(False) for name in _NAMES)
     named = entries.filter(is_named).collect()
     same = named.filter(unit="message", reason=ledger.JOINED)["detail"].str.extract(_SAME_AS)
     return pl.concat([named, entries.filter(pl.col("id").is_in(same.implode())).collect()])
@@ -96,21 +99,29 @@ def take_out(
     return ledger.drop_with_messages(messages, rows, FORGOTTEN)
 
 
-def refuse_pairs(folder: Path, described: Manifest, names: pl.DataFrame) -> None:
+def refuse_pairs(folder: Path, described: Manifest, ids: Sequence[str]) -> None:
     """Raises OutputError where pairs of ranked answers, which a rendering copies, may say what is
-    taken out."""
-    if described.pairs is None or names.is_empty():
+    taken out: where any are of a tree that holds what is named, in a conversation or not."""
+    if described.pairs is None or not ids:
         return
-    wanted = names.select(name=pl.col("name").str.replace("#[0-9]+$", ""))["name"].implode()
-    rows = reader.scan(folder, "messages")
-    groups = rows.filter(pl.col("id").is_in(wanted) | pl.col("group").is_in(wanted)).select("group")
-    table = "pairs" if described.ranked is None else "ranked"  # of more questions
-    hit = reader.scan(folder, table).join(groups, on="group", how="semi").head(1).collect()
-    for group in hit["group"]:
-        raise OutputError(
-            f"'{folder}' has pairs of ranked answers of '{group}', which a rendering copies as "
-            "they are; build again from the sources, with `forget` in the recipe."
-        )
+    homes = _entries(folder, ids).select("conversation", *_NAMES)
+    above = homes.select(pl.all().str.replace("/[^/]*$", "").name.suffix("_above"))
+    names = {name for column in [*homes, *above] for name in column.drop_nulls()} | {*ids}
+    for table in (tables.PAIRS, tables.RANKED):
+        hit = _groups(folder, described, table).filter(pl.col("group").is_in(sorted(names)))
+        for group in hit.head(1).collect()["group"]:
+            raise OutputError(
+                f"'{folder}' has pairs of ranked answers of '{group}', which a rendering copies as "
+                "they are; build again from the sources, with `forget` in the recipe."
+            )
+
+
+def _groups(folder: Path, described: Manifest, table: Table) -> pl.LazyFrame:
+    """The groups of the rows of a table of a folder."""
+    paths = [folder / shard.path for shard in table.shards(described.files)]
+    if not paths:
+        return pl.LazyFrame(schema={"group": pl.String})
+    return pl.scan_parquet(paths, glob=False).select("group")
 
 
 def both(before: Manifest, listed: ForgetList, known: set[str]) -> Iterator[tuple[str, object]]:

@@ -68,7 +68,7 @@ def render_again(
         update={"forget": [*recipe.forget, *(file.path for file in listed.files)]}
     )
     names, known = forget_again.resolve(rendered.path, listed.ids)
-    forget_again.refuse_pairs(rendered.path, before, names)
+    forget_again.refuse_pairs(rendered.path, before, listed.ids)
     replacing.check_same(Path(out), recipe.resolved(), before.sources, is_forced=force)
     with replacing.new_dataset(Path(out)) as new:
         disk.check_room(new.parent, _size(rendered))

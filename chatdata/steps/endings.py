@@ -55,6 +55,11 @@ _BETWEEN_SENTENCES = re.compile(
 _ABBREVIATED = re.compile(
     r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|approx|No|Inc|Ltd|Co|Fig)\Z"
 )
+_HALF_LINK = re.compile(r"\]\([^()\s]*\Z|(?<![\w\]])\[[^\[\]\n]{0,80}\Z")
+_HALF_TAG = re.compile(r"(?<![\w<\s])</?[a-zA-Z]\w*\Z|\A\s*</?[a-zA-Z]\w*\Z")
+_OPEN_CELL = re.compile(r"\w[:,(]\Z|\w [a-z]+ (?:to|that)\Z")
+_ENDS_IN_ADDRESS = re.compile(r"https?://[^\s()]*\Z")
+_FIRST_ITEM = re.compile(r"\s*(?:1|[aA])[.)][ \t]")
 _LONG = 60  # characters of a line of prose
 _SHORT = 40
 _TAIL = 400  # characters at the end of some code
@@ -93,9 +98,11 @@ def is_cut_off(text: str) -> bool:
     lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         return False
-    last = lines[-1]
+    last = lines[-1].rstrip()
     return (
         _is_open(last, lines)
+        or _is_half_markup(last)
+        or _is_first_item_alone(last, lines)
         or _is_half_row(last, lines)
         or _is_half_sentence(last)
         or _is_less_than_its_kind(last, lines)
@@ -120,6 +127,23 @@ def _is_open(last: str, lines: Sequence[str]) -> bool:
     return is_label or ((len(last) > _SHORT or bool(is_begun)) and _HARDLY.search(last) is not None)
 
 
+def _is_half_markup(last: str) -> bool:
+    """Whether the last line has code, a link, bold words or a tag that it does not close."""
+    if last.count("`") % 2 or (last.count("**") % 2 and not last.startswith("**")):
+        return True
+    if _HALF_LINK.search(last) or _HALF_TAG.search(last):
+        return True
+    is_address = _ENDS_IN_ADDRESS.search(last) is not None
+    return is_address and last.count("(") > last.count(")")
+
+
+def _is_first_item_alone(last: str, lines: Sequence[str]) -> bool:
+    """Whether the last line is the first of the items that the line before announces."""
+    is_announced = len(lines) > 1 and lines[-2].rstrip().endswith(":")
+    is_first = _FIRST_ITEM.match(last) is not None and last.split()[2:]
+    return is_announced and bool(is_first) and _ENDS_IN_WORD.search(last) is not None
+
+
 def _is_next_number(last: str, lines: Sequence[str]) -> bool:
     """Whether the last line is nothing but the number of the next item."""
     number = last.strip()
@@ -134,7 +158,15 @@ def _is_half_row(last: str, lines: Sequence[str]) -> bool:
     row = last.strip()
     if not (row.startswith("|") and before.startswith("|") and before.endswith("|")):
         return False
-    return not row.endswith("|") or row.count("|") < before.count("|")
+    return not row.endswith("|") or row.count("|") < before.count("|") or _is_half_cell(row)
+
+
+def _is_half_cell(row: str) -> bool:
+    """Whether the last cell of a row that says anything ends in what something has to follow."""
+    cells = [cell.strip() for cell in row.split("|") if cell.strip()]
+    last = cells[-1] if cells else ""
+    is_half = last.count(" ") > 2 and _NEVER.search(last) is not None
+    return is_half or _OPEN_CELL.search(last) is not None
 
 
 def _is_half_sentence(last: str) -> bool:
@@ -190,7 +222,10 @@ _CLOSES = re.compile(
     re.IGNORECASE,
 )
 _IS_SENTENCE = re.compile(r"\S[ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+[^\n]*[A-Za-z)][.!?]\Z")
-_LAST_NAME = re.compile(r"[A-Za-z]\w{2,}\Z")
+_BEGUN_REMARK = re.compile(r"\n[ \t]*(?:#|//) [A-Z][a-z]+(?: [a-z]+)?\Z")
+_BRANCH = re.compile(r"[├└]─*\Z")  # of a tree of files, without a name
+_ELEMENTS = ("table", "thead", "tr", "form", "ul", "body")  # that hardly a snippet leaves open
+_LAST_NAME = re.compile(r"[A-Za-z]\w+\Z")
 
 
 def _is_code_cut_off(text: str) -> bool:
@@ -217,18 +252,30 @@ def _is_statement_open(last: str, code: str) -> bool:
         return True
     if last.count('"') % 2 or _OPEN_ELEMENT.search(last) or _is_half_row(last, code.split("\n")):
         return True
-    if "<html" in code and "</html" not in code:
+    if _BRANCH.search(last) or _is_element_open(code):
         return True
-    if _HEAD_AND_REMARK.search(code[-_TAIL:]):
+    if _HEAD_AND_REMARK.search(code[-_TAIL:]) or _BEGUN_REMARK.search(code[-_TAIL:]):
         return True
     is_bare = _BARE_NAME.match(last) is not None and not _CLOSES.match(last)
     return is_bare or _is_half_name(code)
 
 
+def _is_element_open(code: str) -> bool:
+    """Whether some code has a page, or a part of one, that it does not close."""
+    if "<html" in code and "</html" not in code:
+        return True
+    return any(
+        len(re.findall(rf"<{name}\b", code)) > code.count(f"</{name}>") for name in _ELEMENTS
+    )
+
+
 def _is_half_name(code: str) -> bool:
-    """Whether code ends in a part of a name that it has elsewhere, and never alone."""
+    """Whether code ends in a part of a name that it has elsewhere, and never alone, or in the name
+    of a module that something is called of."""
     end = _LAST_NAME.search(code[-_TAIL:])
     if end is None:
         return False
+    if re.search(rf"\bimport [\w.]+ as {end[0]}\b", code) and code[: -len(end[0])].endswith("= "):
+        return True
     names = set(re.findall(rf"\b{end[0]}\w*", code[: -len(end[0])]))
-    return bool(names) and end[0] not in names
+    return len(end[0]) > 2 and bool(names) and end[0] not in names

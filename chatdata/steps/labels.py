@@ -76,9 +76,9 @@ def value_of(name: str) -> pl.Expr:
 
 
 def is_beyond(**bounds: Mapping[str, float | None]) -> pl.Expr:
-    """Messages with a label above or below a bound, by the judgement of the source's people.
+    """Messages by what the source's people judged of them, such as {toxicity: {above: 0.5}}.
 
-    A message without the label stays. `labels: {toxicity: {above: 0.5}, quality: {below: 0.25}}`
+    A message without the label stays. A bound is `above` a number or `below` it.
     """
     return pl.any_horizontal(hit for hit, _ in _hits(bounds))
 

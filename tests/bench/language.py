@@ -21,7 +21,7 @@ import click
 import polars as pl
 
 from chatdata.steps import language
-from tests.support import languages
+from tests.support import instructions, instructions_unseen, languages
 from tests.support.conversations import table
 
 Detector = Callable[[pl.Series], pl.Series]
@@ -140,6 +140,16 @@ def stages(name: str, texts: pl.Series) -> None:
     print(f"| {name} | {' | '.join(f'{100 * n / len(by):.2f} %' for n in counts.values())} |")
 
 
+def by_instruction() -> None:
+    """Prints how many texts are judged to be in the language of their instruction, by shape."""
+    for name, rows in (("made", instructions.made()), ("later", instructions_unseen.unseen())):
+        answers = chatdata(pl.Series([text for _, _, text in rows]))
+        table = pl.DataFrame(rows, ["lang", "shape", "text"], orient="row")
+        right = table.select("shape", right=pl.col("lang") == answers)
+        for shape, of in right.group_by("shape", maintain_order=True):
+            print(f"| {name} | {shape[0]} | {share(of['right'])} |")
+
+
 CONVERSATIONS = (
     "1,000 of ShareGPT in",
     "turns kept, each alone",
@@ -213,6 +223,8 @@ def main(
     stages("chat", texts)
     for name in ("messages", "sentences"):
         stages(name, rows.filter(set=name)["text"])
+    head("set", "shape", "in the language of their instruction")
+    by_instruction()
     head(*CONVERSATIONS)
     for lang in ("en", "zh"):
         conversations(data, lang)

@@ -40,7 +40,7 @@ FILES: dict[str, Any] = {
     "empty": {"messages": []},
     "a number": 3,
 }
-READERS = {
+READERS: dict[str, set[str]] = {
     "messages": {"auto", "jsonl", "sharegpt"},
     "turns": {"auto", "sharegpt"},
     "pair": {"auto", "jsonl"},
@@ -50,6 +50,8 @@ READERS = {
     "unknown roles": {"auto"},
     "an unknown asker": {"auto"},
     "parts": {"auto"},
+    "choice": {"auto"},
+    "disliked": set(),  # `auto` reads it, and learns nothing from it
 }
 
 
@@ -104,9 +106,9 @@ def is_read(name: str, source: str) -> bool:
             "sharegpt",
             "choice",
             "none of the 1 records in '{}' can be used as 'sharegpt'; the first, a.jsonl:1, is "
-            "preference ('chosen' and 'rejected' are answers to choose from, and no source learns "
-            "from preferences; write what was chosen as the end of `messages`). No source reads "
-            "the file; there are auto, jsonl, oasst, sharegpt.",
+            "preference ('chosen' and 'rejected' are answers to choose from; read the file with "
+            "`auto`, of which `threads.pairs` makes pairs, or write what was chosen as the end of "
+            "`messages`). The source 'auto' reads the file; add --set source.sharegpt.format=auto.",
         ),
         (
             "jsonl",

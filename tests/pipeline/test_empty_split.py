@@ -66,6 +66,18 @@ def test_few_rows_may_miss_a_split_and_it_is_said(tmp_path: Path) -> None:
         assert (outcome.exit_code, outcome.stderr) == (0, words)
 
 
+def test_conversations_that_all_begin_alike_are_built_and_it_is_said(tmp_path: Path) -> None:
+    words = (
+        "split.test_percent is 5, and the test split has none of the 120 rows; raise it, add data, "
+        "or leave `split` out. Where nearly all conversations are alike, they share a split by "
+        "`near_duplicate_prompt`; without it in `drop` they do not.\n"
+    )
+    rule = "drop=[{near_duplicate_prompt: {min_words: 1, keep: all}}]"
+    out = ("--out", str(tmp_path / "out"), "--set", rule)
+    outcome = run(tmp_path, "build", 120, 5, *out)
+    assert (outcome.exit_code, outcome.stderr) == (0, words)
+
+
 @pytest.mark.parametrize("percent", [0, 100])
 def test_a_split_that_nobody_asks_for_may_be_empty(tmp_path: Path, percent: float) -> None:
     outcome = run(tmp_path, "check", 3, percent)

@@ -214,6 +214,17 @@ def test_a_rendering_refuses_to_copy_pairs_of_what_goes(tmp_path: Path, all_tree
         render_dataset(all_trees, tmp_path / "o", tokenizer="bytes", forget=ids)
 
 
+def test_pairs_are_refused_also_of_answers_that_are_in_no_conversation(tmp_path: Path) -> None:
+    only_best = "threads={policy: best_rank, pairs: best_worst}"
+    out = trees(tmp_path, "none", "out", only_best)
+    described = manifest.read(out)
+    assert ids_of(out) == ["oasst1/p/hello", "oasst1/q/end"]
+    for id in ("bad", "oasst1/q/bad", "oasst1/q", "q"):
+        with pytest.raises(OutputError, match="has pairs of ranked answers of 'oasst1/q'"):
+            forget_again.refuse_pairs(out, described, [id])
+    forget_again.refuse_pairs(out, described, ["hello", "oasst1/p", "nothing"])
+
+
 def test_a_build_over_published_rows_forgets_by_their_ids(tmp_path: Path, all_lists: Path) -> None:
     (tmp_path / "ids.txt").write_text("sharegpt/a_0")
     text = LISTS.replace("sharegpt: {}", "jsonl: {}").replace("threads: {join: pieces}\n", "")

@@ -111,7 +111,9 @@ def test_neither_workers_nor_the_order_of_the_file_show(out: Path, tmp_path: Pat
     assert manifest.read(shuffled).content_hash == manifest.read(out).content_hash
 
 
-def test_a_joined_conversation_is_kept_by_its_id_and_its_messages_by_theirs(tmp_path: Path) -> None:
+def test_a_joined_conversation_is_kept_by_any_id_of_its_pieces_and_its_messages_by_theirs(
+    tmp_path: Path,
+) -> None:
     data = tmp_path / "two.json"
     turns = talk(1)
     turns[3]["value"] = " "
@@ -119,11 +121,11 @@ def test_a_joined_conversation_is_kept_by_its_id_and_its_messages_by_theirs(tmp_
     data.write_text(json.dumps(pieces))
     lost = make(tmp_path, TALKS, data, "lost", JOIN)
     assert [len(row["messages"]) for row in rows_of(lost)] == [2]
-    for id in ("sharegpt/x_0", "sharegpt/x_2#1"):
+    for id in ("sharegpt/x_0", "sharegpt/x_2", "sharegpt/x_2#1"):
         kept = make(tmp_path, TALKS, data, "kept", JOIN, f"keep={json.dumps([id])}")
         assert [len(row["messages"]) for row in rows_of(kept)] == [4]
-    with pytest.raises(BuildError, match="keep names 'sharegpt/x_2'"):
-        make(tmp_path, TALKS, data, "none", JOIN, 'keep=["sharegpt/x_2"]')
+    with pytest.raises(BuildError, match="keep names 'sharegpt/x_3'"):
+        make(tmp_path, TALKS, data, "none", JOIN, 'keep=["sharegpt/x_3"]')
 
 
 def test_what_is_joined_is_not_what_max_dropped_means(out: Path, tmp_path: Path) -> None:

@@ -110,6 +110,11 @@ def test_what_is_too_long_is_left_out_and_counted(tmp_path: Path) -> None:
     assert entry is not None
     assert entry.left_out == {"too_long": 2}
     assert "2 `too_long`" in (out / card.PAGE).read_text()
+    nothing = {name: {"rows": 0} for name in ("train", "test")}
+    facts = manifest.read(out).as_json()
+    facts["pair_tokens"]["splits"] = nothing
+    configs = [config.name for config in hub_configs.of(manifest.parsed(facts))]
+    assert configs == ["messages", "tokens-chatml", "pairs", "ranked"]
     assert problems(out) == {}
     (tmp_path / "r.yaml").write_text(PAIRED)
     settings = ["--set", "split=null", "--set", f"render={short}"]

@@ -174,3 +174,55 @@ def test_a_compacted_history_of_codex_begins_anew_or_is_refused(tmp_path: Path) 
     ]
     nodes, _ = read(tmp_path, *before, event("compacted", message="So far."), *after)
     assert [[turn[2] for turn in turns] for turns in paths(nodes).values()] == [["Mend.", "Yes."]]
+
+
+# --------------------------------------------------------------------------------------- verifiers
+
+
+def trace(*nodes: tuple[int | None, dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """A record of a finished run; an assistant's message is sampled."""
+    made = [
+        {"parent": parent, "message": message, "sampled": message["role"] == "assistant"}
+        for parent, message in nodes
+    ]
+    return {"version": 1, "id": "t", "task": {"type": "Weather"}, "nodes": made, **more}
+
+
+def test_a_trace_is_a_tree_in_which_context_is_not_trained(tmp_path: Path) -> None:
+    tool = {"name": "weather", "description": "Tells it.", "parameters": {"type": "object"}}
+    call = {"id": "c", "name": "weather", "arguments": '{"city": "Oslo"}'}
+    record = trace(
+        (None, {"role": "system", "content": "Be brief."}),
+        (0, {"role": "user", "content": "How cold?"}),
+        (1, {"role": "assistant", "reasoning_content": "I look.", "tool_calls": [call]}),
+        (2, {"role": "tool", "tool_call_id": "c", "content": "-3"}),
+        (3, {"role": "assistant", "content": "Three below."}),
+        (1, {"role": "assistant", "content": "Cold."}),
+        (None, {"role": "user", "content": "So far: it is cold."}),
+        (6, {"role": "assistant", "content": "Noted."}),
+        tools=[tool],
+        rewards={"right": {"score": 1.0}},
+    )
+    record["nodes"][5]["sampled"] = False
+    nodes, unread = read(tmp_path, record)
+    spoken = paths(nodes)
+    assert {id: [turn[2] for turn in turns] for id, turns in spoken.items()} == {
+        "4": ["Be brief.", "How cold?", None, "-3", "Three below."],
+        "5": ["Be brief.", "How cold?", "Cold."],
+        "7": ["So far: it is cold.", "Noted."],
+    }
+    (called,) = json.loads(spoken["4"][2][3])
+    assert (called["id"], called["function"]["arguments"]) == ("c", {"city": "Oslo"})
+    assert spoken["4"][2][1] == "I look."
+    untrained = nodes.filter(pl.col("role") == "assistant", pl.col("train").not_())
+    assert untrained["content"].to_list() == ["Cold."]
+    (listed,) = nodes["tools"].drop_nulls().unique()
+    assert json.loads(listed) == [{"type": "function", "function": tool}]
+    assert unread == {"records": {"rewards": 1, "task": 1, "version": 1}}
+
+
+def test_a_trace_whose_message_stands_behind_nothing_is_an_orphan(tmp_path: Path) -> None:
+    asked = {"role": "user", "content": "How cold?"}
+    told = {"role": "assistant", "content": "Cold."}
+    nodes, _ = read(tmp_path, trace((None, asked), (7, told)))
+    assert paths(nodes) == {}

@@ -545,6 +545,16 @@ EXAMPLES: dict[str, Example] = {
         },
         WITH_SYSTEM,
     ),
+    "verifiers trace": _of(
+        {
+            "id": "v1",
+            "nodes": [
+                {"parent": number - 1 if number else None, "message": message, "sampled": True}
+                for number, message in enumerate([{"role": "system", "content": SYSTEM}, *_ROLES])
+            ],
+        },
+        WITH_SYSTEM,
+    ),
     # pairs
     **{f"{asked} and {told}": _of({asked: ASK, told: TELL}, SHORT) for asked, told in PAIRS},
 }

@@ -1,6 +1,6 @@
 """A second set like `instructions`, in other languages and shapes, written when the rules stood.
 
-No rule was made or changed for it: `tests/bench/language.py` counts how many are judged rightly.
+It was measured once before anything was learnt from it; `tests/bench/RESULTS.md` has that number.
 Each language has an instruction for each shape, in this order: below a stack trace, above queries
 and settings, in two lines above a list, above what a terminal printed, and an answer above code.
 """

@@ -1,4 +1,4 @@
-"""Sessions of agents, a file each: Claude Code and Codex; and rollouts of verifiers.
+"""Sessions of agents, a file each: Claude Code and Codex; and rollouts and traces of verifiers.
 
 A session is a tree: questions that were asked again and sub-agents are branches, and a history that
 was compacted begins anew, as the model saw it.
@@ -10,15 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatdata.sources import jsonl
+from chatdata.sources import jsonl, tool_json
 from chatdata.sources._blocks import more_keys
 from chatdata.sources._linear import Reading, Turn
+from chatdata.sources._message import MESSAGE_KEYS
 from chatdata.sources.shapes._base import (
     Conversations,
     Node,
     Record,
     Sessions,
     Tree,
+    Trees,
     are_objects,
     has,
 )
@@ -216,6 +218,57 @@ def _read_rollout(record: Any) -> Reading:
     return jsonl.exchange(record, ("prompt", "completion"), ())
 
 
+_TRACE = frozenset(["id", "nodes", "tools", "tool_defs"])
+_NODE = frozenset(["parent", "message", "sampled", "tools"])
+
+
+def _is_trace(record: object) -> bool:
+    """Whether a record is a graph of messages, each with the number of the message before it."""
+    if not has(record, "nodes") or not are_objects(record["nodes"]):
+        return False
+    return all(
+        isinstance(node.get("message"), dict) and isinstance(node.get("parent"), int | None)
+        for node in record["nodes"]
+    )
+
+
+def _read_trace(record: Record) -> Tree:
+    """The messages of a trace. What no model call made is context, and is not trained."""
+    nodes: list[Any] = record["nodes"]
+    sprouts = [
+        sprout
+        for number, node in enumerate(nodes)
+        for sprout in chained(
+            str(number), _number(node.get("parent")), _trace_turns(record, node), None
+        )
+    ]
+    messages = [*nodes, *(node["message"] for node in nodes)]
+    return Tree(
+        identifier(record.get("id")), planted(sprouts), _TRACE, messages, _NODE | MESSAGE_KEYS
+    )
+
+
+def _number(parent: object) -> str | None:
+    return None if parent is None else str(parent)
+
+
+def _trace_turns(record: Record, node: Record) -> list[Turn]:
+    turns = jsonl.read_messages([node["message"]])
+    is_sampled = node.get("sampled") is not False
+    turns = [turn._replace(train=turn.train and is_sampled) for turn in turns]
+    if node.get("parent") is not None:
+        return turns
+    tools = next((value for value in _tools_of(record, node) if tool_json.is_given(value)), None)
+    listed = tool_json.listing(tools)
+    if listed.fault:
+        return [Turn("system", None, f"tools: {listed.fault}"), *turns]
+    return [turn._replace(tools=listed.text) for turn in turns[:1]] + turns[1:]
+
+
+def _tools_of(record: Record, node: Record) -> list[Any]:
+    return [node.get("tools"), record.get("tools"), record.get("tool_defs")]
+
+
 SHAPES = (
     Sessions(
         name="Claude Code session",
@@ -231,4 +284,5 @@ SHAPES = (
         read=_read_rollout,
         more_keys=more_keys,
     ),
+    Trees(name="verifiers trace", keys=("nodes",), fits=_is_trace, read=_read_trace),
 )

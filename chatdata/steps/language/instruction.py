@@ -18,7 +18,7 @@ from chatdata.steps.language.votes import LOOK, PER_WORD, UNKNOWN, first_words, 
 # else or are about to give it. ("Please write in English" after a question in French is no
 # question.)
 _DO = (
-    r"translat\w+|rewrite|explain|summari[sz]e|describe|correct|proofread|fix|edit|improve|convert"
+    r"translat\w+|rewrite|reword|explain|summari[sz]e|describe|correct|proofread|fix|edit|improve|convert"
     r"|paraphrase|rephrase|analy[sz]e|complete|what|how|why|who"
 )
 _GIVE = r"writ\w+|read|respond|reply|answer|say|tell me|give me|please|can you|could you|following"

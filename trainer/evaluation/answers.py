@@ -1,0 +1,120 @@
+"""Files of answers: a line for each prompt, `{"id": ..., "prompt": ..., "answer": ...}`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from chatdata.core.errors import ConfigError
+
+
+class Answer(NamedTuple):
+    """An answer to a prompt; `reference` is an answer that is known to be right."""
+
+    id: str
+    prompt: str
+    answer: str
+    reference: str | None = None
+
+
+class Pair(NamedTuple):
+    """Two answers to the same prompt."""
+
+    id: str
+    prompt: str
+    first: str
+    second: str
+    reference: str | None
+
+
+class Paired(NamedTuple):
+    """The pairs of two files in the order of the first, and ids that one of them has alone."""
+
+    pairs: list[Pair]
+    only_first: list[str]
+    only_second: list[str]
+
+
+def read(path: Path) -> list[Answer]:
+    """The answers of a file, in order.
+
+    Raises ConfigError for a file that cannot be read, a line that is no answer, and an id that
+    two lines have.
+    """
+    answers: dict[str, Answer] = {}
+    for number, line in _lines(path):
+        answer = _answer(line, f"'{path}', line {number}")
+        if answer.id in answers:
+            raise ConfigError(f"'{path}', line {number}: the id '{answer.id}' was there before.")
+        answers[answer.id] = answer
+    if not answers:
+        raise ConfigError(f"'{path}' has no answers; write lines of id, prompt and answer.")
+    return list(answers.values())
+
+
+def pair(first: Path, second: Path) -> Paired:
+    """The answers of two files to the same prompts.
+
+    Raises ConfigError where an id has two prompts, and where the files have no id in common.
+    """
+    left, right = read(first), {answer.id: answer for answer in read(second)}
+    pairs = []
+    for answer in left:
+        match = right.get(answer.id)
+        if match is None:
+            continue
+        if match.prompt != answer.prompt:
+            raise ConfigError(
+                f"the prompt of '{answer.id}' in '{first}' is another than in '{second}'; "
+                "let both models answer the same file of prompts."
+            )
+        reference = answer.reference if answer.reference is not None else match.reference
+        pairs.append(Pair(answer.id, answer.prompt, answer.answer, match.answer, reference))
+    if not pairs:
+        raise ConfigError(f"'{first}' and '{second}' have no id in common.")
+    ids = {answer.id for answer in left}
+    only_first = [answer.id for answer in left if answer.id not in right]
+    return Paired(pairs, only_first, [id for id in right if id not in ids])
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"'{path}' cannot be read ({error}).") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line
+
+
+def _answer(line: str, where: str) -> Answer:
+    try:
+        values: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: no JSON ({error}).") from None
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: {type(values).__name__} is no object with id, prompt, answer.")
+    id = values.get("id")
+    if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
+        raise ConfigError(f"{where}: 'id' is {json.dumps(id)}; write a text or a whole number.")
+    keys = ("prompt", "answer", *(["reference"] if values.get("reference") is not None else []))
+    texts = [_text(values.get(key), f"{where}: '{key}'") for key in keys]
+    return Answer(str(id), *texts)
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not _is_whole(value):
+        raise ConfigError(f"{where} is {_short(value)}; write a text.")
+    return value
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text has no half of a character, which no endpoint takes."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
