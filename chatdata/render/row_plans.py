@@ -148,12 +148,16 @@ class SingleRows:
         spend.
         """
         budget, cuts = options.budget(), list[Cut]()
-        long = _long_conversations(measure.rows(messages).rename({"row": "conversation"}), options)
+        tokens = measure.messages(messages)
+        sizes = messages.select("conversation", tokens=tokens)
+        sizes = sizes.group_by("conversation", maintain_order=True).agg(pl.col("tokens").sum())
+        long = sizes.filter(pl.col("tokens") > options.max_tokens)
         windows = [spans.whole(messages.join(long, on="conversation", how="anti"))]
         while not long.is_empty():
-            part = messages.join(long, on="conversation", how="semi", maintain_order="left")
+            is_long = messages["conversation"].is_in(long["conversation"].implode())
+            part = messages.filter(is_long)
             starts = measure.starts(part)
-            split, ends = spans.split(part, measure.messages(part) - starts, starts, budget)
+            split, ends = spans.split(part, tokens[is_long.to_numpy()] - starts, starts, budget)
             sized = measure.windows(split, part).join(split, on="row", maintain_order="left")
             long = _long_conversations(sized, options)
             still = set(long["conversation"])

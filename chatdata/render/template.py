@@ -9,7 +9,7 @@ is.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import polars as pl
@@ -27,6 +27,10 @@ class Pool(Protocol):
 
     def add(self, text: str) -> int:
         """The id of a text, in which nothing is a control token."""
+        ...
+
+    def add_all(self, texts: Iterable[str]) -> Ints:
+        """The ids of texts, in which nothing is a control token."""
         ...
 
     def written(self, text: str) -> int:

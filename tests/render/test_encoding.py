@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -581,3 +581,37 @@ def test_the_classes_of_a_group_have_numbers_in_a_row() -> None:
     named = dict(enumerate(name for group in coverage._GROUPS for name in group))
     expected = [[named[n] in group for group in coverage._GROUPS].index(True) for n in named]
     assert coverage._groups(numbers).tolist() == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(TEXTS, max_size=3))
+def test_what_is_new_is_what_a_look_at_each_place_gives(calls: list[list[str]]) -> None:
+    table, sampler = coverage.class_table(), CoverageSampler()
+    seen: set[Any] = set()
+    for texts in calls:
+        actual = sampler.excerpts(coverage.classify(texts, table))
+        spans = [
+            (number, max(0, start - 32), min(len(text), end + 32))
+            for number, text in enumerate(texts)
+            for start, end in new_places(text, table, seen)
+        ]
+        assert actual == list(coverage._merged(sorted(map(coverage.Excerpt._make, spans))))
+
+
+def new_places(text: str, table: coverage.Classes, seen: set[Any]) -> Iterator[tuple[int, int]]:
+    """Yields where three characters, or a run of them, have a shape that is not among `seen`."""
+    classes = [0, *(int(table[ord(character)]) for character in text), 0]
+    for place in range(1, len(classes) - 1):
+        shape = tuple(classes[place - 1 : place + 2])
+        if classes[place] and shape not in seen:
+            yield place - 1, place
+        seen.add(shape)
+    groups = coverage._groups(np.asarray(classes, np.uint8)).tolist()
+    end = 0
+    for group, run in itertools.groupby(groups):
+        start, end = end, end + len(list(run))
+        bucket = int(np.searchsorted(coverage._RUN_LENGTHS, end - start, "right"))
+        shape = classes[end - 1], bucket
+        if group and end - start >= 16 and shape not in seen:
+            yield start - 1, end - 1
+            seen.add(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -372,6 +373,33 @@ def test_texts_are_encoded_once_whatever_the_batches(monkeypatch: pytest.MonkeyP
     text_ids = [pool.add(text) for text in ("a", "b", "a")]
     assert text_ids == [0, 1, 0]
     assert pool.texts == ["a", "b"]
+
+
+def test_texts_that_are_added_at_once_have_the_ids_of_each_alone() -> None:
+    draw, tokenizer = random.Random(1), byte_tokenizer(BUILT_IN["chatml"])
+    at_once, alone = TextPool(tokenizer), TextPool(tokenizer)
+    for pool in (at_once, alone):
+        pool.place_matters = True
+    for _ in range(50):
+        texts = ["x" * draw.randrange(30) for _ in range(draw.randrange(6))]
+        ids = [alone.add(text) for text in texts]
+        assert at_once.add_all(texts).tolist() == ids
+        starts = draw.choices(ids, k=2) if ids else []
+        assert [*map(at_once.at_start, starts)] == [*map(alone.at_start, starts)]
+    assert at_once.texts == alone.texts
+    assert at_once._begins == alone._begins
+
+
+def test_the_arrays_of_a_pool_hold_what_was_written_last() -> None:
+    pool = TextPool(byte_tokenizer(BUILT_IN["chatml"]))
+    for number in range(3):
+        text, written = f"text {number}", f"<|im_start|>{number}"
+        text_ids = [pool.add(text), pool.written(written)]
+        pool.encode()
+        _, _, lengths = pool.arrays()
+        assert lengths[text_ids].tolist() == [6, 2]
+        assert pool.arrays() is pool.arrays()
+        assert len(pool.joined(np.asarray(text_ids))) == 8
 
 
 # -------------------------------------------------------------------- the guards, shown to fail

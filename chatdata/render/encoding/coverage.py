@@ -28,7 +28,6 @@ Bools = npt.NDArray[np.bool_]
 CODE_POINTS = 0x110000
 NEEDS_FALLBACK = 0x80  # a flag beside the class: a text with the character is not for the library
 
-_TIMES = 1  # a shape is new in so many texts of a session; a build has many sessions
 _MARGIN = 32  # characters on each side of what is new
 
 _SEPARATOR = "\x7f"
@@ -88,7 +87,10 @@ _GROUPS = (
 )
 _NUMBERS = {name: number for number, name in enumerate(name for group in _GROUPS for name in group)}
 
-_FIRST_OF_GROUPS = [_NUMBERS[group[0]] for group in _GROUPS[1:]]
+# The group of each class, for `bytes.translate`; flagged classes are in the last group.
+_GROUP_OF = bytes(
+    sum(number >= _NUMBERS[group[0]] for group in _GROUPS[1:]) for number in range(256)
+)
 
 _SHORTEST_RUN = 16
 _ALL_ALIKE = np.uint64(0x0101010101010101)
@@ -194,20 +196,20 @@ def _classes(text: str, table: Classes) -> Classes:
 
 
 class CoverageSampler:
-    """The shapes that a stream of texts has shown, each counted up to _TIMES."""
+    """The shapes that a stream of texts has shown. A shape is new in the first text with it."""
 
     def __init__(self) -> None:
-        self._times = np.zeros(_TRIGRAMS + _RUNS + _OCTAVES, np.uint8)
-        between_texts = self._times[:_TRIGRAMS].reshape(32, 32, 32)[:, _EDGE, :]
-        between_texts[...] = _TIMES
+        self._is_new = np.ones(_TRIGRAMS + _RUNS + _OCTAVES, np.bool_)
+        between_texts = self._is_new[:_TRIGRAMS].reshape(32, 32, 32)[:, _EDGE, :]
+        between_texts[...] = False
 
     def state(self) -> Any:
         """The state that `restore` goes back to."""
-        return self._times.copy()
+        return self._is_new.copy()
 
     def restore(self, state: Any) -> None:
         """Forgets what the sampler has seen since `state`."""
-        self._times = state
+        self._is_new = state
 
     def first_of_their_length(self, texts: Sequence[str]) -> set[int]:
         """The numbers of the texts that are the first of the stream with a length between two
@@ -216,29 +218,34 @@ class CoverageSampler:
         The longest texts, which cost most, are left out: what is new in them is compared anyway.
         """
         octaves, first = np.unique([len(text).bit_length() for text in texts], return_index=True)
-        times = self._times[_TRIGRAMS + _RUNS :]
-        new = [n for octave, n in zip(octaves, first, strict=True) if not times[octave]]
-        times[octaves] = _TIMES
+        is_new = self._is_new[_TRIGRAMS + _RUNS :]
+        new = [n for octave, n in zip(octaves, first, strict=True) if is_new[octave]]
+        is_new[octaves] = False
         return {int(number) for number in new if len(texts[number]) <= _LONGEST}
 
     def excerpts(self, texts: ClassifiedTexts) -> list[Excerpt]:
         """Where texts are new, with _MARGIN characters on both sides. Counts them as seen."""
         shapes = [self._trigrams(texts.classes), self._runs(texts.classes)]
         codes, first, end = (np.concatenate(column) for column in zip(*shapes, strict=True))
-        numbers = texts.text_at(first)
-        new = self._count(codes, numbers)
-        origin = texts.starts[numbers[new]] + 1
-        limits = np.diff(texts.starts)[numbers[new]] - 1
+        if not len(codes):
+            return []
+        new = self._first_of_each(codes)
+        numbers = texts.text_at(first[new])
+        origin = texts.starts[numbers] + 1
+        limits = np.diff(texts.starts)[numbers] - 1
         starts = np.maximum(first[new] - origin - _MARGIN, 0)
         ends = np.minimum(end[new] - origin + _MARGIN, limits)
-        places = zip(numbers[new].tolist(), starts.tolist(), ends.tolist(), strict=True)
+        places = zip(numbers.tolist(), starts.tolist(), ends.tolist(), strict=True)
         return list(_merged(sorted(Excerpt(*place) for place in places)))
 
     def _trigrams(self, classes: Classes) -> tuple[Ints, Ints, Ints]:
         """New meetings of three classes: code, place of the middle, place after the middle."""
         wide = classes.astype(np.uint16)
-        codes = (((wide[:-2] << 5) | wide[1:-1]) << 5) | wide[2:]
-        new = np.flatnonzero(_taken(self._is_new()[:_TRIGRAMS], codes))
+        codes = wide[:-2] << 5
+        codes |= wide[1:-1]
+        codes <<= 5
+        codes |= wide[2:]
+        new = np.flatnonzero(_taken(self._is_new[:_TRIGRAMS], codes))
         return codes[new].astype(np.int64), new + 1, new + 2
 
     def _runs(self, classes: Classes) -> tuple[Ints, Ints, Ints]:
@@ -248,22 +255,16 @@ class CoverageSampler:
         first, end = first[is_text], end[is_text]
         bucket = np.searchsorted(_RUN_LENGTHS, end - first, "right")
         codes = _TRIGRAMS + classes[end - 1].astype(np.int64) * 128 + bucket
-        new = self._is_new()[codes]
+        new = self._is_new[codes]
         return codes[new], first[new], end[new]
 
-    def _is_new(self) -> Bools:
-        new: Bools = self._times < _TIMES
-        return new
-
-    def _count(self, codes: Ints, texts: Ints) -> Ints:
-        """The numbers of the shapes that are new in their text. Counts each shape once a text."""
-        number_of_texts = int(texts.max(initial=0)) + 1
-        _, pairs = np.unique(codes * number_of_texts + texts, return_index=True)
-        sorted_codes = codes[pairs]
-        earlier = np.arange(len(pairs)) - np.searchsorted(sorted_codes, sorted_codes, "left")
-        new: Ints = pairs[self._times[sorted_codes] + earlier < _TIMES]
-        np.add.at(self._times, codes[new], 1)
-        return new
+    def _first_of_each(self, codes: Ints) -> Ints:
+        """The numbers of the shapes that are the first with their code. None of them is new
+        afterwards."""
+        first = np.empty(len(self._is_new), np.int64)
+        first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last that is written stays
+        self._is_new[codes] = False
+        return np.unique(first[codes])
 
 
 def _taken(values: Bools, places: npt.NDArray[Any]) -> Bools:
@@ -276,10 +277,7 @@ def _taken(values: Bools, places: npt.NDArray[Any]) -> Bools:
 
 def _groups(classes: Classes) -> Classes:
     """The group of each class: the classes of a group have numbers in a row."""
-    groups = np.zeros(len(classes), np.uint8)
-    for first in _FIRST_OF_GROUPS:
-        groups += classes >= first
-    return groups
+    return np.frombuffer(classes.tobytes().translate(_GROUP_OF), np.uint8)
 
 
 def _long_runs(groups: Classes) -> tuple[Ints, Ints]:

@@ -132,7 +132,7 @@ def _contents(messages: pl.DataFrame, kinds: list[str], turns: dict[str, Turn], 
     else:
         headers = pl.Series([before[kind] for kind in kinds], dtype=pl.String)
         texts = (headers + messages["content"]).to_list()
-    return np.fromiter(map(pool.add, texts), np.int64, len(texts))
+    return pool.add_all(texts)
 
 
 def _per_kind(values: dict[str, int], kinds: Sequence[str]) -> Ints:
