@@ -469,8 +469,7 @@ def near_duplicate(
     seed: Seed = 1,
     keep: Keep = "longest",
 ) -> pl.Expr:
-    """Conversations whose answers are alike in their runs of words, and whose questions hardly
-    differ.
+    """Conversations whose answers share runs of words, and whose questions hardly differ.
 
     Alike: the runs of `ngram` words that both answers have are at least a share of `threshold` of
     all that either has, where each word that the questions of one alone have counts as a run that
