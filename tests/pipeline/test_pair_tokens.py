@@ -22,16 +22,9 @@ from chatdata.render import certificate
 from chatdata.render.parity import ParityCounts
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.verify.dataset_diff import between
-from tests.pipeline.test_published_pairs import (
-    FORK,
-    PAIRED,
-    build,
-    pairs_of,
-    problems,
-    run,
-)
 from tests.support.builds import files, make, rows_of, tree_file
 from tests.support.published import loaded, trainer_of_pairs
+from tests.support.ranked import FORK, PAIRED, build, pairs_of, problems, run
 from tests.support.templates import FORGETTING, OPTIONS, PLAIN, load_bytes
 
 CHATML = "render={tokenizer: bytes, template: chatml}"

@@ -27,21 +27,12 @@ from chatdata.pipeline.add_rendering import add_rendering
 from chatdata.pipeline.render_again import render_again
 from chatdata.verify import rebuild
 from chatdata.verify.dataset_diff import between
-from chatdata.verify.verification import verdicts_on
 from tests.support.builds import TALKS, files, make, rows_of, tree_file
 from tests.support.conversations import random_tree
 from tests.support.published import loaded, trainer_of_pairs
+from tests.support.ranked import FORK, PAIRED, build, pairs_of, problems, run, said
 from tests.support.walker import preferred
 
-PAIRED = """
-name: paired
-version: 1.0.0
-source: {oasst: {}}
-threads: {policy: all_leaves, pairs: all}
-drop: [deleted]
-split: {test_percent: 30}
-max_dropped: 1.0
-"""
 TREES = [row for seed in range(40) for row in random_tree(seed)]  # of `tree_file`
 
 
@@ -51,15 +42,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(path, PAIRED, tree_file(path), "out")
 
 
-def build(folder: Path, rows: list[dict[str, Any]], *settings: str) -> Path:
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return make(folder, PAIRED, folder / "rows.jsonl", "out", *settings)
-
-
-def pairs_of(out: Path) -> list[dict[str, Any]]:
-    return reader.scan(out, "pairs").collect().to_dicts()
-
-
 def answers(out: Path) -> dict[str, str]:
     """What the ledger says of each answer as one to choose from."""
     rows = reader.scan_ledger(out).filter(unit="answer").collect()
@@ -67,15 +49,6 @@ def answers(out: Path) -> dict[str, str]:
     return {
         id: " ".join(filter(None, (reason or "kept", detail))) for id, reason, detail in columns
     }
-
-
-def said(id: str, parent: str | None, rank: int | None = None, **more: Any) -> dict[str, Any]:
-    role = "assistant" if rank is not None else "prompter"
-    words = {"message_id": id, "parent_id": parent, "message_tree_id": "u", "text": f"I am {id}"}
-    return {**words, "role": role, "rank": rank, "lang": "en", **more}
-
-
-FORK = [said("u", None), said("good", "u", 0), said("fair", "u", 1), said("poor", "u", 2)]
 
 
 # ------------------------------------------------------------------------------------- the rows
@@ -295,10 +268,6 @@ def test_trees_without_ranks_are_refused_by_their_source(tmp_path: Path) -> None
 # ------------------------------------------------------------------------- the folder as a whole
 
 
-def problems(out: Path) -> dict[str, list[str]]:
-    return {v.check: v.problems for v in verdicts_on(out) if v.outcome == "failed"}
-
-
 def test_the_folder_is_sound_and_built_again(folder: Path) -> None:
     assert problems(folder) == {}
     data = [str(folder.parent / "trees.jsonl")]
@@ -322,12 +291,6 @@ def test_card_and_croissant_name_the_table(folder: Path) -> None:
         "ranked",
     ]
     assert report.page(folder)
-
-
-def run(*arguments: object) -> str:
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 def test_the_terminal_tells_of_pairs(tmp_path: Path) -> None:
