@@ -400,6 +400,8 @@ def test_the_arrays_of_a_pool_hold_what_was_written_last() -> None:
         assert lengths[text_ids].tolist() == [6, 2]
         assert pool.arrays() is pool.arrays()
         assert len(pool.joined(np.asarray(text_ids))) == 8
+        text_ids.append(pool.written(f"<|im_end|>{text}"))
+        assert len(pool.joined(np.asarray(text_ids))) == 15
 
 
 # -------------------------------------------------------------------- the guards, shown to fail
