@@ -41,7 +41,7 @@ TRAINER = {
     "model": {"config", "zero3"},
     "run": {"config", "zero3", "data", "model"},
     "chat": {"model"},
-    "evaluation": set(),
+    "evaluation": {"chat"},
 }
 TRAINER_COMMANDS = {"train": {"evaluate"}, "evaluate": set(), "merge": set(), "push": set()}
 # Heavy packages, and the only modules that may import them.

@@ -42,6 +42,13 @@ class Scripted:
     asked: list[Asked] = field(default_factory=list)
 
 
+def _parts(text: str) -> list[str]:
+    """The prompt and the two answers that a judge is asked about; of other requests the prompt."""
+    if "\n</answer 2 " not in text:
+        return [text, "", ""]
+    return [_block(text, name) for name in ("request", "answer 1", "answer 2")]
+
+
 def _block(text: str, name: str) -> str:
     (content,) = re.findall(rf"<{name} (?:\w{{8}})>\n(.*?)\n</{name} \w{{8}}>", text, re.DOTALL)
     return str(content)
@@ -67,9 +74,8 @@ def serve(judge: Judge) -> Iterator[Scripted]:
         def do_POST(self) -> None:
             values: Any = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             text = values["messages"][-1]["content"]
-            parts = [_block(text, name) for name in ("request", "answer 1", "answer 2")]
             with lock:
-                asked = Asked(values["model"], *parts, len(scripted.asked))
+                asked = Asked(values["model"], *_parts(text), len(scripted.asked))
                 scripted.asked.append(asked)
             reply = scripted.judge(asked)
             response = Response(200, completion(reply)) if isinstance(reply, str) else reply

@@ -44,7 +44,7 @@ def read(path: Path) -> list[Answer]:
     two lines have.
     """
     answers: dict[str, Answer] = {}
-    for number, line in _lines(path):
+    for number, line in lines(path):
         answer = _answer(line, f"'{path}', line {number}")
         if answer.id in answers:
             raise ConfigError(f"'{path}', line {number}: the id '{answer.id}' was there before.")
@@ -79,42 +79,45 @@ def pair(first: Path, second: Path) -> Paired:
     return Paired(pairs, only_first, [id for id in right if id not in ids])
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the lines of a file that say anything, with their numbers. Raises ConfigError for a
+    file that cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        whole = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' cannot be read ({error}).") from None
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(whole.split("\n"), 1):
         if line.strip():
             yield number, line
 
 
-def _answer(line: str, where: str) -> Answer:
+def objects(line: str, where: str) -> Mapping[str, Any]:
+    """The object in a line. Raises ConfigError, which names `where`, for anything else."""
     try:
         values: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: no JSON ({error}).") from None
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: {type(values).__name__} is no object with id, prompt, answer.")
-    id = values.get("id")
-    if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
-        raise ConfigError(f"{where}: 'id' is {json.dumps(id)}; write a text or a whole number.")
-    keys = ("prompt", "answer", *(["reference"] if values.get("reference") is not None else []))
-    texts = [_text(values.get(key), f"{where}: '{key}'") for key in keys]
-    return Answer(str(id), *texts)
+        raise ConfigError(f"{where}: {type(values).__name__} is no object; write keys and values.")
+    return values
 
 
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or not _is_whole(value):
+def text(value: object, where: str) -> str:
+    """A value that is a text without half characters. Raises ConfigError for anything else."""
+    if not isinstance(value, str) or any("\ud800" <= char <= "\udfff" for char in value):
         raise ConfigError(f"{where} is {_short(value)}; write a text.")
     return value
 
 
-def _is_whole(text: str) -> bool:
-    """Whether a text has no half of a character, which no endpoint takes."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+def _answer(line: str, where: str) -> Answer:
+    values = objects(line, where)
+    id = values.get("id")
+    if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
+        raise ConfigError(f"{where}: 'id' is {json.dumps(id)}; write a text or a whole number.")
+    keys = ("prompt", "answer", *(["reference"] if values.get("reference") is not None else []))
+    return Answer(str(id), *(text(values.get(key), f"{where}: '{key}'") for key in keys))
 
 
 def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+    shown = json.dumps(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]}..."

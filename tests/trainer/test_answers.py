@@ -1,0 +1,214 @@
+"""Answers to a file of prompts: the same in a batch and alone, and runs that go on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from transformers import AutoTokenizer
+
+from chatdata.core.errors import ConfigError, OutputError
+from tests.support import assistant, tiny
+from tests.support.scripted_judge import Asked, Response, serve
+from trainer.chat import few_shot, generation
+from trainer.chat.few_shot import FewShot
+from trainer.chat.generation import ChatModel, Sampling
+from trainer.chat.prompt_window import TemplateWriter
+from trainer.evaluation import answering, prompts
+from trainer.evaluation.__main__ import main
+from trainer.evaluation.prompts import Prompt
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
+
+GREEDY = Sampling(temperature=0, repetition_penalty=1, max_new_tokens=12)
+WORDS = [
+    "Why?",
+    "Say something about the sea.",
+    "a " * 40,
+    "Tell me of boats",
+    "x",
+    "One, two, three",
+]
+ABOUT = {"model": "m"}
+
+
+@pytest.fixture(scope="module")
+def folder(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model whose next token depends on every token before it."""
+    out = tmp_path_factory.mktemp("models") / "random"
+    tokenizer = AutoTokenizer.from_pretrained(sample / "tokenizer")
+    made = tiny.model("llama", 3, vocab_size=len(tokenizer), max_position_embeddings=1024)
+    made.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|end|>")
+    made.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def chat_model(folder: Path) -> ChatModel:
+    network, tokenizer = generation.load(str(folder), None)
+    return ChatModel(network.double(), tokenizer, TemplateWriter(tokenizer))
+
+
+def listed(*words: str) -> list[Prompt]:
+    return [Prompt(f"q{number}", text, {}) for number, text in enumerate(words or WORDS)]
+
+
+def test_padding_on_the_left_changes_no_answer(chat_model: ChatModel) -> None:
+    """Prompts of many lengths, in a batch and each alone, and by the loop that chat uses."""
+    ids = [
+        chat_model.prompt_window([{"role": "user", "content": text}], GREEDY).ids for text in WORDS
+    ]
+    together = answering.generate(chat_model, GREEDY, ids)
+    assert len({len(prompt) for prompt in ids}) > 3
+    assert together == [answering.generate(chat_model, GREEDY, [prompt])[0] for prompt in ids]
+    assert len({tuple(answer) for answer in together}) > 1
+    backwards = answering.generate(chat_model, GREEDY, ids[::-1])
+    assert backwards[::-1] == together
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "ends"),
+    [
+        (assistant.tuned, assistant.ANSWER, "stop"),
+        (assistant.endless, "on and " * 12, "length"),
+    ],
+)
+def test_an_answer_ends_where_the_model_ends_it(
+    sample: Path, tmp_path: Path, make: Any, words: str, ends: str
+) -> None:
+    network, tokenizer = generation.load(str(make(sample / "tokenizer", tmp_path / "model")), None)
+    model = ChatModel(network, tokenizer, TemplateWriter(tokenizer))
+    lines = answering.answer(model, GREEDY, listed(), tmp_path / "a.jsonl", about=ABOUT)
+    assert {(line["answer"], line["finish_reason"]) for line in lines} == {(words, ends)}
+
+
+def test_a_base_model_stops_before_the_next_human_turn(sample: Path, tmp_path: Path) -> None:
+    """Some rows of a batch are longer than others, and none has the words of the next turn."""
+    folder = assistant.base(sample / "tokenizer", tmp_path / "model")
+    network, tokenizer = generation.load(str(folder), None)
+    shown = few_shot.load(Path(__file__).parents[2] / "recipes" / "prompts" / "assistant.yaml")
+    model = ChatModel(network, tokenizer, FewShot(shown, tokenizer))
+    lines = answering.answer(model, GREEDY, listed(), tmp_path / "a.jsonl", about=ABOUT)
+    assert {line["answer"] for line in lines} == {assistant.ANSWER.strip()}
+    assert {line["finish_reason"] for line in lines} == {"stop"}
+
+
+def test_lines_are_in_the_order_of_the_prompts(chat_model: ChatModel, tmp_path: Path) -> None:
+    asked = [Prompt(p.id, p.prompt, {"reference": "r", "test": "t"}) for p in listed()]
+    lines = answering.answer(
+        chat_model, GREEDY, asked, tmp_path / "a.jsonl", batch_size=4, about=ABOUT
+    )
+    read = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert read == lines
+    assert [line["id"] for line in lines] == [prompt.id for prompt in asked]
+    assert {(line["reference"], line["test"], line["model"]) for line in lines} == {("r", "t", "m")}
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.jsonl"]
+    alone = answering.answer(
+        chat_model, GREEDY, asked, tmp_path / "b.jsonl", batch_size=1, about=ABOUT
+    )
+    assert alone == lines
+
+
+def test_a_run_that_ended_early_goes_on(
+    chat_model: ChatModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, whole = tmp_path / "a.jsonl", tmp_path / "whole.jsonl"
+    expected = answering.answer(chat_model, GREEDY, listed(), whole, about=ABOUT)
+    generate, asked = answering.generate, []
+
+    def interrupted(*arguments: Any) -> Any:
+        asked.append(len(arguments[2]))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return generate(*arguments)
+
+    monkeypatch.setattr(answering, "generate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        answering.answer(chat_model, GREEDY, listed(), out, batch_size=2, about=ABOUT)
+    assert not out.exists()
+    (journal,) = tmp_path.glob(".a.jsonl*")
+    with journal.open("ab") as file:
+        file.write(b'["half')
+    with pytest.raises(OutputError, match="another model or other settings"):
+        answering.answer(chat_model, GREEDY, listed("Else?"), out, about=ABOUT)
+    assert (
+        answering.answer(chat_model, GREEDY, listed(), out, batch_size=2, about=ABOUT) == expected
+    )
+    assert asked == [2, 2, 2, 2]
+    assert out.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob(".a*"))
+
+
+def test_a_prompt_that_does_not_fit_is_said(chat_model: ChatModel, tmp_path: Path) -> None:
+    lines = answering.answer(
+        chat_model, GREEDY, listed("Why?", "long " * 5000), tmp_path / "a.jsonl", about=ABOUT
+    )
+    assert [line["finish_reason"] == "refused" for line in lines] == [False, True]
+    assert lines[1]["answer"] == ""
+    assert "shorten them" in lines[1]["error"]
+
+
+def test_the_command_answers_the_prompts_that_ship(folder: Path, tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "recipes" / "prompts" / "coding.jsonl"
+    some = tmp_path / "some.jsonl"
+    some.write_text("\n".join(shipped.read_text().splitlines()[:3]))
+    out = tmp_path / "out.jsonl"
+    arguments = ["answer", str(folder), "--prompts", str(some), "--out", str(out)]
+    done = CliRunner().invoke(main, [*arguments, "--max-new-tokens", "4"])
+    assert done.exit_code == 0, done.output
+    assert "3 answers" in done.output
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["write-001", "write-002", "write-003"]
+    assert all(row["test"] and row["reference"] for row in rows)
+    done = CliRunner().invoke(main, [*arguments, "--endpoint", "http://x/v1", "--revision", "r"])
+    assert (done.exit_code, "--revision is for a model that runs here" in done.output) == (2, True)
+
+
+def test_a_model_behind_an_endpoint_answers(tmp_path: Path) -> None:
+    pytest.importorskip("openai")
+    file, out = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
+    file.write_text("\n".join(json.dumps({"prompt": text}) for text in WORDS))
+    arguments = ["answer", "m", "--prompts", str(file), "--out", str(out), "--batch-size", "1"]
+
+    def reply(asked: Asked) -> str | Response:
+        return f"To {asked.prompt}" if asked.number < 3 else Response(401, "{}")
+
+    with serve(reply) as endpoint:
+        arguments += ["--endpoint", endpoint.url]
+        done = CliRunner().invoke(main, arguments)
+        assert (done.exit_code, "refuses model 'm' with status 401" in done.output) == (1, True)
+        assert not out.exists()
+        before = len(endpoint.asked)
+        endpoint.judge = lambda asked: f"To {asked.prompt}"
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 0, done.output
+        assert len(endpoint.asked) - before == len(WORDS) - 3
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["id"], row["answer"]) for row in rows] == [
+        (str(number), f"To {text}") for number, text in enumerate(WORDS, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "has no prompts"),
+        ("{", "line 1: no JSON"),
+        ('{"prompt": 1}', "'prompt' is 1; write a text"),
+        ('{"id": "", "prompt": "a"}', "'id' is \"\""),
+        ('{"prompt": "a"}\n{"id": 1, "prompt": "b"}', "the id '1' was there before"),
+    ],
+)
+def test_a_line_that_is_no_prompt_is_named(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=words):
+        prompts.read(path)

@@ -1,0 +1,256 @@
+"""Answers of a model to a file of prompts, many at a time.
+
+Prompts of a batch are padded on the left, where a mask hides the padding: an answer is the same
+as if its prompt were alone. Answers come into a journal beside the file as they are made, so that
+a run that is killed goes on; the file is written at the end, in the order of the prompts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chatdata.core.errors import ChatdataError, OutputError
+from chatdata.core.files import place_file
+from chatdata.core.hashing import sha256_json
+from trainer.evaluation.endpoint import Endpoint, Question, Reply
+from trainer.evaluation.prompts import Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.chat.generation import ChatModel, Sampling
+
+Progress = Callable[[int, int], object]  # answers that are there, and all
+
+
+class Made(NamedTuple):
+    """An answer; `finish_reason` is stop, length, or refused, where `error` says why."""
+
+    answer: str
+    tokens: int
+    finish_reason: str
+    error: str | None = None
+
+
+class _Row(NamedTuple):
+    """A prompt as token ids."""
+
+    prompt: Prompt
+    ids: list[int]
+
+
+def answer(
+    chat_model: ChatModel,
+    sampling: Sampling,
+    prompts: Sequence[Prompt],
+    out: Path,
+    *,
+    batch_size: int = 8,
+    system: str | None = None,
+    about: dict[str, Any],
+    progress: Progress = lambda done, of: None,
+) -> list[dict[str, Any]]:
+    """Answers the prompts that no earlier run has answered, and writes the lines of `out`.
+
+    `about` tells the run from others: the model, and all settings. Returns the lines. Raises
+    OutputError where the journal beside `out` is that of another run.
+    """
+    with _Journal(out, _run(about, system, prompts)) as journal:
+        left = [prompt for prompt in prompts if prompt.id not in journal.made]
+        progress(len(journal.made), len(prompts))
+        for made in _answers(chat_model, sampling, left, batch_size, system):
+            for prompt, words in made:
+                journal.add(prompt, words)
+            progress(len(journal.made), len(prompts))
+    return _finish(journal, prompts, out, about)
+
+
+def ask(
+    endpoint: Endpoint,
+    prompts: Sequence[Prompt],
+    out: Path,
+    *,
+    system: str | None = None,
+    about: dict[str, Any],
+    progress: Progress = lambda done, of: None,
+) -> list[dict[str, Any]]:
+    """As `answer`, by the model `about["model"]` behind an endpoint.
+
+    Raises HubError where the endpoint says that requests are wrong, and OutputError where some have
+    failed in every try: the next run asks for these.
+    """
+    by_id = {prompt.id: prompt for prompt in prompts}
+    with _Journal(out, _run(about, system, prompts)) as journal:
+        left = [prompt for prompt in prompts if prompt.id not in journal.made]
+        progress(len(journal.made), len(prompts))
+        questions = [Question(p.id, about["model"], _messages(p, system)) for p in left]
+
+        async def keep() -> list[Reply]:
+            failed = []
+            async for reply in endpoint.ask(questions):
+                if reply.text is None:
+                    failed.append(reply)
+                    continue
+                made = Made(reply.text, reply.written, reply.finish_reason or "stop")
+                journal.add(by_id[reply.key], made)
+                progress(len(journal.made), len(prompts))
+            return failed
+
+        if failed := asyncio.run(keep()):
+            raise OutputError(
+                f"{len(failed)} of {len(prompts)} prompts have no answer ({failed[0].failure}); "
+                "run the command again to ask for these alone."
+            )
+    return _finish(journal, prompts, out, about)
+
+
+def _run(about: dict[str, Any], system: str | None, prompts: Sequence[Prompt]) -> str:
+    """What tells a run from others."""
+    return sha256_json([about, system, [[prompt.id, prompt.prompt] for prompt in prompts]])
+
+
+def _messages(prompt: Prompt, system: str | None) -> list[dict[str, str]]:
+    head = [{"role": "system", "content": system}] if system else []
+    return [*head, {"role": "user", "content": prompt.prompt}]
+
+
+def _finish(
+    journal: _Journal, prompts: Sequence[Prompt], out: Path, about: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Writes the lines of `out`, and removes the journal."""
+    lines = [_line(prompt, journal.made[prompt.id], about) for prompt in prompts]
+    with place_file(out) as new:
+        new.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    journal.path.unlink()
+    return lines
+
+
+def _line(prompt: Prompt, made: Made, about: dict[str, Any]) -> dict[str, Any]:
+    """A line of the file; `id, prompt, answer`, and what is known beside."""
+    known = {"id": prompt.id, "prompt": prompt.prompt, "answer": made.answer, **prompt.beside}
+    how = {"tokens": made.tokens, "finish_reason": made.finish_reason}
+    return known | how | ({"error": made.error} if made.error else {}) | {"model": about["model"]}
+
+
+# -------------------------------------------------------------------------------------- the model
+
+
+def _answers(
+    chat_model: ChatModel,
+    sampling: Sampling,
+    prompts: Sequence[Prompt],
+    batch_size: int,
+    system: str | None,
+) -> Iterator[list[tuple[Prompt, Made]]]:
+    """Yields answers batch by batch, the longest prompts first: what does not fit fails at once."""
+    rows, refused = [], []
+    for prompt in prompts:
+        try:
+            window = chat_model.prompt_window(_messages(prompt, system), sampling)
+            rows.append(_Row(prompt, window.ids))
+        except ChatdataError as error:
+            refused.append((prompt, Made("", 0, "refused", str(error))))
+    if refused:
+        yield refused
+    rows.sort(key=lambda row: -len(row.ids))
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        written = generate(chat_model, sampling, [row.ids for row in batch])
+        made = [_made(chat_model, ids, sampling) for ids in written]
+        yield list(zip([row.prompt for row in batch], made, strict=True))
+
+
+def generate(
+    chat_model: ChatModel, sampling: Sampling, prompts: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """The ids that a model writes behind each prompt, up to and with the token that ends it."""
+    import torch
+
+    network: Any = chat_model.network
+    stop_ids = chat_model.stop_ids()
+    pad = (stop_ids or [0])[0]  # a mask hides it before prompts; behind ends it ends again
+    ids, mask = _padded(prompts, pad)
+    strings = list(chat_model.writer.stop_strings)
+    with torch.inference_mode():
+        written = network.generate(
+            ids.to(network.device),
+            attention_mask=mask.to(network.device),
+            eos_token_id=stop_ids or None,
+            pad_token_id=pad,
+            use_cache=True,
+            **({"stop_strings": strings, "tokenizer": chat_model.tokenizer} if strings else {}),
+            **sampling.arguments(),
+        )
+    return [_up_to_end(row, stop_ids) for row in written[:, ids.shape[1] :].tolist()]
+
+
+def _padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts in a batch, padded on the left, and the mask that hides the padding."""
+    import torch
+
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), pad, dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    return ids, mask
+
+
+def _up_to_end(ids: list[int], stop_ids: Sequence[int]) -> list[int]:
+    end = next((place for place, id in enumerate(ids) if id in stop_ids), len(ids))
+    return ids[: end + 1]
+
+
+def _made(chat_model: ChatModel, ids: list[int], sampling: Sampling) -> Made:
+    writer, tokenizer = chat_model.writer, chat_model.tokenizer
+    text = str(tokenizer.decode(ids, skip_special_tokens=True))
+    words = "".join(writer.read([text]))
+    is_stopped = bool(ids) and ids[-1] in chat_model.stop_ids()
+    is_stopped = is_stopped or any(stop in text for stop in writer.stop_strings)
+    return Made(words, len(ids), "stop" if is_stopped else "length")
+
+
+# ------------------------------------------------------------------------------------ the journal
+
+
+class _Journal:
+    """The answers of a run, a line each in a hidden file beside `out`."""
+
+    def __init__(self, out: Path, run: str) -> None:
+        self.path = out.with_name(f".{out.name}.journal.jsonl")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        whole = self.path.read_bytes() if self.path.exists() else b""
+        whole = whole[: whole.rfind(b"\n") + 1]  # the last line of a killed run may be half
+        first, *lines = whole.splitlines() or [json.dumps(run).encode()]
+        if json.loads(first) != run:
+            raise OutputError(
+                f"'{self.path}' is of a run with another model or other settings; remove that "
+                "file, or choose another --out."
+            )
+        self.made = {id: Made(*made) for id, made in map(json.loads, lines)}
+        self._file = self.path.open("ab")
+        self._file.truncate(len(whole))
+        if not whole:
+            self._write(run)
+
+    def __enter__(self) -> _Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, prompt: Prompt, made: Made) -> None:
+        """Keeps an answer."""
+        self.made[prompt.id] = made
+        self._write([prompt.id, made])
+
+    def _write(self, value: object) -> None:
+        self._file.write(json.dumps(value).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
