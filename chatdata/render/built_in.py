@@ -125,6 +125,11 @@ class BuiltIn:
         return self.spec.name
 
 
+def entry_of(thing: Any) -> Any:
+    """The entry of the list of templates for a value; anything else as it is."""
+    return BuiltIn(thing) if isinstance(thing, TemplateSpec) else thing
+
+
 def load(folder: Path | None, name: str, spec: TemplateSpec, system: str | None) -> Tokenizer:
     """The tokenizer in a folder with the tokens of a template added.
 

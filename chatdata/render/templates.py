@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from chatdata.core.extensions import Registry
 from chatdata.render import carried_template
-from chatdata.render.built_in import BuiltIn
+from chatdata.render.built_in import BuiltIn, entry_of
 from chatdata.render.template import TemplateOptions
-from chatdata.render.template_spec import BUILT_IN, TemplateSpec
+from chatdata.render.template_spec import BUILT_IN
 from chatdata.render.tokenizer import Tokenizer
 
 
@@ -49,11 +49,9 @@ class TemplateSource(Protocol):
 
 def _adopt(name: str, thing: Any, package: str) -> TemplateSource:
     """The template that a package adds, as a `TemplateSpec` or as a `TemplateSource`."""
-    if isinstance(thing, TemplateSpec):
-        return BuiltIn(thing)
-    if missing := [part for part in ("about", "prepare", "load") if not hasattr(thing, part)]:
+    source: TemplateSource = entry_of(thing)
+    if missing := [part for part in ("about", "prepare", "load") if not hasattr(source, part)]:
         raise TypeError(f"it is neither a TemplateSpec nor a TemplateSource: no `{missing[0]}`")
-    source: TemplateSource = thing
     return source
 
 
