@@ -49,6 +49,13 @@ SCORED = [
     ("Scores: 9, 7\nVerdict: 1", "first", None),
     ("Scores: 80, 70\nVerdict: 1", "first", None),
     ("Verdict: 1\nThe list has 3 items and 12 lines.", "first", None),
+    # Neither: the last line, or the words.
+    ("A", "first", None),
+    ("Both run, and the second is clearer.\n\n**B**", "second", None),
+    ("(tie)", "tie", None),
+    ("Answer 2.", "second", None),
+    ("I think that Assistant 1 is clearly better than Assistant 2.", "first", None),
+    ("Answer B is the better one.", "second", None),
 ]
 NO_VERDICT = [
     ("", "empty"),
@@ -59,6 +66,8 @@ NO_VERDICT = [
     ("I can\u2019t assist with that request.", "refused"),
     ("As an AI, I have no opinion.", "refused"),
     ("Both answers are fine.", "unparsed"),
+    ("Answer 1 is not better.", "unparsed"),
+    ("A\nThat is all.", "unparsed"),
     ("The verdict depends on what is wanted.", "unparsed"),
     ("Scores: 0, 9", "unparsed"),
     ("Answer 1: 8", "unparsed"),
@@ -72,7 +81,7 @@ def test_a_reply_is_read(reply: str, verdict: str, scores: tuple[float, float] |
     reading = read(reply)
     assert reading[:3] == (verdict, scores, None)
     names_a_verdict = any(mark in reply.lower() for mark in ("verdict", "winner", "[["))
-    assert reading.is_by_scores != names_a_verdict
+    assert reading.is_by_scores == (scores is not None and not names_a_verdict)
 
 
 @pytest.mark.parametrize(("reply", "fault"), NO_VERDICT)

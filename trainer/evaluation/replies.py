@@ -14,7 +14,10 @@ and `#`. Letters may be of either case, spaces may stand anywhere between words:
     PAIR     = SCORE ("," | ";" | "and" | spaces) SCORE
     SCORE    = number ("/" ("8" | "8.0"))?
 
-A reply without a verdict has that of its scores. Scores outside 1 to 8 are no scores.
+A reply without a verdict has that of its scores. Scores outside 1 to 8 are no scores. A reply with
+neither has a verdict where its last line is CHOICE and nothing else, or else where it says
+
+    NAME CHOICE "is" ("clearly" | "slightly" | "much" | "the")? "better"
 """
 
 from __future__ import annotations
@@ -56,6 +59,11 @@ _SCORES = re.compile(
 _SCORE_OF = re.compile(
     rf"\b{_NAME}(1|2|a|b)\b[^\n:=]{{0,20}}[:=]\s*(?:score\s*[:=]?\s*)?{_NUMBER}", re.IGNORECASE
 )
+_ALONE = re.compile(rf"^\W*(?:{_CHOICE})\W*\Z", re.IGNORECASE | re.MULTILINE)
+_IS_BETTER = re.compile(
+    rf"\b{_NAME}(1|2|a|b)\s+is\s+(?:(?:clearly|slightly|much|the)\s+)?better\b",
+    re.IGNORECASE,
+)
 _REFUSES = re.compile(
     r"\bI(?:'m| am)? (?:sorry|can(?:no|')t|unable|not able|won't|must decline)|\bas an ai\b",
     re.IGNORECASE,
@@ -68,16 +76,19 @@ def read(reply: str | None) -> Reading:
     text = _MARKUP.sub("", _THOUGHT.sub("", (reply or "").replace("\u2019", "'"))).strip()
     if not text:
         return Reading(None, fault="empty")
-    verdict, scores = _verdict(text), _scores(text)
+    verdict, scores = _verdict(_VERDICT, text), _scores(text)
     preferred = _preferred(scores) if scores else None
+    if verdict is None and preferred is None:
+        verdict = _verdict(_ALONE, text) or _verdict(_IS_BETTER, text)
     if verdict is None and preferred is None:
         return Reading(None, fault="refused" if _REFUSES.search(text) else "unparsed")
     is_contradictory = {verdict, preferred} == {"first", "second"}
     return Reading(verdict or preferred, scores, None, verdict is None, is_contradictory)
 
 
-def _verdict(text: str) -> Verdict | None:
-    choices = [next(filter(None, match.groups())) for match in _VERDICT.finditer(text)]
+def _verdict(pattern: re.Pattern[str], text: str) -> Verdict | None:
+    """The last choice that a pattern finds."""
+    choices = [next(filter(None, match.groups())) for match in pattern.finditer(text)]
     if not choices:
         return None
     choice = choices[-1].lower()
