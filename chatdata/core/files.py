@@ -53,7 +53,7 @@ def new_folder(out: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
             f"cannot write to '{out}': {error.strerror}; choose another --out."
         ) from None
     try:
-        with _locked(work):
+        with locked(work):
             yield work
             os.chmod(work, 0o777 & ~_umask())
             _sync(work)
@@ -101,7 +101,7 @@ def _recover(out: Path) -> None:
 def _sweep(out: Path) -> None:
     """Removes what a killed build has left beside `out`."""
     for stale in _beside(out, "partial"):
-        with contextlib.suppress(OSError), _locked(stale):
+        with contextlib.suppress(OSError), locked(stale):
             shutil.rmtree(stale)
 
 
@@ -112,7 +112,7 @@ def _beside(out: Path, suffix: str) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Holds the lock of a folder. Raises OSError where another build holds the lock."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -20,9 +20,10 @@ from tests.support.scripted_judge import Asked, Response, serve
 from trainer.chat import few_shot, generation
 from trainer.chat.few_shot import FewShot
 from trainer.chat.generation import ChatModel, Sampling
-from trainer.chat.prompt_window import TemplateWriter
+from trainer.chat.prompt_window import PromptWindow, TemplateWriter
 from trainer.evaluation import answering, prompts
 from trainer.evaluation.__main__ import main
+from trainer.evaluation.journal import Lines, read
 from trainer.evaluation.prompts import Prompt
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
@@ -72,6 +73,9 @@ def test_padding_on_the_left_changes_no_answer(chat_model: ChatModel) -> None:
     assert len({tuple(answer) for answer in together}) > 1
     backwards = answering.generate(chat_model, GREEDY, ids[::-1])
     assert backwards[::-1] == together
+    for prompt, written in zip(ids, together, strict=True):
+        spoken = "".join(chat_model.answer(PromptWindow(prompt, 0, 0), GREEDY))
+        assert spoken == answering._made(chat_model, written, GREEDY).answer
 
 
 @pytest.mark.parametrize(
@@ -145,6 +149,15 @@ def test_a_run_that_ended_early_goes_on(
     assert asked == [2, 2, 2, 2]
     assert out.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob(".a*"))
+
+
+def test_two_runs_do_not_write_to_a_file_at_the_same_time(tmp_path: Path) -> None:
+    with Lines(tmp_path / "a.jsonl") as lines:
+        lines.add(1)
+        with pytest.raises(OutputError, match="a run is writing to"):
+            Lines(tmp_path / "a.jsonl")
+        lines.add([2])
+    assert read(tmp_path / "a.jsonl") == [1, [2]]
 
 
 def test_a_prompt_that_does_not_fit_is_said(chat_model: ChatModel, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +17,7 @@ from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_json
 from trainer.evaluation.endpoint import Endpoint, Question, Reply
+from trainer.evaluation.journal import Lines
 from trainer.evaluation.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -225,32 +225,25 @@ class _Journal:
     def __init__(self, out: Path, run: str) -> None:
         self.path = out.with_name(f".{out.name}.journal.jsonl")
         out.parent.mkdir(parents=True, exist_ok=True)
-        whole = self.path.read_bytes() if self.path.exists() else b""
-        whole = whole[: whole.rfind(b"\n") + 1]  # the last line of a killed run may be half
-        first, *lines = whole.splitlines() or [json.dumps(run).encode()]
-        if json.loads(first) != run:
+        self._lines = Lines(self.path)
+        if not self._lines.kept:
+            self._lines.add(run)
+        first, *made = self._lines.kept or [run]
+        if first != run:
+            self.__exit__()
             raise OutputError(
                 f"'{self.path}' is of a run with another model or other settings; remove that "
                 "file, or choose another --out."
             )
-        self.made = {id: Made(*made) for id, made in map(json.loads, lines)}
-        self._file = self.path.open("ab")
-        self._file.truncate(len(whole))
-        if not whole:
-            self._write(run)
+        self.made = {id: Made(*values) for id, values in made}
 
     def __enter__(self) -> _Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._lines.__exit__(None, None, None)
 
     def add(self, prompt: Prompt, made: Made) -> None:
         """Keeps an answer."""
         self.made[prompt.id] = made
-        self._write([prompt.id, made])
-
-    def _write(self, value: object) -> None:
-        self._file.write(json.dumps(value).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._lines.add([prompt.id, made])

@@ -1,4 +1,4 @@
-"""Replies on disk as they come: what was paid for is never asked again, whatever ends the run."""
+"""Lines on disk as they come: what was paid for is never asked again, whatever ends the run."""
 
 from __future__ import annotations
 
@@ -11,43 +11,45 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from chatdata.core import files
 from chatdata.core.errors import OutputError
-from trainer.evaluation.endpoint import Reply
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keeps other runs out of a folder. Raises OutputError where a run is in it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(files.locked(folder))
+        except BlockingIOError:
+            raise _taken(folder) from None
         yield
-    except BlockingIOError:
-        raise OutputError(f"a run is writing to '{folder}'; wait for its end.") from None
-    finally:
-        os.close(handle)
 
 
-class Journal:
-    """The replies of a run, a line each, each on the disk before the next is taken."""
+def read(path: Path) -> list[Any]:
+    """The values of a file of lines, which need not be there. Half a line, as a run leaves it that
+    is killed in a write, is none."""
+    whole = path.read_bytes() if path.exists() else b""
+    return [json.loads(line) for line in whole[: whole.rfind(b"\n") + 1].splitlines()]
+
+
+class Lines:
+    """A file of values, a line each, each on the disk before the next is taken.
+
+    `kept` are the values that the file had. Raises OutputError where a run is writing to the file.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.replies: dict[str, Reply] = {}
-        whole = path.read_bytes() if path.exists() else b""
-        whole = whole[: whole.rfind(b"\n") + 1]  # the last line of a killed run may be half
-        for line in whole.splitlines():
-            values: dict[str, Any] = json.loads(line)
-            self.replies[values["key"]] = Reply(**values)
         self._file = path.open("ab")
-        self._file.truncate(len(whole))
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise _taken(path) from None
+        self.kept = read(path)
+        self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
 
-    @staticmethod
-    def keys_in(path: Path) -> set[str]:
-        """The keys of the replies in a file, which need not be there."""
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        return {json.loads(line)["key"] for line in lines if line.endswith(b"\n")}
-
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Lines:
         return self
 
     def __exit__(
@@ -58,11 +60,12 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def add(self, reply: Reply) -> None:
-        """Keeps a reply; what failed is only kept in memory, and asked again by the next run."""
-        self.replies[reply.key] = reply
-        if reply.failure is None:
-            line = json.dumps(reply._asdict(), ensure_ascii=True)
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+    def add(self, value: object) -> None:
+        """Writes a value."""
+        self._file.write(json.dumps(value).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _taken(path: Path) -> OutputError:
+    return OutputError(f"a run is writing to '{path}'; wait for its end.")

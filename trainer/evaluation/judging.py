@@ -24,7 +24,7 @@ from chatdata.core.hashing import sha256_file, sha256_json
 from trainer.evaluation import agreement, answers, replies, rubric, statistics
 from trainer.evaluation.answers import Pair, Paired
 from trainer.evaluation.endpoint import Endpoint, Question, Reply
-from trainer.evaluation.journal import Journal, alone
+from trainer.evaluation.journal import Lines, alone, read
 from trainer.evaluation.replies import Reading
 
 REPLIES, VERDICTS, SUMMARY = "replies.jsonl", "verdicts.jsonl", "summary.json"
@@ -108,7 +108,7 @@ def _requests(job: Job, pairs: Sequence[Pair]) -> Iterator[Request]:
 
 def estimate(job: Job, requests: Sequence[Request], journal: Path) -> Estimate:
     """What the requests cost that no run has asked yet; tokens are characters / 4."""
-    known = Journal.keys_in(journal)
+    known = {values["key"] for values in read(journal)}
     left = [request for request in requests if request.question.key not in known]
     characters = sum(
         len(message["content"]) for request in left for message in request.question.messages
@@ -126,9 +126,10 @@ def judge(job: Job, out: Path, progress: Progress = lambda done, of: None) -> di
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
         _settle(job, out)
-        with Journal(out / REPLIES) as journal:
-            asyncio.run(_ask(job.endpoint, requests, journal, progress))
-            judged = list(_judged(requests, journal.replies))
+        with Lines(out / REPLIES) as lines:
+            given = {values["key"]: Reply(**values) for values in lines.kept}
+            asyncio.run(_ask(job.endpoint, requests, given, lines, progress))
+        judged = list(_judged(requests, given))
         summary = _summary(job, paired, judged)
         _write_lines(out / VERDICTS, map(_verdict, judged))
         _write(out / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
@@ -152,15 +153,21 @@ def _settle(job: Job, out: Path) -> None:
 
 
 async def _ask(
-    endpoint: Endpoint, requests: Sequence[Request], journal: Journal, progress: Progress
+    endpoint: Endpoint,
+    requests: Sequence[Request],
+    given: dict[str, Reply],
+    lines: Lines,
+    progress: Progress,
 ) -> None:
-    missing = [r.question for r in requests if r.question.key not in journal.replies]
-    done = len(requests) - len(missing)
-    progress(done, len(requests))
+    """Adds replies to those that are given; what failed is not written, and asked again by the next
+    run."""
+    missing = [request.question for request in requests if request.question.key not in given]
+    progress(len(given), len(requests))
     async for reply in endpoint.ask(missing):
-        journal.add(reply)
-        done += 1
-        progress(done, len(requests))
+        given[reply.key] = reply
+        if reply.failure is None:
+            lines.add(reply._asdict())
+        progress(len(given), len(requests))
 
 
 # -------------------------------------------------------------------------------------- verdicts

@@ -8,6 +8,7 @@ verdicts. So a judge who looks at the place alone gives a win rate of 1/2.
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -57,17 +58,11 @@ def interval(verdicts: Floats, prompts: Ints, seed: int, share: float = 0.95) ->
 
 
 def _wilson(rate: float, number: int, share: float) -> Interval:
-    z = _normal_quantile((1 + share) / 2)
+    z = NormalDist().inv_cdf((1 + share) / 2)
     middle = (rate + z * z / (2 * number)) / (1 + z * z / number)
     half = z / (1 + z * z / number)
     half *= math.sqrt(rate * (1 - rate) / number + z * z / (4 * number * number))
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
-
-
-def _normal_quantile(share: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(share)
 
 
 def position_bias(verdicts: Floats) -> float:
