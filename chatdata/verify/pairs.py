@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -40,9 +40,7 @@ def problems(folder: Path, manifest: Manifest) -> Iterator[str]:
         questions.update(table["question"].to_pylist())
         for figure, number in rows.totals()[name].items():
             totals[name][figure] += number
-    for name, entry in manifest.pairs.splits.items():
-        for figure, number in totals[name].items():
-            yield from differing(f"{figure} of {name}", getattr(entry, figure), number)
+    yield from _other_totals(manifest.pairs.splits.items(), totals)
     yield from differing("questions", manifest.pairs.questions, len(questions))
     yield from differing("content_hash", manifest.pairs.content_hash, sha256_pairs(hashed))
     yield from _other_outcomes(folder, manifest.pairs)
@@ -63,10 +61,17 @@ def ranked_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
         hashed += rows.digests()
         for figure, number in rows.totals()[name].items():
             totals[name][figure] += number
-    for name, entry in manifest.ranked.splits.items():
+    yield from _other_totals(manifest.ranked.splits.items(), totals)
+    yield from differing("content_hash", manifest.ranked.content_hash, sha256_pairs(hashed))
+
+
+def _other_totals(
+    stated: Iterable[tuple[str, object]], totals: Mapping[str, Mapping[str, int]]
+) -> Iterator[str]:
+    """Yields the figures of splits that are stated otherwise than they are counted."""
+    for name, entry in stated:
         for figure, number in totals[name].items():
             yield from differing(f"{figure} of {name}", getattr(entry, figure), number)
-    yield from differing("content_hash", manifest.ranked.content_hash, sha256_pairs(hashed))
 
 
 def _out_of_order(table: pa.Table) -> Iterator[str]:
