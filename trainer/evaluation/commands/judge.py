@@ -1,0 +1,143 @@
+"""`judge`: language models compare the answers of two models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chatdata.core import disk
+from chatdata.core.errors import ChatdataError
+from trainer.evaluation import endpoint, judging
+from trainer.evaluation.commands.shared import FILE, Progress
+from trainer.evaluation.endpoint import Endpoint
+from trainer.evaluation.judging import Job
+
+
+@click.command()
+@click.argument("a", type=FILE)
+@click.argument("b", type=FILE)
+@click.option("--endpoint", "url", required=True, help="An OpenAI-compatible endpoint (.../v1).")
+@click.option(
+    "--model", "models", required=True, multiple=True, help="A judge; repeat it for several."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="The longest reply of a judge.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Requests at a time.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    default=6,
+    show_default=True,
+    help="Tries after an error of the server or the network.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--price",
+    type=(click.FloatRange(0), click.FloatRange(0)),
+    metavar="READ WRITTEN",
+    help="Prices of a million tokens that a judge reads and writes.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what the run would ask for, and ask nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def judge(
+    a: Path,
+    b: Path,
+    url: str,
+    models: tuple[str, ...],
+    out: Path,
+    seed: int,
+    price: tuple[float, float] | None,
+    dry_run: bool,
+    as_json: bool,
+    **asking: Any,
+) -> None:
+    """Let judges compare the answers in A with those in B: lines of id, prompt and answer.
+
+    Each pair is judged twice, with either answer in front. A run that ended early goes on where it
+    was: what OUT holds is not asked again. The key to the endpoint is OPENAI_API_KEY.
+
+    \b
+    python -m trainer.evaluation judge tuned.jsonl base.jsonl \\
+        --endpoint http://127.0.0.1:8000/v1 --model some-judge --out out/judged
+    """
+    job = Job(a, b, Endpoint(url, **asking), tuple(dict.fromkeys(models)), seed)
+    try:
+        with disk.in_words():
+            endpoint.check_installed()
+            _announce(job, out, price)
+            if dry_run:
+                return
+            summary = judging.judge(job, out, Progress("replies"))
+    except ChatdataError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(summary, indent=2) if as_json else _in_words(summary, out))
+    if summary["failed"]:
+        raise click.ClickException(
+            f"{summary['failed']} pairs lack a reply; run the command again to ask for these."
+        )
+
+
+def _announce(job: Job, out: Path, price: tuple[float, float] | None) -> None:
+    """Says before the first request how many there will be, and what they cost."""
+    paired, requests = judging.plan(job)
+    left = judging.estimate(job, requests, out / judging.REPLIES)
+    cost = ""
+    if price:
+        most = (left.read * price[0] + left.written * price[1]) / 1e6
+        cost = f", at most about {most:.2f}"
+    click.echo(
+        f"{len(paired.pairs)} pairs, {left.requests} requests: about {left.read} tokens to read, "
+        f"at most {left.written} to write{cost}",
+        err=True,
+    )
+    for name, ids in (("A", paired.only_first), ("B", paired.only_second)):
+        if ids:
+            click.echo(f"{len(ids)} prompts are answered in {name} alone: {_some(ids)}", err=True)
+
+
+def _some(ids: list[str], most: int = 3) -> str:
+    return ", ".join(ids[:most]) + (", ..." if len(ids) > most else "")
+
+
+def _in_words(summary: dict[str, Any], out: Path) -> str:
+    lines = []
+    if summary["win_rate"] is not None:
+        low, high = summary["win_rate_interval"]
+        lines += [
+            f"A wins {summary['win_rate']:.1%} of {summary['n']} pairs ({low:.1%} to {high:.1%}); "
+            f"at equal length {summary['length_controlled_win_rate']:.1%}",
+            f"the place decided {summary['position_bias']:.1%} of the pairs; the longer answer was "
+            f"preferred {_share(summary['length_bias'])} of the time",
+        ]
+    else:
+        lines.append("no pair has a verdict")
+    counts = ("ties", "inconsistent", "unparsed", "refused", "failed")
+    lines.append(", ".join(f"{summary[name]} {name}" for name in counts))
+    for name, table in summary["scores"].items():
+        means = " and ".join(f"{_mean(table[side]['mean'])} for {side}" for side in ("A", "B"))
+        lines.append(f"{name}: scores of {means} on average, of 1 to 8")
+    return "\n".join([*lines, str(out)])
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _mean(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

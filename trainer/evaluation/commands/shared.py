@@ -1,0 +1,24 @@
+"""What the commands share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Progress:
+    """Prints how many there are, in a terminal each time, else at the end."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __call__(self, done: int, of: int) -> None:
+        """Prints it."""
+        if sys.stderr.isatty() or done == of:
+            end = "\n" if done == of else ""
+            sys.stderr.write(f"\r{done} of {of} {self.what}{end}")
+            sys.stderr.flush()
