@@ -79,6 +79,9 @@ def test_a_fair_judge_prefers_the_better_answers(files: tuple[Path, Path], tmp_p
     lines = [json.loads(x) for x in (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == [f"q{i}" for i in range(NUMBER)]
     assert [order["verdict"] for order in lines[0]["orders"]] == ["A", "A"]
+    pairs = [json.loads(x) for x in (tmp_path / "out" / "pairs.jsonl").read_text().splitlines()]
+    assert pairs[1] == {"id": "q1", "prompt": "Question 1", "A": "good good ", "B": "badbad"}
+    assert numbers["models"] == {"A": "a", "B": "b"}
     assert "A wins 100.0% of 12 pairs" in done.output
 
 

@@ -1,3 +1,3 @@
 """Whether a model answers better than another: answers, judges, and what their words amount to."""
 
-__all__ = ["answering", "answers", "judging", "prompts", "replies", "rubric", "statistics"]
+__all__ = ["answering", "answers", "card", "judging", "prompts", "replies", "rubric", "statistics"]

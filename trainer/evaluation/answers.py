@@ -79,6 +79,13 @@ def pair(first: Path, second: Path) -> Paired:
     return Paired(pairs, only_first, [id for id in right if id not in ids])
 
 
+def model(path: Path) -> str:
+    """The model that all lines of a file of answers name, or else the name of the file."""
+    first, *more = (objects(line, f"'{path}'").get("model") for _, line in lines(path))
+    is_named = isinstance(first, str) and bool(first) and all(name == first for name in more)
+    return str(first) if is_named else path.stem
+
+
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields the lines of a file that say anything, with their numbers. Raises ConfigError for a
     file that cannot be read."""

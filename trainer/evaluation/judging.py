@@ -1,8 +1,8 @@
 """Judging: both answers to each prompt, in both orders, by each judge; verdicts and their summary.
 
-A folder holds `replies.jsonl` (what the judges wrote, as it came), `verdicts.jsonl` (what the
-replies say, a line for each pair and judge, in the order of the prompts), `summary.json`,
-`settings.json` and `rubric.md` (the words of the requests).
+A folder holds `pairs.jsonl` (what is judged), `replies.jsonl` (what the judges wrote, as it came),
+`verdicts.jsonl` (what the replies say, a line for each pair and judge, in the order of the
+prompts), `summary.json`, `settings.json` and `rubric.md` (the words of the requests).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trainer.evaluation.journal import Lines, alone, read
 from trainer.evaluation.replies import Reading
 
 REPLIES, VERDICTS, SUMMARY = "replies.jsonl", "verdicts.jsonl", "summary.json"
-SETTINGS, RUBRIC = "settings.json", "rubric.md"
+SETTINGS, RUBRIC, PAIRS = "settings.json", "rubric.md", "pairs.jsonl"
 _CHARACTERS = 4  # of a token, about
 _ORDERS = ("A", "B")  # whose answer is in front
 
@@ -129,6 +129,7 @@ def judge(job: Job, out: Path, progress: Progress = lambda done, of: None) -> di
         with Lines(out / REPLIES) as lines:
             given = {values["key"]: Reply(**values) for values in lines.kept}
             asyncio.run(_ask(job.endpoint, requests, given, lines, progress))
+        _write_lines(out / PAIRS, map(_pair, paired.pairs))
         judged = list(_judged(requests, given))
         summary = _summary(job, paired, judged)
         _write_lines(out / VERDICTS, map(_verdict, judged))
@@ -217,6 +218,12 @@ def _scores(judged: Judged) -> Iterator[tuple[str, float]]:
             yield from zip((first, second), reading.scores, strict=True)
 
 
+def _pair(pair: Pair) -> dict[str, Any]:
+    """A line of `pairs.jsonl`."""
+    line = {"id": pair.id, "prompt": pair.prompt, "A": pair.first, "B": pair.second}
+    return line | ({} if pair.reference is None else {"reference": pair.reference})
+
+
 def _verdict(judged: Judged) -> dict[str, Any]:
     """A line of `verdicts.jsonl`."""
     orders = []
@@ -246,6 +253,7 @@ def _summary(job: Job, paired: Paired, judged: Sequence[Judged]) -> dict[str, An
     by_judge = {name: [j for j in judged if j.judge == name] for name in job.judges}
     return {
         **_numbers(judged, job.seed),
+        "models": {"A": answers.model(job.first), "B": answers.model(job.second)},
         "pairs": len(paired.pairs),
         "only_in_a": paired.only_first,
         "only_in_b": paired.only_second,
