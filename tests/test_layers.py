@@ -66,7 +66,7 @@ ONLY = {
         *("chatdata.dataset", "chatdata.render.chat_template", "chatdata.verify.audit.page"),
         "trainer.run.model_card",
     },
-    "matplotlib": {"chatdata.dataset.plots", "trainer.run.log"},
+    "matplotlib": {"chatdata.dataset.plots", "trainer.run.log", "trainer.evaluation.inside."},
     "peft": {"trainer.model.adapters"},
     "accelerate": {"trainer.run.preflight"},
     "bs4": {"chatdata.steps.clean.markdown"},

@@ -1,3 +1,13 @@
 """Whether a model answers better than another: answers, judges, and what their words amount to."""
 
-__all__ = ["answering", "answers", "card", "judging", "prompts", "replies", "rubric", "statistics"]
+__all__ = [
+    "answering",
+    "answers",
+    "card",
+    "judging",
+    "prompts",
+    "replies",
+    "rubric",
+    "sandbox",
+    "statistics",
+]
