@@ -63,6 +63,7 @@ ONLY = {
     "detect_secrets": {"chatdata.steps.key_plugins"},
     "phonenumbers": {"chatdata.steps.phones"},
     "jinja2": {
+        "trainer.evaluation.reporting.page",
         *("chatdata.dataset", "chatdata.render.chat_template", "chatdata.verify.audit.page"),
         "trainer.run.model_card",
     },

@@ -10,6 +10,7 @@ import click
 from chatdata.core import interrupts
 from trainer.evaluation.commands.answer import answer
 from trainer.evaluation.commands.judge import judge
+from trainer.evaluation.commands.report import report
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,7 +18,7 @@ def main() -> None:
     """Measure how well a model answers."""
 
 
-for command in (answer, judge):
+for command in (answer, judge, report):
     main.add_command(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ def between(outcomes: Mapping[str, Mapping[str, str]]) -> dict[str, Any] | None:
     two; `outcomes` is by judge and pair. None for a judge alone.
 
     Both are of NLTK, for outcomes without an order: A, B, tie, inconsistent. Judges are compared
-    on the pairs that both have judged. A figure is None where judges give a single outcome to all.
+    on the pairs that both have judged, alpha on those that at least two have. A figure is None
+    where judges give a single outcome to all of these.
     """
     if len(outcomes) < 2:
         return None
@@ -26,7 +28,16 @@ def between(outcomes: Mapping[str, Mapping[str, str]]) -> dict[str, Any] | None:
         {"judges": list(two), **_two(judged[two[0]], judged[two[1]])}
         for two in itertools.combinations(judged, 2)
     ]
-    return {"alpha": _measure("alpha", judged), "pairs_of_judges": of_two}
+    return {"alpha": _measure("alpha", _shared(judged)), "pairs_of_judges": of_two}
+
+
+def _shared(judged: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The outcomes of the pairs that at least two have judged."""
+    times = Counter(pair for of in judged.values() for pair in of)
+    return {
+        judge: {pair: value for pair, value in of.items() if times[pair] > 1}
+        for judge, of in judged.items()
+    }
 
 
 def _two(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, Any]:
