@@ -21,7 +21,7 @@ import click
 import polars as pl
 
 from chatdata.steps import language
-from tests.support import instructions, instructions_unseen, languages
+from tests.support import instructions, instructions_later, instructions_unseen, languages
 from tests.support.conversations import table
 
 Detector = Callable[[pl.Series], pl.Series]
@@ -142,7 +142,8 @@ def stages(name: str, texts: pl.Series) -> None:
 
 def by_instruction() -> None:
     """Prints how many texts are judged to be in the language of their instruction, by shape."""
-    for name, rows in (("made", instructions.made()), ("later", instructions_unseen.unseen())):
+    sets = {"made": instructions.made(), "second": instructions_unseen.unseen()}
+    for name, rows in (sets | instructions_later.sets()).items():
         answers = chatdata(pl.Series([text for _, _, text in rows]))
         table = pl.DataFrame(rows, ["lang", "shape", "text"], orient="row")
         right = table.select("shape", right=pl.col("lang") == answers)

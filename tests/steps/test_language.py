@@ -22,7 +22,7 @@ from chatdata.steps import language
 from chatdata.steps.language import codes, detectors, evidence, instruction
 from chatdata.steps.language.neighbours import nearest
 from chatdata.steps.language.prose import prose, unquoted, words
-from tests.support import instructions, languages
+from tests.support import instructions, instructions_later, languages
 from tests.support.conversations import nodes, random_tree, table
 
 ENGLISH = "The quick brown fox jumps over the lazy dog and runs into the forest."
@@ -246,6 +246,31 @@ def test_a_text_is_in_the_language_of_its_instruction() -> None:
     rows = instructions.made()
     assert len(rows) == 80
     assert len(misjudged(rows)) <= 4, misjudged(rows)
+
+
+@pytest.mark.parametrize("name", instructions_later.SHIFTS)
+def test_later_texts_are_in_the_language_of_their_instruction(name: str) -> None:
+    rows = instructions_later.sets()[name]
+    assert len(misjudged(rows)) <= len(rows) // 25, misjudged(rows)
+
+
+def test_english_about_other_languages_is_english() -> None:
+    rows = [("en", "", text) for text in instructions_later.english()]
+    assert not misjudged(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "lang"),
+    [
+        ("Pythonのlist comprehensionとmap()の違いは何ですか？", "ja"),  # names beside kana
+        ("Python list comprehension の map() is hard", "en"),
+        ("la structure de ce dossier\nThe folder has a file for each of the users.", "fr"),
+        ("La La Land, Amélie, Das Boot, Roma: rank these films", "en"),
+        ("Fix EventBridge unable to send SQS msgs in `pipeline-status`", "en"),
+    ],
+)
+def test_names_in_a_sentence_say_nothing_about_its_language(text: str, lang: str) -> None:
+    assert language.detect([text])["lang"].to_list() == [lang]
 
 
 def test_without_a_look_at_the_first_line_it_would_not_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,8 @@ SCRIPTS = {
 }
 _CLASSES = {name: rf"\p{{{name}}}" for name in SCRIPTS} | {"Kana": r"[\p{Hiragana}\p{Katakana}]"}
 _WEIGHTS = {"Han": 3, "Kana": 2, "Hangul": 2}  # a letter of these says as much as several letters
+# A name in Latin letters right before such a letter stands in a sentence of that script.
+_NAME_BEFORE = r"[A-Za-z0-9]+([\p{Hiragana}\p{Katakana}\p{Hangul}\p{Han}])"
 _JAPANESE = 0.1  # of the letters are kana, at least, in Japanese
 
 
@@ -61,7 +63,7 @@ def scripts(texts: pl.Series) -> pl.DataFrame:
     text = pl.col("text")
     counts = texts.alias("text").to_frame()
     counts = counts.select(
-        Latin=text.str.count_matches(r"\p{Latin}"),
+        Latin=text.str.replace_all(_NAME_BEFORE, "$1").str.count_matches(r"\p{Latin}"),
         **{name: text.str.count_matches(letter) for name, letter in _CLASSES.items()},
     )
     is_japanese = pl.col("Kana") > _JAPANESE * (pl.col("Kana") + pl.col("Han"))

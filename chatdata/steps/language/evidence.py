@@ -62,13 +62,38 @@ _WORDS = {
     "la": "et in est non ad ut cum ex sed qui quae quod ab esse",
 }
 _SAME = {"sh": "hr", "bs": "hr", "sr": "hr", "nn": "no", "nb": "no", "ast": "es"}
+_ALSO_ENGLISH = (  # or in names of people and places
+    "comment os nos for mit bin gut"
+    " a i o u e k s z v w to in on me do no is at as an also or so die war man far her den under"
+    " non come per con son ten plus sur pour sang met van hat am was hem has sin sua its but she"
+    " un la le les des una sea para mama par del el y que da de di du may mo ng na ko ka si ay"
+    " it hum mi ne se us op we he om has eat can data pod tego od po by al ad ex et est sed ab"
+    " cum ut all"
+)
 _WITH_MARKS = r"[^\W\d_a-z]"  # of a text in small letters
+_MARKS = re.compile(_WITH_MARKS)
+_MARKED = 2  # words: a single one may be a name
 
 
 def is_seen(lang: str, look: str) -> bool:
     """Whether words of a text speak for the language; true for one that has no words here."""
     known = _pattern(_SAME.get(lang, lang))
     return known is None or known.search(look.lower()) is not None
+
+
+def is_spoken(lang: str, look: str) -> bool:
+    """Whether a text has words of the language that English lacks, or several with marks; false for
+    a language that has no words here."""
+    words = look.lower().split()
+    if lang not in _WORDS and lang not in _SAME:
+        return False
+    has_MARKS = sum(_MARKS.search(word) is not None for word in words) >= _MARKED
+    return has_MARKS or not _of_its_own(lang).isdisjoint(words)
+
+
+@functools.cache
+def _of_its_own(lang: str) -> set[str]:
+    return set(_WORDS[_SAME.get(lang, lang)].split()) - set(_ALSO_ENGLISH.split())
 
 
 @functools.cache
