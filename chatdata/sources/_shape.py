@@ -26,7 +26,7 @@ def is_lines(start: bytes, is_record: IsRecord, *, by_name: bool) -> bool:
     """
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if list_within(text.decode(errors="replace"), 0, is_record) is not None:
-        return False
+        return _has_more_keys(text)
     first, *rest = text.split(b"\n", _LINES)
     if not by_name:
         return isinstance(_loaded(first), dict) and any(line.strip() for line in rest)
@@ -37,6 +37,14 @@ def is_lines(start: bytes, is_record: IsRecord, *, by_name: bool) -> bool:
         lines = (line for line in (first, *rest) if line.startswith(b"{"))
         return any(isinstance(_loaded(line), dict) for line in lines)
     return True
+
+
+def _has_more_keys(text: bytes) -> bool:
+    """Whether the first of several lines is an object of more than a list: a record of no shape,
+    since what stands beside the list belongs to it."""
+    first, _, rest = text.partition(b"\n")
+    value = _loaded(first)
+    return isinstance(value, dict) and len(value) > 1 and rest.lstrip().startswith(b"{")
 
 
 def _loaded(line: bytes) -> Any:

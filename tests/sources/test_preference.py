@@ -55,6 +55,30 @@ def test_auto_reads_a_tree_in_whose_conversations_the_other_answer_never_stands(
         assert made.outcomes.select("id", "reason").rows() == [("rejected", "not_selected")]
 
 
+@pytest.mark.parametrize(
+    ("winner", "ranks", "kept"),
+    [
+        ("model_a", [0, 1], ["q", "good"]),
+        ("model_b", [1, 0], ["q", "bad"]),
+        ("tie", [None, None], ["q", "good", "q", "bad"]),
+        ("tie (bothbad)", [None, None], []),
+    ],
+)
+def test_the_verdict_of_an_arena_says_which_may_stand(
+    winner: str, ranks: list[int | None], kept: list[str]
+) -> None:
+    record = {
+        "conversation_a": [ASKED, GOOD],
+        "conversation_b": [ASKED, BAD],
+        "winner": winner,
+    }
+    rows, problems = read("auto", [record])
+    assert problems == []
+    assert rows["rank"].to_list() == [None, *ranks]
+    made = linearize(rows, policy="all_leaves")
+    assert sorted(made.messages["content"].to_list()) == sorted(kept)
+
+
 def test_not_even_where_the_best_answer_is_removed() -> None:
     rows, _ = read("auto", [CHOICES[0]])
     made = linearize(rows, pl.col("content") == "good", policy="best_rank")

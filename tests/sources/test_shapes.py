@@ -94,3 +94,12 @@ def test_lines_of_which_the_first_is_broken_are_lines(tmp_path: Path) -> None:
     contents, problems = read(tmp_path / "a.jsonl", "\n".join([LINES[0][:-9], *LINES[1:]]))
     assert len(contents) == 8
     assert [problem.id for problem in problems] == ["a.jsonl:1"]
+
+
+def test_what_stands_beside_a_list_in_a_record_is_not_passed_over(tmp_path: Path) -> None:
+    """Three lines, each a text with a list of pairs below it, are no three lists of pairs."""
+    lines = [{"about": f"Text {n}", "pairs": [{"input": "a", "output": "b"}]} for n in range(3)]
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    values = list(records.read(path, "x.jsonl", lambda v: isinstance(v, dict) and "output" in v))
+    assert [item.value for item in values if isinstance(item, Record)] == lines

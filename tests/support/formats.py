@@ -440,6 +440,29 @@ EXAMPLES: dict[str, Example] = {
     "SHP": _of(
         {"history": ASK, "human_ref_A": "No idea.", "human_ref_B": TELL, "labels": 0}, SHORT
     ),
+    "two answers, one better": _of(
+        {"prompt": ASK, "response_0": "No idea.", "response_1": TELL, "better_response_id": 1},
+        SHORT,
+    ),
+    "Self-Instruct": Example(
+        [
+            {
+                "id": "seed_task_1",
+                "instruction": "Name the birds that are described.",
+                "instances": [
+                    {"input": "Grey, with long legs.", "output": "Herons."},
+                    {"input": "", "output": "Herons and storks."},
+                ],
+            }
+        ],
+        [
+            (
+                ("user", "Name the birds that are described.\n\nGrey, with long legs."),
+                ("assistant", "Herons."),
+            ),
+            (("user", "Name the birds that are described."), ("assistant", "Herons and storks.")),
+        ],
+    ),
     "prompt, chosen and rejected": _of(
         {"prompt": ASK, "chosen": TELL, "rejected": "No idea."}, SHORT
     ),

@@ -16,6 +16,7 @@ from chatdata.sources.shapes import (
     templated,
     tools,
     vendors,
+    verdicts,
 )
 from chatdata.sources.shapes._base import Shape
 
@@ -25,6 +26,7 @@ SHAPES: tuple[Shape, ...] = (
     *exports.SHAPES,
     *tools.SHAPES,
     *preferences.SHAPES,
+    *verdicts.SHAPES,
     *sessions.SHAPES,
     *forests.SHAPES,
     *templated.SHAPES,

@@ -21,6 +21,7 @@ _MORE = (
     ("input", "response"),
     ("input", "target"),
     ("inputs", "targets"),
+    ("inputs_pretokenized", "targets_pretokenized"),
     ("source", "target"),
     ("user", "assistant"),
     ("human", "assistant"),
@@ -59,6 +60,7 @@ def _is_side(value: object) -> bool:
         isinstance(value, list)
         and are_objects(value)
         and all(isinstance(message.get("role"), str) for message in value)
+        and not any("type" in message for message in value)  # items of OpenAI's Responses
     )
 
 
