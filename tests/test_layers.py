@@ -34,6 +34,14 @@ MAY_IMPORT = {
 # What the trainer may import of chatdata, and its modules and packages of each other. A command
 # may import all of them, and the commands that it needs.
 TRAINER_MAY_IMPORT = {"core", "dataset", "render", "hub", "publish"}
+# What a word is, which texts are alike and which hold a test question is decided once, for the data
+# that a model learns from and for the prompts that it is measured by.
+SIFTING = {
+    "chatdata.sources.File",
+    "chatdata.steps.contamination",
+    "chatdata.steps.evaluation_sets",
+    "chatdata.steps.ngrams",
+}
 TRAINER = {
     "zero3": set(),
     "config": {"zero3"},
@@ -108,8 +116,10 @@ def test_heavy_packages_stay_in_their_room(module: str) -> None:
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("trainer")])
 def test_the_trainer_does_without_the_pipeline(module: str) -> None:
-    used = {package(name) for name in chatdata_imports(module)}
-    assert used <= TRAINER_MAY_IMPORT, module
+    names = chatdata_imports(module)
+    if module == "trainer.evaluation.sifting":
+        names -= SIFTING
+    assert {package(name) for name in names} <= TRAINER_MAY_IMPORT, module
 
 
 def test_only_publish_pull_is_imported_of_publish_by_the_trainer() -> None:

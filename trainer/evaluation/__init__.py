@@ -4,6 +4,7 @@ __all__ = [
     "answering",
     "answers",
     "card",
+    "generating",
     "judging",
     "prompts",
     "replies",

@@ -10,6 +10,7 @@ import click
 from chatdata.core import interrupts
 from trainer.evaluation.commands.answer import answer
 from trainer.evaluation.commands.judge import judge
+from trainer.evaluation.commands.prompts import prompts
 from trainer.evaluation.commands.report import report
 
 
@@ -18,7 +19,7 @@ def main() -> None:
     """Measure how well a model answers."""
 
 
-for command in (answer, judge, report):
+for command in (answer, judge, prompts, report):
     main.add_command(command)
 
 

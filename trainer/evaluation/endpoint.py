@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import urllib.parse
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -45,6 +46,13 @@ class Endpoint:
     concurrency: int = 8
     retries: int = 6
     timeout_s: float = 120.0
+
+    @property
+    def address(self) -> str:
+        """The URL without what may be secret: a user, a password, a query."""
+        parts = urllib.parse.urlsplit(self.url)
+        place = parts.netloc.rpartition("@")[2]
+        return urllib.parse.urlunsplit((parts.scheme, place, parts.path, "", ""))
 
     async def ask(self, questions: Sequence[Question]) -> AsyncIterator[Reply]:
         """Yields the reply to each question as it comes, whatever the order.
@@ -90,7 +98,7 @@ class Endpoint:
         except openai.APIStatusError as error:
             if error.status_code in _WRONG:
                 raise HubError(
-                    f"the endpoint {self.url} refuses model '{question.model}' with status "
+                    f"the endpoint {self.address} refuses model '{question.model}' with status "
                     f"{error.status_code}: {_short(error.message)}; correct --endpoint, --model or "
                     "OPENAI_API_KEY."
                 ) from None

@@ -69,7 +69,7 @@ class Job:
         return {
             "answers": {name: f"sha256:{digest}" for name, digest in hashes.items()},
             "judges": list(self.judges),
-            "endpoint": self.endpoint.url,
+            "endpoint": self.endpoint.address,
             "temperature": self.endpoint.temperature,
             "max_tokens": self.endpoint.max_tokens,
             "rubric": f"sha256:{rubric.sha256()}",

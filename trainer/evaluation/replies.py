@@ -81,9 +81,14 @@ def read(reply: str | None) -> Reading:
     if verdict is None and preferred is None:
         verdict = _verdict(_ALONE, text) or _verdict(_IS_BETTER, text)
     if verdict is None and preferred is None:
-        return Reading(None, fault="refused" if _REFUSES.search(text) else "unparsed")
+        return Reading(None, fault="refused" if is_refusal(text) else "unparsed")
     is_contradictory = {verdict, preferred} == {"first", "second"}
     return Reading(verdict or preferred, scores, None, verdict is None, is_contradictory)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text says that its writer does not do what was asked."""
+    return _REFUSES.search(text) is not None
 
 
 def _verdict(pattern: re.Pattern[str], text: str) -> Verdict | None:
