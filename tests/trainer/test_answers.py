@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import torch
 from transformers import AutoTokenizer
 
 from chatdata.core.errors import ConfigError, OutputError
@@ -21,7 +23,7 @@ from trainer.chat import few_shot, generation
 from trainer.chat.few_shot import FewShot
 from trainer.chat.generation import ChatModel, Sampling
 from trainer.chat.prompt_window import PromptWindow, TemplateWriter
-from trainer.evaluation import answering, prompts
+from trainer.evaluation import answering, batches, prompts
 from trainer.evaluation.__main__ import main
 from trainer.evaluation.journal import Lines, read
 from trainer.evaluation.prompts import Prompt
@@ -62,20 +64,87 @@ def listed(*words: str) -> list[Prompt]:
     return [Prompt(f"q{number}", text, {}) for number, text in enumerate(words or WORDS)]
 
 
+def prompt_ids(chat_model: ChatModel, words: list[str] = WORDS) -> list[list[int]]:
+    asked = [[{"role": "user", "content": text}] for text in words]
+    return [chat_model.prompt_window(messages, GREEDY).ids for messages in asked]
+
+
+def written(chat_model: ChatModel, ids: list[list[int]], size: int, most: int) -> list[list[int]]:
+    """What a model writes behind each prompt, with at most `size` prompts at a time."""
+    sampling = GREEDY.model_copy(update={"max_new_tokens": most})
+    made = [each for ended in batches.generate(chat_model, sampling, ids, size) for each in ended]
+    assert sorted(each.prompt for each in made) == list(range(len(ids)))
+    return [each.ids for each in sorted(made)]
+
+
 def test_padding_on_the_left_changes_no_answer(chat_model: ChatModel) -> None:
     """Prompts of many lengths, in a batch and each alone, and by the loop that chat uses."""
-    ids = [
-        chat_model.prompt_window([{"role": "user", "content": text}], GREEDY).ids for text in WORDS
-    ]
-    together = answering.generate(chat_model, GREEDY, ids)
+    ids = prompt_ids(chat_model)
+    together = written(chat_model, ids, 8, 12)
     assert len({len(prompt) for prompt in ids}) > 3
-    assert together == [answering.generate(chat_model, GREEDY, [prompt])[0] for prompt in ids]
+    assert together == [written(chat_model, [prompt], 1, 12)[0] for prompt in ids]
     assert len({tuple(answer) for answer in together}) > 1
-    backwards = answering.generate(chat_model, GREEDY, ids[::-1])
-    assert backwards[::-1] == together
-    for prompt, written in zip(ids, together, strict=True):
+    assert written(chat_model, ids[::-1], 8, 12)[::-1] == together
+    for prompt, answer in zip(ids, together, strict=True):
         spoken = "".join(chat_model.answer(PromptWindow(prompt, 0, 0), GREEDY))
-        assert spoken == answering._made(chat_model, written, GREEDY).answer
+        assert spoken == answering._made(chat_model, answer, GREEDY).answer
+
+
+@pytest.fixture(scope="module")
+def stopping(chat_model: ChatModel) -> ChatModel:
+    """The random model, with so many end tokens that answers end anywhere."""
+    network = copy.deepcopy(chat_model.network)
+    network.generation_config.eos_token_id = list(range(0, network.config.vocab_size, 17))
+    return ChatModel(network, chat_model.tokenizer, chat_model.writer)
+
+
+@pytest.fixture(scope="module")
+def alone(stopping: ChatModel) -> tuple[list[list[int]], list[list[int]]]:
+    """Prompts, and what transformers writes behind each of them alone."""
+    ids = prompt_ids(stopping, [f"{number} {text}" for number in range(3) for text in WORDS])
+    network: Any = stopping.network
+    return ids, [
+        network.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones((1, len(prompt)), dtype=torch.int64),
+            do_sample=False,
+            max_new_tokens=40,
+            pad_token_id=0,
+        )[0, len(prompt) :].tolist()
+        for prompt in ids
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 64])
+def test_rows_that_come_and_go_change_no_answer(
+    stopping: ChatModel, alone: tuple[list[list[int]], list[list[int]]], size: int
+) -> None:
+    """Answers that end after a few tokens or never, in batches that are refilled, are those of
+    transformers for each prompt alone."""
+    ids, expected = alone
+    assert len({len(answer) for answer in expected}) > 5
+    assert max(map(len, expected)) == 40
+    assert written(stopping, ids, size, 40) == expected
+
+
+def test_a_model_with_another_cache_is_answered_batch_by_batch(
+    stopping: ChatModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = prompt_ids(stopping)
+    expected = written(stopping, ids, 4, 40)
+    monkeypatch.setattr(batches._Writer, "can_mix", lambda writer: False)
+    begin = batches._Writer.begin
+    monkeypatch.setattr(batches._Writer, "begin", None)
+    assert written(stopping, ids, 4, 40) == expected
+    assert begin is not None
+
+
+@pytest.mark.parametrize(("window", "can"), [(None, True), (8, False)])
+def test_only_plain_caches_are_mixed(chat_model: ChatModel, window: int | None, can: bool) -> None:
+    network = copy.deepcopy(chat_model.network)
+    network.config.sliding_window = window
+    model = ChatModel(network, chat_model.tokenizer, chat_model.writer)
+    assert batches._Writer(model, GREEDY).can_mix() == can
 
 
 @pytest.mark.parametrize(
@@ -126,15 +195,15 @@ def test_a_run_that_ended_early_goes_on(
 ) -> None:
     out, whole = tmp_path / "a.jsonl", tmp_path / "whole.jsonl"
     expected = answering.answer(chat_model, GREEDY, listed(), whole, about=ABOUT)
-    generate, asked = answering.generate, []
+    go_on, asked = batches._Writer.go_on, []
 
-    def interrupted(*arguments: Any) -> Any:
-        asked.append(len(arguments[2]))
+    def interrupted(writer: Any, rows: Any) -> Any:
+        asked.append(len(rows.numbers))
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return generate(*arguments)
+        return go_on(writer, rows)
 
-    monkeypatch.setattr(answering, "generate", interrupted)
+    monkeypatch.setattr(batches._Writer, "go_on", interrupted)
     with pytest.raises(KeyboardInterrupt):
         answering.answer(chat_model, GREEDY, listed(), out, batch_size=2, about=ABOUT)
     assert not out.exists()

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_json
+from trainer.evaluation import batches
 from trainer.evaluation.endpoint import Endpoint, Question, Reply
 from trainer.evaluation.journal import Lines
 from trainer.evaluation.prompts import Prompt
 
 if TYPE_CHECKING:
-    import torch
-
     from trainer.chat.generation import ChatModel, Sampling
 
 Progress = Callable[[int, int], object]  # answers that are there, and all
@@ -147,7 +146,7 @@ def _answers(
     batch_size: int,
     system: str | None,
 ) -> Iterator[list[tuple[Prompt, Made]]]:
-    """Yields answers batch by batch, the longest prompts first: what does not fit fails at once."""
+    """Yields answers as they end, the longest prompts first: what does not fit fails at once."""
     rows, refused = [], []
     for prompt in prompts:
         try:
@@ -158,53 +157,8 @@ def _answers(
     if refused:
         yield refused
     rows.sort(key=lambda row: -len(row.ids))
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        written = generate(chat_model, sampling, [row.ids for row in batch])
-        made = [_made(chat_model, ids, sampling) for ids in written]
-        yield list(zip([row.prompt for row in batch], made, strict=True))
-
-
-def generate(
-    chat_model: ChatModel, sampling: Sampling, prompts: Sequence[Sequence[int]]
-) -> list[list[int]]:
-    """The ids that a model writes behind each prompt, up to and with the token that ends it."""
-    import torch
-
-    network: Any = chat_model.network
-    stop_ids = chat_model.stop_ids()
-    pad = (stop_ids or [0])[0]  # a mask hides it before prompts; behind ends it ends again
-    ids, mask = _padded(prompts, pad)
-    strings = list(chat_model.writer.stop_strings)
-    with torch.inference_mode():
-        written = network.generate(
-            ids.to(network.device),
-            attention_mask=mask.to(network.device),
-            eos_token_id=stop_ids or None,
-            pad_token_id=pad,
-            use_cache=True,
-            **({"stop_strings": strings, "tokenizer": chat_model.tokenizer} if strings else {}),
-            **sampling.arguments(),
-        )
-    return [_up_to_end(row, stop_ids) for row in written[:, ids.shape[1] :].tolist()]
-
-
-def _padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts in a batch, padded on the left, and the mask that hides the padding."""
-    import torch
-
-    width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), pad, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
-    return ids, mask
-
-
-def _up_to_end(ids: list[int], stop_ids: Sequence[int]) -> list[int]:
-    end = next((place for place, id in enumerate(ids) if id in stop_ids), len(ids))
-    return ids[: end + 1]
+    for ended in batches.generate(chat_model, sampling, [row.ids for row in rows], batch_size):
+        yield [(rows[number].prompt, _made(chat_model, ids, sampling)) for number, ids in ended]
 
 
 def _made(chat_model: ChatModel, ids: list[int], sampling: Sampling) -> Made:
