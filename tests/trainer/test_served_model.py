@@ -1,0 +1,129 @@
+"""Judge, answer and prompts with a small real model behind `transformers serve`: it babbles."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("fastapi")
+pytest.importorskip("openai")
+
+from transformers import AutoTokenizer
+
+from tests.support import tiny
+from trainer.evaluation.__main__ import main
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+ROOT = Path(__file__).parents[2]
+TOKENS = 20
+
+
+@pytest.fixture(scope="module")
+def model(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "random"
+    tokenizer = AutoTokenizer.from_pretrained(sample / "tokenizer")
+    made = tiny.model("llama", 3, vocab_size=len(tokenizer), max_position_embeddings=8192)
+    made.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|end|>")
+    made.float().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def endpoint(model: Path) -> Iterator[str]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "trainer.chat", str(model), "--serve", "--port", str(port)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        _wait(f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def _wait(address: str) -> None:
+    end = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5).read()
+            return
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+
+
+def run(command: str, *arguments: object) -> Any:
+    return CliRunner().invoke(main, [*command.split(), *map(str, arguments)])
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_judge_that_babbles_is_unparsed_and_counted(
+    endpoint: str, model: Path, tmp_path: Path
+) -> None:
+    files = []
+    for name, answer in (("a", "```python\nprint(1)\n```"), ("b", "I do not know.")):
+        files.append(tmp_path / f"{name}.jsonl")
+        rows = [{"id": i, "prompt": f"Print {i}", "answer": answer} for i in range(3)]
+        files[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    where = ["--endpoint", endpoint, "--model", model, "--out", tmp_path / "out"]
+    done = run("judge", *files, *where, "--max-tokens", TOKENS, "--concurrency", 2)
+    assert done.exit_code == 0, done.output
+    assert "no pair has a verdict" in done.output
+    numbers = json.loads((tmp_path / "out" / "summary.json").read_text())
+    counted = ("n", "win_rate", "unparsed", "refused", "failed")
+    assert [numbers[name] for name in counted] == [0, None, 3, 0, 0]
+    assert numbers["usage"]["replies"] == 6
+    assert numbers["usage"]["tokens_read"] > 6 * 300  # the rubric alone
+    assert 6 < numbers["usage"]["tokens_written"] <= 6 * TOKENS
+    verdicts = lines(tmp_path / "out" / "verdicts.jsonl")
+    replies = [order["reply"] for verdict in verdicts for order in verdict["orders"]]
+    assert all(isinstance(reply, str) and reply for reply in replies)
+
+
+def test_a_served_model_answers_as_it_does_here(endpoint: str, model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(
+        "".join(json.dumps({"prompt": f"Print {i} {'x ' * i}"}) + "\n" for i in range(3))
+    )
+    made = []
+    for name, more in (("here", ()), ("served", ("--endpoint", endpoint))):
+        out = tmp_path / f"{name}.jsonl"
+        done = run("answer", model, "--prompts", file, "--out", out, "--max-new-tokens", 9, *more)
+        assert done.exit_code == 0, done.output
+        keys = ("id", "answer", "tokens", "finish_reason")
+        made.append([{key: line[key] for key in keys} for line in lines(out)])
+    assert made[0] == made[1]
+    assert all(0 < line["tokens"] <= 9 for line in made[0])
+
+
+def test_a_model_that_makes_no_prompts_is_left_with_the_count(
+    endpoint: str, model: Path, tmp_path: Path
+) -> None:
+    where = ["--endpoint", endpoint, "--model", model, "--out", tmp_path / "p.jsonl"]
+    limits = ["--n", 4, "--max-requests", 3, "--max-tokens", TOKENS]
+    done = run("prompts generate", *where, *limits)
+    assert done.exit_code == 1
+    assert "0 of 4 prompts after 3 requests" in done.output
+    numbers = json.loads((tmp_path / "p.summary.json").read_text())
+    assert numbers["replies"]["unread"] + numbers["replies"]["empty"] == 3
+    assert numbers["usage"]["tokens_read"] > 3 * 100
