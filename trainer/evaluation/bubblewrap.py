@@ -192,8 +192,13 @@ def _namespaces(namespace: int | None) -> Iterator[str]:
         yield from ("--unshare-user", "--uid", str(_USER), "--gid", str(_USER))
         return
     yield from ("--userns", str(namespace))
-    for name in ("CAP_SETUID", "CAP_SETGID", "CAP_KILL"):  # to become the user, and to end it
-        yield from ("--cap-add", name)
+    for name in (
+        "SETUID",
+        "SETGID",
+        "KILL",
+        "SYS_PTRACE",
+    ):  # to become the user, end and measure it
+        yield from ("--cap-add", f"CAP_{name}")
 
 
 def _system(interpreter: Python) -> Iterator[str]:

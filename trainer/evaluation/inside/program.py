@@ -38,6 +38,8 @@ def main(job: dict[str, Any], read: int, write: int, outputs: list[int]) -> None
             os.close(fd)
         with os.fdopen(read, "rb") as lines:
             message = json.loads(lines.readline())
+            with open("program.py", "w", encoding="utf-8", errors="surrogatepass") as file:
+                file.write(message["program"])
             os.write(write, b'{"stage": "started"}\n')
             Program(message, lines, write).run()
     except BaseException:
@@ -110,7 +112,6 @@ class Program:
             self._end({"stage": "ran"})
         self._tell({"stage": "ran"})
         asked = self.load(self.lines.readline())
-        self._put_right()
         if self._stage("test.py", asked["test"], "failed"):
             self._end({"stage": "passed", "word": asked["word"]})
 
@@ -122,7 +123,7 @@ class Program:
         except BaseException as error:
             self._fail("does_not_compile" if failure == "raised" else "broken_test", error)
         try:
-            self.exec(code, self.module.__dict__)
+            self._execute(code)
         except SystemExit as error:
             if error.code in (None, 0) and not self.has_test:
                 return True
@@ -130,6 +131,12 @@ class Program:
         except BaseException as error:
             self._fail(_kind(error, failure), error)
         return True
+
+    def _execute(self, code: types.CodeType) -> None:
+        try:
+            self.exec(code, self.module.__dict__)
+        finally:
+            self._put_right()
 
     def _put_right(self) -> None:
         """Takes back what would make a test see something else than the program's results."""
@@ -140,6 +147,7 @@ class Program:
     def _fail(self, status: str, error: BaseException) -> None:
         with contextlib.suppress(BaseException):
             trace = error.__traceback__ and error.__traceback__.tb_next
+            trace = trace and trace.tb_next  # without the frames of this file
             traceback.print_exception(type(error), error, trace)
         words = type(error).__name__
         if status == "missing_package":

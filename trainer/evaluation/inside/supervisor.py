@@ -199,7 +199,9 @@ class Run:
     # ------------------------------------------------------------------------------- its processes
 
     def _look_at_memory(self) -> None:
-        if sum(map(_memory, self._processes())) > self.limits["memory_bytes"]:
+        """Ends a program of too much memory. Pages that processes share count once, at a price."""
+        limit, processes = self.limits["memory_bytes"], self._processes()
+        if sum(map(_resident, processes)) > limit and sum(map(_share, processes)) > limit:
             self._end("out_of_memory", "all processes together")
 
     def _processes(self) -> list[int]:
@@ -225,15 +227,25 @@ class Run:
                 self.output[fd] = (self.output[fd] + data)[-_TAIL:]
 
 
-def _memory(process: int) -> int:
-    """The bytes that a process alone holds, about: what it shares with files does not count."""
+def _resident(process: int) -> int:
+    """The bytes of memory of a process, but for files."""
+    return _sizes(f"/proc/{process}/status", ("RssAnon:", "RssShmem:")) or 0
+
+
+def _share(process: int) -> int:
+    """As _resident, where of a page that several processes share each has its part."""
+    share = _sizes(f"/proc/{process}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
+    return _resident(process) if share is None else share
+
+
+def _sizes(path: str, names: tuple[str, str]) -> int | None:
+    """The sum of some sizes in a file of /proc; None for a file that cannot be read."""
     try:
-        with open(f"/proc/{process}/status", encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             lines = [line.split() for line in file]
     except OSError:
-        return 0
-    sizes = [int(words[1]) for words in lines if words[0] in ("RssAnon:", "RssShmem:")]
-    return 1024 * sum(sizes)
+        return None
+    return 1024 * sum(int(words[1]) for words in lines if words[0] in names)
 
 
 def _session(process: int) -> int:
