@@ -9,6 +9,7 @@ __all__ = [
     "prompts",
     "replies",
     "rubric",
+    "running",
     "sandbox",
     "statistics",
 ]

@@ -12,6 +12,7 @@ from trainer.evaluation.commands.answer import answer
 from trainer.evaluation.commands.judge import judge
 from trainer.evaluation.commands.prompts import prompts
 from trainer.evaluation.commands.report import report
+from trainer.evaluation.commands.run_code import run_code
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,7 +20,7 @@ def main() -> None:
     """Measure how well a model answers."""
 
 
-for command in (answer, judge, prompts, report):
+for command in (answer, judge, prompts, report, run_code):
     main.add_command(command)
 
 

@@ -9,14 +9,18 @@ from typing import Any, NamedTuple
 
 from chatdata.core.errors import ConfigError
 
+_OPTIONAL = ("reference", "test")
+
 
 class Answer(NamedTuple):
-    """An answer to a prompt; `reference` is an answer that is known to be right."""
+    """An answer to a prompt; `reference` is an answer that is known to be right, and `test` Python
+    that raises nothing behind right code."""
 
     id: str
     prompt: str
     answer: str
     reference: str | None = None
+    test: str | None = None
 
 
 class Pair(NamedTuple):
@@ -121,8 +125,8 @@ def _answer(line: str, where: str) -> Answer:
     id = values.get("id")
     if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
         raise ConfigError(f"{where}: 'id' is {json.dumps(id)}; write a text or a whole number.")
-    keys = ("prompt", "answer", *(["reference"] if values.get("reference") is not None else []))
-    return Answer(str(id), *(text(values.get(key), f"{where}: '{key}'") for key in keys))
+    keys = ["prompt", "answer", *(key for key in _OPTIONAL if values.get(key) is not None)]
+    return Answer(str(id), **{key: text(values.get(key), f"{where}: '{key}'") for key in keys})
 
 
 def _short(value: object) -> str:

@@ -36,18 +36,21 @@ _FACTS = """
 import json, os, sys
 inside = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 folders = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, *inside]
+names = [name for path in set(inside) if os.path.isdir(path) for name in os.listdir(path)]
 print(json.dumps({"executable": sys.executable, "real": os.path.realpath(sys.executable),
     "folders": [path for path in folders if os.path.isdir(path)],
+    "packages": sorted(name[:-10] for name in names if name.endswith(".dist-info")),
     "version": list(sys.version_info[:3])}))
 """
 
 
 class Python(NamedTuple):
-    """An interpreter, and the folders that it needs to run."""
+    """An interpreter, the folders that it needs to run, and what is installed in them."""
 
     executable: str
     folders: tuple[str, ...]
     version: str
+    packages: tuple[str, ...]
 
 
 def python(path: str | None = None) -> Python:
@@ -64,7 +67,8 @@ def python(path: str | None = None) -> Python:
         raise ConfigError(f"'{path}' is Python {facts['version'][0]}; choose 3.8 or later.")
     folders = {*facts["folders"], os.path.dirname(os.path.dirname(facts["real"]))}
     version = ".".join(map(str, facts["version"]))
-    return Python(facts["executable"], tuple(sorted(folders - {"/", "/usr"})), version)
+    places = tuple(sorted(folders - {"/", "/usr"}))
+    return Python(facts["executable"], places, version, tuple(facts["packages"]))
 
 
 def find() -> str:

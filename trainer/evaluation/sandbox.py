@@ -14,12 +14,14 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,6 +68,10 @@ class Limits:
     figure_kb: int = 4096
 
 
+_AMPLE = Limits(seconds=120, cpu_seconds=120)
+_DRAWS = re.compile("matplotlib|seaborn|pandas|plt")
+
+
 class Ran(NamedTuple):
     """What became of a program: a status of `STATUSES`, and more.
 
@@ -96,17 +102,32 @@ class Sandbox:
         self.python = bubblewrap.python(python)
         self.bwrap = bubblewrap.find() if is_isolated else None
         self._users = bubblewrap.Users() if is_isolated and os.geteuid() == 0 else None
-        self._files: dict[str, str] = {}  # of every home
+        self._fonts: dict[str, str] | None = None
+        self._lock = threading.Lock()
 
     def run(self, program: str, *, test: str | None = None, limits: Limits | None = None) -> Ran:
         """What becomes of a program, and of its test, which runs in the same names."""
         limits = limits or Limits()
+        fonts = self._listed_fonts() if _DRAWS.search(program) else {}
+        return self._run(program, test, limits, fonts)[0]
+
+    def _listed_fonts(self) -> dict[str, str]:
+        """The list of fonts that matplotlib makes for a new home, made once; no program is near."""
+        with self._lock:
+            if self._fonts is None:
+                _, self._fonts = self._run("import matplotlib.font_manager", None, _AMPLE, {})
+            return self._fonts
+
+    def _run(
+        self, program: str, test: str | None, limits: Limits, files: dict[str, str]
+    ) -> tuple[Ran, dict[str, str]]:
+        """What becomes of a program, and the list of fonts that it leaves."""
         with contextlib.ExitStack() as held:
             start = self._guarded(held, limits) if self.bwrap else self._unguarded(held)
             job = {
                 "program": program,
                 "test": test or None,
-                "files": self._files,
+                "files": files,
                 "limits": _amounts(limits),
                 "rlimits": _rlimits(limits, self.bwrap is not None),
                 "home": start.home,
@@ -182,7 +203,7 @@ def _rlimits(limits: Limits, is_isolated: bool) -> dict[str, int]:
 # ----------------------------------------------------------------------------- with the supervisor
 
 
-def _exchange(start: _Start, job: dict[str, Any], limits: Limits) -> Ran:
+def _exchange(start: _Start, job: dict[str, Any], limits: Limits) -> tuple[Ran, dict[str, str]]:
     """Gives a job to a new supervisor, and takes its report; then nothing of it runs any more."""
     ours, theirs = socket.socketpair()
     with (
@@ -202,11 +223,12 @@ def _exchange(start: _Start, job: dict[str, Any], limits: Limits) -> Ran:
             data = json.dumps(job).encode()
             ours.settimeout(_START)
             ours.sendall(struct.pack(">Q", len(data)) + data)
-            return _ran(json.loads(_receive(ours, deadline)))
+            report = json.loads(_receive(ours, deadline))
+            return _ran(report), report["fonts"]
         except (OSError, ValueError) as error:
             _kill(process)
             words = process.stderr.read(2000).decode(errors="replace") if process.stderr else ""
-            return Ran("not_run", error=words.strip() or f"no report ({error})")
+            return Ran("not_run", error=words.strip() or f"no report ({error})"), {}
         finally:
             _kill(process)
 

@@ -47,7 +47,7 @@ def interval(verdicts: Floats, prompts: Ints, seed: int, share: float = 0.95) ->
     sums = np.bincount(prompts, verdicts.mean(axis=1), minlength=number)
     rate = float(sums.sum() / sizes.sum())
     if number < 2 or np.ptp(sums / sizes) == 0:
-        return _wilson(rate, number, share)
+        return wilson(rate, number, share)
     drawn = np.random.default_rng(seed).integers(number, size=(RESAMPLES, number))
     rates = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(rates, [(1 - share) / 2, (1 + share) / 2])
@@ -57,7 +57,8 @@ def interval(verdicts: Floats, prompts: Ints, seed: int, share: float = 0.95) ->
     )
 
 
-def _wilson(rate: float, number: int, share: float) -> Interval:
+def wilson(rate: float, number: int, share: float = 0.95) -> Interval:
+    """The interval of a rate of independent cases (Wilson, 1927)."""
     z = NormalDist().inv_cdf((1 + share) / 2)
     middle = (rate + z * z / (2 * number)) / (1 + z * z / number)
     half = z / (1 + z * z / number)

@@ -108,6 +108,7 @@ class Program:
         if not self.has_test:
             with contextlib.suppress(BaseException):
                 threading._shutdown()  # type: ignore[attr-defined]
+                _show_figures()  # matplotlib closes them at exit
                 atexit._run_exitfuncs()
             self._end({"stage": "ran"})
         self._tell({"stage": "ran"})

@@ -82,11 +82,13 @@ class Run:
         seconds = time.monotonic() - began
         self._kill()
         self._drain()
-        figures, refused = _figures(self.job["home"], self.limits)
+        places = "/tmp" if self.is_alone else self.job["home"]  # all that could be written
+        figures, refused = _figures(places, self.limits)
+        fonts = _fonts(os.path.join(self.job["home"], ".matplotlib"))
         stdout, stderr = (tail.decode("utf-8", "replace") for tail in self.output.values())
         known = {"status": self.status, "error": self.error, "seconds": seconds}
         texts = {"stdout": stdout, "stderr": stderr, "written": self.written}
-        return {**known, **texts, "figures": figures, "refused": refused}
+        return {**known, **texts, "figures": figures, "refused": refused, "fonts": fonts}
 
     def _start(self) -> None:
         to_child, self.to_child = os.pipe()
@@ -268,14 +270,14 @@ def _write_all(fd: int, data: bytes) -> None:
 # ---------------------------------------------------------------------------------------- figures
 
 
-def _figures(home: str, limits: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """The PNG files of a home, oldest first, as base64, and why others were refused.
+def _figures(folder: str, limits: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The PNG files of a folder, oldest first, as base64, and why others were refused.
 
     No link is followed, and nothing but a file of bounded size is read.
     """
     figures: list[str] = []
     refused: list[str] = []
-    for _, path in sorted(_png_paths(home)):
+    for _, path in sorted(_png_paths(folder)):
         data, why = _figure(path, limits["figure_bytes"])
         if len(figures) == limits["figures"]:
             refused.append("too many figures")
@@ -287,10 +289,10 @@ def _figures(home: str, limits: dict[str, Any]) -> tuple[list[str], list[str]]:
     return figures, refused[:_REASONS]
 
 
-def _png_paths(home: str) -> list[tuple[int, str]]:
-    """Names that end in .png, with their times; of a home of very many files, some."""
+def _png_paths(folder: str) -> list[tuple[int, str]]:
+    """Names that end in .png, with their times; of a folder of very many files, some."""
     paths: list[tuple[int, str]] = []
-    folders, left = [home], _FILES
+    folders, left = [folder], _FILES
     while folders:
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
@@ -302,6 +304,16 @@ def _png_paths(home: str) -> list[tuple[int, str]]:
                 elif entry.name.lower().endswith(".png"):
                     paths.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.path))
     return paths
+
+
+def _fonts(folder: str) -> dict[str, str]:
+    """The list of fonts that matplotlib has made, by its name: making it takes a second."""
+    with contextlib.suppress(OSError, UnicodeError):
+        for name in os.listdir(folder)[:9]:
+            if name.startswith("fontlist-") and os.path.getsize(f"{folder}/{name}") < 2**22:
+                with open(f"{folder}/{name}", encoding="utf-8") as file:
+                    return {f".matplotlib/{name}": file.read()}
+    return {}
 
 
 def _figure(path: str, limit: int) -> tuple[bytes | None, str]:
