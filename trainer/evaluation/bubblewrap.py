@@ -175,12 +175,13 @@ def command(
     `disk` is the size of the home in bytes, `namespace` the file of a user namespace, and `user`
     the program's, where root starts it.
     """
-    options = [*_namespaces(namespace), *_system(interpreter)]
+    options = [*_namespaces(namespace), "--proc", "/proc", "--dev", "/dev"]
+    for place in ("/tmp", "/dev/shm"):
+        options += ["--perms", "1777", "--size", str(disk), "--tmpfs", place]
+    options += _system(interpreter)  # after /tmp, where a Python may be
     passwd = _PASSWD % (user or _USER, user or _USER, HOME.encode())
     for path, content in (("passwd", passwd), ("hosts", _HOSTS)):
         options += ["--perms", "0444", "--ro-bind-data", files.add(content), f"/etc/{path}"]
-    for place in ("/tmp", "/dev/shm"):
-        options += ["--perms", "1777", "--size", str(disk), "--tmpfs", place]
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
     options += ["--seccomp", files.add(seccomp.program()), "--clearenv"]
     for name, value in environment(interpreter, HOME).items():
@@ -210,7 +211,7 @@ def _system(interpreter: Python) -> Iterator[str]:
     inside = {folder: folder for folder in interpreter.folders} | {_INSIDE: str(INSIDE)}
     optional = [path for path in (*_SYSTEM, *_SHARED, *_ETC) if os.path.exists(path)]
     parents = {parent for path in (*inside, *optional) for parent in Path(path).parents}
-    for parent in sorted(map(str, parents - {Path("/")})):
+    for parent in sorted(map(str, parents - {Path("/"), Path("/tmp")})):
         yield from ("--perms", "0755", "--dir", parent)  # else the owner alone may enter it
     for path in _OLD:
         if os.path.islink(path):
@@ -219,7 +220,6 @@ def _system(interpreter: Python) -> Iterator[str]:
             yield from ("--ro-bind", path, path)
     for path, source in ({path: path for path in optional} | inside).items():
         yield from ("--ro-bind", source, path)
-    yield from ("--proc", "/proc", "--dev", "/dev")
 
 
 def environment(interpreter: Python, home: str) -> dict[str, str]:

@@ -290,19 +290,21 @@ def _figures(folder: str, limits: dict[str, Any]) -> tuple[list[str], list[str]]
 
 
 def _png_paths(folder: str) -> list[tuple[int, str]]:
-    """Names that end in .png, with their times; of a folder of very many files, some."""
+    """Names that end in .png, with their times, and not those of a Python that is mounted here;
+    of a folder of very many files, some."""
     paths: list[tuple[int, str]] = []
-    folders, left = [folder], _FILES
+    folders, left, device = [folder], _FILES, os.stat(folder).st_dev
     while folders:
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 left -= 1
                 if left < 0:
                     return paths
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
+                about = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(about.st_mode):
+                    folders += [entry.path] if about.st_dev == device else []
                 elif entry.name.lower().endswith(".png"):
-                    paths.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.path))
+                    paths.append((about.st_mtime_ns, entry.path))
     return paths
 
 
