@@ -137,6 +137,7 @@ def read_more(
         if isinstance(record, Problem):
             builder.add_problem(record)
         else:
+            builder.add_beside(record.where, record.beside)
             _add(builder, names, record, name, format)
         if builder.is_full():
             yield builder.take()

@@ -12,8 +12,11 @@ import orjson
 IsRecord = Callable[[object], bool]
 
 _LINES = 100  # that are looked at
-_KEY = r'"(?:[^"\\]|\\.)*"\s*:\s*'
-_PAIR = _KEY + r'(?:"(?:[^"\\]|\\.)*"|[-+.\w]+)\s*'  # a key with a text, a number or a constant
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_KEY = rf"{_TEXT}\s*:\s*"
+_SIMPLE = rf"(?:{_TEXT}|[-+.\w]+)\s*"  # a text, a number or a constant
+_PAIR = _KEY + _SIMPLE
+_NAME_OF_PAIR = re.compile(rf"({_TEXT})\s*:\s*{_SIMPLE}", re.DOTALL)
 _OPENS = re.compile(rf"\{{\s*(?:{_PAIR},\s*)*({_KEY})\[\s*", re.DOTALL)
 _GOES_ON = re.compile(rf"\s*(?:,\s*{_PAIR})*(?:\}}|,\s*{_KEY}(?=\[))", re.DOTALL)
 _DECODER = json.JSONDecoder()
@@ -64,6 +67,13 @@ def list_within(text: str, at: int, is_record: IsRecord) -> int | None:
     key = json.loads(opening[1].rstrip().removesuffix(":"))
     is_whole = is_record({key: [first]}) or is_record(_value(text, at))
     return None if is_whole else opening.end()
+
+
+def keys_before_list(text: str, at: int) -> tuple[str, ...]:
+    """The keys of an object that stand before its list, as `list_within` finds the list."""
+    opening = _OPENS.match(text, at)
+    before = text[at : opening.start(1)] if opening else ""
+    return tuple(json.loads(name) for name in _NAME_OF_PAIR.findall(before))
 
 
 def is_list_of_records(text: str, at: int, is_record: IsRecord) -> bool:

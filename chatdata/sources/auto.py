@@ -182,7 +182,9 @@ class _Reader:
             builder.records += 1
             if isinstance(record, Problem):
                 builder.add_problem(record)
-            elif isinstance(shape, Trees):
+                continue
+            builder.add_beside(record.where, record.beside)
+            if isinstance(shape, Trees):
                 self._add(builder, shape.read(record.value), record)
             else:
                 records.append(record)

@@ -101,6 +101,11 @@ class BatchBuilder:
         if keys := keys_of(value, known):
             self.unread.append(Unread(where, unit, keys))
 
+    def add_beside(self, where: str, keys: tuple[str, ...]) -> None:
+        """Notes the keys of the object in whose list a record is the first."""
+        if keys:
+            self.unread.append(Unread(where, "objects", keys))
+
     def is_full(self) -> bool:
         """Whether it is time to take a batch."""
         height = len(self.columns["message"])

@@ -71,7 +71,9 @@ def read_records(records: Iterable[Record | Problem], name: str, ids: str) -> It
         builder.records += 1
         if isinstance(record, Problem):
             builder.add_problem(record)
-        elif _is_flat(record.value) and not _tree_id(record.value):
+            continue
+        builder.add_beside(record.where, record.beside)
+        if _is_flat(record.value) and not _tree_id(record.value):
             treeless.append((record.value, record.where))
         else:
             _add_record(builder, record.value, record.where, name, ids)

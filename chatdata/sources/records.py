@@ -57,10 +57,14 @@ _BRACE = re.compile(r"[\[{]")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A JSON value and its place: `<file>:<line>`, `<file>@<byte>` or `<file>#<row>`."""
+    """A JSON value and its place: `<file>:<line>`, `<file>@<byte>` or `<file>#<row>`.
+
+    `beside` are the keys before the list in an object in which it is the first.
+    """
 
     where: str
     value: Any
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +281,7 @@ class _Window:
         self.text = ""
         self.at = 0
         self.in_object = False  # does the list of records stand in an object?
+        self.beside: tuple[str, ...] = ()  # keys before that list, until a record has them
         self.is_utf8 = True  # what was read until now
         self.ended = False
         self._counted, self._bytes = 0, 0  # the bytes of the file before text[_counted]
@@ -361,6 +366,8 @@ def _bracket(window: _Window, in_array: bool, is_record: IsRecord) -> int | None
         return at + 1 if _shape.is_list_of_records(text, at, is_record) else None
     place = _shape.list_within(text, at, is_record) if text[at] == "{" else None
     window.in_object = place is not None
+    if place is not None:
+        window.beside = _shape.keys_before_list(text, at)
     return place
 
 
@@ -385,7 +392,8 @@ def _element(window: _Window, label: str, is_record: IsRecord) -> Record | Unrea
         window.at = end
         return Unreadable(where, "bad_json", detail, words)
     window.at = end
-    return Record(where, value)
+    beside, window.beside = window.beside, ()
+    return Record(where, value, beside)
 
 
 def _peek(window: _Window) -> tuple[Any, int]:

@@ -16,14 +16,15 @@ UNNAMED = "(no name)"  # keys that do not look like names, counted as a single k
 MORE = "(more keys)"  # all keys behind the first _MOST names
 _MOST = 100  # names of a unit: ids in place of keys fill no manifest
 
-KeysByUnit = dict[str, dict[str, int]]  # "records" or "messages", key, how many of them have it
+# "records", "messages" or "objects" (which have the records in a list); key; how many have it.
+KeysByUnit = dict[str, dict[str, int]]
 
 
 class Unread(NamedTuple):
     """A record or a message with keys that nothing looked at, and the place of its record."""
 
     where: str
-    unit: str  # "records" or "messages"
+    unit: str
     keys: tuple[str, ...]
 
 

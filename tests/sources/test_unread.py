@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatdata.sources.unread import MORE, UNNAMED, KeysByUnit, Unread, UnreadKeys
-from tests.support.reading import unread
+from tests.support.reading import unread, unread_in
 
 ASKED = {"role": "user", "content": "a"}
 ANSWERED = {"role": "assistant", "content": "b"}
@@ -132,3 +133,12 @@ def test_a_text_is_no_name_and_names_have_an_end() -> None:
     assert sum(counts["messages"].values()) == 300
     assert keys.first("records", "score") == "a:1"
     assert keys.first("messages", MORE) == "a:102"
+
+
+@pytest.mark.parametrize("source", ["jsonl", "auto"])
+def test_keys_of_an_object_around_a_list_are_counted(source: str, tmp_path: Path) -> None:
+    """The list itself is read, and so is all of it."""
+    rows = [of_messages("jsonl", [{}, {}], {"id": name}) for name in "ab"]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"version": 1, "system": "Be short.", "data": rows}))
+    assert unread_in(source, path) == {"objects": {"system": 1, "version": 1}}

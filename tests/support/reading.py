@@ -56,7 +56,12 @@ def unread(source: str, *records: Any, suffix: str = ".jsonl") -> KeysByUnit:
             pq.write_table(pa.Table.from_pylist(list(records)), path)
         else:
             path.write_text("\n".join(json.dumps(record) for record in records))
-        keys = UnreadKeys()
-        for batch in sources.get(source).read([File(path, path.name)], source, source):
-            keys.add(batch.unread)
+        return unread_in(source, path)
+
+
+def unread_in(source: str, path: Path) -> KeysByUnit:
+    """What a source says of the keys in a file."""
+    keys = UnreadKeys()
+    for batch in sources.get(source).read([File(path, path.name)], source, source):
+        keys.add(batch.unread)
     return keys.counts()
