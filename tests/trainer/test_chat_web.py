@@ -484,7 +484,7 @@ def test_what_gradio_writes_for_the_page_goes_with_it(
         (folders[0] / "a").write_text("of the page")
         page.close(verbose=False)
 
-    monkeypatch.setattr(web, "_serve", served)
+    monkeypatch.setattr(web.local_page, "serve", served)
     web.run(chat_model, Sampling(), "t", "", "127.0.0.1", free_port())
     assert len(folders) == 1
     assert not folders[0].exists()

@@ -54,9 +54,11 @@ class LocalOnly:
         """Why a request with these headers is refused; None where it is not."""
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._is_this_machine(host):
-            return "the page is not served at this name; open the address that chat has printed"
+            return (
+                "the page is not served at this name; open the address that the command has printed"
+            )
         if origin is not None and urlsplit(origin).netloc != host:
-            return "another page has asked; open the address that chat has printed"
+            return "another page has asked; open the address that the command has printed"
         if headers.get("content-type", "").lower().startswith("multipart/"):
             return "the page takes no files"
         return None

@@ -1,29 +1,22 @@
 """A conversation in the browser: Gradio's chat, on this machine alone.
 
-Nothing leaves the machine: the page has no telemetry and loads nothing from other servers, and a
-policy (CSP) keeps the browser from following an address that a model has written into an image.
-Nothing is stored: the conversation lives in the open page. Other pages, names that a stranger lets
-mean this machine, and uploads are refused (`local_only`).
+Nothing leaves the machine (`local_page`), and nothing is stored: the conversation lives in the open
+page.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
-from chatdata.core import interrupts
-from chatdata.core.errors import ChatdataError, ConfigError
-from trainer.chat import status
+from chatdata.core.errors import ChatdataError
+from trainer.chat import local_page, status
 from trainer.chat.generation import ChatModel, Sampling
-from trainer.chat.local_only import LocalOnly
 from trainer.chat.prompt_window import Message
 
 # Gradio's trackers cover the button that stops an answer, and call a stopped answer an error.
@@ -49,64 +42,18 @@ def run(
 
     What Gradio writes for the page is removed with it.
     """
-    with tempfile.TemporaryDirectory(prefix="chat-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        _serve(start(chat_model, sampling, title, system, host, port), host, port)
-
-
-def _serve(page: gr.Blocks, host: str, port: int) -> None:
-    print(f"http://{host}:{port}  (Ctrl-C stops the server)", flush=True)  # noqa: T201
-    try:
-        while page.is_running:
-            time.sleep(0.2)
-    except KeyboardInterrupt:
-        interrupts.answered()
-    page.close(verbose=False)
+    with local_page.temporary_files():
+        page = start(chat_model, sampling, title, system, host, port)
+        local_page.serve(page, host, port)
 
 
 def start(
     chat_model: ChatModel, sampling: Sampling, title: str, system: str, host: str, port: int
 ) -> gr.Blocks:
     """The page, which is being served. Raises ConfigError for a port that cannot be used."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    local_page.no_telemetry()
     page = build(chat_model, sampling, title, system)
-    try:
-        page.launch(
-            server_name=host,
-            server_port=port,
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            ssr_mode=False,
-            pwa=False,
-            enable_monitoring=False,
-            run_history=False,  # the browser would keep each question
-            footer_links=[],
-            theme=_theme(),
-            css=_STYLE,
-            app_kwargs={"middleware": [Middleware(LocalOnly, host=host)]},
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"port {port} of {host} cannot be used ({error}); choose another --port."
-        ) from None
-    return page
-
-
-def _theme() -> gr.themes.Base:
-    """Gradio's soft theme, with fonts that every machine has and labels without a background."""
-    soft = gr.themes.Soft(
-        primary_hue="teal",
-        neutral_hue="slate",
-        font=["system-ui", "sans-serif"],
-        font_mono=["ui-monospace", "monospace"],
-    )
-    return soft.set(
-        background_fill_primary="*neutral_50",
-        block_title_background_fill="transparent",
-        block_title_text_color="*body_text_color",
-        block_title_padding="0",
-    )
+    return local_page.launch(page, host, port, _STYLE)
 
 
 def build(chat_model: ChatModel, sampling: Sampling, title: str, system: str) -> gr.Blocks:
