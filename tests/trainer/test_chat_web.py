@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import re
-import shutil
 import socket
 import threading
 import time
@@ -29,6 +27,7 @@ from transformers import GenerationMixin, LogitsProcessor
 
 from chatdata.core.errors import ChatdataError
 from tests.support import assistant
+from tests.support.browser import Proxy, chromium
 from tests.support.commands import free_port
 from trainer.chat import __main__, generation, web
 from trainer.chat.generation import ChatModel, Sampling
@@ -40,7 +39,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # other people's deprecations
 ]
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 QUESTION = "What is vector<int>? <|end|> <b>bold</b> <script>document.title = 'no'</script>"
 SECRET = "an-unusual-word-7f3a"
 
@@ -205,29 +203,6 @@ def _wait(done: Callable[[], bool]) -> None:
 # ----------------------------------------------------------------------------------- the browser
 
 
-# Where Chromium calls by itself, whatever is open in it.
-_OF_THE_BROWSER = re.compile(r"(?<!fonts)\.(google|googleapis|gvt1)\.com[:/]")
-
-
-class Proxy(threading.Thread):
-    """The browser's proxy for every other machine, which only notes the requests."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port = self.server.getsockname()[1]
-        self.asked: list[str] = []
-
-    def run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                visitor, _ = self.server.accept()
-                with visitor:
-                    line = visitor.recv(4096).split(b"\r\n")[0].decode()
-                if not _OF_THE_BROWSER.search(line):
-                    self.asked.append(line)
-
-
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxy]:
     notes = Proxy()
@@ -239,20 +214,11 @@ def proxy() -> Iterator[Proxy]:
 @pytest.fixture(scope="module")
 def tab(watched: Watched, proxy: Proxy) -> Iterator[Any]:
     """A tab of Chromium."""
-    api = pytest.importorskip("playwright.sync_api")
-    if BROWSER is None:
-        pytest.skip("there is no Chromium; apt-get install chromium")
-    with api.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=BROWSER,
-            args=["--no-sandbox", "--disable-gpu"],
-            proxy={"server": f"http://127.0.0.1:{proxy.port}", "bypass": "127.0.0.1"},
-        )
+    with chromium(proxy) as browser:
         context = browser.new_context(viewport={"width": 1100, "height": 800})
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         context.set_default_timeout(60_000)
         yield context.new_page()
-        browser.close()
 
 
 @pytest.fixture

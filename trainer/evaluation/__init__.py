@@ -3,6 +3,7 @@
 __all__ = [
     "answering",
     "answers",
+    "arena",
     "card",
     "generating",
     "judging",
