@@ -81,6 +81,8 @@ ONLY = {
     "bs4": {"chatdata.steps.clean.markdown"},
     "markdownify": {"chatdata.steps.clean.markdown"},
     "ruamel": {"chatdata.core.config"},
+    "lm_eval": {"trainer.evaluation.benchmarks"},
+    "scipy": {"trainer.evaluation.benchmarks.estimates"},
 }
 
 

@@ -10,6 +10,7 @@ import click
 from chatdata.core import interrupts
 from trainer.evaluation.commands.answer import answer
 from trainer.evaluation.commands.arena import arena
+from trainer.evaluation.commands.benchmark import benchmark
 from trainer.evaluation.commands.judge import judge
 from trainer.evaluation.commands.prompts import prompts
 from trainer.evaluation.commands.report import report
@@ -21,7 +22,7 @@ def main() -> None:
     """Measure how well a model answers."""
 
 
-for command in (answer, arena, judge, prompts, report, run_code):
+for command in (answer, arena, benchmark, judge, prompts, report, run_code):
     main.add_command(command)
 
 
