@@ -22,7 +22,10 @@ from trainer.evaluation.arena.book import Book
 _HERE = Path(__file__).parent
 _STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
 _HTML = (_HERE / "page.html").read_text(encoding="utf-8")
-_SCRIPT = (_HERE / "page.js").read_text(encoding="utf-8")
+_SCRIPT = "\n".join(
+    (_HERE / name).read_text(encoding="utf-8")
+    for name in ("page.js", "page_end.js", "page_keys.js")
+)
 
 Values = Mapping[str, Any]
 Called = Callable[[Values], dict[str, Any]]
