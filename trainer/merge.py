@@ -14,9 +14,9 @@ import torch
 
 from chatdata.core import disk, interrupts
 from chatdata.core.errors import ChatdataError, OutputError
-from trainer.model import adapters
+from trainer.model import adapters, generation_settings
 from trainer.run import log
-from trainer.run.save import DESCRIPTION, write_description
+from trainer.run.save import DESCRIPTION, as_umask_says, write_description
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -52,9 +52,12 @@ def merge(
     if out.exists() and any(out.iterdir()):
         raise OutputError(f"'{out}' is not empty; choose another --out, or empty it.")
     adapted, tokenizer = adapters.load(folder, base, dtype)
-    adapters.merged(adapted).save_pretrained(out)
+    whole = adapters.merged(adapted)
+    whole.generation_config, _ = generation_settings.ended_by(whole.generation_config, tokenizer)
+    whole.save_pretrained(out)
     tokenizer.save_pretrained(out)
     _copy_description(folder, out)
+    as_umask_says(out)
 
 
 def _copy_description(folder: Path, out: Path) -> None:

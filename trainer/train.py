@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chatdata.core import disk, interrupts
-from chatdata.core.errors import ChatdataError
+from chatdata.core.errors import ChatdataError, OutputError
 from trainer.config import TrainConfig, load
 from trainer.run import strategy
 
@@ -84,9 +84,12 @@ def train(
     trainer = make_trainer(run, load_network(run), arguments)
     trainer.train(resume_from_checkpoint=run.checkpoint())
     _evaluate_again(trainer)
-    save.save(trainer, run)
+    remarks = save.save(trainer, run)
     if here.is_first:
         click.echo(save.summary(trainer.state.log_history))
+    if remarks:
+        unsaved = "; ".join(remarks)
+        raise OutputError(f"the model is in '{run.output}', but {unsaved}. Nothing was pushed.")
     if here.is_first and repo is not None:
         click.echo(upload.upload(run.output, repo, private))
 

@@ -11,7 +11,6 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -22,7 +21,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from chatdata.core.errors import ConfigError
 from chatdata.dataset.renderings import Rendering
 from trainer.config import Model, TrainConfig
-from trainer.model import pretrained
+from trainer.model import generation_settings, pretrained
 
 
 def load_tokenizer(folder: Path, rendering: Rendering) -> PreTrainedTokenizerBase:
@@ -157,11 +156,7 @@ def end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Non
     """Sets the end token of the saved model, so that generation stops at the end of a turn."""
     model.config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = tokenizer.pad_token_id
-    generation = model.generation_config or GenerationConfig()
-    generation.eos_token_id = tokenizer.eos_token_id
-    generation.pad_token_id = tokenizer.pad_token_id
-    generation.bos_token_id = tokenizer.bos_token_id
-    model.generation_config = generation
+    model.generation_config, _ = generation_settings.ended_by(model.generation_config, tokenizer)
 
 
 def embedding_digest(model: PreTrainedModel) -> str:

@@ -12,6 +12,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -21,6 +22,14 @@ from transformers import (
 def load_config(path: str, **options: Any) -> PretrainedConfig:
     """The configuration of a model. Raises OSError or ValueError where it cannot be loaded."""
     return AutoConfig.from_pretrained(path, trust_remote_code=False, **options)
+
+
+def load_generation(path: str, **options: Any) -> GenerationConfig | None:
+    """How a model generates; None for a model that does not say."""
+    try:
+        return GenerationConfig.from_pretrained(path, **options)
+    except (OSError, ValueError):
+        return None
 
 
 def load_network(path: str, **options: Any) -> PreTrainedModel:

@@ -6,6 +6,7 @@ before a run is refused, so that all problems of a recipe can be fixed at once.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -23,8 +24,8 @@ from chatdata.core.errors import ChatdataError, ConfigError
 from chatdata.core.text import printable
 from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
-from trainer.model import adapters, load, memory
-from trainer.run import log, schedule, strategy, upload
+from trainer.model import adapters, load, memory, pretrained
+from trainer.run import log, save, schedule, strategy, upload
 from trainer.run.run import Run, collator
 
 SHOWN_TOKENS = 700  # of a row of the first batch
@@ -58,6 +59,7 @@ def check(run: Run) -> Findings:
         "layout": _layout,
         "schedule": _schedule,
         "memory": _memory,
+        "saving": _saving,
         "output": _output,
         "hub": _hub,
     }
@@ -172,6 +174,25 @@ def _memory(run: Run) -> str:
 
 def _gib(number: int) -> str:
     return f"{number / memory.GIB:.2f} GiB"
+
+
+def _saving(run: Run) -> str:
+    """Saves what a run saves beside the weights, into a folder that goes."""
+    settings, dropped = save.settings(run)
+    try:
+        with tempfile.TemporaryDirectory(prefix="chatdata-") as folder:
+            run.meta_model.config.save_pretrained(folder)
+            settings.save_pretrained(folder)
+            run.tokenizer.save_pretrained(folder)
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ConfigError(
+            f"transformers will not save this model: {pretrained.reason(error)}; correct the files "
+            f"of '{run.config.model.path}' before hours are spent on it."
+        ) from None
+    if not dropped:
+        return "config, tokenizer and generation settings can be saved"
+    names = ", ".join(f"'{name}'" for name in dropped)
+    return f"without {names} of the base's generation settings, which have no effect as they stand"
 
 
 def _output(run: Run) -> str:

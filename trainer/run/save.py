@@ -8,39 +8,120 @@ metrics.jsonl                   every loss
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from transformers import GenerationConfig
+
 from trainer.data import dataset
+from trainer.model import generation_settings, pretrained
 from trainer.run import log, model_card
 from trainer.run.run import Run
 
 DESCRIPTION = "chatdata.json"
+WEIGHTS = ("*.safetensors", "*.bin")  # names of files of weights
+_LONGEST_REASON = 300  # characters
 PACKAGES = ("accelerate", "deepspeed", "peft", "torch", "transformers")
 
 
-def save(trainer: Any, run: Run) -> None:
-    """Saves the model of a finished run and its description. Must be called by all ranks."""
-    trainer.model.config.use_cache = True
-    trainer.save_model()
+def save(trainer: Any, run: Run) -> list[str]:
+    """Saves the model of a finished run and its description. Must be called by all ranks.
+
+    The weights come first. What fails behind them stops nothing of the rest: returns a sentence for
+    each thing that could not be saved.
+    """
+    model, remarks = trainer.model, _Remarks()
+    model.config.use_cache = True
+    settings, model.generation_config = model.generation_config, GenerationConfig()
+    _save_weights(trainer, run.output, remarks)
+    model.generation_config = settings
     if not trainer.is_world_process_zero():
-        return
-    output = run.output
-    trainer.model.generation_config.save_pretrained(output)  # peft saves none for an adapter
+        return []
     entries = trainer.state.log_history
-    log.write_metrics(output / log.METRICS, entries)
-    log.plot(entries, output / log.PLOT)
-    description = {
+    with remarks.of("generation_config.json"):  # peft saves none for an adapter
+        settings.save_pretrained(run.output)
+    with remarks.of(log.METRICS):
+        log.write_metrics(run.output / log.METRICS, entries)
+    with remarks.of(log.PLOT):
+        log.plot(entries, run.output / log.PLOT)
+    with remarks.of(f"{DESCRIPTION} and README.md"):
+        write_description(_description(trainer, run), run.output, run.repo or "FOLDER")
+    with remarks.of("the permissions of files"):
+        as_umask_says(run.output)
+    return remarks.sentences
+
+
+def _save_weights(trainer: Any, output: Path, remarks: _Remarks) -> None:
+    """Saves model and tokenizer. Raises what a rank raises where no weights are on the disk."""
+    before = _weights(output)
+    try:
+        trainer.save_model()
+    except Exception as error:
+        if not trainer.is_world_process_zero() or _weights(output) == before:
+            raise
+        remarks.add("a file beside the weights", error)
+        with remarks.of("the tokenizer"):
+            trainer.processing_class.save_pretrained(output)
+
+
+def _weights(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of the files of weights in a folder."""
+    files = [path for pattern in WEIGHTS for path in folder.glob(pattern)]
+    stats = ((path.name, path.stat()) for path in files)
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats}
+
+
+class _Remarks:
+    """A sentence for each thing that could not be saved."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def add(self, what: str, error: Exception) -> None:
+        """Keeps what failed and why."""
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        self.sentences.append(f"{what} could not be saved: {reason}")
+
+    @contextlib.contextmanager
+    def of(self, what: str) -> Iterator[None]:
+        """Keeps an error of the block as a remark."""
+        try:
+            yield
+        except Exception as error:
+            self.add(what, error)
+
+
+def settings(run: Run) -> tuple[GenerationConfig, list[str]]:
+    """The generation settings that the run will save, and those of its base that it leaves out."""
+    model = run.config.model
+    base = model.path and pretrained.load_generation(str(model.path), revision=model.revision)
+    return generation_settings.ended_by(base or run.meta_model.generation_config, run.tokenizer)
+
+
+def as_umask_says(folder: Path) -> None:
+    """Gives the files in a folder the permissions that new files have; safetensors writes files
+    that nobody else may read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o666 & ~mask))
+
+
+def _description(trainer: Any, run: Run) -> dict[str, Any]:
+    return {
         "dataset": dataset.describe(run.source),
         "run": _run(trainer),
         "layout": run.layout.counts,
-        "results": results(entries),
+        "results": results(trainer.state.log_history),
         "train_recipe": run.config.model_dump(mode="json"),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
-    write_description(description, output, run.repo or "FOLDER")
 
 
 def write_description(description: dict[str, Any], output: Path, name: str = "FOLDER") -> None:
