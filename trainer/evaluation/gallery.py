@@ -57,12 +57,12 @@ def page(prompts: Mapping[str, str], columns: Sequence[Column]) -> str:
     """The page, which needs no file beside it. A prompt for which nobody drew has no row."""
     drawn = [id for id in prompts if any(_result(column, id)["figures"] for column in columns)]
     rows = "\n".join(_row(id, prompts[id], columns) for id in drawn)
-    names = escape(" beside ".join(column.name for column in columns))
+    names = " · ".join(f"<b>{escape(column.name)}</b>" for column in columns)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>What programs drew: {names}</title><style>{_STYLE}</style></head>\n"
-        f"<body><h1>What programs drew: {names}</h1>\n<main>\n{rows}\n</main></body></html>\n"
+        f"<title>What programs drew</title><style>{_STYLE}</style></head>\n<body>"
+        f"<h1>What programs drew</h1>\n<p>{names}</p>\n<main>\n{rows}\n</main></body></html>\n"
     )
 
 
@@ -98,13 +98,15 @@ def _cell(id: str, column: Column) -> str:
 
 
 def _remarks(result: Mapping[str, Any]) -> str:
-    """What was taken out of a program, and how it failed."""
+    """What was taken out of a program, and how it failed: in a line, and in full behind it."""
     items = [f"taken out: <code>{escape(line)}</code>" for line in result["removed"]]
-    if result["error"]:
-        items.append(f"<code>{escape(str(result['error']))}</code>")
+    printed = str(result["stderr"]).strip()
+    has_failed = result["status"] in ("raised", "failed", "does_not_compile") and printed
+    if last := printed.splitlines()[-1] if has_failed else result["error"]:
+        items.append(f"<code>{escape(str(last))}</code>")
     listed = f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>" if items else ""
-    is_well = result["status"] in ("passed", "ran") or not result["stderr"]
-    return listed + ("" if is_well else f"<pre>{escape(result['stderr'])}</pre>")
+    whole = f"<details><summary>printed</summary><pre>{escape(printed)}</pre></details>"
+    return listed + (whole if has_failed else "")
 
 
 def _picture(path: Path, words: str) -> str:
