@@ -363,6 +363,12 @@ os.chmod(os.open("9.png", os.O_CREAT | os.O_RDWR), 0)
     ]
 
 
+def test_very_many_files_end_a_program(sandbox: Sandbox) -> None:
+    program = "number = 0\nwhile True:\n    open(f'/dev/shm/{number}', 'w')\n    number += 1\n"
+    ran = attack(sandbox, program, limits=Limits(files=500))
+    assert (ran.status, ran.error) == ("out_of_memory", "too many files")
+
+
 def test_a_home_of_very_many_files_costs_little(sandbox: Sandbox) -> None:
     program = "import os\nfor number in range(5000):\n    open(f'{number}.png', 'w')\n"
     program += "for _ in range(200):\n    os.mkdir('d')\n    os.chdir('d')\n"
@@ -428,6 +434,44 @@ def test_no_program_passes_a_test_that_did_not_end_well(sandbox: Sandbox, progra
     ran = attack(sandbox, program, test="assert double(2) == 4\nx = 1\ny = 2\n")
     assert not ran.passed
     assert ran.status in ("exited", "tampered", "failed", "raised", "killed"), ran
+
+
+def test_a_program_has_no_test_to_read_before_its_end(sandbox: Sandbox) -> None:
+    """Neither the text of the test nor the word that passes it is in its memory; its source is."""
+    program = """
+import gc, re
+words = [re.compile(b"mark-of[-]the[-]test"), re.compile(b"mark-of[-]the[-]program")]
+seen = set()
+with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb") as memory:
+    for line in maps:
+        start, end = (int(number, 16) for number in line.split()[0].split("-"))
+        if "rw" in line and end - start < 1 << 26:
+            memory.seek(start)
+            try:
+                block = memory.read(end - start)
+            except OSError:
+                continue
+            seen |= {number for number, word in enumerate(words) if word.search(block)}
+print(seen, [o for o in gc.get_objects() if "word" in getattr(o, "__dict__", {})])
+# mark-of-the-program
+"""
+    ran = attack(sandbox, program, test="# mark-of-the-test\n")
+    assert (ran.status, ran.stdout) == ("passed", "{1} []\n"), ran
+
+
+def test_who_does_not_read_holds_nobody_up(sandbox: Sandbox) -> None:
+    """A program says by itself that it has ended, and then leaves a long test in the pipe."""
+    program = "import os, time\nfor fd in range(3, 20):\n    try:\n"
+    program += '        os.write(fd, b\'{"stage": "ran"}\\n\')\n    except OSError:\n        pass\n'
+    ran = attack(
+        sandbox, program + "time.sleep(60)\n", test="#" * 200_000, limits=Limits(seconds=0.5)
+    )
+    assert ran.status == "timed_out"
+
+
+def test_words_of_a_program_do_not_act_on_a_terminal(sandbox: Sandbox) -> None:
+    program = "raise ModuleNotFoundError(name='\\x1b[31mred\\u202e')"
+    assert attack(sandbox, program).error == "?[31mred?"
 
 
 def test_names_that_a_program_replaced_are_put_right(sandbox: Sandbox) -> None:

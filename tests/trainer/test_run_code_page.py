@@ -71,7 +71,9 @@ def test_it_lists_every_status_and_limit() -> None:
         for names, values in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ([\d, ]+) \|", PAGE, re.M)
         for name, value in zip(re.findall(r"\w+", names), values.split(", "), strict=True)
     ]
-    assert limits == [(name, f"{value:g}") for name, value in dataclasses.asdict(Limits()).items()]
+    assert limits == [
+        (name, f"{value:.0f}") for name, value in dataclasses.asdict(Limits()).items()
+    ]
 
 
 def test_the_prompts_for_pictures_are_prompts() -> None:

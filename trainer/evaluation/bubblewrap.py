@@ -68,6 +68,11 @@ def python(path: str | None = None) -> Python:
     folders = {*facts["folders"], os.path.dirname(os.path.dirname(facts["real"]))}
     version = ".".join(map(str, facts["version"]))
     places = tuple(sorted(folders - {"/", "/usr"}))
+    if held := [place for place in places if Path.home().resolve().is_relative_to(place)]:
+        raise ConfigError(
+            f"'{path}' lives in '{held[0]}', and with it all of your home; choose a Python in a "
+            "folder of its own with --python."
+        )
     return Python(facts["executable"], places, version, tuple(facts["packages"]))
 
 
@@ -116,9 +121,15 @@ class Users:
             self._free.put(user)
 
 
+def is_root() -> bool:
+    """Whether this process is root for the kernel, and not in a user namespace alone."""
+    users = Path("/proc/self/uid_map").read_text(encoding="ascii").split()
+    return os.geteuid() == 0 and users == ["0", "0", "4294967295"]
+
+
 def _namespace() -> int:
     """A user namespace with root and the users, as a file. Raises ConfigError where none can be."""
-    code = "import ctypes, sys; ctypes.CDLL(None).unshare(0x10000000) == 0 and print(flush=True)"
+    code = "import ctypes, sys; print(ctypes.CDLL(None).unshare(0x10000000), flush=True)"
     with subprocess.Popen(
         [sys.executable, "-S", "-E", "-c", f"{code}; sys.stdin.read()"],
         stdin=subprocess.PIPE,

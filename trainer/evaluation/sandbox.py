@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from chatdata.core.text import printable
 from trainer.evaluation import bubblewrap, png
 
 STATUSES: Mapping[str, str] = {
@@ -63,6 +64,7 @@ class Limits:
     open_files: int = 256
     file_mb: int = 64
     disk_mb: int = 256  # of the home, and as much of /dev/shm
+    files: int = 20_000  # in both
     output_kb: int = 1024
     figures: int = 8
     figure_kb: int = 4096
@@ -101,7 +103,7 @@ class Sandbox:
         """Raises ConfigError where nothing can be isolated, and for what is no Python."""
         self.python = bubblewrap.python(python)
         self.bwrap = bubblewrap.find() if is_isolated else None
-        self._users = bubblewrap.Users() if is_isolated and os.geteuid() == 0 else None
+        self._users = bubblewrap.Users() if is_isolated and bubblewrap.is_root() else None
         self._fonts: dict[str, str] | None = None
         self._lock = threading.Lock()
 
@@ -115,19 +117,20 @@ class Sandbox:
         """The list of fonts that matplotlib makes for a new home, made once; no program is near."""
         with self._lock:
             if self._fonts is None:
-                _, self._fonts = self._run("import matplotlib.font_manager", None, _AMPLE, {})
+                _, self._fonts = self._run("import matplotlib.font_manager", None, _AMPLE, None)
             return self._fonts
 
     def _run(
-        self, program: str, test: str | None, limits: Limits, files: dict[str, str]
+        self, program: str, test: str | None, limits: Limits, fonts: dict[str, str] | None
     ) -> tuple[Ran, dict[str, str]]:
-        """What becomes of a program, and the list of fonts that it leaves."""
+        """What becomes of a program; without a list of fonts, the one that it leaves too."""
         with contextlib.ExitStack() as held:
             start = self._guarded(held, limits) if self.bwrap else self._unguarded(held)
             job = {
                 "program": program,
                 "test": test or None,
-                "files": files,
+                "files": fonts or {},
+                "wants_fonts": fonts is None,
                 "limits": _amounts(limits),
                 "rlimits": _rlimits(limits, self.bwrap is not None),
                 "home": start.home,
@@ -183,6 +186,7 @@ def _amounts(limits: Limits) -> dict[str, float]:
         "seconds": limits.seconds,
         "memory_bytes": limits.memory_mb * _MIB,
         "output_bytes": limits.output_kb * 1024,
+        "files": limits.files,
         "figures": limits.figures,
         "figure_bytes": limits.figure_kb * 1024,
     }
@@ -264,7 +268,7 @@ def _ran(report: dict[str, Any]) -> Ran:
     return Ran(
         report["status"],
         round(report["seconds"], 3),
-        report["error"],
+        report["error"] and printable(report["error"], "?"),
         report["stdout"],
         report["stderr"],
         tuple(figures),

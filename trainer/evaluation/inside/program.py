@@ -29,33 +29,37 @@ FAILURES = (
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def main(job: dict[str, Any], read: int, write: int, outputs: list[int]) -> None:
+def main(read: int, write: int, outputs: list[int]) -> None:
     """Runs what comes by the pipe `read`, and says by `write` how that ended. Never returns."""
     try:
-        _enter(job, [read, write, *outputs])
+        _leave([read, write, *outputs])
         for number, fd in enumerate(outputs, 1):
             os.dup2(fd, number)
             os.close(fd)
         with os.fdopen(read, "rb") as lines:
-            message = json.loads(lines.readline())
-            with open("program.py", "w", encoding="utf-8", errors="surrogatepass") as file:
-                file.write(message["program"])
+            job = json.loads(lines.readline())
+            _limit(job)
+            _settle(job)
             os.write(write, b'{"stage": "started"}\n')
-            Program(message, lines, write).run()
+            Program(job, lines, write).run()
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(1)
 
 
-def _enter(job: dict[str, Any], keep: list[int]) -> None:
-    """Gives this process to the program: its session, user, limits and home, and no other files."""
+def _leave(keep: list[int]) -> None:
+    """Leaves the session and the files of the process that forked this one."""
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for fd in os.listdir("/proc/self/fd"):
         if int(fd) > 2 and int(fd) not in keep:
             with contextlib.suppress(OSError):
                 os.close(int(fd))
+
+
+def _limit(job: dict[str, Any]) -> None:
+    """Takes the user and the limits of the program."""
     if job["user"] is not None:
         os.setgroups([])
         os.setresgid(*[job["user"]] * 3)
@@ -67,24 +71,23 @@ def _enter(job: dict[str, Any], keep: list[int]) -> None:
     for name, value in job["rlimits"].items():
         hard = value + 1 if name == "RLIMIT_CPU" else value  # SIGXCPU first
         resource.setrlimit(getattr(resource, name), (value, hard))
-    _settle(job)
 
 
 def _settle(job: dict[str, Any]) -> None:
     """Makes the home, with the files that stand in it."""
     os.makedirs(job["home"], exist_ok=True)
     os.chdir(job["home"])
-    for path, text in job["files"].items():
+    for path, text in {**job["files"], "program.py": job["program"]}.items():
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
             file.write(text)
 
 
 class Program:
     """A program and its test, in a module of their own."""
 
-    def __init__(self, message: dict[str, Any], lines: IO[bytes], write: int) -> None:
-        self.source, self.has_test = message["program"], message["has_test"]
+    def __init__(self, job: dict[str, Any], lines: IO[bytes], write: int) -> None:
+        self.source, self.has_test = job["program"], job["has_test"]
         self.lines, self.write_fd, self.process = lines, write, os.getpid()
         self.exit, self.write, self.dump, self.load = os._exit, os.write, json.dumps, json.loads
         self.exec, self.compile, self.pid = exec, compile, os.getpid

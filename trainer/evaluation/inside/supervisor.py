@@ -1,10 +1,10 @@
 """The first process of a sandbox: it starts a program, watches it, and tells what became of it.
 
-It imports the standard library alone, and runs with any Python from 3.8 on. It reads a job from a
-socket, and forks; the child (program.py) runs the program and its test. Of the child it believes
-that a test was passed only on a word that it gives away when the program has ended; and neither
-the socket nor its memory is within the child's reach. As process 1 it cannot be killed from
-within, and with it the system ends all that is left.
+It imports the standard library alone, and runs with any Python from 3.8 on. It forks, and then
+reads a job from a socket; the child (program.py) runs the program and its test. The child knows
+neither the test nor the word by which it says that the test was passed before it says that the
+program has ended; and neither the socket nor the memory of this process is within its reach. As
+process 1 it cannot be killed from within, and with it the system ends all that is left.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import socket
 import stat
 import struct
 import sys
+import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 program: Any = importlib.import_module("program")  # the file beside this file
@@ -39,13 +40,35 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 def main() -> None:
     """Runs the job of the socket that the first argument numbers, and reports on it."""
+    child = _child()
+    _close_memory()
     control = socket.socket(fileno=int(sys.argv[1]))
-    control.set_inheritable(False)
-    job = json.loads(_read(control))
-    job["home"] = job["home"] or "/tmp/home"
-    report = Run(job, control).report()
+    report = Run(json.loads(_read(control)), child, control).report()
     _write(control, json.dumps(report).encode())
     os._exit(0)
+
+
+class Child(NamedTuple):
+    """The process of the program, and the pipes to it, from it, and of its two outputs."""
+
+    process: int
+    to: int
+    source: int
+    outputs: tuple[int, int]
+
+
+def _child() -> Child:
+    """A new child, which waits for its program; nothing is known yet that it could know."""
+    pipes = [os.pipe() for _ in range(4)]
+    (asks, to), (source, tells), *outputs = pipes
+    process = os.fork()
+    if process == 0:
+        program.main(asks, tells, [write for _, write in outputs])
+    for fd in (asks, tells, *(write for _, write in outputs)):
+        os.close(fd)
+    for fd in (source, *(read for read, _ in outputs)):
+        os.set_blocking(fd, False)
+    return Child(process, to, source, (outputs[0][0], outputs[1][0]))
 
 
 def _read(control: socket.socket) -> bytes:
@@ -60,23 +83,23 @@ def _write(control: socket.socket, data: bytes) -> None:
 class Run:
     """A program, its process, and what is known of it."""
 
-    def __init__(self, job: dict[str, Any], control: socket.socket) -> None:
-        self.job, self.limits, self.control = job, job["limits"], control
+    def __init__(self, job: dict[str, Any], child: Child, control: socket.socket) -> None:
+        self.job, self.limits, self.control, self.child = job, job["limits"], control, child
         self.is_alone = os.getpid() == 1  # all processes that there are descend from this one
         self.status = ""
         self.error: str | None = None
         self.word = secrets.token_hex(16)
         self.messages = b""
-        self.output: dict[int, bytes] = {}
-        self.open: set[int] = set()
+        self.output = dict.fromkeys(child.outputs, b"")
+        self.open = {child.source, *child.outputs}
         self.written = 0
         self.is_started = self.is_tested = False
 
     def report(self) -> dict[str, Any]:
         """What became of the program."""
-        self._start()
         began = time.monotonic()
-        self._send({"program": self.job["program"], "has_test": self.job["test"] is not None})
+        known = {key: self.job[key] for key in ("program", "home", "user", "rlimits", "files")}
+        self._send({**known, "has_test": self.job["test"] is not None})
         while not self.status:
             self._step(began + self.limits["seconds"])
         seconds = time.monotonic() - began
@@ -84,43 +107,31 @@ class Run:
         self._drain()
         places = "/tmp" if self.is_alone else self.job["home"]  # all that could be written
         figures, refused = _figures(places, self.limits)
-        fonts = _fonts(os.path.join(self.job["home"], ".matplotlib"))
+        fonts = _fonts(f"{self.job['home']}/.matplotlib") if self.job["wants_fonts"] else {}
         stdout, stderr = (tail.decode("utf-8", "replace") for tail in self.output.values())
-        known = {"status": self.status, "error": self.error, "seconds": seconds}
+        ended = {"status": self.status, "error": self.error, "seconds": seconds}
         texts = {"stdout": stdout, "stderr": stderr, "written": self.written}
-        return {**known, **texts, "figures": figures, "refused": refused, "fonts": fonts}
-
-    def _start(self) -> None:
-        to_child, self.to_child = os.pipe()
-        self.from_child, from_child = os.pipe()
-        outputs = [os.pipe(), os.pipe()]
-        self.child = os.fork()
-        if self.child == 0:
-            program.main(self.job, to_child, from_child, [write for _, write in outputs])
-        for fd in (to_child, from_child, *(write for _, write in outputs)):
-            os.close(fd)
-        _close_memory()
-        self.output = {read: b"" for read, _ in outputs}
-        self.open = {self.from_child, *self.output}
-        for fd in self.open:
-            os.set_blocking(fd, False)
+        return {**ended, **texts, "figures": figures, "refused": refused, "fonts": fonts}
 
     def _send(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            _write_all(self.to_child, json.dumps(message).encode() + b"\n")
+        """Sends something to the child, which need not read it: nobody waits for that."""
+        data = json.dumps(message).encode() + b"\n"
+        threading.Thread(target=_write_all, args=(self.child.to, data), daemon=True).start()
 
     def _step(self, deadline: float) -> None:
         """Waits a little, and looks at everything that may have ended the program."""
         ready, _, _ = select.select([*self.open, self.control.fileno()], [], [], _TICK)
-        if self.control.fileno() in ready:
-            os._exit(1)  # nobody listens any more
+        if self.control.fileno() in ready:  # nobody listens any more
+            self._kill()
+            os._exit(1)
         for fd in ready:
-            self._hear() if fd == self.from_child else self._keep(fd)
+            self._hear() if fd == self.child.source else self._keep(fd)
         self._look_at_the_child()
         if not self.status and time.monotonic() > deadline:
             self._end("timed_out", "wall time")
         if not self.status:
             self._look_at_memory()
+            self._look_at_files()
 
     def _end(self, status: str, error: str | None = None) -> None:
         if not self.status:
@@ -147,7 +158,7 @@ class Run:
     # ------------------------------------------------------------------------ what the child says
 
     def _hear(self) -> None:
-        self.messages += self._read(self.from_child)
+        self.messages += self._read(self.child.source)
         if len(self.messages) > _MESSAGES:
             self._end("tampered")
         *lines, self.messages = self.messages.split(b"\n")
@@ -184,7 +195,7 @@ class Run:
                 return
             if process == 0:
                 return
-            if process == self.child:
+            if process == self.child.process:
                 self._hear()
                 self._judge(code)
 
@@ -206,15 +217,24 @@ class Run:
         if sum(map(_resident, processes)) > limit and sum(map(_share, processes)) > limit:
             self._end("out_of_memory", "all processes together")
 
+    def _look_at_files(self) -> None:
+        """Ends a program of very many files: each costs memory that nothing else counts."""
+        for folder in ("/tmp", "/dev/shm") if self.is_alone else ():
+            about = os.statvfs(folder)
+            if about.f_files - about.f_ffree > self.limits["files"]:
+                self._end("out_of_memory", "too many files")
+
     def _processes(self) -> list[int]:
         processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        return [p for p in processes if p != 1 and (self.is_alone or _session(p) == self.child)]
+        return [
+            p for p in processes if p != 1 and (self.is_alone or _session(p) == self.child.process)
+        ]
 
     def _kill(self) -> None:
         """Ends every process but this one; what is no process 1 ends the child's group alone."""
         with contextlib.suppress(ProcessLookupError):
             if not self.is_alone:
-                os.killpg(self.child, signal.SIGKILL)
+                os.killpg(self.child.process, signal.SIGKILL)
                 return
             os.kill(-1, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -263,8 +283,9 @@ def _close_memory() -> None:
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
+    with contextlib.suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(fd, data) :]
 
 
 # ---------------------------------------------------------------------------------------- figures
