@@ -26,10 +26,12 @@ _INSIDE = "/run/sandbox"  # where a sandbox has that folder
 HOME = "/tmp/home"
 _USER = 1000
 _FIRST_USER, _USERS = 1_879_048_192, 256  # of the host, where root makes sandboxes: nobody's
+_FEWEST = 2**15  # users of a namespace of which some are nobody's
 _SYSTEM = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec")
 _SHARED = ("/usr/share/fonts", "/usr/share/zoneinfo", "/usr/share/fontconfig")
 _OLD = ("/bin", "/lib", "/lib32", "/lib64")  # links into /usr, or folders of older systems
 _ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime")
+_KERNEL = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")  # root's, as of a kernel
 _HOSTS = b"127.0.0.1 localhost\n::1 localhost\n"
 _PASSWD = b"user:x:%d:%d::%s:/bin/sh\n"
 _FACTS = """
@@ -122,9 +124,15 @@ class Users:
 
 
 def is_root() -> bool:
-    """Whether this process is root for the kernel, and not in a user namespace alone."""
-    users = Path("/proc/self/uid_map").read_text(encoding="ascii").split()
-    return os.geteuid() == 0 and users == ["0", "0", "4294967295"]
+    """Whether this process may be root for the kernel, and has users that it can give away."""
+    _, outside, number = map(int, Path("/proc/self/uid_map").read_text().split()[:3])
+    return os.geteuid() == 0 and outside == 0 and number >= _FEWEST
+
+
+def _first_user() -> int:
+    """The first of many users that nobody is: of a namespace with few users, the last of them."""
+    number = int(Path("/proc/self/uid_map").read_text().split()[2])
+    return min(_FIRST_USER, number - 4 * _USERS)
 
 
 def _namespace() -> int:
@@ -139,7 +147,7 @@ def _namespace() -> int:
         try:
             process.stdout.readline()
             for kind in ("uid", "gid"):
-                users = f"0 0 1\n{_USER} {_FIRST_USER} {_USERS}\n"
+                users = f"0 0 1\n{_USER} {_first_user()} {_USERS}\n"
                 Path(f"/proc/{process.pid}/{kind}_map").write_text(users)
             return os.open(f"/proc/{process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -187,6 +195,8 @@ def command(
     the program's, where root starts it.
     """
     options = [*_namespaces(namespace), "--proc", "/proc", "--dev", "/dev"]
+    for place in filter(os.path.exists, _KERNEL):
+        options += ["--ro-bind", place, place]
     for place in ("/tmp", "/dev/shm"):
         options += ["--perms", "1777", "--size", str(disk), "--tmpfs", place]
     options += _system(interpreter)  # after /tmp, where a Python may be
