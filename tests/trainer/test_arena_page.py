@@ -194,10 +194,10 @@ def test_a_contest_is_judged_by_the_keyboard_alone(
     """From the name to the results; the names of models are not sent before these."""
     page = visit()
     page.enter("ann")
-    page.keys("2")
-    _wait(lambda: [click["ranks"] for click in arena.clicks("ann")] == [[2, None, None]])
-    page.keys("Enter")  # two answers have no rank
-    page.part("note").get_by_text("Give every answer a rank").wait_for()
+    page.keys("2", "Enter")  # two answers have no rank
+    page.saved()
+    assert [click["ranks"] for click in arena.clicks("ann")] == [[2, None, None]]
+    assert "Give every answer a rank" in page.part("note").inner_text()
     page.keys("1", "1")
     page.saved()
     assert arena.clicks("ann")[-1]["ranks"] == [2, 1, 1]

@@ -17,11 +17,11 @@ const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseco
 
 // What the server answers, however long it is away; null, with a note, for what it refuses.
 async function ask(name, values) {
-  for (;;) {
+  for (let isAway = false; ; isAway = true) {
     // Gradio's client answers nothing where a request has failed.
     const answer = await server[name]({ annotator: page.annotator, ...values });
     if (answer) {
-      note(answer.error ?? "");
+      if (answer.error || isAway) note(answer.error ?? "");
       return answer.error ? null : answer;
     }
     note("The server does not answer. What you do is kept here and saved when it is back.");
@@ -92,6 +92,7 @@ async function go(to) {
   page.isMoving = false;
   if (!item && !isEnd) return;
   settle();
+  note("");
   Object.assign(page, { at, item });
   page.marked = 0;
   part("saved").textContent = "";
@@ -187,6 +188,7 @@ function best(ranks) {
 const original = () => lines(page.item.answers[best(page.item.ranks)]);
 
 function rank(place, value) {
+  note("");
   settle();
   const { ranks } = page.item;
   const before = best(ranks);

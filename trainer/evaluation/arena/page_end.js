@@ -18,7 +18,7 @@ async function results() {
   part("results").replaceChildren();
   add(part("results"), "p", "faint", "Counting …");
   const got = await ask("show_results", {});
-  if (!got) return;
+  if (!got) return part("results").replaceChildren();
   const { models, ranks, pairs } = got;
   part("results").replaceChildren();
   table("Models", ["", "mean rank", "95 %", "first"], Object.entries(ranks).map(([letter, of]) => [

@@ -42,7 +42,6 @@ function act(key) {
   }
   if (key === "0") return unrank(), true;
   if (!(key >= "1" && key <= String(number))) return false;
-  note("");
   rank(page.marked, Number(key));
   mark((page.marked + 1) % number);
   return true;
