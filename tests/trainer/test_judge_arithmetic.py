@@ -119,3 +119,12 @@ def test_the_interval_of_uneven_prompts_has_the_width_of_the_ratio_estimator() -
     residuals = np.bincount(prompts, wins) - rate * sizes
     error = np.sqrt(120 / 119 * (residuals**2).sum()) / sizes.sum()
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.06)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 3), (0, 5), (9, 2), (1, 14)])
+def test_the_test_of_mcnemar_is_the_binomial_one(first: int, second: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    number = first + second
+    expected = stats.binomtest(first, number).pvalue if number else 1.0
+    assert statistics.mcnemar(first, second) == pytest.approx(expected)
+    assert statistics.mcnemar(second, first) == statistics.mcnemar(first, second)

@@ -66,6 +66,15 @@ def wilson(rate: float, number: int, share: float = 0.95) -> Interval:
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
+def mcnemar(first: int, second: int) -> float:
+    """The exact test of two models on the same cases (McNemar, 1947): how probable so uneven a
+    division is of the cases that a single model of the two got right, `first` and `second` of
+    them, were both as good."""
+    number, least = first + second, min(first, second)
+    tail = sum(math.comb(number, k) for k in range(least + 1)) / 2**number
+    return min(1.0, 2 * tail)
+
+
 def position_bias(verdicts: Floats) -> float:
     """The share of pairs in which the place decided: the same place was preferred both times.
 
