@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import re
@@ -11,61 +12,25 @@ import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatdata.core.errors import ConfigError
-from tests.support.scripted_judge import Asked, serve
-from trainer.evaluation.__main__ import main
+from tests.support.evaluations import NUMBER, run, run_judge, write, write_both
+from tests.support.scripted_judge import serve
 from trainer.evaluation.reporting import card_section, folders, judged, page, texts
 
 pytest.importorskip("openai")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "evaluation.md"
-NUMBER = 24
-
-
-def write(path: Path, model: str, answers: list[tuple[str, str, str]]) -> Path:
-    """A file of answers from ids, prompts and texts."""
-    rows = [
-        {"id": id, "prompt": prompt, "answer": answer, "finish_reason": "stop", "model": model}
-        for id, prompt, answer in answers
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def judge(asked: Asked) -> str:
-    """Prefers code; the judge `place` what is in front; some questions are too much for it."""
-    if asked.prompt == "Question 7":
-        return "I'm sorry, I can't compare these."
-    goods = ["```" in asked.first, "```" in asked.second]
-    if asked.model == "place" or goods[0] == goods[1]:
-        return "Hm. <b>So.</b>\nScores: 6, 5\nVerdict: 1"
-    scores = "7, 3" if goods[0] else "3, 7"
-    return f"The code of one runs.\n\nScores: {scores}\nVerdict: {1 if goods[0] else 2}"
-
-
-def run_judge(folder: Path, *names: str) -> Path:
-    """Judges `a.jsonl` and `b.jsonl` of a folder, into `judged` of it."""
-    models = [word for name in names for word in ("--model", name)]
-    with serve(judge) as endpoint:
-        where = ["--endpoint", endpoint.url, "--out", str(folder / "judged")]
-        files = [str(folder / "a.jsonl"), str(folder / "b.jsonl")]
-        done = run("judge", *files, *where, *models)
-    assert done.exit_code == 0, done.output
-    settings = folder / "judged" / "summary.json"  # its port is another each time
-    settings.write_text(settings.read_text().replace(endpoint.url, "http://127.0.0.1:8000/v1"))
-    return folder / "judged"
 
 
 @pytest.fixture(scope="module")
@@ -73,20 +38,9 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two files of answers and what two judges made of them."""
     folder = tmp_path_factory.mktemp("evaluation") / "run"
     folder.mkdir()
-    prompts = [(f"q{i}", f"Question {i}") for i in range(NUMBER)]
-    code = "So:\n\n```python\nprint(1)\n```\nThat is all."
-    of_a = [(id, text, code if i % 3 else "No code.") for i, (id, text) in enumerate(prompts)]
-    of_b = [(id, text, code if i % 4 == 0 else "A loop.") for i, (id, text) in enumerate(prompts)]
-    write(folder / "a.jsonl", "out/tuned", of_a)
-    write(folder / "b.jsonl", "/home/me/models/base", of_b)
+    write_both(folder)
     run_judge(folder, "fair", "place")
     return folder
-
-
-def run(*words: object) -> Result:
-    """Runs a command in a thread: in that of the tests a browser has an event loop."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(CliRunner().invoke, main, [str(word) for word in words]).result()
 
 
 def report(*words: object) -> Result:
@@ -165,6 +119,18 @@ def test_each_part_is_there_with_its_run_alone(evaluation: Path) -> None:
     both = page_of(evaluation / "judged")
     assert 'id="answers"' not in both
     assert "<title>tuned beside base</title>" in both.replace("out/tuned", "tuned")
+
+
+def test_what_stands_beside_answers_is_shown_where_it_is_of_them(
+    evaluation: Path, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(evaluation / "a.jsonl", tmp_path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    summary = {"sha256": digest, "settings": {"temperature": 0.7}, "versions": {"torch": "2.9"}}
+    (tmp_path / "a.summary.json").write_text(json.dumps(summary))
+    assert "temperature 0.7" in plain(page_of(path))
+    path.write_text(path.read_text().replace("Question 3", "Question 4"))
+    assert "temperature" not in page_of(path)
 
 
 @pytest.mark.parametrize(

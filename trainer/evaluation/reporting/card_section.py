@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ def text(values: Mapping[str, Any]) -> str:
     lines = ["## Evaluation", ""]
     for part in values["judgements"]:
         lines += _judged(part)
+    if values["code"]:
+        lines += _code(values["code"])
+    for part in values["arenas"]:
+        lines += _people(part)
     return texts.shown("\n".join(lines))
 
 
@@ -34,19 +38,55 @@ def _judged(part: Mapping[str, Any]) -> Iterator[str]:
     names = {side: card.words(name) for side, name in part["labels"].items()}
     yield f"Judges compared the answers of A ({names['A']}) and B ({names['B']}), in both orders."
     yield ""
-    yield "| judge | pairs | A wins | 95 % interval | at equal length | the place decided |"
+    yield "| judge | | A wins | 95 % interval | at equal length | the place decided |"
     yield "|---|--:|--:|--:|--:|--:|"
     biases = {row["judge"]: row for row in part["biases"]}
     for row in part["strips"]:
         place = biases.get(row["name"], part["biases"][0])["place"]
         cells = [
             card.words(row["name"]),
-            texts.number(row["n"]),
+            row["words"],
             texts.share(row["value"]),
             texts.between((row["low"], row["high"])) if row["value"] is not None else "–",
-            texts.share(row["equal_length"]),
+            texts.share(row["ring"]),
             texts.share(place and place["value"]),
         ]
         yield f"| {' | '.join(cells)} |"
-    yield f"\n**{part['words']}**\n"
-    yield from (f"- {card.words(remark)}" for remark in part["remarks"])
+    yield f"\n**{card.words(part['words'])}**\n"
+    yield from _listed(part["remarks"])
+
+
+def _code(code: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the lines on folders of `run-code`."""
+    yield "Programs in the answers were run; they pass where the test of the prompt raises nothing."
+    yield ""
+    yield "| programs of | pass | 95 % interval | |"
+    yield "|---|--:|--:|---|"
+    yield from map(_strip, code["strips"])
+    yield ""
+    yield from _listed(
+        f"{row['judge']} gives {row['high']} of {texts.counted(row['n'][False], 'answer')} that do "
+        f"not pass a score of {code['high']} or more."
+        for row in code["beside"]
+    )
+
+
+def _people(part: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the lines on a folder of `arena`."""
+    yield f"**{card.words(part['words'])}**\n"
+    yield "| people rank | before | 95 % interval | |"
+    yield "|---|--:|--:|---|"
+    yield from map(_strip, part["strips"])
+    yield ""
+    yield from _listed(part["remarks"])
+
+
+def _strip(row: Mapping[str, Any]) -> str:
+    ends = None if row["low"] is None else (row["low"], row["high"])
+    cells = (row["name"], texts.share(row["value"]), texts.between(ends), row["words"])
+    return f"| {' | '.join(map(card.words, cells))} |"
+
+
+def _listed(remarks: Iterable[str]) -> Iterator[str]:
+    lines = [f"- {card.words(remark)}" for remark in remarks]
+    yield from [*lines, ""] if lines else []

@@ -79,7 +79,9 @@ def _ticks(most: int) -> list[int]:
     return [step * place for place in range(math.ceil(most / step) + 1)]
 
 
-def strip(name: str, value: float | None, ends: Any, words: str) -> dict[str, Any]:
-    """A line of a chart of shares with their intervals, from 0 to 100 %."""
+def strip(
+    name: str, value: float | None, ends: Any, words: str, ring: float | None = None
+) -> dict[str, Any]:
+    """A line of a chart of shares from 0 to 100 %: a value, its interval, and a second value."""
     low, high = ends or (value, value)
-    return {"name": name, "value": value, "low": low, "high": high, "words": words}
+    return {"name": name, "value": value, "low": low, "high": high, "words": words, "ring": ring}

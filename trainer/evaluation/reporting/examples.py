@@ -8,6 +8,7 @@ from typing import Any
 
 from chatdata.core.hashing import hash64
 from trainer.evaluation.reporting import texts
+from trainer.evaluation.reporting.coded import Coded
 from trainer.evaluation.reporting.judged import Judged
 
 OF_EACH = 3  # pairs of an outcome in the sample
@@ -25,15 +26,15 @@ _KINDS = {  # words for a reader, in the order of the page
     "only-b": "only B’s code passes",
 }
 
-Results = Mapping[str, Mapping[str, Mapping[str, Any]]]  # of run-code, by side and id
+Sides = Mapping[str, Coded]  # the runs of the programs in the answers of A and of B
 
 
-def values(judged: Judged, results: Results) -> dict[str, Any]:
+def values(judged: Judged, sides: Sides) -> dict[str, Any]:
     """The pairs of a folder, those of the sample first, and the words to choose among them."""
     by_id: dict[str, list[Mapping[str, Any]]] = {}
     for line in judged.verdicts:
         by_id.setdefault(line["id"], []).append(line)
-    kinds = {id: _kinds(lines, id, results) for id, lines in by_id.items()}
+    kinds = {id: _kinds(lines, id, sides) for id, lines in by_id.items()}
     sample = _sample(kinds, judged.seed)
     rest = [id for id in by_id if id not in sample]
     chosen = [*sorted(sample, key=list(by_id).index), *rest][:MOST]
@@ -43,7 +44,7 @@ def values(judged: Judged, results: Results) -> dict[str, Any]:
             {
                 **_example(judged.pairs[id], by_id[id], kinds[id]),
                 "is_sampled": id in sample,
-                "code": {side: of[id] for side, of in results.items() if id in of},
+                "code": {side: coded.shown(id) for side, coded in sides.items()},
             }
             for id in chosen
         ],
@@ -56,10 +57,11 @@ def values(judged: Judged, results: Results) -> dict[str, Any]:
     }
 
 
-def _kinds(lines: Sequence[Mapping[str, Any]], id: str, results: Results) -> list[str]:
+def _kinds(lines: Sequence[Mapping[str, Any]], id: str, sides: Sides) -> list[str]:
     """What a pair can be looked for by."""
     outcomes = {_outcome(line) for line in lines}
-    passed = {side: results.get(side, {}).get(id, {}).get("passed") for side in "AB"}
+    of = {side: coded.results.get(id, {}) for side, coded in sides.items()}
+    passed = {side: of.get(side, {}).get("passed") for side in "AB"}
     also = {
         "disagree": len(outcomes - {"none"}) > 1,
         "only-a": passed["A"] is True and passed["B"] is False,
@@ -73,14 +75,13 @@ def _outcome(line: Mapping[str, Any]) -> str:
 
 
 def _sample(kinds: Mapping[str, Sequence[str]], seed: int) -> set[str]:
-    """Some pairs of each outcome of the first judge, by a hash of their ids and the seed."""
+    """Some pairs of each outcome of any judge, by a hash of their ids and the seed."""
     drawn = sorted(kinds, key=lambda id: (hash64(texts.shown(id), f"report {seed}"), id))
     taken: Counter[str] = Counter()
     sample = set()
     for id in drawn:
-        kind = kinds[id][0]
-        if taken[kind] < OF_EACH:
-            taken[kind] += 1
+        if any(taken[kind] < OF_EACH for kind in kinds[id]):
+            taken.update(kinds[id])
             sample.add(id)
     return sample
 

@@ -16,7 +16,7 @@ Made = TypeVar("Made")
 # The files that tell what has written a folder; the first kind of which all are there.
 KINDS = {
     "judge": ("verdicts.jsonl", "summary.json"),
-    "run-code": ("results.jsonl",),
+    "run-code": ("results.jsonl", "summary.json"),
     "benchmark": ("results.json",),
     "arena": ("clicks.jsonl", "summary.json"),
 }
@@ -36,7 +36,7 @@ class Run(NamedTuple):
 
     def files(self) -> list[dict[str, Any]]:
         """The files that the page is made of, with their hashes."""
-        names = [self.path] if self.path.is_file() else [self.path / n for n in _read_of(self.kind)]
+        names = [self.path] if self.path.is_file() else [self.path / n for n in read_of(self.kind)]
         return [
             {"path": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
             for path in names
@@ -44,9 +44,10 @@ class Run(NamedTuple):
         ]
 
 
-def _read_of(kind: str) -> tuple[str, ...]:
-    more = {"judge": ("pairs.jsonl", "settings.json"), "run-code": ("summary.json",)}
-    return (*KINDS[kind], *more.get(kind, ()))
+def read_of(kind: str) -> tuple[str, ...]:
+    """The files of a kind of run that the page is made of; the last has the settings."""
+    before = {"judge": ("settings.json", "pairs.jsonl"), "arena": ("settings.json",)}
+    return (*before.get(kind, ()), *KINDS[kind])
 
 
 def runs(paths: Sequence[Path]) -> tuple[list[Run], list[Path]]:

@@ -99,11 +99,13 @@ def _strips(judged: Judged) -> Iterator[dict[str, Any]]:
     numbers = judged.summary["judges"]
     rows = {"all judges": judged.summary, **numbers} if len(numbers) > 1 else numbers
     for name, row in rows.items():
-        yield {
-            **charts.strip(name, row["win_rate"], row["win_rate_interval"], ""),
-            "n": row["n"],
-            "equal_length": row["length_controlled_win_rate"],
-        }
+        yield charts.strip(
+            name,
+            row["win_rate"],
+            row["win_rate_interval"],
+            texts.counted(row["n"], "pair"),
+            row["length_controlled_win_rate"],
+        )
 
 
 def _outcomes(judged: Judged) -> list[dict[str, Any]]:
@@ -144,7 +146,13 @@ def _mean(judged: Judged, lines: Lines, shares: Sequence[float]) -> dict[str, An
     ends = statistics.interval(
         np.stack([column, column], axis=1), _prompts(judged, lines), judged.seed
     )
-    return {"n": len(lines), "value": float(column.mean()), "ends": list(ends)}
+    is_alike = float(np.ptp(column)) == 0
+    return {
+        "n": len(lines),
+        "value": float(column.mean()),
+        "ends": list(ends),
+        "is_alike": is_alike,
+    }
 
 
 def _bias(judged: Judged, judge: str | None) -> dict[str, Any]:
@@ -201,9 +209,10 @@ def _score(line: Mapping[str, Any], side: str) -> float:
 
 
 def _scaled(mean: dict[str, Any] | None, span: float, start: float) -> dict[str, Any] | None:
+    """The mean of scores from that of shares; where all are alike, their spread is not known."""
     if mean is None:
         return None
-    ends = [start + span * end for end in mean["ends"]]
+    ends = None if mean["is_alike"] else [start + span * end for end in mean["ends"]]
     return {**mean, "value": start + span * mean["value"], "ends": ends}
 
 

@@ -16,10 +16,23 @@ from typing import Any
 import jinja2
 
 import chatdata
+from chatdata.core.errors import ConfigError
 from chatdata.core.files import place_file
+from chatdata.core.hashing import sha256_file
 from chatdata.dataset import report
-from trainer.evaluation import judging
-from trainer.evaluation.reporting import answered, charts, examples, folders, judged, texts
+from trainer.evaluation.reporting import (
+    answered,
+    benchmarked,
+    charts,
+    coded,
+    examples,
+    folders,
+    glance,
+    judged,
+    people,
+    texts,
+)
+from trainer.evaluation.reporting.coded import Coded
 from trainer.evaluation.reporting.folders import ANSWERS, Run
 from trainer.evaluation.reporting.judged import Judged
 
@@ -56,18 +69,31 @@ def html(runs: Sequence[Run], price: Price | None = None) -> str:
 def values(runs: Sequence[Run], price: Price | None = None) -> dict[str, Any]:
     """What the template shows."""
     judgements = [folders.whole(run, judged.read) for run in runs if run.kind == "judge"]
-    parts = [folders.whole(of.run, partial(_judge, of)) for of in judgements]
-    return {
+    codes = [folders.whole(run, coded.read) for run in runs if run.kind == "run-code"]
+    codes = coded.ordered(codes, judgements)
+    parts = [folders.whole(of.run, partial(_judge, of, codes)) for of in judgements]
+    shown = {
         "title": _title(judgements, runs),
         "judgements": parts,
+        "code": _code(codes, judgements) if codes else None,
+        "arenas": [folders.whole(run, people.values) for run in runs if run.kind == "arena"],
+        "benchmarks": [
+            folders.whole(run, benchmarked.values) for run in runs if run.kind == "benchmark"
+        ],
         "answered": [folders.whole(run, answered.values) for run in runs if run.kind == ANSWERS],
         "runs": [folders.whole(run, lambda run: _run(run, price)) for run in runs],
         "has_price": price is not None,
     }
+    return {**shown, "glance": glance.cards(shown)}
 
 
-def _judge(of: Judged, run: Run) -> dict[str, Any]:
-    return {**judged.values(of), "examples": examples.values(of, {})}
+def _judge(of: Judged, codes: Sequence[Coded], run: Run) -> dict[str, Any]:
+    sides = coded.of_sides(of, codes)
+    return {**judged.values(of), "examples": examples.values(of, sides)}
+
+
+def _code(codes: Sequence[Coded], judgements: Sequence[Judged]) -> dict[str, Any]:
+    return folders.whole(codes[0].run, lambda _: coded.values(codes, judgements))
 
 
 def _title(judgements: Sequence[Judged], runs: Sequence[Run]) -> str:
@@ -79,7 +105,7 @@ def _title(judgements: Sequence[Judged], runs: Sequence[Run]) -> str:
 
 def _run(run: Run, price: Price | None) -> dict[str, Any]:
     """The settings, files, versions and costs of a run."""
-    summary = {} if run.kind == ANSWERS else _first(run)
+    summary = _summary(run)
     usage = summary.get("usage") or {}
     cost = None
     if price and usage:
@@ -95,9 +121,13 @@ def _run(run: Run, price: Price | None) -> dict[str, Any]:
     }
 
 
-def _first(run: Run) -> dict[str, Any]:
-    path = run.path / judging.SUMMARY
-    return dict(folders.read(path)) if path.exists() else {}
+def _summary(run: Run) -> dict[str, Any]:
+    """What a run says of itself in its last file, or beside its answers."""
+    if run.kind != ANSWERS:
+        return dict(folders.read(run.path / folders.read_of(run.kind)[-1]))
+    path = run.path.with_name(f"{run.path.stem}.summary.json")
+    summary = dict(folders.read(path)) if path.exists() else {}
+    return summary if summary.get("sha256") == sha256_file(run.path) else {}
 
 
 def _flat(settings: Any, name: str = "") -> Any:
@@ -106,8 +136,8 @@ def _flat(settings: Any, name: str = "") -> Any:
         for key, value in settings.items():
             yield from _flat(value, f"{name}.{key}" if name else str(key))
         return
-    shown = ", ".join(map(str, settings)) if isinstance(settings, list) else settings
-    yield name, "–" if shown is None or shown == "" else str(shown)
+    listed = settings if isinstance(settings, list) else [settings]
+    yield name, ", ".join(texts.setting(value) for value in listed) or "–"
 
 
 def _render(**shown: Any) -> str:
@@ -121,7 +151,12 @@ def _render(**shown: Any) -> str:
     names = ("share", "between", "points", "decimals", "number", "p_value", "counted")
     environment.filters |= {name: getattr(texts, name) for name in names}
     template = (_HERE / "page.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(template).render(shown)
+    try:
+        return environment.from_string(template).render(shown)
+    except jinja2.UndefinedError as error:
+        raise ConfigError(
+            f"a folder is not what this version writes ({error}); run its command again."
+        ) from None
 
 
 def _neutral(value: Any) -> Any:

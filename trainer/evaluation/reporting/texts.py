@@ -89,10 +89,17 @@ def label(model: str) -> str:
     return path.name if is_folder and path.name else model
 
 
-def beginning(text: str, most: int = 90) -> str:
+def setting(value: object) -> str:
+    """A value of a setting, for people; of a path from the root the last part."""
+    if value is None or value == "":
+        return "–"
+    return label(value) if isinstance(value, str) and value.startswith("/") else str(value)
+
+
+def beginning(text: str, most: int = 80) -> str:
     """The first words of a text, in a line."""
     line = " ".join(text[: 4 * most].split())
-    return line if len(line) <= most else f"{line[:most].rstrip()} …"
+    return line if len(line) <= most else f"{line[:most].rpartition(' ')[0] or line[:most]} …"
 
 
 def share(value: float | None) -> str:
