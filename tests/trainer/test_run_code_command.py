@@ -35,7 +35,7 @@ LINES: list[dict[str, Any]] = [
     {"id": "js", "prompt": "p", "answer": "```js\nlet x\n```", "test": TEST},
     {"id": "../odd/ïd", "prompt": "<b>Draw</b>", "answer": DRAWS + "plt.plot([1])\n```"},
     {"id": "flask", "prompt": "p", "answer": "```python\nimport no_such_package\n```"},
-    {"id": "loop", "prompt": "p", "answer": "```python\nwhile True: pass\n```"},
+    {"id": "exit", "prompt": "p", "answer": "```python\nimport os\nos._exit(3)\n```"},
 ]  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def done(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that the command has written, beside its answers."""
     folder = tmp_path_factory.mktemp("ran")
     file = write(folder / "answers.jsonl", LINES)
-    ran = command(file, "--out", folder / "out", "--workers", 2, "--seconds", 2)
+    ran = command(file, "--out", folder / "out", "--workers", 2)
     assert ran.exit_code == 0, ran.output
     assert "1 of 4 pass their test: 25.0% (" in ran.output
     assert "packages that the Python of the sandbox lacks: 1 no_such_package" in ran.output
@@ -78,7 +78,7 @@ def test_each_answer_has_a_line_in_order(done: Path) -> None:
         ("js", "other_language", False),
         ("../odd/ïd", "ran", None),
         ("flask", "missing_package", None),
-        ("loop", "timed_out", None),
+        ("exit", "exited", None),
     ]
     assert [line["language"] for line in lines[2:5]] == [None, "js", "python"]
     assert lines[4]["removed"] == ["%matplotlib inline"]
@@ -116,7 +116,7 @@ def test_figures_stand_beside_and_in_a_page(done: Path) -> None:
 def test_no_byte_tells_of_the_machine_but_the_seconds(done: Path, tmp_path: Path) -> None:
     """A second run, elsewhere and alone, writes the same."""
     file = write(tmp_path / "answers.jsonl", LINES)
-    ran = command(file, "--out", tmp_path / "elsewhere", "--workers", 1, "--seconds", 2)
+    ran = command(file, "--out", tmp_path / "elsewhere", "--workers", 1)
     assert ran.exit_code == 0, ran.output
     names = {str(path.relative_to(done)) for path in done.rglob("*") if path.is_file()}
     again = tmp_path / "elsewhere"
@@ -142,7 +142,7 @@ def test_a_run_that_ended_early_goes_on(
         return run(self, program, **options)
 
     monkeypatch.setattr(Sandbox, "run", interrupted)
-    job, out = Job(file, Limits(seconds=2, cpu_seconds=2)), tmp_path / "out"
+    job, out = Job(file), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         running.run(job, out)
     assert not (out / "results.jsonl").exists()
@@ -221,7 +221,7 @@ def test_scores_of_a_judge_stand_beside(done: Path) -> None:
         {"id": "flask", "judge": "m", "orders": orders[:1]},
     ]
     file = write(done.parent / "verdicts.jsonl", verdicts)
-    answers, options = done.parent / "answers.jsonl", ["--seconds", 2, "--verdicts", file]
+    answers, options = done.parent / "answers.jsonl", ["--verdicts", file]
     ran = command(answers, "--out", done, *options)
     assert ran.exit_code == 0, ran.output
     assert "the judges' mean score: passed 7.50, failed 7.00, no_test 8.00" in ran.output
@@ -237,7 +237,7 @@ def test_scores_of_a_judge_stand_beside(done: Path) -> None:
     assert table["scores"]["8"] == {"passed": 1, "failed": 0, "no_test": 1}
     assert table["scores"]["7"] == {"passed": 0, "failed": 1, "no_test": 0}
     assert scored.read(file, "B")["right"] == 1.5
-    assert command(answers, "--out", done, "--seconds", 2).exit_code == 0
+    assert command(answers, "--out", done).exit_code == 0
     assert "judge_score" not in results(done)[0]
     with pytest.raises(ConfigError, match="line 1: no verdict"):
         scored.read(answers, "A")

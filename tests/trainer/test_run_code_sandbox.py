@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from chatdata.core.errors import ConfigError
@@ -86,9 +89,13 @@ def test_a_traceback_shows_the_program_alone(sandbox: Sandbox) -> None:
     assert '  File "program.py", line 2, in f\n    return 1 / 0\n' in ran.stderr
 
 
-def test_what_is_no_python_is_refused(tmp_path: object) -> None:
+def test_what_is_no_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="does not run as Python"):
         bubblewrap.python("/bin/true")
+    monkeypatch.setenv("HOME", str(Path(sys.base_prefix) / "lib"))
+    if sys.base_prefix != "/usr":
+        with pytest.raises(ConfigError, match="with it all of your home"):
+            bubblewrap.python()
 
 
 def test_without_isolation_nothing_runs_unless_that_is_said(
@@ -104,11 +111,9 @@ def test_without_isolation_nothing_runs_unless_that_is_said(
 
 
 def test_an_answer_of_the_system_that_it_may_not_isolate_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from pathlib import Path
-
-    fake = Path(str(tmp_path)) / "bwrap"
+    fake = tmp_path / "bwrap"
     fake.write_text("#!/bin/sh\necho 'no permissions' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")

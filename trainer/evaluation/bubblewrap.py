@@ -70,7 +70,8 @@ def python(path: str | None = None) -> Python:
     folders = {*facts["folders"], os.path.dirname(os.path.dirname(facts["real"]))}
     version = ".".join(map(str, facts["version"]))
     places = tuple(sorted(folders - {"/", "/usr"}))
-    if held := [place for place in places if Path.home().resolve().is_relative_to(place)]:
+    home = Path(os.path.expanduser("~"))  # "~" where nobody knows it
+    if held := [place for place in places if home.resolve().is_relative_to(place)]:
         raise ConfigError(
             f"'{path}' lives in '{held[0]}', and with it all of your home; choose a Python in a "
             "folder of its own with --python."

@@ -27,7 +27,7 @@ _CELLS = ("%%bash", "%%sh", "%%html", "%%javascript")  # cells of other language
 _PROMPT = re.compile(r"^\s*(?:>>>|\.\.\.)(?: |$)")
 _DEFINES = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)|^(\w+)\s*=(?!=)", re.M)
 _SEEMS = re.compile(
-    r"^\s*(?:(?:async )?def \w+\(.*|class \w+.*:|(?:from [\w.]+ )?import [\w., ]+)$", re.M
+    r"^[ \t]*(?:(?:async )?def \w+\(.*|class \w+.*:|(?:from [\w.]+ )?import [\w., ]+)$", re.M
 )
 _BEGINS = re.compile(
     r"(?:async )?(?:def|class|for|while|with) |import |from |assert |@\w|if __name__|try:|print\("
