@@ -72,17 +72,18 @@ def train(
     config: TrainConfig, resume: bool = False, repo: str | None = None, private: bool = True
 ) -> None:
     """Checks, trains, evaluates on the test split before and after, saves, and pushes."""
-    from trainer.run import log, save, upload
+    from trainer.run import checkpoints, save, upload
     from trainer.run.run import load_network, prepare
 
     here = strategy.place()
     run = prepare(config, here, resume, repo)
     if here.is_first:
         _show_checks(run, to_stderr=True)
-        log.begin(run.output, run.started())
+        checkpoints.begin(run.output, run.started())
     arguments = strategy.arguments(config, here)  # before the model: DeepSpeed partitions it
     trainer = make_trainer(run, load_network(run), arguments)
     trainer.train(resume_from_checkpoint=run.checkpoint())
+    trainer.refuse_what_is_no_number()
     _evaluate_again(trainer)
     remarks = save.save(trainer, run)
     if here.is_first:
@@ -128,7 +129,7 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
 
     from trainer import evaluate
     from trainer.data import dataset
-    from trainer.run import log
+    from trainer.run import checkpoints, log
     from trainer.run.run import collator
     from trainer.run.trainer import Trainer
 
@@ -148,7 +149,7 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
         eval_dataset=test,
         processing_class=run.tokenizer,
         data_collator=collator(run),
-        callbacks=[log.Report(run.output), *run.layout.callbacks],
+        callbacks=[log.Report(run.output), checkpoints.Listing(), *run.layout.callbacks],
         **options,
     )
     trainer.remove_callback(PrinterCallback)

@@ -18,7 +18,7 @@ from chatdata.core.errors import ChatdataError
 from tests.support import bases
 from trainer import config, train
 from trainer.model import generation_settings
-from trainer.run import preflight, run, strategy
+from trainer.run import preflight, public_copy, run, strategy
 
 pytestmark = [
     pytest.mark.slow,
@@ -127,3 +127,25 @@ def test_a_config_that_cannot_be_saved_is_found_before_the_first_step(
     prepared.meta_model.config.oddity = {1, 2}  # a set is no JSON
     findings = preflight.check(prepared)
     assert any("will not save this model" in problem for problem in findings.problems)
+
+
+@pytest.mark.parametrize("adapter", [None, {"kind": "lora", "lora_dropout": 0}])
+def test_what_is_published_names_no_path_of_this_machine(
+    sample: Path, base: Path, tmp_path: Path, adapter: Any
+) -> None:
+    made = recipe(sample, base, tmp_path / "out").model_copy(
+        update={"adapter": adapter and config.Adapter(**adapter)}
+    )
+    train.train(made)
+    local = [str(path) for path in (sample, base, tmp_path)]
+    kept = (tmp_path / "out" / "chatdata.json").read_text()
+    assert all(path in kept for path in local)
+    with public_copy.made(tmp_path / "out") as copy:
+        files = [path for path in copy.rglob("*") if path.is_file()]
+        names = {path.name for path in files}
+        assert {"chatdata.json", "README.md", "tokenizer.json", "metrics.jsonl"} <= names
+        contents = [path.read_bytes() for path in files]
+        assert [path for path in local if any(path.encode() in text for text in contents)] == []
+        assert f"`{base.name}`, fine-tuned" in (copy / "README.md").read_text()
+        assert not names & {"run.json", "training_args.bin"}
+    assert not copy.exists()

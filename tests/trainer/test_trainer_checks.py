@@ -25,7 +25,7 @@ from trainer import config, zero3
 from trainer.config import Training
 from trainer.model import adapters, memory
 from trainer.model.load import meta_model
-from trainer.run import log, preflight, run, schedule, strategy, upload
+from trainer.run import checkpoints, preflight, run, schedule, strategy, upload
 from trainer.run.strategy import Place
 from trainer.train import main, make_trainer, train
 
@@ -548,6 +548,7 @@ def checkpoint(output: Path, step: int, ranks: int = 1, whole: bool = True) -> N
     names = ["rng_state.pth"] if ranks == 1 else [f"rng_state_{i}.pth" for i in range(ranks)]
     for name in names:
         torch.save({}, folder / name)
+    (folder / "optimizer.pt").write_bytes(b"")
     if whole:
         (folder / "trainer_state.json").write_text("{}")
 
@@ -555,12 +556,12 @@ def checkpoint(output: Path, step: int, ranks: int = 1, whole: bool = True) -> N
 def test_the_newest_complete_checkpoint_is_resumed_from(tmp_path: Path) -> None:
     for step in (5, 10, 100):
         checkpoint(tmp_path, step, ranks=2, whole=step < 100)
-    assert log.last_checkpoint(tmp_path, 2) == tmp_path / "checkpoint-10"
+    assert checkpoints.choose(tmp_path, 2)[0] == tmp_path / "checkpoint-10"
     cut_off = tmp_path / "checkpoint-10" / "rng_state_1.pth"
     cut_off.write_bytes(cut_off.read_bytes()[:100])
-    assert log.last_checkpoint(tmp_path, 2) == tmp_path / "checkpoint-5"
+    assert checkpoints.choose(tmp_path, 2)[0] == tmp_path / "checkpoint-5"
     (tmp_path / "checkpoint-5" / "rng_state_0.pth").unlink()
-    assert log.last_checkpoint(tmp_path, 2) is None
+    assert checkpoints.choose(tmp_path, 2)[0] is None
 
 
 @pytest.mark.parametrize(
@@ -576,7 +577,7 @@ def test_a_run_resumes_from_its_own_checkpoints_alone(
     resume: bool, changes: dict[str, Any], words: str | None, sample: Path, tmp_path: Path
 ) -> None:
     first = run.prepare(recipe(sample, tmp_path), ALONE)
-    log.begin(first.output, first.started())
+    checkpoints.begin(first.output, first.started())
     checkpoint(first.output, 5)
     prepared = run.prepare(recipe(sample, tmp_path, **changes), ALONE, resume)
     if words is None:

@@ -25,7 +25,7 @@ from chatdata.core.text import printable
 from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
 from trainer.model import adapters, load, memory, pretrained
-from trainer.run import log, save, schedule, strategy, upload
+from trainer.run import checkpoints, save, schedule, strategy, upload
 from trainer.run.run import Run, collator
 
 SHOWN_TOKENS = 700  # of a row of the first batch
@@ -196,7 +196,7 @@ def _saving(run: Run) -> str:
 
 
 def _output(run: Run) -> str:
-    return log.check_output(run.output, run.started(), run.resume)
+    return checkpoints.check_output(run.output, run.started(), run.resume)
 
 
 def _hub(run: Run) -> str:

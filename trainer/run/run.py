@@ -13,7 +13,7 @@ from chatdata.dataset.schemas import WEIGHTS
 from trainer.config import TrainConfig
 from trainer.data import batching, dataset, weighting
 from trainer.model import adapters, load
-from trainer.run import log, strategy
+from trainer.run import checkpoints, strategy
 from trainer.run.strategy import Place
 
 
@@ -56,8 +56,11 @@ class Run:
         }
 
     def checkpoint(self) -> str | None:
-        """The folder of the checkpoint that the run goes on from; None for a run that begins."""
-        folder = log.last_checkpoint(self.output, self.here.ranks) if self.resume else None
+        """The folder of the checkpoint that the run goes on from; None for a run that begins.
+
+        Must be called by all ranks.
+        """
+        folder = checkpoints.same_choice(self.output, self.here.ranks) if self.resume else None
         return None if folder is None else str(folder)
 
 

@@ -265,6 +265,7 @@ def _common(config: TrainConfig, on_cpu: bool) -> dict[str, Any]:
         "dataloader_pin_memory": not on_cpu,
         "remove_unused_columns": False,  # the rows have only the columns of the collator
         "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # it logs 0 for a loss that is not a number
         "disable_tqdm": not sys.stderr.isatty(),
     }
 

@@ -3,13 +3,17 @@ with the weights of labels."""
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
+from chatdata.core.errors import ChatdataError
 from chatdata.dataset.schemas import WEIGHTS
 from trainer.data import weighting
+from trainer.run import checkpoints
 
 
 class Trainer(transformers.Trainer):
@@ -19,8 +23,47 @@ class Trainer(transformers.Trainer):
     weighs as much as a batch of many, so that the number moves with the size of batches. And where
     it goes on from the checkpoint of its last step within an epoch, it takes a step more.
 
+    A loss, a norm of the gradient or a weight that is not a number ends the run, before it writes
+    another checkpoint or a model.
+
     Batches with `weights` have the loss that `weighting` says; the test loss has no weights.
     """
+
+    _losses_are_finite: torch.Tensor | None = None  # of all steps since the last look
+
+    def training_step(self, *args: Any, **options: Any) -> Any:
+        """The loss of a batch, as of Trainer; whether it is a number is kept for a later look."""
+        loss = super().training_step(*args, **options)
+        is_finite = loss.detach().isfinite().all()
+        earlier = self._losses_are_finite
+        self._losses_are_finite = is_finite if earlier is None else is_finite & earlier
+        return loss
+
+    def _maybe_log_save_evaluate(
+        self, tr_loss: Any, grad_norm: Any, *args: Any, **more: Any
+    ) -> None:
+        if self.control.should_log or self.control.should_save or self.control.should_evaluate:
+            self.refuse_what_is_no_number(grad_norm)
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, *args, **more)
+
+    def refuse_what_is_no_number(self, grad_norm: Any = None) -> None:
+        """Raises ChatdataError where a loss since the last look, the norm of the gradient or a
+        weight is not a number. Must be called by all ranks."""
+        losses = self._losses_are_finite
+        checks = {
+            "the loss": losses is None or bool(losses),
+            "the norm of the gradient": grad_norm is None or math.isfinite(float(grad_norm)),
+            "a weight": _are_finite(self.model),
+        }
+        wrong = next((name for name, is_finite in checks.items() if not is_finite), None)
+        if wrong := _first_of_all_ranks(wrong):
+            folder, _ = checkpoints.choose(Path(str(self.args.output_dir)), self.args.world_size)
+            good = f"'{folder}' is the last good checkpoint" if folder else "there is no checkpoint"
+            raise ChatdataError(
+                f"{wrong} is not a number at step {self.state.global_step}, so that the run ends "
+                f"and no model is saved; {good}. Lower training.learning_rate, or look at the rows "
+                "of these steps."
+            )
 
     def evaluation_loop(self, *args: Any, **options: Any) -> Any:
         """The output of Trainer, with the loss that `compute_metrics` calls `token_loss`."""
@@ -65,3 +108,23 @@ class Trainer(transformers.Trainer):
         loss = weighting.loss(outputs.logits, total=num_items_in_batch, **of_loss)
         loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+
+def _are_finite(network: Any) -> bool:
+    """Whether all weights of this rank are numbers; DeepSpeed keeps the rank's part apart."""
+    parts = (getattr(weight, "ds_tensor", weight) for weight in network.parameters())
+    return all(bool(_local(part.detach()).isfinite().all()) for part in parts)
+
+
+def _local(weight: Any) -> Any:
+    """The part of a sharded weight that this rank has."""
+    return weight.to_local() if hasattr(weight, "to_local") else weight
+
+
+def _first_of_all_ranks(wrong: str | None) -> str | None:
+    """What is wrong on the first rank on which something is."""
+    if not torch.distributed.is_initialized():
+        return wrong
+    of_ranks: list[str | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(of_ranks, wrong)
+    return next(filter(None, of_ranks), None)

@@ -7,17 +7,8 @@ from pathlib import Path
 from chatdata.core.errors import HubError, OutputError
 from chatdata.hub import client, rights
 from chatdata.hub.repository import checked_name
+from trainer.run import public_copy
 from trainer.run.save import DESCRIPTION
-
-# Checkpoints, optimizer state and logs, which hold the names of machines and folders.
-NOT_UPLOADED = [
-    "checkpoint-*/**",
-    "global_step*/**",
-    "runs/**",
-    "training_args.bin",
-    "run.json",
-    ".*",
-]
 
 
 def check_writable(repo: str) -> str:
@@ -37,8 +28,9 @@ def check_writable(repo: str) -> str:
 def upload(folder: Path, repo: str, private: bool = True) -> str:
     """Uploads a saved model in a single commit, and creates the repository if it is missing.
 
-    A repository that exists keeps its visibility. Returns the commit's address. Raises
-    OutputError for a folder without a model, and HubError where the Hub refuses.
+    A repository that exists keeps its visibility. No path of this machine is in what is uploaded.
+    Returns the commit's address. Raises OutputError for a folder without a model, and HubError
+    where the Hub refuses.
     """
     if not (folder / DESCRIPTION).is_file():
         raise OutputError(f"'{folder}' holds no model that this trainer saved (no {DESCRIPTION}).")
@@ -46,10 +38,10 @@ def upload(folder: Path, repo: str, private: bool = True) -> str:
     with client.reaching(f"'{repo}'"):
         api = client.api()
         api.create_repo(repo, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo,
-            folder_path=folder,
-            ignore_patterns=NOT_UPLOADED,
-            commit_message=f"Upload the model of {folder.name}",
-        )
+        with public_copy.made(folder) as copy:
+            commit = api.upload_folder(
+                repo_id=repo,
+                folder_path=copy,
+                commit_message=f"Upload the model of {folder.name}",
+            )
     return str(commit.commit_url)
