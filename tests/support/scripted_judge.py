@@ -54,10 +54,10 @@ def _block(text: str, name: str) -> str:
     return str(content)
 
 
-def completion(text: str | None) -> str:
+def completion(text: str | None, finish_reason: str = "stop") -> str:
     """The body of a response with this reply."""
     message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason}
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     values = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
     return json.dumps({**values, "choices": [choice], "usage": usage})

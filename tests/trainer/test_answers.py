@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 
 from chatdata.core.errors import ConfigError, OutputError
 from tests.support import assistant, tiny
-from tests.support.scripted_judge import Asked, Response, serve
+from tests.support.scripted_judge import Asked, Response, completion, serve
 from trainer.chat import few_shot, generation
 from trainer.chat.few_shot import FewShot
 from trainer.chat.generation import ChatModel, Sampling
@@ -277,6 +277,36 @@ def test_a_model_behind_an_endpoint_answers(tmp_path: Path) -> None:
     assert [(row["id"], row["answer"]) for row in rows] == [
         (str(number), f"To {text}") for number, text in enumerate(WORDS, 1)
     ]
+
+
+TOO_LONG = json.dumps({"error": {"message": "This model's maximum context length is 8 tokens."}})
+
+
+@pytest.mark.parametrize(
+    ("response", "answer", "ended", "error"),
+    [
+        (Response(400, TOO_LONG), "", "refused", "maximum context length is 8"),
+        (Response(200, completion(None, "length")), "", "length", None),
+        (Response(200, completion("half \ud83d")), "half \ufffd", "stop", None),
+    ],
+    ids=["too long", "thoughts alone", "half a character"],
+)
+def test_what_no_second_try_can_mend_is_an_answer(
+    tmp_path: Path, response: Response, answer: str, ended: str, error: str | None
+) -> None:
+    """A prompt that a served model cannot answer does not keep the file from being written."""
+    pytest.importorskip("openai")
+    file, out = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
+    file.write_text("\ufeff" + "".join(json.dumps({"prompt": text}) + "\n" for text in WORDS))
+    with serve(lambda asked: response if asked.prompt == WORDS[1] else "Yes") as endpoint:
+        where = ["--prompts", str(file), "--out", str(out), "--endpoint", endpoint.url]
+        done = CliRunner().invoke(main, ["answer", "m", *where])
+        assert done.exit_code == 0, done.output
+        assert len(endpoint.asked) == len(WORDS)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["answer"] for row in rows] == ["Yes", answer, *["Yes"] * 4]
+    assert rows[1]["finish_reason"] == ended
+    assert error is None or error in rows[1]["error"]
 
 
 @pytest.mark.parametrize(

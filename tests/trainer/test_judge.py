@@ -311,9 +311,11 @@ def test_a_folder_of_another_run_is_left_alone(files: tuple[Path, Path], tmp_pat
         assert "holds other files" in done.output
 
 
-def test_what_it_costs_is_said_before(files: tuple[Path, Path]) -> None:
+def test_what_it_costs_is_said_before_and_after(files: tuple[Path, Path]) -> None:
     with serve(fair) as endpoint:
         done = run(files, endpoint, "--price", "2", "8", "--max-tokens", "100", "--dry-run")
         assert done.exit_code == 0
         assert "at most 2400 to write, at most about 0.0" in done.output
         assert not endpoint.asked
+        done = run(files, endpoint, "--price", "1000", "8000", "--max-tokens", "100")
+        assert "24 replies, 240 tokens read, 120 written, 1.20" in done.output

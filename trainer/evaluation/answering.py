@@ -49,7 +49,7 @@ def answer(
     prompts: Sequence[Prompt],
     out: Path,
     *,
-    batch_size: int = 8,
+    batch_size: int = 16,
     system: str | None = None,
     about: dict[str, Any],
     progress: Progress = lambda done, of: None,
@@ -95,7 +95,8 @@ def ask(
                 if reply.text is None:
                     failed.append(reply)
                     continue
-                made = Made(reply.text, reply.written, reply.finish_reason or "stop")
+                ended = reply.finish_reason or "stop"
+                made = Made(reply.text, reply.written, ended, reply.refusal)
                 journal.add(by_id[reply.key], made)
                 progress(len(journal.made), len(prompts))
             return failed
@@ -124,7 +125,8 @@ def _finish(
     """Writes the lines of `out`, and removes the journal."""
     lines = [_line(prompt, journal.made[prompt.id], about) for prompt in prompts]
     with place_file(out) as new:
-        new.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        new.write_text(text, encoding="utf-8")
     journal.path.unlink()
     return lines
 

@@ -94,7 +94,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields the lines of a file that say anything, with their numbers. Raises ConfigError for a
     file that cannot be read."""
     try:
-        whole = path.read_text(encoding="utf-8")
+        whole = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' cannot be read ({error}).") from None
     for number, line in enumerate(whole.split("\n"), 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import urllib.parse
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from typing import Any, NamedTuple
 from chatdata.core.errors import ConfigError, HubError
 
 _WRONG = (400, 401, 403, 404, 405, 422)  # what no second try can mend
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|size|window)|maximum context|too (?:long|large)", re.IGNORECASE
+)
+_CUT = ("length", "content_filter")  # why a reply may end without a word
 
 
 class Question(NamedTuple):
@@ -25,7 +30,8 @@ class Question(NamedTuple):
 class Reply(NamedTuple):
     """What a model said, and the tokens that it read and wrote, as the endpoint counts them.
 
-    `text` is None where the request failed in every try, which `failure` tells.
+    `text` is None where the request failed in every try, which `failure` tells. It is empty, and
+    `finish_reason` is "refused", where the model has no room for the question, as `refusal` says.
     """
 
     key: str
@@ -34,6 +40,7 @@ class Reply(NamedTuple):
     read: int = 0
     written: int = 0
     failure: str | None = None
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,9 @@ class Endpoint:
             )
             return _read(question, answer)
         except openai.APIStatusError as error:
+            if error.status_code in (400, 413, 422) and _TOO_LONG.search(error.message):
+                why = _short(error.message)
+                return Reply(question.key, "", "refused", refusal=why)
             if error.status_code in _WRONG:
                 raise HubError(
                     f"the endpoint {self.address} refuses model '{question.model}' with status "
@@ -121,17 +131,26 @@ def _read(question: Question, answer: Any) -> Reply:
     choice = choices[0] if isinstance(choices, list) else None
     message = getattr(choice, "message", None)
     text = getattr(message, "content", None)
+    text = getattr(message, "refusal", None) if text is None else text
+    finish_reason = getattr(choice, "finish_reason", None)
+    if message is not None and text is None and finish_reason in _CUT:
+        text = ""  # all of it was thought, or nothing may be shown: it is paid for
     if not isinstance(text, str):
         return Reply(question.key, None, failure="an answer without a message")
     usage = getattr(answer, "usage", None)
     read, written = (getattr(usage, f"{side}_tokens", None) for side in ("prompt", "completion"))
     return Reply(
         question.key,
-        text,
-        getattr(choice, "finish_reason", None),
+        _whole(text),
+        finish_reason,
         read if isinstance(read, int) else 0,
         written if isinstance(written, int) else 0,
     )
+
+
+def _whole(text: str) -> str:
+    """A text in which halves of characters are U+FFFD: no file can hold them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _short(text: str, limit: int = 160) -> str:

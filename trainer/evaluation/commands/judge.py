@@ -11,7 +11,7 @@ import click
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError
 from trainer.evaluation import endpoint, judging
-from trainer.evaluation.commands.shared import FILE, Progress
+from trainer.evaluation.commands.shared import FILE, Progress, cost_of
 from trainer.evaluation.endpoint import Endpoint
 from trainer.evaluation.judging import Job
 
@@ -86,7 +86,7 @@ def judge(
             summary = judging.judge(job, out, Progress("replies"))
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(summary, indent=2) if as_json else _in_words(summary, out))
+    click.echo(json.dumps(summary, indent=2) if as_json else _in_words(summary, out, price))
     if summary["failed"]:
         raise click.ClickException(
             f"{summary['failed']} pairs lack a reply; run the command again to ask for these."
@@ -99,8 +99,7 @@ def _announce(job: Job, out: Path, price: tuple[float, float] | None) -> None:
     left = judging.estimate(job, requests, out / judging.REPLIES)
     cost = ""
     if price:
-        most = (left.read * price[0] + left.written * price[1]) / 1e6
-        cost = f", at most about {most:.2f}"
+        cost = f", at most about {cost_of((left.read, left.written), price):.2f}"
     click.echo(
         f"{len(paired.pairs)} pairs, {left.requests} requests: about {left.read} tokens to read, "
         f"at most {left.written} to write{cost}",
@@ -115,7 +114,7 @@ def _some(ids: list[str], most: int = 3) -> str:
     return ", ".join(ids[:most]) + (", ..." if len(ids) > most else "")
 
 
-def _in_words(summary: dict[str, Any], out: Path) -> str:
+def _in_words(summary: dict[str, Any], out: Path, price: tuple[float, float] | None) -> str:
     lines = []
     if summary["win_rate"] is not None:
         low, high = summary["win_rate_interval"]
@@ -132,7 +131,11 @@ def _in_words(summary: dict[str, Any], out: Path) -> str:
     for name, table in summary["scores"].items():
         means = " and ".join(f"{_mean(table[side]['mean'])} for {side}" for side in ("A", "B"))
         lines.append(f"{name}: scores of {means} on average, of 1 to 8")
-    return "\n".join([*lines, str(out)])
+    usage = summary["usage"]
+    tokens = usage["tokens_read"], usage["tokens_written"]
+    cost = f", {cost_of(tokens, price):.2f}" if price else ""
+    counted = f"{tokens[0]} tokens read, {tokens[1]} written{cost}"
+    return "\n".join([*lines, f"{usage['replies']} replies, {counted}", str(out)])
 
 
 def _share(value: float | None) -> str:

@@ -12,7 +12,7 @@ import click
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError
 from trainer.evaluation import endpoint, prompt_requests
-from trainer.evaluation.commands.shared import FILE, Progress
+from trainer.evaluation.commands.shared import FILE, Progress, cost_of
 from trainer.evaluation.endpoint import Endpoint
 
 
@@ -145,7 +145,7 @@ def _announce(left: Any, price: tuple[float, float] | None) -> None:
     """Says before the first request how many there will be, and what they cost."""
     cost = ""
     if price:
-        most = left.most * (left.read * price[0] + left.written * price[1]) / 1e6
+        most = left.most * cost_of((left.read, left.written), price)
         cost = f", at most about {most:.2f}"
     click.echo(
         f"{left.fewest} to {left.most} requests: about {left.read} tokens to read in each, at most "
@@ -160,7 +160,7 @@ def _in_words(summary: dict[str, Any], out: Path, price: tuple[float, float] | N
     dropped = ", ".join(f"{number} {reason}" for reason, number in summary["dropped"].items())
     replies = ", ".join(f"{number} {name}" for name, number in usage.items())
     tokens = (used["tokens_read"], used["tokens_written"])
-    cost = f", {sum(t * p for t, p in zip(tokens, price, strict=True)) / 1e6:.2f}" if price else ""
+    cost = f", {cost_of(tokens, price):.2f}" if price else ""
     return "\n".join(
         [
             f"{summary['prompts']} prompts ({kinds}) of {summary['read']} that were read",

@@ -10,6 +10,11 @@ import click
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+def cost_of(tokens: tuple[int, int], price: tuple[float, float]) -> float:
+    """What tokens that were read and written cost, at prices of a million."""
+    return (tokens[0] * price[0] + tokens[1] * price[1]) / 1e6
+
+
 class Progress:
     """Prints how many there are, in a terminal each time, else at the end."""
 
