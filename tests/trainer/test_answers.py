@@ -183,7 +183,11 @@ def test_lines_are_in_the_order_of_the_prompts(chat_model: ChatModel, tmp_path: 
     assert read == lines
     assert [line["id"] for line in lines] == [prompt.id for prompt in asked]
     assert {(line["reference"], line["test"], line["model"]) for line in lines} == {("r", "t", "m")}
-    assert list(tmp_path.iterdir()) == [tmp_path / "a.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "a.summary.json"]
+    summary = json.loads((tmp_path / "a.summary.json").read_text())
+    assert (summary["answers"], summary["settings"]["model"]) == (len(WORDS), "m")
+    assert summary["tokens"] == sum(line["tokens"] for line in lines)
+    assert sorted(summary["versions"]) == ["torch", "transformers"]
     alone = answering.answer(
         chat_model, GREEDY, asked, tmp_path / "b.jsonl", batch_size=1, about=ABOUT
     )
@@ -299,7 +303,8 @@ def test_what_no_second_try_can_mend_is_an_answer(
     file, out = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
     file.write_text("\ufeff" + "".join(json.dumps({"prompt": text}) + "\n" for text in WORDS))
     with serve(lambda asked: response if asked.prompt == WORDS[1] else "Yes") as endpoint:
-        where = ["--prompts", str(file), "--out", str(out), "--endpoint", endpoint.url]
+        address = endpoint.url.replace("//", "//user:hidden@")
+        where = ["--prompts", str(file), "--out", str(out), "--endpoint", address]
         done = CliRunner().invoke(main, ["answer", "m", *where])
         assert done.exit_code == 0, done.output
         assert len(endpoint.asked) == len(WORDS)
@@ -307,6 +312,9 @@ def test_what_no_second_try_can_mend_is_an_answer(
     assert [row["answer"] for row in rows] == ["Yes", answer, *["Yes"] * 4]
     assert rows[1]["finish_reason"] == ended
     assert error is None or error in rows[1]["error"]
+    summary = (tmp_path / "out.summary.json").read_text()
+    assert endpoint.url in summary
+    assert "hidden" not in summary
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.core.files import place_file
-from chatdata.core.hashing import sha256_json
+from chatdata.core.hashing import sha256_file, sha256_json
 from trainer.evaluation import batches
 from trainer.evaluation.endpoint import Endpoint, Question, Reply
 from trainer.evaluation.journal import Lines
@@ -66,7 +68,7 @@ def answer(
             for prompt, words in made:
                 journal.add(prompt, words)
             progress(len(journal.made), len(prompts))
-    return _finish(journal, prompts, out, about)
+    return _finish(journal, prompts, out, about | {"system": system})
 
 
 def ask(
@@ -106,7 +108,7 @@ def ask(
                 f"{len(failed)} of {len(prompts)} prompts have no answer ({failed[0].failure}); "
                 "run the command again to ask for these alone."
             )
-    return _finish(journal, prompts, out, about)
+    return _finish(journal, prompts, out, about | {"system": system})
 
 
 def _run(about: dict[str, Any], system: str | None, prompts: Sequence[Prompt]) -> str:
@@ -122,13 +124,37 @@ def _messages(prompt: Prompt, system: str | None) -> list[dict[str, str]]:
 def _finish(
     journal: _Journal, prompts: Sequence[Prompt], out: Path, about: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Writes the lines of `out`, and removes the journal."""
+    """Writes the lines of `out` and the summary beside it, and removes the journal."""
     lines = [_line(prompt, journal.made[prompt.id], about) for prompt in prompts]
     with place_file(out) as new:
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         new.write_text(text, encoding="utf-8")
+    with place_file(out.with_name(f"{out.stem}.summary.json")) as new:
+        summary = _summary(prompts, lines, about) | {"sha256": sha256_file(out)}
+        new.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     journal.path.unlink()
     return lines
+
+
+def _summary(
+    prompts: Sequence[Prompt], lines: Sequence[dict[str, Any]], about: dict[str, Any]
+) -> dict[str, Any]:
+    """What a reader has to know who compares the answers with others."""
+    shown = dict(about)
+    if shown.get("endpoint"):
+        shown["endpoint"] = Endpoint(shown["endpoint"]).address
+    if shown.get("few_shot"):
+        shown["few_shot"] = f"sha256:{sha256_json(shown['few_shot'])}"
+    packages = ("openai",) if shown.get("endpoint") else ("torch", "transformers")
+    asked = sha256_json([[prompt.id, prompt.prompt] for prompt in prompts])
+    return {
+        "answers": len(lines),
+        "tokens": sum(line["tokens"] for line in lines),
+        "finish_reasons": dict(sorted(Counter(line["finish_reason"] for line in lines).items())),
+        "settings": shown,
+        "prompts": f"sha256:{asked}",
+        "versions": {name: metadata.version(name) for name in packages},
+    }
 
 
 def _line(prompt: Prompt, made: Made, about: dict[str, Any]) -> dict[str, Any]:
