@@ -51,7 +51,7 @@ def answer(
     prompts: Sequence[Prompt],
     out: Path,
     *,
-    batch_size: int = 16,
+    batch_size: int = 32,
     system: str | None = None,
     about: dict[str, Any],
     progress: Progress = lambda done, of: None,

@@ -28,7 +28,7 @@ from trainer.evaluation.endpoint import Endpoint
 @click.option("--system", help="The system turn.")
 @click.option("--endpoint", "url", help="An OpenAI-compatible endpoint that has MODEL.")
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Prompts at a time."
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Prompts at a time."
 )
 @click.option("--max-new-tokens", type=click.IntRange(1), default=512, show_default=True)
 @click.option(
