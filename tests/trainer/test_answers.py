@@ -117,14 +117,22 @@ def alone(stopping: ChatModel) -> tuple[list[list[int]], list[list[int]]]:
 
 @pytest.mark.parametrize("size", [1, 3, 8, 64])
 def test_rows_that_come_and_go_change_no_answer(
-    stopping: ChatModel, alone: tuple[list[list[int]], list[list[int]]], size: int
+    stopping: ChatModel,
+    alone: tuple[list[list[int]], list[list[int]]],
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Answers that end after a few tokens or never, in batches that are refilled, are those of
-    transformers for each prompt alone."""
+    transformers for each prompt alone; what has ended is not gone on with."""
     ids, expected = alone
+    visits, go_on = [], batches._Writer.go_on
+    counted = lambda writer, rows: visits.append(len(rows.numbers)) or go_on(writer, rows)  # noqa: E731
+    monkeypatch.setattr(batches._Writer, "go_on", counted)
     assert len({len(answer) for answer in expected}) > 5
     assert max(map(len, expected)) == 40
     assert written(stopping, ids, size, 40) == expected
+    assert max(visits) <= size
+    assert sum(visits) < 3 * len(ids)  # the longest are visited three times
 
 
 def test_a_model_with_another_cache_is_answered_batch_by_batch(
