@@ -32,6 +32,7 @@ program: Any = importlib.import_module("program")  # the file beside this file
 
 _TICK = 0.02
 _TAIL = 8192
+_SUMS = 2  # of memory that have to be too large
 _MESSAGES = 65536  # bytes that a child may write to its pipe
 _FILES = 2000  # files of a home that are looked at
 _REASONS = 20
@@ -92,7 +93,7 @@ class Run:
         self.messages = b""
         self.output = dict.fromkeys(child.outputs, b"")
         self.open = {child.source, *child.outputs}
-        self.written = 0
+        self.written = self.times_over = 0
         self.is_started = self.is_tested = False
 
     def report(self) -> dict[str, Any]:
@@ -212,9 +213,14 @@ class Run:
     # ------------------------------------------------------------------------------- its processes
 
     def _look_at_memory(self) -> None:
-        """Ends a program of too much memory. Pages that processes share count once, at a price."""
+        """Ends a program of too much memory. Pages that processes share count once, at a price.
+
+        Shares grow while they are read where a process ends meanwhile: two sums have to agree.
+        """
         limit, processes = self.limits["memory_bytes"], self._processes()
-        if sum(map(_resident, processes)) > limit and sum(map(_share, processes)) > limit:
+        is_over = sum(map(_resident, processes)) > limit and sum(map(_share, processes)) > limit
+        self.times_over = self.times_over + 1 if is_over else 0
+        if self.times_over == _SUMS:
             self._end("out_of_memory", "all processes together")
 
     def _look_at_files(self) -> None:
@@ -261,12 +267,15 @@ def _share(process: int) -> int:
 
 
 def _sizes(path: str, names: tuple[str, str]) -> int | None:
-    """The sum of some sizes in a file of /proc; None for a file that cannot be read."""
+    """The sum of some sizes in a file of /proc; None for a file that may not be read, and 0 where
+    the process is ending."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = [line.split() for line in file]
-    except OSError:
+    except PermissionError:
         return None
+    except OSError:
+        return 0
     return 1024 * sum(int(words[1]) for words in lines if words[0] in names)
 
 
