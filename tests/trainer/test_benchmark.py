@@ -261,6 +261,32 @@ def test_a_run_that_was_killed_goes_on(
     assert len(read(tmp_path / "cut")["runs"]) == 3  # the folder still has the base model
 
 
+def test_what_a_model_cannot_do_does_not_keep_the_rest(
+    models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data = benchmarks.generating(tmp_path / "data", max_gen_toks=5000)
+    benchmarks.task(data)
+    arguments = (models[0], "--data", data, "--tasks", "writing,letters", "--out", tmp_path / "out")
+    for _ in range(2):
+        done = run(*arguments)
+        assert done.exit_code == 1
+        assert "1 runs failed: the task lets a model write 5000 tokens" in done.output
+        results = read(tmp_path / "out")
+        assert [r["task"] for r in results["runs"]] == ["letters"]
+        (failure,) = results["failed"]
+        assert failure["task"] == "writing"
+
+
+def test_a_run_that_failed_at_once_leaves_no_settings(
+    models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, out = benchmarks.task(tmp_path / "data"), tmp_path / "out"
+    done = run(models[0], "--data", data, "--tasks", "leters", "--limit", 3, "--out", out)
+    assert done.exit_code == 1
+    done = run(models[0], "--data", data, "--tasks", "letters", "--out", out)
+    assert done.exit_code == 0, done.output
+
+
 def test_a_generating_task_and_a_written_card(models: tuple[Path, Path], tmp_path: Path) -> None:
     data = benchmarks.generating(tmp_path / "data")
     done = run(models[1], "--data", data, "--tasks", "writing", "--out", tmp_path / "out", "--card")

@@ -58,20 +58,22 @@ def test_nothing_is_noticed_where_nothing_is_wrong(healthy: Model, tmp_path: Pat
     assert not noticed(healthy, benchmarks.generating(tmp_path / "e"), is_templated=True)
 
 
-def begun(folder: Path, **options: Any) -> Any:
-    """A tokenizer that puts `<s>` in front, and a template that does so, too."""
+def begun(folder: Path, *begins: str, **options: Any) -> Any:
+    """A tokenizer that puts tokens in front, and a template that does so, too."""
     tokenizer = benchmarks.tokenizer(folder, **options)
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<s>"]})
-    begin = tokenizer.convert_tokens_to_ids("<s>")
-    processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
+    tokenizer.add_special_tokens({"additional_special_tokens": list(begins)})
+    ids = tokenizer.convert_tokens_to_ids(list(begins))
+    processor = TemplateProcessing(
+        single=" ".join([*begins, "$A"]), special_tokens=list(zip(begins, ids, strict=True))
+    )
     tokenizer.backend_tokenizer.post_processor = processor
-    tokenizer.chat_template = "<s>" + tokenizer.chat_template
+    tokenizer.chat_template = "".join(begins) + tokenizer.chat_template
     return tokenizer
 
 
 def test_two_begin_tokens_are_seen(folder: Path, tmp_path: Path) -> None:
     """lm-eval looks for tokenizer.bos_token, so it adds a second where that is not set."""
-    tokenizer = begun(folder)
+    tokenizer = begun(folder, "<s>")
     model = Model(benchmarks.network(tokenizer), tokenizer, 8)
     seen = noticed(model, benchmarks.task(tmp_path / "a"), is_templated=True)
     assert seen["two_begin_tokens"][1:3] == (16, 16)
@@ -79,7 +81,11 @@ def test_two_begin_tokens_are_seen(folder: Path, tmp_path: Path) -> None:
     assert not noticed(model, benchmarks.task(tmp_path / "b"))
     seen = noticed(model, benchmarks.generating(tmp_path / "c"), is_templated=True)
     assert seen["two_begin_tokens"][1:3] == (8, 8)
-    known = begun(folder, bos_token="<s>")
+    two = begun(folder, "[mask]", "<sop>")
+    model = Model(benchmarks.network(two), two, 8)
+    seen = noticed(model, benchmarks.task(tmp_path / "e"), is_templated=True)
+    assert "the model reads '[mask]<sop>' twice in front" in seen["two_begin_tokens"].words
+    known = begun(folder, "<s>", bos_token="<s>")
     model = Model(benchmarks.network(known), known, 8)
     assert set(noticed(model, benchmarks.task(tmp_path / "d"), is_templated=True)) == UNSURE
 
@@ -135,7 +141,10 @@ def test_the_scored_end_of_a_prompt_is_seen(healthy: Model, tmp_path: Path) -> N
     """The number is the model's own, computed here from its logits."""
     import torch
 
-    seen = noticed(healthy, benchmarks.task(tmp_path), is_templated=True)["prompt_scored"]
+    seen = noticed(healthy, benchmarks.task(tmp_path / "a"), is_templated=True)["prompt_scored"]
+    by_sum = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
+    data = benchmarks.task(tmp_path / "b", metric_list=by_sum)  # every answer has the same more
+    assert not noticed(healthy, data, is_templated=True)
     costs = []
     for text in benchmarks.QUESTIONS:
         asked = [{"role": "user", "content": f"{text}\nAnswer:"}]

@@ -23,7 +23,7 @@ from trainer.evaluation import batches, sandbox
 from trainer.evaluation.__main__ import main
 from trainer.evaluation.benchmarks import harness, humaneval
 from trainer.evaluation.benchmarks.harness import Model
-from trainer.evaluation.benchmarks.humaneval import Completion, Problem, Settings
+from trainer.evaluation.benchmarks.humaneval import Completion, Problem, Run, Settings
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
@@ -119,15 +119,8 @@ def chat_model(sample: Path) -> ChatModel:
 
 
 def drawn(chat_model: ChatModel, journal: Path, samples: int = 3, seed: int = 0) -> Any:
-    return humaneval.answers(
-        chat_model,
-        PROBLEMS,
-        Settings(samples, 1.0, 8, seed),
-        is_templated=True,
-        journal=journal,
-        batch_size=2,
-        progress=lambda done, of: None,
-    )
+    settings = Settings(samples, 1.0, 8, seed)
+    return Run(chat_model, PROBLEMS, settings, is_templated=True, batch_size=2).answers(journal)
 
 
 def test_samples_differ_and_are_drawn_again_by_their_seed(
@@ -162,14 +155,10 @@ def test_a_run_that_was_killed_draws_the_same(
 
 
 def judged(journal: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
-    return humaneval.judge(
-        PROBLEMS[:1],
-        {(PROBLEMS[0].task_id, number): text for number, text in enumerate(texts)},
-        Settings(len(texts), 0.8, 8, 0),
-        is_templated=False,
-        journal=journal,
-        progress=lambda done, of: None,
-    )
+    made = {(PROBLEMS[0].task_id, number): text for number, text in enumerate(texts)}
+    settings = Settings(len(texts), 0.8, 8, 0)
+    nobody: Any = None  # has answered already
+    return Run(nobody, PROBLEMS[:1], settings, is_templated=False).judge(made, journal)
 
 
 def test_what_could_not_be_run_is_not_wrong(
@@ -204,7 +193,7 @@ def test_pass_at_k_stands_beside_the_tasks(sample: Path, tmp_path: Path) -> None
         "pass@1": 0.5,
         "pass@10": 0.5,
     }
-    assert (chat["n"], results["settings"]["humaneval"]["samples"]) == (2, 10)
+    assert (chat["n"], chat["identity"]["drawing"]["samples"]) == (2, 10)
     (row,) = [row for row in results["comparisons"] if row["metric"] == "pass@1"]
     assert row["n"] == 2
     assert "pass@1" in (out / "results.md").read_text()
@@ -212,4 +201,25 @@ def test_pass_at_k_stands_beside_the_tasks(sample: Path, tmp_path: Path) -> None
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert rows[0]["responses"] == [assistant.ANSWER] * 10
     assert set(rows[1]["statuses"]) == {"passed"}
-    assert not list(out.glob("runs/*/humaneval.*.answers.jsonl"))
+    assert not list(out.glob("runs/*/*.journal*"))
+
+
+def test_a_base_model_goes_on_from_the_head_of_a_function(sample: Path, tmp_path: Path) -> None:
+    """Its second problem does not fit its context, which is said."""
+    sandbox_or_skip()
+    tokenizer = benchmarks.tokenizer(sample / "tokenizer")
+    tokenizer.chat_template = None
+    made = benchmarks.network(tokenizer, end=None, max_position_embeddings=200)
+    made.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    long = PROBLEMS[0]._replace(task_id="Test/9", prompt=HELPER * 9 + PROBLEMS[0].prompt)
+    rows = [PROBLEMS[0]._asdict(), long._asdict()]
+    file = tmp_path / "HumanEval.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["--tasks", "humaneval", "--data", file, "--max-new-tokens", 8]
+    arguments = ["benchmark", tmp_path / "base", *arguments, "--out", tmp_path / "out"]
+    done = CliRunner().invoke(main, [*map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    assert "warning, empty_answers: 1 of 2 requests" in done.output
+    (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+    assert (run["template"], run["metrics"]["pass@1"]["value"]) == (False, 0.0)

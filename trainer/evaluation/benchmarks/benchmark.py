@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import chatdata
-from chatdata.core.errors import ConfigError
+from chatdata.core.errors import ChatdataError, ConfigError
+from chatdata.core.hashing import sha256_json
 from trainer.chat.generation import ChatModel
+from trainer.chat.prompt_window import TemplateWriter, Writer
 from trainer.evaluation import journal, sandbox
 from trainer.evaluation.benchmarks import harness, humaneval, outcome, report, tasks
 from trainer.evaluation.benchmarks.checks import Warning
 from trainer.evaluation.benchmarks.folder import Cell, Folder
 from trainer.evaluation.benchmarks.harness import Model
+from trainer.evaluation.benchmarks.humaneval import Completion, Problem
 from trainer.evaluation.benchmarks.tasks import Loaded
 
 VERSIONS = ("lm_eval", "transformers", "torch", "tokenizers", "datasets", "scipy")
-
 _GREEDY = humaneval.Settings(samples=1, temperature=0.0, max_new_tokens=512, seed=0)
+
+Row = dict[str, Any]
+Left = tuple[Cell, Row]  # a run that is left, and what tells it from others
 
 
 @dataclass(frozen=True)
@@ -44,41 +49,42 @@ class Told:
 
     begins: Callable[[Cell], object] = lambda cell: None
     warns: Callable[[Cell, Warning], object] = lambda cell, warning: None
-    ends: Callable[[Cell, dict[str, Any]], object] = lambda cell, run: None
+    fails: Callable[[Cell, str], object] = lambda cell, reason: None
+    ends: Callable[[Cell, Row], object] = lambda cell, run: None
     counts: humaneval.Progress = lambda done, of: None
 
 
-def benchmark(job: Job, out: Path, told: Told) -> dict[str, Any]:
+def benchmark(job: Job, out: Path, told: Told) -> Row:
     """Runs what is not in the folder yet, and returns what is in `results.json` then.
 
-    Raises ConfigError for tasks, data and models that cannot be had, and OutputError where the
-    folder holds runs with other settings.
+    What a model cannot do is in `failed`, and does not keep the rest from being measured. Raises
+    ConfigError for tasks, data and models that cannot be had, and OutputError where the folder
+    holds runs with other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
     with journal.alone(out):
         folder = Folder(out, _settings(job))
-        loaded = _load(job, out)
-        problems = _problems(job)
-        for model in dict.fromkeys(job.models):
-            _run_model(job, folder, model, loaded, problems, told)
+        session = _Session(job, folder, told, _load(job, out), _problems(job))
+        models = dict.fromkeys(job.models)
+        failed = [failure for model in models for failure in session.run_model(model)]
         results = {
             "format": 1,
             "versions": _versions(),
             "settings": folder.settings,
             **report.results(folder, job.models, job.tasks),
+            "failed": failed,
         }
         if not results["runs"]:
-            raise ConfigError(f"nothing was measured: {results['skipped'][0]['reason']}")
+            reasons = [*failed, *results["skipped"]]
+            raise ConfigError(f"nothing was measured: {reasons[0]['reason']}")
         report.write(folder, results)
     return results
 
 
-def _settings(job: Job) -> dict[str, Any]:
+def _settings(job: Job) -> Row:
     """What all runs in a folder have in common."""
-    drawn = job.drawing._asdict() if humaneval.NAME in job.tasks else None
     versions = {"lm_eval": importlib.metadata.version("lm_eval")}
-    shared = {"limit": job.limit, "system": job.system, "examples_seed": tasks.SEED, **versions}
-    return shared | ({"humaneval": drawn} if drawn else {})
+    return {"limit": job.limit, "system": job.system, "examples_seed": tasks.SEED, **versions}
 
 
 def _versions() -> dict[str, str]:
@@ -86,15 +92,15 @@ def _versions() -> dict[str, str]:
     return {"chatdata": chatdata.__version__, **listed}
 
 
-def _load(job: Job, out: Path) -> list[Loaded]:
+def _load(job: Job, out: Path) -> dict[str, Loaded]:
     names = [name for name in dict.fromkeys(job.tasks) if name != humaneval.NAME]
     if not names:
-        return []
+        return {}
     with harness.quiet():
-        return tasks.load(names, job.shots, job.data, out)
+        return {task.name: task for task in tasks.load(names, job.shots, job.data, out)}
 
 
-def _problems(job: Job) -> list[humaneval.Problem]:
+def _problems(job: Job) -> list[Problem]:
     if humaneval.NAME not in job.tasks:
         return []
     if job.data is None:
@@ -105,113 +111,84 @@ def _problems(job: Job) -> list[humaneval.Problem]:
     return humaneval.read(humaneval.find(job.data), job.limit)
 
 
-def _run_model(
-    job: Job,
-    folder: Folder,
-    name: str,
-    loaded: Sequence[Loaded],
-    problems: Sequence[humaneval.Problem],
-    told: Told,
-) -> None:
-    """Runs what is left of a model, which is loaded where anything is left."""
-    made = harness.files_hash(name)
-    left = []
-    for cell, task in _cells(job, name, loaded):
-        identity = {"model": made, **_identity(job, task, problems)}
-        if not folder.finished(cell, identity):
-            left.append((cell, task, identity))
-    if not left:
-        return
-    model = harness.load(name, None, job.batch_size)
-    about = {**harness.about(name, model), "hash": made}
-    for cell, task, identity in left:
-        told.begins(cell)
+@dataclass(frozen=True)
+class _Session:
+    """A command: what it is to measure, with the data of that."""
+
+    job: Job
+    folder: Folder
+    told: Told
+    loaded: Mapping[str, Loaded]
+    problems: Sequence[Problem]
+
+    def run_model(self, name: str) -> list[Row]:
+        """Runs what is left of a model, which is loaded where anything is. Returns failures."""
+        left = list(self._left(name))
+        if not left:
+            return []
+        model = harness.load(name, None, self.job.batch_size)
+        about = harness.about(name, model)
+        failed = []
+        for cell, identity in left:
+            self.told.begins(cell)
+            try:
+                run, rows = self._run(cell, identity, model)
+            except ChatdataError as error:
+                failed.append({**cell._asdict(), "reason": str(error)})
+                self.told.fails(cell, str(error))
+                continue
+            run = {"model": about, "identity": identity, "batch_size": self.job.batch_size, **run}
+            self.folder.add(cell, run, rows)
+            self.told.ends(cell, run)
+        harness.free(model)
+        return failed
+
+    def _left(self, model: str) -> Iterator[Left]:
+        made = harness.files_hash(model)
+        for task in dict.fromkeys(self.job.tasks):
+            for is_templated in self.job.templates:
+                cell, identity = Cell(model, task, is_templated), {"model": made, **self._of(task)}
+                if not self.folder.finished(cell, identity):
+                    yield cell, identity
+
+    def _of(self, task: str) -> Row:
+        """What tells a task from others."""
+        if task in self.loaded:
+            return {"data": self.loaded[task].data, "shots": self.loaded[task].shots}
+        drawing = self.job.drawing._asdict()
+        return {"data": humaneval.data_hash(self.problems), "shots": {}, "drawing": drawing}
+
+    def _run(self, cell: Cell, identity: Row, model: Model) -> tuple[Row, list[Row]]:
+        """The run, and its items."""
         if cell.is_templated and not model.tokenizer.chat_template:
-            reason = f"'{name}' has no chat template: it is a base model"
-            run: dict[str, Any] = {"skipped": reason}
-            rows: list[dict[str, Any]] = []
-        elif task is None:
-            run, rows = _run_humaneval(job, folder, cell, model, problems, told)
-        else:
-            run, rows = _run_task(job, cell, task, model, told)
-        run = {"model": about, "identity": identity, "batch_size": job.batch_size, **run}
-        folder.add(cell, run, rows)
-        told.ends(cell, run)
-    harness.free(model)
+            return {"skipped": f"'{cell.model}' has no chat template: it is a base model"}, []
+        if cell.task not in self.loaded:
+            key = sha256_json([identity, self.job.batch_size])[-16:]
+            return self._run_humaneval(cell, model, self.folder.file(cell, f"{key}.journal"))
+        task = self.loaded[cell.task]
+        ran = harness.run(
+            model,
+            task,
+            is_templated=cell.is_templated,
+            limit=self.job.limit,
+            system=self.job.system,
+            tell=lambda warning: self.told.warns(cell, warning),
+        )
+        return outcome.of_task(task, ran)
 
-
-def _cells(job: Job, model: str, loaded: Sequence[Loaded]) -> Iterator[tuple[Cell, Loaded | None]]:
-    by_name = {task.name: task for task in loaded}
-    for name in dict.fromkeys(job.tasks):
-        for is_templated in job.templates:
-            yield Cell(model, name, is_templated), by_name.get(name)
-
-
-def _identity(
-    job: Job, task: Loaded | None, problems: Sequence[humaneval.Problem]
-) -> dict[str, Any]:
-    if task is None:
-        return {"data": humaneval.data_hash(problems), "shots": {}}
-    return {"data": task.data, "shots": task.shots}
-
-
-def _run_task(
-    job: Job, cell: Cell, task: Loaded, model: Model, told: Told
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    ran = harness.run(
-        model,
-        task,
-        is_templated=cell.is_templated,
-        limit=job.limit,
-        system=job.system,
-        tell=lambda warning: told.warns(cell, warning),
-    )
-    return outcome.of_task(task, ran)
-
-
-def _run_humaneval(
-    job: Job,
-    folder: Folder,
-    cell: Cell,
-    model: Model,
-    problems: Sequence[humaneval.Problem],
-    told: Told,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    made = harness.chat_model(model)
-    if not cell.is_templated:
-        made = ChatModel(model.model, model.tokenizer, humaneval.Completion(model.tokenizer))
-    answers, judged = folder.file(cell, "answers.jsonl"), folder.file(cell, "judged.jsonl")
-    answers.parent.mkdir(parents=True, exist_ok=True)
-    texts = humaneval.answers(
-        made,
-        problems,
-        job.drawing,
-        is_templated=cell.is_templated,
-        journal=answers,
-        batch_size=job.batch_size,
-        progress=told.counts,
-    )
-    rows = humaneval.judge(
-        problems,
-        texts,
-        job.drawing,
-        is_templated=cell.is_templated,
-        journal=judged,
-        progress=told.counts,
-    )
-    for path in (answers, judged):
-        path.unlink()
-    warnings = harness.ends_of_answers(model) if cell.is_templated else []
-    for warning in warnings:
-        told.warns(cell, warning)
-    metrics = {
-        name: outcome.metric([row["metrics"][name] for row in rows]) for name in rows[0]["metrics"]
-    }
-    run = {
-        "version": "HumanEval",
-        "n": len(rows),
-        "metrics": metrics,
-        "warnings": [warning._asdict() for warning in warnings],
-        "remarks": [],
-    }
-    return run, rows
+    def _run_humaneval(self, cell: Cell, model: Model, kept: Path) -> tuple[Row, list[Row]]:
+        tokenizer = model.tokenizer
+        writer: Writer = TemplateWriter(tokenizer) if cell.is_templated else Completion(tokenizer)
+        rows = humaneval.Run(
+            ChatModel(model.model, tokenizer, writer),
+            self.problems,
+            self.job.drawing,
+            cell.is_templated,
+            self.job.batch_size,
+            self.told.counts,
+        ).measure(kept)
+        texts = [text for row in rows for text in row["responses"]]
+        warnings = harness.of_answers(model, texts, cell.is_templated)
+        for warning in warnings:
+            self.told.warns(cell, warning)
+        return outcome.of_humaneval(rows, warnings), rows

@@ -75,10 +75,16 @@ def of_generated(prompts: Sequence[str], settings: dict[str, Any], model: Model)
 def two_begin_tokens(requests: Sequence[Request], model: Model) -> Warning | None:
     """Prompts in which both the template and the tokenizer have put a begin token."""
     special = set(model.tokenizer.all_special_ids)
-    twice = [r for r in requests if len(r.ids) > 1 and r.ids[0] == r.ids[1] and r.ids[0] in special]
+    start = model.start_ids()  # GLM has two of them
+
+    def has_two(ids: Sequence[int]) -> bool:
+        is_again = len(ids) > 1 and ids[0] == ids[1] and ids[0] in special
+        return is_again or (bool(start) and ids[: 2 * len(start)] == start * 2)
+
+    twice = [r for r in requests if has_two(r.ids)]
     if not twice:
         return None
-    token = model.tokenizer.convert_ids_to_tokens(twice[0].ids[0])
+    token = "".join(model.tokenizer.convert_ids_to_tokens(start or twice[0].ids[:1]))
     words = (
         f"the model reads {token!r} twice in front: the template writes it and the tokenizer adds "
         "it again; leave it out of the template."
@@ -103,11 +109,11 @@ def delimiter(requests: Sequence[Request], model: Model) -> Warning | None:
         (i for i, (a, b) in enumerate(zip(request.ids, expected, strict=False)) if a != b),
         min(len(expected), len(request.ids)) - 1,
     )
-    tell = model.tokenizer.convert_ids_to_tokens
+    scored, written = model.tokenizer.convert_ids_to_tokens([request.ids[place], expected[place]])
     words = (
-        f"{request.continuation!r} is scored with the token {tell(request.ids[place])!r}, and the "
-        f"template writes this answer with {tell(expected[place])!r}; give the task choices "
-        "and a target_delimiter without spaces in front."
+        f"{_short(request.continuation)} is scored with the token {scored!r}, and the template "
+        f"writes this answer with {written!r}; give the task choices and a delimiter without "
+        "spaces in front."
     )
     return Warning("delimiter", len(wrong), len(looked_at), words)
 
@@ -146,7 +152,7 @@ def prompt_scored(requests: Sequence[Request], model: Model) -> Warning | None:
     Where the model is sure of it that changes nothing; else acc_norm, which divides the sum by the
     length of the answer, prefers long answers.
     """
-    if not model.is_templated:
+    if not model.is_templated or not model.divides:
         return None
     ends = [r for r in requests if r.context != r.context.rstrip()]
     costs = model.costs(_ends_of_prompts(_some(ends, 32), model))
@@ -244,6 +250,10 @@ def end_tokens(
         f"end tokens, nor the task's `until` ({until}); set eos_token_id in generation_config.json."
     )
     return Warning("end_tokens", len(requests), len(requests), words)
+
+
+def _short(text: str, most: int = 40) -> str:
+    return repr(text if len(text) <= most else text[: most - 3] + "...")
 
 
 def _some(requests: Sequence[Request], number: int = LOOKED_AT) -> list[Request]:

@@ -44,9 +44,7 @@ class Folder:
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
         known = _read(path / SETTINGS)
-        if known is None:
-            _write(path / SETTINGS, settings)
-        elif known != settings:
+        if known is not None and known != settings:
             raise _differs(path, "settings", known, settings)
         self.settings = settings
 
@@ -66,6 +64,7 @@ class Folder:
 
     def add(self, cell: Cell, run: dict[str, Any], rows: Rows) -> None:
         """Keeps a finished run: its items first, so that no run is there without them."""
+        _write(self.path / SETTINGS, self.settings)
         with place_file(self.file(cell, "jsonl")) as new:
             new.write_text("".join(json.dumps(row, default=str) + "\n" for row in rows))
         _write(self.file(cell), {"task": cell.task, "template": cell.is_templated, **run})

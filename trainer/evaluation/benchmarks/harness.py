@@ -15,10 +15,9 @@ import torch
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 
-from chatdata.core.errors import ChatdataError, ConfigError, RenderError
+from chatdata.core.errors import ChatdataError
 from chatdata.core.hashing import sha256_file, sha256_json
 from trainer.chat import generation
-from trainer.chat.generation import ChatModel
 from trainer.chat.prompt_window import TemplateWriter
 from trainer.evaluation.benchmarks import checks
 from trainer.evaluation.benchmarks.checks import Request, Warning
@@ -31,6 +30,7 @@ class Model(HFLM):
     """A model of transformers in lm-eval, whose requests are checked before they are answered."""
 
     is_templated = False  # whether the requests of this run are written by the chat template
+    divides = False  # whether a metric divides the sum of an answer by its length
     tell: Tell = staticmethod(lambda warning: None)
 
     def __init__(self, network: Any, tokenizer: Any, batch_size: int) -> None:
@@ -64,6 +64,12 @@ class Model(HFLM):
             return None
         return self.tok_encode(text) if text.startswith(request.context) else None
 
+    def start_ids(self) -> list[int]:
+        """The ids that the tokenizer puts before a text."""
+        whole, text = self.tok_encode("a"), self.tok_encode("a", add_special_tokens=False)
+        start = len(whole) - len(text)
+        return whole[:start] if whole[start:] == text else []
+
     def unknown_ends(self) -> list[str]:
         """What the template writes at the end of an answer, and does not end the model's texts."""
         try:
@@ -95,9 +101,8 @@ class Model(HFLM):
         for warning in checks.of_generated(prompts, settings[0], self):
             self.tell(warning)
         written = super().generate_until(requests, disable_tqdm)
-        if empty := sum(not text.strip() for text in written):
-            words = "the model wrote nothing before it stopped, or before a string of `until`."
-            self.tell(Warning("empty_answers", empty, len(written), words))
+        if (nothing := _nothing(written)) is not None:
+            self.tell(nothing)
         return written
 
 
@@ -114,14 +119,6 @@ def load(path: str, revision: str | None, batch_size: int) -> Model:
     with quiet():
         network, tokenizer = generation.load(path, revision)
         return Model(network, tokenizer, batch_size)
-
-
-def chat_model(model: Model) -> ChatModel:
-    """The model as it chats. Raises ConfigError for a model without a chat template."""
-    try:
-        return ChatModel(model.model, model.tokenizer, TemplateWriter(model.tokenizer))
-    except RenderError as error:
-        raise ConfigError(str(error)) from None
 
 
 def free(model: Model) -> None:
@@ -154,11 +151,18 @@ def about(path: str, model: Model) -> dict[str, Any]:
     }
 
 
-def ends_of_answers(model: Model) -> list[Warning]:
-    """Whether the model has an end where its template ends an answer."""
-    model.is_templated = True
-    warning = checks.template_of_another([], model)
-    return [] if warning is None else [warning]
+def of_answers(model: Model, texts: Sequence[str], is_templated: bool) -> list[Warning]:
+    """What is noticed of answers that were not written by lm-eval."""
+    model.is_templated = is_templated
+    seen = [checks.template_of_another([], model), _nothing(texts)]
+    return [warning for warning in seen if warning is not None]
+
+
+def _nothing(texts: Sequence[str]) -> Warning | None:
+    if not (empty := sum(not text.strip() for text in texts)):
+        return None
+    words = "the model wrote nothing before it stopped, or the question does not fit its context."
+    return Warning("empty_answers", empty, len(texts), words)
 
 
 def run(
@@ -178,7 +182,9 @@ def run(
         tell(warning)
 
     model.is_templated, model.tell, model.messages = is_templated, note, {}
-    for single in task.tasks["tasks"].values():
+    singles = list(task.tasks["tasks"].values())
+    model.divides = any("acc_norm" in single.higher_is_better() for single in singles)
+    for single in singles:
         single.set_fewshot_seed(seed=SEED)
     with quiet(), _remarks() as remarks:
         results = evaluate(

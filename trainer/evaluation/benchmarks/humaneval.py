@@ -6,10 +6,12 @@ where the function ends. A chat model is asked for the whole function.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +35,7 @@ QUESTION = (
 )
 
 Progress = Callable[[int, int], object]
+Texts = dict[tuple[str, int], str]  # by problem and sample
 
 
 class Problem(NamedTuple):
@@ -104,67 +107,106 @@ def data_hash(problems: Sequence[Problem]) -> str:
     return sha256_json([list(problem) for problem in problems])
 
 
-def answers(
-    chat_model: ChatModel,
-    problems: Sequence[Problem],
-    settings: Settings,
-    *,
-    is_templated: bool,
-    journal: Path,
-    batch_size: int,
-    progress: Progress,
-) -> dict[tuple[str, int], str]:
-    """The answers by problem and sample; those in the journal of an earlier run are not made again.
+@dataclass(frozen=True)
+class Run:
+    """A model, and the problems that it is asked."""
 
-    Each batch has a seed of its own: a run that was killed goes on with the same answers.
-    """
-    jobs = [(problem, number) for number in range(settings.samples) for problem in problems]
-    grouped = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
-    with Lines(journal) as lines:
-        made = {(task_id, number): text for task_id, number, text in lines.kept}
-        for place, batch in enumerate(grouped):
-            left = [job for job in batch if (job[0].task_id, job[1]) not in made]
-            if left:
-                set_seed(hash64(f"{settings.seed} {place}", "humaneval") % 2**32)
-                asked = [job[0] for job in batch]
-                texts = _write(chat_model, asked, settings, is_templated)
-                for (problem, number), text in zip(batch, texts, strict=True):
-                    made[problem.task_id, number] = text
-                    lines.add([problem.task_id, number, text])
-            progress(min(len(jobs), (place + 1) * batch_size), len(jobs))
-    return made
+    chat_model: ChatModel
+    problems: Sequence[Problem]
+    settings: Settings
+    is_templated: bool
+    batch_size: int = 8
+    progress: Progress = lambda done, of: None
+
+    def measure(self, journal: Path) -> list[dict[str, Any]]:
+        """A row for each problem. What an earlier run has made stands in files named `journal`,
+        which are removed at the end."""
+        answered, judged = (journal.with_name(f"{journal.name}.{n}.jsonl") for n in (1, 2))
+        answered.parent.mkdir(parents=True, exist_ok=True)
+        rows = self.judge(self.answers(answered), judged)
+        answered.unlink()
+        judged.unlink()
+        return rows
+
+    def answers(self, journal: Path) -> Texts:
+        """The answers by problem and sample; those in the journal are not made again.
+
+        Each batch has a seed of its own: a run that was killed goes on with the same answers.
+        """
+        samples, size = range(self.settings.samples), self.batch_size
+        jobs = [(problem, number) for number in samples for problem in self.problems]
+        grouped = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+        with Lines(journal) as lines:
+            made: Texts = {(task_id, number): text for task_id, number, text in lines.kept}
+            for place, batch in enumerate(grouped, 1):
+                if any((problem.task_id, number) not in made for problem, number in batch):
+                    set_seed(hash64(f"{self.settings.seed} {place}", NAME) % 2**32)
+                    texts = self._write([problem for problem, _ in batch])
+                    for (problem, number), text in zip(batch, texts, strict=True):
+                        made[problem.task_id, number] = text
+                        lines.add([problem.task_id, number, text])
+                self.progress(min(len(jobs), place * size), len(jobs))
+        return made
+
+    def _write(self, problems: Sequence[Problem]) -> list[str]:
+        """What the model writes; nothing for a problem that does not fit its context."""
+        sampling = _sampling(self.settings)
+        texts = [""] * len(problems)
+        prompts: list[tuple[int, list[int]]] = []
+        for place, problem in enumerate(problems):
+            content = (
+                QUESTION.format(prompt=problem.prompt) if self.is_templated else problem.prompt
+            )
+            with contextlib.suppress(_TooLong):
+                prompts.append((place, self._ids(content, sampling)))
+        asked = [ids for _, ids in prompts]
+        for ended in batches.generate(self.chat_model, sampling, asked, len(asked) or 1):
+            for number, written in ended:
+                place, ids = prompts[number]
+                texts[place] = _text(self.chat_model, ids, written)
+        return texts
+
+    def _ids(self, content: str, sampling: Sampling) -> list[int]:
+        try:
+            return self.chat_model.prompt_window(
+                [{"role": "user", "content": content}], sampling
+            ).ids
+        except ConfigError:
+            raise
+        except ChatdataError as error:
+            raise _TooLong from error
+
+    def judge(self, texts: Texts, journal: Path) -> list[dict[str, Any]]:
+        """A row for each problem: its answers, which of them pass, and the pass@k of that.
+
+        Raises ConfigError and OutputError where no program can be run.
+        """
+        rows = []
+        with Lines(journal) as lines:
+            known = {(task_id, number): status for task_id, number, status in lines.kept}
+            for place, problem in enumerate(self.problems, 1):
+                for number in range(self.settings.samples):
+                    if (key := (problem.task_id, number)) not in known:
+                        code = program(problem, texts[key], self.is_templated)
+                        known[key] = _status(code, problem)
+                        lines.add([*key, known[key]])
+                rows.append(_row(problem, texts, known, self.settings.samples))
+                self.progress(place, len(self.problems))
+        return rows
 
 
-def _write(
-    chat_model: ChatModel, problems: Sequence[Problem], settings: Settings, is_templated: bool
-) -> list[str]:
-    """What the model writes; nothing for a problem that does not fit its context."""
-    sampling = Sampling(
+class _TooLong(Exception):
+    """A problem that does not fit the context of the model."""
+
+
+def _sampling(settings: Settings) -> Sampling:
+    return Sampling(
         temperature=settings.temperature,
         top_p=0.95 if settings.temperature else 1.0,
         top_k=0,
         repetition_penalty=1.0,
         max_new_tokens=settings.max_new_tokens,
     )
-    texts = [""] * len(problems)
-    prompts: dict[int, list[int]] = {}
-    for place, problem in enumerate(problems):
-        content = QUESTION.format(prompt=problem.prompt) if is_templated else problem.prompt
-        try:
-            window = chat_model.prompt_window([{"role": "user", "content": content}], sampling)
-            prompts[place] = window.ids
-        except ConfigError:
-            raise
-        except ChatdataError:
-            continue
-    if prompts:
-        listed = list(prompts.items())
-        asked = [ids for _, ids in listed]
-        for ended in batches.generate(chat_model, sampling, asked, len(asked)):
-            for number, written in ended:
-                place, ids = listed[number]
-                texts[place] = _text(chat_model, ids, written)
-    return texts
 
 
 def _text(chat_model: ChatModel, prompt: Sequence[int], written: Sequence[int]) -> str:
@@ -195,40 +237,17 @@ def check(problem: Problem) -> str:
     return f"{problem.test}\ncheck({problem.entry_point})\n"
 
 
-def judge(
-    problems: Sequence[Problem],
-    texts: dict[tuple[str, int], str],
-    settings: Settings,
-    *,
-    is_templated: bool,
-    journal: Path,
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    """A row for each problem: its answers, whether each passes, and the pass@k that they give.
-
-    Raises ConfigError and OutputError where no program can be run.
-    """
-    rows = []
-    with Lines(journal) as lines:
-        known = {(task_id, number): status for task_id, number, status in lines.kept}
-        for place, problem in enumerate(problems, 1):
-            for number in range(settings.samples):
-                if (key := (problem.task_id, number)) not in known:
-                    code = program(problem, texts[key], is_templated)
-                    ran = sandbox.run(code, test=check(problem))
-                    if ran.status == "not_run":
-                        raise OutputError(f"a program could not be run ({ran.error}); try again.")
-                    known[key] = ran.status
-                    lines.add([*key, ran.status])
-            rows.append(_row(problem, texts, known, settings.samples))
-            progress(place, len(problems))
-    return rows
+def _status(code: str, problem: Problem) -> str:
+    ran = sandbox.run(code, test=check(problem))
+    if ran.status == "not_run":
+        raise OutputError(f"a program could not be run ({ran.error}); run the command again.")
+    return ran.status
 
 
 def _row(
     problem: Problem,
-    texts: dict[tuple[str, int], str],
-    known: dict[tuple[str, int], str],
+    texts: Texts,
+    known: Texts,
     samples: int,
 ) -> dict[str, Any]:
     keys = [(problem.task_id, number) for number in range(samples)]

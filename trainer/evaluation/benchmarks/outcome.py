@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.evaluation.benchmarks import estimates
+from trainer.evaluation.benchmarks.checks import Warning
 from trainer.evaluation.benchmarks.harness import Ran
 from trainer.evaluation.benchmarks.tasks import Loaded
 
@@ -20,6 +21,18 @@ def metric(values: Sequence[float]) -> Row:
         "value": math.fsum(values) / len(values),
         "standard_error": estimates.standard_error(values),
         "interval": list(estimates.interval(values)),
+    }
+
+
+def of_humaneval(rows: Sequence[Row], warnings: Sequence[Warning]) -> Row:
+    """The run of HumanEval; its items are the problems, however many answers each has."""
+    names = rows[0]["metrics"]
+    return {
+        "version": "HumanEval",
+        "n": len(rows),
+        "metrics": {name: metric([row["metrics"][name] for row in rows]) for name in names},
+        "warnings": [warning._asdict() for warning in warnings],
+        "remarks": [],
     }
 
 

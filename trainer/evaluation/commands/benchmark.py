@@ -88,6 +88,8 @@ def benchmark(models: tuple[str, ...], out: Path, card: bool, **options: Any) ->
     if shown := report.differences(results):
         click.echo(f"\n{shown}")
     click.echo(f"\n{out / 'results.json'}")
+    if failed := results["failed"]:
+        raise click.ClickException(f"{len(failed)} runs failed: {failed[0]['reason']}")
 
 
 def _check_installed() -> None:
@@ -156,6 +158,9 @@ def _told() -> Any:
         some = f"{warning.requests} of {warning.of} requests: " if warning.of else ""
         click.echo(f"  warning, {warning.check}: {some}{warning.words}", file=stream)
 
+    def fails(cell: Cell, reason: str) -> None:
+        click.echo(f"  failed: {reason}", file=stream)
+
     def ends(cell: Cell, run: dict[str, Any]) -> None:
         if "skipped" in run:
             click.echo(f"  left out: {run['skipped']}", file=stream)
@@ -163,4 +168,4 @@ def _told() -> Any:
         values = [f"{name} {value['value']:.4f}" for name, value in run["metrics"].items()]
         click.echo(f"  {', '.join(values)}, n {run['n']}", file=stream)
 
-    return Told(begins, warns, ends, Progress("answers"))
+    return Told(begins, warns, fails, ends, Progress("answers"))
