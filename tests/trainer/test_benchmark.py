@@ -23,7 +23,7 @@ from chatdata.core.errors import SourceError
 from tests.support import benchmarks
 from trainer.evaluation import card
 from trainer.evaluation.__main__ import main
-from trainer.evaluation.benchmarks import checks, estimates, harness, plain_files, tasks
+from trainer.evaluation.benchmarks import checks, estimates, harness, plain_files, report, tasks
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
@@ -153,6 +153,19 @@ def test_every_two_runs_are_compared_item_by_item(ran: tuple[Path, Result]) -> N
         assert compared["n"] == 8
 
 
+def test_the_table_of_differences_is_about_the_first_model(ran: tuple[Path, Result]) -> None:
+    results = read(ran[0])
+    shown = report.differences(results)
+    assert shown.count("\n") == 1 + 3 * len(TASKS)
+    for compared in results["comparisons"]:
+        compared["first"]["model"] = "a third model"
+    shown = report.differences(results)  # pairs of it with the tuned model are left out
+    assert shown == ""
+    for compared in results["comparisons"]:
+        compared["second"]["model"] = results["runs"][0]["model"]["name"]
+    assert report.differences(results).count("\n") == 1 + 3 * len(TASKS)
+
+
 def test_the_template_writes_the_questions(ran: tuple[Path, Result]) -> None:
     for result in read(ran[0])["runs"]:
         first, *_ = lines(item_file(ran[0], result))
@@ -237,7 +250,7 @@ def test_a_run_that_was_killed_goes_on(
     models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = benchmarks.task(tmp_path / "data")
-    arguments = (models[0], models[1], "--data", data, "--tasks", "letters")
+    arguments = (models[0], models[1], "--data", data, "--tasks", "letters", "--shots", 2)
     assert run(*arguments, "--out", tmp_path / "whole").exit_code == 0
     real, asked = harness.run, []
 
@@ -255,7 +268,10 @@ def test_a_run_that_was_killed_goes_on(
     assert asked == [False, False, False, True]
     whole, cut = ((tmp_path / name / "results.json").read_text() for name in ("whole", "cut"))
     assert whole == cut
-    more = run(models[1], "--data", data, "--tasks", "letters", "--out", tmp_path / "cut")
+    for path in (tmp_path / "whole").glob("runs/*/*.jsonl"):  # the examples are drawn by a seed
+        again = tmp_path / "cut" / path.relative_to(tmp_path / "whole")
+        assert path.read_bytes() == again.read_bytes()
+    more = run(*arguments[1:], "--out", tmp_path / "cut")
     assert more.exit_code == 0
     assert len(asked) == 4
     assert len(read(tmp_path / "cut")["runs"]) == 3  # the folder still has the base model

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
+from transformers.utils import logging as transformers_logging
 
 from chatdata.core.errors import ChatdataError
 from chatdata.core.hashing import sha256_file, sha256_json
@@ -203,12 +204,17 @@ def run(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps progress bars out of what is no terminal."""
-    if sys.stderr.isatty():
-        yield
-        return
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield
+    """Keeps progress bars out of what is no terminal, and what transformers says of long texts,
+    which `truncated` says of those that are asked."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        with contextlib.ExitStack() as held:
+            if not sys.stderr.isatty():
+                held.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
 
 
 @contextlib.contextmanager

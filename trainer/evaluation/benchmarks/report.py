@@ -138,12 +138,15 @@ def table(listed: Row) -> str:
 
 
 def differences(listed: Row) -> str:
-    """A line for each two runs, by the metric of the task that is shown first."""
+    """A line for each two runs, by the metric of the task that is shown first: of the first model
+    and another, or of a model with and without its template. The others are in `results.json`."""
     head = ["task", "metric", "first", "second", "second less first", "p", "differ"]
     lines = [head, ["---", "---", "---", "---", "--:", "--:", "--:"]]
     shown = {run["task"]: _ordered(run["task"], run["metrics"])[0] for run in listed["runs"]}
+    first = listed["runs"][0]["model"]["name"]
     for row in listed["comparisons"]:
-        if row["metric"] != shown[row["task"]]:
+        models = {row["first"]["model"], row["second"]["model"]}
+        if row["metric"] != shown[row["task"]] or (len(models) > 1 and first not in models):
             continue
         sides = [_column(row[side]["model"], row[side]["template"]) for side in ("first", "second")]
         low, high = row["interval"]
