@@ -63,8 +63,12 @@ def python(path: str | None = None) -> Python:
             [path, "-I", "-c", _FACTS], capture_output=True, check=True, timeout=60
         )
         facts = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"'{path}' does not run as Python ({error}); correct --python.") from None
+    except subprocess.CalledProcessError as error:
+        raise _no_python(path, f"status {error.returncode}") from None
+    except subprocess.TimeoutExpired:
+        raise _no_python(path, "no answer in a minute") from None
+    except (OSError, ValueError) as error:
+        raise _no_python(path, str(error)) from None
     if facts["version"] < [3, 8]:
         raise ConfigError(f"'{path}' is Python {facts['version'][0]}; choose 3.8 or later.")
     folders = {*facts["folders"], os.path.dirname(os.path.dirname(facts["real"]))}
@@ -77,6 +81,10 @@ def python(path: str | None = None) -> Python:
             "folder of its own with --python."
         )
     return Python(facts["executable"], places, version, tuple(facts["packages"]))
+
+
+def _no_python(path: str, reason: str) -> ConfigError:
+    return ConfigError(f"'{path}' does not run as Python ({reason}); correct --python.")
 
 
 def find() -> str:

@@ -24,7 +24,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--workers",
     type=click.IntRange(1, 128),
     default=lambda: max(1, min(8, (os.cpu_count() or 2) - 1)),
-    help="Programs at a time.",
+    help="Programs at a time.  [default: one less than the processors, at most 8]",
 )
 @click.option(
     "--seconds",
