@@ -147,6 +147,12 @@ def test_the_headline_says_no_more_than_the_interval(rate: Any, ends: Any, words
     assert words in judged.preferred(rate, ends)
 
 
+def test_a_judge_who_alone_would_not_say_so_is_named(evaluation: Path) -> None:
+    of = judged.read(folders.Run("judge", evaluation / "judged"))
+    words = judged.values(of)["words"]
+    assert words.endswith("prefer A more often than not. Taken alone, place does not.")
+
+
 def test_what_weakens_a_result_is_said(evaluation: Path) -> None:
     (run,) = folders.runs([evaluation / "judged"])[0]
     of = judged.read(run)

@@ -68,6 +68,7 @@ def _code(code: Mapping[str, Any]) -> Iterator[str]:
         f"{row['judge']} gives {row['high']} of {texts.counted(row['n'][False], 'answer')} that do "
         f"not pass a score of {code['high']} or more."
         for row in code["beside"]
+        if row["high"]
     )
 
 

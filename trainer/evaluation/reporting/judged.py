@@ -62,7 +62,7 @@ def values(judged: Judged) -> dict[str, Any]:
         "name": judged.run.name,
         "labels": labels(judged),
         "summary": summary,
-        "words": preferred(summary["win_rate"], summary["win_rate_interval"]),
+        "words": _words(judged),
         "strips": list(_strips(judged)),
         "outcomes": _outcomes(judged),
         "biases": [_bias(judged, name) for name in (None, *_judges(judged))],
@@ -76,11 +76,33 @@ def labels(judged: Judged) -> dict[str, str]:
     return {side: texts.label(name) for side, name in judged.summary["models"].items()}
 
 
+def _words(judged: Judged) -> str:
+    """What the intervals allow to say of all judges together, and whose alone does not."""
+    summary, side = judged.summary, _side(judged.summary)
+    names = _judges(judged) if side else []
+    differing = [name for name in names if _side(summary["judges"][name]) != side]
+    does = "does" if len(differing) == 1 else "do"
+    rest = f" Taken alone, {' and '.join(differing)} {does} not." if differing else ""
+    return preferred(summary["win_rate"], summary["win_rate_interval"]) + rest
+
+
+def _side(numbers: Mapping[str, Any]) -> str | None:
+    """The side on which an interval is; None where it includes 50 %, or there is none."""
+    if numbers["win_rate"] is None or is_open(numbers["win_rate_interval"]):
+        return None
+    return "A" if numbers["win_rate"] > 0.5 else "B"
+
+
+def is_open(ends: Any) -> bool:
+    """Whether an interval includes 50 %."""
+    return bool(ends[0] <= 0.5 <= ends[1])
+
+
 def preferred(rate: float | None, ends: Any) -> str:
     """What an interval of a win rate allows to say, and no more."""
     if rate is None:
         return "No pair has a verdict."
-    if ends[0] <= 0.5 <= ends[1]:
+    if is_open(ends):
         return "The interval includes 50 %: these verdicts do not show which of the two is better."
     better = "A" if rate > 0.5 else "B"
     return (
