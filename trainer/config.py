@@ -106,6 +106,7 @@ class TrainConfig(Strict):
     rendering: str | None = None  # of the dataset, that was added; null: the tokens of its build
     allow_moving_revision: bool = False  # true: `dataset` may name a branch
     model: Model
+    allow_new_tokenizer: bool = False  # true: the model may have another tokenizer than the rows
     output: str
     license: str | None = None  # of the model; null: the card refers to its sources
     # auto: zero3 where `deepspeed` is set, else ddp with several processes, else single

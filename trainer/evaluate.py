@@ -36,7 +36,7 @@ from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.render.token_spans import trained_spans
 from trainer.config import Model
 from trainer.data import dataset as data
-from trainer.model import adapters
+from trainer.model import adapters, vocabulary
 from trainer.model.load import load_model, load_tokenizer
 from trainer.run.trainer import Trainer
 
@@ -111,6 +111,11 @@ def _trained_ids(labels: npt.NDArray[np.int64]) -> Iterator[list[int]]:
 )
 @click.option("--rendering", help="An added rendering of the dataset. [the tokens of its build]")
 @click.option(
+    "--allow-new-tokenizer",
+    is_flag=True,
+    help="Measure a model that has another tokenizer than the rows.",
+)
+@click.option(
     "--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Rows of a batch."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
@@ -119,6 +124,7 @@ def main(
     dataset: str,
     split: str,
     rendering: str | None,
+    allow_new_tokenizer: bool,
     batch_size: int,
     as_json: bool,
 ) -> None:
@@ -129,7 +135,7 @@ def main(
     """
     try:
         with disk.in_words():
-            numbers = evaluate(model, dataset, split, batch_size, rendering)
+            numbers = evaluate(model, dataset, split, batch_size, rendering, allow_new_tokenizer)
     except ChatdataError as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(numbers, indent=2) if as_json else _summary(numbers))
@@ -141,10 +147,16 @@ def evaluate(
     split: str = "test",
     batch_size: int = 4,
     rendering: str | None = None,
+    allow_new_tokenizer: bool = False,
 ) -> dict[str, Any]:
-    """The numbers of a model on a split: loss, bits_per_byte, end_loss, trained_tokens, rows."""
+    """The numbers of a model on a split: loss, bits_per_byte, end_loss, trained_tokens, rows.
+
+    Raises ConfigError for a model with another tokenizer than the rows, unless that is allowed.
+    """
     source = data.find(dataset, rendering=rendering)
     tokenizer = load_tokenizer(source.folder, source.rendering)
+    if not allow_new_tokenizer:
+        vocabulary.check(model, None, tokenizer, source.rendering.entry.tokenizer.control_ids)
     rows = data.load_tokens(source.folder, source.rendering, split)
     if rows is None:
         raise OutputError(f"'{dataset}' has no {split} rows; choose another --split.")

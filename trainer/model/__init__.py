@@ -1,3 +1,3 @@
 """The model of a run: loaded, with adapters, and the memory that it needs."""
 
-__all__ = ["adapters", "generation_settings", "load", "memory", "pretrained"]
+__all__ = ["adapters", "generation_settings", "load", "memory", "pretrained", "vocabulary"]

@@ -24,7 +24,7 @@ from chatdata.core.errors import ChatdataError, ConfigError
 from chatdata.core.text import printable
 from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
-from trainer.model import adapters, load, memory, pretrained
+from trainer.model import adapters, load, memory, pretrained, vocabulary
 from trainer.run import checkpoints, save, schedule, strategy, upload
 from trainer.run.run import Run, collator
 
@@ -56,6 +56,7 @@ def check(run: Run) -> Findings:
         "tokens": _tokens,
         "template": _template,
         "model": _model,
+        "tokenizer": _tokenizer,
         "layout": _layout,
         "schedule": _schedule,
         "memory": _memory,
@@ -135,6 +136,16 @@ def _model(run: Run) -> str:
     name = run.config.model.path or "a new model"
     longest = f"the longest row has {run.longest} tokens"
     return f"{name}: {sizes.parameters:,} parameters{share}; {longest}"
+
+
+def _tokenizer(run: Run) -> str:
+    model = run.config.model
+    if model.path is None:
+        return "the model is new"
+    if run.config.allow_new_tokenizer:
+        return "the model may have another than the rows, as the recipe allows"
+    control = run.source.rendering.entry.tokenizer.control_ids
+    return vocabulary.check(model.path, model.revision, run.tokenizer, control)
 
 
 def _layout(run: Run) -> str:
