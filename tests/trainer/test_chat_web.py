@@ -309,6 +309,22 @@ def test_what_is_typed_reaches_the_model_as_text(page: Any, watched: Watched) ->
     assert watched.prompts[-1].count(watched.id("<|end|>")) == 3
 
 
+INDENTED = "    if x:\n        y()\n    else:\n        z()"
+
+
+def test_indentation_is_kept_for_the_next_turn(page: Any, watched: Watched) -> None:
+    ask(page, INDENTED)
+    ask(page, "two")
+    assert watched.text().startswith(f"<|user|>\n{INDENTED}<|end|>\n<|assistant|>")
+
+
+def test_gradio_alone_would_take_it_out() -> None:
+    """Should this fail, `web._kept` may go."""
+    assert gr.Chatbot()._postprocess_content(f"\n{INDENTED}").text != f"\n{INDENTED}"
+    kept = web._chatbot()._postprocess_content(f"\n{INDENTED}")
+    assert kept.text == f"\n{INDENTED}"
+
+
 class Slow(LogitsProcessor):
     """Lets a model take as long for a token as a large model does."""
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.components.chatbot import TextMessage
 
 from chatdata.core.errors import ChatdataError
 from trainer.chat import local_page, status
@@ -90,7 +92,7 @@ def build(chat_model: ChatModel, sampling: Sampling, title: str, system: str) ->
 
 
 def _chatbot() -> gr.Chatbot:
-    return gr.Chatbot(
+    chatbot = gr.Chatbot(
         show_label=False,
         scale=1,
         buttons=["copy", "copy_all"],
@@ -99,6 +101,16 @@ def _chatbot() -> gr.Chatbot:
         feedback_options=None,
         allow_file_downloads=False,
     )
+    chatbot._postprocess_content = types.MethodType(_kept, chatbot)  # type: ignore[method-assign]
+    return chatbot
+
+
+def _kept(chatbot: gr.Chatbot, content: Any) -> Any:
+    """A message for the page. Gradio takes the indentation out of texts, and the page's history is
+    what the model reads in the next turn."""
+    if isinstance(content, str):
+        return TextMessage(text=content)
+    return gr.Chatbot._postprocess_content(chatbot, content)
 
 
 def _settings(
