@@ -44,12 +44,13 @@ SIFTING = {
 }
 TRAINER = {
     "zero3": set(),
-    "config": {"zero3"},
+    "shipped": set(),
+    "config": {"zero3", "shipped"},
     "data": {"config"},
     "model": {"config", "zero3"},
     "run": {"config", "zero3", "data", "model"},
-    "chat": {"model"},
-    "evaluation": {"chat"},
+    "chat": {"model", "shipped"},
+    "evaluation": {"shipped", "chat"},
 }
 TRAINER_COMMANDS = {"train": {"evaluate"}, "evaluate": set(), "merge": set(), "push": set()}
 # Heavy packages, and the only modules that may import them.

@@ -22,6 +22,7 @@ from chatdata.pipeline.engines import ray
 from chatdata.render import auto_tokenizer
 from tests.support.made_tokenizers import write
 from tests.support.templates import PLAIN
+from trainer import shipped
 from trainer.chat import server
 
 ROOT = Path(__file__).parent.parent
@@ -36,12 +37,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_chatdata_and_its_recipes_alone(wheel: Path) -> None:
+def test_the_wheel_holds_chatdata_the_trainer_and_their_recipes_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"chatdata"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"chatdata", "trainer"}
     recipes = {Path(name).stem for name in names if name.startswith("chatdata/_recipes/")}
     assert recipes == {path.stem for path in find.shipped()}
+    for kind in ("train", "prompts", "benchmarks"):
+        held = {Path(n).name for n in names if n.startswith(f"trainer/_recipes/{kind}/")}
+        assert held == {path.name for path in shipped.files(kind)} != set()
+    configurations = {Path(name).name for name in names if name.startswith("trainer/zero3_")}
+    assert configurations == {path.name for path in (ROOT / "trainer").glob("zero3_*.json")}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     data = {Path(name).name for name in names if name.startswith("chatdata/sources/sample/")}
     assert data == {path.name for path in (ROOT / "chatdata" / "sources" / "sample").iterdir()}
@@ -67,6 +73,22 @@ def test_the_sample_builds_from_an_installed_wheel(wheel: Path, tmp_path: Path) 
         command = [str(site / "bin" / "chatdata"), *arguments]
         subprocess.run(command, env=environment, cwd=empty, check=True)
     assert (empty / "out" / "sample-1.0.0" / "report.html").is_file()
+    dry = [sys.executable, "-m", "trainer.train", "sample", "--dry-run", "--ranks", "2"]
+    done = subprocess.run(
+        dry, env=environment, cwd=empty, check=True, capture_output=True, text=True
+    )
+    assert "zero3, 2 ranks" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "merge", "chat"])
+def test_an_extra_that_is_missing_is_named(command: str) -> None:
+    """`-S` leaves out all installed packages."""
+    line = [sys.executable, "-S", "-m", f"trainer.{command}", "x"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: trainer.{command} needs the extra `train`, of which")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_no_text_says_to_install_from_the_package_index() -> None:

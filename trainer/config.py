@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from chatdata.core import config
 from chatdata.core.config import Strict
-from trainer import zero3
+from trainer import shipped, zero3
 
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Strategy = Literal["auto", "single", "ddp", "fsdp", "zero3"]
@@ -148,16 +148,17 @@ class TrainConfig(Strict):
 def load(
     path: str | Path, settings: Sequence[str] = (), deepspeed: str | None = None
 ) -> TrainConfig:
-    """The train recipe in a YAML file, with `a.b=VALUE` settings applied.
+    """The train recipe of a name or in a YAML file, with `a.b=VALUE` settings applied.
 
     `deepspeed` names a DeepSpeed configuration that replaces the recipe's, whatever its strategy.
     Raises ConfigError for an unknown key (with the nearest known key), a value of the wrong type,
     and a DeepSpeed configuration that would overrule the recipe.
     """
-    values = config.override(config.load_yaml(Path(path)), settings)
+    path = shipped.find(path, "train")
+    values = config.override(config.load_yaml(path), settings)
     if deepspeed is not None:
         values |= {"strategy": "zero3", "deepspeed": deepspeed}
-    loaded = config.parse(TrainConfig, values, f"train recipe '{Path(path).stem}'")
+    loaded = config.parse(TrainConfig, values, f"train recipe '{path.stem}'")
     if loaded.deepspeed is not None:
-        zero3.check(Path(loaded.deepspeed), loaded.training.for_deepspeed())
+        zero3.check(zero3.config_file(loaded.deepspeed), loaded.training.for_deepspeed())
     return loaded

@@ -20,8 +20,15 @@ OFFLOADS = ("offload_optimizer", "offload_param")
 
 
 def config_file(name: str | None) -> Path:
-    """The file of a configuration; the trainer's default where a recipe names no file."""
-    return DEFAULT if name is None else Path(name)
+    """The file of a configuration; the trainer's default where a recipe names no file.
+
+    A configuration of the trainer is found by its path in a checkout (`trainer/zero3_bf16.json`).
+    """
+    if name is None:
+        return DEFAULT
+    path = Path(name)
+    ours = DEFAULT.with_name(path.name)
+    return ours if path.parent == Path("trainer") and not path.exists() and ours.exists() else path
 
 
 def read(path: Path) -> dict[str, Any]:

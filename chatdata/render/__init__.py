@@ -12,6 +12,7 @@ __all__ = [
     "fit",
     "options",
     "parity",
+    "probe_texts",
     "rows",
     "segments",
     "template",

@@ -55,9 +55,9 @@ def test_a_token_with_another_id_is_named() -> None:
 
 
 def test_another_cut_of_the_same_vocabulary_is_seen() -> None:
-    base, other = words("?", "Hello,"), words("?", "Hello,")
-    other.backend_tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    assert "Hello, can you help" in str(vocabulary.first_difference(base, other, []))
+    base, cut = words("?", "Hello,"), words("?", "Hello,")
+    cut.backend_tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    assert "Hello, can you help" in str(vocabulary.first_difference(base, cut, []))
 
 
 def recipe(sample: Path, base: Path, out: Path, **more: Any) -> config.TrainConfig:

@@ -60,7 +60,7 @@ def _sampling_options(command: Any) -> Any:
 @click.option(
     "--prompt",
     type=click.Path(path_type=Path),
-    help="A few-shot prompt (recipes/prompts/NAME.yaml) that makes a base model an assistant.",
+    help="A few-shot prompt that makes a base model an assistant: assistant, technical, a file.",
 )
 @click.option("--system", help="The system turn.")
 @_sampling_options
@@ -146,10 +146,12 @@ def _load(model: str, options: dict[str, Any]) -> tuple[ChatModel, Sampling]:
     from transformers import set_seed
     from transformers.utils import logging
 
+    from trainer import shipped
     from trainer.chat import few_shot, generation
     from trainer.chat.prompt_window import TemplateWriter, Writer
 
-    prompt = few_shot.load(options["prompt"]) if options["prompt"] else None
+    file = options["prompt"]
+    prompt = few_shot.load(shipped.find(file, "prompts")) if file else None
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     network, tokenizer = generation.load(model, options["revision"])

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from chatdata.core.errors import SourceError
 from chatdata.core.files import new_folder
+from trainer import shipped
 
-RECIPES = Path(__file__).parents[3] / "recipes" / "benchmarks"
 Item = dict[str, Any]
 
 _SHOTS = re.compile(r"(?:^|[_.-])(?:val|valid|validation|train|dev|shots)(?:[_.-]|$)")
@@ -74,7 +74,7 @@ def _write(source: Path, name: str, work: Path) -> None:
             work,
         )
     listed = "".join(f"  - mmlu_{subject}\n" for subject in subjects)
-    (work / "mmlu.yaml").write_text((RECIPES / "mmlu.yaml").read_text() + listed)
+    (work / "mmlu.yaml").write_text(shipped.find("mmlu", "benchmarks").read_text() + listed)
 
 
 def _of_subject(items: Sequence[Item], subject: str) -> list[Item]:
@@ -84,7 +84,7 @@ def _of_subject(items: Sequence[Item], subject: str) -> list[Item]:
 def _write_task(
     task: str, recipe: str, folder: str, items: tuple[list[Item], list[Item]], work: Path
 ) -> None:
-    text = (RECIPES / f"{recipe}.yaml").read_text()
+    text = shipped.find(recipe, "benchmarks").read_text()
     text = text.replace("SUBJECT", task.removeprefix("mmlu_"))
     kinds = {f"{task}.jsonl": items[0], f"{task}.shots.jsonl": items[1]}
     if not items[1]:  # the item that is asked is not among its examples: lm-eval sees to that

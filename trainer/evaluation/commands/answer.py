@@ -10,20 +10,27 @@ import click
 
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError
+from trainer import shipped
 from trainer.evaluation import answering, endpoint, prompts
-from trainer.evaluation.commands.shared import FILE, Progress
+from trainer.evaluation.commands.shared import NAMED, Progress
 from trainer.evaluation.endpoint import Endpoint
 
 
 @click.command()
 @click.argument("model")
-@click.option("--prompts", "file", required=True, type=FILE, help='Lines of {"prompt": ...}.')
+@click.option(
+    "--prompts",
+    "file",
+    required=True,
+    type=NAMED,
+    help='Lines of {"prompt": ...}: coding, plots, or a file.',
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
 @click.option("--revision", help="The revision of a model on the Hub.")
 @click.option(
     "--few-shot",
-    type=FILE,
-    help="A few-shot prompt (recipes/prompts/NAME.yaml) that makes a base model an assistant.",
+    type=NAMED,
+    help="A few-shot prompt that makes a base model an assistant: assistant, technical, a file.",
 )
 @click.option("--system", help="The system turn.")
 @click.option("--endpoint", "url", help="An OpenAI-compatible endpoint that has MODEL.")
@@ -66,7 +73,8 @@ def answer(
     about |= sampling
     try:
         with disk.in_words():
-            listed = prompts.read(file)
+            few_shot = few_shot and shipped.find(few_shot, "prompts")
+            listed = prompts.read(shipped.find(file, "prompts"))
             if url is None:
                 about["few_shot"] = few_shot and few_shot.read_text(encoding="utf-8")
                 lines = _answer_here(listed, out, about, few_shot, system, batch_size)

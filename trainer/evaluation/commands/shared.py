@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NAMED = click.Path(dir_okay=False, path_type=Path)  # a file, or the name of one that is shipped
 
 
 def cost_of(tokens: tuple[int, int], price: tuple[float, float]) -> float:
