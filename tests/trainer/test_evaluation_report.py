@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from chatdata.core.errors import ConfigError
 from tests.support.evaluations import NUMBER, run, run_judge, write, write_both
 from tests.support.scripted_judge import serve
-from trainer.evaluation.reporting import card_section, folders, judged, page, texts
+from trainer.evaluation.reporting import card_section, examples, folders, judged, page, texts
 
 pytest.importorskip("openai")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -110,6 +110,16 @@ def test_every_pair_is_on_the_page_with_both_answers_and_all_that_was_said(
         assert pair.count('<pre class="words reply"') == 4
         assert pair.count("Verdict: ") == (0 if line["id"] == "q7" else 4)
     assert text.count("no verdict: refused") == 4
+
+
+def test_pairs_that_have_no_room_are_counted_and_none_of_them_is_of_the_sample(
+    evaluation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examples, "MOST", 10)
+    text = page_of(evaluation / "judged")
+    assert text.count('<details class="pair"') == 10
+    assert len(re.findall(r'data-kinds="[^"]* sample"', text)) == 9
+    assert "14 pairs are not on this page" in text
 
 
 def test_each_part_is_there_with_its_run_alone(evaluation: Path) -> None:

@@ -12,7 +12,7 @@ from trainer.evaluation.reporting.coded import Coded
 from trainer.evaluation.reporting.judged import Judged
 
 OF_EACH = 3  # pairs of an outcome in the sample
-MOST = 400  # pairs on the page
+MOST = 1000  # pairs on the page
 _CHARACTERS = {"prompt": 6_000, "answer": 12_000, "reply": 4_000}
 _FAULTS = ("unparsed", "refused", "failed")
 _KINDS = {  # words for a reader, in the order of the page

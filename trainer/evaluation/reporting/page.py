@@ -153,7 +153,7 @@ def _render(**shown: Any) -> str:
     template = (_HERE / "page.html.jinja").read_text(encoding="utf-8")
     try:
         return environment.from_string(template).render(shown)
-    except jinja2.UndefinedError as error:
+    except (jinja2.UndefinedError, TypeError, ValueError) as error:
         raise ConfigError(
             f"a folder is not what this version writes ({error}); run its command again."
         ) from None
