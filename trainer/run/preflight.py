@@ -158,7 +158,8 @@ def _schedule(run: Run) -> str:
     training = run.config.training
     items = len(run.layout.items)  # type: ignore[arg-type]
     planned = schedule.schedule(items, training, run.here.ranks)
-    return schedule.check(planned, training, "sequences" if run.layout.summary else "rows")
+    unit = "sequences" if run.layout.summary else "rows"
+    return schedule.check(planned, training, unit, run.source.rendering.splits.train.tokens)
 
 
 def _memory(run: Run) -> str:

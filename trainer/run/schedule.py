@@ -75,10 +75,13 @@ def _warmup(steps: int, training: Training) -> int:
     return int(warmup) if warmup >= 1 else math.ceil(steps * warmup)
 
 
-def check(schedule: Schedule, training: Training, unit: str = "rows") -> str:
+def check(
+    schedule: Schedule, training: Training, unit: str = "rows", tokens: int | None = None
+) -> str:
     """Raises ConfigError for a checkpoint or an evaluation that no step will reach.
 
-    Returns a line with the schedule; `unit` is the name of the items in a batch.
+    Returns a line with the schedule; `unit` is the name of the items in a batch, and `tokens` how
+    many all of them have.
     """
     for key, step in (("save_steps", training.save_steps), ("eval_steps", training.eval_steps)):
         if step is not None and step > schedule.steps:
@@ -86,20 +89,24 @@ def check(schedule: Schedule, training: Training, unit: str = "rows") -> str:
                 f"training.{key} is {step} and the run has {schedule.steps} steps; set "
                 f"training.{key} to {schedule.steps} or less."
             )
-    return _summary(schedule, training, unit)
+    of_tokens = ""
+    if tokens is not None:
+        of_tokens = f" (about {tokens * schedule.rows_per_step // schedule.rows:,} tokens)"
+    return _summary(schedule, training, unit + of_tokens)
 
 
 def _summary(schedule: Schedule, training: Training, unit: str) -> str:
     text = (
         f"{schedule.steps} steps of {schedule.rows_per_step} {unit}, "
-        f"{schedule.steps_per_epoch} an epoch, {schedule.epochs:.3g} epochs; "
-        f"{training.lr_scheduler_type} after {schedule.warmup} steps of warm-up; "
+        f"{schedule.steps_per_epoch} an epoch, {schedule.epochs:.3g} epochs; learning rate "
+        f"{training.learning_rate:g}, {training.lr_scheduler_type} after {schedule.warmup} steps "
+        "of warm-up; "
         f"{schedule.checkpoints or 'no'} checkpoints"
     )
     if schedule.warmup >= schedule.steps:
         text += "; the run ends within its warm-up"
     if schedule.filled:
-        text += f"; {schedule.filled} {unit} an epoch are trained twice, to fill its last batches"
+        text += f"; {schedule.filled} of them an epoch are trained twice, to fill its last batches"
     if schedule.left_out:
-        text += f"; {schedule.left_out} {unit} an epoch are left out"
+        text += f"; {schedule.left_out} of them an epoch are left out"
     return text
