@@ -170,6 +170,11 @@ def test_what_weakens_a_result_is_said(evaluation: Path) -> None:
     for words in ("are few", "The place decided", "agree little", "have no verdict"):
         assert words in remarks
     assert "gives the score" not in remarks
+    assert "for the longer answer" not in remarks
+    by_length = of._replace(summary=of.summary | {"length_bias": 0.95})
+    assert "95.0 % of the verdicts that decide are for the longer" in "".join(
+        judged.remarks(by_length)
+    )
     sure = of.summary | {"n": 400, "position_bias": 0.0, "agreement": None, "refused": 0}
     sure |= {"win_rate": 0.7, "length_controlled_win_rate": 0.69}
     sure["judges"] = {"a": {}, "b": {}}

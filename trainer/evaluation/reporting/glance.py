@@ -19,7 +19,7 @@ class Card(NamedTuple):
 def cards(values: Mapping[str, Any]) -> list[Card]:
     """The cards of a page; none where the page has a single part, which says it all."""
     made = [
-        *map(_judged, values["judgements"]),
+        *(_judged(part, len(values["judgements"]) > 1) for part in values["judgements"]),
         *_code(values["code"]),
         *map(_people, values["arenas"]),
         *(card for part in values["benchmarks"] for card in _benchmark(part["differences"])),
@@ -27,11 +27,12 @@ def cards(values: Mapping[str, Any]) -> list[Card]:
     return made if len(made) > 1 else []
 
 
-def _judged(part: Mapping[str, Any]) -> Card:
+def _judged(part: Mapping[str, Any], is_named: bool) -> Card:
     summary, labels = part["summary"], part["labels"]
     return Card(
         texts.share(summary["win_rate"]),
-        f"of pairs: judges prefer {labels['A']} to {labels['B']}",
+        f"of pairs: judges prefer {labels['A']} to {labels['B']}"
+        f"{' (' + part['name'] + ')' if is_named else ''}",
         f"{texts.between(summary['win_rate_interval'])}, {texts.counted(summary['n'], 'pair')}",
     )
 

@@ -240,7 +240,7 @@ def _scaled(mean: dict[str, Any] | None, span: float, start: float) -> dict[str,
 
 # --------------------------------------------------------------------------------------- remarks
 
-_FEW, _MUCH, _HUG = 30, 0.2, 0.6
+_FEW, _MUCH, _HUG, _LONGER = 30, 0.2, 0.6, 0.9
 _NO_CONCLUSION = 0.667  # Krippendorff's: below it an agreement supports none
 
 
@@ -265,6 +265,12 @@ def remarks(judged: Judged) -> Iterator[str]:
 
 
 def _of_length(summary: Mapping[str, Any]) -> Iterator[str]:
+    longer = summary["length_bias"]
+    if longer is not None and longer > _LONGER:
+        yield (
+            f"{texts.share(longer)} of the verdicts that decide are for the longer answer. Where "
+            "length may be all that decides, the win rate at equal length is a guess."
+        )
     raw, equal = summary["win_rate"], summary["length_controlled_win_rate"]
     if (raw - 0.5) * (equal - 0.5) < 0 or abs(raw - equal) > 0.05:
         yield (

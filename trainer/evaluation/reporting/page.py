@@ -97,9 +97,9 @@ def _code(codes: Sequence[Coded], judgements: Sequence[Judged]) -> dict[str, Any
 
 
 def _title(judgements: Sequence[Judged], runs: Sequence[Run]) -> str:
-    if len(judgements) == 1:
-        names = judged.labels(judgements[0])
-        return f"{names['A']} beside {names['B']}"
+    compared = {(names["A"], names["B"]) for names in map(judged.labels, judgements)}
+    if len(compared) == 1:
+        return " beside ".join(*compared)
     return f"Evaluation: {', '.join(run.name for run in runs)}"
 
 
