@@ -51,7 +51,8 @@ class Told:
     warns: Callable[[Cell, Warning], object] = lambda cell, warning: None
     fails: Callable[[Cell, str], object] = lambda cell, reason: None
     ends: Callable[[Cell, Row], object] = lambda cell, run: None
-    counts: humaneval.Progress = lambda done, of: None
+    written: humaneval.Progress = lambda done, of: None
+    tried: humaneval.Progress = lambda done, of: None
 
 
 def benchmark(job: Job, out: Path, told: Told) -> Row:
@@ -185,7 +186,8 @@ class _Session:
             self.job.drawing,
             cell.is_templated,
             self.job.batch_size,
-            self.told.counts,
+            self.told.written,
+            self.told.tried,
         ).measure(kept)
         texts = [text for row in rows for text in row["responses"]]
         warnings = harness.of_answers(model, texts, cell.is_templated)

@@ -116,7 +116,8 @@ class Run:
     settings: Settings
     is_templated: bool
     batch_size: int = 8
-    progress: Progress = lambda done, of: None
+    written: Progress = lambda done, of: None
+    tried: Progress = lambda done, of: None
 
     def measure(self, journal: Path) -> list[dict[str, Any]]:
         """A row for each problem. What an earlier run has made stands in files named `journal`,
@@ -145,7 +146,7 @@ class Run:
                     for (problem, number), text in zip(batch, texts, strict=True):
                         made[problem.task_id, number] = text
                         lines.add([problem.task_id, number, text])
-                self.progress(min(len(jobs), place * size), len(jobs))
+                self.written(min(len(jobs), place * size), len(jobs))
         return made
 
     def _write(self, problems: Sequence[Problem]) -> list[str]:
@@ -191,7 +192,7 @@ class Run:
                         known[key] = _status(code, problem)
                         lines.add([*key, known[key]])
                 rows.append(_row(problem, texts, known, self.settings.samples))
-                self.progress(place, len(self.problems))
+                self.tried(place, len(self.problems))
         return rows
 
 

@@ -168,4 +168,4 @@ def _told() -> Any:
         values = [f"{name} {value['value']:.4f}" for name, value in run["metrics"].items()]
         click.echo(f"  {', '.join(values)}, n {run['n']}", file=stream)
 
-    return Told(begins, warns, fails, ends, Progress("answers"))
+    return Told(begins, warns, fails, ends, Progress("answers"), Progress("problems tried"))
