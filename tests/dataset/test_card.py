@@ -104,7 +104,10 @@ def test_a_card_with_a_wrong_number_of_rows_does_not_load(sample: Path, tmp_path
 TRAIN = """
 import sys, tempfile
 from datasets import load_dataset
-from transformers import AutoTokenizer, GPTBigCodeConfig, GPTBigCodeForCausalLM
+from transformers import (
+    AutoTokenizer, DataCollatorForLanguageModeling, DataCollatorForSeq2Seq, GPTBigCodeConfig,
+    GPTBigCodeForCausalLM,
+)
 from trl import SFTConfig, SFTTrainer
 rows = load_dataset(sys.argv[1], "tokens-starchat", split="train")
 tokenizer = AutoTokenizer.from_pretrained(f"{sys.argv[1]}/tokenizer")
@@ -113,12 +116,26 @@ model = GPTBigCodeForCausalLM(GPTBigCodeConfig(vocab_size=len(tokenizer), **smal
 with tempfile.TemporaryDirectory() as folder:
     options = SFTConfig(
         folder, max_steps=2, per_device_train_batch_size=len(rows), report_to=[], use_cpu=True,
-        bf16=False, save_strategy="no", disable_tqdm=True,
+        bf16=False, save_strategy="no", disable_tqdm=True, max_length=None,
     )
     trainer = SFTTrainer(model, args=options, train_dataset=rows, processing_class=tokenizer)
     batch = next(iter(trainer.get_train_dataloader()))
     assert (batch["labels"] != -100).sum().item() == sum(rows["trained"])
     loss = trainer.train().training_loss
+    plain = rows.select_columns(["input_ids", "attention_mask", "labels"])
+    batch = [plain[number] for number in range(len(plain))]
+    by = {
+        "Seq2Seq": DataCollatorForSeq2Seq(tokenizer)(batch),
+        "LanguageModeling": DataCollatorForLanguageModeling(tokenizer, mlm=False)(
+            [{key: row[key] for key in ("input_ids", "attention_mask")} for row in batch]
+        ),
+    }
+    trained = {name: (made["labels"] != -100).sum().item() for name, made in by.items()}
+    assert trained["Seq2Seq"] == sum(rows["trained"]) < trained["LanguageModeling"], trained
+    short = SFTConfig(folder, report_to=[], use_cpu=True, bf16=False, max_length=64)
+    cut = SFTTrainer(model, args=short, train_dataset=rows, processing_class=tokenizer)
+    assert max(len(row["input_ids"]) for row in cut.train_dataset) == 64
+    assert SFTConfig(folder, report_to=[], use_cpu=True, bf16=False).max_length == 1024
 print("loss", loss)
 """
 
