@@ -383,6 +383,22 @@ def test_without_a_network_the_way_out_is_named(
     assert "--data DIR" in done.output
 
 
+def test_without_a_number_the_usual_examples_are_taken_as_far_as_they_are_there(
+    models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    benchmarks.task(tmp_path / "a", "hellaswag")
+    benchmarks.task(tmp_path / "a", "arc_challenge", num_fewshot=3)
+    (tmp_path / "a" / "utils.py").write_text("")
+    arguments = ("--data", tmp_path / "a", "--tasks", "hellaswag,arc_challenge")
+    done = run(models[0], *arguments, "--chat-template", "no", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    by_task = {r["task"]: r for r in read(tmp_path / "out")["runs"]}
+    assert by_task["hellaswag"]["identity"]["shots"] == {"hellaswag": 7}
+    assert by_task["arc_challenge"]["identity"]["shots"] == {"arc_challenge": 3}
+    assert "note: of the usual 10 examples fewer are there: hellaswag" in done.output
+    assert done.output.count("may run its code: utils.py") == 2
+
+
 def test_what_cannot_be_run_is_said(models: tuple[Path, Path], tmp_path: Path) -> None:
     data = benchmarks.task(tmp_path / "data")
     out = ("--out", tmp_path / "out")

@@ -46,7 +46,7 @@ def of_task(task: Loaded, ran: Ran) -> tuple[Row, list[Row]]:
         "metrics": _metrics(results, task.name, rows),
         "chance": _chance(task, rows),
         "warnings": [warning._asdict() for warning in ran.warnings],
-        "remarks": ran.remarks,
+        "remarks": [*task.notes, *ran.remarks],
     }
     if len(task.shots) > 1:
         run["parts"] = {name: _part(results, name, rows) for name in task.shots}

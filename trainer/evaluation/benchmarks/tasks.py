@@ -51,7 +51,7 @@ class Loaded(NamedTuple):
     tasks: dict[str, Any]  # lm-eval's TaskDict
     shots: dict[str, int]
     data: str  # a hash of all items, and of all examples that may be drawn
-    code: list[str]  # files with code that the tasks run, besides lm-eval's
+    notes: list[str]  # what a reader should know of them
 
 
 def load(
@@ -59,9 +59,9 @@ def load(
 ) -> list[Loaded]:
     """The tasks `names`, from lm-eval's own or from the folder `data`.
 
-    `shots` has the number of examples of a task; None is the task's own. Plain files of benchmarks
-    become a folder of tasks in `out`. Raises ConfigError for an unknown task, for data that cannot
-    be had, and for more examples than there are.
+    `shots` has the number of examples of a task; None is the task's own, or else the leaderboard's.
+    Plain files of benchmarks become a folder of tasks in `out`. Raises ConfigError for an unknown
+    task, for data that cannot be had, and for more examples than there are.
     """
     if data is not None:
         return _load_local(names, shots, data, out)
@@ -84,7 +84,8 @@ def _load_local(
         paths = [str(data), str(made)]
         manager = TaskManager(include_path=paths, include_defaults=False)
     _check_known(names, manager.all_tasks, f"'{data}'")
-    code = sorted(path.relative_to(data).as_posix() for path in data.rglob("*.py"))
+    files = sorted(path.relative_to(data).as_posix() for path in data.rglob("*.py"))
+    code = [f"tasks of this folder may run its code: {', '.join(files)}"] if files else []
     with tempfile.TemporaryDirectory() as cache, _cache_of_datasets(Path(cache)):
         loaded = []
         for name in names:
@@ -130,7 +131,7 @@ def _check_network(names: Sequence[str]) -> None:
         ) from None
 
 
-def _load(name: str, shots: int | None, manager: TaskManager, code: list[str]) -> Loaded:
+def _load(name: str, shots: int | None, manager: TaskManager, notes: list[str]) -> Loaded:
     try:
         loaded: dict[str, Any] = dict(manager.load([name]))
     except (OSError, KeyError, datasets.exceptions.DatasetsError) as error:
@@ -139,28 +140,44 @@ def _load(name: str, shots: int | None, manager: TaskManager, code: list[str]) -
             f"the data of '{name}' cannot be loaded ({words[0] if words else error!r}); give local "
             "files by --data DIR (docs/benchmarks.md)."
         ) from None
-    counts = {key: _set_shots(task, shots) for key, task in loaded["tasks"].items()}
+    usual = LEADERBOARD[name].shots if name in LEADERBOARD else 0
+    counts = {key: _set_shots(task, shots, usual) for key, task in loaded["tasks"].items()}
+    wanted = usual if shots is None else shots
+    short = [key for key, task in loaded["tasks"].items() if _is_short(task, wanted)]
+    if short:
+        notes = [*notes, f"of the usual {wanted} examples fewer are there: {', '.join(short)}"]
     hashes = {key: _hash(task) for key, task in loaded["tasks"].items()}
-    return Loaded(name, loaded, counts, sha256_json(hashes), code)
+    return Loaded(name, loaded, counts, sha256_json(hashes), notes)
 
 
-def _set_shots(task: Any, shots: int | None) -> int:
-    """Sets the number of examples, which is returned. A task that says 0 has its examples in its
-    question, and keeps 0, as lm-eval has it."""
+def _set_shots(task: Any, shots: int | None, usual: int) -> int:
+    """Sets the number of examples, which is returned: what was asked for, or else the task's own
+    number, or else the usual one, as far as there are so many. A task that says 0 has its examples
+    in its question, and keeps 0, as lm-eval has it."""
     default = task.get_config("num_fewshot")
-    count = (default or 0) if shots is None or default == 0 else shots
+    count = default if default == 0 or (shots is None and default) else shots
+    if count is None:
+        count = min(usual, _pool(task)) if usual else 0
+    elif count and count > (pool := _pool(task)):
+        raise ConfigError(
+            f"'{task.config.task}' is to have {count} examples in front, and {pool} are there; "
+            "lower --shots."
+        )
     task.set_config(key="num_fewshot", value=count)
-    if count:
-        config = task.config
-        pool = len(list(task.fewshot_docs()))
-        asked = config.test_split if task.has_test_docs() else config.validation_split
-        pool -= config.fewshot_split == asked
-        if count > pool:
-            raise ConfigError(
-                f"'{config.task}' is to have {count} examples in front, and {pool} are there; "
-                f"lower --shots."
-            )
     return int(count)
+
+
+def _pool(task: Any) -> int:
+    """How many examples there are for a question."""
+    config = task.config
+    asked = config.test_split if task.has_test_docs() else config.validation_split
+    return len(list(task.fewshot_docs())) - (config.fewshot_split == asked)
+
+
+def _is_short(task: Any, wanted: int) -> bool:
+    """Whether a task has all examples that there are, and not as many as are usual."""
+    count = task.get_config("num_fewshot")
+    return 0 < count < wanted and count == _pool(task)
 
 
 def _hash(task: Any) -> str:

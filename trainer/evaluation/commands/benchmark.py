@@ -129,12 +129,9 @@ def _job(models: tuple[str, ...], options: dict[str, Any]) -> Job:
 
 
 def _shots(text: str, names: list[str]) -> dict[str, int | None]:
-    """The number of examples of each task; None is the number that the task has by itself."""
-    from trainer.evaluation.benchmarks.tasks import LEADERBOARD
-
-    usual = {name: known.shots for name, known in LEADERBOARD.items()}
+    """The number of examples of each task; None is the task's own, or else the leaderboard's."""
     if text == "leaderboard":
-        return {name: usual.get(name) for name in names}
+        return dict.fromkeys(names)
     if text.isdigit():
         return {name: int(text) for name in names}
     given: dict[str, str] = {}
@@ -143,7 +140,7 @@ def _shots(text: str, names: list[str]) -> dict[str, int | None]:
         if name not in names or not number.isdigit():
             raise click.UsageError(f"--shots: '{name}={number}' is no TASK=N of a task in --tasks.")
         given[name] = number
-    return {name: int(given[name]) if name in given else usual.get(name) for name in names}
+    return {name: int(given[name]) if name in given else None for name in names}
 
 
 def _told() -> Any:
@@ -165,6 +162,8 @@ def _told() -> Any:
         if "skipped" in run:
             click.echo(f"  left out: {run['skipped']}", file=stream)
             return
+        for remark in run["remarks"]:
+            click.echo(f"  note: {remark}", file=stream)
         values = [f"{name} {value['value']:.4f}" for name, value in run["metrics"].items()]
         click.echo(f"  {', '.join(values)}, n {run['n']}", file=stream)
 
