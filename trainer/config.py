@@ -44,7 +44,8 @@ class Adapter(Strict):
     kind: Literal["lora", "qlora"] = "lora"  # qlora: over weights of 4 bits
     r: int = Field(default=16, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
-    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    # null: 0.05; 0 for mixtures of experts, over whose parameters peft has no dropout
+    lora_dropout: float | None = Field(default=None, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
 
 

@@ -386,6 +386,33 @@ def test_an_adapter_is_counted_as_it_will_be_made(sample: Path, tmp_path: Path) 
     assert sizes.parameters == sum(parameter.numel() for parameter in network.parameters()) - added
 
 
+MIXTURE = {
+    "model_type": "mixtral",
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "num_local_experts": 2,
+    "max_position_embeddings": 2048,
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "adapter", "words"),
+    [
+        (TINY, {}, "(dropout 0.05)"),
+        (MIXTURE, {}, "(dropout 0)"),
+        (MIXTURE, {"lora_dropout": 0.1}, "set adapter.lora_dropout to 0"),
+    ],
+)
+def test_an_adapter_has_the_dropout_that_peft_has_for_the_model(
+    sample: Path, tmp_path: Path, model: dict[str, Any], adapter: dict[str, Any], words: str
+) -> None:
+    made = recipe(sample, tmp_path, model={"config": model}, adapter={"kind": "lora", **adapter})
+    assert words in lines(preflight.check(run.prepare(made, ALONE)))["model"]
+
+
 def test_offloaded_states_leave_the_device(sample: Path, tmp_path: Path) -> None:
     sizes = sized(2851e6, largest=32e6)
     for path in ("trainer/zero3_bf16.json", "trainer/zero3_cpu_offload.json"):

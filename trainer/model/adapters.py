@@ -16,6 +16,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers import (
     BitsAndBytesConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
@@ -27,6 +28,13 @@ from trainer.model import pretrained
 from trainer.model.load import end_turns, fit_embeddings
 
 FILE = "adapter_config.json"
+_DROPOUT = 0.05
+_EXPERTS = (
+    "num_local_experts",
+    "num_experts",
+    "n_routed_experts",
+    "moe_num_experts",
+)  # their number
 
 
 def quantization(adapter: Adapter | None) -> BitsAndBytesConfig | None:
@@ -48,7 +56,8 @@ def add(
     """The model with an adapter that is trained in place of the weights, the same on all ranks.
 
     `control_ids` are the rows of the embeddings and of the head that are trained as well. Raises
-    ConfigError for `target_modules` that the model does not have.
+    ConfigError for `target_modules` that the model does not have, and for a dropout that peft does
+    not have for the model.
     """
     if adapter.kind == "qlora":
         network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=False)
@@ -56,18 +65,37 @@ def add(
         task_type="CAUSAL_LM",
         revision=model.revision,
         trainable_token_indices=token_rows(network, control_ids),
-        **adapter.model_dump(exclude={"kind"}),
+        **adapter.model_dump(exclude={"kind", "lora_dropout"}),
+        lora_dropout=dropout(network.config, adapter),
     )
     set_seed(seed)
     try:
         adapted = get_peft_model(network, config)
     except ValueError as error:
-        raise ConfigError(f"adapter: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"adapter: {_way_out(str(error).splitlines()[0])}") from None
     # Without this the whole matrices are saved as well, because they have new rows.
     adapted.save_pretrained = partial(  # type: ignore[method-assign]
         adapted.save_pretrained, save_embedding_layers=False
     )
     return adapted
+
+
+def dropout(config: PretrainedConfig, adapter: Adapter) -> float:
+    """The dropout of an adapter: the recipe's, or else that which peft has for the model.
+
+    The experts of many mixtures are parameters of one module, and peft drops nothing before these.
+    """
+    if adapter.lora_dropout is not None:
+        return adapter.lora_dropout
+    text = config.get_text_config()
+    is_mixture = any(getattr(text, name, None) for name in _EXPERTS)
+    return 0.0 if is_mixture else _DROPOUT
+
+
+def _way_out(reason: str) -> str:
+    if "lora_dropout" in reason:
+        return f"{reason} This model has experts in parameters; set adapter.lora_dropout to 0."
+    return reason
 
 
 def token_rows(network: PreTrainedModel, ids: Sequence[int]) -> dict[str, list[int]]:

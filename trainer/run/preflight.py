@@ -133,6 +133,8 @@ def _model(run: Run) -> str:
     sizes = _sizes(run)
     load.check_lengths(run.meta_model.config, run.longest)
     share = f", {sizes.trained:,} of them trained" if sizes.trained < sizes.parameters else ""
+    if run.config.adapter is not None:
+        share += f" (dropout {adapters.dropout(run.meta_model.config, run.config.adapter):g})"
     name = run.config.model.path or "a new model"
     longest = f"the longest row has {run.longest} tokens"
     return f"{name}: {sizes.parameters:,} parameters{share}; {longest}"
