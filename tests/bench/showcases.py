@@ -64,7 +64,8 @@ def answers(cases: list[tuple[str, str]], name: str, needs: tuple[str, ...]) -> 
 def versions(python: str) -> str:
     """The versions of what draws in a Python."""
     listed = dict(text.split("-")[:2] for text in Sandbox(python).python.packages)
-    return ", ".join(f"{name} {listed[name]}" for name in ("matplotlib", "seaborn", "geopandas"))
+    drawing = ("matplotlib", "seaborn", "geopandas")
+    return ", ".join(f"{name} {listed.get(name, 'missing')}" for name in drawing)
 
 
 def tell(line: dict[str, Any]) -> None:
