@@ -115,6 +115,7 @@ def test_rows_are_taken_as_they_are(sample: Path, rendering: Rendering) -> None:
     assert rows is not None
     assert rows["input_ids"][:] == table["input_ids"].to_list()
     assert rows["labels"][:] == table["labels"].to_list()
+    assert dataset.lengths(rows).tolist() == list(rows["length"]) == table["length"].to_list()
 
 
 def test_a_dataset_without_tokens_is_refused(tmp_path: Path) -> None:

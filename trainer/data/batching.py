@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from transformers import (
@@ -98,7 +97,7 @@ def _trees(
         )
     tree_attention.check_batch(config.training.per_device_train_batch_size)
     tree_attention.prepare(model)
-    lengths = np.asarray(rows[dataset.LENGTH])
+    lengths = dataset.lengths(rows)
     limit = _number(config.tree_packing) or source.rendering.entry.max_tokens
     limit = limit or int(lengths.max())
     trees = _planned(source, rows, limit)

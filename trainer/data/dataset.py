@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
-from chatdata.core import row_id
+from chatdata.core import arrow, row_id
 from chatdata.core.errors import OutputError
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import manifest as manifests
@@ -107,6 +107,11 @@ def test_rows(source: Source) -> Dataset | None:
     """The rows of the test split, not packed; None for a dataset without a test split."""
     rows = load_tokens(source.folder, source.rendering, "test")
     return None if rows is None else rows.select_columns(COLUMNS)
+
+
+def lengths(rows: Dataset) -> npt.NDArray[np.int32]:
+    """The number of tokens of each row, from its column, which is read as a whole."""
+    return arrow.numbers(rows.data.column(LENGTH))
 
 
 class Lists:

@@ -71,7 +71,7 @@ def prepare(config: TrainConfig, here: Place, resume: bool = False, repo: str | 
     rows = dataset.train_rows(source)
     model = load.meta_model(load.load_config(config.model, tokenizer), len(tokenizer))
     layout = batching.make_batches(config, source, rows, model, tokenizer)
-    longest = max(rows[dataset.LENGTH])
+    longest = int(dataset.lengths(rows).max())
     return Run(config, here, source, tokenizer, model, layout, longest, resume, repo)
 
 
