@@ -78,7 +78,7 @@ ONLY = {
     },
     "matplotlib": {"chatdata.dataset.plots", "trainer.run.log", "trainer.evaluation.inside."},
     "peft": {"trainer.model.adapters"},
-    "accelerate": {"trainer.run.preflight"},
+    "accelerate": {"trainer.run.preflight", "trainer.run.strategy"},
     "bs4": {"chatdata.steps.clean.markdown"},
     "markdownify": {"chatdata.steps.clean.markdown"},
     "ruamel": {"chatdata.core.config"},

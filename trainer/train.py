@@ -82,6 +82,7 @@ def train(
         checkpoints.begin(run.output, run.started())
     arguments = strategy.arguments(config, here)  # before the model: DeepSpeed partitions it
     trainer = make_trainer(run, load_network(run), arguments)
+    strategy.check_sharded(config, trainer)
     trainer.train(resume_from_checkpoint=run.checkpoint())
     trainer.refuse_what_is_no_number()
     _evaluate_again(trainer)

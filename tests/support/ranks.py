@@ -41,21 +41,38 @@ def on_the_cpu(collect: Any) -> Any:
 
 
 class Counting(trainer.Trainer):
-    """Counts the batches that this rank has trained, and remembers the trainer of the run."""
+    """Counts the batches that this rank has trained, and remembers the trainer of the run.
+
+    `share` is the part of all weights that this rank has between its first two steps, and `rates`
+    holds the optimizer's learning rate in each batch.
+    """
 
     last: Any = None
+    share = 0.0
     kill_after = 0  # the step after which the first rank is killed, as by `kill -9`
 
     def train(self, *args: Any, **options: Any) -> Any:
         type(self).last = self
         self.batches = 0
+        self.rates: list[float] = []
         return super().train(*args, **options)
 
     def training_step(self, *args: Any, **options: Any) -> Any:
         self.batches += 1
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
+        if self.state.global_step == 1:
+            self.share = share_here(self.model)
         if self.state.global_step == self.kill_after > 0 and self.is_world_process_zero():
             os.kill(os.getpid(), signal.SIGKILL)
         return super().training_step(*args, **options)
+
+
+def share_here(network: Any) -> float:
+    """The part of a model's weights that this rank has in memory."""
+    weights = list(network.parameters())
+    parts = [trainer._local(getattr(weight, "ds_tensor", weight)) for weight in weights]
+    whole = sum(getattr(w, "ds_numel", w.numel()) for w in weights)
+    return round(sum(part.numel() for part in parts) / whole, 3)
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +86,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "steps": counting.state.global_step,
         "max_steps": counting.state.max_steps,
         "scheduler": type(counting.lr_scheduler).__name__,
+        "rates": counting.rates,
+        "share": counting.share,
     }
     forget(variables)
     return facts

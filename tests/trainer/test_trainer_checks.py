@@ -6,6 +6,7 @@ import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from accelerate import Accelerator
 from click.testing import CliRunner
 from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -155,6 +157,7 @@ def test_a_configuration_that_would_overrule_the_recipe_is_refused(
         ({"adapter": "lora", "strategy": "zero3"}, TWO, "`adapter` with ZeRO-3 needs a CUDA GPU"),
         ({"report_to": ["wandb"]}, ALONE, "`report_to` needs the package 'wandb'"),
         ({"training": {"use_liger_kernel": True}}, ALONE, "`training.use_liger_kernel` needs"),
+        ({"strategy": "fsdp", "fsdp": {"cpu_offload": True}}, TWO, "`fsdp.cpu_offload` needs a"),
         ({"deepspeed": "trainer/zero3_nvme_offload.json"}, TWO, "offloads to '/local_nvme'"),
     ],
 )
@@ -165,6 +168,25 @@ def test_what_this_machine_cannot_do_is_named(
     with pytest.raises(ChatdataError) as caught:
         strategy.check(recipe(sample, tmp_path, **values), here)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_adapter_by_fsdp_needs_a_head_of_its_own(
+    tied: bool, sample: Path, tmp_path: Path
+) -> None:
+    """PyTorch alone says: Invariant encountered, value was None when it should not be."""
+    values = {"config": {**TINY, "tie_word_embeddings": tied}}
+    given = recipe(sample, tmp_path, model=values, strategy="fsdp", adapter="lora")
+    problems = preflight.check(run.prepare(given, TWO)).problems
+    assert [words for words in problems if "choose ddp" in words] == problems
+    assert len(problems) == tied
+
+
+def test_fsdp_that_would_be_a_copy_in_each_process_is_refused(sample: Path, tmp_path: Path) -> None:
+    unspread = SimpleNamespace(accelerator=Accelerator(cpu=True))
+    with pytest.raises(ChatdataError, match="'fsdp' would train by NO here, with a copy"):
+        strategy.check_sharded(recipe(sample, tmp_path, strategy="fsdp"), unspread)
+    strategy.check_sharded(recipe(sample, tmp_path), unspread)
 
 
 def test_targets_that_deepspeed_cannot_read_are_named(

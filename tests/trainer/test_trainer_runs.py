@@ -205,6 +205,20 @@ def test_a_step_is_the_same_however_its_rows_are_distributed(runs: Runs, name: s
     same(runs.weights(name), runs.weights("four"), within=2e-5)
 
 
+@pytest.mark.parametrize(("name", "share"), [("ddp", 1), ("fsdp", 0.5), ("zero3", 0.5)])
+def test_each_rank_has_half_of_the_weights_where_they_are_spread(
+    runs: Runs, name: str, share: float
+) -> None:
+    assert [rank[name]["share"] for rank in runs.ranks()] == [share, share]
+
+
+def test_fsdp_is_ddp_in_loss_and_weights_and_saves_the_whole_model(runs: Runs) -> None:
+    assert runs.losses("fsdp") == pytest.approx(runs.losses("ddp"), abs=1e-6)
+    same(runs.weights("fsdp"), runs.weights("ddp"), within=2e-5)
+    network = AutoModelForCausalLM.from_pretrained(runs.folder / "fsdp")
+    assert network.num_parameters() == sum(w.numel() for w in runs.weights("ddp").values())
+
+
 def test_the_comparison_detects_a_loss_that_is_a_mean_of_means(runs: Runs) -> None:
     """Rows have different numbers of trained tokens, so weighing rows alike gives another loss."""
     sample = runs.sample

@@ -5,7 +5,8 @@
     fsdp     weights, gradients and optimizer spread over the processes, by PyTorch
     zero3    the same by DeepSpeed; its configuration may offload to memory or to disks
 
-On a machine without GPUs every strategy runs on the CPU, with gloo between the processes.
+On a machine without GPUs every strategy runs on the CPU, with gloo between the processes, and
+spreads there what it spreads on GPUs.
 """
 
 from __future__ import annotations
@@ -190,6 +191,7 @@ def _check_gpu(config: TrainConfig) -> None:
     needs = {
         f"`model.attention: {config.model.attention}`": "flash" in config.model.attention,
         "`training.use_liger_kernel`": config.training.use_liger_kernel,
+        "`fsdp.cpu_offload`": config.strategy == "fsdp" and config.fsdp.cpu_offload,
     }
     for key, is_set in needs.items():
         if is_set:
@@ -203,6 +205,17 @@ def _check_adapter(config: TrainConfig, strategy: str) -> None:
         raise ConfigError(
             "`adapter` with ZeRO-3 needs a CUDA GPU (peft gathers the rows of tokens only there); "
             "choose ddp or fsdp."
+        )
+
+
+def check_tied(config: TrainConfig, network: Any) -> None:
+    """Raises ConfigError for an adapter by FSDP on a model whose head is its embeddings: both have
+    the trained rows of control tokens, and PyTorch spreads no weight that two of its parts have."""
+    is_tied = network.config.get_text_config().tie_word_embeddings
+    if config.adapter is not None and config.strategy == "fsdp" and is_tied:
+        raise ConfigError(
+            "`adapter` with `strategy: fsdp` needs a model whose head has weights of its own, and "
+            "this model's are those of its embeddings; choose ddp."
         )
 
 
@@ -253,7 +266,10 @@ def arguments(config: TrainConfig, here: Place) -> Any:
         values["ddp_backend"] = "gloo"
     if strategy == "fsdp":
         values |= _fsdp(config)
-    return TrainingArguments(output_dir=config.output, use_cpu=on_cpu, **values)
+    made = TrainingArguments(output_dir=config.output, use_cpu=on_cpu, **values)
+    if strategy == "fsdp" and on_cpu:
+        _shard_on_cpus()
+    return made
 
 
 def _common(config: TrainConfig, on_cpu: bool) -> dict[str, Any]:
@@ -290,6 +306,28 @@ def _fsdp(config: TrainConfig) -> dict[str, Any]:
         **config.fsdp.model_dump(),
     }
     return {"fsdp": True, "fsdp_config": options}
+
+
+def _shard_on_cpus() -> None:
+    """Lets accelerate shard a model over processes without GPUs.
+
+    PyTorch shards there as it does on GPUs. But accelerate 1.15 turns to FSDP only from the kind of
+    processes that GPUs have; on others it leaves a copy of the model in each, in silence.
+    """
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+
+    PartialState().distributed_type = DistributedType.MULTI_GPU
+
+
+def check_sharded(config: TrainConfig, trainer: Any) -> None:
+    """Raises ChatdataError where accelerate would train copies by `strategy: fsdp`."""
+    kind = trainer.accelerator.distributed_type
+    if config.strategy == "fsdp" and kind != "FSDP":
+        raise ChatdataError(
+            f"strategy 'fsdp' would train by {kind.value} here, with a copy of the model in each "
+            "process; choose ddp or zero3."
+        )
 
 
 def _join_deepspeed(on_cpu: bool) -> None:

@@ -65,6 +65,14 @@ class Trainer(transformers.Trainer):
                 "of these steps."
             )
 
+    def _save(self, output_dir: Any = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Saves as Trainer does; a weight that parts of the model share is saved once, also where
+        FSDP gathers it once for each of these parts."""
+        tied = getattr(self.model, "all_tied_weights_keys", {})
+        if state_dict is not None:
+            state_dict = {key: weight for key, weight in state_dict.items() if key not in tied}
+        super()._save(output_dir, state_dict)
+
     def evaluation_loop(self, *args: Any, **options: Any) -> Any:
         """The output of Trainer, with the loss that `compute_metrics` calls `token_loss`."""
         output: Any = super().evaluation_loop(*args, **options)
