@@ -1,7 +1,10 @@
 """Configurations of DeepSpeed: reading them, and refusing what would overrule the recipe.
 
 The recipe alone sets the learning rates and the batches. A scheduler in DeepSpeed's configuration
-is how StarChat alpha came to be trained without the cosine that its recipe asks for.
+is how StarChat alpha came to be trained without the cosine that its recipe asks for. An optimizer
+there has one group of weights, all of which decay, and DeepSpeed sets its learning rate, so that
+the rate of the next step is logged. Without one the recipe's AdamW is taken, in DeepSpeed's own
+form (`DeepSpeedCPUAdam`) where its states are offloaded.
 """
 
 from __future__ import annotations
@@ -76,21 +79,15 @@ def _problems(values: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[
         yield (
             "has a `scheduler`, which would silently replace the recipe's; take it out of the JSON."
         )
-    optimizer = values.get("optimizer")
-    if optimizer and not _follows_the_recipe(optimizer):
+    if "optimizer" in values:
         yield (
-            "has an `optimizer`, which would silently replace the recipe's; take it out of the "
-            "JSON, or write AdamW with every parameter `auto`."
+            "has an `optimizer`, which would silently replace the recipe's, and let weight decay "
+            "fall on norms and biases too; take it out of the JSON."
         )
     zero = values.get("zero_optimization", {})
     if stage(values) == 3 and not zero.get("stage3_gather_16bit_weights_on_model_save"):
         yield "would save no model; set `stage3_gather_16bit_weights_on_model_save` to true."
     yield from _differences(values, recipe)
-
-
-def _follows_the_recipe(optimizer: Mapping[str, Any]) -> bool:
-    is_same = optimizer.get("type") == "AdamW"
-    return is_same and all(value == AUTO for value in optimizer.get("params", {}).values())
 
 
 def _differences(values: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[str]:

@@ -43,8 +43,7 @@ def on_the_cpu(collect: Any) -> Any:
 class Counting(trainer.Trainer):
     """Counts the batches that this rank has trained, and remembers the trainer of the run.
 
-    `share` is the part of all weights that this rank has between its first two steps, and `rates`
-    holds the optimizer's learning rate in each batch.
+    `share` is the part of all weights that this rank has between its first two steps.
     """
 
     last: Any = None
@@ -54,12 +53,10 @@ class Counting(trainer.Trainer):
     def train(self, *args: Any, **options: Any) -> Any:
         type(self).last = self
         self.batches = 0
-        self.rates: list[float] = []
         return super().train(*args, **options)
 
     def training_step(self, *args: Any, **options: Any) -> Any:
         self.batches += 1
-        self.rates.append(self.optimizer.param_groups[0]["lr"])
         if self.state.global_step == 1:
             self.share = share_here(self.model)
         if self.state.global_step == self.kill_after > 0 and self.is_world_process_zero():
@@ -86,7 +83,6 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "steps": counting.state.global_step,
         "max_steps": counting.state.max_steps,
         "scheduler": type(counting.lr_scheduler).__name__,
-        "rates": counting.rates,
         "share": counting.share,
     }
     forget(variables)

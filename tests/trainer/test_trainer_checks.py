@@ -125,7 +125,7 @@ def test_our_configurations_leave_everything_to_the_recipe(path: Path) -> None:
     [
         ({"scheduler": {"type": "WarmupLR"}}, "has a `scheduler`"),
         ({"optimizer": {"type": "Lamb"}}, "has an `optimizer`"),
-        ({"optimizer": {"type": "AdamW", "params": {"lr": 1e-4}}}, "has an `optimizer`"),
+        ({"optimizer": {"type": "AdamW", "params": {"lr": "auto"}}}, "has an `optimizer`"),
         ({"gradient_accumulation_steps": 4}, "`gradient_accumulation_steps` 4 and the recipe 1"),
         ({"train_micro_batch_size_per_gpu": 2}, "`train_micro_batch_size_per_gpu` 2"),
         ({"train_batch_size": 64}, "has a `train_batch_size`"),

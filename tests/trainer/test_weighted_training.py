@@ -213,6 +213,8 @@ TINY = {
     "embd_pdrop": 0,
 }
 ZERO3 = str(ROOT / "trainer" / "zero3_bf16.json")
+RATE_OF_RUNS, DECAY = 1e-2, 0.5
+RATES = (0.0, RATE_OF_RUNS, RATE_OF_RUNS / 2)  # a step of warm-up, then half a cosine's way down
 
 
 def talk(number: int, weights: Sequence[float]) -> dict[str, Any]:
@@ -253,7 +255,10 @@ def settings(built: Path, name: str, batch: int, accumulation: int, *more: str) 
         "deepspeed=null",
         "report_to=[]",
         "training.max_steps=3",
-        "training.learning_rate=1e-2",
+        f"training.learning_rate={RATE_OF_RUNS}",
+        "training.lr_scheduler_type=cosine",
+        "training.warmup_steps=1",
+        f"training.weight_decay={DECAY}",
         f"training.per_device_train_batch_size={batch}",
         f"training.gradient_accumulation_steps={accumulation}",
         *more,
@@ -263,9 +268,39 @@ def settings(built: Path, name: str, batch: int, accumulation: int, *more: str) 
 RECIPE = ROOT / "recipes" / "train" / "sample.yaml"
 
 
-def losses(folder: Path) -> list[float]:
+def logged(folder: Path, key: str) -> list[float]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [entry["loss"] for entry in map(json.loads, lines) if "loss" in entry]
+    return [entry[key] for entry in map(json.loads, lines) if "loss" in entry]
+
+
+def offloading(folder: Path) -> Path:
+    """The trainer's configuration that offloads, with PyTorch's AdamW: DeepSpeed's is compiled."""
+    values = json.loads((ROOT / "trainer" / "zero3_cpu_offload.json").read_text())
+    path = folder / "offloading.json"
+    path.write_text(json.dumps({**values, "zero_force_ds_cpu_optimizer": False}))
+    return path
+
+
+def trained_by_a_loop(network: Any, rows: Sequence[Any], with_norms: bool = False) -> list[float]:
+    """The losses of steps over all rows. Only matrices decay, or norms and biases `with_norms`."""
+    decaying = [p for p in network.parameters() if p.dim() > 1 or with_norms]
+    still = [p for p in network.parameters() if p.dim() == 1 and not with_norms]
+    groups = [{"params": decaying}, {"params": still, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=DECAY)
+    losses = []
+    for rate in RATES:
+        losses.append(by_a_loop(network, rows)[0])
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    return losses
+
+
+def differs(weights: dict[str, Any], network: Any) -> float:
+    """The largest difference between saved weights and those of a model."""
+    pairs = ((weights[name], weight) for name, weight in network.named_parameters())
+    return max(float((saved - weight).abs().max()) for saved, weight in pairs)
 
 
 def test_rows_are_loaded_with_their_weights(built: Path) -> None:
@@ -292,10 +327,11 @@ def test_trees_are_refused_by_name(built: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_have_the_loss_of_a_plain_loop_however_rows_are_distributed(
+def test_runs_are_those_of_a_plain_loop_however_rows_are_distributed(
     built: Path, two_ranks: ForkedRanks
 ) -> None:
-    """All rows at once, row by row, packed, and by two ranks of each strategy."""
+    """Losses, learning rates and weights: all rows at once, row by row, packed, and by two ranks of
+    each strategy."""
     pytest.importorskip("deepspeed")
     for name, batch, accumulation, *more in (
         ("four", 4, 1),
@@ -310,6 +346,7 @@ def test_runs_have_the_loss_of_a_plain_loop_however_rows_are_distributed(
             ("ddp",),
             ("fsdp", "strategy=fsdp", "training.gradient_checkpointing=true"),
             ("zero3", f"deepspeed={ZERO3}"),
+            ("offloaded", f"deepspeed={offloading(built)}"),
         )
     }
     jobs["ddp-accumulated"] = {
@@ -320,15 +357,18 @@ def test_runs_have_the_loss_of_a_plain_loop_however_rows_are_distributed(
     rows = dataset.train_rows(dataset.find(str(built / "data"))).to_list()
     assert len(rows) == len(TALKS)
     tokenizer = load.load_tokenizer(built / "data", dataset.find(str(built / "data")).rendering)
-    base = load.load_model(config.Model(path=str(built / "base")), tokenizer, seed=7)
-    loss, _ = by_a_loop(base.eval(), rows)
-    expected = load_file(built / "four" / "model.safetensors")
-    assert losses(built / "four")[0] == pytest.approx(loss, abs=2e-5)
-    for name in ("accumulated", "packed", *jobs):
-        assert losses(built / name) == pytest.approx(losses(built / "four"), abs=2e-5)
+    base, wrong = (
+        load.load_model(config.Model(path=str(built / "base")), tokenizer, seed=7).eval()
+        for _ in range(2)
+    )
+    expected = trained_by_a_loop(base, rows)
+    trained_by_a_loop(wrong, rows, with_norms=True)
+    for name in ("four", "accumulated", "packed", *jobs):
+        assert logged(built / name, "loss") == pytest.approx(expected, abs=2e-5)
+        assert logged(built / name, "learning_rate") == pytest.approx(RATES)
         weights = load_file(built / name / "model.safetensors")
-        for key, weight in expected.items():
-            torch.testing.assert_close(weights[key], weight, rtol=0, atol=2e-5)
+        assert differs(weights, base) < 2e-5
+        assert differs(weights, wrong) > 1e-3  # norms would be seen
 
 
 def test_the_collator_of_a_run_pads_weights_with_their_labels(built: Path) -> None:
