@@ -12,6 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 _SPAN = r"#[0-9]+(?:-[0-9]+)?"
+SPAN_AT_END = _SPAN + r"\z"  # for RE2 and Rust
 _SPAN_AT_END = re.compile(_SPAN + r"\Z")
 
 

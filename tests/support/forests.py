@@ -6,6 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from tests.support.row_by_row import lists
 from tests.support.tiny import (
     STOP,
     Row,
@@ -13,31 +16,25 @@ from tests.support.tiny import (
     joined,
     tree,
 )
-from trainer.data.tree_packing import (
-    Tree,
-    TreeCollator,
-    TreeRows,
-    bins_of,
-    make_paths,
-    plan,
-    train_once,
-)
+from trainer.data.tree_packing import TreeCollator, TreeRows, bins_of
+from trainer.data.tree_planning import Trees, plan
 
 NO_LIMIT = 100_000
 
 
 def planned(
-    rows: Sequence[Row], groups: Sequence[str], limit: int = NO_LIMIT, trains: Any = train_once
-) -> list[Tree]:
-    ids, labels = arrays(rows, "input_ids"), arrays(rows, "labels")
-    return plan(groups, limit, lambda group: make_paths(group, ids, labels, STOP), trains)
+    rows: Sequence[Row], groups: Sequence[str], limit: int = NO_LIMIT, once: bool = True
+) -> Trees:
+    ids, labels = lists(arrays(rows, "input_ids")), lists(arrays(rows, "labels"))
+    _, numbers = np.unique(groups, return_inverse=True)
+    return plan(ids, labels, numbers, limit, STOP, once)
 
 
-def items_of(rows: Sequence[Row], trees: Sequence[Tree], limit: int) -> TreeRows:
+def items_of(rows: Sequence[Row], trees: Trees, limit: int) -> TreeRows:
     return TreeRows(arrays(rows, "input_ids"), trees, bins_of(trees, limit))
 
 
-def batch_of(rows: Sequence[Row], trees: Sequence[Tree], limit: int = NO_LIMIT) -> dict[str, Any]:
+def batch_of(rows: Sequence[Row], trees: Trees, limit: int = NO_LIMIT) -> dict[str, Any]:
     items = items_of(rows, trees, limit)
     return TreeCollator(pad_id=0)([items[number] for number in range(len(items))])
 

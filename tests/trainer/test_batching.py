@@ -12,12 +12,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import numpy as np
 import pyarrow as pa
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatdata import build_dataset, load_recipe
+from chatdata.core import row_id
 from chatdata.core.errors import ConfigError
 from chatdata.dataset import reader
 from tests.support.forked_ranks import ForkedRanks
@@ -93,6 +95,11 @@ def test_lists_are_those_of_the_column(chunks: list[list[list[int]]]) -> None:
     for array in (column, column.slice(1)):
         lists = dataset.Lists(array)
         assert [lists[row].tolist() for row in range(len(lists))] == array.to_pylist()
+        assert lists.sizes().tolist() == [len(row) for row in array.to_pylist()]
+        for step in (1, 2):
+            numbers = np.arange(0, len(lists), step)
+            wanted = [id for row in array.to_pylist()[::step] for id in row]
+            assert lists.flat(numbers).tolist() == wanted
 
 
 @pytest.mark.slow
@@ -106,8 +113,11 @@ def test_the_group_of_a_row_is_that_of_its_conversation(tmp_path: Path) -> None:
     ids = reader.scan(tmp_path / "out", "tokens", ["train"]).collect()["id"].to_list()
     assert any("#" in id for id in ids)
     assert len(groups) == len(ids) == manifest.splits.train.token_rows
-    for id, group in zip(ids, groups, strict=True):
-        assert id.startswith(group)
+    messages = reader.scan(tmp_path / "out", "messages", ["train"]).collect()
+    names = dict(zip(messages["id"], messages["group"], strict=True))
+    wanted = [names[id if id in names else row_id.conversation_of(id)] for id in ids]
+    assert len(set(zip(groups.tolist(), wanted, strict=True))) == len(set(wanted))
+    assert len(set(wanted)) == len(set(groups.tolist()))
 
 
 def test_a_limit_that_a_row_exceeds_is_refused(

@@ -21,6 +21,7 @@ from transformers import default_data_collator
 
 from chatdata.core.errors import ConfigError
 from tests.support.forests import NO_LIMIT, batch_of, forest, items_of, planned
+from tests.support.row_by_row import lists
 from tests.support.steps import step
 from tests.support.tiny import (
     IGNORED,
@@ -42,14 +43,10 @@ from trainer.data.tree_packing import (
     TreeCollator,
     bins_of,
     counts,
-    make_paths,
-    make_trees,
     pack_tree,
-    plan,
-    target_spans,
-    train_once,
     tree_of,
 )
+from trainer.data.tree_planning import Trees, plan
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 
@@ -91,12 +88,17 @@ def pairs(tree: PackedTree) -> Iterable[tuple[int, int]]:
     return zip(tree.parents.tolist(), tree.children.tolist(), strict=True)
 
 
+def golden(ids: Sequence[Any], labels: Sequence[Any], once: bool = True) -> Trees:
+    """The trees of rows of a group, in which 9 ends turns."""
+    return plan(lists(ids), lists(labels), np.zeros(len(ids), np.int64), 100, 9, once)
+
+
 def test_a_golden_that_can_be_read() -> None:
     #        0  1  2  3  4      the stop token is 9
     rows = [[1, 2, 3, 9, 5, 9], [1, 2, 4, 9], [1, 2, 3, 9, 6, 7, 9]]
     ids = [np.array(row, np.int32) for row in rows]
     labels = [np.where(np.arange(len(row)) < 2, IGNORED, row) for row in ids]
-    (planned_tree,) = make_trees(train_once(make_paths([0, 1, 2], ids, labels, 9)), 100)
+    (planned_tree,) = golden(ids, labels)
     assert [(path.row, path.shared, path.trained) for path in planned_tree.paths] == [
         (0, 0, ((2, 4), (4, 6))),  # 3 9 and 5 9
         (2, 4, ((4, 7),)),  #          6 7 9; 3 9 is trained already
@@ -118,7 +120,7 @@ def test_two_replies_that_begin_alike_are_two() -> None:
     rows = [[1, 2, 5, 6, 9], [1, 2, 5, 7, 9]]
     ids = [np.array(row, np.int32) for row in rows]
     labels = [np.where(np.arange(5) < 2, IGNORED, row) for row in ids]
-    (planned_tree,) = make_trees(train_once(make_paths([0, 1], ids, labels, 9)), 100)
+    (planned_tree,) = golden(ids, labels)
     assert list(pairs(pack_tree(planned_tree, ids))) == [
         (1, 2),
         (2, 3),
@@ -130,12 +132,12 @@ def test_two_replies_that_begin_alike_are_two() -> None:
 
 
 def test_two_replies_of_the_same_words_are_one_unless_both_are_labelled_once() -> None:
-    """Rows that train a message in every row do not tell how often; `iter` keeps both."""
+    """Rows that train a message in every row do not tell how often; else both are kept."""
     rows = [[1, 2, 5, 9, 3], [1, 2, 5, 9, 4]]
     ids = [np.array(row, np.int32) for row in rows]
     labels = [np.array([IGNORED, IGNORED, 5, 9, IGNORED], np.int32)] * 2
-    (trained_once,) = make_trees(train_once(make_paths([0, 1], ids, labels, 9)), 100)
-    (as_labelled,) = make_trees(make_paths([0, 1], ids, labels, 9), 100)
+    (trained_once,) = golden(ids, labels)
+    (as_labelled,) = golden(ids, labels, once=False)
     assert list(pairs(pack_tree(trained_once, ids))) == [(1, 2), (2, 3)]
     assert list(pairs(pack_tree(as_labelled, ids))) == [(1, 2), (2, 3)] * 2
 
@@ -144,16 +146,23 @@ def test_a_span_that_is_trained_in_part_is_not_lost() -> None:
     """Rows that label the end of an answer, and all of it: every label is trained."""
     ids = [np.array([1, 2, 5, 9, 3]), np.array([1, 2, 5, 9, 4])]
     labels = [np.array([-100, -100, -100, 9, 3]), np.array([-100, 2, 5, 9, 4])]
-    (planned_tree,) = make_trees(train_once(make_paths([0, 1], ids, labels, 9)), 100)
+    (planned_tree,) = golden(ids, labels)
     assert {child for _, child in pairs(pack_tree(planned_tree, ids))} == {1, 2, 3, 4, 5}
 
 
 def test_spans_end_where_labels_or_turns_do() -> None:
     ids = np.array([7, 1, 9, 2, 9, 3, 4, 9, 5])
     labels = np.array([7, 1, 9, 2, 9, IGNORED, 4, 9, IGNORED])
-    assert target_spans(ids, labels, 9) == ((1, 3), (3, 5), (6, 8))  # 7 has nothing before it
-    assert target_spans(ids, labels, None) == ((1, 5), (6, 8))
-    assert target_spans(ids, np.full(9, IGNORED), 9) == ()
+    group = np.zeros(1, np.int64)
+
+    def planned_of(labels: Any, stop: int | None) -> Trees:
+        return plan(lists([ids]), lists([labels]), group, 100, stop, once=True)
+
+    (path,) = planned_of(labels, 9)[0].paths
+    assert path.trained == ((1, 3), (3, 5), (6, 8))  # 7 has nothing before it
+    (path,) = planned_of(labels, None)[0].paths
+    assert path.trained == ((1, 5), (6, 8))
+    assert len(planned_of(np.full(9, IGNORED), 9)) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -194,7 +203,7 @@ def test_a_row_that_trains_nothing_of_its_own_is_left_out() -> None:
     labels = [np.where(row == 3, IGNORED, row) for row in ids]
     labels[1][:] = IGNORED
     labels[2][:3] = IGNORED
-    (tree,) = plan(["g"] * 3, 100, lambda group: make_paths(group, ids, labels, 9), train_once)
+    (tree,) = golden(ids, labels)
     assert [(path.row, path.shared) for path in tree.paths] == [(0, 0), (2, 3)]
     assert tree.tokens == 6
 
@@ -211,20 +220,20 @@ def test_trees_have_the_loss_of_their_rows_trained_once(kind: str, seed: int) ->
     alone = loss_and_gradients(network, one_by_one(once), targets)
     ready(network)
     limit = max(len(row["input_ids"]) for row in once) + 3
-    for rows, trains in ((always, train_once), (once, iter), (once, train_once)):
+    for rows, first_alone in ((always, True), (once, False), (once, True)):
         for size in (NO_LIMIT, limit):
-            batch = batch_of(rows, planned(rows, groups, size, trains), size)
+            batch = batch_of(rows, planned(rows, groups, size, first_alone), size)
             assert int((batch["shift_labels"] != IGNORED).sum()) == targets
             assert_same(alone, loss_and_gradients(network, [batch], targets))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reply_that_is_labelled_twice_may_count_twice(kind: str) -> None:
-    """With `iter` the loss is that of the rows with their labels."""
+    """Without `once` the loss is that of the rows with their labels."""
     always, _, groups = forest(1)
     network, targets = model(kind, 1), targets_of(always)
     alone = loss_and_gradients(network, one_by_one(always), targets)
-    batch = batch_of(always, planned(always, groups, trains=iter))
+    batch = batch_of(always, planned(always, groups, once=False))
     assert_same(alone, loss_and_gradients(ready(network), [batch], targets))
 
 

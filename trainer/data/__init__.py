@@ -8,5 +8,6 @@ __all__ = [
     "published",
     "tree_attention",
     "tree_packing",
+    "tree_planning",
     "weighting",
 ]

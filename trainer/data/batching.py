@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from transformers import (
@@ -21,7 +21,7 @@ from chatdata.core.constants import RECIPE_FILE
 from chatdata.core.errors import ConfigError
 from chatdata.dataset.schemas import WEIGHTS
 from trainer.config import TrainConfig
-from trainer.data import dataset, packing, tree_attention, tree_packing
+from trainer.data import dataset, packing, tree_attention, tree_packing, tree_planning
 from trainer.data.dataset import Source
 from trainer.data.isolation import CheckIsolation
 
@@ -105,26 +105,21 @@ def _trees(
     items = tree_packing.TreeRows(_lists(rows, "input_ids"), trees, bins)
     collator = tree_packing.TreeCollator(int(tokenizer.pad_token_id))
     check = CheckIsolation("tree_packing", lambda rows: collator([tree_packing.tree_of(rows)]))
-    counts = tree_packing.counts(trees, bins, len(rows), int(lengths.sum()))
+    counts = tree_packing.counts(trees, bins, len(rows), int(lengths.sum(dtype=np.int64)))
     return Layout(items, collator, [check], counts, tree_packing.summary(counts))
 
 
-def _planned(source: Source, rows: Dataset, limit: int) -> list[tree_packing.Tree]:
+def _planned(source: Source, rows: Dataset, limit: int) -> tree_planning.Trees:
     """The trees of a dataset's rows. Where the recipe trains each message once, labels are kept."""
     stops = list(source.rendering.entry.tokenizer.stop_ids)
-    paths_of = partial(
-        tree_packing.make_paths,
-        ids=_lists(rows, "input_ids"),
-        labels=_lists(rows, "labels"),
-        stop=stops[-1] if stops else None,
-    )
-    once = load_yaml(source.folder / RECIPE_FILE)["threads"]["train_once"]
-    trains = iter if once else tree_packing.train_once
-    return tree_packing.plan(
+    labelled_once = load_yaml(source.folder / RECIPE_FILE)["threads"]["train_once"]
+    return tree_planning.plan(
+        _lists(rows, "input_ids"),
+        _lists(rows, "labels"),
         dataset.load_groups(source.folder, source.manifest, source.rendering, "train"),
         limit,
-        paths_of,
-        trains,
+        stop=stops[-1] if stops else None,
+        once=not labelled_once,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 
@@ -131,19 +132,72 @@ class Lists:
         at = row - self.firsts[chunk]
         return values[offsets[at] : offsets[at + 1]]
 
+    def sizes(self) -> npt.NDArray[np.int32]:
+        """The numbers that each list has."""
+        sizes = [np.diff(offsets) for offsets, _ in self.chunks]
+        return np.concatenate([np.empty(0, np.int32), *sizes])
 
-def load_groups(folder: Path, manifest: Manifest, rendering: Rendering, split: str) -> list[str]:
-    """The group of each row of tokens of a split, in order: the tree that the row comes from."""
-    messages = tables.MESSAGES.shards(manifest.files, split)
-    group = dict(zip(*_strings(folder, messages, ["id", "group"]), strict=True))
-    (rows,) = _strings(folder, rendering.shards_of(split), ["id"])
-    return [group[row if row in group else row_id.conversation_of(row)] for row in rows]
+    def flat(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
+        """The lists of some rows, which ascend, end to end."""
+        bounds = np.searchsorted(rows, self.firsts).tolist()
+        parts = [np.empty(0, np.int32)]
+        for chunk in np.flatnonzero(np.diff(bounds)).tolist():
+            at = rows[bounds[chunk] : bounds[chunk + 1]] - self.firsts[chunk]
+            parts.append(_end_to_end(*self.chunks[chunk], at))
+        return np.concatenate(parts)
 
 
-def _strings(folder: Path, shards: list[ShardEntry], columns: list[str]) -> list[list[str]]:
-    rows = [pq.read_table(folder / shard.path, columns=columns) for shard in shards]
-    table = pa.concat_tables(rows)
-    return [table[name].to_pylist() for name in columns]
+def _end_to_end(
+    offsets: npt.NDArray[Any], values: npt.NDArray[np.int32], rows: npt.NDArray[Any]
+) -> npt.NDArray[np.int32]:
+    starts, stops = offsets[rows], offsets[rows + 1]
+    if (starts[1:] == stops[:-1]).all():
+        return values[starts[0] : stops[-1]]
+    sizes = stops - starts
+    ends = np.cumsum(sizes)
+    return values[np.repeat(starts - ends + sizes, sizes) + np.arange(ends[-1])]
+
+
+def load_groups(
+    folder: Path, manifest: Manifest, rendering: Rendering, split: str
+) -> npt.NDArray[np.integer[Any]]:
+    """A number for each row of tokens of a split, in order: rows of the same number are of one
+    group, which is the tree that they come from."""
+    shards = tables.MESSAGES.shards(manifest.files, split)
+    groups = numbered(_strings(folder, shards, "group"))
+    rows = _strings(folder, rendering.shards_of(split), "id")
+    return groups[conversations_of(rows, _strings(folder, shards, "id"))]
+
+
+def numbered(texts: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """A number for each text, the same for texts that are the same."""
+    numbers = arrow.numbers(texts.dictionary_encode().combine_chunks().indices)
+    pa.default_memory_pool().release_unused()  # what the texts took, before more is taken
+    return numbers
+
+
+def conversations_of(
+    rows: pa.ChunkedArray, conversations: pa.ChunkedArray
+) -> npt.NDArray[np.int32]:
+    """Where the conversation of each row stands, by the ids of rows and of conversations.
+
+    Raises OutputError for a row of no conversation.
+    """
+    known = conversations.combine_chunks()
+    at = pc.index_in(rows, value_set=known)
+    if at.null_count:
+        whole = pc.replace_substring_regex(rows, pattern=row_id.SPAN_AT_END, replacement="")
+        at = pc.coalesce(at, pc.index_in(whole, value_set=known))
+    if at.null_count:
+        lost = rows.filter(pc.is_null(at))[0].as_py()
+        raise OutputError(f"row '{lost}' is of no conversation; build the dataset again.")
+    pa.default_memory_pool().release_unused()
+    return arrow.numbers(at)
+
+
+def _strings(folder: Path, shards: list[ShardEntry], column: str) -> pa.ChunkedArray:
+    parts = [pq.read_table(folder / shard.path, columns=[column])[column] for shard in shards]
+    return pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
 
 
 # ------------------------------------------------------------------------------------- proof

@@ -17,8 +17,8 @@ is in one tree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,140 +26,17 @@ import numpy.typing as npt
 import torch
 
 from chatdata.core.constants import IGNORE_INDEX
-from chatdata.core.errors import ConfigError
 from chatdata.dataset.pack import Bins, pack
-from chatdata.render.token_spans import trained_spans
+from trainer.data import tree_planning
+from trainer.data.tree_planning import Tree, Trees
 
 Ints = npt.NDArray[Any]
-Spans = tuple[tuple[int, int], ...]  # the first token of each, and the token after its last
 
 
 class Lists(Protocol):
     """An array for each row."""
 
     def __getitem__(self, row: int, /) -> Ints: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A row in its tree: its number, its tokens, how many of them the path before it shares, and
-    the spans of tokens that it trains."""
-
-    row: int
-    tokens: int
-    shared: int
-    trained: Spans
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """Paths in the order of their tokens, how many tokens the tree has, and how many of these
-    tokens stand in another tree as well."""
-
-    paths: tuple[Path, ...]
-    tokens: int
-    repeated: int
-
-
-# -------------------------------------------------------------------------------------- paths
-
-
-def target_spans(ids: Ints, labels: Ints, stop: int | None) -> Spans:
-    """The spans of trained tokens of a row; they also end after each token `stop`.
-
-    The first token of a row is in no span: nothing stands before it that could predict it.
-    """
-    is_end = None if stop is None else ids[1:] == stop
-    spans = trained_spans(labels[1:], is_end) + 1
-    return tuple((start, end) for start, end in spans.tolist())
-
-
-def make_paths(rows: Sequence[int], ids: Lists, labels: Lists, stop: int | None) -> Iterator[Path]:
-    """Yields the rows of a group as paths, in the order of their tokens, trained as labelled."""
-    ordered = sorted(rows, key=lambda row: (ids[row].astype(">i4").tobytes(), row))
-    before = np.empty(0, np.int32)
-    for row in ordered:
-        tokens = ids[row]
-        spans = target_spans(tokens, labels[row], stop)
-        yield Path(row, len(tokens), _shared(before, tokens), spans)
-        before = tokens
-
-
-def _shared(first: Ints, second: Ints) -> int:
-    """How many tokens two rows begin with together."""
-    size = min(len(first), len(second))
-    differs = first[:size] != second[:size]
-    return int(differs.argmax()) if differs.any() else size
-
-
-def train_once(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yields paths, each of which trains only the spans that no path before it has trained.
-
-    Two spans are the same where they are the same tokens of the tree. Two replies that begin
-    alike are two spans, and the tokens that they share are trained for each.
-    """
-    done = set[tuple[int, int]]()  # the trained spans on the present path
-    for path in paths:
-        done = {span for span in done if span[1] <= path.shared}
-        new = tuple(span for span in path.trained if span not in done)
-        done.update(new)
-        yield replace(path, trained=new)
-
-
-def with_targets(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yields the paths that train something."""
-    shared = 0
-    for path in paths:
-        shared = min(shared, path.shared)
-        if path.trained:
-            yield replace(path, shared=shared)
-            shared = path.tokens
-
-
-# -------------------------------------------------------------------------------------- trees
-
-
-def make_trees(paths: Iterable[Path], max_tokens: int) -> Iterator[Tree]:
-    """Yields the trees of at most `max_tokens` that the paths of a group become.
-
-    Raises ConfigError for a path of more tokens.
-    """
-    kept: list[Path] = []
-    tokens = repeated = 0
-    for path in paths:
-        if path.tokens > max_tokens:
-            raise ConfigError(
-                f"tree_packing: a row has {path.tokens} tokens and a tree may have {max_tokens}; "
-                "write tree_packing: N for trees of N tokens."
-            )
-        if kept and tokens + path.tokens - path.shared > max_tokens:
-            yield Tree(tuple(kept), tokens, repeated)
-            kept, tokens = [], 0
-        if not kept:
-            repeated, path = path.shared, replace(path, shared=0)
-        kept.append(path)
-        tokens += path.tokens - path.shared
-    if kept:
-        yield Tree(tuple(kept), tokens, repeated)
-
-
-def plan(
-    groups: Sequence[str],
-    max_tokens: int,
-    paths_of: Callable[[Sequence[int]], Iterable[Path]],
-    trains: Callable[[Iterable[Path]], Iterable[Path]],
-) -> list[Tree]:
-    """The trees of rows, in the order of their first rows; `groups` names the group of each row.
-
-    `paths_of` is `make_paths` for these rows. `trains` chooses what the paths of a group train:
-    each span once (`train_once`), or all labels (`iter`). Raises ConfigError for a row of more
-    than `max_tokens`.
-    """
-    rows: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows.setdefault(group, []).append(row)
-    groups_of_paths = (with_targets(trains(paths_of(numbers))) for numbers in rows.values())
-    return [tree for paths in groups_of_paths for tree in make_trees(paths, max_tokens)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +91,7 @@ def concatenate(trees: Sequence[PackedTree]) -> PackedTree:
 class TreeRows(torch.utils.data.Dataset[PackedTree]):
     """Trees to train on, several to an item where they are small; packed when they are taken."""
 
-    def __init__(self, ids: Lists, trees: Sequence[Tree], bins: Bins) -> None:
+    def __init__(self, ids: Lists, trees: Trees, bins: Bins) -> None:
         self.ids, self.trees, self.bins = ids, trees, bins
 
     def __len__(self) -> int:
@@ -225,9 +102,9 @@ class TreeRows(torch.utils.data.Dataset[PackedTree]):
         return concatenate([pack_tree(self.trees[tree], self.ids) for tree in numbers.tolist()])
 
 
-def bins_of(trees: Sequence[Tree], max_tokens: int) -> Bins:
+def bins_of(trees: Trees, max_tokens: int) -> Bins:
     """The bins that say which trees stand in a sequence together."""
-    return pack([tree.tokens for tree in trees], max_tokens)
+    return pack(trees.sizes, max_tokens)
 
 
 class TreeCollator:
@@ -263,9 +140,11 @@ class TreeCollator:
 def tree_of(rows: Sequence[Mapping[str, Any]]) -> PackedTree:
     """The tree of plain rows, with `input_ids` and `labels`, trained as they are labelled."""
     ids, labels = ([np.asarray(row[key]) for row in rows] for key in ("input_ids", "labels"))
-    paths = tuple(make_paths(range(len(rows)), ids, labels, None))
-    tokens = sum(path.tokens - path.shared for path in paths)
-    return pack_tree(Tree(paths, tokens, repeated=0), ids)
+    sizes = np.array([len(row) for row in ids])
+    numbers, group = np.arange(len(rows)), np.zeros(len(rows), np.int64)
+    ends = np.concatenate(ids), np.concatenate(labels)
+    paths = tree_planning.make_paths(numbers, group, sizes, *ends, None)
+    return pack_tree(tree_planning.as_trees(paths, np.zeros(1, np.int64))[0], ids)
 
 
 def _labels(tree: PackedTree) -> Ints:
@@ -288,22 +167,21 @@ def _padded(arrays: Sequence[Ints], size: int, value: int) -> torch.Tensor:
     return torch.from_numpy(filled)
 
 
-def counts(trees: Sequence[Tree], bins: Bins, rows: int, tokens: int) -> dict[str, Any]:
+def counts(trees: Trees, bins: Bins, rows: int, tokens: int) -> dict[str, Any]:
     """What tree packing makes of `rows` rows of `tokens` tokens, in numbers.
 
     `saved` is the share of these tokens that need not be computed; `repeated` is how many tokens
     stand in two trees because one tree would have been too long.
     """
-    in_trees = sum(tree.tokens for tree in trees)
-    spans = [span for tree in trees for path in tree.paths for span in path.trained]
+    in_trees = int(trees.sizes.sum(dtype=np.int64))
     return {
         "rows": rows,
         "row_tokens": tokens,
         "trees": len(trees),
         "tokens": in_trees,
         "saved": round(1 - in_trees / tokens, 4) if tokens else 0.0,
-        "repeated": sum(tree.repeated for tree in trees),
-        "targets": sum(end - start for start, end in spans),
+        "repeated": int(trees.repeated.sum(dtype=np.int64)),
+        "targets": int((trees.ends - trees.starts).sum(dtype=np.int64)),
         "sequences": len(bins),
         "max_tokens": bins.max_tokens,
         "fill": round(bins.fill, 4),
