@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import (
-    DataCollatorForSeq2Seq,
     EvalPrediction,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -35,6 +34,7 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ChatdataError, OutputError
 from chatdata.render.token_spans import trained_spans
 from trainer.config import Model
+from trainer.data import batching
 from trainer.data import dataset as data
 from trainer.model import adapters, vocabulary
 from trainer.model.load import load_model, load_tokenizer
@@ -165,7 +165,7 @@ def evaluate(
     trainer = Trainer(
         model=_load(model, tokenizer),
         args=_arguments(batch_size),
-        data_collator=DataCollatorForSeq2Seq(tokenizer),
+        data_collator=batching.padding(tokenizer),
         compute_metrics=measured.metrics,
         preprocess_logits_for_metrics=measured.reduce,
     )

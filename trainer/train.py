@@ -129,7 +129,7 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
     from transformers import PrinterCallback
 
     from trainer import evaluate
-    from trainer.data import dataset
+    from trainer.data import dataset, isolation
     from trainer.run import checkpoints, log
     from trainer.run.run import collator
     from trainer.run.trainer import Trainer
@@ -150,7 +150,12 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
         eval_dataset=test,
         processing_class=run.tokenizer,
         data_collator=collator(run),
-        callbacks=[log.Report(run.output), checkpoints.Listing(), *run.layout.callbacks],
+        callbacks=[
+            log.Report(run.output),
+            checkpoints.Listing(),
+            isolation.CheckOrder(),
+            *run.layout.callbacks,
+        ],
         **options,
     )
     trainer.remove_callback(PrinterCallback)

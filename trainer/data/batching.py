@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,14 @@ class Layout:
     summary: str = ""
 
 
+def padding(tokenizer: PreTrainedTokenizerBase) -> DataCollatorForSeq2Seq:
+    """The collator that pads rows on the right, wherever the tokenizer pads prompts: there a token
+    keeps its position, which models with learnt positions do not take off the mask."""
+    on_the_right = copy.copy(tokenizer)
+    on_the_right.padding_side = "right"
+    return DataCollatorForSeq2Seq(on_the_right)
+
+
 def make_batches(
     config: TrainConfig,
     source: Source,
@@ -55,7 +64,7 @@ def make_batches(
         return _trees(config, source, rows, model, tokenizer)
     if config.packing:
         return _packed(config, source, rows, model)
-    return Layout(rows, DataCollatorForSeq2Seq(tokenizer))
+    return Layout(rows, padding(tokenizer))
 
 
 def prepare(config: TrainConfig, model: PreTrainedModel) -> None:

@@ -77,9 +77,55 @@ class CheckIsolation(TrainerCallback):
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
     ) -> None:
         """Raises ConfigError where a token sees another conversation."""
-        leaked = leak(model, self.pack)
+        leaked = _measured(self.key, lambda: leak(model, self.pack))
         if not leaked < ALLOWED:  # also for NaN
             raise ConfigError(
                 f"{self.key}: in this model a token sees other conversations of its batch "
                 f"({leaked:.3g} times as much as its own); train with --set {self.key}=false."
+            )
+
+
+def _measured(key: str, measure: Callable[[], float]) -> float:
+    """A measure of a model; ConfigError where the model does not take such batches at all."""
+    try:
+        return measure()
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise ConfigError(
+            f"{key}: this model does not take such batches ({_first_line(error)}); train with "
+            f"--set {key}=false."
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def foresight(model: PreTrainedModel) -> float:
+    """How much the logits of a token depend on the token behind it, of how much that token's own
+    logits do. 0 is not at all."""
+    was_training = model.training
+    model.eval()
+    try:
+        first, second = (
+            _logits(model, {"input_ids": torch.tensor([STEM + end])})[0].float()
+            for end in (FIRST, FIRST[:-1] + LAST[:1])
+        )
+    finally:
+        model.train(was_training)
+    changes = (first - second).abs().amax(-1)
+    return float(changes[:-1].max() / changes[-1]) if changes[-1] else 0.0
+
+
+class CheckOrder(TrainerCallback):
+    """Stops a training before its first step where a token sees the tokens behind it."""
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        """Raises ConfigError where a token sees a later one."""
+        seen = foresight(model)
+        if not seen < ALLOWED:
+            raise ConfigError(
+                f"in this model a token sees the tokens behind it ({seen:.3g} times as much as "
+                "itself), so that none can be learnt from those before it; choose a decoder."
             )

@@ -38,6 +38,7 @@ from transformers.utils.import_utils import is_torch_flex_attn_available
 from chatdata.core.errors import ConfigError
 
 SDPA, FLEX = "tree_sdpa", "tree_flex"
+_FLAT_MASKS = {"gpt2", "ctrl"}  # models that lay the mask of a batch out as a value a token
 BLOCK = 128  # tokens; FlexAttention's own
 
 MaskFunction = Callable[[Any, Any, Any, Any], Any]  # of batch, head, query and key
@@ -168,7 +169,13 @@ def prepare(model: PreTrainedModel) -> str:
     _refuse(model)
     model.config.use_cache = False
     chosen = FLEX if _can_flex(model) else SDPA
-    model.set_attn_implementation(chosen)
+    try:
+        model.set_attn_implementation(chosen)
+    except ValueError:
+        raise ConfigError(
+            f"tree_packing: {type(model).__name__} has no sdpa; train with --set "
+            "tree_packing=false, or on a GPU that runs FlexAttention."
+        ) from None
     return chosen
 
 
@@ -194,6 +201,11 @@ def _refuse(model: PreTrainedModel) -> None:
             f"tree_packing: {name} has layers of the type '{unknown[0]}', which cannot be limited "
             f"to ancestors; {way_out}"
         )
+    if model.config.get_text_config().model_type in _FLAT_MASKS:
+        raise ConfigError(
+            f"tree_packing: {name} cannot train on trees, since it takes masks of one value a "
+            f"token alone; {way_out}"
+        )
     takes_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
     if not (
         takes_logits and model.is_backend_compatible() and model._can_set_attn_implementation()
@@ -206,8 +218,10 @@ def _refuse(model: PreTrainedModel) -> None:
 def _can_flex(model: PreTrainedModel) -> bool:
     """Whether FlexAttention's kernels run here: from Ampere on, with heads of 16 or more, and
     without dropout in attention, which the kernels do not have."""
+    if not torch.cuda.is_available():
+        return False
     config = model.config.get_text_config()
     dropout = max(getattr(config, name, 0.0) or 0.0 for name in ("attention_dropout", "attn_pdrop"))
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    is_new = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+    is_new = torch.cuda.get_device_capability() >= (8, 0)
     return is_new and is_torch_flex_attn_available() and head >= 16 and not dropout

@@ -61,3 +61,18 @@ def loss(logits: Tensor, labels: Tensor, weights: Tensor, total: Tensor) -> Tens
         reduction="none",
     )
     return (losses * weights[..., 1:].flatten()).sum() / total
+
+
+def mean(logits: Tensor, batch: Mapping[str, Tensor], total: Tensor | None) -> Tensor:
+    """The part of the loss of a step that a batch without weights has: the nats of its trained
+    tokens over `total`, the number of those of the whole step (None: of the batch).
+
+    A batch of trees has `shift_labels`, a target for each of its logits.
+    """
+    targets = batch.get("shift_labels")
+    if targets is None:
+        logits, targets = logits[..., :-1, :], batch["labels"][..., 1:]
+    nats = cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
+    )
+    return nats / ((targets != IGNORE_INDEX).sum() if total is None else total)

@@ -1,3 +1,11 @@
 """The model of a run: loaded, with adapters, and the memory that it needs."""
 
-__all__ = ["adapters", "generation_settings", "load", "memory", "pretrained", "vocabulary"]
+__all__ = [
+    "adapters",
+    "families",
+    "generation_settings",
+    "load",
+    "memory",
+    "pretrained",
+    "vocabulary",
+]

@@ -37,6 +37,9 @@ _EXPERTS = (
 )  # their number
 
 
+_MAMBA = {"mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h"}
+
+
 def quantization(adapter: Adapter | None) -> BitsAndBytesConfig | None:
     """The quantization of the weights below an adapter: QLoRA's NF4, double (Dettmers et al.,
     2023). None for an adapter over weights that are not quantized."""
@@ -66,6 +69,7 @@ def add(
         revision=model.revision,
         trainable_token_indices=token_rows(network, control_ids),
         **adapter.model_dump(exclude={"kind", "lora_dropout"}),
+        exclude_modules=_left_out(network.config, adapter),
         lora_dropout=dropout(network.config, adapter),
     )
     set_seed(seed)
@@ -90,6 +94,12 @@ def dropout(config: PretrainedConfig, adapter: Adapter) -> float:
     text = config.get_text_config()
     is_mixture = any(getattr(text, name, None) for name in _EXPERTS)
     return 0.0 if is_mixture else _DROPOUT
+
+
+def _left_out(config: PretrainedConfig, adapter: Adapter) -> list[str] | None:
+    """The modules of Mamba that peft does not adapt, where the recipe asks for all modules."""
+    is_mamba = config.get_text_config().model_type in _MAMBA
+    return ["out_proj", "conv1d"] if is_mamba and adapter.target_modules == "all-linear" else None
 
 
 def _way_out(reason: str) -> str:

@@ -21,7 +21,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from chatdata.core.errors import ConfigError
 from chatdata.dataset.renderings import Rendering
 from trainer.config import Model, TrainConfig
-from trainer.model import generation_settings, pretrained
+from trainer.model import families, generation_settings, pretrained
 
 
 def load_tokenizer(folder: Path, rendering: Rendering) -> PreTrainedTokenizerBase:
@@ -64,15 +64,15 @@ def load_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> PretrainedC
 
 
 def _new_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
-    values = dict(model.config or {})
-    kind = values.pop("model_type")
+    given = dict(model.config or {})
+    kind = given.pop("model_type")
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    values = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **ids, **values}
+    values = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **ids, **given}
     try:
         config = AutoConfig.for_model(kind, **values)
     except ValueError as error:
         raise ConfigError(f"model.config: {str(error).splitlines()[0]}") from None
-    unknown = sorted(set(values) - set(type(config)().to_dict()) - set(config.attribute_map))
+    unknown = sorted(set(given) - set(type(config)().to_dict()) - set(config.attribute_map))
     if unknown:
         raise ConfigError(f"model.config: models of type '{kind}' have no option '{unknown[0]}'.")
     return config
@@ -82,14 +82,26 @@ def meta_model(config: PretrainedConfig, rows: int) -> PreTrainedModel:
     """The model of a configuration on PyTorch's `meta` device, with `rows` embeddings.
 
     The weights take no memory. Must be called before a run's arguments are made: from then on
-    DeepSpeed spreads every new model over the ranks.
+    DeepSpeed spreads every new model over the ranks. Raises ConfigError for a model that is no
+    decoder.
     """
+    families.check_decoder(config)
     unset_hf_deepspeed_config()  # of an earlier run in this process
     with torch.device("meta"):
-        network = AutoModelForCausalLM.from_config(config)
+        network = _decoder(config)
         if rows > config.get_text_config().vocab_size:
             network.resize_token_embeddings(rows, mean_resizing=False)
     return network
+
+
+def _decoder(config: PretrainedConfig) -> PreTrainedModel:
+    try:
+        return AutoModelForCausalLM.from_config(config)
+    except ValueError as error:
+        raise ConfigError(
+            f"transformers makes no decoder of models of type '{config.model_type}': "
+            f"{pretrained.reason(error)}"
+        ) from None
 
 
 def weights_dtype(config: TrainConfig) -> torch.dtype:
@@ -110,17 +122,21 @@ def load_model(
     """The model with an embedding for each token of the tokenizer, the same on all ranks.
 
     A model with more embeddings than the tokenizer has tokens keeps all of them. Raises ConfigError
-    for a model that cannot be loaded.
+    for a model that cannot be loaded, or is no decoder.
     """
     set_seed(seed)
-    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": model.attention}
+    config = load_config(model, tokenizer)
+    families.check_decoder(config)
+    attention = families.attention(config, model.attention)
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attention}
     if model.path is None:
-        loaded = AutoModelForCausalLM.from_config(load_config(model, tokenizer), **options)
+        loaded = AutoModelForCausalLM.from_config(config, **options)
     else:
         loaded = _pretrained(model, quantization_config=quantization, **options)
     set_seed(seed)  # the new rows are drawn at random, and must be the same on every rank
     fit_embeddings(loaded, tokenizer)
     loaded.config.use_cache = False
+    families.leave_out_router_loss(loaded.config)
     end_turns(loaded, tokenizer)
     return loaded
 

@@ -96,7 +96,7 @@ def sizes(network: PreTrainedModel) -> Sizes:
         _largest_layer(network),
         text.num_hidden_layers,
         text.hidden_size,
-        text.num_attention_heads,
+        getattr(text, "num_attention_heads", 0),  # Mamba and RWKV have none
         text.vocab_size,
     )
 

@@ -24,7 +24,7 @@ from chatdata.core.errors import ChatdataError, ConfigError
 from chatdata.core.text import printable
 from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
-from trainer.model import adapters, load, memory, pretrained, vocabulary
+from trainer.model import adapters, families, load, memory, pretrained, vocabulary
 from trainer.run import checkpoints, save, schedule, strategy, upload
 from trainer.run.run import Run, collator
 
@@ -56,6 +56,7 @@ def check(run: Run) -> Findings:
         "tokens": _tokens,
         "template": _template,
         "model": _model,
+        "family": _family,
         "tokenizer": _tokenizer,
         "layout": _layout,
         "schedule": _schedule,
@@ -141,6 +142,25 @@ def _model(run: Run) -> str:
     return f"{name}: {sizes.parameters:,} parameters{share}; {longest}"
 
 
+def _family(run: Run) -> str:
+    """Which attention and which loss the model has, and whether it can keep packed rows apart."""
+    network, kind = run.meta_model, run.meta_model.config.model_type
+    if run.config.packing:
+        families.check_packing(network)
+    line, chosen = f"{kind}, attention: {_attention(run)}", run.config.model.attention
+    if _attention(run) != chosen:
+        line += f", since {type(network).__name__} has no {chosen}"
+    if families.adds_router_loss(network.config):
+        line += "; the balance of the experts (output_router_logits) is left out of the loss"
+    if not run.config.training.use_liger_kernel and (why := families.loss_to_replace(network)):
+        line += f"; the loss is computed from the logits, since {why}"
+    return line
+
+
+def _attention(run: Run) -> str:
+    return families.attention(run.meta_model.config, run.config.model.attention)
+
+
 def _tokenizer(run: Run) -> str:
     model = run.config.model
     if model.path is None:
@@ -169,7 +189,9 @@ def _memory(run: Run) -> str:
     ranks = run.here.ranks
     name = strategy.chosen(run.config, ranks)
     tokens = run.layout.counts.get("max_tokens", run.longest)
-    needed = memory.estimate(run.config, _sizes(run), name, ranks, tokens)
+    model = run.config.model.model_copy(update={"attention": _attention(run)})
+    config = run.config.model_copy(update={"model": model})
+    needed = memory.estimate(config, _sizes(run), name, ranks, tokens)
     line = (
         f"{_gib(needed.states)} a rank kept between steps, about {_gib(needed.activations)} more "
         f"in a step of the longest rows"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import DataCollatorForSeq2Seq, PreTrainedModel
+from transformers import PreTrainedModel
 
 from chatdata.dataset.schemas import WEIGHTS
 from trainer.config import TrainConfig
@@ -95,12 +95,12 @@ def load_network(run: Run) -> Any:
 
 def collator(run: Run) -> Callable[[list[Any]], Any]:
     """The function that makes batches: of items of the layout, and of plain rows, padded."""
-    pad, side = DataCollatorForSeq2Seq(run.tokenizer), run.tokenizer.padding_side
+    pad = batching.padding(run.tokenizer)
 
     def collate(items: list[Any]) -> Any:
         if not isinstance(items[0], Mapping):
             return run.layout.collator(items)
         keys = [key for key in (*dataset.COLUMNS, WEIGHTS) if key in items[0]]
-        return weighting.padded(pad, [{key: item[key] for key in keys} for item in items], side)
+        return weighting.padded(pad, [{key: item[key] for key in keys} for item in items], "right")
 
     return collate

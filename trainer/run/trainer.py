@@ -13,6 +13,7 @@ import transformers
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset.schemas import WEIGHTS
 from trainer.data import weighting
+from trainer.model import families
 from trainer.run import checkpoints
 
 
@@ -26,10 +27,19 @@ class Trainer(transformers.Trainer):
     A loss, a norm of the gradient or a weight that is not a number ends the run, before it writes
     another checkpoint or a model.
 
-    Batches with `weights` have the loss that `weighting` says; the test loss has no weights.
+    Batches with `weights` have the loss that `weighting` says; the test loss has no weights. Of a
+    model whose own loss is another than the mean over the trained tokens of a step the loss is
+    computed here.
     """
 
     _losses_are_finite: torch.Tensor | None = None  # of all steps since the last look
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        fused = self.args.use_liger_kernel  # its kernels make the loss without the logits
+        self.loss_by_logits = not fused and families.loss_to_replace(self.model) is not None
+        if self.loss_by_logits:  # so that the trained tokens of a step are counted
+            self.model_accepts_loss_kwargs = self._loss_shifts_labels = True
 
     def training_step(self, *args: Any, **options: Any) -> Any:
         """The loss of a batch, as of Trainer; whether it is a number is kept for a later look."""
@@ -104,18 +114,27 @@ class Trainer(transformers.Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The loss of a batch, by its weights where it has any.
+        """The loss of a batch, by its weights where it has any, and of its outputs the logits.
 
         It is scaled as that of transformers is: `backward` averages over the ranks.
         """
-        if WEIGHTS not in inputs:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        self.loss_is_scaled_for_ga = True
-        of_loss = {key: inputs.pop(key) for key in ("labels", WEIGHTS)}
+        if WEIGHTS in inputs or self.loss_by_logits:
+            loss, outputs = self._loss_and_outputs(model, inputs, num_items_in_batch)
+        else:
+            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        return (loss, {"logits": outputs["logits"]}) if return_outputs else loss
+
+    def _loss_and_outputs(self, model: Any, inputs: dict[str, Any], total: Any) -> tuple[Any, Any]:
+        """The loss of a batch that the model does not compute, and the model's outputs."""
+        self.loss_is_scaled_for_ga = total is not None
+        keys = ("labels", "shift_labels", WEIGHTS)
+        of_loss = {key: inputs.pop(key) for key in keys if key in inputs}
         outputs = model(**inputs)
-        loss = weighting.loss(outputs.logits, total=num_items_in_batch, **of_loss)
-        loss = loss * self.accelerator.num_processes
-        return (loss, outputs) if return_outputs else loss
+        if WEIGHTS in of_loss:
+            loss = weighting.loss(outputs["logits"], total=total, **of_loss)
+        else:
+            loss = weighting.mean(outputs["logits"], of_loss, total)
+        return loss * (1 if total is None else self.accelerator.num_processes), outputs
 
 
 def _are_finite(network: Any) -> bool:
