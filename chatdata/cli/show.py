@@ -25,9 +25,7 @@ from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
 from chatdata.sources.unread import KeysByUnit, in_words
 from chatdata.steps import filters
-from chatdata.steps.clean import CleanedEntry
-from chatdata.steps.forgetting import ForgottenEntry
-from chatdata.steps.joining import PiecesEntry
+from chatdata.steps.entries import CleanedEntry, ForgottenEntry, PiecesEntry
 
 
 def print_manifest(manifest: Manifest, console: Console) -> None:

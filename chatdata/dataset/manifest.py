@@ -1,8 +1,8 @@
 """The manifest of a dataset: `manifest.json`, written last and read first.
 
-`Manifest` writes, checks and reads the file. The model of the figures of a step stands in the
-module of the step, the rest in `entries`; this module composes them. A new figure touches the
-step, the field here, and its place in card and report.
+`Manifest` writes, checks and reads the file. The models of the figures of steps stand in
+`steps.entries`, the rest in `entries`; this module composes them. A new figure touches the step and
+its model, the field here, and its place in card and report.
 """
 
 from __future__ import annotations
@@ -47,14 +47,16 @@ from chatdata.dataset.entries import (
 )
 from chatdata.dataset.histogram import Histogram
 from chatdata.render.entries import RenderEntry
-from chatdata.steps.clean import CleanedEntry
-from chatdata.steps.contamination import OverlapEntry
-from chatdata.steps.duplicates import ClustersEntry
-from chatdata.steps.forgetting import ForgottenEntry
-from chatdata.steps.joining import PiecesEntry
-from chatdata.steps.labels import LabelEntry
-from chatdata.steps.language import DisagreementEntry
-from chatdata.steps.redact import SecretEntry
+from chatdata.steps.entries import (
+    CleanedEntry,
+    ClustersEntry,
+    DisagreementEntry,
+    ForgottenEntry,
+    LabelEntry,
+    OverlapEntry,
+    PiecesEntry,
+    SecretEntry,
+)
 
 FORMAT = 2  # of the folders that are written
 # Folders that are read: in format 1 a message is its role and its content.

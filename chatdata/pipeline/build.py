@@ -45,7 +45,8 @@ from chatdata.render import certificate
 from chatdata.render.encoding import audit
 from chatdata.render.encoding.encoder import EncoderDiffers
 from chatdata.steps import labels, split
-from chatdata.steps.forgetting import ForgetList, ForgottenEntry
+from chatdata.steps.entries import ForgottenEntry
+from chatdata.steps.forgetting import ForgetList
 
 PREVIEW_GROUPS = 100
 

@@ -11,9 +11,9 @@ from chatdata.pipeline.recipe import Recipe
 from chatdata.render.encoding.audit import SAMPLE
 from chatdata.render.options import Render
 from chatdata.render.parity import ParityCounts
+from chatdata.steps.entries import ForgetFile
 from chatdata.steps.figures import FiguresByKey
 from chatdata.steps.filtering import Drop, Unit
-from chatdata.steps.forgetting import ForgetFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import polars as pl
 from chatdata.core import arrow, schema
 from chatdata.pipeline.context import BuildContext
 from chatdata.steps import duplicates, keeping, likeness, mixing
-from chatdata.steps.duplicates import ClustersEntry
+from chatdata.steps.entries import ClustersEntry
 from chatdata.steps.filtering import Drop
 from chatdata.steps.likeness import Alike
 from chatdata.steps.minhash import Numbers

@@ -18,9 +18,8 @@ from chatdata.render.encoding.audit import Audit
 from chatdata.render.parity import ParityCounts
 from chatdata.render.unknown import Unknown
 from chatdata.steps.clean import Cleaned
-from chatdata.steps.duplicates import ClustersEntry
+from chatdata.steps.entries import ClustersEntry, ForgottenEntry
 from chatdata.steps.figures import FiguresByKey, add_counts
-from chatdata.steps.forgetting import ForgottenEntry
 
 Lengths = Mapping[str, npt.NDArray[np.int64]]  # by name: of conversations, of rows of tokens
 Digests = list[tuple[str, bytes]]  # the id of each conversation, and the digest of its rows

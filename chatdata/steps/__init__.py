@@ -5,6 +5,7 @@ __all__ = [
     "cleaning",
     "contamination",
     "duplicates",
+    "entries",
     "evaluation_sets",
     "figures",
     "filtering",

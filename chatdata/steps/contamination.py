@@ -23,23 +23,12 @@ import numpy.typing as npt
 import polars as pl
 
 from chatdata.core import arrow
-from chatdata.core.document import Number, Part
 from chatdata.steps import ngrams, spoken
+from chatdata.steps.entries import OverlapEntry
 from chatdata.steps.evaluation_sets import EvaluationSet
 
 # What was found: an item, and the conversation (in a tree source, the tree) that holds it.
 FOUND = {"set": pl.String, "item": pl.String, "conversation": pl.String}
-
-
-class OverlapEntry(Part):
-    """What the manifest holds of an evaluation set, and of what conversations share with it."""
-
-    set: str
-    sha256: str
-    items: Number
-    too_short: Number = 0
-    items_found: Number
-    conversations: Number  # that share text with an item
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from chatdata.core.document import Number, Part, Real
 from chatdata.core.hashing import beginnings, digest_column
 from chatdata.core.schema import SPOKEN
 from chatdata.steps import split
@@ -30,16 +29,6 @@ RowNumbers = npt.NDArray[np.int64]
 FETCHED = ("prefixes",)
 _OF = ("origin", "turns", "rank")
 _FEW, _MUCH = 10, 0.01  # groups: more of them, and a larger share of all, are many
-
-
-class ClustersEntry(Part):
-    """What a near-duplicate filter found, for the manifest."""
-
-    threshold: Real
-    permutations: Number
-    clusters: Number
-    largest: Number  # conversations
-    dropped: Number
 
 
 # --------------------------------------------------------------------------------------------- keys

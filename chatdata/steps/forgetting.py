@@ -15,47 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from pydantic import Field
 
-from chatdata.core.document import Number, Part, Sha256
 from chatdata.core.errors import SourceError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.ledger import FORGOTTEN, WORDS
 from chatdata.core.schema import is_of_trees
 from chatdata.steps import threads
+from chatdata.steps.entries import ForgetFile, ForgottenEntry
 from chatdata.steps.threads import Threads
-
-_SHOWN = 5  # ids that name nothing
-
-
-class ForgetFile(Part):
-    """A file of ids."""
-
-    path: str
-    sha256: Sha256
-
-
-class ForgottenEntry(Part):
-    """What the manifest holds: the files of ids, how many ids they have, and how many of these name
-    nothing that was read. `unknown_ids` stands in no file."""
-
-    files: tuple[ForgetFile, ...]
-    ids: Number
-    unknown: Number
-    unknown_ids: tuple[str, ...] = Field(default=(), exclude=True)
-
-    def in_words(self) -> str:
-        """The numbers in a sentence."""
-        listed = f"{self.ids:,} id{'' if self.ids == 1 else 's'} to forget"
-        if not self.unknown:
-            return listed
-        verb = "names" if self.unknown == 1 else "name"
-        return f"{listed}, of which {self.unknown:,} {verb} nothing that was read"
-
-    def examples(self) -> str:
-        """Some of the ids that name nothing, where they are known."""
-        more = ["..."] if len(self.unknown_ids) > _SHOWN else []
-        return ", ".join([*self.unknown_ids[:_SHOWN], *more])
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from chatdata.core.document import Number, Part
 from chatdata.core.ledger import JOINED, OUTCOMES, outcomes_of
 from chatdata.core.schema import SPOKEN, empty
+from chatdata.steps.entries import PiecesEntry
 
 KEY = "pieces"  # of the manifest
 
@@ -28,31 +28,6 @@ _DIALOGUE = ["source", "group", "stem", "tools", "variables"]
 _PLACE = [*_DIALOGUE, "place"]
 _NAME = r"^(?P<stem>.+)_(?P<number>\d{1,9})$"
 _BY_NUMBER = ", by its number"  # ends the detail of a piece that shares no turn
-
-
-class PiecesEntry(Part):
-    """What the manifest holds: pieces that were joined, by the proof, and those that begin in the
-    middle all the same, since the piece before is missing or differs."""
-
-    by_text: Number
-    by_number: Number
-    missing: Number
-    differs: Number
-
-    def in_words(self) -> str:
-        """The numbers in a sentence."""
-        joined, left = self.by_text + self.by_number, self.missing + self.differs
-        words = (
-            f"{joined} of {joined + left} pieces that begin in the middle of a conversation are "
-            f"joined to the piece before, {self.by_text} by what both say and {self.by_number} by "
-            "their number"
-        )
-        if not left:
-            return words
-        return (
-            f"{words}; {left} still begin in the middle, {self.missing} since what stands before "
-            f"is missing and {self.differs} since it differs"
-        )
 
 
 @dataclass(frozen=True, slots=True)

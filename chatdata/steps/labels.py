@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import ConfigDict, model_validator
 
 from chatdata.core.config import Strict, nearest
-from chatdata.core.document import Number, Part, Real
+from chatdata.steps.entries import LabelEntry
 from chatdata.steps.figures import Figures, Nothing, add_counts
 
 KEY = "labels"  # the column of messages, the filter, and the key of the manifest
@@ -109,15 +109,6 @@ def with_why(
 
 
 # ------------------------------------------------------------------------------------- the figures
-
-
-class LabelEntry(Part):
-    """What a manifest says of a label: how many messages have it, its mean, and how many messages
-    have at least so much of it."""
-
-    messages: Number
-    mean: Real
-    at_least: dict[str, Number]
 
 
 @dataclass(frozen=True, slots=True)

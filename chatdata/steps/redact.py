@@ -21,21 +21,13 @@ import polars as pl
 from pydantic import Field
 
 from chatdata.core.config import Given, Strict
-from chatdata.core.document import Number, Part
 from chatdata.steps import secrets
+from chatdata.steps.entries import SecretEntry
 from chatdata.steps.figures import Counts, add_counts
 from chatdata.steps.phones import Countries, chosen
 from chatdata.steps.secrets import KINDS, Finding, Kind
 
 KEY = "secrets"  # the key of the manifest that has what was found
-
-
-class SecretEntry(Part):
-    """What the manifest holds of a kind: messages that hold some, and how many found, masked."""
-
-    messages: Number
-    found: Number
-    masked: Number
 
 
 @dataclass(frozen=True, slots=True)

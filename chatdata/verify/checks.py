@@ -37,7 +37,7 @@ from chatdata.dataset import (
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
 from chatdata.steps import joining, keeping, split
-from chatdata.steps.joining import PiecesEntry
+from chatdata.steps.entries import PiecesEntry
 from chatdata.verify import added, pair_tokens, pairs, recount, rerender
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats

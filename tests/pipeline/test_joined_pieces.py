@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from chatdata.cli import main
 from chatdata.core.errors import BuildError, ConfigError
 from chatdata.dataset import manifest, reader
-from chatdata.steps.joining import PiecesEntry
+from chatdata.steps.entries import PiecesEntry
 from chatdata.verify.verification import verdicts_on
 from tests.support.builds import TALKS, files, make, rows_of
 

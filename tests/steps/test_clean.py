@@ -17,16 +17,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from chatdata.core.config import Strict
-from chatdata.steps.clean import (
-    CLEANERS,
-    CleanedEntry,
-    Cleaner,
-    Step,
-    clean,
-    clean_texts,
-    fences,
-    markdown,
-)
+from chatdata.steps.clean import CLEANERS, Cleaner, Step, clean, clean_texts, fences, markdown
+from chatdata.steps.entries import CleanedEntry
 from tests.support.conversations import CONTENTS, HELLO, table
 
 ALL = [Step(cleaner, {}) for cleaner in CLEANERS.values()]

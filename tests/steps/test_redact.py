@@ -25,7 +25,8 @@ from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import prepare
 from chatdata.steps import key_plugins, redact, secrets
-from chatdata.steps.redact import SecretEntry, Secrets
+from chatdata.steps.entries import SecretEntry
+from chatdata.steps.redact import Secrets
 from chatdata.steps.secrets import KINDS, Finding
 from tests.support.conversations import nodes, table
 

@@ -22,16 +22,15 @@ import polars as pl
 from pydantic import Field
 
 from chatdata.core.config import Strict, arguments_model
-from chatdata.core.document import Number, Part
 from chatdata.core.errors import ExtensionError
 from chatdata.steps.clean import characters, fences, pages
+from chatdata.steps.entries import CleanedEntry
 from chatdata.steps.figures import Counts, add_counts
 
 __all__ = [
     "CLEANERS",
     "SEPARATOR",
     "Cleaned",
-    "CleanedEntry",
     "Cleaner",
     "Step",
     "characters",
@@ -88,14 +87,6 @@ class Step:
 
 
 CLEANERS: dict[str, Cleaner] = {}
-
-
-class CleanedEntry(Part):
-    """What the manifest holds of a cleaner: messages changed, and characters fewer."""
-
-    messages: Number
-    characters: int
-    left: Number | None = None  # messages that could not be read, and stay as they were
 
 
 @dataclass(frozen=True, slots=True)

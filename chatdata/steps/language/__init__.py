@@ -11,16 +11,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from chatdata.core.document import Number, Part
 from chatdata.core.hashing import hash_column
 from chatdata.steps import spoken
+from chatdata.steps.entries import DisagreementEntry, Example
 from chatdata.steps.language import codes, decision
 from chatdata.steps.language.neighbours import nearest
 
 __all__ = [
     "PACKAGES",
     "UNKNOWN",
-    "DisagreementEntry",
     "Disagreements",
     "codes",
     "decision",
@@ -165,24 +164,6 @@ _PAIRS: dict[str, pl.DataType | type[pl.DataType]] = {
     "messages": pl.UInt32,
     "examples": pl.List(_EXAMPLE_OF),
 }
-
-
-class Example(Part):
-    """A message whose label a detector contradicts, by its id.
-
-    Its text is not here: the message may be dropped, and the manifest is published.
-    """
-
-    message: str
-
-
-class DisagreementEntry(Part):
-    """What the manifest holds of a pair of languages: declared by a source, and detected."""
-
-    declared: str
-    detected: str
-    messages: Number
-    examples: tuple[Example, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
