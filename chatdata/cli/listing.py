@@ -13,7 +13,7 @@ from chatdata import sources
 from chatdata.core import config
 from chatdata.core.errors import ExtensionError
 from chatdata.core.extensions import Registry
-from chatdata.pipeline import find
+from chatdata.pipeline import shipped
 from chatdata.render.templates import TEMPLATES
 from chatdata.steps.cleaning import CLEANERS
 from chatdata.steps.filters import FILTERS
@@ -49,7 +49,7 @@ def tables() -> dict[str, list[Entry]]:
         "templates": _entries({name: template.about for name, template in TEMPLATES.items()})
         + _added(TEMPLATES),
         "recipes": [
-            Entry(path.stem, config.load_yaml(path).get("about", "")) for path in find.shipped()
+            Entry(path.stem, config.load_yaml(path).get("about", "")) for path in shipped.recipes()
         ],
     }
 

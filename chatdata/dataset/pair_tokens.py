@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,12 @@ from chatdata.core.constants import IGNORE_INDEX, SPLITS
 from chatdata.core.hashing import fraction_column
 from chatdata.dataset import published
 from chatdata.dataset.schemas import IDS, PAIR_TOKENS
-from chatdata.render import certificate
-from chatdata.render.fit import fit
-from chatdata.render.options import Render
-from chatdata.render.parity import ParityCounts
-from chatdata.render.rows import Rendered, render
-from chatdata.render.segments.text_pool import TextPool
+
+if TYPE_CHECKING:
+    from chatdata.render.options import Render
+    from chatdata.render.parity import ParityCounts
+    from chatdata.render.rows import Rendered
+    from chatdata.render.segments.text_pool import TextPool
 
 SIDES = ("chosen", "rejected")
 LISTS = tuple(f"{side}_{what}" for side in SIDES for what in ("ids", "labels"))
@@ -108,6 +108,11 @@ def draw(pairs: pa.Table, pool: TextPool, options: Render, share: float) -> Rend
     Which that are is chosen by a hash of the ids of the pairs. A pair is left out where a side is
     too long, or the template cannot write it, or the answers do not begin at the same place.
     """
+    from chatdata.render import certificate
+    from chatdata.render.fit import fit
+    from chatdata.render.parity import ParityCounts
+    from chatdata.render.rows import render
+
     ids = pl.Series(pairs["id"])
     if ids.is_empty():
         return RenderedPairs(PAIR_TOKENS.empty_table(), {}, ParityCounts())

@@ -11,14 +11,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from chatdata.core import arrow, train_parts
 from chatdata.core.constants import IGNORE_INDEX, SPLITS
@@ -35,7 +34,9 @@ from chatdata.dataset.schemas import (
     WEIGHTS,
     without,
 )
-from chatdata.render.rows import Rendered
+
+if TYPE_CHECKING:
+    from chatdata.render.rows import Rendered
 
 
 def message_rows(messages: pl.DataFrame) -> pa.Table:
@@ -132,6 +133,13 @@ def owners(messages: pa.Table, rendered: Rendered) -> npt.NDArray[np.int64]:
     """For each row of tokens, the number of its conversation among the rows of messages."""
     numbers = {id: number for number, id in enumerate(messages["id"].to_pylist())}
     return np.asarray([numbers[name] for name in rendered.conversations], np.int64)
+
+
+def _turn_counts(messages: pa.Table) -> pl.Series:
+    """How many turns each conversation has."""
+    import pyarrow.compute as pc
+
+    return pl.Series(pc.list_value_length(messages["messages"]))
 
 
 def message_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -245,7 +253,7 @@ class Rows:
 
     def totals(self) -> dict[str, dict[str, int]]:
         """The sums for each split."""
-        turns = pl.Series(pc.list_value_length(self.messages["messages"]))
+        turns = _turn_counts(self.messages)
         bytes = pl.Series(message_bytes(self.messages))
         figures = {"rows": turns.is_not_null(), "messages": turns, "bytes": bytes}
         totals = _sums({"split": self.splits, **figures})
@@ -276,7 +284,7 @@ class Rows:
     def sizes(self) -> dict[str, npt.NDArray[np.int64]]:
         """The turns and characters of each conversation, and the tokens of each row of tokens."""
         characters = _sizes(self.messages, lambda text: text.str.len_chars())
-        turns = pl.Series(pc.list_value_length(self.messages["messages"]))
+        turns = _turn_counts(self.messages)
         sizes = {"turns": turns, "characters": pl.Series(characters)}
         if self.tokens is not None:
             sizes["tokens"] = pl.Series(self.tokens["length"])

@@ -24,7 +24,6 @@ from chatdata.dataset.entries import ListedFile, SplitEntry, Splits
 from chatdata.dataset.manifest import NAME, Listing, Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.render.entries import RenderEntry
-from chatdata.render.templates import TEMPLATES
 
 File = TypeVar("File", bound=ListedFile)
 _TOKENS = "tokens-"  # before what a template calls its rows
@@ -168,6 +167,8 @@ def token_config(render: RenderEntry) -> str:
 
 def slug(template: str, tokenizer: str) -> str:
     """What a template calls the rows that it writes for a tokenizer, as a part of a name."""
+    from chatdata.render.templates import TEMPLATES
+
     name = TEMPLATES[template].label(tokenizer) if template in TEMPLATES else template
     return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.") or "tokenizer"
 

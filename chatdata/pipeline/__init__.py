@@ -13,4 +13,5 @@ __all__ = [
     "recipe",
     "remove_rendering",
     "render_again",
+    "shipped",
 ]

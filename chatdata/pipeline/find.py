@@ -11,6 +11,7 @@ from chatdata.core.config import nearest
 from chatdata.core.errors import ConfigError
 from chatdata.pipeline import python_code
 from chatdata.pipeline.recipe import Recipe, SourceOptions
+from chatdata.pipeline.shipped import recipes
 from chatdata.sources import EMBEDDED
 
 
@@ -42,21 +43,13 @@ def find(name: str | Path) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.is_dir():
         return path
-    known = {file.stem: file for file in shipped()}
+    known = {file.stem: file for file in recipes()}
     if str(name) not in known:
         raise ConfigError(
             f"there is no recipe '{name}'; {nearest(str(name), known)} "
             "A recipe of your own is named by its path (.yaml)."
         )
     return known[str(name)]
-
-
-def shipped() -> list[Path]:
-    """The recipes that come with chatdata, from the wheel or from a checkout."""
-    package = Path(__file__).parent.parent
-    folders = [package / "_recipes", package.parent / "recipes" / "data"]
-    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
-    return sorted(folder.glob("*.yaml"))
 
 
 def _beside(path: Path, options: SourceOptions) -> SourceOptions:

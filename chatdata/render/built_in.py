@@ -16,7 +16,6 @@ from chatdata.render.control_tokens import control_pattern
 from chatdata.render.conversation import Messages, Tools
 from chatdata.render.segments.by_row import WritesTurnsOrText
 from chatdata.render.segments.from_text import Answer
-from chatdata.render.template import TemplateOptions
 from chatdata.render.template_spec import EOS, TemplateSpec, for_tokenizer
 from chatdata.render.tokenizer import Tokenizer
 
@@ -84,50 +83,15 @@ class BuiltInTemplate(WritesTurnsOrText):
         return self.spec.facts()
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltIn:
-    """An entry of the list of templates: a value, which fits every tokenizer."""
+def prepare(folder: Path | None, name: str, work: Path) -> Path | None:
+    """The tokenizer's folder, or `work` with what transformers makes of it.
 
-    spec: TemplateSpec
-
-    @property
-    def about(self) -> str:
-        """A line about the template."""
-        return self.spec.about
-
-    def unused(self, options: TemplateOptions) -> str | None:
-        """Which options are set in vain: those of Jinja."""
-        if not options.variables and not options.date and not options.add_end:
-            return None
-        return (
-            "variables, date and add_end are for template 'tokenizer', and this is "
-            f"'{self.spec.name}'"
-        )
-
-    def prepare(
-        self, folder: Path | None, name: str, options: TemplateOptions, work: Path
-    ) -> Path | None:
-        """The tokenizer's folder, or `work` with what transformers makes of it.
-
-        Raises RenderError where the folder holds no tokenizer that can be used.
-        """
-        if folder is None:
-            return None
-        folder = folder.parent if folder.is_file() else folder
-        return auto_tokenizer.prepare(folder, name, work)
-
-    def load(self, folder: Path | None, name: str, options: TemplateOptions) -> Tokenizer:
-        """The tokenizer `name` with the template's tokens added."""
-        return load(folder, name, self.spec, options.system)
-
-    def label(self, tokenizer_name: str) -> str:
-        """The name of the template."""
-        return self.spec.name
-
-
-def entry_of(thing: Any) -> Any:
-    """The entry of the list of templates for a value; anything else as it is."""
-    return BuiltIn(thing) if isinstance(thing, TemplateSpec) else thing
+    Raises RenderError where the folder holds no tokenizer that can be used.
+    """
+    if folder is None:
+        return None
+    folder = folder.parent if folder.is_file() else folder
+    return auto_tokenizer.prepare(folder, name, work)
 
 
 def load(folder: Path | None, name: str, spec: TemplateSpec, system: str | None) -> Tokenizer:

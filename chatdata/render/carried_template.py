@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,80 +17,62 @@ from chatdata.render.conversation import UnrenderableError
 from chatdata.render.template import TemplateOptions
 from chatdata.render.tokenizer import Tokenizer, parse, with_template
 
-NAME = chat_template.JinjaTemplate.name
 _RESOLVED = "resolved.json"
 
 
-@dataclass(frozen=True, slots=True)
-class CarriedTemplate:
-    """An entry of the list of templates: the chat template that the tokenizer carries."""
+def prepare(folder: Path | None, name: str, options: TemplateOptions, work: Path) -> Path | None:
+    """A new folder `work` with what transformers makes of the tokenizer.
 
-    about = "the chat template that the tokenizer carries, whatever it does"
-
-    def unused(self, options: TemplateOptions) -> str | None:
-        """Which options are set in vain: a default system text."""
-        if options.system is None:
-            return None
-        return "system is for templates of ours; the tokenizer's own may take a variable for it"
-
-    def prepare(
-        self, folder: Path | None, name: str, options: TemplateOptions, work: Path
-    ) -> Path | None:
-        """A new folder `work` with what transformers makes of the tokenizer.
-
-        Raises RenderError where the tokenizer carries no chat template, or where transformers
-        writes it in another way than `chat_template` does.
-        """
-        if folder is None:
-            raise RenderError(
-                f"tokenizer '{name}' carries no chat template; choose the template starchat, "
-                "chatml or dialogue, or a model's tokenizer."
-            )
-        folder = folder.parent if folder.is_file() else folder
-        loaded = auto_tokenizer.load(folder, name)
-        template = _chat_template(loaded, name)
-        source = auto_tokenizer.source_of(loaded, folder, name)
-        tokens = {k: v for k, v in loaded.special_tokens_map.items() if isinstance(v, str)}
-        variables = dict(options.variables)
-        _compare(loaded, template, {**tokens, **variables}, variables, name)
-        resolved = {
-            "sha256": source.sha256,
-            "config": {**source.config, **tokens},
-            "tokens": tokens,
-            "template": template,
-        }
-        work.mkdir()
-        (work / "tokenizer.json").write_text(source.text, encoding="utf-8")
-        (work / _RESOLVED).write_text(json.dumps(resolved), encoding="utf-8")
-        return work
-
-    def load(self, folder: Path | None, name: str, options: TemplateOptions) -> Tokenizer:
-        """The tokenizer with its chat template, from a folder that `prepare` made.
-
-        Raises RenderError where the template cannot be rendered exactly.
-        """
-        assert folder is not None
-        full = parse((folder / "tokenizer.json").read_text(encoding="utf-8"), name)
-        resolved = json.loads((folder / _RESOLVED).read_text(encoding="utf-8"))
-        source = resolved["template"]
-        variables = {**resolved["tokens"], **options.variables}
-        markers = marking_tokens(full, source, variables, options.date)
-        control = control_tokens.ControlTokens(full, markers)
-        bare = chat_template.JinjaTemplate(source, variables, options.date, control.pattern)
-        bare = chat_template.with_added_end(bare) if options.add_end else bare
-        template = chat_template.read(bare, compiles=control.stand_alone)
-        return with_template(
-            full,
-            template,
-            name=name,
-            sha256=resolved["sha256"],
-            config=resolved["config"],
-            markers=markers,
+    Raises RenderError where the tokenizer carries no chat template, or where transformers
+    writes it in another way than `chat_template` does.
+    """
+    if folder is None:
+        raise RenderError(
+            f"tokenizer '{name}' carries no chat template; choose the template starchat, "
+            "chatml or dialogue, or a model's tokenizer."
         )
+    folder = folder.parent if folder.is_file() else folder
+    loaded = auto_tokenizer.load(folder, name)
+    template = _chat_template(loaded, name)
+    source = auto_tokenizer.source_of(loaded, folder, name)
+    tokens = {k: v for k, v in loaded.special_tokens_map.items() if isinstance(v, str)}
+    variables = dict(options.variables)
+    _compare(loaded, template, {**tokens, **variables}, variables, name)
+    resolved = {
+        "sha256": source.sha256,
+        "config": {**source.config, **tokens},
+        "tokens": tokens,
+        "template": template,
+    }
+    work.mkdir()
+    (work / "tokenizer.json").write_text(source.text, encoding="utf-8")
+    (work / _RESOLVED).write_text(json.dumps(resolved), encoding="utf-8")
+    return work
 
-    def label(self, tokenizer_name: str) -> str:
-        """The name of the tokenizer, without its owner and revision."""
-        return tokenizer_name.partition("@")[0].rpartition("/")[2]
+
+def load(folder: Path | None, name: str, options: TemplateOptions) -> Tokenizer:
+    """The tokenizer with its chat template, from a folder that `prepare` made.
+
+    Raises RenderError where the template cannot be rendered exactly.
+    """
+    assert folder is not None
+    full = parse((folder / "tokenizer.json").read_text(encoding="utf-8"), name)
+    resolved = json.loads((folder / _RESOLVED).read_text(encoding="utf-8"))
+    source = resolved["template"]
+    variables = {**resolved["tokens"], **options.variables}
+    markers = marking_tokens(full, source, variables, options.date)
+    control = control_tokens.ControlTokens(full, markers)
+    bare = chat_template.JinjaTemplate(source, variables, options.date, control.pattern)
+    bare = chat_template.with_added_end(bare) if options.add_end else bare
+    template = chat_template.read(bare, compiles=control.stand_alone)
+    return with_template(
+        full,
+        template,
+        name=name,
+        sha256=resolved["sha256"],
+        config=resolved["config"],
+        markers=markers,
+    )
 
 
 def marking_tokens(

@@ -10,11 +10,12 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
-
-import pyarrow as pa
+from typing import IO, TYPE_CHECKING
 
 from chatdata.core.errors import SourceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 TABLES = tuple(f"{kind}{packed}" for kind in (".csv", ".tsv") for packed in ("", ".gz", ".zst"))
@@ -89,6 +90,8 @@ def arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
     Raises SourceError where the file is neither.
     """
+    import pyarrow as pa
+
     try:
         with pa.memory_map(str(path)) as mapped:
             try:

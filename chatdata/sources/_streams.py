@@ -7,8 +7,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 _PIECE = 1 << 18
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
@@ -43,6 +41,8 @@ class Unzstd(_Pieces):
     """The bytes of a file that Zstandard has packed. A damaged file ends at the damage."""
 
     def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
         super().__init__()
         self._file = pa.input_stream(str(path), compression="zstd")
 

@@ -8,11 +8,12 @@ chatdata write, holds JSON in a string: it is parsed, and keeps the nulls that w
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from chatdata.sources import tool_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Reader = Callable[[Any], Any]
 # The fields by which a turn is recognised stay in a turn, also where they are null.
@@ -110,12 +111,14 @@ def reader(schema: pa.Schema) -> Reader:
 
 def _reader(type: pa.DataType, depth: int) -> Reader | None:
     """What makes a JSON value of a value of this type; None where nothing is to be done."""
+    from pyarrow import types
+
     if getattr(type, "extension_name", "") == "arrow.json":
         return tool_json.parsed
-    if pa.types.is_list(type) or pa.types.is_large_list(type):
+    if types.is_list(type) or types.is_large_list(type):
         read = _reader(type.value_type, depth)
         return read and (lambda values: values and [read(value) for value in values])
-    return _struct(type, depth + 1) if pa.types.is_struct(type) else None
+    return _struct(type, depth + 1) if types.is_struct(type) else None
 
 
 def _readers(types: Mapping[str, pa.DataType], depth: int) -> dict[str, Reader]:

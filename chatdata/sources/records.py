@@ -22,11 +22,9 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from chatdata.core.errors import SourceError
 from chatdata.sources import _containers, _preference, _shape, _tables
@@ -35,6 +33,9 @@ from chatdata.sources._shape import IsRecord
 from chatdata.sources._streams import Unzstd, as_utf8
 from chatdata.sources.batches import File, Problem
 from chatdata.sources.values import excerpt, excerpt_of_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TEXTS = tuple(
     f"{kind}{packed}" for packed in ("", ".gz", ".zst") for kind in (".json", ".jsonl", ".ndjson")
@@ -472,6 +473,9 @@ def _batches(path: Path) -> Iterator[tuple[pa.Schema, pa.RecordBatch]]:
             parts = range(0, batch.num_rows, _PARQUET_ROWS)
             yield from ((batch.schema, batch.slice(at, _PARQUET_ROWS)) for at in parts)
         return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_PARQUET_ROWS):

@@ -25,13 +25,10 @@ from chatdata.core.config import Given, Word
 from chatdata.core.extensions import Registry
 from chatdata.core.schema import ROLES, SPOKEN
 from chatdata.steps import (
-    contamination,
     endings,
-    evaluation_sets,
     functions,
     labels,
     language,
-    likeness,
     quality_filters,
     redact,
     secrets,
@@ -39,7 +36,6 @@ from chatdata.steps import (
 from chatdata.steps.figures import Figures, Nothing
 from chatdata.steps.filtering import Column, Drop, Files, Filter, Options, Unit, define
 from chatdata.steps.language import codes
-from chatdata.steps.ngrams import WORD
 from chatdata.steps.phones import Countries
 from chatdata.steps.secrets import KINDS, Kind
 
@@ -274,6 +270,8 @@ def secret(
 
 
 def _index_sets(options: Options, files: Files, folder: Path) -> Figures:
+    from chatdata.steps import contamination, evaluation_sets
+
     sets = [evaluation_sets.read(file, options["fields"]) for file in files["against"]]
     rule = contamination.Rule(options["ngram"], options["min_words"], options["common"])
     return contamination.prepare(sets, rule, folder)
@@ -282,6 +280,8 @@ def _index_sets(options: Options, files: Files, folder: Path) -> Figures:
 def _label_overlaps(
     messages: pl.DataFrame, options: Options, folder: Path
 ) -> tuple[pl.DataFrame, Figures]:
+    from chatdata.steps import contamination
+
     return contamination.label(messages, contamination.load(folder))
 
 
@@ -408,6 +408,8 @@ def _parts(*beside: str) -> list[pl.Expr]:
 
 def _first_prompt(min_words: int) -> pl.Expr:
     """The first user turn, null where it has fewer words."""
+    from chatdata.steps.ngrams import WORD
+
     prompt = pl.col("content").filter(pl.col("role") == "user").first()
     return pl.when(prompt.str.count_matches(WORD) >= min_words).then(prompt)
 
@@ -458,7 +460,8 @@ def _spoken(roles: Sequence[str]) -> pl.Expr:
     return pl.when(is_theirs.any()).then(spoken.filter(is_theirs).str.join("\n"))
 
 
-_NEAR: dict[str, Any] = {"is_near": True, "key": "near_duplicates", "packages": likeness.PACKAGES}
+NEAR_PACKAGES = ("numpy",)  # whose version may change which conversations are alike
+_NEAR: dict[str, Any] = {"is_near": True, "key": "near_duplicates", "packages": NEAR_PACKAGES}
 
 
 @_removes("corpus", against=_spoken(["user", "tool"]).first(), **_NEAR)

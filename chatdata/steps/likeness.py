@@ -37,7 +37,6 @@ from chatdata.steps.minhash import Numbers, Rows
 Fetch = Callable[[pl.DataFrame], tuple[list[Numbers], list[Numbers]]]
 Shares = npt.NDArray[np.float64]
 
-PACKAGES = ("numpy",)  # whose version may change which conversations are alike
 FETCHED = ("shingles", "words")
 
 # The order of a cluster's conversations; the first stays, with the rest of its tree.

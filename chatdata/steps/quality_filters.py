@@ -12,7 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from chatdata.core.schema import SPOKEN
-from chatdata.steps import endings, ngrams
+from chatdata.steps import endings
 
 Proportion = Annotated[float, Field(gt=0, le=1)]
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -66,6 +66,8 @@ def repetition(different: Proportion = 0.4, words: AtLeastOne = 50) -> pl.Expr:
     """
 
     def circles(texts: pl.Series) -> pl.Series:
+        from chatdata.steps import ngrams
+
         share, count = ngrams.variety(texts, 5)
         return pl.Series((share < different) & (count >= words))
 

@@ -16,7 +16,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from chatdata.steps import broken_lines, emails, key_plugins, passwords, phones, placeholders
@@ -205,6 +204,8 @@ def _is_alphanumeric(character: str) -> bool:
 
 def _in_characters(text: str, places: pl.Series) -> list[int]:
     """Places in a text, counted in characters, of places in bytes of UTF-8."""
+    import numpy as np
+
     octets = np.frombuffer(text.encode(), np.uint8)
     begins = np.cumsum((octets & 0xC0) != 0x80) - 1
     return [int(place) for place in begins[places.to_numpy()]]

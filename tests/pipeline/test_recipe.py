@@ -14,12 +14,11 @@ from click.testing import CliRunner
 from chatdata.cli.commands import main
 from chatdata.core import config
 from chatdata.core.errors import ConfigError, SourceError
-from chatdata.pipeline import engines, find, inputs
+from chatdata.pipeline import engines, find, inputs, shipped
 from chatdata.pipeline.recipe import Recipe
-from chatdata.render.built_in import BuiltIn
 from chatdata.render.encoding.audit import AUDIT_MODES
 from chatdata.render.template_spec import CHATML
-from chatdata.render.templates import TEMPLATES
+from chatdata.render.templates import TEMPLATES, BuiltIn
 
 WHOLE = """
 name: x
@@ -66,7 +65,7 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
     assert [step.options for step in loaded.steps()] == [{}, {"max_blank_lines": 1}]
 
 
-@pytest.mark.parametrize("path", find.shipped(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped.recipes(), ids=lambda path: path.stem)
 def test_every_shipped_recipe_parses_and_says_what_it_is(path: Path) -> None:
     loaded = find.load(path.stem)
     assert loaded.name == path.stem
@@ -74,7 +73,7 @@ def test_every_shipped_recipe_parses_and_says_what_it_is(path: Path) -> None:
 
 
 def test_the_contract_names_are_shipped() -> None:
-    names = {path.stem for path in find.shipped()}
+    names = {path.stem for path in shipped.recipes()}
     assert {"oasst1", "oasst1-en", "sharegpt", "starchat-alpha", "sample"} <= names
 
 

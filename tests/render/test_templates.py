@@ -69,7 +69,7 @@ def test_an_unknown_template_names_the_nearest() -> None:
 # Where templates are implemented and listed. Elsewhere they are what the protocol says.
 KINDS = {"TemplateSpec", "BuiltInTemplate", "JinjaTemplate", "CompiledTemplate", "Template"}
 IMPLEMENTATIONS = ("chatdata/render/chat_template/", "chatdata/render/built_in.py")
-LIST = "chatdata/render/carried_template.py"
+LIST = "chatdata/render/templates.py"
 
 
 def questions(source: str) -> list[str]:

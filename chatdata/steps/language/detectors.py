@@ -11,11 +11,13 @@ import functools
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # ------------------------------------------------------------------------------------------ scripts
 
@@ -112,9 +114,6 @@ _IN_ENGLISH = ((0.85, 0.4), (0.15, 0.08))
 _ELSEWHERE = ((0.97, 0.01), (0.03, 0.1))
 _MOST_WORDS = 200  # are counted
 
-WordCounts = npt.NDArray[np.int64]
-Odds = npt.NDArray[np.float64]
-
 
 def english_odds(texts: pl.Series) -> pl.Series:
     """How many times likelier the words of each text are in English than in another language.
@@ -139,8 +138,12 @@ def _any_of(known: str) -> str:
     return f" (?:{'|'.join(known.split())}) "
 
 
-def _likelihood(hits: WordCounts, misses: WordCounts, kinds: Sequence[tuple[float, float]]) -> Odds:
+def _likelihood(
+    hits: npt.NDArray[np.int64], misses: npt.NDArray[np.int64], kinds: Sequence[tuple[float, float]]
+) -> npt.NDArray[np.float64]:
     """Multiplies and adds alone, which are exact to the bit; a vectorised power is not."""
+    import numpy as np
+
     return sum(
         (share * _powers(rate)[hits] * _powers(1 - rate)[misses] for share, rate in kinds),
         start=np.zeros(len(hits)),
@@ -148,7 +151,9 @@ def _likelihood(hits: WordCounts, misses: WordCounts, kinds: Sequence[tuple[floa
 
 
 @functools.cache
-def _powers(rate: float) -> Odds:
+def _powers(rate: float) -> npt.NDArray[np.float64]:
+    import numpy as np
+
     return np.multiply.accumulate([1.0] + [rate] * _MOST_WORDS)
 
 
