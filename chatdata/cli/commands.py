@@ -385,7 +385,7 @@ def explain(out: Path, id: str, as_json: bool) -> None:
     ID is an id of the ledger: of a message, of a conversation (`sharegpt/QWJhYvA_0`, or its last
     part), or a place in a file (`dump.jsonl:17`). Of what was dropped, the text is printed too.
     """
-    from chatdata.cli.show import print_explanation
+    from chatdata.cli.show_outcomes import print_explanation
     from chatdata.dataset import dropped, reader
 
     outcomes = dropped.with_words(out, reader.explain(out, id))

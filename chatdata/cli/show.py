@@ -1,16 +1,14 @@
-"""Counts, certificates and outcomes, for people at a terminal."""
+"""Counts, certificates and numbers, for people at a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import polars as pl
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatdata.cli.show_dropped import print_words
 from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import (
     Counts,
@@ -24,7 +22,6 @@ from chatdata.dataset.entries import (
 from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
 from chatdata.sources.unread import KeysByUnit, in_words
-from chatdata.steps import filters
 from chatdata.steps.entries import CleanedEntry, ForgottenEntry, PiecesEntry
 
 
@@ -340,23 +337,6 @@ def _library(library: EncoderEntry) -> str:
             f"{audit['routed'] + audit['failed']} were left to tokenizers"
         )
     return words + (f" ({library.remark})" if library.remark else "")
-
-
-def print_explanation(outcomes: pl.DataFrame, console: Console) -> None:
-    """Prints rows of the ledger: each outcome, and the reason for it."""
-    for row in outcomes.iter_rows(named=True):
-        head = Text(f"{row['unit']} ", style="dim").append(visible(row["id"]), style="bold")
-        kept = row["outcome"] == "kept"
-        head.append("  ").append(row["outcome"], style="green" if kept else "yellow")
-        why = [] if kept else [f"{row['reason']}: {filters.about(row['reason'])}"]
-        why += [row["detail"]] if row["detail"] else []
-        why = [f"left out of rendering {row['rendering']}", *why] if row["rendering"] else why
-        why += [f"in {row['conversation']}"] if row["conversation"] else []
-        console.print(head, soft_wrap=True)
-        for line in why:
-            console.print(Text(f"    {visible(line)}"), soft_wrap=True)
-        if not kept and row.get("content") is not None:
-            print_words(row, console)
 
 
 def print_stats(numbers: Mapping[str, Any], console: Console) -> None:

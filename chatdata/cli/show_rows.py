@@ -112,10 +112,18 @@ def _has_id(id: str) -> pl.Expr:
 def _origins(folder: Path, splits: Sequence[str], rows: Sequence[str]) -> dict[str, Any]:
     """The source, language and messages of the conversations of rows, by the conversation's id."""
     ids = pl.Series([*rows, *(row_id.conversation_of(row) for row in rows)]).implode()
-    messages = reader.scan(folder, "messages", splits).filter(pl.col("id").is_in(ids))
+    messages = _around(reader.scan(folder, "messages", splits), pl.col("id").is_in(ids))
     optional = [KEY] if KEY in messages.collect_schema().names() else []
     table = messages.select("id", "source", "lang", "messages", *optional).collect()
     return {origin["id"]: origin for origin in table.iter_rows(named=True)}
+
+
+def _around(rows: pl.LazyFrame, is_wanted: pl.Expr) -> pl.LazyFrame:
+    """The rows that are wanted by their ids. Of the other columns only the stretch of the table
+    that holds them is read."""
+    numbered = rows.select("id").with_row_index().filter(is_wanted).collect()
+    places = numbered["index"].to_list() or [0]
+    return rows.slice(places[0], places[-1] - places[0] + 1).filter(is_wanted)
 
 
 def _row(columns: Mapping[str, Any], origins: Mapping[str, Any]) -> Row:
