@@ -32,7 +32,7 @@ def tables() -> dict[str, list[Entry]]:
     """The entries by the title of their table."""
     return {
         "sources": [
-            *(Entry(name, _first_line(sources.get(name))) for name in sources.names()),
+            *(Entry(name, sources.about(name)) for name in sources.names()),
             *_added(sources.ADDED),
         ],
         "cleaners": [
@@ -49,7 +49,7 @@ def tables() -> dict[str, list[Entry]]:
         "templates": _entries({name: template.about for name, template in TEMPLATES.items()})
         + _added(TEMPLATES),
         "recipes": [
-            Entry(path.stem, config.load_yaml(path).get("about", "")) for path in shipped.recipes()
+            Entry(path.stem, config.text_in_yaml(path, "about")) for path in shipped.recipes()
         ],
     }
 

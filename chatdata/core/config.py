@@ -28,6 +28,13 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
 from chatdata.core import yaml_values
 from chatdata.core.errors import ConfigError
@@ -117,6 +124,19 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"'{path}' holds no keys; a recipe is a YAML mapping (`key: value`).")
     return values
+
+
+def text_in_yaml(path: Path, key: str) -> str:
+    """The text of a key at the top of a YAML file, which is read no further; '' without the key."""
+    name, depth = None, 0
+    for event in YAML(typ="safe", pure=True).parse(path.read_text(encoding="utf-8")):
+        is_text = isinstance(event, ScalarEvent) and depth == 1
+        if is_text and name == key:
+            return str(event.value)
+        name = event.value if is_text and name is None else None
+        depth += isinstance(event, (MappingStartEvent, SequenceStartEvent))
+        depth -= isinstance(event, (MappingEndEvent, SequenceEndEvent))
+    return ""
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:

@@ -14,12 +14,14 @@ source does not look at stand in its batches, so that they are counted.
 
 from __future__ import annotations
 
-import importlib
+import functools
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterator, Sequence
+from importlib.abc import InspectLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Protocol
 
 from chatdata.core.extensions import Registry
@@ -32,6 +34,7 @@ __all__ = [
     "File",
     "Problem",
     "Source",
+    "about",
     "batches",
     "embedded",
     "fields",
@@ -69,7 +72,13 @@ class Source(Protocol):
 def names() -> list[str]:
     """The names of all sources of chatdata, sorted."""
     modules = [module.name for module in pkgutil.iter_modules(__path__)]
-    return sorted(name for name in modules if _is_source(_import(name)))
+    return sorted(name for name in modules if set(_PARTS) <= {*_code(name).co_names})
+
+
+def about(name: str) -> str:
+    """A line about the source of this name of chatdata: the first of its docstring."""
+    first: object = _code(name).co_consts[0]
+    return first.partition("\n")[0] if isinstance(first, str) else ""
 
 
 def get(name: str) -> Source:
@@ -111,5 +120,13 @@ def _import(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def _is_source(module: ModuleType) -> bool:
-    return all(hasattr(module, attribute) for attribute in _PARTS)
+@functools.cache
+def _code(name: str) -> CodeType:
+    """The compiled body of a module of this package, which is not run: importing all of them to
+    name the sources would take longer than the command `list`."""
+    spec = importlib.util.find_spec(f"{__name__}.{name}")
+    loader = spec and spec.loader
+    assert isinstance(loader, InspectLoader), name
+    code = loader.get_code(f"{__name__}.{name}")
+    assert code is not None, name
+    return code
