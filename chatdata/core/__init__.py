@@ -14,6 +14,7 @@ __all__ = [
     "ledger",
     "mappings",
     "paths",
+    "patterns",
     "python_files",
     "row_id",
     "schema",

@@ -12,24 +12,26 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from chatdata.core.patterns import lazy
+
 _KEY = r"[A-Za-z0-9_+/=.-]"
 _QUOTE = r"[\"'`]"
-_BREAK = re.compile(
+_BREAK = lazy(
     rf"(?<={_KEY})(?:(?P<added>{_QUOTE}[ \t]{{0,8}}(?:[+.&]|\\)?[ \t]{{0,8}}"
     rf"(?:\r?\n[ \t>]{{0,40}}(?:[+.&][ \t]{{0,8}})?)?{_QUOTE})"
     rf"|(?P<signed>[\\=]\r?\n[ \t]{{0,40}})|(?P<wrapped>\r?\n[ \t>|]{{0,40}}))(?={_KEY})"
 )
 _LONG, _LONGEST = 56, 160  # characters of a line that a program may have wrapped
 _LONGEST_KEY = 400
-_RUN = re.compile(rf"{_KEY}{{1,{_LONGEST_KEY}}}\Z")
-_REST = re.compile(r"([A-Za-z0-9_+/.-]{4,200}={0,2})(?=[\"'`,;)\s]|\Z)")
+_RUN = lazy(rf"{_KEY}{{1,{_LONGEST_KEY}}}\Z")
+_REST = lazy(r"([A-Za-z0-9_+/.-]{4,200}={0,2})(?=[\"'`,;)\s]|\Z)")
 # Keys whose length is known, so that a part of one is known for a part.
-_KNOWN = re.compile(
+_KNOWN = lazy(
     r"gh[pousr]_[A-Za-z0-9]{36}|npm_[A-Za-z0-9]{36}|AIza[A-Za-z0-9_-]{35}|AKIA[A-Z0-9]{16}"
     r"|hf_[A-Za-z]{34}|glpat-[A-Za-z0-9_-]{20}|[sr]k_live_[A-Za-z0-9]{24}|dop_v1_[a-f0-9]{64}"
     r"|SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"
 )
-_KNOWN_START = re.compile(r"(?:gh[pousr]_|npm_|AIza|AKIA|hf_|glpat-|[sr]k_live_|dop_v1_|SG\.)")
+_KNOWN_START = lazy(r"(?:gh[pousr]_|npm_|AIza|AKIA|hf_|glpat-|[sr]k_live_|dop_v1_|SG\.)")
 
 # What a text has in which a key may be broken so early that no half of it looks like a key.
 _END = r"(?:[\"'`][ \t]*[+.&\\]?[ \t]*[\r\n\"'`]|[\"'`][ \t]*[+.&][ \t]*[\"'`]|[\\=]?\r?\n)"

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from chatdata.core.patterns import lazy
+
 HINTS = (r"[^\s@]@[^\s@.]+\.",)
 
 
@@ -43,20 +45,21 @@ _TOP = (
     rf"(?:(?:[a-z]{{2}}|{_WORDS}){_END}|(?:[a-z]{{2}}|(?-i:{_WORDS}|COM|ORG|NET)){_HEADER}"
     rf"|(?-i:{_WORDS}|COM|ORG|NET){_GLUED})"
 )
-_NEXT = re.compile(rf"({_AT}{_TOP})", re.IGNORECASE)  # right behind an address
-_EMAIL = re.compile(
-    rf"(?<![{_LETTER}%+@])(?<![{_LETTER}_][.-])(?<![{_LETTER}.-]_){_NEXT.pattern}", re.IGNORECASE
+_ADDRESS = rf"({_AT}{_TOP})"
+_NEXT = lazy(_ADDRESS, re.IGNORECASE)  # right behind an address
+_EMAIL = lazy(
+    rf"(?<![{_LETTER}%+@])(?<![{_LETTER}_][.-])(?<![{_LETTER}.-]_){_ADDRESS}", re.IGNORECASE
 )
-_NO_DOMAIN = re.compile(
+_NO_DOMAIN = lazy(
     r"(?:^|\.)(?:example|test|invalid|localhost|local|domain|mydomain|somedomain|email|company"
     r"|companyname|mycompany|contoso|your[a-z-]*|my-?site|mywebsite|website|server)\."
 )
-_NO_NAME = re.compile(
+_NO_NAME = lazy(
     r"(?:git|your.*|.*example.*|me|you|someone|somebody|user(?:name)?\d?|email"
     r"|(?:recipient|sender)[a-z0-9._-]*)@"
 )
-_IN_ADDRESS = re.compile(r"://[^\s/@]*\Z")  # what stands before @ is a password
-_IN_PATH = re.compile(r"[\w.:~)\]@-]/\Z")  # docker.io/library/x@host.io
+_IN_ADDRESS = lazy(r"://[^\s/@]*\Z")  # what stands before @ is a password
+_IN_PATH = lazy(r"[\w.:~)\]@-]/\Z")  # docker.io/library/x@host.io
 
 
 def find(text: str) -> Iterator[Address]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from chatdata.core.patterns import lazy
+
 # No sentence ends with these; with those of the second list a short one does ("Yes, it is").
 _NEVER_LAST = (
     "the a an and or but nor of from with into onto at by as than if when while because although "
@@ -30,36 +32,30 @@ def _ends_with(words: str) -> re.Pattern[str]:
 
 
 _NEVER, _HARDLY = _ends_with(_NEVER_LAST), _ends_with(_HARDLY_LAST)
-_OPEN_END = re.compile(r"(?:[,\[{–—]|(?<![:;=-])\(| -)\Z")
-_ASKS = re.compile(
-    r"\b(?:please|provide|enter|share|paste|let me know|tell me|could you|can you)\b"
-)
-_ANNOUNCES = re.compile(r"\bhere(?:['’]s| is| are)?(?: the| an?| some)?\Z", re.IGNORECASE)
+_OPEN_END = lazy(r"(?:[,\[{–—]|(?<![:;=-])\(| -)\Z")
+_ASKS = lazy(r"\b(?:please|provide|enter|share|paste|let me know|tell me|could you|can you)\b")
+_ANNOUNCES = lazy(r"\bhere(?:['’]s| is| are)?(?: the| an?| some)?\Z", re.IGNORECASE)
 _LIST_MARK = r"(?:[-*+•]|\d{1,3}[.)]|[a-z][.)]|[ivx]{1,4}[.)])"
-_BARE_MARK = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\Z")
-_ITEM = re.compile(rf"[ \t]*{_LIST_MARK}[ \t]")
-_NO_PROSE = re.compile(r"[ \t]*(?:[#|>]|\*\*|https?:)")
-_ENDS_WELL = re.compile(r"[.!?…:;。！？][\"'”’)\]*_`]*\Z")
-_ENDS_IN_WORD = re.compile(r"[\w’']`?\Z")
-_TO_DO = re.compile(r"\bto [a-z]+\Z")
-_SIGNATURE = re.compile(
-    r"(?:thanks|thank you|best|love|sincerely|regards|yours|cheers|the end)\b", re.I
-)
-_BEGINS = re.compile(
+_BARE_MARK = lazy(r"\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\Z")
+_ITEM = lazy(rf"[ \t]*{_LIST_MARK}[ \t]")
+_NO_PROSE = lazy(r"[ \t]*(?:[#|>]|\*\*|https?:)")
+_ENDS_WELL = lazy(r"[.!?…:;。！？][\"'”’)\]*_`]*\Z")
+_ENDS_IN_WORD = lazy(r"[\w’']`?\Z")
+_TO_DO = lazy(r"\bto [a-z]+\Z")
+_SIGNATURE = lazy(r"(?:thanks|thank you|best|love|sincerely|regards|yours|cheers|the end)\b", re.I)
+_BEGINS = lazy(
     r"(?:The|An?|This|These|It|In|For|If|When|As|To|You|We|I|He|She|They|However|Additionally|Overall"
     r"|Please|Then|Finally|Also|But|And|So|Here|There|By|With|On|At|From|Once|Note|Next|My|Your|Our)\b"
 )
-_BETWEEN_SENTENCES = re.compile(
+_BETWEEN_SENTENCES = lazy(
     r"(?<![.\s][A-Za-z])(?<=[a-z)\"”’'])[.!?][\"”’')*_]*[ \t]+(?=[\"“(*]?[A-Z])"
 )
-_ABBREVIATED = re.compile(
-    r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|approx|No|Inc|Ltd|Co|Fig)\Z"
-)
-_HALF_LINK = re.compile(r"\]\([^()\s]*\Z|(?<![\w\]])\[[^\[\]\n]{0,80}\Z")
-_HALF_TAG = re.compile(r"(?<![\w<\s])</?[a-zA-Z]\w*\Z|\A\s*</?[a-zA-Z]\w*\Z")
-_OPEN_CELL = re.compile(r"\w[:,(]\Z|\w [a-z]+ (?:to|that)\Z")
-_ENDS_IN_ADDRESS = re.compile(r"https?://[^\s()]*\Z")
-_FIRST_ITEM = re.compile(r"\s*(?:1|[aA])[.)][ \t]")
+_ABBREVIATED = lazy(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|approx|No|Inc|Ltd|Co|Fig)\Z")
+_HALF_LINK = lazy(r"\]\([^()\s]*\Z|(?<![\w\]])\[[^\[\]\n]{0,80}\Z")
+_HALF_TAG = lazy(r"(?<![\w<\s])</?[a-zA-Z]\w*\Z|\A\s*</?[a-zA-Z]\w*\Z")
+_OPEN_CELL = lazy(r"\w[:,(]\Z|\w [a-z]+ (?:to|that)\Z")
+_ENDS_IN_ADDRESS = lazy(r"https?://[^\s()]*\Z")
+_FIRST_ITEM = lazy(r"\s*(?:1|[aA])[.)][ \t]")
 _LONG = 60  # characters of a line of prose
 _SHORT = 40
 _TAIL = 400  # characters at the end of some code
@@ -207,25 +203,25 @@ def _share_that_ends(lines: Sequence[str]) -> float:
 # --------------------------------------------------------------------------------------------- code
 
 _PAIRS = ("()", "[]", "{}")
-_OPEN_CODE = re.compile(
+_OPEN_CODE = lazy(
     r"(?:[,=(\[{&|+:]|=>|->|\w[._]|\s--|(?<![\w\"'])[\"']|<[^<>\n]*"
     r"|\b(?:and|or|not|in|is|new|const|let|var|private|public))\Z"
 )
 _VOID = "br|hr|img|input|meta|link|p|li|td|th|option"  # elements that nothing need close
-_OPEN_ELEMENT = re.compile(rf"<(?!(?:{_VOID})\b)\w+[^<>]*>[^<>]*\w\Z")
-_HEAD = re.compile(r"[ \t]*(?:def|class|elif|for|while|with|try|async def)\b[^:{]*\Z")
-_HEAD_AND_REMARK = re.compile(r":\n[ \t]+#[^\n]*\Z")  # a body that holds a remark alone
-_BARE_NAME = re.compile(r"(?:[ \t]+@?[\w.]*\w|\$\w+)\Z")
-_CLOSES = re.compile(
+_OPEN_ELEMENT = lazy(rf"<(?!(?:{_VOID})\b)\w+[^<>]*>[^<>]*\w\Z")
+_HEAD = lazy(r"[ \t]*(?:def|class|elif|for|while|with|try|async def)\b[^:{]*\Z")
+_HEAD_AND_REMARK = lazy(r":\n[ \t]+#[^\n]*\Z")  # a body that holds a remark alone
+_BARE_NAME = lazy(r"(?:[ \t]+@?[\w.]*\w|\$\w+)\Z")
+_CLOSES = lazy(
     r"[ \t]*(?:end|fi|done|esac|pass|return|break|continue|else|endif|endfor|endwhile"
     r"|endfunction|next|wend|begin|loop|nop|ret|true|false|null|none|\d+)\Z",
     re.IGNORECASE,
 )
-_IS_SENTENCE = re.compile(r"\S[ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+[^\n]*[A-Za-z)][.!?]\Z")
-_BEGUN_REMARK = re.compile(r"\n[ \t]*(?:#|//) [A-Z][a-z]+(?: [a-z]+)?\Z")
-_BRANCH = re.compile(r"[├└]─*\Z")  # of a tree of files, without a name
+_IS_SENTENCE = lazy(r"\S[ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+[^\n]*[A-Za-z)][.!?]\Z")
+_BEGUN_REMARK = lazy(r"\n[ \t]*(?:#|//) [A-Z][a-z]+(?: [a-z]+)?\Z")
+_BRANCH = lazy(r"[├└]─*\Z")  # of a tree of files, without a name
 _ELEMENTS = ("table", "thead", "tr", "form", "ul", "body")  # that hardly a snippet leaves open
-_LAST_NAME = re.compile(r"[A-Za-z]\w+\Z")
+_LAST_NAME = lazy(r"[A-Za-z]\w+\Z")
 
 
 def _is_code_cut_off(text: str) -> bool:

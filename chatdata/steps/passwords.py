@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from chatdata.core.patterns import lazy
 from chatdata.steps import placeholders
 
 
@@ -60,12 +61,12 @@ _OPTIONS = (
 )
 _ASSIGNED = [re.compile(pattern) for pattern in (_QUOTED, _LINE, _VARIABLE, *_OPTIONS)]
 # A line of settings of a connection: of ADO, ODBC, JDBC or libpq.
-_CONNECTION = re.compile(
+_CONNECTION = lazy(
     r"(?i)^(?=.*(?:server|host|data source|user ?id|uid|user|username|database|dbname|catalog)=)"
     r".*(?:password|passwd|pwd)=.*",
     re.MULTILINE,
 )
-_SETTING = re.compile(
+_SETTING = lazy(
     rf"(?i)(?:^|[;&?\s\"'`])(?:password|passwd|pwd) ?= ?'?"
     rf"(\{{[^}}\n]{{1,100}}\}}|{_PLAIN}{{5,100}})(?=[;&\s\"'`]|$)"
 )
@@ -105,8 +106,8 @@ def _is_set(value: str) -> bool:
     return has_sign and _is_any(bare) and not _REFERENCE.match(bare)
 
 
-_REFERENCE = re.compile(r"[$%@#./]|.*://")
-_NAME_OF_SOMETHING = re.compile(r"[A-Za-z_./:\\-]+\d{0,2}")
+_REFERENCE = lazy(r"[$%@#./]|.*://")
+_NAME_OF_SOMETHING = lazy(r"[A-Za-z_./:\\-]+\d{0,2}")
 _LEAST_PLAIN = 10  # characters of a password of letters and digits
 
 

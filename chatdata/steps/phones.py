@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator
 
+from chatdata.core.patterns import lazy
+
 if TYPE_CHECKING:
     import phonenumbers
 
@@ -148,8 +150,8 @@ def find(text: str, regions: Sequence[str]) -> Iterator[Phone]:
 
 
 # Without a country's code a number is known by its grouping alone, and that is North America's.
-_INTERNATIONAL = re.compile(r"\+\(?[0-9][0-9\s()./-]{5}")
-_GROUPED = re.compile(r"[^\d+]?(?:1[-. ]?)?(?:\(\d{3}\)|\d{3})[-. \xa0]{0,2}\d{3}[-. \xa0]\d{4}")
+_INTERNATIONAL = lazy(r"\+\(?[0-9][0-9\s()./-]{5}")
+_GROUPED = lazy(r"[^\d+]?(?:1[-. ]?)?(?:\(\d{3}\)|\d{3})[-. \xa0]{0,2}\d{3}[-. \xa0]\d{4}")
 
 
 def _anywhere(text: str) -> Iterator[Phone]:
@@ -172,14 +174,14 @@ def _written(number: phonenumbers.PhoneNumber) -> str:
 _SIGNS = " \xa0\u202f./()\u2011\u2013-"
 # Digits with the signs that group numbers between, as long as they go on: no piece of a hash, of
 # a decimal, of a dump of bytes (`0A 06 12`), of an amount or of an address of the network.
-_RUN = re.compile(
+_RUN = lazy(
     r"(?<![0-9A-Za-z_+*#$€£])(?<![0-9][.,:/-])(?<![0-9][ \xa0\u202f])"
     r"(?<!\b[0-9][A-Fa-f] )(?<!\b[A-F][0-9A-F] )"
     rf"\(?[0-9](?:[{_SIGNS}]{{0,3}}[0-9])*+"
     r"(?![0-9A-Za-z_%])(?![.,:/-][0-9A-Za-z])(?! [A-F][0-9A-F]\b)(?! ?[$€£%])",
     re.ASCII,
 )
-_BETWEEN = re.compile(r" / | [-\u2013] |  +")  # what stands between two numbers, and within some
+_BETWEEN = lazy(r" / | [-\u2013] |  +")  # what stands between two numbers, and within some
 _DIGITS, _MOST_DIGITS = 8, 17
 _LEAST_ALONE = 9  # digits of a number that no word announces
 _LEAST_DIFFERENT = 4
@@ -224,12 +226,12 @@ def _needs_a_word(raw: str, digits: str) -> bool:
     return len(digits) < _LEAST_ALONE or raw.isdigit() or bool(is_american)
 
 
-_DATE = re.compile(
+_DATE = lazy(
     r"(?:\d{1,2}([-./ ])\d{1,2}\1(?:19|20)\d\d|(?:19|20)\d\d([-./ ]?)\d\d\2\d\d)(?:[- ]\d{1,6})*"
     r"|\d{1,2}([-./ ])\d{1,2}\3\d\d|0\d{3}(?:[ .-]0\d{3})+"
     r"|(?:19|20)\d\d ?[-\u2013/] ?(?:19|20)\d\d"
 )
-_DECIMAL = re.compile(r"\d+\.\d+|\d\.\d.*")
+_DECIMAL = lazy(r"\d+\.\d+|\d\.\d.*")
 
 
 def _is_figure(raw: str, digits: str) -> bool:
@@ -248,7 +250,7 @@ def _counts(raw: str) -> bool:
 
 # Words for telephone in many languages, and what may stand between them and the number.
 _MOST_BEFORE = 40
-_ANNOUNCES = re.compile(
+_ANNOUNCES = lazy(
     r"(?i)(?:\bt[eé]l|t[eé]l[eé]?(?:ph|f)\w*|phone\w*|\bfon|\bmob|mobile?\w*|m[oó]vil|celular|cell"
     r"|handy\w*|\bfax|whats?app|signal|\bcall|\bring|\btext|\bsms|\bruf\w*|anruf\w*|durchwahl"
     r"|tlf|portable|appel\w*|joindre|ll[aá]m\w*|chiam\w*|cellulare|ligue|ligar|\bbel|zadzwo\w+"
@@ -260,7 +262,7 @@ _ANNOUNCES = re.compile(
     r"|at|on|au|le|sur|unter|an|mich|uns|der|die|meine|my|mi|al|el|o|a|il|mio|è|é|op|på|под|мне|по"
     r"|号码|號碼|番号|は|是|번호)\b[^\w\n]{0,4}){0,3}\Z"
 )
-_NO_PHONE = re.compile(
+_NO_PHONE = lazy(
     r"(?i)(?:isbn|issn|iban|bic|siren|siret|vat|ust|uuid|sha\d*|md5|version|order|invoice"
     r"|rechnung|facture|kto|konto|account|id|port|pid|doi|ean|upc|imei|serial)\b[^\w\n]{0,3}"
     r"(?:(?:no|nr|number|nummer|n°)\b[^\w\n]{0,3})?\Z"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from chatdata.core.patterns import lazy
 
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = lazy(
     r"(?i)your|example|placeholder|dummy|sample|change[_-]?me|redacted|insert|replace|xxxx|\.\.\."
     r"|[<>{}*$]|1234567890|0123456789|abcdefgh|(?:foo|bar|abc|123){2}"
     r"|eyJzdWIiOiIxMjM0NTY3ODkw"  # the token of jwt.io
 )
-_WORD = re.compile(r"(?i)your|example|placeholder|change|replace|xxxx|\.\.\.|[<>{}]")
+_WORD = lazy(r"(?i)your|example|placeholder|change|replace|xxxx|\.\.\.|[<>{}]")
 LEAST_DIFFERENT = 8  # characters of a key; `aaaaaaaa` is not a key
 
 
@@ -29,7 +29,7 @@ def has_placeholder_word(value: str) -> bool:
 
 
 _LEET = str.maketrans("@4301$57!|", "aaeoissti" + "l")
-_COMMON = re.compile(
+_COMMON = lazy(
     r"(?:pass(?:word|wd|phrase|code)?|p(?:wd|w)|secret|super|admin(?:istrator)?|root|test(?:ing)?"
     r"|user(?:name)?|guest|login|welcome|qwerty|asdf|abc|xyz|hello|world|demo|default|temp|strong"
     r"|secure|safe|new|old|my|your|the|a|an|is|this|db|database|some|any|very|complex|long|short"
@@ -38,7 +38,7 @@ _COMMON = re.compile(
     r"|in|valid|correct|wrong|confirm|current|encrypted|random|generated|auth|web|site|service"
     r"|account|access|local|dev|prod|stage|field|input|form|hash|real|fake|good|bad|weak|one|two)+"
 )
-_SIGNS = re.compile(r"[^a-z]+")
+_SIGNS = lazy(r"[^a-z]+")
 
 
 def is_common_password(value: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
+from chatdata.core.patterns import lazy
 from chatdata.steps import broken_lines, emails, key_plugins, passwords, phones, placeholders
 
 PACKAGES = ("bc-detect-secrets", "phonenumbers")  # whose versions may change what is found
@@ -80,10 +81,10 @@ def apart(text: str, held: Iterable[Finding], new: Iterable[Finding]) -> list[Fi
 # ------------------------------------------------------------------------------- keys and passwords
 
 _NAMED = r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-{2,5}"
-_BEGIN = re.compile(rf"-{{2,5}}BEGIN {_NAMED}")
-_END = re.compile(rf"-{{2,5}}END {_NAMED}")
-_BODY = re.compile(r"(?:\s*[A-Z][A-Za-z-]+: .*)*(?:(?:\s|\\[nr])*[A-Za-z0-9+/=]{20,})*")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{30}")
+_BEGIN = lazy(rf"-{{2,5}}BEGIN {_NAMED}")
+_END = lazy(rf"-{{2,5}}END {_NAMED}")
+_BODY = lazy(r"(?:\s*[A-Z][A-Za-z-]+: .*)*(?:(?:\s|\\[nr])*[A-Za-z0-9+/=]{20,})*")
+_BASE64 = lazy(r"[A-Za-z0-9+/]{30}")
 
 
 def _private_keys(text: str) -> Iterator[Finding]:
@@ -127,10 +128,10 @@ _FRAMEWORK = (
     r"(?:(?:SECRET_KEY|secret_key_base)[\"'\]]{0,2} {0,3}(?:=>|=|:) {0,3}b?[\"']"
     r"|['\"](?:SECURE_AUTH|AUTH|LOGGED_IN|NONCE)_(?:KEY|SALT)['\"], {0,9}['\"])"  # WordPress
 )
-_TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])({'|'.join(_TOKENS)})(?![A-Za-z0-9_-])")
-_VALUE = re.compile(_ASSIGNED + r"""([A-Za-z0-9_+/.=-]{20,200})["'`]""")
-_BARE_VALUE = re.compile(_BARE + r"([A-Za-z0-9_+/=-]{20,200})(?![A-Za-z0-9_+/=.(\[-])")
-_FRAMEWORK_VALUE = re.compile(_FRAMEWORK + r"""([^\n"']{24,200})["']""")
+_TOKEN = lazy(rf"(?<![A-Za-z0-9_-])({'|'.join(_TOKENS)})(?![A-Za-z0-9_-])")
+_VALUE = lazy(_ASSIGNED + r"""([A-Za-z0-9_+/.=-]{20,200})["'`]""")
+_BARE_VALUE = lazy(_BARE + r"([A-Za-z0-9_+/=-]{20,200})(?![A-Za-z0-9_+/=.(\[-])")
+_FRAMEWORK_VALUE = lazy(_FRAMEWORK + r"""([^\n"']{24,200})["']""")
 
 
 def _keys(text: str) -> Iterator[Finding]:
@@ -230,12 +231,12 @@ def _emails(text: str) -> Iterator[Finding]:
         yield Finding(start, end, "email", value)
 
 
-_CARD = re.compile(
+_CARD = lazy(
     r"(?<![\w.+/-])(?:\d{14,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?"
     r"|\d{4}([ -])\d{6}\2\d{4,5})(?![\w/-]|\.\d)"
 )
 # What a card's number begins with, by its length.
-_ISSUER = re.compile(
+_ISSUER = lazy(
     r"4(?:\d{15}|\d{18})|(?:5[1-5]|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d*(?<=^\d{16})"
     r"|3[47]\d{13}|(?:6011|65|64[4-9])\d*(?<=^\d{16})|3(?:0[0-5]|[68]\d)\d{11}"
     r"|35(?:2[89]|[3-8]\d)\d{12}|62\d{14,17}"

@@ -18,17 +18,19 @@ from __future__ import annotations
 
 import re
 
+from chatdata.core.patterns import lazy
+
 # Hebrew to Sinhala, Mongolian, and the cursive and Indic scripts beyond the first plane.
-_JOINING = re.compile(
+_JOINING = lazy(
     "[\u0590-\u0dff\u1800-\u18af\ua840-\ua9ff\U00010a00-\U000119ff\U0001e900-\U0001e95f]"
 )
-_SPACELESS = re.compile(  # Thai, Lao, Tibetan, Burmese, Khmer and their neighbours
+_SPACELESS = lazy(  # Thai, Lao, Tibetan, Burmese, Khmer and their neighbours
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1980-\u19df\u1a20-\u1aaf\ua9e0-\uaadf]"
 )
-_PICTURE = re.compile(
+_PICTURE = lazy(
     "[\u00a9\u00ae\u20e3\u2122\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001fbff]"
 )
-_RIGHT_TO_LEFT = re.compile(
+_RIGHT_TO_LEFT = lazy(
     "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -37,7 +39,7 @@ PATTERN = (
     "[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-_HIDDEN = re.compile(
+_HIDDEN = lazy(
     "(?P<flag>\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|(?P<colour>\x1b\\[[0-?]*[ -/]*[@-~])"
     f"|(?P<hyphen>\u00ad+)|(?P<rest>{PATTERN})"
 )

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 
+from chatdata.core.patterns import lazy
 from chatdata.steps.clean import fences
 
 # What ChatGPT's pages name above a block: highlight.js's names and their usual aliases.
@@ -45,26 +46,26 @@ PATTERN = (
     r"|CopyCopy HTML|지금 번역하기"
 )
 
-_HEAD_LINE = re.compile(
+_HEAD_LINE = lazy(
     rf"^(?:[ \t]*(?:{_LANGUAGE})[ \t]*\n)?[ \t]*Copy code[ \t]*(?:\n|\Z)"
     rf"|^[ \t]*(?:{_LANGUAGE})[ \t]*\n[ \t]*Copy[ \t]*\n(?:[ \t]*Edit[ \t]*\n)?",
     re.MULTILINE,
 )
-_GLUED_HEAD = re.compile(
+_GLUED_HEAD = lazy(
     rf"^(?P<sign>[ \t]*[+-]?)(?:(?:{_LANGUAGE})?Copy code|(?:{_LANGUAGE})CopyEdit)"
     rf"{_CODE}",
     re.MULTILINE,
 )
-_FENCED_HEAD = re.compile(
+_FENCED_HEAD = lazy(
     r"\A(?P<fence>[ \t>]*(?:`{3,}|~{3,}))[ \t]*(?P<info>[^\s`]*)[ \t]*\n"
     rf"[ \t]*(?P<label>{_LANGUAGE})?[ \t]*\n?(?:Copy code|(?<=\w)CopyEdit)(?:[ \t]*\n|{_CODE})"
 )
-_SIZE_BUTTON = re.compile(r"\bCopy ?\d+ chars / \d+ words\b")
-_POLICY_NOTICE = re.compile(
+_SIZE_BUTTON = lazy(r"\bCopy ?\d+ chars / \d+ words\b")
+_POLICY_NOTICE = lazy(
     r"This content may violate our content policy\. If you believe this to be in error, please "
     r"submit your feedback [\u2014-] your input will aid our research in this area\."
 )
-_BANNER = re.compile(
+_BANNER = lazy(
     r"^\*This (?:chat )?conversation is shared from \[\*\*[^\]\n*]+\*\*\]\(https?://[^)\s]+\)\*"
     r"[ \t]*\n?",
     re.MULTILINE,
@@ -75,11 +76,11 @@ _BUTTON = (
     r"|Free Research Preview\.[^\n]*ChatGPT [A-Z][a-z]+ \d{1,2} Version"
     r"|ChatGPT (?:can make mistakes|may produce inaccurate information)\.?[^\n]{0,80})"
 )
-_FIRST_BUTTON = re.compile(rf"\A\s*{_BUTTON}[ \t]*(?:\n|\Z)")
-_LAST_BUTTON = re.compile(rf"\n[ \t]*{_BUTTON}\s*\Z")
+_FIRST_BUTTON = lazy(rf"\A\s*{_BUTTON}[ \t]*(?:\n|\Z)")
+_LAST_BUTTON = lazy(rf"\n[ \t]*{_BUTTON}\s*\Z")
 # "Translate now" is the button of an extension, also behind a blank, where nothing else is Korean;
 # "share prompt" is one, unless the word before says that somebody speaks of it.
-_GLUED_BUTTON = re.compile(
+_GLUED_BUTTON = lazy(
     r"(?:(?<=\S)|(?<=\n))(?:Share Prompt|지금 번역하기)\s*\Z"
     r"|(?<=[\S\n])[ \t]Share Prompt\s*\Z"
     r"|(?<=\n)[ \t]지금 번역하기\s*\Z"
@@ -87,13 +88,13 @@ _GLUED_BUTTON = re.compile(
     r"|\nReply in undefined\s*\Z"
     r"|CopyCopy HTMLRead Aloud(?:\W*Stop)?\d+ chars \| \d+ words\s*\Z"
 )
-_NAMES_IT = re.compile(
+_NAMES_IT = lazy(
     r"\b(?:is|are|use|using|the|a|an|called|named|click|press|to|of|and|or|on|button)[ \t]\Z", re.I
 )
-_TRANSLATE = re.compile(r"\A(?P<before>[^\uac00-\ud7a3]*\s)지금 번역하기\s*\Z")
-_COUNTER = re.compile(r"(?P<before>[^\d\s]|\s|\A)(?P<shown>\d{1,3}) / (?P<of>\d{1,3})\s*\Z")
+_TRANSLATE = lazy(r"\A(?P<before>[^\uac00-\ud7a3]*\s)지금 번역하기\s*\Z")
+_COUNTER = lazy(r"(?P<before>[^\d\s]|\s|\A)(?P<shown>\d{1,3}) / (?P<of>\d{1,3})\s*\Z")
 _OPERATOR = frozenset("+-*/=^<>(~\u00d7\u00f7\u2212\u2264\u2265\u2248\\%$£€#&|_")
-_SENTENCE_END = re.compile("[.?!\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019]*\\Z")
+_SENTENCE_END = lazy("[.?!\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019]*\\Z")
 
 
 def without_page_words(text: str) -> str:
