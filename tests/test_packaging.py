@@ -17,7 +17,7 @@ import pytest
 from packaging.version import Version
 
 import chatdata
-from chatdata.pipeline import find
+from chatdata.pipeline import shipped as shipped_recipes
 from chatdata.pipeline.engines import ray
 from chatdata.render import auto_tokenizer
 from tests.support.made_tokenizers import write
@@ -42,7 +42,7 @@ def test_the_wheel_holds_chatdata_the_trainer_and_their_recipes_alone(wheel: Pat
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"chatdata", "trainer"}
     recipes = {Path(name).stem for name in names if name.startswith("chatdata/_recipes/")}
-    assert recipes == {path.stem for path in find.shipped()}
+    assert recipes == {path.stem for path in shipped_recipes.recipes()}
     for kind in ("train", "prompts", "benchmarks"):
         held = {Path(n).name for n in names if n.startswith(f"trainer/_recipes/{kind}/")}
         assert held == {path.name for path in shipped.files(kind)} != set()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from chatdata import ChatdataError, load_recipe, preview_dataset
 from chatdata.core.schema import MESSAGES
 from chatdata.dataset import manifest
-from chatdata.pipeline import find
+from chatdata.pipeline import shipped
 from chatdata.steps import cleaning
 from tests.support.formats import EXAMPLES
 
@@ -220,7 +220,7 @@ MARKUP = st.lists(
     )
     | TEXT
 ).map(lambda pieces: "".join(pieces).encode(errors="replace").decode())
-SHIPPED = st.sampled_from([path.read_bytes() for path in find.shipped()])
+SHIPPED = st.sampled_from([path.read_bytes() for path in shipped.recipes()])
 KEYS = ["name", "version", "source", "clean", "threads", "drop", "split", "render", "mix", "redact"]
 RECIPE = st.dictionaries(st.sampled_from(KEYS) | TEXT, JSON | st.just({"jsonl": {}}), max_size=6)
 EDITED = st.builds(
