@@ -101,5 +101,6 @@ def test_groups_are_those_of_the_conversations() -> None:
     number_of = dict(zip(names, numbers, strict=True))
     assert [number_of[name] for name in names] == numbers
     assert len(set(numbers)) == len(set(names))
+    assert dataset.conversations_of(conversations, conversations).tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(OutputError, match="row 'e#1' is of no conversation"):
         dataset.conversations_of(pa.chunked_array([["a", "e#1"]]), conversations)

@@ -183,6 +183,8 @@ def conversations_of(
 
     Raises OutputError for a row of no conversation.
     """
+    if rows.equals(conversations):
+        return np.arange(len(rows), dtype=np.int32)
     known = conversations.combine_chunks()
     at = pc.index_in(rows, value_set=known)
     if at.null_count:
