@@ -99,6 +99,7 @@ class Runs:
         two = {
             "ddp": self.job("ddp", 2, 1),
             "fsdp": self.job("fsdp", 2, 1, "strategy=fsdp", "training.gradient_checkpointing=true"),
+            "bf16": self.job("bf16", 2, 1, "strategy=fsdp", "training.bf16=true"),
             "odd": self.job("odd", 3, 2, "training.max_steps=-1", "training.num_train_epochs=2"),
             "lora": self.job("lora", 2, 1, *ADAPTED),
             "zero3": self.job("zero3", 2, 1, f"deepspeed={ZERO3}"),
@@ -217,6 +218,11 @@ def test_fsdp_is_ddp_in_loss_and_weights_and_saves_the_whole_model(runs: Runs) -
     same(runs.weights("fsdp"), runs.weights("ddp"), within=2e-5)
     network = AutoModelForCausalLM.from_pretrained(runs.folder / "fsdp")
     assert network.num_parameters() == sum(w.numel() for w in runs.weights("ddp").values())
+
+
+def test_a_loss_in_bfloat16_is_not_rounded(runs: Runs) -> None:
+    """FSDP alone rounds the number of trained tokens (0.2 % of the loss) and the loss (0.03)."""
+    assert runs.losses("bf16") == pytest.approx(runs.losses("ddp"), abs=2e-3)
 
 
 def test_the_comparison_detects_a_loss_that_is_a_mean_of_means(runs: Runs) -> None:

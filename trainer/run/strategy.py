@@ -267,6 +267,8 @@ def arguments(config: TrainConfig, here: Place) -> Any:
     if strategy == "fsdp":
         values |= _fsdp(config)
     made = TrainingArguments(output_dir=config.output, use_cpu=on_cpu, **values)
+    if strategy == "fsdp" and config.training.bf16:
+        made.fsdp_plugin_args["mixed_precision_policy"] = _exact_losses()
     if strategy == "fsdp" and on_cpu:
         _shard_on_cpus()
     return made
@@ -306,6 +308,14 @@ def _fsdp(config: TrainConfig) -> dict[str, Any]:
         **config.fsdp.model_dump(),
     }
     return {"fsdp": True, "fsdp_config": options}
+
+
+def _exact_losses() -> Any:
+    """The bfloat16 of accelerate, but for the outputs of the model: it rounds them, and with them
+    the loss, to a 32nd of a nat."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy
+
+    return MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.bfloat16)
 
 
 def _shard_on_cpus() -> None:

@@ -121,7 +121,10 @@ class Trainer(transformers.Trainer):
         if WEIGHTS in inputs or self.loss_by_logits:
             loss, outputs = self._loss_and_outputs(model, inputs, num_items_in_batch)
         else:
-            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+            total = num_items_in_batch
+            if self.is_fsdp_enabled and isinstance(total, torch.Tensor):
+                total = total.item()  # FSDP rounds tensors to bfloat16
+            loss, outputs = super().compute_loss(model, inputs, True, total)
         return (loss, {"logits": outputs["logits"]}) if return_outputs else loss
 
     def _loss_and_outputs(self, model: Any, inputs: dict[str, Any], total: Any) -> tuple[Any, Any]:
