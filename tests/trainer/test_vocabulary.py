@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import GemmaTokenizer, PreTrainedTokenizerFast
 
 from chatdata.core.errors import ChatdataError
 from tests.support import bases
@@ -88,3 +88,9 @@ def test_a_base_without_a_tokenizer_is_compared_by_size_alone(sample: Path, tmp_
     findings = preflight.check(run.prepare(recipe(sample, base, tmp_path / "o"), strategy.place()))
     assert "has no tokenizer" in dict(findings.lines)["tokenizer"]
     assert findings.problems == []
+
+
+def test_a_tokenizer_of_special_tokens_alone_is_none(tmp_path: Path) -> None:
+    """As transformers makes one for a folder of a Gemma 2 without the files of a tokenizer."""
+    GemmaTokenizer().save_pretrained(tmp_path)
+    assert "has no tokenizer" in vocabulary.check(str(tmp_path), None, words("?", "a"), [])

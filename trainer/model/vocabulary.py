@@ -64,6 +64,9 @@ def _unlike(base: Any, tokenizer: Any, text: str) -> str | None:
 
 def _tokenizer(path: str, revision: str | None) -> PreTrainedTokenizerBase | None:
     try:
-        return pretrained.load_tokenizer(path, revision=revision)
+        tokenizer = pretrained.load_tokenizer(path, revision=revision)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # a folder without the files of a tokenizer, in the words of many classes
+    # For some model types transformers makes one of special tokens alone where there are no files.
+    is_empty = tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens)
+    return None if is_empty else tokenizer
