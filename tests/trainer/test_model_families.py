@@ -6,9 +6,7 @@ The table in trainer/README.md is compared with what is seen here.
 from __future__ import annotations
 
 import copy
-import gc
 import random
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,15 +88,6 @@ def assert_same(first: Any, second: Any) -> None:
     assert first[0] == pytest.approx(second[0], abs=2e-5)
     for name, weight in first[1].items():
         torch.testing.assert_close(weight, second[1][name], rtol=0, atol=2e-5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _little_to_collect() -> Iterator[None]:
-    """A Trainer collects garbage at its end, which takes 0.3 s with all of transformers loaded."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 # ------------------------------------------------------------- what each way does with a family
