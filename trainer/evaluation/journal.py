@@ -6,13 +6,15 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from chatdata.core import files
 from chatdata.core.errors import OutputError
+
+SETTINGS = "settings.json"  # of a run, in its folder
 
 
 @contextlib.contextmanager
@@ -24,6 +26,20 @@ def alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise _taken(folder) from None
         yield
+
+
+def check_same_run(settings: Mapping[str, Any], out: Path) -> None:
+    """Raises OutputError where a folder holds a run with other settings, or files of no run."""
+    path = out / SETTINGS
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        differing = [key for key in settings if before.get(key) != settings[key]]
+        if differing:
+            raise OutputError(
+                f"'{out}' holds another run: {', '.join(differing)} differ; choose another --out."
+            )
+    elif any(out.iterdir()):
+        raise OutputError(f"'{out}' holds other files; choose an empty folder with --out.")
 
 
 def read(path: Path) -> list[Any]:

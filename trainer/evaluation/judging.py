@@ -18,17 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chatdata.core.errors import OutputError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file, sha256_json
 from trainer.evaluation import agreement, answers, replies, rubric, statistics
 from trainer.evaluation.answers import Pair, Paired
 from trainer.evaluation.endpoint import Endpoint, Question, Reply
-from trainer.evaluation.journal import Lines, alone, read
+from trainer.evaluation.journal import SETTINGS, Lines, alone, check_same_run, read
 from trainer.evaluation.replies import Reading
 
 REPLIES, VERDICTS, SUMMARY = "replies.jsonl", "verdicts.jsonl", "summary.json"
-SETTINGS, RUBRIC, PAIRS = "settings.json", "rubric.md", "pairs.jsonl"
+RUBRIC, PAIRS = "rubric.md", "pairs.jsonl"
 _CHARACTERS = 4  # of a token, about
 _ORDERS = ("A", "B")  # whose answer is in front
 
@@ -139,18 +138,10 @@ def judge(job: Job, out: Path, progress: Progress = lambda done, of: None) -> di
 
 def _settle(job: Job, out: Path) -> None:
     """Writes the settings of a run. Raises OutputError where the folder has others."""
-    path, settings = out / SETTINGS, job.settings()
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        differing = [key for key in settings if before.get(key) != settings[key]]
-        if differing:
-            raise OutputError(
-                f"'{out}' holds another run: {', '.join(differing)} differ; choose another --out."
-            )
-    elif any(out.iterdir()):
-        raise OutputError(f"'{out}' holds other files; choose an empty folder with --out.")
+    settings = job.settings()
+    check_same_run(settings, out)
     _write(out / RUBRIC, rubric.page())
-    _write(path, json.dumps(settings, indent=2) + "\n")
+    _write(out / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
 
 async def _ask(

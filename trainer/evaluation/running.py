@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chatdata.core.errors import OutputError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file, sha256_json, short_hash
 from trainer.evaluation import answers, gallery, journal, png, programs, scored, statistics
@@ -25,7 +24,7 @@ from trainer.evaluation.gallery import Column
 from trainer.evaluation.programs import Program
 from trainer.evaluation.sandbox import STATUSES, Limits, Ran, Sandbox
 
-RESULTS, SUMMARY, SETTINGS = "results.jsonl", "summary.json", "settings.json"
+RESULTS, SUMMARY = "results.jsonl", "summary.json"
 FIGURES, GALLERY = "figures", "gallery.html"
 _JOURNAL = ".journal.jsonl"
 _TAIL = 2000  # characters of an output that a line keeps
@@ -86,17 +85,8 @@ def _settings(job: Job, sandbox: Sandbox) -> dict[str, Any]:
 
 def _settle(settings: Mapping[str, Any], out: Path) -> None:
     """Writes the settings of a run. Raises OutputError where the folder has others."""
-    path = out / SETTINGS
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        differing = [key for key in settings if before.get(key) != settings[key]]
-        if differing:
-            raise OutputError(
-                f"'{out}' holds another run: {', '.join(differing)} differ; choose another --out."
-            )
-    elif any(out.iterdir()):
-        raise OutputError(f"'{out}' holds other files; choose an empty folder with --out.")
-    _write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    journal.check_same_run(settings, out)
+    _write(out / journal.SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
 
 # --------------------------------------------------------------------------------------- running

@@ -104,11 +104,11 @@ def settings(run: Run) -> tuple[GenerationConfig, list[str]]:
 
 
 def as_umask_says(folder: Path) -> None:
-    """Gives the files in a folder the permissions that new files have; safetensors writes files
-    that nobody else may read."""
+    """Gives files of weights the permissions that new files have; safetensors writes files that
+    nobody else may read. What else is in the folder stays as it is."""
     mask = os.umask(0)
     os.umask(mask)
-    for path in folder.rglob("*"):
+    for path in folder.rglob("*.safetensors"):
         if path.is_file() and not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o666 & ~mask))
 

@@ -53,17 +53,17 @@ class Trainer(transformers.Trainer):
         self, tr_loss: Any, grad_norm: Any, *args: Any, **more: Any
     ) -> None:
         if self.control.should_log or self.control.should_save or self.control.should_evaluate:
-            self.refuse_what_is_no_number(grad_norm)
+            self.refuse_what_is_no_number(grad_norm, weights=self.control.should_save)
         super()._maybe_log_save_evaluate(tr_loss, grad_norm, *args, **more)
 
-    def refuse_what_is_no_number(self, grad_norm: Any = None) -> None:
-        """Raises ChatdataError where a loss since the last look, the norm of the gradient or a
-        weight is not a number. Must be called by all ranks."""
+    def refuse_what_is_no_number(self, grad_norm: Any = None, weights: bool = True) -> None:
+        """Raises ChatdataError where a loss since the last look or the norm of the gradient is not
+        a number, or a weight, before weights are saved. Must be called by all ranks."""
         losses = self._losses_are_finite
         checks = {
             "the loss": losses is None or bool(losses),
             "the norm of the gradient": grad_norm is None or math.isfinite(float(grad_norm)),
-            "a weight": _are_finite(self.model),
+            "a weight": not weights or _are_finite(self.model),
         }
         wrong = next((name for name, is_finite in checks.items() if not is_finite), None)
         if wrong := _first_of_all_ranks(wrong):
