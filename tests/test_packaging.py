@@ -147,6 +147,7 @@ def test_templates_need_transformers_alone() -> None:
     assert "torch" not in " ".join(project["dependencies"])
 
 
+@pytest.mark.slow
 def test_a_tokenizers_template_is_rendered_without_torch(tmp_path: Path) -> None:
     """As where only the extra `templates` is installed: to import torch is an error."""
     pytest.importorskip("transformers")

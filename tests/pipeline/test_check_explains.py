@@ -15,6 +15,8 @@ from chatdata.cli import main
 from chatdata.core import ledger
 from chatdata.dataset.entries import Example
 
+pytestmark = pytest.mark.slow
+
 ASKED, ANSWERED = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 TURNS = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
 ROOT = {"message_id": "r", "role": "prompter", "text": "a"}

@@ -33,6 +33,8 @@ from tests.support.published import loaded, trainer_of_pairs
 from tests.support.ranked import FORK, PAIRED, build, pairs_of, problems, run, said
 from tests.support.walker import preferred
 
+pytestmark = pytest.mark.slow
+
 TREES = [row for seed in range(40) for row in random_tree(seed)]  # of `tree_file`
 
 

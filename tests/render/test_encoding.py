@@ -547,6 +547,7 @@ RUNS = st.tuples(st.sampled_from(ODD), st.integers(1, 40)).map(lambda run: run[0
 TEXTS = st.lists(st.lists(RUNS, max_size=12).map("".join), max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
 def test_classes_are_those_of_the_table_character_by_character(texts: list[str]) -> None:
@@ -562,6 +563,7 @@ def test_classes_are_those_of_the_table_character_by_character(texts: list[str])
     classes[0] = 1  # it can be written to
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 60)), max_size=30))
 def test_long_runs_are_those_that_a_look_at_each_place_gives(parts: list[tuple[int, int]]) -> None:

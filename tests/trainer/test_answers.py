@@ -171,6 +171,7 @@ def test_an_answer_ends_where_the_model_ends_it(
     assert {(line["answer"], line["finish_reason"]) for line in lines} == {(words, ends)}
 
 
+@pytest.mark.slow
 def test_a_base_model_stops_before_the_next_human_turn(sample: Path, tmp_path: Path) -> None:
     """Some rows of a batch are longer than others, and none has the words of the next turn."""
     folder = assistant.base(sample / "tokenizer", tmp_path / "model")

@@ -36,7 +36,7 @@ from trainer.data import dataset
 from trainer.data.isolation import ALLOWED, CheckIsolation, leak
 from trainer.data.packing import PackedRows, PackingCollator, counts, prepare, read_bins
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # other people's deprecations
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = ROOT / "recipes" / "train" / "sample.yaml"

@@ -23,6 +23,8 @@ from tests.support.scripted_judge import Asked, Response, Scripted, completion, 
 from trainer.evaluation import prompt_requests, prompts
 from trainer.evaluation.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("openai")
 ROOT = Path(__file__).parents[2]
 SYLLABLES = [a + b for a in "bdfgklmnprst" for b in "aeiou"]

@@ -17,6 +17,8 @@ from trainer.data import batching, dataset, packing
 from trainer.model import load
 from trainer.run import run, strategy
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "train" / "sample.yaml"
 SHORT = ["render.max_tokens=300", "max_dropped=1"]

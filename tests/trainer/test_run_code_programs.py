@@ -9,6 +9,8 @@ import pytest
 
 from trainer.evaluation import programs
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = Path(__file__).parents[2] / "recipes" / "prompts" / "coding.jsonl"
 DOUBLE = "def double(x):\n    return 2 * x\n"
 USE = "print(double(4))\n"

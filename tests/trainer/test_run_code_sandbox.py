@@ -12,6 +12,8 @@ from tests.support.sandboxes import DOUBLE, sandbox_or_skip
 from trainer.evaluation import bubblewrap
 from trainer.evaluation.sandbox import STATUSES, Limits, Sandbox
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sandbox() -> Sandbox:

@@ -38,6 +38,7 @@ def random_rows(rng: Any, rows: int, vocabulary: int) -> tuple[list[Any], list[A
     return ids, labels, (groups if rng.random() < 0.5 else np.sort(groups)[::-1]).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("once", [True, False])
 @pytest.mark.parametrize("stop", [STOP, None])
 def test_trees_are_those_made_row_by_row(

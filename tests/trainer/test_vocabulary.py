@@ -20,7 +20,7 @@ from trainer.data import dataset
 from trainer.model import load, vocabulary
 from trainer.run import preflight, run, strategy
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # other people's deprecations
 
 
 @pytest.fixture(scope="module")

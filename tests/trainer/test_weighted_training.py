@@ -41,7 +41,7 @@ from trainer.data.packing import PackedRows, PackingCollator, prepare
 from trainer.model import load
 from trainer.run.trainer import Trainer
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # other people's deprecations
 
 ROOT = Path(__file__).parent.parent.parent
 ONES = (1.0,)
