@@ -21,7 +21,7 @@ import polars as pl
 from chatdata.core.patterns import lazy
 from chatdata.steps import broken_lines, emails, key_plugins, passwords, phones, placeholders
 
-PACKAGES = ("bc-detect-secrets", "phonenumbers")  # whose versions may change what is found
+PACKAGES = ("bc-detect-secrets", "phonenumberslite")  # whose versions may change what is found
 
 Kind = Literal["private_key", "key", "password", "email", "card", "phone"]
 

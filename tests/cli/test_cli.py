@@ -45,7 +45,7 @@ def test_version_and_help() -> None:
 
 
 # What a command needs nothing of, which takes longer to import than all that the command does.
-_RENDERS = {"jinja2", "transformers", "matplotlib", "scipy", "pyarrow.compute"}
+_RENDERS = {"jinja2", "transformers", "PIL", "scipy", "pyarrow.compute"}
 _STEPS = {"chatdata.steps.filters", "chatdata.steps.clean", "chatdata.steps.contamination"}
 _READS = {"chatdata.sources.records", "chatdata.sources.auto", "chatdata.pipeline.recipe"}
 NOT_IMPORTED = {
