@@ -50,12 +50,12 @@ class ForkedRanks:
 
     process: subprocess.Popen[str]
 
-    def run(self, folder: Path, jobs: dict[str, Any], cwd: Path = ROOT) -> Done:
+    def run(self, folder: Path, jobs: dict[str, Any], cwd: Path = ROOT, ranks: int = RANKS) -> Done:
         """What became of runs, written as in `ranks`, whose counts come into a folder."""
         (folder / "jobs.json").write_text(json.dumps(jobs))
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([str(folder), str(cwd), free_port()]) + "\n")
+        self.process.stdin.write(json.dumps([str(folder), str(cwd), free_port(), ranks]) + "\n")
         self.process.stdin.flush()
         codes = json.loads(self.process.stdout.readline())
         return Done(codes, (folder / "stderr").read_text())
@@ -87,7 +87,7 @@ def start() -> Iterator[ForkedRanks]:
 # ------------------------------------------------------------------------------ in the process
 
 
-def _fork(rank: int, folder: Path, cwd: str, port: int) -> int:
+def _fork(rank: int, ranks: int, folder: Path, cwd: str, port: int) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -96,7 +96,7 @@ def _fork(rank: int, folder: Path, cwd: str, port: int) -> int:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(cwd)
-        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": RANKS, "LOCAL_WORLD_SIZE": RANKS}
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
         os.environ.update({name: str(value) for name, value in names.items()})
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         importlib.import_module("tests.support.ranks").run_all(folder / "jobs.json")
@@ -124,9 +124,9 @@ def serve() -> None:
     gc.freeze()
     assert threading.active_count() == 1  # or else a fork may wait for ever
     for line in sys.stdin:
-        folder, cwd, port = json.loads(line)
+        folder, cwd, port, ranks = json.loads(line)
         (Path(folder) / "stderr").unlink(missing_ok=True)
-        pids = [_fork(rank, Path(folder), cwd, port) for rank in range(RANKS)]
+        pids = [_fork(rank, ranks, Path(folder), cwd, port) for rank in range(ranks)]
         print(json.dumps(_codes(pids)), flush=True)
 
 

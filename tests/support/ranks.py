@@ -1,8 +1,9 @@
 """Trains several recipes in turn in a single launch: python -m torch.distributed.run ranks.py FILE
 
 Processes are slow to start, so runs that are compared share them. FILE holds runs by their names,
-each {"recipe", "settings", "deepspeed", "resume", "kill_after"}; each rank writes the counts of its
-runs beside FILE. `forked_ranks` does the same without a launcher.
+each {"recipe", "settings", "deepspeed", "resume", "kill_after", "kill"} (the last as in `stages`);
+each rank writes the counts of its runs beside FILE. `forked_ranks` does the same without a
+launcher.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from accelerate.state import AcceleratorState, GradientState
 from peft.tuners.trainable_tokens import layer
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from tests.support.stages import Stages
 from trainer.config import load
 from trainer.run import strategy, trainer
 from trainer.train import train
@@ -76,7 +78,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     variables = dict(os.environ)
     Counting.kill_after = job.get("kill_after", 0)
     config = load(job["recipe"], job.get("settings", ()), job.get("deepspeed"))
-    train(config, job.get("resume", False))
+    stages = Stages(job.get("kill"))
+    with stages.watched():
+        train(config, job.get("resume", False))
     counting = Counting.last
     facts = {
         "batches": counting.batches,
@@ -84,6 +88,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "max_steps": counting.state.max_steps,
         "scheduler": type(counting.lr_scheduler).__name__,
         "share": counting.share,
+        "seconds": stages.seconds,
     }
     forget(variables)
     return facts

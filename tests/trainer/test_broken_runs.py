@@ -12,9 +12,11 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from chatdata.core.errors import ChatdataError
+from tests.support import bases
 from tests.support.bases import TINY
 from trainer import config, train
-from trainer.run import checkpoints
+from trainer.run import checkpoints, strategy
+from trainer.run.run import prepare
 
 pytestmark = [
     pytest.mark.slow,
@@ -113,3 +115,42 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     (folder / "run.json").write_text(json.dumps(started))
     train.train(recipe(sample, folder, save_steps=2), resume=True)
     assert (folder / "model.safetensors").read_bytes() == whole
+
+
+# -------------------------------------------------------------------------- another dataset or base
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [("content_hash", "the dataset has"), ("base", "the model of model.path has")]
+)
+def test_what_has_changed_under_its_name_is_seen_before_a_run_goes_on(
+    run: Path, key: str, words: str
+) -> None:
+    started = json.loads((run / "run.json").read_text())
+    with pytest.raises(ChatdataError, match=f"{words} changed since that run began"):
+        checkpoints.check_output(run, {**started, key: "another"}, resume=True)
+
+
+def test_another_model_in_the_folder_of_the_base_is_another_base(
+    sample: Path, tmp_path: Path
+) -> None:
+    folder = bases.save(sample, tmp_path / "base")
+    model = config.Model(path=str(folder))
+    made = recipe(sample, tmp_path / "out").model_copy(update={"model": model})
+
+    def base() -> Any:
+        return prepare(made, strategy.place()).started()["base"]
+
+    before, path = base(), folder / "model.safetensors"
+    assert before == base()
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    assert base() != before
+
+
+def test_a_run_of_an_earlier_version_goes_on_without_the_keys_that_are_new(run: Path) -> None:
+    started = json.loads((run / "run.json").read_text())
+    old = {**started, "recipe": dict(started["recipe"])}
+    del old["base"], old["recipe"]["rendering"]
+    assert checkpoints._first_difference(old, started) is None

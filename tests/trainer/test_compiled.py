@@ -75,10 +75,14 @@ def test_an_operation_loads_after_a_process_was_killed_while_it_loaded_the_opera
     assert not (folder / Operation.name / "lock").exists()
 
 
-def test_a_process_that_loads_is_waited_for(folder: Path) -> None:
+def test_a_process_that_loads_is_waited_for_and_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compiled, "_PATIENCE", 0.1)
     process = start(folder, seconds=1)
     load(Operation())
     assert process.wait() == 0
+    assert f"compiles under '{folder / 'an_operation.lock'}'" in capsys.readouterr().err
 
 
 def test_the_folder_is_within_the_one_that_the_user_names(folder: Path) -> None:

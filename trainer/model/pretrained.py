@@ -6,6 +6,8 @@ a terminal waits for the answer.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from transformers import (
@@ -17,6 +19,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+
+_FILES = ("config.json", "*.safetensors", "*.bin")
+_END = 2**20  # bytes
 
 
 def load_config(path: str, **options: Any) -> PretrainedConfig:
@@ -40,6 +45,23 @@ def load_network(path: str, **options: Any) -> PreTrainedModel:
 def load_tokenizer(path: str, **options: Any) -> PreTrainedTokenizerBase:
     """A tokenizer. Raises OSError or ValueError where it cannot be loaded."""
     return AutoTokenizer.from_pretrained(path, trust_remote_code=False, **options)
+
+
+def identity(path: str, config: PretrainedConfig) -> str | None:
+    """What tells a model from another under the same path: its commit on the Hub, or a hash of its
+    configuration and of both ends of its files of weights; None where there is neither."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return getattr(config, "_commit_hash", None)
+    digest = hashlib.sha256()
+    for file in sorted(path for pattern in _FILES for path in folder.glob(pattern)):
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as content:
+            digest.update(content.read(_END))
+            content.seek(max(size - _END, 0))
+            digest.update(content.read(_END))
+    return digest.hexdigest()
 
 
 def reason(error: Exception) -> str:

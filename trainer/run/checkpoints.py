@@ -19,11 +19,15 @@ from chatdata.core.errors import ConfigError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
 from chatdata.core.mappings import flatten
+from trainer.config import TrainConfig
 
 STARTED = "run.json"
 LISTED = "chatdata-files.json"
 # One of these holds the state of the optimizer, by the strategy.
 _OPTIMIZERS = ("optimizer*", "global_step*/*optim*")
+
+# What may change under the name that a recipe gives it.
+_FILES = {"content_hash": "the dataset has changed", "base": "the model of model.path has changed"}
 
 # Keys that may differ when a run goes on: they change nothing of what is trained.
 _MAY_DIFFER = ("output", "license", "report_to")
@@ -40,9 +44,8 @@ _MAY_DIFFER_IN_TRAINING = (
 
 def begin(output: Path, started: dict[str, Any]) -> None:
     """Writes what is started to `run.json`, for a later run with `--resume`."""
-    output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(started, indent=2) + "\n"
-    (output / STARTED).write_text(text, encoding="utf-8")
+    with place_file(output / STARTED) as new:
+        new.write_text(json.dumps(started, indent=2) + "\n", encoding="utf-8")
 
 
 def check_output(output: Path, started: dict[str, Any], resume: bool) -> str:
@@ -58,6 +61,11 @@ def check_output(output: Path, started: dict[str, Any], resume: bool) -> str:
     if folder is None:
         return f"starts from the beginning, into '{output}'{damaged}"
     key = _first_difference(_started(output), started)
+    if key in _FILES:
+        raise ConfigError(
+            f"'{folder}' is a checkpoint of a run, and {_FILES[key]} since that run began; put it "
+            "back as it was, or choose another output."
+        )
     if key is not None:
         raise ConfigError(
             f"'{folder}' is a checkpoint of a run with another '{key}'; set '{key}' as it was, or "
@@ -195,13 +203,22 @@ def _digest(path: Path) -> str:
 
 def _first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """The first key that matters and differs between two runs; None where all are the same."""
-    before, after = _compared(old), _compared(new)
+    before, after = _compared({"base": new.get("base"), **old}), _compared(new)
     keys = [key for key in before | after if before.get(key) != after.get(key)]
     return keys[0] if keys else None
 
 
+def _with_new_keys(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as an earlier version wrote it, with the defaults of keys that it did not have."""
+    try:
+        return TrainConfig.model_validate(recipe).model_dump(mode="json")
+    except ValueError:
+        return recipe
+
+
 def _compared(run: dict[str, Any]) -> dict[str, Any]:
     """The values that must not change when a run goes on, each under a key like `a.b`."""
+    run = {**run, "recipe": _with_new_keys(run["recipe"])}
     recipe = {key: value for key, value in run["recipe"].items() if key not in _MAY_DIFFER}
     training = {
         key: value

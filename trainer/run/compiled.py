@@ -8,17 +8,21 @@ own, and loads them under a lock of the operating system, which ends with its pr
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 PREFIX = "chatdata-"
+_PATIENCE = 10.0  # seconds before a wait is named
 _FOLDER = "TORCH_EXTENSIONS_DIR"  # torch's variable: where operations are compiled
 
 
@@ -61,12 +65,26 @@ def _folder() -> Path:
     return root / f"{PREFIX}{python}-torch{torch.__version__}"
 
 
+@contextlib.contextmanager
+def _held(lock: FileLock) -> Iterator[None]:
+    """Holds a lock, and says so where another process keeps it for long."""
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        click.echo(f"waiting for a process that compiles under '{lock.lock_file}'", err=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _alone(jit_load: Any) -> Any:
     @functools.wraps(jit_load)
     def load(self: Any, verbose: bool = True) -> Any:
         folder = Path(os.environ[_FOLDER])
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{self.name}.lock"):
+        with _held(FileLock(folder / f"{self.name}.lock")):
             # Whoever left a lock in the operation's folder is dead: the living wait here.
             (folder / self.name / "lock").unlink(missing_ok=True)
             return jit_load(self, verbose)

@@ -25,7 +25,7 @@ from chatdata.core.text import printable
 from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
 from trainer.model import adapters, families, load, memory, pretrained, vocabulary
-from trainer.run import checkpoints, save, schedule, strategy, upload
+from trainer.run import checkpoints, room, save, schedule, strategy, upload
 from trainer.run.run import Run, collator
 
 SHOWN_TOKENS = 700  # of a row of the first batch
@@ -62,6 +62,7 @@ def check(run: Run) -> Findings:
         "schedule": _schedule,
         "memory": _memory,
         "saving": _saving,
+        "disk": _disk,
         "output": _output,
         "hub": _hub,
     }
@@ -177,10 +178,13 @@ def _layout(run: Run) -> str:
     return f"{layout}; {weighted} messages weigh other than 1" if weighted else layout
 
 
-def _schedule(run: Run) -> str:
-    training = run.config.training
+def _planned(run: Run) -> schedule.Schedule:
     items = len(run.layout.items)  # type: ignore[arg-type]
-    planned = schedule.schedule(items, training, run.here.ranks)
+    return schedule.schedule(items, run.config.training, run.here.ranks)
+
+
+def _schedule(run: Run) -> str:
+    training, planned = run.config.training, _planned(run)
     unit = "sequences" if run.layout.summary else "rows"
     return schedule.check(planned, training, unit, run.source.rendering.splits.train.tokens)
 
@@ -230,6 +234,11 @@ def _saving(run: Run) -> str:
         return "config, tokenizer and generation settings can be saved"
     names = ", ".join(f"'{name}'" for name in dropped)
     return f"without {names} of the base's generation settings, which have no effect as they stand"
+
+
+def _disk(run: Run) -> str:
+    needed = room.check(run.config, _sizes(run).trained, _planned(run).checkpoints)
+    return f"at least {_gib(needed)} will be written"
 
 
 def _output(run: Run) -> str:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from chatdata.dataset.schemas import WEIGHTS
 from trainer.config import TrainConfig
 from trainer.data import batching, dataset, weighting
-from trainer.model import adapters, load
+from trainer.model import adapters, load, pretrained
 from trainer.run import checkpoints, strategy
 from trainer.run.strategy import Place
 
@@ -49,9 +49,11 @@ class Run:
 
     def started(self) -> dict[str, Any]:
         """What identifies the run, for a later run that goes on from its checkpoints."""
+        path = self.config.model.path
         return {
             "ranks": self.here.ranks,
             "content_hash": self.source.rendering.content_hash,
+            "base": path and pretrained.identity(path, self.meta_model.config),
             "recipe": self.config.model_dump(mode="json"),
         }
 

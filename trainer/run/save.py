@@ -1,9 +1,10 @@
 """The files that a run saves: a model that others can load, and a description of it.
 
 the model and its tokenizer     with the chat template and the token that ends turns
-chatdata.json                   the template, the data's version and hash, the run
 README.md, loss.png             the model card
 metrics.jsonl                   every loss
+chatdata.json                   the template, the data's version and hash, the run; written last, so
+                                that a folder with this file is whole
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any
 
 from transformers import GenerationConfig
 
+from chatdata.core.files import place_file
 from trainer.data import dataset
 from trainer.model import generation_settings, pretrained
-from trainer.run import log, model_card
+from trainer.run import log, model_card, room
 from trainer.run.run import Run
 
 DESCRIPTION = "chatdata.json"
@@ -32,13 +34,16 @@ PACKAGES = ("accelerate", "deepspeed", "peft", "torch", "transformers")
 def save(trainer: Any, run: Run) -> list[str]:
     """Saves the model of a finished run and its description. Must be called by all ranks.
 
-    The weights come first. What fails behind them stops nothing of the rest: returns a sentence for
-    each thing that could not be saved.
+    The weights come first, once the description of an earlier model is removed. What fails behind
+    them stops nothing of the rest: returns a sentence for each thing that could not be saved.
     """
     model, remarks = trainer.model, _Remarks()
+    if trainer.is_world_process_zero():
+        (run.output / DESCRIPTION).unlink(missing_ok=True)
     model.config.use_cache = True
     settings, model.generation_config = model.generation_config, GenerationConfig()
-    _save_weights(trainer, run.output, remarks)
+    with room.in_words("the model", run.output, run.here.ranks):
+        _save_weights(trainer, run.output, remarks)
     model.generation_config = settings
     if not trainer.is_world_process_zero():
         return []
@@ -49,10 +54,10 @@ def save(trainer: Any, run: Run) -> list[str]:
         log.write_metrics(run.output / log.METRICS, entries)
     with remarks.of(log.PLOT):
         log.plot(entries, run.output / log.PLOT)
-    with remarks.of(f"{DESCRIPTION} and README.md"):
-        write_description(_description(trainer, run), run.output, run.repo or "FOLDER")
     with remarks.of("the permissions of files"):
         as_umask_says(run.output)
+    with remarks.of(f"{DESCRIPTION} and README.md"):
+        write_description(_description(trainer, run), run.output, run.repo or "FOLDER")
     return remarks.sentences
 
 
@@ -126,9 +131,10 @@ def _description(trainer: Any, run: Run) -> dict[str, Any]:
 
 def write_description(description: dict[str, Any], output: Path, name: str = "FOLDER") -> None:
     """Writes the description of a model for programs, and its card, which calls it `name`."""
-    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-    (output / DESCRIPTION).write_text(text, encoding="utf-8")
     (output / "README.md").write_text(model_card.text(description, name), encoding="utf-8")
+    with place_file(output / DESCRIPTION) as new:
+        text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+        new.write_text(text, encoding="utf-8")
 
 
 def _run(trainer: Any) -> dict[str, int]:

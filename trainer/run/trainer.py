@@ -14,7 +14,7 @@ from chatdata.core.errors import ChatdataError
 from chatdata.dataset.schemas import WEIGHTS
 from trainer.data import weighting
 from trainer.model import families
-from trainer.run import checkpoints
+from trainer.run import checkpoints, room
 
 
 class Trainer(transformers.Trainer):
@@ -74,6 +74,12 @@ class Trainer(transformers.Trainer):
                 f"and no model is saved; {good}. Lower training.learning_rate, or look at the rows "
                 "of these steps."
             )
+
+    def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        """Saves as Trainer does; a disk that fails is named."""
+        what = f"checkpoint {self.state.global_step}"
+        with room.in_words(what, Path(str(self.args.output_dir)), self.args.world_size):
+            super()._save_checkpoint(*args, **options)
 
     def _save(self, output_dir: Any = None, state_dict: dict[str, Any] | None = None) -> None:
         """Saves as Trainer does; a weight that parts of the model share is saved once, also where
