@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write the page here."
 )
 @options.as_json
+@options.loudness
 def audit(
     paths: tuple[str, ...],
     tokenizer: str | None,

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from chatdata import __version__
 from chatdata.cli import audit as auditing
-from chatdata.cli import inspect, options, progress, publish
+from chatdata.cli import inspect, looking, options, progress, publish, recipes
 from chatdata.cli import render as rendering_again
-from chatdata.cli.terminal import console, note, print_json, say, visible
-from chatdata.core import disk
-from chatdata.core.constants import SPLITS
-from chatdata.core.errors import ChatdataError, OutputError
+from chatdata.cli.group import Group
+from chatdata.cli.terminal import console, note, print_json, say
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
 
@@ -28,59 +23,8 @@ if TYPE_CHECKING:
 _AUDIT_MODES = "; ".join(f"{name}: {mode.meaning}" for name, mode in audit.AUDIT_MODES.items())
 
 
-_NEW_OBJECTS_BEFORE_COLLECTION = 100_000  # Python's default is 700
-
-
-@contextmanager
-def _rare_garbage_collection() -> Iterator[None]:
-    """Lets a command make more objects before Python looks for garbage among them.
-
-    A command loads a thousand modules, whose objects live to its end: looking through them again
-    and again is 4 % of the time of a small build.
-    """
-    usual = gc.get_threshold()
-    gc.set_threshold(_NEW_OBJECTS_BEFORE_COLLECTION, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
-
-
-_ARGUMENTS = "chatdata.arguments"
-
-
-class _Group(click.Group):
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The arguments that are left for the command. All of them are kept for errors."""
-        ctx.meta[_ARGUMENTS] = tuple(args)
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command. A failure that the user can mend becomes one line and status 1."""
-        places = [Path(argument) for argument in ctx.meta[_ARGUMENTS]]
-        try:
-            with _rare_garbage_collection(), disk.in_words([*places, Path(".")]):
-                return super().invoke(ctx)
-        except ChatdataError as error:
-            for line in getattr(error, "__notes__", ()):
-                note(line)
-            raise click.ClickException(visible(str(error))) from None
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise
-        except Exception:
-            if words := _damage(places):
-                raise click.ClickException(visible(words)) from None
-            raise
-
-
-def _damage(places: Sequence[Path]) -> str | None:
-    """What is wrong with a folder that a command was given; None where nothing is."""
-    from chatdata.verify import damage
-
-    return damage.in_words(places)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@options.loudness
 @click.version_option(__version__, prog_name="chatdata")
 def main() -> None:
     """From raw conversations to a masked, versioned dataset, with proof.
@@ -89,25 +33,17 @@ def main() -> None:
     chatdata build sample                    build the embedded sample
     chatdata show out/sample-1.0.0 -n 2      look at it, trained tokens marked
     chatdata explain out/sample-1.0.0 ID     what became of a message, and why
+    chatdata new mine --from FILE            a recipe for conversations of yours
+
+    `chatdata COMMAND --help` has the options of a command, and examples.
     """
-
-
-@main.command("list")
-def list_() -> None:
-    """List what a recipe can name: sources, cleaners, filters, templates and recipes.
-
-    Options of cleaners and filters are shown with their defaults; `...` stands for an option that
-    must be given.
-    """
-    from chatdata.cli import listing
-
-    listing.print_tables(listing.tables())
 
 
 @main.command()
 @options.recipe
 @options.input_license
 @options.as_json
+@options.loudness
 def check(
     recipe: str,
     inputs: tuple[str, ...],
@@ -116,9 +52,10 @@ def check(
     input_license: str | None,
     as_json: bool,
 ) -> None:
-    """Try RECIPE: parse it strictly, then read, render and count the first conversations.
+    """Try a recipe on the first conversations, without writing.
 
-    Writes nothing. Ends with status 1 where a build would stop.
+    RECIPE, a name or a path, is parsed strictly; then the first conversations of each source are
+    read, rendered and counted. Ends with status 1 where a build would stop.
 
     \b
     chatdata check oasst1-en --input en.jsonl --set render.tokenizer=PATH
@@ -172,6 +109,7 @@ def check(
 @click.option("--verify", "old_name", type=click.Choice(list(audit.AUDIT_MODES)), hidden=True)
 @options.force
 @options.as_json
+@options.loudness
 def build(
     recipe: str,
     inputs: tuple[str, ...],
@@ -187,13 +125,15 @@ def build(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Build the dataset that RECIPE (a name or a path) describes.
+    """Build the dataset that a recipe describes.
 
-    The same recipe and input give the same bytes with any number of workers.
+    RECIPE is a name of `chatdata list recipes`, or the path of a file. The same recipe and input
+    give the same bytes with any number of workers.
 
     \b
     chatdata build oasst1-en --input en.jsonl --out out/o
-    chatdata build oasst1-en --set threads.policy=best_rank --set split.test_percent=5
+    chatdata build oasst1-en --set threads.policy=best_rank
+    chatdata build oasst1-en --set drop.wrong_language.allow=[en,de]
     """
     from chatdata.cli.show import print_examples, print_manifest
     from chatdata.dataset import dropped
@@ -256,109 +196,13 @@ def _note_not_kept(keep: list[str], folder: Path) -> None:
 
 @main.command()
 @options.out_folder
-@click.option("--id", "row", help="Only the row with this id, or the rows of this conversation.")
-@click.option(
-    "-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Number of rows."
-)
-@click.option("--split", type=click.Choice(SPLITS), help="Only rows of this split.")
-@click.option("--ids", is_flag=True, help="A line for each token: its id, its part, its text.")
-@click.option(
-    "--dropped",
-    is_flag=False,
-    flag_value="",
-    metavar="[REASON]",
-    help="What was dropped instead, for a reason or for any.",
-)
-@click.option("--pairs", is_flag=True, help="Pairs of ranked answers instead.")
-@click.option("--grep", metavar="TEXT", help="With --dropped: only what says this text.")
-@options.rendering
-def show(
-    out: Path,
-    row: str | None,
-    number: int,
-    split: str | None,
-    ids: bool,
-    dropped: str | None,
-    pairs: bool,
-    grep: str | None,
-    rendering: str | None,
-) -> None:
-    """Show conversations of a built folder, trained tokens marked.
-
-    Trained tokens are green, those of reasoning, of calls and of the end of an answer in colours
-    of their own; without colours trained tokens stand in ⟦ ⟧.
-
-    \b
-    chatdata show out/sample-1.0.0 --dropped empty     what was dropped, why, and how to keep it
-    """
-    if dropped is not None:
-        if row or split or ids or pairs or rendering:
-            raise click.UsageError("--dropped goes with -n and --grep alone.")
-        _show_dropped(out, dropped or None, grep, number)
-    elif grep is not None:
-        raise click.UsageError("--grep needs --dropped.")
-    elif pairs:
-        if ids or rendering:
-            raise click.UsageError("--pairs goes with -n, --split and --id alone.")
-        _show_pairs(out, row, number, split)
-    else:
-        _show_rows(out, row, number, split, ids, rendering)
-
-
-def _show_dropped(out: Path, reason: str | None, words: str | None, number: int) -> None:
-    from chatdata.cli import show_dropped
-
-    selection = show_dropped.find(out, reason=reason, words=words, number=number)
-    show_dropped.print_entries(selection, console())
-    if not selection.number:
-        note("nothing of that kind was dropped")
-
-
-def _show_pairs(out: Path, row: str | None, number: int, split: str | None) -> None:
-    from chatdata.cli import show_pairs
-
-    show_pairs.print_pairs(show_pairs.find(out, id=row, number=number, split=split), console())
-
-
-def _show_rows(
-    out: Path, row: str | None, number: int, split: str | None, ids: bool, rendering: str | None
-) -> None:
-    from chatdata.cli import show_rows
-
-    rows = show_rows.find(out, id=row, number=number, split=split, rendering=rendering)
-    decoder = show_rows.decoder(out, rendering)
-    if not ids:
-        show_rows.print_rows(rows, decoder, console())
-    elif decoder is None:
-        raise OutputError(f"'{out}' has no tokens, so no --ids; build it with a tokenizer.")
-    else:
-        show_rows.print_ids(rows, decoder, console())
-
-
-@main.command()
-@options.out_folder
-@options.as_json
-def stats(out: Path, as_json: bool) -> None:
-    """Print numbers of a built folder: rows, turns, tokens, sources, languages, dropped rows."""
-    from chatdata.cli.show import print_stats
-    from chatdata.dataset import reader
-
-    numbers = reader.stats(out)
-    if as_json:
-        print_json(numbers)
-    else:
-        print_stats(numbers, console())
-
-
-@main.command()
-@options.out_folder
 @click.option(
     "--max-tokens", type=click.IntRange(1), required=True, help="The most tokens in a bin."
 )
 @options.rendering
 @options.as_json
 def pack(out: Path, max_tokens: int, rendering: str | None, as_json: bool) -> None:
-    """Pack the rows of a built folder into bins: add an index to the folder.
+    """Add an index to a built folder that packs its rows into bins.
 
     The rows are not changed and never cut. A trainer reads the index to put short rows together.
 
@@ -375,27 +219,12 @@ def pack(out: Path, max_tokens: int, rendering: str | None, as_json: bool) -> No
         print_packs(entries, console())
 
 
-@main.command()
-@options.out_folder
-@click.argument("id")
-@options.as_json
-def explain(out: Path, id: str, as_json: bool) -> None:
-    """Explain what became of a message, a conversation or an unreadable record, and why.
-
-    ID is an id of the ledger: of a message, of a conversation (`sharegpt/QWJhYvA_0`, or its last
-    part), or a place in a file (`dump.jsonl:17`). Of what was dropped, the text is printed too.
-    """
-    from chatdata.cli.show_outcomes import print_explanation
-    from chatdata.dataset import dropped, reader
-
-    outcomes = dropped.with_words(out, reader.explain(out, id))
-    if as_json:
-        print_json(outcomes.to_dicts())
-    else:
-        print_explanation(outcomes, console())
-
-
 for _command in (
+    recipes.recipe,
+    recipes.list_,
+    looking.show,
+    looking.explain,
+    looking.stats,
     rendering_again.render,
     inspect.diff,
     inspect.verify,
@@ -406,7 +235,6 @@ for _command in (
     publish.doctor,
 ):
     main.add_command(_command)
-
 
 if __name__ == "__main__":
     main()

@@ -56,6 +56,7 @@ def diff(before: str, after: str, number: int, as_json: bool) -> None:
 @options.python
 @options.workers
 @options.as_json
+@options.loudness
 def verify(
     out: str,
     full: bool,
@@ -66,11 +67,12 @@ def verify(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Check that a built folder, or a published version, is what its manifest says.
+    """Check that a built folder is what its manifest says.
 
-    Checks files and hashes, and columns; counts rows, ledger, splits and packs again; makes the
-    content hash again; renders tokens again with the saved tokenizer. Ends with status 1 where a
-    check fails. --input, --set and --python are for --rebuild, as in a build.
+    OUT may be a published version. Checks files and hashes, and columns; counts rows, ledger,
+    splits and packs again; makes the content hash again; renders tokens again with the saved
+    tokenizer. Ends with status 1 where a check fails. --input, --set and --python are for
+    --rebuild, as in a build.
 
     \b
     chatdata verify out/sample-1.0.0
@@ -127,10 +129,10 @@ def _rebuilt(
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 def report(out: Path) -> None:
-    """Write OUT/report.html: a page about a built folder, for a browser, in one file.
+    """Write a page about a built folder, for a browser.
 
-    Shows counts, reasons with examples of dropped conversations, lengths, languages, the
-    certificate, and conversations with their trained tokens marked.
+    OUT/report.html is one file. Shows counts, reasons with examples of dropped conversations,
+    lengths, languages, the certificate, and conversations with their trained tokens marked.
     """
     from chatdata.dataset.report import write
 

@@ -10,8 +10,9 @@ import click
 from pydantic import BaseModel
 
 from chatdata import sources
+from chatdata.cli.terminal import fitted, visible
 from chatdata.core import config
-from chatdata.core.errors import ExtensionError
+from chatdata.core.errors import ConfigError, ExtensionError
 from chatdata.core.extensions import Registry
 from chatdata.pipeline import shipped
 from chatdata.render.templates import TEMPLATES
@@ -21,11 +22,21 @@ from chatdata.steps.secrets import KINDS
 
 
 class Entry(NamedTuple):
-    """A name, a line about it, and its options with their defaults as a recipe writes them."""
+    """A name, a line about it, and the model of its options."""
 
     name: str
     about: str
-    options: str = ""
+    options: type[BaseModel] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry as plain values."""
+        values: dict[str, Any] = {"name": self.name, "about": self.about}
+        if self.options is not None:
+            values["options"] = dict(_defaults(self.options))
+        return values
+
+
+Tables = Mapping[str, list[Entry]]
 
 
 def tables() -> dict[str, list[Entry]]:
@@ -36,13 +47,11 @@ def tables() -> dict[str, list[Entry]]:
             *_added(sources.ADDED),
         ],
         "cleaners": [
-            Entry(name, cleaner.about, _options(cleaner.options))
-            for name, cleaner in CLEANERS.items()
+            Entry(name, cleaner.about, cleaner.options) for name, cleaner in CLEANERS.items()
         ]
         + _added(CLEANERS),
         "filters": [
-            Entry(name, filter_.about, _options(filter_.options))
-            for name, filter_ in FILTERS.items()
+            Entry(name, filter_.about, filter_.options) for name, filter_ in FILTERS.items()
         ]
         + _added(FILTERS),
         "kinds of secrets": _entries({str(kind): about for kind, about in KINDS.items()}),
@@ -54,15 +63,46 @@ def tables() -> dict[str, list[Entry]]:
     }
 
 
-def print_tables(tables: Mapping[str, list[Entry]]) -> None:
+def find(name: str, tables: Tables) -> list[tuple[str, Entry]]:
+    """The entries of this name, each with the title of its table.
+
+    Raises ConfigError, which names the nearest name, where no table has it.
+    """
+    found_in = [
+        (title, entry)
+        for title, entries in tables.items()
+        for entry in entries
+        if entry.name == name
+    ]
+    if not found_in:
+        known = [*tables, *(entry.name for entries in tables.values() for entry in entries)]
+        close = config.close(name, known)
+        hint = f"did you mean '{close}'?" if close else "`chatdata list` names everything."
+        raise ConfigError(f"nothing that a recipe can name is called '{name}'; {hint}")
+    return found_in
+
+
+def as_json(tables: Tables) -> dict[str, list[dict[str, Any]]]:
+    """The tables as plain values."""
+    return {title: [entry.as_json() for entry in entries] for title, entries in tables.items()}
+
+
+def print_tables(tables: Tables) -> None:
     """Prints the tables, the options of an entry below its line."""
     width = max(len(entry.name) for entries in tables.values() for entry in entries)
     for title, entries in tables.items():
         click.secho(title, bold=True)
         for entry in entries:
-            click.echo(f"  {entry.name:<{width}} {entry.about}")
-            if entry.options:
-                click.secho(f"  {'':<{width}} {{{entry.options}}}", dim=True)
+            _print_line(f"  {entry.name:<{width}} ", entry.about)
+            if entry.options and entry.options.model_fields:
+                _print_line(f"  {'':<{width}} ", f"{{{_options(entry.options)}}}", dim=True)
+
+
+def _print_line(head: str, text: str, **style: Any) -> None:
+    """Prints a text behind its head, under which it goes on where a line of a terminal ends."""
+    lines = fitted(visible(text), room=len(head)).split("\n")
+    click.echo(head, nl=False)
+    click.secho(("\n" + " " * len(head)).join(lines), **style)
 
 
 def _added(registry: Registry[Any]) -> list[Entry]:
@@ -76,8 +116,7 @@ def _of_package(registry: Registry[Any], name: str, package: str) -> Entry:
     except ExtensionError as error:
         return Entry(name, f"({package}) {error}")
     about = getattr(thing, "about", None) or _first_line(thing)
-    options = _options(thing.options) if hasattr(thing, "options") else ""
-    return Entry(name, f"({package}) {about}", options)
+    return Entry(name, f"({package}) {about}", getattr(thing, "options", None))
 
 
 def _entries(abouts: Mapping[str, str]) -> list[Entry]:
@@ -89,12 +128,21 @@ def _first_line(module: object) -> str:
 
 
 def _options(model: type[BaseModel]) -> str:
-    return ", ".join(_defaults(model))
+    """The options of a model with their defaults, in a line."""
+    return ", ".join(
+        f"{name}: {'...' if default is ... else json.dumps(default)}".replace('"', "")
+        for name, default in _given(model)
+    )
 
 
-def _defaults(model: type[BaseModel]) -> Iterator[str]:
-    """Yields each option with its default; an option without a default must be given."""
+def _given(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    """Yields each option with its default; `...` stands for an option that must be given."""
     for name, option in model.model_fields.items():
-        default = option.get_default(call_default_factory=True)
-        value = "..." if option.is_required() else json.dumps(default).replace('"', "")
-        yield f"{name}: {value}"
+        is_required = option.is_required()
+        yield name, ... if is_required else option.get_default(call_default_factory=True)
+
+
+def _defaults(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each option with its default, or with the word that it must be given."""
+    for name, default in _given(model):
+        yield name, {"required": True} if default is ... else {"default": default}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from chatdata.cli.terminal import note
+from chatdata.cli.terminal import LOUDNESS, note
 from chatdata.pipeline import engines
 
 as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
@@ -24,7 +25,7 @@ settings = click.option(
     "--set",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a key of the recipe; VALUE is YAML.",
+    help="Change a key of the recipe (a.b, also of list items); VALUE is YAML.",
 )
 force = click.option(
     "--force", is_flag=True, help="Replace a build of another recipe, or of other input."
@@ -55,6 +56,32 @@ python = click.option(
     metavar="FILE",
     help="Run this Python file, which a recipe that came with a dataset names.",
 )
+
+
+def _set_loudness(ctx: click.Context, parameter: click.Parameter, is_given: bool) -> None:
+    if is_given:
+        ctx.meta[LOUDNESS] = -1 if parameter.name == "quiet" else 1
+
+
+def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command --quiet and --verbose, which `terminal.loudness` knows of."""
+    quiet = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_loudness,
+        help="Print the result alone: no progress, notes or advice.",
+    )
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_loudness,
+        help="Print more: examples, and how long each step took.",
+    )
+    return quiet(verbose(command))
 
 
 def folder(spec: str) -> Path:

@@ -23,6 +23,7 @@ from chatdata.cli.terminal import note, print_json, say
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option("--allow-version", is_flag=True, help="Allow any version, however the rows changed.")
 @options.as_json
+@options.loudness
 def push(
     out: Path,
     repo: str,
@@ -32,11 +33,12 @@ def push(
     allow_version: bool,
     as_json: bool,
 ) -> None:
-    """Publish the built folder OUT as a version of the dataset REPO (`org/name`) on the Hub.
+    """Publish a built folder as a version of a dataset on the Hub.
 
-    All files go into one commit, then the tag vX.Y.Z names that commit and never moves. If a push
-    is interrupted, the same command again finishes it. Removed or changed rows, and changed
-    columns, need a new major version; added rows a minor version; a new card a patch version.
+    REPO is the dataset (`org/name`). All files go into one commit, then the tag vX.Y.Z names that
+    commit and never moves. If a push is interrupted, the same command again finishes it. Removed or
+    changed rows, and changed columns, need a new major version; added rows a minor version; a new
+    card a patch version.
 
     \b
     chatdata push out/sample-1.0.0 org/sample --version 1.0.0 --dry-run
@@ -66,6 +68,7 @@ def push(
 @click.option("--allow-moving-revision", is_flag=True, help="Allow a branch, which may move.")
 @options.force
 @options.as_json
+@options.loudness
 def pull(
     reference: str, out: Path, allow_moving_revision: bool, force: bool, as_json: bool
 ) -> None:
@@ -99,9 +102,10 @@ def pull(
 @click.argument("repo", required=False)
 @options.as_json
 def doctor(repo: str | None, as_json: bool) -> None:
-    """Say whether publishing from here (to REPO, if given) would work, and what is wrong.
+    """Say whether publishing from here would work, or what is wrong.
 
-    Asks the Hub who you are, and changes nothing. Ends with status 1 where publishing would fail.
+    Publishing to REPO, if that is given. Asks the Hub who you are, and changes nothing. Ends with
+    status 1 where publishing would fail.
     """
     from chatdata.publish.doctor import examine
 

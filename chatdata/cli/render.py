@@ -44,6 +44,7 @@ from chatdata.core.errors import ChatdataError
 @options.workers
 @options.force
 @options.as_json
+@options.loudness
 def render(
     out: str,
     new: Path | None,
@@ -53,18 +54,19 @@ def render(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Render a built folder, or a published version, with another template or tokenizer.
+    """Render a built folder with another template or tokenizer.
 
-    The sources are not read. Ids, groups, splits, licences, and what may be learnt stay; so does
-    the ledger, but for conversations that the template cannot write or that are too long.
+    OUT may be a published version. The sources are not read. Ids, groups, splits, licences, and
+    what may be learnt stay; so does the ledger, but for conversations that the template cannot
+    write or that are too long.
 
     With --add, all that the folder holds stays, and the new tokens stand beside it (tokens-NAME):
     a dataset for several tokenizers. --remove NAME takes them out again.
 
     \b
-    chatdata render out/sample-1.0.0 --tokenizer bytes --template chatml --out out/chatml
-    chatdata render org/sample@1.0.0 --tokenizer PATH --template tokenizer --out out/qwen
-    chatdata render out/sample-1.0.0 --tokenizer PATH --template tokenizer --add --name qwen3
+    chatdata render out/sample-1.0.0 --tokenizer bytes --out out/bytes
+    chatdata render org/x@1.0.0 --tokenizer PATH --template tokenizer --out out/x
+    chatdata render out/sample-1.0.0 --tokenizer PATH --add --name qwen3
     chatdata render out/sample-1.0.0 --remove qwen3
     """
     if remove is not None:

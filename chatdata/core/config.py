@@ -45,8 +45,13 @@ _SHOWN = 200  # characters of a value in an error
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint with the known word nearest to `word`, or with all known words where none is near."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+    near = close(word, names)
+    return f"did you mean '{near}'?" if near else f"known: {', '.join(names)}"
+
+
+def close(word: str, known: Iterable[str]) -> str | None:
+    """The known word nearest to `word`; None where none is near."""
+    return next(iter(difflib.get_close_matches(word, sorted(known), n=1)), None)
 
 
 class Strict(BaseModel):
@@ -191,8 +196,9 @@ def _mapping(parser: YAML, text: str, where: str) -> Any:
 def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     """The `values` with each setting `a.b=VALUE` applied; VALUE is YAML.
 
-    `a` may be absent or null. Raises ConfigError for a setting without `=`, and for a setting
-    whose `a` is not a mapping.
+    `a` may be absent or null. In a list `b` is a number, or the name of an item: `drop.empty.c=1`
+    sets an option of the item `empty` or `{empty: ...}`. Raises ConfigError for a setting without
+    `=`, and where `a` has no keys or lists no `b`.
     """
     changed: dict[str, Any] = _copy(values)
     for setting in settings:
@@ -204,22 +210,55 @@ def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, An
 
 
 def _put(values: dict[str, Any], keys: list[str], value: object, setting: str) -> None:
-    *parents, last = keys
-    for key in parents:
-        if values.get(key) is None:
-            values[key] = {}
-        values = values[key]
-        if not isinstance(values, dict):
-            raise ConfigError(
-                f"--set {setting}: '{key}' is not a mapping; set '{key}' as a whole instead."
-            )
-    values[last] = value
+    place: Any = values
+    for number, key in enumerate(keys):
+        where = ".".join(keys[:number])
+        holder, slot = _slot(place, key, where, setting)
+        if number == len(keys) - 1:
+            holder[slot] = value
+        elif isinstance(slot, str) and holder.get(slot) is None:
+            holder[slot] = {}
+        place = holder[slot]
+
+
+def _slot(place: Any, key: str, where: str, setting: str) -> tuple[Any, str | int]:
+    """The mapping or list that holds what is called `key` in a place, and its key there."""
+    if isinstance(place, dict):
+        return place, key
+    if not isinstance(place, list):
+        raise ConfigError(
+            f"--set {setting}: '{where}' is {_shown(place)}, which has no key '{key}'; set "
+            f"'{where}' as a whole instead."
+        )
+    held = _item(place, key)
+    if held is None:
+        hint = nearest(key, _names(place)) if place else f"it is empty; write {where}=[{key}]"
+        raise ConfigError(f"--set {setting}: '{where}' lists no '{key}'; {hint}")
+    return held
+
+
+def _item(items: list[Any], key: str) -> tuple[Any, str | int] | None:
+    """The item of a list that has the number or the name `key`: what holds it, and its key there;
+    None without such an item. An item that is a name alone becomes one with options."""
+    if key.isdecimal() and int(key) < len(items):
+        return items, int(key)
+    for number, item in enumerate(items):
+        if item == key:
+            items[number] = {key: None}
+        if isinstance(items[number], dict) and key in items[number]:
+            return items[number], key
+    return None
+
+
+def _names(items: list[Any]) -> list[str]:
+    """The names by which `_item` knows the items of a list."""
+    return [str(name) for item in items for name in (item if isinstance(item, dict) else [item])]
 
 
 def _copy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _copy(item) for key, item in value.items()}
-    return value
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _load(text: str, where: str, parser: YAML | None = None) -> Any:

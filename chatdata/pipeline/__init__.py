@@ -11,6 +11,7 @@ __all__ = [
     "progress",
     "python_code",
     "recipe",
+    "recipe_schema",
     "remove_rendering",
     "render_again",
     "shipped",

@@ -15,13 +15,12 @@ source does not look at stand in its batches, so that they are counted.
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 import inspect
-import pkgutil
+import re
 from collections.abc import Iterator, Sequence
-from importlib.abc import InspectLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, Protocol
 
 from chatdata.core.extensions import Registry
@@ -50,6 +49,7 @@ __all__ = [
 ]
 
 _PARTS = ("SCHEMA", "IDS", "read")
+_IS_SOURCE = re.compile(r"^IDS = ", re.MULTILINE)  # in the text of a module
 EMBEDDED = "chatdata:"  # before the name of a file that comes with the package
 
 
@@ -71,14 +71,12 @@ class Source(Protocol):
 
 def names() -> list[str]:
     """The names of all sources of chatdata, sorted."""
-    modules = [module.name for module in pkgutil.iter_modules(__path__)]
-    return sorted(name for name in modules if set(_PARTS) <= {*_code(name).co_names})
+    return sorted(name for name, path in _modules().items() if _IS_SOURCE.search(_text(path)))
 
 
 def about(name: str) -> str:
     """A line about the source of this name of chatdata: the first of its docstring."""
-    first: object = _code(name).co_consts[0]
-    return first.partition("\n")[0] if isinstance(first, str) else ""
+    return _text(_modules()[name]).partition("\n")[0].strip('"')
 
 
 def get(name: str) -> Source:
@@ -120,13 +118,14 @@ def _import(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
+def _modules() -> dict[str, Path]:
+    """The files of the modules of this package that are no helpers, by name."""
+    files = [path for folder in __path__ for path in Path(folder).glob("[!_]*.py")]
+    return {path.stem: path for path in files}
+
+
 @functools.cache
-def _code(name: str) -> CodeType:
-    """The compiled body of a module of this package, which is not run: importing all of them to
-    name the sources would take longer than the command `list`."""
-    spec = importlib.util.find_spec(f"{__name__}.{name}")
-    loader = spec and spec.loader
-    assert isinstance(loader, InspectLoader), name
-    code = loader.get_code(f"{__name__}.{name}")
-    assert code is not None, name
-    return code
+def _text(path: Path) -> str:
+    """The text of a module, which is not imported: importing all of them to name the sources would
+    take longer than the command `list`."""
+    return path.read_text(encoding="utf-8")

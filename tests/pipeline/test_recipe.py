@@ -115,7 +115,13 @@ def test_a_resolved_recipe_is_the_same_recipe(tmp_path: Path) -> None:
         (["drop=[duplicate, deleted]"], "list 'deleted' first, since it runs first"),
         (["drop=[deleted, deleted]"], "filter 'deleted' is listed twice"),
         (["drop=deleted"], "is not a list of filters"),
-        (["drop.deleted=1"], "'drop' is not a mapping; set 'drop' as a whole"),
+        (["drop.deleted=1"], "drop: deleted: 1 is not options; write deleted: {option: value}"),
+        (["drop.deletd.on_removed=cut"], "'drop' lists no 'deletd'; did you mean 'deleted'?"),
+        (
+            ["clean=[]", "clean.html.a=1"],
+            "'clean' lists no 'html'; it is empty; write clean=[html]",
+        ),
+        (["name.a=1"], "--set name.a=1: 'name' is 'x', which has no key 'a'; set 'name' as a"),
         (["source={osst: {}}"], "unknown source 'osst'; did you mean 'oasst'?"),
         (["source={sharegpt: {}}"], "filter 'deleted' needs 'deleted', which source 'sharegpt'"),
         (["source={oasst: {repo: a/b}}"], "needs a `revision`"),
@@ -188,6 +194,32 @@ def test_a_setting_walks_through_null(tmp_path: Path) -> None:
     rendered = load(tmp_path, "render.tokenizer=bytes", text=text).render
     assert rendered is not None
     assert rendered.template == "starchat"
+
+
+def test_a_setting_reaches_the_items_of_lists(tmp_path: Path) -> None:
+    settings = [
+        "drop.wrong_language.allow=[en, de]",
+        "drop.deleted.on_removed=drop",  # listed as a name alone
+        "drop.2.too_few_turns.below=5",  # by its number
+        "clean.white_space.max_blank_lines=4",
+    ]
+    changed, before = load(tmp_path, *settings), load(tmp_path)
+    options = {name: given for entry in changed.drop for name, given in entry.items()}
+    assert list(options) == [name for entry in before.drop for name in entry]
+    assert options["wrong_language"]["allow"] == ["en", "de"]
+    assert options["wrong_language"]["on_removed"] == "drop"  # as the recipe has it
+    assert options["deleted"] == {"on_removed": "drop"}
+    assert options["too_few_turns"] == {"below": 5}
+    assert changed.clean[1] == {"white_space": {"max_blank_lines": 4}}
+
+
+def test_a_setting_leaves_the_values_that_it_is_given(tmp_path: Path) -> None:
+    values = {"drop": ["a", {"b": {"c": 1}}], "d": {"e": [1]}}
+    assert config.override(values, ["drop.a.x=1", "drop.b.c=2", "d.e.0=3"]) == {
+        "drop": [{"a": {"x": 1}}, {"b": {"c": 2}}],
+        "d": {"e": [3]},
+    }
+    assert values == {"drop": ["a", {"b": {"c": 1}}], "d": {"e": [1]}}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def test_every_source_has_a_schema_a_name_and_a_line_about_it(name: str) -> None
     assert module.SCHEMA
     assert module.IDS
     assert module.__doc__.splitlines()[0].endswith(".")
+    assert sources.about(name) == module.__doc__.splitlines()[0]
 
 
 def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
