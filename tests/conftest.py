@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from tests.support.loopback import Hub, serve
 from tests.support.loopback.clients import Clients, clients
 from tests.support.publishing import ADA, FEWER, READER, SMALL, build
 from tests.support.remembered import certifying
+
+if TYPE_CHECKING:
+    from tests.support.object_storage import ObjectStorage
 
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -126,6 +130,28 @@ def hub(served: tuple[Hub, Clients]) -> Iterator[Hub]:
 def client(served: tuple[Hub, Clients], hub: Hub) -> Clients:
     """The clients of the Hub."""
     return served[1]
+
+
+@pytest.fixture(scope="session")
+def object_storage() -> Iterator[ObjectStorage]:
+    """Object storage on loopback, for all tests. It starts where a test first asks for it."""
+    from tests.support import object_storage  # a second of imports
+
+    with object_storage.serve() as served_storage:
+        yield served_storage
+
+
+@pytest.fixture
+def s3_storage(
+    object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ObjectStorage]:
+    """The storage where nothing goes wrong at first, to which `s3://` leads."""
+    for name, value in object_storage.variables().items():
+        monkeypatch.setenv(name, value)
+    object_storage.faults.clear()
+    object_storage.log.clear()
+    yield object_storage
+    object_storage.faults.clear()
 
 
 @pytest.fixture(scope="session")

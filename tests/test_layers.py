@@ -62,6 +62,7 @@ ONLY = {
     "datasets": {"trainer."},
     "huggingface_hub": {"chatdata.hub"},
     "tenacity": {"chatdata.hub"},
+    "fsspec": {"chatdata.core.storage"},
     "ray": {"chatdata.pipeline.engines.ray"},
     "click": {"chatdata.cli", "trainer."},
     "rich": {"chatdata.cli", "trainer."},

@@ -18,6 +18,7 @@ __all__ = [
     "python_files",
     "row_id",
     "schema",
+    "storage",
     "template_variables",
     "text",
     "train_parts",

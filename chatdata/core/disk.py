@@ -47,6 +47,11 @@ def problem(error: BaseException, places: Sequence[Path] = ()) -> str | None:
     return None
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a disk that is full, or cannot be written, caused an error."""
+    return _number(error)[0] in _FULL | _READ_ONLY
+
+
 def check_room(place: Path, needed: int, way_out: str | None = None) -> None:
     """Raises OutputError where the disk of a place has less room than `needed` bytes.
 

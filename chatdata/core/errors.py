@@ -11,6 +11,7 @@
     ├── OutputError        a folder that cannot be written, or is not a finished build
     ├── EngineError        workers that died, or an engine that is not installed
     ├── ExtensionError     a function of a user's file or of a package that fails, or is none
+    ├── StorageError       files behind a URL that cannot be reached, read or written
     └── HubError           a repository that cannot be read, or that must not be published to
 
 A message has one or two sentences: the thing, the value, the way out. Any other exception is a
@@ -56,6 +57,10 @@ class EngineError(ChatdataError):
 
 class ExtensionError(ChatdataError):
     """A function of a user's file, or of an installed package, that fails or has not its form."""
+
+
+class StorageError(ChatdataError):
+    """Files behind a URL (`s3://`) that cannot be reached, read or written."""
 
 
 class HubError(ChatdataError):

@@ -25,7 +25,7 @@ from chatdata.core import disk, ledger
 from chatdata.core.errors import BuildError
 from chatdata.dataset import dropped, manifest, replacing, tables
 from chatdata.dataset.entries import Preview, ShardEntry
-from chatdata.pipeline import encoders, engines, global_pass, partitions, reading
+from chatdata.pipeline import downloads, encoders, engines, global_pass, partitions, reading
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.describe import describe, draft, optional_columns
 from chatdata.pipeline.engines import Result, Task
@@ -121,7 +121,7 @@ def build_as_stated(
 ) -> manifest.Manifest:
     """What `build` does, of a recipe whose licences hold for `inputs` too."""
     one_in = audit.mode(verify).one_in
-    with replacing.new_dataset(Path(out)) as folder:
+    with downloads.kept(), replacing.new_dataset(Path(out)) as folder:
         located = locate(recipe, inputs)
         refuse_input_in(Path(out), located)
         given = look_at(located)
@@ -179,7 +179,8 @@ def preview(
     The arguments are as for `build`. Writes nothing but temporary files, which it removes.
     """
     recipe = with_replaced_files(as_recipe(recipe), inputs, input_license)
-    with tempfile.TemporaryDirectory(prefix="chatdata-") as work, engines.start("local", 1) as here:
+    temporary = tempfile.TemporaryDirectory(prefix="chatdata-")
+    with downloads.kept(), temporary as work, engines.start("local", 1) as here:
         located = locate(recipe, inputs)
         context = prepare(recipe, located, Path(work))
         files = replace(context.files, parts=1)

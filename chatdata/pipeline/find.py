@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from chatdata.core import config
+from chatdata.core import config, storage
 from chatdata.core.config import nearest
 from chatdata.core.errors import ConfigError
 from chatdata.pipeline import python_code
@@ -40,6 +40,10 @@ def as_recipe(recipe: Recipe | str | Path) -> Recipe:
 
 def find(name: str | Path) -> Path:
     """The file of a recipe. Raises ConfigError naming the nearest recipe where there is none."""
+    if storage.is_url(str(name)):
+        raise ConfigError(
+            f"recipe '{storage.shown(str(name))}' is a URL; copy the recipe here first."
+        )
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.is_dir():
         return path
@@ -56,15 +60,18 @@ def _beside(path: Path, options: SourceOptions) -> SourceOptions:
     """The options of a source, its local files looked for beside the recipe."""
     if options.repo is not None:
         return options
-    files = [
-        name if name.startswith(EMBEDDED) else str(path.parent / name) for name in options.files
-    ]
+    files = [name if _is_placed(name) else str(path.parent / name) for name in options.files]
     return options.model_copy(update={"files": files})
+
+
+def _is_placed(name: str) -> bool:
+    """Whether a name says by itself where its file is: in the package, or behind a URL."""
+    return name.startswith(EMBEDDED) or storage.is_url(name)
 
 
 def _nearby(path: Path, name: str) -> str:
     """A file that an option names: beside the recipe, or else seen from the working directory."""
     beside = path.parent / name
     is_elsewhere = os.path.exists(name) and not os.path.exists(beside)
-    elsewhere = name.startswith(EMBEDDED) or is_elsewhere
+    elsewhere = _is_placed(name) or is_elsewhere
     return name if elsewhere else str(beside)

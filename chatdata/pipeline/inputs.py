@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from chatdata import hub, sources
+from chatdata.core import storage
 from chatdata.core.errors import SourceError
+from chatdata.pipeline import downloads, hub_urls
 from chatdata.pipeline.recipe import Recipe, SourceOptions
 from chatdata.sources import EMBEDDED, File
 from chatdata.sources.records import READABLE, SUFFIXES
@@ -85,9 +87,15 @@ def forget_list(names: Sequence[str]) -> ForgetList:
 
 def _named(names: Sequence[str], filter_: str) -> list[File]:
     for name in names:
-        if os.path.isdir(name):
+        if _is_folder(name):
             raise SourceError(f"'{name}' is a folder; name its files, as in '{name}/*.jsonl'.")
     return _files(names, filter_) if names else []
+
+
+def _is_folder(name: str) -> bool:
+    if storage.is_remote(name) and not name.startswith(storage.HUB):
+        return storage.at(name).is_folder()
+    return os.path.isdir(storage.local_path(name))
 
 
 def with_replaced_files(recipe: Recipe, inputs: Sequence[str], license: str | None) -> Recipe:
@@ -131,11 +139,16 @@ def without_paths(recipe: Recipe, inputs: Sequence[Input]) -> Recipe:
         options = source[input_.key]
         local = [name for name in options.files if not name.startswith(EMBEDDED)]
         if local and options.repo is None:
-            labels = [Path(name).name for name in options.files]
+            labels = [_last(name) for name in options.files]
             source[input_.key] = options.model_copy(update={"files": labels})
     drop = recipe.drop_with_files(_labels)
     forget = _labels("forget", recipe.forget)
     return recipe.model_copy(update={"source": source, "drop": drop, "forget": forget})
+
+
+def _last(name: str) -> str:
+    """The last part of a path or a URL."""
+    return storage.name_of(name) if storage.is_url(name) else Path(name).name
 
 
 def _labels(filter_: str, names: Sequence[str]) -> list[str]:
@@ -162,7 +175,10 @@ def _by_source(recipe: Recipe, inputs: Sequence[str]) -> Mapping[str, list[str]]
 def _input(key: str, options: SourceOptions, given: list[str]) -> Input:
     is_named_for_format = key == options.format
     from_hub = bool(options.repo) and not given
-    files = _from_hub(options) if from_hub else _files(given or options.files, key)
+    local = [] if from_hub else given or options.files
+    if hub_urls.are_of_hub(local):
+        from_hub, options = True, hub_urls.with_repository(options, local)
+    files = _from_hub(options) if from_hub else _files(local, key)
     return Input(
         key,
         options.format,
@@ -192,6 +208,14 @@ def _from_hub(options: SourceOptions) -> list[File]:
 def _files(patterns: Sequence[str], source: str) -> list[File]:
     if not patterns:
         raise SourceError(f"source '{source}' names no files; give some with --input PATH.")
+    remote = [name for name in patterns if storage.is_remote(name)]
+    if len(remote) == len(patterns):
+        return downloads.files(remote)
+    if remote:
+        raise SourceError(
+            f"source '{source}' has local files and '{storage.shown(remote[0])}'; give them two "
+            "sources in the recipe, or copy the files to one place."
+        )
     paths = sorted({path for pattern in patterns for path in _expand(pattern)})
     if len(paths) == 1:
         return [File(paths[0], paths[0].name)]
@@ -204,6 +228,7 @@ def _expand(pattern: str) -> list[Path]:
         return [sources.embedded(pattern)]
     if pattern == STDIN:
         return [standard_input()]
+    pattern = storage.local_path(pattern)
     path = Path(pattern)
     if os.path.isdir(path):
         return _in_folder(path)

@@ -13,7 +13,7 @@ tests with `CHATDATA_LIVE_HUB=1` ask the real one.
 """
 
 from tests.support.loopback.faults import Fault
-from tests.support.loopback.server import Hub, serve
+from tests.support.loopback.server import Hub, listen, serve
 from tests.support.loopback.store import Repository, Store, commit_of
 
-__all__ = ["Fault", "Hub", "Repository", "Store", "commit_of", "serve"]
+__all__ = ["Fault", "Hub", "Repository", "Store", "commit_of", "listen", "serve"]

@@ -112,8 +112,15 @@ def serve(folder: Path, **options: Any) -> Iterator[Hub]:
         return user.name if user else None
 
     faults = Faults(_app(store, settings), user_of)  # type: ignore[arg-type]
+    with listen(_as_a_proxy_gets_it(faults)) as endpoint:
+        yield Hub(endpoint, store, faults, settings)
+
+
+@contextlib.contextmanager
+def listen(app: Any) -> Iterator[str]:
+    """Serves an app on a port of its own. Yields the address."""
     config = uvicorn.Config(
-        _as_a_proxy_gets_it(faults),
+        app,
         log_level="critical",
         lifespan="off",
         ws="none",
@@ -131,7 +138,7 @@ def serve(folder: Path, **options: Any) -> Iterator[Hub]:
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:
-        yield Hub(f"http://127.0.0.1:{listening.getsockname()[1]}", store, faults, settings)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

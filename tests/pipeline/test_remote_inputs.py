@@ -1,0 +1,148 @@
+"""Input in storage gives the bytes that the same input gives on a disk."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from chatdata import build_dataset, load_recipe, preview_dataset
+from chatdata.core.errors import ConfigError, SourceError, StorageError
+from tests.support.builds import files
+from tests.support.loopback import Hub
+from tests.support.loopback.clients import Clients
+from tests.support.object_storage import ObjectStorage
+
+RECIPE = """
+name: r
+version: 1.0.0
+source: {sharegpt: {files: [PLACE/dump]}}
+drop: [empty, {contaminated: {against: [PLACE/tests/math.jsonl], min_words: 4, ngram: 4}}]
+forget: [PLACE/ids.txt]
+max_dropped: 1
+"""
+
+
+def talk(id: str, words: str) -> dict[str, object]:
+    turns = [{"from": "human", "value": f"what is {words}"}, {"from": "gpt", "value": "it is so"}]
+    return {"id": id, "conversations": turns}
+
+
+FILES = {
+    "dump/a/1.json": json.dumps([talk("a", "the first of all things"), talk("b", "a second")]),
+    "dump/b/2.jsonl": json.dumps(talk("c", "seven times eight and a half")) + "\n",
+    "dump/b/3.jsonl": json.dumps(talk("d", "forgotten")) + "\n",
+    "dump/README.md": "no data",
+    "tests/math.jsonl": json.dumps({"question": "what is seven times eight and a half"}) + "\n",
+    "ids.txt": "sharegpt/d\n",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bucket(object_storage: ObjectStorage) -> None:
+    object_storage.client.create_bucket(Bucket="input-of-ada")
+    for name, text in FILES.items():
+        object_storage.put("input-of-ada", f"raw/{name}", text.encode())
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "raw"
+
+
+def built(folder: Path, place: str, *inputs: str) -> dict[str, bytes]:
+    (folder / "r.yaml").write_text(RECIPE.replace("PLACE", place))
+    build_dataset(load_recipe(folder / "r.yaml"), folder / "out", inputs=inputs, force=True)
+    return files(folder / "out")
+
+
+def copies() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob("chatdata-input-*"))
+
+
+def test_a_recipe_of_urls_gives_the_bytes_of_its_files(
+    s3_storage: ObjectStorage, tmp_path: Path, local: Path
+) -> None:
+    before = copies()
+    of_disk = built(tmp_path, str(local))
+    assert built(tmp_path, "s3://input-of-ada/raw") == of_disk
+    assert built(tmp_path, local.as_uri()) == of_disk
+    counts = json.loads(of_disk["manifest.json"])["counts"]["conversations"]
+    assert counts["dropped"] == {"contaminated": 1, "forgotten": 1}
+    words = b"".join(of_disk.values())
+    assert not [word for word in (b"input-of-ada", b"127.0.0.1", b"secretOfAda") if word in words]
+    assert copies() == before
+
+
+def test_a_pattern_and_files_may_be_named(
+    s3_storage: ObjectStorage, tmp_path: Path, local: Path
+) -> None:
+    of_disk = built(tmp_path, str(local), f"{local}/dump/**/*.jsonl", f"{local}/dump/a/1.json")
+    url = "s3://input-of-ada/raw"
+    assert built(tmp_path, url, f"{url}/dump/**/*.jsonl", f"{url}/dump/a/1.json") == of_disk
+
+
+def test_a_server_with_a_bad_day_changes_no_byte(
+    s3_storage: ObjectStorage, tmp_path: Path, local: Path
+) -> None:
+    of_disk = built(tmp_path, str(local))
+    for file in ("1.json", "2.jsonl", "math.jsonl", "ids.txt"):
+        s3_storage.faults.add(f"GET /input-of-ada/raw/.*{file}", truncate=9)
+    s3_storage.faults.add("GET /input-of-ada/raw/.*3.jsonl", drop=True)
+    s3_storage.faults.add("GET /input-of-ada[?]", status=500, body=b"")
+    s3_storage.faults.add("HEAD ", delay=0.2, times=3)
+    assert built(tmp_path, "s3://input-of-ada/raw") == of_disk
+
+
+def test_a_server_that_is_gone_ends_the_build(
+    s3_storage: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_storage.faults.add("GET /input-of-ada/raw/dump/b/2", truncate=9, times=99)
+    with pytest.raises(StorageError, match=r"s3://input-of-ada/raw/dump/b/2\.jsonl' cannot be re"):
+        built(tmp_path, "s3://input-of-ada/raw")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_read_is_named_by_its_url(s3_storage: ObjectStorage, tmp_path: Path) -> None:
+    bucket = "s3://input-of-ada"
+    refused = {
+        f"{bucket}/raw/nothing": f"there is no file '{bucket}/raw/nothing'",
+        f"{bucket}/raw/*.zip": f"there is no file '{bucket}/raw/\\*.zip'",
+        f"{bucket}/raw/tests/": "none of the 1 records in 's3://input-of-ada/raw/tests/math.jsonl'",
+        "s3://no-such-bucket/x": "there is no file 's3://no-such-bucket/x'",
+    }
+    for url, words in refused.items():
+        with pytest.raises(SourceError, match=words):
+            built(tmp_path, f"{bucket}/raw", url)
+    with pytest.raises(SourceError, match="has local files and 's3://input-of-ada/raw/dump'"):
+        built(tmp_path, f"{bucket}/raw", f"{bucket}/raw/dump", str(tmp_path / "r.yaml"))
+    fsspec.filesystem("memory").pipe_file("/elsewhere/x.json", b"[]")
+    with pytest.raises(SourceError, match="lie in several buckets"):
+        built(tmp_path, f"{bucket}/raw", f"{bucket}/raw/dump", "memory://elsewhere/x.json")
+    with pytest.raises(ConfigError, match="is a URL; copy the recipe here first"):
+        load_recipe(f"{bucket}/r.yaml")
+
+
+def test_memory_and_the_hub(hub: Hub, client: Clients, tmp_path: Path) -> None:
+    of_recipe = FILES["dump/a/1.json"].encode()
+    fsspec.filesystem("memory").pipe_file("/input/1.json", of_recipe)
+    revision = "c" * 40
+    hub.store.seed("dataset", "ada/input", {"data/1.json": of_recipe}, revision)
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\nversion: 1.0.0\nsource: {sharegpt: {}}\nmax_dropped: 1\n")
+    of_memory = preview_dataset(recipe, inputs=["memory://input"])
+    assert of_memory["sources"][0]["path"] == "1.json"
+    url = f"hf://datasets/ada/input@{revision}/data"
+    of_hub = client.run("check", str(recipe), "--input", url, "--json").json()
+    assert of_hub["counts"] == of_memory["counts"]
+    (source,) = of_hub["sources"]
+    assert (source["repo"], source["revision"]) == ("ada/input", revision)
+    with pytest.raises(SourceError, match="names no revision, and a branch moves"):
+        preview_dataset(recipe, inputs=["hf://datasets/ada/input/data"])
