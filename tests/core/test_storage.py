@@ -59,14 +59,14 @@ def test_a_file_that_changes_while_it_comes_is_refused(
     s3_storage: ObjectStorage, tmp_path: Path
 ) -> None:
     """After a connection that breaks, the rest comes of the new file, of the same size."""
-    other = bytes(reversed(LARGE))
+    changed = bytes(reversed(LARGE))
     s3_storage.faults.add("GET /files/some/large", truncate=1_000_000)
     replace = s3_storage.faults.add("GET /files/some/large")
-    replace.first = lambda: s3_storage.put("files", "some/large.bin", other)
+    replace.first = lambda: s3_storage.put("files", "some/large.bin", changed)
     try:
         with pytest.raises(StorageError, match=r"large\.bin' changed while it was read"):
             fetched(tmp_path)
-        assert (tmp_path / "copy").read_bytes() not in (LARGE, other)  # the guard was needed
+        assert (tmp_path / "copy").read_bytes() not in (LARGE, changed)  # the guard was needed
     finally:
         s3_storage.put("files", "some/large.bin", LARGE)
 
