@@ -19,12 +19,33 @@ Strategy = Literal["auto", "single", "ddp", "fsdp", "zero3"]
 class Model(Strict):
     """A model to fine-tune (`path`), or a new model to train from scratch (`config`)."""
 
-    path: str | None = None  # a folder, or a Hub repository
-    revision: str | None = None
-    config: dict[str, Any] | None = None  # `model_type` and the options of this type
-    # null: float32, in which small steps are not lost; bfloat16 below an adapter with bf16
-    dtype: Literal["float32", "bfloat16"] | None = None
-    attention: Attention = "sdpa"
+    path: str | None = Field(
+        default=None,
+        description="A model to fine-tune: a folder, or a repository on the Hub.",
+        examples=["Qwen/Qwen3-0.6B"],
+    )
+    revision: str | None = Field(
+        default=None,
+        description="The commit of the repository that is read.",
+        examples=["c1899de289a04d12100db370d81485cdf75e47ca"],
+    )
+    config: dict[str, Any] | None = Field(
+        default=None,
+        description=(
+            "A new model to train from scratch: its `model_type`, and the options of this type."
+        ),
+        examples=[{"model_type": "llama", "hidden_size": 64}],
+    )
+    dtype: Literal["float32", "bfloat16"] | None = Field(
+        default=None,
+        description=(
+            "In what numbers weights are held: float32 unless it is set, in which small steps"
+            " are not lost, and bfloat16 below an adapter with `bf16`."
+        ),
+    )
+    attention: Attention = Field(
+        default="sdpa", description="How attention is computed, by transformers' names."
+    )
 
     @model_validator(mode="after")
     def _path_or_config(self) -> Model:
@@ -41,48 +62,123 @@ class Adapter(Strict):
     The rows of the template's control tokens are always trained with the adapter.
     """
 
-    kind: Literal["lora", "qlora"] = "lora"  # qlora: over weights of 4 bits
-    r: int = Field(default=16, ge=1)
-    lora_alpha: int = Field(default=32, ge=1)
-    # null: 0.05; 0 for mixtures of experts, over whose parameters peft has no dropout
-    lora_dropout: float | None = Field(default=None, ge=0, lt=1)
-    target_modules: str | list[str] = "all-linear"
+    kind: Literal["lora", "qlora"] = Field(
+        default="lora", description="`qlora` is an adapter over weights of 4 bits."
+    )
+    r: int = Field(default=16, ge=1, description="The rank of the adapter.")
+    lora_alpha: int = Field(
+        default=32, ge=1, description="The scale of the adapter, relative to its rank."
+    )
+    lora_dropout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description=(
+            "The dropout of the adapter: 0.05 unless it is set, and 0 for mixtures of experts."
+        ),
+    )
+    target_modules: str | list[str] = Field(
+        default="all-linear",
+        description="Which layers have an adapter.",
+        examples=[["q_proj", "v_proj"]],
+    )
 
 
 class Fsdp(Strict):
     """PyTorch's fully sharded data parallel, version 2."""
 
-    cpu_offload: bool = False
-    reshard_after_forward: bool = True  # false: as ZeRO-2, faster and larger
+    cpu_offload: bool = Field(
+        default=False, description="Whether weights and optimizer rest in the memory of the CPU."
+    )
+    reshard_after_forward: bool = Field(
+        default=True,
+        description=(
+            "Whether weights are gathered twice a step; false is faster and needs more "
+            "memory, as ZeRO-2 does."
+        ),
+    )
 
 
 class Training(Strict):
     """The arguments of transformers' Trainer that a recipe may set, under the same names."""
 
-    per_device_train_batch_size: int = Field(default=1, ge=1)
-    per_device_eval_batch_size: int = Field(default=1, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    num_train_epochs: float = Field(default=1, gt=0)
-    max_steps: int = -1  # -1: as many as the epochs have
-    learning_rate: float = Field(default=2e-5, gt=0)
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
-    warmup_steps: float = Field(default=0, ge=0)  # below 1: a share of all steps
-    weight_decay: float = Field(default=0, ge=0)
-    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
-    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
-    max_grad_norm: float = Field(default=1, gt=0)
-    bf16: bool = False
-    gradient_checkpointing: bool | None = None
-    torch_compile: bool = False
-    use_liger_kernel: bool = False
-    dataloader_num_workers: int = Field(default=0, ge=0)
-    dataloader_drop_last: bool = False  # true: leave out rows that fill no batch
-    logging_steps: int = Field(default=1, ge=1)
-    eval_strategy: Literal["no", "steps", "epoch"] = "no"  # always also before and after
-    eval_steps: int | None = Field(default=None, ge=1)
-    save_steps: int | None = Field(default=None, ge=1)  # null: no checkpoints, only the model
-    save_total_limit: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
+    per_device_train_batch_size: int = Field(
+        default=1, ge=1, description="Rows, or bins, in a step on each device."
+    )
+    per_device_eval_batch_size: int = Field(
+        default=1, ge=1, description="Rows in a step of evaluation on each device."
+    )
+    gradient_accumulation_steps: int = Field(
+        default=1, ge=1, description="Steps whose gradients are added before the weights change."
+    )
+    num_train_epochs: float = Field(default=1, gt=0, description="How often the rows are seen.")
+    max_steps: int = Field(
+        default=-1,
+        description="Steps after which training ends; -1 for as many as the epochs have.",
+    )
+    learning_rate: float = Field(default=2e-5, gt=0, description="The highest learning rate.")
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
+        default="cosine", description="How the learning rate goes down."
+    )
+    warmup_steps: float = Field(
+        default=0,
+        ge=0,
+        description="Steps in which the learning rate goes up; below 1 a share of all steps.",
+    )
+    weight_decay: float = Field(
+        default=0, ge=0, description="How much weights shrink in each step."
+    )
+    adam_beta1: float = Field(
+        default=0.9, ge=0, lt=1, description="How slowly Adam's mean of gradients follows."
+    )
+    adam_beta2: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="How slowly Adam's mean of squared gradients follows.",
+    )
+    max_grad_norm: float = Field(
+        default=1, gt=0, description="Longer gradients are shortened to this."
+    )
+    bf16: bool = Field(default=False, description="Whether the model computes in bfloat16.")
+    gradient_checkpointing: bool | None = Field(
+        default=None,
+        description=(
+            "Whether activations are computed again to save memory; by the strategy unless it"
+            " is set."
+        ),
+    )
+    torch_compile: bool = Field(default=False, description="Whether the model is compiled.")
+    use_liger_kernel: bool = Field(
+        default=False, description="Whether the kernels of Liger are used."
+    )
+    dataloader_num_workers: int = Field(default=0, ge=0, description="Processes that read rows.")
+    dataloader_drop_last: bool = Field(
+        default=False, description="Whether rows that fill no batch are left out."
+    )
+    logging_steps: int = Field(default=1, ge=1, description="Steps between two lines of the log.")
+    eval_strategy: Literal["no", "steps", "epoch"] = Field(
+        default="no",
+        description="When the test split is evaluated, beside before and after training.",
+    )
+    eval_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps between two evaluations, with `eval_strategy: steps`.",
+        examples=[100],
+    )
+    save_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps between two checkpoints; without it there are none, only the model.",
+        examples=[200],
+    )
+    save_total_limit: int | None = Field(
+        default=None, ge=1, description="Checkpoints that are kept.", examples=[2]
+    )
+    seed: int = Field(
+        default=0, ge=0, description="The seed of the order of rows and of new weights."
+    )
 
     @model_validator(mode="after")
     def _steps_for_steps(self) -> Training:
@@ -103,22 +199,82 @@ class Training(Strict):
 class TrainConfig(Strict):
     """A train recipe, checked."""
 
-    dataset: str  # a folder that `chatdata build` wrote, or org/name@1.2.0 on the Hub
-    rendering: str | None = None  # of the dataset, that was added; null: the tokens of its build
-    allow_moving_revision: bool = False  # true: `dataset` may name a branch
-    model: Model
-    allow_new_tokenizer: bool = False  # true: the model may have another tokenizer than the rows
-    output: str
-    license: str | None = None  # of the model; null: the card refers to its sources
-    # auto: zero3 where `deepspeed` is set, else ddp with several processes, else single
-    strategy: Strategy = "auto"
-    deepspeed: str | None = None  # a DeepSpeed configuration; null: the trainer's, for zero3
-    fsdp: Fsdp = Fsdp()
-    adapter: Adapter | None = None  # or `lora`, `qlora`, `none`
-    packing: bool | PositiveInt = False  # by the pack index, or by the index for N tokens
-    tree_packing: bool | PositiveInt = False  # trees of the rows' max_tokens, or of N tokens
-    training: Training = Training()
-    report_to: list[Literal["tensorboard", "wandb"]] = Field(default=["tensorboard"])
+    dataset: str = Field(
+        description="A folder that `chatdata build` wrote, or a version on the Hub.",
+        examples=["out/sample-1.0.0", "you/sample@1.0.0"],
+    )
+    rendering: str | None = Field(
+        default=None,
+        description=(
+            "The name of a rendering that was added to the dataset; the tokens of its build "
+            "unless it is set."
+        ),
+        examples=["chatml"],
+    )
+    allow_moving_revision: bool = Field(
+        default=False, description="Whether `dataset` may name a branch, which moves."
+    )
+    model: Model = Field(description="The model that is trained.")
+    allow_new_tokenizer: bool = Field(
+        default=False,
+        description=(
+            "Whether the model may have been trained with another tokenizer than that of the rows."
+        ),
+    )
+    output: str = Field(
+        description="The folder in which the model and its checkpoints are written.",
+        examples=["out/sample-model"],
+    )
+    license: str | None = Field(
+        default=None,
+        description=(
+            "The licence of the model; its card refers to those of its sources unless it is set."
+        ),
+        examples=["apache-2.0"],
+    )
+    strategy: Strategy = Field(
+        default="auto",
+        description=(
+            "How the model is spread over processes; `auto` takes zero3 with `deepspeed`, "
+            "else ddp with several processes, else single."
+        ),
+    )
+    deepspeed: str | None = Field(
+        default=None,
+        description="A configuration of DeepSpeed; the trainer's own unless it is set.",
+        examples=["trainer/zero3_bf16.json"],
+    )
+    fsdp: Fsdp = Field(default=Fsdp(), description="Options of the strategy `fsdp`.")
+    adapter: Adapter | None = Field(
+        default=None,
+        description=(
+            "An adapter in place of the weights: its options, or `lora`, `qlora` or `none`."
+        ),
+        examples=["lora"],
+    )
+    packing: bool | PositiveInt = Field(
+        default=False,
+        description=(
+            "Whether rows are trained in the bins of the pack index, or of the index for so "
+            "many tokens."
+        ),
+        examples=[True],
+    )
+    tree_packing: bool | PositiveInt = Field(
+        default=False,
+        description=(
+            "Whether rows that share turns are trained as trees, in sequences of the rows' "
+            "`max_tokens` or of so many tokens."
+        ),
+        examples=[8192],
+    )
+    training: Training = Field(
+        default=Training(),
+        description="The arguments of transformers' Trainer that a recipe may set.",
+    )
+    report_to: list[Literal["tensorboard", "wandb"]] = Field(
+        default=["tensorboard"], description="Where losses are logged.", examples=[["tensorboard"]]
+    )
 
     @field_validator("adapter", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from pydantic import Field
 
 from chatdata.core.document import Number, Part
 
@@ -21,13 +22,15 @@ class Histogram(Part):
     at most one step after the 99th percentile, has no end.
     """
 
-    min: Number
-    median: Number
-    p90: Number
-    p99: Number
-    max: Number
-    width: Number
-    steps: tuple[Number, ...]
+    min: Number = Field(description="The least number.")
+    median: Number = Field(description="The median.")
+    p90: Number = Field(description="Nine of ten are at most this.")
+    p99: Number = Field(description="Ninety-nine of a hundred are at most this.")
+    max: Number = Field(description="The greatest number.")
+    width: Number = Field(description="The width of a step.")
+    steps: tuple[Number, ...] = Field(
+        description="How many numbers fall in each step; the last has no end."
+    )
 
 
 def quantiles(values: pl.Series) -> dict[str, int]:

@@ -92,49 +92,104 @@ class Manifest(Part):
     of a key of the file.
     """
 
-    name: str
-    version: str
-    about: str
-    license: str | None
-    format: int
-    content_hash: Digest
-    recipe_hash: Digest
-    recipe: RecipeEntry
-    # What of the recipe is of installed packages, or of Python files.
-    extensions: tuple[ExtensionEntry, ...] | None = None
-    sources: tuple[SourceFile, ...]
-    counts: Counts
-    # Keys of records and of messages that nothing looked at: by source, unit and key.
-    not_read: dict[str, dict[str, dict[str, Number]]] | None = None
-    cleaned: dict[str, CleanedEntry] | None = None  # by cleaner
-    pieces: PiecesEntry | None = None  # that begin in the middle of their conversation
-    splits: Splits
-    languages: dict[str, Number]  # rows by language
-    variables: dict[str, Number] | None = None  # rows by variable that they give a template
-    weighted_messages: Number | None = None  # messages with a weight
-    messages_in_parts: Number | None = None  # messages with `train_parts`
-    lengths: dict[str, Histogram]
-    shares: tuple[Share, ...] | None = None
-    repeats: Number | None = None  # rows of conversations that are published again
-    language_disagreements: tuple[DisagreementEntry, ...] | None = None
-    secrets: dict[str, SecretEntry] | None = None  # by kind
-    near_duplicates: dict[str, ClustersEntry] | None = None  # by filter
-    labels: dict[str, LabelEntry] | None = None  # of the messages that were read, by name
-    contamination: tuple[OverlapEntry, ...] | None = None
-    # What filters would have removed and a recipe keeps: by unit and filter.
-    kept_by_hand: dict[str, dict[str, Number]] | None = None
-    forgotten: ForgottenEntry | None = None  # what the recipe takes out for good
-    leakage: Leakage
-    pairs: PairsEntry | None = None  # of ranked answers
-    ranked: RankedEntry | None = None  # all ranked answers to a question
-    pair_tokens: PairTokensEntry | None = None  # these pairs as rows of tokens
-    render: RenderEntry | None
-    files: tuple[ShardEntry, ...]
-    versions: dict[str, str]
-    packs: tuple[PackEntry, ...] = ()
-    extras: tuple[FileEntry, ...] = ()
-    preview: Preview | None = None  # in no folder: `chatdata check` makes it
-    renders: dict[RenderingName, RenderingEntry] = Field(default={})  # that were added, by name
+    name: str = Field(description="The name of the dataset.")
+    version: str = Field(description="The version of the dataset.")
+    about: str = Field(description="What the dataset is, in a line.")
+    license: str | None = Field(
+        description="The licence of the dataset, where the recipe states it."
+    )
+    format: int = Field(
+        description="The format of the folder; this chatdata writes 2, and reads 1 and 2."
+    )
+    content_hash: Digest = Field(description="The hash of all rows, whatever shards they stand in.")
+    recipe_hash: Digest = Field(
+        description="The hash of the resolved recipe and of the Python files that it names."
+    )
+    recipe: RecipeEntry = Field(description="The recipe with every default written out.")
+    extensions: tuple[ExtensionEntry, ...] | None = Field(
+        default=None,
+        description="What the recipe names that is of installed packages, or of Python files.",
+    )
+    sources: tuple[SourceFile, ...] = Field(description="The files that were read.")
+    counts: Counts = Field(description="What became of all records, messages and conversations.")
+    not_read: dict[str, dict[str, dict[str, Number]]] | None = Field(
+        default=None,
+        description=(
+            "Keys of records and messages that nothing looked at: by source, unit and key."
+        ),
+    )
+    cleaned: dict[str, CleanedEntry] | None = Field(
+        default=None, description="What each cleaner did, by cleaner."
+    )
+    pieces: PiecesEntry | None = Field(
+        default=None, description="Pieces of conversations that were joined."
+    )
+    splits: Splits = Field(description="The size of each split.")
+    languages: dict[str, Number] = Field(description="Rows by language.")
+    variables: dict[str, Number] | None = Field(
+        default=None, description="Rows by the variable that they give a chat template."
+    )
+    weighted_messages: Number | None = Field(default=None, description="Messages with a weight.")
+    messages_in_parts: Number | None = Field(
+        default=None, description="Messages of which only some parts are learnt."
+    )
+    lengths: dict[str, Histogram] = Field(
+        description="Histograms of the lengths of rows: turns, characters, tokens."
+    )
+    shares: tuple[Share, ...] | None = Field(
+        default=None,
+        description="What each source gave, where there are several or the recipe mixes.",
+    )
+    repeats: Number | None = Field(
+        default=None, description="Rows of conversations that are published again."
+    )
+    language_disagreements: tuple[DisagreementEntry, ...] | None = Field(
+        default=None, description="Languages that a source declares and a detector contradicts."
+    )
+    secrets: dict[str, SecretEntry] | None = Field(
+        default=None, description="Secrets that were found and replaced, by kind."
+    )
+    near_duplicates: dict[str, ClustersEntry] | None = Field(
+        default=None, description="What near-duplicate filters found, by filter."
+    )
+    labels: dict[str, LabelEntry] | None = Field(
+        default=None, description="Labels of the messages that were read, by name."
+    )
+    contamination: tuple[OverlapEntry, ...] | None = Field(
+        default=None, description="What was found of evaluation sets."
+    )
+    kept_by_hand: dict[str, dict[str, Number]] | None = Field(
+        default=None,
+        description="What filters would have removed and the recipe keeps: by unit and filter.",
+    )
+    forgotten: ForgottenEntry | None = Field(
+        default=None, description="What the recipe takes out for good."
+    )
+    leakage: Leakage = Field(description="Groups that stand in both splits.")
+    pairs: PairsEntry | None = Field(default=None, description="The pairs of ranked answers.")
+    ranked: RankedEntry | None = Field(
+        default=None, description="All ranked answers to each question."
+    )
+    pair_tokens: PairTokensEntry | None = Field(
+        default=None, description="The pairs as rows of tokens."
+    )
+    render: RenderEntry | None = Field(
+        description="How the rows of tokens were made; null where there are none."
+    )
+    files: tuple[ShardEntry, ...] = Field(description="The shards of the tables.")
+    versions: dict[str, str] = Field(description="Versions of the packages that may change bytes.")
+    packs: tuple[PackEntry, ...] = Field(
+        default=(), description="The indexes that pack rows into bins."
+    )
+    extras: tuple[FileEntry, ...] = Field(
+        default=(), description="The remaining files: card, recipe, tokenizer, plots."
+    )
+    preview: Preview | None = Field(
+        default=None, description="What `chatdata check` looked at; it stands in no folder."
+    )
+    renders: dict[RenderingName, RenderingEntry] = Field(
+        default={}, description="The renderings that were added, by name."
+    )
 
     _order: tuple[str, ...] = PrivateAttr(default=())
 

@@ -53,8 +53,13 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 class PythonRecords(Strict):
     """A function that reads the files of a source, and the SHA-256 of its file."""
 
-    function: str
-    sha256: str | None = None
+    function: str = Field(
+        description="The file and its function that makes the records.",
+        examples=["reader.py:records"],
+    )
+    sha256: str | None = Field(
+        default=None, description="The SHA-256 of that file, which a build fills in."
+    )
 
 
 class SourceOptions(Strict):

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from chatdata.core import train_parts
 from chatdata.core.config import Strict
@@ -16,11 +16,16 @@ class TrainParts(Strict):
     """The parts of an answer that are learnt: reasoning with its tags, words, calls of tools, and
     what ends the answer. A thought without words that a template writes is a part of its own."""
 
-    answer: bool = True
-    reasoning: bool = True
-    tool_calls: bool = True
-    end: bool = True
-    empty_thought: bool = False
+    answer: bool = Field(default=True, description="Whether the words of an answer are learnt.")
+    reasoning: bool = Field(
+        default=True, description="Whether the reasoning before an answer is learnt, with its tags."
+    )
+    tool_calls: bool = Field(default=True, description="Whether calls of tools are learnt.")
+    end: bool = Field(default=True, description="Whether the end token of an answer is learnt.")
+    empty_thought: bool = Field(
+        default=False,
+        description="Whether a thought without words, which a template writes, is learnt.",
+    )
 
     @model_validator(mode="after")
     def _has_no_gap(self) -> TrainParts:

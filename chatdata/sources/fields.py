@@ -40,22 +40,74 @@ class Fields(Strict):
     they are none of the roles; `defaults` what holds where a record has nothing under a path.
     """
 
-    messages: Word | None = None
-    role: Word = "role"
-    content: Word = "content"
-    roles: dict[str, Role] = Field(default={})
-    user: Word | None = None
-    assistant: Word | None = None
-    reasoning: Word | None = None
-    tool_calls: Word | None = None
-    tool_call_id: Word | None = None
-    name: Word | None = None
-    system: Word | None = None
-    tools: Word | None = None
-    id: Word | None = None
-    group: Word | None = None
-    lang: Word | None = None
-    defaults: dict[Literal["role", "system", "lang"], str] = Field(default={})
+    messages: Word | None = Field(
+        default=None, description="The path to the list of messages.", examples=["talk"]
+    )
+    role: Word = Field(
+        default="role",
+        description="The path to the speaker in a message.",
+        examples=["speaker.name"],
+    )
+    content: Word = Field(
+        default="content", description="The path to the words of a message.", examples=["body"]
+    )
+    roles: dict[str, Role] = Field(
+        default={},
+        description="What the names of speakers mean, where they are no roles.",
+        examples=[{"guest": "user", "host": "assistant"}],
+    )
+    user: Word | None = Field(
+        default=None,
+        description="The path to the question, where a record is a question and its answer.",
+        examples=["question.text"],
+    )
+    assistant: Word | None = Field(
+        default=None, description="The path to the answer.", examples=["answers.0.text"]
+    )
+    reasoning: Word | None = Field(
+        default=None,
+        description="The path to the reasoning of a message, or of the answer.",
+        examples=["thinking"],
+    )
+    tool_calls: Word | None = Field(
+        default=None, description="The path to the calls of tools in a message.", examples=["calls"]
+    )
+    tool_call_id: Word | None = Field(
+        default=None,
+        description="The path to the id of the call that a message answers.",
+        examples=["call_id"],
+    )
+    name: Word | None = Field(
+        default=None,
+        description="The path to the name of the tool that answers.",
+        examples=["tool"],
+    )
+    system: Word | None = Field(
+        default=None,
+        description="The path to the system message of a record.",
+        examples=["setting"],
+    )
+    tools: Word | None = Field(
+        default=None,
+        description="The path to the tools that a record offers.",
+        examples=["functions"],
+    )
+    id: Word | None = Field(
+        default=None, description="The path to the id of a record.", examples=["key"]
+    )
+    group: Word | None = Field(
+        default=None,
+        description="The path to what keeps records in one split.",
+        examples=["thread"],
+    )
+    lang: Word | None = Field(
+        default=None, description="The path to the language of a record.", examples=["language"]
+    )
+    defaults: dict[Literal["role", "system", "lang"], str] = Field(
+        default={},
+        description="What holds where a record has nothing under a path.",
+        examples=[{"lang": "en"}],
+    )
 
     @model_validator(mode="after")
     def _is_a_list_or_a_pair(self) -> Fields:

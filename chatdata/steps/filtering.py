@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from chatdata.core.config import Strict, arguments_model
 from chatdata.sources import File
@@ -22,6 +22,10 @@ from chatdata.steps.figures import Figures, FiguresByKey
 Unit = Literal["message", "conversation", "corpus"]
 OnRemoved = Literal["cut", "drop", "untrain", "skip"]
 _Goes = Literal["cut", "drop", "skip"]
+_ON_REMOVED = (
+    "What becomes of the conversation: it ends before the message, goes as a whole, keeps the "
+    "message untrained, or loses that exchange."
+)
 
 Options = Mapping[str, Any]
 Files = Mapping[str, Sequence[File]]  # of each option that names files
@@ -91,8 +95,9 @@ class Filter:
         """The model of what a recipe may write: the options and, for a message, `on_removed`."""
         if self.unit != "message":
             return self.options
-        on_removed: Any = (OnRemoved if self.can_stay else _Goes, self.on_removed)
-        return create_model(self.name, __base__=self.options, on_removed=on_removed)
+        kind: Any = OnRemoved if self.can_stay else _Goes
+        on_removed = Field(default=self.on_removed, description=_ON_REMOVED)
+        return create_model(self.name, __base__=self.options, on_removed=(kind, on_removed))
 
     def columns(self) -> set[str]:
         """The columns that must be there for its expression and its detail."""

@@ -15,17 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import polars as pl
-from pydantic import AfterValidator, Field
 
 from chatdata.core import ledger
-from chatdata.core.config import Given, Word
 from chatdata.core.extensions import Registry
 from chatdata.core.schema import ROLES, SPOKEN
 from chatdata.steps import (
     endings,
+    filter_options,
     functions,
     labels,
     language,
@@ -36,16 +35,7 @@ from chatdata.steps import (
 from chatdata.steps.figures import Figures, Nothing
 from chatdata.steps.filtering import Column, Drop, Files, Filter, Options, Unit, define
 from chatdata.steps.language import codes
-from chatdata.steps.phones import Countries
-from chatdata.steps.secrets import KINDS, Kind
-
-Keep = Literal["longest", "smallest_id", "all"]
-
-Language = Annotated[str, AfterValidator(codes.checked)]
-Threshold = Annotated[float, Field(gt=0, le=1)]
-Permutations = Annotated[int, Field(ge=16, le=4096)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-WordCount = Annotated[int, Field(ge=1, le=100)]
+from chatdata.steps.secrets import KINDS
 
 
 def _adopt(name: str, thing: Any, package: str) -> Filter:
@@ -172,26 +162,8 @@ def tool_use() -> pl.Expr:
     return is_tagged.fill_null(False) | _HAS_CALLS | (pl.col("role") == "tool")
 
 
-def _pattern(pattern: str) -> str:
-    try:
-        pl.Series([""]).str.contains(pattern)
-    except pl.exceptions.PolarsError as error:
-        words = " ".join(str(error).split())
-        raise ValueError(
-            f"{pattern!r} is no pattern that Polars knows, which has no look-around and no "
-            f"backreferences ({words[:200]})"
-        ) from None
-    return pattern
-
-
-Pattern = Annotated[Word, AfterValidator(_pattern)]
-
-
 @_removes("message")
-def matches(
-    pattern: Pattern | Annotated[list[Pattern], Given],
-    role: Literal["system", "developer", "user", "assistant", "tool"] | None = None,
-) -> pl.Expr:
+def matches(pattern: filter_options.Patterns, role: filter_options.Speaker = None) -> pl.Expr:
     """Messages whose words match a pattern, or any of several, said by a role or by anybody.
 
     Patterns are those of Polars (Rust), which take time in proportion to the text whatever they
@@ -222,8 +194,8 @@ def _decide_language(
     packages=language.PACKAGES,
 )
 def wrong_language(
-    allow: Annotated[list[Language], Given] = ["en"],  # noqa: B006 - read, never changed
-    decide: Literal["declared", "detected", "both"] = "declared",
+    allow: filter_options.Allowed = ["en"],  # noqa: B006 - read, never changed
+    decide: filter_options.Decide = "declared",
 ) -> pl.Expr:
     """Messages in a language that is not allowed, by the source's label, a detector, or both.
 
@@ -258,8 +230,8 @@ def _label_secrets(
     packages=secrets.PACKAGES,
 )
 def secret(
-    kinds: Annotated[list[Kind], Given] = list(KINDS),  # noqa: B006 - never changed
-    countries: Countries | None = None,
+    kinds: filter_options.Kinds = list(KINDS),  # noqa: B006 - never changed
+    countries: filter_options.PhonesOf = None,
 ) -> pl.Expr:
     """Messages that hold a key, a password, an e-mail address, a phone or a card number.
 
@@ -294,11 +266,11 @@ def _label_overlaps(
     files=("against",),
 )
 def contaminated(
-    against: Annotated[list[Word], Given],
-    ngram: WordCount = 13,
-    min_words: WordCount = 8,
-    common: Annotated[int, Field(ge=1)] = 3,
-    fields: list[Word] = [],  # noqa: B006 - never changed
+    against: filter_options.Against,
+    ngram: filter_options.WordsInARow = 13,
+    min_words: filter_options.WholeFrom = 8,
+    common: filter_options.Common = 3,
+    fields: filter_options.SetFields = [],  # noqa: B006 - never changed
 ) -> pl.Expr:
     """Messages that hold a question or an answer of an evaluation set, word for word.
 
@@ -381,7 +353,7 @@ def no_assistant() -> pl.Expr:
 
 
 @_removes("conversation")
-def too_few_turns(below: quality_filters.AtLeastOne = 2) -> pl.Expr:
+def too_few_turns(below: filter_options.FewestTurns = 2) -> pl.Expr:
     """Conversations of fewer turns than `below`, system messages not counted."""
     return _is_spoken().sum().over("conversation") < below
 
@@ -442,7 +414,7 @@ def prefix_of_another() -> pl.Expr:
 
 
 @_removes("corpus", repeats="begins like ")
-def duplicate_prompt(min_words: WordCount = 1) -> pl.Expr:
+def duplicate_prompt(min_words: filter_options.PromptWords = 1) -> pl.Expr:
     """Conversations that begin with the same user turn, white space aside, as another.
 
     The conversation of the first source, and of it with the smallest id, stays, with all paths of
@@ -466,11 +438,11 @@ _NEAR: dict[str, Any] = {"is_near": True, "key": "near_duplicates", "packages": 
 
 @_removes("corpus", against=_spoken(["user", "tool"]).first(), **_NEAR)
 def near_duplicate(
-    threshold: Threshold = 0.8,
-    permutations: Permutations = 128,
-    ngram: WordCount = 3,
-    seed: Seed = 1,
-    keep: Keep = "longest",
+    threshold: filter_options.Threshold = 0.8,
+    permutations: filter_options.Permutations = 128,
+    ngram: filter_options.RunLength = 3,
+    seed: filter_options.Seed = 1,
+    keep: filter_options.Keep = "longest",
 ) -> pl.Expr:
     """Conversations whose answers share runs of words, and whose questions hardly differ.
 
@@ -486,12 +458,12 @@ def near_duplicate(
 
 @_removes("corpus", **_NEAR)
 def near_duplicate_prompt(
-    threshold: Threshold = 0.8,
-    permutations: Permutations = 128,
-    ngram: WordCount = 3,
-    min_words: WordCount = 5,
-    seed: Seed = 1,
-    keep: Keep = "longest",
+    threshold: filter_options.Threshold = 0.8,
+    permutations: filter_options.Permutations = 128,
+    ngram: filter_options.RunLength = 3,
+    min_words: filter_options.PromptWords = 5,
+    seed: filter_options.Seed = 1,
+    keep: filter_options.Keep = "longest",
 ) -> pl.Expr:
     """Conversations whose first user turns are alike in their runs of words.
 

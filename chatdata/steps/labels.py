@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from chatdata.core.config import Strict, nearest
 from chatdata.steps.entries import LabelEntry
@@ -32,8 +32,12 @@ _PARTS = 1_000_000  # a mean is of whole numbers, whose sum is the same in any o
 class Bound(Strict):
     """Where a label removes a message: `above` a number, or `below` it."""
 
-    above: float | None = None
-    below: float | None = None
+    above: float | None = Field(
+        default=None, description="A message with more of the label goes.", examples=[0.5]
+    )
+    below: float | None = Field(
+        default=None, description="A message with less of the label goes.", examples=[0.2]
+    )
 
     @model_validator(mode="after")
     def _has_a_side(self) -> Bound:

@@ -6,16 +6,10 @@ English; what is written in another language passes.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import polars as pl
-from pydantic import Field
 
 from chatdata.core.schema import SPOKEN
-from chatdata.steps import endings
-
-Proportion = Annotated[float, Field(gt=0, le=1)]
-AtLeastOne = Annotated[int, Field(ge=1)]
+from chatdata.steps import endings, filter_options
 
 _IS_ANSWER = pl.col("role") == "assistant"
 _CONTENT = pl.col("content")
@@ -58,7 +52,9 @@ def boilerplate_opening() -> pl.Expr:
     return _IS_ANSWER & _CONTENT.str.contains(rf"(?i)\A\W*(?:{_OPENING})\s?[!,.:–—]")
 
 
-def repetition(different: Proportion = 0.4, words: AtLeastOne = 50) -> pl.Expr:
+def repetition(
+    different: filter_options.Different = 0.4, words: filter_options.FromWords = 50
+) -> pl.Expr:
     """Answers that go round in circles: few of their runs of five words are different.
 
     `different` is the share below which they are few. An answer of fewer than `words` words is
@@ -114,13 +110,13 @@ def url_only() -> pl.Expr:
     return is_url & _HAS_CALLS.not_() & (pl.col("role") != "tool")
 
 
-def too_many_characters(above: AtLeastOne = 50_000) -> pl.Expr:
+def too_many_characters(above: filter_options.MostCharacters = 50_000) -> pl.Expr:
     """Conversations of more characters than `above`: words, thoughts and calls of all roles."""
     lengths = (pl.col(name).str.len_chars().fill_null(0) for name in SPOKEN)
     return pl.sum_horizontal(lengths).sum().over("conversation") > above
 
 
-def too_many_turns(above: AtLeastOne = 50) -> pl.Expr:
+def too_many_turns(above: filter_options.MostTurns = 50) -> pl.Expr:
     """Conversations of more turns than `above`, system messages not counted."""
     is_turn = pl.col("role").is_in(["system", "developer"]).not_()
     return is_turn.sum().over("conversation") > above

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import polars as pl
+from pydantic import Field
 
 from chatdata.core.config import Given, Strict, Word, arguments_model
 from chatdata.sources import tool_json
@@ -122,10 +123,17 @@ def drop_train_parts(messages: pl.DataFrame) -> Lifted:
 # ---------------------------------------------------------------------------------------- variables
 
 
+_Names = Annotated[
+    Annotated[list[Word], Given] | None,
+    Field(
+        description="The variables that go; all of them unless they are named.",
+        examples=[["enable_thinking"]],
+    ),
+]
+
+
 @_cleans
-def drop_variables(
-    messages: pl.DataFrame, names: Annotated[list[Word], Given] | None = None
-) -> Lifted:
+def drop_variables(messages: pl.DataFrame, names: _Names = None) -> Lifted:
     """The variables of conversations for chat templates go: those of `names`, or all.
 
     What a template does not read is refused, so that no variable is ignored in silence.

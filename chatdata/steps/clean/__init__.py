@@ -205,7 +205,10 @@ _LINE_END = re.compile("\r\n|[\r\v\f\u2028\u2029]")
 
 
 @_cleans("(?:[^\\S\n]|[\x1c-\x1f])(?:\n|$)|^\\s|\n$|\n\n\n|[\r\v\f\u2028\u2029]")
-def white_space(text: str, max_blank_lines: Annotated[int, Field(ge=1)] = 2) -> str:
+def white_space(
+    text: str,
+    max_blank_lines: Annotated[int, Field(description="Blank lines in a row that stay.", ge=1)] = 2,
+) -> str:
     """Blanks at line ends and blank lines at both ends of a text go, and all but a few between.
 
     Line ends become line feeds. Fenced code keeps its blanks and blank lines. Two blank lines in
