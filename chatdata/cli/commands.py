@@ -12,7 +12,7 @@ from chatdata.cli import audit as auditing
 from chatdata.cli import inspect, looking, options, progress, publish, recipes
 from chatdata.cli import render as rendering_again
 from chatdata.cli.group import Group
-from chatdata.cli.terminal import console, note, print_json, say
+from chatdata.cli.terminal import console, loudness, note, print_json, say
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
 
@@ -69,7 +69,7 @@ def check(
     manifest = preview(loaded, inputs=inputs, input_license=input_license)
     if as_json:
         print_json(manifest.as_json())
-    else:
+    elif loudness() >= 0:
         print_manifest(manifest, console())
         print_preview(manifest, console())
     examples = manifest.preview.examples if manifest.preview else {}
@@ -135,8 +135,6 @@ def build(
     chatdata build oasst1-en --set threads.policy=best_rank
     chatdata build oasst1-en --set drop.wrong_language.allow=[en,de]
     """
-    from chatdata.cli.show import print_examples, print_manifest
-    from chatdata.dataset import dropped
     from chatdata.pipeline.build import build as run
     from chatdata.pipeline.build import check_splits
     from chatdata.pipeline.find import load
@@ -167,12 +165,23 @@ def build(
     if as_json:
         print_json(manifest.as_json())
     else:
+        _print_result(manifest, folder)
+
+
+def _print_result(manifest: Manifest, folder: Path) -> None:
+    """Prints what was built: with --quiet its hash and folder alone."""
+    from chatdata.cli import summary
+    from chatdata.cli.show import print_examples, print_manifest
+    from chatdata.dataset import dropped
+
+    if loudness() >= 0:
         print_manifest(manifest, console())
-        if examples := dropped.examples(folder):
-            print_examples(examples, console())
+    if loudness() > 0 and (examples := dropped.examples(folder)):
+        print_examples(examples, console())
         if dropped.is_in(folder):
             say(f"more of them: chatdata show {folder} --dropped REASON")
-        say(f"{manifest.content_hash}\n{folder}")
+    summary.print_built(manifest, folder)
+    say(f"{manifest.content_hash}\n{folder}")
 
 
 def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:

@@ -43,6 +43,7 @@ def push(
     \b
     chatdata push out/sample-1.0.0 org/sample --version 1.0.0 --dry-run
     """
+    from chatdata.hub import settings
     from chatdata.publish.push import push as run
 
     with progress.bar() as shown:
@@ -56,10 +57,12 @@ def push(
             progress=shown,
             note=note,
         )
+    page = f"{settings.endpoint()}/datasets/{repo}/tree/{plan.tag}"
+    is_there = plan.state == "published" or plan.previous == plan.tag
     if as_json:
-        print_json(plan.as_json())
+        print_json({**plan.as_json(), "url": page if is_there else None})
     else:
-        say("\n".join(plan.lines()))
+        say("\n".join([*plan.lines(), *([page] if is_there else [])]))
 
 
 @click.command()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chatdata.cli.show_certificate import print_certificate
 from chatdata.cli.terminal import visible
 from chatdata.dataset.entries import (
     Counts,
@@ -20,7 +21,6 @@ from chatdata.dataset.entries import (
     Splits,
 )
 from chatdata.dataset.manifest import Manifest
-from chatdata.render.entries import EncoderEntry, ParityEntry, RenderEntry, UnknownEntry
 from chatdata.sources.unread import KeysByUnit, in_words
 from chatdata.steps.entries import CleanedEntry, ForgottenEntry, PiecesEntry
 
@@ -29,6 +29,7 @@ def print_manifest(manifest: Manifest, console: Console) -> None:
     """Prints what a build made: counts, cleaned messages, splits, certificate and packs."""
     print_shapes(manifest.sources, console)
     print_counts(manifest.counts, console)
+    print_sums(manifest, console)
     print_kept_by_hand(manifest.kept_by_hand, console)
     print_forgotten(manifest.forgotten, console)
     print_pieces(manifest.pieces, console)
@@ -104,13 +105,31 @@ def print_counts(counts: Counts, console: Console) -> None:
     table = Table("", *units, box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
-    table.add_row("read", *(str(count.read) for count in units.values()))
-    table.add_row("kept", *(str(count.kept) for count in units.values()))
+    table.add_row("read", *(f"{count.read:,}" for count in units.values()))
+    table.add_row("kept", *(f"{count.kept:,}" for count in units.values()))
     reasons = {reason: None for count in units.values() for reason in count.dropped}
     for reason in reasons:
         numbers = [count.dropped.get(reason, 0) for count in units.values()]
-        table.add_row(f"  {reason}", *(str(n) if n else "" for n in numbers), style="yellow")
+        table.add_row(f"  {reason}", *(f"{n:,}" if n else "" for n in numbers), style="yellow")
     console.print(table)
+
+
+def print_sums(manifest: Manifest, console: Console) -> None:
+    """Prints the sums that must hold: what was read is kept or dropped, and what is kept are rows.
+
+    A row more than there are conversations is one that `mix` takes again.
+    """
+    for unit, count in manifest.counts.items():
+        dropped = sum(count.dropped.values())
+        mark = "✓" if count.read == count.kept + dropped else "✗"
+        words = f"{count.read:,} {unit} = {count.kept:,} kept + {dropped:,} dropped"
+        console.print(f"  {mark} {words}", soft_wrap=True)
+    kept, rows = manifest.counts.conversations.kept, manifest.splits.total("rows")
+    parts = [f"{split.rows:,} in {name}" for name, split in manifest.splits.items()]
+    if rows > kept:
+        parts[-1] += f" - {rows - kept:,} taken again by `mix`"
+    mark = "✓" if rows >= kept else "✗"
+    console.print(f"  {mark} {kept:,} conversations kept = {' + '.join(parts)}", soft_wrap=True)
 
 
 def print_kept_by_hand(units: Mapping[str, Mapping[str, int]] | None, console: Console) -> None:
@@ -199,105 +218,14 @@ def _cleaned(name: str, step: CleanedEntry) -> str:
 def print_splits(splits: Splits, console: Console) -> None:
     """Prints the rows and tokens of each split."""
     for name, split in splits.items():
-        words = f"{name}: {split.rows} rows"
-        words += f", {split.messages} messages" if "messages" in split.model_fields_set else ""
+        words = f"{name}: {split.rows:,} rows"
+        words += f", {split.messages:,} messages" if "messages" in split.model_fields_set else ""
         if split.tokens:
             share = 100 * split.trained_tokens / split.tokens
             if split.token_rows != split.rows:
-                words += f", {split.token_rows} rows of tokens"
-            words += f", {split.tokens} tokens, {share:.1f} % trained"
+                words += f", {split.token_rows:,} rows of tokens"
+            words += f", {split.tokens:,} tokens, {share:.1f} % trained"
         console.print(words, highlight=False, soft_wrap=True)
-
-
-def print_certificate(render: RenderEntry | None, console: Console) -> None:
-    """Prints the certificate: a line for each check of the probes and of the sample."""
-    if render is None:
-        console.print("nothing is rendered: set render.tokenizer to add token rows", style="dim")
-        return
-    console.print(_rendering(render), highlight=False, soft_wrap=True)
-    whole = render.model_copy(update={"train_on": "assistant"})  # as probes always are
-    certificate = render.certificate
-    for name, counted, learnt in (
-        ("probes", certificate.probes, whole),
-        ("sample", certificate.sample, render),
-    ):
-        console.print(f"certificate, {name}:", highlight=False)
-        for words, is_right in _checks(counted, learnt):
-            mark = "✓" if is_right else "✗"
-            console.print(f"  {mark} {words}", soft_wrap=True)
-    if render.unknown is not None:
-        console.print(_unknown(render.unknown), soft_wrap=True)
-    console.print(_library(render.certificate.engine), highlight=False, soft_wrap=True)
-
-
-def _unknown(unknown: UnknownEntry) -> str:
-    """What became unknown tokens."""
-    return (
-        f"{unknown.tokens} tokens in {unknown.rows} rows are {unknown.token}: the tokenizer has no "
-        "token for a part of their text"
-    )
-
-
-def _checks(counted: ParityEntry, render: RenderEntry) -> Iterator[tuple[str, bool]]:
-    """Yields the checks of a certificate in words, and whether each came out right."""
-    equal = counted.compared - counted.differences
-    words = f"{equal} of {counted.compared} rows are, token by token, what the template writes"
-    if counted.quoting:
-        words += (
-            f"; {counted.quoting} more quote control tokens and forge {counted.forged or 'none'}"
-        )
-    yield words, not counted.differences + counted.forged
-    if counted.answers:
-        yield _ends(counted, render)
-        yield _labels(counted, render)
-        yield _prompts(counted)
-    if counted.passed_over:
-        words = (
-            "more answers stand in rows of very many answers; of these, only the row is compared"
-        )
-        yield f"{counted.passed_over} {words}", True
-
-
-def _ends(counted: ParityEntry, render: RenderEntry) -> tuple[str, bool]:
-    answers, stopped, stop = counted.answers, counted.stops_trained, render.template.stop
-    if render.learns_ends:
-        ending, left_out = answers - counted.ends_left_out, counted.ends_left_out
-        words = f"{stopped} of {ending} answers end with a trained {stop}"
-        words += f", {left_out} leave it out by their train_parts" if left_out else ""
-        return words, stopped == ending
-    return f"{answers - stopped} of {answers} answers end with an untrained {stop}", not stopped
-
-
-def _labels(counted: ParityEntry, render: RenderEntry) -> tuple[str, bool]:
-    answers = counted.answers
-    exact = answers - counted.headers_trained
-    named = counted.in_parts
-    if not isinstance(render.train_on, str):
-        words = f"{exact} of {answers} answers are trained in the parts {render.learnt}"
-        return words + (f", {named} of them only in their train_parts" if named else ""), True
-    words = f"{exact - named} of {answers - named} answers are trained from end to end"
-    words += f", and {named} in their train_parts" if named else ""
-    if counted.texts_altered:
-        words += f", {counted.texts_altered} as the tokenizer alters their text"
-    return words, exact == answers
-
-
-def _prompts(counted: ParityEntry) -> tuple[str, bool]:
-    """What stands before the trained tokens of the answers; the numbers add up."""
-    if "in_quoting" not in counted.model_fields_set:  # format 1 counted rows
-        return f"{counted.prompts} rows begin with the generation prompt", counted.prompts > 0
-    behind = counted.prompts + counted.thoughts
-    words = f"{behind} of {counted.answers} answers begin right behind their generation prompt"
-    exceptions = {
-        "an empty thought that the template writes stands between": counted.thoughts,
-        "the first token also covers the end of the prompt, and is not trained": counted.straddling,
-        "nobody asks before the answer": counted.unasked,
-        "the row quotes control tokens, so that only its text is compared": counted.in_quoting,
-    }
-    for why, number in exceptions.items():
-        words += f"; in {number} {why}" if number else ""
-    apart = counted.straddling + counted.unasked + counted.in_quoting
-    return words, behind + apart == counted.answers and (behind > 0 or not counted.straddling)
 
 
 def print_packs(entries: Sequence[PackEntry], console: Console) -> None:
@@ -313,30 +241,6 @@ def print_packs(entries: Sequence[PackEntry], console: Console) -> None:
 def _packed(index: PackEntry) -> str:
     """The split of an index, and its rendering where that was added."""
     return index.split + (f" of {index.rendering}" if index.rendering else "")
-
-
-def _rendering(render: RenderEntry) -> str:
-    """Template, tokenizer and what is trained."""
-    template = render.template
-    words = f"template {template.name}, tokenizer {render.tokenizer.name}"
-    words += f", trained on {render.learnt}"
-    if template.method is not None:
-        words += f", written by {template.method}"
-        words += "" if template.keeps_history else ", a row for each answer"
-    return words
-
-
-def _library(library: EncoderEntry) -> str:
-    """The tokenizer library that made the ids, and how it was compared with `tokenizers`."""
-    words = f"ids made by {library.name}"
-    if library.audit is not None:
-        audit = library.audit
-        words += (
-            f"; of {audit['texts']} texts, {audit['whole']} and {audit['excerpts']} excerpts were "
-            f"compared with tokenizers, {audit['differences']} differ; "
-            f"{audit['routed'] + audit['failed']} were left to tokenizers"
-        )
-    return words + (f" ({library.remark})" if library.remark else "")
 
 
 def print_stats(numbers: Mapping[str, Any], console: Console) -> None:

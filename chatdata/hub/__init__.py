@@ -10,6 +10,8 @@ from chatdata.core.errors import SourceError
 
 __all__ = ["client", "download", "fetch", "repository", "rights", "secrets", "settings"]
 
+_WAYS_OUT = {"dataset": "or read local files: --input PATH", "model": "or use local files"}
+
 
 def fetch(
     repo: str, revision: str | None, patterns: Sequence[str], kind: Literal["dataset", "model"]
@@ -17,22 +19,26 @@ def fetch(
     """The folder of a repository's files that match `patterns`, and their sorted names in it.
 
     The files are downloaded, or taken from the cache. Raises SourceError where the repository,
-    the revision or the network is missing.
+    the revision or the network is missing, which is known after three seconds.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 
-    from chatdata.hub import client
+    from chatdata.hub import client, reach, settings
 
     client.bars()
     client.prepare()
     try:
         folder = snapshot_download(
-            repo, revision=revision, repo_type=kind, allow_patterns=list(patterns)
+            repo,
+            revision=revision,
+            repo_type=kind,
+            allow_patterns=list(patterns),
+            local_files_only=not settings.is_offline() and not reach.is_reachable(),
         )
     except client.FAILURES as error:
         where = f"{kind} '{repo}' at {revision or 'its head'}"
-        raise SourceError(f"{where} {client.problem(error)}; or use local files.") from None
+        raise SourceError(f"{where} {client.problem(error)}; {_WAYS_OUT[kind]}.") from None
     paths = [path for path in Path(folder).rglob("*") if path.is_file()]
     names = sorted(path.relative_to(folder).as_posix() for path in paths)
     # The cache may hold more files of this revision than were asked for now.

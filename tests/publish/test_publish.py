@@ -74,6 +74,7 @@ def test_a_version_is_one_commit_and_one_tag(hub: Hub, client: Clients, sample: 
     assert (sample / "dropped").is_dir()
     assert not [name for name in tree if name.startswith("dropped")]
     assert "published ada/first v1.0.0, commit" in done.stdout
+    assert done.stdout.endswith(f"\n{hub.endpoint}/datasets/ada/first/tree/v1.0.0\n")
     assert "a new private repository" in done.stdout
     assert done.stderr == ""
     assert not list(sample.parent.glob(".*.push.jsonl"))
@@ -112,6 +113,7 @@ def test_a_dry_run_changes_nothing(hub: Hub, client: Clients, few_rows: Path) ->
     assert "would publish ada/dry v1.0.0" in planned.stdout
     facts = pushed(client, few_rows, "ada/dry", "1.0.0", "--dry-run", "--json").json()
     assert facts["creates_repository"]
+    assert facts["url"] is None  # nothing is there yet
     assert {file["path"] for file in facts["upload"]} == {
         path.relative_to(few_rows).as_posix() for path in to_publish(few_rows)
     }
