@@ -217,7 +217,7 @@ def run_pipeline(
     """
     choose = functools.partial(encoders.choose_encoder, one_in=one_in)
     encoder = runner.workers.submit(choose, context)
-    read = reading.read(context, inputs, runner.progress)
+    read = reading.read(context, inputs, runner.workers, runner.progress)
     first = _first_pass(context, runner)
     if read.is_whole:
         _check_named(context.recipe.keep, first, read)
@@ -274,7 +274,7 @@ def _check_named(keep: Sequence[str], first: PartStats, read: ReadResult) -> Non
     for id in keep:
         if id in first.named:
             continue
-        for row in read.problems.filter(id=id).head(1).iter_rows(named=True):
+        if (row := read.problems.find(id)) is not None:
             raise BuildError(
                 f"keep names '{id}', which could not be read ({row['reason']}: {row['detail']}), "
                 "and so cannot be kept; mend the file, or take the id out of `keep`."
@@ -344,7 +344,8 @@ def _write(
         return _Written(sum(parts, PartStats()), (), context.encoder)
     written = (*tables.TABLES, tables.DROPPED) if context.keeps_dropped else tables.TABLES
     with OutputWriter(context, out, written).all_or_nothing() as shards:
-        shards.add_entries(tables.LEDGER, ledger.entries(read.problems))
+        for entries in read.problems.entries():
+            shards.add_rows(tables.LEDGER, tables.LEDGER.splits[0], entries)
         if context.keeps_dropped:
             shards.add_file(tables.DROPPED, context.files.problems)
         stats = shards.add_all(parts)

@@ -14,6 +14,7 @@ from chatdata.core import ledger, schema
 from chatdata.pipeline import global_pass, partitions
 from chatdata.pipeline.annotate import annotate
 from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.split_reading import numbered
 from chatdata.pipeline.stats import PartStats
 from chatdata.steps import cleaning, filtering, filters, forgetting, keeping, pairs, threads, trees
 from chatdata.steps.filtering import Drop
@@ -85,7 +86,7 @@ def _by_source(context: BuildContext, part: int) -> Iterator[_Threaded]:
         frames = list(partitions.read(context.files.messages(number), part))
         if frames:
             name = options.name or key
-            kinds = schema.by_kind(pl.concat(frames))
+            kinds = schema.by_kind(numbered(pl.concat(frames)))
             first, *more = (_thread_source(context, name, messages) for messages in kinds)
             yield functools.reduce(operator.add, more, first)
 

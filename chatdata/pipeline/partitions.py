@@ -30,6 +30,18 @@ class PartitionFiles:
         """The folder of the messages of a source, by its number in the recipe."""
         return self.folder / f"read-{source}"
 
+    def split_problems(self, source: int, split: int) -> Path:
+        """The file of what became no row in a split of a source."""
+        return self.folder / f"problems-{source}-{split:06d}.arrow"
+
+    def split_names(self, source: int, split: int) -> Path:
+        """The file of the hashes of ids and groups in a split of a source."""
+        return self.folder / f"names-{source}-{split:06d}.npy"
+
+    def unpacked(self, source: int) -> Path:
+        """The folder of what the archives of a source hold, while they are read."""
+        return self.folder / f"unpacked-{source}"
+
     def spared(self, part: int) -> Path:
         """The file of what the first pass keeps by hand in a part."""
         return self.table("spared", part)
@@ -71,6 +83,7 @@ class PartitionWriter:
 
     folder: Path
     parts: int
+    name: str = ""  # before the numbers of the files
     rows: int = 0  # that were added
     _waiting: list[pl.DataFrame] = field(default_factory=list)
     _bytes: int = 0
@@ -92,9 +105,12 @@ class PartitionWriter:
         numbers = pl.int_range(self.parts, dtype=pl.Int32, eager=True)
         ends = rows["part"].search_sorted(numbers, side="right")
         self.folder.mkdir(exist_ok=True)
-        _write(rows.drop("part"), ends.to_list(), self.folder / f"{self._file:05d}.arrow")
+        _write(rows.drop("part"), ends.to_list(), self._path())
         self._waiting, self._bytes = [], 0
         self._file += 1
+
+    def _path(self) -> Path:
+        return self.folder / f"{self.name}{self._file:05d}.arrow"
 
 
 def _write(rows: pl.DataFrame, ends: Sequence[int], path: Path) -> None:

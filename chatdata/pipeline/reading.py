@@ -1,24 +1,40 @@
-"""Reading: sources to messages, spread over the parts of a build."""
+"""Reading: sources to messages, spread over the parts of a build.
+
+Workers read splits of the sources (`split_reading`); this process plans them, adds up what they
+count, in order, and proves what a split had to guess or could not know. A source of which the
+records depend on each other across splits is read once more, as a whole.
+"""
 
 from __future__ import annotations
 
+import functools
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from chatdata import sources
-from chatdata.core import ledger, schema
-from chatdata.core.errors import SourceError
+from chatdata.core import ledger
+from chatdata.core.errors import ChatdataError, SourceError
 from chatdata.core.ledger import Tally
 from chatdata.dataset import tables
-from chatdata.pipeline import python_records
+from chatdata.pipeline import python_records, split_reading
 from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.engines import Workers
 from chatdata.pipeline.inputs import Input
-from chatdata.pipeline.partitions import Appended, PartitionWriter
+from chatdata.pipeline.partitions import Appended
+from chatdata.pipeline.problems import Problems
 from chatdata.pipeline.progress import Progress
 from chatdata.pipeline.recipe import SourceOptions
+from chatdata.pipeline.split_reading import IS_USABLE, SplitResult, SplitTask, SplitWriter
+from chatdata.sources import File, cutting
+from chatdata.sources.batches import Place
+from chatdata.sources.cutting import Split
+from chatdata.sources.naming import check_variables
 from chatdata.sources.unread import KeysByUnit, UnreadKeys, in_words
 
 _NAMED = 3  # keys that a refusal names
@@ -28,99 +44,256 @@ _ANY = "auto"  # the source that is named where no other reads a file
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """How much was read, by unit, outcomes of what became no row, and by source the keys that were
-    not read and the shapes of its files. `is_whole`: a preview reads a part."""
+    """How much was read, by unit, what became no row, and by source the keys that were not read and
+    the shapes of its files. `is_whole`: a preview reads a part."""
 
     units: Mapping[str, int]
-    problems: pl.DataFrame
+    problems: Problems
     not_read: Mapping[str, KeysByUnit] = field(default_factory=dict)
     shapes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     is_whole: bool = True
 
     def tally(self) -> Tally:
         """What reading alone decided: records that could be used, and problems by reason."""
-        problems = ledger.tally(self.problems)
+        problems = self.problems.tally
         unreadable = problems.dropped.get("records", Counter())
         usable = self.units["records"] - unreadable.total()
         return problems + Tally(kept=Counter(records=usable))
 
 
-def read(context: BuildContext, inputs: Sequence[Input], progress: Progress) -> ReadResult:
+def read(
+    context: BuildContext, inputs: Sequence[Input], workers: Workers, progress: Progress
+) -> ReadResult:
     """Spreads the messages of all sources over the parts.
 
     Raises SourceError for a source of which nothing can be used.
     """
-    units, problems = Counter(dict.fromkeys(ledger.UNITS, 0)), [schema.empty(ledger.OUTCOMES)]
-    not_read, shapes, is_whole = {}, {}, True
+    if context.first_groups is not None:
+        return _read_beginnings(context, inputs, workers)
+    plans = list(_plans(context, inputs))
+    function = functools.partial(split_reading.read_split, context.files)
+    tasks = [task for plan in plans for task in plan.tasks]
+    results = workers.map(function, tasks)
+    readings, records = [], 0
+    for plan in plans:
+        reading = _Reading(context, plan, workers)
+        for number, result in reading.chained(results):
+            reading.add(number, result)
+            progress("reading", records + reading.units["records"], 0)
+        reading.finish()
+        records += reading.units["records"]
+        readings.append(reading)
+    return _together(context, readings)
+
+
+def _together(context: BuildContext, readings: Sequence[_Reading]) -> ReadResult:
+    """What was read of all sources. Their problems are written in order."""
+    units, tally = Counter(dict.fromkeys(ledger.UNITS, 0)), Tally()
     words = Appended(context.files.problems, tables.DROPPED.schema)
-    for number, source in enumerate(inputs):
-        writer = PartitionWriter(context.files.messages(number), context.files.parts)
-        reading = _SourceReading(source, writer, words)
-        for batch, is_all in _batches(context, source):
-            reading.add(batch)
-            is_whole = is_whole and is_all
-            progress("reading", units["records"] + reading.units["records"], 0)
-        writer.flush()
-        reading.check(context.recipe.source[source.key])
+    for reading in readings:
         units.update(reading.units)
-        problems += reading.problems
-        if counts := reading.keys.counts():
-            not_read[source.name] = counts
-        shapes[source.name] = reading.shapes
+        tally += reading.problems
+        split_reading.problems_in_order(reading.problem_files(), words)
     words.close()
-    return ReadResult(units, pl.concat(problems), not_read, shapes, is_whole)
+    not_read = {r.source.name: counts for r in readings if (counts := r.keys.counts())}
+    shapes = {r.source.name: r.shapes for r in readings}
+    is_whole = all(reading.is_whole for reading in readings)
+    return ReadResult(units, Problems(context.files.problems, tally), not_read, shapes, is_whole)
 
 
-@dataclass(slots=True)
-class _SourceReading:
-    """What is read of a source: the rows and the words of what became none, which go to files, and
-    all that is counted."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The tasks in which a source is read. `refusal` is why there are no more of them."""
 
+    number: int
     source: Input
-    writer: PartitionWriter
-    words: Appended
-    units: Counter[str] = field(default_factory=Counter)
-    problems: list[pl.DataFrame] = field(default_factory=list)
-    keys: UnreadKeys = field(default_factory=UnreadKeys)
-    shapes: dict[str, str] = field(default_factory=dict)  # of files, by their labels
-    has_answers: bool = False
-    bad: pl.DataFrame | None = None  # the first message that cannot be used
+    options: Mapping[str, Any]
+    files: tuple[File, ...]
+    tasks: Sequence[SplitTask] = ()
+    refusal: ChatdataError | None = None
 
-    def add(self, batch: sources.Batch) -> None:
-        """Adds a batch of the source."""
-        self.writer.add(batch.rows)
-        problems = _problem_outcomes(batch, self.source.name)
-        self.words.add(problems.select(ledger.DROPPED.keys()).to_arrow())
-        self.problems.append(problems.with_columns(content=pl.lit(None, pl.String)))
-        self.keys.add(batch.unread)
-        self.shapes.update(batch.shapes)
-        self.units.update(
-            records=batch.records,
-            messages=batch.rows.height + sum(p.unit == "message" for p in batch.problems),
-            conversations=batch.conversations,
+    def whole(self, number: int) -> SplitTask:
+        """The task of this number that reads all of the source."""
+        source = self.source
+        return SplitTask(
+            *(self.number, number, source.source, source.name, source.ids),
+            *(self.options, self.files),
         )
-        if not self.has_answers:
-            self.has_answers = _has_answers(batch.rows)
-            bad = batch.rows.filter(_IS_USABLE.not_()).head(1)
-            self.bad = bad if self.bad is None and bad.height else self.bad
+
+
+def _plans(context: BuildContext, inputs: Sequence[Input]) -> Iterator[_Plan]:
+    """Yields the plan of each source, up to the first that cannot be read."""
+    for number, source in enumerate(inputs):
+        try:
+            plan = _planned(context, _stated(context, number, source))
+        except ChatdataError as error:
+            plan = _Plan(number, source, {}, source.files, refusal=error)
+        yield plan
+        if plan.refusal is not None:
+            return
+
+
+def _stated(context: BuildContext, number: int, source: Input) -> _Plan:
+    """The plan of a source without its tasks. Raises ExtensionError where a function of the recipe
+    makes its records, and fails."""
+    stated = context.recipe.source[source.key]
+    options = {key: value for key in _OPTIONS if (value := getattr(stated, key))}
+    files = python_records.files(context, source, stated.python) if stated.python else source.files
+    return _Plan(number, source, options, files)
+
+
+def _planned(context: BuildContext, plan: _Plan) -> _Plan:
+    """The plan with its tasks: of all splits before what is refused, or of the whole."""
+    module: Any = sources.get(plan.source.source)
+    if not hasattr(module, "splits"):
+        return replace(plan, tasks=[plan.whole(0)])
+    folder = context.files.unpacked(plan.number)
+    splits, refusal = list[Split](), None
+    try:
+        splits.extend(module.splits(plan.files, folder, **plan.options))
+    except ChatdataError as error:
+        refusal = error
+    together = list(_grouped(splits))
+    if refusal is None and len(together) < 2:
+        return replace(plan, tasks=[plan.whole(0)])
+    whole = replace(plan, files=())
+    tasks = [replace(whole.whole(n), splits=group) for n, group in enumerate(together)]
+    return replace(plan, tasks=tasks, refusal=refusal)
+
+
+def _grouped(splits: Sequence[Split]) -> Iterator[tuple[Split, ...]]:
+    """Yields splits that are read by one task: each piece of a file by itself, and small files
+    together."""
+    waiting, size = list[Split](), 0
+    for split in splits:
+        if split.file.cut is None:
+            waiting.append(split)
+            size += split.file.path.stat().st_size
+        if waiting and (split.file.cut is not None or size >= cutting.SPLIT_BYTES):
+            yield tuple(waiting)
+            waiting, size = [], 0
+        if split.file.cut is not None:
+            yield (split,)
+    if waiting:
+        yield tuple(waiting)
+
+
+def _read_beginnings(
+    context: BuildContext, inputs: Sequence[Input], workers: Workers
+) -> ReadResult:
+    """What `read` gives, of the first groups of each source alone."""
+    readings = []
+    for number, source in enumerate(inputs):
+        plan = _stated(context, number, source)
+        reading = _Reading(context, plan, workers)
+        writer = SplitWriter(context.files, number, 0, source.name, is_whole=True)
+        for batch, is_all in _beginning(context, plan):
+            writer.add(batch)
+            reading.is_whole = reading.is_whole and is_all
+        reading.add(0, writer.finish())
+        reading.finish()
+        readings.append(reading)
+    return _together(context, readings)
+
+
+class _Reading:
+    """What is read of a source: all that is counted of its splits, in order."""
+
+    def __init__(self, context: BuildContext, plan: _Plan, workers: Workers) -> None:
+        self.source = plan.source
+        self.is_whole = True
+        self._context, self._plan, self._workers = context, plan, workers
+        self._start()
+
+    def _start(self) -> None:
+        self.units: Counter[str] = Counter()
+        self.problems = Tally()
+        self.keys = UnreadKeys()
+        self.shapes: dict[str, str] = {}  # of files, by their labels
+        self._splits: list[int] = []  # the numbers of those that count
+        self._rows = 0
+        self._has_answers = self._has_groups = self._has_treeless = False
+        self._bad: tuple[str, str, str] | None = None
+        self._first_problem: tuple[str, str, str] | None = None
+        self._variables: set[str] = set()
+
+    def chained(self, results: Iterator[SplitResult]) -> Iterator[tuple[int, SplitResult]]:
+        """Yields what counts of the results of the tasks, with their numbers.
+
+        A piece of values that did not begin where the piece before ended is read again from that
+        place, or not at all where the piece before went through it.
+        """
+        ended: Place | None = None
+        for task, result in zip(self._plan.tasks, results, strict=False):
+            cut = task.splits[-1].file.cut if task.splits else None
+            if cut is not None and cut.is_guessed and result.began != ended:
+                split_reading.discard(self._context.files, task.source, task.number)
+                if ended is None or ended.byte >= cut.end:
+                    continue
+                result = self._read(task.from_place(ended))
+            ended = result.ended
+            yield task.number, result
+
+    def _read(self, task: SplitTask) -> SplitResult:
+        function = functools.partial(split_reading.read_split, self._context.files)
+        return next(iter(self._workers.map(function, [task])))
+
+    def add(self, number: int, result: SplitResult) -> None:
+        """Adds the result of the next split, which has this number."""
+        self._splits.append(number)
+        self.units.update(result.units)
+        self.problems += result.problems
+        self.keys.add_counted(result.unread)
+        self.shapes.update(result.shapes)
+        self._rows += result.rows
+        self._has_answers |= result.has_answers
+        self._has_groups |= result.has_groups
+        self._has_treeless |= result.has_treeless
+        self._bad = self._bad or result.bad
+        self._first_problem = self._first_problem or result.first_problem
+        self._variables |= result.variables
+
+    def finish(self) -> None:
+        """Reads the source as a whole where its splits need each other, and checks what was read.
+
+        Raises SourceError where nothing of the source can be used, where no record has a variable
+        of the recipe, and where the source has `strict_keys` and keys that were not read.
+        """
+        plan, files = self._plan, self._context.files
+        if plan.refusal is not None:
+            raise plan.refusal
+        if self._needs_whole():
+            for number in self._splits:
+                split_reading.discard(files, plan.number, number)
+            self._start()
+            self.add(0, self._read(plan.whole(0)))
+        elif len(plan.tasks) > 1 and self.units["conversations"]:
+            variables = plan.options.get("variables", {})
+            check_variables(variables, self._variables, self.source.name)
+        shutil.rmtree(files.unpacked(plan.number), ignore_errors=True)
+        self.check(self._context.recipe.source[self.source.key])
+
+    def _needs_whole(self) -> bool:
+        if len(self._plan.tasks) < 2 or not (self._has_treeless or self._has_groups):
+            return False
+        files = self._context.files
+        names = [files.split_names(self._plan.number, number) for number in self._splits]
+        return self._has_treeless or split_reading.names_depend(names)
+
+    def problem_files(self) -> list[Path]:
+        """The files of what became no row, in order."""
+        files = self._context.files
+        return [files.split_problems(self._plan.number, number) for number in self._splits]
 
     def check(self, options: SourceOptions) -> None:
         """Raises SourceError where nothing of the source can be used, and where the source has
         `strict_keys` and keys that were not read."""
-        if not self.writer.rows:
-            _refuse_unread(self.source, self.units["records"], pl.concat(self.problems))
-        if self.bad is not None and not self.has_answers:
-            _refuse_unusable(self.source, self.bad, self.units["records"])
+        if not self._rows:
+            _refuse_unread(self.source, self.units["records"], self._first_problem)
+        if self._bad is not None and not self._has_answers:
+            _refuse_unusable(self.source, self._bad, self.units["records"])
         if options.strict_keys and (counts := self.keys.counts()):
             _refuse_keys(self.source.name, counts, self.keys)
-
-
-_IS_USABLE = pl.col("role").is_not_null() & pl.col("note").is_null()
-
-
-def _has_answers(rows: pl.DataFrame) -> bool:
-    """Whether a row has the role of the assistant, and words without a fault."""
-    return not rows.filter(_IS_USABLE, pl.col("role") == "assistant").is_empty()
 
 
 def _refuse_keys(source: str, counts: KeysByUnit, keys: UnreadKeys) -> None:
@@ -137,21 +310,17 @@ def _refuse_keys(source: str, counts: KeysByUnit, keys: UnreadKeys) -> None:
     )
 
 
-def _batches(context: BuildContext, source: Input) -> Iterator[tuple[sources.Batch, bool]]:
-    """Yields the batches of a source, and whether they are all of it so far; in a preview the first
-    groups of the first batch alone."""
-    stated = context.recipe.source[source.key]
-    options = {key: value for key in _OPTIONS if (value := getattr(stated, key))}
-    files = python_records.files(context, source, stated.python) if stated.python else source.files
-    batches = sources.get(source.source).read(files, source.name, source.ids, **options)
-    if context.first_groups is None:
-        yield from ((batch, True) for batch in batches)
-        return
+def _beginning(context: BuildContext, plan: _Plan) -> Iterator[tuple[sources.Batch, bool]]:
+    """Yields the batches of a source up to the first groups of the first with rows, and whether
+    they are all of it so far."""
+    source = plan.source
+    read = sources.get(source.source).read
+    batches = read(plan.files, source.name, source.ids, **plan.options)
     batch = next(batches)
     while batch.rows.is_empty() and (more := next(batches, None)):
         yield batch, True
         batch = more
-    first = batch.rows["group"].unique(maintain_order=True).head(context.first_groups)
+    first = batch.rows["group"].unique(maintain_order=True).head(context.first_groups or 0)
     chosen = batch.rows.filter(pl.col("group").is_in(first.implode()))
     is_all = chosen.height == batch.rows.height and next(batches, None) is None
     yield _chosen(batch, chosen), is_all
@@ -174,26 +343,21 @@ def _chosen(batch: sources.Batch, chosen: pl.DataFrame) -> sources.Batch:
     )
 
 
-def _problem_outcomes(batch: sources.Batch, source: str) -> pl.DataFrame:
-    problems = [(p.unit, p.id, p.reason, p.detail, p.place, p.text) for p in batch.problems]
-    return ledger.problem_outcomes(problems, source)
-
-
-def _refuse_unread(source: Input, records: int, problems: pl.DataFrame) -> None:
+def _refuse_unread(source: Input, records: int, problem: tuple[str, str, str] | None) -> None:
     """Raises SourceError for a source of which no record could be used."""
     path = source.files[0].path
-    if not problems.height:
+    if problem is None:
         raise SourceError(f"'{path}' holds no conversations; name a file that does.")
-    id, reason, detail = problems.select("id", "reason", "detail").row(0)
+    id, reason, detail = problem
     raise SourceError(
         f"none of the {records} records in '{path}' can be used as '{source.source}'; the first, "
         f"{id}, is {reason} ({detail}). {_way_out(source)}"
     )
 
 
-def _refuse_unusable(source: Input, bad: pl.DataFrame, records: int) -> None:
+def _refuse_unusable(source: Input, bad: tuple[str, str, str], records: int) -> None:
     """Raises SourceError for a source of which no answer could be used."""
-    id, note, place = bad.select("message", "note", "where").row(0)
+    id, note, place = bad
     raise SourceError(
         f"none of the {records} records in '{source.files[0].path}' has an answer that can be used "
         f"as '{source.source}'; the first message that cannot is {id} in {place} ({note}). "
@@ -223,6 +387,6 @@ def _reads(name: str, source: Input) -> bool:
 def _has_records(rows: pl.DataFrame) -> bool:
     """Whether a record has an answer, and no message that cannot be used."""
     whole = rows.group_by("where").agg(
-        is_whole=_IS_USABLE.all() & (pl.col("role") == "assistant").any()
+        is_whole=IS_USABLE.all() & (pl.col("role") == "assistant").any()
     )
     return bool(whole["is_whole"].any())

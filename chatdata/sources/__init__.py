@@ -6,6 +6,11 @@ A source is a module of this package that has
     IDS      the beginning of its ids
     read(files, name, ids) -> Iterator[Batch]
 
+and, to be read by several workers, in pieces (`cutting`),
+
+    splits(files, folder) -> Iterator[Split]
+    read_split(split, name, names) -> Iterator[Batch]
+
 and a docstring whose first line says what the source reads. To add a source is to add its file:
 recipes, `chatdata list` and the build find the file by this rule. `batches`, `records`,
 `tool_json`, `unread` and `values` have what sources share. Keys of records and messages that a
@@ -35,12 +40,14 @@ __all__ = [
     "Source",
     "about",
     "batches",
+    "cutting",
     "embedded",
     "fields",
     "get",
     "is_known",
     "known",
     "names",
+    "naming",
     "reads",
     "records",
     "tool_json",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from chatdata.core.hashing import hash64
+import polars as pl
+
 from chatdata.core.schema import MESSAGES
 from chatdata.core.template_variables import KEY
-from chatdata.sources import _preference, tool_json
+from chatdata.sources import _preference, naming, tool_json
 from chatdata.sources._message import (
     MESSAGE_KEYS,
     NOT_TEXT,
@@ -23,9 +23,10 @@ from chatdata.sources._message import (
 )
 from chatdata.sources._shape import IsRecord
 from chatdata.sources._variables import Variables
-from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
+from chatdata.sources.batches import COUNTED, Batch, BatchBuilder, File, Problem
+from chatdata.sources.naming import Names, is_published
 from chatdata.sources.records import Record, of_record, read_files
-from chatdata.sources.values import excerpt, identifier, word
+from chatdata.sources.values import excerpt, word
 
 
 class Turn(NamedTuple):
@@ -129,9 +130,10 @@ def read_more(
 ) -> Iterator[Batch]:
     """Yields what `read_conversations` does, of a part of the files of a source.
 
-    `names` are those of the whole source; `keys` are columns of tables that the source reads.
+    `names` are those of the whole source, or of a piece of it; `keys` are columns of tables that
+    the source reads.
     """
-    builder = BatchBuilder(MESSAGES)
+    builder = BatchBuilder(MESSAGES if names.is_whole else {**MESSAGES, COUNTED: pl.Boolean})
     for record in read_files(files, format.is_record, {*format.variables.keys.values(), *keys}):
         builder.records += 1
         if isinstance(record, Problem):
@@ -141,6 +143,7 @@ def read_more(
             _add(builder, names, record, name, format)
         if builder.is_full():
             yield builder.take()
+    names.variables |= format.variables.seen & format.variables.keys.keys()
     yield builder.take()
 
 
@@ -157,27 +160,32 @@ def _add(
     turns = reading.turns
     variables = format.variables.of(keys)
     # Of the turns before a fault empties them.
-    first = names.without_occurrence(keys, turns, variables.text)
-    conversation = first if _named(keys) else names.with_occurrence(first)
+    named = naming.named(keys)
+    first = names.without_occurrence(keys, named or _content_id(turns, variables.text))
+    is_counted = not named
+    conversation = names.with_occurrence(first) if is_counted else first
     turns = _without_content(turns, not_text(keys) or variables.fault)
     builder.conversations += 1
     if not turns:
         detail = f"no turns, in {record.where}"
         words = excerpt(record.value)
         builder.add_problem(
-            Problem("conversation", conversation, "no_turns", detail, record.where, words)
+            Problem(
+                "conversation", conversation, "no_turns", detail, record.where, words, is_counted
+            )
         )
         return
     lang = word(keys.get("lang"))
     common = {
         "conversation": conversation,
-        "group": names.group(first, keys, format),
+        "group": names.group(first, keys, format.group),
         "lang": lang,
         "lang_by": "declared" if lang else None,
         "source": keys["source"] if is_published(keys) else name,
         "tools": tool_json.joined(turn.tools for turn in turns if turn.tools),
         "variables": variables.text,
         "where": record.where,
+        COUNTED: is_counted,
     }
     _add_turns(builder, conversation, turns, common)
 
@@ -235,58 +243,6 @@ def _beside(turns: list[Turn]) -> dict[str, list[Any]]:
 def _without_content(turns: list[Turn], fault: str | None) -> list[Turn]:
     """The turns; without what they say where the record as a whole has a fault."""
     return [Turn(turn.role, None, fault, turn.train) for turn in turns] if fault else turns
-
-
-class Names:
-    """The ids and groups of conversations, `ids` before each id. Equal records share a group."""
-
-    def __init__(self, ids: str) -> None:
-        self._ids = ids
-        self._groups: dict[str, str] = {}
-        self._seen: set[int] = set()  # hashes: an id each would be twice the memory
-        self._occurrences: Counter[str] = Counter()  # of ids that come again
-
-    def without_occurrence(
-        self, keys: Mapping[str, Any], turns: list[Turn], variables: str | None
-    ) -> str:
-        """The id that a record names, or a hash of its turns and variables.
-
-        The id of a row that chatdata has published stays as it is.
-        """
-        id = _named(keys) or _content_id(turns, variables)
-        stays = id.startswith(f"{self._ids}/") or is_published(keys)
-        return id if stays else f"{self._ids}/{id}"
-
-    def with_occurrence(self, id: str) -> str:
-        """The id of a record that is named for its content: `x`, and `x-2` for the second `x`."""
-        key = hash64(id, "occurrence")
-        if key not in self._seen:
-            self._seen.add(key)
-            return id
-        self._occurrences[id] += 1
-        return f"{id}-{self._occurrences[id] + 1}"
-
-    def group(self, id: str, keys: Mapping[str, Any], format: RecordFormat) -> str:
-        """The group that a record names, or the group of its id; an id keeps the first that was
-        named."""
-        named = identifier(keys.get("group"))
-        if named or id in self._groups:
-            return self._groups.setdefault(id, named or "")
-        return format.group(id)
-
-
-def _named(keys: Mapping[str, Any]) -> str | None:
-    """The id that a record names."""
-    return identifier(keys.get("id")) or identifier(keys.get("conversation_id"))
-
-
-def is_published(keys: Mapping[str, Any]) -> bool:
-    """Whether a record is a row that chatdata has published: id, group and source are named, and
-    the id begins with that of a source."""
-    if "group" not in keys or "source" not in keys:
-        return False
-    is_named = all(word(keys[key]) for key in ("group", "source")) and word(keys.get("id"))
-    return bool(is_named and keys["id"].find("/") > 0)
 
 
 def _content_id(turns: list[Turn], variables: str | None) -> str:

@@ -14,21 +14,24 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import polars as pl
 
 from chatdata.core import schema
 from chatdata.core.errors import SourceError
 from chatdata.sources import _preference, oasst
-from chatdata.sources._linear import Names, Turn, read_more
+from chatdata.sources._linear import Turn, read_more
 from chatdata.sources._nearest import describe, nearest
 from chatdata.sources._shape import IsRecord
 from chatdata.sources._variables import NO_VARIABLES, Variables
-from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
+from chatdata.sources.batches import COUNTED, Batch, BatchBuilder, File, Problem
+from chatdata.sources.cutting import Split, pieces
 from chatdata.sources.fields import Fields, check
 from chatdata.sources.fields import shape as fields_shape
-from chatdata.sources.records import Record, of_record, read_files, unpacked
+from chatdata.sources.naming import Names
+from chatdata.sources.records import Record, of_record, read_files, unpack, unpacked
 from chatdata.sources.records import read as read_values
 from chatdata.sources.shapes import SHAPES, pairs
 from chatdata.sources.shapes._base import (
@@ -47,6 +50,7 @@ IDS = "auto"
 UNKNOWN = "no known shape"
 # Of shapes that are as near, the simplest is named: a question and its answer.
 _BY_LIKENESS = (*pairs.SHAPES, *(shape for shape in SHAPES if shape not in pairs.SHAPES))
+_BY_NAME = {shape.name: shape for shape in SHAPES}
 _LOOKED_AT = 64  # records of a file, by which it is recognised
 
 
@@ -63,21 +67,74 @@ def read(
     shape of all files where it is none of those that are known. Raises SourceError where no file
     has a known shape, for a file whose records fit two, and for one that has not the fields.
     """
-    reader = _Reader(name, ids, Variables(variables))
+    reader = _Reader(name, Names(ids), Variables(variables))
     with unpacked(files) as inner:
         yield from _read(reader, inner, fields)
 
 
+def splits(
+    files: Sequence[File],
+    folder: Path,
+    variables: Mapping[str, str] = NO_VARIABLES,
+    fields: Fields | None = None,
+) -> Iterator[Split]:
+    """Yields what the files are read in, one after the other; archives are unpacked into a folder.
+
+    Raises SourceError as `read` does before it reads.
+    """
+    recognised = _recognised(list(unpack(files, folder)), fields)
+    for file, shape in _in_order(recognised):
+        if shape is None or isinstance(shape, Sessions):
+            yield Split(file, shape.name if shape else None)
+        else:
+            yield from (Split(piece, shape.name) for piece in pieces(file, _test(shape)))
+
+
+def read_split(
+    split: Split,
+    name: str,
+    names: Names,
+    variables: Mapping[str, str] = NO_VARIABLES,
+    fields: Fields | None = None,
+) -> Iterator[Batch]:
+    """Yields the messages of a split as rows of EITHER."""
+    shape = fields_shape(fields) if fields else _BY_NAME.get(split.shape or "")
+    reader = _Reader(name, names, Variables(variables))
+    for batch in reader.read([(split.file, shape)]):
+        yield replace(batch, rows=_as_either(batch.rows))
+
+
+def _test(shape: Shape) -> IsRecord:
+    """The test by which the records of a file of a shape are read."""
+    if isinstance(shape, Conversations):
+        return shape.reads or shape.fits
+    return oasst.is_record if isinstance(shape, Forest) else shape.fits
+
+
 def _read(reader: _Reader, files: Sequence[File], fields: Fields | None) -> Iterator[Batch]:
-    recognised = [(file, _with_fields(file, fields) or recognise(file)) for file in files]
-    if not any(shape for _, shape in recognised):
-        _check_has_choices(files[0])
     conversations = 0
-    for batch in reader.read(recognised):
+    for batch in reader.read(_recognised(files, fields)):
         conversations += batch.conversations
         yield replace(batch, rows=_as_either(batch.rows))
     if conversations:
         reader.variables.check_seen(reader.name)
+
+
+_Recognised = Sequence[tuple[File, Shape | None]]
+
+
+def _recognised(files: Sequence[File], fields: Fields | None) -> _Recognised:
+    """The files with their shapes. Raises SourceError where no file has any."""
+    recognised = [(file, _with_fields(file, fields) or recognise(file)) for file in files]
+    if not any(shape for _, shape in recognised):
+        _check_has_choices(files[0])
+    return recognised
+
+
+def _in_order(recognised: _Recognised) -> _Recognised:
+    """The files in the order in which they are read. Messages of Open Assistant come last, since a
+    message may stand in another file than its tree."""
+    return sorted(recognised, key=lambda pair: isinstance(pair[1], Forest))
 
 
 def recognise(file: File) -> Shape | None:
@@ -140,7 +197,8 @@ def _as_either(rows: pl.DataFrame) -> pl.DataFrame:
         for name, dtype in schema.EITHER.items()
         if name not in rows.columns
     ]
-    return rows.with_columns(missing).select(schema.EITHER.keys())
+    counted = [COUNTED] if COUNTED in rows.columns else []
+    return rows.with_columns(missing).select(*schema.EITHER, *counted)
 
 
 @dataclass(slots=True)
@@ -148,24 +206,20 @@ class _Reader:
     """What reads the files of a source, each by its shape."""
 
     name: str
-    ids: str
+    names: Names
     variables: Variables
-    names: Names = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.names = Names(self.ids)
-
-    def read(self, recognised: Sequence[tuple[File, Shape | None]]) -> Iterator[Batch]:
-        """Yields the messages of files. Messages of Open Assistant come last, since a message may
-        stand in another file than its tree."""
+    def read(self, recognised: _Recognised) -> Iterator[Batch]:
+        """Yields the messages of files, in the order of `_in_order`."""
         forests = [(file, shape) for file, shape in recognised if isinstance(shape, Forest)]
-        rest = [(file, shape) for file, shape in recognised if not isinstance(shape, Forest)]
-        for file, shape in rest:
+        for file, shape in recognised:
+            if isinstance(shape, Forest):
+                continue
             yield from _saying({file.label: shape}, self._file(file, shape))
         if forests:
             records = read_files([file for file, _ in forests], oasst.is_record)
             shapes = {file.label: shape for file, shape in forests}
-            yield from _saying(shapes, oasst.read_records(records, self.name, self.ids))
+            yield from _saying(shapes, oasst.read_records(records, self.name, self.names))
 
     def _file(self, file: File, shape: Shape | None) -> Iterator[Batch]:
         if isinstance(shape, Conversations):
@@ -204,10 +258,13 @@ class _Reader:
             builder.add_unread(record.where, "records", record.value, tree.keys)
         for message in tree.messages:
             builder.add_unread(record.where, "messages", message, tree.message_keys)
-        id = f"{self.ids}/{tree.id}" if tree.id else self._named_for_words(tree)
+        id = f"{self.names.ids}/{tree.id}" if tree.id else self._named_for_words(tree)
         if not tree.nodes:
             detail = f"no turns, in {record.where}"
-            builder.add_problem(Problem("conversation", id, "no_turns", detail, record.where, None))
+            where = record.where
+            builder.add_problem(
+                Problem("conversation", id, "no_turns", detail, where, is_counted=not tree.id)
+            )
             builder.conversations += 1
         for node in tree.nodes:
             builder.add(**_row(node, id, self.name, record.where))
@@ -215,7 +272,9 @@ class _Reader:
     def _named_for_words(self, tree: Tree) -> str:
         words = json.dumps([(node.id, node.parent, node.turn) for node in tree.nodes])
         name = hashlib.sha256(words.encode(errors="surrogatepass")).hexdigest()[:16]
-        return self.names.with_occurrence(f"{self.ids}/{name}")
+        id = f"{self.names.ids}/{name}"
+        self.names.trees[id] += bool(tree.nodes)
+        return self.names.with_occurrence(id)
 
 
 def _row(node: Node, group: str, source: str, where: str) -> dict[str, object]:

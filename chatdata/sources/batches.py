@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -14,16 +14,51 @@ from chatdata.sources.unread import Unread, keys_of
 
 Schema = dict[str, pl.DataType | type[pl.DataType]]
 
+# Beside the columns of MESSAGES, where a piece of a source is read: whether a conversation is named
+# for its content, so that its number among equal ones is not known yet.
+COUNTED = "is_counted"
+
 _MAX_MESSAGES = 20_000
 _MAX_CHARACTERS = 1 << 22
 
 
+class Place(NamedTuple):
+    """Where the reading of JSON values is, between two of them: the byte, whether in a list of
+    records, whether that list is in an object, and the keys before it that no record has yet."""
+
+    byte: int
+    in_array: bool = False
+    in_object: bool = False
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A piece of a file: `lines` and `values` from a byte up to another, `rows` from a row group of
+    Parquet up to another.
+
+    `number` is how many lines or rows stand before. Values are read from the first that begins at
+    `start` or later; where that is must be guessed, and `place` is the guess of the rest. `reached`
+    gets the places at which reading began and ended; the end of a file is no place.
+    """
+
+    form: str
+    start: int
+    end: int
+    number: int = 0
+    place: Place | None = None
+    is_guessed: bool = False
+    reached: list[Place | None] = field(default_factory=list, compare=False)
+
+
 @dataclass(frozen=True, slots=True)
 class File:
-    """An input file, and the name of the file in ids, the ledger and the manifest."""
+    """An input file, or a piece of it, and the name of the file in ids, the ledger and the
+    manifest."""
 
     path: Path
     label: str
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +74,7 @@ class Problem:
     detail: str
     place: str
     text: str | None = None
+    is_counted: bool = False  # see COUNTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import _beside, _preference
+from chatdata.sources import _beside, _preference, cutting
 from chatdata.sources._blocks import as_messages, more_keys, openai_form
 from chatdata.sources._linear import (
     RECORD_KEYS,
@@ -50,11 +51,14 @@ from chatdata.sources._linear import (
     RecordFormat,
     Turn,
     read_conversations,
+    read_more,
     turn,
 )
 from chatdata.sources._message import REASONING, join, result
 from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, File
+from chatdata.sources.cutting import Split
+from chatdata.sources.naming import Names
 from chatdata.sources.values import shown, text
 
 SCHEMA = MESSAGES
@@ -81,8 +85,25 @@ def read(
 
     `variables` names the key of a record from which a variable of its template comes.
     """
-    format = RecordFormat(is_record, read_record, str, Variables(variables), more_keys=more_keys)
-    return read_conversations(files, name, ids, format)
+    return read_conversations(files, name, ids, _format(variables))
+
+
+def splits(
+    files: Sequence[File], folder: Path, variables: Mapping[str, str] = NO_VARIABLES
+) -> Iterator[Split]:
+    """Yields what the files are read in, as `cutting.splits`."""
+    return cutting.splits(files, folder, is_record)
+
+
+def read_split(
+    split: Split, name: str, names: Names, variables: Mapping[str, str] = NO_VARIABLES
+) -> Iterator[Batch]:
+    """Yields the messages of a split as rows of MESSAGES."""
+    return read_more([split.file], name, names, _format(variables))
+
+
+def _format(variables: Mapping[str, str]) -> RecordFormat:
+    return RecordFormat(is_record, read_record, str, Variables(variables), more_keys=more_keys)
 
 
 def is_record(value: object) -> bool:

@@ -17,10 +17,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from chatdata.core.schema import NODES
+from chatdata.sources import cutting
 from chatdata.sources.batches import Batch, BatchBuilder, File, Problem
+from chatdata.sources.cutting import Split
+from chatdata.sources.naming import Names
 from chatdata.sources.records import Record, read_files
 from chatdata.sources.values import excerpt, identifier, shown, text, whole, word
 
@@ -60,12 +64,22 @@ def read(files: Sequence[File], name: str, ids: str) -> Iterator[Batch]:
 
     A flat message that does not name its tree is kept back until all parents are known.
     """
-    yield from read_records(read_files(files, is_record), name, ids)
+    yield from read_records(read_files(files, is_record), name, Names(ids))
 
 
-def read_records(records: Iterable[Record | Problem], name: str, ids: str) -> Iterator[Batch]:
+def splits(files: Sequence[File], folder: Path) -> Iterator[Split]:
+    """Yields what the files are read in, as `cutting.splits`."""
+    return cutting.splits(files, folder, is_record)
+
+
+def read_split(split: Split, name: str, names: Names) -> Iterator[Batch]:
+    """Yields the messages of a split as rows of NODES; `names` learns whether any needs others."""
+    yield from read_records(read_files([split.file], is_record), name, names)
+
+
+def read_records(records: Iterable[Record | Problem], name: str, names: Names) -> Iterator[Batch]:
     """Yields what `read` does, of records that are read already."""
-    builder = BatchBuilder(NODES)
+    builder, ids = BatchBuilder(NODES), names.ids
     treeless: list[tuple[_Message, str]] = []
     for record in records:
         builder.records += 1
@@ -79,6 +93,7 @@ def read_records(records: Iterable[Record | Problem], name: str, ids: str) -> It
             _add_record(builder, record.value, record.where, name, ids)
         if builder.is_full():
             yield builder.take()
+    names.has_treeless = bool(treeless)
     for message, where, id in _find_trees(treeless):
         tree = _Tree(id, message.get("tree_state"), where, name, ids)
         _add(builder, message, _parent(message), tree)

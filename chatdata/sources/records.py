@@ -31,7 +31,7 @@ from chatdata.sources import _containers, _preference, _shape, _tables
 from chatdata.sources._gzip import Gunzip
 from chatdata.sources._shape import IsRecord
 from chatdata.sources._streams import Unzstd, as_utf8
-from chatdata.sources.batches import File, Problem
+from chatdata.sources.batches import Cut, File, Place, Problem
 from chatdata.sources.values import excerpt, excerpt_of_bytes
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ _SAMPLE = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 _NO_TEXT = frozenset(["\ufffd", "\x7f", *map(chr, {*range(32)} - {9, 10, 12, 13})])
 _AHEAD = 4096
+_BOUNDARY = 64  # characters, that may stand between two values
 _BUFFER = 1 << 20  # lines of conversations are long
 _PARQUET_ROWS = 1024
 _SEPARATORS = re.compile(r"[\s,]*")
@@ -86,7 +87,7 @@ def read_files(
     `keys` are those that a recipe names, beside the keys that sources read.
     """
     for file in files:
-        for item in read(file.path, file.label, is_record, keys):
+        for item in read(file.path, file.label, is_record, keys, file.cut):
             if isinstance(item, Unreadable):
                 where = item.where
                 yield Problem("record", where, item.reason, item.detail, where, item.text)
@@ -113,15 +114,23 @@ def _describe(value: object) -> str:
 
 
 def read(
-    path: Path, label: str, is_record: IsRecord, keys: Collection[str] = ()
+    path: Path,
+    label: str,
+    is_record: IsRecord,
+    keys: Collection[str] = (),
+    cut: Cut | None = None,
 ) -> Iterator[Record | Unreadable]:
-    """Yields the values of a file in order, each with its place, which begins with `label`.
+    """Yields the values of a file in order, or of a piece of it, each with its place, which begins
+    with `label`.
 
     `is_record` decides where reading goes on after a broken element of an array; `keys` are columns
     of a table that are read beside those that sources read. Raises
     SourceError where the file cannot be read at all.
     """
     try:
+        if cut is not None:
+            yield from _read_cut(path, label, is_record, keys, cut)
+            return
         with unpacked([File(path, label)]) as files:
             for file in files:
                 yield from _read(file.path, file.label, is_record, keys)
@@ -139,20 +148,27 @@ def unpacked(files: Sequence[File]) -> Iterator[Sequence[File]]:
         yield files
         return
     with tempfile.TemporaryDirectory(prefix="chatdata-") as folder:
-        yield [
-            inner for number, file in enumerate(files) for inner in _inside(file, folder, number)
-        ]
+        yield list(unpack(files, Path(folder)))
+
+
+def unpack(files: Sequence[File], folder: Path) -> Iterator[File]:
+    """Yields the files, and in place of archives the files that they hold, unpacked into a folder.
+
+    Raises SourceError for an archive that cannot be read, or holds no file that can be.
+    """
+    for number, file in enumerate(files):
+        yield from _inside(file, folder, number)
 
 
 def _is_archive(file: File) -> bool:
     return file.path.name.endswith(_containers.ARCHIVES)
 
 
-def _inside(file: File, folder: str, number: int) -> list[File]:
+def _inside(file: File, folder: Path, number: int) -> list[File]:
     if not _is_archive(file):
         return [file]
-    place = Path(folder) / str(number)
-    place.mkdir()
+    place = folder / str(number)
+    place.mkdir(parents=True)
     inner = [suffix for suffix in READABLE if suffix not in _containers.ARCHIVES]
     members = _containers.members(file.path, tuple(inner), place)
     files = [File(path, f"{file.label}/{name}") for path, name in members if path.stat().st_size]
@@ -169,16 +185,32 @@ def _read(
     if path.suffix in (".parquet", _containers.ARROW):
         yield from _rows(path, label, keys)
         return
-    start = _start(path)
+    beginning = start(path)
     with _open(path) as file:
         if path.name.endswith(_containers.TABLES):
             yield from _cells(file, path.name, label)
             return
         by_name = not path.name.removesuffix(".gz").removesuffix(".zst").endswith(".json")
-        if _shape.is_lines(start, is_record, by_name=by_name):
+        if _shape.is_lines(beginning, is_record, by_name=by_name):
             yield from _lines(file, label)
         else:
             yield from _values(file, label, is_record)
+
+
+def _read_cut(
+    path: Path, label: str, is_record: IsRecord, keys: Collection[str], cut: Cut
+) -> Iterator[Record | Unreadable]:
+    """Yields the values of a piece of a file that is neither packed nor in UTF-16."""
+    if cut.form == "rows":
+        yield from _rows(path, label, keys, cut)
+        return
+    with _open(path) as file:
+        if cut.form == "lines":
+            yield from _lines(_piece(file, cut), label, cut.number)
+        elif cut.is_guessed:
+            yield from _guessed_values(file, label, is_record, cut)
+        else:
+            yield from _values(file, label, is_record, cut, cut.place)
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -187,25 +219,25 @@ def _open(path: Path) -> io.BufferedReader:
     return as_utf8(io.BufferedReader(raw, _BUFFER), _BUFFER)
 
 
-def _damage(file: io.BufferedReader) -> str:
+def _damage(file: io.BufferedReader | Iterator[bytes]) -> str:
     """What is wrong with a packed file that was read to its end; nothing where nothing is."""
-    damage = getattr(file.raw, "damage", "")
+    damage = getattr(getattr(file, "raw", None), "damage", "")
     return f"the file is damaged: {damage}" if damage else ""
 
 
-def _start(path: Path) -> bytes:
+def start(path: Path) -> bytes:
     """The first bytes of a text file. Raises SourceError where the file holds no text."""
     with _open(path) as file:
-        start = file.read(_START)
-    if not start:
+        beginning = file.read(_START)
+    if not beginning:
         raise SourceError(f"'{path}' holds no data; it may be cut off or not packed at all.")
-    binary_at = _binary_at(start)
+    binary_at = _binary_at(beginning)
     if binary_at is not None:
         raise SourceError(
-            f"'{path}' is not a text file (byte {binary_at} is {start[binary_at]:#04x}); "
+            f"'{path}' is not a text file (byte {binary_at} is {beginning[binary_at]:#04x}); "
             f"chatdata reads {', '.join(READABLE)}."
         )
-    return start
+    return beginning
 
 
 def _binary_at(start: bytes) -> int | None:
@@ -223,9 +255,20 @@ def _binary_at(start: bytes) -> int | None:
 # ------------------------------------------------------------------------ a value on each line
 
 
-def _lines(file: io.BufferedReader, label: str) -> Iterator[Record | Unreadable]:
-    number = 0
-    for number, line in enumerate(file, start=1):
+def _piece(file: io.BufferedReader, cut: Cut) -> Iterator[bytes]:
+    """Yields the lines of a piece of a file."""
+    left = cut.end - file.seek(cut.start)
+    while left > 0 and (line := file.readline()):
+        left -= len(line)
+        yield line
+
+
+def _lines(
+    file: io.BufferedReader | Iterator[bytes], label: str, before: int = 0
+) -> Iterator[Record | Unreadable]:
+    """Yields the values of lines, `before` of which stand before them."""
+    number = before
+    for number, line in enumerate(file, start=before + 1):
         text = line.removeprefix(_BOM) if number == 1 else line
         if not text.strip():
             continue
@@ -277,15 +320,15 @@ def _text(file: io.BufferedReader) -> Iterator[str]:
 class _Window:
     """The part of a text stream that is being parsed, and the place of the part in the file."""
 
-    def __init__(self, pieces: Iterator[str]) -> None:
+    def __init__(self, pieces: Iterator[str], place: Place) -> None:
         self.pieces = pieces
         self.text = ""
         self.at = 0
-        self.in_object = False  # does the list of records stand in an object?
-        self.beside: tuple[str, ...] = ()  # keys before that list, until a record has them
+        self.in_object = place.in_object  # does the list of records stand in an object?
+        self.beside = place.beside  # keys before that list, until a record has them
         self.is_utf8 = True  # what was read until now
         self.ended = False
-        self._counted, self._bytes = 0, 0  # the bytes of the file before text[_counted]
+        self._counted, self._bytes = 0, place.byte  # the bytes of the file before text[_counted]
 
     def read_on(self) -> bool:
         """Forgets what was parsed and reads on. Returns whether the stream had more text."""
@@ -310,9 +353,10 @@ class _Window:
             if not self.read_on():
                 return ""
 
-    def look_ahead(self) -> None:
-        """Reads on until a bracket, and what stands beside the bracket, can be told."""
-        while len(self.text) - self.at < _AHEAD and self.read_on():
+    def look_ahead(self, characters: int = _AHEAD) -> None:
+        """Reads on until so many characters are known: by default, until a bracket, and what stands
+        beside the bracket, can be told."""
+        while len(self.text) - self.at < characters and self.read_on():
             pass
 
     def close(self) -> int:
@@ -320,6 +364,10 @@ class _Window:
         behind = _shape.behind_list(self.text, self.at + 1) if self.in_object else None
         self.in_object = self.in_object and behind is not None and self.text[behind - 1] != "}"
         return self.at + 1 if behind is None else behind
+
+    def place(self, in_array: bool) -> Place:
+        """Where parsing is, `in_array`: in a list of records."""
+        return Place(self.byte(), in_array, self.in_object, self.beside)
 
     def byte(self) -> int:
         """The place in the file at which parsing is, in bytes."""
@@ -330,16 +378,21 @@ class _Window:
 
 
 def _values(
-    file: io.BufferedReader, label: str, is_record: IsRecord
+    file: io.BufferedReader,
+    label: str,
+    is_record: IsRecord,
+    cut: Cut | None = None,
+    place: Place | None = None,
 ) -> Iterator[Record | Unreadable]:
-    window = _Window(_text(file))
-    window.read_on()
-    window.text = window.text.removeprefix("\ufeff")
-    in_array = False
+    """Yields the values of a file, or those that begin in a piece of it, from a place on."""
+    window, in_array = _window(file, place), place.in_array if place else False
     while window.skip_separators():
-        if (place := _bracket(window, in_array, is_record)) is not None:
+        if cut is not None and window.byte() >= cut.end:
+            cut.reached[:] = [place, window.place(in_array)]
+            return
+        if (behind := _bracket(window, in_array, is_record)) is not None:
             in_array = not in_array
-            window.at = place
+            window.at = behind
             continue
         item = _element(window, label, is_record)
         is_last = isinstance(item, Unreadable) and window.at == len(window.text)
@@ -347,11 +400,64 @@ def _values(
             yield item
         if is_last:
             in_array = False
+    yield from _unfinished(file, f"{label}@{window.byte()}", in_array)
+    if cut is not None:
+        cut.reached[:] = [place, None]
+
+
+def _unfinished(file: io.BufferedReader, where: str, in_array: bool) -> Iterator[Unreadable]:
+    """Yields what is wrong with the end of a file, if anything is."""
     if damage := _damage(file):
-        yield Unreadable(f"{label}@{window.byte()}", "damaged", damage)
+        yield Unreadable(where, "damaged", damage)
     elif in_array:
-        detail = "the file ends before the array is closed"
-        yield Unreadable(f"{label}@{window.byte()}", "bad_json", detail)
+        yield Unreadable(where, "bad_json", "the file ends before the array is closed")
+
+
+def _window(file: io.BufferedReader, place: Place | None) -> _Window:
+    """The window at a place in a file, or at its beginning."""
+    if place is not None:
+        file.seek(place.byte)
+    window = _Window(_text(file), place or Place(0))
+    window.read_on()
+    if place is None:
+        window.text = window.text.removeprefix("\ufeff")
+    return window
+
+
+def _guessed_values(
+    file: io.BufferedReader, label: str, is_record: IsRecord, cut: Cut
+) -> Iterator[Record | Unreadable]:
+    """Yields the values of a piece of a file from the first on that looks like a record; nothing
+    where none does."""
+    assert cut.place is not None
+    window = _window(file, cut.place._replace(byte=max(0, cut.start - _BOUNDARY)))
+    if _guess(window, is_record, cut):
+        place = cut.place._replace(byte=window.byte())
+        yield from _values(file, label, is_record, cut, place)
+
+
+def _guess(window: _Window, is_record: IsRecord, cut: Cut) -> bool:
+    """Moves to the first value that begins in a piece and looks like a record. Returns whether a
+    value does."""
+    while True:
+        match = _NEXT_ELEMENT.search(window.text, window.at)
+        window.at = match.end() if match else _end_of_search(window)
+        byte = window.byte()
+        if byte >= cut.end or not (match or window.read_on()):
+            return False
+        if match and byte >= cut.start and _is_next(window, is_record):
+            return True
+
+
+def first_place(path: Path, is_record: IsRecord) -> Place:
+    """How the first value of a file of values is read: in a list, and that in an object, or not."""
+    with _open(path) as file:
+        window, in_array = _window(file, None), False
+        while window.skip_separators():
+            if (behind := _bracket(window, in_array, is_record)) is None:
+                break
+            in_array, window.at = not in_array, behind
+        return Place(0, in_array, window.in_object)
 
 
 def _bracket(window: _Window, in_array: bool, is_record: IsRecord) -> int | None:
@@ -380,6 +486,7 @@ def _element(window: _Window, label: str, is_record: IsRecord) -> Record | Unrea
     try:
         value, end = _peek(window)
     except (ValueError, RecursionError) as error:
+        window.look_ahead(_SAMPLE + 1)  # as many words, wherever the window ends
         ahead = window.text[window.at : window.at + _SAMPLE + 1].encode(errors="surrogateescape")
         problem = _skip(window, is_record, error)
         return Unreadable(
@@ -435,7 +542,7 @@ def _resume(window: _Window, is_record: IsRecord) -> bool:
     while True:
         match = boundary.search(window.text, window.at)
         if match is None:
-            window.at = max(window.at, len(window.text) - 64)  # a boundary may straddle pieces
+            window.at = _end_of_search(window)
             if window.read_on():
                 continue
             window.at = len(window.text)
@@ -444,6 +551,11 @@ def _resume(window: _Window, is_record: IsRecord) -> bool:
         if _is_next(window, is_record):
             return True
         boundary = _NEXT_ELEMENT
+
+
+def _end_of_search(window: _Window) -> int:
+    """Where the search for a boundary goes on when more text is known: a boundary may straddle."""
+    return max(window.at, min(len(window.text) - _BOUNDARY, len(window.text.rstrip()) - 1))
 
 
 def _is_next(window: _Window, is_record: IsRecord) -> bool:
@@ -456,9 +568,11 @@ def _is_next(window: _Window, is_record: IsRecord) -> bool:
 # ---------------------------------------------------------------------------------------- rows
 
 
-def _rows(path: Path, label: str, keys: Collection[str]) -> Iterator[Record | Unreadable]:
-    number = 0
-    for schema, batch in _batches(path):
+def _rows(
+    path: Path, label: str, keys: Collection[str], cut: Cut | None = None
+) -> Iterator[Record | Unreadable]:
+    number = cut.number if cut else 0
+    for schema, batch in _batches(path, cut):
         read_row = _tables.reader(schema)
         for row, fault in _tables.rows(batch, keys):
             where = f"{label}#{number}"
@@ -467,7 +581,7 @@ def _rows(path: Path, label: str, keys: Collection[str]) -> Iterator[Record | Un
             number += 1
 
 
-def _batches(path: Path) -> Iterator[tuple[pa.Schema, pa.RecordBatch]]:
+def _batches(path: Path, cut: Cut | None) -> Iterator[tuple[pa.Schema, pa.RecordBatch]]:
     if path.suffix == _containers.ARROW:
         for batch in _containers.arrow_batches(path):
             parts = range(0, batch.num_rows, _PARQUET_ROWS)
@@ -478,7 +592,8 @@ def _batches(path: Path) -> Iterator[tuple[pa.Schema, pa.RecordBatch]]:
 
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_PARQUET_ROWS):
+            groups = range(cut.start, cut.end) if cut else None
+            for batch in file.iter_batches(_PARQUET_ROWS, groups):
                 yield file.schema_arrow, batch
     except pa.ArrowException as error:
         raise SourceError(f"'{path}' is not a readable Parquet file ({error}).") from None

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from chatdata.core.schema import MESSAGES
-from chatdata.sources import _beside, tool_json
+from chatdata.sources import _beside, cutting, tool_json
 from chatdata.sources._blocks import as_messages, more_keys, openai_form
 from chatdata.sources._linear import (
     RECORD_KEYS,
@@ -29,11 +30,14 @@ from chatdata.sources._linear import (
     RecordFormat,
     Turn,
     read_conversations,
+    read_more,
     turn,
 )
 from chatdata.sources._message import MESSAGE_KEYS, result
 from chatdata.sources._variables import NO_VARIABLES, Variables
 from chatdata.sources.batches import Batch, File
+from chatdata.sources.cutting import Split
+from chatdata.sources.naming import Names
 from chatdata.sources.values import Text, shown, text
 
 SCHEMA = MESSAGES
@@ -64,7 +68,25 @@ def read(
 
     `variables` names the key of a record from which a variable of its template comes.
     """
-    format = RecordFormat(
+    return read_conversations(files, name, ids, _format(variables))
+
+
+def splits(
+    files: Sequence[File], folder: Path, variables: Mapping[str, str] = NO_VARIABLES
+) -> Iterator[Split]:
+    """Yields what the files are read in, as `cutting.splits`."""
+    return cutting.splits(files, folder, is_record)
+
+
+def read_split(
+    split: Split, name: str, names: Names, variables: Mapping[str, str] = NO_VARIABLES
+) -> Iterator[Batch]:
+    """Yields the messages of a split as rows of MESSAGES."""
+    return read_more([split.file], name, names, _format(variables))
+
+
+def _format(variables: Mapping[str, str]) -> RecordFormat:
+    return RecordFormat(
         is_record,
         read_record,
         group,
@@ -72,7 +94,6 @@ def read(
         message_keys=TURN_KEYS,
         more_keys=more_turn_keys,
     )
-    return read_conversations(files, name, ids, format)
 
 
 def group(id: str) -> str:

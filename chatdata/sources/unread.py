@@ -33,6 +33,11 @@ def keys_of(value: Mapping[str, Any], known: Collection[str]) -> tuple[str, ...]
     return tuple(key for key, item in value.items() if item is not None and key not in known)
 
 
+# How many records or messages have the same keys, by unit and keys, and the place of the first of
+# them, in the order of these places.
+Alike = dict[tuple[str, tuple[str, ...]], tuple[int, str]]
+
+
 class UnreadKeys:
     """Counts unread keys, each with the first place at which it stood."""
 
@@ -42,7 +47,13 @@ class UnreadKeys:
 
     def add(self, unread: Iterable[Unread]) -> None:
         """Adds records and messages in the order in which they were read."""
-        for (unit, keys), (number, where) in _alike(unread).items():
+        counted: Alike = {}
+        count(unread, counted)
+        self.add_counted(counted)
+
+    def add_counted(self, units: Alike) -> None:
+        """Adds records and messages that were counted, in the order of their first places."""
+        for (unit, keys), (number, where) in units.items():
             counts = self._counts.setdefault(unit, Counter())
             for name in dict.fromkeys(_name(key, counts) for key in keys):
                 counts[name] += number
@@ -62,13 +73,11 @@ def in_words(number: int, unit: str) -> str:
     return f"{number:,} {unit.removesuffix('s') if number == 1 else unit}"
 
 
-def _alike(unread: Iterable[Unread]) -> dict[tuple[str, tuple[str, ...]], tuple[int, str]]:
-    """How many units have the same keys, and the place of the first of them."""
-    alike: dict[tuple[str, tuple[str, ...]], tuple[int, str]] = {}
+def count(unread: Iterable[Unread], counted: Alike) -> None:
+    """Counts records and messages among those that were counted before."""
     for where, unit, keys in unread:
-        number, first = alike.get((unit, keys), (0, where))
-        alike[unit, keys] = number + 1, first
-    return alike
+        number, first = counted.get((unit, keys), (0, where))
+        counted[unit, keys] = number + 1, first
 
 
 def _name(key: str, counts: Mapping[str, int]) -> str:

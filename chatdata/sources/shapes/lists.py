@@ -7,7 +7,8 @@ from typing import Any
 
 from chatdata.sources import _beside, _preference, jsonl, sharegpt
 from chatdata.sources._blocks import as_messages, more_keys
-from chatdata.sources._linear import RECORD_KEYS, Reading, Turn, is_published
+from chatdata.sources._linear import RECORD_KEYS, Reading, Turn
+from chatdata.sources.naming import is_published
 from chatdata.sources.shapes._base import Conversations, Record, are_objects, are_texts, given
 from chatdata.sources.values import text
 
