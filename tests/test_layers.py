@@ -68,7 +68,10 @@ ONLY = {
     "rich": {"chatdata.cli", "trainer."},
     "gradio": {"trainer.chat.web", "trainer.chat.local_page", "trainer.evaluation.arena.page"},
     "starlette": {"trainer.chat.local_page"},
-    "langdetect": {"chatdata.steps.language.detectors"},
+    "langdetect": {
+        "chatdata.steps.language.detectors",
+        "chatdata.steps.language.langdetect_arrays",
+    },
     "fasttext": {"chatdata.steps.language.detectors"},
     "detect_secrets": {"chatdata.steps.key_plugins"},
     "phonenumbers": {"chatdata.steps.phones"},

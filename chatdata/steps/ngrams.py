@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from chatdata.core.hashing import hash64
+from chatdata.core.hashing import hash64_bytes
 
 Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
@@ -49,8 +49,8 @@ def words(texts: pl.Series) -> Words:
     spelt = texts.fill_null("").str.extract_all(WORD)
     flat = spelt.list.explode(empty_as_null=False).to_arrow().cast(pa.large_string())
     distinct = flat.dictionary_encode()
-    table = np.asarray([hash64(word, "word") for word in folded(distinct.dictionary)], np.uint64)
-    hashes = table[distinct.indices.to_numpy()] if len(table) else np.empty(0, np.uint64)
+    table = np.frombuffer(hash64_bytes(folded(distinct.dictionary), "word"), ">u8")
+    hashes = table.astype(np.uint64)[distinct.indices.to_numpy()]
     return Words(hashes, _offsets(spelt.list.len().to_numpy()))
 
 
@@ -85,9 +85,13 @@ def shingles(texts: pl.Series, length: int, seed: int = 0) -> tuple[npt.NDArray[
     text_words = words(texts)
     ((_, grams),) = runs(text_words, [length])
     short, whole = _short_texts(text_words, length)
-    numbers = np.concatenate([text_of(text_words, grams), short])
-    hashes = np.concatenate([grams.hashes, whole]) + np.uint64(seed * int(_FACTOR) % 2**64)
-    return _sets(numbers, mixed(hashes) if seed else hashes, len(texts))
+    counts = np.bincount(text_of(text_words, grams), minlength=len(texts))
+    counts[short] = 1
+    is_whole = np.repeat(np.bincount(short, minlength=len(texts)) > 0, counts)
+    hashes = np.empty(len(is_whole), np.uint64)
+    hashes[is_whole], hashes[~is_whole] = whole, grams.hashes
+    hashes += np.uint64(seed * int(_FACTOR) % 2**64)
+    return _sets(counts, mixed(hashes) if seed else hashes)
 
 
 def variety(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.float64], Places]:
@@ -98,18 +102,24 @@ def variety(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.float64], Pla
     text_words = words(texts)
     ((_, grams),) = runs(text_words, [length])
     all_runs = np.bincount(text_of(text_words, grams), minlength=len(texts))
-    _, offsets = _sets(text_of(text_words, grams), grams.hashes, len(texts))
+    _, offsets = _sets(all_runs, grams.hashes)
     share = np.where(all_runs > 0, np.diff(offsets) / np.maximum(all_runs, 1), 1.0)
     return share, np.diff(text_words.offsets)
 
 
-def _sets(texts: Places, hashes: Hashes, count: int) -> tuple[npt.NDArray[np.uint32], Places]:
-    """The different hashes of each text, sorted, as 32 bits, one text after the other; offsets."""
-    high = hashes >> np.uint64(32)
-    pairs = np.sort((texts.astype(np.uint64) << np.uint64(32)) | high)  # ten times np.unique
-    pairs = pairs[np.diff(pairs, prepend=~pairs[:1]) != 0]
-    counts = np.bincount((pairs >> np.uint64(32)).astype(np.int64), minlength=count)
-    return pairs.astype(np.uint32), _offsets(counts)
+def _sets(counts: Places, hashes: Hashes) -> tuple[npt.NDArray[np.uint32], Places]:
+    """The different hashes of each text, sorted, as 32 bits, one text after the other; offsets.
+
+    `counts` says how many of the hashes are of each text.
+    """
+    offsets, high = _offsets(counts), (hashes >> np.uint64(32)).astype(np.uint32)
+    several = np.flatnonzero(counts > 1)
+    for start, end in zip(offsets[several].tolist(), offsets[several + 1].tolist(), strict=True):
+        high[start:end].sort()  # each by itself: four times as fast as all together
+    is_new = np.diff(high, prepend=~high[:1]) != 0
+    is_new[offsets[:-1][counts > 0]] = True
+    new = np.concatenate([np.zeros(1, np.int64), np.cumsum(is_new)])
+    return high[is_new], new[offsets]
 
 
 def _short_texts(text_words: Words, length: int) -> tuple[Places, Hashes]:

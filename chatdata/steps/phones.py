@@ -143,7 +143,7 @@ def chosen(countries: Countries) -> Sequence[str]:
 
 def find(text: str, regions: Sequence[str]) -> Iterator[Phone]:
     """Yields the numbers in a text: international, North American, national of these countries."""
-    if _INTERNATIONAL.search(text) or _GROUPED.search(text):
+    if _INTERNATIONAL.search(text) or _HAS_GROUPS.search(text):
         yield from _anywhere(text)
     for run in _RUN.finditer(text):
         yield from _in_run(text, *run.span(), regions)
@@ -151,7 +151,9 @@ def find(text: str, regions: Sequence[str]) -> Iterator[Phone]:
 
 # Without a country's code a number is known by its grouping alone, and that is North America's.
 _INTERNATIONAL = lazy(r"\+\(?[0-9][0-9\s()./-]{5}")
-_GROUPED = lazy(r"[^\d+]?(?:1[-. ]?)?(?:\(\d{3}\)|\d{3})[-. \xa0]{0,2}\d{3}[-. \xa0]\d{4}")
+_GROUPS = r"(?:\(\d{3}\)|\d{3})[-. \xa0]{0,2}\d{3}[-. \xa0]\d{4}"
+_GROUPED = lazy(rf"[^\d+]?(?:1[-. ]?)?{_GROUPS}")
+_HAS_GROUPS = lazy(_GROUPS)  # what may stand before changes nothing, and takes time to look for
 
 
 def _anywhere(text: str) -> Iterator[Phone]:
@@ -175,6 +177,7 @@ _SIGNS = " \xa0\u202f./()\u2011\u2013-"
 # Digits with the signs that group numbers between, as long as they go on: no piece of a hash, of
 # a decimal, of a dump of bytes (`0A 06 12`), of an amount or of an address of the network.
 _RUN = lazy(
+    r"(?=[(0-9])"  # first of all, so that most places are left at once
     r"(?<![0-9A-Za-z_+*#$€£])(?<![0-9][.,:/-])(?<![0-9][ \xa0\u202f])"
     r"(?<!\b[0-9][A-Fa-f] )(?<!\b[A-F][0-9A-F] )"
     rf"\(?[0-9](?:[{_SIGNS}]{{0,3}}[0-9])*+"

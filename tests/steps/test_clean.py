@@ -88,6 +88,13 @@ def test_cleaning_by_all_twice_is_cleaning_once(text: str, steps: list[Step]) ->
     assert taken == [{}]
 
 
+@settings(max_examples=200, deadline=None)
+@given(text=st.text("`~ \n>-1.a\r\t", max_size=40))
+def test_fences_are_found_where_their_pattern_finds_them(text: str) -> None:
+    every_line = [line.span() for line in fences._FENCE.finditer(text)]
+    assert [line.span() for line in fences._fences(text)] == every_line
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLEANERS)
 @settings(max_examples=150, deadline=None)

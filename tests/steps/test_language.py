@@ -14,12 +14,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langdetect.detector_factory import DetectorFactory
 from polars.testing import assert_frame_equal
 
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError
 from chatdata.steps import language
 from chatdata.steps.language import codes, detectors, evidence, instruction
+from chatdata.steps.language.langdetect_arrays import ArrayFactory
 from chatdata.steps.language.neighbours import nearest
 from chatdata.steps.language.prose import prose, unquoted, words
 from tests.support import instructions, instructions_later, languages
@@ -109,6 +111,22 @@ def test_that_holds_where_langdetect_is_asked(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(detectors, "langdetect", lambda text: asked.append(text) or real(text))
     assert independent(language.detect, DOUBTFUL)
     assert len(asked) >= 3  # the texts are such that it is
+
+
+@pytest.mark.slow
+def test_arrays_give_the_very_numbers_of_langdetect() -> None:
+    with_arrays = detectors._factory()
+    assert isinstance(with_arrays, ArrayFactory)
+    with_lists = DetectorFactory()
+    with_lists.seed, with_lists.langlist = with_arrays.seed, with_arrays.langlist
+    with_lists.word_lang_prob_map = with_arrays.word_lang_prob_map
+    for text in [*DOUBTFUL, ENGLISH, GERMAN, "Привет, как дела?", "\u4f60\u597d ok"]:
+        shares = []
+        for factory in (with_arrays, with_lists):
+            detector = factory.create()
+            detector.append(text)
+            shares.append([(guess.lang, guess.prob) for guess in detector.get_probabilities()])
+        assert shares[0] == shares[1]
 
 
 def test_a_detector_that_remembers_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:

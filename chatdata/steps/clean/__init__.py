@@ -143,7 +143,7 @@ def html(text: str) -> str:
 
 
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
-_OPEN_ENTITY = re.compile(rf"(?<!\\){_ENTITY}")
+_OPEN_ENTITY = re.compile(rf"&(?<!\\&){_ENTITY.removeprefix('&')}")  # quick: it begins with a sign
 _TAG_IN_PROSE = re.compile(r"</?(?!https?:|mailto:)[A-Za-z][^<>]*>")
 
 
@@ -169,8 +169,8 @@ def _decode(text: str) -> str:
 
 
 _LINK = re.compile(r"https?://[^\s<>\"']+|\]\([^()\s]*\)")
-_BARE_UNDERSCORE = re.compile(r"(?<!\\)_")
-_ESCAPE = re.compile(r"(?<!\\)\\(?=[_*])")
+_BARE_UNDERSCORE = re.compile(r"_(?<!\\_)")  # quick: both begin with a sign
+_ESCAPE = re.compile(r"\\(?<!\\\\)(?=[_*])")
 
 
 @_cleans(r"\\[_*]")
@@ -201,7 +201,7 @@ def invisible(text: str) -> str:
     return characters.without_invisible(text)
 
 
-_LINE_END = re.compile("\r\n|[\r\v\f\u2028\u2029]")
+_LINE_END = re.compile("[\r\v\f\u2028\u2029](?:(?<=\r)\n)?")  # quick: it begins with a set
 
 
 @_cleans("(?:[^\\S\n]|[\x1c-\x1f])(?:\n|$)|^\\s|\n$|\n\n\n|[\r\v\f\u2028\u2029]")

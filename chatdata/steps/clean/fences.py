@@ -16,6 +16,7 @@ _FENCE = re.compile(
     r"^(?P<lead>[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)$",
     re.MULTILINE,
 )
+_MARK = re.compile("```|~~~")  # which is looked for much faster than a line that has it
 _TICKS_OR_BREAK = re.compile(r"`+|\n[ \t]*\n")
 
 
@@ -44,7 +45,7 @@ def blocks(text: str) -> Iterator[Stretch]:
         yield text, False
         return
     start, opened = 0, None
-    for line in _FENCE.finditer(text):
+    for line in _fences(text):
         if opened is None and _opens(line):
             if line.start() > start:
                 yield text[start : line.start()], False
@@ -55,6 +56,18 @@ def blocks(text: str) -> Iterator[Stretch]:
             opened, start = None, end
     if start < len(text):
         yield text[start:], opened is not None
+
+
+def _fences(text: str) -> Iterator[re.Match[str]]:
+    """Yields the lines of a text that may open or close a block."""
+    end = 0
+    while mark := _MARK.search(text, end):
+        line = _FENCE.match(text, text.rfind("\n", 0, mark.start()) + 1)
+        if line:
+            yield line
+        end = text.find("\n", mark.end())
+        if end < 0:
+            return
 
 
 def _opens(line: re.Match[str]) -> bool:

@@ -88,6 +88,13 @@ _GLUED_BUTTON = lazy(
     r"|\nReply in undefined\s*\Z"
     r"|CopyCopy HTMLRead Aloud(?:\W*Stop)?\d+ chars \| \d+ words\s*\Z"
 )
+_GLUED_WORDS = (  # one of which such a text has
+    "Share Prompt",
+    "지금 번역하기",
+    "Save & SubmitCancel",
+    "Reply in undefined",
+    "CopyCopy HTML",
+)
 _NAMES_IT = lazy(
     r"\b(?:is|are|use|using|the|a|an|called|named|click|press|to|of|and|or|on|button)[ \t]\Z", re.I
 )
@@ -99,13 +106,18 @@ _SENTENCE_END = lazy("[.?!\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019]*\\Z")
 
 def without_page_words(text: str) -> str:
     """The text without the words of the page around it."""
-    without_banners = _BANNER.sub("", text)
+    without_banners = _BANNER.sub("", text) if "conversation is shared from" in text else text
     cleaned = "".join(
-        _FENCED_HEAD.sub(_labelled, piece) if is_code else _without_heads(piece)
+        _with_plain_head(piece) if is_code else _without_heads(piece)
         for piece, is_code in fences.blocks(without_banners)
     )
     cleaned = _without_counter(_without_buttons(cleaned))
     return cleaned if cleaned.strip() else without_banners
+
+
+def _with_plain_head(block: str) -> str:
+    head = _FENCED_HEAD.match(block)
+    return _labelled(head) + block[head.end() :] if head else block
 
 
 def _labelled(head: re.Match[str]) -> str:
@@ -122,15 +134,18 @@ def _without_heads(piece: str) -> str:
 
 
 def _without_buttons(text: str) -> str:
-    for button in (_FIRST_BUTTON, _LAST_BUTTON):
-        rest = button.sub("", text, count=1)
-        text = rest if rest.strip() else text
+    first = _FIRST_BUTTON.match(text)
+    if first and text[first.end() :].strip():
+        text = text[first.end() :]
+    last = _LAST_BUTTON.search(text)
+    if last and text[: last.start()].strip():
+        text = text[: last.start()]
     return _without_translation(_without_glued(text))
 
 
 def _without_glued(text: str) -> str:
     """The text without a button that is glued to its end, unless that is all of it."""
-    end = _GLUED_BUTTON.search(text)
+    end = _GLUED_BUTTON.search(text) if any(words in text for words in _GLUED_WORDS) else None
     if end is None or _NAMES_IT.search(text[max(0, end.start() - 8) : end.start() + 1]):
         return text
     return text[: end.start()].rstrip() or text

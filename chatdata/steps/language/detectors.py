@@ -209,10 +209,10 @@ def _model() -> Any:
 @functools.cache
 def _factory() -> Any:
     """langdetect's profiles in the order of their names: the file system's shows in its sums."""
-    from langdetect.detector_factory import DetectorFactory
+    from chatdata.steps.language.langdetect_arrays import ArrayFactory
 
     profiles = sorted((_folder("langdetect") / "profiles").iterdir())
-    factory = DetectorFactory()
+    factory = ArrayFactory()
     factory.set_seed(0)
     factory.load_json_profile([path.read_text("utf-8") for path in profiles if path.is_file()])
     return factory
