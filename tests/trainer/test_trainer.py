@@ -240,8 +240,8 @@ def test_ranks_that_would_start_apart_are_stopped() -> None:
 
 
 def readme_lines(language: str = "sh") -> list[str]:
-    """The commands of the README's section on training."""
-    section = (ROOT / "README.md").read_text().split("\n## Train\n")[1].split("\n## ")[0]
+    """The commands of the guide to training."""
+    section = (ROOT / "docs" / "training.md").read_text()
     return [
         line
         for block in section.split(f"```{language}\n")[1:]
