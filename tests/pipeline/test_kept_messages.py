@@ -28,9 +28,9 @@ WHOLE = ("render.max_tokens=null", "render.overflow=drop")
 @pytest.fixture(params=["talks"])
 def built(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Any) -> Path:
     """A folder of several shards, rendered in many pieces."""
-    size = 1500 if request.param == "talks" else 150
+    size = 1500 if request.param == "talks" else 75
     monkeypatch.setattr(shards, "SHARD_BYTES", size)
-    monkeypatch.setattr(pieces, "PART_BYTES", 10 * size)
+    monkeypatch.setattr(pieces, "PART_BYTES", (10 if request.param == "talks" else 20) * size)
     folder = make(tmp_path, RECIPES[request.param], WRITE[request.param](tmp_path), "built", *WHOLE)
     assert len(list((folder / "messages").iterdir())) > 2
     return folder

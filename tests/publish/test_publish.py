@@ -149,7 +149,7 @@ def test_published_under_another_version_is_as_built_under_it(
 def test_sixty_shards_and_more_are_one_commit(
     hub: Hub, client: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "SHARD_BYTES", 1000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 500)
     out = build(tmp_path / "many", "max_dropped=1")
     paths = [file.path for file in manifest.read(out).files]
     assert len(paths) > 60
