@@ -229,6 +229,7 @@ def pack(out: Path, max_tokens: int, rendering: str | None, as_json: bool) -> No
 
 
 for _command in (
+    recipes.new,
     recipes.recipe,
     recipes.list_,
     looking.show,

@@ -12,13 +12,14 @@ import click
 from chatdata.cli.terminal import fitted, loudness, visible
 from chatdata.dataset import dropped
 from chatdata.dataset.manifest import Manifest
+from chatdata.sources.unread import in_words
 
 
 def print_built(manifest: Manifest, folder: Path) -> None:
     """Prints what was built, and commands that use it; with --quiet nothing."""
     if loudness() < 0:
         return
-    click.secho(fitted(visible("\n" + in_words(manifest))), bold=True)
+    click.secho(fitted(visible("\n" + built(manifest))), bold=True)
     for what, command in next_steps(manifest, folder):
         head = f"  {what + ':':<13}"
         click.secho(head, dim=True, nl=False)
@@ -26,11 +27,12 @@ def print_built(manifest: Manifest, folder: Path) -> None:
         click.echo(("\n" + " " * len(head)).join(lines))
 
 
-def in_words(manifest: Manifest) -> str:
+def built(manifest: Manifest) -> str:
     """What a build has made, in a line."""
     splits = manifest.splits
     rows = ", ".join(f"{split.rows:,} {name}" for name, split in splits.items() if split.rows)
-    words = f"built {manifest.name} {manifest.version}: {splits.total('rows'):,} conversations"
+    number = in_words(splits.total("rows"), "conversations")
+    words = f"built {manifest.name} {manifest.version}: {number}"
     words += f" ({rows})"
     if tokens := splits.total("tokens"):
         share = splits.total("trained_tokens") / tokens

@@ -6,6 +6,8 @@ __all__ = [
     "context",
     "engines",
     "find",
+    "look",
+    "new_recipe",
     "pieces",
     "prepare",
     "progress",

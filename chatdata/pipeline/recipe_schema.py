@@ -6,6 +6,7 @@ option needs another) is left to `chatdata check`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
@@ -46,6 +47,11 @@ def schema() -> Schema:
         **whole,
         "$defs": dict(sorted(parts.items())),
     }
+
+
+def as_text() -> str:
+    """The JSON Schema as the text of a file."""
+    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _of(model: type[BaseModel], parts: Schema) -> Schema:

@@ -196,7 +196,7 @@ def test_a_build_gives_the_examples_of_check(tmp_path: Path) -> None:
     for arguments, more in (
         (["check"], "looked at all of the input: 3 records of 1 file"),
         (["build", "-v", "--out", str(out)], f"more of them: chatdata show {out} --dropped REASON"),
-        (["build", "-v", "--out", str(out), "--no-dropped"], "\nbuilt n 1.0.0: 1 conversations"),
+        (["build", "-v", "--out", str(out), "--no-dropped"], "\nbuilt n 1.0.0: 1 conversation"),
     ):
         done = CliRunner().invoke(main, [*arguments, str(tmp_path / "r.yaml")])
         given = examples
