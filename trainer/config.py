@@ -14,6 +14,31 @@ from trainer import shipped, zero3
 
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Strategy = Literal["auto", "single", "ddp", "fsdp", "zero3"]
+Optimizer = Literal[
+    "adamw_torch",
+    "adamw_torch_fused",
+    "adamw_torch_8bit",
+    "adamw_8bit",
+    "paged_adamw_8bit",
+    "adafactor",
+    "muon",
+    "sgd",
+]
+Reporter = Literal["tensorboard", "wandb", "trackio", "mlflow"]
+
+# What people look for under `training` and what is refused by name, with the way out.
+REFUSED = {
+    "fp16": "16 bits are `bf16` here, in which no loss has to be scaled; set `bf16: true`",
+    "label_smoothing_factor": "the loss is that of the labels as they are; leave it out",
+    "parallelism_config": "a sequence is not split over ranks; for long rows set "
+    "`gradient_checkpointing: true` or `tree_packing`, or build the dataset with a lower "
+    "render.max_tokens",
+    "group_by_length": "rows are drawn at random; set `packing`, which leaves no padding",
+}
+REFUSED |= dict.fromkeys(
+    ("sequence_parallel_size", "context_parallel_size", "cp_size", "sp_size"),
+    REFUSED["parallelism_config"],
+)
 
 
 class Model(Strict):
@@ -140,6 +165,22 @@ class Training(Strict):
     max_grad_norm: float = Field(
         default=1, gt=0, description="Longer gradients are shortened to this."
     )
+    optim: Optimizer | None = Field(
+        default=None, description="The optimizer; AdamW unless it is set.", examples=["muon"]
+    )
+    neftune_noise_alpha: float | None = Field(
+        default=None,
+        gt=0,
+        description="The noise on embeddings while the model is trained (NEFTune).",
+        examples=[5],
+    )
+    ema_decay: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="How slowly a moving average of the weights follows, which is saved as the model.",
+        examples=[0.999],
+    )
     bf16: bool = Field(default=False, description="Whether the model computes in bfloat16.")
     gradient_checkpointing: bool | None = Field(
         default=None,
@@ -176,14 +217,60 @@ class Training(Strict):
     save_total_limit: int | None = Field(
         default=None, ge=1, description="Checkpoints that are kept.", examples=[2]
     )
+    load_best_model_at_end: bool = Field(
+        default=False,
+        description="Whether the checkpoint of the lowest test loss is the model, not the last.",
+    )
+    early_stopping_patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Evaluations without progress after which training ends.",
+        examples=[3],
+    )
+    early_stopping_threshold: float = Field(
+        default=0, ge=0, description="Nats of the test loss that count as progress."
+    )
+    run_name: str | None = Field(
+        default=None, description="The name of the run where it is reported.", examples=["first"]
+    )
+    project: str | None = Field(
+        default=None, description="The project of the run in trackio.", examples=["starchat"]
+    )
     seed: int = Field(
         default=0, ge=0, description="The seed of the order of rows and of new weights."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refused_by_name(cls, values: Any) -> Any:
+        for key, why in REFUSED.items():
+            if isinstance(values, dict) and values.get(key):
+                raise ValueError(f"`{key}`: {why}")
+        return values
 
     @model_validator(mode="after")
     def _steps_for_steps(self) -> Training:
         if (self.eval_strategy == "steps") != (self.eval_steps is not None):
             raise ValueError("`eval_strategy: steps` and `eval_steps` go together")
+        return self
+
+    @model_validator(mode="after")
+    def _measured_before_chosen(self) -> Training:
+        """Refuses to stop early without evaluations, and to load the best of checkpoints that were
+        not measured."""
+        if self.early_stopping_patience and self.eval_strategy == "no":
+            raise ValueError("`early_stopping_patience` counts evaluations; set `eval_strategy`")
+        if self.early_stopping_threshold and not self.early_stopping_patience:
+            raise ValueError("`early_stopping_threshold` needs `early_stopping_patience`")
+        if self.load_best_model_at_end and (
+            not (self.save_steps and self.eval_steps) or self.save_steps % self.eval_steps
+        ):
+            raise ValueError(
+                "`load_best_model_at_end` chooses a checkpoint that was measured; set "
+                "`eval_strategy: steps`, and `save_steps` to a multiple of `eval_steps`"
+            )
+        if self.load_best_model_at_end and self.ema_decay:
+            raise ValueError("choose `load_best_model_at_end` or `ema_decay`: each is the model")
         return self
 
     def for_deepspeed(self) -> dict[str, Any]:
@@ -194,6 +281,13 @@ class Training(Strict):
             "gradient_clipping": self.max_grad_norm,
             "bf16": self.bf16,
         }
+
+
+class Samples(Strict):
+    """Answers that the model writes at each evaluation, to prompts of the test split."""
+
+    rows: int = Field(default=4, ge=1, description="Rows of the test split that give prompts.")
+    max_new_tokens: int = Field(default=64, ge=1, description="Tokens of the longest answer.")
 
 
 class TrainConfig(Strict):
@@ -272,7 +366,12 @@ class TrainConfig(Strict):
         default=Training(),
         description="The arguments of transformers' Trainer that a recipe may set.",
     )
-    report_to: list[Literal["tensorboard", "wandb"]] = Field(
+    samples: Samples | None = Field(
+        default=None,
+        description="Answers that the model writes at each evaluation, in `samples.jsonl`.",
+        examples=[{"rows": 4}],
+    )
+    report_to: list[Reporter] = Field(
         default=["tensorboard"], description="Where losses are logged.", examples=[["tensorboard"]]
     )
 

@@ -85,7 +85,7 @@ def train(
     strategy.check_sharded(config, trainer)
     trainer.train(resume_from_checkpoint=run.checkpoint())
     trainer.refuse_what_is_no_number()
-    _evaluate_again(trainer)
+    _evaluate_again(trainer, config)
     remarks = save.save(trainer, run)
     if here.is_first:
         click.echo(save.summary(trainer.state.log_history))
@@ -130,7 +130,7 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
 
     from trainer import evaluate
     from trainer.data import dataset, isolation
-    from trainer.run import checkpoints, log
+    from trainer.run import callbacks, checkpoints, log
     from trainer.run.run import collator
     from trainer.run.trainer import Trainer
 
@@ -152,20 +152,27 @@ def make_trainer(run: Run, network: Any, arguments: Any) -> Any:
         data_collator=collator(run),
         callbacks=[
             log.Report(run.output),
+            *callbacks.asked_for(run),
             checkpoints.Listing(),
             isolation.CheckOrder(),
             *run.layout.callbacks,
         ],
         **options,
     )
+    trainer.with_muon = run.config.training.optim == "muon"
     trainer.remove_callback(PrinterCallback)
+    callbacks.introduce(trainer)
     return trainer
 
 
-def _evaluate_again(trainer: Any) -> None:
-    """Evaluates the trained model, unless the last step has done so."""
+def _evaluate_again(trainer: Any, config: TrainConfig) -> None:
+    """Evaluates the trained model, unless the last step has done so and the weights are its."""
     tested = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
-    if trainer.eval_dataset is not None and tested[-1:] != [trainer.state.global_step]:
+    training = config.training
+    is_another = bool(training.ema_decay or training.load_best_model_at_end)
+    if trainer.eval_dataset is not None and (
+        is_another or tested[-1:] != [trainer.state.global_step]
+    ):
         trainer.evaluate()
 
 

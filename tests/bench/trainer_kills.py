@@ -1,9 +1,9 @@
 """Kills runs of the trainer at random times: python -m tests.bench.trainer_kills --each 40
 
 A run writes a checkpoint every second step, into a folder with an earlier model. Its first rank is
-killed at any time of the run, while it saves a checkpoint, or while it saves the model. Then the
-folder is looked at, and the run goes on with `--resume`. Ends with status 1 where what must hold
-(`tests/support/killed_runs.py`) does not hold.
+killed at any time of the run, in a step, while it saves a checkpoint, or while it saves the model.
+Then the folder is looked at, and the run goes on with `--resume`. Ends with status 1 where what
+must hold (`tests/support/killed_runs.py`) does not hold.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chatdata import build_dataset, load_recipe
 from tests.support import forked_ranks
 from tests.support.killed_runs import EVERY, STEPS, STRATEGIES, Left, Place, attempt
 
-STAGES = ("run", "checkpoint", "save")
+TIMES = {"run": 1, "step": STEPS, "checkpoint": STEPS // EVERY, "save": 1}  # in a run
 
 
 def attempts(place: Place, stage: str, each: int, draw: random.Random) -> Iterator[Left]:
@@ -30,8 +30,8 @@ def attempts(place: Place, stage: str, each: int, draw: random.Random) -> Iterat
     seconds, models = place.straight()
     kills = 0
     while kills < each:
-        which = draw.randint(1, STEPS // EVERY) if stage == "checkpoint" else 1
-        left = attempt(place, [stage, draw.uniform(0, seconds[stage]), which], models)
+        kill = [stage, draw.uniform(0, seconds[stage]), draw.randint(1, TIMES[stage])]
+        left = attempt(place, kill, models)
         kills += left.was_killed
         if left.was_killed or left.after != "the model":
             yield left
@@ -49,7 +49,7 @@ def main(each: int, strategy: tuple[str, ...], seed: int) -> None:
         sample = Path(name) / "sample"
         build_dataset(load_recipe("sample"), sample)
         for chosen in strategy or ("single",):
-            for stage in STAGES:
+            for stage in TIMES:
                 place = Place(ranks, Path(name), sample, chosen)
                 counts = Counter(attempts(place, stage, each, draw))
                 show(f"{chosen}, killed in {stage}", counts)

@@ -14,7 +14,8 @@ from trainer.run import save, trainer
 
 
 class Stages:
-    """The seconds that each stage of a run has taken, the last time: `run`, `checkpoint`, `save`.
+    """The seconds that each stage of a run has taken, the last time: `run`, `step`, `checkpoint`,
+    `save`.
 
     `kill` is [stage, seconds, which]: the process ends so long after it has entered the stage for
     the time `which`, from 1. The kernel ends it, between any two instructions, as by `kill -9`.
@@ -48,7 +49,9 @@ class Stages:
             return call
 
         checkpoint = timed("checkpoint", trainer.Trainer._save_checkpoint)
+        step = timed("step", trainer.Trainer.training_step)
         with (
+            mock.patch.object(trainer.Trainer, "training_step", step),
             mock.patch.object(trainer.Trainer, "_save_checkpoint", checkpoint),
             mock.patch.object(save, "save", timed("save", save.save)),
             self.within("run"),

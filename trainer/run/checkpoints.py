@@ -30,7 +30,7 @@ _OPTIMIZERS = ("optimizer*", "global_step*/*optim*")
 _FILES = {"content_hash": "the dataset has changed", "base": "the model of model.path has changed"}
 
 # Keys that may differ when a run goes on: they change nothing of what is trained.
-_MAY_DIFFER = ("output", "license", "report_to")
+_MAY_DIFFER = ("output", "license", "report_to", "samples")
 _MAY_DIFFER_IN_TRAINING = (
     "per_device_eval_batch_size",
     "logging_steps",
@@ -39,6 +39,8 @@ _MAY_DIFFER_IN_TRAINING = (
     "save_steps",
     "save_total_limit",
     "dataloader_num_workers",
+    "run_name",
+    "project",
 )
 
 

@@ -25,7 +25,7 @@ from chatdata.core.text import printable
 from chatdata.render.token_spans import equal_spans
 from trainer.data import dataset
 from trainer.model import adapters, families, load, memory, pretrained, vocabulary
-from trainer.run import checkpoints, room, save, schedule, strategy, upload
+from trainer.run import checkpoints, options, room, samples, save, schedule, strategy, upload
 from trainer.run.run import Run, collator
 
 SHOWN_TOKENS = 700  # of a row of the first batch
@@ -57,6 +57,7 @@ def check(run: Run) -> Findings:
         "template": _template,
         "model": _model,
         "family": _family,
+        "options": _options,
         "tokenizer": _tokenizer,
         "layout": _layout,
         "schedule": _schedule,
@@ -156,6 +157,13 @@ def _family(run: Run) -> str:
     if not run.config.training.use_liger_kernel and (why := families.loss_to_replace(network)):
         line += f"; the loss is computed from the logits, since {why}"
     return line
+
+
+def _options(run: Run) -> str:
+    name = strategy.chosen(run.config, run.here.ranks)
+    if run.config.samples:
+        samples.of_run(run)
+    return options.check(run.config, name, run.meta_model)
 
 
 def _attention(run: Run) -> str:

@@ -14,8 +14,10 @@ from typing import Any
 from trainer.run.save import DESCRIPTION
 
 _TEXTS = (DESCRIPTION, "README.md", "adapter_config.json", "config.json", "tokenizer_config.json")
-# Checkpoints, optimizer state and logs, which hold the names of machines and folders.
-_NOT_PUBLISHED = ("checkpoint-", "global_step", "runs", "training_args.bin", "run.json", ".")
+# Checkpoints, optimizer state and logs, which hold the names of machines and folders, and answers
+# to prompts of the dataset, which may be private.
+_LOGS = ("runs", "wandb", "mlruns", "mlflow.db", "trackio", "samples.jsonl")
+_NOT_PUBLISHED = ("checkpoint-", "global_step", "training_args.bin", "run.json", ".", *_LOGS)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from chatdata.core.errors import ChatdataError, OutputError
 from trainer.config import TrainConfig
 from trainer.run import checkpoints
 
-_ADAM = 8  # bytes that the optimizer keeps of a parameter, at least
+_ADAM = 8  # bytes that AdamW keeps of a parameter, at least; others keep less
+_WHOLE_ADAM = (None, "adamw_torch", "adamw_torch_fused")
 _LITTLE = 2**20  # bytes: a disk with less is taken for full
 _OF_TORCH = "inline_container"  # torch.save names this file where the system does not write
 
@@ -21,11 +22,12 @@ _OF_TORCH = "inline_container"  # torch.save names this file where the system do
 def check(config: TrainConfig, trained: int, planned: int) -> int:
     """The bytes that a run will write at least: its model, and the checkpoints that it keeps at a
     time, of `planned`. Raises OutputError where the disk has less room."""
-    output, limit = Path(config.output), config.training.save_total_limit
+    output, training = Path(config.output), config.training
+    limit, is_adam = training.save_total_limit, training.optim in _WHOLE_ADAM
     at_a_time = planned if limit is None else min(planned, limit + 1)  # a new one, then an old goes
     left = max(at_a_time - len(list(output.glob("checkpoint-*"))), 0)
-    model = trained * (2 if config.training.bf16 else 4)
-    needed = model + left * (model + trained * _ADAM)
+    model = trained * (2 if training.bf16 else 4)
+    needed = model + left * (model + trained * (_ADAM if is_adam else 0))
     disk.check_room(
         output, needed, "make room, choose another output, or set training.save_total_limit"
     )

@@ -30,6 +30,8 @@ from trainer.config import TrainConfig
 from trainer.run import compiled
 
 MODULE = "-m trainer.train"
+# Keys of `training` that callbacks carry out.
+NOT_OF_TRANSFORMERS = {"ema_decay", "early_stopping_patience", "early_stopping_threshold"}
 
 # What the configuration of `accelerate launch` turns on, by the variables that it sets. Read when
 # this module is imported: later accelerate sets the same variables for what the recipe chooses.
@@ -174,12 +176,11 @@ def _check_packages(config: TrainConfig) -> None:
         and "`model.attention`",
         "liger_kernel": config.training.use_liger_kernel and "`training.use_liger_kernel`",
     }
-    needs |= dict.fromkeys(config.report_to, "`report_to`")
     for package, key in needs.items():
         if key and find_spec(package) is None:
             raise ConfigError(
-                f"{key} needs the package '{package}', which is not installed; install it or set "
-                "another value."
+                f"{key} needs the package '{package}', which is not installed; run `pip install "
+                f"{package.replace('_', '-')}`, or set another value."
             )
 
 
@@ -276,8 +277,13 @@ def arguments(config: TrainConfig, here: Place) -> Any:
 
 def _common(config: TrainConfig, on_cpu: bool) -> dict[str, Any]:
     training = config.training
+    elsewhere = {"gradient_checkpointing", *NOT_OF_TRANSFORMERS}
+    elsewhere |= {"optim"} if training.optim == "muon" else set()
+    is_chosen = bool(training.load_best_model_at_end or training.early_stopping_patience)
     return {
-        **training.model_dump(exclude_none=True, exclude={"gradient_checkpointing"}),
+        **training.model_dump(exclude_none=True, exclude=elsewhere),
+        "metric_for_best_model": "loss" if is_chosen else None,
+        "restore_callback_states_from_checkpoint": is_chosen,  # how long it has been no better
         "save_strategy": "no" if training.save_steps is None else "steps",
         "report_to": list(config.report_to),
         "dataloader_pin_memory": not on_cpu,

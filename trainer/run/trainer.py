@@ -14,7 +14,7 @@ from chatdata.core.errors import ChatdataError
 from chatdata.dataset.schemas import WEIGHTS
 from trainer.data import weighting
 from trainer.model import families
-from trainer.run import checkpoints, room
+from trainer.run import checkpoints, muon, room
 
 
 class Trainer(transformers.Trainer):
@@ -33,6 +33,7 @@ class Trainer(transformers.Trainer):
     """
 
     _losses_are_finite: torch.Tensor | None = None  # of all steps since the last look
+    with_muon = False  # AdamW, or what `args.optim` names
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -40,6 +41,14 @@ class Trainer(transformers.Trainer):
         self.loss_by_logits = not fused and families.loss_to_replace(self.model) is not None
         if self.loss_by_logits:  # so that the trained tokens of a step are counted
             self.model_accepts_loss_kwargs = self._loss_shifts_labels = True
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """The optimizer of Trainer, or Muon, which Trainer does not know."""
+        if self.with_muon and self.optimizer is None:
+            network: Any = self.model if model is None else model
+            decaying = set(self.get_decay_parameter_names(network))
+            self.optimizer = muon.make(network, decaying, self.args)
+        return super().create_optimizer(model)
 
     def training_step(self, *args: Any, **options: Any) -> Any:
         """The loss of a batch, as of Trainer; whether it is a number is kept for a later look."""
