@@ -194,6 +194,7 @@ def checked(tmp_path: Path, strategy: str = "single", more: Any = None, **traini
         ("single", {"report_to": ["mlflow"]}, {}, "`pip install mlflow`"),
         ("single", {"report_to": ["trackio"]}, {}, "`pip install trackio`"),
         ("single", {"report_to": ["wandb"]}, {}, "`pip install wandb`"),
+        ("single", {"adapter": "qlora"}, {}, "`pip install bitsandbytes`"),
         ("single", {}, {"optim": "adamw_8bit"}, "`pip install bitsandbytes`"),
         ("single", {}, {"optim": "adamw_torch_8bit"}, "`pip install torchao`"),
     ],

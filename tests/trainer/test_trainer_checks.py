@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -155,7 +154,6 @@ def test_a_configuration_that_would_overrule_the_recipe_is_refused(
         ({"strategy": "single"}, TWO, "'single' is for one process and 2 were launched"),
         ({"model": {"config": TINY, "attention": "flash_attention_2"}}, ALONE, "`model.attention"),
         ({"adapter": "lora", "strategy": "zero3"}, TWO, "`adapter` with ZeRO-3 needs a CUDA GPU"),
-        ({"report_to": ["wandb"]}, ALONE, "`report_to` needs the package 'wandb'"),
         ({"training": {"use_liger_kernel": True}}, ALONE, "`training.use_liger_kernel` needs"),
         ({"strategy": "fsdp", "fsdp": {"cpu_offload": True}}, TWO, "`fsdp.cpu_offload` needs a"),
         ({"deepspeed": "trainer/zero3_nvme_offload.json"}, TWO, "offloads to '/local_nvme'"),
@@ -205,12 +203,6 @@ def test_targets_that_deepspeed_cannot_read_are_named(
         strategy.check(given, TWO)
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
     assert strategy.check(given, TWO) == "zero3"
-
-
-@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
-def test_qlora_without_its_package_is_refused(sample: Path, tmp_path: Path) -> None:
-    with pytest.raises(ChatdataError, match="needs the package 'bitsandbytes'"):
-        strategy.check(recipe(sample, tmp_path, adapter="qlora"), ALONE)
 
 
 def test_qlora_trains_over_4_bits(sample: Path, tmp_path: Path) -> None:

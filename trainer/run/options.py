@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,12 +16,16 @@ from chatdata.core.errors import ConfigError
 from trainer.config import TrainConfig
 from trainer.model import families
 
-# What a key needs beyond the trainer's packages, and what installs it.
-_REPORTERS = {"wandb": "wandb", "trackio": "trackio", "mlflow": "mlflow"}
 _OPTIMIZERS = {
     "adamw_8bit": "bitsandbytes",
     "paged_adamw_8bit": "bitsandbytes",
     "adamw_torch_8bit": "torchao",
+}
+_ATTENTIONS = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
+_INSTALL = {
+    "flash_attn": "run `pip install flash-attn`",
+    "flash_attn_interface": "build it from the folder `hopper` of flash-attention",
+    "liger_kernel": "run `pip install liger-kernel`",
 }
 _COPIES = ("single", "ddp")  # strategies in which each process has whole weights
 
@@ -57,16 +62,28 @@ def _only(key: str, strategy: str) -> str:
 
 
 def _check_packages(config: TrainConfig) -> None:
-    optimizer = _OPTIMIZERS.get(config.training.optim or "")
-    needed = {"report_to": [_REPORTERS[name] for name in config.report_to if name in _REPORTERS]}
-    needed["training.optim"] = [optimizer] if optimizer else []
-    for key, packages in needed.items():
-        for package in packages:
-            if find_spec(package) is None:
-                raise ConfigError(
-                    f"{key} needs the package '{package}', which is not installed; run "
-                    f"`pip install {package}`, or set another value."
-                )
+    for key, package in _needed(config):
+        if find_spec(package) is None:
+            raise ConfigError(
+                f"{key} needs the package '{package}', which is not installed; "
+                f"{_INSTALL.get(package, f'run `pip install {package}`')}, or set another value."
+            )
+
+
+def _needed(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    """Yields keys with the packages that these need."""
+    training, attention = config.training, config.model.attention
+    if config.adapter is not None:
+        yield "`adapter`", "peft"
+    if config.quantized:
+        yield "`adapter: qlora`", "bitsandbytes"
+    if attention in _ATTENTIONS:
+        yield "`model.attention`", _ATTENTIONS[attention]
+    if training.use_liger_kernel:
+        yield "`training.use_liger_kernel`", "liger_kernel"
+    if training.optim in _OPTIMIZERS:
+        yield "`training.optim`", _OPTIMIZERS[training.optim]
+    yield from (("`report_to`", name) for name in config.report_to)
 
 
 def _check_reporters(config: TrainConfig) -> None:

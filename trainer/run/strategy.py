@@ -18,7 +18,6 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -135,7 +134,6 @@ def check(config: TrainConfig, here: Place) -> str:
     the recipe asks."""
     strategy = chosen(config, here.ranks)
     _check_launcher(strategy, here)
-    _check_packages(config)
     _check_gpu(config)
     _check_adapter(config, strategy)
     _check_disks(deepspeed_file(config, here.ranks))
@@ -165,23 +163,6 @@ def _check_launcher(strategy: str, here: Place) -> None:
             f"`torchrun --nproc_per_node={torch.cuda.device_count()} {MODULE} RECIPE`, or set "
             "CUDA_VISIBLE_DEVICES to one of them."
         )
-
-
-def _check_packages(config: TrainConfig) -> None:
-    needs: dict[str, str | bool] = {
-        "peft": config.adapter is not None and "`adapter`",
-        "bitsandbytes": config.quantized and "`adapter: qlora`",
-        "flash_attn": config.model.attention == "flash_attention_2" and "`model.attention`",
-        "flash_attn_interface": config.model.attention == "flash_attention_3"
-        and "`model.attention`",
-        "liger_kernel": config.training.use_liger_kernel and "`training.use_liger_kernel`",
-    }
-    for package, key in needs.items():
-        if key and find_spec(package) is None:
-            raise ConfigError(
-                f"{key} needs the package '{package}', which is not installed; run `pip install "
-                f"{package.replace('_', '-')}`, or set another value."
-            )
 
 
 def _check_gpu(config: TrainConfig) -> None:
