@@ -45,10 +45,11 @@ SIFTING = {
 TRAINER = {
     "zero3": set(),
     "shipped": set(),
-    "config": {"zero3", "shipped"},
+    "training": set(),
+    "config": {"zero3", "shipped", "training"},
     "data": {"config"},
     "model": {"config", "zero3"},
-    "run": {"config", "zero3", "data", "model"},
+    "run": {"config", "training", "zero3", "data", "model"},
     "chat": {"model", "shipped"},
     "evaluation": {"shipped", "chat"},
 }

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from chatdata.core.errors import ConfigError
 from tests.support.bases import TINY
-from trainer import config, train
+from trainer import config, train, training
 from trainer.model import load
 from trainer.run import averaging, muon, options, samples
 
@@ -93,7 +93,7 @@ def test_samples_are_written_at_each_evaluation_and_change_nothing(
 def test_a_prompt_ends_where_the_first_answer_begins() -> None:
     row = {"input_ids": [5, 6, 7, 8, 9, 4], "labels": [-100, -100, 7, 8, -100, 4]}
     untrained = {"input_ids": [5, 6], "labels": [-100, -100]}
-    wanted = config.Samples(rows=9, max_new_tokens=3)
+    wanted = training.Samples(rows=9, max_new_tokens=3)
     assert samples.prompts([untrained, row], wanted, 5) == [([5, 6], [7, 8])]
     with pytest.raises(ConfigError, match=r"lower samples\.max_new_tokens"):
         samples.prompts([untrained, row], wanted, 4)
@@ -108,7 +108,7 @@ def test_muon_trains_the_matrices_inside_and_adamw_the_rest() -> None:
         load.AutoConfig.for_model(**{**model, "hidden_size": 8})
     )
     names = {name for name, _ in network.named_parameters() if "norm" not in name}
-    arguments: Any = config.Training(weight_decay=0.1)
+    arguments: Any = training.Training(weight_decay=0.1)
     made = muon.make(network, names, arguments)
     sizes = [sum(len(group["params"]) for group in part.param_groups) for part in made.parts]
     assert sizes == [7, 5]  # four of attention, three of the MLP; two tables, three norms

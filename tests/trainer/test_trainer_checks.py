@@ -23,12 +23,12 @@ from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset.pack import repack
 from trainer import config, zero3
-from trainer.config import Training
 from trainer.model import adapters, memory
 from trainer.model.load import meta_model
 from trainer.run import checkpoints, preflight, run, schedule, strategy, upload
 from trainer.run.strategy import Place
 from trainer.train import main, make_trainer, train
+from trainer.training import Training
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 

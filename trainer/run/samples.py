@@ -17,9 +17,9 @@ from transformers import GenerationConfig, TrainerCallback
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import ConfigError
 from chatdata.core.text import printable
-from trainer.config import Samples
 from trainer.data import dataset
 from trainer.run.run import Run
+from trainer.training import Samples
 
 FILE = "samples.jsonl"
 Entry = dict[str, Any]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from chatdata.core.errors import ConfigError
-from trainer.config import Training
+from trainer.training import Training
 
 
 @dataclass(frozen=True, slots=True)
