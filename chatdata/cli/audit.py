@@ -9,6 +9,7 @@ import click
 
 from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, note, print_json
+from chatdata.core import storage
 
 if TYPE_CHECKING:
     from chatdata.verify.audit.inputs import Located
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...|REPO@REV")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...|REPO@REV|URL")
 @click.option(
     "--tokenizer",
     help="The tokenizer of the rows, or of the model to train: a folder, a Hub repository or "
@@ -76,9 +77,22 @@ def _path(spec: str) -> Path:
     from chatdata.publish import pull
     from chatdata.verify.audit import inputs
 
+    if storage.is_remote(spec):
+        return _stored(spec)
     if "@" not in spec or Path(spec).exists():
         return Path(spec)
     return pull.data(spec, inputs.READ, note)
+
+
+def _stored(url: str) -> Path:
+    """The folder of copies of what is behind a URL: a dataset, every hash checked, or any files."""
+    from chatdata.dataset import manifest, remote_copy
+    from chatdata.pipeline import downloads
+
+    place = storage.at(url)
+    text = place.read(manifest.FILE) if place.is_folder() else None
+    is_ours = text is not None and manifest.parse(text) is not None
+    return remote_copy.fetch(url) if is_ours else downloads.folder(url)
 
 
 def _known(located: Located, tokenizer: str | None, evaluation: tuple[Path, ...]) -> Known:

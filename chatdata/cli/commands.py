@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def check(
 @main.command()
 @options.recipe
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The folder to build. [out/NAME-VERSION]"
+    "--out", type=options.PLACE, help="The folder to build, or its URL. [out/NAME-VERSION]"
 )
 @options.input_license
 @options.workers
@@ -115,7 +116,7 @@ def build(
     inputs: tuple[str, ...],
     settings: tuple[str, ...],
     python: tuple[str, ...],
-    out: Path | None,
+    out: str | Path | None,
     input_license: str | None,
     workers: int,
     engine: str,
@@ -135,16 +136,18 @@ def build(
     chatdata build oasst1-en --set threads.policy=best_rank
     chatdata build oasst1-en --set drop.wrong_language.allow=[en,de]
     """
+    from chatdata.dataset import dropped
+    from chatdata.pipeline import downloads
     from chatdata.pipeline.build import build as run
     from chatdata.pipeline.build import check_splits
     from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings, python)
-    folder = out or Path("out") / f"{loaded.name}-{loaded.version}"
+    place = out or Path("out") / f"{loaded.name}-{loaded.version}"
     if old_name is not None:
         note("--verify of `chatdata build` is now called --check-encoder")
-    replaced = rendering_again.added_to(folder)
-    with progress.bar() as shown:
+    with progress.bar() as shown, downloads.writing(place, shown) as folder:
+        replaced = rendering_again.added_to(folder)
         manifest = run(
             loaded,
             folder,
@@ -157,31 +160,36 @@ def build(
             keep_dropped=not no_dropped,
             progress=shown,
         )
-    rendering_again.note_left_behind(replaced, folder)
+        not_kept = _not_kept(loaded.keep, folder)
+        examples = dropped.examples(folder) if loudness() > 0 else []
+        has_dropped = dropped.is_in(folder)
+    rendering_again.note_left_behind(replaced, place)
     _note_licenses(loaded, manifest)
-    _note_not_kept(loaded.keep, folder)
+    for line in not_kept:
+        note(line)
     if words := check_splits(loaded, manifest.splits.as_json()):
         note(words)
     if as_json:
         print_json(manifest.as_json())
     else:
-        _print_result(manifest, folder)
+        _print_result(manifest, place, examples, has_dropped)
 
 
-def _print_result(manifest: Manifest, folder: Path) -> None:
+def _print_result(
+    manifest: Manifest, place: str | Path, examples: Sequence[str], has_dropped: bool
+) -> None:
     """Prints what was built: with --quiet its hash and folder alone."""
     from chatdata.cli import summary
     from chatdata.cli.show import print_examples, print_manifest
-    from chatdata.dataset import dropped
 
     if loudness() >= 0:
         print_manifest(manifest, console())
-    if loudness() > 0 and (examples := dropped.examples(folder)):
+    if loudness() > 0 and examples:
         print_examples(examples, console())
-        if dropped.is_in(folder):
-            say(f"more of them: chatdata show {folder} --dropped REASON")
-    summary.print_built(manifest, folder)
-    say(f"{manifest.content_hash}\n{folder}")
+        if has_dropped:
+            say(f"more of them: chatdata show {place} --dropped REASON")
+    summary.print_built(manifest, str(place), has_dropped)
+    say(f"{manifest.content_hash}\n{place}")
 
 
 def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:
@@ -194,17 +202,19 @@ def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:
             )
 
 
-def _note_not_kept(keep: list[str], folder: Path) -> None:
-    """Says what of a recipe's `keep` was dropped all the same, and why."""
+def _not_kept(keep: list[str], folder: Path) -> list[str]:
+    """What of a recipe's `keep` was dropped all the same, and why, in words."""
     from chatdata.dataset import reader
 
+    lines = []
     for row in reader.dropped_of(folder, keep).iter_rows(named=True) if keep else ():
         why = f"{row['reason']}: {row['detail']}" if row["detail"] else row["reason"]
-        note(f"keep names '{row['id']}', and it was dropped all the same ({why})")
+        lines.append(f"keep names '{row['id']}', and it was dropped all the same ({why})")
+    return lines
 
 
 @main.command()
-@options.out_folder
+@options.changed_folder
 @click.option(
     "--max-tokens", type=click.IntRange(1), required=True, help="The most tokens in a bin."
 )

@@ -9,7 +9,7 @@ import click
 
 from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, print_json, say
-from chatdata.core import disk
+from chatdata.core import disk, storage
 from chatdata.core.errors import ChatdataError, OutputError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def verify(
 
     if not rebuild and (inputs or settings or python):
         raise click.UsageError("--input, --set and --python need --rebuild.")
-    folder = options.folder(out)
+    folder = options.folder(out, is_checked=False)
     with progress.bar() as shown:
         verdicts = verification.verdicts_on(folder, everything=full, progress=shown)
     if rebuild:
@@ -127,13 +127,19 @@ def _rebuilt(
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
-def report(out: Path) -> None:
+@click.argument("out", type=options.PLACE)
+def report(out: str | Path) -> None:
     """Write a page about a built folder, for a browser.
 
     OUT/report.html is one file. Shows counts, reasons with examples of dropped conversations,
     lengths, languages, the certificate, and conversations with their trained tokens marked.
     """
-    from chatdata.dataset.report import write
+    from chatdata.dataset import report as reports
 
-    say(str(write(out)))
+    folder = options.folder(str(out))
+    written = reports.write(folder)
+    if isinstance(out, str):
+        storage.at(out).put({reports.FILE: written})
+        say(f"{storage.shown(out).rstrip('/')}/{reports.FILE}")
+    else:
+        say(str(written))

@@ -9,10 +9,56 @@ from typing import Any
 import click
 
 from chatdata.cli.terminal import LOUDNESS, note
+from chatdata.core import storage
 from chatdata.pipeline import engines
 
 as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
-out_folder = click.argument("out", type=click.Path(path_type=Path))
+
+
+class _Place(click.Path):
+    """A folder: its path, or the URL of one in storage, which stays a text."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | Path:
+        """The path or the URL that an argument means."""
+        if isinstance(value, str) and storage.is_url(value):
+            return value if storage.is_remote(value) else Path(storage.local_path(value))
+        path: Any = super().convert(value, param, ctx)
+        return Path(path)
+
+
+class _Dataset(_Place):
+    """A built folder. Of one behind a URL, the folder of a copy."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The folder that an argument means."""
+        place = super().convert(value, param, ctx)
+        if isinstance(place, Path):
+            return place
+        from chatdata.dataset import remote_copy
+
+        return remote_copy.fetch(place)
+
+
+class _Changed(_Place):
+    """A built folder that a command writes into, which is no URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The folder that an argument means."""
+        place = super().convert(value, param, ctx)
+        if isinstance(place, Path):
+            return place
+        url = storage.shown(place)
+        self.fail(f"{url} is in storage; copy it with `chatdata pull {url} --out DIR`.", param, ctx)
+
+
+PLACE = _Place()
+out_folder = click.argument("out", type=_Dataset(), metavar="OUT")
+changed_folder = click.argument("out", type=_Changed(), metavar="OUT")
 workers = click.option(
     "--workers",
     type=click.IntRange(1),
@@ -84,10 +130,15 @@ def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
     return quiet(verbose(command))
 
 
-def folder(spec: str) -> Path:
-    """The folder that an argument names: a built folder, or that of a published version."""
+def folder(spec: str, *, is_checked: bool = True) -> Path:
+    """The folder that an argument names: a built folder, that of a copy of one behind a URL, which
+    may have faults unless `is_checked`, or that of a published version."""
+    if storage.is_remote(spec):
+        from chatdata.dataset import remote_copy
+
+        return remote_copy.fetch(spec, is_checked=is_checked)
     if not is_published(spec):
-        return Path(spec)
+        return Path(storage.local_path(spec))
     from chatdata.publish import pull
 
     return pull.folder(spec, note=note)
@@ -98,7 +149,7 @@ def is_published(spec: str) -> bool:
 
     The Hub's client, which takes half a second to import, is left alone where no `@` is in a name.
     """
-    if "@" not in spec:
+    if "@" not in spec or storage.is_url(spec):
         return False
     from chatdata.publish import pull
 

@@ -11,7 +11,7 @@ from chatdata.cli.terminal import note, print_json, say
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@options.out_folder
 @click.argument("repo")
 @click.option("--version", required=True, metavar="X.Y.Z", help="The version to publish.")
 @click.option(
@@ -66,14 +66,14 @@ def push(
 
 
 @click.command()
-@click.argument("reference", metavar="REPO@VERSION")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
+@click.argument("reference", metavar="REPO@VERSION|URL")
+@click.option("--out", type=options.PLACE, required=True, help="The folder to write.")
 @click.option("--allow-moving-revision", is_flag=True, help="Allow a branch, which may move.")
 @options.force
 @options.as_json
 @options.loudness
 def pull(
-    reference: str, out: Path, allow_moving_revision: bool, force: bool, as_json: bool
+    reference: str, out: str | Path, allow_moving_revision: bool, force: bool, as_json: bool
 ) -> None:
     """Fetch a published version into a folder, every hash checked.
 
@@ -97,7 +97,8 @@ def pull(
     if as_json:
         print_json(origin)
     else:
-        say(f"{origin['repo']} {origin['tag'] or ''} commit {origin['commit']}")
+        if "repo" in origin:
+            say(f"{origin['repo']} {origin['tag'] or ''} commit {origin['commit']}")
         say(f"{origin['content_hash']}\n{out}")
 
 

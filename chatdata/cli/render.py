@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import click
 
 from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, note, print_json, say
+from chatdata.core import storage
 from chatdata.core.errors import ChatdataError
+from chatdata.pipeline.progress import Progress, silent
 
 
 @click.command()
-@click.argument("out", metavar="OUT|REPO@VERSION")
+@click.argument("out", metavar="OUT|REPO@VERSION|URL")
 @click.option(
     "--tokenizer",
     help="The tokenizer: `bytes`, a folder, or a Hub repository (org/name@revision).",
@@ -32,7 +35,7 @@ from chatdata.core.errors import ChatdataError
 @click.option(
     "--out",
     "new",
-    type=click.Path(path_type=Path),
+    type=options.PLACE,
     metavar="DIR",
     help="The folder to write. [with --add or --remove: OUT itself]",
 )
@@ -47,7 +50,7 @@ from chatdata.core.errors import ChatdataError
 @options.loudness
 def render(
     out: str,
-    new: Path | None,
+    new: str | Path | None,
     add: bool,
     name: str | None,
     remove: str | None,
@@ -102,11 +105,12 @@ def _check_alone(remove: str, add: bool, name: str | None, chosen: dict[str, Any
             raise click.UsageError(f"{option} renders, and --remove {remove} removes; give one.")
 
 
-def _remove(out: str, name: str, new: Path | None, as_json: bool) -> None:
+def _remove(out: str, name: str, new: str | Path | None, as_json: bool) -> None:
     from chatdata.pipeline.remove_rendering import remove_rendering
 
     folder = _changeable(out, new)
-    after = remove_rendering(folder, name, new)
+    with _writing(new) as written:
+        after = remove_rendering(folder, name, written)
     if as_json:
         print_json(after.as_json())
     else:
@@ -114,23 +118,41 @@ def _remove(out: str, name: str, new: Path | None, as_json: bool) -> None:
         say(f"removed {name}; added renderings that stay: {left}\n{new or folder}")
 
 
-def _changeable(out: str, new: Path | None) -> Path:
-    """The folder to change, or to change a copy of. Raises UsageError for a published version that
-    no copy is to be made of."""
+@contextlib.contextmanager
+def _writing(new: str | Path | None, shown: Progress = silent) -> Iterator[Path | None]:
+    """The folder to write for `--out`, which may be a URL; None where there is none."""
+    from chatdata.pipeline import downloads
+
+    if new is None:
+        yield None
+        return
+    with downloads.writing(new, shown) as folder:
+        yield folder
+
+
+def _changeable(out: str, new: str | Path | None) -> Path:
+    """The folder to change, or to change a copy of. Raises UsageError for a published version, or a
+    dataset behind a URL, that no copy is to be made of."""
+    if new is None and storage.is_remote(out):
+        raise click.UsageError(
+            f"{storage.shown(out)} is in storage; name a folder for a copy, or the URL, with --out."
+        )
     if new is None and options.is_published(out):
         raise click.UsageError(f"{out} is a published version; name a folder for a copy (--out).")
     return options.folder(out)
 
 
-def _render(out: str, new: Path, as_json: bool, **chosen: Any) -> None:
+def _render(out: str, new: str | Path, as_json: bool, **chosen: Any) -> None:
     from chatdata.cli.show import print_manifest
     from chatdata.dataset import manifest
     from chatdata.pipeline.render_again import render_again
 
     folder = options.folder(out)
-    before, replaced = manifest.read(folder), added_to(new)
-    with progress.bar() as shown:
-        after = render_again(folder, new, progress=shown, **chosen)
+    before = manifest.read(folder)
+    with progress.bar() as shown, _writing(new, shown) as written:
+        assert written is not None
+        replaced = added_to(written)
+        after = render_again(folder, written, progress=shown, **chosen)
     packed = {pack.max_tokens for pack in before.packs if pack.rendering is None}
     left_out = packed - {pack.max_tokens for pack in after.packs}
     for size in sorted(left_out):
@@ -143,13 +165,13 @@ def _render(out: str, new: Path, as_json: bool, **chosen: Any) -> None:
         say(f"{after.content_hash}\n{new}")
 
 
-def _add(out: str, new: Path | None, as_json: bool, **chosen: Any) -> None:
+def _add(out: str, new: str | Path | None, as_json: bool, **chosen: Any) -> None:
     from chatdata.cli.show import print_rendering
     from chatdata.pipeline.add_rendering import add_rendering
 
     folder = _changeable(out, new)
-    with progress.bar() as shown:
-        after = add_rendering(folder, new, progress=shown, **chosen)
+    with progress.bar() as shown, _writing(new, shown) as written:
+        after = add_rendering(folder, written, progress=shown, **chosen)
     name, entry = list(after.renders.items())[-1]
     if as_json:
         print_json(after.as_json())
@@ -168,7 +190,7 @@ def added_to(folder: Path) -> list[str]:
         return []
 
 
-def note_left_behind(names: Collection[str], folder: Path) -> None:
+def note_left_behind(names: Collection[str], folder: str | Path) -> None:
     """Says which added renderings a new folder does not have any more."""
     if names:
         note(

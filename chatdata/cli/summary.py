@@ -5,22 +5,21 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from chatdata.cli.terminal import fitted, loudness, visible
-from chatdata.dataset import dropped
 from chatdata.dataset.manifest import Manifest
 from chatdata.sources.unread import in_words
 
 
-def print_built(manifest: Manifest, folder: Path) -> None:
-    """Prints what was built, and commands that use it; with --quiet nothing."""
+def print_built(manifest: Manifest, place: str, has_dropped: bool) -> None:
+    """Prints what was built at a place, a folder or a URL, and commands that use it; with --quiet
+    nothing."""
     if loudness() < 0:
         return
     click.secho(fitted(visible("\n" + built(manifest))), bold=True)
-    for what, command in next_steps(manifest, folder):
+    for what, command in next_steps(manifest, place, has_dropped):
         head = f"  {what + ':':<13}"
         click.secho(head, dim=True, nl=False)
         lines = fitted(visible(command), room=len(head)).split("\n")
@@ -42,11 +41,11 @@ def built(manifest: Manifest) -> str:
     return words
 
 
-def next_steps(manifest: Manifest, folder: Path) -> Iterator[tuple[str, str]]:
+def next_steps(manifest: Manifest, place: str, has_dropped: bool) -> Iterator[tuple[str, str]]:
     """Yields two or three commands for a folder that was built, behind what each is for."""
-    out = shlex.quote(str(folder))
+    out = shlex.quote(place)
     yield "read some", f"chatdata show {out} -n 2"
-    if (most := _most_dropped(manifest)) and dropped.is_in(folder):
+    if (most := _most_dropped(manifest)) and has_dropped:
         yield "why dropped", f"chatdata show {out} --dropped {most}"
     if manifest.render is None:
         yield "tokens", f"chatdata render {out} --tokenizer MODEL --template tokenizer --out DIR"

@@ -112,11 +112,12 @@ def _beside(out: Path, suffix: str) -> list[Path]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the lock of a folder. Raises OSError where another build holds the lock."""
+def locked(folder: Path, *, waits: bool = False) -> Iterator[None]:
+    """Holds the lock of a folder. Where another process holds the lock, it waits, or raises
+    OSError."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)

@@ -23,7 +23,7 @@ from chatdata.core.paths import is_inside
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.ASCII)
 HUB = "hf://"  # the Hub has a client of its own
 _AT_ONCE = 4  # files that are fetched or put at the same time
-_PART = 16 * 2**20  # bytes of a multipart upload, which are in memory
+PART = 16 * 2**20  # bytes of a multipart upload, which are in memory
 _MOST_PARTS = 10_000  # of an upload to S3
 _S3 = frozenset({"s3", "s3a"})
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp"}
@@ -90,7 +90,7 @@ class Storage:
                 listing = self.system.find(self.path, detail=True)
             except FileNotFoundError:
                 return []
-        return _listed(listing)
+        return [file for file in _listed(listing) if file.path != self.path]
 
     def matches(self) -> list[Stored]:
         """The file of the path, or the files that match the path as a pattern."""
@@ -135,9 +135,7 @@ class Storage:
 
     def remove(self, names: Sequence[str]) -> None:
         """Removes files below this place, as far as they exist."""
-        for name in names:
-            with self._reaching(name), contextlib.suppress(FileNotFoundError):
-                self.system.rm_file(self._at(name))
+        _each(self._remove, names)
 
     def _at(self, name: str) -> str:
         return f"{self.path.rstrip('/')}/{name}"
@@ -165,9 +163,13 @@ class Storage:
         """What the storage says of a file now."""
         return _stored(file.path, self.system.info(file.path))
 
+    def _remove(self, name: str) -> None:
+        with self._reaching(name), contextlib.suppress(FileNotFoundError):
+            self.system.rm_file(self._at(name))
+
     def _put(self, copy: tuple[str, Path]) -> None:
         name, path = copy
-        size = max(_PART, -(-path.stat().st_size // _MOST_PARTS))
+        size = max(PART, -(-path.stat().st_size // _MOST_PARTS))
         options = {"chunksize": size} if self.protocol in {*_S3, "gs", "gcs"} else {}
         options |= {"max_concurrency": 2} if self.protocol in _S3 else {}
         with self._reaching(name):

@@ -22,6 +22,8 @@ __all__ = [
     "ranked_rows",
     "reader",
     "redrawn",
+    "remote_copy",
+    "remote_output",
     "renderings",
     "replacing",
     "report",

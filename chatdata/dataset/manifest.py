@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -23,9 +23,10 @@ from pydantic import (
     model_validator,
 )
 
-from chatdata.core import config, yaml_values
+from chatdata.core import config, storage, yaml_values
 from chatdata.core.document import Number, Part
 from chatdata.core.errors import ConfigError, OutputError, VerifyError
+from chatdata.core.storage import Storage
 from chatdata.dataset.entries import (
     Counts,
     Digest,
@@ -234,15 +235,36 @@ class Manifest(Part):
 # ------------------------------------------------------------------------- reading and writing
 
 
-def read(folder: Path) -> Manifest:
-    """The manifest of a finished build.
+def read(folder: str | Path) -> Manifest:
+    """The manifest of a finished build, in a folder or behind a URL.
 
     Raises OutputError where the folder has no manifest that this chatdata can read, and
     VerifyError for the first key with a wrong value.
     """
-    values = _values(folder)
-    _listing(values, f"'{folder / FILE}'")  # its error says more than the first wrong value
+    name = str(folder)
+    if storage.is_remote(name):
+        place = storage.at(name)
+        where = f"{place.url.rstrip('/')}/{FILE}"
+        values = _checked(lambda: _text_at(place), where)
+    else:
+        path = Path(storage.local_path(name))
+        values, where = _values(path), str(path / FILE)
+    _listing(values, f"'{where}'")  # its error says more than the first wrong value
     return parsed(values)
+
+
+def _text_at(place: Storage) -> str:
+    if (content := place.read(FILE)) is None:
+        raise OutputError(unfinished(place.url))
+    return content.decode()
+
+
+def unfinished(url: str) -> str:
+    """What is wrong with a URL that has no manifest, with the way out."""
+    return (
+        f"'{url}' is not a finished build (it has no {FILE}); build there with `chatdata build "
+        "--out`, or wait until it is written."
+    )
 
 
 def is_ours(folder: Path) -> bool:
@@ -292,13 +314,21 @@ def _values(folder: Path) -> Mapping[str, Any]:
     """The plain values of the manifest of a finished build, of this format."""
     path = folder / FILE
     try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        return _checked(lambda: path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        lacks = "is not a finished build (it has no manifest.json)"
+        state = lacks if folder.is_dir() else "is not there"
+        raise OutputError(f"'{folder}' {state}; make one with `chatdata build`.") from None
+
+
+def _checked(text: Callable[[], str], path: str) -> Mapping[str, Any]:
+    """The plain values of a manifest's text, of this format. Errors name the path."""
+    try:
+        values: Any = json.loads(text())
     except RecursionError:
         raise OutputError(f"'{path}' is nested too deeply; build the folder again.") from None
     except FileNotFoundError:
-        unfinished = "is not a finished build (it has no manifest.json)"
-        state = unfinished if folder.is_dir() else "is not there"
-        raise OutputError(f"'{folder}' {state}; make one with `chatdata build`.") from None
+        raise
     except (OSError, ValueError) as error:
         raise OutputError(f"'{path}' cannot be read ({error}); build the folder again.") from None
     if fault := yaml_values.fault(values):

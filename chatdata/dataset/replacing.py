@@ -162,17 +162,23 @@ def _listing(folder: Path) -> Manifest | Listing | None:
     return manifest.parse((folder / manifest.FILE).read_bytes())
 
 
-def _files_of_users(
-    old: Path, before: Manifest | Listing | None, after: Manifest | None
-) -> Iterator[Path]:
-    """Yields what chatdata did not write, relative to the folder; links are not followed.
+def written_by(before: Manifest | Listing | None, after: Manifest | None) -> set[str]:
+    """The paths that chatdata has written into a dataset folder, but for the words of what was
+    dropped; they belong to their build too.
 
-    A report is chatdata's; it holds for rows that are the same. So are the words of what was
-    dropped; they belong to their build.
+    A report is chatdata's; it holds for rows that are the same.
     """
     written = {*_PAGES, *(manifest.hashes(before) if before else ())}
     if not (before and after and before.content_hash == after.content_hash):
         written.add(report.FILE)
+    return written
+
+
+def _files_of_users(
+    old: Path, before: Manifest | Listing | None, after: Manifest | None
+) -> Iterator[Path]:
+    """Yields what chatdata did not write, relative to the folder; links are not followed."""
+    written = written_by(before, after)
     for folder, folders, names in os.walk(old):
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in sorted([*names, *links]):

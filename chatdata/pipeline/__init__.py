@@ -4,6 +4,7 @@ __all__ = [
     "add_rendering",
     "build",
     "context",
+    "downloads",
     "engines",
     "find",
     "look",

@@ -80,7 +80,7 @@ def build(
     keep_dropped: bool = True,
     progress: Progress = silent,
 ) -> manifest.Manifest:
-    """Builds a dataset into the folder `out` and returns its manifest.
+    """Builds a dataset into the folder `out`, which may be a URL, and returns its manifest.
 
     `recipe` is a recipe, the name of a shipped recipe, or the path of a file. `inputs` replace the
     files of the recipe's sources (`PATH` or `SOURCE=PATH`); what the recipe states as their licence
@@ -94,17 +94,18 @@ def build(
     Raises a ChatdataError, and leaves nothing behind, where something is wrong.
     """
     stated = with_replaced_files(as_recipe(recipe), inputs, input_license)
-    return build_as_stated(
-        stated,
-        out,
-        inputs=inputs,
-        workers=workers,
-        engine=engine,
-        verify=verify,
-        force=force,
-        keep_dropped=keep_dropped,
-        progress=progress,
-    )
+    with downloads.writing(out, progress) as folder:
+        return build_as_stated(
+            stated,
+            folder,
+            inputs=inputs,
+            workers=workers,
+            engine=engine,
+            verify=verify,
+            force=force,
+            keep_dropped=keep_dropped,
+            progress=progress,
+        )
 
 
 def build_as_stated(

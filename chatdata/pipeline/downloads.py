@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from chatdata.core import storage
 from chatdata.core.errors import ChatdataError, SourceError
 from chatdata.core.storage import Storage, Stored
+from chatdata.dataset import remote_output
+from chatdata.pipeline.progress import Progress, silent
 from chatdata.sources import File
 from chatdata.sources.records import READABLE
 
@@ -25,12 +27,14 @@ class Downloads:
     """A temporary folder with copies of files, by their URLs."""
 
     folder: Path
+    out: str | None = None  # the URL that is written, below which nothing is read
     copies: dict[tuple[str, Stored], Path] = field(default_factory=dict)
 
     def fetch(self, files: Sequence[_Remote]) -> list[Path]:
         """The paths of the copies of files. What is here is not fetched again."""
         new: dict[Storage, dict[Path, Stored]] = {}
         for file in files:
+            self._refuse(file.url)
             if (file.url, file.stored) not in self.copies:
                 path = self.folder / f"{len(self.copies):05}" / storage.name_of(file.url)
                 self.copies[file.url, file.stored] = path
@@ -38,6 +42,13 @@ class Downloads:
         for place, copies in new.items():
             place.fetch(copies)
         return [self.copies[file.url, file.stored] for file in files]
+
+    def _refuse(self, url: str) -> None:
+        if self.out is not None and url.startswith(f"{self.out}/"):
+            raise SourceError(
+                f"the input '{url}' lies in '{self.out}', which the build replaces; name the files "
+                "that are meant, or choose an --out outside the input."
+            )
 
     def in_words(self, text: str) -> str:
         """A text with the URLs of files in place of the paths of their copies."""
@@ -50,8 +61,9 @@ _HERE: ContextVar[Downloads | None] = ContextVar("downloads", default=None)
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[Downloads]:
-    """Keeps the copies of files that the block fetches until it ends.
+def kept(out: str | Path = "") -> Iterator[Downloads]:
+    """Keeps the copies of files that the block fetches until it ends. Files below `out`, if that is
+    the URL of a folder to write, are refused.
 
     An error of the block names URLs, not copies.
     """
@@ -59,6 +71,7 @@ def kept() -> Iterator[Downloads]:
         yield outer
         return
     here = _new()
+    here.out = storage.shown(str(out)).rstrip("/") if storage.is_remote(str(out)) else None
     token = _HERE.set(here)
     try:
         yield here
@@ -68,6 +81,14 @@ def kept() -> Iterator[Downloads]:
     finally:
         _HERE.reset(token)
         shutil.rmtree(here.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(out: str | Path, progress: Progress = silent) -> Iterator[Path]:
+    """The folder to write for `out`, as `remote_output.local` gives it, while copies of input files
+    are kept, of which none may lie in `out`."""
+    with kept(out), remote_output.local(out, progress) as folder:
+        yield folder
 
 
 @functools.cache
@@ -82,6 +103,18 @@ def _new() -> Downloads:
 
 
 # ------------------------------------------------------------------------------- which files
+
+
+def folder(url: str) -> Path:
+    """A folder with copies of the files that a URL names, under their paths below it."""
+    listed = _expand(url)
+    labels = _labels([file.path for file in listed])
+    here = _HERE.get() or _of_this_process()
+    copy = Path(tempfile.mkdtemp(dir=here.folder))
+    names = [storage.check_inside(label, storage.shown(url)) for label in labels]
+    files = {copy / name: file.stored for name, file in zip(names, listed, strict=True)}
+    listed[0].place.fetch(files)
+    return copy
 
 
 @dataclass(frozen=True, slots=True)

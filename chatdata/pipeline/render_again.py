@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from chatdata.core import disk, ledger
 from chatdata.core.ledger import Tally
-from chatdata.dataset import manifest, plots, replacing, tables
+from chatdata.dataset import manifest, plots, remote_copy, replacing, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
-from chatdata.pipeline import engines, forget_again, inputs, kept_messages, pieces
+from chatdata.pipeline import downloads, engines, forget_again, inputs, kept_messages, pieces
 from chatdata.pipeline.build import Runner
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import complete, redraft
@@ -50,7 +50,8 @@ def render_again(
     force: bool = False,
     progress: Progress = silent,
 ) -> Manifest:
-    """Renders the conversations of the built folder `folder` into the folder `out`.
+    """Renders the conversations of the built folder `folder` into the folder `out`. Both may be
+    URLs.
 
     `tokenizer` and `template` are those of a recipe's `render`, whose further options stay, but
     for the `settings` (`render.KEY=VALUE`). `forget` are files of ids of conversations that are
@@ -59,18 +60,47 @@ def render_again(
     Returns the manifest. Raises a ChatdataError, and leaves `out` as it was, where something is
     wrong.
     """
+    with downloads.writing(out, progress) as new:
+        return _render_into(
+            new,
+            remote_copy.folder(folder),
+            tokenizer=tokenizer,
+            template=template,
+            settings=settings,
+            forget=forget,
+            workers=workers,
+            verify=verify,
+            force=force,
+            progress=progress,
+        )
+
+
+def _render_into(
+    out: Path,
+    folder: Path,
+    *,
+    tokenizer: str,
+    template: str | None,
+    settings: Sequence[str],
+    forget: Sequence[str],
+    workers: int,
+    verify: str,
+    force: bool,
+    progress: Progress,
+) -> Manifest:
+    """What `render_again` does, of local folders."""
     one_in = audit.mode(verify).one_in
-    before = manifest.read(Path(folder))
+    before = manifest.read(folder)
     recipe = pieces.recipe_of(before.recipe.as_json(), tokenizer, template, settings)
-    rendered = Folder(Path(folder), before)
+    rendered = Folder(folder, before)
     listed = inputs.forget_list(forget)
     recipe = recipe.model_copy(
         update={"forget": [*recipe.forget, *(file.path for file in listed.files)]}
     )
     names, known = forget_again.resolve(rendered.path, listed.ids)
     forget_again.refuse_pairs(rendered.path, before, listed.ids)
-    replacing.check_same(Path(out), recipe.resolved(), before.sources, is_forced=force)
-    with replacing.new_dataset(Path(out)) as new:
+    replacing.check_same(out, recipe.resolved(), before.sources, is_forced=force)
+    with replacing.new_dataset(out) as new:
         disk.check_room(new.parent, _size(rendered))
         parts = pieces.split_up(rendered)
         context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work", names)
@@ -87,7 +117,7 @@ def render_again(
             update=dict(forget_again.both(before, listed, known))
         )
         described = complete(context, described, new, drawn)
-        replacing.keep_words(Path(out), new)
+        replacing.keep_words(out, new)
         return described
 
 

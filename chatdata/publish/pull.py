@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from chatdata.core import disk
+from chatdata.core import disk, storage
 from chatdata.core.errors import HubError
-from chatdata.dataset import manifest, replacing
+from chatdata.dataset import manifest, remote_copy, replacing
 from chatdata.hub import client, download
 from chatdata.hub.client import Note, quiet
 from chatdata.hub.repository import Repository
+from chatdata.pipeline import downloads
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.publish import references, snapshot
 from chatdata.publish.snapshot import Snapshot
@@ -20,7 +21,7 @@ from chatdata.verify import verification
 
 def is_published(name: str) -> bool:
     """Whether a name is that of a version on the Hub, and not of a folder that exists."""
-    return "@" in name and not Path(name).is_dir()
+    return "@" in name and not storage.is_url(name) and not Path(name).is_dir()
 
 
 def folder(name: str, note: Note = quiet) -> Path:
@@ -28,7 +29,9 @@ def folder(name: str, note: Note = quiet) -> Path:
 
     The folder is only for reading. Raises a ChatdataError for a version that is not on the Hub.
     """
-    return fetch(name, note=note).folder if is_published(name) else Path(name)
+    if is_published(name):
+        return fetch(name, note=note).folder
+    return remote_copy.folder(name)
 
 
 def fetch(reference: str, *, allow_moving: bool = False, note: Note = quiet) -> Snapshot:
@@ -75,25 +78,43 @@ def pull(
     progress: Progress = silent,
     note: Note = quiet,
 ) -> dict[str, str | None]:
-    """Writes the version that `org/name@1.2.0` names to the folder `out`, as it was built.
+    """Writes the version that `org/name@1.2.0` names, or the dataset behind a URL, to the folder
+    `out`, as it was built. `out` may be a URL too.
 
-    Returns the repository, tag, commit, version and content hash. Raises a ChatdataError where
-    the version cannot be fetched, and where `out` holds another build and `force` is false; then
-    `out` is unchanged.
+    Returns the repository, tag, commit, version and content hash, or the URL. Raises a
+    ChatdataError where the version cannot be fetched, and where `out` holds another build and
+    `force` is false; then `out` is unchanged.
     """
-    with replacing.new_dataset(Path(out)) as new:
-        fetched = fetch(reference, allow_moving=allow_moving, note=note)
-        pulled = manifest.read(fetched.folder)
-        replacing.check_same(Path(out), pulled.recipe.as_json(), pulled.sources, is_forced=force)
-        paths = fetched.paths
-        size = sum((fetched.folder / path).stat().st_size for path in paths)
-        disk.check_room(new.parent, size)
-        for number, path in enumerate(paths):
-            (new / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(fetched.folder / path, new / path)
-            progress("copying", number + 1, len(paths))
+    with downloads.writing(out, progress) as written, replacing.new_dataset(written) as new:
+        if storage.is_remote(reference):
+            source, paths, origin = _stored(reference)
+        else:
+            fetched = fetch(reference, allow_moving=allow_moving, note=note)
+            source, paths, origin = fetched.folder, fetched.paths, fetched.provenance()
+        pulled = manifest.read(source)
+        replacing.check_same(written, pulled.recipe.as_json(), pulled.sources, is_forced=force)
+        _copy(source, paths, new, progress)
         verification.verify_folder(new)
-        earlier = replacing.manifest_of(Path(out))
+        earlier = replacing.manifest_of(written)
         if earlier is not None and earlier.version == pulled.version:
-            replacing.keep_words(Path(out), new)
-    return fetched.provenance()
+            replacing.keep_words(written, new)
+    return origin
+
+
+def _stored(url: str) -> tuple[Path, list[str], dict[str, str | None]]:
+    """The folder of a copy of the dataset behind a URL, its files, and what it is."""
+    folder = remote_copy.fetch(url)
+    listing = manifest.read_listing(folder)
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path.as_posix() for path in files if not path.name.startswith("."))
+    content_hash = str(listing.content_hash)
+    origin = {"url": storage.shown(url), "version": listing.version, "content_hash": content_hash}
+    return folder, paths, dict(origin)
+
+
+def _copy(source: Path, paths: Sequence[str], new: Path, progress: Progress) -> None:
+    disk.check_room(new.parent, sum((source / path).stat().st_size for path in paths))
+    for number, path in enumerate(paths):
+        (new / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / path, new / path)
+        progress("copying", number + 1, len(paths))

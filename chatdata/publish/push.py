@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from chatdata.core.errors import HubError
-from chatdata.dataset import card
+from chatdata.dataset import card, remote_copy
 from chatdata.hub import client
 from chatdata.hub.client import Note
 from chatdata.hub.repository import File, Refs, Repository, checked_name
@@ -45,9 +45,10 @@ def push(
     `allow_version` publishes under a version that is too small a step for the change of the rows.
     Raises a ChatdataError where the push fails; then no part of the version is visible.
     """
-    release = releases.prepare(Path(folder), versions.parse(version))
+    folder = remote_copy.folder(folder)
+    release = releases.prepare(folder, versions.parse(version))
     repository = Repository.named(checked_name(repo))
-    journal = Journal.beside(Path(folder), repository.api.endpoint, repo)
+    journal = Journal.beside(folder, repository.api.endpoint, repo)
     context = PushContext(release, repository, journal, progress, note)
     with client.reaching(f"dataset '{repo}'"):
         refs, creates = _refs(context, private, dry_run)

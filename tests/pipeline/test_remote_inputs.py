@@ -89,6 +89,7 @@ def test_a_pattern_and_files_may_be_named(
     assert built(tmp_path, url, f"{url}/dump/**/*.jsonl", f"{url}/dump/a/1.json") == of_disk
 
 
+@pytest.mark.slow
 def test_a_server_with_a_bad_day_changes_no_byte(
     s3_storage: ObjectStorage, tmp_path: Path, local: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_server_with_a_bad_day_changes_no_byte(
     assert built(tmp_path, "s3://input-of-ada/raw") == of_disk
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_ends_the_build(
     s3_storage: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +132,7 @@ def test_what_cannot_be_read_is_named_by_its_url(s3_storage: ObjectStorage, tmp_
         load_recipe(f"{bucket}/r.yaml")
 
 
+@pytest.mark.slow
 def test_memory_and_the_hub(hub: Hub, client: Clients, tmp_path: Path) -> None:
     of_recipe = FILES["dump/a/1.json"].encode()
     fsspec.filesystem("memory").pipe_file("/input/1.json", of_recipe)

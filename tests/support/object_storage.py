@@ -77,13 +77,14 @@ def _as_asgi(app: Any) -> Callable[[Message, Receive, Send], Any]:
     """An app of WSGI, which reads all of a request before it answers."""
 
     async def called(scope: Message, receive: Receive, send: Send) -> None:
-        body = bytearray()
-        while (message := await receive())["type"] == "http.request":
+        body, is_whole = bytearray(), False
+        while not is_whole:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # nothing is stored of half a request
             body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        answer = await asyncio.to_thread(_answer, app, scope, bytes(body))
-        content, status, headers = answer
+            is_whole = not message.get("more_body")
+        content, status, headers = await asyncio.to_thread(_answer, app, scope, bytes(body))
         pairs = [(key.lower().encode(), value.encode()) for key, value in headers]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": content})

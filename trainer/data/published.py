@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatdata.dataset import remote_copy
 from chatdata.hub.client import Note, quiet
 from chatdata.publish import pull
 
@@ -25,13 +26,14 @@ class Located:
 
 
 def locate(dataset: str, allow_moving: bool = False, note: Note = quiet) -> Located:
-    """The folder of a dataset. A version on the Hub is downloaded, and every hash checked.
+    """The folder of a dataset. A version on the Hub, or a dataset behind a URL, is downloaded, and
+    every hash checked.
 
     A commit in the Hub's cache is not asked for again, so each process may call this. Raises a
     ChatdataError for a branch, which moves, unless `allow_moving`, and for a version that does not
     exist.
     """
     if not pull.is_published(dataset):
-        return Located(Path(dataset))
+        return Located(remote_copy.folder(dataset))
     fetched = pull.fetch(dataset, allow_moving=allow_moving, note=note)
     return Located(fetched.folder, fetched.provenance())
