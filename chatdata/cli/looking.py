@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chatdata.cli import options
-from chatdata.cli.terminal import console, note, print_json
+from chatdata.cli.terminal import console, note, paged, print_json
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from chatdata.cli.choosing import Choice
 
 
 @click.command()
 @options.out_folder
-@click.option("--id", "row", help="Only the row with this id, or the rows of this conversation.")
+@click.option("--id", "id", help="The row with this id, or the rows of this conversation.")
 @click.option(
-    "-n", "number", type=click.IntRange(1), default=3, show_default=True, help="Number of rows."
+    "-n", "number", type=click.IntRange(1), default=3, show_default=True, help="How many."
 )
-@click.option("--split", type=click.Choice(SPLITS), help="Only rows of this split.")
+@click.option("--random", "seed", type=int, metavar="SEED", help="Some by chance, not the first.")
+@click.option("--grep", "words", metavar="TEXT", help="Those that say this, in capitals or not.")
+@click.option("--lang", metavar="CODE", help="Those in this language (en).")
+@click.option("--source", metavar="NAME", help="Those of this source.")
+@click.option("--split", type=click.Choice(SPLITS), help="Those of this split.")
 @click.option("--ids", is_flag=True, help="A line for each token: its id, its part, its text.")
+@click.option("--tree", is_flag=True, help="The whole tree, with the path that is kept.")
 @click.option(
     "--dropped",
     is_flag=False,
@@ -28,70 +39,97 @@ from chatdata.core.errors import OutputError
     help="What was dropped instead, for a reason or for any.",
 )
 @click.option("--pairs", is_flag=True, help="Pairs of ranked answers instead.")
-@click.option("--grep", metavar="TEXT", help="With --dropped: only what says this text.")
 @options.rendering
+@options.no_pager
 def show(
     out: Path,
-    row: str | None,
-    number: int,
-    split: str | None,
     ids: bool,
+    tree: bool,
     dropped: str | None,
     pairs: bool,
-    grep: str | None,
     rendering: str | None,
+    no_pager: bool,
+    **asked: Any,
 ) -> None:
     """Show conversations of a built folder, trained tokens marked.
 
     Trained tokens are green, those of reasoning, of calls and of the end of an answer in colours
-    of their own; without colours trained tokens stand in ⟦ ⟧.
+    of their own; without colours trained tokens stand in ⟦ ⟧. What is longer than the terminal is
+    shown in a pager ($PAGER).
 
     \b
-    chatdata show out/sample-1.0.0 -n 2
+    chatdata show out/sample-1.0.0 --random 1 --lang en
+    chatdata show out/sample-1.0.0 --grep bakery
+    chatdata show out/sample-1.0.0 --tree --id oasst1/bread/bread-a1a
     chatdata show out/sample-1.0.0 --dropped empty
     """
+    from chatdata.cli.choosing import Choice
+
+    choice = Choice(**asked)
     if dropped is not None:
-        if row or split or ids or pairs or rendering:
-            raise click.UsageError("--dropped goes with -n and --grep alone.")
-        _show_dropped(out, dropped or None, grep, number)
-    elif grep is not None:
-        raise click.UsageError("--grep needs --dropped.")
+        _refuse("--dropped", ids, tree, pairs, rendering, choice.id, choice.split, choice.lang)
     elif pairs:
-        if ids or rendering:
-            raise click.UsageError("--pairs goes with -n, --split and --id alone.")
-        _show_pairs(out, row, number, split)
-    else:
-        _show_rows(out, row, number, split, ids, rendering)
+        _refuse("--pairs", ids, tree, rendering, choice.words)
+    elif tree:
+        _refuse("--tree", ids, rendering)
+    with paged(no_pager) as shown:
+        if dropped is not None:
+            _show_dropped(out, dropped or None, choice, shown)
+        elif pairs:
+            _show_pairs(out, choice, shown)
+        elif tree:
+            _show_trees(out, choice, shown)
+        else:
+            _show_rows(out, choice, ids, rendering, shown)
 
 
-def _show_dropped(out: Path, reason: str | None, words: str | None, number: int) -> None:
+_GOES_WITH = {
+    "--dropped": "-n, --random, --grep and --source",
+    "--pairs": "-n, --random, --lang, --source, --split and --id",
+    "--tree": "-n, --random, --grep, --lang, --source, --split and --id",
+}
+
+
+def _refuse(option: str, *others: object) -> None:
+    """Raises UsageError where an option is given that has no meaning beside another."""
+    if any(others):
+        raise click.UsageError(f"{option} goes with {_GOES_WITH[option]} alone.")
+
+
+def _show_dropped(out: Path, reason: str | None, choice: Choice, shown: Console) -> None:
     from chatdata.cli import show_dropped
 
-    selection = show_dropped.find(out, reason=reason, words=words, number=number)
-    show_dropped.print_entries(selection, console())
+    selection = show_dropped.find(out, reason, choice)
+    show_dropped.print_entries(selection, shown)
     if not selection.number:
         note("nothing of that kind was dropped")
 
 
-def _show_pairs(out: Path, row: str | None, number: int, split: str | None) -> None:
+def _show_pairs(out: Path, choice: Choice, shown: Console) -> None:
     from chatdata.cli import show_pairs
 
-    show_pairs.print_pairs(show_pairs.find(out, id=row, number=number, split=split), console())
+    show_pairs.print_pairs(show_pairs.find(out, choice), shown)
 
 
-def _show_rows(
-    out: Path, row: str | None, number: int, split: str | None, ids: bool, rendering: str | None
-) -> None:
+def _show_trees(out: Path, choice: Choice, shown: Console) -> None:
+    from chatdata.cli import show_tree
+
+    show_tree.print_trees(show_tree.find(out, choice), shown)
+
+
+def _show_rows(out: Path, choice: Choice, ids: bool, rendering: str | None, shown: Console) -> None:
     from chatdata.cli import show_rows
 
-    rows = show_rows.find(out, id=row, number=number, split=split, rendering=rendering)
+    chosen = show_rows.find(out, choice, rendering)
     decoder = show_rows.decoder(out, rendering)
     if not ids:
-        show_rows.print_rows(rows, decoder, console())
+        show_rows.print_rows(chosen.rows, decoder, shown, choice.pattern())
     elif decoder is None:
         raise OutputError(f"'{out}' has no tokens, so no --ids; build it with a tokenizer.")
     else:
-        show_rows.print_ids(rows, decoder, console())
+        show_rows.print_ids(chosen.rows, decoder, shown)
+    if chosen.fitting is not None and chosen.fitting > len(chosen.rows):
+        note(f"{len(chosen.rows):,} of {chosen.fitting:,} rows that fit; -n shows more")
 
 
 @click.command()
@@ -113,7 +151,8 @@ def stats(out: Path, as_json: bool) -> None:
 @options.out_folder
 @click.argument("id")
 @options.as_json
-def explain(out: Path, id: str, as_json: bool) -> None:
+@options.no_pager
+def explain(out: Path, id: str, as_json: bool, no_pager: bool) -> None:
     """Say what became of a message or a conversation, and why.
 
     ID is an id of the ledger: of a message, of a conversation (`sharegpt/QWJhYvA_0`, or its last
@@ -126,4 +165,5 @@ def explain(out: Path, id: str, as_json: bool) -> None:
     if as_json:
         print_json(outcomes.to_dicts())
     else:
-        print_explanation(outcomes, console())
+        with paged(no_pager) as shown:
+            print_explanation(outcomes, shown)

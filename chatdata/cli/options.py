@@ -79,6 +79,7 @@ force = click.option(
 rendering = click.option(
     "--rendering", metavar="NAME", help="An added rendering of the folder. [that of its build]"
 )
+no_pager = click.option("--no-pager", is_flag=True, help="Print all at once, however long it is.")
 _inputs = click.option(
     "inputs",
     "--input",

@@ -11,6 +11,7 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
+from chatdata.cli.choosing import Choice
 from chatdata.cli.terminal import visible
 from chatdata.core.config import nearest
 from chatdata.core.errors import OutputError
@@ -21,8 +22,8 @@ from chatdata.steps import filters, ways
 _Row = Mapping[str, Any]
 
 
-def find(folder: Path, *, reason: str | None, words: str | None, number: int) -> Selection:
-    """The first `number` entries of what was dropped for a reason, or says some words.
+def find(folder: Path, reason: str | None, choice: Choice) -> Selection:
+    """The entries of what was dropped for a reason that fit what is asked for.
 
     Raises OutputError for a reason for which nothing was dropped, and for a folder without the
     words of what was dropped.
@@ -39,7 +40,9 @@ def find(folder: Path, *, reason: str | None, words: str | None, number: int) ->
             "built with --no-dropped or by an earlier chatdata, has the reasons alone "
             "(`chatdata explain`). Build it again from its sources to have the texts."
         )
-    return dropped.select(folder, reason=reason, words=words, most=number)
+    return dropped.select(
+        folder, reason=reason, words=choice.words, source=choice.source, places=choice.places
+    )
 
 
 def print_entries(selection: Selection, console: Console) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
+from chatdata.cli.choosing import Choice
 from chatdata.cli.terminal import visible
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import OutputError
@@ -19,11 +20,11 @@ from chatdata.dataset.rows import words_of
 _STYLES = {"chosen": "green", "rejected": "red"}
 
 
-def find(folder: Path, *, id: str | None, number: int, split: str | None) -> list[dict[str, Any]]:
-    """The pair with this id, or the pairs of the question with this id, or else the first `number`
-    pairs, of one split or of all.
+def find(folder: Path, choice: Choice) -> list[dict[str, Any]]:
+    """The pair with this id, or the pairs of the question with this id, or else pairs that fit what
+    is asked for.
 
-    Raises OutputError where the folder has no pairs, or none with the id.
+    Raises OutputError where the folder has no pairs, or none that fits.
     """
     described = manifest.read(folder)
     if described.pairs is None:
@@ -31,15 +32,17 @@ def find(folder: Path, *, id: str | None, number: int, split: str | None) -> lis
             f"'{folder}' has no pairs; build it with --set threads.pairs=best_worst, where its "
             "source has ranks."
         )
-    rows = reader.scan(folder, "pairs", [split] if split else SPLITS)
-    if id:
-        rows = rows.filter(pl.any_horizontal(pl.col("id", "question") == id))
-    table = (rows if id else rows.head(number)).collect()
+    rows = reader.scan(folder, "pairs", [choice.split] if choice.split else SPLITS)
+    rows = rows.filter(*choice.of_columns())
+    if choice.id:
+        table = rows.filter(pl.any_horizontal(pl.col("id", "question") == choice.id)).collect()
+    elif choice.seed is None:
+        table = rows.head(choice.number).collect()
+    else:
+        every = rows.collect()
+        table = every[choice.places(every.height)]
     if table.is_empty():
-        raise OutputError(
-            f"no pair of '{folder}' has the id '{id}', and none is of a question of that id; "
-            "`chatdata explain` says of an answer why it is in no pair."
-        )
+        raise OutputError(_nothing(folder, choice))
     tokens = described.pair_tokens
     if tokens is None or not tokens.splits.total("rows"):
         return table.to_dicts()
@@ -48,6 +51,15 @@ def find(folder: Path, *, id: str | None, number: int, split: str | None) -> lis
     )
     of_table = lengths.filter(pl.col("id").is_in(table["id"].implode())).collect()
     return table.join(of_table, on="id", how="left", maintain_order="left").to_dicts()
+
+
+def _nothing(folder: Path, choice: Choice) -> str:
+    if choice.id:
+        return (
+            f"no pair of '{folder}' has the id '{choice.id}', and none is of a question of that "
+            "id; `chatdata explain` says of an answer why it is in no pair."
+        )
+    return f"no pair of '{folder}' fits what is asked for."
 
 
 def print_pairs(pairs: Sequence[Mapping[str, Any]], console: Console) -> None:

@@ -14,6 +14,8 @@ import tokenizers
 from rich.console import Console
 from rich.text import Text
 
+from chatdata.cli import choosing
+from chatdata.cli.choosing import Choice
 from chatdata.cli.terminal import has_colours, visible
 from chatdata.core import row_id, train_parts
 from chatdata.core.constants import IGNORE_INDEX
@@ -60,31 +62,55 @@ class Row:
 # ---------------------------------------------------------------------------------- the query
 
 
-def find(
-    folder: Path,
-    *,
-    id: str | None,
-    number: int,
-    split: str | None,
-    rendering: str | None = None,
-) -> list[Row]:
-    """The rows with this id, or else the first `number` rows, of one split or of all.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows that are shown, and how many fit what is asked for; None where nobody counted."""
+
+    rows: list[Row]
+    fitting: int | None = None
+
+
+def find(folder: Path, choice: Choice, rendering: str | None = None) -> Found:
+    """The rows that fit what is asked for.
 
     `rendering` names an added rendering; None stands for that of the build. Raises OutputError
-    where no row has the id.
+    where no row fits.
     """
     kind, figures = _table(manifest.read(folder), rendering)
     filled = [name for name, entry in figures.items() if entry.rows]
-    splits = [split] if split else filled
+    splits = [choice.split] if choice.split else filled
     rows = reader.scan(folder, kind.name, splits)
-    table = (rows.filter(_has_id(id)) if id else rows.head(number)).collect()
+    fitting = None
+    if choice.id:
+        table = rows.filter(_has_id(choice.id)).collect()
+    elif choice.limits() or choice.seed is not None:
+        table, fitting = _chosen(folder, choice, rows, splits)
+    else:
+        table = rows.head(choice.number).collect()
     if table.is_empty():
         raise OutputError(
-            f"no row of '{folder}' has the id '{id}'; `chatdata explain {folder} {id}` says "
-            "what became of it."
+            f"no row of '{folder}' has the id '{choice.id}'; `chatdata explain {folder} "
+            f"{choice.id}` says what became of it."
         )
     origins = _origins(folder, splits, table["id"].to_list())
-    return [_row(columns, origins) for columns in table.iter_rows(named=True)]
+    return Found([_row(columns, origins) for columns in table.iter_rows(named=True)], fitting)
+
+
+def _chosen(
+    folder: Path, choice: Choice, rows: pl.LazyFrame, splits: list[str]
+) -> tuple[pl.DataFrame, int]:
+    """The rows that are shown of those that fit, and how many fit. Of their columns only the
+    stretches of the table that hold them are read."""
+    ids = rows.select("id").with_row_index()
+    if choice.limits():
+        ids = ids.filter(choosing.of_conversations(choosing.conversations(folder, choice, splits)))
+    fitting = ids.collect()
+    if fitting.is_empty():
+        raise OutputError(
+            f"what fits in '{folder}' has no row in this rendering; `chatdata explain` says why."
+        )
+    places = fitting["index"][choice.places(fitting.height)].to_list()
+    return pl.concat([rows.slice(place, 1) for place in places]).collect(), fitting.height
 
 
 def _table(described: Manifest, rendering: str | None) -> tuple[Table, Splits]:
@@ -158,11 +184,19 @@ def _with_calls(message: Message) -> Message:
 # ---------------------------------------------------------------------------------- the print
 
 
-def print_rows(rows: Sequence[Row], decoder: tokenizers.Tokenizer | None, console: Console) -> None:
-    """Prints rows: trained text has the colour of its part, or stands in ⟦ ⟧ without colours."""
+def print_rows(
+    rows: Sequence[Row],
+    decoder: tokenizers.Tokenizer | None,
+    console: Console,
+    pattern: str | None = None,
+) -> None:
+    """Prints rows: trained text has the colour of its part, or stands in ⟦ ⟧ without colours. What
+    the pattern matches is shown in reverse."""
     for row in rows:
         _heading(row, console)
         body = _tokens(row, decoder, console) if decoder else _messages(row.columns, console)
+        if pattern:
+            body.highlight_regex(pattern, "reverse")
         console.print(body, soft_wrap=True)
         console.print()
     _legend(console, rendered=decoder is not None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import json
 import os
 import sys
@@ -36,6 +38,26 @@ def console() -> Console:
     lines are broken between words.
     """
     return _console_class()(highlight=False, markup=False)
+
+
+@contextlib.contextmanager
+def paged(no_pager: bool = False) -> Iterator[Console]:
+    """A console whose output is shown in a pager where it is longer than the terminal.
+
+    Where stdin or stdout is no terminal there is no pager.
+    """
+    if no_pager or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        yield console()
+        return
+    seen, text = console(), io.StringIO()
+    yield _console_class()(
+        highlight=False, markup=False, file=text, force_terminal=True, width=seen.width
+    )
+    if text.getvalue().count("\n") < seen.height:
+        click.echo(text.getvalue(), nl=False, color=True)
+        return
+    os.environ.setdefault("LESS", "-RX")  # show colours, and leave what was read on the screen
+    click.echo_via_pager(text.getvalue(), color=True)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ No manifest lists the table and nothing publishes it, so it is in no folder that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,8 @@ def _shards(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What was dropped and is asked for: the first entries, each as rows of `ledger.DROPPED`, and
-    the number of all of them.
+    """What was dropped and is asked for: entries, each as rows of `ledger.DROPPED`, and the number
+    of all that fit.
 
     An entry is a conversation with its messages, or a message or a record alone.
     """
@@ -58,15 +58,23 @@ class Selection:
 
 
 def select(
-    folder: Path, *, reason: str | None = None, words: str | None = None, most: int
+    folder: Path,
+    *,
+    reason: str | None = None,
+    words: str | None = None,
+    source: str | None = None,
+    places: Callable[[int], list[int]] = lambda height: list(range(height)),
 ) -> Selection:
-    """The first `most` entries of what was dropped, in the order of the table.
+    """Entries of what was dropped, in the order of the table: of all that fit, those at `places`,
+    which is given how many there are.
 
     `reason` limits them to those of which something was dropped for this reason, `words` to those
-    that say these words, in capitals or not.
+    that say these words, in capitals or not, `source` to those of a source.
     """
     rows = scan(folder).with_row_index("row")
     is_hit = _says(words) if words else pl.lit(True)
+    if source is not None:
+        is_hit = is_hit & (pl.col("source") == source)
     keys = rows.select("row", "unit", "id", "conversation", "reason", "place", is_hit=is_hit)
     entries = _with_entries(keys.collect())
     is_meant = pl.lit(True) if reason is None else (pl.col("reason") == reason)
@@ -74,11 +82,11 @@ def select(
         pl.col("row"), is_chosen=is_meant.any() & pl.col("is_hit").any()
     )
     chosen = chosen.filter("is_chosen").sort("entry")
-    first = chosen.head(most)["row"].to_list()
-    wanted = [row for entry in first for row in entry]
+    shown = chosen[places(chosen.height)]["row"].to_list()
+    wanted = [row for entry in shown for row in entry]
     table = rows.filter(pl.col("row").is_in(wanted)).collect()
-    shown = [table.filter(pl.col("row").is_in(entry)).drop("row") for entry in first]
-    return Selection(shown, chosen.height)
+    entries_shown = [table.filter(pl.col("row").is_in(entry)).drop("row") for entry in shown]
+    return Selection(entries_shown, chosen.height)
 
 
 def _says(words: str) -> pl.Expr:

@@ -140,6 +140,8 @@ def test_what_is_shown(out: Path) -> None:
         (["", "--grep", "hi", "-n", "1"], [1]),
         (["trailing_turn", "--grep", "Now, yes"], [3]),
         (["", "--grep", "[a"], []),
+        (["", "--source", "jsonl", "-n", "1"], [0]),
+        (["", "--source", "oasst"], []),
     ],
 )
 def test_a_reason_and_words_choose(out: Path, options: list[str], numbers: list[int]) -> None:
@@ -162,8 +164,8 @@ def test_explain_prints_the_words_too(out: Path) -> None:
     [
         (["--dropped", "emty"], 1, "was dropped for 'emty'; reasons"),
         (["--dropped", "duplicat"], 1, "did you mean 'duplicate'?"),
-        (["--grep", "a"], 2, "--grep needs --dropped."),
-        (["--dropped", "duplicate", "--ids"], 2, "--dropped goes with -n and --grep alone."),
+        (["--dropped", "", "--lang", "en"], 2, "--dropped goes with -n, --random, --grep and"),
+        (["--dropped", "duplicate", "--ids"], 2, "--dropped goes with -n, --random, --grep and"),
     ],
 )
 def test_what_makes_no_sense_is_said(
@@ -194,7 +196,7 @@ def test_entries_hold_all_rows_in_order(text: str, data: type, tmp_path: Path) -
     """Each row is in one entry; an entry holds whole conversations."""
     out = make(tmp_path, text, data(tmp_path), "out")
     table = dropped.scan(out).collect()
-    everything = dropped.select(out, most=10**6)
+    everything = dropped.select(out)
     assert everything.number == len(everything.entries)
     together = pl.concat(everything.entries)
     assert together.sort(pl.all()).equals(table.sort(pl.all()))
@@ -202,7 +204,7 @@ def test_entries_hold_all_rows_in_order(text: str, data: type, tmp_path: Path) -
         units = entry["unit"].to_list()
         assert units in (["record"], ["message"]) or set(units[1:]) <= {"message"}
     for reason in table["reason"].unique():
-        chosen = dropped.select(out, reason=reason, most=10**6)
+        chosen = dropped.select(out, reason=reason)
         has_reason = [e for e in everything.entries if reason in e["reason"].to_list()]
         assert len(chosen.entries) == chosen.number == len(has_reason)
 
