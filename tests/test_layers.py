@@ -50,6 +50,7 @@ TRAINER = {
     "data": {"config"},
     "model": {"config", "zero3"},
     "run": {"config", "training", "zero3", "data", "model"},
+    "preference": {"config", "data", "model", "run"},
     "chat": {"model", "shipped"},
     "evaluation": {"shipped", "chat"},
 }

@@ -86,6 +86,53 @@ class Adapter(Strict):
     )
 
 
+Objective = Literal["sft", "dpo", "ipo", "kto", "orpo", "simpo", "reward"]
+
+
+class Preference(Strict):
+    """What an `objective` makes of pairs of answers."""
+
+    beta: float | None = Field(
+        default=None,
+        gt=0,
+        description="How close to the reference the model stays: 0.1 unless it is set, 2 for simpo.",
+        examples=[0.1],
+    )
+    gamma: float = Field(
+        default=1, ge=0, description="How much larger simpo wants the reward of the chosen answer."
+    )
+    desirable_weight: float = Field(
+        default=1, gt=0, description="The weight that kto gives to chosen answers."
+    )
+    undesirable_weight: float = Field(
+        default=1, gt=0, description="The weight that kto gives to rejected answers."
+    )
+    center: float = Field(
+        default=0, ge=0, description="How strongly a reward model is drawn to rewards around 0."
+    )
+    max_length: PositiveInt | None = Field(
+        default=None,
+        description="Pairs with more tokens on a side are left out; none unless it is set.",
+        examples=[2048],
+    )
+    share_prompt: bool | None = Field(
+        default=None,
+        description=(
+            "Whether a prompt is computed once for all answers to it; where the model can, unless "
+            "it is set."
+        ),
+        examples=[True],
+    )
+    reference: str | None = Field(
+        default=None,
+        description=(
+            "The folder for what the reference says of the pairs; beside the dataset unless it is "
+            "set."
+        ),
+        examples=["out/references"],
+    )
+
+
 class Fsdp(Strict):
     """PyTorch's fully sharded data parallel, version 2."""
 
@@ -125,6 +172,17 @@ class TrainConfig(Strict):
         description=(
             "Whether the model may have been trained with another tokenizer than that of the rows."
         ),
+    )
+    objective: Objective = Field(
+        default="sft",
+        description=(
+            "What is learnt: conversations (`sft`), or the pairs of the dataset by any other "
+            "objective."
+        ),
+        examples=["dpo"],
+    )
+    preference: Preference = Field(
+        default=Preference(), description="Options of the objectives for pairs."
     )
     output: str = Field(
         description="The folder in which the model and its checkpoints are written.",
@@ -204,6 +262,36 @@ class TrainConfig(Strict):
             raise ValueError("choose `packing` or `tree_packing`; trees are packed already")
         if self.quantized and (self.deepspeed or self.strategy in ("fsdp", "zero3")):
             raise ValueError("`adapter: qlora` needs `strategy: single` or `ddp`")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_agree(self) -> TrainConfig:
+        if self.objective == "sft":
+            if self.preference != Preference():
+                raise ValueError("`preference` needs an `objective` other than sft, such as dpo")
+            return self
+        if self.packing or self.tree_packing:
+            raise ValueError(
+                f"`objective: {self.objective}` trains on pairs, which are not packed; leave out "
+                "`packing` and `tree_packing`"
+            )
+        if self.adapter is not None and self.objective == "reward":
+            raise ValueError("`objective: reward` trains all weights; leave out `adapter`")
+        if self.adapter is not None and self.adapter.lora_dropout:
+            raise ValueError(
+                f"`objective: {self.objective}` trains without dropout; set "
+                "`adapter.lora_dropout` to 0 or leave it out"
+            )
+        if self.training.use_liger_kernel:
+            raise ValueError(
+                f"`objective: {self.objective}` needs the logits, which Liger's kernels do not "
+                "make; set `training.use_liger_kernel` to false"
+            )
+        if self.objective == "kto" and self.training.per_device_train_batch_size < 2:
+            raise ValueError(
+                "`objective: kto` compares each answer with that of another question of its "
+                "batch; set `training.per_device_train_batch_size` to 2 or more"
+            )
         return self
 
     @property

@@ -73,15 +73,14 @@ def train(
 ) -> None:
     """Checks, trains, evaluates on the test split before and after, saves, and pushes."""
     from trainer.run import checkpoints, save, upload
-    from trainer.run.run import load_network, prepare
 
-    here = strategy.place()
-    run = prepare(config, here, resume, repo)
+    here, room = strategy.place(), _room(config)
+    run = room.prepare(config, here, resume, repo)
     if here.is_first:
         _show_checks(run, to_stderr=True)
         checkpoints.begin(run.output, run.started())
     arguments = strategy.arguments(config, here)  # before the model: DeepSpeed partitions it
-    trainer = make_trainer(run, load_network(run), arguments)
+    trainer = room.make_trainer(run, room.load_network(run), arguments)
     strategy.check_sharded(config, trainer)
     trainer.train(resume_from_checkpoint=run.checkpoint())
     trainer.refuse_what_is_no_number()
@@ -103,25 +102,55 @@ def check(
 
     `ranks` is the number of processes that will train, where that is not the number launched.
     """
-    from trainer.run.run import prepare
-
     here = strategy.place()
     if ranks is not None:
         here = replace(here, ranks=ranks, is_launched=True)
     if here.is_first:
-        _show_checks(prepare(config, here, resume, repo), to_stderr=False)
+        _show_checks(_room(config).prepare(config, here, resume, repo), to_stderr=False)
 
 
-def _show_checks(run: Run, to_stderr: bool) -> None:
+class _Conversations:
+    """A run on conversations; `trainer.preference.run` has the same for pairs."""
+
+    def prepare(self, *args: Any) -> Run:
+        """The run of a recipe."""
+        from trainer.run.run import prepare
+
+        return prepare(*args)
+
+    def load_network(self, run: Run) -> Any:
+        """The model of a run."""
+        from trainer.run.run import load_network
+
+        return load_network(run)
+
+    def make_trainer(self, run: Run, network: Any, arguments: Any) -> Any:
+        """The Trainer of a run."""
+        return make_trainer(run, network, arguments)
+
+
+def _room(config: TrainConfig) -> Any:
+    """What prepares a run, loads its model and makes its Trainer, by the objective."""
+    if config.objective == "sft":
+        return _Conversations()
+    from trainer.preference import run
+
+    return run
+
+
+def _show_checks(run: Any, to_stderr: bool) -> None:
     from rich.console import Console
 
     from trainer.run import preflight
 
+    checks: Any = preflight
+    if run.config.objective != "sft":
+        from trainer.preference import preflight as checks
     console = Console(stderr=to_stderr, highlight=False)
-    findings = preflight.check(run)
+    findings = checks.check(run)
     preflight.show(findings, console)
     preflight.refuse(findings)
-    preflight.show_batch(run, console)
+    checks.show_batch(run, console)
 
 
 def make_trainer(run: Run, network: Any, arguments: Any) -> Any:

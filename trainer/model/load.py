@@ -178,12 +178,13 @@ def end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Non
 def embedding_digest(model: PreTrainedModel) -> str:
     """A hash of the input embeddings, gathered where DeepSpeed has partitioned them."""
     weight: Any = model.get_input_embeddings().weight
-    with _gathered(weight):
+    with gathered(weight):
         values = weight.detach().to(torch.float32).cpu().contiguous().numpy()
         return hashlib.sha256(values.tobytes()).hexdigest()
 
 
-def _gathered(weight: Any) -> Any:
+def gathered(weight: Any) -> Any:
+    """A context in which a weight is whole, also where DeepSpeed has spread it over the ranks."""
     if not hasattr(weight, "ds_id"):
         return nullcontext()
     import deepspeed

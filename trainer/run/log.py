@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 
 METRICS = "metrics.jsonl"
 PLOT = "loss.png"
+_SHOWN = ("loss", "learning_rate", "grad_norm", "bits_per_byte", "accuracy", "margin")
 
 
 # ------------------------------------------------------------------------------------- reporting
@@ -52,7 +53,7 @@ def _line(entry: dict[str, Any], steps: int) -> str:
     shown = {
         key.removeprefix("eval_"): f"{value:.4g}"
         for key, value in entry.items()
-        if key.endswith(("loss", "learning_rate", "grad_norm", "bits_per_byte"))
+        if key.endswith(_SHOWN)
     }
     words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
     kind = "test: " if "eval_loss" in entry else ""
@@ -69,7 +70,8 @@ def plot(entries: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel("step")
-    axes.set_ylabel("nats for each trained token")
+    of_pairs = any("accuracy" in entry for entry in entries)
+    axes.set_ylabel("loss of a pair" if of_pairs else "nats for each trained token")
     axes.grid(alpha=0.3)
     for key, name, style in (("loss", "training", "-"), ("eval_loss", "test split", "o-")):
         points = [(entry["step"], entry[key]) for entry in entries if key in entry]

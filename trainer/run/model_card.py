@@ -22,6 +22,7 @@ def text(description: dict[str, Any], name: str) -> str:
         name=name,
         recipe=recipe,
         training=recipe["training"],
+        objective=recipe.get("objective", "sft"),
         lora=recipe["adapter"],
         adapter=None if description.get("merged") else recipe["adapter"],
         title=Path(recipe["output"]).name,

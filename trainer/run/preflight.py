@@ -7,7 +7,7 @@ before a run is refused, so that all problems of a recipe can be fixed at once.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import islice
@@ -47,8 +47,9 @@ class Findings:
             self.problems.append(str(error))
 
 
-def check(run: Run) -> Findings:
-    """The results of all checks of a run. No weights are loaded and nothing is written."""
+def check(run: Run, instead: Mapping[str, Callable[[Run], str]] | None = None) -> Findings:
+    """The results of all checks of a run, some of them replaced or added by their names. No weights
+    are loaded and nothing is written."""
     findings = Findings()
     checks: dict[str, Callable[[Run], str]] = {
         "strategy": _strategy,
@@ -67,7 +68,7 @@ def check(run: Run) -> Findings:
         "output": _output,
         "hub": _hub,
     }
-    for name, function in checks.items():
+    for name, function in (checks | dict(instead or {})).items():
         findings.add(name, partial(function, run))
     return findings
 
@@ -231,7 +232,8 @@ def _saving(run: Run) -> str:
     try:
         with tempfile.TemporaryDirectory(prefix="chatdata-") as folder:
             run.meta_model.config.save_pretrained(folder)
-            settings.save_pretrained(folder)
+            if settings is not None:
+                settings.save_pretrained(folder)
             run.tokenizer.save_pretrained(folder)
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise ConfigError(
@@ -270,12 +272,16 @@ def show(findings: Findings, console: Console) -> None:
 
 def show_batch(run: Run, console: Console) -> None:
     """Prints the first batch of the first rank: trained tokens green, or between ⟦ and ⟧."""
-    rows = first_batch(run)
+    show_rows(first_batch(run), run.tokenizer, console)
+
+
+def show_rows(rows: Sequence[dict[str, list[int]]], tokenizer: Any, console: Console) -> None:
+    """Prints rows: trained tokens green, or between ⟦ and ⟧."""
     for number, row in enumerate(rows, 1):
         trained = sum(label != IGNORE_INDEX for label in row["labels"])
         length = len(row["input_ids"])
         console.rule(f"{number} of {len(rows)}: {trained} of {length} tokens trained")
-        console.print(_coloured(row, run.tokenizer, plain=not console.is_terminal), soft_wrap=True)
+        console.print(_coloured(row, tokenizer, plain=not console.is_terminal), soft_wrap=True)
 
 
 def first_batch(run: Run) -> list[dict[str, list[int]]]:

@@ -41,15 +41,14 @@ def save(trainer: Any, run: Run) -> list[str]:
     if trainer.is_world_process_zero():
         (run.output / DESCRIPTION).unlink(missing_ok=True)
     model.config.use_cache = True
-    settings, model.generation_config = model.generation_config, GenerationConfig()
-    with room.in_words("the model", run.output, run.here.ranks):
+    with room.in_words("the model", run.output, run.here.ranks), _plain(model) as settings:
         _save_weights(trainer, run.output, remarks)
-    model.generation_config = settings
     if not trainer.is_world_process_zero():
         return []
     entries = trainer.state.log_history
-    with remarks.of("generation_config.json"):  # peft saves none for an adapter
-        settings.save_pretrained(run.output)
+    if settings is not None:
+        with remarks.of("generation_config.json"):  # peft saves none for an adapter
+            settings.save_pretrained(run.output)
     with remarks.of(log.METRICS):
         log.write_metrics(run.output / log.METRICS, entries)
     with remarks.of(log.PLOT):
@@ -59,6 +58,19 @@ def save(trainer: Any, run: Run) -> list[str]:
     with remarks.of(f"{DESCRIPTION} and README.md"):
         write_description(_description(trainer, run), run.output, run.repo or "FOLDER")
     return remarks.sentences
+
+
+@contextlib.contextmanager
+def _plain(model: Any) -> Iterator[GenerationConfig | None]:
+    """The generation settings of a model, which has none meanwhile; a reward model has none at
+    all."""
+    settings = getattr(model, "generation_config", None)
+    if settings is None:
+        yield None
+        return
+    model.generation_config = GenerationConfig()
+    yield settings
+    model.generation_config = settings
 
 
 def _save_weights(trainer: Any, output: Path, remarks: _Remarks) -> None:
@@ -101,8 +113,11 @@ class _Remarks:
             self.add(what, error)
 
 
-def settings(run: Run) -> tuple[GenerationConfig, list[str]]:
-    """The generation settings that the run will save, and those of its base that it leaves out."""
+def settings(run: Run) -> tuple[GenerationConfig | None, list[str]]:
+    """The generation settings that the run will save, and those of its base that it leaves out;
+    None for a model that generates nothing."""
+    if getattr(run.meta_model, "generation_config", None) is None:
+        return None, []
     model = run.config.model
     base = model.path and pretrained.load_generation(str(model.path), revision=model.revision)
     return generation_settings.ended_by(base or run.meta_model.generation_config, run.tokenizer)
@@ -149,7 +164,7 @@ def _run(trainer: Any) -> dict[str, int]:
 def results(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """The numbers of the test split before the first step and after the last."""
     tests = [entry for entry in entries if "eval_loss" in entry]
-    keys = ("loss", "bits_per_byte", "end_loss")
+    keys = ("loss", "bits_per_byte", "end_loss", "accuracy", "margin")
     ends = {"before": tests[0], "after": tests[-1]} if tests else {}
     return {
         when: {key: entry[f"eval_{key}"] for key in keys if f"eval_{key}" in entry}
@@ -163,6 +178,12 @@ def summary(entries: list[dict[str, Any]]) -> str:
     if not measured:
         return "no test split to measure on"
     before, after = measured["before"], measured["after"]
+    if "accuracy" in before:
+        return (
+            f"test loss {before['loss']:.4f} before, {after['loss']:.4f} after; accuracy of "
+            f"rewards {before['accuracy']:.3f}, {after['accuracy']:.3f}; margin "
+            f"{before['margin']:.4f}, {after['margin']:.4f}"
+        )
     return (
         f"test loss {before['loss']:.4f} before, {after['loss']:.4f} after; bits per byte "
         f"{before['bits_per_byte']:.4f}, {after['bits_per_byte']:.4f}"
