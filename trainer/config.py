@@ -95,7 +95,7 @@ class Preference(Strict):
     beta: float | None = Field(
         default=None,
         gt=0,
-        description="How close to the reference the model stays: 0.1 unless it is set, 2 for simpo.",
+        description="How close the model stays to the reference; 0.1 unless set, 2 for simpo.",
         examples=[0.1],
     )
     gamma: float = Field(
