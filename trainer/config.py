@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -266,33 +266,41 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _pairs_agree(self) -> TrainConfig:
-        if self.objective == "sft":
-            if self.preference != Preference():
-                raise ValueError("`preference` needs an `objective` other than sft, such as dpo")
-            return self
-        if self.packing or self.tree_packing:
-            raise ValueError(
-                f"`objective: {self.objective}` trains on pairs, which are not packed; leave out "
-                "`packing` and `tree_packing`"
-            )
-        if self.adapter is not None and self.objective == "reward":
-            raise ValueError("`objective: reward` trains all weights; leave out `adapter`")
-        if self.adapter is not None and self.adapter.lora_dropout:
-            raise ValueError(
-                f"`objective: {self.objective}` trains without dropout; set "
-                "`adapter.lora_dropout` to 0 or leave it out"
-            )
-        if self.training.use_liger_kernel:
-            raise ValueError(
-                f"`objective: {self.objective}` needs the logits, which Liger's kernels do not "
-                "make; set `training.use_liger_kernel` to false"
-            )
-        if self.objective == "kto" and self.training.per_device_train_batch_size < 2:
-            raise ValueError(
-                "`objective: kto` compares each answer with that of another question of its "
-                "batch; set `training.per_device_train_batch_size` to 2 or more"
-            )
+        if self.objective != "sft":
+            for reason in self._against_pairs():
+                raise ValueError(f"`objective: {self.objective}` {reason}")
+        elif self.preference != Preference():
+            raise ValueError("`preference` needs an `objective` other than sft, such as dpo")
         return self
+
+    def _against_pairs(self) -> Iterator[str]:
+        """Yields what of the recipe an objective for pairs cannot have, and what to set."""
+        training, adapter = self.training, self.adapter
+        is_reward, of_kto = self.objective == "reward", self.objective == "kto"
+        reasons = {
+            "trains on pairs, which are not packed; leave out `packing` and `tree_packing`": (
+                self.packing or self.tree_packing
+            ),
+            "trains all weights; leave out `adapter`": is_reward and adapter is not None,
+            "generates nothing; leave out `samples`": is_reward and self.samples is not None,
+            "trains without dropout; set `adapter.lora_dropout` to 0 or leave it out": (
+                adapter is not None and adapter.lora_dropout
+            ),
+            "trains without noise; leave out `training.neftune_noise_alpha`": (
+                training.neftune_noise_alpha is not None
+            ),
+            "needs the logits, which Liger's kernels do not make; set "
+            "`training.use_liger_kernel` to false": training.use_liger_kernel,
+            "compiles the attention of pairs by itself; set `training.torch_compile` or "
+            "`preference.share_prompt` to false": (
+                training.torch_compile and self.preference.share_prompt is not False
+            ),
+            "compares each answer with that of another question of its batch; set "
+            "`training.per_device_train_batch_size` to 2 or more": (
+                of_kto and training.per_device_train_batch_size < 2
+            ),
+        }
+        yield from (reason for reason, holds in reasons.items() if holds)
 
     @property
     def quantized(self) -> bool:

@@ -18,7 +18,7 @@ from trainer.preference import losses, pairs, reference, scoring
 from trainer.preference.batches import MODEL_KEYS, Collator, Items, in_blocks
 from trainer.preference.pairs import Answer, Item
 from trainer.preference.trainer import PairTrainer, metrics, without_dropout
-from trainer.run import checkpoints, log, strategy
+from trainer.run import callbacks, checkpoints, log, strategy
 from trainer.run import run as runs
 from trainer.run.run import Run
 from trainer.run.strategy import Place
@@ -207,10 +207,17 @@ def make_trainer(run: PairRun, network: Any, arguments: Any) -> PairTrainer:
         eval_dataset=run.test,
         processing_class=run.tokenizer,
         data_collator=run.layout.collator,
-        callbacks=[log.Report(run.output), checkpoints.Listing(), *run.layout.callbacks],
+        callbacks=[
+            log.Report(run.output),
+            *callbacks.asked_for(run),
+            checkpoints.Listing(),
+            *run.layout.callbacks,
+        ],
         compute_metrics=partial(metrics, run.config),
     )
+    trainer.with_muon = run.config.training.optim == "muon"
     trainer.remove_callback(PrinterCallback)
+    callbacks.introduce(trainer)
     if run.config.objective in losses.WITH_REFERENCE:
         reference.add(run, trainer)
     return trainer
