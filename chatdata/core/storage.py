@@ -25,6 +25,7 @@ HUB = "hf://"  # the Hub has a client of its own
 _AT_ONCE = 4  # files that are fetched or put at the same time
 PART = 16 * 2**20  # bytes of a multipart upload, which are in memory
 _MOST_PARTS = 10_000  # of an upload to S3
+_PAGES = frozenset({"http", "https"})
 _S3 = frozenset({"s3", "s3a"})
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp"}
 _PACKAGES |= {"https": "aiohttp", "abfs": "adlfs", "az": "adlfs"}
@@ -50,7 +51,7 @@ def shown(url: str) -> str:
     """A URL as messages name it: without a password or a signature that may stand in it."""
     scheme, place = url.split("://", 1)
     host, slash, path = place.partition("/")
-    path = path.partition("?")[0] if scheme in ("http", "https") else path
+    path = path.partition("?")[0] if scheme in _PAGES else path
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
@@ -79,7 +80,10 @@ class Storage:
     url: str  # as messages name it
 
     def is_folder(self) -> bool:
-        """Whether there are files below the path, as below a folder."""
+        """Whether there are files below the path, as below a folder. Pages have none: to find out,
+        fsspec would look for links in them."""
+        if self.protocol in _PAGES:
+            return False
         with self._reaching():
             return bool(self.system.isdir(self.path))
 

@@ -29,6 +29,8 @@ def fetch(url: str, *, is_checked: bool = True) -> Path:
     Raises OutputError where no finished build is there, and VerifyError for a file that has not the
     hash of the manifest, unless `is_checked` is false.
     """
+    if url.startswith(storage.HUB):
+        raise OutputError(f"'{url}' is on the Hub; write org/name@VERSION for a dataset there.")
     place = storage.at(url)
     text = _manifest(place)
     folder = cache() / hashlib.sha256(f"{place.url}\n".encode() + text).hexdigest()[:32]

@@ -137,7 +137,7 @@ class _Upload:
         self.place.write(MARKER, marker)
         try:
             self.place.remove([manifest.FILE])
-            self.place.remove(sorted(earlier - {*new, MARKER}))
+            self.place.remove(sorted(earlier - {*new, *last, MARKER}))
             self.place.put(new)
             self._check(new, marker)
             self.place.put(last)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fsspec.config import conf
 
 from chatdata.core import storage
 from chatdata.core.errors import StorageError
+from tests.support.loopback import listen
+from tests.support.loopback.faults import Message, Receive, Send
 from tests.support.object_storage import BUSY, ObjectStorage
 
 LARGE = bytes(range(256)) * 2**13  # 2 MiB
@@ -69,6 +72,36 @@ def test_a_file_that_changes_while_it_comes_is_refused(
         assert (tmp_path / "copy").read_bytes() not in (LARGE, changed)  # the guard was needed
     finally:
         s3_storage.put("files", "some/large.bin", LARGE)
+
+
+def test_options_are_those_of_fsspec_and_no_range_is_lost(
+    s3_storage: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of several blocks, without a login, of which every answer breaks off once."""
+    s3_storage.client.put_object_acl(Bucket="files", Key="some/large.bin", ACL="public-read")
+    monkeypatch.setitem(conf, "s3", {"anon": True, "default_block_size": 2**19})
+    s3_storage.faults.add("GET /files/some/large", truncate=200_000, times=3)
+    assert fetched(tmp_path) == LARGE
+    assert not any("authorization" in entry.headers for entry in s3_storage.log)
+
+
+def test_a_page_is_a_file_and_its_signature_is_a_secret(tmp_path: Path) -> None:
+    asked = []
+
+    async def page(scope: Message, receive: Receive, send: Send) -> None:
+        asked.append(scope["method"])
+        length = (b"content-length", str(len(LARGE)).encode())
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        body = b"" if scope["method"] == "HEAD" else LARGE
+        await send({"type": "http.response.body", "body": body})
+
+    with listen(page) as endpoint:
+        url = f"{endpoint}/data/large.bin?sig=secret"
+        assert not storage.at(url).is_folder()
+        (file,) = storage.at(url).matches()
+        assert "GET" not in asked  # nor was the page read, to look for links
+        assert storage.at(url).url_of(file) == f"{endpoint}/data/large.bin"
+        assert fetched(tmp_path, url) == LARGE
 
 
 def test_a_file_of_which_not_all_comes_is_refused(

@@ -21,6 +21,7 @@ from chatdata.dataset import remote_copy, remote_output
 from tests.support.builds import files
 from tests.support.object_storage import ObjectStorage
 from tests.support.publishing import FEWER, SMALL
+from trainer.data import published
 
 BUCKET = "datasets"
 
@@ -110,8 +111,9 @@ def test_what_is_not_of_chatdata_is_left_alone(
     with pytest.raises(StorageError, match=r"no-such-bucket.*does not exist"):
         put("s3://no-such-bucket/x", all_rows)
     s3_storage.faults.add("PUT ", status=403, body=b"", times=9)
-    with pytest.raises(StorageError, match="may not be used with this login"):
-        put(f"{url}-2", all_rows)
+    refusal = pytest.raises(StorageError, match="may not be used with this login")
+    with refusal, remote_output.local(f"{url}-2"):
+        pytest.fail("a build began that cannot be written")
     assert stored(s3_storage, url) == {"thesis.tex": b"of a user"}
 
 
@@ -207,8 +209,7 @@ def test_damage_is_found_and_named(
     key = url.removeprefix(f"s3://{BUCKET}/")
     content = bytearray(files(all_rows)[shard])
     content[100] ^= 1
-    s3_storage.put(BUCKET, f"{key}/{shard}", bytes(content))
-    shutil.rmtree(remote_copy.cache())
+    s3_storage.put(BUCKET, f"{key}/{shard}", bytes(content))  # the copy is still right
     with pytest.raises(VerifyError, match=f"{shard} of '{url}' has not the SHA-256"):
         remote_copy.fetch(url)
     done = run("verify", url)
@@ -277,6 +278,17 @@ def test_commands_take_a_url_for_a_folder(
     done = run("render", url, *chatml, "--add", "--name", "two", "--out", f"{url}-two")
     assert done.exit_code == 0, done.output
     assert list(read_manifest(f"{url}-two").renders) == ["two"]
+
+
+def test_the_trainer_takes_a_url(
+    s3_storage: ObjectStorage, url: str, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(url, sample)
+    located = published.locate(url)
+    assert files(located.folder) == files(sample)
+    assert located.provenance is None  # no bucket in what a model says of its data
+    with pytest.raises(OutputError, match="write org/name@VERSION for a dataset there"):
+        published.locate("hf://datasets/ada/x")
 
 
 def test_files_of_anybody_in_storage_are_audited(
