@@ -37,7 +37,13 @@ from trainer.evaluation.endpoint import Endpoint
 @click.option(
     "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Prompts at a time."
 )
-@click.option("--max-new-tokens", type=click.IntRange(1), default=512, show_default=True)
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="The most tokens of an answer.",
+)
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
@@ -45,7 +51,9 @@ from trainer.evaluation.endpoint import Endpoint
     show_default=True,
     help="0: always the most likely token.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The seed of sampling."
+)
 def answer(
     model: str,
     file: Path,

@@ -36,8 +36,20 @@ _INSTALL = "pip install 'gradio>=6.31,<7' 'starlette>=1.0' 'nltk>=3.9'"
     help="The verdicts.jsonl of `judge` on two of the files, to be compared with people.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=7860,
+    show_default=True,
+    help="The port of the page.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The seed of the order of matches.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def arena(
     files: tuple[Path, ...],

@@ -61,8 +61,16 @@ _TEMPLATES = {"no": (False,), "yes": (True,), "both": (False, True)}
     type=click.FloatRange(0),
     help="HumanEval: 0 for a single sample, else 0.8, unless given.",
 )
-@click.option("--max-new-tokens", type=click.IntRange(1), default=512, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="The most tokens of an answer.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The seed of sampling."
+)
 @click.option("--card", is_flag=True, help="Put the tables into the card of the last MODEL, too.")
 def benchmark(models: tuple[str, ...], out: Path, card: bool, **options: Any) -> None:
     """Measure MODELs on benchmarks, beside each other, by EleutherAI's lm-eval.

@@ -24,7 +24,13 @@ from trainer.evaluation.judging import Job
     "--model", "models", required=True, multiple=True, help="A judge; repeat it for several."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="0: the judge's most likely words.",
+)
 @click.option(
     "--max-tokens",
     type=click.IntRange(1),
@@ -46,7 +52,13 @@ from trainer.evaluation.judging import Job
     show_default=True,
     help="Tries after an error of the server or the network.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The seed of the order of comparisons.",
+)
 @click.option(
     "--price",
     type=(click.FloatRange(0), click.FloatRange(0)),

@@ -28,7 +28,14 @@ def prompts() -> None:
     help="Prompts that ask for code, or for a review of code with a bug; without it three of the "
     "first to one of the second.",
 )
-@click.option("--n", "number", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--n",
+    "number",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="How many prompts are wanted.",
+)
 @click.option("--endpoint", "url", required=True, help="An OpenAI-compatible endpoint (.../v1).")
 @click.option("--model", required=True, help="The model that makes the prompts.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
@@ -53,7 +60,13 @@ def prompts() -> None:
     type=click.IntRange(1),
     help="The most requests, earlier runs counted.  [default: three times as many as N needs]",
 )
-@click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="A larger number asks for less alike prompts.",
+)
 @click.option(
     "--max-tokens",
     type=click.IntRange(1),
@@ -75,7 +88,13 @@ def prompts() -> None:
     show_default=True,
     help="Tries after an error of the server or the network.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Where in the lists of topics to begin.",
+)
 @click.option(
     "--price",
     type=(click.FloatRange(0), click.FloatRange(0)),
