@@ -78,7 +78,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nowhere, is an error."""
     pytest.importorskip("material")
     folder = tmp_path_factory.mktemp("site")
-    command = ["mkdocs", "build", "--quiet", "--strict", "-f", str(ROOT / ".ci" / "mkdocs.yml")]
+    command = ["mkdocs", "build", "--strict", "-f", str(ROOT / ".ci" / "mkdocs.yml")]
     done = subprocess.run(
         [sys.executable, "-m", *command, "--site-dir", str(folder)],
         env={"PATH": "", "NO_MKDOCS_2_WARNING": "1"},
@@ -106,8 +106,8 @@ def outside(text: str) -> list[str]:
 def test_the_site_asks_nobody_for_anything(site: Path) -> None:
     files = [path for kind in ("html", "css", "svg") for path in site.rglob(f"*.{kind}")]
     assert len(files) > 40
-    found = {path.name: outside(path.read_text(encoding="utf-8")) for path in files}
-    assert not {name: urls for name, urls in found.items() if urls}
+    urls_by_file = {path.name: outside(path.read_text(encoding="utf-8")) for path in files}
+    assert not {name: urls for name, urls in urls_by_file.items() if urls}
 
 
 def test_what_is_loaded_from_elsewhere_is_seen() -> None:
