@@ -22,7 +22,7 @@ from chatdata.dataset import manifest, renderings, replacing, tables
 from chatdata.dataset.entries import FileEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
-from chatdata.pipeline import engines, pieces
+from chatdata.pipeline import digests, engines, pieces
 from chatdata.pipeline.build import Runner
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import rendering_entry
@@ -137,7 +137,8 @@ def _render(context: BuildContext, folder: Folder, name: str, piece: Piece) -> P
     made = pieces.render(context, folder, piece)
     save_rows(context, piece.number, made.rows, [tables.tokens_of(name)])
     pieces.save_outcomes(context, piece, made)
-    return made.rendered.figures(made.rows, made.rows.token_digests())
+    hashed = digests.save(context.files, piece.number, made.rows.token_digests())
+    return made.rendered.figures(made.rows, hashed)
 
 
 def _write(
@@ -159,6 +160,7 @@ def _write(
             tally += ledger.tally(entries.select("unit", "reason"))
     return BuildResult(
         stats=stats,
+        content_hash=stats.digests.content_hash(context.files),
         counts=_balance(folder.manifest, tally),
         files=shards.finish(),
         encoder=context.encoder,

@@ -40,7 +40,7 @@ from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.reading import ReadResult
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.second_pass import measured, second_pass
-from chatdata.pipeline.stats import BuildResult, Digests, PartStats
+from chatdata.pipeline.stats import BuildResult, PairDigests, PartStats
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
 from chatdata.render.encoding.encoder import EncoderDiffers
@@ -232,6 +232,7 @@ def run_pipeline(
     stats = first + written.stats
     return BuildResult(
         stats=stats,
+        content_hash=stats.digests.content_hash(context.files),
         counts=_balance(read, stats),
         answers=_answers(context.recipe, stats),
         files=written.files,
@@ -355,7 +356,6 @@ def _write(
 
 def _balance(read: ReadResult, stats: PartStats) -> ledger.Counts:
     """The counts of the ledger. Raises BuildError where they do not add up."""
-    _check_ids(stats.digests)
     conversations = read.units["conversations"] + stats.conversations
     units = {**read.units, "conversations": conversations}
     return ledger.balance(units, stats.tally + read.tally())
@@ -383,8 +383,8 @@ def _check_pairs(recipe: Recipe, answers: Mapping[str, Any] | None) -> None:
     )
 
 
-def _check_ids(digests: Iterable[Digests], what: str = "conversations") -> None:
-    """Raises BuildError where two rows have the same id."""
+def _check_ids(digests: Iterable[PairDigests], what: str) -> None:
+    """Raises BuildError where two rows of pairs have the same id."""
     for id, times in Counter(id for part in digests for id, _ in part).most_common(1):
         if times > 1:
             raise BuildError(

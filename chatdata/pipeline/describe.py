@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from chatdata.core import config, template_variables, train_parts
 from chatdata.core.constants import RECIPE_FILE, SPLITS, TOKENIZER_FOLDER
 from chatdata.core.hashing import sha256_file, sha256_pairs
@@ -94,7 +92,7 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         about=recipe.about,
         license=recipe.publish.license if recipe.publish else None,
         format=manifest.FORMAT,
-        content_hash=sha256_pairs(pair for part in stats.digests for pair in part),
+        content_hash=result.content_hash,
         recipe_hash=recipe.hash(),
         recipe=RecipeEntry.model_validate(recipe.resolved()),
         sources=_with_shapes(sources, result),
@@ -154,7 +152,7 @@ def redraft(context: BuildContext, before: Manifest, result: BuildResult) -> Man
     made_by = manifest.versions([*_PACKAGES, *_RENDERING_PACKAGES])
     changed = {
         "format": manifest.FORMAT,
-        "content_hash": sha256_pairs(pair for part in stats.digests for pair in part),
+        "content_hash": result.content_hash,
         "recipe_hash": recipe.hash(),
         "recipe": RecipeEntry.model_validate(recipe.resolved()),
         "counts": Counts.model_validate(result.counts),
@@ -193,7 +191,7 @@ def rendering_entry(context: BuildContext, result: BuildResult) -> RenderingEntr
     lengths = {name: sizes for name, sizes in _lengths(stats).items() if name in _TOKEN_LENGTHS}
     return RenderingEntry(
         options=context.recipe.render.model_dump(mode="json"),
-        content_hash=sha256_pairs(pair for part in stats.digests for pair in part),
+        content_hash=result.content_hash,
         counts=RenderingCounts.model_validate(result.counts),
         splits=splits,
         lengths=lengths,
@@ -307,10 +305,7 @@ def _mixed(
 
 def _lengths(stats: PartStats) -> dict[str, Histogram]:
     """How long conversations and rows of tokens are."""
-    return {
-        name: histogram.describe(np.concatenate([lengths[name] for lengths in stats.lengths]))
-        for name in stats.lengths[0]
-    }
+    return {name: histogram.describe(stats.lengths.each(name)) for name in stats.lengths.by_name}
 
 
 def _render_entry(context: BuildContext, result: BuildResult, splits: Splits) -> RenderEntry | None:

@@ -21,7 +21,15 @@ from chatdata.core.ledger import Tally
 from chatdata.dataset import manifest, plots, remote_copy, replacing, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
-from chatdata.pipeline import downloads, engines, forget_again, inputs, kept_messages, pieces
+from chatdata.pipeline import (
+    digests,
+    downloads,
+    engines,
+    forget_again,
+    inputs,
+    kept_messages,
+    pieces,
+)
 from chatdata.pipeline.build import Runner
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import complete, redraft
@@ -142,7 +150,8 @@ def _render(context: BuildContext, folder: Folder, piece: Piece) -> PartStats:
         source_tokens=Totals(made.rows.tokens_by(sources) if is_mixed else {}),
         repeats=int(made.rows.is_named(again).sum()),
     )
-    return made.rendered.figures(made.rows, made.rows.digests()) + more
+    hashed = digests.save(context.files, piece.number, made.rows.digests())
+    return made.rendered.figures(made.rows, hashed) + more
 
 
 def _save(
@@ -177,6 +186,7 @@ def _write(
             by_hand += keeping.count(entries.filter(keeping.is_noted()))
     return BuildResult(
         stats=stats + PartStats(figures=FiguresByKey({keeping.KEY: by_hand})),
+        content_hash=stats.digests.content_hash(context.files),
         counts=_balance(folder.manifest, tally),
         files=(*kept, *shards.finish()),
         encoder=context.encoder,

@@ -17,7 +17,7 @@ from chatdata.dataset.pair_tokens import PairTokens
 from chatdata.dataset.ranked_rows import RankedRows
 from chatdata.dataset.rows import Rows, by_split, message_rows, owners, token_rows
 from chatdata.dataset.tables import Table
-from chatdata.pipeline import partitions
+from chatdata.pipeline import digests, partitions
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.global_pass import GlobalDecisions, nothing_decided
 from chatdata.pipeline.stats import PartStats, Totals
@@ -49,7 +49,7 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     _save_pairs(context, part, paired, of_pairs.rows)
     by_hand = {keeping.KEY: keeping.count(outcomes)} if context.recipe.keep else {}
     return (
-        rendered.figures(rows, rows.digests())
+        rendered.figures(rows, digests.save(context.files, part, rows.digests()))
         + of_pairs.stats
         + PartStats(
             figures=FiguresByKey(by_hand),

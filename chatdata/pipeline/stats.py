@@ -13,6 +13,7 @@ import numpy.typing as npt
 from chatdata.core.ledger import Counts, Tally
 from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline.context import EncoderChoice
+from chatdata.pipeline.digests import Digests
 from chatdata.pipeline.reading import ReadResult
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.parity import ParityCounts
@@ -21,8 +22,39 @@ from chatdata.steps.clean import Cleaned
 from chatdata.steps.entries import ClustersEntry, ForgottenEntry
 from chatdata.steps.figures import FiguresByKey, add_counts
 
-Lengths = Mapping[str, npt.NDArray[np.int64]]  # by name: of conversations, of rows of tokens
-Digests = list[tuple[str, bytes]]  # the id of each conversation, and the digest of its rows
+PairDigests = list[tuple[str, bytes]]  # the id of each row, and its digest
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How many rows have each length, by the name of what is measured: turns, tokens."""
+
+    by_name: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+    def __add__(self, more: Lengths) -> Lengths:
+        """The lengths of both."""
+        names = dict.fromkeys([*self.by_name, *more.by_name])
+        return Lengths({name: self._of(name) + more._of(name) for name in names})
+
+    def _of(self, name: str) -> Counter[int]:
+        return Counter(self.by_name.get(name, {}))
+
+    def each(self, name: str) -> npt.NDArray[np.int64]:
+        """The length of each row, sorted."""
+        sizes = sorted(self.by_name[name].items())
+        lengths, numbers = np.array(sizes, np.int64).reshape(-1, 2).T
+        return np.repeat(lengths, numbers)
+
+
+def lengths_of(sizes: Mapping[str, npt.NDArray[np.int64]]) -> Lengths:
+    """The lengths of some rows, by name."""
+    counted = {name: np.unique(each, return_counts=True) for name, each in sizes.items()}
+    return Lengths(
+        {
+            name: dict(zip(lengths.tolist(), numbers.tolist(), strict=True))
+            for name, (lengths, numbers) in counted.items()
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +73,7 @@ class PartStats:
     """What the passes over a part add up: a field for each step. The sum of parts is a PartStats.
 
     A figure is a field whose type has `+`, and whose default is the figure of nothing at all. What
-    has a value for each row is kept in chunks, one a part, so that adding copies no values.
+    has a value for each conversation stands in files.
     """
 
     # The first pass: clean, annotate, thread, drop.
@@ -60,8 +92,8 @@ class PartStats:
     # The second pass: drop what repeats, split, render.
     tally: Tally = field(default_factory=Tally)
     totals: Totals = field(default_factory=Totals)
-    lengths: tuple[Lengths, ...] = ()
-    digests: tuple[Digests, ...] = ()
+    lengths: Lengths = field(default_factory=Lengths)
+    digests: Digests = field(default_factory=Digests)
     languages: Counter[str] = field(default_factory=Counter)  # rows
     sources: Counter[str] = field(default_factory=Counter)  # rows
     source_tokens: Totals = field(default_factory=Totals)  # tokens, by source, where they decide
@@ -71,12 +103,12 @@ class PartStats:
     messages_in_parts: int = 0
     leaking_groups: int = 0
     pair_totals: Totals = field(default_factory=Totals)
-    pair_digests: tuple[Digests, ...] = ()
+    pair_digests: tuple[PairDigests, ...] = ()
     questions: int = 0  # that pairs are of
     ranked_totals: Totals = field(default_factory=Totals)
-    ranked_digests: tuple[Digests, ...] = ()
+    ranked_digests: tuple[PairDigests, ...] = ()
     pair_token_totals: Totals = field(default_factory=Totals)
-    pair_token_digests: tuple[Digests, ...] = ()
+    pair_token_digests: tuple[PairDigests, ...] = ()
     pairs_without_tokens: Counter[str] = field(default_factory=Counter)  # by reason
     pair_parity: ParityCounts = field(default_factory=ParityCounts)
     parity: ParityCounts = field(default_factory=ParityCounts)
@@ -94,6 +126,7 @@ class BuildResult:
     """What a build gives: the figures of all parts, and what is known of the whole alone."""
 
     stats: PartStats
+    content_hash: str  # of all rows
     counts: Counts  # the ledger, balanced
     answers: Mapping[str, Any] | None = None  # where pairs are made: what became of the answers
     files: tuple[ShardEntry, ...]

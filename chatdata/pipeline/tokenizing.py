@@ -14,7 +14,8 @@ from chatdata.dataset.rows import Rows
 from chatdata.dataset.tables import Table
 from chatdata.pipeline import encoders, partitions
 from chatdata.pipeline.context import BuildContext, TokenizerSource
-from chatdata.pipeline.stats import Digests, PartStats, Totals
+from chatdata.pipeline.digests import Digests
+from chatdata.pipeline.stats import PartStats, Totals, lengths_of
 from chatdata.render import certificate
 from chatdata.render import unknown as unknown_tokens
 from chatdata.render.encoding.audit import Audit
@@ -37,11 +38,11 @@ class RenderedPart:
     unknown: Unknown = field(default_factory=Unknown)
 
     def figures(self, rows: Rows, digests: Digests) -> PartStats:
-        """The figures of the part, of which `rows` are published, with these digests."""
+        """The figures of the part, of which `rows` are published, whose digests are written."""
         return PartStats(
             totals=Totals(rows.totals()),
-            lengths=(rows.sizes(),),
-            digests=(digests,),
+            lengths=lengths_of(rows.sizes()),
+            digests=digests,
             languages=Counter(lang or "unknown" for lang in rows.messages["lang"].to_pylist()),
             variables=rows.variables(),
             weighted_messages=rows.weighted_messages(),

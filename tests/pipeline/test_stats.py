@@ -10,17 +10,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
 from chatdata.core.ledger import Tally
 from chatdata.pipeline import prepare
 from chatdata.pipeline.build import Runner, run_pipeline
+from chatdata.pipeline.digests import Digests
 from chatdata.pipeline.engines import start
 from chatdata.pipeline.find import load
 from chatdata.pipeline.inputs import locate
-from chatdata.pipeline.stats import BuildResult, PartStats, Totals
+from chatdata.pipeline.stats import BuildResult, Lengths, PartStats, Totals
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.parity import ParityCounts
 from chatdata.steps import redact
@@ -40,8 +40,8 @@ def part(number: int) -> PartStats:
         threaded=number,
         tally=Tally(Counter(messages=number), {"messages": Counter(empty=number)}),
         totals=Totals({"train": {"rows": number}}),
-        lengths=({"turns": np.array([number])},),
-        digests=([(f"c{number}", b"")],),
+        lengths=Lengths({"turns": {number: 1}}),
+        digests=Digests((number,), number),
         languages=Counter(en=number),
         sources=Counter(s=number),
         leaking_groups=number,
@@ -55,8 +55,8 @@ def test_the_sum_of_parts_has_the_sum_of_every_field() -> None:
     chunked = {"lengths", "digests", "parity"}
     for name in {field.name for field in fields(PartStats)} - chunked:
         assert getattr(total, name) == getattr(expected, name), name
-    assert [chunk["turns"].item() for chunk in total.lengths] == [1, 2]
-    assert total.digests == ([("c1", b"")], [("c2", b"")])
+    assert total.lengths.each("turns").tolist() == [1, 2]
+    assert total.digests == Digests((1, 2), 3)
     assert total.parity == ParityCounts(rows=3, first_failure="row 1")
 
 
@@ -135,4 +135,4 @@ def test_a_filter_with_a_computed_column_is_one_definition(
     assert result.stats.figures.entry("shouting") == {"messages": 40, "shouting": 10}
     assert result.counts["conversations"]["dropped"] == {"shouts": 10}
     assert result.counts["conversations"]["kept"] == 10
-    assert len(result.stats.lengths) > 2  # parts, each with figures of its own
+    assert len(result.stats.digests.parts) > 2  # each with figures of its own
