@@ -67,7 +67,7 @@ def _bounds(tables: list[pa.Table], ranges: int) -> list[str]:
     """Ids that cut all ids into ranges of about as many."""
     if ranges < 2:
         return []
-    ids = [table["id"].take(list(_sampled(table.num_rows))) for table in tables]
+    ids = [table["id"].take(pa.array(_sampled(table.num_rows), pa.int64())) for table in tables]
     some = pl.concat([pl.Series(part, dtype=pl.String) for part in ids]).sort()
     places = [some.len() * number // ranges for number in range(1, ranges)]
     return some[places].unique().sort().to_list()
