@@ -9,9 +9,11 @@ recipe; each sees what those before it have left.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from chatdata.core import arrow, schema
@@ -112,11 +114,10 @@ def decide(context: BuildContext, keep: Sequence[str], measure: Measured) -> Glo
         if decided.clusters is not None:
             near[drop.filter.name] = decided.clusters
     mixed = _mixed(context, removed, measure)
-    removed = pl.concat([removed, _not_sampled(mixed)])
+    removed = pl.concat([removed, mixed.left_out])
     split_groups = _split_groups(context, members, removed)
-    taken = mixed.filter(pl.col("times") > 1).select(_TAKEN.keys())
     return GlobalDecisions(
-        removed, pl.concat(spared), split_groups, near, taken, mixing.epochs(mixed)
+        removed, pl.concat(spared), split_groups, near, mixed.taken, mixed.epochs
     )
 
 
@@ -135,10 +136,9 @@ def _decide_filter(
     context: BuildContext, number: int, drop: Drop, removed: pl.DataFrame, keep: Sequence[str]
 ) -> _FilterDecision:
     """What a corpus filter makes of the conversations that those before it have left."""
-    keys = _read(context, f"keys-{number}")
-    keys = keys.join(removed, on="conversation", how="anti", maintain_order="left")
-    keys = keys.join(_ranks(context), on="conversation", how="left", maintain_order="left")
     alike = _alike(drop)
+    again = None if drop.filter.is_prefix or alike else _digests_again(context, number)
+    keys = _keys_left(context, number, removed, again)
     if drop.filter.is_prefix:
         repeats, members = _begun(context, number, keys)
     elif alike:
@@ -180,30 +180,97 @@ def _like(
     return likeness.repeats(members, keep, alike, fetch), members
 
 
-def _ranks(context: BuildContext) -> pl.DataFrame:
-    """The place in the recipe of the source of each conversation, its `rank`."""
+_DIGESTS = 1 << 24  # that are compared at a time
+_Hashes = npt.NDArray[np.int64]
+
+
+def _digests_again(context: BuildContext, number: int) -> _Hashes:
+    """Hashes of the digests that stand in the keys more than once: numbers, so that what is equal
+    to nothing is not held together."""
+    rows = sum(_hashes(context, number, part).size for part in context.parts)
+    ranges = rows // _DIGESTS + 1
+    again = []
+    for place in range(ranges):
+        parts = (_hashes(context, number, part) for part in context.parts)
+        hashes = np.sort(np.concatenate([part[part % ranges == place] for part in parts]))
+        again.append(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]))
+    return np.sort(np.concatenate(again))
+
+
+def _hashes(context: BuildContext, number: int, part: int) -> _Hashes:
+    keys = arrow.read_table(context.files.table(f"keys-{number}", part), columns=["digest"])
+    return _hashes_of(keys["digest"])
+
+
+def _hashes_of(digests: pl.Series) -> _Hashes:
+    return digests.str.head(15).str.to_integer(base=16).cast(pl.Int64).to_numpy()
+
+
+def _keys_left(
+    context: BuildContext, number: int, removed: pl.DataFrame, again: _Hashes | None
+) -> pl.DataFrame:
+    """The keys of what is left of all parts, without what is fetched later, with the place in the
+    recipe of the source of each, its `rank`; where `again` is given, of these digests alone."""
     names = [options.name or key for key, options in context.recipe.source.items()]
-    ranks = {name: rank for rank, name in enumerate(names)}
-    rank = pl.col("source").replace_strict(ranks, return_dtype=pl.Int64)
-    return _read(context, "groups").select("conversation", rank=rank)
+    rank = pl.col("source").replace_strict(
+        {name: rank for rank, name in enumerate(names)}, return_dtype=pl.Int64
+    )
+    tables = []
+    for part in context.parts:
+        file = context.files.table(f"keys-{number}", part)
+        keys = arrow.read_table(file).select(pl.exclude(_FETCHED))
+        if again is not None:
+            keys = keys.filter(np.isin(_hashes_of(keys["digest"]), again))
+        keys = keys.join(removed, on="conversation", how="anti", maintain_order="left")
+        ranks = arrow.read_table(context.files.table("groups", part))
+        ranks = ranks.select("conversation", rank=rank)
+        tables.append(keys.join(ranks, on="conversation", how="left", maintain_order="left"))
+    return pl.concat(tables)
 
 
-def _mixed(context: BuildContext, removed: pl.DataFrame, measure: Measured) -> pl.DataFrame:
-    """The conversations that are left, with how often each is taken by the recipe's weights and
-    caps."""
+@dataclass(frozen=True, slots=True)
+class _Mixed:
+    """What mixing leaves out (rows of `removed`), what is taken more than once, and how often each
+    source is taken."""
+
+    left_out: pl.DataFrame
+    taken: pl.DataFrame
+    epochs: dict[str, float]
+
+
+def _mixed(context: BuildContext, removed: pl.DataFrame, measure: Measured) -> _Mixed:
+    """What becomes of the conversations that are left by the recipe's weights and caps."""
     shares = {
         options.name or key: Share(options.weight, options.cap)
         for key, options in context.recipe.source.items()
     }
     mix = context.recipe.mix or Mix()
-    left = _read(context, "groups").join(
-        removed, on="conversation", how="anti", maintain_order="left"
-    )
     if mix == Mix() and all(share == Share() for share in shares.values()):
-        return left.with_columns(size=pl.lit(1, pl.Int64), times=pl.lit(1, pl.Int64))
+        sources = {
+            name for part in _groups_left(context, removed) for name in part["source"].unique()
+        }
+        nothing = nothing_decided()
+        return _Mixed(nothing.removed, nothing.taken, dict.fromkeys(sorted(sources), 1.0))
+    left = pl.concat(_groups_left(context, removed))
+    mixed = _by_shares(left, shares, mix, functools.partial(measure, removed))
+    taken = mixed.filter(pl.col("times") > 1).select(_TAKEN.keys())
+    return _Mixed(_not_sampled(mixed), taken, mixing.epochs(mixed))
+
+
+def _groups_left(context: BuildContext, removed: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yields the conversations of each part that are left, with their groups and sources."""
+    for part in context.parts:
+        groups = arrow.read_table(context.files.table("groups", part))
+        yield groups.join(removed, on="conversation", how="anti", maintain_order="left")
+
+
+def _by_shares(
+    left: pl.DataFrame, shares: dict[str, Share], mix: Mix, measure: Callable[[], pl.DataFrame]
+) -> pl.DataFrame:
+    """The conversations with how often each is taken."""
     if mix.by == "conversations":
         return mixing.times(left.with_columns(size=pl.lit(1, pl.Int64)), shares, mix)
-    sizes = measure(removed).select("conversation", size=mix.by)
+    sizes = measure().select("conversation", size=mix.by)
     sized = left.join(sizes, on="conversation", how="left", maintain_order="left")
     return mixing.times(sized.with_columns(pl.col("size").fill_null(0)), shares, mix)
 
@@ -216,12 +283,6 @@ def _not_sampled(mixed: pl.DataFrame) -> pl.DataFrame:
 
 
 _FETCHED = [*duplicates.FETCHED, *likeness.FETCHED]
-
-
-def _read(context: BuildContext, kind: str) -> pl.DataFrame:
-    """A table of all parts, without what is fetched later."""
-    files = (context.files.table(kind, part) for part in context.parts)
-    return pl.concat([arrow.read_table(file).select(pl.exclude(_FETCHED)) for file in files])
 
 
 def _sets(
@@ -256,6 +317,11 @@ def _split_groups(
     """The groups that take the split of another group, since a cluster connects them."""
     if not members:
         return pl.DataFrame(schema=_SPLIT_GROUPS)
-    left = _read(context, "groups").join(removed, on="conversation", how="anti")
-    homes = duplicates.homes(members, left.select("part", "group").unique())
+    connected = pl.concat(table.select("group") for table in members).unique()
+    number, tables = 0, []
+    for part in _groups_left(context, removed):
+        left = part.select("part", "group").unique()
+        number += left.height
+        tables.append(left.join(connected, on="group", how="semi"))
+    homes = duplicates.homes(members, pl.concat(tables), number)
     return homes.rename({"home": "split_group"}).select(_SPLIT_GROUPS.keys())

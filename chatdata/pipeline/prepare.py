@@ -23,6 +23,8 @@ from chatdata.steps.figures import FiguresByKey
 
 PART_BYTES = 8 * 2**20  # of input, about
 _MOST_PARTS = 1024
+_START = 1 << 20  # bytes of a file, by which its messages are counted
+_ROW_BYTES = 300  # of a message in memory, beside its words, about
 
 
 def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path) -> BuildContext:
@@ -53,9 +55,14 @@ def _prepare_columns(recipe: Recipe, folder: Path) -> FiguresByKey:
 
 
 def _text_size(path: Path) -> int:
-    """The size of a file in bytes, unpacked, as a guess."""
+    """The size of a file in bytes, unpacked, as a guess; short messages weigh as rows do."""
+    if not path.is_file():
+        return 0
     packed = {".gz": 4, ".parquet": 3}.get(path.suffix, 1)
-    return path.stat().st_size * packed if path.is_file() else 0
+    with path.open("rb") as file:
+        start = file.read(_START)
+    objects = start.count(b"{") * path.stat().st_size // max(1, len(start))
+    return max(path.stat().st_size * packed, objects * _ROW_BYTES)
 
 
 def with_tokenizer(context: BuildContext) -> BuildContext:

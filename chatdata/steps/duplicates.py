@@ -151,13 +151,17 @@ def begun_members(repeated: pl.DataFrame, keyed: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(both)
 
 
-def homes(clusters: Sequence[pl.DataFrame], left: pl.DataFrame) -> pl.DataFrame:
+def homes(
+    clusters: Sequence[pl.DataFrame], left: pl.DataFrame, groups: int | None = None
+) -> pl.DataFrame:
     """The groups that must share a split with another, and the group whose split they take.
 
     `clusters` are tables of members, `left` has a row for each group of which something is
-    published. Groups that clusters connect take the split of the smallest of them in `home`, and
-    where they are many, that of the group which is the last to be a test group: a question that
-    half of the data begin with would else make half of the data the test split, or none.
+    published, or for those of them that are members; `groups` is then the number of all.
+
+    Groups that clusters connect take the split of the smallest of them in `home`, and where they
+    are many, that of the group which is the last to be a test group: a question that half of the
+    data begin with would else make half of the data the test split, or none.
     """
     linked = [
         clustered.select("group", cluster=pl.format("{} {}", pl.lit(number), "cluster"))
@@ -174,7 +178,7 @@ def homes(clusters: Sequence[pl.DataFrame], left: pl.DataFrame) -> pl.DataFrame:
     moved = left.join(links.select("group", "place"), on="group").sort("group")
     moved = moved.with_columns(fraction=split.fraction(moved["group"]))
     last = pl.col("group").sort_by("fraction").last()
-    is_large = pl.len() > max(_FEW, left.height * _MUCH)
+    is_large = pl.len() > max(_FEW, (left.height if groups is None else groups) * _MUCH)
     home = pl.when(is_large).then(last).otherwise(pl.col("group").first()).over("place")
     moved = moved.with_columns(home=home).drop("place", "fraction")
     return moved.filter(pl.col("home") != pl.col("group"))
