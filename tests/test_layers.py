@@ -54,7 +54,13 @@ TRAINER = {
     "chat": {"model", "shipped"},
     "evaluation": {"shipped", "chat"},
 }
-TRAINER_COMMANDS = {"train": {"evaluate"}, "evaluate": set(), "merge": set(), "push": set()}
+TRAINER_COMMANDS = {
+    "train": {"evaluate"},
+    "evaluate": set(),
+    "merge": set(),
+    "push": set(),
+    "export": set(),
+}
 # Heavy packages, and the only modules that may import them.
 ONLY = {
     "torch": {"trainer."},
@@ -89,6 +95,7 @@ ONLY = {
     "bs4": {"chatdata.steps.clean.markdown"},
     "markdownify": {"chatdata.steps.clean.markdown"},
     "ruamel": {"chatdata.core.config"},
+    "gguf": {"trainer.export"},
     "lm_eval": {"trainer.evaluation.benchmarks"},
     "scipy": {"trainer.evaluation.benchmarks.estimates"},
 }

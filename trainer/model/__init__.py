@@ -6,6 +6,7 @@ __all__ = [
     "generation_settings",
     "load",
     "memory",
+    "ollama",
     "pretrained",
     "vocabulary",
 ]
