@@ -58,7 +58,7 @@ TOKENS: dict[str, tuple[list[str], list[str]]] = {
         ["5 +2 4 7 +21 +3 2"],
     ),
 }
-_OTHERS = {"uneven", "differing_labels", "repeats_across_splits", "repeats", "cut"}
+_OTHERS = {"uneven", "differing_labels", "repeats_across_splits", "repeats", "cut", "collator"}
 
 
 def tokens(*rows: dict[str, Any], split: str | None = None) -> TokenRows:
@@ -172,6 +172,14 @@ def test_what_a_default_length_cuts_is_counted() -> None:
     cut = cases("tokens", "cut", [rows], TINY)
     assert cut.count == 3
     assert list(cut.tally.values()) == [3, 1]
+
+
+def test_the_collator_that_overwrites_labels_is_named_with_the_tokens_that_it_would_train() -> None:
+    counted = cases("tokens", "collator", [tokens(row("5 3 4 7 +21 +3 2p"), row("+5 +3"))], TINY)
+    assert (counted.count, counted.of) == (4, 9)  # all untrained tokens but padding
+    check = next(check for check in CHECKS["tokens"] if check.name == "collator")
+    assert "DataCollatorForSeq2Seq(tokenizer), which keeps the labels" in check.way_out
+    assert not check.is_fault
 
 
 def slow_counts(rows: list[dict[str, list[int]]]) -> dict[str, int]:

@@ -345,6 +345,17 @@ _TOKENS: tuple[Check | Comparison, ...] = (
         token_checks.cut,
         is_fault=False,
     ),
+    Check(
+        "collator",
+        "all is trained, so that no collator trains more",
+        "DataCollatorForLanguageModeling(tokenizer, mlm=False) of transformers writes labels of its "
+        "own, and trains these tokens too; without a collator a batch of two rows fails.",
+        "Use DataCollatorForSeq2Seq(tokenizer), which keeps the labels; in TRL, "
+        "SFTConfig(max_length=None).",
+        "tokens",
+        token_checks.overwritten,
+        is_fault=False,
+    ),
 )
 
 CHECKS: dict[Kind, tuple[Check | Comparison, ...]] = {

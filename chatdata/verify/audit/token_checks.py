@@ -170,6 +170,12 @@ def cut(rows: TokenRows, known: Known) -> Cases:
     return Cases(cases.count, cases.of, cases.example, tally)
 
 
+def overwritten(rows: TokenRows, known: Known) -> Cases:
+    """Tokens that are not trained, and that a collator of language models would train."""
+    is_word = rows.attended & (rows.ids != (-1 if known.pad is None else known.pad))
+    return _places(rows, known, np.flatnonzero(is_word & ~rows.trained), len(rows.ids))
+
+
 # ---------------------------------------------------------------------------------------- results
 
 
