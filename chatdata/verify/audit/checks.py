@@ -348,8 +348,8 @@ _TOKENS: tuple[Check | Comparison, ...] = (
     Check(
         "collator",
         "all is trained, so that no collator trains more",
-        "DataCollatorForLanguageModeling(tokenizer, mlm=False) of transformers writes labels of its "
-        "own, and trains these tokens too; without a collator a batch of two rows fails.",
+        "DataCollatorForLanguageModeling(tokenizer, mlm=False) writes its own labels, and trains "
+        "these tokens too; without a collator transformers makes no batch of two rows.",
         "Use DataCollatorForSeq2Seq(tokenizer), which keeps the labels; in TRL, "
         "SFTConfig(max_length=None).",
         "tokens",
