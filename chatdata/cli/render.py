@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, note, print_json, say
 from chatdata.core import storage
 from chatdata.core.errors import ChatdataError
-from chatdata.pipeline.progress import Progress, silent
 
 
 @click.command()
@@ -109,25 +107,12 @@ def _remove(out: str, name: str, new: str | Path | None, as_json: bool) -> None:
     from chatdata.pipeline.remove_rendering import remove_rendering
 
     folder = _changeable(out, new)
-    with _writing(new) as written:
-        after = remove_rendering(folder, name, written)
+    after = remove_rendering(folder, name, new)
     if as_json:
         print_json(after.as_json())
     else:
         left = ", ".join(after.renders) or "none"
         say(f"removed {name}; added renderings that stay: {left}\n{new or folder}")
-
-
-@contextlib.contextmanager
-def _writing(new: str | Path | None, shown: Progress = silent) -> Iterator[Path | None]:
-    """The folder to write for `--out`, which may be a URL; None where there is none."""
-    from chatdata.pipeline import downloads
-
-    if new is None:
-        yield None
-        return
-    with downloads.writing(new, shown) as folder:
-        yield folder
 
 
 def _changeable(out: str, new: str | Path | None) -> Path:
@@ -148,11 +133,9 @@ def _render(out: str, new: str | Path, as_json: bool, **chosen: Any) -> None:
     from chatdata.pipeline.render_again import render_again
 
     folder = options.folder(out)
-    before = manifest.read(folder)
-    with progress.bar() as shown, _writing(new, shown) as written:
-        assert written is not None
-        replaced = added_to(written)
-        after = render_again(folder, written, progress=shown, **chosen)
+    before, replaced = manifest.read(folder), added_to(new)
+    with progress.bar() as shown:
+        after = render_again(folder, new, progress=shown, **chosen)
     packed = {pack.max_tokens for pack in before.packs if pack.rendering is None}
     left_out = packed - {pack.max_tokens for pack in after.packs}
     for size in sorted(left_out):
@@ -170,8 +153,8 @@ def _add(out: str, new: str | Path | None, as_json: bool, **chosen: Any) -> None
     from chatdata.pipeline.add_rendering import add_rendering
 
     folder = _changeable(out, new)
-    with progress.bar() as shown, _writing(new, shown) as written:
-        after = add_rendering(folder, written, progress=shown, **chosen)
+    with progress.bar() as shown:
+        after = add_rendering(folder, new, progress=shown, **chosen)
     name, entry = list(after.renders.items())[-1]
     if as_json:
         print_json(after.as_json())
@@ -180,7 +163,7 @@ def _add(out: str, new: str | Path | None, as_json: bool, **chosen: Any) -> None
         say(f"{entry.content_hash}\n{new or folder}")
 
 
-def added_to(folder: Path) -> list[str]:
+def added_to(folder: str | Path) -> list[str]:
     """The names of the renderings that were added to a folder, which may be no dataset."""
     from chatdata.dataset import manifest
 

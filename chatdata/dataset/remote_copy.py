@@ -50,6 +50,17 @@ def folder(name: str | Path) -> Path:
     return fetch(text) if storage.is_remote(text) else Path(storage.local_path(text))
 
 
+def to_change(name: str | Path, out: str | Path | None) -> Path:
+    """The folder that is changed, or of which a changed copy goes to `out`. Raises OutputError for
+    a URL without `out`."""
+    if out is None and storage.is_remote(str(name)):
+        raise OutputError(
+            f"'{storage.shown(str(name))}' is in storage; name a folder for a copy, or the URL "
+            "again (--out)."
+        )
+    return folder(name).resolve()
+
+
 def _manifest(place: Storage) -> bytes:
     text = place.read(manifest.FILE)
     if text is None:

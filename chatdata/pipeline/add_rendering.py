@@ -18,11 +18,11 @@ from chatdata.core import ledger
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.ledger import Tally
-from chatdata.dataset import manifest, renderings, replacing, tables
+from chatdata.dataset import manifest, remote_copy, renderings, replacing, tables
 from chatdata.dataset.entries import FileEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
-from chatdata.pipeline import digests, engines, pieces
+from chatdata.pipeline import digests, downloads, engines, pieces
 from chatdata.pipeline.build import Runner
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import rendering_entry
@@ -71,8 +71,36 @@ def add_rendering(
     `progress` are as in a build. Returns the manifest. Raises a ChatdataError, and leaves
     everything as it was, where something is wrong.
     """
-    folder = Path(folder).resolve()
-    out = folder if out is None else Path(out)
+    source = remote_copy.to_change(folder, out)
+    with downloads.writing(source if out is None else out, progress) as written:
+        return _add(
+            source,
+            written,
+            tokenizer=tokenizer,
+            template=template,
+            name=name,
+            settings=settings,
+            workers=workers,
+            verify=verify,
+            force=force,
+            progress=progress,
+        )
+
+
+def _add(
+    folder: Path,
+    out: Path,
+    *,
+    tokenizer: str,
+    template: str | None,
+    name: str | None,
+    settings: Sequence[str],
+    workers: int,
+    verify: str,
+    force: bool,
+    progress: Progress,
+) -> Manifest:
+    """What `add_rendering` does, of local folders."""
     one_in = audit.mode(verify).one_in
     before = manifest.read(folder)
     values = {**before.recipe.as_json(), "pack": None}  # bins are of the rows of the build

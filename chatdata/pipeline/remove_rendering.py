@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from chatdata.core.errors import OutputError
-from chatdata.dataset import manifest, renderings, replacing, tables
+from chatdata.dataset import manifest, remote_copy, renderings, replacing, tables
 from chatdata.dataset.manifest import Manifest
+from chatdata.pipeline import downloads
 
 
 def remove_rendering(folder: str | Path, name: str, out: str | Path | None = None) -> Manifest:
@@ -16,8 +17,12 @@ def remove_rendering(folder: str | Path, name: str, out: str | Path | None = Non
     it would be if the rendering had never been added. Returns the manifest. Raises OutputError, and
     leaves all as it was, where there is no such rendering or where `out` holds another dataset.
     """
-    folder = Path(folder).resolve()
-    out = folder if out is None else Path(out)
+    source = remote_copy.to_change(folder, out)
+    with downloads.writing(source if out is None else out) as written:
+        return _remove(source, name, written)
+
+
+def _remove(folder: Path, name: str, out: Path) -> Manifest:
     before = manifest.read(folder)
     renderings.of(before, name)
     _refuse_another(out, folder)

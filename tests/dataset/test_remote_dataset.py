@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from chatdata import build_dataset, load_recipe, read_manifest
+from chatdata import build_dataset, load_recipe, read_manifest, remove_rendering
 from chatdata.cli import main
 from chatdata.core import storage
 from chatdata.core.errors import ChatdataError, OutputError, SourceError, StorageError, VerifyError
 from chatdata.dataset import remote_copy, remote_output
 from tests.support.builds import files
-from tests.support.object_storage import ObjectStorage
+from tests.support.object_storage import BUSY, ObjectStorage
 from tests.support.publishing import FEWER, SMALL
 from trainer.data import published
 
@@ -64,7 +64,14 @@ def test_a_build_in_storage_is_the_build_of_a_folder(
     s3_storage: ObjectStorage, url: str, all_rows: Path, tmp_path: Path
 ) -> None:
     recipe = load_recipe("sample", SMALL)
+    key = url.removeprefix("s3:/")
+    s3_storage.faults.add(f"PUT {key}/messages", status=503, body=BUSY)
+    s3_storage.faults.add(f"PUT {key}/ledger", drop=True)
+    s3_storage.faults.add(f"PUT {key}/README", drop=True, after=True)
+    s3_storage.faults.add(f"PUT {key}/manifest", delay=1)
+    s3_storage.faults.add("DELETE ", status=500, body=b"")
     facts = build_dataset(recipe, url)
+    assert [fault.times for fault in s3_storage.faults.script] == [0] * 5
     assert stored(s3_storage, url) == files(all_rows)
     assert read_manifest(url).as_json() == facts.as_json()
     (last_put,) = s3_storage.asked("PUT ")[-1:]
@@ -278,6 +285,10 @@ def test_commands_take_a_url_for_a_folder(
     done = run("render", url, *chatml, "--add", "--name", "two", "--out", f"{url}-two")
     assert done.exit_code == 0, done.output
     assert list(read_manifest(f"{url}-two").renders) == ["two"]
+    remove_rendering(f"{url}-two", "two", f"{url}-one")
+    assert stored(s3_storage, f"{url}-one") == files(sample)
+    with pytest.raises(OutputError, match="is in storage; name a folder for a copy"):
+        remove_rendering(f"{url}-two", "two")
 
 
 def test_the_trainer_takes_a_url(
