@@ -124,7 +124,7 @@ class _Copy:
         return self.folder.with_suffix(".json")
 
     def _states(self) -> dict[str, Stored]:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
             values = json.loads(self.states.read_text())
             return {name: Stored(**state) for name, state in values.items()}
         return {}

@@ -239,6 +239,10 @@ def test_what_is_whole_is_not_fetched_again(
     assert s3_storage.asked(f"GET {key}/") == [f"GET {key}/manifest.json"]
     s3_storage.put(BUCKET, f"{key[len(BUCKET) + 2 :]}/README.md", b"words of a user")
     assert files(remote_copy.fetch(url))["README.md"] == b"words of a user"
+    (states,) = remote_copy.cache().glob("*.json")
+    for text in ("[]", "{", '{"README.md": {"colour": 1}}'):
+        states.write_text(text)  # of a later chatdata, or of a full disk
+        assert files(remote_copy.fetch(url))["README.md"] == b"words of a user"
 
 
 def test_a_manifest_of_a_stranger_leads_out_of_no_folder(
