@@ -26,8 +26,8 @@ TINY = {
 
 def build(folder: Path) -> Path:
     """The sample with its pairs: six to train on, one to test on."""
-    settings = ["threads.pairs=all", "split.test_percent=60"]
-    build_dataset(load_recipe("sample", settings), folder)
+    changed = ["threads.pairs=all", "split.test_percent=60"]
+    build_dataset(load_recipe("sample", changed), folder)
     return folder
 
 
@@ -41,9 +41,9 @@ def save_base(pairs: Path, folder: Path) -> Path:
     return folder
 
 
-def recipe(pairs: Path, base: Path, output: Path, *settings: str) -> config.TrainConfig:
-    """The shipped recipe, with this base."""
-    changed = [
+def settings(pairs: Path, base: Path, output: Path) -> list[str]:
+    """What three quick steps from a base change in the shipped recipe."""
+    return [
         f"dataset={pairs}",
         f"model={{path: {base}}}",
         f"output={output}",
@@ -54,7 +54,11 @@ def recipe(pairs: Path, base: Path, output: Path, *settings: str) -> config.Trai
         "training.warmup_steps=0",
         "training.lr_scheduler_type=constant",
     ]
-    return config.load(RECIPE, [*changed, *settings])
+
+
+def recipe(pairs: Path, base: Path, output: Path, *more: str) -> config.TrainConfig:
+    """The shipped recipe, with this base."""
+    return config.load(RECIPE, [*settings(pairs, base, output), *more])
 
 
 def prepared(recipe: config.TrainConfig) -> tuple[pair_runs.PairRun, Any]:

@@ -53,7 +53,7 @@ class Counting(trainer.Trainer):
     kill_after = 0  # the step after which the first rank is killed, as by `kill -9`
 
     def train(self, *args: Any, **options: Any) -> Any:
-        type(self).last = self
+        Counting.last = self
         self.batches = 0
         return super().train(*args, **options)
 

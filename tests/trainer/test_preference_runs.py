@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -22,13 +23,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from chatdata.core.errors import ConfigError, OutputError
 from tests.support import preferences
-from trainer import config, merge, train
+from trainer import config, evaluate, merge, train
 from trainer.model import adapters, pretrained
 from trainer.preference import run as pair_runs
 from trainer.preference.batches import Collator, in_blocks
 from trainer.preference.pairs import Answer, Item
 from trainer.preference.preflight import rows_of
-from trainer.run import strategy
+from trainer.run import public_copy, strategy
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -287,6 +288,16 @@ def test_the_card_says_what_was_learnt_and_how(place: Place) -> None:
     assert {"accuracy", "margin"} <= entries[-1].keys() | entries[1].keys()
 
 
+def test_what_is_published_names_no_folder_of_the_reference(place: Place, tmp_path: Path) -> None:
+    kept, published = str(tmp_path / "kept"), tmp_path / "dpo"
+    shutil.copytree(place.folder / "dpo", published)
+    described = json.loads((published / "chatdata.json").read_text())
+    described["train_recipe"]["preference"]["reference"] = kept
+    (published / "chatdata.json").write_text(json.dumps(described))
+    with public_copy.made(published) as copy:
+        assert kept not in (copy / "chatdata.json").read_text()
+
+
 def test_a_reward_model_loads_and_scores_as_it_was_measured(place: Place) -> None:
     """By the classes and the lines of its card; its accuracy is that of its scores."""
     folder = place.run("reward", "objective=reward")
@@ -311,6 +322,8 @@ def test_a_reward_model_loads_and_scores_as_it_was_measured(place: Place) -> Non
     ]
     row = tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"]
     assert row == rows[0][0]["input_ids"]
+    with pytest.raises(ConfigError, match=r"reward model \(LlamaForS"):
+        evaluate.evaluate(str(folder), str(place.pairs))
 
 
 # ------------------------------------------------------------------------------------ the page

@@ -38,7 +38,12 @@ def load_generation(path: str, **options: Any) -> GenerationConfig | None:
 
 
 def load_network(path: str, **options: Any) -> PreTrainedModel:
-    """A model with its weights. Raises OSError or ValueError where it cannot be loaded."""
+    """A model with its weights. Raises OSError or ValueError where it cannot be loaded, and for a
+    reward model, whose head transformers would replace by a new one."""
+    config = load_config(path, revision=options.get("revision"))
+    kinds = getattr(config, "architectures", None) or []
+    if any(kind.endswith("ForSequenceClassification") for kind in kinds):
+        raise ValueError(f"it is a reward model ({kinds[0]}), which scores answers and writes none")
     return AutoModelForCausalLM.from_pretrained(path, trust_remote_code=False, **options)
 
 

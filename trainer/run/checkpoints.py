@@ -227,5 +227,7 @@ def _compared(run: dict[str, Any]) -> dict[str, Any]:
         for key, value in recipe["training"].items()
         if key not in _MAY_DIFFER_IN_TRAINING
     }
+    preference = dict(recipe["preference"])
+    preference.pop("reference", None)  # where it is kept
     rest = {key: value for key, value in run.items() if key != "recipe"}
-    return flatten({**rest, **recipe, "training": training})
+    return flatten({**rest, **recipe, "training": training, "preference": preference})

@@ -68,6 +68,7 @@ def _local_paths(folder: Path) -> dict[str, str]:
     recipe = values.get("train_recipe") or {}
     named = [recipe.get("dataset"), recipe.get("output"), recipe.get("deepspeed")]
     named += [(recipe.get("model") or {}).get("path"), str(folder.resolve())]
+    named += [(recipe.get("preference") or {}).get("reference")]
     texts = [value for value in named if isinstance(value, str) and _is_local(value)]
     return {text: Path(text).name for text in texts if Path(text).name}
 
