@@ -86,6 +86,7 @@ def _no_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     patch.setenv("HF_HUB_DISABLE_XET", "1")
     patch.setenv("HF_UPDATE_DOWNLOAD_COUNTS", "0")
+    patch.setenv("CHATDATA_CACHE", "off")
     patch.setenv("NO_PROXY", "127.0.0.1,localhost")
     importlib.import_module("matplotlib.font_manager")  # says so where it first lists the fonts
     yield

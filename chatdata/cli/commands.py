@@ -10,6 +10,7 @@ import click
 
 from chatdata import __version__
 from chatdata.cli import audit as auditing
+from chatdata.cli import cache as cache_command
 from chatdata.cli import inspect, looking, options, progress, publish, recipes
 from chatdata.cli import render as rendering_again
 from chatdata.cli.group import Group
@@ -107,6 +108,11 @@ def check(
     is_flag=True,
     help="Do not keep the text of what is dropped. It is in OUT/dropped, which is never published.",
 )
+@click.option(
+    "--no-cache",
+    is_flag=True,
+    help="Make everything anew, and keep nothing for the next build (chatdata cache).",
+)
 @click.option("--verify", "old_name", type=click.Choice(list(audit.AUDIT_MODES)), hidden=True)
 @options.force
 @options.as_json
@@ -122,6 +128,7 @@ def build(
     engine: str,
     check_encoder: str | None,
     no_dropped: bool,
+    no_cache: bool,
     old_name: str | None,
     force: bool,
     as_json: bool,
@@ -146,6 +153,7 @@ def build(
     place = out or Path("out") / f"{loaded.name}-{loaded.version}"
     if old_name is not None:
         note("--verify of `chatdata build` is now called --check-encoder")
+    reused: list[tuple[str, int, int]] = []
     with progress.bar() as shown, downloads.writing(place, shown) as folder:
         replaced = rendering_again.added_to(folder)
         manifest = run(
@@ -159,10 +167,13 @@ def build(
             force=force,
             keep_dropped=not no_dropped,
             progress=shown,
+            cache=not no_cache,
+            reused=lambda *stage: reused.append(stage),
         )
         not_kept = _not_kept(loaded.keep, folder)
         examples = dropped.examples(folder) if loudness() > 0 else []
         has_dropped = dropped.is_in(folder)
+    _note_reused(reused)
     rendering_again.note_left_behind(replaced, place)
     _note_licenses(loaded, manifest)
     for line in not_kept:
@@ -190,6 +201,13 @@ def _print_result(
             say(f"more of them: chatdata show {place} --dropped REASON")
     summary.print_built(manifest, str(place), has_dropped)
     say(f"{manifest.content_hash}\n{place}")
+
+
+def _note_reused(reused: list[tuple[str, int, int]]) -> None:
+    """Says how much of each stage was in the cache."""
+    if loudness() >= 0:
+        for stage, kept, parts in reused:
+            note(f"{stage}: {kept} of {parts} parts from the cache")
 
 
 def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:
@@ -246,6 +264,7 @@ for _command in (
     looking.explain,
     looking.stats,
     rendering_again.render,
+    cache_command.cache,
     inspect.diff,
     inspect.verify,
     inspect.report,

@@ -3,6 +3,7 @@
 __all__ = [
     "add_rendering",
     "build",
+    "cache",
     "context",
     "downloads",
     "engines",

@@ -25,12 +25,21 @@ from chatdata.core import disk, ledger
 from chatdata.core.errors import BuildError
 from chatdata.dataset import dropped, manifest, replacing, tables
 from chatdata.dataset.entries import Preview, ShardEntry
-from chatdata.pipeline import downloads, encoders, engines, global_pass, partitions, reading
+from chatdata.pipeline import (
+    downloads,
+    encoders,
+    engines,
+    extended,
+    global_pass,
+    partitions,
+    reading,
+    stages,
+)
+from chatdata.pipeline.cache import open_cache
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.describe import describe, draft, optional_columns
 from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.find import as_recipe
-from chatdata.pipeline.first_pass import first_pass
 from chatdata.pipeline.global_pass import GlobalDecisions
 from chatdata.pipeline.input_files import look_at, refuse_input_in
 from chatdata.pipeline.inputs import Input, locate, with_replaced_files
@@ -39,7 +48,8 @@ from chatdata.pipeline.prepare import prepare
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.reading import ReadResult
 from chatdata.pipeline.recipe import Recipe
-from chatdata.pipeline.second_pass import measured, second_pass
+from chatdata.pipeline.stage import Stage, Store, versions
+from chatdata.pipeline.stage import run as stage_run
 from chatdata.pipeline.stats import BuildResult, PairDigests, PartStats
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
@@ -53,10 +63,12 @@ PREVIEW_GROUPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Workers, and who is told how far they are."""
+    """Workers, who is told how far they are, where results are kept, and who is told what was."""
 
     workers: engines.Workers
     progress: Progress = silent
+    store: Store | None = None  # None: nothing is kept
+    reused: Progress = silent
 
     def map(
         self, step: str, function: Callable[[Task], Result], tasks: Sequence[Task]
@@ -65,6 +77,23 @@ class Runner:
         for number, result in enumerate(self.workers.map(function, tasks), start=1):
             yield result
             self.progress(step, number, len(tasks))
+
+    def run(
+        self, step: str, stage: Stage[Task, Result], context: BuildContext, tasks: Sequence[Task]
+    ) -> Iterator[Result]:
+        """Yields what a stage makes of its tasks, in their order, and reports each."""
+        function = functools.partial(stage_run, stage, stage.narrowed(context), self.store)
+        kept = 0
+        for done in self.map(step, function, tasks):
+            kept += done.is_kept
+            yield done.result
+        if kept:
+            self.reused(stage.name, kept, len(tasks))
+
+    def run_here(self, stage: Stage[Task, Result], context: BuildContext, task: Task) -> Result:
+        """What a stage makes of a task in this process."""
+        done = stage_run(stage, stage.narrowed(context), self.store, task)
+        return done.result
 
 
 def build(
@@ -79,6 +108,8 @@ def build(
     force: bool = False,
     keep_dropped: bool = True,
     progress: Progress = silent,
+    cache: bool = True,
+    reused: Progress = silent,
 ) -> manifest.Manifest:
     """Builds a dataset into the folder `out`, which may be a URL, and returns its manifest.
 
@@ -91,6 +122,8 @@ def build(
     same build is replaced, but for what its users have put into it; `force` replaces any build.
     The words of what is dropped are kept in the folder `dropped`, which is never published, unless
     `keep_dropped` is false. `progress` is called with (step, done, total); a total of 0 is unknown.
+    What stages make of parts is kept in the user's cache, and taken from it, unless `cache` is
+    false; `reused` is called with (stage, parts from the cache, all parts).
     Raises a ChatdataError, and leaves nothing behind, where something is wrong.
     """
     stated = with_replaced_files(as_recipe(recipe), inputs, input_license)
@@ -105,6 +138,8 @@ def build(
             force=force,
             keep_dropped=keep_dropped,
             progress=progress,
+            cache=cache,
+            reused=reused,
         )
 
 
@@ -119,6 +154,8 @@ def build_as_stated(
     force: bool = False,
     keep_dropped: bool = True,
     progress: Progress = silent,
+    cache: bool = True,
+    reused: Progress = silent,
 ) -> manifest.Manifest:
     """What `build` does, of a recipe whose licences hold for `inputs` too."""
     one_in = audit.mode(verify).one_in
@@ -131,7 +168,10 @@ def build_as_stated(
         context = replace(context, keeps_dropped=keep_dropped)
         replacing.check_same(Path(out), context.recipe.resolved(), given.entries, is_forced=force)
         with engines.start(engine, min(workers, len(context.parts))) as running:
-            result = run_pipeline(context, located, Runner(running, progress), one_in, folder)
+            runner = Runner(running, progress, _store(recipe) if cache else None, reused)
+            result = run_pipeline(context, located, runner, one_in, folder)
+        if runner.store is not None:
+            runner.store.cache.tidy()
         _check_dropped(result, recipe, folder)
         check_splits(recipe, result.stats.totals.by_split)
         _check_pairs(recipe, result.answers)
@@ -140,6 +180,13 @@ def build_as_stated(
         described = describe(context, given.entries, result, folder)
         replacing.keep_words(Path(out), folder)
         return described
+
+
+def _store(recipe: Recipe) -> Store | None:
+    """Where results of a recipe are kept: nowhere where it uses what a package adds, whose files
+    nobody watches."""
+    opened = None if extended.packages(recipe) else open_cache()
+    return None if opened is None else Store(opened, versions())
 
 
 def _check_dropped(result: BuildResult, recipe: Recipe, folder: Path) -> None:
@@ -226,7 +273,8 @@ def run_pipeline(
     columns = optional_columns(first)
     kept_by_hand = [*context.recipe.keep, *first.kept]
     counted = functools.partial(_counted, context, runner, encoder, _sample(first))
-    decisions = global_pass.decide(context, kept_by_hand, counted)
+    repeats = functools.partial(runner.run_here, stages.REPEATS, context)
+    decisions = global_pass.decide(context, kept_by_hand, counted, repeats)
     context = replace(context, encoder=encoder.result(), sample=_sample(first), columns=columns)
     written = _second_pass(context, runner, decisions, read, out)
     stats = first + written.stats
@@ -245,8 +293,7 @@ def run_pipeline(
 
 
 def _first_pass(context: BuildContext, runner: Runner) -> PartStats:
-    function = functools.partial(first_pass, context)
-    parts = runner.map("dropping, threading", function, context.parts)
+    parts = runner.run("dropping, threading", stages.FIRST, context, context.parts)
     return sum(parts, PartStats(figures=context.figures))
 
 
@@ -261,7 +308,7 @@ def _counted(
     tasks = [(part, removed.filter(part=part)) for part in context.parts]
 
     def count(context: BuildContext) -> pl.DataFrame:
-        return pl.concat(runner.map("counting tokens", functools.partial(measured, context), tasks))
+        return pl.concat(runner.run("counting tokens", stages.COUNT, context, tasks))
 
     context = replace(context, encoder=encoder.result(), sample=sample)
     try:
@@ -306,7 +353,7 @@ def _check_labels(recipe: Recipe, first: PartStats) -> None:
 
 def _sample(first: PartStats) -> float:
     """The share of the rows that gives the certificate about SAMPLE of them."""
-    return min(1.0, certificate.SAMPLE / max(1, first.threaded))
+    return certificate.sample_share(first.threaded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +376,7 @@ def _second_pass(
     tasks = [(part, decisions.of_part(part)) for part in context.parts]
 
     def run(step: str, context: BuildContext) -> _Written:
-        parts = runner.map(step, functools.partial(second_pass, context), tasks)
+        parts = runner.run(step, stages.SECOND, context, tasks)
         return _write(context, parts, read, out)
 
     try:

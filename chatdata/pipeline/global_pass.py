@@ -98,16 +98,25 @@ def nothing_decided() -> GlobalDecisions:
     return GlobalDecisions(removed, schema.empty(keeping.SPARED), split_groups, {}, taken, {})
 
 
-def decide(context: BuildContext, keep: Sequence[str], measure: Measured) -> GlobalDecisions:
+Repeats = tuple[int, pl.DataFrame, Sequence[str]]  # see `decide_filter`
+
+
+def decide(
+    context: BuildContext,
+    keep: Sequence[str],
+    measure: Measured,
+    decide_repeats: Callable[[Repeats], FilterDecision],
+) -> GlobalDecisions:
     """What the corpus filters remove, over all parts, and of the rest what mixing leaves out.
 
     `keep` are ids of conversations that no filter removes. `measure` gives the `tokens` and
-    `trained_tokens` of each `conversation`, of those that are not removed.
+    `trained_tokens` of each `conversation`, of those that are not removed. `decide_repeats` gives
+    what `decide_filter` does.
     """
     removed, near = pl.DataFrame(schema=_REMOVED), dict[str, ClustersEntry]()
     members, spared = list[pl.DataFrame](), [schema.empty(keeping.SPARED)]
     for number, drop in enumerate(context.drops("corpus")):
-        decided = _decide_filter(context, number, drop, removed, keep)
+        decided = decide_repeats((number, removed, keep))
         removed = pl.concat([removed, decided.removed])
         members.append(decided.members)
         spared.append(decided.spared)
@@ -122,7 +131,7 @@ def decide(context: BuildContext, keep: Sequence[str], measure: Measured) -> Glo
 
 
 @dataclass(frozen=True, slots=True)
-class _FilterDecision:
+class FilterDecision:
     """The conversations that a filter removes, those that are kept by hand, the groups in its
     clusters, and its figures."""
 
@@ -132,10 +141,13 @@ class _FilterDecision:
     clusters: ClustersEntry | None
 
 
-def _decide_filter(
-    context: BuildContext, number: int, drop: Drop, removed: pl.DataFrame, keep: Sequence[str]
-) -> _FilterDecision:
-    """What a corpus filter makes of the conversations that those before it have left."""
+def decide_filter(context: BuildContext, task: Repeats) -> FilterDecision:
+    """What a corpus filter makes of the conversations that those before it have left.
+
+    `task` is the number of the filter, what those before it remove, and ids that none removes.
+    """
+    number, removed, keep = task
+    drop = context.drops("corpus")[number]
     alike = _alike(drop)
     again = None if drop.filter.is_prefix or alike else _digests_again(context, number)
     keys = _keys_left(context, number, removed, again)
@@ -150,7 +162,7 @@ def _decide_filter(
         repeats = repeats.with_columns(detail=pl.lit(drop.filter.repeats) + pl.col("of"))
     repeats = repeats.with_columns(reason=pl.lit(drop.filter.name))
     repeats, spared = keeping.split(repeats, keep, drop.filter.name)
-    return _FilterDecision(
+    return FilterDecision(
         repeats.select(_REMOVED.keys()),
         spared,
         members.select("group", "cluster"),

@@ -132,7 +132,7 @@ def prepare(
         recipe=recipe,
         files=PartitionFiles(work, parts),
         figures=FiguresByKey(),
-        sample=min(1.0, certificate.SAMPLE / max(1, rows)),
+        sample=certificate.sample_share(rows),
         columns=tables.optional_columns_of(folder.manifest),
     )
     context = with_tokenizer(context)

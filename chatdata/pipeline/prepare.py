@@ -21,7 +21,7 @@ from chatdata.render.templates import TEMPLATES
 from chatdata.steps import filtering, redact
 from chatdata.steps.figures import FiguresByKey
 
-PART_BYTES = 8 * 2**20  # of input, about
+PART_BYTES = 8 * 2**20  # of input, at most about
 _MOST_PARTS = 1024
 _START = 1 << 20  # bytes of a file, by which its messages are counted
 _ROW_BYTES = 300  # of a message in memory, beside its words, about
@@ -34,7 +34,7 @@ def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path) -> BuildConte
     ConfigError or SourceError where a file that the recipe names cannot be used.
     """
     size = sum(_text_size(file.path) for source in inputs for file in source.files)
-    files = PartitionFiles(folder, parts=max(1, min(_MOST_PARTS, size // PART_BYTES)))
+    files = PartitionFiles(folder, parts=_parts(size))
     folder.mkdir(exist_ok=True)
     figures = _prepare_columns(recipe, files.columns)
     listed = forget_list(recipe.forget)
@@ -44,6 +44,12 @@ def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path) -> BuildConte
         recipe=without_paths(recipe, inputs), files=files, figures=figures, forget=listed.files
     )
     return context if recipe.render is None else with_tokenizer(context)
+
+
+def _parts(size: int) -> int:
+    """The number of parts of an input of so many bytes: a power of two, so that a little more input
+    leaves the parts as they are, and what is kept of them."""
+    return min(_MOST_PARTS, 1 << max(0, (size - 1) // PART_BYTES).bit_length())
 
 
 def _prepare_columns(recipe: Recipe, folder: Path) -> FiguresByKey:

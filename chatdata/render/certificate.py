@@ -9,6 +9,7 @@ more. The probes are hard cases; the sample is rows of the dataset itself.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -43,6 +44,15 @@ from chatdata.render.tokenizer import Tokenizer
 
 SAMPLE = 128  # rows, about
 _LEAST_PROBES = 20
+
+
+def sample_share(rows: int) -> float:
+    """The share of so many rows that is compared, which gives about SAMPLE of them or some more.
+
+    It is rounded up to eighths of a power of two, so that a few rows more leave the sample alone.
+    """
+    mantissa, exponent = math.frexp(SAMPLE / max(1, rows))
+    return min(1.0, math.ldexp(math.ceil(mantissa * 16) / 16, exponent))
 
 
 def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:

@@ -13,7 +13,7 @@ from chatdata.core.hashing import fraction_column, sha256_json
 from chatdata.dataset import reader
 from chatdata.dataset.manifest import FORMAT, Manifest
 from chatdata.render import certificate
-from chatdata.render.certificate import SAMPLE
+from chatdata.render.certificate import sample_share
 from chatdata.render.encoding import libraries
 from chatdata.render.options import Render
 from chatdata.render.parity import ParityCounts
@@ -107,7 +107,7 @@ def sample(folder: Path, manifest: Manifest) -> Sample:
     places = fraction_column(ids, "certificate")
     count = manifest.counts.conversations
     least, most = (
-        int((places < SAMPLE / max(1, conversations)).sum())
+        int((places < sample_share(conversations)).sum())
         for conversations in (count.read, count.kept)
     )
     rows = manifest.rendering.certificate.sample.rows

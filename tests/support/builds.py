@@ -67,11 +67,14 @@ def talk_file(folder: Path, seeds: int = 80) -> Path:
     return path
 
 
-def make(folder: Path, text: str, data: Path, name: str, *settings: str, **options: Any) -> Path:
+def make(
+    folder: Path, text: str, data: Path | None, name: str, *settings: str, **options: Any
+) -> Path:
     """Builds a recipe into a folder; another build there gives way."""
     (folder / "r.yaml").write_text(text)
     out, options = folder / name, {"force": True, **options}
-    build_dataset(load_recipe(folder / "r.yaml", settings), out, inputs=[str(data)], **options)
+    inputs = [] if data is None else [str(data)]
+    build_dataset(load_recipe(folder / "r.yaml", settings), out, inputs=inputs, **options)
     return out
 
 

@@ -1,0 +1,109 @@
+"""The stages of a build whose results are kept, with all that they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from chatdata.dataset import tables
+from chatdata.pipeline import global_pass
+from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.first_pass import first_pass
+from chatdata.pipeline.global_pass import FilterDecision, GlobalDecisions, Repeats
+from chatdata.pipeline.second_pass import measured, second_pass
+from chatdata.pipeline.stage import Reads, Stage
+from chatdata.pipeline.stats import PartStats
+from chatdata.render import tokenizer
+
+
+def _first_reads(context: BuildContext, part: int) -> Reads:
+    files = context.files
+    whole = [path for path in (files.forget, files.columns) if path.exists()]
+    messages = (files.messages(number) for number in range(len(context.recipe.source)))
+    return Reads(tuple(whole), tuple(messages), part)
+
+
+def _first_writes(context: BuildContext, part: int) -> tuple[Path, ...]:
+    keys = (f"keys-{number}" for number in range(len(context.drops("corpus"))))
+    kinds = ("threaded", "outcomes", "groups", "nodes", *keys)
+    return (context.files.spared(part), *(context.files.table(kind, part) for kind in kinds))
+
+
+FIRST: Stage[int, PartStats] = Stage(
+    "first pass",
+    first_pass,
+    frozenset(["clean", "redact", "threads", "drop", "keep"]),
+    _first_reads,
+    _first_writes,
+    frozenset(["forget"]),
+)
+
+
+def _tokenizer_files(context: BuildContext) -> Iterator[Path]:
+    """Yields what a tokenizer is loaded from."""
+    folder = context.tokenizer.folder if context.tokenizer else None
+    if folder is None:
+        return
+    folder = folder.parent if folder.is_file() else folder
+    patterns = (*tokenizer.FILES, tokenizer.SHA256_FILE)
+    yield from sorted({path for pattern in patterns for path in folder.glob(pattern)})
+    if context.files.tokenizer.exists():
+        yield context.files.tokenizer
+
+
+def _second_reads(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Reads:
+    part, _ = task
+    files = context.files
+    kinds = ["threaded", "outcomes", "groups", *(["nodes"] if context.recipe.threads.pairs else [])]
+    of_part = [files.spared(part), *(files.table(kind, part) for kind in kinds)]
+    return Reads((*of_part, *_tokenizer_files(context)))
+
+
+def _second_writes(context: BuildContext, task: tuple[int, GlobalDecisions]) -> tuple[Path, ...]:
+    part, _ = task
+    made = [(table, split) for table in (*tables.TABLES, tables.DROPPED) for split in table.splits]
+    kinds = ["digests", *(table.part(split) for table, split in made)]
+    return tuple(context.files.table(kind, part) for kind in kinds)
+
+
+_RENDERS = frozenset(["tokenizer", "encoder", "sample"])
+
+SECOND: Stage[tuple[int, GlobalDecisions], PartStats] = Stage(
+    "second pass",
+    second_pass,
+    frozenset(["threads", "keep", "mix", "split", "render"]),
+    _second_reads,
+    _second_writes,
+    _RENDERS | {"keeps_dropped"},
+)
+
+
+def _measured_reads(context: BuildContext, task: tuple[int, pl.DataFrame]) -> Reads:
+    part, _ = task
+    return Reads((context.files.table("threaded", part), *_tokenizer_files(context)))
+
+
+COUNT: Stage[tuple[int, pl.DataFrame], pl.DataFrame] = Stage(
+    "counting tokens",
+    measured,
+    frozenset(["threads", "split", "render"]),
+    _measured_reads,
+    parts_of_context=_RENDERS,
+)
+
+
+def _repeats_reads(context: BuildContext, task: Repeats) -> Reads:
+    number, _, _ = task
+    kinds = (f"keys-{number}", "groups")
+    return Reads(tuple(context.files.table(kind, p) for kind in kinds for p in context.parts))
+
+
+# Of all parts together, so in the first process.
+REPEATS: Stage[Repeats, FilterDecision] = Stage(
+    "duplicates", global_pass.decide_filter, frozenset(["drop"]), _repeats_reads
+)
+
+ALL: tuple[Stage[Any, Any], ...] = (FIRST, REPEATS, COUNT, SECOND)

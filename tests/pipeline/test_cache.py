@@ -1,0 +1,137 @@
+"""The cache: an entry is whole or not there, the oldest go first, nobody else may write to it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from chatdata.cli import main
+from chatdata.core.errors import OutputError
+from chatdata.pipeline import cache
+from chatdata.pipeline.cache import Cache, Kept
+
+NOISE = os.urandom(5000)
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    made = cache.open_cache()
+    assert made is not None
+    return made
+
+
+def kept(size: int = 5000) -> Kept:
+    return Kept({"a": 1}, {"x.arrow": NOISE[:size]})
+
+
+def test_what_was_kept_is_there_again(opened: Cache) -> None:
+    assert opened.load("first", "aa1") is None
+    opened.save("first", "aa1", kept())
+    assert opened.load("first", "aa1") == kept()
+    assert opened.load("second", "aa1") is None
+
+
+@pytest.mark.parametrize("change", ["cut", "flip", "mark", "empty"])
+def test_a_damaged_entry_is_none(opened: Cache, change: str) -> None:
+    opened.save("first", "aa1", kept())
+    (entry,) = opened.entries()
+    data = bytearray(entry.path.read_bytes())
+    if change == "flip":
+        data[len(data) // 2] ^= 1
+    if change == "mark":
+        data[0] ^= 1
+    entry.path.write_bytes({"cut": data[:-1], "empty": b""}.get(change, data))
+    assert opened.load("first", "aa1") is None
+    assert opened.entries() == []
+    opened.save("first", "aa1", kept())
+    assert opened.load("first", "aa1") == kept()
+
+
+def test_those_that_were_used_longest_ago_go_first(opened: Cache) -> None:
+    for number, key in enumerate(["aa1", "bb2", "cc3"]):
+        opened.save("first", key, kept())
+        os.utime(opened.entries()[-1].path, (number, number))
+    assert opened.load("first", "aa1")
+    opened.set_limit(2 * opened.entries()[0].bytes)
+    assert [opened.load("first", key) is not None for key in ("aa1", "bb2", "cc3")] == [
+        *(True, False, True)
+    ]
+    opened.set_limit(0)
+    assert opened.entries() == []
+
+
+def test_what_a_killed_build_left_goes_later(opened: Cache) -> None:
+    opened.save("first", "aa1", kept())
+    left, new = (opened.entries()[0].path.with_name(name) for name in ("tmpold", "tmpnew"))
+    left.write_bytes(b"half")
+    new.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    opened.tidy()
+    assert (left.exists(), new.exists()) == (False, True)
+
+
+def test_a_quarter_of_the_disk_is_the_most(opened: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened.save("first", "aa1", kept())
+    size = opened.entries()[0].bytes
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: Usage(3 * size))
+    assert opened.limit() == size
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: Usage(100))
+    opened.save("first", "bb2", kept())
+    assert [entry.stage for entry in opened.entries()] == ["first"]
+
+
+class Usage:
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+
+def test_only_its_user_may_use_it(opened: Cache, tmp_path: Path) -> None:
+    assert opened.folder.stat().st_mode & 0o777 == 0o700
+    opened.save("first", "aa1", kept())
+    entry = opened.entries()[0]
+    assert entry.path.parent.stat().st_mode & 0o077 == 0
+    assert entry.path.stat().st_mode & 0o077 == 0
+    opened.folder.chmod(0o777)
+    with pytest.raises(OutputError, match="others may write to the cache"):
+        cache.open_cache()
+
+
+def test_a_cache_that_cannot_be_made_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file" / "cache"))
+    with pytest.raises(OutputError, match="cannot be made: Not a directory"):
+        cache.open_cache()
+
+
+def test_the_command_shows_limits_and_clears(opened: Cache) -> None:
+    def shown(*words: str) -> str:
+        result = CliRunner().invoke(main, ["cache", *words])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert "nothing is kept" in shown()
+    opened.save("first-pass", "aa1", kept())
+    os.utime(opened.entries()[0].path, (0, 0))
+    assert f"{opened.folder}: 5." in shown()
+    assert "first pass            1 entries     5." in shown()
+    assert "last used 1970-01-01" in shown()
+    assert '"limit": 6000' in shown("--limit", "6kB", "--json")
+    assert "nothing is kept" in shown("--clear")
+    assert '"limit": 6000' in shown("--json")
+    refused = CliRunner().invoke(main, ["cache", "--limit", "much"])
+    assert "'much' is not a size; write 500MB or 10GB." in refused.output
+
+
+def test_off_is_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(cache.VARIABLE, "off")
+    assert cache.open_cache() is None
+    assert "CHATDATA_CACHE is off" in CliRunner().invoke(main, ["cache"]).output
+    monkeypatch.delenv(cache.VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.place() == tmp_path / "chatdata"
