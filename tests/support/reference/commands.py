@@ -35,8 +35,8 @@ def command(name: str, of: click.Command, level: int = 2) -> str:
     parts = [f"{'#' * level} {name}\n", f"```text\n{name} {usage}\n```\n", f"{_words(name, of)}\n"]
     options = [o for o in of.params if isinstance(o, click.Option) and not o.hidden]
     if options:
-        rows = [[_names(o), _default(o, context), _help(name, o)] for o in options]
-        parts.append(table(["option", "default", "meaning"], rows))
+        rows = [[_names(o), _help(name, o), _default(o, context)] for o in options]
+        parts.append(table(["option", "meaning", "default"], rows))
     return "\n".join(parts)
 
 

@@ -36,7 +36,7 @@ LINKS: dict[type[BaseModel], str] = {}  # the section of each model, for the kin
 def prose(text: str) -> str:
     """A text of the code as Markdown: outside code, what looks like a tag is none."""
     parts = text.split("`")
-    parts[::2] = [re.sub(r"<(?=\w)", r"\\<", part) for part in parts[::2]]
+    parts[::2] = [re.sub(r"<(?=\w)", "&lt;", part) for part in parts[::2]]
     return "`".join(parts)
 
 
@@ -197,20 +197,20 @@ def keys(
         rows.append(
             [
                 f"`{field.alias or name}`",
+                words_of(model.__name__, name, field, words),
                 LINKS_OF_KEYS.get((model, name)) or kind(field.annotation, field.metadata),
                 shown(default_of(field)),
-                words_of(model.__name__, name, field, words),
                 f"`{field.alias or name}: {yaml(example)}`" if is_shown else "",
             ]
         )
-    return table(["key", "value", "default", "meaning", "example"], rows)
+    return table(["key", "meaning", "value", "default", "example"], rows)
 
 
 def document(model: type[BaseModel], words: Words = described) -> str:
     """The table of the keys of a document: kind and words."""
     model.model_rebuild()
     rows = [
-        [f"`{name}`", kind(field.annotation, field.metadata), words_of(model.__name__, name, field)]
+        [f"`{name}`", words_of(model.__name__, name, field), kind(field.annotation, field.metadata)]
         for name, field in model.model_fields.items()
     ]
-    return table(["key", "value", "meaning"], rows)
+    return table(["key", "meaning", "value"], rows)
