@@ -14,7 +14,7 @@ import torch
 
 from chatdata.core import disk, interrupts
 from chatdata.core.errors import ChatdataError, OutputError
-from trainer.model import adapters, generation_settings
+from trainer.model import adapters, generation_settings, portable
 from trainer.run import log
 from trainer.run.save import DESCRIPTION, as_umask_says, write_description
 
@@ -56,8 +56,9 @@ def merge(
     whole.generation_config, _ = generation_settings.ended_by(whole.generation_config, tokenizer)
     whole.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    _copy_description(folder, out)
+    portable.write(out)
     as_umask_says(out)
+    _copy_description(folder, out)
 
 
 def _copy_description(folder: Path, out: Path) -> None:

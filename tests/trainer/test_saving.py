@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from chatdata.core.errors import ChatdataError
 from tests.support import bases
 from trainer import config, train
-from trainer.model import generation_settings
+from trainer.model import generation_settings, portable
 from trainer.run import preflight, public_copy, run, strategy
 
 pytestmark = [
@@ -107,6 +107,28 @@ def test_what_fails_behind_the_weights_is_named_and_stops_nothing(
     AutoModelForCausalLM.from_pretrained(out)
     assert json.loads((out / "chatdata.json").read_text())["run"]["steps"] == 1
     assert (out / "README.md").is_file()
+
+
+def test_what_transformers_4_does_not_know_is_written_as_both_know_it(tmp_path: Path) -> None:
+    """transformers 4.57 itself reads these files in `tests/bench/read_by_four.py`."""
+    special = {"extra_special_tokens": ["<|end|>"], "tokenizer_class": "TokenizersBackend"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(special))
+    rope = {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0}
+    config = {"rope_parameters": rope, "text_config": {"rope_parameters": {"rope_theta": 1e6}}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    portable.write(tmp_path)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text()) == {
+        "additional_special_tokens": ["<|end|>"],
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    assert json.loads((tmp_path / "config.json").read_text()) == {
+        "rope_parameters": rope,
+        "rope_theta": 5e5,
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0},
+        "text_config": {"rope_parameters": {"rope_theta": 1e6}, "rope_theta": 1e6},
+    }
+    of_layers = {"rope_parameters": {"full_attention": {"rope_theta": 1e6}}}
+    assert portable._config(dict(of_layers)) == of_layers
 
 
 def test_files_may_be_read_as_the_umask_says(sample: Path, base: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ __all__ = [
     "load",
     "memory",
     "ollama",
+    "portable",
     "pretrained",
     "vocabulary",
 ]

@@ -98,6 +98,12 @@ def _decoder(config: PretrainedConfig) -> PreTrainedModel:
     try:
         return AutoModelForCausalLM.from_config(config)
     except ValueError as error:
+        if getattr(config, "vision_config", None) is not None:
+            raise ConfigError(
+                f"models of type '{config.model_type}' see images, and transformers makes no "
+                "decoder of text alone of them; choose the text model that this model is made of, "
+                "or a family whose visual weights are kept, as Gemma 3."
+            ) from None
         raise ConfigError(
             f"transformers makes no decoder of models of type '{config.model_type}': "
             f"{pretrained.reason(error)}"

@@ -21,7 +21,7 @@ from transformers import GenerationConfig
 
 from chatdata.core.files import place_file
 from trainer.data import dataset
-from trainer.model import generation_settings, pretrained
+from trainer.model import generation_settings, portable, pretrained
 from trainer.run import log, model_card, room
 from trainer.run.run import Run
 
@@ -53,6 +53,8 @@ def save(trainer: Any, run: Run) -> list[str]:
         log.write_metrics(run.output / log.METRICS, entries)
     with remarks.of(log.PLOT):
         log.plot(entries, run.output / log.PLOT)
+    with remarks.of("files for transformers 4"):
+        portable.write(run.output)
     with remarks.of("the permissions of files"):
         as_umask_says(run.output)
     with remarks.of(f"{DESCRIPTION} and README.md"):
