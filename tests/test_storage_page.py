@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from chatdata.cli import main
-from chatdata.core import storage
-from chatdata.dataset import remote_copy, remote_output
+from chatdata.core import cache_folder, storage
+from chatdata.dataset import remote_output
 from tests.support.object_storage import ObjectStorage
 
 pytestmark = pytest.mark.slow
@@ -56,4 +56,4 @@ def test_names_of_the_page_are_those_of_the_code() -> None:
         assert extra in extras["optional-dependencies"]
     assert f"`{remote_output.MARKER}`" in PAGE
     assert f"parts of {storage.PART // 2**20} MiB" in PAGE
-    assert remote_copy.cache().name == "datasets"
+    assert f"`{cache_folder.VARIABLE}`" in PAGE

@@ -2,6 +2,7 @@
 
 __all__ = [
     "arrow",
+    "cache_folder",
     "config",
     "constants",
     "disk",

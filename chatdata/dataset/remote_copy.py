@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import hashlib
 import json
-import os
+import shutil
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from chatdata.core import files, storage
+from chatdata.core import cache_folder, files, storage
 from chatdata.core.errors import OutputError, VerifyError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.storage import Storage, Stored
@@ -18,9 +21,17 @@ from chatdata.dataset.manifest import Listing
 
 
 def cache() -> Path:
-    """The folder of all copies. `CHATDATA_CACHE` names another one; it may be removed."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("CHATDATA_CACHE") or f"{home}/chatdata").expanduser() / "datasets"
+    """The folder of all copies, in the user's cache; it may be removed. Without a cache it goes
+    when the process ends."""
+    folder = cache_folder.place()
+    return _of_this_process() if folder is None else folder / "datasets" / "copies"
+
+
+@functools.cache
+def _of_this_process() -> Path:
+    folder = tempfile.mkdtemp(prefix="chatdata-copies-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def fetch(url: str, *, is_checked: bool = True) -> Path:
@@ -33,8 +44,10 @@ def fetch(url: str, *, is_checked: bool = True) -> Path:
         raise OutputError(f"'{url}' is on the Hub; write org/name@VERSION for a dataset there.")
     place = storage.at(url)
     text = _manifest(place)
-    folder = cache() / hashlib.sha256(f"{place.url}\n".encode() + text).hexdigest()[:32]
-    folder.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(f"{place.url}\n".encode() + text).hexdigest()[:32]
+    folder = cache() / key / (storage.name_of(place.url) or "dataset")
+    cache().mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with files.locked(folder, waits=True):
         (folder / manifest.FILE).write_bytes(text)
         copy = _Copy(place, folder, manifest.read_listing(folder))
@@ -121,7 +134,7 @@ class _Copy:
     @property
     def states(self) -> Path:
         """The file beside the folder that keeps what the storage said of each file."""
-        return self.folder.with_suffix(".json")
+        return self.folder.parent / "states.json"
 
     def _states(self) -> dict[str, Stored]:
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):

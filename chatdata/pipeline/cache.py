@@ -22,9 +22,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from chatdata.core.cache_folder import VARIABLE, place
 from chatdata.core.errors import OutputError
 
-VARIABLE = "CHATDATA_CACHE"  # names the folder, or says `off`
 MOST_BYTES = 20 * 10**9
 _MOST_OF_DISK = 4  # at most one in so many bytes that would be free without the cache
 _MARK = b"chatdata cache 1\n"
@@ -145,15 +145,6 @@ class Cache:
             return shutil.disk_usage(self.folder).free // 8
         except OSError:
             return 0
-
-
-def place() -> Path | None:
-    """The folder of the user's cache, which may not exist; None where there is to be none."""
-    stated = os.environ.get(VARIABLE)
-    if stated is not None:
-        return None if stated in ("", "off") else Path(stated).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "chatdata"
 
 
 def open_cache() -> Cache | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from click.testing import CliRunner, Result
 
 from chatdata import build_dataset, load_recipe, read_manifest, remove_rendering
 from chatdata.cli import main
-from chatdata.core import storage
+from chatdata.core import cache_folder, storage
 from chatdata.core.errors import ChatdataError, OutputError, SourceError, StorageError, VerifyError
 from chatdata.dataset import remote_copy, remote_output
+from chatdata.pipeline.cache import open_cache
 from tests.support.builds import files
 from tests.support.object_storage import BUSY, ObjectStorage
 from tests.support.publishing import FEWER, SMALL
@@ -33,7 +36,7 @@ def _bucket(object_storage: ObjectStorage) -> None:
 
 @pytest.fixture(autouse=True)
 def _cache(s3_storage: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHATDATA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -239,10 +242,32 @@ def test_what_is_whole_is_not_fetched_again(
     assert s3_storage.asked(f"GET {key}/") == [f"GET {key}/manifest.json"]
     s3_storage.put(BUCKET, f"{key[len(BUCKET) + 2 :]}/README.md", b"words of a user")
     assert files(remote_copy.fetch(url))["README.md"] == b"words of a user"
-    (states,) = remote_copy.cache().glob("*.json")
+    (states,) = remote_copy.cache().glob("*/states.json")
     for text in ("[]", "{", '{"README.md": {"colour": 1}}'):
         states.write_text(text)  # of a later chatdata, or of a full disk
         assert files(remote_copy.fetch(url))["README.md"] == b"words of a user"
+
+
+def test_the_cache_of_builds_leaves_copies_until_it_is_cleared(
+    s3_storage: ObjectStorage, url: str, all_rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(url, all_rows)
+    folder = remote_copy.fetch(url)
+    for path in folder.parent.rglob("*"):
+        os.utime(path, (0, 0))
+    build_cache = open_cache()
+    assert build_cache is not None
+    build_cache.tidy()
+    assert files(folder) == files(all_rows)
+    s3_storage.log.clear()
+    remote_copy.fetch(url)
+    assert len(s3_storage.asked("GET .*/messages/")) == 0
+    build_cache.clear()
+    assert not folder.exists()
+    monkeypatch.setenv(cache_folder.VARIABLE, "off")
+    folder = remote_copy.fetch(url)
+    assert files(folder) == files(all_rows)
+    assert folder.is_relative_to(tempfile.gettempdir())
 
 
 def test_a_manifest_of_a_stranger_leads_out_of_no_folder(
