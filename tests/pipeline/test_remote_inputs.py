@@ -10,7 +10,9 @@ import fsspec
 import pytest
 
 from chatdata import build_dataset, load_recipe, preview_dataset
+from chatdata.core import cache_folder
 from chatdata.core.errors import ConfigError, SourceError, StorageError
+from chatdata.pipeline.cache import open_cache
 from tests.support.builds import files
 from tests.support.loopback import Hub
 from tests.support.loopback.clients import Clients
@@ -149,3 +151,20 @@ def test_memory_and_the_hub(hub: Hub, client: Clients, tmp_path: Path) -> None:
     assert (source["repo"], source["revision"]) == ("ada/input", revision)
     with pytest.raises(SourceError, match="names no revision, and a branch moves"):
         preview_dataset(recipe, inputs=["hf://datasets/ada/input/data"])
+
+
+@pytest.mark.slow
+def test_what_a_cache_keeps_of_input_in_storage_is_used(
+    s3_storage: ObjectStorage, tmp_path: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies of a file stand at another path in each build."""
+    of_disk = built(tmp_path, str(local))
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
+    for _ in range(2):
+        assert built(tmp_path, "s3://input-of-ada/raw") == of_disk
+    kept = open_cache()
+    assert kept is not None
+    entries = {entry.path for entry in kept.entries()}
+    assert entries
+    assert built(tmp_path, "s3://input-of-ada/raw") == of_disk
+    assert {entry.path for entry in kept.entries()} == entries
