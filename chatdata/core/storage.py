@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from chatdata.core import disk
 from chatdata.core.errors import StorageError
@@ -39,7 +37,11 @@ def is_url(name: str) -> bool:
 
 def local_path(name: str) -> str:
     """The local path that a name means: of `file://` URLs their path, else the name itself."""
-    return unquote(urlsplit(name).path) if name.startswith("file://") else name
+    if not name.startswith("file://"):
+        return name
+    from urllib.parse import unquote, urlsplit  # as below: a command without URLs needs none
+
+    return unquote(urlsplit(name).path)
 
 
 def is_remote(name: str) -> bool:
@@ -215,6 +217,8 @@ def _stored(path: str, facts: Mapping[str, Any]) -> Stored:
 
 def _each(function: Callable[[Any], None], tasks: Sequence[Any]) -> None:
     """Calls a function with each task, some at the same time. Raises the first error."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(_AT_ONCE, "chatdata-storage") as threads:
         running = [threads.submit(function, task) for task in tasks]
         try:
