@@ -33,6 +33,7 @@ from chatdata.pipeline import (
     global_pass,
     partitions,
     reading,
+    spill,
     stages,
 )
 from chatdata.pipeline.cache import open_cache
@@ -163,7 +164,7 @@ def build_as_stated(
         located = locate(recipe, inputs)
         refuse_input_in(Path(out), located)
         given = look_at(located)
-        disk.check_room(folder.parent, given.least_written)
+        disk.check_room(folder.parent, spill.least(recipe, given))
         context = prepare(recipe, located, folder / ".work")
         context = replace(context, keeps_dropped=keep_dropped)
         replacing.check_same(Path(out), context.recipe.resolved(), given.entries, is_forced=force)
@@ -267,6 +268,7 @@ def run_pipeline(
     encoder = runner.workers.submit(choose, context)
     read = reading.read(context, inputs, runner.workers, runner.progress)
     first = _first_pass(context, runner)
+    context.files.remove_messages(len(inputs))
     if read.is_whole:
         _check_named(context.recipe.keep, first, read)
         _check_labels(context.recipe, first)

@@ -20,9 +20,9 @@ class InputFiles:
     states: dict[Path, tuple[int, int]]
 
     @property
-    def least_written(self) -> int:
-        """The bytes that a build writes at least: as many as it reads. Tables do not count, of
-        which columns (images) may stay unread.
+    def text_bytes(self) -> int:
+        """The bytes of the files that are read whole. Tables do not count, of which columns
+        (images) may stay unread.
         """
         return sum(entry.bytes for entry in self.entries if not entry.path.endswith(".parquet"))
 

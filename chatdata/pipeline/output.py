@@ -97,6 +97,8 @@ class OutputWriter:
             if rows is not None and rows.num_rows:  # pyarrow imports pandas to combine none
                 schema = self._writers[table, split].schema
                 self._add_rows(table, split, table.complete(rows, schema))
+            with contextlib.suppress(OSError):  # nothing reads it again, and the disk has room
+                path.unlink(missing_ok=True)
 
     def _load(self, table: Table, split: str, load: Callable[[], pa.Table]) -> None:
         self._add_rows(table, split, load())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,11 @@ class PartitionFiles:
     def unpacked(self, source: int) -> Path:
         """The folder of what the archives of a source hold, while they are read."""
         return self.folder / f"unpacked-{source}"
+
+    def remove_messages(self, sources: int) -> None:
+        """Removes the messages of so many sources, which the first pass has read."""
+        for source in range(sources):
+            shutil.rmtree(self.messages(source), ignore_errors=True)
 
     def spared(self, part: int) -> Path:
         """The file of what the first pass keeps by hand in a part."""

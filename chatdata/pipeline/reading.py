@@ -94,6 +94,7 @@ def _together(context: BuildContext, readings: Sequence[_Reading]) -> ReadResult
         units.update(reading.units)
         tally += reading.problems
         split_reading.problems_in_order(reading.problem_files(), words)
+        reading.remove_files()
     words.close()
     not_read = {r.source.name: counts for r in readings if (counts := r.keys.counts())}
     shapes = {r.source.name: r.shapes for r in readings}
@@ -284,6 +285,13 @@ class _Reading:
         """The files of what became no row, in order."""
         files = self._context.files
         return [files.split_problems(self._plan.number, number) for number in self._splits]
+
+    def remove_files(self) -> None:
+        """Removes the files of splits that nothing reads again."""
+        files, source = self._context.files, self._plan.number
+        for number in self._splits:
+            files.split_problems(source, number).unlink(missing_ok=True)
+            files.split_names(source, number).unlink(missing_ok=True)
 
     def check(self, options: SourceOptions) -> None:
         """Raises SourceError where nothing of the source can be used, and where the source has
