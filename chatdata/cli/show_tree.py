@@ -119,7 +119,7 @@ def _tree(group: str, rows: pl.DataFrame, outcomes: pl.DataFrame, lit: str | Non
         nodes = _add_path(roots, messages, is_lit=is_lit)
         known |= {name: nodes[turn] for name, turn in _kept(mine, id) if turn < len(nodes)}
     for name, node in known.items():
-        node.id = node.id or name  # of turns that were merged, the first
+        node.id = name
     return Shown(group, roots, list(_add_dropped(mine, known, group)))
 
 
