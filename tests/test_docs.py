@@ -26,7 +26,16 @@ README = (ROOT / "README.md").read_text()
 AUDIT = (ROOT / "docs" / "audit.md").read_text()
 FOLDER = (ROOT / "docs" / "folder.md").read_text()
 # In the order in which somebody reads them: what one builds, the next shows.
-GUIDES = ("building", "tokens", "folder", "checking", "publishing", "training", "python")
+GUIDES = (
+    "building",
+    "commands",
+    "tokens",
+    "folder",
+    "checking",
+    "publishing",
+    "training",
+    "python",
+)
 PAGES = [README, *((ROOT / "docs" / f"{name}.md").read_text() for name in GUIDES)]
 
 

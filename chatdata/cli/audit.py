@@ -9,7 +9,6 @@ import click
 
 from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, note, print_json
-from chatdata.core import storage
 
 if TYPE_CHECKING:
     from chatdata.verify.audit.inputs import Located
@@ -74,6 +73,7 @@ def audit(
 
 def _path(spec: str) -> Path:
     """The path that an argument names: a file or a folder here, or that of a dataset's files."""
+    from chatdata.core import storage
     from chatdata.publish import pull
     from chatdata.verify.audit import inputs
 
@@ -86,6 +86,7 @@ def _path(spec: str) -> Path:
 
 def _stored(url: str) -> Path:
     """The folder of copies of what is behind a URL: a dataset, every hash checked, or any files."""
+    from chatdata.core import storage
     from chatdata.dataset import manifest, remote_copy
     from chatdata.pipeline import downloads
 

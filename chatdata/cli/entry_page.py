@@ -23,15 +23,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "labels": {"toxicity": {"above": 0.5}},
 }
 _UNITS = {
-    "message": "looks at each message; `on_removed` says what becomes of its conversation",
+    "message": "looks at each message",
     "conversation": "looks at each conversation",
     "corpus": "compares all conversations, and runs last",
-}
-_ON_REMOVED = {
-    "cut": "cut (the turns before it stay)",
-    "drop": "drop (the conversation goes)",
-    "skip": "skip (question and answer go)",
-    "untrain": "untrain (it stays, and is not learnt)",
 }
 _SINGULAR = {"kinds of secrets": "kind of secrets"}
 
@@ -47,6 +41,8 @@ def print_page(title: str, entry: Entry) -> None:
     for name, option in values["options"].items():
         default = "must be given" if option.get("required") else _yaml(option["default"])
         say(f"  {name}: {default}   ({option['type']})")
+        if option["about"]:
+            say(f"      {option['about']}")
     if title == "filters":
         say(f"\n{_UNITS[FILTERS[entry.name].unit]}" if entry.name in FILTERS else "")
     click.secho("\nexample", bold=True)
@@ -93,7 +89,8 @@ def _options(title: str, entry: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, described in schema.get("properties", {}).items():
         default = {"default": described.get("default")}
         required = {"required": True} if name in schema.get("required", []) else default
-        yield name, {"type": words(described, schema.get("$defs", {})), **required}
+        about = {"about": described.get("description", "")}
+        yield name, {"type": words(described, schema.get("$defs", {})), **required, **about}
 
 
 def _model(title: str, entry: Entry) -> type[BaseModel] | None:
@@ -126,7 +123,7 @@ def words(described: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
 def _bounds(described: Mapping[str, Any]) -> str:
     """The least and the most of a number, in words."""
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    bounds = [f"{signs[key]} {described[key]:g}" for key in signs if key in described]
+    bounds = [f"{signs[key]} {described[key]:,}" for key in signs if key in described]
     return f" {' and '.join(bounds)}" if bounds else ""
 
 

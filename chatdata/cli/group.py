@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import click
 
+from chatdata.cli.completing import ARGUMENTS
 from chatdata.cli.terminal import fitted, note, visible
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError
@@ -24,7 +25,6 @@ SECTIONS = {
 }
 _REST = "More"  # the title of commands that are in no section
 _NEW_OBJECTS_BEFORE_COLLECTION = 100_000  # Python's default is 700
-_ARGUMENTS = "chatdata.arguments"
 
 
 @contextmanager
@@ -79,12 +79,12 @@ class Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """The arguments that are left for the command. All of them are kept for errors."""
-        ctx.meta[_ARGUMENTS] = tuple(args)
+        ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command. A failure that the user can mend becomes one line and status 1."""
-        places = [Path(argument) for argument in ctx.meta[_ARGUMENTS]]
+        places = [Path(argument) for argument in ctx.meta[ARGUMENTS]]
         try:
             with _rare_garbage_collection(), disk.in_words([*places, Path(".")]):
                 return super().invoke(ctx)

@@ -9,7 +9,7 @@ import click
 
 from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, print_json, say
-from chatdata.core import disk, storage
+from chatdata.core import disk
 from chatdata.core.errors import ChatdataError, OutputError
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ def report(out: str | Path) -> None:
     folder = options.folder(str(out))
     written = reports.write(folder)
     if isinstance(out, str):
+        from chatdata.core import storage
+
         storage.at(out).put({reports.FILE: written})
         say(f"{storage.shown(out).rstrip('/')}/{reports.FILE}")
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatdata.cli import options
+from chatdata.cli import completing, options
 from chatdata.cli.terminal import console, note, paged, print_json
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import OutputError
@@ -20,14 +20,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @options.out_folder
-@click.option("--id", "id", help="The row with this id, or the rows of this conversation.")
+@click.option(
+    "--id",
+    "id",
+    shell_complete=completing.row_ids,
+    help="The row with this id, or the rows of this conversation.",
+)
 @click.option(
     "-n", "number", type=click.IntRange(1), default=3, show_default=True, help="How many."
 )
 @click.option("--random", "seed", type=int, metavar="SEED", help="Some by chance, not the first.")
 @click.option("--grep", "words", metavar="TEXT", help="Those that say this, in capitals or not.")
-@click.option("--lang", metavar="CODE", help="Those in this language (en).")
-@click.option("--source", metavar="NAME", help="Those of this source.")
+@click.option(
+    "--lang",
+    metavar="CODE",
+    shell_complete=completing.languages,
+    help="Those in this language (en).",
+)
+@click.option(
+    "--source", metavar="NAME", shell_complete=completing.sources, help="Those of this source."
+)
 @click.option("--split", type=click.Choice(SPLITS), help="Those of this split.")
 @click.option("--ids", is_flag=True, help="A line for each token: its id, its part, its text.")
 @click.option("--tree", is_flag=True, help="The whole tree, with the path that is kept.")
@@ -36,6 +48,7 @@ if TYPE_CHECKING:
     is_flag=False,
     flag_value="",
     metavar="[REASON]",
+    shell_complete=completing.reasons,
     help="What was dropped instead, for a reason or for any.",
 )
 @click.option("--pairs", is_flag=True, help="Pairs of ranked answers instead.")
@@ -149,7 +162,7 @@ def stats(out: Path, as_json: bool) -> None:
 
 @click.command()
 @options.out_folder
-@click.argument("id")
+@click.argument("id", shell_complete=completing.ledger_ids)
 @options.as_json
 @options.no_pager
 def explain(out: Path, id: str, as_json: bool, no_pager: bool) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from chatdata.cli import completing
 from chatdata.cli.terminal import LOUDNESS, note
-from chatdata.core import storage
 from chatdata.pipeline import engines
 
 as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
@@ -25,6 +25,8 @@ class _Place(click.Path):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | Path:
         """The path or the URL that an argument means."""
+        from chatdata.core import storage
+
         if isinstance(value, str) and storage.is_url(value):
             return value if storage.is_remote(value) else Path(storage.local_path(value))
         path: Any = super().convert(value, param, ctx)
@@ -39,6 +41,8 @@ class _Dataset(_Place):
         place = super().convert(value, param, ctx)
         if isinstance(place, Path):
             return place
+        if ctx is not None and ctx.resilient_parsing:  # a shell that completes fetches nothing
+            return Path(place)
         from chatdata.dataset import remote_copy
 
         return remote_copy.fetch(place)
@@ -52,6 +56,8 @@ class _Changed(_Place):
         place = super().convert(value, param, ctx)
         if isinstance(place, Path):
             return place
+        from chatdata.core import storage
+
         url = storage.shown(place)
         self.fail(f"{url} is in storage; copy it with `chatdata pull {url} --out DIR`.", param, ctx)
 
@@ -71,13 +77,17 @@ settings = click.option(
     "--set",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=completing.keys,
     help="Change a key of the recipe (a.b, also of list items); VALUE is YAML.",
 )
 force = click.option(
     "--force", is_flag=True, help="Replace a build of another recipe, or of other input."
 )
 rendering = click.option(
-    "--rendering", metavar="NAME", help="An added rendering of the folder. [that of its build]"
+    "--rendering",
+    metavar="NAME",
+    shell_complete=completing.renderings,
+    help="An added rendering of the folder. [that of its build]",
 )
 no_pager = click.option("--no-pager", is_flag=True, help="Print all at once, however long it is.")
 _inputs = click.option(
@@ -134,6 +144,8 @@ def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
 def folder(spec: str, *, is_checked: bool = True) -> Path:
     """The folder that an argument names: a built folder, that of a copy of one behind a URL, which
     may have faults unless `is_checked`, or that of a published version."""
+    from chatdata.core import storage
+
     if storage.is_remote(spec):
         from chatdata.dataset import remote_copy
 
@@ -150,6 +162,8 @@ def is_published(spec: str) -> bool:
 
     The Hub's client, which takes half a second to import, is left alone where no `@` is in a name.
     """
+    from chatdata.core import storage
+
     if "@" not in spec or storage.is_url(spec):
         return False
     from chatdata.publish import pull
@@ -164,4 +178,6 @@ def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def recipe(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command RECIPE, --input and --set."""
-    return click.argument("recipe")(recipe_settings(python(command)))
+    return click.argument("recipe", shell_complete=completing.recipes)(
+        recipe_settings(python(command))
+    )

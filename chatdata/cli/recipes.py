@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from chatdata.cli import options
+from chatdata.cli import completing, options
 from chatdata.cli.terminal import print_json, say
 from chatdata.core.errors import BuildError, ConfigError, OutputError
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @click.command("list")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.names)
 @options.as_json
 def list_(name: str | None, as_json: bool) -> None:
     """List sources, cleaners, filters, templates and recipes.
@@ -47,7 +47,7 @@ def list_(name: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.shipped_recipes)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of recipes, for editors.")
 def recipe(name: str | None, schema: bool) -> None:
     """Print a recipe that comes with chatdata, to read or to change.

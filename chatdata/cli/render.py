@@ -10,7 +10,6 @@ import click
 
 from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, note, print_json, say
-from chatdata.core import storage
 from chatdata.core.errors import ChatdataError
 
 
@@ -118,6 +117,8 @@ def _remove(out: str, name: str, new: str | Path | None, as_json: bool) -> None:
 def _changeable(out: str, new: str | Path | None) -> Path:
     """The folder to change, or to change a copy of. Raises UsageError for a published version, or a
     dataset behind a URL, that no copy is to be made of."""
+    from chatdata.core import storage
+
     if new is None and storage.is_remote(out):
         raise click.UsageError(
             f"{storage.shown(out)} is in storage; name a folder for a copy, or the URL, with --out."

@@ -49,7 +49,10 @@ _RENDERS = {"jinja2", "transformers", "PIL", "scipy", "pyarrow.compute"}
 _STEPS = {"chatdata.steps.filters", "chatdata.steps.clean", "chatdata.steps.contamination"}
 _READS = {"chatdata.sources.records", "chatdata.sources.auto", "chatdata.pipeline.recipe"}
 NOT_IMPORTED = {
-    "--help": {"polars", "pyarrow", "numpy", "tokenizers", "rich", "pydantic", "huggingface_hub"},
+    "--help": {
+        *("polars", "pyarrow", "numpy", "tokenizers", "rich", "pydantic", "huggingface_hub"),
+        *("chatdata.core.storage", "concurrent.futures", "logging", "click.shell_completion"),
+    },
     "list": _RENDERS | _READS | {"pyarrow", "numpy", "tokenizers", "rich", "orjson"},
     "show OUT -n 2": _RENDERS | _READS | _STEPS | {"chatdata.render.template"},
     "show OUT --dropped": _RENDERS | _READS | {"chatdata.render.template", "tokenizers"},

@@ -65,6 +65,7 @@ def test_json_names_all_with_their_defaults() -> None:
     assert entry["options"]["decide"] == {
         "type": "declared | detected | both",
         "default": "declared",
+        "about": "Who tells the language of a message: the source, a detector, or both.",
     }
     assert entry["options"]["on_removed"]["default"] == "cut"
 
