@@ -15,6 +15,7 @@ __all__ = [
     "progress",
     "python_code",
     "recipe",
+    "recipe_keys",
     "recipe_schema",
     "remove_rendering",
     "render_again",

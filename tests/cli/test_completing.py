@@ -46,9 +46,9 @@ def test_recipes_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_keys_of_recipes(incomplete: str, expected: list[str]) -> None:
-    found = offered("build", "oasst1-en", "--set", incomplete=incomplete)
-    assert len(found) == len(expected)
-    assert all(key.endswith(end) for key, end in zip(found, expected, strict=True))
+    given = offered("build", "oasst1-en", "--set", incomplete=incomplete)
+    assert len(given) == len(expected)
+    assert all(key.endswith(end) for key, end in zip(given, expected, strict=True))
 
 
 def test_every_key_that_is_offered_is_one(tmp_path: Path) -> None:
