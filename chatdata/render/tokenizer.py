@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 import tokenizers
 from tokenizers import AddedToken
 
@@ -184,7 +185,7 @@ def added_tokens(text: str, name: str) -> list[dict[str, Any]]:
     Raises RenderError where the library cannot read it.
     """
     try:
-        return list(json.loads(text)["added_tokens"])
+        return list(orjson.loads(text)["added_tokens"])
     except (ValueError, KeyError, TypeError):
         parse(text, name)
         return []

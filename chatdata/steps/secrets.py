@@ -128,8 +128,9 @@ _FRAMEWORK = (
     r"(?:(?:SECRET_KEY|secret_key_base)[\"'\]]{0,2} {0,3}(?:=>|=|:) {0,3}b?[\"']"
     r"|['\"](?:SECURE_AUTH|AUTH|LOGGED_IN|NONCE)_(?:KEY|SALT)['\"], {0,9}['\"])"  # WordPress
 )
-_TOKEN = lazy(rf"(?<![A-Za-z0-9_-])({'|'.join(_TOKENS)})(?![A-Za-z0-9_-])")
-_VALUE = lazy(_ASSIGNED + r"""([A-Za-z0-9_+/.=-]{20,200})["'`]""")
+# Begins with what a token may begin with, so that most places are left at once.
+_TOKEN = lazy(rf"(?=[0-9Aadghnprsy])(?<![A-Za-z0-9_-])({'|'.join(_TOKENS)})(?![A-Za-z0-9_-])")
+_VALUE = lazy(r"(?i:(?=[astemvdp]))" + _ASSIGNED + r"""([A-Za-z0-9_+/.=-]{20,200})["'`]""")
 _BARE_VALUE = lazy(_BARE + r"([A-Za-z0-9_+/=-]{20,200})(?![A-Za-z0-9_+/=.(\[-])")
 _FRAMEWORK_VALUE = lazy(_FRAMEWORK + r"""([^\n"']{24,200})["']""")
 

@@ -181,7 +181,6 @@ def _with_template(tokenizer: Path) -> Any:
 def prepare(path: Path, source: str, tokenizer: Path, folder: Path, copies: int, limit: int) -> int:
     """Writes the messages of `path` as one JSON a line, and the tokenizer with its template."""
     import polars as pl
-    from transformers import AutoTokenizer
 
     from chatdata.pipeline.build import build
     from chatdata.pipeline.find import load
@@ -203,14 +202,21 @@ def prepare(path: Path, source: str, tokenizer: Path, folder: Path, copies: int,
                         for message in messages
                     ]
                 file.write(json.dumps({"id": name, "messages": messages}) + "\n")
-    (folder / "tokenizer").mkdir()
-    (folder / "tokenizer" / "plain").symlink_to(tokenizer.resolve())
+    write_tokenizer(tokenizer, folder / "tokenizer")
+    return rows.height * copies
+
+
+def write_tokenizer(tokenizer: Path, folder: Path) -> None:
+    """Writes a tokenizer into a new folder, as it is and with the template of the mask."""
+    from transformers import AutoTokenizer
+
+    folder.mkdir()
+    (folder / "plain").symlink_to(tokenizer.resolve())
     tagged = AutoTokenizer.from_pretrained(tokenizer)
     special = ["<|system|>", "<|assistant|>", "<|user|>", "<|end|>"]
     tagged.add_special_tokens({"additional_special_tokens": special})
     tagged.chat_template = TAGGED
-    tagged.save_pretrained(folder / "tokenizer" / "tagged")
-    return rows.height * copies
+    tagged.save_pretrained(folder / "tagged")
 
 
 class Measured(NamedTuple):

@@ -7,13 +7,13 @@ and what the model and the normalizer may hold. A tokenizer outside the tables i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import tokenizers
 
 from chatdata.render.encoding import coverage, hard_strings, libraries
@@ -157,13 +157,13 @@ def prepare(text: tokenizers.Tokenizer, library: Library | None = None) -> FastE
     library = library or libraries.fastokens()
     if library is None:
         return Refusal("fastokens is not installed")
-    source = json.loads(text.to_str())
+    source = orjson.loads(text.to_str())
     for part, holds in RULES:
         if not holds(source):
             return Refusal(f"its {part} is not one that {library.name} is known to get right")
     plain, table = _for_library(source)
     try:
-        raw_encode = call_rust(library.load, json.dumps(plain))
+        raw_encode = call_rust(library.load, orjson.dumps(plain).decode())
     except Exception as error:
         return Refusal(f"{library.name} cannot read it: {error}")
     return FastEncoder(library.name, raw_encode, table, ReferenceEncoder(text))
