@@ -19,7 +19,12 @@ import torch
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from chatdata.core.errors import ConfigError, OutputError
 from tests.support import preferences
@@ -29,6 +34,7 @@ from trainer.preference import run as pair_runs
 from trainer.preference.batches import Collator, in_blocks
 from trainer.preference.pairs import Answer, Item
 from trainer.preference.preflight import rows_of
+from trainer.preference.trainer import without_dropout
 from trainer.run import public_copy, strategy
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -197,6 +203,18 @@ def test_a_model_that_cannot_share_is_trained_in_rows(
 
 
 # ---------------------------------------------------------------------------------- the reference
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_bigcode"])
+def test_nothing_is_dropped_while_it_trains(kind: str) -> None:
+    """Or else a model would differ from its reference before its first step."""
+    shape = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 8, "vocab_size": 16}
+    shares = dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), 0.5)
+    network = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape, **shares))
+    ids = torch.arange(8)[None]
+    assert not torch.equal(*(network.train()(ids).logits for _ in range(2)))
+    without_dropout(network)
+    assert torch.equal(*(network.train()(ids).logits for _ in range(2)))
 
 
 def test_the_base_is_asked_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
