@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,13 @@ def _install(block: Block) -> bool:
 
 
 @pytest.fixture(scope="module")
-def hub_reader(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory) -> Reader:
+def hub_reader(
+    served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory, sample: Path
+) -> Reader:
     """A reader, who is `you` on a Hub."""
     hub, clients = served
     hub.store.add_user("you", token="hf_you")
-    return Reader(tmp_path_factory.mktemp("pages"), clients, "hf_you")
+    return Reader(tmp_path_factory.mktemp("pages"), clients, "hf_you", sample)
 
 
 @pytest.mark.slow
@@ -42,7 +45,7 @@ def hub_reader(served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFac
 def test_a_page_can_be_followed(page: Path, hub_reader: Reader) -> None:
     folder = hub_reader.folder / page.stem
     folder.mkdir()
-    reader = Reader(folder, hub_reader.clients, hub_reader.token)
+    reader = replace(hub_reader, folder=folder)
     for block in blocks(page.read_text(encoding="utf-8")):
         if not _install(block):
             reader.follows(block)
@@ -118,6 +121,13 @@ def test_what_is_loaded_from_elsewhere_is_seen() -> None:
     ):
         assert outside(text)
     assert not outside('<a href="https://example.org">') + outside('<img src="figures/x.svg">')
+
+
+@pytest.mark.slow
+def test_a_link_out_of_the_pages_is_words_on_the_site(site: Path) -> None:
+    """On GitHub the link leads to the file."""
+    assert "[trainer/README.md](../trainer/README.md)" in (DOCS / "training.md").read_text("utf-8")
+    assert " trainer/README.md explains" in " ".join((site / "training.html").read_text().split())
 
 
 def _pages(entries: list[object]) -> Iterator[str]:

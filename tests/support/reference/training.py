@@ -14,7 +14,7 @@ _HEAD = """\
 # Training
 
 A train recipe is one YAML file. A key that is not known is an error. `--set a.b=VALUE` changes
-any key. `trainer/README.md` explains
+any key. [trainer/README.md](../../trainer/README.md) explains
 how to train.
 
 """
