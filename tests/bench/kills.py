@@ -27,6 +27,8 @@ from typing import NamedTuple
 import click
 
 from chatdata.cli import main as chatdata
+from chatdata.pipeline import prepare as planning
+from chatdata.pipeline.cache import VARIABLE
 from tests.support.loopback import serve
 
 RECIPE = """
@@ -91,11 +93,13 @@ def state(folder: Path) -> str:
 
 
 class Case(NamedTuple):
-    """A command, and the folders before and after it: `before` is None where there is none."""
+    """A command, and the folders before and after it: `before` is None where there is none. `cache`
+    is emptied before each attempt, so that what is in it a kill has left."""
 
     command: list[str]
     before: Path | None
     after: Path
+    cache: Path | None = None
 
 
 def prepare(work: Path) -> Iterator[tuple[str, Case]]:
@@ -108,6 +112,10 @@ def prepare(work: Path) -> Iterator[tuple[str, Case]]:
     yield "build", Case([*_build(work, "2.0.0"), "--force", "--out", out], old, new)
     twice = [*_build(work, "2.0.0"), "--force", "--workers", "2", "--out", out]
     yield "build, 2 workers", Case(twice, old, new)
+    yield (
+        "build, resumed",
+        Case([*_build(work, "2.0.0"), "--force", "--out", out], old, new, work / "cache"),
+    )
     yield "build, no folder before", Case([*_build(work, "2.0.0"), "--out", out], None, new)
     render = ["render", str(new), "--tokenizer", "bytes", "--template", "starchat", "--force"]
     run([*render, "--out", str(work / "rendered")])
@@ -144,6 +152,7 @@ class Attempt(NamedTuple):
 
     result: str
     seconds: float
+    left: int = 0  # results of stages that were kept for the next run
 
 
 def attempt(case: Case, place: Path, seconds: float) -> Attempt:
@@ -154,12 +163,16 @@ def attempt(case: Case, place: Path, seconds: float) -> Attempt:
     if case.before:
         shutil.copytree(case.before, out)
     before, after = state(out), state(case.after)
+    if case.cache:
+        shutil.rmtree(case.cache, ignore_errors=True)
+    os.environ[VARIABLE] = str(case.cache or "off")
     was_killed = killed(case.command, seconds)
+    left = len(list(case.cache.glob("*/*/*.entry"))) if case.cache else 0
     kind = {before: "old", after: "new"}.get(state(out), "half")
     duration = run(case.command)
     is_whole = state(out) == after and os.listdir(place) == ["out"]
     result = f"{kind}{'' if was_killed else ', ended'}{'' if is_whole else ', NOT MENDED'}"
-    return Attempt(result, duration)
+    return Attempt(result, duration, left)
 
 
 @contextlib.contextmanager
@@ -187,8 +200,11 @@ def hub(folder: Path) -> Iterator[None]:
 @click.command()
 @click.option("--each", type=int, default=45, show_default=True, help="Kills of each command.")
 @click.option("--seed", type=int, default=1, show_default=True)
-def main(each: int, seed: int) -> None:
+@click.option("--only", default="", help="Only cases whose title has these words.")
+def main(each: int, seed: int, only: str) -> None:
     """Kills build, render, pack, report and pull at random times."""
+    planning.PART_BYTES = 20_000  # so that a build has parts to go on from
+    os.environ[VARIABLE] = "off"
     draw, results = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as name, hub(Path(name)):
         for module in ("matplotlib.figure", "chatdata.pipeline.build", "chatdata.publish.pull"):
@@ -196,21 +212,30 @@ def main(each: int, seed: int) -> None:
         place = Path(name) / "place"
         place.mkdir()
         for title, case in prepare(Path(name)):
-            counts = Counter(_results(case, place, each, draw))
+            if only not in title:
+                continue
+            left: list[int] = []
+            counts = Counter(_results(case, place, each, draw, left))
+            title += f" (from {min(left)} to {max(left)} results kept)" if case.cache else ""
             shown = ", ".join(f"{count} x {result}" for result, count in sorted(counts.items()))
             click.echo(f"{title}: {shown}")
             results += counts
     sys.exit(any("half" in result or "NOT" in result for result in results))
 
 
-def _results(case: Case, place: Path, each: int, draw: random.Random) -> Iterator[str]:
-    """Yields what kills left, of which most come near the end of a run."""
+def _results(
+    case: Case, place: Path, each: int, draw: random.Random, left: list[int]
+) -> Iterator[str]:
+    """Yields what kills left, of which most come near the end of a run. Adds to `left` how many
+    results were kept."""
     seconds = attempt(case, place, 0).seconds
     killed = 0
     while killed < each:
-        result, seconds = attempt(case, place, draw.triangular(0, seconds, seconds))
-        killed += "ended" not in result
-        yield result
+        made = attempt(case, place, draw.triangular(0, seconds, seconds))
+        seconds = seconds if case.cache else made.seconds  # a run that goes on is shorter
+        killed += "ended" not in made.result
+        left.append(made.left)
+        yield made.result
 
 
 if __name__ == "__main__":

@@ -1,0 +1,131 @@
+"""What a second build costs: python -m tests.bench.cache --input DUMP --tokenizer T --second T2
+
+Builds the recipe `sharegpt` on records of a ShareGPT dump with an empty cache, then with one thing
+changed after another, and prints the seconds of CPU and wall of each, what was reused, and whether
+the bytes are those of a build without a cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from tests.support.builds import files
+
+
+class Run(NamedTuple):
+    """The seconds of a build, and what it said of the cache."""
+
+    cpu: float
+    wall: float
+    reused: str
+
+
+def records(path: Path, number: int) -> list[dict[str, Any]]:
+    """Records of a dump, chosen by chance, those that it ends in the middle of left out."""
+    text, decoder = path.read_text(), json.JSONDecoder()
+    at, read = text.index("[") + 1, []
+    while True:
+        while at < len(text) and text[at] in " \n\t\r,":
+            at += 1
+        try:
+            record, at = decoder.raw_decode(text, at)
+        except ValueError:
+            return random.Random(1).sample(read, min(number, len(read)))
+        read.append(record)
+
+
+def build(out: Path, arguments: Sequence[str], cache: str, kill_after: float | None = None) -> Run:
+    """Builds in a process of its own. Raises RuntimeError where the build fails."""
+    command = [sys.executable, "-m", "chatdata", "build", *arguments, "--force", "--out", str(out)]
+    begin = time.monotonic()
+    with tempfile.TemporaryFile("w+") as told:
+        environment = {**os.environ, "CHATDATA_CACHE": cache}
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=told, env=environment, text=True
+        )
+        if kill_after is not None:
+            time.sleep(kill_after)
+            process.send_signal(signal.SIGKILL)
+        _, status, usage = os.wait4(process.pid, 0)
+        told.seek(0)
+        lines = told.read().splitlines()
+    if status and kill_after is None:
+        raise RuntimeError("\n".join(lines))
+    reused = "; ".join(
+        line.replace(" parts from the cache", "") for line in lines if "from the cache" in line
+    )
+    return Run(usage.ru_utime + usage.ru_stime, time.monotonic() - begin, reused)
+
+
+def cases(work: Path, tokenizer: Path, second: Path) -> Iterator[tuple[str, list[str], bool]]:
+    """Yields the builds: a title, arguments, and whether the cache is to be emptied before."""
+    recipe = ["sharegpt", "--set", "render.template=chatml", "--set", "split.test_percent=5"]
+    base = [*recipe, "--set", f"render.tokenizer={tokenizer}"]
+    data = ["--input", f"sharegpt={work / 'dump.json'}"]
+    yield "first build", [*base, *data], True
+    yield "the same again", [*base, *data], False
+    yield "another tokenizer", [*recipe, "--set", f"render.tokenizer={second}", *data], False
+    yield "another template", [*base, *data, "--set", "render.template=starchat"], False
+    yield "a cap", [*base, *data, "--set", "source.sharegpt.cap=3000"], False
+    yield "another split", [*base, *data, "--set", "split.test_percent=10"], False
+    more = ["--set", "source.more={format: sharegpt, files: [x]}"]
+    both = [f"--input=more={work / 'more.json'}"]
+    yield "a new source of 300", [*base, *data, *more, *both], False
+    yield "ten new records", [*base, "--input", f"sharegpt={work / 'ten' / 'dump.json'}"], False
+
+
+@click.command()
+@click.option("--input", "path", type=click.Path(path_type=Path), required=True)
+@click.option("--tokenizer", type=click.Path(path_type=Path, resolve_path=True), required=True)
+@click.option("--second", type=click.Path(path_type=Path, resolve_path=True), required=True)
+@click.option("--records", "number", default=6000, show_default=True)
+@click.option("--check/--no-check", default=True, help="Compare with builds without a cache.")
+def main(path: Path, tokenizer: Path, second: Path, number: int, check: bool) -> None:
+    """Prints the seconds of each build."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        drawn = records(path, number + 310)
+        (work / "ten").mkdir()
+        (work / "dump.json").write_text(json.dumps(drawn[:number]))
+        (work / "ten" / "dump.json").write_text(json.dumps(drawn[: number + 10]))
+        (work / "more.json").write_text(json.dumps(drawn[number + 10 :]))
+        click.echo("| build | CPU s | wall s | from the cache | bytes |\n|---|--:|--:|---|---|")
+        made = list(cases(work, tokenizer, second))
+        first = None
+        for title, arguments, is_empty in made:
+            run = _run(work, title, arguments, is_empty, check)
+            first = first or run
+        assert first is not None
+        shutil.rmtree(work / "cache")
+        build(work / "out", made[0][1], str(work / "cache"), kill_after=first.wall * 0.6)
+        _run(work, "after a kill at 60 %", made[0][1], False, check)
+
+
+def _run(work: Path, title: str, arguments: list[str], is_empty: bool, check: bool) -> Run:
+    """A build, printed."""
+    if is_empty:
+        shutil.rmtree(work / "cache", ignore_errors=True)
+    run = build(work / "out", arguments, str(work / "cache"))
+    words = "not compared"
+    if check:
+        build(work / "without", arguments, "off")
+        words = "the same" if files(work / "out") == files(work / "without") else "OTHER"
+    click.echo(f"| {title} | {run.cpu:.1f} | {run.wall:.1f} | {run.reused} | {words} |")
+    return run
+
+
+if __name__ == "__main__":
+    main()
