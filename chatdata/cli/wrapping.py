@@ -7,7 +7,8 @@ import re
 import unicodedata
 
 _WORD = re.compile(r"\s*\S+")
-_LEAD = re.compile(r"( *)(?:[✓✗•] )?")  # the spaces before a line, and a mark before its words
+# What stands before the words of a line: spaces, a mark or an outcome, the name of a check.
+_LEAD = re.compile(r" *(?:[✓✗•–] (?:\w+ {2,})?|(?:ok|failed|skipped) +\w+ +)?")
 _TAB = 8
 
 

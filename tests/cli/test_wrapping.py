@@ -48,6 +48,9 @@ def test_lines_that_fit_stay_as_they_are() -> None:
 def test_what_follows_a_mark_stands_under_its_words() -> None:
     assert wrap("  ✓ one two three", 11) == "  ✓ one two\n    three"
     assert wrap("  one two three", 10) == "  one two\n  three"
+    verdict = "ok      rows    all of them and more of it"
+    assert wrap(verdict, 34) == f"ok      rows    all of them and\n{'':16}more of it"
+    assert wrap("✓ rows  all of them", 16) == "✓ rows  all of\n        them"
 
 
 def test_wide_characters_count_twice() -> None:
