@@ -24,11 +24,23 @@ from chatdata.sources.records import READABLE
 
 @dataclass(slots=True)
 class Downloads:
-    """A temporary folder with copies of files, by their URLs."""
+    """Copies of files, by their URLs, in a temporary folder, which is made with the first."""
 
-    folder: Path
     out: str | None = None  # the URL that is written, below which nothing is read
     copies: dict[tuple[str, Stored], Path] = field(default_factory=dict)
+    _folder: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The temporary folder."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="chatdata-input-"))
+        return self._folder
+
+    def remove(self) -> None:
+        """Removes the copies."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def fetch(self, files: Sequence[_Remote]) -> list[Path]:
         """The paths of the copies of files. What is here is not fetched again."""
@@ -70,8 +82,8 @@ def kept(out: str | Path = "") -> Iterator[Downloads]:
     if (outer := _HERE.get()) is not None:
         yield outer
         return
-    here = _new()
-    here.out = storage.shown(str(out)).rstrip("/") if storage.is_remote(str(out)) else None
+    url = storage.shown(str(out)).rstrip("/") if storage.is_remote(str(out)) else None
+    here = Downloads(url)
     token = _HERE.set(here)
     try:
         yield here
@@ -80,7 +92,7 @@ def kept(out: str | Path = "") -> Iterator[Downloads]:
         raise
     finally:
         _HERE.reset(token)
-        shutil.rmtree(here.folder, ignore_errors=True)
+        here.remove()
 
 
 @contextlib.contextmanager
@@ -93,13 +105,9 @@ def writing(out: str | Path, progress: Progress = silent) -> Iterator[Path]:
 
 @functools.cache
 def _of_this_process() -> Downloads:
-    downloads = _new()
-    atexit.register(shutil.rmtree, downloads.folder, ignore_errors=True)
+    downloads = Downloads()
+    atexit.register(downloads.remove)
     return downloads
-
-
-def _new() -> Downloads:
-    return Downloads(Path(tempfile.mkdtemp(prefix="chatdata-input-")))
 
 
 # ------------------------------------------------------------------------------- which files
