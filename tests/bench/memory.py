@@ -160,7 +160,7 @@ def measure(
         out = work / "out"
         out.mkdir()
         command = [sys.executable, "-m", "chatdata", "build", "r.yaml", "--input", str(data)]
-        command += ["--out", "out/made", "--workers", str(workers)]
+        command += ["--out", "out/made", "--no-cache", "--workers", str(workers)]
         started, peak = time.monotonic(), Peak()
         with (work / "log").open("w") as log:
             process = subprocess.Popen(command, cwd=work, stdout=log, stderr=log)
