@@ -125,6 +125,7 @@ def _environment() -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return inherited | {
         "HF_HUB_OFFLINE": "1",
+        "CHATDATA_CACHE": "off",  # else a build takes what the build before has made
         "COLUMNS": "100",
         "NO_COLOR": "1",
         "OPENBLAS_NUM_THREADS": "1",  # else NumPy starts threads

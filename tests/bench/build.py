@@ -32,7 +32,8 @@ class Run:
 def measure(command: list[str]) -> Run:
     """Runs a command and its children to the end. Peak memory is that of the largest process."""
     begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "CHATDATA_CACHE": "off"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begin
     if status:

@@ -233,6 +233,7 @@ def measure(name: str, folder: Path) -> Measured:
     """Runs one way in a process of its own."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
         environment = {**os.environ, "HF_HOME": out, "HF_DATASETS_OFFLINE": "1"}
+        environment["CHATDATA_CACHE"] = "off"
         command = [sys.executable, "-W", "ignore", __file__, "--run", name, "--work", str(folder)]
         begin = time.perf_counter()
         process = subprocess.Popen(
