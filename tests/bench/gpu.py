@@ -64,7 +64,8 @@ def trees(input: str, tokenizer: str, work: Path, model: Settings, steps: int) -
 
 
 def _speed(recipe: Any, steps: int, output: str) -> Settings:
-    recipe.training.bf16 = torch.cuda.is_available()
+    training = recipe.training.model_copy(update={"bf16": torch.cuda.is_available()})
+    recipe = recipe.model_copy(update={"training": training})
     layout, _ = prepared(recipe)
     tokens, trained = computed(layout, 1)
     epoch(recipe, 3, output)  # what is compiled is compiled

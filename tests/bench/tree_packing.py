@@ -105,6 +105,7 @@ def epoch(recipe: TrainConfig, steps: int, output: str) -> tuple[float, float]:
         num_train_epochs=1,
         max_steps=steps,
         learning_rate=recipe.training.learning_rate,
+        bf16=recipe.training.bf16,
         save_strategy="no",
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
