@@ -232,7 +232,10 @@ def _results(
     killed = 0
     while killed < each:
         made = attempt(case, place, draw.triangular(0, seconds, seconds))
-        seconds = seconds if case.cache else made.seconds  # a run that goes on is shorter
+        if not case.cache:
+            seconds = made.seconds
+        elif "ended" in made.result:  # a run that goes on is shorter, and says nothing
+            seconds *= 0.8
         killed += "ended" not in made.result
         left.append(made.left)
         yield made.result
