@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 from tokenizers import Tokenizer
 
-from chatdata import build_dataset
+from chatdata import build_dataset, load_recipe
 from chatdata.dataset import manifest, reader
 from chatdata.sources import embedded
 from chatdata.steps import split
@@ -228,11 +228,45 @@ def _splits(folder: Path) -> Iterator[str]:
     yield _text(400, 130, f"train: {len(groups) - test} groups")
 
 
+# -------------------------------------------------------------------------------------- versions
+
+
+def versions(folder: Path) -> str:
+    """The rows of two versions of the sample: those that stay, and those that go."""
+    return _svg(760, 176, "The rows of two versions", _versions(folder))
+
+
+def _versions(folder: Path) -> Iterator[str]:
+    first = _ids(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        recipe = load_recipe("sample", ["threads.policy=best_rank"])
+        build_dataset(recipe, Path(scratch) / "best")
+        second = set(_ids(Path(scratch) / "best"))
+    gone = len(set(first) - second)
+    yield _text(20, 30, f"1.0.0: {len(first)} conversations, every path of a tree")
+    yield _text(
+        20, 106, f"2.0.0: best_rank takes one path of a tree; {gone} rows go, so it is major"
+    )
+    for number, id in enumerate(first):
+        x = 20 + 24.5 * number
+        name = f"<title>{escape(id)}</title>"
+        kind = "kept" if id in second else "gone"
+        yield f'<rect class="kept" x="{x:g}" y="42" width="20" height="28" rx="3">{name}</rect>'
+        yield f'<rect class="{kind}" x="{x:g}" y="118" width="20" height="28" rx="3">{name}</rect>'
+    yield _text(20, 166, "rows in their order, which a row that goes does not change", "small")
+
+
+def _ids(folder: Path) -> list[str]:
+    """The ids of the rows of a folder, in the order of the shards."""
+    return reader.scan(folder, "messages").select("id").collect()["id"].to_list()
+
+
 FIGURES: dict[str, Callable[[Path], str]] = {
     "trees.svg": trees,
     "masks.svg": masks,
     "segments.svg": segments,
     "splits.svg": splits,
+    "versions.svg": versions,
 }
 
 

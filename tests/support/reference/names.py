@@ -164,7 +164,10 @@ def sources() -> str:
 
 
 def _yields(name: str) -> str:
-    return "trees" if "parent" in reading.get(name).SCHEMA else "conversations"
+    """What a source makes of its files. Turns of lists have a position, those of trees a parent."""
+    columns = reading.get(name).SCHEMA
+    kinds = {"position": "conversations", "parent": "trees"}
+    return ", ".join(kind for column, kind in kinds.items() if column in columns)
 
 
 def _short(record: Any) -> str:
