@@ -242,10 +242,10 @@ def _versions(folder: Path) -> Iterator[str]:
         recipe = load_recipe("sample", ["threads.policy=best_rank"])
         build_dataset(recipe, Path(scratch) / "best")
         second = set(_ids(Path(scratch) / "best"))
-    gone = len(set(first) - second)
+    removed = len(set(first) - second)
     yield _text(20, 30, f"1.0.0: {len(first)} conversations, every path of a tree")
     yield _text(
-        20, 106, f"2.0.0: best_rank takes one path of a tree; {gone} rows go, so it is major"
+        20, 106, f"2.0.0: best_rank takes one path of a tree; {removed} rows go, so it is major"
     )
     for number, id in enumerate(first):
         x = 20 + 24.5 * number
