@@ -36,7 +36,9 @@ from chatdata.pipeline.describe import complete, redraft
 from chatdata.pipeline.kept_messages import KeptMessages
 from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.pieces import Folder, Piece
+from chatdata.pipeline.prepare import find_tokenizer
 from chatdata.pipeline.progress import Progress, silent
+from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.stats import BuildResult, PartStats, Totals
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.pipeline.tokenizing_pairs import tokenize_shard
@@ -107,7 +109,7 @@ def _render_into(
     )
     names, known = forget_again.resolve(rendered.path, listed.ids)
     forget_again.refuse_pairs(rendered.path, before, listed.ids)
-    replacing.check_same(out, recipe.resolved(), before.sources, is_forced=force)
+    replacing.check_same(out, _as_stated(recipe).resolved(), before.sources, is_forced=force)
     with replacing.new_dataset(out) as new:
         disk.check_room(new.parent, _size(rendered))
         parts = pieces.split_up(rendered)
@@ -127,6 +129,14 @@ def _render_into(
         described = complete(context, described, new, drawn)
         replacing.keep_words(out, new)
         return described
+
+
+def _as_stated(recipe: Recipe) -> Recipe:
+    """The recipe as a manifest states it: with the name of its tokenizer, not the path."""
+    assert recipe.render is not None
+    _, name = find_tokenizer(recipe.render.tokenizer)
+    render = recipe.render.model_copy(update={"tokenizer": name})
+    return recipe.model_copy(update={"render": render})
 
 
 def _size(folder: Folder) -> int:

@@ -61,6 +61,17 @@ def test_the_same_template_gives_the_same_bytes(tmp_path: Path, case: tuple[str,
 
 
 @pytest.mark.slow
+def test_the_same_rendering_again_is_no_other_build(tmp_path: Path) -> None:
+    """A manifest names the folder of a tokenizer without the folders above it."""
+    built = make(tmp_path, TALKS, talk_file(tmp_path), "built")
+    saved = built / "tokenizer"
+    for _ in range(2):
+        render_dataset(built, tmp_path / "again", tokenizer=str(saved), template="chatml")
+    with pytest.raises(OutputError, match=r"its recipe has render\.template"):
+        render_dataset(built, tmp_path / "again", tokenizer=str(saved), template="dialogue")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("overflow", ["cut", "split", "drop"])
 def test_what_goes_has_the_ledger_that_a_build_writes(
     tmp_path: Path, case: tuple[str, Path], overflow: str, monkeypatch: Any
