@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from chatdata.core import config
+from chatdata.pipeline import shipped
 from chatdata.pipeline.recipe import (
     Mix,
     Pack,
@@ -22,7 +24,9 @@ from chatdata.pipeline.recipe import (
 )
 from chatdata.pipeline.recipe_keys import KEYS
 from chatdata.render.parts import TrainParts
+from chatdata.render.templates import TEMPLATES
 from chatdata.sources.fields import Fields
+from chatdata.steps.secrets import KINDS
 from tests.support.reference import models
 
 _HEAD = """\
@@ -102,7 +106,24 @@ def page() -> str:
     parts = [_HEAD, "## The keys\n\n", _table(Recipe)]
     for title, (model, about) in SECTIONS.items():
         parts += [f"\n## {title}\n\n", f"{about}\n\n", _table(model)]
+    for title, rows in _names().items():
+        parts += [f"\n## {title}\n\n", models.table(["name", "what it is"], rows)]
     return "".join(parts)
+
+
+def _names() -> dict[str, list[list[str]]]:
+    """What the keys may name that has no page of its own: rows of name and words, by title."""
+    templates = {name: template.about for name, template in TEMPLATES.items()}
+    shipped_recipes = {path.stem: config.text_in_yaml(path, "about") for path in shipped.recipes()}
+    listed: dict[str, Mapping[str, str]] = {
+        "Templates": templates,
+        "Kinds of secrets": {str(kind): about for kind, about in KINDS.items()},
+        "Recipes that come with chatdata": shipped_recipes,
+    }
+    return {
+        title: [[f"`{name}`", about] for name, about in abouts.items()]
+        for title, abouts in listed.items()
+    }
 
 
 def _link() -> None:
