@@ -134,7 +134,8 @@ def prepare(work: Path) -> Iterator[tuple[str, Case]]:
 
 
 def _build(work: Path, version: str) -> list[str]:
-    return ["build", str(work / f"{version}.yaml"), "--input", str(work / f"{version}.jsonl")]
+    files = [str(work / f"{version}.yaml"), "--input", str(work / f"{version}.jsonl")]
+    return ["build", *files, "--workers", "1"]
 
 
 def _write_talks(path: Path, seed: str) -> None:
