@@ -58,14 +58,14 @@ def conversations(folder: Path, choice: Choice, splits: list[str]) -> pl.Series:
     rows = reader.scan(folder, "messages", splits)
     fitting = rows.filter(*choice.of_columns())
     if pattern := choice.pattern():
-        fitting = fitting.filter(_says(pattern))
+        fitting = fitting.filter(says(pattern))
     ids = fitting.select("id").collect()["id"]
     if ids.is_empty():
         raise OutputError(_nothing(folder, choice, rows))
     return ids
 
 
-def _says(pattern: str) -> pl.Expr:
+def says(pattern: str) -> pl.Expr:
     """Whether a message of a row says words that a pattern matches."""
     says = [pl.element().struct.field(name).str.contains(pattern) for name in _SPOKEN]
     return pl.col("messages").list.eval(pl.any_horizontal(*says).fill_null(False)).list.any()

@@ -128,15 +128,35 @@ def _rebuilt(
 
 @click.command()
 @click.argument("out", type=options.PLACE)
-def report(out: str | Path) -> None:
+@click.option("--serve", is_flag=True, help="Serve a page of all conversations, on this machine.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="a free one",
+    help="Port of --serve.",
+)
+def report(out: str | Path, serve: bool, port: int) -> None:
     """Write a page about a built folder, for a browser.
 
     OUT/report.html is one file. Shows counts, reasons with examples of dropped conversations,
-    lengths, languages, the certificate, and conversations with their trained tokens marked.
+    lengths, languages, the certificate, and some conversations with their trained tokens marked.
+
+    --serve shows all of them instead: search in text, filters, what was dropped, trees, each token
+    with its id and part. The page is served at 127.0.0.1 alone until Ctrl-C, and writes nothing.
+
+    \b
+    chatdata report out/sample-1.0.0
+    chatdata report out/sample-1.0.0 --serve
     """
     from chatdata.dataset import report as reports
 
+    if port and not serve:
+        raise click.UsageError("--port needs --serve.")
     folder = options.folder(str(out))
+    if serve:
+        _serve(folder, port)
+        return
     written = reports.write(folder)
     if isinstance(out, str):
         from chatdata.core import storage
@@ -145,3 +165,21 @@ def report(out: str | Path) -> None:
         say(f"{storage.shown(out).rstrip('/')}/{reports.FILE}")
     else:
         say(str(written))
+
+
+def _serve(folder: Path, port: int) -> None:
+    """Serves the page of all conversations until the command is interrupted."""
+    from contextlib import suppress
+
+    from chatdata.cli.browse.server import ADDRESS, Server
+
+    try:
+        server = Server(folder, port)
+    except OSError as error:
+        raise OutputError(
+            f"port {port} of {ADDRESS} cannot be used ({error.strerror}); without --port the "
+            "system picks a free one."
+        ) from error
+    say(f"{server.url} (Ctrl-C ends it)")
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever()

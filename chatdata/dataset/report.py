@@ -31,6 +31,7 @@ FILE = "report.html"
 _CONVERSATIONS = 8
 _DROPPED = 5  # examples of a reason
 _MOST_CHARACTERS = 6000  # of a conversation that is shown
+_LIMITS = (512, 1024, 2048, 4096, 8192, 16384, 32768)  # of tokens of a row
 _HERE = Path(__file__).parent
 _SIZES = {
     "turns": "Turns of a conversation",
@@ -64,6 +65,7 @@ def page(folder: Path) -> str:
         "kept": list(_kept(described)),
         "reasons": _reasons(folder, described),
         "lengths": [_histogram(_SIZES[name], sizes) for name, sizes in described.lengths.items()],
+        "costs": costs(folder),
         "origins": list(card.origins(described)),
         "certificate": card.certificate(described),
         "limits": limitations.limits(described),
@@ -81,6 +83,25 @@ def page(folder: Path) -> str:
 def style() -> str:
     """The style of the page, for pages that look like it."""
     return (_HERE / "report.css").read_text(encoding="utf-8")
+
+
+def costs(folder: Path) -> list[dict[str, int]]:
+    """What each of some values of `max_tokens` would cost: the rows of tokens that are longer, and
+    the trained tokens of these rows. Without rows of tokens there is none."""
+    if manifest.read(folder).render is None:
+        return []
+    rows = reader.scan(folder, "tokens").select("length", "trained").collect()
+    over = [(limit, rows.filter(pl.col("length") > limit)) for limit in _LIMITS]
+    return [
+        {
+            "limit": limit,
+            "rows": longer.height,
+            "trained": int(longer["trained"].sum()),
+            "of_rows": rows.height,
+            "of_trained": int(rows["trained"].sum()),
+        }
+        for limit, longer in over
+    ]
 
 
 def _csp_hash(script: str) -> str:
