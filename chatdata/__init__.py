@@ -14,39 +14,65 @@ __version__ = "0.2.0.dev0"
 __all__ = [
     "ChatdataError",
     "add_rendering",
+    "audit_data",
     "build_dataset",
+    "dataset_stats",
+    "diff_datasets",
+    "explain",
     "load_recipe",
+    "pack_dataset",
     "preview_dataset",
     "pull_dataset",
     "push_dataset",
     "read_manifest",
+    "read_rows",
     "remove_rendering",
     "render_dataset",
+    "verify_dataset",
+    "write_report",
 ]
 
 if TYPE_CHECKING:
     from chatdata.core.errors import ChatdataError
-    from chatdata.dataset.manifest import read as read_manifest
     from chatdata.pipeline.add_rendering import add_rendering
     from chatdata.pipeline.build import build as build_dataset
     from chatdata.pipeline.build import preview as preview_dataset
     from chatdata.pipeline.find import load as load_recipe
     from chatdata.pipeline.remove_rendering import remove_rendering
     from chatdata.pipeline.render_again import render_again as render_dataset
+    from chatdata.publish.audited import audit_data
+    from chatdata.publish.datasets import (
+        dataset_stats,
+        diff_datasets,
+        explain,
+        pack_dataset,
+        read_manifest,
+        read_rows,
+        verify_dataset,
+        write_report,
+    )
     from chatdata.publish.pull import pull as pull_dataset
     from chatdata.publish.push import push as push_dataset
 
 _HOME = {
     "ChatdataError": ("chatdata.core.errors", "ChatdataError"),
     "add_rendering": ("chatdata.pipeline.add_rendering", "add_rendering"),
+    "audit_data": ("chatdata.publish.audited", "audit_data"),
     "build_dataset": ("chatdata.pipeline.build", "build"),
+    "dataset_stats": ("chatdata.publish.datasets", "dataset_stats"),
+    "diff_datasets": ("chatdata.publish.datasets", "diff_datasets"),
+    "explain": ("chatdata.publish.datasets", "explain"),
     "load_recipe": ("chatdata.pipeline.find", "load"),
+    "pack_dataset": ("chatdata.publish.datasets", "pack_dataset"),
     "preview_dataset": ("chatdata.pipeline.build", "preview"),
     "pull_dataset": ("chatdata.publish.pull", "pull"),
     "push_dataset": ("chatdata.publish.push", "push"),
-    "read_manifest": ("chatdata.dataset.manifest", "read"),
+    "read_manifest": ("chatdata.publish.datasets", "read_manifest"),
+    "read_rows": ("chatdata.publish.datasets", "read_rows"),
     "remove_rendering": ("chatdata.pipeline.remove_rendering", "remove_rendering"),
     "render_dataset": ("chatdata.pipeline.render_again", "render_again"),
+    "verify_dataset": ("chatdata.publish.datasets", "verify_dataset"),
+    "write_report": ("chatdata.publish.datasets", "write_report"),
 }
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from chatdata.cli import options, progress
 from chatdata.cli.terminal import console, print_json, say
-from chatdata.core import disk
-from chatdata.core.errors import ChatdataError, OutputError
-
-if TYPE_CHECKING:
-    from chatdata.verify.verification import Verdict
+from chatdata.core.errors import OutputError
 
 
 @click.command()
@@ -89,41 +84,16 @@ def verify(
     with progress.bar() as shown:
         verdicts = verification.verdicts_on(folder, everything=full, progress=shown)
     if rebuild:
-        verdicts.append(_rebuilt(folder, inputs, settings, python, workers))
+        from chatdata.verify import rebuild as rebuilding
+
+        given = {"inputs": inputs, "settings": settings, "python": python}
+        with progress.bar() as shown:
+            verdicts.append(rebuilding.verdict(folder, **given, workers=workers, progress=shown))
     if as_json:
         print_json([asdict(verdict) for verdict in verdicts])
     else:
         print_verdicts(verdicts, verification.unknown_files(folder), console())
     verification.demand(verdicts, out)
-
-
-def _rebuilt(
-    folder: Path,
-    inputs: tuple[str, ...],
-    settings: tuple[str, ...],
-    python: tuple[str, ...],
-    workers: int,
-) -> Verdict:
-    """The verdict on a folder by a new build from its recipe."""
-    from chatdata.verify import rebuild
-    from chatdata.verify.verification import Verdict
-
-    try:
-        with progress.bar() as shown:
-            problems = rebuild.problems(
-                folder,
-                inputs=inputs,
-                settings=settings,
-                python=python,
-                workers=workers,
-                progress=shown,
-            )
-    except ChatdataError as error:
-        if words := disk.problem(error):  # which says nothing of the folder
-            raise OutputError(words) from error
-        problems = [str(error).removesuffix(".")]
-    about = "A build from the recipe writes the same bytes"
-    return Verdict("rebuild", about, "failed" if problems else "ok", problems)
 
 
 @click.command()

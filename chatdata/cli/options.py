@@ -146,15 +146,11 @@ def folder(spec: str, *, is_checked: bool = True) -> Path:
     may have faults unless `is_checked`, or that of a published version."""
     from chatdata.core import storage
 
-    if storage.is_remote(spec):
-        from chatdata.dataset import remote_copy
-
-        return remote_copy.fetch(spec, is_checked=is_checked)
-    if not is_published(spec):
+    if not storage.is_remote(spec) and not is_published(spec):
         return Path(storage.local_path(spec))
     from chatdata.publish import pull
 
-    return pull.folder(spec, note=note)
+    return pull.folder(spec, note, is_checked=is_checked)
 
 
 def is_published(spec: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chatdata.core import disk, storage
-from chatdata.core.errors import HubError
+from chatdata.core.errors import HubError, OutputError
 from chatdata.dataset import manifest, remote_copy, replacing
 from chatdata.hub import client, download
 from chatdata.hub.client import Note, quiet
@@ -19,18 +19,31 @@ from chatdata.publish.snapshot import Snapshot
 from chatdata.verify import verification
 
 
-def is_published(name: str) -> bool:
+def is_published(name: str | Path) -> bool:
     """Whether a name is that of a version on the Hub, and not of a folder that exists."""
-    return "@" in name and not storage.is_url(name) and not Path(name).is_dir()
+    text = str(name)
+    return "@" in text and not storage.is_url(text) and not Path(text).is_dir()
 
 
-def folder(name: str, note: Note = quiet) -> Path:
-    """The folder that a name means: a built folder, or a published version in the client's cache.
+def folder(name: str | Path, note: Note = quiet, *, is_checked: bool = True) -> Path:
+    """The folder that a name means: a built folder, a published version in the client's cache, or
+    a copy of what is behind a URL, which may have faults unless `is_checked`.
 
     The folder is only for reading. Raises a ChatdataError for a version that is not on the Hub.
     """
     if is_published(name):
-        return fetch(name, note=note).folder
+        return fetch(str(name), note=note).folder
+    if storage.is_remote(str(name)):
+        return remote_copy.fetch(str(name), is_checked=is_checked)
+    return remote_copy.folder(name)
+
+
+def changeable(name: str | Path) -> Path:
+    """The folder that a name means, which is written into. Raises OutputError for a published
+    version, and for a URL, with the way out."""
+    if is_published(name) or storage.is_remote(str(name)):
+        shown = name if is_published(name) else storage.shown(str(name))
+        raise OutputError(f"'{shown}' cannot be changed; pull it into a folder first.")
     return remote_copy.folder(name)
 
 

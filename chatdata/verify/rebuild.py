@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from chatdata.core import config
+from chatdata.core import config, disk
 from chatdata.core.constants import RECIPE_FILE
-from chatdata.core.errors import ConfigError
+from chatdata.core.errors import ChatdataError, ConfigError, OutputError
 from chatdata.dataset import card, card_merge, dropped, manifest, manifest_diff, pack
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import python_code
@@ -17,6 +17,31 @@ from chatdata.pipeline.add_rendering import add_rendering
 from chatdata.pipeline.build import build_as_stated
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
+from chatdata.verify.verification import Verdict
+
+
+def verdict(
+    folder: Path,
+    *,
+    inputs: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    python: Sequence[str] = (),
+    workers: int = 1,
+    progress: Progress = silent,
+) -> Verdict:
+    """The verdict on a folder by a new build from its recipe. The arguments are as for `problems`.
+
+    Raises OutputError where a disk is full or a file may not be opened.
+    """
+    given = {"inputs": inputs, "settings": settings, "python": python}
+    try:
+        faults = problems(folder, **given, workers=workers, progress=progress)
+    except ChatdataError as error:
+        if words := disk.problem(error):  # which says nothing of the folder
+            raise OutputError(words) from error
+        faults = [str(error).removesuffix(".")]
+    about = "A build from the recipe writes the same bytes"
+    return Verdict("rebuild", about, "failed" if faults else "ok", faults)
 
 
 def problems(
