@@ -47,6 +47,7 @@ def text(manifest: Manifest, before: Manifest | Listing | None = None) -> str:
         "certificate": certificate(manifest),
         "straddling": manifest.render.certificate.total.straddling if manifest.render else 0,
         "cleaners": {**{name: cleaner.about for name, cleaner in CLEANERS.items()}, **extensions},
+        "filters": list(_filters(manifest)),
         "limits": limitations.limits(manifest),
         "citations": limitations.citations(manifest),
         "plots": plots.about(manifest),
@@ -153,6 +154,21 @@ def _dataset_info(config: hub_configs.Config) -> dict[str, Any]:
             for split, rows in config.rows.items()
         ],
     }
+
+
+def _filters(manifest: Manifest) -> Iterator[str]:
+    """Yields each filter of the recipe as code, with its options in words."""
+    for name, options in manifest.recipe.filters.items():
+        given = [
+            f"{key} {_words(value)}"
+            for key, value in options.items()
+            if value is not None and (key, value) != ("on_removed", "cut")
+        ]
+        yield f"`{name}`" + (f" ({_cell(', '.join(given))})" if given else "")
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _languages(manifest: Manifest) -> list[str]:

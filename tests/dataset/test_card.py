@@ -354,6 +354,28 @@ def test_a_card_says_what_every_step_found(facts: Manifest) -> None:
         assert words not in text
 
 
+@pytest.mark.parametrize("repo", [None, "ada/sample"])
+def test_a_card_begins_with_loading_it(facts: Manifest, repo: str | None) -> None:
+    values = facts.as_json()
+    values["recipe"]["publish"] = {"repo": repo}
+    text = card.text(manifest.parsed(values))
+    loading = text[text.index("## Loading it") : text.index("## What is in it")]
+    assert text.index("## ") == text.index("## Loading it")
+    for block in re.findall(r"```python\n(.*?)```", loading, re.DOTALL):
+        compile(block, "card", "exec")
+    (block,) = re.findall(r"```yaml\n(.*?)```", loading, re.DOTALL)
+    axolotl = YAML(typ="safe").load(block)
+    assert axolotl["sequence_len"] == facts.lengths["tokens"].max
+    assert axolotl["datasets"][0] == {
+        "path": repo or "PATH",
+        "name": "tokens-starchat",
+        **({"revision": f"v{facts.version}"} if repo else {}),
+        "split": "train",
+        "type": None,
+    }
+    assert ('repo_type="dataset"' in loading) == (repo is not None)
+
+
 def test_limits_follow_from_what_was_done(facts: Manifest) -> None:
     values = facts.as_json()
     values["recipe"]["source"] = {

@@ -211,11 +211,19 @@ from datasets import get_dataset_config_names, load_dataset
 names = get_dataset_config_names("ada/tokens", revision="v1.0.0")
 own = [name for name in names if name.startswith("tokens")]
 rows = load_dataset("ada/tokens", own[0], split="train", revision="v1.0.0")
+from huggingface_hub import snapshot_download
+from transformers import AutoTokenizer
+folder = snapshot_download(
+    "ada/tokens", repo_type="dataset", revision="v1.0.0", allow_patterns="tokenizer/*"
+)
+tokenizer = AutoTokenizer.from_pretrained(f"{folder}/tokenizer")
 print(names[0], len(own), sum(map(len, rows["input_ids"])))
+print(tokenizer.decode(rows[0]["input_ids"][:1]))
 """
     loaded = client.run(code=code, token=ADA)
     tokens = manifest.read(sample)["splits"]["train"]["tokens"]
-    assert loaded.stdout.split() == ["messages", "1", str(tokens)], loaded.stderr
+    shown = ["messages", "1", str(tokens), "<|user|>"]
+    assert loaded.stdout.split() == shown, loaded.stderr
 
 
 def conversations(folder: Path) -> list[str]:

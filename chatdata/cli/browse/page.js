@@ -5,7 +5,7 @@
 const at = (id) => document.getElementById(id);
 const FILTERS = ["words", "source", "lang", "split", "reason", "least", "most", "order"];
 const ORDERS = ["longest", "shortest", "least trained", "most trained"];
-let facts, asked = 0;
+let facts, asked = 0, open = "";
 
 function make(tag, about = {}, ...children) {
   const node = document.createElement(tag);
@@ -229,6 +229,11 @@ async function show() {
     at("detail").replaceChildren(...detail.filter(Boolean));
     at("detail").hidden = !detail.length;
     document.querySelector(".panes").classList.toggle("two", detail.length > 0);
+    if (open !== (now.id ?? "")) {
+      at("detail").scrollTop = 0;
+      if (now.id && matchMedia("(max-width: 63.99rem)").matches) scrollTo(0, 0);
+    }
+    open = now.id ?? "";
   } catch (error) {
     if (mine === asked) at("list").replaceChildren(make("p", { class: "warn" }, error.message));
   }
