@@ -28,6 +28,7 @@ __all__ = [
     "read_rows",
     "remove_rendering",
     "render_dataset",
+    "show_progress",
     "verify_dataset",
     "write_report",
 ]
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from chatdata.pipeline.build import build as build_dataset
     from chatdata.pipeline.build import preview as preview_dataset
     from chatdata.pipeline.find import load as load_recipe
+    from chatdata.pipeline.progress_line import show_progress
     from chatdata.pipeline.remove_rendering import remove_rendering
     from chatdata.pipeline.render_again import render_again as render_dataset
     from chatdata.publish.audited import audit_data
@@ -71,6 +73,7 @@ _HOME = {
     "read_rows": ("chatdata.publish.datasets", "read_rows"),
     "remove_rendering": ("chatdata.pipeline.remove_rendering", "remove_rendering"),
     "render_dataset": ("chatdata.pipeline.render_again", "render_again"),
+    "show_progress": ("chatdata.pipeline.progress_line", "show_progress"),
     "verify_dataset": ("chatdata.publish.datasets", "verify_dataset"),
     "write_report": ("chatdata.publish.datasets", "write_report"),
 }

@@ -73,7 +73,7 @@ ONLY = {
     "fsspec": {"chatdata.core.storage"},
     "ray": {"chatdata.pipeline.engines.ray"},
     "click": {"chatdata.cli", "trainer."},
-    "rich": {"chatdata.cli", "trainer."},
+    "rich": {"chatdata.cli", "chatdata.pipeline.progress_line", "trainer."},
     "gradio": {"trainer.chat.web", "trainer.chat.local_page", "trainer.evaluation.arena.page"},
     "starlette": {"trainer.chat.local_page"},
     "langdetect": {

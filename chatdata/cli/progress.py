@@ -2,103 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
 
 from chatdata.cli.terminal import loudness, note
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-Report = Callable[[str, int, int], None]
-
-_SILENT_FOR = 1.0  # seconds: what is done by then needs no bar
-_BYTES = ("uploading", "downloading")  # steps that count bytes
-_COUNTED = {"reading": "records"}  # what other steps count, where nobody knows how many there are
+from chatdata.pipeline import progress_line
+from chatdata.pipeline.progress import Progress
 
 
-@contextlib.contextmanager
-def bar() -> Iterator[Report]:
-    """A function that reports progress (step, done, total) to a line on stderr.
+def bar() -> AbstractContextManager[Progress]:
+    """A function that reports progress (step, done, total) to a line on stderr, in a terminal.
 
-    The line says what is done and how fast, and where a total is known what is left. It appears
-    after a second, and only where stderr is a terminal. With --quiet nothing appears; with
-    --verbose each step is noted at its end, with its time.
+    With --quiet nothing appears; with --verbose each step is noted at its end, with its time.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[figures]}", markup=False),
-    )
-    with Progress(*columns, console=console, transient=True, disable=True) as shown:
-        steps = _Steps(shown, shown.add_task("", total=None, figures=""))
-        yield steps.report
-        steps.end()
-
-
-class _Steps:
-    """The step that a command is in, and how far it is."""
-
-    def __init__(self, shown: Progress, task: TaskID) -> None:
-        self.shown, self.task = shown, task
-        self.start = self.step_start = time.monotonic()
-        self.step, self.done = "", 0
-
-    def report(self, step: str, done: int, total: int) -> None:
-        """Shows how far a step is."""
-        if step != self.step:
-            self.end()
-            self.step, self.step_start = step, time.monotonic()
-            self.shown.reset(self.task)
-        self.done = done
-        figures = figures_of(step, done, total, time.monotonic() - self.step_start)
-        self.shown.update(
-            self.task, description=step, completed=done, total=total or None, figures=figures
-        )
-        self._appear()
-
-    def end(self) -> None:
-        """Notes a step that ends, where the user asked for more words."""
-        if self.step and loudness() > 0:
-            seconds = time.monotonic() - self.step_start
-            note(f"{self.step}: {_amount(self.step, self.done)} in {seconds:.1f} s")
-        self.step = ""
-
-    def _appear(self) -> None:
-        is_wanted = loudness() >= 0 and self.shown.console.is_terminal
-        if self.shown.disable and is_wanted and time.monotonic() - self.start > _SILENT_FOR:
-            self.shown.disable = False
-            self.shown.start()
-
-
-def figures_of(step: str, done: int, total: int, seconds: float) -> str:
-    """What is done of a step that runs for so many seconds, how fast, and what is left of it."""
-    rate = done / seconds if seconds > 0 else 0.0
-    if not total:
-        return f"{_amount(step, done)}, {rate:,.0f}/s, {_clock(seconds)}"
-    words = f"{_amount(step, done)} of {_amount(step, total)}"
-    if 0 < done < total:
-        words += f", {_clock((total - done) / rate)} left" if rate else ""
-    return words
-
-
-def _amount(step: str, number: int) -> str:
-    """A number of what a step counts."""
-    if step in _BYTES:
-        return f"{number / 1e6:,.1f} MB"
-    unit = _COUNTED.get(step)
-    return f"{number:,} {unit}" if unit else f"{number:,}"
-
-
-def _clock(seconds: float) -> str:
-    """A time as minutes and seconds, with hours where there are some."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return progress_line.line(loudness(), note)

@@ -9,8 +9,7 @@ from rich.text import Text
 
 from chatdata.cli.terminal import visible
 from chatdata.verify.audit.auditing import Audit
-from chatdata.verify.audit.findings import Result
-from chatdata.verify.audit.page import MARKS
+from chatdata.verify.audit.findings import MARKS, Result
 
 _STYLES = {"ok": "green", "fault": "bold red", "remark": "cyan", "skipped": "dim"}
 _TITLES = {"messages": ("conversations", "messages"), "records": (), "tokens": ("rows", "tokens")}

@@ -11,6 +11,7 @@ __all__ = [
     "extensions",
     "files",
     "hashing",
+    "html",
     "interrupts",
     "ledger",
     "mappings",

@@ -14,6 +14,7 @@ __all__ = [
     "limitations",
     "manifest",
     "manifest_diff",
+    "manifest_html",
     "pack",
     "pair_rows",
     "pair_tokens",

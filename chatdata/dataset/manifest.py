@@ -217,6 +217,12 @@ class Manifest(Part):
         read = [key for key in self._order if key in values]
         return {key: values[key] for key in dict.fromkeys([*read, *values])}
 
+    def _repr_html_(self) -> str:
+        """What was built, its sums and its certificate, as notebooks show them."""
+        from chatdata.dataset import manifest_html
+
+        return manifest_html.of(self)
+
     @property
     def rendering(self) -> RenderEntry:
         """How the rows of tokens were made. Raises OutputError where there are none."""

@@ -13,6 +13,7 @@ __all__ = [
     "pieces",
     "prepare",
     "progress",
+    "progress_line",
     "python_code",
     "recipe",
     "recipe_keys",

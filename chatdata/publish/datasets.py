@@ -21,7 +21,7 @@ from chatdata.publish import pull
 from chatdata.verify import dataset_diff, verification
 from chatdata.verify import rebuild as rebuilding
 from chatdata.verify.dataset_diff import Difference
-from chatdata.verify.verification import Verdict
+from chatdata.verify.verification import Verdicts
 
 
 def read_manifest(dataset: str | Path) -> Manifest:
@@ -92,7 +92,7 @@ def verify_dataset(
     python: Sequence[str] = (),
     workers: int = 1,
     progress: Progress = silent,
-) -> list[Verdict]:
+) -> Verdicts:
     """Checks that a dataset is what its manifest says, and returns the verdict of each check.
 
     `dataset` is a folder, a published version (`org/name@1.0.0`) or a URL. A verdict has an
@@ -106,7 +106,7 @@ def verify_dataset(
     if rebuild:
         given = {"inputs": inputs, "settings": settings, "python": python}
         verdicts.append(rebuilding.verdict(folder, **given, workers=workers, progress=progress))
-    return verdicts
+    return Verdicts(verdicts)
 
 
 def diff_datasets(before: str | Path, after: str | Path, *, examples: int = 3) -> Difference:

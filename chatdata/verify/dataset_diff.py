@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 import polars as pl
 
-from chatdata.core import ledger
+from chatdata.core import html, ledger
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import manifest, manifest_diff, reader, row_batches
 from chatdata.dataset.manifest import Manifest
@@ -87,6 +87,29 @@ class Difference:
     def as_json(self) -> dict[str, Any]:
         """The difference as plain values."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        """What differs, as notebooks show it: sides, counts, reasons, words that changed."""
+        sides = [(key, self.before[key], self.after[key]) for key in self.before]
+        counts = [*self.rows.items(), *self.moved.items()]
+        reasons = [("removed", *item) for item in self.removed_because.items()]
+        reasons += [("added", *item) for item in self.added_because.items()]
+        words = [(e.id, e.role, "".join(map(_signed, e.words))) for e in self.changed]
+        return "".join(
+            (
+                html.table(("", "before", "after"), sides),
+                html.table(("conversations", "number"), counts),
+                html.table(("", "because", "number"), reasons) if reasons else "",
+                html.table(("changed", "role", "words"), words) if words else "",
+            )
+        )
+
+
+def _signed(word: Word) -> str:
+    """A stretch of a turn as the command line writes it without colours."""
+    marks = {"-": ("[-", "-]"), "+": ("{+", "+}")}
+    before, behind = marks.get(word.sign, ("", ""))
+    return f"{before}{word.text}{behind}"
 
 
 def between(before: Path, after: Path, examples: int = 3) -> Difference:

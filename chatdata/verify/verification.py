@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from chatdata.core import disk
+from chatdata.core import disk, html
 from chatdata.core.errors import ChatdataError, OutputError, VerifyError
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.verify import checks
@@ -28,6 +28,23 @@ class Verdict:
     about: str  # what is right where the outcome is ok
     outcome: str
     problems: list[str] = field(default_factory=list)
+
+
+class Verdicts(list[Verdict]):
+    """The verdicts on a dataset, in the order of the checks, which notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        """The verdicts with their problems, as notebooks show them."""
+        marks = {"ok": "✓", "failed": "✗", "skipped": "–"}
+        rows = [
+            (
+                f"{marks[verdict.outcome]} {verdict.check}",
+                verdict.about,
+                "; ".join(verdict.problems),
+            )
+            for verdict in self
+        ]
+        return html.table(("check", "what is right", "problems"), rows)
 
 
 def verify_folder(folder: Path, *, everything: bool = False) -> list[Verdict]:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from chatdata.cli import options, progress
+from chatdata.pipeline import progress_line
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ from chatdata.cli import options, progress
 def test_figures_say_what_is_done_how_fast_and_what_is_left(
     arguments: tuple[str, int, int, float], words: str
 ) -> None:
-    assert progress.figures_of(*arguments) == words
+    assert progress_line.figures_of(*arguments) == words
 
 
 @click.command()
@@ -56,8 +57,9 @@ def test_with_verbose_each_step_is_noted_with_its_time() -> None:
 @pytest.mark.slow
 def test_on_a_terminal_a_line_moves_and_goes(tmp_path: Path) -> None:
     code = (
-        "import time\nfrom chatdata.cli import progress\nprogress._SILENT_FOR = 0\n"
-        "with progress.bar() as report:\n"
+        "import time, chatdata\nfrom chatdata.pipeline import progress_line\n"
+        "progress_line._SILENT_FOR = 0\n"
+        "with chatdata.show_progress() as report:\n"
         "  for number in range(3): report('rendering', number, 3); time.sleep(0.3)\n"
     )
     leader, follower = pty.openpty()

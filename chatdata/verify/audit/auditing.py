@@ -10,10 +10,11 @@ from typing import Any
 
 import polars as pl
 
+from chatdata.core import html
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.verify.audit import inputs
 from chatdata.verify.audit.checks import CHECKS
-from chatdata.verify.audit.findings import Cases, Check, Comparison, Gather, Kind, Result
+from chatdata.verify.audit.findings import MARKS, Cases, Check, Comparison, Gather, Kind, Result
 from chatdata.verify.audit.inputs import Batch, Located, Messages, Records
 from chatdata.verify.audit.known import Known
 from chatdata.verify.audit.token_rows import TokenRows
@@ -32,6 +33,19 @@ class Audit:
     def faults(self) -> int:
         """How many checks found faults."""
         return sum(result.outcome == "fault" for result in self.results)
+
+    def _repr_html_(self) -> str:
+        """The result of each check with an example, as notebooks show it."""
+        rows = [
+            (
+                f"{MARKS[result.outcome]} {result.check.name}",
+                result.headline,
+                example.words if (example := result.cases.example) else "",
+                "" if result.outcome in ("ok", "skipped") else result.check.way_out,
+            )
+            for result in self.results
+        ]
+        return html.table(("check", "what it found", "example", "way out"), rows)
 
     def as_json(self) -> dict[str, Any]:
         """The audit as plain values."""

@@ -19,6 +19,7 @@ _MOST_SEARCHED = 20_000  # characters around an example in which secrets are loo
 Kind = Literal["messages", "records", "tokens"]
 Gather = Callable[[Any], pl.DataFrame]
 Outcome = Literal["ok", "fault", "remark", "skipped"]
+MARKS: dict[Outcome, str] = {"ok": "✓", "fault": "✗", "remark": "•", "skipped": "–"}
 
 
 class Example(NamedTuple):

@@ -9,10 +9,10 @@ import jinja2
 from chatdata.core.errors import OutputError
 from chatdata.core.files import place_file
 from chatdata.dataset import report
+from chatdata.verify.audit import findings
 from chatdata.verify.audit.auditing import Audit
 
 _HERE = Path(__file__).parent
-MARKS = {"ok": "✓", "fault": "✗", "remark": "•", "skipped": "–"}
 
 
 def write(audit: Audit, name: str, path: Path) -> None:
@@ -34,5 +34,5 @@ def html(audit: Audit, name: str) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template = (_HERE / "page.html.jinja").read_text(encoding="utf-8")
-    shown = {"audit": audit, "name": name, "marks": MARKS, "style": report.style()}
+    shown = {"audit": audit, "name": name, "marks": findings.MARKS, "style": report.style()}
     return environment.from_string(template).render(shown)
