@@ -132,7 +132,10 @@ def _histogram(title: str, sizes: Histogram) -> dict[str, Any]:
             f"{low:,} and more" if is_last else f"{low:,}" if low == high else f"{low:,}–{high:,}"
         )
         bars.append({"height": number / most, "words": f"{where}: {number:,}"})
-    return {"title": title, **dict(sizes), "bars": bars, "end": (len(steps) - 1) * width}
+    end = (len(steps) - 1) * width
+    middle = end // 2 if len(steps) % 2 and len(steps) > 2 else 0  # of the axis, where a bar begins
+    about = {"title": title, "top": most, "middle": middle, "end": end}
+    return {**dict(sizes), "bars": bars, **about}
 
 
 # -------------------------------------------------------------------------------------- samples
