@@ -130,6 +130,27 @@ def test_a_record_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
     assert sum(batch.conversations for batch in batches) == 2
 
 
+def test_turns_under_another_key_than_in_the_first_record_are_read(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+    records = [
+        {"conversations": turns},
+        {"items": turns},
+        {"conversations": "none", "items": turns},
+    ]
+    batches = read(write(tmp_path / "a.jsonl", Example(records, [])))
+    assert conversations(batches) == [[("user", "Q"), ("assistant", "A")]] * 3
+
+
+def test_missing_speakers_under_another_key_keep_their_turns(tmp_path: Path) -> None:
+    first = {"conversations": [{"from": "human", "value": "Q"}]}
+    odd = {"items": [{"from": None, "value": "Q"}]}
+    records = [*[first] * 8, odd, {**odd, "conversations": "none"}]
+    batches = read(write(tmp_path / "a.jsonl", Example(records, [])))
+    reasons = {problem.reason for batch in batches for problem in batch.problems}
+    assert "no_turns" not in reasons
+    assert sum(batch.conversations for batch in batches) == 10
+
+
 def test_what_fits_two_shapes_is_not_guessed(tmp_path: Path) -> None:
     both = {**EXAMPLES["LIMA"].records[0], **EXAMPLES["UltraChat"].records[0]}
     with pytest.raises(SourceError, match="fits 'LIMA' and 'UltraChat'"):

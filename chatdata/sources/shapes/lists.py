@@ -90,8 +90,10 @@ def _with_speakers(read: Callable[[Any], Reading], key: str | None) -> Callable[
         reading = read(record)
         if all(turn.role for turn in reading.turns):
             return reading
-        turns = record if key is None else as_messages(record[key])
-        renamed = [_renamed(turn) for turn in turns or []]
+        turns = record if key is None else as_messages(record.get(key))
+        if turns is None:  # they stand under another key
+            return reading
+        renamed = [_renamed(turn) for turn in turns]
         return read(renamed if key is None else {**record, key: renamed})
 
     return read_
@@ -152,7 +154,7 @@ def _with_tool_turns(key: str) -> Callable[[Any], Reading]:
     """A reader of records in which a turn of ChatGLM3 may hold a call and its result."""
 
     def read(record: Any) -> Reading:
-        turns = as_messages(record[key])
+        turns = as_messages(record.get(key))
         if turns is None or not any(_is_call_and_result(turn) for turn in turns):
             return sharegpt.read_record(record)
         apart = [part for turn in turns for part in _apart(turn)]
