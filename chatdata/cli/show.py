@@ -17,6 +17,7 @@ from chatdata.dataset.entries import (
     PairsEntry,
     PairTokensEntry,
     RenderingEntry,
+    Share,
     SourceFile,
     Splits,
 )
@@ -147,12 +148,17 @@ def print_shares(manifest: Manifest, console: Console) -> None:
     """Prints what each source gave, and how often it was taken, where the recipe has `mix`."""
     mix, shares = manifest.recipe.mix, manifest.shares or ()
     if mix is not None and shares:
-        given = [
-            f"{share.source} {in_words(share.rows, 'conversations')} ({share.epochs:.2f} epochs)"
-            for share in shares
-        ]
+        given = [_share_in_words(share) for share in shares]
         by = f"mixed by {mix.by.replace('_', ' ')}: {', '.join(given)}"
         console.print(visible(by), highlight=False, soft_wrap=True)
+
+
+def _share_in_words(share: Share) -> str:
+    """What a source gave, such as `chats 100 conversations (0.15 epochs, 20 trained tokens)`."""
+    taken = [f"{share.epochs:.2f} epochs"]
+    if share.tokens is not None:
+        taken += [in_words(share.tokens, "tokens"), in_words(share.trained_tokens or 0, "trained")]
+    return f"{share.source} {in_words(share.rows, 'conversations')} ({', '.join(taken)})"
 
 
 def print_forgotten(entry: ForgottenEntry | None, console: Console) -> None:
