@@ -37,6 +37,7 @@ from chatdata.pipeline import (
     stages,
 )
 from chatdata.pipeline.cache import open_cache
+from chatdata.pipeline.calls import StageCall
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.describe import describe, draft, optional_columns
 from chatdata.pipeline.engines import Result, Task
@@ -83,7 +84,7 @@ class Runner:
         self, step: str, stage: Stage[Task, Result], context: BuildContext, tasks: Sequence[Task]
     ) -> Iterator[Result]:
         """Yields what a stage makes of its tasks, in their order, and reports each."""
-        function = functools.partial(stage_run, stage, stage.narrowed(context), self.store)
+        function = StageCall(stage, stage.narrowed(context), self.store)
         kept = 0
         for done in self.map(step, function, tasks):
             kept += done.is_kept

@@ -130,10 +130,15 @@ def _write(rows: pl.DataFrame, ends: Sequence[int], path: Path) -> None:
 
 
 def read(folder: Path, part: int) -> Iterator[pl.DataFrame]:
-    """Yields the frames of a part that a PartitionWriter wrote, in the order of their adding."""
+    """Yields the frames of a part that a PartitionWriter wrote, in the order of their adding.
+
+    A file of one batch is one that holds this part alone.
+    """
     for path in sorted(folder.glob("*.arrow")):
         with pa.memory_map(str(path)) as file:
-            yield pl.DataFrame(pa.ipc.open_file(file).get_batch(part))
+            reader = pa.ipc.open_file(file)
+            is_alone = reader.num_record_batches == 1
+            yield pl.DataFrame(reader.get_batch(0 if is_alone else part))
 
 
 class Appended:

@@ -7,7 +7,6 @@ records depend on each other across splits is read once more, as a whole.
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from chatdata.core.errors import ChatdataError, SourceError
 from chatdata.core.ledger import Tally
 from chatdata.dataset import tables
 from chatdata.pipeline import python_records, split_reading
+from chatdata.pipeline.calls import ReadCall
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.engines import Workers
 from chatdata.pipeline.inputs import Input
@@ -71,7 +71,7 @@ def read(
     if context.first_groups is not None:
         return _read_beginnings(context, inputs, workers)
     plans = list(_plans(context, inputs))
-    function = functools.partial(split_reading.read_split, context.files)
+    function = ReadCall(context.files)
     tasks = [task for plan in plans for task in plan.tasks]
     results = workers.map(function, tasks)
     readings, records = [], 0
@@ -236,8 +236,7 @@ class _Reading:
             yield task.number, result
 
     def _read(self, task: SplitTask) -> SplitResult:
-        function = functools.partial(split_reading.read_split, self._context.files)
-        return next(iter(self._workers.map(function, [task])))
+        return next(iter(self._workers.map(ReadCall(self._context.files), [task])))
 
     def add(self, number: int, result: SplitResult) -> None:
         """Adds the result of the next split, which has this number."""

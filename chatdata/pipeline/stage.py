@@ -110,21 +110,45 @@ def run(
 ) -> Done[Result]:
     """What a stage makes of a task, in the context that the stage sees; from the cache where it is
     there. The files that it writes are then those that it wrote before."""
-    written = stage.writes(context, task)
-    for path in written:
+    done, digest = kept(stage, context, store, task)
+    if done is not None:
+        return done
+    result = stage.function(context, task)
+    keep(stage, context, store, task, digest, result)
+    return Done(result, False)
+
+
+def kept(
+    stage: Stage[Task, Result], context: BuildContext, store: Store | None, task: Task
+) -> tuple[Done[Result] | None, str]:
+    """What the cache has of a task, whose files are then there, and its key; None where it has
+    nothing. What an earlier run of the task wrote is removed."""
+    for path in stage.writes(context, task):
         path.unlink(missing_ok=True)
     if store is None:
-        return Done(stage.function(context, task), False)
+        return None, ""
     digest = key(stage, context, store.versions, task)
-    kept = store.cache.load(stage.name.replace(" ", "-"), digest)
-    if kept is not None:
-        for name, content in kept.files.items():
-            (context.files.folder / name).write_bytes(content)
-        return Done(kept.result, True)
-    result = stage.function(context, task)
-    made = {path.name: path.read_bytes() for path in written if path.is_file()}
-    store.cache.save(stage.name.replace(" ", "-"), digest, Kept(result, made))
-    return Done(result, False)
+    entry = store.cache.load(stage.name.replace(" ", "-"), digest)
+    if entry is None:
+        return None, digest
+    for name, content in entry.files.items():
+        (context.files.folder / name).write_bytes(content)
+    return Done(entry.result, True), digest
+
+
+def keep(
+    stage: Stage[Task, Result],
+    context: BuildContext,
+    store: Store | None,
+    task: Task,
+    digest: str,
+    result: Result,
+) -> None:
+    """Puts what a stage made of a task into the cache, under the key of the task."""
+    if store is not None:
+        written = stage.writes(context, task)
+        made = {path.name: path.read_bytes() for path in written if path.is_file()}
+        store.cache.save(stage.name.replace(" ", "-"), digest, Kept(result, made))
 
 
 # ---------------------------------------------------------------------------------------- keys

@@ -1,28 +1,45 @@
 """A Ray cluster, or Ray on this machine: the functions of a build, so the same bytes.
 
-The output folder has to be on a file system that all nodes share.
+Nodes share no disk. A task runs in a scratch folder of its node; what it reads is put there from
+Ray's object store, and what it wrote comes back into the work folder of the first process. A task
+that is run again, since its worker or node is lost, has another scratch folder, and only one run
+of it comes back. So many tasks are on their way as keep all cores at work, however many there are.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+import shutil
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from chatdata.core.errors import ChatdataError, EngineError
+from chatdata.pipeline import shipping
 from chatdata.pipeline.engines import Result, Task, Workers
+from chatdata.pipeline.shipping import Made, Piece, Portable, Shared
+from chatdata.pipeline.stage import versions
 
 INSTALL = "pip install 'ray>=2.50'"
+_CHUNK = 64 * 2**20  # bytes of a file in the object store
+_RETRIES = 5  # of a task whose worker or node is lost
+_WAIT = 20  # seconds for nodes to remove their files
+_Handle = tuple[str, Mapping[str, Sequence[Any]]]  # a folder of nodes, and the references of files
 
 
 @contextlib.contextmanager
 def start(workers: int) -> Iterator[Workers]:
     """Joins the cluster that `RAY_ADDRESS` names; without one, starts Ray here with `workers` CPUs.
 
-    Raises EngineError where Ray is not installed.
+    Raises EngineError where Ray is not installed, and where tasks lose their workers again and
+    again.
     """
     try:
         import ray
@@ -33,40 +50,162 @@ def start(workers: int) -> Iterator[Workers]:
     started_here = not ray.is_initialized()
     if started_here:
         _start(workers)
-    try:
-        yield _Cluster(ray.remote(_call))
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        raise (cause if isinstance(cause, ChatdataError) else error) from None
-    finally:
-        if started_here:
-            ray.shutdown()
+    with ThreadPoolExecutor(1, "chatdata-beside") as thread:
+        cluster = _Cluster(thread)
+        try:
+            yield cluster
+        except ray.exceptions.RayTaskError as error:
+            raise _cause(error) from None
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.RaySystemError) as error:
+            raise EngineError(
+                f"a worker of the Ray cluster ended early, {_RETRIES + 1} times. The cause may be "
+                "too little memory: give nodes fewer CPUs."
+            ) from error
+        finally:
+            cluster.remove_files()
+            if started_here:
+                ray.shutdown()
 
 
 class _Cluster:
-    """The machines of a Ray cluster."""
+    """The machines of a Ray cluster, and what was put into its object store for them."""
 
-    def __init__(self, call: Any) -> None:
-        self._call = call
-
-    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
         import ray
 
-        return map(ray.get, [self._call.remote(function, task) for task in tasks])
+        self._thread = thread
+        self._folder = f"chatdata-{uuid.uuid4().hex}"
+        self._shared: dict[Shared, _Handle] = {}
+        self._call: Any = ray.remote(max_retries=_RETRIES)(_call)
+        self._run: Any = ray.remote(num_returns=2, max_retries=_RETRIES)(_run)
+
+    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        send: Any = self._send if hasattr(function, "parcel") else self._send_alone
+        most = 2 * _cores() + 2
+        waiting: deque[Callable[[], Any]] = deque()
+        for task in tasks:
+            if len(waiting) >= most:
+                yield waiting.popleft()()
+            waiting.append(send(function, task))
+        while waiting:
+            yield waiting.popleft()()
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
-        future: Future[Result] = self._call.remote(function, task).future()
-        return future
+        return self._thread.submit(function, task)
+
+    def remove_files(self) -> None:
+        """Removes what nodes keep for the tasks of this build."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
+
+        ray: Any = importlib.import_module("ray")
+        with contextlib.suppress(ray.exceptions.RayError):
+            nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]] * bool(self._shared)
+            remove = ray.remote(num_cpus=0)(_remove)
+            removed = [
+                remove.options(scheduling_strategy=OnNode(node, soft=False)).remote(self._folder)
+                for node in nodes
+            ]
+            if removed:
+                ray.wait(removed, num_returns=len(removed), timeout=_WAIT)
+
+    def _send_alone(self, function: Callable[[Any], Any], task: Any) -> Callable[[], Any]:
+        """Starts a task that needs no files. Returns what waits for its result."""
+        sent = self._call.remote(function, task)
+        return lambda: _get(sent)
+
+    def _send(self, function: Portable[Any, Any], task: Any) -> Callable[[], Any]:
+        """Starts a task with its files. Returns what waits for its result, and takes in the files
+        that it wrote."""
+        known, key = function.known(task)
+        if known is not None:
+            return lambda: known
+        parcel = function.parcel(task)
+        handles = {item: self._put(item) for item in parcel.shared}
+        sent = self._run.remote(*(versions(), self._folder, function, task, parcel.pieces, handles))
+
+        def received() -> Any:
+            result, made = _get(sent)
+            return function.arrived(task, key, result, made)
+
+        return received
+
+    def _put(self, item: Shared) -> _Handle:
+        """Puts files into the object store, once."""
+        import ray
+
+        if item not in self._shared:
+            references = {
+                name: [ray.put(part) for part in shipping.chunks(item.root / name, _CHUNK)]
+                for name in item.names
+            }
+            self._shared[item] = (str(len(self._shared)), references)
+        return self._shared[item]
+
+
+def _get(sent: Any) -> Any:
+    import ray
+
+    try:
+        return ray.get(sent)
+    except ray.exceptions.RayTaskError as error:
+        raise _cause(error) from None
+
+
+def _cause(error: Any) -> Exception:
+    """The error of a task as its function raised it, where it is one of ours."""
+    cause: Exception = error.cause
+    return cause if isinstance(cause, ChatdataError) else error
+
+
+def _cores() -> int:
+    """The cores of the cluster."""
+    ray: Any = importlib.import_module("ray")
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def _call(function: Callable[[Task], Result], task: Task) -> Result:
     return function(task)
 
 
+def _run(
+    expected: str,
+    name: str,
+    function: Portable[Task, Result],
+    task: Task,
+    pieces: Sequence[Piece],
+    handles: Mapping[Shared, _Handle],
+) -> tuple[Result, Made]:
+    """The result of a task on a node, and the files that it wrote."""
+    ray: Any = importlib.import_module("ray")
+    if versions() != expected:
+        raise EngineError(
+            f"node {ray.util.get_node_ip_address()} has not the same versions of Python, chatdata "
+            "and its packages as the machine that builds; install the same on all nodes."
+        )
+    home = Path(tempfile.gettempdir()) / name
+    places = {}
+    for item, (folder, references) in handles.items():
+        contents = {name: map(ray.get, parts) for name, parts in references.items()}
+        home.mkdir(mode=0o700, exist_ok=True)
+        places[item] = shipping.place(home / folder, contents)
+    with tempfile.TemporaryDirectory(prefix="chatdata-task-") as scratch:
+        given = shipping.unpack(pieces, Path(scratch))
+        result = function.there(Path(scratch), places, task)
+        return result, shipping.collect(Path(scratch), given)
+
+
+def _remove(name: str) -> None:
+    shutil.rmtree(Path(tempfile.gettempdir()) / name, ignore_errors=True)
+
+
 def _start(workers: int) -> None:
     import ray
 
-    cpus = None if os.environ.get("RAY_ADDRESS") else workers
+    address = os.environ.get("RAY_ADDRESS")  # not any cluster that happens to run here
     ray.init(
-        num_cpus=cpus, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR
+        address or "local",
+        num_cpus=None if address else workers,
+        log_to_driver=False,
+        include_dashboard=None if address else False,
+        logging_level=logging.ERROR,
     )

@@ -1,0 +1,65 @@
+"""Workers that see none of the files of the build, and hold all that travels as bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from chatdata.pipeline import shipping
+
+
+class Elsewhere:
+    """Runs tasks in scratch folders below `nodes`, while the folder `hidden` has another name."""
+
+    def __init__(self, nodes: Path, hidden: Path) -> None:
+        self._nodes, self._hidden = nodes, hidden
+        self._places: dict[shipping.Shared, Path] = {}
+        self.tasks = 0
+
+    @contextlib.contextmanager
+    def start(self, name: str, workers: int) -> Iterator[Elsewhere]:
+        """In the place of `engines.start`."""
+        yield self
+
+    def map(self, function: Any, tasks: Sequence[Any]) -> Iterator[Any]:
+        """Yields the results of tasks, each run where its files are not."""
+        for task in tasks:
+            known, key = function.known(task)
+            if known is not None:
+                yield known
+                continue
+            result, made = self._run(function, task, function.parcel(task))
+            yield function.arrived(task, key, result, made)
+            self.tasks += 1
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
+        """The future of something that is done in this process."""
+        done: Future[Any] = Future()
+        done.set_result(function(task))
+        return done
+
+    def _run(self, function: Any, task: Any, parcel: shipping.Parcel) -> Any:
+        places = {item: self._place(item) for item in parcel.shared}
+        travels = pickle.dumps((function, places, task, parcel.pieces))
+        away = self._hidden.rename(self._hidden.with_name("away"))
+        try:
+            with tempfile.TemporaryDirectory(dir=self._nodes) as scratch:
+                moved, places, task, pieces = pickle.loads(travels)
+                given = shipping.unpack(pieces, Path(scratch))
+                result = moved.there(Path(scratch), places, task)
+                made = shipping.collect(Path(scratch), given)
+                return pickle.loads(pickle.dumps((result, made)))
+        finally:
+            away.rename(self._hidden)
+
+    def _place(self, item: shipping.Shared) -> Path:
+        if item not in self._places:
+            contents = {name: [shipping.content(item.root / name)] for name in item.names}
+            home = self._nodes / str(len(self._places))
+            self._places[item] = shipping.place(home, contents)
+        return self._places[item]
