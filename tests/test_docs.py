@@ -17,6 +17,7 @@ import chatdata
 from chatdata.cli import main
 from chatdata.dataset import card, manifest
 from chatdata.verify.audit.checks import CHECKS
+from tests.support.imports import imports
 from tests.support.loopback import Hub
 from tests.support.loopback.clients import Clients, Done
 
@@ -239,8 +240,8 @@ def test_dependencies_are_named() -> None:
     }
     imported = set()
     for path in [*(ROOT / "chatdata").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
-        packages = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
-        imported |= set(packages) - set(sys.stdlib_module_names) - {"chatdata", "trainer"}
+        packages = {name.split(".")[0] for name in imports(path)}
+        imported |= packages - set(sys.stdlib_module_names) - {"chatdata", "trainer"}
     aliases = {
         "PIL": "pillow",
         "phonenumbers": "phonenumberslite",
