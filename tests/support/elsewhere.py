@@ -10,7 +10,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from chatdata.pipeline import shipping
+import pytest
+
+from chatdata.pipeline import encoders, shipping
 
 
 class Elsewhere:
@@ -18,6 +20,7 @@ class Elsewhere:
 
     def __init__(self, nodes: Path, hidden: Path) -> None:
         self._nodes, self._hidden = nodes, hidden
+        self._tokenizers = encoders._ProcessCache()  # none that the first process has loaded
         self._places: dict[shipping.Shared, Path] = {}
         self.tasks = 0
 
@@ -48,7 +51,9 @@ class Elsewhere:
         travels = pickle.dumps((function, places, task, parcel.pieces))
         away = self._hidden.rename(self._hidden.with_name("away"))
         try:
-            with tempfile.TemporaryDirectory(dir=self._nodes) as scratch:
+            scratch_folder = tempfile.TemporaryDirectory(dir=self._nodes)
+            with scratch_folder as scratch, pytest.MonkeyPatch.context() as patch:
+                patch.setattr(encoders, "_CACHE", self._tokenizers)
                 moved, places, task, pieces = pickle.loads(travels)
                 given = shipping.unpack(pieces, Path(scratch))
                 result = moved.there(Path(scratch), places, task)
