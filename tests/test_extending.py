@@ -151,7 +151,7 @@ FIGURE = Addition(
             )
         ],
         "dataset/manifest.py": [
-            ("    leakage: Leakage\n", "    leakage: Leakage\n    questions: Number = 0\n")
+            ("    leakage: Leakage = ", "    questions: Number = 0\n    leakage: Leakage = ")
         ],
     }
 )

@@ -76,12 +76,12 @@ def test_verbose_prints_examples_and_times(folder: Path, printed: str) -> None:
 def test_without_tokens_the_next_step_makes_some(tmp_path: Path) -> None:
     out = tmp_path / "o"
     assert run("build", "sample", "--set", "render=null", "--out", out, "-q").exit_code == 0
-    commands = dict(summary.next_steps(manifest.read(out), out))
+    commands = dict(summary.next_steps(manifest.read(out), str(out), has_dropped=True))
     assert commands["tokens"].startswith(f"chatdata render {out} --tokenizer ")
 
 
 def test_a_folder_with_a_blank_is_quoted(folder: Path) -> None:
-    (_, command), *_ = summary.next_steps(manifest.read(folder), Path("my data"))
+    (_, command), *_ = summary.next_steps(manifest.read(folder), "my data", has_dropped=True)
     assert command == "chatdata show 'my data' -n 2"
 
 

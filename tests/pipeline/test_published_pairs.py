@@ -416,8 +416,11 @@ def test_show_prints_pairs(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--pairs", "--id", "nobody"], "no pair of"),
-        (["--pairs", "--ids"], "--pairs goes with -n, --split and --id alone"),
-        (["--dropped", "--pairs"], "--dropped goes with -n and --grep alone"),
+        (
+            ["--pairs", "--ids"],
+            "--pairs goes with -n, --random, --lang, --source, --split and --id alone",
+        ),
+        (["--dropped", "--pairs"], "--dropped goes with -n, --random, --grep and --source alone"),
     ],
 )
 def test_show_says_what_it_cannot(folder: Path, arguments: list[str], words: str) -> None:

@@ -37,7 +37,7 @@ max_dropped: 1.0
 QUESTION = "how many sides has a polygon of eleven corners that was cut at each of its corners"
 
 
-REASONS = {"contaminated", "duplicate", "bad_json"}
+REASONS = {"contaminated", "duplicate", "bad_json", "forgotten"}
 
 
 def talks(name: str, number: int) -> list[dict[str, object]]:
@@ -62,7 +62,7 @@ def write(folder: Path, tokenizer: str = "bytes") -> Path:
     lines = [json.dumps(talk, ensure_ascii=False) + "\n" for talk in talks("l", 90)]
     (folder / "lines.jsonl").write_text("".join(lines) + '{"broken": \n')
     (folder / "values.json").write_text(json.dumps(talks("v", 60), indent=1))
-    (folder / "forget.txt").write_text("l-4\n")
+    (folder / "forget.txt").write_text("lines/l-4\n")
     (folder / "questions.jsonl").write_text(json.dumps({"question": QUESTION}) + "\n")
     recipe = folder / "r.yaml"
     recipe.write_text(RECIPE.replace("TOKENIZER", tokenizer))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from huggingface_hub import constants
 
 import chatdata as cd
 from chatdata.cli import main
@@ -47,7 +48,9 @@ def place(
     tmp_path: Path,
 ) -> str | Path:
     """The dataset by one kind of name."""
-    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)  # read once from the environment
+    template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setenv("HF_TOKEN", ADA)
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
     named: str | Path = places[request.param]

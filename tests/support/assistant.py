@@ -82,9 +82,9 @@ def _table(size: int, path: Sequence[int]) -> LlamaForCausalLM:
 
 
 def readme_command(option: str, model: Path) -> list[str]:
-    """The arguments of the README's chat command with this option (or with none), for a model."""
-    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
-    block = readme.split("\n## Chat\n")[1].split("```sh\n")[1].split("```")[0]
+    """The arguments of the guide's chat command with this option (or with none), for a model."""
+    guide = (Path(__file__).parent.parent.parent / "docs" / "chatting.md").read_text()
+    block = guide.split("```sh\n")[1].split("```")[0]
     lines = [shlex.split(line, comments=True)[3:] for line in block.splitlines()]
     (command,) = [words for words in lines if (option in words if option else len(words) == 1)]
     return [str(model), *command[1:]]
