@@ -88,7 +88,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 def test_one_and_two_workers_write_the_same_bytes(
     tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "PART_BYTES", 8000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 30_000)
     alone = make(tmp_path, *case, "alone", workers=1)
     two = make(tmp_path, *case, "two", workers=2)
     assert files(alone) == files(two)
@@ -100,7 +100,7 @@ def test_the_number_of_parts_does_not_show(
     tmp_path: Path, case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = files(make(tmp_path, *case, "few"))
-    monkeypatch.setattr(prepare, "PART_BYTES", 3000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 12_000)
     monkeypatch.setattr("chatdata.pipeline.partitions._FILE_BYTES", 3000)
     monkeypatch.setattr("chatdata.sources.batches._MAX_MESSAGES", 11)
     many = files(make(tmp_path, *case, "many"))
@@ -123,7 +123,7 @@ def test_a_messy_dump_is_cleaned_the_same_by_any_number_of_workers_and_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = make(tmp_path, MESSY, messy_file(tmp_path), "few")
-    monkeypatch.setattr(prepare, "PART_BYTES", 3000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 12_000)
     many = make(tmp_path, MESSY, messy_file(tmp_path), "many", workers=2)
     first, second = (json.loads((out / "manifest.json").read_text()) for out in (few, many))
     for key in ("content_hash", "counts", "cleaned", "splits"):
@@ -320,7 +320,7 @@ def test_one_id_in_two_groups_is_told_apart(
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     text = "name: r\nversion: 1.0.0\nsource: {jsonl: {}}"
     expected = files(make(tmp_path, text, tmp_path / "a.jsonl", "few"))
-    monkeypatch.setattr(prepare, "PART_BYTES", 50)
+    monkeypatch.setattr(prepare, "PART_BYTES", 400)
     many = make(tmp_path, text, tmp_path / "a.jsonl", "many")
     assert files(many) == expected
     assert len({row["id"] for row in rows_of(many)}) == 4
@@ -334,7 +334,7 @@ def test_two_rows_of_one_id_stop_a_build(tmp_path: Path, monkeypatch: pytest.Mon
     row = {"id": "x", "messages": [{"role": "user", "content": "a"}, ANSWER]}
     text = "\n".join(json.dumps({**row, "group": group}) for group in "abcdefgh")
     (tmp_path / "a.jsonl").write_text(text)
-    monkeypatch.setattr(prepare, "PART_BYTES", 20)
+    monkeypatch.setattr(prepare, "PART_BYTES", 1600)
     recipe = "name: r\nversion: 1.0.0\nsource: {jsonl: {}}"
     with pytest.raises(BuildError, match="conversations have the id 'jsonl/x'"):
         make(tmp_path, recipe, tmp_path / "a.jsonl", "out")

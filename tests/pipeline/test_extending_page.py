@@ -173,7 +173,7 @@ def test_workers_load_packages_and_run_the_code_that_was_hashed(
     (package / "scores.py").write_text(
         'def rare(message):\n    """Rare."""\n    return "zebra 77" in message["content"]\n'
     )
-    monkeypatch.setattr(prepare, "PART_BYTES", 500)
+    monkeypatch.setattr(prepare, "PART_BYTES", 2500)
     lines = (f"Question {n}\tZebra {n}. zebra {n}" for n in range(100))
     (package / "pairs.txt").write_text("\n".join(lines))
     loaded = load_recipe(package / "recipe.yaml", ["render=null"])

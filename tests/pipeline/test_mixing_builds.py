@@ -114,7 +114,7 @@ def test_the_ledger_counts_a_conversation_once_and_knows_its_repeats(out: Path) 
 def test_workers_and_parts_change_no_byte(
     folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "PART_BYTES", 2000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 8000)
     first, second = (make(folder, f"by-{n}", workers=n) for n in (1, 2))
     assert files(first) == files(second)
     assert manifest.read(first).content_hash == manifest.read(out).content_hash

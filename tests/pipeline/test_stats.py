@@ -123,7 +123,7 @@ def test_a_filter_with_a_computed_column_is_one_definition(
 ) -> None:
     """Nothing but the entry in FILTERS knows the filter; its column is made, its figures add up."""
     monkeypatch.setitem(FILTERS, "shouts", SHOUTS)
-    monkeypatch.setattr(prepare, "PART_BYTES", 300)
+    monkeypatch.setattr(prepare, "PART_BYTES", 1500)
     talks = [
         [{"role": "user", "content": text}, {"role": "assistant", "content": "Hello."}]
         for text in ["HELP ME", "help me", "A", "Bad Luck"] * 5

@@ -146,7 +146,7 @@ def reasons(folder: Path) -> dict[str, tuple[str | None, str | None]]:
 def test_filters_run_in_the_order_of_the_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
 ) -> None:
-    monkeypatch.setattr(prepare, "PART_BYTES", 10**9 if parts == 1 else 1500)
+    monkeypatch.setattr(prepare, "PART_BYTES", 10**9 if parts == 1 else 8000)
     facts = facts_of(make(tmp_path, talks(), "out"))
     dropped = facts["counts"]["conversations"]["dropped"]
     assert dropped == {"duplicate_prompt": 20, "near_duplicate": 15, "duplicate": 12}
@@ -196,7 +196,7 @@ def test_nothing_but_the_input_and_the_recipe_shows(
     rule = f"drop=[duplicate, prefix_of_another, {near}]"
     expected = make(tmp_path, talks(), "one", rule)
     shuffled = random.Random(5).sample(talks(), len(talks()))
-    monkeypatch.setattr(prepare, "PART_BYTES", 900)
+    monkeypatch.setattr(prepare, "PART_BYTES", 6000)
     shuffled_out = make(tmp_path, shuffled, "two", rule, workers=workers)
     assert reasons(expected) == reasons(shuffled_out)
     assert facts_of(expected)["content_hash"] == facts_of(shuffled_out)["content_hash"]
