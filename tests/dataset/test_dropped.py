@@ -93,6 +93,7 @@ def test_it_is_the_same_by_any_number_of_workers(built: dict[str, Path], name: s
     assert files(again) == files(built[name])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("several_parts")
 def test_it_changes_nothing_that_is_published(built: dict[str, Path]) -> None:
     folder = built["trees"].parent

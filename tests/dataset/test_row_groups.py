@@ -110,6 +110,7 @@ def test_shards_before_and_behind_keep_their_bytes(
         assert len([path for path in left if path.read_bytes() not in whole]) <= 2
 
 
+@pytest.mark.slow
 def test_the_client_of_the_hub_finds_nearly_all_again(
     tmp_path: Path, six_thousand: pa.Table
 ) -> None:

@@ -112,6 +112,7 @@ def test_tasks_need_nothing_but_what_travels(
     assert files(home / "there") == files(home / "here")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 def test_the_cache_is_asked_before_anything_travels(
     tmp_path: Path, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch

@@ -140,6 +140,7 @@ def test_the_size_of_splits_does_not_show(tmp_path: Path, name: str, source: str
     assert all(len(of_size) > 1 for of_size in tasks) or name in ("bom.json", "utf16.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "lines.json", "pretty.json", "within.json"])
 def test_damage_is_the_same_in_splits(tmp_path: Path, name: str) -> None:
     draw = random.Random(name)
@@ -219,6 +220,7 @@ def test_groups_that_equal_records_name_are_read_as_a_whole(tmp_path: Path) -> N
     assert len(tasks) == 6, "equal records with equal groups need no second reading"
 
 
+@pytest.mark.slow
 def test_several_files_and_archives(tmp_path: Path) -> None:
     names = ["a.jsonl", "b/lines.json", "c.jsonl"]
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as zipped:

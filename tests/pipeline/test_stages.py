@@ -20,6 +20,8 @@ from chatdata.pipeline.stage import Done, Stage, run
 from tests.support.builds import SHAREGPT_ROLES, files, make
 from tests.support.conversations import random_conversation, random_tree
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 name: both
 version: 1.0.0

@@ -153,6 +153,7 @@ def check(talk: Talk, cut: Sequence[Piece], seed: int) -> None:
     assert counted.by_text + counted.by_number == len(cut) - len(whole)
 
 
+@pytest.mark.slow
 @given(cuts(), st.integers(0, 9))
 @settings(deadline=None, max_examples=150)
 def test_what_was_cut_is_whole_again(cut: tuple[list[Turn], list[Piece]], seed: int) -> None:
@@ -163,6 +164,7 @@ def test_what_was_cut_is_whole_again(cut: tuple[list[Turn], list[Piece]], seed: 
         assert len(runs(places)) == 1
 
 
+@pytest.mark.slow
 @given(cuts(), st.integers(0, 9), st.integers(0, 9))
 @settings(deadline=None, max_examples=150)
 def test_nothing_is_joined_across_a_gap(

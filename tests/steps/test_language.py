@@ -714,6 +714,7 @@ def test_codes_that_sources_and_detectors_write_are_allowed(code: str) -> None:
     assert codes.checked(code) == code
 
 
+@pytest.mark.slow
 def test_every_language_that_a_detector_names_is_allowed() -> None:
     for text in CASES:
         (lang,) = language.detect([text])["lang"]

@@ -80,6 +80,7 @@ def trimmed(roles: list[str]) -> set[int]:
     return set(range(len(roles))) - {i for i in stays if i <= max(answers, default=-1)}
 
 
+@pytest.mark.slow
 def test_what_is_trimmed_anyway_decides_nothing() -> None:
     ends = Threads(start="user", end="assistant")
     draw = random.Random(5)

@@ -19,6 +19,8 @@ from tests.support.scripted_judge import Asked, Judge, Response, Scripted, compl
 from trainer.evaluation import judging
 from trainer.evaluation.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("openai")
 ROOT = Path(__file__).parents[2]
 NUMBER = 12
