@@ -22,8 +22,8 @@ from chatdata.dataset.manifest import Listing
 
 def cache() -> Path:
     """The folder of all copies, in the user's cache; it may be removed. Without a cache it goes
-    when the process ends."""
-    folder = cache_folder.place()
+    when the process ends. Raises OutputError as `cache_folder.ready` does."""
+    folder = cache_folder.ready()
     return _of_this_process() if folder is None else folder / "datasets" / "copies"
 
 

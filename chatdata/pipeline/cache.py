@@ -22,8 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from chatdata.core.cache_folder import VARIABLE, place
-from chatdata.core.errors import OutputError
+from chatdata.core import cache_folder
 
 MOST_BYTES = 20 * 10**9
 _MOST_OF_DISK = 4  # at most one in so many bytes that would be free without the cache
@@ -150,27 +149,10 @@ class Cache:
 def open_cache() -> Cache | None:
     """The user's cache, which is made where it is missing; None where there is to be none.
 
-    Raises OutputError for a folder that cannot be written, and for one that others may write to:
-    what a cache holds is run.
+    Raises OutputError as `cache_folder.ready` does.
     """
-    folder = place()
-    if folder is None:
-        return None
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = folder.stat()
-    except OSError as error:
-        raise OutputError(
-            f"the cache '{folder}' cannot be made: {error.strerror}; set {VARIABLE} to a folder, "
-            "or to off."
-        ) from None
-    if facts.st_uid != os.getuid() or facts.st_mode & 0o022:
-        raise OutputError(
-            f"others may write to the cache '{folder}'; run `chmod 700` on it, or set {VARIABLE} "
-            "to a folder of yours, or to off."
-        )
-    os.chmod(folder, 0o700)
-    return Cache(folder)
+    folder = cache_folder.ready()
+    return None if folder is None else Cache(folder)
 
 
 def _packed(kept: Kept) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from chatdata.cli import main
+from chatdata.core import cache_folder
 from chatdata.core.errors import OutputError
 from chatdata.pipeline import cache
 from chatdata.pipeline.cache import Cache, Kept
@@ -18,7 +19,7 @@ NOISE = os.urandom(5000)
 
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
     made = cache.open_cache()
     assert made is not None
     return made
@@ -100,11 +101,42 @@ def test_only_its_user_may_use_it(opened: Cache, tmp_path: Path) -> None:
         cache.open_cache()
 
 
+@pytest.mark.parametrize("words", [["--clear"], ["--limit", "0kB"], []])
+def test_a_folder_of_others_is_no_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Whoever names a folder with files loses none of them."""
+    thesis = tmp_path / "work" / "texts" / "2026" / "thesis.txt"
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text("mine")
+    os.utime(thesis, (0, 0))
+    (tmp_path / "work").chmod(0o755)
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "work"))
+    refused = CliRunner().invoke(main, ["cache", *words])
+    assert "holds files that are not chatdata's" in refused.output
+    assert "set CHATDATA_CACHE to an empty folder" in refused.output
+    assert thesis.read_text() == "mine"
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["texts"]
+    assert (tmp_path / "work").stat().st_mode & 0o777 == 0o755
+
+
+def test_the_mark_of_another_program_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path))
+    mark = tmp_path / cache_folder.MARK
+    mark.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# of another program\n")
+    with pytest.raises(OutputError, match="not chatdata's"):
+        cache.open_cache()
+    mark.write_bytes(b"")  # as another process of ours leaves it for a moment
+    assert cache.open_cache() == cache.open_cache() == Cache(tmp_path)
+
+
 def test_a_cache_that_cannot_be_made_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match="cannot be made: Not a directory"):
         cache.open_cache()
 
@@ -129,9 +161,9 @@ def test_the_command_shows_limits_and_clears(opened: Cache) -> None:
 
 
 def test_off_is_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(cache.VARIABLE, "off")
+    monkeypatch.setenv(cache_folder.VARIABLE, "off")
     assert cache.open_cache() is None
     assert "CHATDATA_CACHE is off" in CliRunner().invoke(main, ["cache"]).output
-    monkeypatch.delenv(cache.VARIABLE)
+    monkeypatch.delenv(cache_folder.VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.place() == tmp_path / "chatdata"
+    assert cache_folder.place() == tmp_path / "chatdata"

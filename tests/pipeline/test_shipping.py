@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 
 from chatdata import build_dataset
+from chatdata.core import cache_folder
 from chatdata.core.errors import SourceError
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline import cache, engines, partitions, prepare, shipping
+from chatdata.pipeline import engines, partitions, prepare, shipping
 from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.partitions import PartitionWriter
 from chatdata.pipeline.shipping import Piece
@@ -117,7 +118,7 @@ def test_tasks_need_nothing_but_what_travels(
 def test_the_cache_is_asked_before_anything_travels(
     tmp_path: Path, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(engines, "start", elsewhere.start)
     recipe, reused = write(tmp_path / "home"), list[tuple[str, int, int]]()
     build_dataset(recipe, tmp_path / "home" / "1")

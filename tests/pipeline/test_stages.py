@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chatdata.core import cache_folder
 from chatdata.pipeline import build as building
 from chatdata.pipeline import cache, prepare, stages
 from chatdata.pipeline.cache import Cache
@@ -99,7 +100,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A place whose recipe was built with the cache."""
     folder = tmp_path_factory.mktemp("warm")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(cache.VARIABLE, str(folder / "cache"))
+        patch.setenv(cache_folder.VARIABLE, str(folder / "cache"))
         patch.setattr(prepare, "PART_BYTES", 36_000)
         place = Place(folder)
         place.build()
@@ -170,7 +171,7 @@ def test_a_build_that_ends_early_goes_on(
     tmp_path: Path, warm: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was finished is not made again."""
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
     whole, save = warm.build(cache=False), Cache.save
     saved: list[str] = []
 
