@@ -31,7 +31,7 @@ from chatdata.sources.shapes._planting import (
     planted,
     turns_of_blocks,
 )
-from chatdata.sources.shapes.vendors import ITEM_KEYS, of_items
+from chatdata.sources.shapes.vendors.openai import ITEM_KEYS, of_items
 from chatdata.sources.values import identifier
 
 # -------------------------------------------------------------------------------------- Claude Code
