@@ -63,7 +63,7 @@ def check(
     chatdata check oasst1-en --input en.jsonl --set render.tokenizer=PATH
     """
     from chatdata.cli.show import print_manifest, print_preview
-    from chatdata.core import ledger
+    from chatdata.core import tallies
     from chatdata.pipeline.build import check_splits, preview
     from chatdata.pipeline.find import load
 
@@ -76,7 +76,7 @@ def check(
         print_preview(manifest, console())
     examples = manifest.preview.examples if manifest.preview else {}
     details = {reason: example.detail for reason, example in examples.items()}
-    ledger.check_dropped(manifest.counts.as_json(), loaded.max_dropped, details=details)
+    tallies.check_dropped(manifest.counts.as_json(), loaded.max_dropped, details=details)
     is_whole = manifest.preview is not None and manifest.preview.is_whole
     if is_whole and (words := check_splits(loaded, manifest.splits.as_json())):
         note(words)

@@ -113,14 +113,14 @@ def _write(path: Path, text: str) -> None:
 
 def _drops_most(path: Path) -> bool:
     """Whether a build by a recipe would stop, since most is dropped of what it begins with."""
-    from chatdata.core import ledger
+    from chatdata.core import tallies
     from chatdata.pipeline.build import preview
     from chatdata.pipeline.find import load
 
     recipe = load(path)
     counts = preview(recipe).counts
     try:
-        ledger.check_dropped(counts.as_json(), recipe.max_dropped)
+        tallies.check_dropped(counts.as_json(), recipe.max_dropped)
     except BuildError:
         return True
     return False

@@ -21,6 +21,7 @@ __all__ = [
     "row_id",
     "schema",
     "storage",
+    "tallies",
     "template_variables",
     "text",
     "train_parts",

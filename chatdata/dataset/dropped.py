@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata.core import ledger
+from chatdata.core import ledger, tallies
 from chatdata.core.schema import SPOKEN
 from chatdata.dataset import reader, tables
 from chatdata.dataset.entries import Example
@@ -127,7 +127,7 @@ def examples(folder: Path) -> list[str]:
     files = _shards(folder) or tables.LEDGER.files_in(folder)
     if not files:
         return []
-    given = ledger.examples(pl.scan_parquet(files, glob=False))
+    given = tallies.examples(pl.scan_parquet(files, glob=False))
     return [Example.model_validate(example).in_words(name) for name, example in given.items()]
 
 

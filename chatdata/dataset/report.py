@@ -16,7 +16,7 @@ import jinja2
 import polars as pl
 import tokenizers
 
-from chatdata.core import config, ledger, row_id
+from chatdata.core import config, ledger, row_id, tallies
 from chatdata.core.constants import TOKENIZER_FOLDER
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
@@ -149,7 +149,7 @@ def _reasons(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
     rows = reader.scan_ledger(folder).filter(is_shown).collect()
     rows = rows.with_columns(order=hash_column(rows["id"], "report")).sort("order", "unit", "id")
     reasons = card.reasons(manifest)
-    sums = [sum(reason[unit] for unit in ledger.UNITS) for reason in reasons]
+    sums = [sum(reason[unit] for unit in tallies.UNITS) for reason in reasons]
     most = max([1, *sums])
     shown = []
     for reason, number in zip(reasons, sums, strict=True):

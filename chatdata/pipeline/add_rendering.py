@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatdata.core import ledger
+from chatdata.core import tallies
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_file
-from chatdata.core.ledger import Tally
+from chatdata.core.tallies import Tally
 from chatdata.dataset import manifest, remote_copy, renderings, replacing, tables
 from chatdata.dataset.entries import FileEntry
 from chatdata.dataset.manifest import Manifest
@@ -123,7 +123,7 @@ def _add(
             )
             result = pieces.with_any_encoder(context, write)
         left_out = added.left_out.files_in(new)
-        ledger.check_dropped(result.counts, recipe.max_dropped, left_out)
+        tallies.check_dropped(result.counts, recipe.max_dropped, left_out)
         shutil.rmtree(context.files.folder)
         described = _complete(context, rendered, added, result, new)
         replacing.keep_words(out, new)
@@ -185,7 +185,7 @@ def _write(
         changes = pieces.ledger_changes_of(context, folder, parts)
         for entries in changes.entries_of_kept(folder.path, folder.manifest):
             shards.add_entries(added.left_out, entries.filter(outcome="dropped"))
-            tally += ledger.tally(entries.select("unit", "reason"))
+            tally += tallies.tally(entries.select("unit", "reason"))
     return BuildResult(
         stats=stats,
         content_hash=stats.digests.content_hash(context.files),
@@ -196,11 +196,11 @@ def _write(
     )
 
 
-def _balance(before: Manifest, tally: Tally) -> ledger.Counts:
+def _balance(before: Manifest, tally: Tally) -> tallies.Counts:
     """What the rendering keeps of what the folder keeps. Raises BuildError where the counts do not
     add up."""
     read = {unit: count.kept for unit, count in before.counts.items()}
-    counts = ledger.balance(read, tally + Tally(kept=Counter(records=read["records"])))
+    counts = tallies.balance(read, tally + Tally(kept=Counter(records=read["records"])))
     return {unit: count for unit, count in counts.items() if unit != "records"}
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.core import disk, ledger
+from chatdata.core import disk, ledger, tallies
 from chatdata.core.errors import BuildError
 from chatdata.dataset import dropped, manifest, replacing, tables
 from chatdata.dataset.entries import Preview, ShardEntry
@@ -194,7 +194,7 @@ def _store(recipe: Recipe) -> Store | None:
 def _check_dropped(result: BuildResult, recipe: Recipe, folder: Path) -> None:
     """Raises BuildError where too much was dropped, with an example of each reason in its notes."""
     try:
-        ledger.check_dropped(result.counts, recipe.max_dropped, tables.LEDGER.files_in(folder))
+        tallies.check_dropped(result.counts, recipe.max_dropped, tables.LEDGER.files_in(folder))
     except BuildError as error:
         for line in dropped.examples(folder):
             error.add_note(line)
@@ -238,7 +238,7 @@ def preview(
         result = run_pipeline(context, located, Runner(here), None, None)
         looked_at = {
             "is_whole": result.read is None or result.read.is_whole,
-            "examples": ledger.examples(_dropped(context)),
+            "examples": tallies.examples(_dropped(context)),
         }
         previewed = {"preview": Preview.model_validate(looked_at)}
         return draft(context, look_at(located).entries, result).model_copy(update=previewed)
@@ -404,11 +404,11 @@ def _write(
     return _Written(stats, shards.finish(), context.encoder)
 
 
-def _balance(read: ReadResult, stats: PartStats) -> ledger.Counts:
+def _balance(read: ReadResult, stats: PartStats) -> tallies.Counts:
     """The counts of the ledger. Raises BuildError where they do not add up."""
     conversations = read.units["conversations"] + stats.conversations
     units = {**read.units, "conversations": conversations}
-    return ledger.balance(units, stats.tally + read.tally())
+    return tallies.balance(units, stats.tally + read.tally())
 
 
 def _answers(recipe: Recipe, stats: PartStats) -> Mapping[str, Any] | None:
@@ -418,7 +418,7 @@ def _answers(recipe: Recipe, stats: PartStats) -> Mapping[str, Any] | None:
         return None
     _check_ids(stats.pair_digests, "pairs")
     unit = f"{ledger.ANSWER}s"
-    return ledger.balance({unit: stats.answers}, stats.tally, [unit])[unit]
+    return tallies.balance({unit: stats.answers}, stats.tally, [unit])[unit]
 
 
 def _check_pairs(recipe: Recipe, answers: Mapping[str, Any] | None) -> None:

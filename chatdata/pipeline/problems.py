@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata.core import ledger
-from chatdata.core.ledger import Tally
+from chatdata.core.tallies import Tally
 from chatdata.dataset import tables
 from chatdata.pipeline import partitions
 

@@ -17,9 +17,9 @@ from typing import Any
 import polars as pl
 
 from chatdata import sources
-from chatdata.core import ledger
+from chatdata.core import tallies
 from chatdata.core.errors import ChatdataError, SourceError
-from chatdata.core.ledger import Tally
+from chatdata.core.tallies import Tally
 from chatdata.dataset import tables
 from chatdata.pipeline import python_records, split_reading
 from chatdata.pipeline.calls import ReadCall
@@ -88,7 +88,7 @@ def read(
 
 def _together(context: BuildContext, readings: Sequence[_Reading]) -> ReadResult:
     """What was read of all sources. Their problems are written in order."""
-    units, tally = Counter(dict.fromkeys(ledger.UNITS, 0)), Tally()
+    units, tally = Counter(dict.fromkeys(tallies.UNITS, 0)), Tally()
     words = Appended(context.files.problems, tables.DROPPED.schema)
     for reading in readings:
         units.update(reading.units)

@@ -16,8 +16,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata.core import disk, ledger
-from chatdata.core.ledger import Tally
+from chatdata.core import disk, tallies
+from chatdata.core.tallies import Tally
 from chatdata.dataset import manifest, plots, remote_copy, replacing, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
@@ -120,7 +120,7 @@ def _render_into(
             )
             result = pieces.with_any_encoder(context, write)
         entries = tables.LEDGER.files_in(new)
-        ledger.check_dropped(result.counts, recipe.max_dropped, entries)
+        tallies.check_dropped(result.counts, recipe.max_dropped, entries)
         shutil.rmtree(context.files.folder)
         drawn = plots.drawn_in(rendered.path, before)
         described = redraft(context, before, result).model_copy(
@@ -192,7 +192,7 @@ def _write(
         changes = pieces.ledger_changes_of(context, folder, parts)
         for entries in changes.entries(folder.path, folder.manifest):
             shards.add_entries(tables.LEDGER, entries)
-            tally += ledger.tally(entries.select("unit", "reason"))
+            tally += tallies.tally(entries.select("unit", "reason"))
             by_hand += keeping.count(entries.filter(keeping.is_noted()))
     return BuildResult(
         stats=stats + PartStats(figures=FiguresByKey({keeping.KEY: by_hand})),
@@ -227,10 +227,10 @@ def _given(table: pa.Table) -> pa.Table:
     return table
 
 
-def _balance(before: Manifest, tally: Tally) -> ledger.Counts:
+def _balance(before: Manifest, tally: Tally) -> tallies.Counts:
     """The counts of the ledger, in which records that could be read have no row.
 
     Raises BuildError where they do not add up.
     """
     read = {unit: count.read for unit, count in before.counts.items()}
-    return ledger.balance(read, tally + Tally(kept=Counter(records=before.counts.records.kept)))
+    return tallies.balance(read, tally + Tally(kept=Counter(records=before.counts.records.kept)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from chatdata.core import arrow, ledger, schema
+from chatdata.core import arrow, ledger, schema, tallies
 from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import pair_rows, ranked_rows, schemas, tables
@@ -53,7 +53,7 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
         + of_pairs.stats
         + PartStats(
             figures=FiguresByKey(by_hand),
-            tally=ledger.tally(pl.concat([outcomes, paired.outcomes])),
+            tally=tallies.tally(pl.concat([outcomes, paired.outcomes])),
             sources=_sources(context, part, rows, again),
             source_tokens=_tokens_by_source(context, part, rows, again),
             repeats=int(rows.is_named(again["conversation"]).sum()),

@@ -20,9 +20,9 @@ import polars as pl
 import pyarrow as pa
 
 from chatdata import sources
-from chatdata.core import ledger
+from chatdata.core import ledger, tallies
 from chatdata.core.hashing import hash64, hash_column
-from chatdata.core.ledger import Tally
+from chatdata.core.tallies import Tally
 from chatdata.dataset import tables
 from chatdata.pipeline import partitions
 from chatdata.pipeline.partitions import Appended, PartitionFiles, PartitionWriter
@@ -138,7 +138,7 @@ class SplitWriter:
         self.counted = replace(
             counted,
             rows=counted.rows + batch.rows.height,
-            problems=counted.problems + ledger.tally(problems),
+            problems=counted.problems + tallies.tally(problems),
             shapes={**counted.shapes, **batch.shapes},
             has_answers=counted.has_answers or _has_answers(batch.rows),
             bad=counted.bad or (None if counted.has_answers else _first_bad(batch.rows)),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chatdata.core.ledger import Counts, Tally
+from chatdata.core.tallies import Counts, Tally
 from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline.context import EncoderChoice
 from chatdata.pipeline.digests import Digests

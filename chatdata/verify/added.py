@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from chatdata.core import ledger
+from chatdata.core import ledger, tallies
 from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import fraction_column
 from chatdata.dataset import reader, renderings, tables
@@ -71,7 +71,7 @@ def _left_out_problems(
     folder: Path, manifest: Manifest, name: str, entry: RenderingEntry
 ) -> Iterator[str]:
     left_out = reader.scan_left_out(folder, name)
-    tally = ledger.tally(left_out.select("unit", "reason").collect())
+    tally = tallies.tally(left_out.select("unit", "reason").collect())
     for unit, count in entry.counts.items():
         yield from recount.differing(f"{unit} left out", count.dropped, dict(tally.of(unit)))
         kept = dict(manifest.counts.items())[unit].kept

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata.core import config, ledger
+from chatdata.core import config, ledger, tallies
 from chatdata.core.constants import RECIPE_FILE
 from chatdata.core.errors import VerifyError
 from chatdata.core.extensions import is_installed
@@ -239,12 +239,12 @@ def same_content(folder: Folder) -> Iterator[str]:
 def true_ledger(folder: Folder) -> Iterator[str]:
     """The ledger, counted again, gives the counts of the manifest, and keeps exactly the rows."""
     entries = reader.scan_ledger(folder.path)
-    units = [*(unit.removesuffix("s") for unit in ledger.UNITS), ledger.ANSWER, ledger.REPEAT]
+    units = [*(unit.removesuffix("s") for unit in tallies.UNITS), ledger.ANSWER, ledger.REPEAT]
     unknown = entries.filter(pl.col("unit").is_in(units).fill_null(False).not_()).head(1).collect()
     for entry in unknown.iter_rows(named=True):
         yield f"ledger: '{entry['id']}' has the unknown unit '{entry['unit']}'"
         return
-    tally = ledger.tally(entries.select("unit", "reason").collect())
+    tally = tallies.tally(entries.select("unit", "reason").collect())
     for unit, count in folder.manifest.counts.items():
         yield from recount.differing(f"{unit} dropped", count.dropped, dict(tally.of(unit)))
         if unit != "records":  # the ledger does not list records that could be read

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata.core import ledger
+from chatdata.core import ledger, tallies
 from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
@@ -159,7 +159,7 @@ def _of_another_split(table: pa.Table, name: str, percent: float) -> Iterator[st
 def _other_outcomes(folder: Path, stated: PairsEntry) -> Iterator[str]:
     """Yields where the ledger counts other answers than the manifest."""
     unit = f"{ledger.ANSWER}s"
-    tally = ledger.tally(reader.scan_ledger(folder).select("unit", "reason").collect())
+    tally = tallies.tally(reader.scan_ledger(folder).select("unit", "reason").collect())
     yield from differing(f"{unit} kept in pairs", stated.answers.kept, tally.kept[unit])
     yield from differing(f"{unit} dropped", stated.answers.dropped, dict(tally.of(unit)))
     total = stated.answers.kept + sum(stated.answers.dropped.values())

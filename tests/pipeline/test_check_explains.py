@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from chatdata import preview_dataset, sources
 from chatdata.cli import main
-from chatdata.core import ledger
+from chatdata.core import ledger, tallies
 from chatdata.dataset.entries import Example
 
 pytestmark = pytest.mark.slow
@@ -173,11 +173,11 @@ def test_an_example_says_why_and_does_not_point_elsewhere() -> None:
         ("message", "e#1", None, "turn 1"),
     ]
     outcomes = pl.LazyFrame(rows, ["unit", "id", "reason", "detail"], orient="row")
-    assert ledger.examples(outcomes) == {
+    assert tallies.examples(outcomes) == {
         "bad_content": {"unit": "message", "id": "c#1", "detail": "no text", "place": ""},
         "empty": {"unit": "message", "id": "d#1", "detail": "", "place": ""},
     }
-    placed = ledger.examples(outcomes.with_columns(place=pl.lit("a.jsonl:7")))
+    placed = tallies.examples(outcomes.with_columns(place=pl.lit("a.jsonl:7")))
     words = Example.model_validate(placed["bad_content"]).in_words("bad_content")
     assert words == "bad_content, for example message c#1 in a.jsonl:7: no text"
 
@@ -210,9 +210,9 @@ def test_a_build_gives_the_examples_of_check(tmp_path: Path) -> None:
 
 
 def test_of_nothing_it_is_said_that_nothing_was_read() -> None:
-    counts = {unit: {"read": 0, "kept": 0, "dropped": {}} for unit in ledger.UNITS}
+    counts = {unit: {"read": 0, "kept": 0, "dropped": {}} for unit in tallies.UNITS}
     with pytest.raises(ledger.BuildError, match="since none was read; name files that hold some"):
-        ledger.check_dropped(counts, 1)
+        tallies.check_dropped(counts, 1)
 
 
 @pytest.mark.parametrize("trees", [1, 150])  # all of the input, and more than a preview reads

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chatdata.core.ledger import Tally
+from chatdata.core.tallies import Tally
 from chatdata.pipeline import prepare
 from chatdata.pipeline.build import Runner, run_pipeline
 from chatdata.pipeline.digests import Digests
