@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from chatdata import preview_dataset, sources
 from chatdata.cli import main
 from chatdata.core import ledger, tallies
+from chatdata.core.errors import BuildError
 from chatdata.dataset.entries import Example
 
 pytestmark = pytest.mark.slow
@@ -211,7 +212,7 @@ def test_a_build_gives_the_examples_of_check(tmp_path: Path) -> None:
 
 def test_of_nothing_it_is_said_that_nothing_was_read() -> None:
     counts = {unit: {"read": 0, "kept": 0, "dropped": {}} for unit in tallies.UNITS}
-    with pytest.raises(ledger.BuildError, match="since none was read; name files that hold some"):
+    with pytest.raises(BuildError, match="since none was read; name files that hold some"):
         tallies.check_dropped(counts, 1)
 
 
