@@ -10,7 +10,8 @@ from chatdata.core import config, storage
 from chatdata.core.config import nearest
 from chatdata.core.errors import ConfigError
 from chatdata.pipeline import python_code
-from chatdata.pipeline.recipe import Recipe, SourceOptions
+from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.recipe_parts import SourceOptions
 from chatdata.pipeline.shipped import recipes
 from chatdata.sources import EMBEDDED
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from chatdata.core.errors import SourceError
 from chatdata.core.storage import HUB
-from chatdata.pipeline.recipe import SourceOptions
+from chatdata.pipeline.recipe_parts import SourceOptions
 
 _DATASETS = f"{HUB}datasets/"
 

@@ -18,7 +18,8 @@ from chatdata import hub, sources
 from chatdata.core import storage
 from chatdata.core.errors import SourceError
 from chatdata.pipeline import downloads, hub_urls
-from chatdata.pipeline.recipe import Recipe, SourceOptions
+from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.recipe_parts import SourceOptions
 from chatdata.sources import EMBEDDED, File
 from chatdata.sources.records import READABLE, SUFFIXES
 from chatdata.steps import forgetting

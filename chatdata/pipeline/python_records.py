@@ -13,7 +13,7 @@ from chatdata.core.errors import ExtensionError
 from chatdata.pipeline import python_code
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.inputs import Input
-from chatdata.pipeline.recipe import PythonRecords
+from chatdata.pipeline.recipe_parts import PythonRecords
 from chatdata.sources import File
 
 

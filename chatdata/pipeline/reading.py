@@ -29,7 +29,7 @@ from chatdata.pipeline.inputs import Input
 from chatdata.pipeline.partitions import Appended
 from chatdata.pipeline.problems import Problems
 from chatdata.pipeline.progress import Progress
-from chatdata.pipeline.recipe import SourceOptions
+from chatdata.pipeline.recipe_parts import SourceOptions
 from chatdata.pipeline.split_reading import IS_USABLE, SplitResult, SplitTask, SplitWriter
 from chatdata.sources import File, cutting
 from chatdata.sources.batches import Place

@@ -28,15 +28,13 @@ from typing import Any
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from chatdata import sources
-from chatdata.core import template_variables
 from chatdata.core.config import Strict, Word, nearest
-from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.hashing import sha256_json
-from chatdata.pipeline import entries, python_code
+from chatdata.pipeline import entries, python_code, recipe_rules
 from chatdata.pipeline.entries import PYTHON, Known
 from chatdata.pipeline.python_code import Code
+from chatdata.pipeline.recipe_parts import NAME, Pack, Publish, SourceOptions, Split
 from chatdata.render.options import Render
-from chatdata.sources.fields import Fields
 from chatdata.steps import cleaning, phones
 from chatdata.steps.cleaning import CLEANERS, Step
 from chatdata.steps.filtering import Drop
@@ -47,90 +45,12 @@ from chatdata.steps.threads import Threads
 
 _ORDER = ("message", "conversation", "corpus")
 _SEMVER = r"^\d+\.\d+\.\d+$"
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-class PythonRecords(Strict):
-    """A function that reads the files of a source, and the SHA-256 of its file."""
-
-    function: str = Field(
-        description="The file and its function that makes the records.",
-        examples=["reader.py:records"],
-    )
-    sha256: str | None = Field(
-        default=None, description="The SHA-256 of that file, which a build fills in."
-    )
-
-
-class SourceOptions(Strict):
-    """Where a source's files are: in a Hub repository at a revision, or local.
-
-    `format` names the source of `sources.names()` that reads the files; the key of the recipe is
-    the format where the recipe names none. Conversations of several sources are mixed by `weight`,
-    a share relative to the shares of the rest, and limited to `cap` of what `mix` measures; a
-    source with a cap of 0 is left out of the recipe. `variables` names, by variable of a chat
-    template, the key of a record from which the value for its conversation comes. `strict_keys`
-    refuses files with keys that the source does not read. `fields` says where the parts of a
-    conversation stand.
-    """
-
-    format: str
-    repo: Word | None = None
-    revision: Word | None = None
-    files: list[Word] = Field(default=[])
-    name: str | None = Field(default=None, pattern=_NAME)  # in the `source` column and in ids
-    weight: float | None = Field(default=None, gt=0)
-    cap: int | None = Field(default=None, ge=0)
-    license: Word | None = None  # of the source
-    variables: dict[str, Word] = Field(default={})
-    strict_keys: bool = False
-    fields: Fields | None = None
-    python: PythonRecords | None = None  # makes the records that `format` reads
-
-    @field_validator("variables")
-    @classmethod
-    def _names_are_free(cls, value: dict[str, str]) -> dict[str, str]:
-        if name := template_variables.reserved(value):
-            raise ValueError(f"'{name}' is not for variables; transformers gives it a meaning")
-        return value
-
-    @model_validator(mode="after")
-    def _is_pinned(self) -> SourceOptions:
-        if self.repo and not self.revision:
-            raise ValueError(
-                f"repo '{self.repo}' needs a `revision`, the commit to read; a branch moves"
-            )
-        if self.revision and not self.repo:
-            raise ValueError(
-                f"revision '{self.revision}' is of a `repo`, and none is named; name it, or leave "
-                "revision out"
-            )
-        return self
-
-
-class Split(Strict):
-    """How many percent of the groups are kept for testing."""
-
-    test_percent: float = Field(ge=0, le=100)
-
-
-class Pack(Strict):
-    """How many tokens a bin of packed rows holds."""
-
-    max_tokens: int = Field(ge=1, le=MOST_TOKENS)
-
-
-class Publish(Strict):
-    """Where the dataset goes, and under which licence."""
-
-    repo: Word | None = None
-    license: Word | None = None
 
 
 class Recipe(Strict):
     """A recipe, its names and options checked, every default written out."""
 
-    name: str = Field(pattern=_NAME)
+    name: str = Field(pattern=NAME)
     version: str = Field(pattern=_SEMVER)
     about: str = ""
     source: dict[str, SourceOptions]
@@ -226,29 +146,12 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        columns = {
-            column
-            for options in self.source.values()
-            for column in sources.get(options.format).SCHEMA
-        }
-        self._weighs_all_or_none()
-        self._mixes_what_it_has()
-        self._reads_variables()
-        for drop in _drops(self.drop, self._code):
-            if missing := drop.filter.needs - columns:
-                raise ValueError(
-                    f"filter '{drop.filter.name}' needs '{min(missing)}', which source "
-                    f"'{', '.join(self.source)}' does not have; leave it out"
-                )
-        self._packs_what_fits()
-        policy, top_k = self.threads.policy, self.threads.top_k
-        if policy == "top_k" and (top_k is None or top_k < 1):
-            raise ValueError("threads: policy top_k needs a number, for example {top_k: 2}")
-        if policy != "top_k" and top_k is not None:
-            raise ValueError(
-                f"threads: top_k {top_k} has no meaning with policy {policy}; leave it out"
-            )
-        self._threads_what_it_reads()
+        recipe_rules.check_weights(self.source)
+        recipe_rules.check_mix(self.mix, self.source, self.render)
+        recipe_rules.check_variables(self.source)
+        recipe_rules.check_filters(_drops(self.drop, self._code), self.source)
+        recipe_rules.check_pack(self.pack, self.render)
+        recipe_rules.check_threads(self.threads, self.source)
         return self
 
     @model_validator(mode="after")
@@ -266,93 +169,6 @@ class Recipe(Strict):
         ours = [drop for drop in drops if drop.filter.name in FILTERS]
         allowed = [drop.options["allow"] for drop in ours if "allow" in drop.options]
         return phones.countries(allowed[0]) if allowed else "all"
-
-    def _threads_what_it_reads(self) -> None:
-        """Raises ValueError for an option of `threads` that no source has a use for."""
-        columns = {name for o in self.source.values() for name in sources.get(o.format).SCHEMA}
-        if "parent" not in columns:
-            self._refuse_set("policy", "which chooses replies of a tree", "no source has trees")
-            words = "which limits the conversations of a tree"
-            self._refuse_set("max_paths", words, "no source has trees")
-        if "rank" not in columns and self.threads.pairs is not None:
-            raise ValueError(
-                f"threads.pairs is {self.threads.pairs}, which are pairs of ranked answers of "
-                f"trees, and source '{', '.join(self.source)}' has no ranks; leave it out, or read "
-                "files of preferences with source `auto`"
-            )
-        if self.threads.pairs is None:
-            self._refuse_set("margin", "which is of pairs", "`threads.pairs` is not set")
-        if "position" not in columns:
-            lists = "the sources have trees"
-            self._refuse_set("repeated_role", "which is for lists of messages", lists)
-            self._refuse_set("join", "which are those of lists of messages", lists)
-
-    def _refuse_set(self, option: str, means: str, why: str) -> None:
-        """Raises ValueError where an option of `threads` is set, of which no source has a use."""
-        value = getattr(self.threads, option)
-        if value != getattr(Threads(), option):
-            raise ValueError(f"threads.{option} is {value}, {means}, and {why}; leave it out")
-
-    def _weighs_all_or_none(self) -> None:
-        names = [options.name or key for key, options in self.source.items()]
-        if len(set(names)) < len(names):
-            raise ValueError("two sources have the same `name`; give each source a name")
-        without = [name for name, options in self.source.items() if options.weight is None]
-        if without and len(without) < len(self.source):
-            raise ValueError(
-                f"source '{without[0]}' has no weight, but others have; give each a weight, or "
-                "use `cap`, which limits a single source"
-            )
-
-    def _mixes_what_it_has(self) -> None:
-        """Raises ValueError for an option of `mix` that has no meaning in the recipe."""
-        if self.mix is None:
-            return
-        mix, options = self.mix, list(self.source.values())
-        if mix.by != "conversations" and self.render is None:
-            raise ValueError(
-                f"mix.by is {mix.by}, and nothing is rendered, so that no tokens can be counted; "
-                "name a tokenizer, for example --set render.tokenizer=PATH (or bytes), or mix by "
-                "conversations"
-            )
-        has_weights = any(of_source.weight is not None for of_source in options)
-        if mix.temperature is not None and has_weights:
-            raise ValueError(
-                f"mix.temperature is {mix.temperature:g}, which makes weights of the sizes, and "
-                "the sources have weights; leave either out"
-            )
-        if mix.max_epochs > 1 and not has_weights and mix.temperature is None:
-            raise ValueError(
-                f"mix.max_epochs is {mix.max_epochs:g}, and without weights or a temperature no "
-                "source is taken more than once; give each source a weight, or leave it out"
-            )
-
-    def _reads_variables(self) -> None:
-        for name, options in self.source.items():
-            if options.fields and not sources.reads(options.format, "fields"):
-                raise ValueError(
-                    f"source '{name}' has fields, and '{options.format}' has a shape of its own; "
-                    "read it with `format: auto`, or leave them out"
-                )
-            if options.variables and not sources.reads(options.format, "variables"):
-                raise ValueError(
-                    f"source '{name}' has variables, and records of '{options.format}' bring none "
-                    "along; leave them out, or name them for all rows in render.variables"
-                )
-
-    def _packs_what_fits(self) -> None:
-        """Raises ValueError where a row may be longer than a bin: rows are never cut for it."""
-        if self.pack is None:
-            return
-        if self.render is None:
-            raise ValueError("pack needs rows of tokens; add `render`, or leave `pack` out")
-        longest = self.render.max_tokens
-        if longest is None or longest > self.pack.max_tokens:
-            raise ValueError(
-                f"pack.max_tokens is {self.pack.max_tokens} and render.max_tokens is "
-                f"{'not set' if longest is None else longest}; rows must fit into a bin, so set "
-                f"render.max_tokens to {self.pack.max_tokens} or less"
-            )
 
     def steps(self) -> list[Step]:
         """The cleaners in the order in which they run. Raises ConfigError as `drops` does."""

@@ -25,7 +25,8 @@ from chatdata.pipeline.cache import Cache, Kept
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.partitions import PartitionFiles
-from chatdata.pipeline.recipe import Recipe, SourceOptions
+from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.recipe_parts import SourceOptions
 from chatdata.steps.figures import FiguresByKey
 
 

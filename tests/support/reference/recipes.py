@@ -10,23 +10,17 @@ from pydantic.fields import FieldInfo
 
 from chatdata.core import config
 from chatdata.pipeline import shipped
-from chatdata.pipeline.recipe import (
-    Mix,
-    Pack,
-    Publish,
-    PythonRecords,
-    Recipe,
-    Redact,
-    Render,
-    SourceOptions,
-    Split,
-    Threads,
-)
+from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.recipe_keys import KEYS
+from chatdata.pipeline.recipe_parts import Pack, Publish, PythonRecords, SourceOptions, Split
+from chatdata.render.options import Render
 from chatdata.render.parts import TrainParts
 from chatdata.render.templates import TEMPLATES
 from chatdata.sources.fields import Fields
+from chatdata.steps.mixing import Mix
+from chatdata.steps.redact import Redact
 from chatdata.steps.secrets import KINDS
+from chatdata.steps.threads import Threads
 from tests.support.reference import models
 
 _HEAD = """\
