@@ -35,13 +35,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from chatdata.core.errors import ChatdataError
-    from chatdata.pipeline.add_rendering import add_rendering
     from chatdata.pipeline.build import build as build_dataset
     from chatdata.pipeline.build import preview as preview_dataset
     from chatdata.pipeline.find import load as load_recipe
     from chatdata.pipeline.progress_line import show_progress
-    from chatdata.pipeline.remove_rendering import remove_rendering
-    from chatdata.pipeline.render_again import render_again as render_dataset
     from chatdata.publish.audited import audit_data
     from chatdata.publish.datasets import (
         dataset_stats,
@@ -55,10 +52,11 @@ if TYPE_CHECKING:
     )
     from chatdata.publish.pull import pull as pull_dataset
     from chatdata.publish.push import push as push_dataset
+    from chatdata.publish.rendered import add_rendering, remove_rendering, render_dataset
 
 _HOME = {
     "ChatdataError": ("chatdata.core.errors", "ChatdataError"),
-    "add_rendering": ("chatdata.pipeline.add_rendering", "add_rendering"),
+    "add_rendering": ("chatdata.publish.rendered", "add_rendering"),
     "audit_data": ("chatdata.publish.audited", "audit_data"),
     "build_dataset": ("chatdata.pipeline.build", "build"),
     "dataset_stats": ("chatdata.publish.datasets", "dataset_stats"),
@@ -71,8 +69,8 @@ _HOME = {
     "push_dataset": ("chatdata.publish.push", "push"),
     "read_manifest": ("chatdata.publish.datasets", "read_manifest"),
     "read_rows": ("chatdata.publish.datasets", "read_rows"),
-    "remove_rendering": ("chatdata.pipeline.remove_rendering", "remove_rendering"),
-    "render_dataset": ("chatdata.pipeline.render_again", "render_again"),
+    "remove_rendering": ("chatdata.publish.rendered", "remove_rendering"),
+    "render_dataset": ("chatdata.publish.rendered", "render_dataset"),
     "show_progress": ("chatdata.pipeline.progress_line", "show_progress"),
     "verify_dataset": ("chatdata.publish.datasets", "verify_dataset"),
     "write_report": ("chatdata.publish.datasets", "write_report"),

@@ -47,6 +47,8 @@ def audit(
     chatdata audit train.jsonl test.jsonl
     chatdata audit rows.parquet --tokenizer Qwen/Qwen3-0.6B --html audit.html
     """
+    for path in paths:
+        options.check_data(path)
     from chatdata.cli.show_audit import print_audit
     from chatdata.publish import audited
 

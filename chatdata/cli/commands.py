@@ -62,12 +62,15 @@ def check(
     \b
     chatdata check oasst1-en --input en.jsonl --set render.tokenizer=PATH
     """
-    from chatdata.cli.show import print_manifest, print_preview
-    from chatdata.core import tallies
-    from chatdata.pipeline.build import check_splits, preview
+    options.check_recipe(recipe, settings)
     from chatdata.pipeline.find import load
 
     loaded = load(recipe, settings, python)
+    options.expect_hub(loaded, inputs)
+    from chatdata.cli.show import print_manifest, print_preview
+    from chatdata.core import tallies
+    from chatdata.pipeline.build import check_splits, preview
+
     manifest = preview(loaded, inputs=inputs, input_license=input_license)
     if as_json:
         print_json(manifest.as_json())
@@ -143,13 +146,16 @@ def build(
     chatdata build oasst1-en --set threads.policy=best_rank
     chatdata build oasst1-en --set drop.wrong_language.allow=[en,de]
     """
+    options.check_recipe(recipe, settings)
+    from chatdata.pipeline.find import load
+
+    loaded = load(recipe, settings, python)
+    options.expect_hub(loaded, inputs)
     from chatdata.dataset import dropped
     from chatdata.pipeline import downloads
     from chatdata.pipeline.build import build as run
     from chatdata.pipeline.build import check_splits
-    from chatdata.pipeline.find import load
 
-    loaded = load(recipe, settings, python)
     place = out or Path("out") / f"{loaded.name}-{loaded.version}"
     if old_name is not None:
         note("--verify of `chatdata build` is now called --check-encoder")

@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _MOST = 100  # ids that are offered
-_MODELS = {
-    "redact": "Redact",
-    "threads": "Threads",
-    "mix": "Mix",
-    "split": "Split",
-    "render": "Render",
-    "pack": "Pack",
-    "publish": "Publish",
-}
 
 ARGUMENTS = "chatdata.arguments"  # of the command line, in the context
 
@@ -95,10 +86,10 @@ def names(ctx: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:
 @_completer
 def keys(ctx: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yields the keys of recipes as `--set` takes them, down to the options of filters."""
-    from chatdata.pipeline.recipe_keys import KEYS
+    from chatdata.pipeline.recipe_keys import KEYS, MODELS
 
     for name, about in KEYS[""].items():
-        inner = KEYS.get(_MODELS.get(name, ""), {}) if name in _MODELS else {}
+        inner = KEYS.get(MODELS.get(name, ""), {}) if name in MODELS else {}
         yield f"{name}=", about
         yield from ((f"{name}.{key}=", means) for key, means in inner.items())
     if incomplete.startswith(("drop.", "clean.")):
@@ -123,10 +114,10 @@ def _list_keys(key: str) -> Iterator[tuple[str, str]]:
 def _source_keys(recipe: str) -> Iterator[tuple[str, str]]:
     """Yields the options of the sources that a recipe names."""
     from chatdata.core import config
-    from chatdata.pipeline import find
+    from chatdata.pipeline import shipped
     from chatdata.pipeline.recipe_keys import KEYS
 
-    for source in config.load_yaml(find.find(recipe))["source"]:
+    for source in config.load_yaml(shipped.find(recipe))["source"]:
         for key, means in KEYS["SourceOptions"].items():
             yield f"source.{source}.{key}=", means
 

@@ -12,13 +12,13 @@ from chatdata.core.errors import OutputError
 
 
 @click.command()
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", type=options.DATASET)
+@click.argument("after", type=options.DATASET)
 @click.option(
     "-n", "number", type=click.IntRange(0), default=3, show_default=True, help="Number of examples."
 )
 @options.as_json
-def diff(before: str, after: str, number: int, as_json: bool) -> None:
+def diff(before: Path, after: Path, number: int, as_json: bool) -> None:
     """Compare two datasets: rows by id, counts, recipe, template.
 
     Each is a built folder or a published version (org/name@1.0.0).
@@ -34,7 +34,7 @@ def diff(before: str, after: str, number: int, as_json: bool) -> None:
     from chatdata.cli.show_diff import print_difference
     from chatdata.verify.dataset_diff import between
 
-    difference = between(options.folder(before), options.folder(after), number)
+    difference = between(before, after, number)
     if as_json:
         print_json(difference.as_json())
     else:
@@ -42,7 +42,7 @@ def diff(before: str, after: str, number: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("out")
+@click.argument("out", metavar=options.ANY)
 @click.option("--full", is_flag=True, help="Render all rows again, not only a sample.")
 @click.option(
     "--rebuild", is_flag=True, help="Also build again from the recipe, and compare the bytes."
@@ -73,14 +73,14 @@ def verify(
     chatdata verify out/sample-1.0.0
     chatdata verify out/sample-1.0.0 --rebuild
     """
+    if not rebuild and (inputs or settings or python):
+        raise click.UsageError("--input, --set and --python need --rebuild.")
+    folder = options.folder(out, is_checked=False)
     from dataclasses import asdict
 
     from chatdata.cli.show_diff import print_verdicts
     from chatdata.verify import verification
 
-    if not rebuild and (inputs or settings or python):
-        raise click.UsageError("--input, --set and --python need --rebuild.")
-    folder = options.folder(out, is_checked=False)
     with progress.bar() as shown:
         verdicts = verification.verdicts_on(folder, everything=full, progress=shown)
     if rebuild:
@@ -97,7 +97,7 @@ def verify(
 
 
 @click.command()
-@click.argument("out", type=options.PLACE)
+@click.argument("out", type=options.PLACE, metavar=options.ANY)
 @click.option("--serve", is_flag=True, help="Serve a page of all conversations, on this machine.")
 @click.option(
     "--port",
@@ -114,19 +114,22 @@ def report(out: str | Path, serve: bool, port: int) -> None:
 
     --serve shows all of them instead: search in text, filters, what was dropped, trees, each token
     with its id and part. The page is served at 127.0.0.1 alone until Ctrl-C, and writes nothing.
+    A published version is only served.
 
     \b
     chatdata report out/sample-1.0.0
     chatdata report out/sample-1.0.0 --serve
     """
-    from chatdata.dataset import report as reports
-
     if port and not serve:
         raise click.UsageError("--port needs --serve.")
+    if not serve and options.is_published(str(out)):
+        raise OutputError(f"'{out}' cannot be changed; look at it with --serve, or pull it first.")
     folder = options.folder(str(out))
     if serve:
         _serve(folder, port)
         return
+    from chatdata.dataset import report as reports
+
     written = reports.write(folder)
     if isinstance(out, str):
         from chatdata.core import storage

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.out_folder
+@options.dataset
 @click.option(
     "--id",
     "id",
@@ -146,7 +146,7 @@ def _show_rows(out: Path, choice: Choice, ids: bool, rendering: str | None, show
 
 
 @click.command()
-@options.out_folder
+@options.dataset
 @options.as_json
 def stats(out: Path, as_json: bool) -> None:
     """Print numbers: rows, turns, tokens, sources, languages, reasons."""
@@ -161,7 +161,7 @@ def stats(out: Path, as_json: bool) -> None:
 
 
 @click.command()
-@options.out_folder
+@options.dataset
 @click.argument("id", shell_complete=completing.ledger_ids)
 @options.as_json
 @options.no_pager

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chatdata.cli import completing
 from chatdata.cli.terminal import LOUDNESS, note
 from chatdata.pipeline import engines
+
+if TYPE_CHECKING:
+    from chatdata.pipeline.recipe import Recipe
 
 as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
 
@@ -33,19 +36,25 @@ class _Place(click.Path):
         return Path(path)
 
 
-class _Dataset(_Place):
-    """A built folder. Of one behind a URL, the folder of a copy."""
+class _Dataset(click.ParamType[Path]):
+    """A dataset by its name, as `folder` takes it."""
+
+    name = "dataset"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The folder that an argument means."""
+        if isinstance(value, Path) or _is_completing(ctx):
+            return Path(value)
+        return folder(value)
+
+
+class _Built(_Place):
+    """A built folder, and no published version. Of one behind a URL, the folder of a copy."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The folder that an argument means."""
         place = super().convert(value, param, ctx)
-        if isinstance(place, Path):
-            return place
-        if ctx is not None and ctx.resilient_parsing:  # a shell that completes fetches nothing
-            return Path(place)
-        from chatdata.dataset import remote_copy
-
-        return remote_copy.fetch(place)
+        return Path(place) if _is_completing(ctx) else _built(place)
 
 
 class _Changed(_Place):
@@ -55,15 +64,23 @@ class _Changed(_Place):
         """The folder that an argument means."""
         place = super().convert(value, param, ctx)
         if isinstance(place, Path):
-            return place
+            return place if _is_completing(ctx) else _built(place)
         from chatdata.core import storage
 
         url = storage.shown(place)
         self.fail(f"{url} is in storage; copy it with `chatdata pull {url} --out DIR`.", param, ctx)
 
 
+def _is_completing(ctx: click.Context | None) -> bool:
+    """Whether a shell asks for words, for which nothing is fetched."""
+    return ctx is not None and ctx.resilient_parsing
+
+
 PLACE = _Place()
-out_folder = click.argument("out", type=_Dataset(), metavar="OUT")
+DATASET = _Dataset()
+ANY = "OUT|REPO@VERSION|URL"
+dataset = click.argument("out", type=DATASET, metavar=ANY)
+built_folder = click.argument("out", type=_Built(), metavar="OUT")
 changed_folder = click.argument("out", type=_Changed(), metavar="OUT")
 workers = click.option(
     "--workers",
@@ -141,30 +158,69 @@ def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
     return quiet(verbose(command))
 
 
-def folder(spec: str, *, is_checked: bool = True) -> Path:
-    """The folder that an argument names: a built folder, that of a copy of one behind a URL, which
-    may have faults unless `is_checked`, or that of a published version."""
-    from chatdata.core import storage
+def folder(name: str, *, is_checked: bool = True) -> Path:
+    """The folder that a name means: a built folder, that of a published version in the client's
+    cache, or that of a copy of one behind a URL, which may have faults unless `is_checked`.
 
-    if not storage.is_remote(spec) and not is_published(spec):
-        return Path(storage.local_path(spec))
-    from chatdata.publish import pull
-
-    return pull.folder(spec, note, is_checked=is_checked)
-
-
-def is_published(spec: str) -> bool:
-    """Whether an argument names a version on the Hub.
-
-    The Hub's client, which takes half a second to import, is left alone where no `@` is in a name.
+    The Hub's client, which takes half a second to import, is left alone unless it is needed.
     """
     from chatdata.core import storage
 
-    if "@" not in spec or storage.is_url(spec):
-        return False
+    if not is_published(name):
+        is_remote = storage.is_remote(name)
+        return _built(name if is_remote else Path(storage.local_path(name)), is_checked)
     from chatdata.publish import pull
 
-    return pull.is_published(spec)
+    return pull.folder(name, note, is_checked=is_checked)
+
+
+def _built(place: str | Path, is_checked: bool = True) -> Path:
+    """The folder of a finished build, or of a copy of one behind a URL."""
+    from chatdata.dataset import finished
+
+    if isinstance(place, Path):
+        finished.check(place)
+        return place
+    from chatdata.dataset import remote_copy
+
+    return remote_copy.fetch(place, is_checked=is_checked)
+
+
+def is_published(name: str) -> bool:
+    """Whether a name is that of a version on the Hub, which is then looked for at once."""
+    from chatdata.dataset import finished
+
+    if not finished.is_published(name):
+        return False
+    from chatdata.hub import reach
+
+    reach.begin()  # while the client is imported
+    return True
+
+
+def check_data(name: str) -> None:
+    """Raises SourceError for a file or a folder of anybody that is not there."""
+    from chatdata.core import storage
+    from chatdata.dataset import finished
+
+    if not is_published(name) and not storage.is_url(name):
+        finished.check_exists(Path(name))
+
+
+def check_recipe(name: str, settings: Sequence[str]) -> None:
+    """Raises ConfigError for a recipe that is not there, and for a setting with an unknown key,
+    before the rest of a recipe, which takes a second to import, is looked at."""
+    from chatdata.pipeline import shipped
+
+    shipped.check(name, settings)
+
+
+def expect_hub(recipe: Recipe, inputs: Sequence[str]) -> None:
+    """Looks for the Hub at once where a recipe reads from it, while the rest is imported."""
+    if not inputs and any(source.repo for source in recipe.source.values()):
+        from chatdata.hub import reach
+
+        reach.begin()
 
 
 def recipe_settings(command: Callable[..., None]) -> Callable[..., None]:

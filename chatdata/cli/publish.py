@@ -11,7 +11,7 @@ from chatdata.cli.terminal import note, print_json, say
 
 
 @click.command()
-@options.out_folder
+@options.built_folder
 @click.argument("repo")
 @click.option("--version", required=True, metavar="X.Y.Z", help="The version to publish.")
 @click.option(
@@ -43,7 +43,9 @@ def push(
     \b
     chatdata push out/sample-1.0.0 org/sample --version 1.0.0 --dry-run
     """
-    from chatdata.hub import settings
+    from chatdata.hub import reach, settings
+
+    reach.begin()
     from chatdata.publish.push import push as run
 
     with progress.bar() as shown:
@@ -83,6 +85,9 @@ def pull(
     \b
     chatdata pull org/sample@1.0.0 --out out/sample
     """
+    from chatdata.hub import reach
+
+    reach.begin()
     from chatdata.publish.pull import pull as run
 
     with progress.bar() as shown:
@@ -111,6 +116,9 @@ def doctor(repo: str | None, as_json: bool) -> None:
     Publishing to REPO, if that is given. Asks the Hub who you are, and changes nothing. Ends with
     status 1 where publishing would fail.
     """
+    from chatdata.hub import reach
+
+    reach.begin()
     from chatdata.publish.doctor import examine
 
     report = examine(repo)

@@ -57,7 +57,7 @@ def recipe(name: str | None, schema: bool) -> None:
     chatdata recipe sharegpt > mine.yaml
     chatdata recipe --schema > recipe.schema.json
     """
-    from chatdata.pipeline import find, shipped
+    from chatdata.pipeline import shipped
 
     if schema:
         from chatdata.pipeline import recipe_schema
@@ -67,7 +67,7 @@ def recipe(name: str | None, schema: bool) -> None:
         names = ", ".join(path.stem for path in shipped.recipes())
         raise click.UsageError(f"name a recipe ({names}), or ask for the --schema of all.")
     else:
-        click.echo(find.find(name).read_text(encoding="utf-8"), nl=False)
+        click.echo(shipped.find(name).read_text(encoding="utf-8"), nl=False)
 
 
 @click.command()
@@ -86,13 +86,17 @@ def new(name: Path, source: str | None, force: bool) -> None:
     chatdata new mine --from dump.json
     chatdata build mine.yaml
     """
-    from chatdata.pipeline import look, new_recipe, recipe_schema
+    from chatdata.pipeline import shipped
 
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
     if not _NAME.fullmatch(path.stem):
         raise ConfigError(f"'{path.stem}' is no name of a dataset; use letters, digits, . _ and -.")
     if path.exists() and not force:
         raise OutputError(f"'{path}' is there already; choose another name, or pass --force.")
+    if source is not None:
+        shipped.check_file(source)
+    from chatdata.pipeline import look, new_recipe, recipe_schema
+
     seen = look.at([source or _EXAMPLE])
     files = [_seen_from(path.parent, source) if source else _EXAMPLE]
     comment = "" if source else "an example; write your files here"

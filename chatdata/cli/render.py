@@ -14,7 +14,7 @@ from chatdata.core.errors import ChatdataError
 
 
 @click.command()
-@click.argument("out", metavar="OUT|REPO@VERSION|URL")
+@click.argument("out", metavar=options.ANY)
 @click.option(
     "--tokenizer",
     help="The tokenizer: `bytes`, a folder, or a Hub repository (org/name@revision).",
@@ -69,6 +69,9 @@ def render(
     chatdata render out/sample-1.0.0 --tokenizer PATH --add --name qwen3
     chatdata render out/sample-1.0.0 --remove qwen3
     """
+    from chatdata.pipeline import recipe_keys
+
+    recipe_keys.check_rendering(chosen["settings"])
     if remove is not None:
         _check_alone(remove, add, name, chosen)
         _remove(out, remove, new, as_json)
@@ -103,9 +106,9 @@ def _check_alone(remove: str, add: bool, name: str | None, chosen: dict[str, Any
 
 
 def _remove(out: str, name: str, new: str | Path | None, as_json: bool) -> None:
+    folder = _changeable(out, new)
     from chatdata.pipeline.remove_rendering import remove_rendering
 
-    folder = _changeable(out, new)
     after = remove_rendering(folder, name, new)
     if as_json:
         print_json(after.as_json())
@@ -129,11 +132,11 @@ def _changeable(out: str, new: str | Path | None) -> Path:
 
 
 def _render(out: str, new: str | Path, as_json: bool, **chosen: Any) -> None:
+    folder = options.folder(out)
     from chatdata.cli.show import print_manifest
     from chatdata.dataset import manifest
     from chatdata.pipeline.render_again import render_again
 
-    folder = options.folder(out)
     before, replaced = manifest.read(folder), added_to(new)
     with progress.bar() as shown:
         after = render_again(folder, new, progress=shown, **chosen)
@@ -150,10 +153,10 @@ def _render(out: str, new: str | Path, as_json: bool, **chosen: Any) -> None:
 
 
 def _add(out: str, new: str | Path | None, as_json: bool, **chosen: Any) -> None:
+    folder = _changeable(out, new)
     from chatdata.cli.show import print_rendering
     from chatdata.pipeline.add_rendering import add_rendering
 
-    folder = _changeable(out, new)
     with progress.bar() as shown:
         after = add_rendering(folder, new, progress=shown, **chosen)
     name, entry = list(after.renders.items())[-1]

@@ -6,6 +6,7 @@ __all__ = [
     "croissant",
     "dropped",
     "entries",
+    "finished",
     "footers",
     "histogram",
     "hub_configs",

@@ -27,6 +27,7 @@ from chatdata.core import config, storage, yaml_values
 from chatdata.core.document import Number, Part
 from chatdata.core.errors import ConfigError, OutputError, VerifyError
 from chatdata.core.storage import Storage
+from chatdata.dataset import finished
 from chatdata.dataset.entries import (
     Counts,
     Digest,
@@ -62,7 +63,7 @@ from chatdata.steps.entries import (
 FORMAT = 2  # of the folders that are written
 # Folders that are read: in format 1 a message is its role and its content.
 FORMATS = (1, FORMAT)
-FILE = "manifest.json"
+FILE = finished.FILE
 
 NAME = "[a-z0-9][a-z0-9_.-]*"  # of a rendering that was added: a part of names of folders
 RenderingName = Annotated[str, Field(pattern=f"^{NAME}$")]
@@ -322,9 +323,7 @@ def _values(folder: Path) -> Mapping[str, Any]:
     try:
         return _checked(lambda: path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
-        lacks = "is not a finished build (it has no manifest.json)"
-        state = lacks if folder.is_dir() else "is not there"
-        raise OutputError(f"'{folder}' {state}; make one with `chatdata build`.") from None
+        raise finished.missing(folder) from None
 
 
 def _checked(text: Callable[[], str], path: str) -> Mapping[str, Any]:

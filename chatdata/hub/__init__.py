@@ -8,7 +8,7 @@ from typing import Literal
 
 from chatdata.core.errors import SourceError
 
-__all__ = ["client", "download", "fetch", "repository", "rights", "secrets", "settings"]
+__all__ = ["client", "download", "fetch", "reach", "repository", "rights", "secrets", "settings"]
 
 _WAYS_OUT = {"dataset": "or read local files: --input PATH", "model": "or use local files"}
 
@@ -19,7 +19,7 @@ def fetch(
     """The folder of a repository's files that match `patterns`, and their sorted names in it.
 
     The files are downloaded, or taken from the cache. Raises SourceError where the repository,
-    the revision or the network is missing, which is known after three seconds.
+    the revision or the network is missing, which is known after two seconds.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]

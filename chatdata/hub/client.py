@@ -29,10 +29,18 @@ from tenacity import (
 
 from chatdata import __version__
 from chatdata.core.errors import HubError
-from chatdata.hub import settings
+from chatdata.hub import reach, settings
 from chatdata.hub.secrets import Redacting, redact
 
 Note = Callable[[str], None]
+
+
+class NobodyAnswersError(errors.OfflineModeIsEnabled):
+    """Raised before a request to a Hub that cannot be reached.
+
+    The client takes it as HF_HUB_OFFLINE: it looks into its cache, and tries nothing again.
+    """
+
 
 # Raised where no answer comes, or where HF_HUB_OFFLINE forbids to ask.
 UNREACHABLE = (httpx.TransportError, errors.OfflineModeIsEnabled)
@@ -97,20 +105,31 @@ def quiet(text: str) -> None:
 
 
 def prepare() -> None:
-    """Sets the client's time limits, and keeps secrets out of its log.
+    """Sets the client's time limits, also for a Hub that is not there, and keeps secrets out of its
+    log.
 
     Raises HubError where the proxy of this machine cannot be used.
     """
     try:
-        get_session().timeout = SILENCE
+        session = get_session()
+        session.timeout = SILENCE
     except (httpx.InvalidURL, ValueError, ImportError) as error:
         raise HubError(
             f"the proxy cannot be used ({redact(str(error))}): correct HTTPS_PROXY, HTTP_PROXY or "
             "ALL_PROXY."
         ) from None
+    hooks = session.event_hooks["request"]
+    if _check_reach not in hooks:
+        hooks.append(_check_reach)
     for handler in logging.getLogger("huggingface_hub").handlers:
         if not any(isinstance(filter_, Redacting) for filter_ in handler.filters):
             handler.addFilter(Redacting())
+
+
+def _check_reach(request: httpx.Request) -> None:
+    """Raises NobodyAnswersError before a request to a Hub where nobody answers."""
+    if reach.is_asked(request.url.host) and not reach.is_reachable():
+        raise NobodyAnswersError(f"nobody answers at {reach.shown_address()}")
 
 
 def bars() -> None:
@@ -127,9 +146,17 @@ def api() -> HfApi:
     return HfApi(library_name="chatdata", library_version=__version__)
 
 
+def check_reach(where: str) -> None:
+    """Raises HubError about `where` if nobody answers, before much is done for nothing."""
+    with reaching(where):
+        if not settings.is_offline() and not reach.is_reachable():
+            raise NobodyAnswersError(f"nobody answers at {reach.shown_address()}")
+
+
 @contextlib.contextmanager
 def reaching(where: str) -> Iterator[None]:
     """Turns an error of the client into a HubError about `where`, in one sentence."""
+    reach.ask_again()
     try:
         prepare()
         yield
@@ -140,6 +167,8 @@ def reaching(where: str) -> Iterator[None]:
 def problem(error: BaseException) -> str:
     """The failure and the way out, as the rest of a sentence about what was asked for."""
     cause = _cause(error)
+    if isinstance(cause, NobodyAnswersError):
+        return f"cannot be reached ({cause}): check the network and HF_ENDPOINT"
     for kind, words in _KINDS:
         if isinstance(cause, kind):
             return words

@@ -63,7 +63,8 @@ def add_rendering(
     force: bool = False,
     progress: Progress = silent,
 ) -> Manifest:
-    """Adds a rendering to the built folder `folder`, or to a copy of it, `out`.
+    """Adds a rendering to the built folder `folder`, or to a copy of it, `out`. Of a published
+    version (`org/name@1.0.0`), which `chatdata.add_rendering` takes too, there must be a copy.
 
     `tokenizer` and `template` are those of a recipe's `render`, whose further options are those of
     the folder, but for the `settings` (`render.KEY=VALUE`). `name` is what the rendering is called:

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chatdata.core import config, storage
-from chatdata.core.config import nearest
-from chatdata.core.errors import ConfigError
 from chatdata.pipeline import python_code
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.recipe_parts import SourceOptions
-from chatdata.pipeline.shipped import recipes
+from chatdata.pipeline.shipped import find
 from chatdata.sources import EMBEDDED
 
 
@@ -37,24 +35,6 @@ def load(name: str | Path, settings: Sequence[str] = (), python: Sequence[str] =
 def as_recipe(recipe: Recipe | str | Path) -> Recipe:
     """The recipe itself, or the recipe of this name or path. Raises ConfigError as `load` does."""
     return recipe if isinstance(recipe, Recipe) else load(recipe)
-
-
-def find(name: str | Path) -> Path:
-    """The file of a recipe. Raises ConfigError naming the nearest recipe where there is none."""
-    if storage.is_url(str(name)):
-        raise ConfigError(
-            f"recipe '{storage.shown(str(name))}' is a URL; copy the recipe here first."
-        )
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.is_dir():
-        return path
-    known = {file.stem: file for file in recipes()}
-    if str(name) not in known:
-        raise ConfigError(
-            f"there is no recipe '{name}'; {nearest(str(name), known)} "
-            "A recipe of your own is named by its path (.yaml)."
-        )
-    return known[str(name)]
 
 
 def _beside(path: Path, options: SourceOptions) -> SourceOptions:

@@ -17,7 +17,7 @@ from typing import Any
 from chatdata import hub, sources
 from chatdata.core import storage
 from chatdata.core.errors import SourceError
-from chatdata.pipeline import downloads, hub_urls
+from chatdata.pipeline import downloads, hub_urls, shipped
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.recipe_parts import SourceOptions
 from chatdata.sources import EMBEDDED, File
@@ -237,7 +237,7 @@ def _expand(pattern: str) -> list[Path]:
         return [path.resolve()]
     matches = sorted(Path(match).resolve() for match in glob.glob(pattern, recursive=True))
     if not matches:
-        raise SourceError(f"there is no file '{pattern}'; name a file, a folder or a pattern.")
+        raise shipped.no_file(pattern)
     files = [match for match in matches if match.is_file()]
     if not files:
         raise SourceError(

@@ -16,11 +16,16 @@ import numpy as np
 import polars as pl
 
 from chatdata.core import arrow, config, ledger, schema
-from chatdata.core.errors import ConfigError
 from chatdata.dataset import learnt, published, reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
-from chatdata.pipeline import encoders, forget_again, ledger_changes, shared_turns
+from chatdata.pipeline import (
+    encoders,
+    forget_again,
+    ledger_changes,
+    recipe_keys,
+    shared_turns,
+)
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.ledger_changes import LedgerChanges
 from chatdata.pipeline.partitions import PartitionFiles
@@ -33,7 +38,6 @@ from chatdata.render.tokenizer import Tokenizer
 from chatdata.steps.figures import FiguresByKey
 
 PART_BYTES = 8 * 2**20  # of text, about
-_SETTABLE = ("render.", "max_dropped=")  # what the settings may change
 _Made = TypeVar("_Made")
 
 
@@ -74,12 +78,7 @@ def recipe_of(
 
     Raises ConfigError where a setting is none of its rendering.
     """
-    for setting in settings:
-        if not setting.startswith(_SETTABLE):
-            raise ConfigError(
-                f"--set {setting}: only `render.KEY` and `max_dropped` can be set, since the "
-                "conversations stay as they are; build again to change anything else."
-            )
+    recipe_keys.check_rendering(settings)
     named = {"tokenizer": tokenizer, **({"template": template} if template else {})}
     values = {**values, "render": {**(values["render"] or {}), **named}}
     return config.parse(Recipe, config.override(values, settings), f"recipe '{values['name']}'")

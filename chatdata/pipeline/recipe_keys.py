@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chatdata.core.config import nearest
+from chatdata.core.errors import ConfigError
+
+_SETTABLE = ("render.", "max_dropped=")  # by what renders a built folder again
 # By the model of `recipe.Recipe` that has the key; '' is the recipe itself.
 KEYS: dict[str, dict[str, str]] = {
     "": {
@@ -76,3 +83,38 @@ KEYS: dict[str, dict[str, str]] = {
         "license": "The licence of the dataset.",
     },
 }
+
+# The keys of a recipe that hold keys in turn.
+MODELS = {
+    "redact": "Redact",
+    "threads": "Threads",
+    "mix": "Mix",
+    "split": "Split",
+    "render": "Render",
+    "pack": "Pack",
+    "publish": "Publish",
+}
+
+
+def check(values: Mapping[str, Any], where: str) -> None:
+    """Raises ConfigError, which names the nearest key, for a key that recipes do not have."""
+    _check(values, KEYS[""], where)
+    for key, model in MODELS.items():
+        if isinstance(inner := values.get(key), Mapping):
+            _check(inner, KEYS[model], f"{where}: {key}")
+
+
+def check_rendering(settings: Sequence[str]) -> None:
+    """Raises ConfigError for a setting that changes more than the rendering of a built folder."""
+    for setting in settings:
+        if not setting.startswith(_SETTABLE):
+            raise ConfigError(
+                f"--set {setting}: only `render.KEY` and `max_dropped` can be set, since the "
+                "conversations stay as they are; build again to change anything else."
+            )
+
+
+def _check(values: Mapping[str, Any], known: Mapping[str, str], where: str) -> None:
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key '{key}'; {nearest(str(key), known)}")

@@ -61,7 +61,7 @@ def render_again(
     progress: Progress = silent,
 ) -> Manifest:
     """Renders the conversations of the built folder `folder` into the folder `out`. Both may be
-    URLs.
+    URLs; `chatdata.render_dataset` takes a published version (`org/name@1.0.0`) as `folder` too.
 
     `tokenizer` and `template` are those of a recipe's `render`, whose further options stay, but
     for the `settings` (`render.KEY=VALUE`). `forget` are files of ids of conversations that are

@@ -9,5 +9,6 @@ __all__ = [
     "pull",
     "push",
     "release",
+    "rendered",
     "versions",
 ]

@@ -44,9 +44,7 @@ def _path(name: str, note: Note) -> Path:
     """The path that a name means: a file or a folder here, or that of a dataset's files."""
     if storage.is_remote(name):
         return _stored(name)
-    if "@" not in name or Path(name).exists():
-        return Path(name)
-    return pull.data(name, inputs.READ, note)
+    return pull.data(name, inputs.READ, note) if pull.is_published(name) else Path(name)
 
 
 def _stored(url: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from chatdata.core import disk, storage
 from chatdata.core.errors import HubError, OutputError
 from chatdata.dataset import manifest, remote_copy, replacing
+from chatdata.dataset.finished import is_published as is_published
 from chatdata.hub import client, download
 from chatdata.hub.client import Note, quiet
 from chatdata.hub.repository import Repository
@@ -17,12 +18,6 @@ from chatdata.pipeline.progress import Progress, silent
 from chatdata.publish import references, snapshot
 from chatdata.publish.snapshot import Snapshot
 from chatdata.verify import verification
-
-
-def is_published(name: str | Path) -> bool:
-    """Whether a name is that of a version on the Hub, and not of a folder that exists."""
-    text = str(name)
-    return "@" in text and not storage.is_url(text) and not Path(text).is_dir()
 
 
 def folder(name: str | Path, note: Note = quiet, *, is_checked: bool = True) -> Path:

@@ -46,8 +46,9 @@ def push(
     Raises a ChatdataError where the push fails; then no part of the version is visible.
     """
     folder = remote_copy.folder(folder)
-    release = releases.prepare(folder, versions.parse(version))
-    repository = Repository.named(checked_name(repo))
+    wanted, repository = versions.parse(version), Repository.named(checked_name(repo))
+    client.check_reach(f"dataset '{repo}'")
+    release = releases.prepare(folder, wanted)
     journal = Journal.beside(folder, repository.api.endpoint, repo)
     context = PushContext(release, repository, journal, progress, note)
     with client.reaching(f"dataset '{repo}'"):

@@ -72,8 +72,9 @@ def resolve(reference: Reference, note: Note, allow_moving: bool = False) -> Pin
         try:
             refs = client.retrying(note)(repository.refs)
         except client.UNREACHABLE:
+            pinned = _from_cache(repository, name)
             note("the Hub cannot be reached; the version is taken from the cache")
-            return _from_cache(repository, name)
+            return pinned
     _check(reference, refs, name, allow_moving)
     with client.reaching(f"dataset '{repo}' at {name}"):
         commit = client.retrying(note)(repository.resolve, name)

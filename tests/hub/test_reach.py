@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
 from chatdata import hub
-from chatdata.core.errors import SourceError
-from chatdata.hub import reach
+from chatdata.core.errors import HubError, SourceError
+from chatdata.hub import client, reach
+from chatdata.hub.repository import Repository
+from tests.support.loopback import Hub
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -90,3 +93,64 @@ def test_a_dataset_without_network_fails_at_once_and_names_the_way_out(
     with pytest.raises(SourceError, match=r"cannot be reached.*--input PATH\.$"):
         hub.fetch("org/data", "a" * 40, ["*"], "dataset")
     assert time.monotonic() - start < 20  # by itself the client tries longer
+
+
+# ------------------------------------------------------------------- whatever is asked of it
+
+
+@pytest.fixture
+def hole() -> Iterator[str]:
+    """The address of a port that swallows what is sent to it: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_nothing_is_tried_again_where_nobody_answers(
+    hole: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself the client waits 20 seconds for a connection, and tries some requests six times."""
+    monkeypatch.setattr(constants, "ENDPOINT", hole)
+    template = f"{hole}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    repository, commit = Repository.named("org/data"), "a" * 40
+    asked: list[Callable[[], object]] = [
+        repository.refs,
+        lambda: repository.resolve("main"),
+        lambda: repository.tree(commit),
+        lambda: repository.read("manifest.json", commit),
+        lambda: repository.schema("x.parquet", commit),
+        repository.api.whoami,
+        lambda: client.check_reach("x"),
+    ]
+    for ask in asked:
+        with pytest.raises(HubError, match="nobody answers at 127"), client.reaching("org/data"):
+            client.retrying(client.quiet)(ask)
+
+
+def test_a_slow_hub_is_waited_for(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    hub.faults.add("GET ", delay=reach.SECONDS + 1)
+    assert Repository.named("org/nothing").refs_if_there() is None
+    assert len(hub.asked("GET")) == 1
+
+
+def test_who_has_answered_is_not_asked_again_within_a_task(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short loss within a push is for the client, which tries again."""
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    assert reach.is_reachable()
+    monkeypatch.setattr(socket, "create_connection", None)
+    assert reach.is_reachable()
+    monkeypatch.undo()
+    reach.ask_again()

@@ -96,7 +96,7 @@ def test_a_proxy_that_cannot_be_used_is_named(
 @pytest.mark.parametrize(
     ("name", "endpoint", "words"),
     [
-        ("NONE", "http://127.0.0.1:9", "cannot be reached (ConnectError)"),
+        ("NONE", "http://127.0.0.1:9", "cannot be reached (nobody answers at 127.0.0.1:9)"),
         ("HF_HUB_OFFLINE", "http://127.0.0.1:9", "HF_HUB_OFFLINE is set"),
         ("NONE", "huggingface.co", "which is not an address; write https://HOST"),
         ("NONE", "http://localhost.example:9", "so the token is not encrypted; use https"),

@@ -70,6 +70,26 @@ def test_a_name_means_the_dataset_however_it_is_written(place: str | Path, sampl
     assert outcomes.to_dicts() == [{key: row[key] for key in outcomes.columns} for row in shown]
     assert cd.diff_datasets(sample, place).rows["the_same"] == facts.splits.total("rows")
     assert cd.audit_data(place).as_json()["checks"] == printed("audit", sample)["checks"]
+    assert printed("stats", place) == printed("stats", sample)
+    id = str(rows["id"][0])
+    assert [row["id"] for row in printed("explain", place, id)] == [row["id"] for row in shown]
+    page = CliRunner().invoke(main, ["show", str(place), "--id", id])
+    assert page.output == CliRunner().invoke(main, ["show", str(sample), "--id", id]).output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["published"], indirect=True)
+def test_a_published_version_is_rendered_but_never_changed(place: str, tmp_path: Path) -> None:
+    again = cd.render_dataset(place, tmp_path / "again", tokenizer="bytes", template="chatml")
+    added = cd.add_rendering(place, tmp_path / "added", tokenizer="bytes", template="chatml")
+    assert again.render is not None and len(added.renders) == 1
+    for change in (cd.add_rendering, cd.pack_dataset, cd.remove_rendering):
+        options: Any = {"tokenizer": "bytes"} if change is cd.add_rendering else {}
+        given = {cd.add_rendering: (), cd.pack_dataset: (99,), cd.remove_rendering: ("x",)}
+        with pytest.raises(cd.ChatdataError, match="cannot be changed; pull it into a folder"):
+            change(place, *given[change], **options)
+    page = CliRunner().invoke(main, ["report", place])
+    assert "cannot be changed; look at it with --serve, or pull it first" in page.output
 
 
 @pytest.mark.parametrize("table", ["messages", "tokens", "ledger", "dropped"])

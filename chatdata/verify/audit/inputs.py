@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from chatdata import sources
 from chatdata.core import schema
 from chatdata.core.errors import SourceError
-from chatdata.dataset import manifest, tables
+from chatdata.dataset import finished, manifest, tables
 from chatdata.sources import File, Problem
 from chatdata.sources.records import READABLE, Record, Unreadable, read
 from chatdata.sources.values import identifier
@@ -108,8 +108,7 @@ def locate(paths: Sequence[Path]) -> Located:
     unknown: list[str] = []
     tokenizer = None
     for path in paths:
-        if not path.exists():
-            raise SourceError(f"there is no '{path}'; name files, a folder, or org/name@revision.")
+        finished.check_exists(path)
         if (path / manifest.FILE).is_file():
             parts += _built(path)
             tokenizer = tokenizer or _tokenizer(path)

@@ -1,0 +1,36 @@
+"""What a name of a dataset is, and whether a build is finished there, for those who look before
+anything heavy is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chatdata.core import storage
+from chatdata.core.errors import OutputError, SourceError
+
+FILE = "manifest.json"
+
+
+def is_published(name: str | Path) -> bool:
+    """Whether a name is that of a version on the Hub, and not of something that exists here."""
+    text = str(name)
+    return "@" in text and not storage.is_url(text) and not Path(text).exists()
+
+
+def check(folder: Path) -> None:
+    """Raises OutputError, with the way out, for a folder that is not there or has no manifest."""
+    if not (folder / FILE).exists():
+        raise missing(folder)
+
+
+def check_exists(path: Path) -> None:
+    """Raises SourceError for data of anybody that is not there."""
+    if not path.exists():
+        raise SourceError(f"there is no '{path}'; name files, a folder, or org/name@revision.")
+
+
+def missing(folder: Path) -> OutputError:
+    """The error for a folder without a manifest."""
+    lacks = f"is not a finished build (it has no {FILE})"
+    state = lacks if folder.is_dir() else "is not there"
+    return OutputError(f"'{folder}' {state}; make one with `chatdata build`.")
