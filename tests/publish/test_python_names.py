@@ -82,7 +82,8 @@ def test_a_name_means_the_dataset_however_it_is_written(place: str | Path, sampl
 def test_a_published_version_is_rendered_but_never_changed(place: str, tmp_path: Path) -> None:
     again = cd.render_dataset(place, tmp_path / "again", tokenizer="bytes", template="chatml")
     added = cd.add_rendering(place, tmp_path / "added", tokenizer="bytes", template="chatml")
-    assert again.render is not None and len(added.renders) == 1
+    assert again.render is not None
+    assert len(added.renders) == 1
     for change in (cd.add_rendering, cd.pack_dataset, cd.remove_rendering):
         options: Any = {"tokenizer": "bytes"} if change is cd.add_rendering else {}
         given = {cd.add_rendering: (), cd.pack_dataset: (99,), cd.remove_rendering: ("x",)}
