@@ -75,7 +75,7 @@ ONLY = {
     "click": {"chatdata.cli", "trainer."},
     "rich": {"chatdata.cli", "chatdata.pipeline.progress_line", "trainer."},
     "gradio": {"trainer.chat.web", "trainer.chat.local_page", "trainer.evaluation.arena.page"},
-    "starlette": {"trainer.chat.local_page"},
+    "starlette": {"trainer.chat.local_page", "trainer.chat.endpoint"},
     "langdetect": {
         "chatdata.steps.language.detectors",
         "chatdata.steps.language.langdetect_arrays",

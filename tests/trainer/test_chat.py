@@ -35,7 +35,6 @@ from chatdata.render.chat_template import meter
 from tests.support import assistant
 from tests.support.carrying import carry
 from trainer.chat import __main__, generation, terminal
-from trainer.chat import server as chat_serve
 from trainer.chat.generation import ChatModel, Sampling
 from trainer.chat.prompt_window import Message, TemplateWriter, fit, plain_tokenizer
 
@@ -572,6 +571,7 @@ def test_in_a_real_terminal_ctrl_c_stops_an_answer_and_nothing_else(
         (["MODEL", "--serve", "--web"], "--serve and --web do not go together"),
         (["MODEL", "--serve", "--top-k", "3"], "--serve and --top-k do not go together"),
         (["MODEL", "--serve", "--prompt", "x.yaml"], "--serve and --prompt do not go together"),
+        (["/nowhere", "--serve"], "'/nowhere' cannot be loaded"),
     ],
 )
 def test_what_is_wrong_is_named(tuned: Path, options: list[str], words: str) -> None:
@@ -652,10 +652,3 @@ def test_the_endpoint_answers_and_stops(endpoint: str, tuned: Path) -> None:
     assert choice["finish_reason"] == "stop"
     template = load(tuned).writer
     assert reply["usage"]["prompt_tokens"] == len(template.ids(asked("Is <|end|> text?"), 0))
-
-
-def test_the_server_is_that_of_transformers() -> None:
-    line = chat_serve.command("org/model", "127.0.0.1", 8000, 7)
-    assert line[1:6] == ["-m", "transformers.cli.transformers", "serve", "org/model", "--host"]
-    assert line[-2:] == ["--default-seed", "7"]
-    assert chat_serve.command("m", "h", 1, None)[-1] == '{"sanitize_control_tokens": true}'

@@ -21,6 +21,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("fastapi")
 pytest.importorskip("openai")
 
+import openai
 from transformers import AutoTokenizer
 
 from tests.support import tiny
@@ -127,3 +128,47 @@ def test_a_model_that_makes_no_prompts_is_left_with_the_count(
     numbers = json.loads((tmp_path / "p.summary.json").read_text())
     assert numbers["replies"]["unread"] + numbers["replies"]["empty"] == 3
     assert numbers["usage"]["tokens_read"] > 3 * 100
+
+
+# -------------------------------------------------------------- what a client of OpenAI's asks for
+
+
+def asked(endpoint: str, model: Path, **parameters: Any) -> tuple[str, str]:
+    """An answer and why it ended."""
+    client = openai.OpenAI(base_url=endpoint, api_key="none", max_retries=0)
+    messages: Any = [{"role": "user", "content": "Print 1"}]
+    usual = {"model": str(model), "messages": messages, "max_tokens": TOKENS}
+    reply = client.chat.completions.create(**usual | parameters)
+    if not parameters.get("stream"):
+        return reply.choices[0].message.content, reply.choices[0].finish_reason
+    choices = [chunk.choices[0] for chunk in reply]
+    return "".join(choice.delta.content or "" for choice in choices), choices[-1].finish_reason
+
+
+def test_an_answer_ends_before_a_stop_string(endpoint: str, model: Path) -> None:
+    usual = {"temperature": 0, "n": 1, "logprobs": False, "user": "somebody"}
+    whole, reason = asked(endpoint, model, **usual)
+    assert reason == "length"
+    assert asked(endpoint, model, **usual, stream=True) == (whole, reason)
+    at = next(n for n in range(3, len(whole)) if whole[n : n + 2].isascii())
+    stop = [whole[at : at + 2], "never written"]
+    expected = (whole[: whole.index(stop[0])], "stop")
+    for stream in (False, True):
+        assert asked(endpoint, model, **usual, stop=stop, stream=stream) == expected
+
+
+def test_a_temperature_draws_by_a_seed(endpoint: str, model: Path) -> None:
+    first, again, second = (
+        asked(endpoint, model, temperature=1.5, seed=seed) for seed in (1, 1, 2)
+    )
+    assert first == again != second
+
+
+@pytest.mark.parametrize("parameters", [{"n": 2}, {"logprobs": True}, {"n": 2, "stream": True}])
+def test_what_is_not_served_is_refused_by_name(
+    endpoint: str, model: Path, parameters: dict[str, Any]
+) -> None:
+    name = next(iter(parameters))
+    with pytest.raises(openai.BadRequestError, match=f"'{name}' is not served") as refused:
+        asked(endpoint, model, **parameters)
+    assert refused.value.param == name
