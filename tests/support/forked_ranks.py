@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,8 @@ def _fork(rank: int, ranks: int, folder: Path, cwd: str, port: int) -> int:
         os.environ.update({name: str(value) for name, value in names.items()})
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         importlib.import_module("tests.support.ranks").run_all(folder / "jobs.json")
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(70)  # `run_all` does not return
 
