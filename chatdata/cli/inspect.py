@@ -98,6 +98,14 @@ def verify(
 
 @click.command()
 @click.argument("out", type=options.PLACE, metavar=options.ANY)
+@click.option(
+    "--against", metavar="BEFORE", help="Put OUT beside this dataset, which came before it."
+)
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the page here. [OUT/report.html; OUT/comparison.html with --against]",
+)
 @click.option("--serve", is_flag=True, help="Serve a page of all conversations, on this machine.")
 @click.option(
     "--port",
@@ -106,48 +114,68 @@ def verify(
     show_default="a free one",
     help="Port of --serve.",
 )
-def report(out: str | Path, serve: bool, port: int) -> None:
+def report(out: str | Path, against: str | None, page: Path | None, serve: bool, port: int) -> None:
     """Write a page about a built folder, for a browser.
 
     OUT/report.html is one file. Shows counts, reasons with examples of dropped conversations,
     lengths, languages, the certificate, and some conversations with their trained tokens marked.
 
+    --against shows two versions side by side instead: counts, lengths, languages, what was dropped,
+    trained tokens, and conversations that were changed, added or removed, with both texts. Which
+    these are is what `chatdata diff BEFORE OUT` says.
+
     --serve shows all of them instead: search in text, filters, what was dropped, trees, each token
     with its id and part. The page is served at 127.0.0.1 alone until Ctrl-C, and writes nothing.
-    A published version is only served.
+    The page of a published version is served, or written where --page says.
 
     \b
     chatdata report out/sample-1.0.0
+    chatdata report out/sample-1.1.0 --against out/sample-1.0.0
     chatdata report out/sample-1.0.0 --serve
     """
     if port and not serve:
         raise click.UsageError("--port needs --serve.")
-    if not serve and options.is_published(str(out)):
-        raise OutputError(f"'{out}' cannot be changed; look at it with --serve, or pull it first.")
+    if page and serve:
+        raise click.UsageError("--page is for a page that is written; --serve writes none.")
+    if not serve and page is None and options.is_published(str(out)):
+        raise OutputError(
+            f"'{out}' cannot be changed; say where the page goes with --page FILE, or look at it "
+            "with --serve."
+        )
     folder = options.folder(str(out))
+    before = options.folder(against) if against else None
     if serve:
-        _serve(folder, port)
+        _serve(folder, before, port)
         return
-    from chatdata.dataset import report as reports
-
-    written = reports.write(folder)
-    if isinstance(out, str):
+    written = _written(folder, before, page)
+    if isinstance(out, str) and page is None:
         from chatdata.core import storage
 
-        storage.at(out).put({reports.FILE: written})
-        say(f"{storage.shown(out).rstrip('/')}/{reports.FILE}")
+        storage.at(out).put({written.name: written})
+        say(f"{storage.shown(out).rstrip('/')}/{written.name}")
     else:
         say(str(written))
 
 
-def _serve(folder: Path, port: int) -> None:
+def _written(folder: Path, before: Path | None, page: Path | None) -> Path:
+    """Writes the page about a folder, or about what changed since `before`. Returns its path."""
+    if before is None:
+        from chatdata.dataset import report as reports
+
+        return reports.write(folder, page)
+    from chatdata.verify import comparison
+
+    return comparison.write(before, folder, page)
+
+
+def _serve(folder: Path, before: Path | None, port: int) -> None:
     """Serves the page of all conversations until the command is interrupted."""
     from contextlib import suppress
 
     from chatdata.cli.browse.server import ADDRESS, Server
 
     try:
-        server = Server(folder, port)
+        server = Server(folder, port, before)
     except OSError as error:
         raise OutputError(
             f"port {port} of {ADDRESS} cannot be used ({error.strerror}); without --port the "

@@ -168,7 +168,7 @@ def written_by(before: Manifest | Listing | None, after: Manifest | None) -> set
 
     A report is chatdata's; it holds for rows that are the same.
     """
-    written = {*_PAGES, *(manifest.hashes(before) if before else ())}
+    written = {*_PAGES, report.COMPARISON, *(manifest.hashes(before) if before else ())}
     if not (before and after and before.content_hash == after.content_hash):
         written.add(report.FILE)
     return written

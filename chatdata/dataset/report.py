@@ -28,12 +28,13 @@ from chatdata.render import token_spans
 from chatdata.render.token_spans import TextSpan
 
 FILE = "report.html"
+COMPARISON = "comparison.html"  # with another folder; see `verify.comparison`
 _CONVERSATIONS = 8
 _DROPPED = 5  # examples of a reason
 _MOST_CHARACTERS = 6000  # of a conversation that is shown
 _LIMITS = (512, 1024, 2048, 4096, 8192, 16384, 32768)  # of tokens of a row
 _HERE = Path(__file__).parent
-_SIZES = {
+SIZES = {
     "turns": "Turns of a conversation",
     "characters": "Characters of a conversation",
     "tokens": "Tokens of a row",
@@ -41,16 +42,16 @@ _SIZES = {
 }
 
 
-def write(folder: Path) -> Path:
-    """Writes the page into a built folder. Returns the path of the page.
+def write(folder: Path, path: Path | None = None) -> Path:
+    """Writes the page into a built folder, unless `path` says where. Returns the path of the page.
 
     Raises OutputError where the folder is not a finished build, and VerifyError where the manifest
     is not whole.
     """
-    text = page(folder)
-    with place_file(folder / FILE) as new:
+    text, place = page(folder), path or folder / FILE
+    with place_file(place) as new:
         new.write_text(text, encoding="utf-8")
-    return folder / FILE
+    return place
 
 
 def page(folder: Path) -> str:
@@ -64,7 +65,7 @@ def page(folder: Path) -> str:
         "style": style(),
         "kept": list(_kept(described)),
         "reasons": _reasons(folder, described),
-        "lengths": [_histogram(_SIZES[name], sizes) for name, sizes in described.lengths.items()],
+        "lengths": [_histogram(SIZES[name], sizes) for name, sizes in described.lengths.items()],
         "costs": costs(folder),
         "origins": list(card.origins(described)),
         "certificate": card.certificate(described),
@@ -72,12 +73,17 @@ def page(folder: Path) -> str:
         "conversations": list(_conversations(folder, described)),
         "recipe_yaml": config.dump_yaml(described.recipe.as_json()),
     }
+    return rendered(_HERE / "report.html.jinja", values)
+
+
+def rendered(template: Path, values: Mapping[str, Any]) -> str:
+    """A page from a template, which may use the macro `table`; every value is escaped."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.ChainableUndefined
     )
     environment.filters |= {"number": card.number, "share": _share}
-    template = (_HERE / "report.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(template).render(values)
+    texts = (path.read_text(encoding="utf-8") for path in (_HERE / "table.html.jinja", template))
+    return environment.from_string("".join(texts)).render(values)
 
 
 def style() -> str:

@@ -12,13 +12,12 @@ import polars as pl
 from chatdata.core import storage
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import OutputError
-from chatdata.core.files import place_file
 from chatdata.dataset import dropped, manifest, pack, reader, report, tables
 from chatdata.dataset.entries import PackEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.publish import pull
-from chatdata.verify import dataset_diff, verification
+from chatdata.verify import comparison, dataset_diff, verification
 from chatdata.verify import rebuild as rebuilding
 from chatdata.verify.dataset_diff import Difference
 from chatdata.verify.verification import Verdicts
@@ -119,25 +118,27 @@ def diff_datasets(before: str | Path, after: str | Path, *, examples: int = 3) -
     return dataset_diff.between(pull.folder(before), pull.folder(after), examples)
 
 
-def write_report(dataset: str | Path, page: str | Path | None = None) -> str:
+def write_report(
+    dataset: str | Path, page: str | Path | None = None, *, against: str | Path | None = None
+) -> str:
     """Writes a page about a dataset, for a browser, and returns its path or its URL.
 
     `dataset` is a folder, a published version (`org/name@1.0.0`) or a URL. The page stands in it
-    as `report.html`, unless `page` says where; that of a published version needs a `page`. Raises
-    a ChatdataError where it is not a finished build.
+    as `report.html`, unless `page` says where; that of a published version needs a `page`.
+    `against` is a dataset that came before: then the page, `comparison.html`, has both side by
+    side. Raises a ChatdataError where one is not a finished build.
     """
     if page is None and pull.is_published(dataset):
         raise OutputError(f"'{dataset}' cannot be changed; say where the page goes with page=PATH.")
-    folder = pull.folder(dataset)
-    if page is not None:
-        with place_file(Path(page)) as new:
-            new.write_text(report.page(folder), encoding="utf-8")
-        return str(page)
-    written = report.write(folder)
-    if not storage.is_remote(str(dataset)):
-        return str(written)
-    storage.at(str(dataset)).put({report.FILE: written})
-    return f"{storage.shown(str(dataset)).rstrip('/')}/{report.FILE}"
+    folder, place = pull.folder(dataset), None if page is None else Path(page)
+    if against is None:
+        written = report.write(folder, place)
+    else:
+        written = comparison.write(pull.folder(against), folder, place)
+    if page is not None or not storage.is_remote(str(dataset)):
+        return str(page or written)
+    storage.at(str(dataset)).put({written.name: written})
+    return f"{storage.shown(str(dataset)).rstrip('/')}/{written.name}"
 
 
 def pack_dataset(

@@ -86,7 +86,8 @@ class Folder:
 
     def unknown_files(self) -> list[str]:
         """The files that do not belong to the dataset, and that no reader takes for it."""
-        names = {*manifest.hashes(self.listing), *card.PAGES, manifest.FILE, report.FILE}
+        pages = (*card.PAGES, report.FILE, report.COMPARISON)
+        names = {*manifest.hashes(self.listing), *pages, manifest.FILE}
         unknown = [name for name in self.files() if name not in names and not _is_read(name)]
         return [name for name in unknown if not dropped.is_shard(name)]
 

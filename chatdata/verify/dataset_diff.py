@@ -1,52 +1,29 @@
 """The difference of two built folders: of their rows, by id, and of their manifests.
 
-Only the id and digests of each row are held in memory, no texts. The rows of both folders are
-joined by id; the few rows that are shown as examples are then read again.
+No texts are held in memory: the few rows that are shown as examples are read again.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 import polars as pl
 
-from chatdata.core import html, ledger
+from chatdata.core import html
 from chatdata.core.hashing import hash_column
 from chatdata.dataset import manifest, manifest_diff, reader, row_batches
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.manifest_diff import Changes
-from chatdata.dataset.rows import (
-    Rows,
-    message_keys,
-    offered_tools,
-    parts,
-    variables,
-    weights,
-    words_of,
-)
-from chatdata.dataset.schemas import OPTIONAL_KEYS
-from chatdata.verify import pairs
+from chatdata.dataset.rows import words_of
+from chatdata.verify import pairs, row_changes
+from chatdata.verify.row_changes import KINDS
 
-ABSENT = "not among its conversations"  # the reason of a row that the ledger does not name
 _CONTEXT, _MOST_WORDS = 12, 400  # words before the first difference, and from there on
-_INDEX: dict[str, pl.DataType | type[pl.DataType]] = {
-    "id": pl.String,
-    "split": pl.String,
-    "source": pl.String,
-    "facts": pl.Binary,  # digest of group, source and lang
-    "messages": pl.Binary,  # digest
-    "ids": pl.Binary,  # digest of the token ids
-    "labels": pl.Binary,  # digest
-    "flags": pl.Binary,  # digest of what may be learnt
-}
 
 
 class Word(NamedTuple):
@@ -120,14 +97,19 @@ def between(before: Path, after: Path, examples: int = 3) -> Difference:
     ids and other labels. Raises a ChatdataError where a folder is not a finished build, or its
     manifest is not whole.
     """
+    return compared(before, after, examples)[0]
+
+
+def compared(before: Path, after: Path, examples: int = 3) -> tuple[Difference, pl.DataFrame]:
+    """The difference of two folders as `between` gives it, and the rows that it counts, as
+    `row_changes.side_by_side` gives them."""
     facts = manifest.read(before), manifest.read(after)
-    rows = _side_by_side(before, after, *facts)
-    added, removed = (rows.filter(status=name) for name in ("added", "removed"))
-    changed = rows.filter(status="changed")
-    return Difference(
+    rows = row_changes.side_by_side(before, after, *facts)
+    added, removed, changed = (rows.filter(KINDS[name]) for name in ("added", "removed", "changed"))
+    difference = Difference(
         _about(facts[0]),
         _about(facts[1]),
-        _counts(rows),
+        row_changes.counts(rows),
         _moved(rows),
         _sources(rows),
         _because(removed, after),
@@ -135,10 +117,11 @@ def between(before: Path, after: Path, examples: int = 3) -> Difference:
         manifest_diff.between(*facts),
         _paired(before, after, *facts),
         dict(_rendered(before, after, *facts)),
-        _some(added, examples),
-        _some(removed, examples),
-        _examples(_some(changed, examples), before, after),
+        some(added, examples),
+        some(removed, examples),
+        _examples(some(changed, examples), before, after),
     )
+    return difference, rows
 
 
 def _about(facts: Manifest) -> dict[str, Any]:
@@ -149,109 +132,6 @@ def _about(facts: Manifest) -> dict[str, Any]:
         "content_hash": facts.content_hash,
         "rows": facts.splits.total("rows"),
         **{key: getattr(facts.render, key) if facts.render else None for key in figures},
-    }
-
-
-# ----------------------------------------------------------------------------------------- rows
-
-
-def _side_by_side(before: Path, after: Path, old: Manifest, new: Manifest) -> pl.DataFrame:
-    """The rows of both folders side by side. `status` is added, removed, kept or changed."""
-    left, right = _index(before, old), _index(after, new)
-    rows = left.join(right, on="id", how="full", coalesce=True, suffix="_after").sort("id")
-    status = (
-        pl.when(pl.col("messages").is_null())
-        .then(pl.lit("added"))
-        .when(pl.col("messages_after").is_null())
-        .then(pl.lit("removed"))
-        .when(pl.col("messages") == pl.col("messages_after"))
-        .then(pl.lit("kept"))
-        .otherwise(pl.lit("changed"))
-    )
-    return rows.with_columns(status=status)
-
-
-def _index(folder: Path, facts: Manifest) -> pl.DataFrame:
-    frames = [pl.DataFrame(schema=_INDEX)]
-    for rows in row_batches.read(folder, facts):
-        columns = rows.messages.select(["id", "group", "source", "lang"]).to_pydict()
-        messages = rows.messages["messages"].to_pylist()
-        around = zip(offered_tools(rows.messages), variables(rows.messages), strict=True)
-        spoken = [
-            [*map(_spoken, turns), *tools, *([given] if given else [])]
-            for turns, (tools, given) in zip(messages, around, strict=True)
-        ]
-        origins = zip(columns["group"], columns["source"], columns["lang"], strict=True)
-        frames.append(
-            pl.DataFrame(
-                {
-                    "id": columns["id"],
-                    "split": rows.splits,
-                    "source": columns["source"],
-                    "facts": [_digest(orjson.dumps(origin)) for origin in origins],
-                    "messages": [_digest(orjson.dumps(turns)) for turns in spoken],
-                    **_token_digests(rows),
-                },
-                schema=_INDEX,
-            )
-        )
-    return pl.concat(frames)
-
-
-_LEARNT = frozenset(["train", *OPTIONAL_KEYS])  # keys that say what may be learnt
-
-
-def _spoken(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message without what it does not have, which format 1 has no keys for.
-
-    Whether the message may be learnt is compared by the labels.
-    """
-    return {k: v for k, v in message.items() if v is not None and k not in _LEARNT}
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def _token_digests(rows: Rows) -> dict[str, list[bytes | None]]:
-    flags = _flag_digests(rows)
-    if rows.tokens is None:
-        nothing: list[bytes | None] = [None] * rows.messages.num_rows
-        return {"ids": nothing, "labels": nothing, "flags": flags}
-    digests: dict[str, list[bytes | None]] = {"flags": flags}
-    for name, column in (("ids", "input_ids"), ("labels", "labels")):
-        hashes = [hashlib.blake2b(digest_size=16) for _ in range(rows.messages.num_rows)]
-        rows.update(hashes, column)
-        if name == "labels":
-            rows.update_weights(hashes)
-        digests[name] = [hash_.digest() for hash_ in hashes]
-    return digests
-
-
-def _flag_digests(rows: Rows) -> list[bytes | None]:
-    """Digests of what may be learnt; format 1 does not say."""
-    if "train" not in message_keys(rows.messages):
-        return [None] * rows.messages.num_rows
-    conversations = rows.messages["messages"].to_pylist()
-    flags = [[turn["train"] for turn in turns] for turns in conversations]
-    given = zip(flags, weights(rows.messages), parts(rows.messages), strict=True)
-    return [_digest(orjson.dumps([*itertools.chain(*of_row)])) for of_row in given]
-
-
-def _counts(rows: pl.DataFrame) -> dict[str, int]:
-    kept = rows.filter(status="kept")
-    facts, ids, labels, flags = (
-        (pl.col(name) != pl.col(f"{name}_after")).fill_null(False)
-        for name in ("facts", "ids", "labels", "flags")
-    )
-    is_rendered = pl.col("labels").is_not_null() & pl.col("labels_after").is_not_null()
-    labels = pl.when(is_rendered).then(labels).otherwise(flags)
-    return {
-        **{name: rows.filter(status=name).height for name in ("added", "removed", "changed")},
-        "the_same": kept.filter(facts.not_(), ids.not_(), labels.not_()).height,
-        "facts": rows.filter(facts).height,
-        "retokenised": kept.filter(ids).height,
-        "relabelled": kept.filter(ids.not_(), labels).height,
     }
 
 
@@ -291,17 +171,17 @@ def _rendered(
 
 
 def _rendered_index(folder: Path, facts: Manifest, rendering: str) -> pl.DataFrame:
-    schema = {name: _INDEX[name] for name in ("id", "ids", "labels")}
+    schema = {name: row_changes.INDEX[name] for name in ("id", "ids", "labels")}
     frames = [pl.DataFrame(schema=schema)]
     for rows in row_batches.read_added(folder, facts, rendering):
-        digests = _token_digests(rows)
+        digests = row_changes.token_digests(rows)
         columns = {"id": rows.messages["id"].to_pylist(), **digests}
         frames.append(pl.DataFrame({name: columns[name] for name in schema}, schema=schema))
     return pl.concat(frames)
 
 
 def _moved(rows: pl.DataFrame) -> dict[str, int]:
-    moved = rows.filter(pl.col("split") != pl.col("split_after"))
+    moved = rows.filter(KINDS["moved"])
     counts = moved.group_by("split", "split_after").len().sort("split", "split_after")
     return {f"{old} → {new}": number for old, new, number in counts.iter_rows()}
 
@@ -323,28 +203,15 @@ def _sources(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _because(rows: pl.DataFrame, folder: Path) -> dict[str, int]:
     """The number of rows by reason, from the ledger of the folder that lacks them."""
-    if rows.is_empty():
-        return {}
-    entries = reader.scan_ledger(folder)
-    is_row = pl.col("unit").is_in(["conversation", ledger.REPEAT])
-    conversations = entries.filter(is_row).select("id", "reason")
-    # A path of a tree, whose last message is behind what was published, has a name of its own.
-    path = pl.concat_str("conversation", "id", separator="/")
-    ends = entries.filter(unit="message", reason=ledger.FORGOTTEN).select("reason", id=path)
-    named = pl.concat([conversations, ends.select("id", "reason")])
-    outcomes = named.join(rows.lazy().select("id"), on="id", how="semi").collect()
-    outcomes = outcomes.sort("id", maintain_order=True)
-    explained = rows.select("id").join(
-        outcomes.unique("id", keep="first", maintain_order=True), on="id", how="left"
-    )
-    reasons = explained["reason"].fill_null(ABSENT).value_counts(name="rows")
+    reasons = row_changes.reasons(rows, folder)["reason"].value_counts(name="rows")
     return dict(reasons.sort("rows", "reason", descending=[True, False]).iter_rows())
 
 
 # ------------------------------------------------------------------------------------- examples
 
 
-def _some(rows: pl.DataFrame, number: int) -> list[str]:
+def some(rows: pl.DataFrame, number: int) -> list[str]:
+    """The ids of some of the rows; a hash of the ids chooses them."""
     chosen = rows.with_columns(order=hash_column(rows["id"], "diff")).sort("order").head(number)
     return chosen["id"].to_list()
 
@@ -366,16 +233,19 @@ def _example(id: str, old: list[dict[str, str]], new: list[dict[str, str]]) -> E
     turn = _common(old, new)
     differing = [messages[turn] if turn < len(messages) else None for messages in (old, new)]
     roles = list(dict.fromkeys(message["role"] for message in differing if message))
-    texts = [words_of(message) if message else "" for message in differing]
-    return Example(id, turn, " → ".join(roles), word_changes(*texts))
+    before, after = (words_of(message) if message else "" for message in differing)
+    return Example(id, turn, " → ".join(roles), word_changes(before, after))
 
 
-def word_changes(old: str, new: str) -> list[Word]:
-    """The words that turn the old text into the new, from a little before the first difference."""
+def word_changes(
+    old: str, new: str, context: int = _CONTEXT, most: int = _MOST_WORDS
+) -> list[Word]:
+    """The words that turn the old text into the new: `context` words before the first difference,
+    and `most` of either text from there on."""
     before, after = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (old, new))
     same = _common(before, after)
-    start = max(0, same - _CONTEXT)
-    before, after = (words[start : same + _MOST_WORDS] for words in (before, after))
+    start = max(0, same - context)
+    before, after = (words[start : same + most] for words in (before, after))
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     changed: list[Word] = []
     for kind, a, b, c, d in matcher.get_opcodes():

@@ -33,8 +33,8 @@ def server(sample: Path) -> Iterator[Server]:
     yield from served(sample)
 
 
-def served(folder: Path) -> Iterator[Server]:
-    with Server(folder) as server:
+def served(folder: Path, before: Path | None = None) -> Iterator[Server]:
+    with Server(folder, before=before) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -202,8 +202,8 @@ ATTACKS = [
 ]
 
 
-def hostile(folder: Path) -> Path:
-    """A dataset of which every text is an attack."""
+def hostile(folder: Path) -> tuple[Path, Path]:
+    """A dataset of which every text is an attack, and one that came before it."""
     rows = [
         {
             "id": f"{number}{text}",
@@ -218,14 +218,19 @@ def hostile(folder: Path) -> Path:
         "source: {jsonl: {files: [a.jsonl]}}\nrender: {tokenizer: bytes}\nmax_dropped: 1.0\n"
     )
     build_dataset(load_recipe(folder / "r.yaml"), folder / "out")
-    return folder / "out"
+    text = (folder / "a.jsonl").read_text().replace('t", "content": "', 't", "content": "more ')
+    (folder / "b.jsonl").write_text(text)
+    build_dataset(
+        load_recipe(folder / "r.yaml"), folder / "before", inputs=[str(folder / "b.jsonl")]
+    )
+    return folder / "out", folder / "before"
 
 
 @pytest.mark.slow
 def test_a_browser_shows_texts_as_texts(tmp_path: Path) -> None:
     (proxy := Proxy()).start()
     faults: list[str] = []
-    for server in served(hostile(tmp_path)):
+    for server in served(*hostile(tmp_path)):
         with chromium(proxy) as started:
             page = started.new_page(viewport={"width": 420, "height": 900})
             page.on("pageerror", lambda error: faults.append(str(error)))
@@ -240,6 +245,10 @@ def test_a_browser_shows_texts_as_texts(tmp_path: Path) -> None:
             page.get_by_role("link", name="Dropped").click()
             page.locator("article.entry").first.wait_for()
             assert any(text in page.locator("#list").inner_text() for text in ATTACKS)
+            page.get_by_role("link", name="Changes").click()
+            page.locator("#list .row").first.click()
+            page.locator(".compared del").first.wait_for()
+            assert any(text in page.locator("#detail").inner_text() for text in ATTACKS)
             wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
             assert (page.title(), wide, faults) == ("r 1.0.0", 0, [])
             assert page.locator("main img, main iframe, main svg, main script").count() == 0

@@ -18,7 +18,7 @@ from chatdata.dataset import manifest, reader
 from chatdata.dataset.entries import Share
 from chatdata.pipeline import prepare
 from chatdata.pipeline.add_rendering import add_rendering
-from chatdata.verify import dataset_diff
+from chatdata.verify import dataset_diff, row_changes
 from chatdata.verify.verification import verdicts_on
 from tests.support.builds import files, rows_of
 
@@ -146,7 +146,7 @@ def test_a_cap_measures_what_mix_measures(folder: Path) -> None:
 def test_diff_and_renderings_know_repeats(folder: Path, out: Path, tmp_path: Path) -> None:
     once = make(folder, "once", "mix={by: tokens}", "render.max_tokens=100")
     difference = dataset_diff.between(out, once)
-    assert set(difference.removed_because) <= {"not_sampled", "too_long", dataset_diff.ABSENT}
+    assert set(difference.removed_because) <= {"not_sampled", "too_long", row_changes.ABSENT}
     shorter = tmp_path / "shorter"
     settings = ["render.max_tokens=118", "render.overflow=drop", "max_dropped=1"]
     render_dataset(out, shorter, tokenizer="bytes", template="chatml", settings=settings)

@@ -14,8 +14,13 @@ from hypothesis import strategies as st
 
 from chatdata import build_dataset, load_recipe
 from chatdata.cli import main
-from chatdata.dataset import reader
-from chatdata.verify.dataset_diff import ABSENT, between, word_changes
+from chatdata.cli.browse.queries import Browser, Query
+from chatdata.core.errors import OutputError
+from chatdata.dataset import reader, report
+from chatdata.verify import comparison
+from chatdata.verify.comparison import Comparison
+from chatdata.verify.dataset_diff import between, word_changes
+from chatdata.verify.row_changes import ABSENT
 
 RECIPE = """
 name: d
@@ -193,6 +198,97 @@ def test_words_of_long_texts_are_few_and_found_at_once() -> None:
     assert [word.text for word in words if word.sign != "="] == ["a", "b"]
 
 
+# ------------------------------------------------------------------------------- side by side
+
+
+@pytest.fixture(scope="module")
+def compared(pair: tuple[Path, Path]) -> Comparison:
+    return Comparison(*pair)
+
+
+def words(turn: dict[str, Any] | None) -> str:
+    return "".join(word.text for word in turn["words"]) if turn else ""
+
+
+def test_what_is_shown_side_by_side_is_what_the_difference_counts(
+    pair: tuple[Path, Path], compared: Comparison
+) -> None:
+    difference = between(*pair)
+    counted = {kind: difference.rows.get(kind, 0) for kind in comparison.ABOUT}
+    counted["moved"] = sum(difference.moved.values())
+    listed = {kind: compared.listed(kind).height for kind in comparison.ABOUT}
+    assert listed == counted
+    assert set(compared.numbers) == {"changed", "added", "removed", "moved"}
+    (why,) = compared.listed("removed").filter(reason="empty").to_dicts()
+    assert why["id"] == "jsonl/emptied"
+
+
+def test_a_changed_conversation_is_shown_with_both_texts(
+    pair: tuple[Path, Path], compared: Comparison
+) -> None:
+    old, new = rows(pair[0])["jsonl/changed"], rows(pair[1])["jsonl/changed"]
+    shown = compared.pair("jsonl/changed")
+    first, second = shown["turns"]
+    assert (first["is_same"], words(first)) == (True, old["messages"][0]["content"])
+    assert words(second["before"]) == old["messages"][1]["content"]
+    assert words(second["after"]) == new["messages"][1]["content"]
+    assert ("-", "600") in second["before"]["words"]
+    assert ("+", "609") in second["after"]["words"]
+    *_, question, answer = compared.pair("jsonl/shorter")["turns"]
+    assert (question["after"], words(answer["before"])) == (None, "an answer")
+    removed = compared.pair("jsonl/goes-0")
+    assert removed["places"]["after"] is None
+    assert [turn["is_same"] for turn in removed["turns"]] == [False, False]
+
+
+def test_the_middle_of_what_is_the_same_is_left_out() -> None:
+    same = "word " * 400
+    turns = [{"role": "user", "content": f"{same}{end} {same}"} for end in ("a ", "b")]
+    (turn,) = comparison._turns(turns[:1], turns[1:])
+    for side in ("before", "after"):
+        signs = [sign for sign, _ in turn[side]["words"]]
+        assert (signs[0], signs[-1]) == ("…", "…")
+        assert len(words(turn[side])) < 1000
+
+
+def test_a_page_has_both_and_is_a_function_of_the_folders(pair: tuple[Path, Path]) -> None:
+    page = comparison.page(*pair)
+    assert page == comparison.page(*pair)
+    assert str(pair[0].parent) not in page
+    for text in ("<del>600</del>", "<ins>609</ins>", "it goes 1", "it comes 2", "jsonl/emptied"):
+        assert text in page, text
+    assert "split.test_percent: 40.0 → 60.0" in page
+    assert "script" not in page
+    assert "Recipe, sources, rendering and versions are the same." in comparison.page(*pair[:1] * 2)
+
+
+def test_texts_of_data_stay_texts(tmp_path: Path) -> None:
+    attack = "<img src=x onerror=alert(1)></pre><script>alert(1)</script>"
+    old = make(tmp_path, "old", [talk("a", attack, "x"), talk(attack, "b")])
+    new = make(tmp_path, "new", [talk("a", attack, f"y {attack}"), talk("c", attack, attack)])
+    page = comparison.page(old, new)
+    assert "&lt;img src=x" in page
+    assert "<img" not in page
+    assert "<script" not in page
+
+
+def test_the_served_page_lists_what_changed(pair: tuple[Path, Path], compared: Comparison) -> None:
+    browser = Browser(pair[1], pair[0])
+    told = browser.facts()["compared"]
+    assert {kind["name"]: kind["number"] for kind in told["kinds"]} == compared.numbers
+    for kind, number in compared.numbers.items():
+        answer = browser.changes(Query(kind=kind))
+        assert [row["id"] for row in answer["rows"]] == compared.listed(kind)["id"].to_list()
+        assert len(answer["rows"]) == number
+        assert all(row["begins"] for row in answer["rows"])
+    assert browser.change("jsonl/changed") == compared.pair("jsonl/changed")
+    with pytest.raises(OutputError, match="nothing is 'lost'; known: changed, added"):
+        browser.changes(Query(kind="lost"))
+    with pytest.raises(OutputError, match="no conversation has the id 'x'"):
+        browser.change("x")
+    assert Browser(pair[1]).facts()["compared"] is None
+
+
 # ----------------------------------------------------------------------------------- the command
 
 
@@ -215,6 +311,20 @@ def test_the_command_is_readable(pair: tuple[Path, Path]) -> None:
         assert words in shown, words
 
 
+def test_the_page_of_both_is_written_where_it_is_asked_for(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    done = run("report", pair[1], "--against", pair[0], "--page", page)
+    assert (done.output, page.read_text()) == (f"{page}\n", comparison.page(*pair))
+    assert run("report", pair[1], "--against", pair[0]).output == f"{pair[1] / report.COMPARISON}\n"
+    verified = run("verify", pair[1])
+    assert (verified.exit_code, "not part of" in verified.output) == (0, False)
+    assert run("report", pair[1], "--page", page).output == f"{page}\n"
+    assert page.read_text() == report.page(pair[1])
+    assert run("report", pair[1], "--page", page, "--serve").exit_code == 2
+
+
 def test_the_command_prints_json(pair: tuple[Path, Path]) -> None:
     difference = json.loads(run("diff", *pair, "--json", "-n", "1").stdout)
     assert difference["rows"]["added"] == 3
@@ -230,14 +340,14 @@ def test_a_folder_that_is_not_a_build_is_named(pair: tuple[Path, Path], tmp_path
 
 def test_texts_are_not_held(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is joined is ids and digests; texts are read for the examples alone."""
-    from chatdata.verify import dataset_diff
+    from chatdata.verify import row_changes
 
     joined: list[pl.DataFrame] = []
-    honest = dataset_diff._index
+    honest = row_changes._index
     monkeypatch.setattr(
-        dataset_diff, "_index", lambda *arguments: joined.append(honest(*arguments)) or joined[-1]
+        row_changes, "_index", lambda *arguments: joined.append(honest(*arguments)) or joined[-1]
     )
     between(*pair)
-    assert {name for table in joined for name in table.columns} == set(dataset_diff._INDEX)
+    assert {name for table in joined for name in table.columns} == set(row_changes.INDEX)
     width = max(len(value) for table in joined for value in table["messages"])
     assert width == 16

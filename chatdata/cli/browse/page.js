@@ -3,6 +3,7 @@
 // stands in the address behind #: "rows?words=cat&page=2&id=a/b".
 
 const at = (id) => document.getElementById(id);
+const TABS = ["rows", "dropped", "lengths", "changes"];
 const FILTERS = ["words", "source", "lang", "split", "reason", "least", "most", "order"];
 const ORDERS = ["longest", "shortest", "least trained", "most trained"];
 let facts, asked = 0, open = "";
@@ -34,7 +35,7 @@ async function ask(path, values = {}) {
 
 function state() {
   const [tab, rest] = location.hash.slice(1).split("?", 2);
-  return { tab: ["rows", "dropped", "lengths"].includes(tab) ? tab : "rows",
+  return { tab: TABS.includes(tab) ? tab : "rows",
     ...Object.fromEntries(new URLSearchParams(rest ?? "")) };
 }
 
@@ -135,6 +136,73 @@ function showLengths() {
       cells("th", ["tokens at most", "rows longer", "share", "trained tokens lost", "share"]), ...rows)))];
 }
 
+// ---------------------------------------------------------------------- what was changed
+
+function glance(rows) {
+  const cell = (value) => make("td", { class: "n" }, value === null ? "none" : number(value));
+  const step = (before, after) => {
+    const by = Math.round(10 * ((after ?? 0) - (before ?? 0))) / 10;
+    return make("td", { class: by ? "n" : "n soft" }, by ? `${by > 0 ? "+" : ""}${number(by)}` : "the same");
+  };
+  const heads = ["", "before", "after", "change"].map((head, n) => make("th", { class: n ? "n" : undefined }, head));
+  return make("details", { class: "card" }, make("summary", {}, "Numbers of both"), make("div", { class: "scroll" },
+    make("table", { class: "both" }, make("tr", {}, ...heads), ...rows.map(([words, before, after]) =>
+      make("tr", {}, make("td", {}, words), cell(before), cell(after), step(before, after))))));
+}
+
+async function showChanges(now) {
+  const { before, kinds, the_same, glance: rows } = facts.compared;
+  const head = make("p", {}, "Against ", make("strong", {}, before), `: ${plural(the_same, "conversation")} ${the_same === 1 ? "is" : "are"} the same.`);
+  if (!kinds.length) return [head, glance(rows)];
+  const kind = kinds.find(({ name }) => name === now.kind) ?? kinds[0];
+  const answer = await ask("changes", { kind: kind.name, words: now.words, page: now.page });
+  const chips = kinds.map((item) => make("button", { type: "button", title: item.about,
+    "aria-pressed": String(item === kind), onclick: () => go({ kind: item.name, page: 0, id: "" }) },
+    `${item.name} `, make("span", { class: "soft small" }, number(item.number))));
+  const list = answer.rows.map((item) => make("button", { class: "row", type: "button",
+    "aria-current": item.id === now.id && "true", onclick: () => go({ kind: kind.name, id: item.id }) },
+    make("span", { class: "text", dir: "auto" }, item.begins || "(says nothing)"),
+    make("span", { class: "soft small" }, make("code", {}, item.id)),
+    item.reason ? make("span", { class: "soft small" }, [item.reason, item.detail].filter(Boolean).join(": ")) : null));
+  const page = Number(now.page ?? 0);
+  return [head, glance(rows), make("div", { class: "chips" }, ...chips),
+    pager(answer, page, `${number(answer.number)} ${kind.about}`), ...list];
+}
+
+function compared(turn) {
+  const tags = { "-": "del", "+": "ins" };
+  const part = ([sign, text]) => tags[sign] ? make(tags[sign], {}, text)
+    : sign === "…" ? make("span", { class: "left" }, `… ${text} …`) : text;
+  return make("pre", { dir: "auto" }, ...turn.words.map(part),
+    turn.left ? make("span", { class: "left" }, `… ${plural(turn.left, "character")} more`) : null);
+}
+
+function bothSides(pair) {
+  const role = (words) => make("span", { class: "role" }, words);
+  const only = (turn, kind) => make("div", { class: kind }, role(turn.role), compared(turn));
+  const side = (name, turn) => make("div", { class: `side ${name}` }, role(turn ? `${name} · ${turn.role}` : name),
+    turn ? compared(turn) : make("p", { class: "soft small" }, "no such turn"));
+  const isInBoth = pair.places.before && pair.places.after;
+  return pair.turns.flatMap((turn) => turn.is_same ? [only(turn, "same")]
+    : isInBoth ? [side("before", turn.before), side("after", turn.after)] : [only(turn.before ?? turn.after, "alone")]);
+}
+
+function spans(name, list) {
+  return make("div", { class: "side tokens" }, make("span", { class: "role" }, name), make("pre", { dir: "auto" },
+    ...(list ?? []).map((span) => make("span", { class: [span.is_trained && "trained", span.is_control && "control"].filter(Boolean).join(" ") || undefined }, span.text))));
+}
+
+async function showChange(id) {
+  const pair = await ask("change", { id });
+  const why = pair.reason ? make("p", {}, make("strong", { class: "warn" }, pair.reason), pair.detail ? `: ${pair.detail}` : "") : null;
+  const places = Object.entries(pair.places).filter(([, place]) => place).map(([name, place]) =>
+    make("p", { class: "soft small" }, `${name}: ${place}`));
+  const parts = pair.tokens ? Object.entries(pair.tokens).map(([name, list]) => spans(name, list)) : bothSides(pair);
+  return [make("button", { id: "back", type: "button", onclick: () => go({ id: "" }) }, "‹ all changes"),
+    make("p", { class: "soft small" }, make("code", {}, pair.id), ` · ${pair.kinds.join(", ")}`), why, ...places,
+    make("article", { class: "card compared" }, make("div", { class: "sides" }, ...parts))];
+}
+
 // ------------------------------------------------------------------------- a conversation
 
 function tokens(row) {
@@ -219,11 +287,13 @@ async function show() {
     label.hidden = !label.dataset.for.split(" ").includes(tab) || (label.classList.contains("tokens") && !facts.is_rendered);
   }
   at("filters").hidden = tab === "lengths";
+  at("words").placeholder = tab === "changes" ? "Search in ids" : "Search in text";
   at("token").hidden = true;
-  const views = { rows: showRows, dropped: showDropped, lengths: showLengths };
+  const views = { rows: showRows, dropped: showDropped, lengths: showLengths, changes: showChanges };
+  const details = { rows: showConversation, changes: showChange };
   try {
     const list = await views[tab](now);
-    const detail = tab === "rows" && now.id ? await showConversation(now.id) : [];
+    const detail = details[tab] && now.id ? await details[tab](now.id) : [];
     if (mine !== asked) return;
     at("list").replaceChildren(...list.filter(Boolean));
     at("detail").replaceChildren(...detail.filter(Boolean));
@@ -244,6 +314,7 @@ async function start() {
   document.title = `${facts.name} ${facts.version}`;
   at("title").replaceChildren(facts.name, " ", make("small", {}, facts.version));
   at("about").textContent = facts.about ?? "";
+  at("changes").hidden = !facts.compared;
   fill("source", facts.sources, "all");
   fill("lang", facts.languages, "all");
   fill("split", facts.splits, "all");

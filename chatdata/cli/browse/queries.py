@@ -25,6 +25,8 @@ from chatdata.core.errors import OutputError
 from chatdata.dataset import card, dropped, manifest, reader, report
 from chatdata.dataset.rows import words_of
 from chatdata.render import token_parts, token_spans
+from chatdata.verify import comparison
+from chatdata.verify.comparison import Comparison
 
 ROWS = 25  # of a page
 _BEGINNING = 240  # characters of a row that a list shows
@@ -50,15 +52,20 @@ class Query:
     least: int | None = None
     most: int | None = None
     order: str = ""
+    kind: str = ""  # of a change, of `row_changes.KINDS`
     page: int = 0
 
 
 class Browser:
     """A built folder that is read a page of rows at a time. Values are ready to be JSON."""
 
-    def __init__(self, folder: Path) -> None:
-        """Reads ids, sources, languages and lengths. Raises OutputError as `reader.scan` does."""
+    def __init__(self, folder: Path, before: Path | None = None) -> None:
+        """Reads ids, sources, languages and lengths, and what changed since `before`.
+
+        Raises OutputError as `reader.scan` does.
+        """
         self.folder = folder
+        self._compared = Comparison(before, folder) if before else None
         self._manifest = manifest.read(folder)
         self._index = _index(folder, is_rendered=self._manifest.render is not None)
         self._decoder = show_rows.decoder(folder)
@@ -86,6 +93,7 @@ class Browser:
             "has_words": dropped.is_in(self.folder),
             "costs": report.costs(self.folder),
             "longest": described.lengths["tokens"].max if described.render else None,
+            "compared": self._compared and _compared(self._compared),
         }
 
     def rows(self, query: Query) -> dict[str, Any]:
@@ -121,6 +129,32 @@ class Browser:
         nodes = [_node(node, depth) for node, depth in _walk(tree.roots)]
         elsewhere = [_node(node, depth) for node, depth in _walk(tree.elsewhere)]
         return {"group": tree.group, "nodes": nodes, "elsewhere": elsewhere}
+
+    def changes(self, query: Query) -> dict[str, Any]:
+        """A page of the conversations that differ from those before, of a kind.
+
+        Raises OutputError for a kind that there is not.
+        """
+        numbers = self._compared.numbers if self._compared else {}
+        if self._compared is None or query.kind not in numbers:
+            raise OutputError(f"nothing is '{query.kind}'; known: {', '.join(numbers) or 'none'}.")
+        listed = self._compared.listed(query.kind)
+        if query.words:
+            listed = listed.filter(pl.col("id").str.contains(_pattern(query.words)))
+        page = listed.slice(query.page * ROWS, ROWS).to_dicts()
+        words: dict[str, dict[str, Any]] = {}
+        for folder in self._compared.folders:
+            wanted = pl.col("id").is_in([row["id"] for row in page])
+            table = reader.scan(folder, "messages").filter(wanted).select("id", "messages")
+            words |= {id: _beginning(turns) for id, turns in table.collect().iter_rows()}
+        rows = [{**row, **words[row["id"]]} for row in page]
+        return {"number": listed.height, "of": ROWS, "rows": rows}
+
+    def change(self, id: str) -> dict[str, Any]:
+        """A conversation of both folders. Raises OutputError where neither has it."""
+        if self._compared is None or id not in self._compared.rows["id"]:
+            raise OutputError(f"no conversation has the id '{id}'.")
+        return self._compared.pair(id)
 
     def dropped(self, query: Query) -> dict[str, Any]:
         """A page of what was dropped: with its words where the folder has them."""
@@ -223,6 +257,18 @@ def _limits(query: Query) -> Iterator[pl.Expr]:
         yield pl.col("length") <= query.most
 
 
+def _compared(compared: Comparison) -> dict[str, Any]:
+    """What is compared: both versions, how many conversations are of each kind, numbers."""
+    before = compared.difference.before
+    kinds = [
+        {"name": kind, "number": number, "about": comparison.ABOUT[kind]}
+        for kind, number in compared.numbers.items()
+    ]
+    about = {"before": f"{before['name']} {before['version']}", "kinds": kinds}
+    glance = [(words, *numbers) for words, numbers in compared.glance()]
+    return {**about, "the_same": compared.difference.rows["the_same"], "glance": glance}
+
+
 def _pattern(words: str) -> str:
     pattern = Choice(1, words=words).pattern()
     assert pattern is not None
@@ -277,12 +323,15 @@ def _node(node: show_tree.Node, depth: int) -> dict[str, Any]:
     return {**about, "depth": depth, "words": words}
 
 
+_TEXTS = ("words", "source", "lang", "split", "reason", "order", "kind")
+
+
 def query_of(values: Mapping[str, str]) -> Query:
     """The query that the parameters of an address ask for.
 
     Raises OutputError for a number that is none.
     """
-    texts = {n: values.get(n, "") for n in ("words", "source", "lang", "split", "reason", "order")}
+    texts = {n: values.get(n, "") for n in _TEXTS}
     return Query(
         **texts,
         least=_number(values, "least"),

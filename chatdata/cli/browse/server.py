@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from chatdata.cli.browse.queries import Browser, query_of
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import report
+from chatdata.verify import comparison
 
 ADDRESS = "127.0.0.1"
 _HERE = Path(__file__).parent
@@ -38,8 +39,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        self.browser = Browser(folder)
+    def __init__(self, folder: Path, port: int = 0, before: Path | None = None) -> None:
+        self.browser = Browser(folder, before)
         self.pages = _pages(folder)
         super().__init__((ADDRESS, port), Handler)
 
@@ -55,6 +56,8 @@ class Server(ThreadingHTTPServer):
             "/api/rows": lambda: self.browser.rows(query_of(values)),
             "/api/dropped": lambda: self.browser.dropped(query_of(values)),
             "/api/conversation": lambda: self.browser.conversation(values.get("id", "")),
+            "/api/changes": lambda: self.browser.changes(query_of(values)),
+            "/api/change": lambda: self.browser.change(values.get("id", "")),
             "/api/tree": lambda: self.browser.tree(values.get("id", "")),
         }
         return ask[path]()
@@ -125,7 +128,7 @@ def _headers(headers: Any) -> dict[str, str]:
 
 def _pages(folder: Path) -> dict[str, tuple[bytes, str]]:
     """The files of the page, by their paths, with their kinds."""
-    style = report.style() + (_HERE / "page.css").read_text(encoding="utf-8")
+    style = report.style() + comparison.style() + (_HERE / "page.css").read_text(encoding="utf-8")
     return {
         "/": ((_HERE / "page.html").read_bytes(), "text/html"),
         "/page.css": (style.encode(), "text/css"),
