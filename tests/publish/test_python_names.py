@@ -90,7 +90,7 @@ def test_a_published_version_is_rendered_but_never_changed(place: str, tmp_path:
         with pytest.raises(cd.ChatdataError, match="cannot be changed; pull it into a folder"):
             change(place, *given[change], **options)
     page = CliRunner().invoke(main, ["report", place])
-    assert "cannot be changed; look at it with --serve, or pull it first" in page.output
+    assert "cannot be changed; say where the page goes with --page FILE" in page.output
 
 
 @pytest.mark.parametrize("table", ["messages", "tokens", "ledger", "dropped"])
