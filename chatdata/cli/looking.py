@@ -113,7 +113,7 @@ def _show_dropped(out: Path, reason: str | None, choice: Choice, shown: Console)
     from chatdata.cli import show_dropped
 
     selection = show_dropped.find(out, reason, choice)
-    show_dropped.print_entries(selection, shown)
+    show_dropped.print_entries(out, selection, shown)
     if not selection.number:
         note("nothing of that kind was dropped")
 
@@ -169,14 +169,18 @@ def explain(out: Path, id: str, as_json: bool, no_pager: bool) -> None:
     """Say what became of a message or a conversation, and why.
 
     ID is an id of the ledger: of a message, of a conversation (`sharegpt/QWJhYvA_0`, or its last
-    part), or a place in a file (`dump.jsonl:17`). Of what was dropped, the text is printed too.
+    part), or a place in a file (`dump.jsonl:17`). Of what was dropped, the text is printed too, and
+    the setting of a build that would keep it.
     """
+    from chatdata.cli import keeping
     from chatdata.cli.show_outcomes import print_explanation
     from chatdata.dataset import dropped, reader
 
     outcomes = dropped.with_words(out, reader.explain(out, id))
+    ways = keeping.to_keep(out, outcomes.to_dicts())
     if as_json:
-        print_json(outcomes.to_dicts())
+        rows = zip(outcomes.to_dicts(), ways, strict=True)
+        print_json([{**row, "to_keep": way} for row, way in rows])
     else:
         with paged(no_pager) as shown:
-            print_explanation(outcomes, shown)
+            print_explanation(outcomes, ways, shown)

@@ -11,13 +11,14 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
+from chatdata.cli import keeping
 from chatdata.cli.choosing import Choice
 from chatdata.cli.terminal import visible
 from chatdata.core.config import nearest
 from chatdata.core.errors import OutputError
 from chatdata.dataset import dropped, manifest
 from chatdata.dataset.dropped import Selection
-from chatdata.steps import filters, ways
+from chatdata.steps import filters
 
 _Row = Mapping[str, Any]
 
@@ -45,34 +46,35 @@ def find(folder: Path, reason: str | None, choice: Choice) -> Selection:
     )
 
 
-def print_entries(selection: Selection, console: Console) -> None:
+def print_entries(folder: Path, selection: Selection, console: Console) -> None:
     """Prints entries, numbered: what was dropped and why, its place, its words, the way to keep
     it."""
-    for number, entry in enumerate(selection.entries, start=1):
-        _print_entry(f"{number} of {selection.number}", entry, console)
+    rows = [entry.row(0, named=True) for entry in selection.entries]
+    ways = keeping.to_keep(folder, rows)
+    for number, (entry, way) in enumerate(zip(selection.entries, ways, strict=True), start=1):
+        _print_entry(f"{number} of {selection.number}", entry, way or "", console)
         console.print()
 
 
-def _print_entry(number: str, entry: pl.DataFrame, console: Console) -> None:
+def _print_entry(number: str, entry: pl.DataFrame, way: str, console: Console) -> None:
     first, *messages = entry.iter_rows(named=True)
     head = Text(f"{number}  ", style="dim").append(f"{first['unit']} ", style="dim")
     head.append(visible(first["id"]), style="bold").append("  ")
     head.append(visible(first["reason"]), style="yellow")
     console.print(head, soft_wrap=True)
-    for line in _about(first):
+    for line in (*_about(first), way):
         console.print(Text(f"    {visible(line)}"), soft_wrap=True)
     for row in messages or [first]:
         print_words(row, console, why=_why(row, first))
 
 
 def _about(row: _Row) -> Iterator[str]:
-    """Yields why something was dropped, where it stands, and how to keep it."""
+    """Yields why something was dropped, and where it stands."""
     yield filters.about(row["reason"])
     if row["detail"]:
         yield row["detail"]
     place = f"in {row['place']}" if row["place"] else "its place is not known"
     yield f"{place}, source {row['source']}"
-    yield ways.to_keep(row)
 
 
 def _why(row: _Row, first: _Row) -> str:

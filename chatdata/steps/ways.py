@@ -1,10 +1,11 @@
-"""The way to keep what was dropped, for each reason, in words."""
+"""The way to keep what was dropped, for each reason: settings of a build, or what to mend."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chatdata.core.ledger import BECAUSE, BELOW, GOES_WITH, REASONS
@@ -16,7 +17,8 @@ _CULPRIT = re.compile(
     rf"(?:{'|'.join([BECAUSE, GOES_WITH, BELOW])})(.+?)(?:, whose .*)?$", re.DOTALL
 )
 
-_MEND = "mend the file there"
+_MEND = "no setting does; mend the file there"
+# Words where no setting keeps it, or where the value is a matter of choice.
 _WAYS = {
     "bad_json": _MEND,
     "damaged": _MEND,
@@ -24,57 +26,136 @@ _WAYS = {
     "bad_message": _MEND,
     "no_id": _MEND,
     "no_turns": _MEND,
-    "rootless": "add the messages above it to the input",
+    "rootless": "no setting does; add the messages above it to the input",
     "cycle": _MEND,
     "unknown_record": "write it in a form that a source reads (docs/reading.md), or choose another "
     "`format` of the source",
     "preference": "source `auto`, or write what was chosen as the end of `messages`",
-    "duplicate_id": "give each record and message its own id",
-    "too_many_paths": "a larger `threads.max_paths`, or threads: {policy: best_rank}",
-    "not_selected": "threads: {policy: all_leaves} takes every path",
+    "duplicate_id": "no setting does; give each record and message its own id",
     "joined": "nothing is lost: the conversation that is named has its turns",
-    "repeated_role": "threads: {repeated_role: merge} or {repeated_role: keep}",
-    "leading_turn": "threads: {start: any}",
-    "trailing_turn": "threads: {end: any}",
     "prefix_of_another": "nothing is lost: its turns stand in the conversation that is named",
     "forgotten": "take its id out of the file that `forget` names",
     "not_sampled": "a larger `weight` or `cap` of its source",
     "unrenderable": "another `render.template` or tokenizer, or correct what the template refuses",
     "too_long": "a larger `render.max_tokens`, or render: {overflow: cut} or {overflow: split}",
-    "unranked": "answers that somebody has ranked",
-    "untrained": "answers that may be trained",
-    "no_rival": "a second answer to the same question that is ranked and kept",
-    "too_many_pairs": "threads: {pairs: adjacent} or {pairs: best_worst}",
-    "not_paired": "threads: {pairs: all}, or a smaller `threads.margin`",
+    "too_many_paths": "a larger `threads.max_paths`, or threads: {policy: best_rank}",
+    "unranked": "no setting does; answers that somebody has ranked",
+    "untrained": "no setting does; answers that may be trained",
+    "no_rival": "no setting does; a second answer to the same question that is ranked and kept",
     "no_trained_tokens": "other parts in `render.train_on`, or answers that may be trained",
 }
-
-
+# Settings by the reason; each keeps it, at least from this reason.
+_SETTINGS = {
+    "not_selected": ["threads.policy=all_leaves"],
+    "repeated_role": ["threads.repeated_role=merge"],
+    "leading_turn": ["threads.start=any"],
+    "trailing_turn": ["threads.end=any"],
+    "too_many_pairs": ["threads.pairs=adjacent"],
+    "not_paired": ["threads.pairs=all", "threads.margin=1"],
+}
+# The numbers of a detail that a key must be as large as.
+_NUMBERS = {
+    "too_long": ("render.max_tokens", re.compile(r"(\d+) tokens, \d+ allowed")),
+    "too_many_paths": ("threads.max_paths", re.compile(r"(\d+) paths, which repeat 0 turns")),
+}
 _WAYS_OF_TREES = ("rootless", "cycle")  # what goes with another message can name none to keep
+_CODE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*")  # of a language
 
 
-def to_keep(row: Mapping[str, Any]) -> str:
-    """How what a row of the ledger says was dropped could be kept, in words."""
+def to_keep(
+    row: Mapping[str, Any], recipe: Mapping[str, Any], details: Mapping[str, str] | None = None
+) -> str:
+    """How what a row of the ledger says was dropped could be kept, in words.
+
+    `recipe` is that of the dataset, as plain values; `details` are those of messages by their ids,
+    since what goes with a message goes for what is wrong with that.
+    """
+    first, *more = [" ".join(map(_option, way)) for way in settings(row, recipe, details)] or [""]
+    if not first:
+        return f"to keep it: {_without_settings(row)}"
+    if more:
+        return f"to keep it: {first}, or it alone: {more[0]}"
+    is_of_filter = row["reason"] not in REASONS and _culprit(row) is None
+    change = f", or change '{row['reason']}' in the recipe's `drop`" if is_of_filter else ""
+    return f"to keep it: {first}{change}"
+
+
+def settings(
+    row: Mapping[str, Any], recipe: Mapping[str, Any], details: Mapping[str, str] | None = None
+) -> list[list[str]]:
+    """The ways to keep what a row says was dropped, each as settings (`KEY=VALUE`) of a build: the
+    first keeps what is like it, too. Nothing where no setting keeps it."""
     reason, detail = row["reason"], row["detail"] or ""
-    culprit = _CULPRIT.match(detail)
-    if reason in {drop.filter.name for drop in filters.always()}:
-        where = "that message" if culprit else "it"
-        return f"to keep it: correct {where} in the file; no template can write what stands there"
-    if reason not in _WAYS and reason not in REASONS:
-        return f"to keep it: {_keep(row, culprit[1] if culprit else None)}"
-    if culprit and reason not in _WAYS_OF_TREES:
-        return f"to keep it: keep: [{_quoted(culprit[1])}] in the recipe"
-    return f"to keep it: {_WAYS.get(reason, 'another recipe')}"
+    culprit = _culprit(row)
+    if reason in _always():
+        return []
+    if reason in REASONS and (culprit is None or reason in _WAYS_OF_TREES):
+        return list(_of_threads(reason, detail, recipe))
+    named = culprit or row["id"]
+    if not culprit and not _is_of_message(row):
+        named = row["conversation"] or row["id"]
+    keep = _setting("keep", [*(recipe.get("keep") or []), named])
+    wrong = (details or {}).get(named, "") if culprit else detail
+    return [*_of_filter(reason, wrong, recipe), [keep]]
 
 
-def _keep(row: Mapping[str, Any], culprit: str | None) -> str:
-    """The `keep` that spares something from a filter, or the filter's options."""
-    is_of_message = row["unit"] == "message"  # of a function of a file
+def _of_threads(reason: str, detail: str, recipe: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yields the settings that spare what was dropped by no filter."""
+    key, pattern = _NUMBERS.get(reason, ("", None))
+    if pattern is not None and (number := pattern.match(detail)):
+        yield [f"{key}={number[1]}"]
+    if reason in _SETTINGS:
+        has_top_k = reason == "not_selected" and (recipe.get("threads") or {}).get("top_k")
+        yield [*_SETTINGS[reason], *(["threads.top_k=null"] if has_top_k else [])]
+
+
+def _of_filter(reason: str, detail: str, recipe: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yields the settings of a filter that spare what has this detail."""
+    language = _CODE.match(detail)
+    if reason == "wrong_language" and language:
+        allowed = _options(recipe, reason).get("allow", ["en"])
+        yield [f"drop.{reason}.allow=[{','.join([*allowed, language[0]])}]"]
+
+
+def _options(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The options of a filter in a recipe; none where it has no such filter."""
+    return next((entry[name] for entry in recipe.get("drop") or [] if name in entry), {})
+
+
+def _culprit(row: Mapping[str, Any]) -> str | None:
+    """The id of the message with which something goes."""
+    named = _CULPRIT.match(row["detail"] or "")
+    return named[1] if named else None
+
+
+def culprits(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The ids of the messages with which what rows of the ledger tell of goes."""
+    return {id for row in rows if row["reason"] and (id := _culprit(row)) is not None}
+
+
+def _always() -> set[str]:
+    return {drop.filter.name for drop in filters.always()}
+
+
+def _without_settings(row: Mapping[str, Any]) -> str:
+    """What could be done where no setting keeps it."""
+    if row["reason"] in _always():
+        where = "that message" if _culprit(row) else "it"
+        return f"no setting does; correct {where} in the file, for no template can write it"
+    return _WAYS.get(row["reason"], "another recipe")
+
+
+def _is_of_message(row: Mapping[str, Any]) -> bool:
+    """Whether a filter looks at messages; a function of a file looks at what its row is of."""
     if row["reason"] in FILTERS:
-        is_of_message = FILTERS[row["reason"]].unit == "message"
-    named = culprit or row["id"] if is_of_message else row["conversation"] or row["id"]
-    return f"keep: [{_quoted(named)}] in the recipe, or change '{row['reason']}' in its `drop`"
+        return FILTERS[row["reason"]].unit == "message"
+    return bool(row["unit"] == "message")
 
 
-def _quoted(id: str) -> str:
-    return json.dumps(id, ensure_ascii=False)
+def _setting(key: str, value: object) -> str:
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+
+
+def _option(setting: str) -> str:
+    """A setting as it is written in a shell."""
+    return f"--set {shlex.quote(setting)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from chatdata.cli import main
 from chatdata.core import ledger
-from chatdata.dataset import dropped, reader
+from chatdata.dataset import dropped
 from chatdata.steps import ways
 from chatdata.steps.filters import FILTERS
 from tests.support.builds import TALKS, TREES, make, talk_file, tree_file
@@ -47,14 +46,14 @@ SHOWN = """\
     a stretch of a file that is not JSON
     Expecting property name enclosed in double quotes at column 2
     in talks.jsonl:7, source jsonl
-    to keep it: mend the file there
+    to keep it: no setting does; mend the file there
     {broken
 
 2 of 6  conversation jsonl/b  duplicate
     Conversations that say the same, white space aside, as another that comes first.
     says the same as jsonl/a
     in talks.jsonl:2, source jsonl
-    to keep it: keep: ["jsonl/b"] in the recipe, or change 'duplicate' in its `drop`
+    to keep it: --set 'keep=["jsonl/b"]', or change 'duplicate' in the recipe's `drop`
   0 user:
     Hi
   1 assistant:
@@ -63,7 +62,7 @@ SHOWN = """\
 3 of 6  message jsonl/end#2  trailing_turn
     a turn behind the last assistant turn
     in talks.jsonl:6, source jsonl
-    to keep it: threads: {end: any}
+    to keep it: --set threads.end=any
   2 user:
     Thanks
 
@@ -71,7 +70,7 @@ SHOWN = """\
     Answers that are an error of the service: `Too many requests in 1 hour`, `network error`.
     because of jsonl/error#1
     in talks.jsonl:4, source jsonl
-    to keep it: keep: ["jsonl/error#1"] in the recipe, or change 'error_answer' in its `drop`
+    to keep it: --set 'keep=["jsonl/error#1"]'
   0 user:  (trailing_turn: goes with jsonl/error#1)
     Hi
     there
@@ -86,7 +85,8 @@ SHOWN = """\
     Messages in a language that is not allowed, by the source's label, a detector, or both.
     because of jsonl/french#0
     in talks.jsonl:3, source jsonl
-    to keep it: keep: ["jsonl/french#0"] in the recipe, or change 'wrong_language' in its `drop`
+    to keep it: --set 'drop.wrong_language.allow=[en,fr]', or it alone: --set \
+'keep=["jsonl/french#0"]'
   0 user:  (wrong_language: fr)
     Bonjour
   1 assistant:  (wrong_language: fr)
@@ -96,12 +96,17 @@ SHOWN = """\
     Content that is not text: a number, null, a lone surrogate, parts that are no text.
     because of jsonl/odd#0
     in talks.jsonl:5, source jsonl
-    to keep it: correct that message in the file; no template can write what stands there
+    to keep it: no setting does; correct that message in the file, for no template can write it
   0 user:  (bad_content: not text but int)
     (no text that could be read)
   1 assistant:  (bad_content: goes with jsonl/odd#0)
     What?
 
+"""
+
+WAY = """\
+    to keep it: --set 'drop.wrong_language.allow=[en,fr]', or it alone: --set \
+'keep=["jsonl/french#1"]'
 """
 
 
@@ -154,7 +159,9 @@ def test_a_reason_and_words_choose(out: Path, options: list[str], numbers: list[
 
 def test_explain_prints_the_words_too(out: Path) -> None:
     done = run("explain", out, "jsonl/french#1")
-    assert done.stdout.endswith("    fr\n    in jsonl/french\n  1 assistant:\n    Salut\n")
+    assert done.stdout.endswith(
+        "    fr\n    in jsonl/french\n" + WAY + "  1 assistant:\n    Salut\n"
+    )
     (facts,) = json.loads(run("explain", out, "talks.jsonl:7", "--json").stdout)
     assert (facts["reason"], facts["content"]) == ("bad_json", "{broken")
 
@@ -209,31 +216,11 @@ def test_entries_hold_all_rows_in_order(text: str, data: type, tmp_path: Path) -
         assert len(chosen.entries) == chosen.number == len(has_reason)
 
 
-def offered(folder: Path) -> list[str]:
-    """The ids that `show --dropped` says to name."""
-    shown = run("show", folder, "--dropped", "-n", 99).stdout
-    return [json.loads(name) for name in re.findall(r"keep: \[(.*?)\]", shown)]
-
-
-def test_the_way_to_keep_it_keeps_it(out: Path) -> None:
-    """What `keep: [...]` is offered for is kept once all that is offered is named."""
-    names = more = offered(out)
-    kept = out.parent / "kept"
-    assert len(names) == 3
-    while more:
-        build(out.parent, "--out", str(kept), "--set", f"keep={json.dumps(names)}")
-        more = offered(kept)
-        assert not set(more) & set(names)
-        names = [*names, *more]
-    left = reader.scan_ledger(kept).filter(outcome="dropped").collect()
-    assert set(left["reason"]) == {"bad_json", "bad_content", "trailing_turn"}
-
-
 def test_every_reason_has_a_way() -> None:
     for reason in [*ledger.REASONS, *FILTERS]:
         row = {"unit": "message", "id": "m", "conversation": "c", "reason": reason, "detail": None}
-        words = ways.to_keep(row)
+        words = ways.to_keep(row, {})
         assert words.startswith("to keep it: ")
         assert "another recipe" not in words
     indirect = {**row, "reason": "trailing_turn", "detail": "goes with c#2"}
-    assert ways.to_keep(indirect) == 'to keep it: keep: ["c#2"] in the recipe'
+    assert ways.to_keep(indirect, {}) == "to keep it: --set 'keep=[\"c#2\"]'"

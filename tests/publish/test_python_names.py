@@ -51,6 +51,7 @@ def place(
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)  # read once from the environment
     template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_TOKEN", ADA)
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
     named: str | Path = places[request.param]
