@@ -8,7 +8,6 @@ ended in another way.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import sys
@@ -17,19 +16,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from chatdata import build_dataset, load_recipe
 from tests.support import forked_ranks
 from tests.support.forked_ranks import ROOT, ForkedRanks
 from tests.support.killed_runs import STRATEGIES
-from tests.support.model_families import SHAPES
+from tests.support.model_families import SHAPES, save_base
 
 WITHIN = 2e-5
 LONGEST = 512  # tokens of a row
-BYTES = 257  # ids of a base whose vocabulary is that of bytes, the last of which ends a text
-_ROOM = {"n_positions": 2048, "max_position_embeddings": 2048, "max_seq_len": 2048}
 
 
 class Seen(NamedTuple):
@@ -38,21 +33,6 @@ class Seen(NamedTuple):
     losses: list[float]
     refused: str = ""
     failed: str = ""
-
-
-def save_base(family: str, folder: Path) -> Path:
-    """The folder of a small model of a family, with room for the rows of the sample."""
-    shape = copy.deepcopy(SHAPES[family])
-    ids = {"eos_token_id": BYTES - 1, "bos_token_id": BYTES - 1, "pad_token_id": 0}
-    shape = {"vocab_size": BYTES, **ids} | shape
-    for part in (shape, shape.get("text_config", {})):
-        part |= {key: value for key, value in _ROOM.items() if key in part}
-        part |= {key: BYTES for key in part if key.startswith("vocab_size")}
-    torch.manual_seed(7)
-    config = AutoConfig.for_model(family, **shape)
-    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    kind.from_config(config).float().save_pretrained(folder)
-    return folder
 
 
 def trained(ranks: ForkedRanks, work: Path, base: Path, strategy: str) -> Seen:
@@ -76,9 +56,9 @@ def trained(ranks: ForkedRanks, work: Path, base: Path, strategy: str) -> Seen:
     if not any(done.codes):
         entries = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
         return Seen([entry["loss"] for entry in entries if "loss" in entry])
-    last = next((line for line in reversed(done.errors.strip().splitlines()) if line), "")
-    kind, _, words = last.partition("ConfigError: ")
-    return Seen([], refused=words) if words and kind else Seen([], failed=last)
+    lines = done.errors.strip().splitlines()
+    refused = [line.partition("ConfigError: ")[2] for line in lines if "ConfigError: " in line]
+    return Seen([], *refused[-1:]) if refused else Seen([], failed=lines[-1])
 
 
 def gap(alone: Seen, seen: Seen) -> float:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from tests.support.tiny import STOP, VOCABULARY
 from trainer.model import families
 
+BYTES = 257  # ids of a base whose vocabulary is that of bytes, the last of which ends a text
+_ROOM = {"n_positions": 2048, "max_position_embeddings": 2048, "max_seq_len": 2048}
 _PLAIN = {
     "hidden_size": 16,
     "intermediate_size": 24,
@@ -169,3 +179,18 @@ def model_of(family: str, attention: str) -> PreTrainedModel:
     made: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     families.leave_out_router_loss(made.config)
     return made.float()
+
+
+def save_base(family: str, folder: Path) -> Path:
+    """The folder of a small model of a family, with room for the rows of the sample."""
+    shape = copy.deepcopy(SHAPES[family])
+    ids = {"eos_token_id": BYTES - 1, "bos_token_id": BYTES - 1, "pad_token_id": 0}
+    shape = {"vocab_size": BYTES, **ids} | shape
+    for part in (shape, shape.get("text_config", {})):
+        part |= {key: value for key, value in _ROOM.items() if key in part}
+        part |= {key: BYTES for key in part if key.startswith("vocab_size")}
+    torch.manual_seed(7)
+    config = AutoConfig.for_model(family, **shape)
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    kind.from_config(config).float().save_pretrained(folder)
+    return folder

@@ -156,13 +156,13 @@ def table() -> dict[str, list[str]]:
     lines = [line for line in README.read_text().splitlines() if line.startswith("| `")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {
-        name.strip("` "): row[1:5] for row in cells if len(row) == 6 for name in row[0].split(",")
+        name.strip("` "): row[1:6] for row in cells if len(row) == 7 for name in row[0].split(",")
     }
 
 
 @pytest.mark.parametrize("family", SHAPES)
 def test_a_family_trains_as_its_tokens_say_or_is_refused(family: str, tmp_path: Path) -> None:
-    assert outcomes(family, tmp_path) == table()[family]
+    assert outcomes(family, tmp_path) == table()[family][:4]
 
 
 def test_the_table_has_the_families_that_are_tried() -> None:
@@ -234,3 +234,47 @@ def test_rows_are_padded_on_the_right_wherever_prompts_are(sample: Path) -> None
     expected = padded(rows())
     assert batch["labels"].tolist() == expected["labels"].tolist()
     assert batch["attention_mask"].tolist() == expected["attention_mask"].tolist()
+
+
+# ------------------------------------------------------------------------------- on two ranks
+
+
+def by_zero3(family: str) -> str:
+    """`yes` or `refused` for ZeRO-3, as the checks say before a run."""
+    try:
+        families.check_decoder(config_of(family))
+        families.check_zero3(config_of(family))
+    except ConfigError:
+        return "refused"
+    return "yes"
+
+
+def test_the_table_says_what_zero3_refuses() -> None:
+    """`python -m tests.bench.families_on_ranks` trains all the others by it."""
+    assert {family: by_zero3(family) for family in SHAPES} == {
+        family: row[4] for family, row in table().items()
+    }
+
+
+def loaded(sample: Path, family: str, **more: Any) -> Any:
+    """A new model of a family, as a run loads it."""
+    tokenizer = load.load_tokenizer(sample, dataset.find(str(sample)).rendering)
+    return load.load_model(
+        Model(config={"model_type": family, **SHAPES[family], **more}), tokenizer, 0
+    )
+
+
+@pytest.mark.parametrize("family", ["gemma3", "llama"])
+def test_layers_that_fsdp_spreads_are_those_of_the_model(sample: Path, family: str) -> None:
+    """accelerate raises for a name that no module has, and Gemma 3 names parts of other models."""
+    network = loaded(sample, family)
+    assert network._no_split_modules
+    assert network._no_split_modules <= {type(module).__name__ for module in network.modules()}
+
+
+def test_an_evaluation_leaves_the_weights_as_they_are(sample: Path) -> None:
+    network = loaded(sample, "rwkv", rescale_every=1)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    with torch.no_grad():
+        network.eval()(input_ids=torch.tensor([[1, 2, 3]]))
+    assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())

@@ -22,6 +22,8 @@ _BIDIRECTIONAL = {"xlnet", "xlm", "flaubert"}
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 # Models whose mask does not look at the positions that they are given.
 _OWN_POSITIONS = {"opt", "biogpt", "xglm"}
+# Models whose first weights transformers draws by their shapes, which ZeRO-3 has emptied by then.
+_DRAWN_BY_SHAPE = {"rwkv"}
 
 
 def check_decoder(config: PretrainedConfig) -> None:
@@ -83,6 +85,29 @@ def leave_out_router_loss(config: PretrainedConfig) -> None:
     """Makes the loss of a mixture of experts that of its tokens alone."""
     if adds_router_loss(config):
         config.get_text_config().output_router_logits = False
+
+
+def check_zero3(config: PretrainedConfig) -> None:
+    """Raises ConfigError for a model that transformers cannot load where ZeRO-3 spreads it."""
+    if config.model_type in _DRAWN_BY_SHAPE:
+        raise ConfigError(
+            f"transformers cannot load models of type '{config.model_type}' where ZeRO-3 spreads "
+            "them; set `strategy` to fsdp or ddp."
+        )
+
+
+def keep_weights(config: PretrainedConfig) -> None:
+    """Makes a model keep its weights where it is evaluated. RWKV's layers halve theirs there, and a
+    model that is saved after an evaluation would be halved again where it is loaded."""
+    if getattr(config, "rescale_every", 0):
+        config.rescale_every = 0
+
+
+def name_layers(network: PreTrainedModel) -> None:
+    """Makes a model name as layers, by which FSDP spreads it, only those that it has. A model that
+    sees images names those of its parts that it may have, too."""
+    kinds = {type(module).__name__ for module in network.modules()}
+    network._no_split_modules = kinds & set(network._no_split_modules or [])
 
 
 def loss_to_replace(network: Any) -> str | None:

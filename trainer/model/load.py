@@ -143,6 +143,8 @@ def load_model(
     fit_embeddings(loaded, tokenizer)
     loaded.config.use_cache = False
     families.leave_out_router_loss(loaded.config)
+    families.keep_weights(loaded.config)
+    families.name_layers(loaded)
     end_turns(loaded, tokenizer)
     return loaded
 

@@ -52,6 +52,7 @@ def load_network(run: Run) -> Any:
     network = _made(model, config, options)
     set_seed(seed)  # for the new rows
     load.fit_embeddings(network, run.tokenizer)
+    families.name_layers(network)
     network.config.use_cache = False
     network.config.eos_token_id = run.tokenizer.eos_token_id
     strategy.same_on_all_ranks("embeddings", load.embedding_digest(network))

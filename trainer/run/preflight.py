@@ -87,6 +87,8 @@ def refuse(findings: Findings) -> None:
 def _strategy(run: Run) -> str:
     name = strategy.check(run.config, run.here)
     strategy.check_tied(run.config, run.meta_model)
+    if name == "zero3":
+        families.check_zero3(run.meta_model.config)
     path = strategy.deepspeed_file(run.config, run.here.ranks)
     ranks = f"{run.here.ranks} ranks" if run.here.ranks > 1 else "1 rank"
     return f"{name}, {ranks}" + (f", by '{path}'" if path else "")
