@@ -3,6 +3,7 @@
 // stands in the address behind #: "rows?words=cat&page=2&id=a/b".
 
 const at = (id) => document.getElementById(id);
+const SHOWN = 4; // messages of what was dropped, before the rest is folded
 const TABS = ["rows", "dropped", "lengths", "changes"];
 const FILTERS = ["words", "source", "lang", "split", "reason", "least", "most", "order"];
 const ORDERS = ["longest", "shortest", "least trained", "most trained"];
@@ -95,15 +96,19 @@ async function showRows(now) {
 
 function entry(rows, words) {
   const [first, ...rest] = rows;
+  const isKnown = (item) => item !== first && item.role && item.reason === first.reason && item.detail === first.detail;
   const told = (item) => [
-    make("p", {}, item.unit, " ", make("code", {}, item.id), " ",
+    isKnown(item) ? null : make("p", {}, item.unit, " ", make("code", {}, item.id), " ",
       item.reason ? make("strong", { class: "warn" }, item.reason) : null,
       item.detail ? `: ${item.detail}` : "",
       make("span", { class: "soft small" }, [item.source, item.place].filter(Boolean).map((t) => ` · ${t}`).join(""))),
     ...["reasoning", "content", "tool_calls"].filter((name) => item[name]).map((name) =>
       make("pre", { dir: "auto" }, item.role ? `${item.role}${name === "content" ? "" : ` (${name})`}: ` : "",
         ...marked(item[name], words)))];
-  return make("article", { class: "card entry" }, ...told(first), ...rest.flatMap(told));
+  const more = rest.slice(SHOWN);
+  return make("article", { class: "card entry" }, ...told(first), ...rest.slice(0, SHOWN).flatMap(told),
+    more.length ? make("details", { open: Boolean(words) }, make("summary", { class: "soft small" }, `${plural(more.length, "message")} more`),
+      ...more.flatMap(told)) : null);
 }
 
 async function showDropped(now) {
