@@ -27,6 +27,7 @@ from chatdata.cli.terminal import console, note, print_json
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write the page here."
 )
+@click.option("--card", is_flag=True, help="Keep what was found; the card of the folder says it.")
 @options.as_json
 @options.loudness
 def audit(
@@ -34,6 +35,7 @@ def audit(
     tokenizer: str | None,
     evaluation: tuple[Path, ...],
     html: Path | None,
+    card: bool,
     as_json: bool,
 ) -> None:
     """Say what a dataset, by whomever it was made, really trains.
@@ -45,6 +47,7 @@ def audit(
 
     \b
     chatdata audit train.jsonl test.jsonl
+    chatdata audit out/sample-1.0.0 --card
     chatdata audit rows.parquet --tokenizer Qwen/Qwen3-0.6B --html audit.html
     """
     for path in paths:
@@ -54,7 +57,12 @@ def audit(
 
     with progress.bar() as shown:
         findings = audited.audit_data(
-            paths, tokenizer=tokenizer, evaluation=evaluation, progress=shown, note=note
+            paths,
+            tokenizer=tokenizer,
+            evaluation=evaluation,
+            progress=shown,
+            note=note,
+            card=card,
         )
     if html is not None:
         from chatdata.verify.audit import page

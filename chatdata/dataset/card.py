@@ -14,7 +14,15 @@ from typing import Any
 import jinja2
 
 from chatdata.core import config
-from chatdata.dataset import card_merge, croissant, hub_configs, limitations, manifest_diff, plots
+from chatdata.dataset import (
+    audited,
+    card_merge,
+    croissant,
+    hub_configs,
+    limitations,
+    manifest_diff,
+    plots,
+)
 from chatdata.dataset.manifest import Listing, Manifest
 from chatdata.steps import filters
 from chatdata.steps.cleaning import CLEANERS
@@ -51,6 +59,7 @@ def text(manifest: Manifest, before: Manifest | Listing | None = None) -> str:
         "limits": limitations.limits(manifest),
         "citations": limitations.citations(manifest),
         "plots": plots.about(manifest),
+        "audit": audited.current(manifest),
         "recipe_yaml": config.dump_yaml(manifest.recipe.as_json()),
         "repo": manifest.recipe.repo,
         "changelog": manifest_diff.entry(manifest, before),

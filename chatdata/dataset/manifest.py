@@ -28,6 +28,7 @@ from chatdata.core.document import Number, Part
 from chatdata.core.errors import ConfigError, OutputError, VerifyError
 from chatdata.core.storage import Storage
 from chatdata.dataset import finished
+from chatdata.dataset.audited import AuditEntry
 from chatdata.dataset.entries import (
     Counts,
     Digest,
@@ -191,6 +192,9 @@ class Manifest(Part):
     )
     renders: dict[RenderingName, RenderingEntry] = Field(
         default={}, description="The renderings that were added, by name."
+    )
+    audit: AuditEntry | None = Field(
+        default=None, description="What `chatdata audit --card` said of the rows."
     )
 
     _order: tuple[str, ...] = PrivateAttr(default=())

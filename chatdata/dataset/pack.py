@@ -303,7 +303,7 @@ def repack(folder: Path, max_tokens: int, rendering: str | None = None) -> list[
     the folder has no rows of tokens or a row that is too long.
     """
     manifest.read_listing(folder)  # which says what is wrong with a folder of another kind
-    with _alone(folder):
+    with alone(folder):
         described = manifest.read(folder)
         if not described.render and not described.renders:
             raise PackError(
@@ -351,8 +351,8 @@ def _replace(
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keeps out processes that also pack the folder: each waits until those before it are ready."""
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps out processes that also write into the folder: each waits for those before it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -20,7 +20,7 @@ from chatdata.core import config, ledger, row_id, tallies
 from chatdata.core.constants import TOKENIZER_FOLDER
 from chatdata.core.files import place_file
 from chatdata.core.hashing import hash_column
-from chatdata.dataset import card, limitations, manifest, reader
+from chatdata.dataset import audited, card, limitations, manifest, reader
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import words_of
@@ -69,6 +69,7 @@ def page(folder: Path) -> str:
         "costs": costs(folder),
         "origins": list(card.origins(described)),
         "certificate": card.certificate(described),
+        "audit": audited.current(described),
         "limits": limitations.limits(described),
         "conversations": list(_conversations(folder, described)),
         "recipe_yaml": config.dump_yaml(described.recipe.as_json()),

@@ -39,6 +39,7 @@ from chatdata.pipeline.recipe import Recipe
 from chatdata.steps import joining, keeping, split
 from chatdata.steps.entries import PiecesEntry
 from chatdata.verify import added, pair_tokens, pairs, recount, rerender
+from chatdata.verify.audit import kept
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
 _RENDERED = ("train_on", "max_tokens", "overflow")  # and these of its `render`
@@ -79,6 +80,7 @@ class Folder:
                 "rerendered": self.manifest.renders,
                 "pairs": self.manifest.pairs,
                 "pair_tokens": self.manifest.pair_tokens,
+                "audit": self.everything and self.manifest.audit,
             }
         except VerifyError:  # the first check reports the error
             return set()
@@ -321,6 +323,11 @@ def same_tokens(folder: Folder) -> Iterator[str]:
     yield from rerender.problems(folder.path, folder.manifest, folder.everything)
 
 
+def same_audit(folder: Folder) -> Iterator[str]:
+    """An audit says what the manifest and the card say that it said."""
+    yield from kept.problems(folder.path, folder.manifest)
+
+
 def whole_renderings(folder: Folder) -> Iterator[str]:
     """Added renderings have the rows of all that they do not leave out, and sums are right."""
     yield from added.count_problems(folder.path, folder.manifest)
@@ -377,5 +384,6 @@ _STAGES: Sequence[Mapping[str, Check]] = (
         "certificate": same_tokens,
         "pair_tokens": same_pair_tokens,
         "rerendered": same_renderings,
+        "audit": same_audit,
     },
 )

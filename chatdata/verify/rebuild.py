@@ -17,6 +17,7 @@ from chatdata.pipeline.add_rendering import add_rendering
 from chatdata.pipeline.build import build_as_stated
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
+from chatdata.verify.audit import kept
 from chatdata.verify.verification import Verdict
 
 
@@ -80,6 +81,8 @@ def problems(
         for name in facts.renders:
             _add_again(new, facts, name, settings, workers)
         _pack_again(new, facts)
+        if facts.audit:
+            kept.keep(new, kept.again(new))
         files = [
             f"the Python file '{name}' has changed: its SHA-256 was {before}, and is {now}"
             for name, before, now in python_code.changed(values, code)

@@ -5,4 +5,4 @@ lists the checks, and `auditing` runs them. To add a check is to add a function 
 `checks`.
 """
 
-__all__ = ["auditing", "checks", "findings", "inputs", "known", "page"]
+__all__ = ["auditing", "checks", "findings", "inputs", "kept", "known", "page"]

@@ -131,6 +131,14 @@ def without_tokenizer(evaluation: Sequence[Path] = ()) -> Known:
     return Known(evaluation=_index(evaluation))
 
 
+def of_folder(tokenizer: Path | None, evaluation: Sequence[Path] = ()) -> Known:
+    """What is known of the tokenizer of a built folder, or of nothing but evaluation sets where the
+    folder has none. Raises as `of_tokenizer`."""
+    if tokenizer is None:
+        return without_tokenizer(evaluation)
+    return of_tokenizer(tokenizer, tokenizer.parent.name, evaluation)
+
+
 def of_tokenizer(folder: Path | None, name: str, evaluation: Sequence[Path] = ()) -> Known:
     """What is known of the tokenizer in a folder, and of evaluation sets.
 
