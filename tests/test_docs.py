@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -75,14 +74,6 @@ class Reader:
         return done.stdout
 
 
-def run(line: str, folder: Path) -> str:
-    """What a command prints that works, in a process of its own."""
-    command = [sys.executable, "-m", *shlex.split(line, comments=True)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{line}: {done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def reader(
     served: tuple[Hub, Clients], tmp_path_factory: pytest.TempPathFactory
@@ -97,10 +88,11 @@ def reader(
     package = ROOT / "chatdata" / "sources" / "sample"
     (examples / "dump.json").write_bytes((package / "sharegpt.json").read_bytes())
     (examples / "en.jsonl").write_bytes((package / "oasst.trees.jsonl").read_bytes())
-    run("chatdata build sample", examples)
-    run("chatdata push out/sample-1.0.0 you/sample --version 1.0.0", examples)
+    reader = Reader(examples, clients)
+    reader.runs("chatdata build sample")
+    reader.runs("chatdata push out/sample-1.0.0 you/sample --version 1.0.0")
     assert hub.store.repository("dataset", "you/sample").tags
-    yield Reader(examples, clients)
+    yield reader
     patch.undo()
 
 
@@ -154,13 +146,11 @@ def test_the_page_on_audits_lists_all_checks() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", PYTHON)
-def test_python_examples_run(block: str, folder: Path) -> None:
+def test_python_examples_run(block: str, reader: Reader) -> None:
     if "datasets" in block:
         pytest.importorskip("datasets")
-    done = subprocess.run(
-        [sys.executable, "-c", block], cwd=folder, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    done = reader.clients.run(code=block, token="hf_you", folder=str(reader.folder))
+    assert done.code == 0, done.stderr
 
 
 @pytest.mark.slow

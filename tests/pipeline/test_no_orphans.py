@@ -103,7 +103,7 @@ def arguments(large: Path, out: Path, workers: int) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "delay"),
-    [(signal.SIGKILL, 0.0), (signal.SIGTERM, 0.2), (signal.SIGKILL, 0.8), (signal.SIGTERM, 2.0)],
+    [(signal.SIGKILL, 0.0), (signal.SIGTERM, 0.5), (signal.SIGKILL, 2.0)],
 )
 def test_no_process_of_a_build_is_left(
     how: signal.Signals, delay: float, large: Path, tmp_path: Path
@@ -117,9 +117,7 @@ def test_no_process_of_a_build_is_left(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("workers", "delay"), [(1, 0.2), (1, 0.6), (1, 1.2), (2, 1.2), (2, 1.6), (2, 2.5)]
-)
+@pytest.mark.parametrize(("workers", "delay"), [(1, 0.2), (1, 1.2), (2, 1.2), (2, 2.5)])
 def test_ctrl_c_is_a_word_and_status_130(
     workers: int, delay: float, large: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Three Ray nodes that share no folder: the bytes of one local worker, whatever dies."""
+"""Two Ray nodes that share no folder: the bytes of one local worker, whatever dies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from chatdata import build_dataset
+from chatdata.pipeline import prepare
+from chatdata.sources import cutting
 from tests.support.ray_nodes import ROOT, Nodes
 
 pytestmark = pytest.mark.slow
@@ -21,10 +24,10 @@ from chatdata import build_dataset
 from chatdata.pipeline import prepare
 from chatdata.sources import cutting
 
-prepare.PART_BYTES, cutting.SPLIT_BYTES = 400_000, 200_000
-engine, recipe, out = sys.argv[1:]
+prepare.PART_BYTES, cutting.SPLIT_BYTES = 160_000, 80_000
+recipe, out = sys.argv[1:]
 say = lambda *about: print(*about, flush=True)
-build_dataset(recipe, out, engine=engine, workers=1, progress=say, reused=say)
+build_dataset(recipe, out, engine="ray", workers=1, progress=say, reused=say)
 """
 RECIPE = """
 name: t
@@ -38,9 +41,11 @@ max_dropped: 1.0
 PEEK = """
 import sys
 from chatdata.pipeline import engines
-from tests.support.ray_nodes import peek
+from tests.support.engine_tasks import check, peek
 
 with engines.start("ray", 1) as running:
+    check(running)
+    print("checked", flush=True)
     print(list(running.map(peek, sys.argv[1:])))
 """
 
@@ -56,7 +61,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 def recipe(nodes: Nodes, real_data: Path, starcoder: Path) -> Path:
     """Real conversations and a real tokenizer, where no task may look."""
     (source,) = (real_data / "sharegpt-en-1k").glob("*.json.gz")
-    talks = json.loads(gzip.decompress(source.read_bytes()))[:400]
+    talks = json.loads(gzip.decompress(source.read_bytes()))[:160]
     lines = [json.dumps(talk) + "\n" for talk in talks]
     (nodes.hidden / "talks.jsonl").write_text("".join(lines))
     tokenizer = nodes.hidden / "tokenizer"
@@ -71,12 +76,14 @@ def recipe(nodes: Nodes, real_data: Path, starcoder: Path) -> Path:
 @pytest.fixture(scope="module")
 def expected(nodes: Nodes, recipe: Path) -> dict[str, bytes]:
     """The files of one local worker."""
-    with started(nodes, "local", recipe, "local") as build:
-        build.communicate()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "PART_BYTES", 160_000)
+        patch.setattr(cutting, "SPLIT_BYTES", 80_000)
+        build_dataset(recipe, nodes.hidden / "local", workers=1)
     return files(nodes.hidden / "local")
 
 
-def started(nodes: Nodes, engine: str, recipe: Path, out: str) -> subprocess.Popen[str]:
+def started(nodes: Nodes, recipe: Path, out: str) -> subprocess.Popen[str]:
     """A build in a process of its own, which says how far it is."""
     variables = {
         "RAY_ADDRESS": nodes.cluster.address,
@@ -84,7 +91,7 @@ def started(nodes: Nodes, engine: str, recipe: Path, out: str) -> subprocess.Pop
         "CHATDATA_CACHE": str(nodes.folder / "cache") if out == "killed" else "off",
     }
     return subprocess.Popen(
-        [sys.executable, "-c", BUILD, engine, str(recipe), str(nodes.hidden / out)],
+        [sys.executable, "-c", BUILD, str(recipe), str(nodes.hidden / out)],
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         text=True,
@@ -103,7 +110,9 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def test_a_task_that_looks_elsewhere_fails(nodes: Nodes, recipe: Path) -> None:
+def test_results_are_in_order_and_a_task_that_looks_elsewhere_fails(
+    nodes: Nodes, recipe: Path
+) -> None:
     variables = {"RAY_ADDRESS": nodes.cluster.address, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", PEEK, str(recipe)],
@@ -112,42 +121,36 @@ def test_a_task_that_looks_elsewhere_fails(nodes: Nodes, recipe: Path) -> None:
         text=True,
         check=False,
     )
+    assert done.stdout == "checked\n", done.stderr
     assert f"a task looked at {recipe}" in done.stderr
-
-
-def test_a_cluster_without_a_shared_disk_makes_the_same_bytes(
-    nodes: Nodes, recipe: Path, expected: dict[str, bytes]
-) -> None:
-    with started(nodes, "ray", recipe, "whole") as build:
-        printed = build.communicate()[0]
-    assert build.returncode == 0
-    assert "splitting, rendering 8 8" in printed
-    assert files(nodes.hidden / "whole") == expected
-    assert nodes.left() == []
 
 
 def test_a_lost_worker_and_a_lost_node_change_nothing(
     nodes: Nodes, recipe: Path, expected: dict[str, bytes]
 ) -> None:
-    with started(nodes, "ray", recipe, "lost") as build:
+    with started(nodes, recipe, "lost") as build:
         wait_for(build, "dropping, threading 1 ")
         nodes.kill_worker()
         wait_for(build, "splitting, rendering 1 ")
         nodes.replace_one()
-        build.communicate()
+        printed = build.communicate()[0]
     assert build.returncode == 0
+    assert "splitting, rendering 8 8" in printed
     assert files(nodes.hidden / "lost") == expected
 
 
 def test_a_killed_build_goes_on_from_the_cache(
     nodes: Nodes, recipe: Path, expected: dict[str, bytes]
 ) -> None:
-    with started(nodes, "ray", recipe, "killed") as build:
+    with started(nodes, recipe, "killed") as build:
         wait_for(build, "splitting, rendering 2 ")
         build.kill()
-    with started(nodes, "ray", recipe, "killed") as build:
+    killed = nodes.left()
+    with started(nodes, recipe, "killed") as build:
         printed = build.communicate()[0]
     assert build.returncode == 0
     assert "first pass 8 8" in printed
     assert "second pass" in printed
     assert files(nodes.hidden / "killed") == expected
+    assert killed
+    assert set(nodes.left()) <= set(killed)  # a build that ends leaves nothing on any node

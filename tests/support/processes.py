@@ -49,14 +49,14 @@ def _is_in(path: Path, leader: int) -> bool:
 def until_members(leader: int, least: int) -> None:
     """Returns when a session has at least this many processes, or its first process has ended."""
     while len(members := session(leader)) < least and leader in members:
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def left_of(leader: int, seconds: float) -> list[str]:
     """The commands of the processes of a session that live after so many seconds, or none."""
     end = time.monotonic() + seconds
     while session(leader) and time.monotonic() < end:
-        time.sleep(0.05)
+        time.sleep(0.1)
     return [_command(member) for member in session(leader)]
 
 
