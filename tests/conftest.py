@@ -94,6 +94,15 @@ def _no_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _disks_do_not_wait() -> Iterator[None]:
+    """Lets builds end before a disk has written them; test_files shows that they do wait."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(os, "fsync", lambda handle: None)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _certified_once() -> Iterator[None]:
     """Lets builds of the same tokenizer, template and options prove their probes once."""
     patch = pytest.MonkeyPatch()

@@ -39,6 +39,24 @@ def test_a_block_that_ends_well_becomes_the_folder(tmp_path: Path) -> None:
     assert left(tmp_path / "a" / "out") == [MARKER]
 
 
+def test_all_that_a_folder_holds_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def note(handle: int) -> None:
+        assert not (tmp_path / "out").exists()
+        written.append(os.fstat(handle).st_ino)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with files.new_folder(tmp_path / "out", is_ours) as work:
+        (work / "rows").mkdir()
+        (work / "rows" / "a").write_text("a")
+        finish(work)
+    held = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    assert sorted(written) == sorted(path.stat().st_ino for path in held)
+
+
 def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with (
         pytest.raises(ZeroDivisionError),
