@@ -15,8 +15,10 @@ import pytest
 
 from chatdata import build_dataset, load_recipe
 from chatdata.pipeline import prepare
+from chatdata.pipeline.engines import local
 from tests.support import forked_ranks
 from tests.support.forked_ranks import ForkedRanks
+from tests.support.kept_pools import KeptPools
 from tests.support.loopback import Hub, serve
 from tests.support.loopback.clients import Clients, clients
 from tests.support.publishing import ADA, FEWER, READER, SMALL, build
@@ -108,6 +110,16 @@ def _certified_once() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(prepare, "certificate", certifying())
     yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workers_started_once() -> Iterator[None]:
+    """Lets builds by several workers use those of the build before."""
+    patch, pools = pytest.MonkeyPatch(), KeptPools()
+    patch.setattr(local, "ProcessPoolExecutor", pools)
+    yield
+    pools.end()
     patch.undo()
 
 

@@ -53,8 +53,8 @@ def check(source: str, records: list[Any], form: str) -> None:
         assert ledger["outcome"].is_in(["kept", "dropped"]).all()
 
 
-quick = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+quick = settings(  # tests/bench/fuzz.py tries more
+    max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from chatdata.dataset import (
 )
 from chatdata.dataset.manifest import Manifest
 from chatdata.render.entries import RenderEntry
+from tests.support.loopback.clients import Clients
 from tests.support.manifests import rich_facts
 
 BEGIN = "<!-- chatdata: what follows is made from manifest.json -->"
@@ -58,39 +56,42 @@ def yaml_of(text: str) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------- loading
 
 
-def run(code: str, folder: Path) -> str:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def run(code: str, folder: Path, client: Clients) -> str:
+    """What a program prints last, of a folder."""
+    done = client.run(code=f"folder = {str(folder)!r}\n{code}")
+    assert done.code == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
 
 LOAD = """
-import json, sys
+import json
 from datasets import Features, List, Value, load_dataset
 found = {}
 for name in ("messages", "tokens-starchat"):
-    rows = load_dataset(sys.argv[1], name)
-    stream = load_dataset(sys.argv[1], name, streaming=True)
+    rows = load_dataset(folder, name)
+    stream = load_dataset(folder, name, streaming=True)
     assert rows["train"].features == stream["train"].features
     assert next(iter(stream["test"]))["id"] == rows["test"][0]["id"]
     found[name] = {split: len(own) for split, own in rows.items()}
-assert load_dataset(sys.argv[1])["train"].column_names[-2:] == ["messages", "tools"]
+assert load_dataset(folder)["train"].column_names[-2:] == ["messages", "tools"]
 assert rows["train"].features["labels"] == List(Value("int32"))
 print(json.dumps(found))
 """
 
 
 @pytest.mark.slow
-def test_both_configs_load_by_the_card_and_as_a_stream(sample: Path, facts: Manifest) -> None:
+def test_both_configs_load_by_the_card_and_as_a_stream(
+    sample: Path, facts: Manifest, client: Clients
+) -> None:
     pytest.importorskip("datasets")
     rows = {name: split["rows"] for name, split in facts["splits"].items()}
-    assert json.loads(run(LOAD, sample)) == {"messages": rows, "tokens-starchat": rows}
+    assert json.loads(run(LOAD, sample, client)) == {"messages": rows, "tokens-starchat": rows}
 
 
 @pytest.mark.slow
-def test_a_card_with_a_wrong_number_of_rows_does_not_load(sample: Path, tmp_path: Path) -> None:
+def test_a_card_with_a_wrong_number_of_rows_does_not_load(
+    sample: Path, tmp_path: Path, client: Clients
+) -> None:
     pytest.importorskip("datasets")
     (tmp_path / "messages").mkdir()
     for path in (sample / "messages").iterdir():
@@ -98,52 +99,7 @@ def test_a_card_with_a_wrong_number_of_rows_does_not_load(sample: Path, tmp_path
     text = (sample / "README.md").read_text().replace("num_examples: 22", "num_examples: 21")
     (tmp_path / "README.md").write_text(text)
     with pytest.raises(AssertionError, match="NonMatchingSplitsSizesError"):
-        run("import sys, datasets; datasets.load_dataset(sys.argv[1], 'messages')", tmp_path)
-
-
-TRAIN = """
-import sys, tempfile
-from datasets import load_dataset
-from transformers import (
-    AutoTokenizer, DataCollatorForLanguageModeling, DataCollatorForSeq2Seq, GPTBigCodeConfig,
-    GPTBigCodeForCausalLM,
-)
-from trl import SFTConfig, SFTTrainer
-rows = load_dataset(sys.argv[1], "tokens-starchat", split="train")
-tokenizer = AutoTokenizer.from_pretrained(f"{sys.argv[1]}/tokenizer")
-small = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 1024}
-model = GPTBigCodeForCausalLM(GPTBigCodeConfig(vocab_size=len(tokenizer), **small))
-with tempfile.TemporaryDirectory() as folder:
-    options = SFTConfig(
-        folder, max_steps=2, per_device_train_batch_size=len(rows), report_to=[], use_cpu=True,
-        bf16=False, save_strategy="no", disable_tqdm=True, max_length=None,
-    )
-    trainer = SFTTrainer(model, args=options, train_dataset=rows, processing_class=tokenizer)
-    batch = next(iter(trainer.get_train_dataloader()))
-    assert (batch["labels"] != -100).sum().item() == sum(rows["trained"])
-    loss = trainer.train().training_loss
-    plain = rows.select_columns(["input_ids", "attention_mask", "labels"])
-    batch = [plain[number] for number in range(len(plain))]
-    by = {
-        "Seq2Seq": DataCollatorForSeq2Seq(tokenizer)(batch),
-        "LanguageModeling": DataCollatorForLanguageModeling(tokenizer, mlm=False)(
-            [{key: row[key] for key in ("input_ids", "attention_mask")} for row in batch]
-        ),
-    }
-    trained = {name: (made["labels"] != -100).sum().item() for name, made in by.items()}
-    assert trained["Seq2Seq"] == sum(rows["trained"]) < trained["LanguageModeling"], trained
-    short = SFTConfig(folder, report_to=[], use_cpu=True, bf16=False, max_length=64)
-    cut = SFTTrainer(model, args=short, train_dataset=rows, processing_class=tokenizer)
-    assert max(len(row["input_ids"]) for row in cut.train_dataset) == 64
-    assert SFTConfig(folder, report_to=[], use_cpu=True, bf16=False).max_length == 1024
-print("loss", loss)
-"""
-
-
-@pytest.mark.slow
-def test_the_rows_of_tokens_train_in_trl_as_they_are(sample: Path) -> None:
-    pytest.importorskip("trl")
-    assert float(run(TRAIN, sample).split()[1]) > 0
+        run("import datasets; datasets.load_dataset(folder, 'messages')", tmp_path, client)
 
 
 def test_the_hub_client_reads_the_card(sample: Path) -> None:

@@ -29,7 +29,7 @@ TOLD_TWICE = ["unit", "id", "conversation", "reason", "detail", "source"]
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A build of trees and one of conversations, both of several parts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "PART_BYTES", 8000)
+        patch.setattr(prepare, "PART_BYTES", 30_000)
         trees, talks = (tmp_path_factory.mktemp(name) for name in ("trees", "talks"))
         return {
             "trees": make(trees, TREES, tree_file(trees), "out"),
@@ -78,19 +78,15 @@ def test_every_text_is_published_or_held(built: dict[str, Path], name: str) -> N
 @pytest.fixture
 def several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes builds of as many parts as those of `built` have."""
-    monkeypatch.setattr(prepare, "PART_BYTES", 8000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 30_000)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("several_parts")
-@pytest.mark.parametrize("name", BUILDS)
-def test_it_is_the_same_by_any_number_of_workers(built: dict[str, Path], name: str) -> None:
-    text = {"trees": TREES, "talks": TALKS}[name]
-    folder = built[name].parent
-    (data,) = folder.glob(f"{name}.json*")
-    settings = [KEEP] if name == "talks" else []
-    again = make(folder, text, data, "again", *settings, workers=2)
-    assert files(again) == files(built[name])
+def test_it_is_the_same_by_any_number_of_workers(built: dict[str, Path]) -> None:
+    folder = built["talks"].parent
+    again = make(folder, TALKS, folder / "talks.json", "again", KEEP, workers=2)
+    assert files(again) == files(built["talks"])
 
 
 @pytest.mark.slow

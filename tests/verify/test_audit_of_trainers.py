@@ -1,4 +1,5 @@
-"""Audits of rows that trainers make: TRL's masks, the usual collator, the seed's own masking."""
+"""Rows of builds as trainers take them, and audits of rows that trainers make: TRL's masks, the
+usual collator, the seed's own masking."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import pytest
 import tokenizers
 
 from chatdata.core.constants import IGNORE_INDEX
+from chatdata.dataset import reader
 from chatdata.render.tokenizer import byte_tokenizer
 from chatdata.verify.audit import around, auditing, known
 from tests.support.builds import TALKS as TALKS_RECIPE
@@ -103,6 +105,46 @@ def test_assistant_only_loss_of_trl(
     trainer = trl.SFTTrainer(model, options, train_dataset=rows, processing_class=tokenizer)
     trainer.train_dataset.save_to_disk(tmp_path / "rows")
     assert faults(tmp_path / "rows", saved(tokenizer, tmp_path / "tokenizer")) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_the_rows_of_tokens_train_in_trl_as_they_are(sample: Path, tmp_path: Path) -> None:
+    trl = pytest.importorskip("trl")
+    datasets = pytest.importorskip("datasets")
+    from tests.support import tiny
+
+    tokenizer, cache = loaded(sample), str(tmp_path / "cache")
+    rows = datasets.load_dataset(str(sample), "tokens-starchat", split="train", cache_dir=cache)
+    plain: dict[str, Any] = {"use_cpu": True, "bf16": False, "report_to": []}
+    whole = {"max_steps": 2, "per_device_train_batch_size": len(rows), "max_length": None}
+    whole |= {"save_strategy": "no", "disable_tqdm": True}
+    options = trl.SFTConfig(str(tmp_path / "run"), **plain, **whole)
+    model = tiny.model("gpt_bigcode", 0, vocab_size=len(tokenizer), n_positions=1024)
+    trainer = trl.SFTTrainer(model, options, train_dataset=rows, processing_class=tokenizer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert (batch["labels"] != IGNORE_INDEX).sum().item() == sum(rows["trained"])
+    assert trainer.train().training_loss > 0
+    short = trl.SFTConfig(str(tmp_path / "cut"), max_length=64, **plain)
+    cut = trl.SFTTrainer(model, short, train_dataset=rows, processing_class=tokenizer)
+    assert max(len(row["input_ids"]) for row in cut.train_dataset) == 64
+    assert trl.SFTConfig(str(tmp_path / "cut"), **plain).max_length == 1024
+
+
+@pytest.mark.slow
+def test_collators_of_transformers_keep_or_make_labels(sample: Path) -> None:
+    """One keeps the labels of rows; the usual of language models trains all tokens."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = loaded(sample, pad_token="<|endoftext|>")
+    columns = ["input_ids", "attention_mask", "labels"]
+    rows = reader.scan(sample, "tokens").select(*columns, "trained").collect()
+    batch = rows.select(columns).to_dicts()
+    kept = transformers.DataCollatorForSeq2Seq(tokenizer)(batch)["labels"]
+    unlabelled = [{name: row[name] for name in columns[:2]} for row in batch]
+    collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    made = collator(unlabelled)["labels"]
+    trained = rows["trained"].sum()
+    assert (kept != IGNORE_INDEX).sum().item() == trained < (made != IGNORE_INDEX).sum().item()
 
 
 # ------------------------------------------------------------------- a collator, as often written

@@ -23,6 +23,20 @@ import chatdata.publish.pull
 import chatdata.publish.push
 from chatdata.cli import main
 
+# What builds and checks import when they come to it.
+LATER = (
+    "chatdata.cli.show",
+    "chatdata.pipeline.build",
+    "chatdata.render.auto_tokenizer",
+    "chatdata.render.built_in",
+    "chatdata.steps.clean.markdown",
+    "chatdata.verify.dataset_diff",
+    "fasttext",
+    "langcodes",
+    "phonenumbers",
+    "PIL.PngImagePlugin",
+)
+
 
 def _loopback_only() -> None:
     """Makes a connection to another machine an error, in every client."""
@@ -63,7 +77,7 @@ def _run(command: dict[str, Any]) -> None:
 
 def serve() -> None:
     """Answers commands until stdin ends."""
-    for name in sys.argv[1:]:
+    for name in (*LATER, *sys.argv[1:]):
         importlib.import_module(name)
     chatdata.dataset.card._template()  # compiled once
     _loopback_only()

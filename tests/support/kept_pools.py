@@ -1,0 +1,53 @@
+"""A pool of worker processes that builds of several tests use, one after another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any
+
+
+class KeptPools:
+    """Makes pools in the place of `ProcessPoolExecutor`. One is kept until another is asked for:
+    of more or fewer workers, or after a change of the environment, which workers inherit."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __call__(self, workers: int, *options: Any) -> _Lent:
+        """A pool, which a block leaves as it is, unless an error ends the block."""
+        variables = {**os.environ, "PYTEST_CURRENT_TEST": ""}
+        key = (workers, os.getcwd(), variables)
+        if self._pool is None or key != self._key:
+            self.end()
+            self._key, self._pool = key, ProcessPoolExecutor(workers, *options)
+        return _Lent(self._pool, self.end)
+
+    def end(self) -> None:
+        """Ends the pool that is kept."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool = None
+
+
+class _Lent:
+    def __init__(self, pool: ProcessPoolExecutor, end: Callable[[], None]) -> None:
+        self._pool, self._end = pool, end
+
+    def __enter__(self) -> _Lent:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            self._end()
+
+    def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        return self._pool.map(function, tasks)
+
+    def submit(self, function: Callable[[Any], Any], *task: Any) -> Future[Any]:
+        return self._pool.submit(function, *task)
+
+    def shutdown(self, *, cancel_futures: bool) -> None:
+        self._end()
