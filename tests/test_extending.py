@@ -1,5 +1,7 @@
 """A thing of each kind is added to a copy of the package, built with, and its files are counted.
 
+All are added to one copy, where none needs another.
+
 Each addition is what somebody would write: new files, and lines of files that are replaced.
 CONTRIBUTING.md shows the same table.
 """
@@ -13,6 +15,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,69 +160,65 @@ FIGURE = Addition(
 )
 
 
+ADDITIONS = (FILTER, COMPUTED, TEMPLATE, FIGURE)
+PROGRAM = """
+from chatdata.cli import main
+
+settings = ["drop=[shouting, few_vowels: {below: 0.2}]", "max_dropped=1"]
+settings += ["render={template: brackets, tokenizer: bytes}"]
+options = [word for setting in settings for word in ("--set", setting)]
+for words in (["list"], ["build", "sample", "--out", "out", *options], ["verify", "out"]):
+    assert not main(words, standalone_mode=False)
+"""
+
+
 @dataclass(frozen=True)
-class Copy:
-    """A copy of the package, in a folder of its own."""
+class Built:
+    """What was built with the additions, which `verify` finds sound, and what was printed."""
 
-    folder: Path
-
-    def run(self, *words: str) -> str:
-        """What a command of the copy prints."""
-        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
-        command = [sys.executable, "-m", "chatdata", *words]
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def build(self, *settings: str) -> dict[str, object]:
-        """The manifest of a build of the sample, which `verify` then finds sound."""
-        options = [word for setting in settings for word in ("--set", setting)]
-        self.run("build", "sample", "--out", "out", "--workers", "1", *options)
-        self.run("verify", "out")
-        manifest: dict[str, object] = json.loads((self.folder / "out/manifest.json").read_text())
-        return manifest
+    printed: str
+    facts: dict[str, Any]
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    """A copy of the package with its recipes."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A copy of the package with its recipes, all additions, and a build."""
+    folder = tmp_path_factory.mktemp("copy")
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "chatdata", tmp_path / "chatdata", ignore=ignore)
-    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
-    return Copy(tmp_path)
+    shutil.copytree(ROOT / "chatdata", folder / "chatdata", ignore=ignore)
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
+    for addition in ADDITIONS:
+        addition.apply(folder / "chatdata")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return Built(done.stdout, json.loads((folder / "out/manifest.json").read_text()))
 
 
 @pytest.mark.slow
-def test_a_filter_is_one_file(copy: Copy) -> None:
-    FILTER.apply(copy.folder / "chatdata")
-    assert "shouting" in copy.run("list")
-    manifest = copy.build("drop=[shouting]", "max_dropped=1")
-    assert manifest["counts"]["messages"]["dropped"]["shouting"] > 0  # type: ignore[index]
+def test_a_filter_is_one_file(built: Built) -> None:
+    assert "shouting" in built.printed
+    assert built.facts["counts"]["messages"]["dropped"]["shouting"] > 0
     assert len(FILTER.files()) == 1
 
 
 @pytest.mark.slow
-def test_a_filter_with_a_computed_column_is_two_files(copy: Copy) -> None:
-    COMPUTED.apply(copy.folder / "chatdata")
-    manifest = copy.build("drop=[few_vowels: {below: 0.2}]", "max_dropped=1")
-    assert manifest["counts"]["messages"]["dropped"]["few_vowels"] > 0  # type: ignore[index]
+def test_a_filter_with_a_computed_column_is_two_files(built: Built) -> None:
+    assert built.facts["counts"]["messages"]["dropped"]["few_vowels"] > 0
     assert len(COMPUTED.files()) == 2
 
 
 @pytest.mark.slow
-def test_a_template_is_one_file(copy: Copy) -> None:
-    TEMPLATE.apply(copy.folder / "chatdata")
-    assert "brackets" in copy.run("list")
-    manifest = copy.build("render={template: brackets, tokenizer: bytes}")
-    assert manifest["render"]["template"]["name"] == "brackets"  # type: ignore[index]
+def test_a_template_is_one_file(built: Built) -> None:
+    assert "brackets" in built.printed
+    assert built.facts["render"]["template"]["name"] == "brackets"
     assert len(TEMPLATE.files()) == 1
 
 
 @pytest.mark.slow
-def test_a_figure_in_the_manifest_is_at_most_four_files(copy: Copy) -> None:
-    FIGURE.apply(copy.folder / "chatdata")
-    manifest = copy.build()
-    assert manifest["questions"]
+def test_a_figure_in_the_manifest_is_at_most_four_files(built: Built) -> None:
+    assert built.facts["questions"]
     assert len(FIGURE.files()) <= 4

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from click.testing import CliRunner
 from chatdata.cli import main
 from chatdata.core import cache_folder, storage
 from chatdata.dataset import remote_output
+from tests.support.loopback.clients import Clients
 from tests.support.object_storage import ObjectStorage
 
 pytestmark = pytest.mark.slow
@@ -45,9 +44,9 @@ def test_the_commands_print_what_is_shown(
 
 
 @pytest.mark.parametrize("block", blocks("python"))
-def test_the_python_runs(block: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+def test_the_python_runs(block: str, tmp_path: Path, client: Clients) -> None:
+    done = client.run(code=block, folder=str(tmp_path))
+    assert done.code == 0, done.stderr
 
 
 def test_names_of_the_page_are_those_of_the_code() -> None:
