@@ -12,7 +12,13 @@ from chatdata.core import disk
 from chatdata.core.errors import ChatdataError
 from trainer import shipped
 from trainer.evaluation import answering, endpoint, prompts
-from trainer.evaluation.commands.shared import NAMED, Progress
+from trainer.evaluation.commands.shared import (
+    NAMED,
+    Progress,
+    number_option,
+    out_option,
+    temperature_option,
+)
 from trainer.evaluation.endpoint import Endpoint
 
 
@@ -25,7 +31,7 @@ from trainer.evaluation.endpoint import Endpoint
     type=NAMED,
     help='Lines of {"prompt": ...}: coding, plots, or a file.',
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@out_option("file")
 @click.option("--revision", help="The revision of a model on the Hub.")
 @click.option(
     "--few-shot",
@@ -34,26 +40,10 @@ from trainer.evaluation.endpoint import Endpoint
 )
 @click.option("--system", help="The system turn.")
 @click.option("--endpoint", "url", help="An OpenAI-compatible endpoint that has MODEL.")
-@click.option(
-    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Prompts at a time."
-)
-@click.option(
-    "--max-new-tokens",
-    type=click.IntRange(1),
-    default=512,
-    show_default=True,
-    help="The most tokens of an answer.",
-)
-@click.option(
-    "--temperature",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="0: always the most likely token.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The seed of sampling."
-)
+@number_option("--batch-size", 32, "Prompts at a time.")
+@number_option("--max-new-tokens", 512, "The most tokens of an answer.")
+@temperature_option(0.0, "0: always the most likely token.")
+@number_option("--seed", 0, "The seed of sampling.", least=0)
 def answer(
     model: str,
     file: Path,

@@ -10,7 +10,11 @@ import click
 
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError, ConfigError
-from trainer.evaluation.commands.shared import Progress
+from trainer.evaluation.commands.shared import (
+    Progress,
+    number_option,
+    out_option,
+)
 
 if TYPE_CHECKING:
     from trainer.evaluation.benchmarks.benchmark import Job
@@ -24,7 +28,7 @@ _TEMPLATES = {"no": (False,), "yes": (True,), "both": (False, True)}
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--tasks", default=TASKS, show_default=True, help="Names of lm-eval, or humaneval.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@out_option("folder")
 @click.option(
     "--data",
     type=click.Path(exists=True, path_type=Path),
@@ -46,31 +50,15 @@ _TEMPLATES = {"no": (False,), "yes": (True,), "both": (False, True)}
 )
 @click.option("--limit", type=click.IntRange(1), help="The first items of each task only.")
 @click.option("--system", help="The system turn.")
-@click.option(
-    "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Requests at a time."
-)
-@click.option(
-    "--samples",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="HumanEval: answers to each problem; 10 of them give pass@10.",
-)
+@number_option("--batch-size", 8, "Requests at a time.")
+@number_option("--samples", 1, "HumanEval: answers to each problem; 10 of them give pass@10.")
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
     help="HumanEval: 0 for a single sample, else 0.8, unless given.",
 )
-@click.option(
-    "--max-new-tokens",
-    type=click.IntRange(1),
-    default=512,
-    show_default=True,
-    help="The most tokens of an answer.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The seed of sampling."
-)
+@number_option("--max-new-tokens", 512, "The most tokens of an answer.")
+@number_option("--seed", 0, "The seed of sampling.", least=0)
 @click.option("--card", is_flag=True, help="Put the tables into the card of the last MODEL, too.")
 def benchmark(models: tuple[str, ...], out: Path, card: bool, **options: Any) -> None:
     """Measure MODELs on benchmarks, beside each other, by EleutherAI's lm-eval.

@@ -11,7 +11,19 @@ import click
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError
 from trainer.evaluation import endpoint, judging
-from trainer.evaluation.commands.shared import FILE, Progress, cost_of
+from trainer.evaluation.commands.shared import (
+    AS_JSON,
+    DRY_RUN,
+    FILE,
+    URL,
+    Progress,
+    cost_of,
+    number_option,
+    out_option,
+    price_option,
+    request_options,
+    temperature_option,
+)
 from trainer.evaluation.endpoint import Endpoint
 from trainer.evaluation.judging import Job
 
@@ -19,54 +31,18 @@ from trainer.evaluation.judging import Job
 @click.command()
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
-@click.option("--endpoint", "url", required=True, help="An OpenAI-compatible endpoint (.../v1).")
+@URL
 @click.option(
     "--model", "models", required=True, multiple=True, help="A judge; repeat it for several."
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
-@click.option(
-    "--temperature",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="0: the judge's most likely words.",
-)
-@click.option(
-    "--max-tokens",
-    type=click.IntRange(1),
-    default=1024,
-    show_default=True,
-    help="The longest reply of a judge.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
-    help="Requests at a time.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(0),
-    default=6,
-    show_default=True,
-    help="Tries after an error of the server or the network.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="The seed of the order of comparisons.",
-)
-@click.option(
-    "--price",
-    type=(click.FloatRange(0), click.FloatRange(0)),
-    metavar="READ WRITTEN",
-    help="Prices of a million tokens that a judge reads and writes.",
-)
-@click.option("--dry-run", is_flag=True, help="Say what the run would ask for, and ask nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@out_option("folder")
+@temperature_option(0.0, "0: the judge's most likely words.")
+@number_option("--max-tokens", 1024, "The longest reply of a judge.")
+@request_options(8)
+@number_option("--seed", 0, "The seed of the order of comparisons.", least=0)
+@price_option("a judge")
+@DRY_RUN
+@AS_JSON
 def judge(
     a: Path,
     b: Path,

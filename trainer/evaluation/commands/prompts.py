@@ -12,7 +12,19 @@ import click
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError
 from trainer.evaluation import endpoint, prompt_requests
-from trainer.evaluation.commands.shared import FILE, Progress, cost_of
+from trainer.evaluation.commands.shared import (
+    AS_JSON,
+    DRY_RUN,
+    FILE,
+    URL,
+    Progress,
+    cost_of,
+    number_option,
+    out_option,
+    price_option,
+    request_options,
+    temperature_option,
+)
 from trainer.evaluation.endpoint import Endpoint
 
 
@@ -36,9 +48,9 @@ def prompts() -> None:
     show_default=True,
     help="How many prompts are wanted.",
 )
-@click.option("--endpoint", "url", required=True, help="An OpenAI-compatible endpoint (.../v1).")
+@URL
 @click.option("--model", required=True, help="The model that makes the prompts.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@out_option("file")
 @click.option(
     "--against",
     multiple=True,
@@ -52,57 +64,19 @@ def prompts() -> None:
     show_default=True,
     help="The share of common runs of two words from which on a prompt repeats another.",
 )
-@click.option(
-    "--per-request", type=click.IntRange(1), default=5, show_default=True, help="Prompts asked for."
-)
+@number_option("--per-request", 5, "Prompts asked for.")
 @click.option(
     "--max-requests",
     type=click.IntRange(1),
     help="The most requests, earlier runs counted.  [default: three times as many as N needs]",
 )
-@click.option(
-    "--temperature",
-    type=click.FloatRange(0),
-    default=1.0,
-    show_default=True,
-    help="A larger number asks for less alike prompts.",
-)
-@click.option(
-    "--max-tokens",
-    type=click.IntRange(1),
-    default=2048,
-    show_default=True,
-    help="The longest reply.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="Requests at a time.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(0),
-    default=6,
-    show_default=True,
-    help="Tries after an error of the server or the network.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Where in the lists of topics to begin.",
-)
-@click.option(
-    "--price",
-    type=(click.FloatRange(0), click.FloatRange(0)),
-    metavar="READ WRITTEN",
-    help="Prices of a million tokens that the model reads and writes.",
-)
-@click.option("--dry-run", is_flag=True, help="Say what the run would ask for, and ask nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@temperature_option(1.0, "A larger number asks for less alike prompts.")
+@number_option("--max-tokens", 2048, "The longest reply.")
+@request_options(4)
+@number_option("--seed", 0, "Where in the lists of topics to begin.", least=0)
+@price_option("the model")
+@DRY_RUN
+@AS_JSON
 def generate(
     kind: prompt_requests.Kind | None,
     number: int,
