@@ -153,7 +153,7 @@ _CHECKS = {
 
 
 def _of_checks(manifest: Manifest) -> Iterator[str]:
-    yield from (words for key, words in _CHECKS.items() if not getattr(manifest, key))
+    yield from (words for key, words in _CHECKS.items() if getattr(manifest, key) is None)
     known = [name for name in manifest.recipe.source if name in sources.names()]
     columns = set().union(*(sources.get(name).SCHEMA for name in known))
     checked = {name for name, filter_ in FILTERS.items() if filter_.key in _CHECKS}

@@ -355,6 +355,14 @@ def test_limits_follow_from_what_was_done(facts: Manifest) -> None:
     assert limitations.limits(facts)[0].startswith("The files that come with chatdata")
 
 
+def test_secrets_that_were_looked_for_and_not_there_are_no_limit(facts: Manifest) -> None:
+    words = "Keys, addresses and other personal data were not looked for."
+    assert words in limitations.limits(facts)
+    looked = facts.model_copy(update={"secrets": {}})
+    assert words not in limitations.limits(looked)
+    assert "personal data were looked for, and none were found" in card.text(looked)
+
+
 def test_collections_are_those_of_the_shipped_recipes() -> None:
     from chatdata import load_recipe
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tests.support.loopback.clients import Clients, Done
 
+ROOT = Path(__file__).parents[2]  # a page is read in a checkout
 _FENCE = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
@@ -82,7 +83,9 @@ class Reader:
         command, _, target = line.partition(" > ")
         words = shlex.split(command, comments=True)
         if words[0] == "cp":
-            shutil.copytree(self.folder / words[-2], self.folder / words[-1])
+            source = self.folder / words[-2]
+            example = source if source.exists() else ROOT / words[-2]
+            shutil.copytree(example, self.folder / words[-1])
             return
         done = self._done(command)
         assert done.code == 0, f"{line}: {done.stderr}"

@@ -24,9 +24,9 @@ from tests.support.loopback.wire import Call, Options, refusal
 
 Handler = Callable[[Call], Awaitable[Response]]
 
-API = "/api/(?P<kind>datasets|models)/(?P<name>[^/]+/[^/]+)"
-PAGE = "/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+)"
-LARGE = "/lfs/(?P<kind>datasets|models)/(?P<name>[^/]+/[^/]+)/(?P<oid>[0-9a-f]{64})"
+API = "/api/(?P<kind>datasets|models|spaces)/(?P<name>[^/]+/[^/]+)"
+PAGE = "/(?P<kind>datasets/|spaces/)?(?P<name>[^/]+/[^/]+)"
+LARGE = "/lfs/(?P<kind>datasets|models|spaces)/(?P<name>[^/]+/[^/]+)/(?P<oid>[0-9a-f]{64})"
 # Revisions and the paths of trees are quoted as a whole, so they hold no slash here.
 ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/api/whoami-v2", commits.whoami),
@@ -45,7 +45,7 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", f"{API}/preupload/(?P<revision>[^/]+)", commits.preupload),
     ("POST", f"{API}/commit/(?P<revision>[^/]+)", commits.commit),
     ("GET", f"{API}/xet-(?P<access>read|write)-token/(?P<revision>[^/]+)", commits.xet_token),
-    ("POST", "/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+?)[.]git/info/lfs/objects/batch", lfs.batch),
+    ("POST", f"{PAGE}?[.]git/info/lfs/objects/batch", lfs.batch),
     ("PUT", LARGE, lfs.put),
     ("PUT", f"{LARGE}/part/(?P<number>[0-9]+)", lfs.put_part),
     ("POST", f"{LARGE}/complete", lfs.complete),

@@ -77,7 +77,7 @@ class Commit:
 class Repository:
     """A repository: branches and tags name commits."""
 
-    kind: str  # dataset or model
+    kind: str  # dataset, model or space
     name: str
     private: bool = False
     gated: bool = False
