@@ -44,10 +44,11 @@ def between_packages() -> dict[str, set[str]]:
     return edges
 
 
-def public_modules(name: str, top: str = "chatdata") -> set[str]:
+@functools.cache
+def public_modules(name: str, top: str = "chatdata") -> frozenset[str]:
     """The names in `__all__` of a package, read without importing the package."""
     source = (ROOT / top / name / "__init__.py").read_text()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return set(ast.literal_eval(node.value))
-    return set()
+            return frozenset(ast.literal_eval(node.value))
+    return frozenset()
