@@ -11,8 +11,11 @@ import pytest
 
 from chatdata import add_rendering
 from chatdata.dataset import croissant, manifest, reader
+from tests.support.later import Later, need
 
-mlcroissant = pytest.importorskip("mlcroissant")
+need("mlcroissant")
+mlcroissant = Later("mlcroissant")
+
 pytestmark = [  # what mlcroissant 1.1.1 asks of rdflib and pandas
     pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The inplace keyword"),

@@ -16,8 +16,6 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("nltk")
-
 from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError, OutputError
 from chatdata.dataset import reader
@@ -31,12 +29,15 @@ from tests.support.contests import (
     saved,
     write,
 )
+from tests.support.later import need
 from trainer.evaluation.__main__ import main
 from trainer.evaluation.arena import book as books
 from trainer.evaluation.arena import contest as contests
 from trainer.evaluation.arena import exports, summary
 from trainer.evaluation.arena.book import Book, Judgement
 from trainer.evaluation.arena.contest import Contest, Item
+
+need("nltk")
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "arena.md").read_text()

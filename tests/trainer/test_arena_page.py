@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("gradio")
-pytest.importorskip("nltk")
-
 from tests.support.browser import Proxy, chromium
 from tests.support.commands import free_port
 from tests.support.contests import contest, write
+from tests.support.later import Later, need
 from trainer.evaluation.arena.book import Book
 from trainer.evaluation.arena.contest import settle
-from trainer.evaluation.arena.page import functions
+
+need("gradio", "nltk")
+arena_page = Later("trainer.evaluation.arena.page")
 
 pytestmark = pytest.mark.slow
 
@@ -381,7 +381,7 @@ def test_what_the_page_asks_for_has_no_names_and_refuses_nonsense(tmp_path: Path
     out.mkdir()
     settle(made, out)
     book = Book(made, out)
-    calls = {f.__name__: f for f in functions(book, dict, None)}
+    calls = {f.__name__: f for f in arena_page.functions(book, dict, None)}
     assert calls["open_contest"]({"annotator": None}) == {"annotator": None}
     assert calls["open_contest"]({"annotator": "Ann"})["statuses"] == ["open", "open"]
     for at in (-1, 2, None, True, "0"):
@@ -391,7 +391,7 @@ def test_what_the_page_asks_for_has_no_names_and_refuses_nonsense(tmp_path: Path
     assert "the corrected answer is" in calls["save_judgement"](half)["error"]
     assert "2 prompts are left" in calls["show_results"]({"annotator": "ann"})["error"]
     assert "error" in calls["open_prompt"]([1])
-    fixed = {f.__name__: f for f in functions(book, dict, "bob")}
+    fixed = {f.__name__: f for f in arena_page.functions(book, dict, "bob")}
     assert fixed["open_contest"]({"annotator": None})["annotator"] == "bob"
     fixed["save_judgement"]({"annotator": "ann", "at": 1, "ranks": [2, 1]})
     assert book.statuses("bob") == ["open", "judged"]

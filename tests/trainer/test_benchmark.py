@@ -14,16 +14,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 pytest.importorskip("torch")
-pytest.importorskip("lm_eval")
 
 from huggingface_hub import ModelCard
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from chatdata.core.errors import SourceError
 from tests.support import benchmarks
+from tests.support.later import Later, need
 from trainer.evaluation import card
 from trainer.evaluation.__main__ import main
 from trainer.evaluation.benchmarks import checks, estimates, harness, plain_files, report, tasks
+
+need("lm_eval")
+yaml_loader = Later("lm_eval.tasks._yaml_loader")
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
@@ -319,10 +321,10 @@ def test_tasks_of_plain_files_ask_as_lm_eval_does(task: str, plain: Path, tmp_pa
     """All but where the data is, is in the file as in lm-eval's own."""
     name = task if task in TASKS else "mmlu"
     plain_files.write(plain, [name], tmp_path / "tasks")
-    made = load_yaml(tmp_path / "tasks" / f"{task}.yaml")
+    made = yaml_loader.load_yaml(tmp_path / "tasks" / f"{task}.yaml")
     folder = tasks.LEADERBOARD[name].folder
     home = Path(tasks.lm_eval.__file__).parent / "tasks" / folder
-    known = load_yaml(home / f"{task}.yaml")
+    known = yaml_loader.load_yaml(home / f"{task}.yaml")
     about_data = ("dataset_path", "dataset_name", "dataset_kwargs", "fewshot_split")
     splits = ("training_split", "validation_split", "test_split")
     for values in (made, known):

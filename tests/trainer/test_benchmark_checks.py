@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("lm_eval")
 
 from tokenizers.processors import TemplateProcessing
 
 from chatdata.core.errors import ConfigError
 from tests.support import benchmarks
+from tests.support.later import need
 from trainer.evaluation.benchmarks import harness, tasks
 from trainer.evaluation.benchmarks.checks import Warning
 from trainer.evaluation.benchmarks.harness import Model
+
+need("lm_eval")
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 

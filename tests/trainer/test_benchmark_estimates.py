@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-pytest.importorskip("scipy")
-
+from tests.support.later import need
 from trainer.evaluation.benchmarks import estimates
+
+need("scipy")
 
 RNG = np.random.default_rng(16)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import socket
 import threading
@@ -19,9 +20,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("gradio")
 
-import gradio as gr
 import torch
 from transformers import GenerationMixin, LogitsProcessor
 
@@ -29,10 +28,14 @@ from chatdata.core.errors import ChatdataError
 from tests.support import assistant
 from tests.support.browser import Proxy, chromium
 from tests.support.commands import free_port
-from trainer.chat import __main__, generation, web
+from tests.support.later import Later, need
+from trainer.chat import __main__, generation
 from trainer.chat.generation import ChatModel, Sampling
 from trainer.chat.prompt_window import TemplateWriter
-from trainer.chat.web import escaped, unescaped
+
+need("gradio")
+gr = Later("gradio")
+web = Later("trainer.chat.web")
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,12 +55,12 @@ PIECES = ["<", "b>", "&lt;", "&", "amp;", "`", "```", "\n", " ", "é", "/", "x"]
 @given(st.lists(st.sampled_from(PIECES)))
 def test_an_escaped_text_is_unescaped_to_itself(parts: list[str]) -> None:
     text = "".join(parts)
-    assert unescaped(escaped(text)) == text
+    assert web.unescaped(web.escaped(text)) == text
 
 
 def test_tags_are_shown_and_code_is_left_alone() -> None:
     text = "a <b> 1 < 2 `<i>`\n```html\n<p>\n```\n<T>"
-    assert escaped(text) == "a &lt;b> 1 < 2 `<i>`\n```html\n<p>\n```\n&lt;T>"
+    assert web.escaped(text) == "a &lt;b> 1 < 2 `<i>`\n```html\n<p>\n```\n&lt;T>"
 
 
 def test_the_history_of_the_page_is_a_conversation() -> None:
@@ -321,7 +324,9 @@ def test_indentation_is_kept_for_the_next_turn(page: Any, watched: Watched) -> N
 def test_gradio_alone_would_take_it_out() -> None:
     """Should this fail, `web._kept` may go."""
     assert gr.Chatbot()._postprocess_content(f"\n{INDENTED}").text != f"\n{INDENTED}"
-    kept = web._chatbot()._postprocess_content(f"\n{INDENTED}")
+    kept = (
+        importlib.import_module("trainer.chat.web")._chatbot()._postprocess_content(f"\n{INDENTED}")
+    )
     assert kept.text == f"\n{INDENTED}"
 
 

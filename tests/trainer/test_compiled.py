@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("deepspeed")
-
 from torch.utils.file_baton import FileBaton
 
 from tests.support.imports import ROOT
+from tests.support.later import need
 from trainer.run import compiled
+
+need("deepspeed")
 
 pytestmark = pytest.mark.slow
 

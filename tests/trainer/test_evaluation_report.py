@@ -24,10 +24,12 @@ from hypothesis import strategies as st
 
 from chatdata.core.errors import ConfigError
 from tests.support.evaluations import NUMBER, run, run_judge, write, write_both
+from tests.support.later import need
 from tests.support.scripted_judge import serve
 from trainer.evaluation.reporting import card_section, examples, folders, judged, page, texts
 
-pytest.importorskip("openai")
+need("openai")
+
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "evaluation.md"

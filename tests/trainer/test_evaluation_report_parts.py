@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("openai")
-pytest.importorskip("nltk")
-
 from tests.support.evaluations import NUMBER, TESTED, run, run_judge, write_both
+from tests.support.later import need
 from trainer.evaluation.arena import book, contest
 from trainer.evaluation.reporting import card_section, coded, folders, judged, page, pictures
+
+need("openai", "nltk")
 
 pytestmark = pytest.mark.slow
 

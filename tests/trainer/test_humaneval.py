@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("torch")
-pytest.importorskip("lm_eval")
 
 from chatdata.core.errors import ConfigError, OutputError, SourceError
 from tests.support import assistant, benchmarks
+from tests.support.later import need
 from tests.support.sandboxes import sandbox_or_skip
 from trainer.chat.generation import ChatModel
 from trainer.chat.prompt_window import TemplateWriter
@@ -24,6 +24,8 @@ from trainer.evaluation.__main__ import main
 from trainer.evaluation.benchmarks import harness, humaneval
 from trainer.evaluation.benchmarks.harness import Model
 from trainer.evaluation.benchmarks.humaneval import Completion, Problem, Run, Settings
+
+need("lm_eval")
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 

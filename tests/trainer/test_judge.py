@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from tests.support.later import need
 from tests.support.scripted_judge import Asked, Judge, Response, Scripted, completion, serve
 from trainer.evaluation import judging
 from trainer.evaluation.__main__ import main
 
+need("openai")
+
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("openai")
 ROOT = Path(__file__).parents[2]
 NUMBER = 12
 

@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("deepspeed")
 pytest.importorskip("peft")
 
 from chatdata.core.errors import ChatdataError
@@ -18,8 +17,11 @@ from tests.support.bases import TINY
 from tests.support.disks import fill, small_disk
 from tests.support.forked_ranks import ForkedRanks
 from tests.support.killed_runs import Place, attempt
+from tests.support.later import need
 from trainer import config, train
 from trainer.run import room
+
+need("deepspeed")
 
 pytestmark = [
     pytest.mark.slow,

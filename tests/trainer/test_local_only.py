@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-pytest.importorskip("uvicorn")
-
 import uvicorn
 
 from tests.support.commands import free_port
+from tests.support.later import need
 from trainer.chat.local_only import LocalOnly
+
+need("uvicorn")
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:

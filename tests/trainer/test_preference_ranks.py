@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("deepspeed")
 pytest.importorskip("peft")
 
 import numpy as np
@@ -19,7 +18,10 @@ from safetensors.torch import load_file
 
 from tests.support import preferences
 from tests.support.forked_ranks import ForkedRanks, start
+from tests.support.later import need
 from trainer import train
+
+need("deepspeed")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -19,13 +19,15 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.evaluation import LONG
+from tests.support.later import need
 from tests.support.scripted_judge import Asked, Response, Scripted, completion, serve
 from trainer.evaluation import prompt_requests, prompts
 from trainer.evaluation.__main__ import main
 
+need("openai")
+
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("openai")
 ROOT = Path(__file__).parents[2]
 SYLLABLES = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
 Maker = Callable[[Asked], str]

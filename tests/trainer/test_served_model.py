@@ -18,14 +18,15 @@ from click.testing import CliRunner
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("fastapi")
-pytest.importorskip("openai")
 
 import openai
 from transformers import AutoTokenizer
 
 from tests.support import tiny
+from tests.support.later import need
 from trainer.evaluation.__main__ import main
+
+need("fastapi", "openai")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]

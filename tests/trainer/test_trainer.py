@@ -16,7 +16,6 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("deepspeed")
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
@@ -29,9 +28,12 @@ from chatdata.dataset.renderings import Rendering
 from tests.support.commands import free_port, run
 from tests.support.comparing import compare
 from tests.support.forked_ranks import ForkedRanks
+from tests.support.later import need
 from trainer import config, train
 from trainer.data import dataset
 from trainer.model import load
+
+need("deepspeed")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
 

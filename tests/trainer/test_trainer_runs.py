@@ -14,7 +14,6 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("deepspeed")
 pytest.importorskip("peft")
 
 import torch
@@ -25,9 +24,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from chatdata.core.errors import ChatdataError
 from tests.support.commands import free_port
 from tests.support.forked_ranks import ForkedRanks
+from tests.support.later import need
 from trainer import config, evaluate, merge, train
 from trainer.data import dataset
 from trainer.model import adapters, load
+
+need("deepspeed")
 
 pytestmark = [
     pytest.mark.slow,
