@@ -1,8 +1,8 @@
 """Two ranks without a launcher: forked from a process that has imported the trainer.
 
 A launcher and two ranks that import PyTorch, transformers and DeepSpeed take half a minute of CPU
-before the first step; a fork takes none. torchrun and accelerate themselves start each strategy in
-`test_trainer` and `test_trainer_runs`.
+before the first step; a fork takes none. torchrun itself starts a run in `test_trainer`, and
+`test_trainer_runs` gives to ranks what accelerate gives to those it starts.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.support.commands import free_port
@@ -51,19 +52,33 @@ class ForkedRanks:
 
     process: subprocess.Popen[str]
 
-    def run(self, folder: Path, jobs: dict[str, Any], cwd: Path = ROOT, ranks: int = RANKS) -> Done:
+    def run(
+        self,
+        folder: Path,
+        jobs: dict[str, Any],
+        cwd: Path = ROOT,
+        ranks: int = RANKS,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> Done:
         """What became of runs, written as in `ranks`, whose counts come into a folder."""
         (folder / "jobs.json").write_text(json.dumps(jobs))
+        launch = [str(folder), str(cwd), free_port(), ranks, dict(variables)]
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([str(folder), str(cwd), free_port(), ranks]) + "\n")
+        self.process.stdin.write(json.dumps(launch) + "\n")
         self.process.stdin.flush()
         codes = json.loads(self.process.stdout.readline())
         return Done(codes, (folder / "stderr").read_text())
 
-    def finish(self, folder: Path, jobs: dict[str, Any], cwd: Path = ROOT) -> None:
+    def finish(
+        self,
+        folder: Path,
+        jobs: dict[str, Any],
+        cwd: Path = ROOT,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Runs what must end well."""
-        done = self.run(folder, jobs, cwd)
+        done = self.run(folder, jobs, cwd, variables=variables)
         assert done.codes == [0] * RANKS, done.errors[-5000:]
 
 
@@ -88,7 +103,9 @@ def start() -> Iterator[ForkedRanks]:
 # ------------------------------------------------------------------------------ in the process
 
 
-def _fork(rank: int, ranks: int, folder: Path, cwd: str, port: int) -> int:
+def _fork(
+    rank: int, ranks: int, folder: Path, cwd: str, port: int, variables: dict[str, str]
+) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -97,6 +114,7 @@ def _fork(rank: int, ranks: int, folder: Path, cwd: str, port: int) -> int:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(cwd)
+        os.environ.update(variables)
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
         os.environ.update({name: str(value) for name, value in names.items()})
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
@@ -127,9 +145,9 @@ def serve() -> None:
     gc.freeze()
     assert threading.active_count() == 1  # or else a fork may wait for ever
     for line in sys.stdin:
-        folder, cwd, port, ranks = json.loads(line)
+        folder, cwd, port, ranks, variables = json.loads(line)
         (Path(folder) / "stderr").unlink(missing_ok=True)
-        pids = [_fork(rank, ranks, Path(folder), cwd, port) for rank in range(ranks)]
+        pids = [_fork(rank, ranks, Path(folder), cwd, port, variables) for rank in range(ranks)]
         print(json.dumps(_codes(pids)), flush=True)
 
 

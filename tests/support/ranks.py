@@ -1,9 +1,8 @@
-"""Trains several recipes in turn in a single launch: python -m torch.distributed.run ranks.py FILE
+"""Trains several recipes in turn in a single launch, for `forked_ranks`.
 
-Processes are slow to start, so runs that are compared share them. FILE holds runs by their names,
-each {"recipe", "settings", "deepspeed", "resume", "kill_after", "kill"} (the last as in `stages`);
-each rank writes the counts of its runs beside FILE. `forked_ranks` does the same without a
-launcher.
+Processes are slow to start, so runs that are compared share them. A file holds runs by their names,
+each {"recipe", "settings", "deepspeed", "resume", "kill_after", "kill"} (the last as in `stages`),
+or {"digests"} to be compared; each rank writes the counts of its runs beside that file.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from accelerate.state import AcceleratorState, GradientState
 from peft.tuners.trainable_tokens import layer
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from chatdata.core.errors import ChatdataError
 from tests.support.stages import Stages
 from trainer.config import load
 from trainer.run import strategy, trainer
@@ -74,7 +74,9 @@ def share_here(network: Any) -> float:
     return round(sum(part.numel() for part in parts) / whole, 3)
 
 
-def run(job: dict[str, Any]) -> dict[str, Any]:
+def run(job: dict[str, Any]) -> Any:
+    if "digests" in job:
+        return compared(job["digests"])
     variables = dict(os.environ)
     Counting.kill_after = job.get("kill_after", 0)
     config = load(job["recipe"], job.get("settings", ()), job.get("deepspeed"))
@@ -92,6 +94,19 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     }
     forget(variables)
     return facts
+
+
+def compared(cases: list[list[str]]) -> list[str]:
+    """What this rank finds in each case, where ranks have one hash each: 'same', or the error."""
+    torch.distributed.init_process_group("gloo")
+    outcomes = []
+    for digests in cases:
+        try:
+            strategy.same_on_all_ranks("embeddings", digests[torch.distributed.get_rank()])
+            outcomes.append("same")
+        except ChatdataError as error:
+            outcomes.append(str(error))
+    return outcomes
 
 
 def forget(variables: dict[str, str]) -> None:
@@ -119,8 +134,3 @@ def run_all(file: Path) -> NoReturn:
     done["programs"] = {"numactl": programs.count("numactl")}
     file.with_name(f"rank-{os.environ['RANK']}.json").write_text(json.dumps(done))
     strategy.run_to_the_end(strategy.leave)
-
-
-if __name__ == "__main__":
-    gc.freeze()  # modules, which `forget` need not look through
-    run_all(Path(sys.argv[1]))

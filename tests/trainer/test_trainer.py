@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
 
 from chatdata import build_dataset, load_recipe
@@ -25,8 +25,7 @@ from chatdata.core import constants
 from chatdata.core.errors import ChatdataError
 from chatdata.dataset import manifest, reader, renderings
 from chatdata.dataset.renderings import Rendering
-from tests.support.commands import free_port, run
-from tests.support.comparing import compare
+from tests.support.commands import run
 from tests.support.forked_ranks import ForkedRanks
 from tests.support.later import need
 from trainer import config, train
@@ -221,21 +220,12 @@ def test_rows_that_are_longer_than_the_model_are_refused(tokenizer: Any) -> None
 
 
 @pytest.mark.slow
-def test_ranks_that_would_start_apart_are_stopped() -> None:
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    cases, port = [["a", "a"], ["a", "b"]], free_port()
-    ranks = [context.Process(target=compare, args=(i, port, cases, queue)) for i in (0, 1)]
-    for process in ranks:
-        process.start()
-    answers = sorted(queue.get(timeout=120) for _ in cases for _ in ranks)
-    for process in ranks:
-        process.join()
-    assert [case for case, _ in answers] == [0, 0, 1, 1]
-    assert ["same" if words == "same" else "differ" in words for _, words in answers] == [
-        *("same", "same"),
-        *(True, True),
-    ]
+def test_ranks_that_would_start_apart_are_stopped(two_ranks: ForkedRanks, tmp_path: Path) -> None:
+    two_ranks.finish(tmp_path, {"compared": {"digests": [["a", "a"], ["a", "b"]]}})
+    for rank in (0, 1):
+        same, apart = json.loads((tmp_path / f"rank-{rank}.json").read_text())["compared"]
+        assert same == "same"
+        assert "differ" in apart
 
 
 # ------------------------------------------------------------------------------- real ZeRO-3
@@ -445,10 +435,8 @@ def test_a_run_saves_its_metrics(trained: Path) -> None:
     assert steps == sorted(steps)
 
 
-@pytest.mark.slow
 def test_errors_of_the_trainer_are_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "trainer.train", str(RECIPE), "--set", f"dataset={tmp_path}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "is not a finished build" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = CliRunner().invoke(train.main, [str(RECIPE), "--set", f"dataset={tmp_path}"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "is not a finished build" in line

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -17,6 +17,8 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 import torch
+import torch.distributed.run
+from accelerate.commands import launch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -151,28 +153,26 @@ class Runs:
         return [json.loads(path.read_text()) for path in paths]
 
 
-LAUNCHER = (
-    *("accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_processes=2"),
-    *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port"),
+ACCELERATE = shlex.split(
+    "--multi_gpu --num_processes=2 --num_machines=1 --mixed_precision=no --dynamo_backend=no "
+    "ranks.py --main_process_port"
 )
 
 
-def launch(folder: Path, jobs: dict[str, Any]) -> subprocess.Popen[str]:
-    """Two ranks on a free port that train several recipes in turn."""
-    (folder / "jobs.json").write_text(json.dumps(jobs))
-    script = [str(ROOT / "tests" / "support" / "ranks.py"), str(folder / "jobs.json")]
-    return subprocess.Popen(
-        [sys.executable, "-m", *LAUNCHER, str(free_port()), *script],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "TORCH_EXTENSIONS_DIR": str(folder / "operations"),
-        },
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
+def variables(folder: Path) -> dict[str, str]:
+    """The environment that `accelerate launch` gives to the ranks that it starts."""
+    given: dict[str, str] = {}
+    options = [*ACCELERATE, str(free_port())]
+    parsed = launch.launch_command_parser().parse_args(options)
+
+    def remember(_: object) -> None:
+        given.update(os.environ)
+
+    with mock.patch.object(torch.distributed.run, "run", remember):
+        launch.launch_command(parsed)
+    assert given["ACCELERATE_MIXED_PRECISION"] == "no"
+    new = {name: value for name, value in given.items() if os.environ.get(name) != value}
+    return {**new, "TORCH_EXTENSIONS_DIR": str(folder / "operations")}
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +186,7 @@ def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory, two_ranks: Fork
     assert codes[0] == -signal.SIGKILL
     assert codes[1] != 0  # it is ended too, or loses its connection before
     assert {path.name for path in started.folder.glob("cut-off/checkpoint-*")} == {"checkpoint-4"}
-    process = launch(started.folder, started.jobs())
-    _, errors = process.communicate(timeout=900)
-    assert process.returncode == 0, errors[-5000:]
+    two_ranks.finish(started.folder, started.jobs(), variables=variables(started.folder))
     return started
 
 
