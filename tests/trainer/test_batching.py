@@ -133,7 +133,7 @@ def english(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[b
     """Some English trees of OASST1, each answer trained in every row and in the first."""
     folder = tmp_path_factory.mktemp("english")
     lines = (real_data / "oasst1-validation-en" / "en-validation.jsonl").read_text().splitlines()
-    (folder / "en.jsonl").write_text("\n".join(lines[:250]) + "\n")
+    (folder / "en.jsonl").write_text("\n".join(lines[:120]) + "\n")
     stories = real_data / "models" / "stories260K"
     options = [f"render.tokenizer={stories}", "render.max_tokens=512", "render.overflow=cut"]
     for once in (False, True):

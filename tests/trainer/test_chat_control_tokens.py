@@ -9,6 +9,7 @@ import tokenizers
 from tokenizers import AddedToken
 
 from tests.support.carrying import carry, load
+from tests.support.smaller import smaller
 from tests.support.templates import HEAD, PLAIN, TURN, rows, run
 from trainer.chat.prompt_window import TemplateWriter
 
@@ -40,10 +41,11 @@ TYPED = [
 @pytest.fixture(scope="module", params=["bytes", "qwen3"])
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer in which the tags of thoughts are tokens, though not special ones."""
+    folder = tmp_path_factory.mktemp("base") / "t"
     if request.param != "bytes":
         real: Path = request.getfixturevalue("real_data")
-        return real / "tokenizers" / str(request.param)
-    folder = carry(None, PLAIN, tmp_path_factory.mktemp("base") / "t")
+        return smaller(real / "tokenizers" / str(request.param), folder)
+    carry(None, PLAIN, folder)
     path = folder / "tokenizer.json"
     tokenizer = tokenizers.Tokenizer.from_str(path.read_text())
     tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])

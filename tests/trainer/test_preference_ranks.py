@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support import preferences
-from tests.support.forked_ranks import ForkedRanks, start
+from tests.support.forked_ranks import ForkedRanks
 from tests.support.later import need
 from trainer import train
 
@@ -57,10 +57,9 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(tmp_path_factory: pytest.TempPathFactory, two_ranks: ForkedRanks) -> Runs:
     torch.set_num_threads(1)
-    with start() as ranks:
-        return Runs(tmp_path_factory.mktemp("ranks"), ranks)
+    return Runs(tmp_path_factory.mktemp("ranks"), two_ranks)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

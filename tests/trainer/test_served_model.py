@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -19,17 +16,18 @@ from click.testing import CliRunner
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import openai
 from transformers import AutoTokenizer
 
 from tests.support import tiny
-from tests.support.later import need
+from tests.support.commands import free_port
+from tests.support.later import Later, need
 from trainer.evaluation.__main__ import main
 
-need("fastapi", "openai")
+need("fastapi", "openai", "uvicorn")
+openai, uvicorn = Later("openai"), Later("uvicorn")
+served = Later("trainer.chat.endpoint")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-ROOT = Path(__file__).parents[2]
 TOKENS = 20
 
 
@@ -46,18 +44,16 @@ def model(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def endpoint(model: Path) -> Iterator[str]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "trainer.chat", str(model), "--serve", "--port", str(port)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        _wait(f"http://127.0.0.1:{port}/health")
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        server.wait(60)
+    """What `--serve` serves, by this process; `test_chat` starts a process."""
+    port = free_port()
+    application = served.application(str(model), None)
+    server = uvicorn.Server(uvicorn.Config(application, host="127.0.0.1", port=port))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    _wait(f"http://127.0.0.1:{port}/health")
+    yield f"http://127.0.0.1:{port}/v1"
+    server.should_exit = True
+    thread.join()
 
 
 def _wait(address: str) -> None:
@@ -68,7 +64,7 @@ def _wait(address: str) -> None:
             return
         except OSError:
             assert time.monotonic() < end
-            time.sleep(0.2)
+            time.sleep(0.05)
 
 
 def run(command: str, *arguments: object) -> Any:
