@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -18,15 +19,10 @@ from trainer.run import compiled
 
 need("deepspeed")
 
-pytestmark = pytest.mark.slow
-
-# Loads an operation as torch does, under the same file, and takes its time over it.
-LOADER = """
-import sys, time
-from pathlib import Path
-from tests.trainer.test_compiled import Operation, load
-load(Operation(), lambda: (Path(sys.argv[1]).touch(), time.sleep(float(sys.argv[2]))))
-"""
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # of forks
+]
 
 
 class Operation:
@@ -47,14 +43,18 @@ def load(operation: Operation, inside: Any = lambda: None) -> None:
     compiled._alone(jit_load)(operation)
 
 
-def start(folder: Path, seconds: float) -> subprocess.Popen[bytes]:
-    """A process that has begun to load an operation, for some seconds."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LOADER, str(folder / "begun"), str(seconds)], cwd=ROOT
-    )
+def start(folder: Path, seconds: float) -> Any:
+    """A process that has begun to load an operation as torch does, and takes its time over it."""
+
+    def inside() -> None:
+        (folder / "begun").touch()
+        time.sleep(seconds)
+
+    process = multiprocessing.get_context("fork").Process(target=load, args=(Operation(), inside))
+    process.start()
     while not (folder / "begun").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+        assert process.is_alive()
+        time.sleep(0.01)
     return process
 
 
@@ -69,7 +69,7 @@ def test_an_operation_loads_after_a_process_was_killed_while_it_loaded_the_opera
 ) -> None:
     process = start(folder, seconds=60)
     process.kill()
-    process.wait()
+    process.join()
     assert (folder / Operation.name / "lock").exists()
     load(Operation())
     assert not (folder / Operation.name / "lock").exists()
@@ -81,7 +81,8 @@ def test_a_process_that_loads_is_waited_for_and_named(
     monkeypatch.setattr(compiled, "_PATIENCE", 0.1)
     process = start(folder, seconds=1)
     load(Operation())
-    assert process.wait() == 0
+    process.join()
+    assert process.exitcode == 0
     assert f"compiles under '{folder / 'an_operation.lock'}'" in capsys.readouterr().err
 
 
