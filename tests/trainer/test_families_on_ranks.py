@@ -12,11 +12,13 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytest.importorskip("deepspeed")
 
 from tests.support.forked_ranks import ROOT, ForkedRanks
+from tests.support.later import need
 from tests.support.model_families import save_base
 from trainer import config, train
+
+need("deepspeed")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
