@@ -41,7 +41,7 @@ LARGE = {  # 230,720,512 parameters with a vocabulary of 49,152
     "max_position_embeddings": 8192,
 }
 SMALL = LARGE | {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
-LENGTHS = (2048, 8192)
+LENGTHS = {True: (2048, 8192), False: (256, 512)}  # with a GPU, and to try this script
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m"]
 Settings = dict[str, Any]
 
@@ -49,7 +49,7 @@ Settings = dict[str, Any]
 def trees(input: str, tokenizer: str, work: Path, model: Settings, steps: int) -> Settings:
     """Trained tokens a second, and the peak of memory, of both ways at both lengths."""
     measured: Settings = {}
-    for length in LENGTHS:
+    for length in LENGTHS[torch.cuda.is_available()]:
         folder = built(input, tokenizer, length, work / str(length))
         repack(folder, length)
         ways = recipes(folder, {"config": model}, length, 1)
