@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,7 @@ LARGE = {  # 230,720,512 parameters with a vocabulary of 49,152
 SMALL = LARGE | {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
 LENGTHS = {True: (2048, 8192), False: (256, 512)}  # with a GPU, and to try this script
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m"]
+_OF_LAUNCHER = re.compile(r"^[EW]\d{4} .*elastic", re.MULTILINE)  # which hides what failed
 Settings = dict[str, Any]
 
 
@@ -85,7 +87,8 @@ def _speed(recipe: Any, steps: int, output: str) -> Settings:
 
 def zero3(input: str, tokenizer: str, work: Path, model: Settings, steps: int) -> Settings:
     """The adapter that one rank of ZeRO-3 saves, measured again by another process."""
-    settings = {"adapter": "lora", "training.max_steps": steps, "strategy": "zero3"}
+    adapter = "lora" if torch.cuda.is_available() else "none"  # which ZeRO-3 refuses on CPUs
+    settings = {"adapter": adapter, "training.max_steps": steps, "strategy": "zero3"}
     folder = _train(work, "sample", model, settings)
     _run([*LAUNCH[-1:], "trainer.evaluate", str(folder), str(work / "sample")])
     return json.loads((folder / "chatdata.json").read_text())["results"]
@@ -146,7 +149,8 @@ def _train(work: Path, data: str, model: Settings, settings: Settings) -> Path:
 def _run(words: list[str]) -> None:
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(words[:3])}: {done.stderr.strip()[-800:]}")
+        reason = _OF_LAUNCHER.split(done.stderr)[0].strip()[-800:]
+        raise RuntimeError(f"{' '.join(words[:3])}: {reason}")
 
 
 def _one_check(name: str, options: list[str], seconds: int) -> Settings:

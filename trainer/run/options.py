@@ -163,8 +163,8 @@ def _check_compiler(config: TrainConfig) -> None:
         )
     if not torch.cuda.is_available() and not (shutil.which("c++") or shutil.which("g++")):
         raise ConfigError(
-            "training.torch_compile needs a C++ compiler on CPUs; install one (`apt-get install g++`), "
-            "or set it to false."
+            "training.torch_compile needs a C++ compiler on CPUs; install one (`apt-get install "
+            "g++`), or set it to false."
         )
 
 
