@@ -51,6 +51,7 @@ def test_the_same_build_keeps_what_is_of_its_users(folder: Path) -> None:
     (out / "link").symlink_to("notes/one.txt")
     (out / "away").symlink_to(folder)
     (out / "report.html").write_text("a report")
+    (out / "comparison.html").write_text("of what may have changed meanwhile, which goes")
     with (out / "README.md").open("a") as card:
         card.write("\nOur words.\n")
     make(folder)
