@@ -112,8 +112,9 @@ def _add(
     with replacing.new_dataset(out) as new:
         replacing.carry_over(folder, new, shares=out == folder)
         parts = pieces.split_up(rendered)
-        context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
-        with engines.start("local", pieces.processes(rendered, parts, workers)) as running:
+        workers = pieces.processes(rendered, parts, workers)
+        with engines.start("local", workers) as running:  # they start meanwhile
+            context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
             write = functools.partial(
                 _write,
                 runner=Runner(running, progress),

@@ -46,7 +46,7 @@ from chatdata.pipeline.global_pass import GlobalDecisions
 from chatdata.pipeline.input_files import look_at, refuse_input_in
 from chatdata.pipeline.inputs import Input, locate, with_replaced_files
 from chatdata.pipeline.output import OutputWriter
-from chatdata.pipeline.prepare import prepare
+from chatdata.pipeline.prepare import parts_of, prepare
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.reading import ReadResult
 from chatdata.pipeline.recipe import Recipe
@@ -164,12 +164,14 @@ def build_as_stated(
     with downloads.kept(), replacing.new_dataset(Path(out)) as folder:
         located = locate(recipe, inputs)
         refuse_input_in(Path(out), located)
-        given = look_at(located)
-        disk.check_room(folder.parent, spill.least(recipe, given))
-        context = prepare(recipe, located, folder / ".work")
-        context = replace(context, keeps_dropped=keep_dropped)
-        replacing.check_same(Path(out), context.recipe.resolved(), given.entries, is_forced=force)
-        with engines.start(engine, min(workers, len(context.parts))) as running:
+        parts = parts_of(located)
+        with engines.start(engine, min(workers, parts)) as running:  # they start meanwhile
+            given = look_at(located)
+            disk.check_room(folder.parent, spill.least(recipe, given))
+            context = prepare(recipe, located, folder / ".work", parts)
+            context = replace(context, keeps_dropped=keep_dropped)
+            stated = context.recipe.resolved()
+            replacing.check_same(Path(out), stated, given.entries, is_forced=force)
             runner = Runner(running, progress, _store(recipe) if cache else None, reused)
             result = run_pipeline(context, located, runner, one_in, folder)
         if runner.store is not None:
@@ -232,9 +234,8 @@ def preview(
     temporary = tempfile.TemporaryDirectory(prefix="chatdata-")
     with downloads.kept(), temporary as work, engines.start("local", 1) as here:
         located = locate(recipe, inputs)
-        context = prepare(recipe, located, Path(work))
-        files = replace(context.files, parts=1)
-        context = replace(context, first_groups=PREVIEW_GROUPS, files=files, keeps_dropped=True)
+        context = prepare(recipe, located, Path(work), parts=1)
+        context = replace(context, first_groups=PREVIEW_GROUPS, keeps_dropped=True)
         result = run_pipeline(context, located, Runner(here), None, None)
         looked_at = {
             "is_whole": result.read is None or result.read.is_whole,
@@ -265,8 +266,6 @@ def run_pipeline(
     `one_in` is how many texts there are to one that `tokenizers` encodes too; None: a fast encoder
     is not used.
     """
-    choose = functools.partial(encoders.choose_encoder, one_in=one_in)
-    encoder = runner.workers.submit(choose, context)
     read = reading.read(context, inputs, runner.workers, runner.progress)
     first = _first_pass(context, runner)
     context.files.remove_messages(len(inputs))
@@ -274,6 +273,8 @@ def run_pipeline(
         _check_named(context.recipe.keep, first, read)
         _check_labels(context.recipe, first)
     columns = optional_columns(first)
+    choose = functools.partial(encoders.choose_encoder, one_in=one_in)
+    encoder = runner.workers.submit(choose, context)  # while this process compares
     kept_by_hand = [*context.recipe.keep, *first.kept]
     counted = functools.partial(_counted, context, runner, encoder, _sample(first))
     repeats = functools.partial(runner.run_here, stages.REPEATS, context)

@@ -27,14 +27,13 @@ _START = 1 << 20  # bytes of a file, by which its messages are counted
 _ROW_BYTES = 300  # of a message in memory, beside its words, about
 
 
-def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path) -> BuildContext:
-    """The context of a build, whose tables in between go into `folder`.
+def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path, parts: int) -> BuildContext:
+    """The context of a build in so many parts, whose tables in between go into `folder`.
 
     Raises RenderError where the template cannot be rendered exactly with the tokenizer, and
     ConfigError or SourceError where a file that the recipe names cannot be used.
     """
-    size = sum(_text_size(file.path) for source in inputs for file in source.files)
-    files = PartitionFiles(folder, parts=_parts(size))
+    files = PartitionFiles(folder, parts)
     folder.mkdir(exist_ok=True)
     figures = _prepare_columns(recipe, files.columns)
     listed = forget_list(recipe.forget)
@@ -46,9 +45,10 @@ def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path) -> BuildConte
     return context if recipe.render is None else with_tokenizer(context)
 
 
-def _parts(size: int) -> int:
-    """The number of parts of an input of so many bytes: a power of two, so that a little more input
-    leaves the parts as they are, and what is kept of them."""
+def parts_of(inputs: Sequence[Input]) -> int:
+    """The number of parts of an input: a power of two, so that a little more input leaves the parts
+    as they are, and what is kept of them."""
+    size = sum(_text_size(file.path) for source in inputs for file in source.files)
     return min(_MOST_PARTS, 1 << max(0, (size - 1) // PART_BYTES).bit_length())
 
 

@@ -113,8 +113,9 @@ def _render_into(
     with replacing.new_dataset(out) as new:
         disk.check_room(new.parent, _size(rendered))
         parts = pieces.split_up(rendered)
-        context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work", names)
-        with engines.start("local", pieces.processes(rendered, parts, workers)) as running:
+        workers = pieces.processes(rendered, parts, workers)
+        with engines.start("local", workers) as running:  # they start meanwhile
+            context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work", names)
             write = functools.partial(
                 _write, runner=Runner(running, progress), folder=rendered, parts=parts, out=new
             )

@@ -5,25 +5,77 @@ Of Ray, results and errors are in test_ray_cluster.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chatdata.core.errors import EngineError
+from chatdata.core.errors import BuildError, EngineError
 from chatdata.pipeline import engines
-from tests.support.engine_tasks import check
+from chatdata.pipeline.engines.shared_tasks import SharedTasks
+from tests.support.engine_tasks import check, double, refuse
 
 
 def die(number: int) -> int:
+    if multiprocessing.parent_process() is None:
+        return number
     os._exit(1)
+
+
+def pid(number: int) -> int:
+    time.sleep(0.5)
+    return os.getpid()
 
 
 def check_and_die(running: engines.Workers) -> None:
     check(running)
+    workers = Counter(running.map(pid, range(6)))
+    assert os.getpid() in workers  # two workers are this process and another
+    assert list(workers.values()) == [3, 3]
     list(running.map(die, range(4)))
+
+
+class Alone(Executor):
+    """A pool whose tasks are done, or fail, when they are sent; it ends after `most` of them."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.sent: list[int] = []
+        self._most = most
+
+    def submit(self, function: Callable[..., Any], /, *given: Any, **more: Any) -> Future[Any]:
+        if len(self.sent) == self._most:
+            raise RuntimeError("the pool has ended")
+        self.sent.append(given[0])
+        future = Future[Any]()
+        try:
+            future.set_result(function(*given))
+        except BuildError as error:
+            future.set_exception(error)
+        return future
+
+
+def test_a_task_that_fails_is_raised_in_its_place_and_nobody_takes_another() -> None:
+    pool = Alone()
+    results = SharedTasks(pool, refuse, range(9)).results(2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(BuildError, match="three is refused"):
+        next(results)
+    assert pool.sent == [1, 2, 3]
+
+
+def test_a_pool_that_has_ended_is_an_error_and_not_waited_for() -> None:
+    results = SharedTasks(Alone(2), double, range(9)).results(1)
+    assert [next(results) for _ in range(3)] == [0, 2, 4]
+    with pytest.raises(RuntimeError, match="has ended"):
+        next(results)
 
 
 def test_this_process_keeps_the_order_and_the_errors() -> None:

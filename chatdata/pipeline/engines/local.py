@@ -1,4 +1,7 @@
-"""This machine: in this process, or in a pool of worker processes."""
+"""This machine: this process, and for more than one worker a pool of processes beside it.
+
+This process is one of the workers: it takes a task whenever it would wait for the others.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,25 @@ from concurrent.futures.process import BrokenProcessPool
 
 from chatdata.core.errors import EngineError
 from chatdata.pipeline.engines import Result, Task, Workers
+from chatdata.pipeline.engines.shared_tasks import SharedTasks
 from chatdata.pipeline.engines.worker_process import WorkerContext
 
 
 @contextlib.contextmanager
 def start(workers: int) -> Iterator[Workers]:
-    """Gives this process for one worker, and a pool of processes for more."""
+    """Gives this process, with a pool of processes for all workers but the first."""
     if workers <= 1:
         with ThreadPoolExecutor(1, "chatdata-beside") as thread:
             yield _Here(thread)
         return
     context = WorkerContext()
     threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers, context, _share_cores, (threads,)) as pool:
+    with ProcessPoolExecutor(workers - 1, context, _share_cores, (threads,)) as pool:
         try:
-            for _ in range(workers):  # the workers start while the caller reads
+            for _ in range(workers - 1):  # they start while this process goes on
                 pool.submit(importlib.import_module, "chatdata.pipeline.build")
             yield _Pool(pool, workers)
-        except Exception:
-            pool.shutdown(cancel_futures=True)
-            raise
-        except BaseException:  # Ctrl-C: nobody waits for what the workers are at
+        except BaseException:  # nobody waits for what the workers are at
             context.end()
             raise
 
@@ -50,20 +51,23 @@ class _Here:
 
 
 class _Pool:
-    """Processes of this machine."""
+    """This process, and further processes of this machine."""
 
     def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
         self._pool, self._workers = pool, workers
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        shared = SharedTasks(self._pool, function, tasks)
         try:
-            yield from self._pool.map(function, tasks)
+            yield from shared.results(self._workers - 1)
         except BrokenProcessPool:
             raise EngineError(
                 f"a worker (of {self._workers}) ended early. The cause may be too little memory: "
                 "try fewer --workers. A script must start the build below "
                 '`if __name__ == "__main__":`.'
             ) from None
+        finally:
+            shared.stop()
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         return self._pool.submit(function, task)
