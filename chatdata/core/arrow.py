@@ -26,6 +26,11 @@ def int64(values: npt.NDArray[Any]) -> pa.Array:
     return _array(pa.int64(), np.ascontiguousarray(values, np.int64))
 
 
+def uint32(values: npt.NDArray[Any]) -> pa.Array:
+    """Whole numbers from 0, of any type, as an Arrow array of uint32."""
+    return _array(pa.uint32(), np.ascontiguousarray(values, np.uint32))
+
+
 def float32(values: npt.NDArray[Any]) -> pa.Array:
     """Numbers, of any type, as an Arrow array of float32."""
     return _array(pa.float32(), np.ascontiguousarray(values, np.float32))
@@ -39,6 +44,11 @@ def lists(offsets: npt.NDArray[Any], values: npt.NDArray[Any], type: pa.DataType
 def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     """A column of numbers without nulls, as a read-only array of the same type."""
     return pl.Series(column).to_numpy()
+
+
+def no_rows(schema: pa.Schema) -> pa.Table:
+    """A table without rows."""
+    return pa.Table.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def _array(type: pa.DataType, values: npt.NDArray[Any]) -> pa.Array:

@@ -79,7 +79,7 @@ def _digest(split: str, prompt_length: int, lists: Sequence[Sequence[int]]) -> b
 
 def none() -> PairTokens:
     """No rows at all."""
-    return PairTokens(PAIR_TOKENS.empty_table(), pl.Series(dtype=pl.String))
+    return PairTokens(arrow.no_rows(PAIR_TOKENS), pl.Series(dtype=pl.String))
 
 
 def row_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -115,7 +115,7 @@ def draw(pairs: pa.Table, pool: TextPool, options: Render, share: float) -> Rend
 
     ids = pl.Series(pairs["id"])
     if ids.is_empty():
-        return RenderedPairs(PAIR_TOKENS.empty_table(), {}, ParityCounts())
+        return RenderedPairs(arrow.no_rows(PAIR_TOKENS), {}, ParityCounts())
     of_answers = _of_answers(options)
     fitted = fit(_messages(pairs), pool, of_answers)
     drawn = render(fitted.messages, fitted.windows, pool, of_answers)

@@ -34,7 +34,7 @@ class RankedRows:
 
 def none() -> RankedRows:
     """No rows at all."""
-    return RankedRows(RANKED.empty_table(), pl.Series(dtype=pl.String))
+    return RankedRows(arrow.no_rows(RANKED), pl.Series(dtype=pl.String))
 
 
 def make(nodes: pl.DataFrame, groups: pl.DataFrame) -> pa.Table:

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata.core import ledger, row_id
+from chatdata.core import arrow, ledger, row_id
 from chatdata.core.constants import SPLITS
 from chatdata.core.errors import VerifyError
 from chatdata.dataset import footers, reader, tables
@@ -93,7 +93,7 @@ class TokenReader:
         self.split = split
         self._name = table.name
         self._tables = _batches_of(table, folder, manifest, split)
-        self._none = table.schema_of(manifest).empty_table()
+        self._none = arrow.no_rows(table.schema_of(manifest))
         self._table = self._none
         self._ids: list[str] = []
         self._start = self._at = 0  # the begin and the end of what is handed out next

@@ -91,7 +91,7 @@ def _pairs(
     """
     options = context.recipe.threads
     if options.pairs is None:
-        nothing = PairRows(schemas.PAIRS.empty_table(), pl.Series(dtype=pl.String))
+        nothing = PairRows(arrow.no_rows(schemas.PAIRS), pl.Series(dtype=pl.String))
         return _Paired(nothing, ranked_rows.none(), schema.empty(ledger.OUTCOMES))
     nodes = arrow.read_table(context.files.table("nodes", part))
     nodes = pairs.with_losses(nodes, kept, outcomes)

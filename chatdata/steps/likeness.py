@@ -30,6 +30,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from chatdata.core import arrow
 from chatdata.steps import duplicates, minhash, ngrams
 from chatdata.steps.duplicates import Forest
 from chatdata.steps.minhash import Numbers, Rows
@@ -85,7 +86,8 @@ def with_sets(keyed: pl.DataFrame, alike: Alike) -> pl.DataFrame:
 
 
 def _lists(values: Numbers, offsets: Rows) -> pl.Series:
-    return pl.Series(pa.LargeListArray.from_arrays(offsets, values), dtype=pl.List(pl.UInt32))
+    lists = pa.LargeListArray.from_arrays(arrow.int64(offsets), arrow.uint32(values))
+    return pl.Series(lists, dtype=pl.List(pl.UInt32))
 
 
 # ----------------------------------------------------------------------------------------- clusters

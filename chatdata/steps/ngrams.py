@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from chatdata.core import arrow
 from chatdata.core.hashing import hash64_bytes
 
 Hashes = npt.NDArray[np.uint64]
@@ -50,7 +51,7 @@ def words(texts: pl.Series) -> Words:
     flat = spelt.list.explode(empty_as_null=False).to_arrow().cast(pa.large_string())
     distinct = flat.dictionary_encode()
     table = np.frombuffer(hash64_bytes(folded(distinct.dictionary), "word"), ">u8")
-    hashes = table.astype(np.uint64)[distinct.indices.to_numpy()]
+    hashes = table.astype(np.uint64)[arrow.numbers(distinct.indices)]
     return Words(hashes, _offsets(spelt.list.len().to_numpy()))
 
 

@@ -118,8 +118,13 @@ def test_arrays_give_the_very_numbers_of_langdetect() -> None:
     with_arrays = detectors._factory()
     assert isinstance(with_arrays, ArrayFactory)
     with_lists = DetectorFactory()
-    with_lists.seed, with_lists.langlist = with_arrays.seed, with_arrays.langlist
-    with_lists.word_lang_prob_map = with_arrays.word_lang_prob_map
+    with_lists.set_seed(0)
+    profiles = sorted((detectors._folder("langdetect") / "profiles").iterdir())
+    with_lists.load_json_profile([path.read_text("utf-8") for path in profiles])
+    assert with_arrays.get_lang_list() == with_lists.get_lang_list()
+    assert set(with_arrays.word_lang_prob_map) == set(with_lists.word_lang_prob_map)
+    for piece, row in with_arrays.word_lang_prob_map.items():
+        assert with_arrays.shares[row].tolist() == with_lists.word_lang_prob_map[piece]
     for text in [*DOUBTFUL, ENGLISH, GERMAN, "Привет, как дела?", "\u4f60\u597d ok"]:
         shares = []
         for factory in (with_arrays, with_lists):

@@ -32,9 +32,8 @@ def start(workers: int) -> Iterator[Workers]:
             for _ in range(workers - 1):  # they start while this process goes on
                 pool.submit(importlib.import_module, "chatdata.pipeline.build")
             yield _Pool(pool, workers)
-        except BaseException:  # nobody waits for what the workers are at
+        finally:  # nobody waits until they have put away what they loaded, or for what they are at
             context.end()
-            raise
 
 
 class _Here:
