@@ -129,7 +129,7 @@ def _certified_once() -> Iterator[None]:
 def _workers_started_once() -> Iterator[None]:
     """Lets builds by several workers use those of the build before."""
     patch, pools = pytest.MonkeyPatch(), KeptPools()
-    patch.setattr(local, "ProcessPoolExecutor", pools)
+    patch.setattr(local, "WorkerPool", pools)
     yield
     pools.end()
     patch.undo()

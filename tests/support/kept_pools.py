@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from typing import Any
+
+from chatdata.pipeline.engines.worker_process import WorkerPool
 
 
 class KeptPools:
-    """Makes pools in the place of `ProcessPoolExecutor`. One is kept until another is asked for:
+    """Makes pools in the place of `WorkerPool`. One is kept until another is asked for:
     of more or fewer workers, or after a change of the environment, which workers inherit."""
 
     def __init__(self) -> None:
         self._key: object = None
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: WorkerPool | None = None
 
     def __call__(self, workers: int, *options: Any) -> _Lent:
         """A pool, which a block leaves as it is, unless an error ends the block."""
@@ -22,7 +24,7 @@ class KeptPools:
         key = (workers, os.getcwd(), variables)
         if self._pool is None or key != self._key:
             self.end()
-            self._key, self._pool = key, ProcessPoolExecutor(workers, *options)
+            self._key, self._pool = key, WorkerPool(workers, *options)
         return _Lent(self._pool, self.end)
 
     def end(self) -> None:
@@ -33,7 +35,7 @@ class KeptPools:
 
 
 class _Lent:
-    def __init__(self, pool: ProcessPoolExecutor, end: Callable[[], None]) -> None:
+    def __init__(self, pool: WorkerPool, end: Callable[[], None]) -> None:
         self._pool, self._end = pool, end
 
     def __enter__(self) -> _Lent:

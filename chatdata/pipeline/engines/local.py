@@ -9,13 +9,13 @@ import contextlib
 import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from chatdata.core.errors import EngineError
 from chatdata.pipeline.engines import Result, Task, Workers
 from chatdata.pipeline.engines.shared_tasks import SharedTasks
-from chatdata.pipeline.engines.worker_process import WorkerContext
+from chatdata.pipeline.engines.worker_process import WorkerPool
 
 
 @contextlib.contextmanager
@@ -25,15 +25,11 @@ def start(workers: int) -> Iterator[Workers]:
         with ThreadPoolExecutor(1, "chatdata-beside") as thread:
             yield _Here(thread)
         return
-    context = WorkerContext()
     threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers - 1, context, _share_cores, (threads,)) as pool:
-        try:
-            for _ in range(workers - 1):  # they start while this process goes on
-                pool.submit(importlib.import_module, "chatdata.pipeline.build")
-            yield _Pool(pool, workers)
-        finally:  # nobody waits until they have put away what they loaded, or for what they are at
-            context.end()
+    with WorkerPool(workers - 1, _share_cores, (threads,)) as pool:
+        for _ in range(workers - 1):  # they start while this process goes on
+            pool.submit(importlib.import_module, "chatdata.pipeline.build")
+        yield _Pool(pool, workers)
 
 
 class _Here:
@@ -52,7 +48,7 @@ class _Here:
 class _Pool:
     """This process, and further processes of this machine."""
 
-    def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
+    def __init__(self, pool: Executor, workers: int) -> None:
         self._pool, self._workers = pool, workers
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:

@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
@@ -58,6 +59,24 @@ class WorkerContext(SpawnContext):
         for process in self._started:
             if process.pid is not None:
                 process.kill()
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """A pool of such processes, which are ended with its block, however the block ends.
+
+    Nobody waits for what they are at, since nobody needs it, or until they have put away what they
+    loaded.
+    """
+
+    def __init__(
+        self, workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]
+    ) -> None:
+        self._processes_of = WorkerContext()
+        super().__init__(workers, self._processes_of, initializer, arguments)
+
+    def __exit__(self, *error: Any) -> None:
+        self._processes_of.end()
+        super().__exit__(*error)
 
 
 def end_with_parent() -> None:
