@@ -151,6 +151,7 @@ def build(
 
     loaded = load(recipe, settings, python)
     options.expect_hub(loaded, inputs)
+    from chatdata.cli import forgotten
     from chatdata.dataset import dropped
     from chatdata.pipeline import downloads
     from chatdata.pipeline.build import build as run
@@ -177,6 +178,7 @@ def build(
             reused=lambda *stage: reused.append(stage),
         )
         not_kept = _not_kept(loaded.keep, folder)
+        not_kept += forgotten.remarks(manifest.forgotten, folder)
         examples = dropped.examples(folder) if loudness() > 0 else []
         has_dropped = dropped.is_in(folder)
     _note_reused(reused)

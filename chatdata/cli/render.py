@@ -133,6 +133,7 @@ def _changeable(out: str, new: str | Path | None) -> Path:
 
 def _render(out: str, new: str | Path, as_json: bool, **chosen: Any) -> None:
     folder = options.folder(out)
+    from chatdata.cli import forgotten
     from chatdata.cli.show import print_manifest
     from chatdata.dataset import manifest
     from chatdata.pipeline.render_again import render_again
@@ -145,6 +146,8 @@ def _render(out: str, new: str | Path, as_json: bool, **chosen: Any) -> None:
     for size in sorted(left_out):
         note(f"bins of {size} tokens are of the old rows; `chatdata pack {new}` makes new ones")
     note_left_behind({*before.renders, *replaced}, new)
+    for line in forgotten.remarks(after.forgotten, folder):
+        note(line)
     if as_json:
         print_json(after.as_json())
     else:

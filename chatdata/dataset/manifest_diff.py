@@ -167,10 +167,12 @@ def _render(render: RenderEntry | None) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    """The value in few characters."""
+    """The value in few characters, on a line."""
     if value is None:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text.splitlines()) > 1:  # a template
+        text = json.dumps(text, ensure_ascii=False)[1:-1]
     if len(text) == 64 and text.isalnum():
         return f"{text[:_HASH]}…"
     return text if len(text) <= 80 else f"{text[:79]}…"

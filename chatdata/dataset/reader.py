@@ -92,6 +92,15 @@ def explain(folder: Path, id: str) -> pl.DataFrame:
     )
 
 
+def whole_ids(folder: Path, parts: Sequence[str]) -> dict[str, str]:
+    """Ids of the ledger by their last parts, for those of the parts that end any id of what is not
+    forgotten."""
+    stays = scan_ledger(folder).filter(pl.col("reason").ne_missing(ledger.FORGOTTEN))
+    ids = stays.select("id", part=pl.col("id").str.extract("([^/]+)$"))
+    rows = ids.filter(pl.col("part").is_in(list(parts)), pl.col("part") != pl.col("id"))
+    return {part: id for id, part in rows.unique("part", keep="first").collect().iter_rows()}
+
+
 def stats(folder: Path) -> dict[str, Any]:
     """The numbers of a dataset: rows, turns, tokens, shares by source and language."""
     described = manifest.read(folder)

@@ -243,7 +243,20 @@ def _expand(pattern: str) -> list[Path]:
         raise SourceError(
             f"'{pattern}' matches folders alone; name files, as in '{pattern}/*.jsonl'."
         )
+    _check_all_are_data(pattern, files)
     return files
+
+
+def _check_all_are_data(pattern: str, files: Sequence[Path]) -> None:
+    """Raises SourceError where a pattern matches data and something else, such as a LICENSE."""
+    data = [file for file in files if file.name.endswith(READABLE)]
+    if data and len(data) < len(files):
+        rest = next(file for file in files if file not in data)
+        suffix = next(suffix for suffix in READABLE if data[0].name.endswith(suffix))
+        raise SourceError(
+            f"'{pattern}' matches data and '{rest.name}', whose name is not that of data; name the "
+            f"data, as in '{pattern.rstrip('*')}*{suffix}', or the folder, of which data is read."
+        )
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from chatdata.steps.secrets import KINDS
 
 _MESSAGES = 2000  # that are looked at
 _DETECTED = 500  # whose language is
+_TELLING = 40  # characters of a message, whose language can be told
 # The cleaners that are tried, in the order in which a recipe lists them.
 _TRIED = (
     *("lift_reasoning", "lift_tools", "html", "entities", "escapes", "artefacts"),
@@ -91,14 +92,18 @@ def _look(messages: pl.DataFrame, shapes: tuple[str, ...]) -> Look:
 
 
 def _languages(kinds: Sequence[pl.DataFrame]) -> tuple[dict[str, float], bool]:
-    """The share of each language, the largest first, and whether the source declares any."""
+    """The share of each language, the largest first, and whether the source declares any.
+
+    Of a short text no detector can tell the language, so it counts for none unless it is declared.
+    """
     counts: Counter[str] = Counter()
     is_declared = False
     for messages in kinds:
         some = messages.head(_DETECTED)
         is_declared = is_declared or bool(some["lang"].is_not_null().any())
+        is_told = some["lang"].is_not_null() | (some["content"].str.len_chars() >= _TELLING)
         labelled = language.label(some, "declared").select(codes.plain(pl.col("lang"))).to_series()
-        counts.update(labelled.drop_nulls().to_list())
+        counts.update(labelled.filter(is_told.fill_null(False)).drop_nulls().to_list())
     counts.pop(language.UNKNOWN, None)
     total = counts.total()
     return {name: number / total for name, number in counts.most_common()}, is_declared

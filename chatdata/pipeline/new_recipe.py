@@ -132,6 +132,8 @@ def _language(look: Look) -> Iterator[str]:
         yield f"  {line}"
     elif shares:
         yield _with(f"  # {line} ", f"all seen is {seen}")
+    else:
+        yield "  # - wrong_language: {allow: [en]}: texts so short say nothing of their language."
 
 
 def _render(look: Look) -> Iterator[str]:

@@ -29,6 +29,7 @@ def asked_in_english(number: int, answer: str) -> dict[str, Any]:
 
 
 PLAIN = [asked_in_english(n, "It will rain all day, so take a coat with you.") for n in range(9)]
+SHORT = [("Hallo du", "Moin"), ("Bonsoir mon ami", "Salut a toi"), ("Wo bist du", "Im Bad")] * 3
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"day": 1}}\n</tool_call>'
 CASES: dict[str, tuple[list[dict[str, Any]], list[str], list[str]]] = {
     "plain": (PLAIN, ["auto:", "OpenAI messages"], ["  - lift_reasoning", "\nredact:"]),
@@ -48,6 +49,11 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[str], list[str]]] = {
         + [talk(n, GERMAN, "Morgen regnet es den ganzen Tag, nimm ihn mit.") for n in range(9)],
         ["\n  - wrong_language: {allow: [de, en], decide: detected}"],
         [],
+    ),
+    "texts too short to have a language": (
+        [talk(n, *texts) for n, texts in enumerate(SHORT)],
+        ["\n  # - wrong_language: {allow: [en]}: texts so short say nothing"],
+        ["\n  - wrong_language", "detected"],
     ),
     "secrets": (
         [asked_in_english(n, f"Write to anna.{n}@weather-office.org about it.") for n in range(9)],

@@ -124,15 +124,17 @@ def test_of_a_tree_goes_what_holds_the_message(tmp_path: Path, all_trees: Path) 
 
 
 def test_what_names_nothing_is_counted_and_told_and_in_no_file(tmp_path: Path) -> None:
-    lists(tmp_path, "sharegpt/a_0\nsharegpt/zzz\n", "out")
+    lists(tmp_path, "sharegpt/a_0\nsharegpt/zzz\na_0\nb_0\n", "out")
     command = ["build", str(tmp_path / "r.yaml"), "--input", str(tmp_path / "talks.json")]
     done = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "out"), "--force"])
-    assert "2 ids to forget, of which 1 names nothing that was read: sharegpt/zzz" in done.output
+    assert "4 ids to forget, of which 3 name nothing that was read: sharegpt/zzz" in done.output
+    assert done.output.count("which is no whole id") == 1
+    assert "forget names 'b_0', which is no whole id, so 'sharegpt/b_0' is not" in done.output
     out = tmp_path / "out"
     assert not [name for name, data in files(out).items() if b"sharegpt/zzz" in data]
     entry = manifest.read(out).forgotten
     assert entry is not None
-    assert entry.unknown == 1
+    assert entry.unknown == 3
     assert entry.files[0].path == "ids.txt"
 
 

@@ -259,13 +259,23 @@ def test_a_long_value_is_named_by_its_beginning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
-    [("fol*", "matches folders alone; name files, as in"), ("a" * 5000, "there is no file")],
+    [
+        ("fol*", "matches folders alone; name files, as in"),
+        ("a" * 5000, "there is no file"),
+        ("dump/*", "matches data and 'LICENSE', whose name is not that of data"),
+    ],
 )
-def test_patterns_without_files(tmp_path: Path, pattern: str, words: str) -> None:
+def test_patterns_without_files_or_with_others(tmp_path: Path, pattern: str, words: str) -> None:
     (tmp_path / "folder").mkdir()
+    (tmp_path / "dump").mkdir()
+    for name in ("a.jsonl", "LICENSE", "part-1", "part-2"):
+        (tmp_path / "dump" / name).write_text("{}")
     text = WHOLE.replace("{repo: a/b, revision: main}", f"{{files: ['{pattern}']}}")
     with pytest.raises(SourceError, match=re.escape(words)):
         inputs.locate(load(tmp_path, text=text), [])
+    for fine, number in (("dump", 1), ("dump/*.jsonl", 1), ("dump/part-*", 2)):
+        text = WHOLE.replace("{repo: a/b, revision: main}", f"{{files: ['{fine}']}}")
+        assert len(inputs.locate(load(tmp_path, text=text), [])[0].files) == number
 
 
 def test_yaml_keeps_the_values_one_wrote(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from chatdata import build_dataset, load_recipe
 from chatdata.cli import main
 from chatdata.cli.browse.queries import Browser, Query
 from chatdata.core.errors import OutputError
-from chatdata.dataset import reader, report
+from chatdata.dataset import manifest_diff, reader, report
 from chatdata.verify import comparison
 from chatdata.verify.comparison import Comparison
 from chatdata.verify.dataset_diff import between, word_changes
@@ -351,3 +351,8 @@ def test_texts_are_not_held(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyP
     assert {name for table in joined for name in table.columns} == set(row_changes.INDEX)
     width = max(len(value) for table in joined for value in table["messages"])
     assert width == 16
+
+
+def test_a_template_that_changed_is_named_on_a_line() -> None:
+    change = manifest_diff.Change("template.source", "{% if a %}\n<b>\u2028{% endif %}", "x\r\ny")
+    assert str(change) == r"template.source: {% if a %}\n<b>" + "\u2028{% endif %} → x\\r\\ny"
