@@ -31,7 +31,7 @@ from tests.support import preferences
 from trainer import config, evaluate, merge, train
 from trainer.model import adapters, pretrained
 from trainer.preference import run as pair_runs
-from trainer.preference.batches import Collator, in_blocks
+from trainer.preference.batches import Collator, Items, in_blocks
 from trainer.preference.pairs import Answer, Item
 from trainer.preference.preflight import rows_of
 from trainer.preference.trainer import without_dropout
@@ -125,6 +125,22 @@ def test_each_prompt_of_kto_is_given_answers_to_others(pairs: int, block: int) -
 
 
 # -------------------------------------------------------------------------------- what is checked
+
+
+def test_answers_to_others_make_no_row_longer_than_the_pairs(place: Place) -> None:
+    """Or else a long prompt and a long answer to another would pass the positions of a model."""
+    pairs = place.prepare("objective=dpo").train.pairs
+    answers = pairs.sizes() - pairs.prompt_sizes()[:, None]
+    strangers = np.empty((len(pairs), 2, 2), np.int64)
+    strangers[:] = np.unravel_index(answers.argmax(), answers.shape)  # the longest, for all
+    items = Items(pairs, np.arange(len(pairs))[::-1], strangers)
+    strangers[..., 0] = len(pairs) - 1 - strangers[..., 0]  # by its place in this order
+    made = [items[number] for number in range(len(items))]
+    rows = [[len(item.prompt) + len(answer.ids) for answer in item.answers] for item in made]
+    assert max(map(max, rows)) == items.longest == pairs.sizes().max()
+    assert sum(map(sum, rows)) == items.row_tokens()
+    assert [item.tokens() for item in made] == items.item_tokens().tolist()
+    assert {len(answer.ids) for item in made for answer in item.answers[2:]} > {answers.max()}
 
 
 def test_the_checks_say_what_is_trained(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 pytest.importorskip("trl")
 
+import numpy as np
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
@@ -243,3 +245,60 @@ def test_the_weights_of_a_run_are_those_of_trl(place: Place) -> None:
     assert moved > 1e-2
     for key, weight in trained.items():
         assert torch.allclose(weight, weights[key], atol=2e-5), key
+
+
+# --------------------------------------------------------------------------- at the edges
+
+
+def edge(run: Any, name: str) -> list[Item]:
+    """Items of a kind that few datasets have: each with a reference of its own."""
+    first, second = items(run, 2)
+    answers, reference = first.answers, np.array([-40.0, -50.0])
+    shorter = Answer(answers[1].ids[-1:], answers[1].is_trained[-1:])
+    made = {
+        "an empty prompt": [Item(0, first.prompt[:0], answers, reference)],
+        "the same answer twice": [Item(0, first.prompt, [answers[0]] * 2, reference)],
+        "an answer that is its end": [Item(0, first.prompt, [answers[0], shorter], reference)],
+        "long beside short": [
+            Item(0, first.prompt, answers, reference),
+            Item(1, second.prompt[-2:], [shorter, second.answers[0]], reference - 1),
+        ],
+    }
+    return made[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["an empty prompt", "the same answer twice", "an answer that is its end", "long beside short"],
+)
+def test_dpo_at_the_edges_is_that_of_trl(place: Place, dpo: Any, name: str) -> None:
+    """Of prompts that are computed once and of rows; one pair alone is a batch too."""
+    run, trainer, theirs = dpo
+    given = edge(run, name)
+    rows = [parts(item) for item in given]
+    for row, item in zip(rows, given, strict=True):
+        row |= {"ref_chosen_logps": item.reference[0], "ref_rejected_logps": item.reference[1]}
+    batch = theirs._prepare_inputs(theirs.data_collator(rows))
+    loss = theirs.compute_loss(theirs.model, batch)
+    expected = preferences.loss_and_gradients(theirs.model, loss)
+    for trees in (True, False):
+        collator = dataclasses.replace(run.layout.collator, trees=trees)
+        made = trainer.compute_loss(trainer.model, trainer._prepare_inputs(collator(given)))
+        ours = preferences.loss_and_gradients(trainer.model, made)
+        if name == "the same answer twice":  # of which nothing is learnt, up to rounding
+            assert ours[0] == pytest.approx(expected[0])
+            assert all(gradient.abs().max() < 1e-5 for gradient in ours[1].values())
+        else:
+            check_same(ours, expected)
+
+
+@pytest.fixture(scope="module")
+def dpo(place: Place) -> Any:
+    """A run, its Trainer, and that of TRL, which is given the reference."""
+    run, trainer = place.ours("edges", "objective=dpo")
+    network = pretrained.load_network(str(place.base))
+    preferences.disturb(network)
+    rows = [parts(item) for item in items(run)]
+    theirs = place.theirs(Dpo, DPOConfig, network, rows, beta=0.1)
+    theirs.precompute_ref_logps = True  # they are in the rows
+    return run, trainer, theirs

@@ -102,13 +102,17 @@ def _numbers(parts: Sequence[tuple[Ints, Sequence[Answer]]]) -> list[torch.Tenso
 
 
 class Items(torch.utils.data.Dataset[Item]):
-    """The pairs of a split, in an order, as items; `reference` may be set once it is known."""
+    """The pairs of a split, in an order, as items; `reference` may be set once it is known.
+
+    An answer to another question is cut where it would make a row longer than any of the pairs.
+    """
 
     def __init__(self, pairs: Pairs, order: Ints | None = None, strangers: Ints | None = None):
         self.pairs = pairs
         self.order = np.arange(len(pairs)) if order is None else order
         self.strangers = strangers
         self.reference: Ints | None = None
+        self.longest = int(pairs.sizes().max())  # tokens of a side
 
     def __len__(self) -> int:
         return len(self.order)
@@ -117,12 +121,15 @@ class Items(torch.utils.data.Dataset[Item]):
         pair = self.pairs[int(self.order[number])]
         answers = [*pair.answers]
         if self.strangers is not None:
-            answers += [self._answer(*of) for of in self.strangers[number].tolist()]
+            room = self.longest - len(pair.prompt)
+            strangers = self.strangers[number].tolist()
+            answers += [self._answer(of, side, room) for of, side in strangers]
         reference = None if self.reference is None else self.reference[number]
         return Item(number, pair.prompt, answers, reference)
 
-    def _answer(self, number: int, side: int) -> Answer:
-        return self.pairs[int(self.order[number])].answers[side]
+    def _answer(self, number: int, side: int, room: int) -> Answer:
+        answer = self.pairs[int(self.order[number])].answers[side]
+        return Answer(answer.ids[:room], answer.is_trained[:room])
 
     def ids(self) -> list[str]:
         """The ids of the pairs, in their order."""
@@ -130,17 +137,18 @@ class Items(torch.utils.data.Dataset[Item]):
 
     def row_tokens(self) -> int:
         """The tokens of a row for each answer."""
-        sizes, prompts = self.pairs.sizes(), self.pairs.prompt_sizes()
-        if self.strangers is None:
-            return int(sizes.sum())
-        answers = (sizes - prompts[:, None])[self.order]
-        strange = answers[self.strangers[..., 0], self.strangers[..., 1]]
-        return int(sizes.sum() + strange.sum() + 2 * prompts.sum())
-
-    def tree_tokens(self) -> int:
-        """The same with each prompt once."""
         answers = 2 if self.strangers is None else 4
-        return self.row_tokens() - (answers - 1) * int(self.pairs.prompt_sizes().sum())
+        return int(self.item_tokens().sum() + (answers - 1) * self.pairs.prompt_sizes().sum())
+
+    def item_tokens(self) -> Ints:
+        """The tokens of each item, its prompt once."""
+        sizes, prompts = self.pairs.sizes(), self.pairs.prompt_sizes()
+        answers, prompts = (sizes - prompts[:, None])[self.order], prompts[self.order]
+        tokens = prompts + answers.sum(1)
+        if self.strangers is None:
+            return tokens
+        strange = answers[self.strangers[..., 0], self.strangers[..., 1]]
+        return tokens + np.minimum(strange, self.longest - prompts[:, None]).sum(1)
 
 
 def in_blocks(pairs: int, block: int, seed: int | None) -> tuple[Ints, Ints]:
@@ -149,7 +157,8 @@ def in_blocks(pairs: int, block: int, seed: int | None) -> tuple[Ints, Ints]:
 
     In a block of B pairs, the chosen answers and then the rejected, each prompt is given the answer
     before its own, the first that of the last. A block of a single pair takes the answers of the
-    pair before it. Without a seed the order is that of the data.
+    pair before it; a split of a single pair has no others than its own. Without a seed the order is
+    that of the data.
     """
     order = np.arange(pairs) if seed is None else np.random.default_rng(seed).permutation(pairs)
     strangers = np.empty((pairs, 2, 2), np.int64)

@@ -46,8 +46,7 @@ def _dataset(run: Any) -> str:
 
 def _tokens(run: Any) -> str:
     test = "no pairs to test on" if run.test is None else f"{_split(run.test)} in the test split"
-    line = f"{_split(run.train)} in the train split; {test}; {_left_out(run)}"
-    return line
+    return f"{_split(run.train)} in the train split; {test}; {_left_out(run)}"
 
 
 def _split(items: Items) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trainer.preference.run import PairRun
     from trainer.preference.trainer import PairTrainer
 
-_VERSION = 1  # of how the numbers are made
+_VERSION = 2  # of how the numbers are made
 _COLUMNS = ("chosen", "rejected", "chosen_stranger", "rejected_stranger")
 _OF_ADAPTERS = ("lora_", "trainable_tokens_")  # in the names of weights that the base has not
 
@@ -171,7 +171,8 @@ def _keep(path: Path, items: Items) -> str:
 
 
 def _tell(run: PairRun, split: str, items: Items, kept: str) -> None:
-    rows, tokens = items.row_tokens(), items.tree_tokens() if run.trees else items.row_tokens()
+    rows = items.row_tokens()
+    tokens = int(items.item_tokens().sum()) if run.trees else rows
     click.echo(
         f"reference of the {split} pairs: {len(items):,} pairs, {tokens:,} tokens computed "
         f"({rows - tokens:,} saved, since answers share their prompt); {kept}",

@@ -57,7 +57,7 @@ def prepare(
     not_shared = _not_shared(config, model)
     layout = _layout(config, train, test, not_shared, int(tokenizer.pad_token_id))
     layout.counts["left_out"] = len(longer)
-    longest = max(int(items.pairs.sizes().max()) for items in (train, test) if items is not None)
+    longest = max(items.longest for items in (train, test) if items is not None)
     more: dict[str, Any] = {
         "train": train,
         "test": test,
@@ -138,26 +138,18 @@ def _layout(
     config: TrainConfig, train: Items, test: Items | None, not_shared: str | None, pad_id: int
 ) -> Layout:
     trees = not_shared is None
-    rows, in_trees = train.row_tokens(), train.tree_tokens()
-    tokens = in_trees if trees else rows
+    rows, in_trees = train.row_tokens(), train.item_tokens()
+    tokens = int(in_trees.sum()) if trees else rows
     counts: dict[str, Any] = {
         "pairs": len(train),
         "test_pairs": 0 if test is None else len(test),
         "row_tokens": rows,
         "tokens": tokens,
         "saved": round(1 - tokens / rows, 4),
-        "max_tokens": max(item_tokens(train)) if trees else int(train.pairs.sizes().max()),
+        "max_tokens": int(in_trees.max()) if trees else train.longest,
         "beta": losses.beta(config),
     }
     return Layout(train, Collator(pad_id, trees), _callbacks(config, trees, pad_id), counts)
-
-
-def item_tokens(items: Items) -> list[int]:
-    """The tokens of each item as a tree."""
-    sizes, prompts = items.pairs.sizes(), items.pairs.prompt_sizes()
-    if items.strangers is None:
-        return (sizes.sum(1) - prompts).tolist()
-    return [items[number].tokens() for number in range(len(items))]
 
 
 def _callbacks(config: TrainConfig, trees: bool, pad_id: int) -> list[Any]:
