@@ -19,8 +19,8 @@ from tests.support.builds import ONCE, TALKS, files, make, rows_of, talk_file, t
 
 RECIPES = {"once": ONCE, "talks": TALKS}
 WRITE = {
-    "once": lambda folder: tree_file(folder, seeds=10),
-    "talks": lambda folder: talk_file(folder, seeds=25),
+    "once": lambda folder: tree_file(folder, seeds=5),
+    "talks": lambda folder: talk_file(folder, seeds=15),
 }
 WHOLE = ("render.max_tokens=null", "render.overflow=drop")
 

@@ -33,7 +33,7 @@ ALL_ROWS = ("render.max_tokens=null", "render.overflow=drop")
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     if request.param == "trees":
         return TREES, tree_file(tmp_path)
-    return TALKS, talk_file(tmp_path)
+    return TALKS, talk_file(tmp_path, seeds=40)
 
 
 def ledger_of(folder: Path) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def test_what_goes_has_the_ledger_that_a_build_writes(
 def test_the_number_of_workers_does_not_show(tmp_path: Path, monkeypatch: Any) -> None:
     built = make(tmp_path, TALKS, talk_file(tmp_path), "built")
     started = started_processes(monkeypatch)
-    monkeypatch.setattr(pieces, "PART_BYTES", 2000)
+    monkeypatch.setattr(pieces, "PART_BYTES", 8000)
     for workers in (1, 2):
         out = tmp_path / str(workers)
         render_dataset(built, out, tokenizer="bytes", template="dialogue", workers=workers)

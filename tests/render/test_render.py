@@ -41,17 +41,27 @@ PLAIN = {
 }
 
 
-@pytest.fixture(scope="module", params=["bytes", "starcoder", "smollm2", "qwen3", "gpt-neox-20b"])
+TOKENIZERS = ["bytes", "starcoder", "smollm2", "qwen3", "gpt-neox-20b"]
+# Each tokenizer, and each template: where the tokenizer has the template's tokens, and where not.
+PAIRS = [("bytes", name) for name in BUILT_IN]
+PAIRS += [("starcoder", "starchat"), ("smollm2", "chatml"), ("qwen3", "chatml")]
+PAIRS += [("qwen3", "starchat"), ("gpt-neox-20b", "dialogue")]
+
+
+def folder_of(request: pytest.FixtureRequest, name: str) -> Path | None:
+    """The folder of a real tokenizer, or none for that of bytes."""
+    return None if name == "bytes" else request.getfixturevalue("real_data") / "tokenizers" / name
+
+
+@pytest.fixture(scope="module", params=TOKENIZERS)
 def folder(request: pytest.FixtureRequest) -> Path | None:
-    if request.param == "bytes":
-        return None
-    real: Path = request.getfixturevalue("real_data")
-    return real / "tokenizers" / request.param
+    return folder_of(request, request.param)
 
 
-@pytest.fixture(scope="module", params=BUILT_IN)
-def tokenizer(request: pytest.FixtureRequest, folder: Path | None) -> Tokenizer:
-    return load(folder, folder.name if folder else "bytes", BUILT_IN[request.param], None)
+@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    name, template = request.param
+    return load(folder_of(request, name), name, BUILT_IN[template], None)
 
 
 def options(**settings: Any) -> Render:

@@ -9,8 +9,6 @@ import io
 import json
 import lzma
 import random
-import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Sequence
@@ -19,8 +17,10 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
 from chatdata import sources
+from chatdata.cli import main
 from chatdata.core.errors import SourceError
 from chatdata.sources import File, Problem
 
@@ -189,10 +189,10 @@ def test_a_source_by_name_reads_containers_too(tmp_path: Path) -> None:
 
 
 def chatdata(*arguments: str, given: bytes = b"") -> str:
-    command = [sys.executable, "-m", "chatdata", *arguments]
-    done = subprocess.run(command, input=given, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()
+    """What the command prints, whose standard input holds bytes."""
+    done = CliRunner().invoke(main, arguments, input=given)
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 @pytest.mark.slow

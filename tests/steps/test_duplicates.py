@@ -60,7 +60,7 @@ def test_turns_are_not_run_together() -> None:
     assert begun({"c1": ["a", "b"], "c2": ["a", " b\n", "d"]}, trees) == {"c1": "c2"}
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.text(st.sampled_from("a \n\t\r\u00a0\u2028b"), max_size=12))
 def test_white_space_is_folded(text: str) -> None:
     folded = pl.select(filters._folded(pl.lit(text))).item()
@@ -142,11 +142,11 @@ def reasons(folder: Path) -> dict[str, tuple[str | None, str | None]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parts", [1, 7])
+@pytest.mark.parametrize("parts", [1, "several"])
 def test_filters_run_in_the_order_of_the_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: object
 ) -> None:
-    monkeypatch.setattr(prepare, "PART_BYTES", 10**9 if parts == 1 else 8000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 10**9 if parts == 1 else 20_000)
     facts = facts_of(make(tmp_path, talks(), "out"))
     dropped = facts["counts"]["conversations"]["dropped"]
     assert dropped == {"duplicate_prompt": 20, "near_duplicate": 15, "duplicate": 12}
@@ -196,7 +196,7 @@ def test_nothing_but_the_input_and_the_recipe_shows(
     rule = f"drop=[duplicate, prefix_of_another, {near}]"
     expected = make(tmp_path, talks(), "one", rule)
     shuffled = random.Random(5).sample(talks(), len(talks()))
-    monkeypatch.setattr(prepare, "PART_BYTES", 6000)
+    monkeypatch.setattr(prepare, "PART_BYTES", 20_000)
     shuffled_out = make(tmp_path, shuffled, "two", rule, workers=workers)
     assert reasons(expected) == reasons(shuffled_out)
     assert facts_of(expected)["content_hash"] == facts_of(shuffled_out)["content_hash"]

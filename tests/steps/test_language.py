@@ -446,7 +446,7 @@ def naive(rows: pl.DataFrame, known: list[str | None]) -> list[str | None]:
     return langs
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["en", "de", "fr", None]), max_size=5), max_size=4))
 def test_the_nearest_in_conversations_is_what_a_loop_finds(known: list[list[str | None]]) -> None:
     turns = {f"{i}": [("user", "x")] * len(talk) for i, talk in enumerate(known)}

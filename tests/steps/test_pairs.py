@@ -219,7 +219,7 @@ def test_a_question_of_too_many_pairs_has_none_and_says_how_many() -> None:
     assert made.groups["answers"].list.len().to_list() == [143]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(sizes=st.lists(st.integers(1, 4), max_size=5), policy=policies)
 def test_pairs_are_counted_before_they_are_made(sizes: list[int], policy: PairPolicy) -> None:
     by_rank = [[rank] * size for rank, size in enumerate(sizes)]

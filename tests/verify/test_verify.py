@@ -243,8 +243,14 @@ def test_a_changed_value_of_the_manifest_fails_the_check_for_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ["compared", "rows", "quoting", "answers", "prompts", "of mine"])
-@pytest.mark.parametrize("number", [0, 5, 2**70])
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [
+        *[(key, 5) for key in ("compared", "rows", "quoting", "answers", "prompts", "of mine")],
+        ("compared", 0),
+        ("of mine", 2**70),
+    ],
+)
 def test_changed_counts_of_the_sample_are_caught(folder: Path, key: str, number: int) -> None:
     edit(folder, lambda facts: facts["render"]["certificate"]["sample"].update({key: number}))
     problem = failed(folder, everything=True)["certificate"]
@@ -313,7 +319,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_randomly_edited_manifest_never_ends_in_a_traceback(folder: Path, seed: int) -> None:
     draw = random.Random(seed)
     whole = manifest.read(folder).as_json()

@@ -16,6 +16,7 @@ from typing import Any
 
 import huggingface_hub.hf_api  # noqa: F401
 import rich.progress  # noqa: F401
+from pydantic import BaseModel
 
 import chatdata.dataset.card
 import chatdata.publish.doctor
@@ -50,6 +51,14 @@ def _loopback_only() -> None:
     socket.socket.connect = guarded  # type: ignore[method-assign]
 
 
+def _complete(model: type[BaseModel]) -> None:
+    """Builds the validators of chatdata's models, which they build at their first use."""
+    if model.__module__.startswith("chatdata."):
+        model.model_rebuild()
+    for narrower in model.__subclasses__():
+        _complete(narrower)
+
+
 def _run(command: dict[str, Any]) -> None:
     """Runs a command, and ends the process."""
     code = 70
@@ -80,6 +89,7 @@ def serve() -> None:
     for name in (*LATER, *sys.argv[1:]):
         importlib.import_module(name)
     chatdata.dataset.card._template()  # compiled once
+    _complete(BaseModel)
     _loopback_only()
     os.fsync = lambda handle: None  # a test does not wait for a disk
     for line in sys.stdin:
