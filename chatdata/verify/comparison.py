@@ -16,6 +16,7 @@ import polars as pl
 
 from chatdata.core import row_id
 from chatdata.core.constants import TOKENIZER_FOLDER
+from chatdata.core.errors import OutputError
 from chatdata.core.files import place_file
 from chatdata.dataset import card, manifest, reader, report
 from chatdata.dataset.manifest import Manifest
@@ -116,6 +117,8 @@ class Comparison:
         Raises OutputError where neither has it.
         """
         row = self.rows.filter(pl.col("id") == id)
+        if row.is_empty():
+            raise OutputError(f"no conversation has the id '{id}'.")
         sides = Both(*(_side(folder, id) for folder in self.folders))
         kinds = [kind for kind, is_it in KINDS.items() if row.filter(is_it).height]
         (why,) = self._reasons.filter(pl.col("id") == id).to_dicts() or [{}]

@@ -13,7 +13,6 @@ import chatdata as cd
 from chatdata.cli import main
 from chatdata.dataset import audited, card, manifest, report
 from chatdata.publish import release
-from chatdata.publish.versions import Version
 from chatdata.verify import checks, rebuild
 from chatdata.verify.audit.auditing import Audit
 
@@ -82,9 +81,9 @@ def test_an_audit_of_other_rows_is_not_told(folder: Path) -> None:
 
 
 def test_what_is_published_says_it(folder: Path) -> None:
-    prepared = release.prepare(folder, Version(2, 0, 0))
-    assert "no check found faults" in prepared.card
-    assert prepared.manifest.audit == manifest.read(folder).audit
+    stamped, _ = release.stamp(manifest.read(folder), "2.0.0")
+    assert "no check found faults" in card.text(stamped)
+    assert stamped.audit == manifest.read(folder).audit
 
 
 @pytest.mark.slow

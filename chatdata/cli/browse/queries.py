@@ -152,8 +152,8 @@ class Browser:
 
     def change(self, id: str) -> dict[str, Any]:
         """A conversation of both folders. Raises OutputError where neither has it."""
-        if self._compared is None or id not in self._compared.rows["id"]:
-            raise OutputError(f"no conversation has the id '{id}'.")
+        if self._compared is None:
+            raise OutputError("nothing is compared; --against names what came before.")
         return self._compared.pair(id)
 
     def dropped(self, query: Query) -> dict[str, Any]:
