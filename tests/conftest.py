@@ -78,9 +78,10 @@ def pytest_make_collect_report(
     return report
 
 
-@pytest.fixture(autouse=True)
-def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> Iterator[None]:
     """Makes a connection to another machine an error."""
+    patch = pytest.MonkeyPatch()
     connect = socket.socket.connect
 
     def guarded(connection: socket.socket, address: object) -> None:
@@ -89,7 +90,9 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
             assert address[0] in ("127.0.0.1", "::1", "localhost"), f"network access: {address}"
         connect(connection, address)
 
-    monkeypatch.setattr(socket.socket, "connect", guarded)
+    patch.setattr(socket.socket, "connect", guarded)
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session", autouse=True)
