@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 import torch
 from safetensors.torch import load_file
 from transformers import (
+    AutoConfig,
     CLIPVisionConfig,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
@@ -24,7 +25,7 @@ from transformers import (
 
 from chatdata.core.errors import ConfigError
 from trainer import config, train
-from trainer.model import load
+from trainer.model import families, load
 
 pytestmark = [
     pytest.mark.slow,
@@ -90,3 +91,13 @@ def test_visual_weights_are_kept_under_their_names(sample: Path, tmp_path: Path)
 def test_a_base_without_a_decoder_of_text_alone_is_refused(made: LlavaConfig) -> None:
     with pytest.raises(ConfigError, match=r"see images.*choose the text model"):
         load.meta_model(made, 300)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [("qwen3_5", ["vision_config"]), ("llama4", ["vision_config"]), ("gemma3", [])],
+)
+def test_a_base_of_which_the_text_alone_is_loaded_says_so(kind: str, parts: list[str]) -> None:
+    """The line of the checks names what is left out; of Gemma 3 nothing is."""
+    made = AutoConfig.for_model(kind, text_config={"num_hidden_layers": 1, "vocab_size": 300})
+    assert families.left_out(made, load.meta_model(made, 300)) == parts

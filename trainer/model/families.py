@@ -110,6 +110,14 @@ def name_layers(network: PreTrainedModel) -> None:
     network._no_split_modules = kinds & set(network._no_split_modules or [])
 
 
+def left_out(base: PretrainedConfig, network: PreTrainedModel) -> list[str]:
+    """The parts of a base that transformers does not load beside its decoder: those that see images
+    or hear."""
+    parts = ("vision_config", "audio_config")
+    has = lambda config, part: getattr(config, part, None) is not None  # noqa: E731
+    return [part for part in parts if has(base, part) and not has(network.config, part)]
+
+
 def loss_to_replace(network: Any) -> str | None:
     """Why the loss of a model is computed by the trainer, from its logits; None where the model's
     own is the mean over all trained tokens of a step, however these are batched."""

@@ -4,7 +4,7 @@ dpo     Rafailov et al., 2023: the log-ratio to the base is larger for the chose
 ipo     Azar et al., 2023: it is larger by 1 / (2 beta), in the mean over tokens
 kto     Ethayarajh et al., 2024: each answer by itself, against what the model says of others
 orpo    Hong et al., 2024: the loss of the chosen answer, and the ratio of odds; no base
-simpo   Meng et al., 2024: the mean log-probability is larger by `gamma`; no base
+simpo   Meng et al., 2024: the mean log-probability is larger by `gamma` / beta; no base
 reward  a score of each answer (Bradley and Terry, 1952)
 """
 

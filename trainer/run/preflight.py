@@ -155,6 +155,8 @@ def _family(run: Run) -> str:
     line, chosen = f"{kind}, attention: {_attention(run)}", run.config.model.attention
     if _attention(run) != chosen:
         line += f", since {type(network).__name__} has no {chosen}"
+    if parts := families.left_out(load.load_config(run.config.model, run.tokenizer), network):
+        line += f"; of text alone: {' and '.join(parts)} of the base and their weights are left out"
     if families.adds_router_loss(network.config):
         line += "; the balance of the experts (output_router_logits) is left out of the loss"
     if not run.config.training.use_liger_kernel and (why := families.loss_to_replace(network)):
