@@ -28,7 +28,7 @@ class ArrayFactory(DetectorFactory):  # type: ignore[misc]
         self.shares: Shares = np.empty((0, 0))
 
     def load_json_profile(self, json_profiles: Sequence[str]) -> None:
-        """Loads the profiles of languages, in an eighth of langdetect's time."""
+        """Loads the profiles of languages, in six tenths of langdetect's time."""
         profiles = [orjson.loads(profile) for profile in json_profiles]
         rows: dict[str, int] = {}
         places = [[rows.setdefault(piece, len(rows)) for piece in p["freq"]] for p in profiles]
