@@ -13,11 +13,11 @@ _LINK = re.compile(r"\[([^\]\n]+)\]\((\.\.?/[^)\s#]+)(?:#[^)\s]*)?\)")
 
 
 def on_page_markdown(markdown: str, *, page: Any, **more: Any) -> str:
-    """The text of a page, without links that lead out of docs."""
+    """The text of a page, without links that lead out of the pages of docs."""
     folder = posixpath.dirname(page.file.src_uri)
 
     def link(match: re.Match[str]) -> str:
-        leads_out = posixpath.normpath(posixpath.join(folder, match[2])).startswith("..")
-        return match[1] if leads_out else match[0]
+        target = posixpath.normpath(posixpath.join(folder, match[2]))
+        return match[1] if target.startswith(("..", "examples/")) else match[0]
 
     return _LINK.sub(link, markdown)

@@ -1,4 +1,4 @@
-"""The folders in `examples/` say what the how-to guide does, which `test_pages.py` follows."""
+"""The folders in `docs/examples/` say what the how-to guide does, which `test_pages.py` follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from chatdata.pipeline.find import load
 from tests.support.walkthrough import blocks
 
 ROOT = Path(__file__).parents[1]
-REPOSITORY, SPACE = ROOT / "examples" / "dataset-repository", ROOT / "examples" / "space"
+REPOSITORY, SPACE = (
+    ROOT / "docs" / "examples" / "dataset-repository",
+    ROOT / "docs" / "examples" / "space",
+)
 WORKFLOW = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "dataset.yml").read_text())
 STEPS = WORKFLOW["jobs"]["dataset"]["steps"]
 
