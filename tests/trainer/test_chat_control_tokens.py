@@ -57,7 +57,6 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 OF_PARTS = PLAIN.replace("m['content']", "m['content'][0]['text']")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("template", [WITHOUT_THINKING, PLAIN, OF_PARTS])
 def test_rows_and_chat_agree_on_what_a_user_types(
     base: Path, template: str, tmp_path: Path

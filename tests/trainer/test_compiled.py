@@ -19,10 +19,7 @@ from trainer.run import compiled
 
 need("deepspeed")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore"),  # of forks
-]
+pytestmark = pytest.mark.filterwarnings("ignore")  # of forks
 
 
 class Operation:
@@ -93,6 +90,7 @@ def test_the_folder_is_within_the_one_that_the_user_names(folder: Path) -> None:
     assert compiled._folder() == first  # so in a process that another one started
 
 
+@pytest.mark.slow
 def test_deepspeed_loads_its_operations_under_the_lock_and_compiles_no_optimizer() -> None:
     script = (
         "from trainer.run import compiled\n"
