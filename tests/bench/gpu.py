@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -155,13 +156,16 @@ def _run(words: list[str]) -> None:
 
 def _one_check(name: str, options: list[str], seconds: int) -> Settings:
     command = [sys.executable, "-m", "tests.bench.gpu", *options, "--only", name]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return {"check": name, "failed": f"took more than {seconds} s"}
-    if done.returncode:
-        return {"check": name, "failed": done.stderr.strip()[-800:]}
-    return {"check": name, **json.loads(done.stdout.splitlines()[-1])}
+    pipes: Settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+        try:
+            out, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # or else its ranks would keep the GPU
+            return {"check": name, "failed": f"took more than {seconds} s"}
+    if process.returncode:
+        return {"check": name, "failed": errors.strip()[-800:]}
+    return {"check": name, **json.loads(out.splitlines()[-1])}
 
 
 @click.command()
