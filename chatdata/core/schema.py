@@ -87,7 +87,7 @@ def by_kind(messages: pl.DataFrame) -> list[pl.DataFrame]:
         messages.filter(is_node.not_()).select(MESSAGES.keys()),
         messages.filter(is_node).select(NODES.keys()),
     ]
-    return [kind for kind in kinds if kind.height]
+    return [kind for kind in kinds if kind.height] or kinds[:1]
 
 
 def empty(schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:

@@ -10,6 +10,7 @@ neither the number of parts nor of workers shows in the output.
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 import tempfile
 from collections import Counter
@@ -61,6 +62,7 @@ from chatdata.steps.entries import ForgottenEntry
 from chatdata.steps.forgetting import ForgetList
 
 PREVIEW_GROUPS = 100
+_EVEN = 1e-9  # shares of parts add up to whole parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,12 @@ class Runner:
     ) -> Iterator[Result]:
         """Yields what a stage makes of its tasks, in their order, and reports each."""
         function = StageCall(stage, stage.narrowed(context), self.store)
-        kept = 0
+        kept = 0.0
         for done in self.map(step, function, tasks):
-            kept += done.is_kept
+            kept += done.kept
             yield done.result
         if kept:
-            self.reused(stage.name, kept, len(tasks))
+            self.reused(stage.name, math.floor(kept + _EVEN), len(tasks))
 
     def run_here(self, stage: Stage[Task, Result], context: BuildContext, task: Task) -> Result:
         """What a stage makes of a task in this process."""

@@ -71,7 +71,7 @@ class StageCall(Generic[Task, Result]):
         if source is not None and source.folder is not None and root in place_of:
             home = place_of[root] / source.folder.relative_to(root)
             context = replace(context, tokenizer=replace(source, folder=home))
-        return Done(self.stage.function(context, task), False)
+        return Done(self.stage.function(context, task), 0)
 
     def arrived(self, task: Task, key: str, result: Done[Result], made: Made) -> Done[Result]:
         """The result, once what the stage made is in the work folder and in the cache."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -27,23 +27,138 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
     Writes the conversations that are left, the outcomes of everything else, and what the global
     pass compares.
     """
-    by_source = list(_by_source(context, part))
-    messages, again = _together({made.name: made.threaded.messages for made in by_source})
-    outcomes = [again, *(made.threaded.outcomes for made in by_source)]
-    spared = [schema.empty(keeping.SPARED), *(made.spared for made in by_source)]
-    keep = [*context.recipe.keep, *(id for made in by_source for id in made.stats.kept)]
+    return put_together(context, part, lambda _, messages: make(context, messages))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the first pass makes of messages of a source of the recipe: tables, and figures.
+
+    The tables are `messages` of the conversations that are left, in their order, `outcomes` of the
+    others, `spared` (rows of `keeping.SPARED`), `nodes` of trees where pairs are made, `keys-N` of
+    the corpus filters, and `ids`, the conversations before any is dropped. What is made of some
+    groups does not depend on the others.
+    """
+
+    tables: Mapping[str, pl.DataFrame]
+    stats: PartStats
+
+    def __add__(self, more: Made) -> Made:
+        """What is made of the messages of both, which have no group in common."""
+        tables = {
+            name: pl.concat([table, more.tables[name]]) for name, table in self.tables.items()
+        }
+        return Made(tables, self.stats + more.stats).in_order()
+
+    def in_order(self) -> Made:
+        """The same with its conversations in order."""
+        places = {
+            name: ["conversation", "position"] if name == "messages" else ["conversation"]
+            for name in self.tables
+            if name == "messages" or name.startswith("keys-")
+        }
+        ordered = {name: self.tables[name].sort(place) for name, place in places.items()}
+        return Made({**self.tables, **ordered}, self.stats)
+
+
+MakeSource = Callable[[str, pl.DataFrame], Made]  # of its name and messages
+
+
+def put_together(context: BuildContext, part: int, make_source: MakeSource) -> PartStats:
+    """The figures of a part, and its files, of what `make_source` makes of each source."""
+    names, made = list[str](), list[Made]()
+    ids = pl.Series(dtype=pl.String)  # of the sources before
+    for name, messages in by_source(context, part):
+        of_source = make_source(name, messages)
+        if of_source.tables["ids"]["conversation"].is_in(ids.implode()).any():
+            of_source = make(context, messages, ids)
+        ids = pl.concat([ids, of_source.tables["ids"]["conversation"]])
+        names.append(name)
+        made.append(of_source)
+    return _write(context, part, names, made or [_of_nothing(context)])
+
+
+def by_source(context: BuildContext, part: int) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yields the name of each source of the recipe that has files, and its messages in a part."""
+    for number, (key, options) in enumerate(context.recipe.source.items()):
+        frames = list(partitions.read(context.files.messages(number), part))
+        if frames:
+            yield options.name or key, numbered(pl.concat(frames))
+
+
+def make(
+    context: BuildContext, messages: pl.DataFrame, ids_before: pl.Series | None = None
+) -> Made:
+    """What the first pass makes of the messages of a source.
+
+    Two sources may hold the same conversation: rows of a published dataset keep their ids.
+    `ids_before` are those that sources before have.
+    """
+    kinds = (_thread_source(context, of_kind) for of_kind in schema.by_kind(messages))
+    return _filtered(context, functools.reduce(operator.add, kinds), ids_before)
+
+
+def _filtered(context: BuildContext, made: _Threaded, ids_before: pl.Series | None) -> Made:
+    """What is made of conversations: those that filters leave."""
+    messages = made.threaded.messages
+    ids = messages.select("conversation").unique(maintain_order=True)
+    outcomes, spared = [made.threaded.outcomes], [made.spared]
+    if ids_before is not None:
+        again = messages.filter(pl.col("conversation").is_in(ids_before.implode()))
+        messages, dropped = ledger.drop_with_messages(
+            messages, again, "duplicate_id", pl.lit("in another source as well")
+        )
+        outcomes.append(dropped)
+    keep = [*context.recipe.keep, *made.stats.kept]
     for drop in context.drops("conversation"):
         messages, _ = filtering.add_columns(messages, [drop], context.files.columns)
         messages, dropped, named = _drop_conversations(messages, drop, keep)
         outcomes.append(dropped)
         spared.append(named)
-    pl.concat(spared).write_ipc(context.files.spared(part))
-    messages.select(schema.MESSAGES.keys()).write_ipc(context.files.table("threaded", part))
-    pl.concat(outcomes).write_ipc(context.files.table("outcomes", part))
-    global_pass.write_keys(context, part, messages)
-    nodes = pairs.together([made.nodes for made in by_source])
-    if context.recipe.threads.pairs:
-        nodes.write_ipc(context.files.table("nodes", part))
+    tables = {
+        "messages": messages.select(schema.MESSAGES.keys()),
+        "outcomes": pl.concat(outcomes),
+        "spared": pl.concat(spared),
+        "nodes": made.nodes,
+        "ids": ids,
+        **global_pass.keys(context, messages),
+    }
+    return Made(tables, made.stats).in_order()
+
+
+def _of_nothing(context: BuildContext) -> Made:
+    """What is made of no source at all."""
+    messages = schema.empty(schema.MESSAGES)
+    tables = {
+        "messages": messages,
+        "outcomes": schema.empty(ledger.OUTCOMES),
+        "spared": schema.empty(keeping.SPARED),
+        "nodes": schema.empty(pairs.NODES),
+        **global_pass.keys(context, messages),
+    }
+    return Made(tables, PartStats())
+
+
+def _write(
+    context: BuildContext, part: int, names: Sequence[str], made: Sequence[Made]
+) -> PartStats:
+    """Writes what was made of the sources of these names. Returns the figures of all."""
+
+    def of_all(kind: str) -> pl.DataFrame:
+        return pl.concat(of_source.tables[kind] for of_source in made)
+
+    messages, nodes = of_all("messages"), pairs.together([m.tables["nodes"] for m in made])
+    tables = {
+        "threaded": messages,
+        "outcomes": of_all("outcomes").sort(ledger.OUTCOMES.keys()),
+        "groups": global_pass.groups(part, _by_name(names, made)),
+        **({"nodes": nodes} if context.recipe.threads.pairs else {}),
+    }
+    for number, _ in enumerate(context.drops("corpus")):
+        tables[f"keys-{number}"] = global_pass.keys_of_part(part, of_all(f"keys-{number}"))
+    for kind, table in tables.items():
+        partitions.save_frame(table, context.files.table(kind, part))
+    partitions.save_frame(of_all("spared"), context.files.spared(part))
     with_variables = messages.filter(pl.col("variables").is_not_null())
     left = PartStats(
         threaded=messages["conversation"].n_unique(),
@@ -52,15 +167,21 @@ def first_pass(context: BuildContext, part: int) -> PartStats:
         with_parts=messages.height - messages["train_parts"].null_count(),
         answers=nodes.filter(role="assistant").height,
     )
-    return sum((made.stats for made in by_source), left)
+    return sum((of_source.stats for of_source in made), left)
+
+
+def _by_name(names: Sequence[str], made: Sequence[Made]) -> Iterator[pl.DataFrame]:
+    """Yields conversations and groups of each source, with its name."""
+    for name, of_source in zip(names, made, strict=False):
+        columns = pl.col("conversation", "group"), pl.lit(name).alias("source")
+        yield of_source.tables["messages"].select(*columns)
 
 
 @dataclass(frozen=True, slots=True)
 class _Threaded:
-    """What a source of the recipe, of this name, has in a part: conversations, rows of
-    `keeping.SPARED`, figures, and the messages of its trees where pairs are made of them."""
+    """Conversations of a source, rows of `keeping.SPARED`, figures, and the messages of its trees
+    where pairs are made of them."""
 
-    name: str
     threaded: Threaded
     spared: pl.DataFrame
     stats: PartStats
@@ -77,40 +198,11 @@ class _Threaded:
         )
         spared = pl.concat([self.spared, more.spared])
         nodes = pl.concat([self.nodes, more.nodes])
-        return _Threaded(self.name, both, spared, self.stats + more.stats, nodes)
+        return _Threaded(both, spared, self.stats + more.stats, nodes)
 
 
-def _by_source(context: BuildContext, part: int) -> Iterator[_Threaded]:
-    """Yields what each source of the recipe has in a part."""
-    for number, (key, options) in enumerate(context.recipe.source.items()):
-        frames = list(partitions.read(context.files.messages(number), part))
-        if frames:
-            name = options.name or key
-            kinds = schema.by_kind(numbered(pl.concat(frames)))
-            first, *more = (_thread_source(context, name, messages) for messages in kinds)
-            yield functools.reduce(operator.add, more, first)
-
-
-def _together(tables: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The conversations of all sources, `mixed_as` the source of the recipe that gives each, and
-    outcomes of the conversations that a source before has as well.
-
-    Two sources may hold the same conversation: rows of a published dataset keep their ids.
-    """
-    together = pl.DataFrame(schema={**schema.MESSAGES, "mixed_as": pl.String})
-    outcomes = [schema.empty(ledger.OUTCOMES)]
-    for name, messages in tables.items():
-        before = together["conversation"].unique().implode()
-        again = messages.filter(pl.col("conversation").is_in(before))
-        messages, dropped = ledger.drop_with_messages(
-            messages, again, "duplicate_id", pl.lit("in another source as well")
-        )
-        together = pl.concat([together, messages.with_columns(mixed_as=pl.lit(name))])
-        outcomes.append(dropped)
-    return together, pl.concat(outcomes)
-
-
-def _thread_source(context: BuildContext, name: str, messages: pl.DataFrame) -> _Threaded:
+def _thread_source(context: BuildContext, messages: pl.DataFrame) -> _Threaded:
+    """The conversations that messages of a kind make."""
     messages, cleaned = cleaning.run(messages, context.recipe.steps())
     messages, figures = annotate(context, messages)
     named = _named(context, messages)
@@ -130,7 +222,7 @@ def _thread_source(context: BuildContext, name: str, messages: pl.DataFrame) -> 
         forgotten=forgotten.known,
     )
     spared = keeping.spared_messages(marked, named.names)
-    return _Threaded(name, threaded, spared, stats, _nodes(context, marked))
+    return _Threaded(threaded, spared, stats, _nodes(context, marked))
 
 
 def _nodes(context: BuildContext, marked: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """What needs all conversations, between the two passes of a build: the corpus filters of a recipe,
 and what its sources are mixed by.
 
-Each part leaves a table of what each filter compares (`write_keys`), so that neither texts nor
+Each part leaves a table of what each filter compares (`keys`), so that neither texts nor
 parts are held together in memory. `decide` then goes through the filters in the order of the
 recipe; each sees what those before it have left.
 """
@@ -9,7 +9,7 @@ recipe; each sees what those before it have left.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,18 +60,26 @@ class GlobalDecisions:
         return groups.replace(self.split_groups["group"], self.split_groups["split_group"])
 
 
-def write_keys(context: BuildContext, part: int, messages: pl.DataFrame) -> None:
-    """Writes what each corpus filter compares of the conversations of a part, and for each
-    conversation its group and the source of the recipe that gives the conversation."""
-    for number, drop in enumerate(context.drops("corpus")):
-        keys = _keys(drop, messages).with_row_index("row")
-        keys = keys.with_columns(part=pl.lit(part, pl.Int32))
-        keys.write_ipc(context.files.table(f"keys-{number}", part))
-    groups = messages.unique("conversation", maintain_order=True).select(
-        "conversation", "group", source="mixed_as"
-    )
-    groups = groups.with_columns(part=pl.lit(part, pl.Int32))
-    groups.write_ipc(context.files.table("groups", part))
+def keys(context: BuildContext, messages: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """What each corpus filter compares of conversations, by the name of the table."""
+    return {
+        f"keys-{number}": _keys(drop, messages)
+        for number, drop in enumerate(context.drops("corpus"))
+    }
+
+
+def keys_of_part(part: int, of_filter: pl.DataFrame) -> pl.DataFrame:
+    """What a corpus filter compares of the conversations of a part, each with its place."""
+    return of_filter.with_row_index("row").with_columns(part=pl.lit(part, pl.Int32))
+
+
+def groups(part: int, sources: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The conversations of a part with their group and the source of the recipe that gives each.
+    `sources` are messages with these."""
+    kinds = dict.fromkeys(("conversation", "group", "source"), pl.String)
+    named = pl.concat([pl.DataFrame(schema=kinds), *sources])
+    named = named.unique("conversation", maintain_order=True)
+    return named.with_columns(part=pl.lit(part, pl.Int32))
 
 
 def _keys(drop: Drop, messages: pl.DataFrame) -> pl.DataFrame:

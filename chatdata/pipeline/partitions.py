@@ -178,6 +178,11 @@ def save(table: pa.Table, path: Path) -> None:
         writer.write_table(table)
 
 
+def save_frame(table: pl.DataFrame, path: Path) -> None:
+    """Writes a table: equal tables as equal bytes, whatever they were made of."""
+    table.rechunk().write_ipc(path, compat_level=pl.CompatLevel.oldest())
+
+
 def load(path: Path) -> pa.Table:
     """Reads an Arrow table, memory-mapped."""
     with pa.memory_map(str(path)) as file:

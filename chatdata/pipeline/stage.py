@@ -44,6 +44,9 @@ def _nothing(context: BuildContext, task: Any) -> tuple[Path, ...]:
     return ()
 
 
+InLayers = Callable[["BuildContext", "Store", Task], "Done[Result] | None"]
+
+
 @dataclass(frozen=True, slots=True)
 class Stage(Generic[Task, Result]):
     """A stage, its `name` in words, and its `function` of a context and a task.
@@ -51,6 +54,8 @@ class Stage(Generic[Task, Result]):
     `keys` are the keys of a recipe on which it depends; of the sources it sees the names alone.
     `parts_of_context` are the further fields of a context that it sees. `reads` and `writes` give
     the files of a task in the work folder; some that a stage may write may not be there afterwards.
+    `in_layers` does what `function` does and keeps less than a whole task at a time, or is None
+    for a context in which it cannot.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Stage(Generic[Task, Result]):
     keys: frozenset[str]
     reads: Callable[[BuildContext, Task], Reads]
     writes: Callable[[BuildContext, Task], tuple[Path, ...]] = _nothing
+    in_layers: InLayers[Task, Result] | None = None
     parts_of_context: frozenset[str] = frozenset()
 
     def narrowed(self, context: BuildContext) -> BuildContext:
@@ -92,10 +98,10 @@ def _narrowed(recipe: Recipe, keys: frozenset[str]) -> Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[Result]):
-    """What a stage made of a task, and whether it was in the cache."""
+    """What a stage made of a task, and the share of it that was in the cache."""
 
     result: Result
-    is_kept: bool
+    kept: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +117,14 @@ def run(
 ) -> Done[Result]:
     """What a stage makes of a task, in the context that the stage sees; from the cache where it is
     there. The files that it writes are then those that it wrote before."""
+    if stage.in_layers and store and (layered := stage.in_layers(context, store, task)):
+        return layered
     done, digest = kept(stage, context, store, task)
     if done is not None:
         return done
     result = stage.function(context, task)
     keep(stage, context, store, task, digest, result)
-    return Done(result, False)
+    return Done(result, 0)
 
 
 def kept(
@@ -134,7 +142,7 @@ def kept(
         return None, digest
     for name, content in entry.files.items():
         (context.files.folder / name).write_bytes(content)
-    return Done(entry.result, True), digest
+    return Done(entry.result, 1), digest
 
 
 def keep(
@@ -157,10 +165,15 @@ def keep(
 
 def key(stage: Stage[Task, Any], context: BuildContext, versions: str, task: Task) -> str:
     """The hash of all that the result of a task depends on."""
+    return key_of(stage.name, context, versions, task, stage.reads(context, task))
+
+
+def key_of(name: str, context: BuildContext, versions: str, task: Any, reads: Reads) -> str:
+    """The hash of a name, of all that a context holds, of a task and of the content of files."""
     total = hashlib.blake2b(digest_size=32)
-    for piece in (stage.name, versions, *_plain(context), *_plain(task)):
+    for piece in (name, versions, *_plain(context), *_plain(task)):
         total.update(f"{len(piece)}:{piece}".encode())
-    for digest in _digests(stage.reads(context, task)):
+    for digest in _digests(reads):
         total.update(len(digest).to_bytes(1, "big") + digest)
     return total.hexdigest()
 

@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 
 from chatdata.dataset import tables
-from chatdata.pipeline import global_pass
+from chatdata.pipeline import global_pass, layers
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.first_pass import first_pass
 from chatdata.pipeline.global_pass import FilterDecision, GlobalDecisions, Repeats
 from chatdata.pipeline.second_pass import measured, second_pass
-from chatdata.pipeline.stage import Reads, Stage
+from chatdata.pipeline.stage import Done, Reads, Stage, Store
 from chatdata.pipeline.stats import PartStats
 from chatdata.render import tokenizer
 
@@ -32,12 +32,19 @@ def _first_writes(context: BuildContext, part: int) -> tuple[Path, ...]:
     return (context.files.spared(part), *(context.files.table(kind, part) for kind in kinds))
 
 
+def _first_in_layers(context: BuildContext, store: Store, part: int) -> Done[PartStats] | None:
+    if not layers.can_keep(context):
+        return None
+    return layers.run(context, store, part, _first_reads(context, part))
+
+
 FIRST: Stage[int, PartStats] = Stage(
     "first pass",
     first_pass,
     frozenset(["clean", "redact", "threads", "drop", "keep"]),
     _first_reads,
     _first_writes,
+    _first_in_layers,
     frozenset(["forget"]),
 )
 
@@ -77,7 +84,7 @@ SECOND: Stage[tuple[int, GlobalDecisions], PartStats] = Stage(
     frozenset(["threads", "keep", "mix", "split", "render"]),
     _second_reads,
     _second_writes,
-    _RENDERS | {"keeps_dropped"},
+    parts_of_context=_RENDERS | {"keeps_dropped"},
 )
 
 

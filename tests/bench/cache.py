@@ -2,7 +2,8 @@
 
 Builds the recipe `sharegpt` on records of a ShareGPT dump with an empty cache, then with one thing
 changed after another, and prints the seconds of CPU and wall of each, what was reused, and whether
-the bytes are those of a build without a cache.
+the bytes are those of a build without a cache. `--tree FOLDER` builds with an earlier checkout too,
+in turn, with a cache of its own.
 """
 
 from __future__ import annotations
@@ -47,12 +48,20 @@ def records(path: Path, number: int) -> list[dict[str, Any]]:
         read.append(record)
 
 
-def build(out: Path, arguments: Sequence[str], cache: str, kill_after: float | None = None) -> Run:
+def build(
+    out: Path,
+    arguments: Sequence[str],
+    cache: str,
+    kill_after: float | None = None,
+    tree: Path | None = None,
+) -> Run:
     """Builds in a process of its own. Raises RuntimeError where the build fails."""
     command = [sys.executable, "-m", "chatdata", "build", *arguments, "--force", "--out", str(out)]
     begin = time.monotonic()
     with tempfile.TemporaryFile("w+") as told:
         environment = {**os.environ, "CHATDATA_CACHE": cache}
+        if tree is not None:
+            environment["PYTHONPATH"] = str(tree)
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=told, env=environment, text=True
         )
@@ -84,7 +93,11 @@ def cases(work: Path, tokenizer: Path, second: Path) -> Iterator[tuple[str, list
     more = ["--set", "source.more={format: sharegpt, files: [x]}"]
     both = [f"--input=more={work / 'more.json'}"]
     yield "a new source of 300", [*base, *data, *more, *both], False
-    yield "ten new records", [*base, "--input", f"sharegpt={work / 'ten' / 'dump.json'}"], False
+    yield "that source taken out", [*base, *data], False
+    for place in ("end", "middle"):
+        ten = ["--input", f"sharegpt={work / place / 'dump.json'}"]
+        yield f"ten new records in the {place}", [*base, *ten], False
+    yield "ten records taken out", [*base, *data], False
 
 
 @click.command()
@@ -92,37 +105,61 @@ def cases(work: Path, tokenizer: Path, second: Path) -> Iterator[tuple[str, list
 @click.option("--tokenizer", type=click.Path(path_type=Path, resolve_path=True), required=True)
 @click.option("--second", type=click.Path(path_type=Path, resolve_path=True), required=True)
 @click.option("--records", "number", default=6000, show_default=True)
+@click.option("--tree", type=click.Path(path_type=Path), help="An earlier checkout.")
 @click.option("--check/--no-check", default=True, help="Compare with builds without a cache.")
-def main(path: Path, tokenizer: Path, second: Path, number: int, check: bool) -> None:
+def main(
+    path: Path, tokenizer: Path, second: Path, number: int, tree: Path | None, check: bool
+) -> None:
     """Prints the seconds of each build."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        drawn = records(path, number + 310)
-        (work / "ten").mkdir()
-        (work / "dump.json").write_text(json.dumps(drawn[:number]))
-        (work / "ten" / "dump.json").write_text(json.dumps(drawn[: number + 10]))
-        (work / "more.json").write_text(json.dumps(drawn[number + 10 :]))
+        _write_inputs(work, records(path, number + 310), number)
         click.echo("| build | CPU s | wall s | from the cache | bytes |\n|---|--:|--:|---|---|")
         made = list(cases(work, tokenizer, second))
-        first = None
+        walls: dict[Path | None, float] = {}
+        trees = [None] if tree is None else [tree, None]
         for title, arguments, is_empty in made:
-            run = _run(work, title, arguments, is_empty, check)
-            first = first or run
-        assert first is not None
-        shutil.rmtree(work / "cache")
-        build(work / "out", made[0][1], str(work / "cache"), kill_after=first.wall * 0.6)
-        _run(work, "after a kill at 60 %", made[0][1], False, check)
+            for place in trees:
+                run = _run(work, title, arguments, is_empty, check, place)
+                walls.setdefault(place, run.wall)
+        for place in trees:
+            shutil.rmtree(_cache(work, place))
+            after = walls[place] * 0.6
+            build(work / "out", made[0][1], str(_cache(work, place)), after, place)
+            _run(work, "after a kill at 60 %", made[0][1], False, check, place)
 
 
-def _run(work: Path, title: str, arguments: list[str], is_empty: bool, check: bool) -> Run:
+def _write_inputs(work: Path, drawn: list[dict[str, Any]], number: int) -> None:
+    """Writes records, the same with ten more at the end and in the middle, and some others."""
+    half, ten = number // 2, drawn[number : number + 10]
+    inputs = {
+        "dump.json": drawn[:number],
+        "end/dump.json": drawn[: number + 10],
+        "middle/dump.json": [*drawn[:half], *ten, *drawn[half:number]],
+        "more.json": drawn[number + 10 :],
+    }
+    for name, of_file in inputs.items():
+        (work / name).parent.mkdir(exist_ok=True)
+        (work / name).write_text(json.dumps(of_file))
+
+
+def _cache(work: Path, tree: Path | None) -> Path:
+    return work / ("cache" if tree is None else "cache-before")
+
+
+def _run(
+    work: Path, title: str, arguments: list[str], is_empty: bool, check: bool, tree: Path | None
+) -> Run:
     """A build, printed."""
+    cache = _cache(work, tree)
     if is_empty:
-        shutil.rmtree(work / "cache", ignore_errors=True)
-    run = build(work / "out", arguments, str(work / "cache"))
+        shutil.rmtree(cache, ignore_errors=True)
+    run = build(work / "out", arguments, str(cache), tree=tree)
     words = "not compared"
     if check:
-        build(work / "without", arguments, "off")
+        build(work / "without", arguments, "off", tree=tree)
         words = "the same" if files(work / "out") == files(work / "without") else "OTHER"
+    title = f"{title}, before" if tree else title
     click.echo(f"| {title} | {run.cpu:.1f} | {run.wall:.1f} | {run.reused} | {words} |")
     return run
 

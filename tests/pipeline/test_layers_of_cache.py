@@ -1,0 +1,146 @@
+"""Layers of the first pass: inputs that are edited at random give the bytes of a build without a
+cache, and what was not edited is taken from the cache."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from chatdata.core import cache_folder, schema
+from chatdata.pipeline import layers, prepare
+from tests.support.builds import SHAREGPT_ROLES, files, make
+from tests.support.conversations import random_conversation, random_tree
+
+RECIPE = """
+name: both
+version: 1.0.0
+source:
+  talks: {format: auto, files: [talks.json]}
+  trees: {format: oasst, files: [trees.jsonl]}
+clean: [white_space]
+redact: {kinds: [email]}
+threads: {join: pieces, end: assistant, pairs: best_worst}
+drop: [deleted, {too_few_turns: {below: 2}}, duplicate, {near_duplicate: {threshold: 0.6}}]
+split: {test_percent: 30}
+max_dropped: 1.0
+"""
+Records = list[Any]
+
+
+def talk(seed: int) -> dict[str, Any]:
+    """A conversation; ids come again, with the same words or others, and some are pieces."""
+    rows = [
+        {"from": SHAREGPT_ROLES[role], "value": text} for role, text in random_conversation(seed)
+    ]
+    return {"id": f"c{seed % 17}_{seed % 3}", "conversations": rows}
+
+
+class Place:
+    """Two files of records that are edited, and builds of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.talks: Records = [talk(seed) for seed in range(20)]
+        self.trees: Records = [row for seed in range(6) for row in random_tree(seed)]
+        self.trees += self.trees[:2]  # ids that come again
+        self.kept = (0, 0)
+
+    def build(self, name: str = "out", **options: Any) -> dict[str, bytes]:
+        """The files of a build."""
+        self.kept = (0, 0)
+        (self.folder / "talks.json").write_text(json.dumps(self.talks))
+        (self.folder / "trees.jsonl").write_text("\n".join(map(json.dumps, self.trees)))
+        return files(make(self.folder, RECIPE, None, name, reused=self._note, **options))
+
+    def _note(self, stage: str, kept: int, parts: int) -> None:
+        if stage == "first pass":
+            self.kept = (kept, parts)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(prepare, "_parts", lambda size: 2)
+    return Place(tmp_path)
+
+
+def put(records: Records, draw: random.Random) -> None:
+    records.insert(draw.randrange(len(records)), talk(draw.randrange(100, 140)))
+
+
+def take_out(records: Records, draw: random.Random) -> None:
+    del records[draw.randrange(len(records))]
+
+
+def change(records: Records, draw: random.Random) -> None:
+    records[draw.randrange(len(records))] = talk(draw.randrange(60))
+
+
+def move(records: Records, draw: random.Random) -> None:
+    records.insert(0, records.pop())
+
+
+def again(records: Records, draw: random.Random) -> None:
+    records.append(draw.choice(records))
+
+
+def odd(records: Records, draw: random.Random) -> None:
+    records.insert(draw.randrange(len(records)), {"conversations": []})
+
+
+EDITS: list[Callable[[Records, random.Random], None]] = [put, take_out, change, move, again, odd]
+
+
+@pytest.mark.slow
+def test_inputs_that_are_edited_give_the_bytes_of_a_build_without_a_cache(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "_MOST", 3)
+    draw = random.Random(5)
+    place.build()
+    for number in range(4):
+        for edit in draw.sample(EDITS, 2):
+            edit(place.talks, draw)
+        if number % 2:
+            draw.choice([take_out, move, again])(place.trees, draw)
+        assert place.build() == place.build("plain", cache=False), f"edit {number}"
+
+
+def test_what_was_not_edited_is_taken_from_the_cache(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    whole = layers.first_pass.make
+
+    def counted(context: Any, messages: pl.DataFrame, *more: Any) -> Any:
+        made.append(messages["group"].n_unique())
+        return whole(context, messages, *more)
+
+    monkeypatch.setattr(layers.first_pass, "make", counted)
+    place.build()
+    assert sum(made) > 15
+    made.clear()
+    place.talks[3:3] = [{**talk(200), "id": "new"}]
+    first = place.build()
+    assert made == [1], "of all groups, the one that is new"
+    del place.talks[3]
+    made.clear()
+    place.build()
+    assert (made, place.kept) == ([], (2, 2))
+    place.talks[3:3] = [{**talk(200), "id": "new"}]
+    assert place.build() == first
+    assert made == []
+    place.talks[6] = {**talk(201), "id": "another"}
+    assert place.build() == place.build("plain", cache=False)
+    assert 1 <= sum(made[:3]) <= 5, "words of before, to take them out, and those of now"
+
+
+def test_a_part_without_messages_has_a_kind() -> None:
+    (table,) = schema.by_kind(schema.empty(schema.EITHER))
+    assert table.schema == schema.empty(schema.MESSAGES).schema
