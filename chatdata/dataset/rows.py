@@ -312,7 +312,7 @@ class Rows:
         """
         ids = self.messages["id"].to_pylist()
         rows = zip(self.splits.to_list(), self._values(), strict=True)
-        hashes = [hashlib.sha256(orjson.dumps(row)) for row in rows]
+        hashes = [_sha256_of(*row) for row in rows]
         if self.tokens is not None:
             for column in ("input_ids", "labels"):
                 self.update(hashes, column)
@@ -336,7 +336,8 @@ class Rows:
         the optional keys of its messages where it has any."""
         unused = {key for key in OPTIONAL_KEYS if not _has(self.messages, key)}
         table = complete_messages(self.messages, without(self.messages.schema, {KEY, *unused}))
-        for row, given in zip(table.to_pylist(), variables(self.messages), strict=True):
+        rows = (row for batch in table.to_batches(_ROWS) for row in batch.to_pylist())
+        for row, given in zip(rows, variables(self.messages), strict=True):
             if unused < OPTIONAL_KEYS:
                 row["messages"] = [_without_nulls(turn) for turn in row["messages"]]
             yield [*row.values(), *([given] if given else [])]
@@ -368,6 +369,29 @@ class Rows:
             numbers = np.frombuffer(value, np.float32)
             if ((numbers != 0) & (numbers != 1)).any():
                 hashes[number].update(value)
+
+
+_ROWS = 64  # that are values of Python at a time
+_VALUES = 4096  # of a list that are JSON at a time
+
+
+def _sha256_of(split: str, values: list[Any]) -> Any:
+    """The hash of a row as JSON, of long lists a piece at a time."""
+    total = hashlib.sha256(b"[" + orjson.dumps(split) + b",[")
+    for number, value in enumerate(values):
+        pieces = [value]
+        is_long = isinstance(value, list) and len(value) > _VALUES
+        if is_long:
+            pieces = [value[at : at + _VALUES] for at in range(0, len(value), _VALUES)]
+        written = (orjson.dumps(piece) for piece in pieces)
+        total.update(b"," if number else b"")
+        total.update(b"[" if is_long else b"")
+        for place, text in enumerate(written):
+            total.update(b"," if place else b"")
+            total.update(text[1:-1] if is_long else text)
+        total.update(b"]" if is_long else b"")
+    total.update(b"]]")
+    return total
 
 
 def _without_nulls(turn: dict[str, Any]) -> dict[str, Any]:

@@ -142,6 +142,7 @@ def read_more(
             builder.add_beside(record.where, record.beside)
             _add(builder, names, record, name, format)
         if builder.is_full():
+            del record  # which may be large
             yield builder.take()
     names.variables |= format.variables.seen & format.variables.keys.keys()
     yield builder.take()

@@ -270,13 +270,15 @@ def _lines(
     number = before
     for number, line in enumerate(file, start=before + 1):
         text = line.removeprefix(_BOM) if number == 1 else line
-        if not text.strip():
+        if text.isspace() or not text:
             continue
         item = _line(text, f"{label}:{number}")
         if isinstance(item, Unreadable) and not line.endswith(b"\n") and _damage(file):
             number -= 1  # the damage cut the line
-        else:
-            yield item
+            continue
+        handed = [item]
+        del line, text, item  # nobody needs them while the record is used, and they may be large
+        yield handed.pop()
     if damage := _damage(file):
         yield Unreadable(f"{label}:{number + 1}", "damaged", damage)
 

@@ -63,7 +63,7 @@ def build(
         if tree is not None:
             environment["PYTHONPATH"] = str(tree)
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=told, env=environment, text=True
+            command, stdout=subprocess.DEVNULL, stderr=told, env=environment, text=True, cwd=tree
         )
         if kill_after is not None:
             time.sleep(kill_after)
@@ -106,16 +106,24 @@ def cases(work: Path, tokenizer: Path, second: Path) -> Iterator[tuple[str, list
 @click.option("--second", type=click.Path(path_type=Path, resolve_path=True), required=True)
 @click.option("--records", "number", default=6000, show_default=True)
 @click.option("--tree", type=click.Path(path_type=Path), help="An earlier checkout.")
+@click.option("--only", default="", help="The first build, and those whose title has these words.")
 @click.option("--check/--no-check", default=True, help="Compare with builds without a cache.")
 def main(
-    path: Path, tokenizer: Path, second: Path, number: int, tree: Path | None, check: bool
+    path: Path,
+    tokenizer: Path,
+    second: Path,
+    number: int,
+    tree: Path | None,
+    only: str,
+    check: bool,
 ) -> None:
     """Prints the seconds of each build."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         _write_inputs(work, records(path, number + 310), number)
         click.echo("| build | CPU s | wall s | from the cache | bytes |\n|---|--:|--:|---|---|")
-        made = list(cases(work, tokenizer, second))
+        every = list(cases(work, tokenizer, second))
+        made = [case for case in every if case[2] or only in case[0]]
         walls: dict[Path | None, float] = {}
         trees = [None] if tree is None else [tree, None]
         for title, arguments, is_empty in made:
