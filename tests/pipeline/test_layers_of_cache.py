@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from chatdata.core import cache_folder, schema
-from chatdata.pipeline import layers, prepare
+from chatdata.pipeline import build as building
+from chatdata.pipeline import layers
 from tests.support.builds import SHAREGPT_ROLES, files, make
 from tests.support.conversations import random_conversation, random_tree
 
@@ -66,7 +67,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(prepare, "_parts", lambda size: 2)
+    monkeypatch.setattr(building, "parts_of", lambda inputs: 2)
     return Place(tmp_path)
 
 
