@@ -1,6 +1,7 @@
 """A built folder: its manifest, tables, shards, pack index, card and report."""
 
 __all__ = [
+    "audit_entry",
     "audited",
     "card",
     "card_merge",

@@ -28,7 +28,7 @@ from chatdata.core.document import Number, Part
 from chatdata.core.errors import ConfigError, OutputError, VerifyError
 from chatdata.core.storage import Storage
 from chatdata.dataset import finished
-from chatdata.dataset.audited import AuditEntry
+from chatdata.dataset.audit_entry import AuditEntry
 from chatdata.dataset.entries import (
     Counts,
     Digest,

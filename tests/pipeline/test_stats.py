@@ -114,7 +114,7 @@ def result_of(path: Path) -> BuildResult:
     recipe = load(path)
     inputs = locate(recipe, [])
     with tempfile.TemporaryDirectory() as folder, start("local", 1) as workers:
-        context = prepare.prepare(recipe, inputs, Path(folder))
+        context = prepare.prepare(recipe, inputs, Path(folder), prepare.parts_of(inputs))
         return run_pipeline(context, inputs, Runner(workers), None, None)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from chatdata import __version__
 from chatdata.core.files import place_file
 from chatdata.dataset import audited, card, manifest, pack
-from chatdata.dataset.audited import AuditEntry, AuditResult
+from chatdata.dataset.audit_entry import AuditEntry, AuditResult
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.verify.audit import auditing, inputs, known
