@@ -9,6 +9,7 @@ whatever their size.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from chatdata.sources.batches import Cut, File
 SPLIT_BYTES = 16 * 2**20  # of a file, about; of a table, unpacked
 _BLOCK = 1 << 20
 _MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _cuts(path: Path, is_record: IsRecord) -> Iterator[Cut]:
             return
         if is_lines(start, is_record, by_name=not path.name.endswith(".json")):
             yield from _lines(file, size)
-        elif mark != _BOM:
+        elif mark != codecs.BOM_UTF8:
             yield from _values(path, size, is_record)
 
 

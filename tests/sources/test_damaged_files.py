@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chatdata.sources import records
+from chatdata.sources import _array, records
 from chatdata.sources.records import Record, Unreadable
 
 DRAW = random.Random(14)
@@ -51,7 +51,7 @@ def whole_before(content: bytes, end: int) -> int:
 def test_a_gzip_file_that_is_cut_gives_all_whole_records_and_one_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, chunk: int
 ) -> None:
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(_array, "_CHUNK", chunk)
     content = FORMS[name]
     packed = gzip.compress(content)
     for cut in (1, 8, 9, 20, 100, *random.Random(0).sample(range(len(packed) - 60), 20)):
@@ -99,7 +99,7 @@ def test_a_gzip_file_that_unpacks_to_much_more_is_read_whole(tmp_path: Path) -> 
 def test_a_byte_that_is_not_utf8_costs_the_record_that_holds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, chunk: int
 ) -> None:
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(_array, "_CHUNK", chunk)
     content = FORMS[name]
     for number in (0, 1, 20, 39):
         text = TEXTS[number]
@@ -116,7 +116,7 @@ def test_a_byte_that_is_not_utf8_costs_the_record_that_holds_it(
 def test_a_byte_that_is_not_utf8_is_named_by_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(_array, "_CHUNK", chunk)
     start = FORMS["a.json"].index(TEXTS[20])
     place = start + TEXTS[20].index("日".encode())
     content = FORMS["a.json"][:place] + b"\xff" + FORMS["a.json"][place + 1 :]

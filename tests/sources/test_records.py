@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata.core.errors import SourceError
-from chatdata.sources import records
+from chatdata.sources import _array, records
 from chatdata.sources.records import Record, Unreadable
 
 ROWS = [{"id": str(i), "conversations": [{"from": "human", "value": "a }, { b"}]} for i in range(9)]
@@ -66,7 +66,7 @@ def test_the_size_of_a_chunk_does_not_show(
     rows = [*ROWS, {"id": "é 日本", "conversations": [], "n": 1.5e3}]
     path = write(tmp_path / "a.json", json.dumps(rows, ensure_ascii=False))
     whole = list(records.read(path, "a", is_row))
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(_array, "_CHUNK", chunk)
     assert list(records.read(path, "a", is_row)) == whole
     assert [item.value for item in whole if isinstance(item, Record)] == rows
 
@@ -75,7 +75,7 @@ def test_the_size_of_a_chunk_does_not_show(
 def test_an_array_that_is_cut_anywhere_gives_its_whole_elements(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(_array, "_CHUNK", chunk)
     text = json.dumps(ROWS)
     ends = [len(json.dumps(ROWS[: number + 1])) - 1 for number in range(len(ROWS))]
     for cut in range(2, len(text), 5):
@@ -88,7 +88,7 @@ def test_an_array_that_is_cut_anywhere_gives_its_whole_elements(
 def test_a_broken_element_costs_that_element(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(_array, "_CHUNK", chunk)
     elements = [json.dumps(row) for row in ROWS]
     elements[3] = elements[3].replace('"from":', '"from" ')
     elements[6] = elements[6].replace("}]", "]")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chatdata import sources
-from chatdata.sources import File, records
+from chatdata.sources import File, _array, records
 from chatdata.sources.records import Record
 
 ROWS = [
@@ -53,7 +53,7 @@ def read(path: Path, text: str, source: str = "jsonl") -> tuple[list[str], list[
 def test_every_form_by_every_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, name: str, chunk: int
 ) -> None:
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(_array, "_CHUNK", chunk)
     contents = [row["messages"][0]["content"] for row in ROWS]
     assert read(tmp_path / name, FORMS[form]) == (contents, [])
 
