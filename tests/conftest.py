@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from chatdata import build_dataset, load_recipe
 from chatdata.pipeline import prepare
@@ -26,6 +27,9 @@ from tests.support.remembered import certifying
 
 if TYPE_CHECKING:
     from tests.support.object_storage import ObjectStorage
+
+settings.register_profile("chatdata", deadline=None)  # how long an example takes is no test
+settings.load_profile("chatdata")
 
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 

@@ -54,7 +54,7 @@ def check(source: str, records: list[Any], form: str) -> None:
 
 
 quick = settings(  # tests/bench/fuzz.py tries more
-    max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=10, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

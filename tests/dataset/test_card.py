@@ -171,7 +171,7 @@ def user_texts() -> st.SearchStrategy[str]:
     return st.text(max_size=80).filter(lambda text: "chatdata:" not in text and "\r" not in text)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(before=user_texts(), after=user_texts())
 def test_what_a_user_writes_around_our_part_stays(before: str, after: str) -> None:
     new, old = _card("new"), _card("old")
@@ -190,7 +190,7 @@ def _card(name: str) -> str:
     return f"---\nconfigs: [{name}]\n---\n\n{BEGIN}\n\n{body}\n{END}\n"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(text=user_texts().filter(lambda text: not text.startswith("---")))
 def test_a_page_that_is_all_the_users_stays_in_front(text: str) -> None:
     merged = card_merge.merge(_card("new"), text)

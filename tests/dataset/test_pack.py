@@ -48,7 +48,7 @@ def naive(sizes: list[int], room: int) -> list[list[int]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=133, deadline=None, derandomize=True)
+@settings(max_examples=133, derandomize=True)
 @given(LENGTHS, st.integers(60, 200))
 def test_it_is_best_fit_decreasing(sizes: list[int], room: int) -> None:
     bins = pack(sizes, room)
@@ -56,7 +56,7 @@ def test_it_is_best_fit_decreasing(sizes: list[int], room: int) -> None:
     assert packed == naive(sizes, room)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(LENGTHS, st.integers(60, 200))
 def test_every_row_is_in_one_bin_and_no_bin_is_over_full(sizes: list[int], room: int) -> None:
     bins = pack(sizes, room)

@@ -90,7 +90,7 @@ def test_odd_lengths_are_drawn(sample: Path, tmp_path: Path, values: list[int]) 
 # ------------------------------------------------------------------------------------- lengths
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 10**6), max_size=200))
 def test_steps_count_every_value_once(values: list[int]) -> None:
     described = histogram.describe(np.asarray(values, np.int64))

@@ -19,7 +19,7 @@ from tests.support.builds import ONCE, TALKS, files, make, rows_of, talk_file, t
 
 RECIPES = {"once": ONCE, "talks": TALKS}
 WRITE = {
-    "once": lambda folder: tree_file(folder, seeds=5),
+    "once": lambda folder: tree_file(folder, seeds=7),
     "talks": lambda folder: talk_file(folder, seeds=15),
 }
 WHOLE = ("render.max_tokens=null", "render.overflow=drop")

@@ -25,7 +25,7 @@ def frame(rows: list[tuple[str, str | None]], first: int) -> pl.DataFrame:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(FRAMES, st.integers(1, 9), st.sampled_from([1, 400, 2**20]))
 def test_rows_come_back_from_the_part_of_their_group_in_their_order(
     added: list[list[tuple[str, str | None]]], number: int, size: int

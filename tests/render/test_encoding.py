@@ -118,7 +118,7 @@ def corrupting(rule: Any) -> Library:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=8))
 def test_it_encodes_as_tokenizers_does(fast: FastEncoder, texts: list[str]) -> None:
     assert same(fast.encode(texts), fast.reference.encode(texts))
@@ -548,7 +548,7 @@ TEXTS = st.lists(st.lists(RUNS, max_size=12).map("".join), max_size=6)
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXTS)
 def test_classes_are_those_of_the_table_character_by_character(texts: list[str]) -> None:
     table = coverage.class_table().copy()
@@ -564,7 +564,7 @@ def test_classes_are_those_of_the_table_character_by_character(texts: list[str])
 
 
 @pytest.mark.slow
-@settings(max_examples=166, deadline=None)
+@settings(max_examples=166)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 60)), max_size=30))
 def test_long_runs_are_those_that_a_look_at_each_place_gives(parts: list[tuple[int, int]]) -> None:
     groups = [group for group, length in parts for _ in range(length)]
@@ -585,7 +585,7 @@ def test_the_classes_of_a_group_have_numbers_in_a_row() -> None:
     assert coverage._groups(numbers).tolist() == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(TEXTS, max_size=3))
 def test_what_is_new_is_what_a_look_at_each_place_gives(calls: list[list[str]]) -> None:
     table, sampler = coverage.class_table(), CoverageSampler()

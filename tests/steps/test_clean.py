@@ -71,7 +71,7 @@ def cleaned(text: str, *names: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLEANERS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=texts)
 def test_cleaning_twice_is_cleaning_once(name: str, text: str) -> None:
     once = BY_NAME[name](text)
@@ -79,7 +79,7 @@ def test_cleaning_twice_is_cleaning_once(name: str, text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=texts, steps=st.permutations(ALL))
 def test_cleaning_by_all_twice_is_cleaning_once(text: str, steps: list[Step]) -> None:
     once, _ = clean_texts([text], steps)
@@ -88,7 +88,7 @@ def test_cleaning_by_all_twice_is_cleaning_once(text: str, steps: list[Step]) ->
     assert taken == [{}]
 
 
-@settings(max_examples=66, deadline=None)
+@settings(max_examples=66)
 @given(text=st.text("`~ \n>-1.a\r\t", max_size=40))
 def test_fences_are_found_where_their_pattern_finds_them(text: str) -> None:
     every_line = [line.span() for line in fences._FENCE.finditer(text)]
@@ -97,7 +97,7 @@ def test_fences_are_found_where_their_pattern_finds_them(text: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLEANERS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=texts)
 @example(text="\x1f<p>")  # Python strips what Rust does not call white space
 def test_a_text_without_the_pattern_is_not_changed(name: str, text: str) -> None:
@@ -107,7 +107,7 @@ def test_a_text_without_the_pattern_is_not_changed(name: str, text: str) -> None
 
 
 @pytest.mark.slow
-@settings(max_examples=66, deadline=None)
+@settings(max_examples=66)
 @given(before=texts, code=texts, after=texts)
 @example(before="a  ", code="def f(a):  \n\n\n\n\n    return a[0] &lt; 1", after=" \n\n\n\n\nb")
 def test_fenced_code_keeps_its_blanks_and_its_words(before: str, code: str, after: str) -> None:
@@ -122,7 +122,7 @@ def test_fenced_code_keeps_its_blanks_and_its_words(before: str, code: str, afte
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(contents=st.lists(texts | st.sampled_from(CONTENTS) | st.none(), max_size=8))
 def test_a_table_is_cleaned_as_its_texts_are(contents: list[str | None]) -> None:
     rows = table({"x": [("user", content) for content in contents]})
@@ -401,7 +401,7 @@ def test_a_text_is_html_where_markup_is_the_whole_of_it(text: str, is_html: bool
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(code=texts, language=st.sampled_from(["", "python", "c++"]))
 @example(code="\n\ndef f(a):\n    return a[0]\n\n\n\ndef g():\n\tpass\n\n", language="python")
 def test_a_block_of_code_comes_out_of_a_page_to_the_letter(code: str, language: str) -> None:
@@ -446,7 +446,7 @@ def test_code_is_told_from_prose(text: str, code: list[str]) -> None:
     assert len(fences.without_code(text)) == len(text) - sum(map(len, code))
 
 
-@settings(max_examples=66, deadline=None)
+@settings(max_examples=66)
 @given(text=texts)
 def test_the_stretches_of_a_text_make_it_up(text: str) -> None:
     assert "".join(piece for piece, _ in fences.blocks(text)) == text

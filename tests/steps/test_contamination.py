@@ -95,7 +95,7 @@ TEXT = st.lists(WORD, max_size=25).map(" ".join)
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(st.lists(TEXT, min_size=1, max_size=4), st.lists(TEXT | st.text(), max_size=5))
 def test_what_is_found_is_what_a_search_finds(items: list[str], texts: list[str]) -> None:
     """By hand: each run of words of an item that counts, looked for in each text."""

@@ -35,7 +35,7 @@ def begun(talks: dict[str, list[str]], trees: dict[str, str]) -> dict[str, str]:
     return dict(repeated.select("conversation", "of").iter_rows())
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(TURNS, min_size=1, max_size=9), st.integers(1, 9))
 def test_beginnings_are_those_of_all_pairs(texts: list[list[str]], trees: int) -> None:
     talks = {f"c{number}": each for number, each in enumerate(texts)}
@@ -60,7 +60,7 @@ def test_turns_are_not_run_together() -> None:
     assert begun({"c1": ["a", "b"], "c2": ["a", " b\n", "d"]}, trees) == {"c1": "c2"}
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(st.text(st.sampled_from("a \n\t\r\u00a0\u2028b"), max_size=12))
 def test_white_space_is_folded(text: str) -> None:
     folded = pl.select(filters._folded(pl.lit(text))).item()

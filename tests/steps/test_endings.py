@@ -75,7 +75,7 @@ WORDS = st.lists(st.sampled_from(["boat", "sails", "by", "night", "light", "gree
 
 
 @given(st.lists(WORDS, min_size=1, max_size=6), st.sampled_from([". ", ".\n\n", ".\n- "]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_sentences_that_end_are_never_cut(sentences: list[list[str]], between: str) -> None:
     text = between.join(" ".join(words) for words in sentences) + "."
     hit = nodes([{"message": "a", "role": "assistant", "content": text}])
@@ -83,6 +83,6 @@ def test_sentences_that_end_are_never_cut(sentences: list[list[str]], between: s
 
 
 @given(st.text(alphabet="ab .\n`~|-1(){}[]\"':<>#*_,", max_size=80))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_text_has_an_answer(text: str) -> None:
     assert endings.is_cut_off(text) in (True, False)

@@ -155,7 +155,7 @@ def check(talk: Talk, cut: Sequence[Piece], seed: int) -> None:
 
 @pytest.mark.slow
 @given(cuts(), st.integers(0, 9))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_what_was_cut_is_whole_again(cut: tuple[list[Turn], list[Piece]], seed: int) -> None:
     talk, places = cut
     distinct = list({piece.start: piece for piece in places}.values())
@@ -166,7 +166,7 @@ def test_what_was_cut_is_whole_again(cut: tuple[list[Turn], list[Piece]], seed: 
 
 @pytest.mark.slow
 @given(cuts(), st.integers(0, 9), st.integers(0, 9))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_nothing_is_joined_across_a_gap(
     cut: tuple[list[Turn], list[Piece]], without: int, seed: int
 ) -> None:

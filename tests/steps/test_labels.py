@@ -75,7 +75,7 @@ def test_labels_are_read_in_each_of_their_forms(given_as: Any, expected: Any) ->
 VALUES = st.one_of(st.none(), st.floats(0, 1).map(lambda number: round(number, 3)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(values=st.lists(VALUES, max_size=8), above=st.floats(0, 1), below=st.floats(0, 1))
 def test_a_message_goes_where_its_label_is_beyond_a_bound(
     values: list[float | None], above: float, below: float
@@ -158,7 +158,7 @@ def test_a_source_without_labels_is_refused(tmp_path: Path) -> None:
         load_recipe(tmp_path / "r.yaml", ["drop=[{labels: {toxicity: {above: 0.5}}}]"])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(values=st.lists(st.floats(-1, 2), max_size=12), cut=st.integers(0, 12))
 def test_figures_of_parts_add_up_to_those_of_the_whole(values: list[float], cut: int) -> None:
     rows = [{"a": value} for value in values]

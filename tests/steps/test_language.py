@@ -43,7 +43,7 @@ TEXT = st.lists(PIECE, max_size=5).map("".join)
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(TEXT | st.none(), max_size=6))
 def test_every_text_has_an_answer(texts: list[str | None]) -> None:
     answers = language.detect(texts)
@@ -98,7 +98,7 @@ DOUBTFUL = [
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(TEXT, max_size=4))
 def test_an_answer_depends_on_nothing_but_the_text(texts: list[str]) -> None:
     assert independent(language.detect, texts)
@@ -446,7 +446,7 @@ def naive(rows: pl.DataFrame, known: list[str | None]) -> list[str | None]:
     return langs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.sampled_from(["en", "de", "fr", None]), max_size=5), max_size=4))
 def test_the_nearest_in_conversations_is_what_a_loop_finds(known: list[list[str | None]]) -> None:
     turns = {f"{i}": [("user", "x")] * len(talk) for i, talk in enumerate(known)}
@@ -528,7 +528,7 @@ def test_where_neither_is_believed_the_neighbours_are() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(["declared", "detected", "both"]), st.lists(TEXT | st.none(), max_size=4))
 def test_labelling_leaves_the_rest_as_it_is(decide: str, texts: list[str | None]) -> None:
     contents = [text and text.encode("utf-8", "replace").decode() for text in texts]

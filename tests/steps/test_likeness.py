@@ -18,7 +18,7 @@ from chatdata.steps.likeness import Alike
 from chatdata.steps.minhash import Numbers
 from tests.support.conversations import table
 
-quick = settings(max_examples=60, deadline=None, derandomize=True)
+quick = settings(max_examples=60, derandomize=True)
 ALIKE = Alike(threshold=0.6, permutations=128, ngram=2, seed=1)
 NEAR = FILTERS["near_duplicate"]
 

@@ -76,7 +76,7 @@ def test_a_key_within_a_key_is_masked_with_it() -> None:
     assert messages["content"][0] == "api_key = '<KEY_1>'"
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.text(alphabet="ab-é ", max_size=30), st.sets(st.text("ab-", min_size=1, max_size=4)))
 def test_keys_are_looked_for_together_as_each_by_itself(text: str, keys: set[str]) -> None:
     together = secrets.occurrences(["", text], keys).get(1, [])
@@ -95,7 +95,7 @@ _CALLS = re.compile(rf"(?:^|\n)\s*((?:{_CALL}\s*)+)\Z", re.DOTALL)
 TAGS = st.sampled_from(["<tool_call>", "</tool_call>", "<tool_call>x</tool_call>", "\n", " ", "w"])
 
 
-@settings(deadline=None, derandomize=True, max_examples=166)
+@settings(derandomize=True, max_examples=166)
 @given(st.lists(TAGS, max_size=8).map("".join))
 def test_calls_at_the_end_are_those_of_an_expression(content: str) -> None:
     tail = _CALLS.search(content)

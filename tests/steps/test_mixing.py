@@ -38,7 +38,7 @@ some_counts = st.fixed_dictionaries({name: st.integers(0, 200) for name in NAMES
 
 
 @pytest.mark.slow
-@settings(max_examples=66, deadline=None, derandomize=True)
+@settings(max_examples=66, derandomize=True)
 @given(some_counts, st.fixed_dictionaries(dict.fromkeys(NAMES, weights)))
 def test_weights_hold_to_a_conversation_and_one_source_is_used_up(
     counts: dict[str, int], given_weights: dict[str, float]
@@ -53,7 +53,7 @@ def test_weights_hold_to_a_conversation_and_one_source_is_used_up(
             assert numbers[left] / exact[left] < (numbers[right] + 1) / exact[right]
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50, derandomize=True)
 @given(some_counts, st.integers(1, 100), st.integers(0, 100))
 def test_a_larger_cap_takes_what_a_smaller_one_took(
     counts: dict[str, int], cap: int, more: int
@@ -142,7 +142,7 @@ def test_a_source_with_a_cap_of_0_need_not_be_there(recipe: Path, tmp_path: Path
 sizes = st.fixed_dictionaries({name: st.integers(0, 10_000) for name in NAMES})
 
 
-@settings(max_examples=66, deadline=None, derandomize=True)
+@settings(max_examples=66, derandomize=True)
 @given(sizes, st.fixed_dictionaries(dict.fromkeys(NAMES, weights)), st.integers(1, 8))
 def test_no_source_is_taken_more_often_than_it_may_and_none_is_repeated_without_need(
     available: dict[str, int], given_weights: dict[str, float], epochs: int
@@ -160,7 +160,7 @@ def test_no_source_is_taken_more_often_than_it_may_and_none_is_repeated_without_
     assert all(once[name] <= wanted[name] for name in NAMES)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 9), st.integers(1, 9))
 def test_what_is_taken_fills_what_is_wanted(
     tokens: list[int], weight: int, other_weight: int

@@ -219,7 +219,7 @@ def test_a_question_of_too_many_pairs_has_none_and_says_how_many() -> None:
     assert made.groups["answers"].list.len().to_list() == [143]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes=st.lists(st.integers(1, 4), max_size=5), policy=policies)
 def test_pairs_are_counted_before_they_are_made(sizes: list[int], policy: PairPolicy) -> None:
     by_rank = [[rank] * size for rank, size in enumerate(sizes)]
@@ -280,7 +280,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("trees")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=seeds, policy=policies, margin=margins, threads=st.sampled_from(["all_leaves", "best"]))
 def test_each_policy_gives_the_pairs_of_the_walker(
     folder: Path, seed: int, policy: PairPolicy, margin: int, threads: str
@@ -292,7 +292,7 @@ def test_each_policy_gives_the_pairs_of_the_walker(
     assert sorted(made) == sorted(preferred(random_tree(seed, 20), policy, margin))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=seeds, policy=policies, margin=margins, on_removed=st.sampled_from(["cut", "drop"]))
 def test_each_answer_has_one_outcome_and_is_kept_where_it_stands_in_a_pair(
     folder: Path, seed: int, policy: PairPolicy, margin: int, on_removed: OnRemoved
@@ -308,7 +308,7 @@ def test_each_answer_has_one_outcome_and_is_kept_where_it_stands_in_a_pair(
     assert judged[rows]["lost"].null_count() == len(rows)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=seeds, margin=margins)
 def test_the_policies_choose_among_all_pairs_and_a_margin_leaves_some_out(
     folder: Path, seed: int, margin: int
@@ -321,7 +321,7 @@ def test_the_policies_choose_among_all_pairs_and_a_margin_leaves_some_out(
     assert ids["all"] == set(every.filter(gap >= margin)["pair"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=seeds, policy=policies)
 def test_the_order_of_the_rows_does_not_matter(folder: Path, seed: int, policy: PairPolicy) -> None:
     judged = threaded(random_trees(seed, folder))

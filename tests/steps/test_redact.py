@@ -30,7 +30,7 @@ from chatdata.steps.redact import Secrets
 from chatdata.steps.secrets import KINDS, Finding
 from tests.support.conversations import nodes, table
 
-quick = settings(max_examples=50, deadline=None, derandomize=True)
+quick = settings(max_examples=50, derandomize=True)
 
 
 def made_up(length: int, alphabet: str = string.ascii_letters + string.digits) -> str:
@@ -293,7 +293,7 @@ def plugin_texts() -> st.SearchStrategy[str]:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(plugin_texts())
 def test_the_cheap_search_misses_nothing_that_the_library_finds(text: str) -> None:
     assume(text.isascii())

@@ -238,7 +238,7 @@ def test_alpha_is_krippendorffs_where_not_all_judge_all(tmp_path: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_sums_are_right_and_letters_do_not_matter(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

@@ -88,7 +88,7 @@ def test_the_sample_has_the_same_loss_in_every_layout(
         check.on_train_begin(None, None, None, model=network)  # type: ignore[arg-type]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(st.lists(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=5), max_size=4))
 def test_lists_are_those_of_the_column(chunks: list[list[list[int]]]) -> None:
     column = pa.chunked_array(chunks, pa.list_(pa.int32()))

@@ -148,7 +148,7 @@ def test_no_control_token_can_be_typed(name: str, real_data: Path) -> None:
 
 
 @given(st.lists(st.sampled_from(["<|end|>", "<|user|>", "<|en", "d|>", " ", "\n", "é", "x"])))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_is_typed_is_text(parts: list[str]) -> None:
     template = _bytes()
     content = "".join(parts)
@@ -197,7 +197,7 @@ def test_control_tokens_that_are_not_special_are_known(tokenizer: Any, tmp_path:
     system=st.booleans(),
     room=st.integers(0, 250),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whole_oldest_exchanges_are_left_out_and_the_system_turn_stays(
     contents: list[str], system: bool, room: int
 ) -> None:

@@ -215,7 +215,7 @@ pieces = st.lists(st.text(alphabet="\nHuman: -ab", max_size=12))
 
 @pytest.mark.slow
 @given(pieces)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_an_answer_ends_at_the_first_stop_however_it_is_cut(parts: list[str]) -> None:
     text = "".join(parts)
     end = min((text.index(stop) for stop in STOPS if stop in text), default=len(text))

@@ -15,7 +15,7 @@ VERDICTS = st.lists(st.tuples(*[st.sampled_from([0.0, 0.5, 1.0])] * 2), min_size
 OUTCOMES = ("A", "B", "tie", "inconsistent", "failed")
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(derandomize=True, max_examples=100)
 @given(VERDICTS, st.data())
 def test_shares_are_those_of_a_loop(pairs: list[tuple[float, float]], data: st.DataObject) -> None:
     sizes = st.tuples(st.integers(0, 5), st.integers(0, 5))

@@ -95,7 +95,7 @@ def test_scores_that_prefer_the_answer_that_the_verdict_does_not_are_named() -> 
     assert not read("Scores: 5, 5\nVerdict: 1").is_contradictory
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=200)
 @given(st.text(alphabet="Scores: verdict=[]{}/,.18ab\n<think>*", max_size=60))
 def test_any_reply_has_a_verdict_or_a_fault(reply: str) -> None:
     reading = read(reply)

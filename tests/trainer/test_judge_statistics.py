@@ -46,7 +46,7 @@ def test_a_better_model_that_writes_more_is_better_at_equal_length_too() -> None
     assert statistics.win_rate(wins) > at_equal_length + 0.1
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 @given(
     st.lists(st.tuples(*[st.sampled_from([0.0, 0.5, 1.0])] * 2), min_size=1, max_size=12),
     st.integers(0, 5),

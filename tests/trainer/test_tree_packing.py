@@ -69,7 +69,7 @@ ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1,
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(ROWS)
 def test_a_tree_holds_each_beginning_once_and_a_token_sees_only_its_path(
     rows: list[list[int]],

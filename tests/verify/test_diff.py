@@ -182,7 +182,7 @@ def test_a_dataset_that_lost_its_tokens(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------- words
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(max_size=100), st.text(max_size=100))
 def test_words_give_both_texts_from_a_little_before_their_first_difference(
     before: str, after: str
