@@ -112,6 +112,7 @@ def hole() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_nothing_is_tried_again_where_nobody_answers(
     hole: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +137,7 @@ def test_nothing_is_tried_again_where_nobody_answers(
             client.retrying(client.quiet)(ask)
 
 
+@pytest.mark.slow
 def test_a_slow_hub_is_waited_for(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

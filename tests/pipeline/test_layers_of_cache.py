@@ -113,6 +113,7 @@ def test_inputs_that_are_edited_give_the_bytes_of_a_build_without_a_cache(
         assert place.build() == place.build("plain", cache=False), f"edit {number}"
 
 
+@pytest.mark.slow
 def test_what_was_not_edited_is_taken_from_the_cache(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
