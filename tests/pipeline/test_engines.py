@@ -22,6 +22,7 @@ from chatdata.core.errors import BuildError, EngineError
 from chatdata.pipeline import engines
 from chatdata.pipeline.engines.shared_tasks import SharedTasks
 from tests.support.engine_tasks import check, double, refuse
+from tests.support.kept_pools import KeptPools
 
 
 def die(number: int) -> int:
@@ -113,3 +114,15 @@ def test_without_ray_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EngineError, match=r"pip install .ray>="), engines.start("ray", 1):
         pass
+
+
+def test_a_pool_of_tests_is_kept_while_modules_are_found_in_the_same_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its workers would not find a package that a test puts in place."""
+    pools = KeptPools()
+    first, again = pools(1, print, ()).processes, pools(1, print, ()).processes
+    assert first is again
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert pools(1, print, ()).processes is not first
+    pools.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -12,7 +13,8 @@ from chatdata.pipeline.engines.worker_process import WorkerPool
 
 class KeptPools:
     """Makes pools in the place of `WorkerPool`. One is kept until another is asked for:
-    of more or fewer workers, or after a change of the environment, which workers inherit."""
+    of more or fewer workers, or after a change of what workers inherit: the environment, the
+    folder, and where modules are found."""
 
     def __init__(self) -> None:
         self._key: object = None
@@ -21,7 +23,7 @@ class KeptPools:
     def __call__(self, workers: int, *options: Any) -> _Lent:
         """A pool, which a block leaves as it is, unless an error ends the block."""
         variables = {**os.environ, "PYTEST_CURRENT_TEST": ""}
-        key = (workers, os.getcwd(), variables)
+        key = (workers, os.getcwd(), variables, [*sys.path])
         if self._pool is None or key != self._key:
             self.end()
             self._key, self._pool = key, WorkerPool(workers, *options)
@@ -36,7 +38,7 @@ class KeptPools:
 
 class _Lent:
     def __init__(self, pool: WorkerPool, end: Callable[[], None]) -> None:
-        self._pool, self._end = pool, end
+        self.processes, self._end = pool, end
 
     def __enter__(self) -> _Lent:
         return self
@@ -46,10 +48,10 @@ class _Lent:
             self._end()
 
     def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
-        return self._pool.map(function, tasks)
+        return self.processes.map(function, tasks)
 
     def submit(self, function: Callable[[Any], Any], *task: Any) -> Future[Any]:
-        return self._pool.submit(function, *task)
+        return self.processes.submit(function, *task)
 
     def shutdown(self, *, cancel_futures: bool) -> None:
         self._end()
