@@ -36,8 +36,8 @@ __all__ = [
 if TYPE_CHECKING:
     from chatdata.core.errors import ChatdataError
     from chatdata.pipeline.build import build as build_dataset
-    from chatdata.pipeline.build import preview as preview_dataset
     from chatdata.pipeline.find import load as load_recipe
+    from chatdata.pipeline.preview import preview as preview_dataset
     from chatdata.pipeline.progress_line import show_progress
     from chatdata.publish.audited import audit_data
     from chatdata.publish.datasets import (
@@ -64,7 +64,7 @@ _HOME = {
     "explain": ("chatdata.publish.datasets", "explain"),
     "load_recipe": ("chatdata.pipeline.find", "load"),
     "pack_dataset": ("chatdata.publish.datasets", "pack_dataset"),
-    "preview_dataset": ("chatdata.pipeline.build", "preview"),
+    "preview_dataset": ("chatdata.pipeline.preview", "preview"),
     "pull_dataset": ("chatdata.publish.pull", "pull"),
     "push_dataset": ("chatdata.publish.push", "push"),
     "read_manifest": ("chatdata.publish.datasets", "read_manifest"),

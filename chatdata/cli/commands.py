@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +10,15 @@ import click
 from chatdata import __version__
 from chatdata.cli import audit as auditing
 from chatdata.cli import cache as cache_command
-from chatdata.cli import inspect, looking, options, progress, publish, recipes
+from chatdata.cli import inspect, looking, options, publish, recipes
 from chatdata.cli import render as rendering_again
 from chatdata.cli.group import Group
-from chatdata.cli.terminal import console, loudness, note, print_json, say
+from chatdata.cli.terminal import console, loudness, note, print_json
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
 
 if TYPE_CHECKING:
-    from chatdata.dataset.manifest import Manifest
-    from chatdata.pipeline.recipe import Recipe
+    pass
 
 _AUDIT_MODES = "; ".join(f"{name}: {mode.meaning}" for name, mode in audit.AUDIT_MODES.items())
 
@@ -69,7 +67,8 @@ def check(
     options.expect_hub(loaded, inputs)
     from chatdata.cli.show import print_manifest, print_preview
     from chatdata.core import tallies
-    from chatdata.pipeline.build import check_splits, preview
+    from chatdata.pipeline.build import check_splits
+    from chatdata.pipeline.preview import preview
 
     manifest = preview(loaded, inputs=inputs, input_license=input_license)
     if as_json:
@@ -151,92 +150,23 @@ def build(
 
     loaded = load(recipe, settings, python)
     options.expect_hub(loaded, inputs)
-    from chatdata.cli import forgotten
-    from chatdata.dataset import dropped
-    from chatdata.pipeline import downloads
-    from chatdata.pipeline.build import build as run
-    from chatdata.pipeline.build import check_splits
+    from chatdata.cli import building
 
-    place = out or Path("out") / f"{loaded.name}-{loaded.version}"
     if old_name is not None:
         note("--verify of `chatdata build` is now called --check-encoder")
-    reused: list[tuple[str, int, int]] = []
-    with progress.bar() as shown, downloads.writing(place, shown) as folder:
-        replaced = rendering_again.added_to(folder)
-        manifest = run(
-            loaded,
-            folder,
-            inputs=inputs,
-            input_license=input_license,
-            workers=workers,
-            engine=engine,
-            verify=check_encoder or old_name or audit.DEFAULT,
-            force=force,
-            keep_dropped=not no_dropped,
-            progress=shown,
-            cache=not no_cache,
-            reused=lambda *stage: reused.append(stage),
-        )
-        not_kept = _not_kept(loaded.keep, folder)
-        not_kept += forgotten.remarks(manifest.forgotten, folder)
-        examples = dropped.examples(folder) if loudness() > 0 else []
-        has_dropped = dropped.is_in(folder)
-    _note_reused(reused)
-    rendering_again.note_left_behind(replaced, place)
-    _note_licenses(loaded, manifest)
-    for line in not_kept:
-        note(line)
-    if words := check_splits(loaded, manifest.splits.as_json()):
-        note(words)
-    if as_json:
-        print_json(manifest.as_json())
-    else:
-        _print_result(manifest, place, examples, has_dropped)
-
-
-def _print_result(
-    manifest: Manifest, place: str | Path, examples: Sequence[str], has_dropped: bool
-) -> None:
-    """Prints what was built: with --quiet its hash and folder alone."""
-    from chatdata.cli import summary
-    from chatdata.cli.show import print_examples, print_manifest
-
-    if loudness() >= 0:
-        print_manifest(manifest, console())
-    if loudness() > 0 and examples:
-        print_examples(examples, console())
-        if has_dropped:
-            say(f"more of them: chatdata show {place} --dropped REASON")
-    summary.print_built(manifest, str(place), has_dropped)
-    say(f"{manifest.content_hash}\n{place}")
-
-
-def _note_reused(reused: list[tuple[str, int, int]]) -> None:
-    """Says how much of each stage was in the cache."""
-    if loudness() >= 0:
-        for stage, kept, parts in reused:
-            note(f"{stage}: {kept} of {parts} parts from the cache")
-
-
-def _note_licenses(recipe: Recipe, manifest: Manifest) -> None:
-    """Says where the licence that a recipe states does not hold for the files that were read."""
-    for key, source in manifest.recipe.source.items():
-        if source.license is None and recipe.source[key].license:
-            note(
-                f"the licence of '{source.name or key}' is not stated, since --input replaces its "
-                "files; --input-license LICENSE states it"
-            )
-
-
-def _not_kept(keep: list[str], folder: Path) -> list[str]:
-    """What of a recipe's `keep` was dropped all the same, and why, in words."""
-    from chatdata.dataset import reader
-
-    lines = []
-    for row in reader.dropped_of(folder, keep).iter_rows(named=True) if keep else ():
-        why = f"{row['reason']}: {row['detail']}" if row["detail"] else row["reason"]
-        lines.append(f"keep names '{row['id']}', and it was dropped all the same ({why})")
-    return lines
+    built = building.make(
+        loaded,
+        out or Path("out") / f"{loaded.name}-{loaded.version}",
+        inputs=inputs,
+        input_license=input_license,
+        workers=workers,
+        engine=engine,
+        verify=check_encoder or old_name or audit.DEFAULT,
+        force=force,
+        keep_dropped=not no_dropped,
+        cache=not no_cache,
+    )
+    building.tell(built, as_json)
 
 
 @main.command()

@@ -118,8 +118,8 @@ def _write(path: Path, text: str) -> None:
 def _drops_most(path: Path) -> bool:
     """Whether a build by a recipe would stop, since most is dropped of what it begins with."""
     from chatdata.core import tallies
-    from chatdata.pipeline.build import preview
     from chatdata.pipeline.find import load
+    from chatdata.pipeline.preview import preview
 
     recipe = load(path)
     counts = preview(recipe).counts

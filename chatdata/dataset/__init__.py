@@ -32,6 +32,7 @@ __all__ = [
     "replacing",
     "report",
     "row_batches",
+    "row_digests",
     "rows",
     "schemas",
     "shards",

@@ -5,17 +5,14 @@ Only this module builds the row of messages (`schemas.MESSAGES`).
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import polars as pl
 import pyarrow as pa
 
@@ -28,11 +25,9 @@ from chatdata.dataset.schemas import (
     IDS,
     MESSAGES,
     NAMES,
-    OPTIONAL_KEYS,
     TOKENS_IN_SHORT,
     WEIGHT,
     WEIGHTS,
-    without,
 )
 
 if TYPE_CHECKING:
@@ -195,13 +190,13 @@ def parts(table: pa.Table) -> list[list[tuple[int, list[str]]]]:
 
 def _given(table: pa.Table, key: str) -> list[list[tuple[int, Any]]]:
     """The places and the values of messages that have an optional key, of each conversation."""
-    if not _has(table, key):
+    if not has_key(table, key):
         return [[]] * table.num_rows
     lists = [[turn[key] for turn in turns] for turns in table["messages"].to_pylist()]
     return [[(n, v) for n, v in enumerate(of_turns) if v is not None] for of_turns in lists]
 
 
-def _has(table: pa.Table, key: str) -> bool:
+def has_key(table: pa.Table, key: str) -> bool:
     """Whether a message of these rows has a value of an optional key."""
     if key not in message_keys(table):
         return False
@@ -303,110 +298,6 @@ class Rows:
     def messages_in_parts(self) -> int:
         """How many messages have `train_parts`."""
         return sum(map(len, parts(self.messages)))
-
-    def digests(self) -> list[tuple[str, bytes]]:
-        """The id of each conversation, and a SHA-256 of its split, its messages and its tokens.
-
-        A conversation without variables, weights and `train_parts` has the same digest whether
-        others have any.
-        """
-        ids = self.messages["id"].to_pylist()
-        rows = zip(self.splits.to_list(), self._values(), strict=True)
-        hashes = [_sha256_of(*row) for row in rows]
-        if self.tokens is not None:
-            for column in ("input_ids", "labels"):
-                self.update(hashes, column)
-            self.update_weights(hashes)
-        return [(id, hash_.digest()) for id, hash_ in zip(ids, hashes, strict=True)]
-
-    def token_digests(self) -> list[tuple[str, bytes]]:
-        """The id of each conversation, and a SHA-256 of its split and its tokens.
-
-        Rows without a weight but 1 have the same digest whether others have any.
-        """
-        places = zip(self.splits.to_list(), self.messages["id"].to_pylist(), strict=True)
-        hashes = {id: hashlib.sha256(orjson.dumps([split, id])) for split, id in places}
-        for column in ("input_ids", "labels"):
-            self.update(list(hashes.values()), column)
-        self._update_row_weights(list(hashes.values()))
-        return [(id, hash_.digest()) for id, hash_ in hashes.items()]
-
-    def _values(self) -> Iterator[list[Any]]:
-        """Yields what each conversation has in the columns of all folders, and its variables and
-        the optional keys of its messages where it has any."""
-        unused = {key for key in OPTIONAL_KEYS if not _has(self.messages, key)}
-        table = complete_messages(self.messages, without(self.messages.schema, {KEY, *unused}))
-        rows = (row for batch in table.to_batches(_ROWS) for row in batch.to_pylist())
-        for row, given in zip(rows, variables(self.messages), strict=True):
-            if unused < OPTIONAL_KEYS:
-                row["messages"] = [_without_nulls(turn) for turn in row["messages"]]
-            yield [*row.values(), *([given] if given else [])]
-
-    def update(self, hashes: Sequence[Any], column: str) -> None:
-        """Feeds the hash of each conversation the values of a column of its rows of tokens."""
-        assert self.tokens is not None
-        values = _bytes(self.tokens[column])
-        for number, value in zip(self.owner.tolist(), values, strict=True):
-            hashes[number].update(value)
-
-    def update_weights(self, hashes: Sequence[Any]) -> None:
-        """Feeds the hash of each conversation with a weight those of its tokens."""
-        assert self.tokens is not None
-        if WEIGHTS not in self.tokens.column_names:
-            return
-        weighted = [bool(numbers) for numbers in weights(self.messages)]
-        values = _bytes(self.tokens[WEIGHTS])
-        for number, value in zip(self.owner.tolist(), values, strict=True):
-            if weighted[number]:
-                hashes[number].update(value)
-
-    def _update_row_weights(self, hashes: Sequence[Any]) -> None:
-        """Feeds the hash of each conversation the weights of its rows that have any but 1."""
-        assert self.tokens is not None
-        if WEIGHTS not in self.tokens.column_names:
-            return
-        for number, value in zip(self.owner.tolist(), _bytes(self.tokens[WEIGHTS]), strict=True):
-            numbers = np.frombuffer(value, np.float32)
-            if ((numbers != 0) & (numbers != 1)).any():
-                hashes[number].update(value)
-
-
-_ROWS = 64  # that are values of Python at a time
-_VALUES = 4096  # of a list that are JSON at a time
-
-
-def _sha256_of(split: str, values: list[Any]) -> Any:
-    """The hash of a row as JSON, of long lists a piece at a time."""
-    total = hashlib.sha256(b"[" + orjson.dumps(split) + b",[")
-    for number, value in enumerate(values):
-        pieces = [value]
-        is_long = isinstance(value, list) and len(value) > _VALUES
-        if is_long:
-            pieces = [value[at : at + _VALUES] for at in range(0, len(value), _VALUES)]
-        written = (orjson.dumps(piece) for piece in pieces)
-        total.update(b"," if number else b"")
-        total.update(b"[" if is_long else b"")
-        for place, text in enumerate(written):
-            total.update(b"," if place else b"")
-            total.update(text[1:-1] if is_long else text)
-        total.update(b"]" if is_long else b"")
-    total.update(b"]]")
-    return total
-
-
-def _without_nulls(turn: dict[str, Any]) -> dict[str, Any]:
-    """A message without the optional keys that it has no value for."""
-    given = turn.items()
-    return {key: value for key, value in given if key not in OPTIONAL_KEYS or value is not None}
-
-
-def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:
-    """Yields the bytes of the values of each row of a column of lists of 32-bit numbers."""
-    lists = column.combine_chunks()
-    values = arrow.numbers(lists.values).data.cast("B")
-    offsets = arrow.numbers(lists.offsets).astype(np.int64) * 4
-    for start, end in itertools.pairwise(offsets.tolist()):
-        yield values[start:end]
 
 
 def _sums(columns: dict[str, pl.Series]) -> dict[str, dict[str, int]]:

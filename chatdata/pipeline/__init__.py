@@ -12,6 +12,7 @@ __all__ = [
     "new_recipe",
     "pieces",
     "prepare",
+    "preview",
     "progress",
     "progress_line",
     "python_code",

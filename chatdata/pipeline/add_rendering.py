@@ -18,12 +18,11 @@ from chatdata.core import tallies
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.tallies import Tally
-from chatdata.dataset import manifest, remote_copy, renderings, replacing, tables
+from chatdata.dataset import manifest, remote_copy, renderings, replacing, row_digests, tables
 from chatdata.dataset.entries import FileEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
 from chatdata.pipeline import digests, downloads, engines, pieces
-from chatdata.pipeline.build import Runner
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import rendering_entry
 from chatdata.pipeline.output import OutputWriter
@@ -31,6 +30,7 @@ from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.prepare import find_tokenizer
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.runner import Runner
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.render.encoding import audit
@@ -167,7 +167,7 @@ def _render(context: BuildContext, folder: Folder, name: str, piece: Piece) -> P
     made = pieces.render(context, folder, piece)
     save_rows(context, piece.number, made.rows, [tables.tokens_of(name)])
     pieces.save_outcomes(context, piece, made)
-    hashed = digests.save(context.files, piece.number, made.rows.token_digests())
+    hashed = digests.save(context.files, piece.number, row_digests.of_tokens(made.rows))
     return made.rendered.figures(made.rows, hashed)
 
 

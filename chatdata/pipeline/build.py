@@ -10,11 +10,9 @@ neither the number of parts nor of workers shows in the output.
 from __future__ import annotations
 
 import functools
-import math
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,23 +23,20 @@ import polars as pl
 from chatdata.core import disk, ledger, tallies
 from chatdata.core.errors import BuildError
 from chatdata.dataset import dropped, manifest, replacing, tables
-from chatdata.dataset.entries import Preview, ShardEntry
+from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline import (
     downloads,
     encoders,
     engines,
     extended,
     global_pass,
-    partitions,
     reading,
     spill,
     stages,
 )
 from chatdata.pipeline.cache import open_cache
-from chatdata.pipeline.calls import StageCall
 from chatdata.pipeline.context import BuildContext, EncoderChoice
-from chatdata.pipeline.describe import describe, draft, optional_columns
-from chatdata.pipeline.engines import Result, Task
+from chatdata.pipeline.describe import describe, optional_columns
 from chatdata.pipeline.find import as_recipe
 from chatdata.pipeline.global_pass import GlobalDecisions
 from chatdata.pipeline.input_files import look_at, refuse_input_in
@@ -51,8 +46,8 @@ from chatdata.pipeline.prepare import parts_of, prepare
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.reading import ReadResult
 from chatdata.pipeline.recipe import Recipe
-from chatdata.pipeline.stage import Stage, Store, versions
-from chatdata.pipeline.stage import run as stage_run
+from chatdata.pipeline.runner import Runner
+from chatdata.pipeline.stage import Store, versions
 from chatdata.pipeline.stats import BuildResult, PairDigests, PartStats
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
@@ -60,44 +55,6 @@ from chatdata.render.encoding.encoder import EncoderDiffers
 from chatdata.steps import labels, split
 from chatdata.steps.entries import ForgottenEntry
 from chatdata.steps.forgetting import ForgetList
-
-PREVIEW_GROUPS = 100
-_EVEN = 1e-9  # shares of parts add up to whole parts
-
-
-@dataclass(frozen=True, slots=True)
-class Runner:
-    """Workers, who is told how far they are, where results are kept, and who is told what was."""
-
-    workers: engines.Workers
-    progress: Progress = silent
-    store: Store | None = None  # None: nothing is kept
-    reused: Progress = silent
-
-    def map(
-        self, step: str, function: Callable[[Task], Result], tasks: Sequence[Task]
-    ) -> Iterator[Result]:
-        """Yields the results of a step in the order of its tasks, and reports each."""
-        for number, result in enumerate(self.workers.map(function, tasks), start=1):
-            yield result
-            self.progress(step, number, len(tasks))
-
-    def run(
-        self, step: str, stage: Stage[Task, Result], context: BuildContext, tasks: Sequence[Task]
-    ) -> Iterator[Result]:
-        """Yields what a stage makes of its tasks, in their order, and reports each."""
-        function = StageCall(stage, stage.narrowed(context), self.store)
-        kept = 0.0
-        for done in self.map(step, function, tasks):
-            kept += done.kept
-            yield done.result
-        if kept:
-            self.reused(stage.name, math.floor(kept + _EVEN), len(tasks))
-
-    def run_here(self, stage: Stage[Task, Result], context: BuildContext, task: Task) -> Result:
-        """What a stage makes of a task in this process."""
-        done = stage_run(stage, stage.narrowed(context), self.store, task)
-        return done.result
 
 
 def build(
@@ -223,37 +180,6 @@ def check_splits(recipe: Recipe, splits: Mapping[str, Mapping[str, int]]) -> str
         f"{empty.words} Where nearly all conversations are alike, they share a split by "
         f"`{tied[0]}`; without it in `drop` they do not."
     )
-
-
-def preview(
-    recipe: Recipe | str | Path, *, inputs: Sequence[str] = (), input_license: str | None = None
-) -> manifest.Manifest:
-    """The manifest that a build of the first trees or conversations would have, without files.
-
-    The arguments are as for `build`. Writes nothing but temporary files, which it removes.
-    """
-    recipe = with_replaced_files(as_recipe(recipe), inputs, input_license)
-    temporary = tempfile.TemporaryDirectory(prefix="chatdata-")
-    with downloads.kept(), temporary as work, engines.start("local", 1) as here:
-        located = locate(recipe, inputs)
-        context = prepare(recipe, located, Path(work), parts=1)
-        context = replace(context, first_groups=PREVIEW_GROUPS, keeps_dropped=True)
-        result = run_pipeline(context, located, Runner(here), None, None)
-        looked_at = {
-            "is_whole": result.read is None or result.read.is_whole,
-            "examples": tallies.examples(_dropped(context)),
-        }
-        previewed = {"preview": Preview.model_validate(looked_at)}
-        return draft(context, look_at(located).entries, result).model_copy(update=previewed)
-
-
-def _dropped(context: BuildContext) -> pl.LazyFrame:
-    """What a preview drops, as rows of `ledger.DROPPED`; the preview writes no tables."""
-    (name,) = tables.DROPPED.splits
-    parts = [context.files.table(tables.DROPPED.part(name), part) for part in context.parts]
-    made = [pl.DataFrame(partitions.load(path)) for path in parts]
-    problems = [pl.DataFrame(batch) for batch in partitions.batches(context.files.problems)]
-    return pl.concat([*problems, *made], how="vertical_relaxed").lazy()
 
 
 def run_pipeline(

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from chatdata.core import disk, tallies
 from chatdata.core.tallies import Tally
-from chatdata.dataset import manifest, plots, remote_copy, replacing, tables
+from chatdata.dataset import manifest, plots, remote_copy, replacing, row_digests, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.pipeline import (
@@ -30,7 +30,6 @@ from chatdata.pipeline import (
     kept_messages,
     pieces,
 )
-from chatdata.pipeline.build import Runner
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import complete, redraft
 from chatdata.pipeline.kept_messages import KeptMessages
@@ -39,6 +38,7 @@ from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.prepare import find_tokenizer
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.runner import Runner
 from chatdata.pipeline.stats import BuildResult, PartStats, Totals
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.pipeline.tokenizing_pairs import tokenize_shard
@@ -161,7 +161,7 @@ def _render(context: BuildContext, folder: Folder, piece: Piece) -> PartStats:
         source_tokens=Totals(made.rows.tokens_by(sources) if is_mixed else {}),
         repeats=int(made.rows.is_named(again).sum()),
     )
-    hashed = digests.save(context.files, piece.number, made.rows.digests())
+    hashed = digests.save(context.files, piece.number, row_digests.of_conversations(made.rows))
     return made.rendered.figures(made.rows, hashed) + more
 
 

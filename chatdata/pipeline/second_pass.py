@@ -11,7 +11,7 @@ import polars as pl
 from chatdata.core import arrow, ledger, schema, tallies
 from chatdata.core.constants import SPLITS
 from chatdata.core.hashing import hash_column
-from chatdata.dataset import pair_rows, ranked_rows, schemas, tables
+from chatdata.dataset import pair_rows, ranked_rows, row_digests, schemas, tables
 from chatdata.dataset.pair_rows import PairRows
 from chatdata.dataset.pair_tokens import PairTokens
 from chatdata.dataset.ranked_rows import RankedRows
@@ -49,7 +49,9 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     _save_pairs(context, part, paired, of_pairs.rows)
     by_hand = {keeping.KEY: keeping.count(outcomes)} if context.recipe.keep else {}
     return (
-        rendered.figures(rows, digests.save(context.files, part, rows.digests()))
+        rendered.figures(
+            rows, digests.save(context.files, part, row_digests.of_conversations(rows))
+        )
         + of_pairs.stats
         + PartStats(
             figures=FiguresByKey(by_hand),

@@ -20,7 +20,7 @@ import pyarrow as pa
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.hashing import sha256_pairs
 from chatdata.core.schema import ROLES
-from chatdata.dataset import histogram, row_batches
+from chatdata.dataset import histogram, row_batches, row_digests
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import SPOKEN_KEYS, Rows, message_keys
@@ -51,7 +51,7 @@ class Recount:
         self.variables += rows.variables()
         self.weighted_messages += rows.weighted_messages()
         self.messages_in_parts += rows.messages_in_parts()
-        self.pairs += rows.digests()
+        self.pairs += row_digests.of_conversations(rows)
         self.odd += odd_conversations(rows.messages)
         if rows.tokens is not None:
             self.odd += odd_rows(rows.tokens)
@@ -62,7 +62,7 @@ class Recount:
         """Adds a batch of rows of an added rendering."""
         assert rows.tokens is not None
         self._add_sums(rows)
-        self.pairs += rows.token_digests()
+        self.pairs += row_digests.of_tokens(rows)
         self.odd += odd_rows(rows.tokens)
 
     def _add_sums(self, rows: Rows) -> None:
@@ -174,4 +174,4 @@ def digests(folder: Path, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
     does.
     """
     for rows in row_batches.read(folder, manifest):
-        yield from rows.digests()
+        yield from row_digests.of_conversations(rows)

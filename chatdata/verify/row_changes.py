@@ -16,7 +16,7 @@ import orjson
 import polars as pl
 
 from chatdata.core import ledger
-from chatdata.dataset import reader, row_batches
+from chatdata.dataset import reader, row_batches, row_digests
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import (
     Rows,
@@ -160,9 +160,9 @@ def token_digests(rows: Rows) -> dict[str, list[bytes | None]]:
     digests: dict[str, list[bytes | None]] = {"flags": flags}
     for name, column in (("ids", "input_ids"), ("labels", "labels")):
         hashes = [hashlib.blake2b(digest_size=16) for _ in range(rows.messages.num_rows)]
-        rows.update(hashes, column)
+        row_digests.update(rows, hashes, column)
         if name == "labels":
-            rows.update_weights(hashes)
+            row_digests.update_weights(rows, hashes)
         digests[name] = [hash_.digest() for hash_ in hashes]
     return digests
 

@@ -20,7 +20,7 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceError
 from chatdata.dataset import dropped, reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline import build, prepare, tokenizing
+from chatdata.pipeline import prepare, preview, tokenizing
 from chatdata.steps.clean import CLEANERS
 from tests.support.builds import (
     TALKS,
@@ -514,7 +514,7 @@ def test_a_preview_counts_and_writes_nothing(
     data = talk_file(tmp_path)
     (tmp_path / "r.yaml").write_text(TALKS)
     before = files(tmp_path)
-    monkeypatch.setattr(build, "PREVIEW_GROUPS", 20)
+    monkeypatch.setattr(preview, "PREVIEW_GROUPS", 20)
     facts: Manifest = preview_dataset(load_recipe(tmp_path / "r.yaml"), inputs=[str(data)])
     assert files(tmp_path) == before
     assert 0 < facts["counts"]["conversations"]["read"] < 70

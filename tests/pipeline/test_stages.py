@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from chatdata.core import cache_folder
-from chatdata.pipeline import build as building
-from chatdata.pipeline import cache, prepare, stages
+from chatdata.pipeline import cache, prepare, runner, stages
 from chatdata.pipeline.cache import Cache, Kept
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.recipe import Recipe
@@ -236,7 +235,7 @@ def test_stages_say_all_that_they_read_and_write(
     warm: Place, settings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = warm.build(*settings, cache=False)
-    monkeypatch.setattr(building, "stage_run", isolated)
+    monkeypatch.setattr(runner, "stage_run", isolated)
     assert warm.build(*settings, cache=False) == expected
 
 
@@ -250,7 +249,7 @@ def test_a_stage_sees_nothing_but_what_it_declares(warm: Place) -> None:
         return run(stage, context, None, task)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "stage_run", look)
+        patch.setattr(runner, "stage_run", look)
         warm.build(*CHANGES["mix"], cache=False)
     first = next(c for c in seen if c.recipe.drop and c.recipe.clean == [])
     assert (first.recipe.name, first.recipe.split, first.recipe.render) == ("any", None, None)

@@ -15,11 +15,12 @@ import pytest
 
 from chatdata.core.tallies import Tally
 from chatdata.pipeline import prepare
-from chatdata.pipeline.build import Runner, run_pipeline
+from chatdata.pipeline.build import run_pipeline
 from chatdata.pipeline.digests import Digests
 from chatdata.pipeline.engines import start
 from chatdata.pipeline.find import load
 from chatdata.pipeline.inputs import locate
+from chatdata.pipeline.runner import Runner
 from chatdata.pipeline.stats import BuildResult, Lengths, PartStats, Totals
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.parity import ParityCounts

@@ -1,0 +1,54 @@
+"""Stages run by workers, from the cache where their results are there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from chatdata.pipeline import (
+    engines,
+)
+from chatdata.pipeline.calls import StageCall
+from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.engines import Result, Task
+from chatdata.pipeline.progress import Progress, silent
+from chatdata.pipeline.stage import Stage, Store
+from chatdata.pipeline.stage import run as stage_run
+
+_EVEN = 1e-9  # shares of parts add up to whole parts
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Workers, who is told how far they are, where results are kept, and who is told what was."""
+
+    workers: engines.Workers
+    progress: Progress = silent
+    store: Store | None = None  # None: nothing is kept
+    reused: Progress = silent
+
+    def map(
+        self, step: str, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[Result]:
+        """Yields the results of a step in the order of its tasks, and reports each."""
+        for number, result in enumerate(self.workers.map(function, tasks), start=1):
+            yield result
+            self.progress(step, number, len(tasks))
+
+    def run(
+        self, step: str, stage: Stage[Task, Result], context: BuildContext, tasks: Sequence[Task]
+    ) -> Iterator[Result]:
+        """Yields what a stage makes of its tasks, in their order, and reports each."""
+        function = StageCall(stage, stage.narrowed(context), self.store)
+        kept = 0.0
+        for done in self.map(step, function, tasks):
+            kept += done.kept
+            yield done.result
+        if kept:
+            self.reused(stage.name, math.floor(kept + _EVEN), len(tasks))
+
+    def run_here(self, stage: Stage[Task, Result], context: BuildContext, task: Task) -> Result:
+        """What a stage makes of a task in this process."""
+        done = stage_run(stage, stage.narrowed(context), self.store, task)
+        return done.result
