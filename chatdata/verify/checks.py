@@ -80,7 +80,7 @@ class Folder:
                 "rerendered": self.manifest.renders,
                 "pairs": self.manifest.pairs,
                 "pair_tokens": self.manifest.pair_tokens,
-                "audit": self.everything and self.manifest.audit,
+                "audit": self.everything and kept.can_compare(self.manifest),
             }
         except VerifyError:  # the first check reports the error
             return set()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -69,6 +71,44 @@ def test_a_full_verification_audits_again(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(facts))
     (problem,) = checks.same_audit(checks.Folder(folder, True))
     assert problem.startswith("the audit's unreadable is kept as 'all is well', and is 'every rec")
+
+
+def _drop_last(audit: dict[str, Any]) -> None:
+    del audit["results"][-1]
+
+
+def _say_twice(audit: dict[str, Any]) -> None:
+    audit["results"].append(audit["results"][0])
+
+
+def _read_more(audit: dict[str, Any]) -> None:
+    audit["read"]["messages"] += 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_drop_last, "is kept as nothing"),
+        (_say_twice, "in another order, or twice"),
+        (_read_more, "'messages': 80"),
+    ],
+)
+def test_nothing_can_be_left_out_of_what_an_audit_said(
+    folder: Path, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    facts = manifest.read(folder).as_json()
+    change(facts["audit"])
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    (problem,) = checks.same_audit(checks.Folder(folder, True))
+    assert words in problem
+
+
+def test_an_audit_by_another_version_is_not_said_to_be_checked(folder: Path) -> None:
+    facts = manifest.read(folder).as_json()
+    facts["audit"]["chatdata"] = "0.0.1"
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    stages = checks.stages(checks.Folder(folder, True))
+    assert not any("audit" in stage for stage in stages)
 
 
 def test_an_audit_of_other_rows_is_not_told(folder: Path) -> None:

@@ -32,7 +32,8 @@ def keep(folder: Path, audit: Audit) -> Manifest:
         before = manifest.read(folder)
         after = before.model_copy(update={"audit": entry(audit, before)})
         page = card.with_words_of_users(card.text(after), folder, before)
-        for name, text in ((card.PAGE, page), (manifest.FILE, manifest.text(after))):
+        texts = {manifest.FILE: manifest.text(after), card.PAGE: page}  # the first is placed last
+        for name, text in texts.items():
             new = both_or_none.enter_context(place_file(folder / name))
             new.write_text(text, encoding="utf-8")
     return after
@@ -68,15 +69,30 @@ def again(folder: Path, progress: Progress = silent) -> Audit:
     return auditing.audit_located(located, known.of_folder(located.tokenizer), progress)
 
 
-def problems(folder: Path, described: Manifest) -> Iterator[str]:
-    """Yields what an audit says now and did not say when it was kept.
-
-    An audit of other rows, or by another version of chatdata, is not compared.
-    """
+def can_compare(described: Manifest) -> bool:
+    """Whether an audit would say again what the manifest keeps: of these rows, by this version."""
     kept = audited.current(described)
-    if kept is None or kept.chatdata != __version__:
-        return
-    results = zip(kept.results, entry(again(folder), described).results, strict=False)
-    for old, new in results:
-        if old != new:
-            yield f"the audit's {old.check} is kept as '{old.says}', and is '{new.says}'"
+    return kept is not None and kept.chatdata == __version__
+
+
+def problems(folder: Path, described: Manifest) -> Iterator[str]:
+    """Yields what an audit says now and the manifest, which `can_compare`, does not keep so."""
+    kept, now = described.audit, entry(again(folder), described)
+    assert kept is not None
+    if kept.read != now.read:
+        yield f"the audit is kept as one of {dict(kept.read)}, and reads {dict(now.read)}"
+    old, new = _by_name(kept), _by_name(now)
+    for rows, check in dict.fromkeys([*old, *new]):
+        before, after = old.get((rows, check)), new.get((rows, check))
+        if before != after:
+            yield f"the audit's {check} is kept as {_says(before)}, and is {_says(after)}"
+    if old == new and kept.results != now.results:
+        yield "the audit's results are kept in another order, or twice"
+
+
+def _by_name(audit: AuditEntry) -> dict[tuple[str, str], AuditResult]:
+    return {(result.rows, result.check): result for result in audit.results}
+
+
+def _says(result: AuditResult | None) -> str:
+    return f"'{result.says}'" if result else "nothing"
