@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chatdata.cli import progress, summary
+from chatdata.cli import forgotten, progress, summary
 from chatdata.cli.render import added_to, note_left_behind
 from chatdata.cli.show import print_examples, print_manifest
 from chatdata.cli.terminal import console, loudness, note, print_json, say
@@ -29,7 +29,7 @@ class Built:
     manifest: Manifest
     replaced: Sequence[str]  # renderings that were added to the folder before
     reused: Sequence[_Reused]
-    not_kept: Sequence[str]
+    unmet: Sequence[str]  # what `keep` and `forget` could not do
     examples: Sequence[str]
     has_dropped: bool
 
@@ -52,7 +52,7 @@ def make(recipe: Recipe, place: str | Path, **options: Any) -> Built:
             manifest,
             replaced,
             reused,
-            _not_kept(recipe.keep, folder),
+            [*_not_kept(recipe.keep, folder), *forgotten.remarks(manifest.forgotten, folder)],
             dropped.examples(folder) if loudness() > 0 else [],
             dropped.is_in(folder),
         )
@@ -63,7 +63,7 @@ def tell(built: Built, as_json: bool) -> None:
     _note_reused(built.reused)
     note_left_behind(built.replaced, built.place)
     _note_licenses(built.recipe, built.manifest)
-    for line in built.not_kept:
+    for line in built.unmet:
         note(line)
     if words := check_splits(built.recipe, built.manifest.splits.as_json()):
         note(words)
@@ -77,7 +77,6 @@ def _print_result(
     manifest: Manifest, place: str | Path, examples: Sequence[str], has_dropped: bool
 ) -> None:
     """Prints what was built: with --quiet its hash and folder alone."""
-
     if loudness() >= 0:
         print_manifest(manifest, console())
     if loudness() > 0 and examples:

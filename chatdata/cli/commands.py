@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +15,6 @@ from chatdata.cli.group import Group
 from chatdata.cli.terminal import console, loudness, note, print_json
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
-
-if TYPE_CHECKING:
-    pass
 
 _AUDIT_MODES = "; ".join(f"{name}: {mode.meaning}" for name, mode in audit.AUDIT_MODES.items())
 
