@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -49,9 +49,7 @@ class TextPool:
             self._at_start = ReferenceEncoder(tokenizer.text_at_start)
         self._encoded = 0
         self._starts: list[Ints] = [np.zeros(1, np.int64)]
-        control_ids = self.control.ids.values()
-        self._is_control = np.zeros(max(control_ids, default=0) + 2, np.bool_)
-        self._is_control[list(control_ids)] = True
+        self._control_ids = _IdSet([*self.control.ids.values()])
         self._arrays: tuple[npt.NDArray[np.int32], Ints, Ints] | None = None
         self._written_ids: dict[tuple[str, bool], int] = {}
         self._written: list[npt.NDArray[np.int32]] = []
@@ -137,7 +135,7 @@ class TextPool:
             yield encoder.encode([text for text, _ in texts])
 
     def _refuse_control(self, ids: npt.NDArray[np.int32]) -> None:
-        if self._is_control.take(ids, mode="clip").any():  # ids beyond the table are text
+        if self._control_ids.has_any_of(ids):
             raise RenderError(
                 f"tokenizer '{self.tokenizer.name}' makes control tokens out of plain text; "
                 "choose a tokenizer that can keep them apart."
@@ -172,3 +170,17 @@ class TextPool:
         places = np.where(text_ids < 0, written - 1 - text_ids, text_ids)
         # Polars copies list by list; numpy would copy id by id, or make a view of each list.
         return pl.Series(lists).gather(places).explode(empty_as_null=False).to_numpy()
+
+
+class _IdSet:
+    """Ids, of which few others lie between the first and the last."""
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self._first = np.int32(min(ids, default=0))
+        self._is_in = np.zeros(max(ids, default=-1) + 1 - min(ids, default=0), np.bool_)
+        self._is_in[np.array(ids, np.int32) - self._first] = True
+
+    def has_any_of(self, ids: npt.NDArray[np.int32]) -> bool:
+        """Whether any of these ids is one of the set."""
+        above = (ids - self._first).view(np.uint32)  # what lies below the first is large now
+        return bool(self._is_in.take(above[above < len(self._is_in)]).any())
