@@ -47,13 +47,13 @@ class Addition:
 
 FILTER = Addition(
     changed={
-        "steps/filters.py": [
+        "steps/message_filters.py": [
             (
-                '@_removes("message", needs=["deleted"])',
-                '@_removes("message")\ndef shouting() -> pl.Expr:\n'
+                '@MESSAGE.removes(needs=["deleted"])',
+                "@MESSAGE.removes()\ndef shouting() -> pl.Expr:\n"
                 '    """Messages without a lower-case letter."""\n'
                 '    return pl.col("content").str.contains("[a-z]").not_()\n\n\n'
-                '@_removes("message", needs=["deleted"])',
+                '@MESSAGE.removes(needs=["deleted"])',
             )
         ]
     }
@@ -102,15 +102,15 @@ COLUMN = Column("vowels", make, prepare)
 '''
     },
     changed={
-        "steps/filters.py": [
+        "steps/message_filters.py": [
             (
-                '@_removes("message", needs=["deleted"])',
+                '@MESSAGE.removes(needs=["deleted"])',
                 "from chatdata.steps import vowels as vowel_column\n\n\n"
-                '@_removes("message", column=vowel_column.COLUMN, key="vowels")\n'
+                '@MESSAGE.removes(column=vowel_column.COLUMN, key="vowels")\n'
                 "def few_vowels(below: float = 0.2) -> pl.Expr:\n"
                 '    """Messages with a share of vowels below `below`."""\n'
                 '    return pl.col("vowels") < below\n\n\n'
-                '@_removes("message", needs=["deleted"])',
+                '@MESSAGE.removes(needs=["deleted"])',
             )
         ]
     },

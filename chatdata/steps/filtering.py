@@ -115,6 +115,25 @@ def define(
     return Filter(name, unit, function, frozenset(needs), options, about, **declared)
 
 
+class Filters(dict[str, Filter]):
+    """The filters of a unit by name, in the order in which they are entered."""
+
+    def __init__(self, unit: Unit) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def removes(
+        self, needs: Sequence[str] = (), **declared: Any
+    ) -> Callable[[Callable[..., pl.Expr]], Callable[..., pl.Expr]]:
+        """A decorator that enters the filter of a function, with what the filter declares."""
+
+        def enter(function: Callable[..., pl.Expr]) -> Callable[..., pl.Expr]:
+            self[function.__name__] = define(self._unit, function, needs, **declared)
+            return function
+
+        return enter
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """A filter as a recipe lists it: with its options, and what becomes of the conversation."""

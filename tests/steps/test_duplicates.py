@@ -16,7 +16,7 @@ from chatdata import build_dataset, load_recipe
 from chatdata.dataset import manifest, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import prepare
-from chatdata.steps import duplicates, filters
+from chatdata.steps import corpus_filters, duplicates
 from chatdata.steps.filters import FILTERS
 from chatdata.steps.split import split_of
 from tests.support.conversations import table
@@ -63,7 +63,7 @@ def test_turns_are_not_run_together() -> None:
 @settings(max_examples=40, derandomize=True)
 @given(st.text(st.sampled_from("a \n\t\r\u00a0\u2028b"), max_size=12))
 def test_white_space_is_folded(text: str) -> None:
-    folded = pl.select(filters._folded(pl.lit(text))).item()
+    folded = pl.select(corpus_filters._folded(pl.lit(text))).item()
     assert folded == " ".join(text.split())
 
 
