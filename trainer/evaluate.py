@@ -22,12 +22,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import (
-    EvalPrediction,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    TrainingArguments,
-)
+from transformers import EvalPrediction, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
 
 from chatdata.core import disk, interrupts
 from chatdata.core.constants import IGNORE_INDEX

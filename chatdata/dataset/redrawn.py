@@ -106,7 +106,7 @@ def redraw(
     """
     pool = TextPool(tokenizer)
     messages = published.messages(conversations)
-    candidates = windows.rows(messages, _windows(messages, stored, tokenizer))
+    candidates = windows.rows(messages, _windows(messages, stored))
     writable, refused = _writable(candidates, pool)
     if writable.is_empty():
         return Redrawn(refused, frozenset(), None)
@@ -128,7 +128,7 @@ def _writable(candidates: pl.DataFrame, pool: TextPool) -> tuple[pl.DataFrame, d
     return writable, refused
 
 
-def _windows(messages: pl.DataFrame, stored: list[StoredRow], tokenizer: Tokenizer) -> pl.DataFrame:
+def _windows(messages: pl.DataFrame, stored: list[StoredRow]) -> pl.DataFrame:
     """A window for each candidate of each stored row, named `NUMBER:FIRST`.
 
     The id of a row says which messages the row teaches, but not how much context it carries, so

@@ -20,15 +20,7 @@ from chatdata.core import arrow, train_parts
 from chatdata.core.constants import IGNORE_INDEX, SPLITS
 from chatdata.core.schema import SPOKEN
 from chatdata.core.template_variables import KEY
-from chatdata.dataset.schemas import (
-    FLOATS,
-    IDS,
-    MESSAGES,
-    NAMES,
-    TOKENS_IN_SHORT,
-    WEIGHT,
-    WEIGHTS,
-)
+from chatdata.dataset.schemas import FLOATS, IDS, MESSAGES, NAMES, TOKENS_IN_SHORT, WEIGHT, WEIGHTS
 
 if TYPE_CHECKING:
     from chatdata.render.rows import Rendered

@@ -20,12 +20,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
     httpx,
     parse_ratelimit_headers,
 )
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    wait_exponential_jitter,
-)
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from chatdata import __version__
 from chatdata.core.errors import HubError

@@ -19,13 +19,7 @@ from chatdata.core import arrow, config, ledger, schema
 from chatdata.dataset import learnt, published, reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
-from chatdata.pipeline import (
-    encoders,
-    forget_again,
-    ledger_changes,
-    recipe_keys,
-    shared_turns,
-)
+from chatdata.pipeline import encoders, forget_again, ledger_changes, recipe_keys, shared_turns
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.ledger_changes import LedgerChanges
 from chatdata.pipeline.partitions import PartitionFiles

@@ -12,11 +12,7 @@ import polars as pl
 from chatdata.core import tallies
 from chatdata.dataset import manifest, tables
 from chatdata.dataset.entries import Preview
-from chatdata.pipeline import (
-    downloads,
-    engines,
-    partitions,
-)
+from chatdata.pipeline import downloads, engines, partitions
 from chatdata.pipeline.build import run_pipeline
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import draft

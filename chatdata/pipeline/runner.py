@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from chatdata.pipeline import (
-    engines,
-)
+from chatdata.pipeline import engines
 from chatdata.pipeline.calls import StageCall
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.engines import Result, Task

@@ -20,16 +20,8 @@ import polars as pl
 from chatdata.core.errors import RenderError
 from chatdata.core.hashing import sha256_json
 from chatdata.render import probes
-from chatdata.render.answer_checks import (
-    Answer,
-    check_answers,
-    check_prompts,
-)
-from chatdata.render.conversation import (
-    as_message,
-    tools_of,
-    variables_of,
-)
+from chatdata.render.answer_checks import Answer, check_answers, check_prompts
+from chatdata.render.conversation import as_message, tools_of, variables_of
 from chatdata.render.entries import CertificateEntry, EncoderEntry, ParityEntry
 from chatdata.render.fit import Fitted, fit
 from chatdata.render.long_prompts import WholeRow, shortened

@@ -12,15 +12,7 @@ import polars as pl
 from chatdata.core.schema import MESSAGES
 from chatdata.core.template_variables import KEY
 from chatdata.sources import _preference, naming, tool_json
-from chatdata.sources._message import (
-    MESSAGE_KEYS,
-    NOT_TEXT,
-    Read,
-    join,
-    not_text,
-    spoken,
-    trained,
-)
+from chatdata.sources._message import MESSAGE_KEYS, NOT_TEXT, Read, join, not_text, spoken, trained
 from chatdata.sources._shape import IsRecord
 from chatdata.sources._variables import Variables
 from chatdata.sources.batches import COUNTED, Batch, BatchBuilder, File, Problem

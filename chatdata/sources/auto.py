@@ -34,15 +34,7 @@ from chatdata.sources.naming import Names
 from chatdata.sources.records import Record, of_record, read_files, unpack, unpacked
 from chatdata.sources.records import read as read_values
 from chatdata.sources.shapes import SHAPES, pairs
-from chatdata.sources.shapes._base import (
-    Conversations,
-    Forest,
-    Node,
-    Sessions,
-    Shape,
-    Tree,
-    Trees,
-)
+from chatdata.sources.shapes._base import Conversations, Forest, Node, Sessions, Shape, Tree, Trees
 
 SCHEMA = schema.EITHER
 IDS = "auto"

@@ -18,14 +18,7 @@ import polars as pl
 from chatdata.core import ledger
 from chatdata.dataset import reader, row_batches, row_digests
 from chatdata.dataset.manifest import Manifest
-from chatdata.dataset.rows import (
-    Rows,
-    message_keys,
-    offered_tools,
-    parts,
-    variables,
-    weights,
-)
+from chatdata.dataset.rows import Rows, message_keys, offered_tools, parts, variables, weights
 from chatdata.dataset.schemas import OPTIONAL_KEYS
 
 ABSENT = "not among its conversations"  # the reason of a row that the ledger does not name

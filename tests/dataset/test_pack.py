@@ -17,15 +17,7 @@ from chatdata import build_dataset, load_recipe, read_manifest
 from chatdata.core.constants import MOST_TOKENS
 from chatdata.core.errors import ConfigError, PackError
 from chatdata.dataset import manifest
-from chatdata.dataset.pack import (
-    PACKED,
-    index_table,
-    lengths,
-    pack,
-    packed,
-    read_index,
-    repack,
-)
+from chatdata.dataset.pack import PACKED, index_table, lengths, pack, packed, read_index, repack
 from chatdata.dataset.schemas import IDS, PACK_INDEX
 
 LENGTHS = st.lists(st.integers(0, 60), max_size=60)

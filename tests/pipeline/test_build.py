@@ -22,15 +22,7 @@ from chatdata.dataset import dropped, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import prepare, preview, tokenizing
 from chatdata.steps.clean import CLEANERS
-from tests.support.builds import (
-    TALKS,
-    TREES,
-    files,
-    make,
-    rows_of,
-    talk_file,
-    tree_file,
-)
+from tests.support.builds import TALKS, TREES, files, make, rows_of, talk_file, tree_file
 from tests.support.conversations import random_tree
 
 

@@ -29,14 +29,7 @@ from chatdata.render.template_spec import BUILT_IN
 from chatdata.render.tokenizer import Tokenizer
 from tests.support.conversations import random_conversation, table
 from tests.support.structured import call, calls, structured
-from tests.support.templates import (
-    FORGETTING,
-    GENERATION,
-    PLAIN,
-    QWEN_LIKE,
-    bracketed,
-    load_bytes,
-)
+from tests.support.templates import FORGETTING, GENERATION, PLAIN, QWEN_LIKE, bracketed, load_bytes
 from tests.support.tides import ANSWER, CALL, END, FIRST, QUESTION, RESULT, SECOND, TALK
 from tests.support.transcripts import Transcript, TranscriptSource
 

@@ -9,13 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.row_by_row import lists
-from tests.support.tiny import (
-    STOP,
-    Row,
-    arrays,
-    joined,
-    tree,
-)
+from tests.support.tiny import STOP, Row, arrays, joined, tree
 from trainer.data.tree_packing import TreeCollator, TreeRows, bins_of
 from trainer.data.tree_planning import Trees, plan
 

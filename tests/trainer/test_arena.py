@@ -20,15 +20,7 @@ from chatdata import build_dataset, load_recipe
 from chatdata.core.errors import ConfigError, OutputError
 from chatdata.dataset import reader
 from chatdata.verify.verification import verdicts_on
-from tests.support.contests import (
-    best_first,
-    by_length,
-    by_place,
-    contest,
-    judge,
-    saved,
-    write,
-)
+from tests.support.contests import best_first, by_length, by_place, contest, judge, saved, write
 from tests.support.later import need
 from trainer.evaluation.__main__ import main
 from trainer.evaluation.arena import book as books

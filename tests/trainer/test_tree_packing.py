@@ -38,14 +38,7 @@ from tests.support.tiny import (
 )
 from trainer.data import tree_attention
 from trainer.data.isolation import ALLOWED, leak
-from trainer.data.tree_packing import (
-    PackedTree,
-    TreeCollator,
-    bins_of,
-    counts,
-    pack_tree,
-    tree_of,
-)
+from trainer.data.tree_packing import PackedTree, TreeCollator, bins_of, counts, pack_tree, tree_of
 from trainer.data.tree_planning import Trees, plan
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations

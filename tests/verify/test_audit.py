@@ -14,17 +14,7 @@ from chatdata.core.errors import SourceError
 from chatdata.verify.audit import auditing, findings, inputs
 from chatdata.verify.audit.known import Known
 from chatdata.verify.audit.token_rows import TokenRows
-from tests.support.audits import (
-    KEY,
-    TOOLS,
-    answer,
-    audited,
-    faults,
-    row,
-    run,
-    user,
-    write_jsonl,
-)
+from tests.support.audits import KEY, TOOLS, answer, audited, faults, row, run, user, write_jsonl
 
 # ------------------------------------------------------------------------------------- files
 

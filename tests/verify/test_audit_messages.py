@@ -12,18 +12,7 @@ from chatdata.verify.audit import findings, known
 from chatdata.verify.audit.checks import CHECKS
 from chatdata.verify.audit.known import Known
 from chatdata.verify.audit.token_rows import TokenRows
-from tests.support.audits import (
-    KEY,
-    TOOLS,
-    Turn,
-    answer,
-    batch,
-    call,
-    cases,
-    system,
-    tool,
-    user,
-)
+from tests.support.audits import KEY, TOOLS, Turn, answer, batch, call, cases, system, tool, user
 
 GOOD = [user(), answer()]
 # For each check: conversations that are a case each, and conversations that only look like it.

@@ -24,12 +24,7 @@ import torch
 import transformers
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
-from transformers import (
-    AttentionInterface,
-    AttentionMaskInterface,
-    PreTrainedModel,
-    modeling_utils,
-)
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, modeling_utils
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, flex_attention_mask, sdpa_mask

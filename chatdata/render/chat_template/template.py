@@ -30,12 +30,7 @@ from chatdata.render.conversation import (
 from chatdata.render.parts import Bounds, bounds
 from chatdata.render.segments.by_row import WritesTurnsOrText
 from chatdata.render.segments.from_text import Answer, WritesText
-from chatdata.render.segments.unencoded import (
-    Bools,
-    TrainOn,
-    UnencodedSegments,
-    learnt_parts,
-)
+from chatdata.render.segments.unencoded import Bools, TrainOn, UnencodedSegments, learnt_parts
 from chatdata.render.template import Pool
 from chatdata.render.template_spec import TemplateSpec
 

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from chatdata.verify.audit import (
-    call_checks,
-    message_checks,
-    repeats,
-    thought_checks,
-    token_checks,
-)
+from chatdata.verify.audit import call_checks, message_checks, repeats, thought_checks, token_checks
 from chatdata.verify.audit.findings import Check, Comparison, Kind
 
 _READ = "What is not read is trained by nobody, and most loaders drop it without a word."

@@ -10,11 +10,7 @@ import click
 
 from chatdata.core import disk
 from chatdata.core.errors import ChatdataError, ConfigError
-from trainer.evaluation.commands.shared import (
-    Progress,
-    number_option,
-    out_option,
-)
+from trainer.evaluation.commands.shared import Progress, number_option, out_option
 
 if TYPE_CHECKING:
     from trainer.evaluation.benchmarks.benchmark import Job
