@@ -11,10 +11,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from chatdata.core import disk
 from chatdata.core.errors import OutputError
+
+_SYNCED = 8  # files at a time
 
 
 @contextlib.contextmanager
@@ -130,13 +133,27 @@ def _umask() -> int:
 
 
 def _sync(folder: Path) -> None:
-    """Writes everything in a folder through to the disk."""
-    for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    """Writes everything in a folder through to the disk, some files at a time."""
+    with ThreadPoolExecutor(_SYNCED, "chatdata-sync") as threads:
+        for _ in threads.map(_sync_file, [*folder.rglob("*"), folder]):
+            pass
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def removing(folder: Path) -> Iterator[None]:
+    """Removes a folder while the block runs, and waits until it is gone."""
+    with ThreadPoolExecutor(1, "chatdata-remove") as thread:
+        removed = thread.submit(shutil.rmtree, folder)
+        yield
+        removed.result()
 
 
 def _move(work: Path, out: Path) -> None:

@@ -8,13 +8,12 @@ the reason in a ledger of the rendering.
 from __future__ import annotations
 
 import functools
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatdata.core import tallies
+from chatdata.core import files, tallies
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.tallies import Tally
@@ -126,8 +125,8 @@ def _add(
             result = pieces.with_any_encoder(context, write)
         left_out = added.left_out.files_in(new)
         tallies.check_dropped(result.counts, recipe.max_dropped, left_out)
-        shutil.rmtree(context.files.folder)
-        described = _complete(context, rendered, added, result, new)
+        with files.removing(context.files.folder):
+            described = _complete(context, rendered, added, result, new)
         replacing.keep_words(out, new)
         return described
 

@@ -10,7 +10,6 @@ neither the number of parts nor of workers shows in the output.
 from __future__ import annotations
 
 import functools
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -20,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from chatdata.core import disk, ledger, tallies
+from chatdata.core import disk, files, ledger, tallies
 from chatdata.core.errors import BuildError
 from chatdata.dataset import dropped, manifest, replacing, tables
 from chatdata.dataset.entries import ShardEntry
@@ -139,8 +138,8 @@ def build_as_stated(
         check_splits(recipe, result.stats.totals.by_split)
         _check_pairs(recipe, result.answers)
         given.check_unchanged()
-        shutil.rmtree(context.files.folder)
-        described = describe(context, given.entries, result, folder)
+        with files.removing(context.files.folder):
+            described = describe(context, given.entries, result, folder)
         replacing.keep_words(Path(out), folder)
         return described
 

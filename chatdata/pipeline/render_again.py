@@ -7,7 +7,6 @@ new template refuses, or what is too long for it, goes as in a build, with its r
 from __future__ import annotations
 
 import functools
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatdata.core import disk, tallies
+from chatdata.core import disk, files, tallies
 from chatdata.core.tallies import Tally
 from chatdata.dataset import manifest, plots, remote_copy, replacing, row_digests, tables
 from chatdata.dataset.manifest import Manifest
@@ -122,12 +121,12 @@ def _render_into(
             result = pieces.with_any_encoder(context, write)
         entries = tables.LEDGER.files_in(new)
         tallies.check_dropped(result.counts, recipe.max_dropped, entries)
-        shutil.rmtree(context.files.folder)
-        drawn = plots.drawn_in(rendered.path, before)
-        described = redraft(context, before, result).model_copy(
-            update=dict(forget_again.both(before, listed, known))
-        )
-        described = complete(context, described, new, drawn)
+        with files.removing(context.files.folder):
+            drawn = plots.drawn_in(rendered.path, before)
+            described = redraft(context, before, result).model_copy(
+                update=dict(forget_again.both(before, listed, known))
+            )
+            described = complete(context, described, new, drawn)
         replacing.keep_words(out, new)
         return described
 

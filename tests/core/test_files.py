@@ -252,3 +252,17 @@ def test_names_are_not_patterns_and_a_neighbour_is_not_swept(tmp_path: Path) -> 
         replace(tmp_path / name, f"{name}, again")
         assert (tmp_path / name / MARKER).read_text() == f"{name}, again"
     assert len(left(tmp_path)) == 6
+
+
+def test_a_folder_is_removed_beside_other_work_and_gone_behind_it(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "parts" / "rows").write_text("1")
+    with files.removing(folder):
+        (tmp_path / "made").write_text("2")
+    assert left(tmp_path) == ["made"]
+
+
+def test_what_cannot_be_removed_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), files.removing(tmp_path / "none"):
+        pass
