@@ -104,12 +104,6 @@ ONLY = {
 TRAINER_MODULES = [module for module in MODULES if module.startswith("trainer")]
 
 
-def chatdata_imports(module: str) -> set[str]:
-    """What a module imports of chatdata's packages."""
-    names = {name for name in imports(MODULES[module]) if name.startswith("chatdata.")}
-    return {name for name in names if package(name)}
-
-
 def test_every_package_has_a_row() -> None:
     folders = {
         path.name for path in (ROOT / "chatdata").iterdir() if (path / "__init__.py").exists()

@@ -20,8 +20,6 @@ MERGED_INTO = "merged into "  # begins the detail of a message that stands in an
 # What two conversations must have alike for a turn of both to be the same message.
 _SAME = ("role", "content", "reasoning", "tool_calls", "tool_call_id", "name")
 
-_NAMES = {"conversation": pl.String, "position": pl.Int32, "name_": pl.String}
-
 
 def new_turns(entries: pl.LazyFrame) -> pl.DataFrame:
     """How many messages of each conversation are `new`: in no conversation before it.

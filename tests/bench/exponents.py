@@ -28,7 +28,6 @@ from chatdata.steps.filters import FILTERS
 from tests.support import long_texts
 from tests.support.conversations import table
 
-_NEEDS = "deleted", "review_result", "synthetic", "tree_state"  # columns of trees, never of texts
 _ROLES = ("system", "user", "assistant")
 Step = Callable[[str], object]
 

@@ -29,7 +29,6 @@ CALLED: tuple[tuple[str, Any], ...] = (
     ("assistant", "Three below zero."),
 )
 COLD, ZERO, CITY = CALLED[0][1], CALLED[3][1], CALL["arguments"]
-_RESULT = {"type": "tool_result", "content": RESULT}
 _ITEMS = (
     {"type": "message", "role": "user", "content": [{"type": "input_text", "text": COLD}]},
     {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": json.dumps(CITY)},

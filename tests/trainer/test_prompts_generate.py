@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SYLLABLES = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
-Maker = Callable[[Asked], str]
 
 
 def request(asked: Asked) -> random.Random:

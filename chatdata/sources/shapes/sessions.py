@@ -157,7 +157,6 @@ def _claude_turns(line: Record) -> list[Turn]:
 # -------------------------------------------------------------------------------------------- Codex
 
 _ITEM = "response_item"
-_KINDS = ("session_meta", _ITEM, "event_msg", "turn_context", "compacted")
 _CODEX_LINE = frozenset(["type", "payload", "timestamp"])
 
 

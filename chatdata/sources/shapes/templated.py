@@ -295,8 +295,6 @@ _BAIZE = _template(
     has_preamble=True,
 )
 
-_BAIZE_LINE = "The conversation between human and AI assistant."
-
 
 def _is_baize(record: object) -> bool:
     value = record.get("input") if isinstance(record, dict) else None
