@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chatdata.core.config import nearest
+from chatdata.core.config import nearest_sentence
 from chatdata.core.errors import ConfigError
 
 _SUFFIXES = (".yaml", ".yml", ".jsonl")
@@ -25,8 +25,7 @@ def find(name: str | Path, kind: str) -> Path:
         is_there = path.exists() or path.parent != Path("recipes") / kind or shipped is None
         return path if is_there or shipped is None else shipped
     if path.name not in known:
-        near = nearest(path.name, known)
-        near += "" if near.endswith("?") else "."
+        near = nearest_sentence(path.name, known)
         raise ConfigError(
             f"there is no {_WORDS[kind]} '{name}'; {near} A file of your own is named by its path."
         )

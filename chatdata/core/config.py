@@ -49,6 +49,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean '{near}'?" if near else f"known: {', '.join(names)}"
 
 
+def nearest_sentence(word: str, known: Iterable[str]) -> str:
+    """The hint of `nearest`, which ends a sentence."""
+    hint = nearest(word, known)
+    return hint if hint.endswith("?") else f"{hint}."
+
+
 def close(word: str, known: Iterable[str]) -> str | None:
     """The known word nearest to `word`; None where none is near."""
     return next(iter(difflib.get_close_matches(word, sorted(known), n=1)), None)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from chatdata.core.config import nearest
+from chatdata.core.config import nearest_sentence
 from chatdata.core.errors import ExtensionError
 
 SUFFIX = ".py"
@@ -65,7 +65,9 @@ def function(label: str, name: str, text: str) -> Callable[..., Any]:
     value = getattr(module, name, None)
     if not callable(value):
         functions = [key for key, item in vars(module).items() if _is_its(item, module)]
-        raise ExtensionError(f"'{label}' has no function '{name}'; {nearest(name, functions)}.")
+        raise ExtensionError(
+            f"'{label}' has no function '{name}'; {nearest_sentence(name, functions)}"
+        )
     made: Callable[..., Any] = value
     return made
 

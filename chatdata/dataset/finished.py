@@ -32,5 +32,6 @@ def check_exists(path: Path) -> None:
 def missing(folder: Path) -> OutputError:
     """The error for a folder without a manifest."""
     lacks = f"is not a finished build (it has no {FILE})"
-    state = lacks if folder.is_dir() else "is not there"
+    is_file = "is a file, and not the folder of a build" if folder.exists() else "is not there"
+    state = lacks if folder.is_dir() else is_file
     return OutputError(f"'{folder}' {state}; make one with `chatdata build`.")

@@ -14,6 +14,8 @@ from chatdata.core import config, storage
 from chatdata.core.errors import ConfigError, SourceError
 from chatdata.pipeline import recipe_keys
 
+_SUFFIXES = (".yaml", ".yml", ".json")  # of recipes: JSON is YAML
+
 
 def recipes() -> list[Path]:
     """The files of the recipes, from the wheel or from a checkout, sorted."""
@@ -30,12 +32,19 @@ def find(name: str | Path) -> Path:
             f"recipe '{storage.shown(str(name))}' is a URL; copy the recipe here first."
         )
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.is_dir():
+    if path.suffix in _SUFFIXES or path.is_dir():
         return path
     known = {file.stem: file for file in recipes()}
+    if str(name) not in known and path.is_file():
+        raise ConfigError(
+            f"'{name}' is no recipe, which is a file .yaml; for a file of conversations, write one "
+            f"by `chatdata new NAME --from {name}`."
+        )
+    if len(path.parts) > 1:
+        return path
     if str(name) not in known:
         raise ConfigError(
-            f"there is no recipe '{name}'; {config.nearest(str(name), known)} "
+            f"there is no recipe '{name}'; {config.nearest_sentence(str(name), known)} "
             "A recipe of your own is named by its path (.yaml)."
         )
     return known[str(name)]

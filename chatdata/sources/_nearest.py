@@ -13,9 +13,7 @@ _MOST = 8  # keys that are named
 
 
 def describe(values: Sequence[object]) -> str:
-    """What values look like: their keys, and what stands under them."""
-    if not values:
-        return "nothing in it can be read"
+    """What values, of which there are some, look like: their keys, and what stands under them."""
     objects = [value for value in values if isinstance(value, dict)]
     if not objects:
         return f"its records are {_kind(values[0])}, not objects"

@@ -31,7 +31,7 @@ from chatdata.sources.cutting import Split, pieces
 from chatdata.sources.fields import Fields, check
 from chatdata.sources.fields import shape as fields_shape
 from chatdata.sources.naming import Names
-from chatdata.sources.records import Record, of_record, read_files, unpack, unpacked
+from chatdata.sources.records import Record, Unreadable, of_record, read_files, unpack, unpacked
 from chatdata.sources.records import read as read_values
 from chatdata.sources.shapes import SHAPES, pairs
 from chatdata.sources.shapes._base import Conversations, Forest, Node, Sessions, Shape, Tree, Trees
@@ -174,12 +174,21 @@ def _check_has_choices(file: File) -> None:
     """Raises SourceError for a file of no known shape, in two lines, unless the file has answers to
     choose from, which reading refuses by name."""
     values = list(_first(file))
+    if not values:
+        raise SourceError(f"'{file.path}' holds no record{_first_problem(file)}.")
     if not any(map(_preference.choice, values)):
         near = nearest(values, _BY_LIKENESS)
         raise SourceError(
             f"'{file.path}' has {UNKNOWN}: {describe(values)}.\n{near}; name the fields in the "
             "recipe (`fields`, see docs/formats.md)."
         )
+
+
+def _first_problem(file: File) -> str:
+    """What the first problem of a file without a record is, in words; nothing where it has none."""
+    items = read_values(file.path, file.label, _fits_any)
+    problems = (item for item in items if isinstance(item, Unreadable))
+    return next((f": {item.where} is {item.reason} ({item.detail})" for item in problems), "")
 
 
 def _as_either(rows: pl.DataFrame) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 from pydantic import ConfigDict, Field, model_validator
 
-from chatdata.core.config import Strict, nearest
+from chatdata.core.config import Strict, close
 from chatdata.steps.entries import LabelEntry
 from chatdata.steps.figures import Figures, Nothing, add_counts
 
@@ -164,9 +164,10 @@ def unknown(named: Mapping[str, Any], known: Mapping[str, Any] | None) -> str | 
             return (
                 f"labels names '{name}', and no message that was read has any label; leave it out"
             )
-        listed = ", ".join(sorted(known))
+        near = close(name, known)
+        hint = f"did you mean '{near}'? There are" if near else "there are"
         return (
-            f"labels names '{name}', and no message has such a label; {nearest(name, known)} "
-            f"There are: {listed}."
+            f"labels names '{name}', and no message has such a label; {hint}: "
+            f"{', '.join(sorted(known))}."
         )
     return None

@@ -26,7 +26,10 @@ WRONG = {
     ),
     "'.' is not a finished build (it has no manifest.json)": ("show .", "verify .", "stats ."),
     "there is no 'nope'; name files": ("audit nope",),
-    "there is no recipe 'nope'": ("check nope", "build nope", "recipe nope"),
+    "'talk.jsonl' is a file, and not the folder of a build": ("show talk.jsonl",),
+    "there is no recipe 'nope'; known: chats,": ("check nope", "build nope", "recipe nope"),
+    "starchat-alpha. A recipe of your own": ("check nope",),
+    "write one by `chatdata new NAME --from talk.jsonl`": ("build talk.jsonl",),
     "there is no file 'nope'": ("new mine --from nope",),
     "recipe 'sample': unknown key 'drpo'; did you mean 'drop'?": (
         "check sample --set drpo=[]",
@@ -49,6 +52,7 @@ for line in lines:
 
 
 def test_what_is_wrong_is_known_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "talk.jsonl").touch()
     expected = [(line, words) for words, lines in WRONG.items() for line in lines]
     given = json.dumps([HEAVY, [line for line, _ in expected]])
     command = [sys.executable, "-c", IN_A_PROCESS, given]

@@ -186,6 +186,15 @@ def test_a_file_of_no_shape_is_described_in_two_lines(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_without_a_record_is_described_by_its_first_problem(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("\nnot json\n")
+    (tmp_path / "b.json").write_text("[]")
+    with pytest.raises(SourceError, match="a.jsonl' holds no record: a.jsonl:2 is bad_json"):
+        read(File(tmp_path / "a.jsonl", "a.jsonl"))
+    with pytest.raises(SourceError, match="b.json' holds no record.$"):
+        read(File(tmp_path / "b.json", "b.json"))
+
+
 def test_a_file_of_no_shape_beside_others_stands_in_the_ledger(tmp_path: Path) -> None:
     known = write(tmp_path / "a.jsonl", EXAMPLES["LIMA"])
     batches = read(known, write(tmp_path / "b.jsonl", Example([{"x": 1}, {"y": 2}], [])))
