@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chatdata.cli import options
-from chatdata.cli.terminal import print_json, say
+from chatdata.cli.terminal import note, print_json, say
 
 if TYPE_CHECKING:
     from chatdata.pipeline.cache import Cache
 
-_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 _SHOWN = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
@@ -51,13 +51,16 @@ def cache(clear: bool, limit: int | None, as_json: bool) -> None:
 
     opened = open_cache()
     if opened is None:
-        say("nothing is kept: CHATDATA_CACHE is off")
+        nothing = {"folder": None, "bytes": 0, "limit": 0, "stages": {}}
+        print_json(nothing) if as_json else say("nothing is kept: CHATDATA_CACHE is off")
         return
     if clear:
         opened.clear()
     if limit is not None:
         opened.set_limit(limit)
     facts = _facts(opened)
+    if limit is not None and facts["limit"] < limit:
+        note(f"of {_size(limit)}, what a quarter of the free disk holds is used")
     if as_json:
         print_json(facts)
     else:
@@ -83,9 +86,10 @@ def _facts(opened: Cache) -> dict[str, Any]:
 
 def _print(facts: dict[str, Any]) -> None:
     say(f"{facts['folder']}: {_size(facts['bytes'])} of at most {_size(facts['limit'])}")
+    width = max(map(len, facts["stages"]), default=0)
     for name, stage in sorted(facts["stages"].items()):
         say(
-            f"  {name.replace('-', ' '):<16} {stage['entries']:>6,} entries  "
+            f"  {name.replace('-', ' '):<{width}} {stage['entries']:>6,} entries  "
             f"{_size(stage['bytes']):>9}  last used {stage['last_used']}"
         )
     if not facts["stages"]:

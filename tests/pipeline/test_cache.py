@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -151,8 +152,15 @@ def test_the_command_shows_limits_and_clears(opened: Cache) -> None:
     opened.save("first-pass", "aa1", kept())
     os.utime(opened.entries()[0].path, (0, 0))
     assert f"{opened.folder}: 5." in shown()
-    assert "first pass            1 entries     5." in shown()
+    opened.save("first-pass-layers", "aa1", kept())
+    rows = shown().splitlines()[1:]
+    assert "first pass             1 entries     5." in rows[0]
+    assert len(rows) == 2
+    assert len({line.index("entries") for line in rows}) == 1
     assert "last used 1970-01-01" in shown()
+    assert '"limit": 6000' in shown("--limit", "6kB", "--json")
+    assert "9 B" in shown("--limit", "9 b")
+    assert "a quarter of the free disk" in shown("--limit", "9000TB")
     assert '"limit": 6000' in shown("--limit", "6kB", "--json")
     assert "nothing is kept" in shown("--clear")
     assert '"limit": 6000' in shown("--json")
@@ -164,6 +172,7 @@ def test_off_is_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv(cache_folder.VARIABLE, "off")
     assert cache.open_cache() is None
     assert "CHATDATA_CACHE is off" in CliRunner().invoke(main, ["cache"]).output
+    assert json.loads(CliRunner().invoke(main, ["cache", "--json"]).output)["folder"] is None
     monkeypatch.delenv(cache_folder.VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder.place() == tmp_path / "chatdata"

@@ -189,9 +189,9 @@ def test_a_file_of_no_shape_is_described_in_two_lines(tmp_path: Path) -> None:
 def test_a_file_without_a_record_is_described_by_its_first_problem(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\nnot json\n")
     (tmp_path / "b.json").write_text("[]")
-    with pytest.raises(SourceError, match="a.jsonl' holds no record: a.jsonl:2 is bad_json"):
+    with pytest.raises(SourceError, match=r"a\.jsonl' holds no record: a\.jsonl:2 is bad_json"):
         read(File(tmp_path / "a.jsonl", "a.jsonl"))
-    with pytest.raises(SourceError, match="b.json' holds no record.$"):
+    with pytest.raises(SourceError, match=r"b\.json' holds no record\.$"):
         read(File(tmp_path / "b.json", "b.json"))
 
 
