@@ -18,7 +18,7 @@ from chatdata.pipeline.recipe import Recipe
 from chatdata.render import certificate
 from chatdata.render import tokenizer as tokenizers
 from chatdata.render.templates import TEMPLATES
-from chatdata.steps import filtering, redact
+from chatdata.steps import filtering, joining, redact
 from chatdata.steps.figures import FiguresByKey
 
 PART_BYTES = 8 * 2**20  # of input, at most about
@@ -54,7 +54,11 @@ def parts_of(inputs: Sequence[Input]) -> int:
 
 def _prepare_columns(recipe: Recipe, folder: Path) -> FiguresByKey:
     """Prepares what makes the columns of filters. Returns the figures of no messages at all."""
-    figures = FiguresByKey({redact.KEY: redact.Secrets()} if recipe.redact else {})
+    nothing = {
+        **({redact.KEY: redact.Secrets()} if recipe.redact else {}),
+        **({joining.KEY: joining.Pieces()} if recipe.threads.join else {}),
+    }
+    figures = FiguresByKey(nothing)
     drops = [drop for drop in recipe.drops() if drop.filter.column]
     files = {drop.filter.name: option_files(drop) for drop in drops}
     return figures + filtering.prepare_columns(drops, files, folder)

@@ -143,6 +143,17 @@ def test_what_was_not_edited_is_taken_from_the_cache(
     assert 1 <= sum(made[:3]) <= 5, "words of before, to take them out, and those of now"
 
 
+@pytest.mark.slow
+def test_figures_of_pieces_do_not_tell_whether_a_cache_was_used(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "parts_of", lambda inputs: 1)
+    place.talks = [{"prompt": f"Which, {n}?", "chosen": "A.", "rejected": "B."} for n in range(3)]
+    place.build()
+    del place.talks[0]
+    assert place.build() == place.build("plain", cache=False)
+
+
 def test_a_part_without_messages_has_a_kind() -> None:
     (table,) = schema.by_kind(schema.empty(schema.EITHER))
     assert table.schema == schema.empty(schema.MESSAGES).schema
