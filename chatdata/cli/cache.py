@@ -51,7 +51,7 @@ def cache(clear: bool, limit: int | None, as_json: bool) -> None:
 
     opened = open_cache()
     if opened is None:
-        nothing = {"folder": None, "bytes": 0, "limit": 0, "stages": {}}
+        nothing: dict[str, Any] = {"folder": None, "bytes": 0, "limit": 0, "stages": {}}
         print_json(nothing) if as_json else say("nothing is kept: CHATDATA_CACHE is off")
         return
     if clear:

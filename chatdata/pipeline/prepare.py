@@ -19,7 +19,7 @@ from chatdata.render import certificate
 from chatdata.render import tokenizer as tokenizers
 from chatdata.render.templates import TEMPLATES
 from chatdata.steps import filtering, joining, redact
-from chatdata.steps.figures import FiguresByKey
+from chatdata.steps.figures import Figures, FiguresByKey
 
 PART_BYTES = 8 * 2**20  # of input, at most about
 _MOST_PARTS = 1024
@@ -54,7 +54,7 @@ def parts_of(inputs: Sequence[Input]) -> int:
 
 def _prepare_columns(recipe: Recipe, folder: Path) -> FiguresByKey:
     """Prepares what makes the columns of filters. Returns the figures of no messages at all."""
-    nothing = {
+    nothing: dict[str, Figures] = {
         **({redact.KEY: redact.Secrets()} if recipe.redact else {}),
         **({joining.KEY: joining.Pieces()} if recipe.threads.join else {}),
     }

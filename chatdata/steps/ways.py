@@ -30,7 +30,7 @@ _WAYS = {
     "cycle": _MEND,
     "unknown_record": "write it in a form that a source reads (docs/reading.md), or choose another "
     "`format` of the source",
-    "preference": "source `auto`, or write what was chosen as the end of `messages`",
+    "preference": "read it by source `auto`, or write what was chosen as the end of `messages`",
     "duplicate_id": "no setting does; give each record and message its own id",
     "joined": "nothing is lost: the conversation that is named has its turns",
     "prefix_of_another": "nothing is lost: its turns stand in the conversation that is named",
@@ -39,9 +39,9 @@ _WAYS = {
     "unrenderable": "another `render.template` or tokenizer, or correct what the template refuses",
     "too_long": "a larger `render.max_tokens`, or render: {overflow: cut} or {overflow: split}",
     "too_many_paths": "a larger `threads.max_paths`, or threads: {policy: best_rank}",
-    "unranked": "no setting does; answers that somebody has ranked",
-    "untrained": "no setting does; answers that may be trained",
-    "no_rival": "no setting does; a second answer to the same question that is ranked and kept",
+    "unranked": "no setting does; pairs take answers that somebody has ranked",
+    "untrained": "no setting does; pairs take answers that may be trained",
+    "no_rival": "no setting does; it needs a second answer to the same question, ranked and kept",
     "no_trained_tokens": "other parts in `render.train_on`, or answers that may be trained",
 }
 # Settings by the reason; each keeps it, at least from this reason.
