@@ -24,15 +24,36 @@ _SYNCED = 8  # files at a time
 def place_file(path: Path) -> Iterator[Path]:
     """A new file to write, which becomes `path` when the block ends without an error.
 
-    Makes the folder of `path`.
+    Makes the folder of `path`. Raises OutputError where no file can be there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.partial")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.touch()
     try:
         yield new
-        new.replace(path)
+        with _writing(path):
+            new.replace(path)
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Raises OutputError in place of what the system says of a place that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        words = f"{_why(error, place)}."
+        if not isinstance(error, PermissionError):
+            words = disk.problem(error, [place.parent]) or words
+        raise OutputError(f"cannot write '{place}': {words}") from error
+
+
+def _why(error: OSError, place: Path) -> str:
+    """What the system says of a place, but where a folder above it is a file."""
+    above = next((path for path in place.parents if path.is_file()), None)
+    return f"'{above}' is a file" if above else error.strerror or str(error)
 
 
 @contextlib.contextmanager
@@ -53,7 +74,7 @@ def new_folder(out: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     except OSError as error:
         raise OutputError(
-            f"cannot write to '{out}': {error.strerror}; choose another --out."
+            f"cannot write to '{out}': {_why(error, out)}; choose another --out."
         ) from None
     try:
         with locked(work):

@@ -131,6 +131,14 @@ def test_a_file_is_placed_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), files.place_file(path) as new:
         new.write_text(str(1 / 0))
     assert (path.read_text(), left(path.parent)) == ("1", ["file"])
+    for place, why in (
+        (path / "a" / "page", f"'{path}' is a file"),
+        (path.parent, "Is a directory"),
+    ):
+        refused = pytest.raises(OutputError, match=f"^cannot write '{place}': {why}.$")
+        with refused, files.place_file(place) as new:
+            new.write_text("1")
+    assert left(path.parent) == ["file"]
 
 
 def replace(out: Path, text: str) -> None:
