@@ -3,6 +3,7 @@ anything heavy is imported."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from chatdata.core import storage
@@ -21,6 +22,16 @@ def check(folder: Path) -> None:
     """Raises OutputError, with the way out, for a folder that is not there or has no manifest."""
     if not (folder / FILE).exists():
         raise missing(folder)
+
+
+def check_files(folder: Path, names: Iterable[str]) -> None:
+    """Raises OutputError for a file that the manifest of a folder names and that is not there."""
+    lost = next((name for name in names if not (folder / name).is_file()), None)
+    if lost is not None:
+        raise OutputError(
+            f"'{folder}' has no '{lost}', which its manifest names; build the folder again, or "
+            "pull it again."
+        )
 
 
 def check_exists(path: Path) -> None:

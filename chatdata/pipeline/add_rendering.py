@@ -17,7 +17,15 @@ from chatdata.core import files, tallies
 from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.tallies import Tally
-from chatdata.dataset import manifest, remote_copy, renderings, replacing, row_digests, tables
+from chatdata.dataset import (
+    finished,
+    manifest,
+    remote_copy,
+    renderings,
+    replacing,
+    row_digests,
+    tables,
+)
 from chatdata.dataset.entries import FileEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
@@ -103,6 +111,7 @@ def _add(
     """What `add_rendering` does, of local folders."""
     one_in = audit.mode(verify).one_in
     before = manifest.read(folder)
+    finished.check_files(folder, [file.path for file in before.files])
     values = {**before.recipe.as_json(), "pack": None}  # bins are of the rows of the build
     recipe = pieces.recipe_of(values, tokenizer, template, settings)
     added = _added(folder, before, recipe, name)

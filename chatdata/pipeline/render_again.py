@@ -17,7 +17,15 @@ import pyarrow.parquet as pq
 
 from chatdata.core import disk, files, tallies
 from chatdata.core.tallies import Tally
-from chatdata.dataset import manifest, plots, remote_copy, replacing, row_digests, tables
+from chatdata.dataset import (
+    finished,
+    manifest,
+    plots,
+    remote_copy,
+    replacing,
+    row_digests,
+    tables,
+)
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows
 from chatdata.pipeline import (
@@ -100,6 +108,7 @@ def _render_into(
     """What `render_again` does, of local folders."""
     one_in = audit.mode(verify).one_in
     before = manifest.read(folder)
+    finished.check_files(folder, [file.path for file in before.files])
     recipe = pieces.recipe_of(before.recipe.as_json(), tokenizer, template, settings)
     rendered = Folder(folder, before)
     listed = inputs.forget_list(forget)

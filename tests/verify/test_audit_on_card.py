@@ -146,3 +146,15 @@ def test_what_is_no_build_of_ours_has_no_card(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["audit", str(tmp_path), "--card"])
     assert "is not a finished build" in done.stderr
     assert not (tmp_path / "README.md").exists()
+
+
+def test_rows_that_are_lost_are_not_audited_around(folder: Path, tmp_path: Path) -> None:
+    lost = "messages/train-00000-of-00001.parquet"
+    (folder / lost).unlink()
+    for line in (
+        ["audit", folder],
+        ["render", folder, "--tokenizer", "bytes", "--out", tmp_path / "x"],
+        ["render", folder, "--tokenizer", "bytes", "--add", "--name", "x"],
+    ):
+        done = CliRunner().invoke(main, [str(word) for word in line])
+        assert f"has no '{lost}', which its manifest names" in done.stderr, line

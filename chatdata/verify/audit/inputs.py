@@ -39,6 +39,7 @@ _BESIDE = re.compile(
 )
 _SPLIT = re.compile(r"(?:^|[^a-z])(train|test|validation|valid|val|dev|eval)(?![a-z])", re.I)
 _SPLITS = {"valid": "validation", "val": "validation", "dev": "validation", "eval": "test"}
+_AUDITED = ("messages", "tokens")  # tables of a folder that chatdata has built
 _LOOKED_AT = 32  # records, by which the source of a file is chosen
 _RECORDS = 2048  # records in a batch
 _TOKEN_ROWS = 512  # rows of tokens in a batch
@@ -144,8 +145,10 @@ def _built(folder: Path) -> list[Part]:
     """The tables of messages and tokens in a folder that chatdata has built."""
     parts = []
     listing = manifest.read_listing(folder)
-    names = [name for name in manifest.hashes(listing) if (folder / name).is_file()]
-    kinds = {name: tables.of_path(name) for name in names}
+    kinds = {name: tables.of_path(name) for name in manifest.hashes(listing)}
+    finished.check_files(
+        folder, [name for name, table in kinds.items() if table and table.name in _AUDITED]
+    )
     has_rows = any(table is not None and table.name == "tokens" for table in kinds.values())
     for name, table in kinds.items():
         file, split = File(folder / name, name), Path(name).name.partition("-")[0]
