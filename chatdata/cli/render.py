@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from chatdata.cli import options, progress
-from chatdata.cli.terminal import console, note, print_json, say
+from chatdata.cli.terminal import console, loudness, note, print_json, say
 from chatdata.core.errors import ChatdataError
 
 
@@ -151,7 +151,8 @@ def _render(out: str, new: str | Path, as_json: bool, **chosen: Any) -> None:
     if as_json:
         print_json(after.as_json())
     else:
-        print_manifest(after, console())
+        if loudness() >= 0:
+            print_manifest(after, console())
         say(f"{after.content_hash}\n{new}")
 
 
@@ -166,7 +167,8 @@ def _add(out: str, new: str | Path | None, as_json: bool, **chosen: Any) -> None
     if as_json:
         print_json(after.as_json())
     else:
-        print_rendering(name, entry, console())
+        if loudness() >= 0:
+            print_rendering(name, entry, console())
         say(f"{entry.content_hash}\n{new or folder}")
 
 

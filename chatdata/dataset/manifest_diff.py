@@ -112,7 +112,12 @@ def _recipe(manifest: Manifest, compared: Manifest) -> dict[str, Any]:
 
 
 def _dropped(manifest: Manifest) -> dict[str, int]:
-    return flatten({unit: count.dropped for unit, count in manifest.counts.items()})
+    return _numbers({unit: count.dropped for unit, count in manifest.counts.items()})
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers in values by their keys; none of a table in which nothing is counted."""
+    return {key: value for key, value in flatten(values).items() if value != {}}
 
 
 def _pairs(manifest: Manifest) -> dict[str, Any]:
@@ -120,7 +125,7 @@ def _pairs(manifest: Manifest) -> dict[str, Any]:
         return {}
     entry = manifest.pairs
     figures = {**entry.splits.as_json(), "dropped": entry.answers.dropped}
-    return {"questions": entry.questions, **flatten(figures)}
+    return {"questions": entry.questions, **_numbers(figures)}
 
 
 def _of_pairs(manifest: Manifest) -> Iterator[str]:
@@ -151,7 +156,7 @@ def _renders(before: Manifest, after: Manifest) -> Iterator[Change]:
 def _rendering(entry: RenderingEntry) -> dict[str, Any]:
     dropped = {unit: count.dropped for unit, count in entry.counts.items()}
     figures = {"splits": entry.splits.as_json(), "dropped": dropped}
-    return {**_render(entry.render), **flatten(figures), "content_hash": entry.content_hash}
+    return {**_render(entry.render), **_numbers(figures), "content_hash": entry.content_hash}
 
 
 def _summary(entry: RenderingEntry) -> str:

@@ -209,9 +209,10 @@ def _thread_source(context: BuildContext, messages: pl.DataFrame) -> _Threaded:
     forgotten = forgetting.find(messages, context.recipe.threads, context.forget_ids())
     marked = _marked(context, messages, named.is_named)
     marked = forgetting.mark(marked, forgotten.is_forgotten)
-    linearize = trees.linearize if schema.is_of_trees(messages) else threads.linearize_turns
+    of_trees = schema.is_of_trees(messages)
+    linearize = trees.linearize if of_trees else threads.linearize_turns
     threaded = linearize(marked, context.recipe.threads)
-    outcomes = forgetting.without_words(threaded.outcomes, forgotten.names)
+    outcomes = forgetting.without_words(threaded.outcomes, forgotten.names, of_trees=of_trees)
     threaded = replace(threaded, outcomes=outcomes)
     stats = PartStats(
         cleaned=cleaned,

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from chatdata.core.ledger import BECAUSE, BELOW, GOES_WITH, REASONS
+from chatdata.core.ledger import BECAUSE, BELOW, FORGOTTEN, GOES_WITH, REASONS
 from chatdata.steps import filters
 from chatdata.steps.filters import FILTERS
 
@@ -87,7 +87,7 @@ def settings(
     first keeps what is like it, too. Nothing where no setting keeps it."""
     reason, detail = row["reason"], row["detail"] or ""
     culprit = _culprit(row)
-    if reason in _always():
+    if reason in _always() or reason == FORGOTTEN:  # whatever `keep` names
         return []
     if reason in REASONS and (culprit is None or reason in _WAYS_OF_TREES):
         return list(_of_threads(reason, detail, recipe))

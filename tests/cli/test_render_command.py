@@ -36,6 +36,7 @@ def test_a_template_over_a_built_folder(packed: Path, tmp_path: Path) -> None:
     assert "template chatml, tokenizer bytes" in done.stdout
     assert done.stdout.endswith(f"\n{tmp_path / 'new'}\n")
     assert "bins of 4096 tokens are of the old rows" in done.stderr
+    assert len(render(packed, *arguments, "--quiet").stdout.splitlines()) == 2, "hash and folder"
     values = json.loads(render(packed, *arguments, "--json").stdout)
     assert values == json.loads((tmp_path / "new" / "manifest.json").read_text())
 

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from chatdata import render_dataset
 from chatdata.cli import main
 from chatdata.core.errors import BuildError, OutputError, SourceError
-from chatdata.dataset import dropped, manifest, published, reader
+from chatdata.dataset import dropped, manifest, manifest_diff, published, reader
 from chatdata.pipeline import forget_again, shared_turns
-from chatdata.steps import forgetting
+from chatdata.steps import forgetting, ways
 from chatdata.verify import dataset_diff
 from chatdata.verify.verification import verdicts_on
 from tests.support.builds import files, make, rows_of
@@ -207,6 +207,27 @@ def test_a_rendering_forgets_what_a_build_forgets(tmp_path: Path) -> None:
     entry = manifest.read(out).forgotten
     assert entry is not None
     assert (entry.ids, entry.unknown, len(entry.files)) == (2, 1, 2)
+
+
+@pytest.mark.slow
+def test_the_ledger_of_a_list_is_that_of_a_build(tmp_path: Path) -> None:
+    text = LISTS.replace(
+        "forget: ids.txt\nthreads: {join: pieces}\n", "render: {tokenizer: bytes}\n"
+    )
+    before, out = lists(tmp_path, "sharegpt/b_0", "before", text=text), tmp_path / "again"
+    built = lists(tmp_path, "sharegpt/b_0", "built", text=f"{text}forget: ids.txt\n")
+    render_dataset(before, out, tokenizer="bytes", forget=[str(tmp_path / "ids.txt")])
+    entries = reader.scan_ledger(built).collect()
+    assert reader.scan_ledger(out).collect().equals(entries)
+    forgotten_rows = entries.filter(reason="forgotten").to_dicts()
+    assert {ways.to_keep(row, {}) for row in forgotten_rows} == {
+        "to keep it: take its id out of the file that `forget` names"
+    }
+    changes = manifest_diff.between(manifest.read(before), manifest.read(built)).dropped
+    assert [str(change) for change in changes] == [
+        "messages.forgotten: none → 2",
+        "conversations.forgotten: none → 1",
+    ]
 
 
 def test_a_rendering_refuses_to_copy_pairs_of_what_goes(tmp_path: Path, all_trees: Path) -> None:
