@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,9 +20,12 @@ from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.stats import PartStats
 
+_WAITING = 16  # parts, or tables of rows: more of them would fill the disk, or the memory
+
 
 class OutputWriter:
-    """Writes some tables of parts as shards, in a thread."""
+    """Writes some tables of parts as shards, in a thread. Where much waits for the thread already,
+    what is added waits too."""
 
     def __init__(self, context: BuildContext, folder: Path, written: Sequence[Table]) -> None:
         self._files, self._folder = context.files, folder
@@ -30,11 +34,11 @@ class OutputWriter:
             for table in written
             for split in table.splits
         }
-        self._writing: list[Future[None]] = []
+        self._writing: deque[Future[None]] = deque()
         self._thread = ThreadPoolExecutor(1, "chatdata-write")
 
     def add(self, part: int) -> None:
-        """Writes a part after the parts that were added before. Returns at once."""
+        """Writes a part after the parts that were added before."""
         self._later(self._add, part)
 
     def add_all(self, parts: Iterable[PartStats]) -> PartStats:
@@ -46,17 +50,17 @@ class OutputWriter:
         return stats
 
     def add_entries(self, table: Table, entries: pl.DataFrame) -> None:
-        """Writes rows of a ledger after those that were added before. Returns at once."""
+        """Writes rows of a ledger after those that were added before."""
         (split,) = table.splits
         self._later(self._add_rows, table, split, entries.to_arrow().cast(table.schema))
 
     def add_rows(self, table: Table, split: str, load: Callable[[], pa.Table]) -> None:
-        """Writes the rows that `load` gives after those that were added before. Returns at once."""
+        """Writes the rows that `load` gives after those that were added before."""
         self._later(self._load, table, split, load)
 
     def add_file(self, table: Table, path: Path) -> None:
         """Writes the rows of a file of `partitions` after those that were added before, if there is
-        such a file. Returns at once."""
+        such a file."""
         self._later(self._add_file, table, path)
 
     def finish(self) -> tuple[ShardEntry, ...]:
@@ -77,13 +81,15 @@ class OutputWriter:
         try:
             yield self
         except BaseException:
-            self._wait()
+            self._thread.shutdown(cancel_futures=True)
             for writer in self._writers.values():
                 writer.discard()
             raise
 
     def _later(self, function: Callable[..., None], *arguments: Any) -> None:
         self._writing.append(self._thread.submit(function, *arguments))
+        while len(self._writing) > _WAITING:
+            self._writing.popleft().result()
 
     def _wait(self) -> None:
         self._thread.shutdown()

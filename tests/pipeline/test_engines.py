@@ -20,6 +20,7 @@ import pytest
 
 from chatdata.core.errors import BuildError, EngineError
 from chatdata.pipeline import engines
+from chatdata.pipeline.engines import shared_tasks
 from chatdata.pipeline.engines.shared_tasks import SharedTasks
 from tests.support.engine_tasks import check, double, refuse
 from tests.support.kept_pools import KeptPools
@@ -70,6 +71,17 @@ def test_a_task_that_fails_is_raised_in_its_place_and_nobody_takes_another() -> 
     with pytest.raises(BuildError, match="three is refused"):
         next(results)
     assert pool.sent == [1, 2, 3]
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_processes_rest_while_nobody_takes_results(processes: int) -> None:
+    pool = Alone()
+    results = SharedTasks(pool, double, range(90)).results(processes)
+    most = shared_tasks._AHEAD * (processes + 1)
+    for number in range(90):
+        assert next(results) == 2 * number
+        assert len(pool.sent) <= number + most
+    assert 45 <= len(pool.sent) < 90  # as many as this process at least, and not all
 
 
 def test_a_pool_that_has_ended_is_an_error_and_not_waited_for() -> None:
