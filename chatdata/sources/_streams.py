@@ -38,20 +38,47 @@ class _Pieces(io.RawIOBase):
 
 
 class Unzstd(_Pieces):
-    """The bytes of a file that Zstandard has packed. A damaged file ends at the damage."""
+    """The bytes of a file that Zstandard has packed, from a frame on. A damaged file ends at the
+    damage."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start: int = 0) -> None:
+        super().__init__()
+        self._path, self._start = path, start
+        self._given = 0
+        self._file = self._opened()
+
+    def _opened(self) -> Any:
         import pyarrow as pa
 
-        super().__init__()
-        self._file = pa.input_stream(str(path), compression="zstd")
+        file = pa.OSFile(str(self._path))
+        file.seek(self._start)
+        return pa.CompressedInputStream(file, "zstd")
 
     def _next(self) -> bytes:
+        if self.damage:  # behind an error PyArrow gives bytes that nobody has packed, without end
+            return b""
         try:
-            return bytes(self._file.read(_PIECE))
+            piece = bytes(self._file.read(_PIECE))
         except OSError as error:
             self.damage = str(error)
-            return b""
+            return self._before_damage()
+        self._given += len(piece)
+        return piece
+
+    def _before_damage(self) -> bytes:
+        """What an error in a piece has lost, byte by byte."""
+        self._file.close()
+        self._file = self._opened()
+        piece = bytearray()
+        try:
+            for _ in range(self._given // _PIECE):
+                self._file.read(_PIECE)
+            self._file.read(self._given % _PIECE)
+            while byte := self._file.read(1):
+                piece += byte
+        except OSError:
+            pass
+        return bytes(piece)
 
     def close(self) -> None:
         """Closes the file."""

@@ -13,6 +13,7 @@ import pytest
 
 from chatdata.sources import _array, records
 from chatdata.sources.records import Record, Unreadable
+from tests.support import zstd_frames
 
 DRAW = random.Random(14)
 ROWS: list[dict[str, Any]] = [
@@ -80,6 +81,21 @@ def test_a_gzip_file_with_a_changed_byte_gives_what_stands_before(
     assert len(values) + len(problems) >= 5
     assert values[:5] == ROWS[:5]
     assert problems[-1].reason == "damaged"
+
+
+@pytest.mark.parametrize("times", [1, 60])  # less than a read, and several
+def test_a_zstd_file_gives_what_stands_before_the_damage_and_nothing_behind(
+    tmp_path: Path, times: int
+) -> None:
+    """After an error PyArrow gives bytes that nobody packed, without end."""
+    whole = zstd_frames.stream((FORMS["a.jsonl"] + b"\n") * times)
+    wrong = bytearray(zstd_frames.sized(b"a" * 90))
+    wrong[5] += 1  # how long the content is
+    for behind in (b"junk", bytes(wrong), whole[:9]):
+        values, problems = read(tmp_path / "a.jsonl.zst", whole + behind)
+        assert values == ROWS * times
+        assert [problem.reason for problem in problems] == ["damaged"]
+        assert problems[0].where == f"a.jsonl.zst:{len(values) + 1}"
 
 
 def test_gzip_files_in_a_row_and_zeros_behind_them_are_read(tmp_path: Path) -> None:
