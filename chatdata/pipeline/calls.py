@@ -109,7 +109,8 @@ class ReadCall:
         return None, ""
 
     def parcel(self, task: SplitTask) -> Parcel:
-        """The bytes of the splits. Large files that are not lines travel whole, once a node."""
+        """The bytes of the splits. Large files that are not lines, or packed, travel whole,
+        once a node."""
         pieces: list[Piece] = []
         large: list[Shared] = []
         for number, file in enumerate(_inputs(task)):
@@ -151,7 +152,7 @@ def _name(number: int, file: File) -> str:
 
 def _is_large(file: File) -> bool:
     if file.cut is not None:
-        return file.cut.form != "lines"
+        return file.cut.form != "lines" or file.cut.frame is not None
     return file.path.is_file() and file.path.stat().st_size > _WITH_TASK
 
 

@@ -20,7 +20,7 @@ from chatdata.sources.values import excerpt, excerpt_of_bytes
 
 _CHUNK = 1 << 22
 _AHEAD = 4096
-_BOUNDARY = 64  # characters, that may stand between two values
+BOUNDARY = 64  # characters, that may stand between two values
 _EXCERPT = 1 << 16  # characters of a broken value
 _SEPARATORS = re.compile(r"[\s,]*")
 _NEXT_ELEMENT = re.compile(r"(?:[,}\]]\s*|\n)(?=[\[{])")
@@ -150,7 +150,7 @@ def guessed_values(
     """Yields the values of a piece of a file from the first on that looks like a record; nothing
     where none does."""
     assert cut.place is not None
-    window = _window(file, cut.place._replace(byte=max(0, cut.start - _BOUNDARY)))
+    window = _window(file, cut.place._replace(byte=max(0, cut.start - BOUNDARY)))
     if _guess(window, is_record, cut):
         place = cut.place._replace(byte=window.byte())
         yield from values_of(file, label, is_record, cut, place)
@@ -271,7 +271,7 @@ def _resume(window: _Window, is_record: IsRecord) -> bool:
 
 def _end_of_search(window: _Window) -> int:
     """Where the search for a boundary goes on when more text is known: a boundary may straddle."""
-    return max(window.at, min(len(window.text) - _BOUNDARY, len(window.text.rstrip()) - 1))
+    return max(window.at, min(len(window.text) - BOUNDARY, len(window.text.rstrip()) - 1))
 
 
 def _is_next(window: _Window, is_record: IsRecord) -> bool:

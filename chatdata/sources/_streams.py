@@ -7,6 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+from chatdata.sources.batches import Frame
+
 _PIECE = 1 << 18
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
@@ -83,6 +85,51 @@ class Unzstd(_Pieces):
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+        super().close()
+
+
+class UnzstdFrames(io.RawIOBase):
+    """The bytes of a file that Zstandard has packed, from a frame on, by their places in the whole.
+    To go back unpacks again. The file was unpacked before: damage raises OSError."""
+
+    def __init__(self, path: Path, frame: Frame) -> None:
+        self._path, self._frame = path, frame
+        self._begin()
+
+    def _begin(self) -> None:
+        self._bytes, self._at = Unzstd(self._path, self._frame.packed), self._frame.unpacked
+
+    def readable(self) -> bool:
+        """True: bytes can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """True: any byte behind the beginning of the frame can be moved to."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The number of bytes that were read into a buffer; 0 at the end."""
+        size = self._bytes.readinto(buffer)
+        if self._bytes.damage:
+            raise OSError(self._bytes.damage)
+        self._at += size
+        return size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves to a byte of the whole, or `offset` bytes on. Returns where that is."""
+        target = offset + (self._at if whence == io.SEEK_CUR else 0)
+        if target < self._frame.unpacked:
+            raise io.UnsupportedOperation(f"byte {target} is before {self._frame}")
+        if target < self._at:
+            self._bytes.close()
+            self._begin()
+        while self._at < target and self.read(min(target - self._at, _PIECE)):
+            pass
+        return self._at
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._bytes.close()
         super().close()
 
 

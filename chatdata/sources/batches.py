@@ -32,10 +32,18 @@ class Place(NamedTuple):
     beside: tuple[str, ...] = ()
 
 
+class Frame(NamedTuple):
+    """Where unpacking may begin: a byte of a packed file, and of what the file unpacks to."""
+
+    packed: int
+    unpacked: int
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A piece of a file: `lines` and `values` from a byte up to another, `rows` from a row group of
-    Parquet up to another.
+    Parquet up to another. Of a packed file the bytes are those that it unpacks to, and `frame` is
+    where unpacking begins.
 
     `number` is how many lines or rows stand before. Values are read from the first that begins at
     `start` or later; where that is must be guessed, and `place` is the guess of the rest. `reached`
@@ -48,6 +56,7 @@ class Cut:
     number: int = 0
     place: Place | None = None
     is_guessed: bool = False
+    frame: Frame | None = None
     reached: list[Place | None] = field(default_factory=list, compare=False)
 
 

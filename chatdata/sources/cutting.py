@@ -1,28 +1,36 @@
 """How files are cut into pieces that are read by themselves, and what such a piece is.
 
 Lines are cut at their ends, tables of Parquet between row groups, and the values of a list where
-the next one begins, which is guessed and proved when the piece before has been read. What is packed
-(`.gz`, `.zst`), in UTF-16 or a table of text is read whole, and so is a file that cannot be looked
-at: its reading says what is wrong. The pieces of a file hold what the file holds, in its order,
-whatever their size.
+the next one begins, which is guessed and proved when the piece before has been read. What
+Zstandard has packed in several frames (`.zst`) is cut behind the beginnings of frames. What is
+packed as `.gz` or in a single frame, in UTF-16 or a table of text is read whole, and so is a file
+that is damaged or cannot be looked at: its reading says what is wrong. The pieces of a file hold
+what the file holds, in its order, whatever their size.
 """
 
 from __future__ import annotations
 
 import codecs
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from chatdata.core.errors import SourceError
-from chatdata.sources import _containers, records
+from chatdata.sources import _containers, _frames, records
+from chatdata.sources._array import BOUNDARY
 from chatdata.sources._shape import IsRecord, is_lines
-from chatdata.sources.batches import Cut, File
+from chatdata.sources._streams import Unzstd
+from chatdata.sources.batches import Cut, File, Frame
 
 SPLIT_BYTES = 16 * 2**20  # of a file, about; of a table, unpacked
 _BLOCK = 1 << 20
 _MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
+_WHOLE = (".gz", _containers.ARROW, *_containers.TABLES, *_containers.ARCHIVES)
+_SMALLER = 64  # a packed file of less than this part of SPLIT_BYTES is not looked at
+_PLACES = 256  # of frames in so many packed bytes, at most, are kept
+_Start = tuple[int, Frame | None]  # of a piece, and where unpacking begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +69,34 @@ def _cuts(path: Path, is_record: IsRecord) -> Iterator[Cut]:
     if path.name.endswith(".parquet"):
         yield from _row_groups(path)
         return
-    size = path.stat().st_size
-    if size <= SPLIT_BYTES or path.suffix in _WHOLE or path.name.endswith(_containers.ARCHIVES):
+    if path.name.endswith(_WHOLE):
         return
-    with path.open("rb") as file:
-        mark = file.read(3)
-        start = records.start(path)
-        if mark[:2] in _MARKS:
-            return
-        if is_lines(start, is_record, by_name=not path.name.endswith(".json")):
+    size = path.stat().st_size
+    if path.suffix == ".zst":
+        if size * _SMALLER > SPLIT_BYTES:
+            yield from _of_frames(path, is_record)
+        return
+    form = _form(path, is_record) if size > SPLIT_BYTES else ""
+    if form == "lines":
+        with path.open("rb") as file:
             yield from _lines(file, size)
-        elif mark != codecs.BOM_UTF8:
-            yield from _values(path, size, is_record)
+    elif form == "values":
+        starts = [(start, None) for start in range(0, size, SPLIT_BYTES)]
+        yield from _values(path, is_record, starts, size)
 
 
-_WHOLE = (".gz", ".zst", ".arrow", ".csv", ".tsv")
+def _form(path: Path, is_record: IsRecord) -> str:
+    """How a text file is cut: in `lines` or `values`; not at all where it is in UTF-16, or an array
+    behind a mark. Raises SourceError where the file holds no text."""
+    start = records.start(path)
+    with Unzstd(path) if path.suffix == ".zst" else path.open("rb") as file:
+        mark = file.read(3)
+    if mark[:2] in _MARKS:
+        return ""
+    by_name = not path.name.removesuffix(".zst").endswith(".json")
+    if is_lines(start, is_record, by_name=by_name):
+        return "lines"
+    return "values" if mark != codecs.BOM_UTF8 else ""
 
 
 def _lines(file: BinaryIO, size: int) -> Iterator[Cut]:
@@ -102,13 +123,57 @@ def _line_ends(file: BinaryIO, start: int, end: int) -> int:
     return sum(file.read(size).count(b"\n") for size in sizes)
 
 
-def _values(path: Path, size: int, is_record: IsRecord) -> Iterator[Cut]:
-    """Yields pieces of as many bytes; but for the first, where they begin is guessed."""
+def _values(path: Path, is_record: IsRecord, starts: Sequence[_Start], size: int) -> Iterator[Cut]:
+    """Yields pieces from each of these bytes up to the next; but for the first, where their values
+    begin is guessed."""
     place = records.first_place(path, is_record)
-    yield Cut("values", 0, min(SPLIT_BYTES, size))
-    for start in range(SPLIT_BYTES, size, SPLIT_BYTES):
-        end = min(start + SPLIT_BYTES, size)
-        yield Cut("values", start, end, place=place, is_guessed=True)
+    for (start, frame), (end, _) in itertools.pairwise([*starts, (size, None)]):
+        guess = place if start else None
+        yield Cut("values", start, end, place=guess, is_guessed=start > 0, frame=frame)
+
+
+def _of_frames(path: Path, is_record: IsRecord) -> Iterator[Cut]:
+    """Yields pieces of a packed file for which unpacking begins at a frame. All is unpacked to know
+    their places. Raises OSError where the file is damaged."""
+    frames = _frames.starts(path, SPLIT_BYTES // _PLACES)
+    form = _form(path, is_record) if frames else ""
+    if not form:
+        return
+    texts = _frames.unpacked(path, frames)
+    if form == "lines":
+        yield from _lines_of_frames(texts)
+        return
+    starts, size = _starts_of_values(texts)
+    yield from _values(path, is_record, starts, size)
+
+
+def _lines_of_frames(texts: Iterator[tuple[Frame, bytes]]) -> Iterator[Cut]:
+    """Yields pieces that end with the first line that ends in a frame."""
+    start = before = at = number = 0
+    first = Frame(0, 0)
+    is_due = False
+    for frame, text in texts:
+        is_due = is_due or (frame.unpacked == at and at - start >= SPLIT_BYTES)
+        if is_due and (behind := text.find(b"\n") + 1):
+            yield Cut("lines", start, at + behind, before, frame=first)
+            start, before, first, is_due = at + behind, number + 1, frame, False
+        number += text.count(b"\n")
+        at += len(text)
+    if start < at:
+        yield Cut("lines", start, at, before, frame=first)
+
+
+def _starts_of_values(texts: Iterator[tuple[Frame, bytes]]) -> tuple[list[_Start], int]:
+    """Where pieces of values start, so far behind the beginning of a frame that what a guess looks
+    at is in the frame; and the size of all."""
+    starts: list[_Start] = [(0, Frame(0, 0))]
+    at = 0
+    for frame, text in texts:
+        start = at + BOUNDARY
+        if frame.unpacked == at and start - starts[-1][0] >= SPLIT_BYTES:
+            starts.append((start, frame))
+        at += len(text)
+    return [start for start in starts if start[0] < at], at
 
 
 def _row_groups(path: Path) -> Iterator[Cut]:

@@ -26,7 +26,7 @@ from chatdata.sources import _array, _containers, _lines, _preference, _shape, _
 from chatdata.sources._gzip import Gunzip
 from chatdata.sources._record import Record, Unreadable, damage_of
 from chatdata.sources._shape import IsRecord
-from chatdata.sources._streams import Unzstd, as_utf8
+from chatdata.sources._streams import Unzstd, UnzstdFrames, as_utf8
 from chatdata.sources.batches import Cut, File, Place, Problem
 from chatdata.sources.values import excerpt
 
@@ -180,11 +180,11 @@ def _read(
 def _read_cut(
     path: Path, label: str, is_record: IsRecord, keys: Collection[str], cut: Cut
 ) -> Iterator[Record | Unreadable]:
-    """Yields the values of a piece of a file that is neither packed nor in UTF-16."""
+    """Yields the values of a piece of a file that is not in UTF-16."""
     if cut.form == "rows":
         yield from _rows(path, label, keys, cut)
         return
-    with _open(path) as file:
+    with _open_cut(path, cut) as file:
         if cut.form == "lines":
             yield from _lines.values_of(_lines.piece(file, cut), label, cut.number)
         elif cut.is_guessed:
@@ -197,6 +197,11 @@ def _open(path: Path) -> io.BufferedReader:
     readers = {".gz": Gunzip, ".zst": Unzstd}
     raw = readers.get(path.suffix, io.FileIO)(path)
     return as_utf8(io.BufferedReader(raw, _BUFFER), _BUFFER)
+
+
+def _open_cut(path: Path, cut: Cut) -> io.BufferedReader:
+    raw = UnzstdFrames(path, cut.frame) if cut.frame else io.FileIO(path)
+    return io.BufferedReader(raw, _BUFFER)
 
 
 def first_place(path: Path, is_record: IsRecord) -> Place:

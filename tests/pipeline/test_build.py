@@ -21,7 +21,9 @@ from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceErr
 from chatdata.dataset import dropped, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import prepare, preview, tokenizing
+from chatdata.sources import cutting
 from chatdata.steps.clean import CLEANERS
+from tests.support import zstd_frames
 from tests.support.builds import TALKS, TREES, files, make, rows_of, talk_file, tree_file
 from tests.support.conversations import random_tree
 
@@ -95,20 +97,22 @@ def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BOTH = MESSY.replace(
     "source: {sharegpt: {}}",
     """source:
-  sharegpt: {files: [messy.json]}
+  sharegpt: {files: [messy.json.zst]}
   oasst: {files: [trees.jsonl]}
 render: {tokenizer: bytes, template: chatml, max_tokens: 900, overflow: cut}""",
 )
 
 
 @pytest.mark.slow
-def test_one_and_two_workers_write_the_same_bytes(
+def test_one_and_two_workers_write_the_same_bytes_whatever_the_splits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "PART_BYTES", 60_000)
-    messy_file(tmp_path)
+    packed = zstd_frames.pack(messy_file(tmp_path).read_bytes(), random.Random(0))
+    (tmp_path / "messy.json.zst").write_bytes(packed)
     tree_file(tmp_path)
     alone = files(make(tmp_path, BOTH, None, "alone", workers=1))
+    monkeypatch.setattr(cutting, "SPLIT_BYTES", 4000)
     assert files(make(tmp_path, BOTH, None, "two", workers=2)) == alone
     facts = json.loads(alone["manifest.json"])
     assert all(split["rows"] >= 10 for split in facts["splits"].values())

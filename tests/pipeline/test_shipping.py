@@ -19,6 +19,7 @@ from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.partitions import PartitionWriter
 from chatdata.pipeline.shipping import Piece
 from chatdata.sources import cutting
+from tests.support import zstd_frames
 from tests.support.elsewhere import Elsewhere
 
 RECIPE = """
@@ -27,6 +28,7 @@ version: 1.0.0
 source:
   lines: {format: auto, files: [lines.jsonl]}
   values: {format: auto, files: [values.json]}
+  frames: {format: auto, files: [frames.jsonl.zst]}
 forget: forget.txt
 drop:
   - contaminated: {against: [questions.jsonl]}
@@ -63,6 +65,8 @@ def write(folder: Path, tokenizer: str = "bytes") -> Path:
     lines = [json.dumps(talk, ensure_ascii=False) + "\n" for talk in talks("l", 90)]
     (folder / "lines.jsonl").write_text("".join(lines) + '{"broken": \n')
     (folder / "values.json").write_text(json.dumps(talks("v", 60), indent=1))
+    frames = [(json.dumps(talk) + "\n").encode() for talk in talks("f", 30)]
+    (folder / "frames.jsonl.zst").write_bytes(b"".join(map(zstd_frames.sized, frames)))
     (folder / "forget.txt").write_text("lines/l-4\n")
     (folder / "questions.jsonl").write_text(json.dumps({"question": QUESTION}) + "\n")
     recipe = folder / "r.yaml"
