@@ -33,7 +33,7 @@ from chatdata.pipeline import (
     spill,
     stages,
 )
-from chatdata.pipeline.cache import open_cache
+from chatdata.pipeline.cache import Store, open_cache
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.describe import describe, optional_columns
 from chatdata.pipeline.find import as_recipe
@@ -46,7 +46,7 @@ from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.reading import ReadResult
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.runner import Runner
-from chatdata.pipeline.stage import Store, versions
+from chatdata.pipeline.stage import versions
 from chatdata.pipeline.stats import BuildResult, PairDigests, PartStats
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
@@ -201,7 +201,8 @@ def run_pipeline(
         _check_labels(context.recipe, first)
     columns = optional_columns(first)
     choose = functools.partial(encoders.choose_encoder, one_in=one_in)
-    encoder = runner.workers.submit(choose, context)  # while this process compares
+    keeping = replace(context, store=runner.store)
+    encoder = runner.workers.submit(choose, keeping)  # while this process compares
     kept_by_hand = [*context.recipe.keep, *first.kept]
     counted = functools.partial(_counted, context, runner, encoder, _sample(first))
     repeats = functools.partial(runner.run_here, stages.REPEATS, context)

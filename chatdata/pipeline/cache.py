@@ -146,6 +146,14 @@ class Cache:
             return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A cache, and a hash of the versions that make results."""
+
+    cache: Cache
+    versions: str
+
+
 def open_cache() -> Cache | None:
     """The user's cache, which is made where it is missing; None where there is to be none.
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from chatdata.core.errors import ChatdataError
 from chatdata.pipeline import shipping, split_reading, stage
+from chatdata.pipeline.cache import Store
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.partitions import PartitionFiles
 from chatdata.pipeline.shipping import Made, Parcel, Piece, Shared
 from chatdata.pipeline.split_reading import SplitResult, SplitTask
-from chatdata.pipeline.stage import Done, Stage, Store
+from chatdata.pipeline.stage import Done, Stage
 from chatdata.sources import File
 
 _WITH_TASK = 64 * 2**20  # bytes of a file that travels with its task, at most

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatdata.core import arrow
+from chatdata.pipeline.cache import Store
 from chatdata.pipeline.partitions import PartitionFiles
 from chatdata.pipeline.recipe import Recipe
 from chatdata.render.encoding.audit import SAMPLE
@@ -57,6 +58,7 @@ class BuildContext:
     forget: tuple[ForgetFile, ...] = ()  # the files of ids that are taken out
     keeps_dropped: bool = False  # whether the words of what is dropped are written
     first_groups: int | None = None  # only so many groups of each source are read
+    store: Store | None = None  # where what is proved is kept; None: nowhere
 
     @property
     def parts(self) -> range:

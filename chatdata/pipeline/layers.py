@@ -18,11 +18,11 @@ from typing import Any
 import polars as pl
 
 from chatdata.pipeline import first_pass, stage
-from chatdata.pipeline.cache import Kept
+from chatdata.pipeline.cache import Kept, Store
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.entries import PYTHON
 from chatdata.pipeline.first_pass import Made
-from chatdata.pipeline.stage import Done, Reads, Store
+from chatdata.pipeline.stage import Done, Reads
 from chatdata.pipeline.stats import PartStats
 from chatdata.pipeline.subtraction import CannotSubtract, subtract
 

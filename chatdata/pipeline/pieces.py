@@ -168,7 +168,7 @@ def rendered(context: BuildContext, messages: pl.DataFrame, split: str) -> Rende
     named = shared_turns.named(messages, arrow.read_table(_new_turns_file(context)))
     names = arrow.read_table(context.files.forget)
     left, outcomes = forget_again.take_out(named, names, repeats(context))
-    part = tokenize(context, context.tokenizer, left, _as_stated)
+    part = tokenize(context, 0, left, _as_stated)  # nothing is kept, of whichever part
     part = replace(part, outcomes=pl.concat([outcomes, part.outcomes]))
     return RenderedPiece(named, part, _rows(part, split))
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chatdata.pipeline import engines
+from chatdata.pipeline.cache import Store
 from chatdata.pipeline.calls import StageCall
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.progress import Progress, silent
-from chatdata.pipeline.stage import Stage, Store
+from chatdata.pipeline.stage import Stage
 from chatdata.pipeline.stage import run as stage_run
 
 _EVEN = 1e-9  # shares of parts add up to whole parts

@@ -36,7 +36,7 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     threaded = arrow.read_table(context.files.table("threaded", part))
     messages, repeats = _drop_decided(threaded, decisions)
     mixed, again = mixing.repeated(messages, decisions.taken)
-    rendered = _render(context, _in_order(context, mixed, decisions))
+    rendered = _render(context, part, _in_order(context, mixed, decisions))
     rows = _rows(context, rendered, decisions)
     first = arrow.read_table(context.files.table("outcomes", part))
     paired = _pairs(context, part, decisions, messages, pl.concat([first, repeats]))
@@ -147,7 +147,7 @@ def _splits(context: BuildContext, split_groups: pl.Series) -> pl.Series:
     return split.split_of(split_groups, percent).cast(pl.Enum(SPLITS))
 
 
-def _render(context: BuildContext, messages: pl.DataFrame) -> RenderedPart:
+def _render(context: BuildContext, part: int, messages: pl.DataFrame) -> RenderedPart:
     """The rows of tokens of a part, where the recipe renders.
 
     Raises RenderError where a row is not what the template writes.
@@ -155,7 +155,7 @@ def _render(context: BuildContext, messages: pl.DataFrame) -> RenderedPart:
     if context.tokenizer is None:
         return RenderedPart(messages)
     once = context.recipe.threads.train_once
-    return tokenize(context, context.tokenizer, messages, threads.train_once if once else _as_it_is)
+    return tokenize(context, part, messages, threads.train_once if once else _as_it_is)
 
 
 def _as_it_is(messages: pl.DataFrame) -> pl.DataFrame:
@@ -180,7 +180,7 @@ def measured(context: BuildContext, task: tuple[int, pl.DataFrame]) -> pl.DataFr
     part, removed = task
     threaded = arrow.read_table(context.files.table("threaded", part))
     left = threaded.join(removed, on="conversation", how="anti", maintain_order="left")
-    tokens = _render(context, _in_order(context, left, nothing_decided())).tokens
+    tokens = _render(context, part, _in_order(context, left, nothing_decided())).tokens
     assert tokens is not None
     rows = pl.DataFrame(
         {

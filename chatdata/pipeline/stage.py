@@ -17,11 +17,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 from pydantic import BaseModel
 
-from chatdata.pipeline.cache import Cache, Kept
+from chatdata.pipeline.cache import Kept, Store
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.partitions import PartitionFiles
@@ -67,7 +68,10 @@ class Stage(Generic[Task, Result]):
     parts_of_context: frozenset[str] = frozenset()
 
     def narrowed(self, context: BuildContext) -> BuildContext:
-        """The context with nothing but what the stage depends on."""
+        """The context with nothing but what the stage depends on.
+
+        The cache is no part of it: a stage that asks it gets what it would make itself.
+        """
         kept = {"files", *self.parts_of_context}
         nothing: dict[str, Any] = {"figures": FiguresByKey(), "encoder": EncoderChoice()}
         changed = {
@@ -104,14 +108,6 @@ class Done(Generic[Result]):
     kept: float
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
-    """A cache, and a hash of the versions that make results."""
-
-    cache: Cache
-    versions: str
-
-
 def run(
     stage: Stage[Task, Result], context: BuildContext, store: Store | None, task: Task
 ) -> Done[Result]:
@@ -122,7 +118,7 @@ def run(
     done, digest = kept(stage, context, store, task)
     if done is not None:
         return done
-    result = stage.function(context, task)
+    result = stage.function(replace(context, store=store), task)
     keep(stage, context, store, task, digest, result)
     return Done(result, 0)
 
@@ -201,6 +197,8 @@ def _text(value: Any) -> str:
         return f"{type(value).__name__} {value.model_dump_json()}"
     if isinstance(value, pl.DataFrame):
         return f"{value.schema} {value.rows()}"
+    if isinstance(value, np.ndarray):  # numpy leaves out the middle of a long one
+        return f"{value.dtype} {value.shape} {hashlib.blake2b(value.tobytes()).hexdigest()}"
     return "a path" if isinstance(value, Path) else repr(value)  # the files are hashed
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from chatdata.dataset import tables
-from chatdata.pipeline import global_pass, layers
+from chatdata.pipeline import encoders, global_pass, layers
+from chatdata.pipeline.cache import Store
 from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.encoders import EXAMINATION
 from chatdata.pipeline.first_pass import first_pass
 from chatdata.pipeline.global_pass import FilterDecision, GlobalDecisions, Repeats
 from chatdata.pipeline.second_pass import measured, second_pass
-from chatdata.pipeline.stage import Done, Reads, Stage, Store
+from chatdata.pipeline.stage import Done, Reads, Stage
 from chatdata.pipeline.stats import PartStats
-from chatdata.render import tokenizer
+from chatdata.pipeline.tokenizing import CERTIFICATE
 
 
 def _first_reads(context: BuildContext, part: int) -> Reads:
@@ -49,24 +50,12 @@ FIRST: Stage[int, PartStats] = Stage(
 )
 
 
-def _tokenizer_files(context: BuildContext) -> Iterator[Path]:
-    """Yields what a tokenizer is loaded from."""
-    folder = context.tokenizer.folder if context.tokenizer else None
-    if folder is None:
-        return
-    folder = folder.parent if folder.is_file() else folder
-    patterns = (*tokenizer.FILES, tokenizer.SHA256_FILE)
-    yield from sorted({path for pattern in patterns for path in folder.glob(pattern)})
-    if context.files.tokenizer.exists():
-        yield context.files.tokenizer
-
-
 def _second_reads(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Reads:
     part, _ = task
     files = context.files
     kinds = ["threaded", "outcomes", "groups", *(["nodes"] if context.recipe.threads.pairs else [])]
     of_part = [files.spared(part), *(files.table(kind, part) for kind in kinds)]
-    return Reads((*of_part, *_tokenizer_files(context)))
+    return Reads((*of_part, *encoders.tokenizer_files(context)))
 
 
 def _second_writes(context: BuildContext, task: tuple[int, GlobalDecisions]) -> tuple[Path, ...]:
@@ -90,7 +79,7 @@ SECOND: Stage[tuple[int, GlobalDecisions], PartStats] = Stage(
 
 def _measured_reads(context: BuildContext, task: tuple[int, pl.DataFrame]) -> Reads:
     part, _ = task
-    return Reads((context.files.table("threaded", part), *_tokenizer_files(context)))
+    return Reads((context.files.table("threaded", part), *encoders.tokenizer_files(context)))
 
 
 COUNT: Stage[tuple[int, pl.DataFrame], pl.DataFrame] = Stage(
@@ -113,4 +102,4 @@ REPEATS: Stage[Repeats, FilterDecision] = Stage(
     "duplicates", global_pass.decide_filter, frozenset(["drop"]), _repeats_reads
 )
 
-ALL: tuple[Stage[Any, Any], ...] = (FIRST, REPEATS, COUNT, SECOND)
+ALL: tuple[Stage[Any, Any], ...] = (FIRST, REPEATS, COUNT, SECOND, EXAMINATION, CERTIFICATE)

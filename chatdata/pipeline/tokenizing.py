@@ -13,14 +13,15 @@ from chatdata.core.hashing import fraction_column
 from chatdata.dataset.rows import Rows
 from chatdata.dataset.tables import Table
 from chatdata.pipeline import encoders, partitions
-from chatdata.pipeline.context import BuildContext, TokenizerSource
+from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.digests import Digests
+from chatdata.pipeline.stage import Stage
 from chatdata.pipeline.stats import PartStats, Totals, lengths_of
 from chatdata.render import certificate
 from chatdata.render import unknown as unknown_tokens
 from chatdata.render.encoding.audit import Audit
 from chatdata.render.fit import fit
-from chatdata.render.parity import ParityCounts
+from chatdata.render.parity import ParityCounts, Row
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
 from chatdata.render.unknown import Unknown
@@ -55,7 +56,7 @@ class RenderedPart:
 
 def tokenize(
     context: BuildContext,
-    source: TokenizerSource,
+    part: int,
     messages: pl.DataFrame,
     learnt: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> RenderedPart:
@@ -64,18 +65,40 @@ def tokenize(
     `learnt` gives the messages that fit with what of them may be learnt. The sample is chosen by a
     hash of the ids of the rows. Raises RenderError where a row is not what the template writes.
     """
+    source = context.tokenizer
+    assert source is not None
     tokenizer = encoders.load_tokenizer(source)
-    encoder = encoders.make_encoder(source, context.encoder)
-    pool = TextPool(tokenizer, encoder)
-    fitted = fit(messages, pool, source.options)
-    tokens = render(learnt(fitted.messages), fitted.windows, pool, source.options)
+    with encoders.encoder(context, part) as encoder:
+        pool = TextPool(tokenizer, encoder)
+        fitted = fit(messages, pool, source.options)
+        tokens = render(learnt(fitted.messages), fitted.windows, pool, source.options)
     ids = pl.Series(tokens.ids, dtype=pl.String)
     is_sampled = fraction_column(ids, "certificate") < context.sample
-    parity = certificate.compare_rows(tokens, tokenizer, source.options.train_on, is_sampled)
-    certificate.raise_on_failure(parity, tokenizer)
+    sampled = certificate.chosen_rows(tokens, source.options.train_on, is_sampled)
+    parity = encoders.proved(CERTIFICATE, context, sampled)
     outcomes = pl.concat([fitted.outcomes, tokens.outcomes])
     unknown = unknown_tokens.count(tokens, tokenizer)
     return RenderedPart(tokens.messages, tokens, outcomes, parity, encoder.audit, unknown)
+
+
+def _compared(context: BuildContext, rows: list[Row]) -> ParityCounts:
+    """What the certificate counts in rows. Raises RenderError where one is not what the template
+    writes."""
+    assert context.tokenizer is not None
+    tokenizer = encoders.load_tokenizer(context.tokenizer)
+    parity = certificate.compare(rows, tokenizer, context.tokenizer.options.train_on)
+    certificate.raise_on_failure(parity, tokenizer)
+    return parity
+
+
+# Of rows with all their ids, labels and words, so that none is taken for another.
+CERTIFICATE: Stage[list[Row], ParityCounts] = Stage(
+    "certificate",
+    _compared,
+    frozenset(),
+    encoders.of_tokenizer,
+    parts_of_context=frozenset(["tokenizer"]),
+)
 
 
 def save_rows(context: BuildContext, part: int, rows: Rows, made: Sequence[Table]) -> None:

@@ -3,7 +3,8 @@
 Two things are compared: what `render` made of a conversation, and what the tokenizer makes of
 the text that the Jinja template writes, tokenised in one go. They must be equal wherever content
 quotes no control token; where it does, the row must hold the template's control tokens and no
-more. The probes are hard cases; the sample is rows of the dataset itself.
+more. The probes are hard cases; the sample is rows of the dataset itself. A build may know from its
+cache what it counts in rows that the same versions have compared.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def certify(tokenizer: Tokenizer, options: Render) -> ParityCounts:
     fitted = _fit_probes(pool, probe_options)
     rendered = render(fitted.messages, fitted.windows, pool, probe_options)
     all_rows = pl.repeat(True, len(rendered.ids), eager=True)
-    rows = list(_chosen_rows(rendered, "assistant", all_rows))
-    counts = _compare_rows(rows, tokenizer, "assistant")
+    rows = chosen_rows(rendered, "assistant", all_rows)
+    counts = compare(rows, tokenizer, "assistant")
     _check_reference(counts, (row for row in rows if not row.variables), tokenizer)
     if counts.compared < _LEAST_PROBES:
         reason = fitted.outcomes.filter(pl.col("unit") == "conversation")["detail"].to_list()
@@ -118,10 +119,11 @@ def compare_rows(
 
     `chosen` is a mask of the rows.
     """
-    return _compare_rows(list(_chosen_rows(rendered, train_on, chosen)), tokenizer, train_on)
+    return compare(chosen_rows(rendered, train_on, chosen), tokenizer, train_on)
 
 
-def _compare_rows(rows: Sequence[Row], tokenizer: Tokenizer, train_on: TrainOn) -> ParityCounts:
+def compare(rows: Sequence[Row], tokenizer: Tokenizer, train_on: TrainOn) -> ParityCounts:
+    """Compares rows with their Jinja rendering, and their labels with their answers."""
     counts = ParityCounts()
     reference = Reference(tokenizer)
     check_prompts(counts, _answers(counts, rows, reference, train_on), reference)
@@ -141,6 +143,12 @@ def _answers(
         answers = check_answers(counts, row, reference, quotes, train_on)
         whole = WholeRow(reference.comparable(row), ids, reference.control)
         yield from shortened(answers, whole, number)
+
+
+def chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> list[Row]:
+    """The rows of a mask, in an order that depends on their ids alone."""
+    rows = _chosen_rows(rendered, train_on, chosen)
+    return sorted(rows, key=lambda row: row.ids.tobytes())
 
 
 def _chosen_rows(rendered: Rendered, train_on: TrainOn, chosen: pl.Series) -> Iterator[Row]:

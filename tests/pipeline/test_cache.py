@@ -6,13 +6,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from chatdata.cli import main
 from chatdata.core import cache_folder
 from chatdata.core.errors import OutputError
-from chatdata.pipeline import cache
+from chatdata.pipeline import cache, stage
 from chatdata.pipeline.cache import Cache, Kept
 
 NOISE = os.urandom(5000)
@@ -51,6 +52,14 @@ def test_a_damaged_entry_is_none(opened: Cache, change: str) -> None:
     assert opened.entries() == []
     opened.save("first", "aa1", kept())
     assert opened.load("first", "aa1") == kept()
+
+
+def test_long_arrays_that_differ_in_their_middle_have_keys_of_their_own() -> None:
+    """numpy writes neither."""
+    arrays = [np.zeros(5000, np.int32), np.zeros(5000, np.int32), np.zeros((2, 2500), np.int32)]
+    arrays[1][2500] = 1
+    keys = {"".join(stage._plain([array])) for array in arrays}
+    assert len(keys) == len(arrays)
 
 
 def test_those_that_were_used_longest_ago_go_first(opened: Cache) -> None:

@@ -1,5 +1,5 @@
-"""Layers of the first pass: inputs that are edited at random give the bytes of a build without a
-cache, and what was not edited is taken from the cache."""
+"""What the cache keeps of less than a part: inputs that are edited at random give the bytes of a
+build without a cache, and what was not edited is neither made nor proved again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ import pytest
 from chatdata.core import cache_folder, schema
 from chatdata.pipeline import build as building
 from chatdata.pipeline import layers
+from chatdata.render import certificate
+from chatdata.render.encoding import hard_strings
+from chatdata.render.encoding.libraries import ReferenceEncoder
 from tests.support.builds import SHAREGPT_ROLES, files, make
 from tests.support.conversations import random_conversation, random_tree
+from tests.support.trusted_tokenizer import starcoder_like
 
 RECIPE = """
 name: both
@@ -31,6 +35,7 @@ drop: [deleted, {too_few_turns: {below: 2}}, duplicate, {near_duplicate: {thresh
 split: {test_percent: 30}
 max_dropped: 1.0
 """
+RENDER = "render: {tokenizer: TOKENIZER, template: chatml, max_tokens: 900, overflow: cut}\n"
 Records = list[Any]
 
 
@@ -47,6 +52,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.recipe = RECIPE
         self.talks: Records = [talk(seed) for seed in range(20)]
         self.trees: Records = [row for seed in range(6) for row in random_tree(seed)]
         self.trees += self.trees[:2]  # ids that come again
@@ -57,7 +63,7 @@ class Place:
         self.kept = (0, 0)
         (self.folder / "talks.json").write_text(json.dumps(self.talks))
         (self.folder / "trees.jsonl").write_text("\n".join(map(json.dumps, self.trees)))
-        return files(make(self.folder, RECIPE, None, name, reused=self._note, **options))
+        return files(make(self.folder, self.recipe, None, name, reused=self._note, **options))
 
     def _note(self, stage: str, kept: int, parts: int) -> None:
         if stage == "first pass":
@@ -69,6 +75,21 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(building, "parts_of", lambda inputs: 2)
     return Place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return starcoder_like(tmp_path_factory.mktemp("tokenizer") / "starcoder-like")
+
+
+@pytest.fixture
+def rendering(place: Place, tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place that renders, with a small sample, and a quick examination of the fast library."""
+    strings = hard_strings.strings
+    monkeypatch.setattr(hard_strings, "strings", lambda text: strings(text)[::50])
+    monkeypatch.setattr(certificate, "SAMPLE", 8)
+    place.recipe += RENDER.replace("TOKENIZER", str(tokenizer))
+    return place
 
 
 def put(records: Records, draw: random.Random) -> None:
@@ -100,10 +121,10 @@ EDITS: list[Callable[[Records, random.Random], None]] = [put, take_out, change, 
 
 @pytest.mark.slow
 def test_inputs_that_are_edited_give_the_bytes_of_a_build_without_a_cache(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    rendering: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layers, "_MOST", 3)
-    draw = random.Random(5)
+    draw, place = random.Random(5), rendering
     place.build()
     for number in range(4):
         for edit in draw.sample(EDITS, 2):
@@ -152,6 +173,36 @@ def test_figures_of_pieces_do_not_tell_whether_a_cache_was_used(
     place.build()
     del place.talks[0]
     assert place.build() == place.build("plain", cache=False)
+
+
+@pytest.mark.slow
+def test_what_was_proved_is_not_proved_again(
+    rendering: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of the sample in a part with a new record, and the texts that were compared."""
+    rows, texts = list[int](), list[str]()
+    compare, encode = certificate.compare, ReferenceEncoder.encode
+
+    def compared(chosen: Any, *more: Any) -> Any:
+        rows.append(len(chosen))
+        return compare(chosen, *more)
+
+    def encoded(self: ReferenceEncoder, batch: Any) -> Any:
+        texts.extend(batch)
+        return encode(self, batch)
+
+    monkeypatch.setattr(certificate, "compare", compared)
+    monkeypatch.setattr(ReferenceEncoder, "encode", encoded)
+    rendering.recipe = rendering.recipe.replace(", pairs: best_worst", "")
+    rendering.build()
+    known = {text for text in texts if text.isascii() and len(text) > 12}  # not a header
+    assert sum(rows) > 8 < len(known)
+    rows.clear()
+    texts.clear()
+    rendering.talks[3:3] = [{**talk(201), "id": "new"}]
+    rendering.build()
+    assert rows == []
+    assert not known & set(texts), "hard strings, and texts and excerpts of before"
 
 
 def test_a_part_without_messages_has_a_kind() -> None:

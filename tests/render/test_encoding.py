@@ -6,8 +6,8 @@ import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+from tokenizers import models
 
 from chatdata import build_dataset, load_recipe, read_manifest
 from chatdata.core.errors import ConfigError
@@ -26,49 +26,17 @@ from chatdata.render.encoding.coverage import CoverageSampler
 from chatdata.render.encoding.encoded import Encoded
 from chatdata.render.encoding.encoder import EncoderDiffers, FastEncoder
 from chatdata.render.encoding.libraries import Encode, Library, ReferenceEncoder
+from tests.support import trusted_tokenizer
+from tests.support.trusted_tokenizer import words
 
 pytest.importorskip("fastokens")
 
 NAMES = ["starcoder", "starcoder2", "gpt2", "gpt-neox-20b", "smollm2", "qwen3"]
 
 
-def words(seed: int, count: int) -> list[str]:
-    """Texts of made-up words, code, digits and characters of several scripts."""
-    draw = Random(seed)
-    alphabet = "etaoin shrdlu  \n\n\t'_(){}[]=.,:;0123456789éüß日本語한국 ²½٣Ⅷ👍\u0301"
-    pieces = ["def ", "return ", "don't ", " the", "\n    ", "can't", "=> ", "the ", "a_b", " 42"]
-    texts = []
-    for _ in range(count):
-        parts = [draw.choice(pieces) for _ in range(draw.randint(0, 12))]
-        parts += ["".join(draw.choices(alphabet, k=draw.randint(0, 20)))]
-        draw.shuffle(parts)
-        texts.append("".join(parts))
-    return texts
-
-
 @pytest.fixture(scope="session")
 def starcoder_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A byte-level BPE with StarCoder's stages, trained here, that lacks a byte as StarCoder's
-    vocabulary does."""
-    tokenizer = tokenizers.Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = [letter for letter in pre_tokenizers.ByteLevel.alphabet() if letter != "ñ"]
-    tokenizer.train_from_iterator(
-        words(1, 3000),
-        trainers.BpeTrainer(
-            vocab_size=1200, initial_alphabet=sorted(alphabet), show_progress=False
-        ),
-    )
-    tokenizer.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
-    tokenizer.add_tokens([AddedToken("<tool>", special=False, normalized=False)])
-    folder = tmp_path_factory.mktemp("tokenizer") / "starcoder-like"
-    folder.mkdir()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
-    return folder
+    return trusted_tokenizer.starcoder_like(tmp_path_factory.mktemp("tokenizer") / "starcoder-like")
 
 
 def text_twin(folder: Path) -> tokenizers.Tokenizer:
@@ -420,6 +388,44 @@ def test_what_is_audited_does_not_depend_on_the_calls(fast: FastEncoder) -> None
     assert whole.audit == cut.audit
     assert 0 < whole.audit.whole < whole.audit.texts / 2
     assert whole.audit.differences == 0
+
+
+class Asked(ReferenceEncoder):
+    """`tokenizers`, that notes what it is given."""
+
+    def __init__(self, text: tokenizers.Tokenizer) -> None:
+        super().__init__(text)
+        self.texts: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        self.texts += texts
+        return super().encode(texts)
+
+
+@pytest.mark.parametrize("one_in", [SAMPLE, EVERYTHING])
+def test_what_was_compared_before_is_counted_and_not_encoded_again(
+    fast: FastEncoder, text: tokenizers.Tokenizer, one_in: int
+) -> None:
+    texts = words(5, 1000)
+    before, plain, reference = fast.session(one_in), fast.session(one_in), Asked(text)
+    before.encode([*texts[:300], *texts[310:]])
+    again = replace(fast, reference=reference).session(one_in, before.marks)
+    assert same(again.encode(texts), plain.encode(texts))
+    assert (again.audit, again.marks) == (plain.audit, plain.marks)
+    asked = len(reference.texts) - again.audit.routed
+    assert len(plain.marks - before.marks) <= asked < len(plain.marks) / 10
+
+
+def test_other_ids_of_a_text_that_was_compared_before_are_found(
+    fast: FastEncoder, text: tokenizers.Tokenizer
+) -> None:
+    texts = words(5, 100)
+    session = fast.session(EVERYTHING)
+    session.encode(texts)
+    careless = admission.prepare(text, corrupting(lambda text: text == texts[70]))
+    assert isinstance(careless, FastEncoder)
+    with pytest.raises(EncoderDiffers):
+        careless.session(EVERYTHING, session.marks).encode(texts)
 
 
 class PanicException(BaseException):

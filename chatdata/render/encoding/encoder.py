@@ -4,15 +4,19 @@
 guards: the library is given a tokenizer only if the shape of its file is known (`admission`); the
 library must agree on thousands of hard strings before any text of a build; texts that the library
 is known to get wrong go to `tokenizers`; and what is new in the stream of texts is encoded by
-both and compared.
+both and compared, unless its ids were found right before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from chatdata.core.errors import ChatdataError
 from chatdata.render.encoding import coverage
@@ -99,20 +103,26 @@ class FastEncoder:
         fallback = self.reference.encode([texts[number] for number in needs_fallback])
         return encoded.replace(needs_fallback, fallback)
 
-    def session(self, one_in: int = SAMPLE) -> AuditedEncoder:
+    def session(self, one_in: int = SAMPLE, agreed: Set[bytes] = frozenset()) -> AuditedEncoder:
         """An encoder that remembers what it has seen: make one for each part of a build.
 
-        One text in `one_in` is compared, whatever the text holds.
+        One text in `one_in` is compared, whatever the text holds. `agreed` are the marks that an
+        earlier session of the same library and `tokenizers` left.
         """
-        return AuditedEncoder(self, one_in)
+        return AuditedEncoder(self, one_in, agreed)
 
 
 class AuditedEncoder:
-    """A fast encoder whose ids are compared with those of `tokenizers` as the encoder works."""
+    """A fast encoder whose ids are compared with those of `tokenizers` as the encoder works.
 
-    def __init__(self, fast: FastEncoder, one_in: int) -> None:
+    `marks` are hashes of each text that was compared and of its ids. What has a mark in `agreed`
+    has the ids that `tokenizers` made of it before: it is counted, and not encoded by both again.
+    """
+
+    def __init__(self, fast: FastEncoder, one_in: int, agreed: Set[bytes] = frozenset()) -> None:
         self.fast, self.one_in = fast, one_in
         self.audit = Audit()
+        self.agreed, self.marks = agreed, set[bytes]()
         self._sampler = CoverageSampler()
 
     def encode(self, texts: Sequence[str]) -> Encoded:
@@ -157,14 +167,23 @@ class AuditedEncoder:
         parts = [texts[excerpt.text][excerpt.start : excerpt.end] for excerpt in excerpts]
         compared = [texts[number] for number in whole] + parts
         actual = join([encoded.select(whole), self.fast.raw_encode(parts)])
-        expected = self.fast.reference.encode(compared)
+        marks = [_mark(text, actual.of(number)) for number, text in enumerate(compared)]
+        new = [number for number, mark in enumerate(marks) if mark not in self.agreed]
+        expected = self.fast.reference.encode([compared[number] for number in new])
         self.audit.whole += len(whole)
         self.audit.excerpts += len(parts)
         self.audit.characters += sum(map(len, compared))
-        for number in differences(expected, actual):
+        for number in differences(expected, actual.select(new)):
             self.audit.differences += 1
-            ids = expected.of(number).tolist(), actual.of(number).tolist()
-            raise EncoderDiffers(self.fast.name, compared[number], *ids)
+            ids = expected.of(number).tolist(), actual.of(new[number]).tolist()
+            raise EncoderDiffers(self.fast.name, compared[new[number]], *ids)
+        self.marks.update(marks)
+
+
+def _mark(text: str, ids: npt.NDArray[np.int32]) -> bytes:
+    """A hash of a text and its ids."""
+    words = f"{len(text)} {text}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(words + ids.tobytes(), digest_size=16).digest()
 
 
 def _digest(text: str) -> int:
