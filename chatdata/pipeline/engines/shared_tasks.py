@@ -27,7 +27,7 @@ class SharedTasks(Generic[Task, Result]):
         self, pool: Executor, function: Callable[[Task], Result], tasks: Sequence[Task]
     ) -> None:
         self._pool, self._function = pool, function
-        self._futures: list[Future[Result]] = [Future() for _ in tasks]
+        self._futures: deque[Future[Result]] = deque(Future() for _ in tasks)
         self._left = deque(zip(tasks, self._futures, strict=True))
         self._lock = threading.Lock()
         self._begun = self._used = self._resting = self._most = 0
@@ -42,7 +42,8 @@ class SharedTasks(Generic[Task, Result]):
         for _ in range(processes):
             self._send()
         self._work(first)
-        for future in self._futures:
+        while self._futures:  # a result is let go once it is taken
+            future = self._futures.popleft()
             while not future.done() and self._work(self._take()):
                 pass
             if future.exception() is not None:
