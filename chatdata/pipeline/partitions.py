@@ -124,9 +124,17 @@ def _write(rows: pl.DataFrame, ends: Sequence[int], path: Path) -> None:
     # Not views of strings: the batch of a part would take the bytes of all parts along.
     table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
     (batch,) = table.combine_chunks().to_batches()
+    nothing = pa.RecordBatch.from_arrays([*map(_empty, batch.columns)], schema=batch.schema)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         for start, end in itertools.pairwise([0, *ends]):
-            writer.write_batch(batch.slice(start, end - start))
+            writer.write_batch(batch.slice(start, end - start) if start < end else nothing)
+
+
+def _empty(column: pa.Array) -> pa.Array:
+    """A column without values. A slice of none would be written with the offsets of all values."""
+    if pa.types.is_dictionary(column.type):  # of which a file has one
+        return column.slice(0, 0)
+    return pa.array([], column.type)
 
 
 def read(folder: Path, part: int) -> Iterator[pl.DataFrame]:
