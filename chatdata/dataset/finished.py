@@ -10,6 +10,7 @@ from chatdata.core import storage
 from chatdata.core.errors import OutputError, SourceError
 
 FILE = "manifest.json"
+_BUILDS = "out"  # the folder in which a build goes where nobody names one
 
 
 def is_published(name: str | Path) -> bool:
@@ -42,7 +43,14 @@ def check_exists(path: Path) -> None:
 
 def missing(folder: Path) -> OutputError:
     """The error for a folder without a manifest."""
+    if is_published(folder):
+        return OutputError(
+            f"'{folder}' is a published version; `chatdata pull {folder} --out DIR` makes a folder."
+        )
     lacks = f"is not a finished build (it has no {FILE})"
     is_file = "is a file, and not the folder of a build" if folder.exists() else "is not there"
     state = lacks if folder.is_dir() else is_file
-    return OutputError(f"'{folder}' {state}; make one with `chatdata build`.")
+    is_repository = len(folder.parts) == 2 and folder.parts[0] != _BUILDS
+    is_repository = is_repository and not folder.parent.exists()
+    version = f", or name a published version ({folder}@1.0.0)" if is_repository else ""
+    return OutputError(f"'{folder}' {state}; make one with `chatdata build`{version}.")

@@ -26,6 +26,8 @@ WRONG = {
     ),
     "'.' is not a finished build (it has no manifest.json)": ("show .", "verify .", "stats ."),
     "there is no 'nope'; name files": ("audit nope",),
+    "or name a published version (org/x@1.0.0)": ("show org/x",),
+    "'org/x@1.0.0' is a published version; `chatdata pull": ("pack org/x@1.0.0 --max-tokens 9",),
     "'talk.jsonl' is a file, and not the folder of a build": ("show talk.jsonl",),
     "there is no recipe 'nope'; known: chats,": ("check nope", "build nope", "recipe nope"),
     "starchat-alpha. A recipe of your own": ("check nope",),
