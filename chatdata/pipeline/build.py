@@ -173,8 +173,13 @@ def check_splits(recipe: Recipe, splits: Mapping[str, Mapping[str, int]]) -> str
     if empty is None or empty.is_chance:
         return empty.words if empty else None
     tied = [drop.filter.name for drop in recipe.drops() if drop.options.get("keep") == "all"]
-    if not tied or not 1 <= percent <= 99:
+    if not 1 <= percent <= 99:
         raise BuildError(empty.words)
+    if not tied:
+        raise BuildError(
+            f"{empty.words} Conversations of a group share a split: those of a tree, and those of "
+            "one name with numbers (talk_0, talk_1)."
+        )
     return (
         f"{empty.words} Where nearly all conversations are alike, they share a split by "
         f"`{tied[0]}`; without it in `drop` they do not."

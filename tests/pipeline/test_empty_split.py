@@ -18,14 +18,17 @@ from chatdata.steps.split import empty_split
 RECIPE = "name: n\nversion: 1.0.0\nsource: {jsonl: {}}\nsplit: {test_percent: 5}\n"
 
 
-def conversation(number: int) -> str:
+def conversation(number: object) -> str:
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": str(number)}]
     return json.dumps({"id": number, "messages": messages})
 
 
-def run(folder: Path, command: str, rows: int, percent: float, *more: str) -> Result:
+def run(
+    folder: Path, command: str, rows: int, percent: float, *more: str, name: str = ""
+) -> Result:
+    ids = [f"{name}{number}" if name else number for number in range(rows)]
     (folder / "r.yaml").write_text(RECIPE)
-    (folder / "a.jsonl").write_text("\n".join(map(conversation, range(rows))))
+    (folder / "a.jsonl").write_text("\n".join(map(conversation, ids)))
     arguments = [str(folder / "r.yaml"), "--input", str(folder / "a.jsonl"), *more]
     return CliRunner().invoke(main, [command, *arguments, "--set", f"split.test_percent={percent}"])
 
@@ -64,6 +67,12 @@ def test_few_rows_may_miss_a_split_and_it_is_said(tmp_path: Path) -> None:
     for command, more in (("check", ()), ("build", ("--out", str(tmp_path / "out")))):
         outcome = run(tmp_path, command, 2, 5, *more)
         assert (outcome.exit_code, outcome.stderr) == (0, words)
+
+
+def test_ids_of_one_name_share_a_split_and_it_is_said(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "check", 100, 5, name="talk_")
+    assert outcome.exit_code == 1
+    assert "leave `split` out. Conversations of a group share a split" in outcome.stderr
 
 
 def test_conversations_that_all_begin_alike_are_built_and_it_is_said(tmp_path: Path) -> None:
