@@ -177,8 +177,8 @@ def check_splits(recipe: Recipe, splits: Mapping[str, Mapping[str, int]]) -> str
         raise BuildError(empty.words)
     if not tied:
         raise BuildError(
-            f"{empty.words} Conversations of a group share a split: those of a tree, and those of "
-            "one name with numbers (talk_0, talk_1)."
+            f"{empty.words} Conversations of a group share a split: those of a tree, and of "
+            "ShareGPT those of one name with numbers (talk_0, talk_1)."
         )
     return (
         f"{empty.words} Where nearly all conversations are alike, they share a split by "

@@ -91,9 +91,9 @@ class _Sources:
         self._groups += len(given.digests)
         self._kept += len(given.digests) - len(left)
         is_whole = all(layer.groups <= given.digests for layer in used)
-        if left or not is_whole:  # without groups, too: it has all figures that a recipe asks for
+        if left or not is_whole:  # without groups, too: it has all figures, in the recipe's order
             new = _Layer(_key(home, left), left)
-            made.append(self._load(new, left, given) or self._made(new, given))
+            made.insert(0, self._load(new, left, given) or self._made(new, given))
             used.append(new)
         total = reduce(operator.add, made)
         if len(used) > _MOST or not is_whole:

@@ -41,8 +41,9 @@ class Secrets:
         return Secrets(add_counts(self.by_kind, more.by_kind))
 
     def entry(self) -> dict[str, SecretEntry]:
-        """What the manifest holds, by kind."""
-        return {kind: SecretEntry(**counts) for kind, counts in self.by_kind.items()}
+        """What the manifest holds, by kind, in an order that no record decides."""
+        counted = [kind for kind in KINDS if kind in self.by_kind]
+        return {kind: SecretEntry(**self.by_kind[kind]) for kind in counted}
 
 
 class Redact(Strict):

@@ -18,17 +18,14 @@ from chatdata.steps.split import empty_split
 RECIPE = "name: n\nversion: 1.0.0\nsource: {jsonl: {}}\nsplit: {test_percent: 5}\n"
 
 
-def conversation(number: object) -> str:
+def conversation(number: int) -> str:
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": str(number)}]
     return json.dumps({"id": number, "messages": messages})
 
 
-def run(
-    folder: Path, command: str, rows: int, percent: float, *more: str, name: str = ""
-) -> Result:
-    ids = [f"{name}{number}" if name else number for number in range(rows)]
+def run(folder: Path, command: str, rows: int, percent: float, *more: str) -> Result:
     (folder / "r.yaml").write_text(RECIPE)
-    (folder / "a.jsonl").write_text("\n".join(map(conversation, ids)))
+    (folder / "a.jsonl").write_text("\n".join(map(conversation, range(rows))))
     arguments = [str(folder / "r.yaml"), "--input", str(folder / "a.jsonl"), *more]
     return CliRunner().invoke(main, [command, *arguments, "--set", f"split.test_percent={percent}"])
 
@@ -70,9 +67,12 @@ def test_few_rows_may_miss_a_split_and_it_is_said(tmp_path: Path) -> None:
 
 
 def test_ids_of_one_name_share_a_split_and_it_is_said(tmp_path: Path) -> None:
-    outcome = run(tmp_path, "check", 100, 5, name="talk_")
-    assert outcome.exit_code == 1
-    assert "leave `split` out. Conversations of a group share a split" in outcome.stderr
+    turns = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    talks = [{"id": f"talk_{number}", "conversations": turns} for number in range(100)]
+    (tmp_path / "a.json").write_text(json.dumps(talks))
+    recipe = load_recipe("sharegpt", ["render=null", "drop=[]", "split={test_percent: 5}"])
+    with pytest.raises(BuildError, match="Conversations of a group share a split"):
+        build_dataset(recipe, tmp_path / "out", inputs=[str(tmp_path / "a.json")])
 
 
 def test_conversations_that_all_begin_alike_are_built_and_it_is_said(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ split: {test_percent: 30}
 max_dropped: 1.0
 """
 RENDER = "render: {tokenizer: TOKENIZER, template: chatml, max_tokens: 900, overflow: cut}\n"
+REPLY = {"from": "gpt", "value": "Yes."}
 Records = list[Any]
 
 
@@ -203,6 +204,23 @@ def test_what_was_proved_is_not_proved_again(
     rendering.build()
     assert rows == []
     assert not known & set(texts), "hard strings, and texts and excerpts of before"
+
+
+@pytest.mark.slow
+def test_the_order_of_figures_does_not_tell_whether_a_cache_was_used(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.recipe = RECIPE.replace("[white_space]", "[entities, white_space]")
+    place.recipe = place.recipe.replace("[email]", "[email, phone]")
+    monkeypatch.setattr(building, "parts_of", lambda inputs: 1)
+    texts = ["+49 30 901820", "a&amp;b", "ann@example.com", *(f"so  {n}" for n in range(6))]
+    place.talks = [
+        {"id": f"x{n}", "conversations": [{"from": "human", "value": text}, REPLY]}
+        for n, text in enumerate(texts)
+    ]
+    place.build()
+    del place.talks[1]
+    assert place.build() == place.build("plain", cache=False), "entities have nothing to do"
 
 
 def test_a_part_without_messages_has_a_kind() -> None:

@@ -541,3 +541,8 @@ def test_real_messages_hold_few_secrets_and_real_code_none(real_data: Path) -> N
 
     path = real_data / "eval" / "humaneval" / "HumanEval.jsonl.gz"
     assert secrets.find(evaluation_sets.texts(File(path, "x"), [])["text"]) == {}
+
+
+def test_kinds_stand_in_their_order_whichever_is_found_first() -> None:
+    counts = {"messages": 1, "found": 1, "masked": 1}
+    assert list(redact.Secrets({"phone": counts, "email": counts}).entry()) == ["email", "phone"]
