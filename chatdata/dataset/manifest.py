@@ -326,7 +326,7 @@ def _values(folder: Path) -> Mapping[str, Any]:
     path = folder / FILE
     try:
         return _checked(lambda: path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise finished.missing(folder) from None
 
 
@@ -336,7 +336,7 @@ def _checked(text: Callable[[], str], path: str) -> Mapping[str, Any]:
         values: Any = json.loads(text())
     except RecursionError:
         raise OutputError(f"'{path}' is nested too deeply; build the folder again.") from None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError) as error:
         raise OutputError(f"'{path}' cannot be read ({error}); build the folder again.") from None

@@ -106,7 +106,7 @@ def find_tokenizer(spec: str) -> tuple[Path | None, str]:
     if repo.count("/") != 1 or repo.startswith((".", "/", "~")):
         raise ConfigError(
             f"there is no tokenizer '{spec}'; write `bytes`, a folder, or a Hub repository "
-            "(org/name), for example --set render.tokenizer=PATH."
+            "(org/name)."
         )
     try:
         return hub.fetch(repo, revision or None, tokenizers.FILES, "model")[0], spec

@@ -145,6 +145,8 @@ def test_what_is_no_build_of_ours_has_no_card(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"messages": []}\n')
     done = CliRunner().invoke(main, ["audit", str(tmp_path), "--card"])
     assert "is not a finished build" in done.stderr
+    done = CliRunner().invoke(main, ["audit", str(tmp_path / "a.jsonl"), "--card"])
+    assert "is a file, and not the folder of a build" in done.stderr
     assert not (tmp_path / "README.md").exists()
 
 
