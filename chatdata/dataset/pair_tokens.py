@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,9 +25,10 @@ from chatdata.dataset.schemas import IDS, PAIR_TOKENS
 
 if TYPE_CHECKING:
     from chatdata.render.options import Render
-    from chatdata.render.parity import ParityCounts
+    from chatdata.render.parity import ParityCounts, Row
     from chatdata.render.rows import Rendered
     from chatdata.render.segments.text_pool import TextPool
+    from chatdata.render.segments.unencoded import TrainOn
 
 SIDES = ("chosen", "rejected")
 LISTS = tuple(f"{side}_{what}" for side in SIDES for what in ("ids", "labels"))
@@ -93,6 +94,10 @@ def row_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
 # --------------------------------------------------------------------------------- how it is made
 
 
+# Of what is learnt of answers, and rows.
+Compare = Callable[["TrainOn", list["Row"]], "ParityCounts"]
+
+
 class RenderedPairs(NamedTuple):
     """The rows of pairs, as they follow each other; why the rest is left out, by id; and what was
     compared with the template."""
@@ -102,10 +107,17 @@ class RenderedPairs(NamedTuple):
     parity: ParityCounts
 
 
-def draw(pairs: pa.Table, pool: TextPool, options: Render, share: float) -> RenderedPairs:
+def draw(
+    pairs: pa.Table,
+    pool: TextPool,
+    options: Render,
+    share: float,
+    compare: Compare | None = None,
+) -> RenderedPairs:
     """The rows of tokens of rows of schema `schemas.PAIRS`, a share of which is certified.
 
-    Which that are is chosen by a hash of the ids of the pairs. A pair is left out where a side is
+    Which that are is chosen by a hash of the ids of the pairs; `compare` gives what the certificate
+    counts in them, where it is not to be counted here. A pair is left out where a side is
     too long, or the template cannot write it, or the answers do not begin at the same place.
     """
     from chatdata.render import certificate
@@ -122,7 +134,11 @@ def draw(pairs: pa.Table, pool: TextPool, options: Render, share: float) -> Rend
     names = pl.Series(drawn.conversations, dtype=pl.String)
     numbers = names.str.split(" ").list.last().cast(pl.Int64)
     is_sampled = (fraction_column(ids, "certificate") < share).gather(numbers)
-    parity = certificate.compare_rows(drawn, pool.tokenizer, of_answers.train_on, is_sampled)
+    sampled = certificate.chosen_rows(drawn, of_answers.train_on, is_sampled)
+    if compare is None:
+        parity = certificate.compare(sampled, pool.tokenizer, of_answers.train_on)
+    else:
+        parity = compare(of_answers.train_on, sampled)
     outcomes = pl.concat([fitted.outcomes, drawn.outcomes]).filter(unit="conversation")
     reasons = dict(outcomes.select("id", "reason").iter_rows())
     return _paired(ids.to_list(), _sides(drawn), reasons, parity)

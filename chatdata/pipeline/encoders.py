@@ -111,15 +111,15 @@ def of_tokenizer(context: BuildContext, task: Any) -> Reads:
 
 
 @contextmanager
-def encoder(context: BuildContext, part: int) -> Iterator[Encoder]:
-    """The encoder for the texts of a part. What it compares is in the cache afterwards, and is not
-    compared again."""
+def encoder(context: BuildContext, texts: str) -> Iterator[Encoder]:
+    """The encoder for some texts of a part, which have a name of their own. What it compares is in
+    the cache afterwards, and is not compared again."""
     assert context.tokenizer is not None
     store = context.store if context.encoder.is_fast else None
     if store is None:
         yield make_encoder(context.tokenizer, context.encoder)
         return
-    task = (context.encoder.name, part)
+    task = (context.encoder.name, texts)
     narrow = _without_sources(EXAMINATION.narrowed(context))
     key = key_of(_AUDIT, narrow, store.versions, task, of_tokenizer(context, task))
     kept = store.cache.load(_AUDIT, key)

@@ -24,6 +24,7 @@ from chatdata.render.fit import fit
 from chatdata.render.parity import ParityCounts, Row
 from chatdata.render.rows import Rendered, render
 from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.segments.unencoded import TrainOn
 from chatdata.render.unknown import Unknown
 
 
@@ -68,31 +69,35 @@ def tokenize(
     source = context.tokenizer
     assert source is not None
     tokenizer = encoders.load_tokenizer(source)
-    with encoders.encoder(context, part) as encoder:
+    with encoders.encoder(context, f"rows {part}") as encoder:
         pool = TextPool(tokenizer, encoder)
         fitted = fit(messages, pool, source.options)
         tokens = render(learnt(fitted.messages), fitted.windows, pool, source.options)
     ids = pl.Series(tokens.ids, dtype=pl.String)
     is_sampled = fraction_column(ids, "certificate") < context.sample
     sampled = certificate.chosen_rows(tokens, source.options.train_on, is_sampled)
-    parity = encoders.proved(CERTIFICATE, context, sampled)
+    parity = encoders.proved(CERTIFICATE, context, (source.options.train_on, sampled))
     outcomes = pl.concat([fitted.outcomes, tokens.outcomes])
     unknown = unknown_tokens.count(tokens, tokenizer)
     return RenderedPart(tokens.messages, tokens, outcomes, parity, encoder.audit, unknown)
 
 
-def _compared(context: BuildContext, rows: list[Row]) -> ParityCounts:
+def _compared(context: BuildContext, task: tuple[TrainOn, list[Row]]) -> ParityCounts:
     """What the certificate counts in rows. Raises RenderError where one is not what the template
-    writes."""
+    writes.
+
+    `task` is what is learnt of answers, and the rows.
+    """
     assert context.tokenizer is not None
+    train_on, rows = task
     tokenizer = encoders.load_tokenizer(context.tokenizer)
-    parity = certificate.compare(rows, tokenizer, context.tokenizer.options.train_on)
+    parity = certificate.compare(rows, tokenizer, train_on)
     certificate.raise_on_failure(parity, tokenizer)
     return parity
 
 
 # Of rows with all their ids, labels and words, so that none is taken for another.
-CERTIFICATE: Stage[list[Row], ParityCounts] = Stage(
+CERTIFICATE: Stage[tuple[TrainOn, list[Row]], ParityCounts] = Stage(
     "certificate",
     _compared,
     frozenset(),

@@ -16,8 +16,10 @@ from chatdata.dataset.pair_tokens import PairTokens
 from chatdata.pipeline import encoders
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.stats import PartStats, Totals
-from chatdata.render import certificate
+from chatdata.pipeline.tokenizing import CERTIFICATE
+from chatdata.render.parity import ParityCounts, Row
 from chatdata.render.segments.text_pool import TextPool
+from chatdata.render.segments.unencoded import TrainOn
 
 _BATCH = 1024  # pairs of a shard that are rendered at once
 
@@ -30,19 +32,21 @@ class TokenizedPairs:
     stats: PartStats
 
 
-def tokenize_pairs(context: BuildContext, pairs: PairRows) -> TokenizedPairs:
-    """The rows of tokens of pairs, none where the recipe renders nothing.
+def tokenize_pairs(context: BuildContext, part: int, pairs: PairRows) -> TokenizedPairs:
+    """The rows of tokens of the pairs of a part, none where the recipe renders nothing.
 
     Raises RenderError where a row of the sample is not what the template writes.
     """
     source = context.tokenizer
     if source is None:
         return TokenizedPairs(pair_tokens.none(), PartStats())
-    tokenizer = encoders.load_tokenizer(source)
-    encoder = encoders.make_encoder(source, context.encoder)
-    pool = TextPool(tokenizer, encoder)
-    drawn = pair_tokens.draw(pairs.table, pool, source.options, context.sample)
-    certificate.raise_on_failure(drawn.parity, tokenizer)
+
+    def compare(train_on: TrainOn, rows: list[Row]) -> ParityCounts:
+        return encoders.proved(CERTIFICATE, context, (train_on, rows))
+
+    with encoders.encoder(context, f"pairs {part}") as encoder:
+        pool = TextPool(encoders.load_tokenizer(source), encoder)
+        drawn = pair_tokens.draw(pairs.table, pool, source.options, context.sample, compare)
     splits = dict(zip(pairs.table["id"].to_pylist(), pairs.splits, strict=True))
     of_rows = pl.Series([splits[id] for id in drawn.table["id"].to_pylist()], dtype=pl.String)
     rows = PairTokens(drawn.table, of_rows)
@@ -62,4 +66,4 @@ def tokenize_shard(context: BuildContext, shard: Path, split: str) -> Iterator[T
         for batch in file.iter_batches(_BATCH):
             table = pa.Table.from_batches([batch])
             splits = pl.repeat(split, table.num_rows, dtype=pl.String, eager=True)
-            yield tokenize_pairs(context, PairRows(table, splits))
+            yield tokenize_pairs(context, 0, PairRows(table, splits))  # nothing is kept

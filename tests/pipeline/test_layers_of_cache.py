@@ -194,7 +194,6 @@ def test_what_was_proved_is_not_proved_again(
 
     monkeypatch.setattr(certificate, "compare", compared)
     monkeypatch.setattr(ReferenceEncoder, "encode", encoded)
-    rendering.recipe = rendering.recipe.replace(", pairs: best_worst", "")
     rendering.build()
     known = {text for text in texts if text.isascii() and len(text) > 12}  # not a header
     assert sum(rows) > 8 < len(known)

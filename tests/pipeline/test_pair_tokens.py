@@ -142,15 +142,22 @@ def test_a_row_that_is_not_the_templates_stops_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The certificate looks at pairs too."""
-    compare = certificate.compare_rows
+    choose, compare = certificate.chosen_rows, certificate.compare
+    of_pairs = list[Any]()
 
-    def fails(*arguments: Any) -> ParityCounts:
-        counts = compare(*arguments)
-        if arguments[0].conversations[0].startswith("chosen"):
+    def chosen(rendered: Any, *more: Any) -> Any:
+        rows = choose(rendered, *more)
+        of_pairs.extend(rows if rendered.conversations[0].startswith("chosen") else [])
+        return rows
+
+    def fails(rows: Any, *more: Any) -> ParityCounts:
+        counts = compare(rows, *more)
+        if any(row is of_pair for row in rows for of_pair in of_pairs):
             counts.fail("a token differs")
         return counts
 
-    monkeypatch.setattr(certificate, "compare_rows", fails)
+    monkeypatch.setattr(certificate, "chosen_rows", chosen)
+    monkeypatch.setattr(certificate, "compare", fails)
     with pytest.raises(RenderError, match="a token differs"):
         build(tmp_path, FORK, CHATML)
 
