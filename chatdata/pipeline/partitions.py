@@ -134,7 +134,7 @@ def _empty(column: pa.Array) -> pa.Array:
     """A column without values. A slice of none would be written with the offsets of all values."""
     if pa.types.is_dictionary(column.type):  # of which a file has one
         return column.slice(0, 0)
-    return pa.array([], column.type)
+    return pa.nulls(0, column.type)  # `pa.array` would import pandas
 
 
 def read(folder: Path, part: int) -> Iterator[pl.DataFrame]:
