@@ -106,7 +106,8 @@ def redraw(
     """
     pool = TextPool(tokenizer)
     messages = published.messages(conversations)
-    candidates = windows.rows(messages, _windows(messages, stored))
+    ways = (_windows(messages, stored, taught) for taught in (_taught, _only_answer))
+    candidates = pl.concat(windows.rows(messages, way) for way in ways)
     writable, refused = _writable(candidates, pool)
     if writable.is_empty():
         return Redrawn(refused, frozenset(), None)
@@ -128,8 +129,12 @@ def _writable(candidates: pl.DataFrame, pool: TextPool) -> tuple[pl.DataFrame, d
     return writable, refused
 
 
-def _windows(messages: pl.DataFrame, stored: list[StoredRow]) -> pl.DataFrame:
-    """A window for each candidate of each stored row, named `NUMBER:FIRST`.
+_Taught = Callable[[StoredRow, list[str]], list[tuple[int, int]]]
+
+
+def _windows(messages: pl.DataFrame, stored: list[StoredRow], taught: _Taught) -> pl.DataFrame:
+    """A window for each candidate of each stored row, named `NUMBER:FIRST-NEW`. `taught` gives the
+    first and the last turn that a row may teach.
 
     The id of a row says which messages the row teaches, but not how much context it carries, so
     every possible beginning is a candidate.
@@ -141,7 +146,7 @@ def _windows(messages: pl.DataFrame, stored: list[StoredRow]) -> pl.DataFrame:
     candidates = []
     for number, row in enumerate(stored):
         turns = roles[row.conversation]
-        for new, last in _taught(row, turns):
+        for new, last in taught(row, turns):
             for first in windows.exchange_starts(turns[: new + 1]):
                 name = f"{number}:{first}-{new}"
                 candidates.append((row.conversation, name, first, new, last))
@@ -149,17 +154,16 @@ def _windows(messages: pl.DataFrame, stored: list[StoredRow]) -> pl.DataFrame:
 
 
 def _taught(row: StoredRow, roles: list[str]) -> list[tuple[int, int]]:
-    """The first and the last turn that a row may teach, by its id.
+    """What a row may teach, by its id; the only row of a conversation teaches all of it."""
+    return [row_id.parse(row.id, row.conversation) or (0, len(roles) - 1)]
 
-    The only row of a conversation teaches all of it or, where each answer is a row, its only
-    answer.
-    """
-    span = row_id.parse(row.id, row.conversation)
-    if span is not None:
-        return [span]
+
+def _only_answer(row: StoredRow, roles: list[str]) -> list[tuple[int, int]]:
+    """What the only row of a conversation teaches where each answer is a row: its only answer."""
     answers = [i for i, role in enumerate(roles) if role == "assistant"]
-    only = [(answers[0], answers[0])] if len(answers) == 1 and answers[0] > 0 else []
-    return [(0, len(roles) - 1), *only]
+    is_only = len(answers) == 1 and answers[0] > 0
+    is_alone = row_id.parse(row.id, row.conversation) is None
+    return [(answers[0], answers[0])] if is_only and is_alone else []
 
 
 def number(name: str) -> int:

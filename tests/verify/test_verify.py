@@ -154,6 +154,16 @@ def test_messages_that_are_not_to_be_learnt_are_taken_from_the_labels(tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_question_behind_the_only_answer_is_part_of_its_row(tmp_path: Path) -> None:
+    turns = [("user", "What?"), ("assistant", "That."), ("user", "And then?")]
+    record = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record))
+    text = "name: n\nversion: 1.0.0\nsource: {jsonl: {}}\nrender: {tokenizer: bytes}\n"
+    out = make(tmp_path, text, tmp_path / "a.jsonl", "out", "threads.end=any")
+    assert failed(out, everything=True) == {}
+
+
 def test_unknown_files_beside_a_dataset_are_listed_and_pass(folder: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     (folder / "report.html").write_text("made by chatdata report")
