@@ -79,7 +79,8 @@ def _nothing(folder: Path, choice: Choice, rows: pl.LazyFrame) -> str:
     ):
         known = sorted(rows.select(column).unique().collect()[column].drop_nulls().to_list())
         if value is not None and value not in known:
-            return f"no row of '{folder}' has {option} {value}; there are {', '.join(known[:20])}."
+            which = f"there are {', '.join(known[:20])}" if known else f"none states its {column}"
+            return f"no row of '{folder}' has {option} {value}; {which}."
     words = f"; none of these says '{choice.words}'" if choice.words is not None else ""
     return f"no row of '{folder}' fits what is asked for{words}."
 

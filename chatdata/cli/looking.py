@@ -169,8 +169,8 @@ def explain(out: Path, id: str, as_json: bool, no_pager: bool) -> None:
     """Say what became of a message or a conversation, and why.
 
     ID is an id of the ledger: of a message, of a conversation (`sharegpt/QWJhYvA_0`, or its last
-    part), or a place in a file (`dump.jsonl:17`). Of what was dropped, the text is printed too, and
-    the setting of a build that would keep it.
+    part), or the place of a record that was dropped (`dump.jsonl:17`). Of what was dropped, the
+    text is printed too, and the setting of a build that would keep it.
     """
     from chatdata.cli import keeping
     from chatdata.cli.show_outcomes import print_explanation

@@ -14,7 +14,7 @@ from rich.text import Text
 from chatdata.cli import keeping
 from chatdata.cli.choosing import Choice
 from chatdata.cli.terminal import visible
-from chatdata.core.config import nearest
+from chatdata.core.config import nearest_sentence
 from chatdata.core.errors import OutputError
 from chatdata.dataset import dropped, manifest
 from chatdata.dataset.dropped import Selection
@@ -32,9 +32,8 @@ def find(folder: Path, reason: str | None, choice: Choice) -> Selection:
     counts = manifest.read(folder).counts
     known = {name: None for _, count in counts.items() for name in count.dropped}
     if reason is not None and reason not in known:
-        raise OutputError(
-            f"nothing in '{folder}' was dropped for '{reason}'; {nearest(reason, list(known))}"
-        )
+        hint = nearest_sentence(reason, known) if known else "nothing was dropped at all."
+        raise OutputError(f"nothing in '{folder}' was dropped for '{reason}'; {hint}")
     if known and not dropped.is_in(folder):
         raise OutputError(
             f"'{folder}' has no folder `dropped`: a folder that was pulled or rendered again, or "

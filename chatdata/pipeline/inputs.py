@@ -42,6 +42,8 @@ def standard_input() -> Path:
         shutil.copyfileobj(sys.stdin.buffer, file)
     with path.open("rb") as file:
         start = file.read(8)
+    if not start:
+        raise SourceError("standard input is empty; give it conversations, or name a file.")
     suffix = next((kind for mark, kind in _BEGINS.items() if start.startswith(mark)), ".json")
     return path.rename(path.with_name(f"stdin{suffix}"))
 

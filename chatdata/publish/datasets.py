@@ -46,8 +46,9 @@ def explain(dataset: str | Path, id: str) -> pl.DataFrame:
     """What became of a message or a conversation, and why: rows of the ledger.
 
     `dataset` is a folder, a published version (`org/name@1.0.0`) or a URL. `id` is an id of the
-    ledger, its last part, or a place in a file (`dump.jsonl:17`). The rows of what was dropped have
-    its words too, where the folder keeps them. Raises OutputError where nothing has this id.
+    ledger, its last part, or the place of a record that was dropped (`dump.jsonl:17`). The rows of
+    what was dropped have its words too, where the folder keeps them. Raises OutputError where
+    nothing has this id.
     """
     folder = pull.folder(dataset)
     return dropped.with_words(folder, reader.explain(folder, id))
