@@ -106,11 +106,7 @@ def check(
     is_flag=True,
     help="Do not keep the text of what is dropped. It is in OUT/dropped, which is never published.",
 )
-@click.option(
-    "--no-cache",
-    is_flag=True,
-    help="Make everything anew, and keep nothing for the next build (chatdata cache).",
-)
+@options.cache
 @click.option("--verify", "old_name", type=click.Choice(list(audit.AUDIT_MODES)), hidden=True)
 @options.force
 @options.as_json
@@ -126,7 +122,7 @@ def build(
     engine: str,
     check_encoder: str | None,
     no_dropped: bool,
-    no_cache: bool,
+    cache: bool,
     old_name: str | None,
     force: bool,
     as_json: bool,
@@ -160,7 +156,7 @@ def build(
         verify=check_encoder or old_name or audit.DEFAULT,
         force=force,
         keep_dropped=not no_dropped,
-        cache=not no_cache,
+        cache=cache,
     )
     building.tell(built, as_json)
 

@@ -89,6 +89,13 @@ workers = click.option(
     show_default="one for each core",
     help="Number of processes. A small input needs only one.",
 )
+cache = click.option(
+    "--no-cache",
+    "cache",
+    flag_value=False,
+    default=True,
+    help="Make everything anew, and keep nothing for the next time (chatdata cache).",
+)
 settings = click.option(
     "settings",
     "--set",

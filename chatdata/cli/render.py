@@ -42,6 +42,7 @@ from chatdata.core.errors import ChatdataError
 )
 @click.option("--remove", metavar="NAME", help="Remove the added rendering of this name.")
 @options.workers
+@options.cache
 @options.force
 @options.as_json
 @options.loudness

@@ -37,7 +37,7 @@ from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.prepare import find_tokenizer
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
-from chatdata.pipeline.runner import Runner
+from chatdata.pipeline.runner import Runner, store_of
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.render.encoding import audit
@@ -69,14 +69,15 @@ def add_rendering(
     verify: str = audit.DEFAULT,
     force: bool = False,
     progress: Progress = silent,
+    cache: bool = True,
 ) -> Manifest:
     """Adds a rendering to the built folder `folder`, or to a copy of it, `out`. Of a published
     version (`org/name@1.0.0`), which `chatdata.add_rendering` takes too, there must be a copy.
 
     `tokenizer` and `template` are those of a recipe's `render`, whose further options are those of
     the folder, but for the `settings` (`render.KEY=VALUE`). `name` is what the rendering is called:
-    after its template or tokenizer unless it is given. `workers`, `verify`, `force` and
-    `progress` are as in a build. Returns the manifest. Raises a ChatdataError, and leaves
+    after its template or tokenizer unless it is given. `workers`, `verify`, `force`, `progress`
+    and `cache` are as in `render_again`. Returns the manifest. Raises a ChatdataError, and leaves
     everything as it was, where something is wrong.
     """
     source = remote_copy.to_change(folder, out)
@@ -92,6 +93,7 @@ def add_rendering(
             verify=verify,
             force=force,
             progress=progress,
+            cache=cache,
         )
 
 
@@ -107,6 +109,7 @@ def _add(
     verify: str,
     force: bool,
     progress: Progress,
+    cache: bool,
 ) -> Manifest:
     """What `add_rendering` does, of local folders."""
     one_in = audit.mode(verify).one_in
@@ -122,7 +125,9 @@ def _add(
         parts = pieces.split_up(rendered)
         workers = pieces.processes(rendered, parts, workers)
         with engines.start("local", workers) as running:  # they start meanwhile
-            context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work")
+            store = store_of(recipe) if cache else None
+            work = new / ".work"
+            context = pieces.prepare(recipe, rendered, len(parts), one_in, work, store=store)
             write = functools.partial(
                 _write,
                 runner=Runner(running, progress),
@@ -132,6 +137,8 @@ def _add(
                 out=new,
             )
             result = pieces.with_any_encoder(context, write)
+        if store is not None:
+            store.cache.tidy()
         left_out = added.left_out.files_in(new)
         tallies.check_dropped(result.counts, recipe.max_dropped, left_out)
         with files.removing(context.files.folder):

@@ -27,13 +27,11 @@ from chatdata.pipeline import (
     downloads,
     encoders,
     engines,
-    extended,
     global_pass,
     reading,
     spill,
     stages,
 )
-from chatdata.pipeline.cache import Store, open_cache
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.describe import describe, optional_columns
 from chatdata.pipeline.find import as_recipe
@@ -45,8 +43,7 @@ from chatdata.pipeline.prepare import parts_of, prepare
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.reading import ReadResult
 from chatdata.pipeline.recipe import Recipe
-from chatdata.pipeline.runner import Runner
-from chatdata.pipeline.stage import versions
+from chatdata.pipeline.runner import Runner, store_of
 from chatdata.pipeline.stats import BuildResult, PairDigests, PartStats
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
@@ -130,7 +127,7 @@ def build_as_stated(
             context = replace(context, keeps_dropped=keep_dropped)
             stated = context.recipe.resolved()
             replacing.check_same(Path(out), stated, given.entries, is_forced=force)
-            runner = Runner(running, progress, _store(recipe) if cache else None, reused)
+            runner = Runner(running, progress, store_of(recipe) if cache else None, reused)
             result = run_pipeline(context, located, runner, one_in, folder)
         if runner.store is not None:
             runner.store.cache.tidy()
@@ -142,13 +139,6 @@ def build_as_stated(
             described = describe(context, given.entries, result, folder)
         replacing.keep_words(Path(out), folder)
         return described
-
-
-def _store(recipe: Recipe) -> Store | None:
-    """Where results of a recipe are kept: nowhere where it uses what a package adds, whose files
-    nobody watches."""
-    opened = None if extended.packages(recipe) else open_cache()
-    return None if opened is None else Store(opened, versions())
 
 
 def _check_dropped(result: BuildResult, recipe: Recipe, folder: Path) -> None:

@@ -5,16 +5,17 @@ A fast encoder that passed its test in an earlier build of the same versions is 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chatdata.pipeline.cache import Kept
+from chatdata.pipeline.cache import Kept, Store
 from chatdata.pipeline.context import BuildContext, EncoderChoice, TokenizerSource
 from chatdata.pipeline.engines import Result, Task
-from chatdata.pipeline.stage import Reads, Stage, key_of, run
+from chatdata.pipeline.stage import Reads, Stage, run
 from chatdata.render import tokenizer as tokenizers
 from chatdata.render.encoding import admission, libraries
 from chatdata.render.encoding.encoder import AuditedEncoder, EncoderDiffers, FastEncoder
@@ -22,7 +23,7 @@ from chatdata.render.encoding.libraries import Encoder, ReferenceEncoder
 from chatdata.render.templates import TEMPLATES
 from chatdata.render.tokenizer import Tokenizer
 
-_AUDIT = "audit"  # the entries of what was compared, in the cache
+_EXAMINATION, _AUDIT = "examination", "audit"  # entries in the cache
 
 
 class _ProcessCache:
@@ -69,25 +70,30 @@ def choose_encoder(context: BuildContext, one_in: int | None) -> EncoderChoice:
         return EncoderChoice()
     if one_in is None:
         return EncoderChoice(_reference())
-    library = libraries.fastokens()
-    try:
-        name = proved(EXAMINATION, context, library.name if library else "")
-    except _RefusedError as refused:
-        return EncoderChoice(_reference(), remark=str(refused))
-    return EncoderChoice(name, is_fast=True, one_in=one_in)
+    refusal = _examined(context.tokenizer, context.store)
+    if refusal is not None:
+        return EncoderChoice(_reference(), remark=refusal.reason)
+    return EncoderChoice(_library(), is_fast=True, one_in=one_in)
 
 
-class _RefusedError(Exception):
-    """A tokenizer is left to `tokenizers`. Nothing is kept of that."""
-
-
-def _examined(context: BuildContext, library: str) -> str:
-    """The name of the fast encoder, which has passed its test. Raises _RefusedError."""
-    assert context.tokenizer is not None
-    admitted = _CACHE.admit(context.tokenizer)
+def _examined(source: TokenizerSource, store: Store | None) -> admission.Refusal | None:
+    """Why a tokenizer is left to `tokenizers`; None where the fast library passed its test, now or
+    before. Nothing is kept of a refusal."""
+    key = _key(store, source, _EXAMINATION, _library()) if store else ""
+    if store and store.cache.load(_EXAMINATION, key):
+        return None
+    admitted = _CACHE.admit(source)
     if isinstance(admitted, admission.Refusal):
-        raise _RefusedError(admitted.reason)
-    return admitted.name
+        return admitted
+    if store:
+        store.cache.save(_EXAMINATION, key, Kept(admitted.name, {}))
+    return None
+
+
+def _library() -> str:
+    """The name of the fast library, with its version; nothing where there is none."""
+    library = libraries.fastokens()
+    return library.name if library else ""
 
 
 # ------------------------------------------------------------------------------ what is proved
@@ -119,15 +125,22 @@ def encoder(context: BuildContext, texts: str) -> Iterator[Encoder]:
     if store is None:
         yield make_encoder(context.tokenizer, context.encoder)
         return
-    task = (context.encoder.name, texts)
-    narrow = _without_sources(EXAMINATION.narrowed(context))
-    key = key_of(_AUDIT, narrow, store.versions, task, of_tokenizer(context, task))
+    places = f"{texts} of {context.files.parts}"
+    key = _key(store, context.tokenizer, _AUDIT, context.encoder.name, places)
     kept = store.cache.load(_AUDIT, key)
     agreed = kept.result if kept else frozenset[bytes]()
     made = make_encoder(context.tokenizer, context.encoder, agreed)
     yield made
     if isinstance(made, AuditedEncoder) and made.marks != agreed:
         store.cache.save(_AUDIT, key, Kept(frozenset(made.marks), {}))
+
+
+def _key(store: Store, source: TokenizerSource, *words: str) -> str:
+    """A hash of words, of the versions that matter, and of the tokenizer as it is loaded, whatever
+    else a template says."""
+    total = hashlib.blake2b("\0".join([store.versions, *words, ""]).encode(), digest_size=32)
+    total.update(load_tokenizer(source).text.to_str().encode())
+    return total.hexdigest()
 
 
 def proved(stage: Stage[Task, Result], context: BuildContext, task: Task) -> Result:
@@ -138,11 +151,6 @@ def proved(stage: Stage[Task, Result], context: BuildContext, task: Task) -> Res
 
 def _without_sources(context: BuildContext) -> BuildContext:
     return replace(context, recipe=context.recipe.model_copy(update={"source": {}}))
-
-
-EXAMINATION: Stage[str, str] = Stage(
-    "examination", _examined, frozenset(), of_tokenizer, parts_of_context=frozenset(["tokenizer"])
-)
 
 
 def without_fast(context: BuildContext, difference: EncoderDiffers) -> BuildContext:

@@ -20,6 +20,7 @@ from chatdata.dataset import learnt, published, reader, tables
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.rows import Rows, message_rows, owners, token_rows
 from chatdata.pipeline import encoders, forget_again, ledger_changes, recipe_keys, shared_turns
+from chatdata.pipeline.cache import Store
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.ledger_changes import LedgerChanges
 from chatdata.pipeline.partitions import PartitionFiles
@@ -111,12 +112,13 @@ def prepare(
     one_in: int | None,
     work: Path,
     forgotten: pl.DataFrame | None = None,
+    store: Store | None = None,
 ) -> BuildContext:
     """The context of a folder that is rendered in `parts` pieces, whose files go into `work`.
 
     `one_in` is how many texts there are to one that `tokenizers` encodes too. `forgotten` are rows
-    of `forget_again.NAMES`. Raises RenderError where the template cannot be rendered exactly with
-    the tokenizer.
+    of `forget_again.NAMES`. What is proved is kept in `store`, where it is given. Raises
+    RenderError where the template cannot be rendered exactly with the tokenizer.
     """
     nothing = pl.DataFrame(schema=forget_again.NAMES)
     work.mkdir()
@@ -127,6 +129,7 @@ def prepare(
         figures=FiguresByKey(),
         sample=certificate.sample_share(rows),
         columns=tables.optional_columns_of(folder.manifest),
+        store=store,
     )
     context = with_tokenizer(context)
     context = replace(context, encoder=encoders.choose_encoder(context, one_in))
@@ -156,11 +159,11 @@ def with_any_encoder(context: BuildContext, make: Callable[[BuildContext], _Made
 
 def render(context: BuildContext, folder: Folder, piece: Piece) -> RenderedPiece:
     """A piece, rendered. Raises RenderError where a row is not what the template writes."""
-    return rendered(context, messages(context, folder, piece), piece.split)
+    return rendered(context, messages(context, folder, piece), piece)
 
 
-def rendered(context: BuildContext, messages: pl.DataFrame, split: str) -> RenderedPiece:
-    """Messages of whole groups of a split, rendered. Raises RenderError as `render` does.
+def rendered(context: BuildContext, messages: pl.DataFrame, piece: Piece) -> RenderedPiece:
+    """Messages of whole groups of a piece, rendered. Raises RenderError as `render` does.
 
     A message that several conversations hold has a single name.
     """
@@ -168,9 +171,9 @@ def rendered(context: BuildContext, messages: pl.DataFrame, split: str) -> Rende
     named = shared_turns.named(messages, arrow.read_table(_new_turns_file(context)))
     names = arrow.read_table(context.files.forget)
     left, outcomes = forget_again.take_out(named, names, repeats(context))
-    part = tokenize(context, 0, left, _as_stated)  # nothing is kept, of whichever part
+    part = tokenize(context, f"piece {piece.number}", left, _as_stated)
     part = replace(part, outcomes=pl.concat([outcomes, part.outcomes]))
-    return RenderedPiece(named, part, _rows(part, split))
+    return RenderedPiece(named, part, _rows(part, piece.split))
 
 
 def _as_stated(messages: pl.DataFrame) -> pl.DataFrame:

@@ -45,7 +45,7 @@ from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.prepare import find_tokenizer
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
-from chatdata.pipeline.runner import Runner
+from chatdata.pipeline.runner import Runner, store_of
 from chatdata.pipeline.stats import BuildResult, PartStats, Totals
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.pipeline.tokenizing_pairs import tokenize_shard
@@ -66,14 +66,15 @@ def render_again(
     verify: str = audit.DEFAULT,
     force: bool = False,
     progress: Progress = silent,
+    cache: bool = True,
 ) -> Manifest:
     """Renders the conversations of the built folder `folder` into the folder `out`. Both may be
     URLs; `chatdata.render_dataset` takes a published version (`org/name@1.0.0`) as `folder` too.
 
     `tokenizer` and `template` are those of a recipe's `render`, whose further options stay, but
     for the `settings` (`render.KEY=VALUE`). `forget` are files of ids of conversations that are
-    taken out, as by `forget` of a recipe. `workers`, `verify`, `force` and `progress` are as in a
-    build.
+    taken out, as by `forget` of a recipe. `workers`, `verify`, `force`, `progress` and `cache` are
+    as in a build; rows are made anew, and what was proved of like ones is not proved again.
     Returns the manifest. Raises a ChatdataError, and leaves `out` as it was, where something is
     wrong.
     """
@@ -89,6 +90,7 @@ def render_again(
             verify=verify,
             force=force,
             progress=progress,
+            cache=cache,
         )
 
 
@@ -104,6 +106,7 @@ def _render_into(
     verify: str,
     force: bool,
     progress: Progress,
+    cache: bool,
 ) -> Manifest:
     """What `render_again` does, of local folders."""
     one_in = audit.mode(verify).one_in
@@ -123,11 +126,15 @@ def _render_into(
         parts = pieces.split_up(rendered)
         workers = pieces.processes(rendered, parts, workers)
         with engines.start("local", workers) as running:  # they start meanwhile
-            context = pieces.prepare(recipe, rendered, len(parts), one_in, new / ".work", names)
+            store = store_of(recipe) if cache else None
+            work = new / ".work"
+            context = pieces.prepare(recipe, rendered, len(parts), one_in, work, names, store)
             write = functools.partial(
                 _write, runner=Runner(running, progress), folder=rendered, parts=parts, out=new
             )
             result = pieces.with_any_encoder(context, write)
+        if store is not None:
+            store.cache.tidy()
         entries = tables.LEDGER.files_in(new)
         tallies.check_dropped(result.counts, recipe.max_dropped, entries)
         with files.removing(context.files.folder):
@@ -158,7 +165,7 @@ def _render(context: BuildContext, folder: Folder, piece: Piece) -> PartStats:
     """The figures of a piece, whose rows are written for the shards, with what became of the
     rest."""
     stored = pieces.conversations(folder, piece)
-    made = pieces.rendered(context, pieces.messages_of(context, stored), piece.split)
+    made = pieces.rendered(context, pieces.messages_of(context, stored), piece)
     _save(context, folder, piece, stored, made.rows)
     pieces.save_outcomes(context, piece, made)
     sources = made.rows.messages["source"].to_pylist()

@@ -6,16 +6,24 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from chatdata.pipeline import engines
-from chatdata.pipeline.cache import Store
+from chatdata.pipeline import engines, extended
+from chatdata.pipeline.cache import Store, open_cache
 from chatdata.pipeline.calls import StageCall
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.engines import Result, Task
 from chatdata.pipeline.progress import Progress, silent
-from chatdata.pipeline.stage import Stage
+from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.stage import Stage, versions
 from chatdata.pipeline.stage import run as stage_run
 
 _EVEN = 1e-9  # shares of parts add up to whole parts
+
+
+def store_of(recipe: Recipe) -> Store | None:
+    """Where results of a recipe are kept: nowhere where it uses what a package adds, whose files
+    nobody watches."""
+    opened = None if extended.packages(recipe) else open_cache()
+    return None if opened is None else Store(opened, versions())
 
 
 @dataclass(frozen=True, slots=True)

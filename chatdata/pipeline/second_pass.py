@@ -155,7 +155,7 @@ def _render(context: BuildContext, part: int, messages: pl.DataFrame) -> Rendere
     if context.tokenizer is None:
         return RenderedPart(messages)
     once = context.recipe.threads.train_once
-    return tokenize(context, part, messages, threads.train_once if once else _as_it_is)
+    return tokenize(context, f"part {part}", messages, threads.train_once if once else _as_it_is)
 
 
 def _as_it_is(messages: pl.DataFrame) -> pl.DataFrame:

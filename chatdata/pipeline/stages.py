@@ -11,7 +11,6 @@ from chatdata.dataset import tables
 from chatdata.pipeline import encoders, global_pass, layers
 from chatdata.pipeline.cache import Store
 from chatdata.pipeline.context import BuildContext
-from chatdata.pipeline.encoders import EXAMINATION
 from chatdata.pipeline.first_pass import first_pass
 from chatdata.pipeline.global_pass import FilterDecision, GlobalDecisions, Repeats
 from chatdata.pipeline.second_pass import measured, second_pass
@@ -102,4 +101,4 @@ REPEATS: Stage[Repeats, FilterDecision] = Stage(
     "duplicates", global_pass.decide_filter, frozenset(["drop"]), _repeats_reads
 )
 
-ALL: tuple[Stage[Any, Any], ...] = (FIRST, REPEATS, COUNT, SECOND, EXAMINATION, CERTIFICATE)
+ALL: tuple[Stage[Any, Any], ...] = (FIRST, REPEATS, COUNT, SECOND, CERTIFICATE)

@@ -57,19 +57,20 @@ class RenderedPart:
 
 def tokenize(
     context: BuildContext,
-    part: int,
+    part: str,
     messages: pl.DataFrame,
     learnt: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> RenderedPart:
     """The rows of tokens of ordered rows of MESSAGES, a sample of which the certificate looks at.
 
-    `learnt` gives the messages that fit with what of them may be learnt. The sample is chosen by a
-    hash of the ids of the rows. Raises RenderError where a row is not what the template writes.
+    `part` names the part among those of the context. `learnt` gives the messages that fit with what
+    of them may be learnt. The sample is chosen by a hash of the ids of the rows. Raises RenderError
+    where a row is not what the template writes.
     """
     source = context.tokenizer
     assert source is not None
     tokenizer = encoders.load_tokenizer(source)
-    with encoders.encoder(context, f"rows {part}") as encoder:
+    with encoders.encoder(context, f"rows of {part}") as encoder:
         pool = TextPool(tokenizer, encoder)
         fitted = fit(messages, pool, source.options)
         tokens = render(learnt(fitted.messages), fitted.windows, pool, source.options)

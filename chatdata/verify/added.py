@@ -151,7 +151,7 @@ class _Again:
         rows = self._stored.next(piece.split, _names(messages))
         if chosen.is_empty():
             return
-        made = pieces.rendered(self._context, chosen, piece.split)
+        made = pieces.rendered(self._context, chosen, piece)
         pieces.save_outcomes(self._context, piece, made)
         self._parity += made.rendered.parity
         again = pl.DataFrame(self._stored.completed(made.rows.tokens))

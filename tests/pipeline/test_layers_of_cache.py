@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from chatdata import render_dataset
 from chatdata.core import cache_folder, schema
 from chatdata.pipeline import build as building
 from chatdata.pipeline import layers
@@ -176,33 +177,71 @@ def test_figures_of_pieces_do_not_tell_whether_a_cache_was_used(
     assert place.build() == place.build("plain", cache=False)
 
 
+@pytest.fixture
+def proofs(monkeypatch: pytest.MonkeyPatch) -> Proofs:
+    return Proofs(monkeypatch)
+
+
+class Proofs:
+    """What is proved: how many rows of the sample, and which texts are given to `tokenizers`."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.rows, self.texts = 0, list[str]()
+        self._compare, self._encode = certificate.compare, ReferenceEncoder.encode
+        patch.setattr(certificate, "compare", self._compared)
+        patch.setattr(ReferenceEncoder, "encode", lambda it, batch: self._encoded(it, batch))
+
+    def _compared(self, chosen: Any, *more: Any) -> Any:
+        self.rows += len(chosen)
+        return self._compare(chosen, *more)
+
+    def _encoded(self, encoder: ReferenceEncoder, batch: Any) -> Any:
+        self.texts.extend(batch)
+        return self._encode(encoder, batch)
+
+    def take(self) -> tuple[int, set[str]]:
+        """How many rows there were since the last call, and which texts, but for headers."""
+        rows, texts = self.rows, {t for t in self.texts if t.isascii() and len(t) > 12}
+        self.rows, self.texts = 0, []
+        return rows, texts
+
+
 @pytest.mark.slow
-def test_what_was_proved_is_not_proved_again(
-    rendering: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_proved_is_not_proved_again(rendering: Place, proofs: Proofs) -> None:
     """The rows of the sample in a part with a new record, and the texts that were compared."""
-    rows, texts = list[int](), list[str]()
-    compare, encode = certificate.compare, ReferenceEncoder.encode
-
-    def compared(chosen: Any, *more: Any) -> Any:
-        rows.append(len(chosen))
-        return compare(chosen, *more)
-
-    def encoded(self: ReferenceEncoder, batch: Any) -> Any:
-        texts.extend(batch)
-        return encode(self, batch)
-
-    monkeypatch.setattr(certificate, "compare", compared)
-    monkeypatch.setattr(ReferenceEncoder, "encode", encoded)
     rendering.build()
-    known = {text for text in texts if text.isascii() and len(text) > 12}  # not a header
-    assert sum(rows) > 8 < len(known)
-    rows.clear()
-    texts.clear()
+    rows, known = proofs.take()
+    assert rows > 8 < len(known)
     rendering.talks[3:3] = [{**talk(201), "id": "new"}]
     rendering.build()
-    assert rows == []
-    assert not known & set(texts), "hard strings, and texts and excerpts of before"
+    rows, texts = proofs.take()
+    assert rows == 0
+    assert not known & texts, "hard strings, and texts and excerpts of before"
+
+
+@pytest.mark.slow
+def test_a_rendering_proves_nothing_again_and_has_the_same_bytes(
+    rendering: Place, proofs: Proofs, tokenizer: Path
+) -> None:
+    rendering.build()
+    proofs.take()
+
+    def rendered(name: str, *settings: str, cache: bool = True) -> dict[str, bytes]:
+        out = rendering.folder / name
+        given: dict[str, Any] = {"settings": settings, "cache": cache}
+        render_dataset(rendering.folder / "out", out, tokenizer=str(tokenizer), **given)
+        return files(out)
+
+    first = rendered("first")
+    rows, known = proofs.take()
+    assert rendered("again") == first
+    assert proofs.take() == (0, set())
+    assert rendered("plain", cache=False) == first
+    assert proofs.take()[0] == rows > 0, "no cache: all is proved"
+    short = rendered("short", "render.max_tokens=90", "render.overflow=drop")
+    assert not known & proofs.take()[1], "texts of another length are compared with none"
+    plain = rendered("long", "render.max_tokens=90", "render.overflow=drop", cache=False)
+    assert short == plain
 
 
 @pytest.mark.slow
