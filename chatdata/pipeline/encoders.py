@@ -33,12 +33,22 @@ class _ProcessCache:
         self._source: TokenizerSource | None = None
         self._tokenizer: Tokenizer | None = None
         self._fast: FastEncoder | admission.Refusal | None = None
+        self._digest = ""
 
     def tokenizer(self, source: TokenizerSource) -> Tokenizer:
         """The tokenizer of a source, loaded where the last one was of another source."""
         if self._tokenizer is None or source != self._source:
-            self._source, self._tokenizer, self._fast = source, _load(source), None
+            self._source, self._tokenizer = source, _load(source)
+            self._fast, self._digest = None, ""
         return self._tokenizer
+
+    def digest(self, source: TokenizerSource) -> str:
+        """A hash of the tokenizer as it is loaded."""
+        tokenizer = self.tokenizer(source)
+        if not self._digest:
+            content = tokenizer.text.to_str().encode()
+            self._digest = hashlib.blake2b(content, digest_size=32).hexdigest()
+        return self._digest
 
     def admit(self, source: TokenizerSource) -> FastEncoder | admission.Refusal:
         """A fast encoder that has passed its test just now, or why there is none."""
@@ -138,9 +148,8 @@ def encoder(context: BuildContext, texts: str) -> Iterator[Encoder]:
 def _key(store: Store, source: TokenizerSource, *words: str) -> str:
     """A hash of words, of the versions that matter, and of the tokenizer as it is loaded, whatever
     else a template says."""
-    total = hashlib.blake2b("\0".join([store.versions, *words, ""]).encode(), digest_size=32)
-    total.update(load_tokenizer(source).text.to_str().encode())
-    return total.hexdigest()
+    facts = "\0".join([store.versions, _CACHE.digest(source), *words])
+    return hashlib.blake2b(facts.encode(), digest_size=32).hexdigest()
 
 
 def proved(stage: Stage[Task, Result], context: BuildContext, task: Task) -> Result:

@@ -40,7 +40,7 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     rows = _rows(context, rendered, decisions)
     first = arrow.read_table(context.files.table("outcomes", part))
     paired = _pairs(context, part, decisions, messages, pl.concat([first, repeats]))
-    of_pairs = tokenize_pairs(context, part, paired.rows)
+    of_pairs = tokenize_pairs(context, f"part {part}", paired.rows)
     spared = pl.concat([arrow.read_table(context.files.spared(part)), decisions.spared])
     kept = keeping.say(_kept_outcomes(rendered.messages, rows), spared)
     made = ledger.as_repeats(pl.concat([rendered.outcomes, kept]), again)

@@ -32,10 +32,11 @@ class TokenizedPairs:
     stats: PartStats
 
 
-def tokenize_pairs(context: BuildContext, part: int, pairs: PairRows) -> TokenizedPairs:
+def tokenize_pairs(context: BuildContext, part: str, pairs: PairRows) -> TokenizedPairs:
     """The rows of tokens of the pairs of a part, none where the recipe renders nothing.
 
-    Raises RenderError where a row of the sample is not what the template writes.
+    `part` names the part among those of the context. Raises RenderError where a row of the sample
+    is not what the template writes.
     """
     source = context.tokenizer
     if source is None:
@@ -44,7 +45,7 @@ def tokenize_pairs(context: BuildContext, part: int, pairs: PairRows) -> Tokeniz
     def compare(train_on: TrainOn, rows: list[Row]) -> ParityCounts:
         return encoders.proved(CERTIFICATE, context, (train_on, rows))
 
-    with encoders.encoder(context, f"pairs {part}") as encoder:
+    with encoders.encoder(context, f"pairs of {part}") as encoder:
         pool = TextPool(encoders.load_tokenizer(source), encoder)
         drawn = pair_tokens.draw(pairs.table, pool, source.options, context.sample, compare)
     splits = dict(zip(pairs.table["id"].to_pylist(), pairs.splits, strict=True))
@@ -63,7 +64,7 @@ def tokenize_pairs(context: BuildContext, part: int, pairs: PairRows) -> Tokeniz
 def tokenize_shard(context: BuildContext, shard: Path, split: str) -> Iterator[TokenizedPairs]:
     """Yields the rows of tokens of the pairs of a shard, a bounded number at a time."""
     with pq.ParquetFile(shard) as file:
-        for batch in file.iter_batches(_BATCH):
+        for number, batch in enumerate(file.iter_batches(_BATCH)):
             table = pa.Table.from_batches([batch])
             splits = pl.repeat(split, table.num_rows, dtype=pl.String, eager=True)
-            yield tokenize_pairs(context, 0, PairRows(table, splits))  # nothing is kept
+            yield tokenize_pairs(context, f"{shard.name} {number}", PairRows(table, splits))
