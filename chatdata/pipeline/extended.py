@@ -22,11 +22,18 @@ def entries(recipe: Recipe) -> tuple[ExtensionEntry, ...]:
 
 
 def packages(recipe: Recipe) -> list[str]:
-    """The packages that a recipe uses something of."""
-    return [entry.package for entry in entries(recipe) if entry.package]
+    """The packages that a recipe uses something of. Nothing of them, or of files, is run."""
+    return [package for *_, package in _added(recipe)]
 
 
 def _of_packages(recipe: Recipe) -> Iterator[ExtensionEntry]:
+    for kind, registry, name, package in _added(recipe):
+        about = (getattr(registry[name], "about", "") or "").strip()
+        yield ExtensionEntry(kind=kind, name=name, about=about, package=package)
+
+
+def _added(recipe: Recipe) -> Iterator[tuple[str, Registry[Any], str, str]]:
+    """Yields the kind of what packages add to a recipe, the registry, the name, and the package."""
     named: dict[str, tuple[Registry[Any], list[str]]] = {
         "source": (sources.ADDED, [options.format for options in recipe.source.values()]),
         "cleaner": (CLEANERS, [name for entry in recipe.clean for name in entry]),
@@ -38,8 +45,7 @@ def _of_packages(recipe: Recipe) -> Iterator[ExtensionEntry]:
             is_ours = name == PYTHON or (kind == "source" and name in sources.names())
             package = None if is_ours else registry.package_of(name)
             if package:
-                about = (getattr(registry[name], "about", "") or "").strip()
-                yield ExtensionEntry(kind=kind, name=name, about=about, package=package)
+                yield kind, registry, name, package
 
 
 def _of_files(recipe: Recipe) -> Iterator[ExtensionEntry]:
