@@ -77,6 +77,7 @@ def problems(
             workers=workers,
             keep_dropped=dropped.is_in(folder),
             progress=progress,
+            cache=False,  # which may hold what is to be proved
         )
         for name in facts.renders:
             _add_again(new, facts, name, settings, workers)
@@ -105,6 +106,7 @@ def _add_again(
             name=name,
             settings=[*stated, "max_dropped=1"],
             workers=workers,
+            cache=False,
         )
     except ConfigError as error:
         words = str(error).replace("--set render.", f"--set {prefix}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from chatdata.pipeline import layers
 from chatdata.render import certificate
 from chatdata.render.encoding import hard_strings
 from chatdata.render.encoding.libraries import ReferenceEncoder
+from chatdata.verify import rebuild
 from tests.support.builds import SHAREGPT_ROLES, files, make
 from tests.support.conversations import random_conversation, random_tree
 from tests.support.trusted_tokenizer import starcoder_like
@@ -37,6 +39,7 @@ split: {test_percent: 30}
 max_dropped: 1.0
 """
 RENDER = "render: {tokenizer: TOKENIZER, template: chatml, max_tokens: 900, overflow: cut}\n"
+FILES = {"talks": "talks.json", "trees": "trees.jsonl"}
 REPLY = {"from": "gpt", "value": "Yes."}
 Records = list[Any]
 
@@ -242,6 +245,27 @@ def test_a_rendering_proves_nothing_again_and_has_the_same_bytes(
     assert not known & proofs.take()[1], "texts of another length are compared with none"
     plain = rendered("long", "render.max_tokens=90", "render.overflow=drop", cache=False)
     assert short == plain
+
+
+@pytest.mark.slow
+def test_a_fault_that_the_cache_has_too_is_found_by_building_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = layers.first_pass.make
+
+    def wrong(*given: Any) -> Any:
+        made = whole(*given)
+        loud = made.tables["messages"].with_columns(pl.col("content").str.to_uppercase())
+        return replace(made, tables={**made.tables, "messages": loud})
+
+    with monkeypatch.context() as broken:
+        broken.setattr(layers.first_pass, "make", wrong)
+        built = place.build()
+    assert place.build() == built, "the fault is in the cache"
+    inputs = [f"{name}={place.folder / file}" for name, file in FILES.items()]
+    assert rebuild.problems(place.folder / "out", inputs=inputs)
+    place.build(cache=False)
+    assert rebuild.problems(place.folder / "out", inputs=inputs) == []
 
 
 @pytest.mark.slow
