@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,7 +44,10 @@ def test_what_is_added_waits_where_much_waits_already(tmp_path: Path) -> None:
 
     adding = threading.Thread(target=add_all)
     adding.start()
-    adding.join(timeout=0.5)
+    patience = time.monotonic() + 20
+    while len(added) < output._WAITING and time.monotonic() < patience:
+        time.sleep(0.01)
+    adding.join(timeout=0.3)
     at_first = len(added)
     may_go_on.set()
     adding.join()
