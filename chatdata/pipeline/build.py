@@ -30,6 +30,7 @@ from chatdata.pipeline import (
     global_pass,
     reading,
     spill,
+    spreading,
     stages,
 )
 from chatdata.pipeline.context import BuildContext, EncoderChoice
@@ -189,6 +190,7 @@ def run_pipeline(
     is not used.
     """
     read = reading.read(context, inputs, runner.workers, runner.progress)
+    spreading.spread_buckets(context.files, len(inputs), runner)
     first = _first_pass(context, runner)
     context.files.remove_messages(len(inputs))
     if read.is_whole:

@@ -48,7 +48,7 @@ class StageCall(Generic[Task, Result]):
         alone = [path for path in reads.files if path.parent == folder and path not in common]
         pieces = [Piece(path.name, shipping.content(path)) for path in alone if path.is_file()]
         for messages in reads.batches:
-            pieces += shipping.batch_pieces(messages, reads.part, folder)
+            pieces += shipping.batch_pieces(messages, folder)
         whole = [shipping.shared(path) for path in reads.files if path in common]
         return Parcel(tuple(pieces), (*whole, *self._tokenizer(reads.files)))
 
@@ -66,7 +66,7 @@ class StageCall(Generic[Task, Result]):
         for item, place in places.items():
             if item.root == before or before in item.root.parents:
                 _link(item, place, folder / item.root.relative_to(before))
-        context = replace(self.context, files=PartitionFiles(folder, self.context.files.parts))
+        context = replace(self.context, files=replace(self.context.files, folder=folder))
         source, root = context.tokenizer, _tokenizer_folder(self.context)
         place_of = {item.root: place for item, place in places.items()}
         if source is not None and source.folder is not None and root in place_of:
@@ -131,7 +131,7 @@ class ReadCall:
         ]
         moved = _moved(task, paths)
         try:
-            return split_reading.read_split(PartitionFiles(folder, self.files.parts), moved)
+            return split_reading.read_split(replace(self.files, folder=folder), moved)
         except ChatdataError as error:
             raise _in_words_of(error, paths, _inputs(task)) from None
 

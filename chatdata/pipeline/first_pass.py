@@ -81,7 +81,7 @@ def put_together(context: BuildContext, part: int, make_source: MakeSource) -> P
 def by_source(context: BuildContext, part: int) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yields the name of each source of the recipe that has files, and its messages in a part."""
     for number, (key, options) in enumerate(context.recipe.source.items()):
-        frames = list(partitions.read(context.files.messages(number), part))
+        frames = list(partitions.read(context.files.messages_of(number, part)))
         if frames:
             yield options.name or key, numbered(pl.concat(frames))
 

@@ -1,4 +1,9 @@
-"""The parts of a build on disk: rows spread over them by a hash of their group, and read back."""
+"""The parts of a build on disk: rows spread over them by a hash of their group, and read back.
+
+Over many parts rows are spread in two steps: over buckets first, each of parts that follow each
+other, and then each bucket over its parts. In one step each file would have a piece for each part,
+and so many pieces, however small, would cost more than the rows in them.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +19,52 @@ import pyarrow as pa
 from chatdata.core.hashing import hash_column
 
 _FILE_BYTES = 16 * 2**20  # of rows in memory
+ONE_STEP = 256  # parts, at most, over which rows are spread at once
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Of the files of a PartitionWriter in a folder the batches of this number."""
+
+    folder: Path
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionFiles:
-    """Where the tables of a build stand while it runs, and over how many parts they are spread."""
+    """Where the tables of a build stand while it runs, and over how many parts they are spread.
+
+    `per_bucket` is how many parts a bucket has; 1: rows are spread over the parts in one step.
+    """
 
     folder: Path
     parts: int
+    per_bucket: int = 1
 
     def table(self, kind: str, part: int) -> Path:
         """The file of a table of a part."""
         return self.folder / f"{kind}-{part:05d}.arrow"
 
+    @property
+    def buckets(self) -> int:
+        """How many buckets there are."""
+        return self.parts // self.per_bucket
+
     def messages(self, source: int) -> Path:
-        """The folder of the messages of a source, by its number in the recipe."""
+        """The folder of the messages of a source, by its number in the recipe, spread over the
+        buckets."""
         return self.folder / f"read-{source}"
+
+    def bucket(self, source: int, bucket: int) -> Path:
+        """The folder of the messages of a source in a bucket, spread over its parts."""
+        return self.folder / f"read-{source}-{bucket:05d}"
+
+    def messages_of(self, source: int, part: int) -> Batches:
+        """The messages of a source in a part."""
+        if self.per_bucket == 1:
+            return Batches(self.messages(source), part)
+        bucket, number = divmod(part, self.per_bucket)
+        return Batches(self.bucket(source, bucket), number)
 
     def split_problems(self, source: int, split: int) -> Path:
         """The file of what became no row in a split of a source."""
@@ -46,7 +81,9 @@ class PartitionFiles:
     def remove_messages(self, sources: int) -> None:
         """Removes the messages of so many sources, which the first pass has read."""
         for source in range(sources):
-            shutil.rmtree(self.messages(source), ignore_errors=True)
+            buckets = (self.bucket(source, bucket) for bucket in range(self.buckets))
+            for folder in (self.messages(source), *buckets):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def spared(self, part: int) -> Path:
         """The file of what the first pass keeps by hand in a part."""
@@ -73,6 +110,11 @@ class PartitionFiles:
         return self.folder / "tokenizer"
 
 
+def per_bucket(parts: int) -> int:
+    """How many of `parts`, a power of two, are in a bucket: about as many as there are buckets."""
+    return 1 if parts <= ONE_STEP else 1 << (parts.bit_length() - 1) // 2
+
+
 def part_of(groups: pl.Series, parts: int) -> pl.Series:
     """The part of each group: a range of its hash, so that parts in order are hashes in order."""
     high_bits = hash_column(groups, "order") // 2**32
@@ -81,7 +123,8 @@ def part_of(groups: pl.Series, parts: int) -> pl.Series:
 
 @dataclass
 class PartitionWriter:
-    """Spreads frames of one schema over `parts`, in files of bounded size.
+    """Spreads frames of one schema over `parts`, or over those of them that are in `within`, in
+    files of bounded size.
 
     A file holds the rows of all parts, one part after the other, so there are as many files as
     the memory for one of them makes necessary, however many parts there are.
@@ -90,6 +133,7 @@ class PartitionWriter:
     folder: Path
     parts: int
     name: str = ""  # before the numbers of the files
+    within: range | None = None
     rows: int = 0  # that were added
     _waiting: list[pl.DataFrame] = field(default_factory=list)
     _bytes: int = 0
@@ -108,7 +152,8 @@ class PartitionWriter:
         if not any(rows.height for rows in self._waiting):
             return
         rows = pl.concat(self._waiting).sort("part", maintain_order=True)
-        numbers = pl.int_range(self.parts, dtype=pl.Int32, eager=True)
+        written = self.within or range(self.parts)
+        numbers = pl.int_range(written.start, written.stop, dtype=pl.Int32, eager=True)
         ends = rows["part"].search_sorted(numbers, side="right")
         self.folder.mkdir(exist_ok=True)
         _write(rows.drop("part"), ends.to_list(), self._path())
@@ -137,16 +182,20 @@ def _empty(column: pa.Array) -> pa.Array:
     return pa.nulls(0, column.type)  # `pa.array` would import pandas
 
 
-def read(folder: Path, part: int) -> Iterator[pl.DataFrame]:
-    """Yields the frames of a part that a PartitionWriter wrote, in the order of their adding.
+def read(batches: Batches) -> Iterator[pl.DataFrame]:
+    """Yields what a PartitionWriter wrote of a part, in the order of its adding."""
+    for _, batch in each(batches):
+        yield pl.DataFrame(batch)
 
-    A file of one batch is one that holds this part alone.
-    """
-    for path in sorted(folder.glob("*.arrow")):
+
+def each(batches: Batches) -> Iterator[tuple[Path, pa.RecordBatch]]:
+    """Yields the files of a PartitionWriter, in order, each with its batch of the number, which is
+    memory-mapped. A file of one batch is one that holds this batch alone."""
+    for path in sorted(batches.folder.glob("*.arrow")):
         with pa.memory_map(str(path)) as file:
             reader = pa.ipc.open_file(file)
             is_alone = reader.num_record_batches == 1
-            yield pl.DataFrame(reader.get_batch(0 if is_alone else part))
+            yield path, reader.get_batch(0 if is_alone else batches.number)
 
 
 class Appended:

@@ -10,7 +10,7 @@ import polars as pl
 
 from chatdata import hub
 from chatdata.core.errors import ConfigError, SourceError
-from chatdata.pipeline import encoders
+from chatdata.pipeline import encoders, partitions
 from chatdata.pipeline.context import BuildContext, TokenizerSource
 from chatdata.pipeline.inputs import Input, forget_list, option_files, without_paths
 from chatdata.pipeline.partitions import PartitionFiles
@@ -22,7 +22,7 @@ from chatdata.steps import filtering, joining, redact
 from chatdata.steps.figures import Figures, FiguresByKey
 
 PART_BYTES = 8 * 2**20  # of input, at most about
-_MOST_PARTS = 1024
+_MOST_PARTS = 2**16  # files of a part are in one folder
 _START = 1 << 20  # bytes of a file, by which its messages are counted
 _ROW_BYTES = 300  # of a message in memory, beside its words, about
 
@@ -33,7 +33,7 @@ def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path, parts: int) -
     Raises RenderError where the template cannot be rendered exactly with the tokenizer, and
     ConfigError or SourceError where a file that the recipe names cannot be used.
     """
-    files = PartitionFiles(folder, parts)
+    files = PartitionFiles(folder, parts, partitions.per_bucket(parts))
     folder.mkdir(exist_ok=True)
     figures = _prepare_columns(recipe, files.columns)
     listed = forget_list(recipe.forget)
@@ -46,9 +46,13 @@ def prepare(recipe: Recipe, inputs: Sequence[Input], folder: Path, parts: int) -
 
 
 def parts_of(inputs: Sequence[Input]) -> int:
-    """The number of parts of an input: a power of two, so that a little more input leaves the parts
-    as they are, and what is kept of them."""
-    size = sum(_text_size(file.path) for source in inputs for file in source.files)
+    """The number of parts of an input."""
+    return parts_for(sum(_text_size(file.path) for source in inputs for file in source.files))
+
+
+def parts_for(size: int) -> int:
+    """The number of parts of so many bytes of text: a power of two, so that a little more input
+    leaves the parts as they are, and what is kept of them."""
     return min(_MOST_PARTS, 1 << max(0, (size - 1) // PART_BYTES).bit_length())
 
 

@@ -39,9 +39,18 @@ class Runner:
         self, step: str, function: Callable[[Task], Result], tasks: Sequence[Task]
     ) -> Iterator[Result]:
         """Yields the results of a step in the order of its tasks, and reports each."""
-        for number, result in enumerate(self.workers.map(function, tasks), start=1):
+        return self._reported(step, self.workers.map(function, tasks), len(tasks))
+
+    def map_here(
+        self, step: str, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[Result]:
+        """Yields what `map` does, of tasks that need the disk of this process."""
+        return self._reported(step, self.workers.map_here(function, tasks), len(tasks))
+
+    def _reported(self, step: str, results: Iterator[Result], total: int) -> Iterator[Result]:
+        for number, result in enumerate(results, start=1):
             yield result
-            self.progress(step, number, len(tasks))
+            self.progress(step, number, total)
 
     def run(
         self, step: str, stage: Stage[Task, Result], context: BuildContext, tasks: Sequence[Task]

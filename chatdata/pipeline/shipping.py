@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chatdata.pipeline import partitions
 from chatdata.pipeline.engines import Result
+from chatdata.pipeline.partitions import Batches
 
 Given = TypeVar("Given", contravariant=True)
 Content = npt.NDArray[np.uint8]
@@ -89,18 +91,20 @@ def shared(root: Path) -> Shared:
     return Shared(root.parent, (root.name,))
 
 
-def batch_pieces(folder: Path, part: int, root: Path) -> Iterator[Piece]:
-    """Yields the batches of a part in the files of a PartitionWriter, as files below `root` that
-    hold one batch. At least one travels: a source without rows in the part has a schema."""
-    paths = sorted(folder.glob("*.arrow"))
-    has_any = False
-    for path in paths:
-        with pa.memory_map(str(path)) as file:
-            batch = pa.ipc.open_file(file).get_batch(part)
-            if batch.num_rows or (path == paths[-1] and not has_any):
-                has_any = True
-                name = path.relative_to(root).as_posix()
-                yield Piece(name, _file_of(batch))
+def batch_pieces(batches: Batches, root: Path) -> Iterator[Piece]:
+    """Yields batches as files below `root` that hold one batch. At least one travels: a source
+    without rows in a part has a schema."""
+    last, has_any = None, False
+    for last in partitions.each(batches):
+        if last[1].num_rows:
+            has_any = True
+            yield _piece(*last, root)
+    if last is not None and not has_any:
+        yield _piece(*last, root)
+
+
+def _piece(path: Path, batch: pa.RecordBatch, root: Path) -> Piece:
+    return Piece(path.relative_to(root).as_posix(), _file_of(batch))
 
 
 def _file_of(batch: pa.RecordBatch) -> Content:

@@ -114,7 +114,7 @@ class SplitWriter:
         self, files: PartitionFiles, source: int, number: int, name: str, *, is_whole: bool
     ) -> None:
         self._is_whole = is_whole
-        self._messages = PartitionWriter(files.messages(source), files.parts, f"{number:06d}-")
+        self._messages = PartitionWriter(files.messages(source), files.buckets, f"{number:06d}-")
         self._problems = Appended(files.split_problems(source, number), PROBLEMS)
         self._names = files.split_names(source, number)
         self._source, self._number = name, number

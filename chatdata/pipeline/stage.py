@@ -22,10 +22,11 @@ import polars as pl
 import pyarrow as pa
 from pydantic import BaseModel
 
+from chatdata.pipeline import partitions
 from chatdata.pipeline.cache import Kept, Store
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.engines import Result, Task
-from chatdata.pipeline.partitions import PartitionFiles
+from chatdata.pipeline.partitions import Batches, PartitionFiles
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.recipe_parts import SourceOptions
 from chatdata.steps.figures import FiguresByKey
@@ -33,12 +34,10 @@ from chatdata.steps.figures import FiguresByKey
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What a stage reads for a task: files and folders as a whole, and of the files in folders of a
-    PartitionWriter the batch of a part."""
+    """What a stage reads for a task: files and folders as a whole, and batches of files."""
 
     files: tuple[Path, ...] = ()
-    batches: tuple[Path, ...] = ()  # the folders
-    part: int = 0
+    batches: tuple[Batches, ...] = ()
 
 
 def _nothing(context: BuildContext, task: Any) -> tuple[Path, ...]:
@@ -208,10 +207,10 @@ def _digests(reads: Reads) -> Iterator[bytes]:
         yield path.name.encode()[:200]
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             yield _file_digest(file) if file.is_file() else b""
-    for folder in reads.batches:
+    for batches in reads.batches:
         yield b"batches"
-        for path in sorted(folder.glob("*.arrow")):
-            yield from _batch_digest(path, reads.part)
+        for _, batch in partitions.each(batches):
+            yield from _batch_digest(batch)
 
 
 def _file_digest(path: Path) -> bytes:
@@ -226,16 +225,14 @@ def _digest_of(path: Path, *state: int) -> bytes:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).digest()
 
 
-def _batch_digest(path: Path, part: int) -> Iterator[bytes]:
-    """Yields the hash of the batch of a part, where it has rows."""
-    with pa.memory_map(str(path)) as file:
-        batch = pa.ipc.open_file(file).get_batch(part)
-        if batch.num_rows:
-            total = hashlib.blake2b(str(batch.schema).encode(), digest_size=32)
-            for column in batch.columns:
-                for piece in _column_bytes(column):
-                    total.update(piece)
-            yield total.digest()
+def _batch_digest(batch: pa.RecordBatch) -> Iterator[bytes]:
+    """Yields the hash of a batch, where it has rows."""
+    if batch.num_rows:
+        total = hashlib.blake2b(str(batch.schema).encode(), digest_size=32)
+        for column in batch.columns:
+            for piece in _column_bytes(column):
+                total.update(piece)
+        yield total.digest()
 
 
 def _column_bytes(column: pa.Array) -> Iterator[Any]:

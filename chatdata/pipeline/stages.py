@@ -22,8 +22,8 @@ from chatdata.pipeline.tokenizing import CERTIFICATE
 def _first_reads(context: BuildContext, part: int) -> Reads:
     files = context.files
     whole = [path for path in (files.forget, files.columns) if path.exists()]
-    messages = (files.messages(number) for number in range(len(context.recipe.source)))
-    return Reads(tuple(whole), tuple(messages), part)
+    messages = (files.messages_of(number, part) for number in range(len(context.recipe.source)))
+    return Reads(tuple(whole), tuple(messages))
 
 
 def _first_writes(context: BuildContext, part: int) -> tuple[Path, ...]:

@@ -64,7 +64,7 @@ def planned(terabytes: float) -> Plan:
         tasks = list(_grouped(splits))
     cuts = [[split.file.cut for split in task if split.file.cut] for task in tasks]
     sizes = [sum(cut.end - cut.start for cut in task) / 1e6 for task in cuts]
-    parts = prepare._parts(size)
+    parts = prepare.parts_for(size)
     return Plan(sizes, parts, size // parts)
 
 

@@ -20,7 +20,7 @@ from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceError
 from chatdata.dataset import dropped, reader
 from chatdata.dataset.manifest import Manifest
-from chatdata.pipeline import prepare, preview, tokenizing
+from chatdata.pipeline import partitions, prepare, preview, tokenizing
 from chatdata.sources import cutting
 from chatdata.steps.clean import CLEANERS
 from tests.support import zstd_frames
@@ -104,7 +104,7 @@ render: {tokenizer: bytes, template: chatml, max_tokens: 900, overflow: cut}""",
 
 
 @pytest.mark.slow
-def test_one_and_two_workers_write_the_same_bytes_whatever_the_splits(
+def test_one_and_two_workers_write_the_same_bytes_whatever_the_splits_and_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "PART_BYTES", 60_000)
@@ -113,7 +113,13 @@ def test_one_and_two_workers_write_the_same_bytes_whatever_the_splits(
     tree_file(tmp_path)
     alone = files(make(tmp_path, BOTH, None, "alone", workers=1))
     monkeypatch.setattr(cutting, "SPLIT_BYTES", 4000)
-    assert files(make(tmp_path, BOTH, None, "two", workers=2)) == alone
+    monkeypatch.setattr(partitions, "ONE_STEP", 1)
+    steps = list[str]()
+    again = make(
+        tmp_path, BOTH, None, "two", workers=2, progress=lambda step, *_: steps.append(step)
+    )
+    assert files(again) == alone
+    assert steps.count("spreading") > 2
     facts = json.loads(alone["manifest.json"])
     assert all(split["rows"] >= 10 for split in facts["splits"].values())
 

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.slow
 BUILD = """
 import sys
 from chatdata import build_dataset
-from chatdata.pipeline import prepare
+from chatdata.pipeline import partitions, prepare
 from chatdata.sources import cutting
 
-prepare.PART_BYTES, cutting.SPLIT_BYTES = 160_000, 80_000
+prepare.PART_BYTES, cutting.SPLIT_BYTES, partitions.ONE_STEP = 160_000, 80_000, 2
 recipe, out = sys.argv[1:]
 say = lambda *about: print(*about, flush=True)
 build_dataset(recipe, out, engine="ray", workers=1, progress=say, reused=say)

@@ -16,7 +16,7 @@ from chatdata.core.errors import SourceError
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import engines, partitions, prepare, shipping
 from chatdata.pipeline.output import OutputWriter
-from chatdata.pipeline.partitions import PartitionWriter
+from chatdata.pipeline.partitions import Batches, PartitionWriter
 from chatdata.pipeline.shipping import Piece
 from chatdata.sources import cutting
 from tests.support import zstd_frames
@@ -110,6 +110,7 @@ def test_tasks_need_nothing_but_what_travels(
     shutil.copytree(starcoder, home / "tokenizer")
     here = build_dataset(recipe, home / "here")
     monkeypatch.setattr(engines, "start", elsewhere.start)
+    monkeypatch.setattr(partitions, "ONE_STEP", 1)
     moved = build_dataset(recipe, home / "there")
     assert elsewhere.tasks > 12
     assert reasons(here) == REASONS
@@ -152,12 +153,13 @@ def test_of_a_part_its_batches_travel(tmp_path: Path) -> None:
         writer.add(half)
         writer.flush()
     for part in range(8):
-        pieces = list(shipping.batch_pieces(tmp_path / "read-0", part, tmp_path))
+        pieces = list(shipping.batch_pieces(Batches(tmp_path / "read-0", part), tmp_path))
         assert sum(piece.content.size for piece in pieces) < 60_000
         scratch = tmp_path / str(part)
         shipping.unpack(pieces, scratch)
-        expected = pl.concat(partitions.read(tmp_path / "read-0", part))
-        assert pl.concat(partitions.read(scratch / "read-0", part)).equals(expected)
+        expected = pl.concat(partitions.read(Batches(tmp_path / "read-0", part)))
+        arrived = pl.concat(partitions.read(Batches(scratch / "read-0", part)))
+        assert arrived.equals(expected)
 
 
 def test_what_was_given_does_not_come_back(tmp_path: Path) -> None:

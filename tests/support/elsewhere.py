@@ -40,6 +40,10 @@ class Elsewhere:
             yield function.arrived(task, key, result, made)
             self.tasks += 1
 
+    def map_here(self, function: Any, tasks: Sequence[Any]) -> Iterator[Any]:
+        """Yields the results of tasks that need the files of this process."""
+        return map(function, tasks)
+
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
         """The future of something that is done in this process."""
         done: Future[Any] = Future()

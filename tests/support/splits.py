@@ -37,6 +37,9 @@ class Here:
         self.tasks += tasks
         return map(function, tasks)
 
+    def map_here(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        return map(function, tasks)
+
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
         raise NotImplementedError
 
@@ -66,7 +69,7 @@ def read(folder: Path, source: str, paths: Sequence[Path], size: int, options: s
 
 
 def rows_of(files: PartitionFiles, part: int) -> list[dict[str, Any]]:
-    frames = list(partitions.read(files.messages(0), part))
+    frames = list(partitions.read(files.messages_of(0, part)))
     return split_reading.numbered(pl.concat(frames)).to_dicts() if frames else []
 
 

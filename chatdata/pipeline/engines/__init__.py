@@ -26,6 +26,11 @@ class Workers(Protocol):
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Yields `function(task)` for each task, in the order of the tasks."""
 
+    def map_here(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[Result]:
+        """Yields what `map` does, of tasks that need the disk of this process."""
+
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         """The future of `function(task)`, which runs while the caller goes on."""
 

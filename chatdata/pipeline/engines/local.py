@@ -41,6 +41,8 @@ class _Here:
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         return map(function, tasks)
 
+    map_here = map
+
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         return self._thread.submit(function, task)
 
@@ -63,6 +65,8 @@ class _Pool:
             ) from None
         finally:
             shared.stop()
+
+    map_here = map
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         return self._pool.submit(function, task)

@@ -90,6 +90,11 @@ class _Cluster:
         while waiting:
             yield waiting.popleft()()
 
+    def map_here(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[Result]:
+        return map(function, tasks)
+
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         return self._thread.submit(function, task)
 
