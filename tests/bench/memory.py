@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,7 @@ class Peak:
     anonymous: int = 0
     first: int = 0
     spill: int = 0
+    cpu: float = 0.0  # seconds of all processes, at their end
 
     def look(self, pid: int, folder: Path) -> None:
         """Looks at a process, its children, and the folder in which they write."""
@@ -136,6 +138,12 @@ def _pss(pid: int) -> tuple[int, int]:
     return int(sizes.get("Pss", 0)) * 1024, int(sizes.get("Pss_Anon", 0)) * 1024
 
 
+def _cpu() -> float:
+    """The seconds of CPU of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _bytes_in(folder: Path) -> int:
     total = 0
     for place, _, names in os.walk(folder):
@@ -161,12 +169,13 @@ def measure(
         out.mkdir()
         command = [sys.executable, "-m", "chatdata", "build", "r.yaml", "--input", str(data)]
         command += ["--out", "out/made", "--no-cache", "--workers", str(workers)]
-        started, peak = time.monotonic(), Peak()
+        started, before, peak = time.monotonic(), _cpu(), Peak()
         with (work / "log").open("w") as log:
             process = subprocess.Popen(command, cwd=work, stdout=log, stderr=log)
             while process.poll() is None:
                 peak.look(process.pid, out)
                 time.sleep(_EVERY)
+        peak.cpu = _cpu() - before
         if process.returncode:
             sys.exit((work / "log").read_text()[-2000:])
         return data.stat().st_size, peak, time.monotonic() - started
@@ -197,13 +206,16 @@ def main(
     cases += [(f"{number} short", short(known, number)) for number in shorts]
     cases += [(f"one of {size} MB", long(known, size * MB)) for size in longs]
     recipe = RECIPE + RENDER if render else RECIPE
-    print("input          MB   peak  anonymous  first  spill/input  seconds   (MB)")
+    print("input          MB   peak  anonymous  first  spill/input  seconds  CPU s   (MB)")
     for name, lines in cases:
         size, peak, seconds = measure(lines, workers, recipe, place)
         ratio = peak.spill / size
         facts = [peak.total, peak.anonymous, peak.first]
         columns = "".join(f"{fact // MB:9}" for fact in facts)
-        print(f"{name:<14}{size // MB:5}{columns}{ratio:12.2f}{seconds:9.0f}", flush=True)
+        print(
+            f"{name:<14}{size // MB:5}{columns}{ratio:12.2f}{seconds:9.0f}{peak.cpu:7.0f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
