@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatdata.pipeline import prepare
+from chatdata.pipeline import partitions, prepare
 from chatdata.pipeline.reading import _grouped
 from chatdata.sources import cutting, jsonl
 from chatdata.sources.batches import File
@@ -24,6 +24,7 @@ from chatdata.sources.batches import File
 # recipe `sharegpt` with StarCoder's tokenizer, over the 125.5 MB of the dump.
 MEGABYTES = 125.5
 READ = 2.7 / MEGABYTES
+BUCKETS = 0.91 / 400  # "Two steps of spreading", of 400 MB
 FIRST = (4.8 + 6.2 + 3.3 + 2.7 + 1.0 + 3.6) / MEGABYTES
 SECOND = (3.6 + 2.7) / MEGABYTES
 WRITE = 2.6 / MEGABYTES  # by the first process alone
@@ -94,20 +95,30 @@ def shown(plan: Plan, workers: int, writes_alone: bool, runs: int = 3) -> str:
     """A line of the table: hours of each stage, and of all."""
     total = sum(plan.sizes)
     of_parts = [total / plan.parts] * plan.parts
+    in_buckets = partitions.per_bucket(plan.parts)
+    of_buckets = [total / plan.parts * in_buckets] * (plan.parts // in_buckets)
     stages = (
         Stage(plan.sizes, READ),
+        Stage(of_buckets, BUCKETS if in_buckets > 1 else 0.0),
         Stage(of_parts, FIRST),
         Stage(of_parts, SECOND if writes_alone else SECOND + WRITE),
     )
-    read, first, second = (
+    read, again, first, second = (
         statistics.median(seconds(stage, workers, seed) for seed in range(runs)) for stage in stages
     )
     last = max(second, total * WRITE) if writes_alone else second
     compared = total * KEYS
-    whole = START + read + first + compared + last
+    whole = START + read + again + first + compared + last
     ideal = total * (READ + FIRST + KEYS + SECOND + WRITE) / workers
-    hours = [f"{value / 3600:,.2f}" for value in (read, first, compared, last, whole)]
+    taken = (read, again, first, compared, last, whole)
+    hours = [f"{value / 3600:,.2f}" for value in taken]
     return f"| {workers:,} | {' | '.join(hours)} | {ideal / whole:.0%} |"
+
+
+_COLUMNS = (
+    *("workers", "read", "spread", "first pass", "compared", "second pass, writing"),
+    *("all", "of ideal"),
+)
 
 
 def main() -> None:
@@ -119,8 +130,11 @@ def main() -> None:
     print(f"{len(plan.sizes):,} splits, {plan.parts:,} parts of {plan.part_bytes / 1e6:,.0f} MB")
     for writes_alone in (True, False):
         print(f"\n{'as it is' if writes_alone else 'were shards written by workers'}:\n")
-        print("| workers | read | first pass | compared | second pass, writing | all | of ideal |")
-        print("|--:|--:|--:|--:|--:|--:|--:|")
+        print(
+            "| workers | read | spread | first pass | compared | second pass, writing | all |",
+            end="",
+        )
+        print(" of ideal |\n|--:|--:|--:|--:|--:|--:|--:|--:|")
         for workers in stated.workers:
             print(shown(plan, workers, writes_alone), flush=True)
 
