@@ -56,22 +56,20 @@ class Shards:
         """Closes the last shard and names all. Returns (path, rows) of each."""
         self._write_all(self._grouping.rest())
         self._close()
-        number = len(self.rows)
-        named = []
-        for shard, rows in enumerate(self.rows):
-            path = self.folder / name(self.split, shard, number)
-            self._path(shard).rename(path)
-            named.append((path, rows))
-        return named
+        return [(self._path(n).rename(self._named(n)), rows) for n, rows in enumerate(self.rows)]
 
     def discard(self) -> None:
         """Removes what was written."""
         self._close()
         for shard in range(len(self.rows)):
-            self._path(shard).unlink()
+            for path in (self._path(shard), self._named(shard)):
+                path.unlink(missing_ok=True)
 
     def _path(self, shard: int) -> Path:
         return self.folder / f".{self.split}-{shard:05d}.partial"
+
+    def _named(self, shard: int) -> Path:
+        return self.folder / name(self.split, shard, len(self.rows))
 
     def _write_all(self, groups: Iterable[Group]) -> None:
         for group in groups:

@@ -306,7 +306,7 @@ def _second_pass(
 
     def run(step: str, context: BuildContext) -> _Written:
         parts = runner.run(step, stages.SECOND, context, tasks)
-        return _write(context, parts, read, out)
+        return _write(context, parts, read, out, runner.workers.writers)
 
     try:
         return run("splitting, rendering", context)
@@ -315,13 +315,17 @@ def _second_pass(
 
 
 def _write(
-    context: BuildContext, parts: Iterable[PartStats], read: ReadResult, out: Path | None
+    context: BuildContext,
+    parts: Iterable[PartStats],
+    read: ReadResult,
+    out: Path | None,
+    threads: int,
 ) -> _Written:
-    """Writes parts as they come. Nothing is left where a part fails."""
+    """Writes parts as they come, in so many threads. Nothing is left where a part fails."""
     if out is None:
         return _Written(sum(parts, PartStats()), (), context.encoder)
     written = (*tables.TABLES, tables.DROPPED) if context.keeps_dropped else tables.TABLES
-    with OutputWriter(context, out, written).all_or_nothing() as shards:
+    with OutputWriter(context, out, written, threads).all_or_nothing() as shards:
         for entries in read.problems.entries():
             shards.add_rows(tables.LEDGER, tables.LEDGER.splits[0], entries)
         if context.keeps_dropped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,26 +21,32 @@ from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.stats import PartStats
 
-_WAITING = 16  # parts, or tables of rows: more of them would fill the disk, or the memory
+_WAITING = 16  # parts, or rows, of a table: more of them would fill the disk, or the memory
 
 
 class OutputWriter:
-    """Writes some tables of parts as shards, in a thread. Where much waits for the thread already,
-    what is added waits too."""
+    """Writes some tables of parts as shards, in so many threads, of which each has its tables.
+    Where much waits for a thread already, what is added waits too."""
 
-    def __init__(self, context: BuildContext, folder: Path, written: Sequence[Table]) -> None:
+    def __init__(
+        self, context: BuildContext, folder: Path, written: Sequence[Table], threads: int = 1
+    ) -> None:
         self._files, self._folder = context.files, folder
-        self._writers = {
+        self._shards = {
             (table, split): Shards(folder / table.name, split, table.schema_with(context.columns))
             for table in written
             for split in table.splits
         }
-        self._writing: deque[Future[None]] = deque()
-        self._thread = ThreadPoolExecutor(1, "chatdata-write")
+        self._threads = [
+            ThreadPoolExecutor(1, "chatdata-write") for _ in range(min(threads, len(written)))
+        ]
+        self._thread_of = dict(zip(written, itertools.cycle(self._threads), strict=False))
+        self._waiting: dict[Table, deque[Future[None]]] = {table: deque() for table in written}
 
     def add(self, part: int) -> None:
         """Writes a part after the parts that were added before."""
-        self._later(self._add, part)
+        for table in self._waiting:
+            self._later(table, self._add, part)
 
     def add_all(self, parts: Iterable[PartStats]) -> PartStats:
         """Writes parts as they come, numbered from 0. Returns the figures of all of them."""
@@ -52,28 +59,29 @@ class OutputWriter:
     def add_entries(self, table: Table, entries: pl.DataFrame) -> None:
         """Writes rows of a ledger after those that were added before."""
         (split,) = table.splits
-        self._later(self._add_rows, table, split, entries.to_arrow().cast(table.schema))
+        self._later(table, self._add_rows, split, entries.to_arrow().cast(table.schema))
 
     def add_rows(self, table: Table, split: str, load: Callable[[], pa.Table]) -> None:
         """Writes the rows that `load` gives after those that were added before."""
-        self._later(self._load, table, split, load)
+        self._later(table, self._load, split, load)
 
     def add_file(self, table: Table, path: Path) -> None:
         """Writes the rows of a file of `partitions` after those that were added before, if there is
         such a file."""
-        self._later(self._add_file, table, path)
+        self._later(table, self._add_file, path)
 
     def finish(self) -> tuple[ShardEntry, ...]:
         """Waits until all is written. Returns the manifest's entries for the files, which has none
         for tables that are local."""
-        self._wait()
-        finished = {place: writer.finish() for place, writer in self._writers.items()}
-        return tuple(
-            entry
-            for (table, _), written in finished.items()
-            if not table.is_local
-            for entry in shards.describe(self._folder, written)
-        )
+        for written in itertools.chain(*self._waiting.values()):
+            written.result()
+        finished = [
+            self._thread_of[table].submit(self._finish, table, split)
+            for table, split in self._shards
+        ]
+        for thread in self._threads:
+            thread.shutdown()
+        return tuple(entry for entries in finished for entry in entries.result())
 
     @contextlib.contextmanager
     def all_or_nothing(self) -> Iterator[OutputWriter]:
@@ -81,27 +89,30 @@ class OutputWriter:
         try:
             yield self
         except BaseException:
-            self._thread.shutdown(cancel_futures=True)
-            for writer in self._writers.values():
-                writer.discard()
+            for thread in self._threads:
+                thread.shutdown(cancel_futures=True)
+            for written in self._shards.values():
+                written.discard()
             raise
 
-    def _later(self, function: Callable[..., None], *arguments: Any) -> None:
-        self._writing.append(self._thread.submit(function, *arguments))
-        while len(self._writing) > _WAITING:
-            self._writing.popleft().result()
+    def _later(self, table: Table, function: Callable[..., None], *arguments: Any) -> None:
+        """Calls a function of the table in its thread."""
+        waiting = self._waiting[table]
+        waiting.append(self._thread_of[table].submit(function, table, *arguments))
+        while len(waiting) > _WAITING:
+            waiting.popleft().result()
 
-    def _wait(self) -> None:
-        self._thread.shutdown()
-        for written in self._writing:
-            written.result()
+    def _finish(self, table: Table, split: str) -> list[ShardEntry]:
+        """Makes the last shard of a split whole. Returns what the manifest says of all of them."""
+        written = self._shards[table, split].finish()
+        return [] if table.is_local else shards.describe(self._folder, written)
 
-    def _add(self, part: int) -> None:
-        for table, split in self._writers:
+    def _add(self, table: Table, part: int) -> None:
+        for split in table.splits:
             path = self._files.table(table.part(split), part)
             rows = partitions.load(path) if path.is_file() else None
             if rows is not None and rows.num_rows:  # pyarrow imports pandas to combine none
-                schema = self._writers[table, split].schema
+                schema = self._shards[table, split].schema
                 self._add_rows(table, split, table.complete(rows, schema))
             with contextlib.suppress(OSError):  # nothing reads it again, and the disk has room
                 path.unlink(missing_ok=True)
@@ -115,4 +126,4 @@ class OutputWriter:
             self._add_rows(table, split, batch)
 
     def _add_rows(self, table: Table, split: str, rows: pa.Table) -> None:
-        self._writers[table, split].add(rows, table.row_bytes(rows))
+        self._shards[table, split].add(rows, table.row_bytes(rows))

@@ -197,7 +197,8 @@ def _write(
 ) -> BuildResult:
     render = functools.partial(_render, context, folder)
     tally, by_hand = Tally(), keeping.KeptByHand()
-    with OutputWriter(context, out, tables.TABLES).all_or_nothing() as shards:
+    threads = runner.workers.writers
+    with OutputWriter(context, out, tables.TABLES, threads).all_or_nothing() as shards:
         stats = _add_pairs(context, folder, shards)
         messages = KeptMessages(context, folder, shards)
         for piece, made in zip(parts, runner.map("rendering", render, parts), strict=True):

@@ -95,7 +95,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     """Workers that do not see the folder `home`. The first process writes while none runs."""
-    at_once = lambda self, function, *arguments: function(*arguments)  # noqa: E731
+    at_once = lambda self, table, function, *arguments: function(table, *arguments)  # noqa: E731
     monkeypatch.setattr(OutputWriter, "_later", at_once)
     (tmp_path / "nodes").mkdir()
     return Elsewhere(tmp_path / "nodes", tmp_path / "home")

@@ -21,7 +21,12 @@ Result = TypeVar("Result")
 
 
 class Workers(Protocol):
-    """What runs functions: in this process, in a pool of processes, or on a cluster."""
+    """What runs functions: in this process, in a pool of processes, or on a cluster.
+
+    `writers` is how many threads of this process are to write what the functions make.
+    """
+
+    writers: int
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Yields `function(task)` for each task, in the order of the tasks."""
@@ -38,6 +43,11 @@ class Workers(Protocol):
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def writers_for(workers: int) -> int:
+    """How many threads write what so many workers make: two workers make what a thread writes."""
+    return max(1, workers // 2)
 
 
 def start(name: str, workers: int) -> AbstractContextManager[Workers]:

@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from chatdata.core.errors import EngineError
-from chatdata.pipeline.engines import Result, Task, Workers
+from chatdata.pipeline.engines import Result, Task, Workers, writers_for
 from chatdata.pipeline.engines.shared_tasks import SharedTasks
 from chatdata.pipeline.engines.worker_process import WorkerPool
 
@@ -35,6 +35,8 @@ def start(workers: int) -> Iterator[Workers]:
 class _Here:
     """This process."""
 
+    writers = 1
+
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         self._thread = thread
 
@@ -52,6 +54,7 @@ class _Pool:
 
     def __init__(self, pool: Executor, workers: int) -> None:
         self._pool, self._workers = pool, workers
+        self.writers = writers_for(workers)
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         shared = SharedTasks(self._pool, function, tasks)

@@ -23,7 +23,7 @@ from typing import Any
 
 from chatdata.core.errors import ChatdataError, EngineError
 from chatdata.pipeline import shipping
-from chatdata.pipeline.engines import Result, Task, Workers
+from chatdata.pipeline.engines import Result, Task, Workers, writers_for
 from chatdata.pipeline.shipping import Made, Piece, Portable, Shared
 from chatdata.pipeline.stage import versions
 
@@ -73,6 +73,7 @@ class _Cluster:
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         import ray
 
+        self.writers = writers_for(_cores())
         self._thread = thread
         self._folder = f"chatdata-{uuid.uuid4().hex}"
         self._shared: dict[Shared, _Handle] = {}
