@@ -27,8 +27,8 @@ from typing import NamedTuple
 import click
 
 from chatdata.cli import main as chatdata
+from chatdata.core.cache_folder import VARIABLE
 from chatdata.pipeline import prepare as planning
-from chatdata.pipeline.cache import VARIABLE
 from tests.support.loopback import serve
 
 RECIPE = """

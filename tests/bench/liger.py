@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 
 from tests.support.model_families import model_of
@@ -39,8 +40,10 @@ def padded(items: list[Any]) -> dict[str, torch.Tensor]:
     return batch | {"attention_mask": (torch.arange(size) < sizes[:, None]).long()}
 
 
+@click.command()
 def main() -> None:
-    """Compares both losses."""
+    """Compares both losses. Needs `pip install --no-deps liger-kernel triton`, and
+    TRITON_INTERPRET=1 without a GPU."""
     draw = random.Random(1)
     rows = [conversation(draw, turns) for turns in (2, 5, 3, 4)]
     network = model_of("llama", "sdpa")

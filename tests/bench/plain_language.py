@@ -10,10 +10,11 @@ at school.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import click
 
 ROOT = Path(__file__).parents[2]
 _LONG = 30  # words of a long sentence
@@ -65,10 +66,13 @@ def score(path: Path) -> Score:
     )
 
 
-def main(names: list[str]) -> None:
-    """Prints a line for each page, the hardest first, and the mean of all words."""
+@click.command()
+@click.argument("pages", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(pages: tuple[Path, ...]) -> None:
+    """Prints a line for each of PAGES (by default all), the hardest first, and the mean of all
+    words. Needs the extra `docs`."""
     written = [p for p in (ROOT / "docs").rglob("*.md") if p.parent.name != "reference"]
-    paths = [Path(name).resolve() for name in names] or [ROOT / "README.md", *written]
+    paths = [page.resolve() for page in pages] or [ROOT / "README.md", *written]
     scores = sorted(map(score, paths), key=lambda each: each.ease)
     print("| page | words | reading ease | grade | words a sentence | sentences over 30 |")
     print("|---|--:|--:|--:|--:|--:|")
@@ -80,4 +84,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

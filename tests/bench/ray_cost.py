@@ -1,6 +1,6 @@
 """What Ray on one machine costs beside local workers, in CPU seconds of all processes.
 
-    python tests/bench/ray_cost.py INPUT [RECIPE] [TIMES]
+    python tests/bench/ray_cost.py INPUT --recipe sharegpt --times 3
 
 Builds of both engines, two workers each, take turns. Processes are looked at five times a second.
 """
@@ -16,6 +16,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import click
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -50,13 +52,16 @@ def _descendants(pid: int) -> Iterator[int]:
                 yield from _descendants(child)
 
 
-def main() -> None:
-    """Prints a line for each build."""
-    source, recipe, times = [*sys.argv[1:], *("", "sharegpt", "3")[len(sys.argv) - 1 :]]
+@click.command()
+@click.argument("source", metavar="INPUT", type=click.Path(exists=True))
+@click.option("--recipe", default="sharegpt", show_default=True)
+@click.option("--times", default=3, show_default=True, help="Builds of each engine.")
+def main(source: str, recipe: str, times: int) -> None:
+    """Builds INPUT by both engines in turn, and prints a line for each build."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     os.environ["CHATDATA_CACHE"] = "off"
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(int(times)):
+        for number in range(times):
             for engine in ("local", "ray"):
                 out = Path(folder) / f"{engine}-{number}"
                 cpu, took = build(engine, recipe, source, out)
