@@ -188,7 +188,7 @@ def print_rows(
     rows: Sequence[Row],
     decoder: tokenizers.Tokenizer | None,
     console: Console,
-    pattern: str | None = None,
+    pattern: str | None,
 ) -> None:
     """Prints rows: trained text has the colour of its part, or stands in ⟦ ⟧ without colours. What
     the pattern matches is shown in reverse."""

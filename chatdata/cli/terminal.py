@@ -41,7 +41,7 @@ def console() -> Console:
 
 
 @contextlib.contextmanager
-def paged(no_pager: bool = False) -> Iterator[Console]:
+def paged(no_pager: bool) -> Iterator[Console]:
     """A console whose output is shown in a pager where it is longer than the terminal.
 
     Where stdin or stdout is no terminal there is no pager.

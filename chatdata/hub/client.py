@@ -288,13 +288,13 @@ def _wait(state: RetryCallState) -> float:
     return wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT, jitter=FIRST_WAIT)(state)
 
 
-def asked_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+def asked_wait(headers: Mapping[str, str]) -> float | None:
     """The seconds that an answer asks to wait, by `Retry-After` or by a used-up rate limit."""
     value = headers.get("retry-after", "").strip()
     if value.isdigit():
         return float(value)
     with contextlib.suppress(ValueError):
         date = parsedate_to_datetime(value)
-        return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+        return max(0.0, (date - datetime.now(UTC)).total_seconds())
     limit: Any = parse_ratelimit_headers(headers)
     return float(limit.reset_in_seconds) if limit is not None and not limit.remaining else None

@@ -133,19 +133,17 @@ def mark(marked: pl.DataFrame, is_forgotten: pl.Series) -> pl.DataFrame:
     )
 
 
-def without_words(
-    outcomes: pl.DataFrame, names: pl.Series, *, of_trees: bool = True
-) -> pl.DataFrame:
+def without_words(outcomes: pl.DataFrame, names: pl.Series, *, of_trees: bool) -> pl.DataFrame:
     """Outcomes without the words of what is forgotten, whose names these are. In a tree the detail
     names the message; a list goes as a whole."""
     if names.is_empty():
         return outcomes
     listed = names.implode()
-    is_gone = pl.col("reason").eq_missing(FORGOTTEN)
-    is_gone |= pl.col("id").is_in(listed) | pl.col("conversation").is_in(listed).fill_null(False)
+    is_forgotten = pl.col("reason").eq_missing(FORGOTTEN)
+    is_named = pl.col("id").is_in(listed) | pl.col("conversation").is_in(listed).fill_null(False)
+    stays = (is_forgotten | is_named).not_()
     words = [name for name in WORDS if name not in ("place", "position", "role")]
-    emptied = outcomes.with_columns(pl.when(is_gone.not_()).then(pl.col(name)) for name in words)
+    emptied = outcomes.with_columns(pl.when(stays).then(pl.col(name)) for name in words)
     if of_trees:
         return emptied
-    is_forgotten = pl.col("reason").eq_missing(FORGOTTEN)
     return emptied.with_columns(detail=pl.when(is_forgotten.not_()).then("detail"))

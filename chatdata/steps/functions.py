@@ -60,7 +60,7 @@ def as_filter(name: str, function: Callable[..., Any], place: str, package: str 
     )
 
 
-def as_cleaner(name: str, function: Callable[..., Any], place: str, package: str = "") -> Cleaner:
+def as_cleaner(name: str, function: Callable[..., Any], place: str, package: str) -> Cleaner:
     """The cleaner of a function of `place`: a text to a text.
 
     Raises ExtensionError where the function has not the form of a cleaner.
@@ -79,8 +79,7 @@ def as_cleaner(name: str, function: Callable[..., Any], place: str, package: str
         return result
 
     model = arguments_model(function, skip=1)
-    packages = (package,) if package else ()
-    return Cleaner(name, cleaned, "", model, _about(function, place), packages)
+    return Cleaner(name, cleaned, "", model, _about(function, place), (package,))
 
 
 def _form(function: Callable[..., Any], place: str) -> _Form:

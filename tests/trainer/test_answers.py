@@ -87,7 +87,7 @@ def test_padding_on_the_left_changes_no_answer(chat_model: ChatModel) -> None:
     assert written(chat_model, ids[::-1], 8, 12)[::-1] == together
     for prompt, answer in zip(ids, together, strict=True):
         spoken = "".join(chat_model.answer(PromptWindow(prompt, 0, 0), GREEDY))
-        assert spoken == answering._made(chat_model, answer, GREEDY).answer
+        assert spoken == answering._made(chat_model, answer).answer
 
 
 @pytest.fixture(scope="module")

@@ -186,10 +186,10 @@ def _answers(
         yield refused
     rows.sort(key=lambda row: -len(row.ids))
     for ended in batches.generate(chat_model, sampling, [row.ids for row in rows], batch_size):
-        yield [(rows[number].prompt, _made(chat_model, ids, sampling)) for number, ids in ended]
+        yield [(rows[number].prompt, _made(chat_model, ids)) for number, ids in ended]
 
 
-def _made(chat_model: ChatModel, ids: list[int], sampling: Sampling) -> Made:
+def _made(chat_model: ChatModel, ids: list[int]) -> Made:
     writer, tokenizer = chat_model.writer, chat_model.tokenizer
     text = str(tokenizer.decode(ids, skip_special_tokens=True))
     words = "".join(writer.read([text]))

@@ -62,7 +62,7 @@ def _tojson(
 
 
 @functools.lru_cache(maxsize=8)
-def _compile(source: str, date: datetime.date | None, marks: bool = False) -> jinja2.Template:
+def _compile(source: str, date: datetime.date | None, marks: bool) -> jinja2.Template:
     """A chat template in the environment of transformers, the clock stopped at `date`.
 
     With `marks`, private characters stand around what the generation blocks write. Raises

@@ -28,6 +28,7 @@ from chatdata.render.encoding.libraries import Encode, ReferenceEncoder, call_ru
 _CALL_CHARACTERS = 4_000_000
 _BLOCK_CHARACTERS = 100_000  # arrays of this size stay in the cache of a core
 _DIGESTED = 64  # characters
+_SHOWN = 80  # characters of a value in an error
 
 
 class EncoderDiffers(ChatdataError):
@@ -44,10 +45,10 @@ class EncoderDiffers(ChatdataError):
         )
 
 
-def shorten(value: object, limit: int = 80) -> str:
-    """The representation of a value, cut after `limit` characters."""
+def shorten(value: object) -> str:
+    """The representation of a value, cut after 80 characters."""
     text = repr(value)
-    return text if len(text) <= limit else text[:limit] + "..."
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 class Classified(NamedTuple):

@@ -61,11 +61,11 @@ def _has(key: str, speaker: str, words: str) -> Callable[[object], bool]:
 
 
 def _published(record: object) -> bool:
-    return isinstance(record, dict) and is_published(record) and _MESSAGES(record)
+    return isinstance(record, dict) and is_published(record) and _has_messages(record)
 
 
 def _openai(record: object) -> bool:
-    return _MESSAGES(record) and not _published(record) and not _is_odd(record)
+    return _has_messages(record) and not _published(record) and not _is_odd(record)
 
 
 def _is_odd(record: Any) -> bool:
@@ -76,7 +76,7 @@ def _is_odd(record: Any) -> bool:
     return is_converse or "messageId" in first[0]
 
 
-_MESSAGES = _has("messages", "role", "content")
+_has_messages = _has("messages", "role", "content")
 
 
 def _bare(record: object) -> bool:
@@ -183,27 +183,23 @@ def _apart(turn: Any) -> Iterator[Any]:
 # --------------------------------------------------------------------------- pairs and texts
 
 
-def _pairs_fit(key: str) -> Callable[[object], bool]:
-    def fits(record: object) -> bool:
-        turns = turns_of(record, key)
-        return turns is not None and all(
-            isinstance(turn.get("input"), str) and isinstance(turn.get("output"), str)
-            for turn in turns
-        )
+_PAIRS = "conversation"  # the key of a list of pairs
 
-    return fits
+
+def _are_pairs(record: object) -> bool:
+    turns = turns_of(record, _PAIRS)
+    return turns is not None and all(
+        isinstance(turn.get("input"), str) and isinstance(turn.get("output"), str) for turn in turns
+    )
 
 
 _PAIR_KEYS = frozenset(["system", "input", "output"])
 
 
-def _read_pairs(key: str) -> Callable[[Any], Reading]:
-    def read(record: Any) -> Reading:
-        pairs = as_messages(record[key]) or []
-        turns = [turn for pair in pairs for turn in _of_pair(pair)]
-        return beside(turns, record, {key}, pairs)
-
-    return read
+def _read_pairs(record: Any) -> Reading:
+    pairs = as_messages(record[_PAIRS]) or []
+    turns = [turn for pair in pairs for turn in _of_pair(pair)]
+    return beside(turns, record, {_PAIRS}, pairs)
 
 
 def _of_pair(pair: Record) -> Iterator[Turn]:
@@ -211,15 +207,6 @@ def _of_pair(pair: Record) -> Iterator[Turn]:
         yield Turn("system", *text(pair["system"]))
     yield Turn("user", *text(pair.get("input")))
     yield Turn("assistant", *text(pair.get("output")))
-
-
-def _read_texts(key: str) -> Callable[[Any], Reading]:
-    """What reads texts of which the user says the first, and both take turns."""
-
-    def read(record: Any) -> Reading:
-        return beside(taking_turns(record[key]), record, {key})
-
-    return read
 
 
 def taking_turns(texts: Sequence[object]) -> list[Turn]:
@@ -240,10 +227,6 @@ def beside(
     return Reading(added.turns, known, (*messages, *added.messages), refusal)
 
 
-def _texts_fit(key: str) -> Callable[[object], bool]:
-    return lambda record: isinstance(record, dict) and are_texts(record.get(key))
-
-
 def _are_text_pairs(value: object) -> bool:
     return (
         isinstance(value, list)
@@ -252,31 +235,35 @@ def _are_text_pairs(value: object) -> bool:
     )
 
 
-def _text_pairs_fit(key: str) -> Callable[[object], bool]:
-    return lambda record: isinstance(record, dict) and _are_text_pairs(record.get(key))
+def _texts(name: str, key: str) -> Conversations:
+    """Texts under a key, of which the user says the first, and both take turns."""
+    return Conversations(
+        name=name,
+        keys=(key,),
+        fits=lambda record: isinstance(record, dict) and are_texts(record.get(key)),
+        read=lambda record: beside(taking_turns(record[key]), record, {key}),
+    )
 
 
-def _read_text_pairs(key: str) -> Callable[[Any], Reading]:
-    def read(record: Any) -> Reading:
-        texts = [words for pair in record[key] for words in pair]
-        return beside(taking_turns(texts), record, {key})
-
-    return read
-
-
-def _human_and_assistant(key: str) -> Callable[[object], bool]:
-    def fits(record: object) -> bool:
-        turns = turns_of(record, key)
-        return turns is not None and all(
-            given(turn, "human") and given(turn, "assistant") and "role" not in turn
-            for turn in turns
-        )
-
-    return fits
+def _text_pairs(name: str, key: str) -> Conversations:
+    """Pairs of texts under a key."""
+    return Conversations(
+        name=name,
+        keys=(key,),
+        fits=lambda record: isinstance(record, dict) and _are_text_pairs(record.get(key)),
+        read=lambda record: beside(taking_turns(_joined(record[key])), record, {key}),
+    )
 
 
-def _bare_pairs(record: object) -> bool:
-    return _are_text_pairs(record)
+def _joined(pairs: Sequence[Sequence[object]]) -> list[object]:
+    return [words for pair in pairs for words in pair]
+
+
+def _are_human_and_assistant(record: object) -> bool:
+    turns = turns_of(record, _PAIRS)
+    return turns is not None and all(
+        given(turn, "human") and given(turn, "assistant") and "role" not in turn for turn in turns
+    )
 
 
 SHAPES = (
@@ -316,47 +303,27 @@ SHAPES = (
     _sharegpt_kin("conversation of role and content", "conversation", "role", "content"),
     Conversations(
         name="Firefly",
-        keys=("conversation",),
-        fits=_human_and_assistant("conversation"),
+        keys=(_PAIRS,),
+        fits=_are_human_and_assistant,
         read=sharegpt.read_record,
         message_keys=sharegpt.TURN_KEYS,
         more_keys=sharegpt.more_turn_keys,
     ),
     Conversations(
         name="conversation of input and output",
-        keys=("conversation",),
-        fits=_pairs_fit("conversation"),
-        read=_read_pairs("conversation"),
+        keys=(_PAIRS,),
+        fits=_are_pairs,
+        read=_read_pairs,
         message_keys=_PAIR_KEYS,
     ),
-    Conversations(
-        name="LIMA",
-        keys=("conversations",),
-        fits=_texts_fit("conversations"),
-        read=_read_texts("conversations"),
-    ),
-    Conversations(
-        name="UltraChat",
-        keys=("data",),
-        fits=_texts_fit("data"),
-        read=_read_texts("data"),
-    ),
-    Conversations(
-        name="conversation of pairs of texts",
-        keys=("conversation",),
-        fits=_text_pairs_fit("conversation"),
-        read=_read_text_pairs("conversation"),
-    ),
-    Conversations(
-        name="conversations of pairs of texts",
-        keys=("conversations",),
-        fits=_text_pairs_fit("conversations"),
-        read=_read_text_pairs("conversations"),
-    ),
+    _texts("LIMA", "conversations"),
+    _texts("UltraChat", "data"),
+    _text_pairs("conversation of pairs of texts", "conversation"),
+    _text_pairs("conversations of pairs of texts", "conversations"),
     Conversations(
         name="bare list of pairs of texts",
         keys=(),
-        fits=_bare_pairs,
-        read=lambda record: Reading(taking_turns([words for pair in record for words in pair])),
+        fits=_are_text_pairs,
+        read=lambda record: Reading(taking_turns(_joined(record))),
     ),
 )

@@ -87,8 +87,8 @@ def is_spoken(lang: str, look: str) -> bool:
     words = look.lower().split()
     if lang not in _WORDS and lang not in _SAME:
         return False
-    has_MARKS = sum(_MARKS.search(word) is not None for word in words) >= _MARKED
-    return has_MARKS or not _of_its_own(lang).isdisjoint(words)
+    is_marked = sum(_MARKS.search(word) is not None for word in words) >= _MARKED
+    return is_marked or not _of_its_own(lang).isdisjoint(words)
 
 
 @functools.cache

@@ -66,7 +66,7 @@ def audit(paths: Sequence[Path], known: Known, progress: Progress = silent) -> A
     return audit_located(inputs.locate(paths), known, progress)
 
 
-def audit_located(located: Located, known: Known, progress: Progress = silent) -> Audit:
+def audit_located(located: Located, known: Known, progress: Progress) -> Audit:
     """What the located files really train."""
     tally = _Tally(known)
     for number, part in enumerate(located.parts):

@@ -53,11 +53,10 @@ class Model(HFLM):
         if messages is None:
             return None
         *before, last = messages
-        answer = request.continuation.strip()
         if last["role"] == "assistant":  # begun by the task, and to be continued
-            before, answer = before, f"{last['content']}{request.continuation}"
+            answer = f"{last['content']}{request.continuation}"
         else:
-            before = list(messages)
+            before, answer = messages, request.continuation.strip()
         whole = [*before, {"role": "assistant", "content": answer}]
         try:
             text = self.tokenizer.apply_chat_template(whole, tokenize=False)
