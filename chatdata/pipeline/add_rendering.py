@@ -18,8 +18,6 @@ from chatdata.core.errors import ConfigError
 from chatdata.core.hashing import sha256_file
 from chatdata.core.tallies import Tally
 from chatdata.dataset import (
-    finished,
-    manifest,
     remote_copy,
     renderings,
     replacing,
@@ -29,7 +27,7 @@ from chatdata.dataset import (
 from chatdata.dataset.entries import FileEntry
 from chatdata.dataset.manifest import Manifest
 from chatdata.dataset.tables import Table
-from chatdata.pipeline import digests, downloads, engines, pieces
+from chatdata.pipeline import digests, downloads, pieces, render_folder
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import rendering_entry
 from chatdata.pipeline.output import OutputWriter
@@ -37,7 +35,8 @@ from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.prepare import find_tokenizer
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
-from chatdata.pipeline.runner import Runner, store_of
+from chatdata.pipeline.render_folder import Means
+from chatdata.pipeline.runner import Runner
 from chatdata.pipeline.stats import BuildResult, PartStats
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.render.encoding import audit
@@ -82,67 +81,28 @@ def add_rendering(
     """
     source = remote_copy.to_change(folder, out)
     with downloads.writing(source if out is None else out, progress) as written:
-        return _add(
-            source,
-            written,
-            tokenizer=tokenizer,
-            template=template,
-            name=name,
-            settings=settings,
-            workers=workers,
-            verify=verify,
-            force=force,
-            progress=progress,
-            cache=cache,
-        )
+        one_in = audit.mode(verify).one_in
+        means = Means(workers=workers, one_in=one_in, progress=progress, cache=cache)
+        built = render_folder.read(source)
+        values = built.manifest.recipe.as_json() | {"pack": None}  # bins are of the built rows
+        recipe = pieces.recipe_of(values, tokenizer, template, settings)
+        return _add(written, built, recipe, _added(built, recipe, name), means, force)
 
 
 def _add(
-    folder: Path,
-    out: Path,
-    *,
-    tokenizer: str,
-    template: str | None,
-    name: str | None,
-    settings: Sequence[str],
-    workers: int,
-    verify: str,
-    force: bool,
-    progress: Progress,
-    cache: bool,
+    out: Path, built: Folder, recipe: Recipe, added: _Added, means: Means, force: bool
 ) -> Manifest:
-    """What `add_rendering` does, of local folders."""
-    one_in = audit.mode(verify).one_in
-    before = manifest.read(folder)
-    finished.check_files(folder, [file.path for file in before.files])
-    values = {**before.recipe.as_json(), "pack": None}  # bins are of the rows of the build
-    recipe = pieces.recipe_of(values, tokenizer, template, settings)
-    added = _added(folder, before, recipe, name)
-    rendered = Folder(folder, before)
+    """Adds a rendering by a recipe to a folder, or to a copy of it. Returns the manifest."""
+    before = built.manifest
     replacing.check_same(out, before.recipe.as_json(), before.sources, is_forced=force)
     with replacing.new_dataset(out) as new:
-        replacing.carry_over(folder, new, shares=out == folder)
-        parts = pieces.split_up(rendered)
-        workers = pieces.processes(rendered, parts, workers)
-        with engines.start("local", workers) as running:  # they start meanwhile
-            store = store_of(recipe) if cache else None
-            work = new / ".work"
-            context = pieces.prepare(recipe, rendered, len(parts), one_in, work, store=store)
-            write = functools.partial(
-                _write,
-                runner=Runner(running, progress),
-                folder=rendered,
-                parts=parts,
-                added=added,
-                out=new,
-            )
-            result = pieces.with_any_encoder(context, write)
-        if store is not None:
-            store.cache.tidy()
+        replacing.carry_over(built.path, new, shares=out == built.path)
+        write = functools.partial(_write, built, added, new)
+        context, result = render_folder.run(recipe, built, new / ".work", write, means)
         left_out = added.left_out.files_in(new)
         tallies.check_dropped(result.counts, recipe.max_dropped, left_out)
         with files.removing(context.files.folder):
-            described = _complete(context, rendered, added, result, new)
+            described = _complete(context, built, added, result, new)
         replacing.keep_words(out, new)
         return described
 
@@ -150,18 +110,18 @@ def _add(
 # --------------------------------------------------------------------------------- what is there
 
 
-def _added(folder: Path, before: Manifest, recipe: Recipe, name: str | None) -> _Added:
+def _added(folder: Folder, recipe: Recipe, name: str | None) -> _Added:
     """The rendering to add. Raises ConfigError where the folder cannot take its name."""
     if name is None:
         name = _default_name(recipe)
-    renderings.check_name(name, before)
+    renderings.check_name(name, folder.manifest)
     added = _Added(name, tables.tokens_of(name), tables.ledger_of(name))
     folders = (*added.tables, tables.packs_of(name))
     for path in (*(table.name for table in folders), renderings.tokenizer_folder(name)):
-        if (folder / path).exists():
+        if (folder.path / path).exists():
             raise ConfigError(
-                f"'{folder / path}' is there already, and not of a rendering; remove it, or choose "
-                "another name with --name."
+                f"'{folder.path / path}' is there already, and not of a rendering; remove it, or "
+                "choose another name with --name."
             )
     return added
 
@@ -187,13 +147,12 @@ def _render(context: BuildContext, folder: Folder, name: str, piece: Piece) -> P
 
 
 def _write(
-    context: BuildContext,
-    *,
-    runner: Runner,
     folder: Folder,
-    parts: Sequence[Piece],
     added: _Added,
     out: Path,
+    context: BuildContext,
+    runner: Runner,
+    parts: Sequence[Piece],
 ) -> BuildResult:
     render = functools.partial(_render, context, folder, added.name)
     tally = Tally()

@@ -18,8 +18,6 @@ import pyarrow.parquet as pq
 from chatdata.core import disk, files, tallies
 from chatdata.core.tallies import Tally
 from chatdata.dataset import (
-    finished,
-    manifest,
     plots,
     remote_copy,
     replacing,
@@ -31,11 +29,11 @@ from chatdata.dataset.rows import Rows
 from chatdata.pipeline import (
     digests,
     downloads,
-    engines,
     forget_again,
     inputs,
     kept_messages,
     pieces,
+    render_folder,
 )
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.describe import complete, redraft
@@ -45,13 +43,15 @@ from chatdata.pipeline.pieces import Folder, Piece
 from chatdata.pipeline.prepare import find_tokenizer
 from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
-from chatdata.pipeline.runner import Runner, store_of
+from chatdata.pipeline.render_folder import Means
+from chatdata.pipeline.runner import Runner
 from chatdata.pipeline.stats import BuildResult, PartStats, Totals
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.pipeline.tokenizing_pairs import tokenize_shard
 from chatdata.render.encoding import audit
 from chatdata.steps import keeping
 from chatdata.steps.figures import FiguresByKey
+from chatdata.steps.forgetting import ForgetList
 
 
 def render_again(
@@ -79,69 +79,33 @@ def render_again(
     wrong.
     """
     with downloads.writing(out, progress) as new:
-        return _render_into(
-            new,
-            remote_copy.folder(folder),
-            tokenizer=tokenizer,
-            template=template,
-            settings=settings,
-            forget=forget,
-            workers=workers,
-            verify=verify,
-            force=force,
-            progress=progress,
-            cache=cache,
-        )
+        path = remote_copy.folder(folder)
+        one_in = audit.mode(verify).one_in
+        means = Means(workers=workers, one_in=one_in, progress=progress, cache=cache)
+        built = render_folder.read(path)
+        recipe = pieces.recipe_of(built.manifest.recipe.as_json(), tokenizer, template, settings)
+        return _render_into(new, built, recipe, inputs.forget_list(forget), means, force)
 
 
 def _render_into(
-    out: Path,
-    folder: Path,
-    *,
-    tokenizer: str,
-    template: str | None,
-    settings: Sequence[str],
-    forget: Sequence[str],
-    workers: int,
-    verify: str,
-    force: bool,
-    progress: Progress,
-    cache: bool,
+    out: Path, built: Folder, recipe: Recipe, listed: ForgetList, means: Means, force: bool
 ) -> Manifest:
-    """What `render_again` does, of local folders."""
-    one_in = audit.mode(verify).one_in
-    before = manifest.read(folder)
-    finished.check_files(folder, [file.path for file in before.files])
-    recipe = pieces.recipe_of(before.recipe.as_json(), tokenizer, template, settings)
-    rendered = Folder(folder, before)
-    listed = inputs.forget_list(forget)
-    recipe = recipe.model_copy(
-        update={"forget": [*recipe.forget, *(file.path for file in listed.files)]}
-    )
-    names, known = forget_again.resolve(rendered.path, listed.ids)
-    forget_again.refuse_pairs(rendered.path, before, listed.ids)
+    """Renders a folder into another, without what is `listed`. Returns the manifest."""
+    before = built.manifest
+    forget = [*recipe.forget, *(file.path for file in listed.files)]
+    recipe = recipe.model_copy(update={"forget": forget})
+    names, known = forget_again.resolve(built.path, listed.ids)
+    forget_again.refuse_pairs(built.path, before, listed.ids)
     replacing.check_same(out, _as_stated(recipe).resolved(), before.sources, is_forced=force)
     with replacing.new_dataset(out) as new:
-        disk.check_room(new.parent, _size(rendered))
-        parts = pieces.split_up(rendered)
-        workers = pieces.processes(rendered, parts, workers)
-        with engines.start("local", workers) as running:  # they start meanwhile
-            store = store_of(recipe) if cache else None
-            work = new / ".work"
-            context = pieces.prepare(recipe, rendered, len(parts), one_in, work, names, store)
-            write = functools.partial(
-                _write, runner=Runner(running, progress), folder=rendered, parts=parts, out=new
-            )
-            result = pieces.with_any_encoder(context, write)
-        if store is not None:
-            store.cache.tidy()
-        entries = tables.LEDGER.files_in(new)
-        tallies.check_dropped(result.counts, recipe.max_dropped, entries)
+        disk.check_room(new.parent, _size(built))
+        write = functools.partial(_write, built, new)
+        context, result = render_folder.run(recipe, built, new / ".work", write, means, names)
+        tallies.check_dropped(result.counts, recipe.max_dropped, tables.LEDGER.files_in(new))
         with files.removing(context.files.folder):
-            drawn = plots.drawn_in(rendered.path, before)
-            described = redraft(context, before, result).model_copy(
-                update=dict(forget_again.both(before, listed, known))
-            )
+            drawn = plots.drawn_in(built.path, before)
+            forgotten = forget_again.both(before, listed, known)
+            described = redraft(context, before, result).model_copy(update=dict(forgotten))
             described = complete(context, described, new, drawn)
         replacing.keep_words(out, new)
         return described
@@ -193,7 +157,7 @@ def _save(
 
 
 def _write(
-    context: BuildContext, *, runner: Runner, folder: Folder, parts: Sequence[Piece], out: Path
+    folder: Folder, out: Path, context: BuildContext, runner: Runner, parts: Sequence[Piece]
 ) -> BuildResult:
     render = functools.partial(_render, context, folder)
     tally, by_hand = Tally(), keeping.KeptByHand()
