@@ -34,25 +34,21 @@ def resolve(folder: Path, ids: Sequence[str]) -> tuple[pl.DataFrame, set[str]]:
         return pl.DataFrame(schema=NAMES), set()
     published = reader.scan(folder, "messages").select("id", "group").collect()
     entries = _entries(folder, ids)
-    known = {id for column in published for id in column.filter(column.is_in(ids))}
-    known |= {id for column in entries.select(_NAMES) for id in column.filter(_in(column, ids))}
-    conversations = [*ids, *_homes(entries)]
+    names = pl.concat([*published, *entries.select(_NAMES)])
+    known = set(names.filter(names.is_in(ids).fill_null(False)))
+    return _names(ids, entries), known
+
+
+def _names(ids: Sequence[str], entries: pl.DataFrame) -> pl.DataFrame:
+    """Rows of NAMES: the ids, and what the rows of the ledger that they name tell of. Of a message
+    that is kept it is the turn, or the conversation where the ledger states no turn."""
     messages = entries.filter(unit="message", outcome="kept")
-    turn = pl.col("detail").str.extract(_TURN)
-    named = messages.select(name=pl.concat_str("conversation", pl.lit("#"), turn))
-    whole = messages.filter(messages.select(turn.is_null()).to_series())["conversation"]
-    return pl.DataFrame(
-        [
-            *((name, False) for name in dict.fromkeys([*conversations, *whole.drop_nulls()])),
-            *((name, True) for name in named["name"].drop_nulls()),
-        ],
-        schema=NAMES,
-        orient="row",
-    ), known
-
-
-def _in(names: pl.Series, ids: Sequence[str]) -> pl.Series:
-    return names.is_in(ids).fill_null(False)
+    turns = messages["detail"].str.extract(_TURN)
+    whole = messages.filter(turns.is_null())["conversation"].drop_nulls()
+    conversations = dict.fromkeys([*ids, *_homes(entries), *whole])
+    named = (messages["conversation"] + "#" + turns).drop_nulls()
+    names = [*((name, False) for name in conversations), *((name, True) for name in named)]
+    return pl.DataFrame(names, schema=NAMES, orient="row")
 
 
 def _entries(folder: Path, ids: Sequence[str]) -> pl.DataFrame:

@@ -79,17 +79,14 @@ class _Sources:
         return self._in_layers(home, messages)
 
     def _in_layers(self, home: str, messages: pl.DataFrame) -> Made:
+        """What the first pass makes of the messages of a source: of layers that are kept, and of the
+        groups that are in none."""
         given = _Given.of(messages)
-        known, left = self._known(home), given.digests
-        used, made = list[_Layer](), list[Made]()
-        for layer in known:
-            taken = layer.groups & left
-            if 2 * len(taken) > len(layer.groups) and (of_layer := self._load(layer, taken, given)):
-                left -= taken
-                used.append(layer)
-                made.append(of_layer)
+        known = self._known(home)
+        reused, left = self._reused(known, given)
         self._groups += len(given.digests)
         self._kept += len(given.digests) - len(left)
+        used, made = list(reused), list(reused.values())
         is_whole = all(layer.groups <= given.digests for layer in used)
         if left or not is_whole:  # without groups, too: it has all figures, in the recipe's order
             new = _Layer(_key(home, left), left)
@@ -101,6 +98,19 @@ class _Sources:
             self._save(used[0], total, given)
         self._note(home, known, used)
         return total
+
+    def _reused(
+        self, known: Sequence[_Layer], given: _Given
+    ) -> tuple[dict[_Layer, Made], frozenset[bytes]]:
+        """What is kept of layers whose groups are mostly given, and the groups that are in none."""
+        reused: dict[_Layer, Made] = {}
+        left = given.digests
+        for layer in known:
+            taken = layer.groups & left
+            if 2 * len(taken) > len(layer.groups) and (made := self._load(layer, taken, given)):
+                left -= taken
+                reused[layer] = made
+        return reused, left
 
     def _made(self, layer: _Layer, given: _Given) -> Made:
         """What the first pass makes of the groups of a layer, which is kept."""

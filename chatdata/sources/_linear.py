@@ -143,31 +143,25 @@ def read_more(
 def _add(
     builder: BatchBuilder, names: Names, record: Record, name: str, format: RecordFormat
 ) -> None:
-    keys: Mapping[str, Any] = record.value if isinstance(record.value, dict) else {}
+    """Adds the turns of a record, or the problem that it is."""
+    given: Mapping[str, Any] = record.value if isinstance(record.value, dict) else {}
     reading = format.read(record.value)
     if reading.refusal:
         builder.add_problem(of_record(record, reading.reason, reading.refusal))
         return
-    _count_unread(builder, record.where, keys, reading, format)
-    keys = keys if reading.named is None else reading.named
-    turns = reading.turns
+    _count_unread(builder, record.where, given, reading, format)
+    keys = given if reading.named is None else reading.named
     variables = format.variables.of(keys)
-    # Of the turns before a fault empties them.
     named = naming.named(keys)
-    first = names.without_occurrence(keys, named or _content_id(turns, variables.text))
     is_counted = not named
+    # By the turns as they were read: a fault takes away what they say, and not their name.
+    first = names.without_occurrence(keys, named or _content_id(reading.turns, variables.text))
     conversation = names.with_occurrence(first) if is_counted else first
-    turns = _without_content(turns, not_text(keys) or variables.fault)
     builder.conversations += 1
-    if not turns:
-        detail = f"no turns, in {record.where}"
-        words = excerpt(record.value)
-        builder.add_problem(
-            Problem(
-                "conversation", conversation, "no_turns", detail, record.where, words, is_counted
-            )
-        )
+    if not reading.turns:
+        builder.add_problem(_no_turns(record, conversation, is_counted))
         return
+    turns = _without_content(reading.turns, not_text(keys) or variables.fault)
     lang = word(keys.get("lang"))
     common = {
         "conversation": conversation,
@@ -181,6 +175,13 @@ def _add(
         COUNTED: is_counted,
     }
     _add_turns(builder, conversation, turns, common)
+
+
+def _no_turns(record: Record, conversation: str, is_counted: bool) -> Problem:
+    words, detail = excerpt(record.value), f"no turns, in {record.where}"
+    return Problem(
+        "conversation", conversation, "no_turns", detail, record.where, words, is_counted
+    )
 
 
 def _count_unread(

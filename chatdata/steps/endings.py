@@ -113,20 +113,45 @@ def is_cut_off(text: str) -> bool:
 
 def _is_open(last: str, lines: Sequence[str]) -> bool:
     """Whether the last line ends in what something has to follow."""
-    if (len(lines) > 1 and _BARE_MARK.match(last)) or _is_next_number(last, lines):
-        return True
-    is_never = _has_end(_NEVER, last) and (len(lines) > 1 or last.count(" ") > 1)
-    if is_never or _has_end(_OPEN_END, last) or _has_end(_ANNOUNCES, last):
+    if _is_mark_alone(last, lines) or _ends_in_open_word(last, lines):
         return True
     if last.endswith((":", "：")):
-        is_form = len(last) < 25 and len(lines) > 1 and lines[-2].rstrip().endswith(":")
-        return not (is_form or _ASKS.search(last.lower()))
-    is_begun = len(lines) > 1 and len(lines[-2]) > _LONG and _ENDS_WELL.search(lines[-2].rstrip())
+        return _announces(last, lines)
+    is_begun = _stands_behind_prose(lines)
     if is_begun and len(last) < _SHORT and _BEGINS.match(last) and _has_end(_ENDS_IN_WORD, last):
         return not _SIGNATURE.match(last)
+    return _is_label(last, lines) or ((len(last) > _SHORT or is_begun) and _has_end(_HARDLY, last))
+
+
+def _is_mark_alone(last: str, lines: Sequence[str]) -> bool:
+    """Whether the last line is the mark of an item or of a title, without words."""
+    is_bare = len(lines) > 1 and _BARE_MARK.match(last) is not None
+    return is_bare or _is_next_number(last, lines)
+
+
+def _ends_in_open_word(last: str, lines: Sequence[str]) -> bool:
+    """Whether the last line ends in a word or a sign with which no sentence ends."""
+    is_never = _has_end(_NEVER, last) and (len(lines) > 1 or last.count(" ") > 1)
+    return is_never or _has_end(_OPEN_END, last) or _has_end(_ANNOUNCES, last)
+
+
+def _announces(last: str, lines: Sequence[str]) -> bool:
+    """Whether a colon at the end stands for what follows: no field of a form, and no request."""
+    is_form = len(last) < 25 and len(lines) > 1 and lines[-2].rstrip().endswith(":")
+    return not (is_form or _ASKS.search(last.lower()))
+
+
+def _stands_behind_prose(lines: Sequence[str]) -> bool:
+    """Whether the line before the last is long, and ends as a sentence does."""
+    if len(lines) < 2 or len(lines[-2]) <= _LONG:
+        return False
+    return _ENDS_WELL.search(lines[-2].rstrip()) is not None
+
+
+def _is_label(last: str, lines: Sequence[str]) -> bool:
+    """Whether a line before begins with the last line and a colon."""
     label = f"{last}:"
-    is_label = any(line.startswith(label) for line in lines[:-1])
-    return is_label or ((len(last) > _SHORT or bool(is_begun)) and _has_end(_HARDLY, last))
+    return any(line.startswith(label) for line in lines[:-1])
 
 
 def _is_half_markup(last: str) -> bool:

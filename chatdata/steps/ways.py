@@ -85,18 +85,16 @@ def settings(
 ) -> list[list[str]]:
     """The ways to keep what a row says was dropped, each as settings (`KEY=VALUE`) of a build: the
     first keeps what is like it, too. Nothing where no setting keeps it."""
-    reason, detail = row["reason"], row["detail"] or ""
-    culprit = _culprit(row)
+    reason, detail, culprit = row["reason"], row["detail"] or "", _culprit(row)
     if reason in _always() or reason == FORGOTTEN:  # whatever `keep` names
         return []
     if reason in REASONS and (culprit is None or reason in _WAYS_OF_TREES):
         return list(_of_threads(reason, detail, recipe))
-    named = culprit or row["id"]
-    if not culprit and not _is_of_message(row):
-        named = row["conversation"] or row["id"]
-    keep = _setting("keep", [*(recipe.get("keep") or []), named])
-    wrong = (details or {}).get(named, "") if culprit else detail
-    return [*_of_filter(reason, wrong, recipe), [keep]]
+    if culprit:
+        detail = (details or {}).get(culprit, "")
+    kept = [*(recipe.get("keep") or []), culprit or _named(row)]
+    keep = f"keep={json.dumps(kept, ensure_ascii=False)}"
+    return [*_of_filter(reason, detail, recipe), [keep]]
 
 
 def _of_threads(reason: str, detail: str, recipe: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -145,15 +143,17 @@ def _without_settings(row: Mapping[str, Any]) -> str:
     return _WAYS.get(row["reason"], "another recipe")
 
 
+def _named(row: Mapping[str, Any]) -> str:
+    """The id by which `keep` names what a row says was dropped."""
+    name: str = row["id"] if _is_of_message(row) else row["conversation"] or row["id"]
+    return name
+
+
 def _is_of_message(row: Mapping[str, Any]) -> bool:
     """Whether a filter looks at messages; a function of a file looks at what its row is of."""
     if row["reason"] in FILTERS:
         return FILTERS[row["reason"]].unit == "message"
     return bool(row["unit"] == "message")
-
-
-def _setting(key: str, value: object) -> str:
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 def _option(setting: str) -> str:

@@ -38,7 +38,7 @@ from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline.recipe import Recipe
 from chatdata.steps import joining, keeping, split
 from chatdata.steps.entries import PiecesEntry
-from chatdata.verify import added, pair_tokens, pairs, recount, rerender
+from chatdata.verify import added, pair_tokens, pairs, recount, rerender, sums
 from chatdata.verify.audit import kept
 
 _REPEATED = ("name", "version", "about")  # keys of the recipe that the manifest repeats
@@ -199,38 +199,8 @@ def right_columns(folder: Folder) -> Iterator[str]:
 
 def whole_rows(folder: Folder) -> Iterator[str]:
     """Rows are whole, rows of tokens follow their conversations, and all sums are right."""
-    counted = folder.counted
-    yield from counted.odd
-    for name, entry in folder.manifest.splits.items():
-        stated = entry.as_json()
-        for key, number in counted.splits.get(name, dict.fromkeys(stated, 0)).items():
-            yield from recount.differing(f"{key} of {name}", stated.get(key), number)
-    languages = dict(counted.languages)
-    yield from recount.differing("rows by language", folder.manifest.languages, languages)
-    stated_variables = folder.manifest.variables or {}
-    yield from recount.differing("rows by variable", stated_variables, dict(counted.variables))
-    stated_weights = folder.manifest.weighted_messages or 0
-    yield from recount.differing(
-        "messages with a weight", stated_weights, counted.weighted_messages
-    )
-    stated_parts = folder.manifest.messages_in_parts or 0
-    yield from recount.differing(
-        "messages with train_parts", stated_parts, counted.messages_in_parts
-    )
-    for share in folder.manifest.shares or ():
-        rows = counted.sources[share.source]
-        yield from recount.differing(f"rows of source {share.source}", share.rows, rows)
-        if share.tokens is not None:
-            stated_tokens = {"tokens": share.tokens, "trained_tokens": share.trained_tokens}
-            actual = counted.source_tokens.get(share.source, dict.fromkeys(stated_tokens, 0))
-            yield from recount.differing(f"tokens of {share.source}", stated_tokens, actual)
-    lengths = counted.lengths()
-    if folder.manifest.lengths != lengths:
-        yield "lengths: those of the manifest are not those of the rows"
-    limit = folder.manifest.render.max_tokens if folder.manifest.render else None
-    longest = lengths["tokens"].max if "tokens" in lengths else 0
-    if limit and longest > limit:
-        yield f"a row has {longest} tokens, more than max_tokens, which is {limit}"
+    yield from folder.counted.odd
+    yield from sums.problems(folder.manifest, folder.counted)
 
 
 def same_content(folder: Folder) -> Iterator[str]:
