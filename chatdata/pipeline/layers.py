@@ -79,8 +79,8 @@ class _Sources:
         return self._in_layers(home, messages)
 
     def _in_layers(self, home: str, messages: pl.DataFrame) -> Made:
-        """What the first pass makes of the messages of a source: of layers that are kept, and of the
-        groups that are in none."""
+        """What the first pass makes of the messages of a source: of kept layers, and of groups that
+        are in none."""
         given = _Given.of(messages)
         known = self._known(home)
         reused, left = self._reused(known, given)

@@ -38,34 +38,41 @@ def second_pass(context: BuildContext, task: tuple[int, GlobalDecisions]) -> Par
     mixed, again = mixing.repeated(messages, decisions.taken)
     rendered = _render(context, part, _in_order(context, mixed, decisions))
     rows = _rows(context, rendered, decisions)
-    first = arrow.read_table(context.files.table("outcomes", part))
-    paired = _pairs(context, part, decisions, messages, pl.concat([first, repeats]))
+    before = pl.concat([arrow.read_table(context.files.table("outcomes", part)), repeats])
+    paired = _pairs(context, part, decisions, messages, before)
     of_pairs = tokenize_pairs(context, f"part {part}", paired.rows)
     spared = pl.concat([arrow.read_table(context.files.spared(part)), decisions.spared])
     kept = keeping.say(_kept_outcomes(rendered.messages, rows), spared)
     made = ledger.as_repeats(pl.concat([rendered.outcomes, kept]), again)
-    outcomes = ledger.follow(pl.concat([first, repeats, made]))
+    outcomes = ledger.follow(pl.concat([before, made]))
     _save(context, part, rows, outcomes, paired)
     _save_pairs(context, part, paired, of_pairs.rows)
+    hashed = digests.save(context.files, part, row_digests.of_conversations(rows))
+    stats = _stats(context, part, rows, again) + _outcome_stats(context, outcomes, paired)
+    return rendered.figures(rows, hashed) + of_pairs.stats + stats
+
+
+def _stats(context: BuildContext, part: int, rows: Rows, again: pl.DataFrame) -> PartStats:
+    """What is counted of the rows of a part, of which some are there `again`."""
+    return PartStats(
+        sources=_sources(context, part, rows, again),
+        source_tokens=_tokens_by_source(context, part, rows, again),
+        repeats=int(rows.is_named(again["conversation"]).sum()),
+        leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
+    )
+
+
+def _outcome_stats(context: BuildContext, outcomes: pl.DataFrame, paired: _Paired) -> PartStats:
+    """What is counted of outcomes, of pairs and of ranked answers."""
     by_hand = {keeping.KEY: keeping.count(outcomes)} if context.recipe.keep else {}
-    return (
-        rendered.figures(
-            rows, digests.save(context.files, part, row_digests.of_conversations(rows))
-        )
-        + of_pairs.stats
-        + PartStats(
-            figures=FiguresByKey(by_hand),
-            tally=tallies.tally(pl.concat([outcomes, paired.outcomes])),
-            sources=_sources(context, part, rows, again),
-            source_tokens=_tokens_by_source(context, part, rows, again),
-            repeats=int(rows.is_named(again["conversation"]).sum()),
-            leaking_groups=split.leaking_groups(pl.Series(rows.messages["group"]), rows.splits),
-            pair_totals=Totals(paired.rows.totals()),
-            pair_digests=(paired.rows.digests(),),
-            questions=paired.rows.questions(),
-            ranked_totals=Totals(paired.ranked.totals()),
-            ranked_digests=(paired.ranked.digests(),),
-        )
+    return PartStats(
+        figures=FiguresByKey(by_hand),
+        tally=tallies.tally(pl.concat([outcomes, paired.outcomes])),
+        pair_totals=Totals(paired.rows.totals()),
+        pair_digests=(paired.rows.digests(),),
+        questions=paired.rows.questions(),
+        ranked_totals=Totals(paired.ranked.totals()),
+        ranked_digests=(paired.ranked.digests(),),
     )
 
 

@@ -153,28 +153,30 @@ def parts_of_answers(
     answers without the other parts.
     """
     parts = {place: row.parts.get(place, of_recipe) for place in row.trained}
-    learnt = row.labels[row.labels != IGNORE_INDEX].tolist()
-    text = _without_space(reference.tokenizer.decode(learnt))
+    ids = row.labels[row.labels != IGNORE_INDEX].tolist()
+    learnt = _without_space(reference.tokenizer.decode(ids))
     counts.answers += len(row.trained)
     _count_ends(counts, row, reference.tokenizer, parts, of_recipe)
-    most = 0
+    most = 0  # characters that may be learnt
     for place in row.trained:
-        prompt = reference.prompt(row, place)
-        body = reference.text(row, place + 1)
+        prompt, body = reference.prompt(row, place), reference.text(row, place + 1)
         if prompt and not body.startswith(prompt):
             counts.fail(f"turn {place} does not stand behind its generation prompt")
         most += len(_without_space(body.removeprefix(prompt or "")))
         for name, words in _words_of_parts(row.turns[place]).items():
-            if not getattr(parts[place], name):
+            if name in _left_out(parts[place]):
                 most -= len(_without_space(words))
-            elif _without_space(words) not in text:
+            elif _without_space(words) not in learnt:
                 counts.fail(f"the {name} {words[:40]!r} of turn {place} is not learnt")
         yield from _with_prompt(counts, row, None, prompt, "", quotes)
-    if len(text) > most and not _alters(row, reference):
-        left_out = ", ".join(
-            name for name in _PARTS if not all(getattr(learnt, name) for learnt in parts.values())
-        )
+    if len(learnt) > most and not _alters(row, reference):
+        left_out = ", ".join(_left_out(*parts.values()))
         counts.fail(f"of the answers more is learnt than there is without the parts {left_out}")
+
+
+def _left_out(*parts: TrainParts) -> list[str]:
+    """The names of the parts that are not learnt of all answers."""
+    return [name for name in _PARTS if not all(getattr(answer, name) for answer in parts)]
 
 
 _PARTS = tuple(TrainParts.model_fields)

@@ -225,23 +225,24 @@ def _role(speaker: object, fields: Fields) -> str | None:
 def _read(record: Any, fields: Fields) -> Reading:
     """What is read of a record, as if it had been written in OpenAI's form."""
     written = {name: at(record, path) for name, path in _of_record(fields).items()}
-    made: dict[str, Any] = {name: written.get(name) for name in _OF_RECORD}
+    of_record: dict[str, Any] = {name: written.get(name) for name in _OF_RECORD}
     for name in ("system", "lang"):
-        made[name] = made[name] or fields.defaults.get(name)
-    originals = _messages(record, fields) if fields.messages else []
-    made["messages"] = (
-        [_message(message, fields) for message in originals] if fields.messages else _pair(written)
-    )
+        of_record[name] = of_record[name] or fields.defaults.get(name)
+    messages = _messages(record, fields) if fields.messages else []
+    listed = [_message(message, fields) for message in messages]
+    made = {**of_record, "messages": listed if fields.messages else _pair(written)}
     reading = jsonl.read_record({key: value for key, value in made.items() if value is not None})
-    tops = {key for path in _of_record(fields).values() for key in (path, path.split(".")[0])}
-    holders = [*_holders(record, _of_record(fields))]
-    holders += [holder for m in originals for holder in _holders(m, _of_message(fields))]
     named = {name: made[name] for name in ("id", "group", "lang") if made.get(name) is not None}
     return reading._replace(
-        keys=reading.keys | tops,
-        messages=[*reading.messages, *holders],
+        keys=reading.keys | _looked_at(fields),
+        messages=[*reading.messages, *_all_holders(record, messages, fields)],
         named={**record, **named},
     )
+
+
+def _looked_at(fields: Fields) -> set[str]:
+    """The keys of a record that paths name, whole and up to the first dot."""
+    return {key for path in _of_record(fields).values() for key in (path, path.split(".")[0])}
 
 
 def _pair(written: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -259,6 +260,15 @@ def _message(message: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
     parts = {_NAMES.get(name, name): at(message, path) for name, path in paths.items()}
     role = _role(parts["role"], fields)
     return {**rest, **parts, "role": role if role is not None else parts["role"]}
+
+
+def _all_holders(
+    record: Any, messages: Sequence[Any], fields: Fields
+) -> Iterator[Mapping[str, Any]]:
+    """Yields what `_holders` does of a record and of its messages."""
+    yield from _holders(record, _of_record(fields))
+    for message in messages:
+        yield from _holders(message, _of_message(fields))
 
 
 def _holders(value: Any, paths: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:

@@ -249,22 +249,32 @@ def repeats(clustered: pl.DataFrame, keep: str, options: Alike, fetch: Fetch) ->
     """
     if keep == "all":
         return pl.concat([clustered.clear(), pl.DataFrame(schema=_STAYS)], how="horizontal")
-    columns, descending = _ORDER[keep]
-    clustered = duplicates.ranked(clustered)
-    clustered = clustered.sort("cluster", *columns, descending=[False, *descending])
-    tree = pl.int_range(pl.len()).min().over("cluster", "origin")
-    clustered = clustered.sort(pl.col("cluster"), tree, maintain_order=True)
-    sets = Sets.of(clustered, options.threshold, fetch)
-    like = dict[int, tuple[int, float]]()
-    lengths = clustered["cluster"].rle().struct.field("len").to_list()
-    for end, length in zip(itertools.accumulate(lengths), lengths, strict=True):
-        like |= _stand_ins(range(end - length, end), sets)
-    ids = clustered["conversation"]
-    of = [ids[row] for row, _ in like.values()]
+    ordered = _in_order(clustered, keep)
+    like = _repeated(ordered, Sets.of(ordered, options.threshold, fetch))
+    of = [ordered["conversation"][row] for row, _ in like.values()]
     shares = [np.floor(share * 100) / 100 for _, share in like.values()]
     detail = [f"{share:.2f} like {id}" for share, id in zip(shares, of, strict=True)]
     stays = pl.DataFrame({"of": of, "detail": detail}, schema=_STAYS)
-    return pl.concat([clustered[list(like)], stays], how="horizontal").sort("conversation")
+    return pl.concat([ordered[list(like)], stays], how="horizontal").sort("conversation")
+
+
+def _in_order(clustered: pl.DataFrame, keep: str) -> pl.DataFrame:
+    """The members of clusters, cluster by cluster in the order of `keep`, those of a tree together:
+    where the first of them stands."""
+    columns, descending = _ORDER[keep]
+    ranked = duplicates.ranked(clustered)
+    ranked = ranked.sort("cluster", *columns, descending=[False, *descending])
+    first_of_tree = pl.int_range(pl.len()).min().over("cluster", "origin")
+    return ranked.sort(pl.col("cluster"), first_of_tree, maintain_order=True)
+
+
+def _repeated(ordered: pl.DataFrame, sets: Sets) -> dict[int, tuple[int, float]]:
+    """What `_stand_ins` gives of all clusters."""
+    like: dict[int, tuple[int, float]] = {}
+    lengths = ordered["cluster"].rle().struct.field("len").to_list()
+    for end, length in zip(itertools.accumulate(lengths), lengths, strict=True):
+        like |= _stand_ins(range(end - length, end), sets)
+    return like
 
 
 def _stand_ins(rows: range, sets: Sets) -> dict[int, tuple[int, float]]:

@@ -64,23 +64,33 @@ def replace(
     by_text = _by_text(pieces, kinds, countries)
     if not by_text:
         return messages, Secrets()
-    order = [name for name in _ORDER if name in messages.columns]
-    rows = messages.with_row_index("row").select("row", *order)
-    is_held = pl.col("searched").is_in([searched for searched, _ in by_text])
-    holding = rows.filter(pl.col("row").is_in(pieces.filter(is_held)["row"].implode()))["group"]
-    rows = rows.filter(pl.col("group").is_in(holding.implode()))
-    pieces = pieces.join(rows, on="row").sort(*order, "part", "leaf")
     changed, seen = dict[_Place, str](), dict[int, list[Finding]]()
-    for together in pieces.partition_by("group", maintain_order=True):
+    for together in _by_group(messages, pieces, by_text):
         texts = together["text"].to_list()
         searched = zip(together["searched"], texts, strict=True)
         held = _in_group(texts, [by_text.get(text, []) for text in searched])
         numbers = _numbers(held)
         places = together.select("row", "part", "leaf").iter_rows()
-        for place, text, findings in zip(places, texts, held, strict=True):
-            changed |= {place: _written(text, findings, numbers)} if findings else {}
+        changed |= {
+            place: _written(text, findings, numbers)
+            for place, text, findings in zip(places, texts, held, strict=True)
+            if findings
+        }
         _note(seen, together, held)
     return _with_changes(messages, changed), count(seen.values(), masked=True)
+
+
+def _by_group(
+    messages: pl.DataFrame, pieces: pl.DataFrame, by_text: Mapping[_Searched, list[Finding]]
+) -> list[pl.DataFrame]:
+    """The texts of each group that holds a finding, in the order of its messages."""
+    order = [name for name in _ORDER if name in messages.columns]
+    rows = messages.with_row_index("row").select("row", *order)
+    holds = pl.col("searched").is_in([searched for searched, _ in by_text])
+    holding = rows.filter(pl.col("row").is_in(pieces.filter(holds)["row"].implode()))["group"]
+    rows = rows.filter(pl.col("group").is_in(holding.implode()))
+    ordered = pieces.join(rows, on="row").sort(*order, "part", "leaf")
+    return ordered.partition_by("group", maintain_order=True)
 
 
 _ORDER = ("group", "conversation", "position", "created", "message", "content")

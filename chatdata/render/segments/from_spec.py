@@ -52,6 +52,14 @@ class WritesTurns:
         return np.where(needs_start(messages), tokens, 0)
 
 
+class _Column(NamedTuple):
+    """The same segment of each message: its text, its header, and whether it is trained."""
+
+    text_id: Ints
+    header_text_id: Ints
+    is_trained: Bools
+
+
 def encode_from_spec(
     spec: TemplateSpec, messages: pl.DataFrame, pool: Pool, train_on: TrainOn
 ) -> UnencodedSegments:
@@ -65,21 +73,21 @@ def encode_from_spec(
         _per_kind({kind: pool.written(part(turn)) for kind, turn in turns.items()}, kinds)
         for part in (_open, _close, _after, _header)
     )
-    content = _contents(messages, kinds, turns, pool)
+    contents = _contents(messages, kinds, turns, pool)
     no_header = np.full(len(kinds), NO_HEADER)
-    trained = loss_mask(messages, train_on)
+    trained, untrained = loss_mask(messages, train_on), np.zeros(len(kinds), bool)
     words, ends = (trained & learns(messages, train_on, part) for part in ("answer", "end"))
-    with_header = trained if train_on in ("assistant_with_header", "all") else trained & False
+    around = trained if train_on in ("assistant_with_header", "all") else untrained
     columns = [
-        (opens, no_header, with_header),
-        (content, np.where(with_header, NO_HEADER, headers), words),
-        (closes, no_header, ends),
-        (afters, no_header, with_header),
+        _Column(opens, no_header, around),
+        _Column(contents, np.where(around, NO_HEADER, headers), words),
+        _Column(closes, no_header, ends),
+        _Column(afters, no_header, around),
     ]
     if spec.start:
         starts = np.where(needs_start(messages), pool.written(spec.start), pool.written(""))
-        is_new = ~is_context(messages)
-        columns.insert(0, (starts, no_header, is_new if train_on == "all" else is_new & False))
+        learnt = ~is_context(messages) if train_on == "all" else untrained
+        columns.insert(0, _Column(starts, no_header, learnt))
     text_id, header_text_id, is_trained = (_braid(arrays) for arrays in zip(*columns, strict=True))
     message = np.repeat(np.arange(len(kinds)), len(columns))
     no_end = np.full(len(message), NO_HEADER)

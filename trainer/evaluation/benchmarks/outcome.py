@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from trainer.evaluation.benchmarks import estimates
 from trainer.evaluation.benchmarks.checks import Warning
@@ -65,28 +65,41 @@ def _metrics(results: Row, name: str, rows: Sequence[Row]) -> Row:
     A value that is no mean of items has lm-eval's standard error alone.
     """
     listed: Row = {}
+    of_task = results["results"][name]
     better = results["higher_is_better"].get(name) or {}
-    for key, value in results["results"][name].items():
+    for key, value in of_task.items():
         label, _, chosen = key.partition(",")
-        if not chosen or label.endswith("_stderr") or not isinstance(value, (int, float)):
+        if not chosen or label.endswith("_stderr") or not _is_number(value):
             continue
-        error = results["results"][name].get(f"{label}_stderr,{chosen}")
-        error = float(error) if isinstance(error, (int, float)) else None
-        named = label if chosen == "none" else f"{label},{chosen}"
+        error = of_task.get(f"{label}_stderr,{chosen}")
+        named = _named(label, chosen)
         values = [row["metrics"][named] for row in rows if named in row["metrics"]]
-        is_mean = bool(values) and math.isclose(
-            math.fsum(values) / len(values), value, abs_tol=1e-9
-        )
-        is_share = is_mean and all(0 <= value <= 1 for value in values)
-        between = list(estimates.interval(values)) if is_share else _normal(float(value), error)
-        listed[named] = {
-            "value": float(value),
-            "standard_error": error,
-            "interval": between,
-            "mean_of_items": is_mean,
-            "higher_is_better": better.get(label, True),
-        }
+        measured = _measured(float(value), float(error) if _is_number(error) else None, values)
+        listed[named] = {**measured, "higher_is_better": better.get(label, True)}
     return listed
+
+
+def _measured(value: float, error: float | None, of_items: Sequence[float]) -> Row:
+    """A value with its standard error, and an interval: of the items, where it is a share."""
+    is_mean = bool(of_items) and math.isclose(
+        math.fsum(of_items) / len(of_items), value, abs_tol=1e-9
+    )
+    is_share = is_mean and all(0 <= item <= 1 for item in of_items)
+    return {
+        "value": value,
+        "standard_error": error,
+        "interval": list(estimates.interval(of_items)) if is_share else _normal(value, error),
+        "mean_of_items": is_mean,
+    }
+
+
+def _named(label: str, chosen: str) -> str:
+    """The name of a metric of a filter of lm-eval; without the filter where it is `none`."""
+    return label if chosen == "none" else f"{label},{chosen}"
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float))
 
 
 def _normal(value: float, error: float | None) -> list[float] | None:
@@ -113,9 +126,8 @@ def _rows(name: str, samples: Sequence[Row]) -> list[Row]:
                 **({} if rows else {"prompt": sample["arguments"][0][0]}),
             }
         for label in sample["metrics"]:
-            named = label if sample["filter"] == "none" else f"{label},{sample['filter']}"
-            if isinstance(sample[label], (int, float)):
-                rows[key]["metrics"][named] = float(sample[label])
+            if _is_number(sample[label]):
+                rows[key]["metrics"][_named(label, sample["filter"])] = float(sample[label])
     return [rows[key] for key in sorted(rows)]
 
 

@@ -36,6 +36,11 @@ class Coded(NamedTuple):
         """The hash of the answers that were run."""
         return str(self.summary["settings"]["answers"])
 
+    def passed(self, id: str) -> bool | None:
+        """Whether an answer passes; None where it was not tested."""
+        passed: bool | None = self.results.get(id, {}).get("passed")
+        return passed
+
     def shown(self, id: str) -> dict[str, Any] | None:
         """What became of an answer, for people."""
         line = self.results.get(id)
@@ -132,13 +137,7 @@ def _beside(judged: Judged, runs: Sequence[Coded]) -> Iterator[dict[str, Any]]:
     if not sides:
         return
     for judge in judged.summary["judges"]:
-        scores: dict[bool, list[float]] = {True: [], False: []}
-        for line in judged.of(judge):
-            for side, coded in sides.items():
-                passed = coded.results.get(line["id"], {}).get("passed")
-                given = [order["scores"][side] for order in line["orders"] if order["scores"]]
-                if passed is not None and given:
-                    scores[passed].append(fmean(given))
+        scores = _scores_by_passing(judged.of(judge), sides)
         yield {
             "judge": judge,
             "scores": {key: fmean(of) if of else None for key, of in scores.items()},
@@ -148,13 +147,25 @@ def _beside(judged: Judged, runs: Sequence[Coded]) -> Iterator[dict[str, Any]]:
         }
 
 
+def _scores_by_passing(lines: Sequence[Row], sides: Mapping[str, Coded]) -> dict[bool, list[float]]:
+    """The mean score of each answer that was tested, of those that pass and of those that do
+    not."""
+    scores: dict[bool, list[float]] = {True: [], False: []}
+    for line, (side, coded) in itertools.product(lines, sides.items()):
+        passed = coded.passed(line["id"])
+        given = [order["scores"][side] for order in line["orders"] if order["scores"]]
+        if passed is not None and given:
+            scores[passed].append(fmean(given))
+    return scores
+
+
 def _prefers(lines: Sequence[Row], sides: Mapping[str, Coded]) -> dict[str, Any] | None:
     """How often a judge prefers the answer that passes, where the answer beside it does not."""
     if len(sides) < 2:
         return None
     outcomes: Counter[str] = Counter()
     for line in lines:
-        passed = {side: sides[side].results.get(line["id"], {}).get("passed") for side in "AB"}
+        passed = {side: sides[side].passed(line["id"]) for side in "AB"}
         if set(passed.values()) == {True, False} and line["outcome"] in {"A", "B"}:
             outcomes["right" if passed[line["outcome"]] else "wrong"] += 1
         elif set(passed.values()) == {True, False}:

@@ -179,23 +179,23 @@ def _mean(judged: Judged, lines: Lines, shares: Sequence[float]) -> dict[str, An
 
 def _bias(judged: Judged, judge: str | None) -> dict[str, Any]:
     """What else than quality decided, of a judge or of all."""
-    lines = [line for line in (judged.of(judge) if judge else judged.verdicts) if both(line)]
-    verdicts = [both(line) or (0.5, 0.5) for line in lines]
-    place = [float(abs(with_a - with_b) == 1) for with_a, with_b in verdicts]
-    rows = [
-        (line, longer)
-        for line, of in zip(lines, verdicts, strict=True)
-        for longer in _longer(judged.pairs[line["id"]], of)
+    listed = judged.of(judge) if judge else judged.verdicts
+    by_line = [(line, verdicts) for line in listed if (verdicts := both(line))]
+    lines = [line for line, _ in by_line]
+    by_place = [float(abs(with_a - with_b) == 1) for _, (with_a, with_b) in by_line]
+    longer = [
+        (line, is_longer)
+        for line, verdicts in by_line
+        for is_longer in _longer(judged.pairs[line["id"]], verdicts)
     ]
+    numbers = judged.summary["judges"][judge] if judge else judged.summary
     return {
         "judge": judge or "all judges" if len(judged.summary["judges"]) > 1 else "",
-        "place": _mean(judged, lines, place),
-        "in_front": _mean(judged, lines, [of[0] for of in verdicts]),
-        "behind": _mean(judged, lines, [of[1] for of in verdicts]),
-        "longer": _mean(judged, [line for line, _ in rows], [longer for _, longer in rows]),
-        "equal_length": (judged.summary["judges"][judge] if judge else judged.summary)[
-            "length_controlled_win_rate"
-        ],
+        "place": _mean(judged, lines, by_place),
+        "in_front": _mean(judged, lines, [in_front for _, (in_front, _) in by_line]),
+        "behind": _mean(judged, lines, [behind for _, (_, behind) in by_line]),
+        "longer": _mean(judged, [line for line, _ in longer], [share for _, share in longer]),
+        "equal_length": numbers["length_controlled_win_rate"],
     }
 
 
