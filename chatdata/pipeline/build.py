@@ -45,7 +45,7 @@ from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.reading import ReadResult
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.runner import Runner, store_of
-from chatdata.pipeline.stats import BuildResult, PairDigests, PartStats
+from chatdata.pipeline.stats import BuildResult, PairDigests, PartStats, total
 from chatdata.render import certificate
 from chatdata.render.encoding import audit
 from chatdata.render.encoding.encoder import EncoderDiffers
@@ -223,7 +223,7 @@ def run_pipeline(
 
 def _first_pass(context: BuildContext, runner: Runner) -> PartStats:
     parts = runner.run("dropping, threading", stages.FIRST, context, context.parts)
-    return sum(parts, PartStats(figures=context.figures))
+    return PartStats(figures=context.figures) + total(parts)
 
 
 def _counted(
@@ -323,7 +323,7 @@ def _write(
 ) -> _Written:
     """Writes parts as they come, in so many threads. Nothing is left where a part fails."""
     if out is None:
-        return _Written(sum(parts, PartStats()), (), context.encoder)
+        return _Written(total(parts), (), context.encoder)
     written = (*tables.TABLES, tables.DROPPED) if context.keeps_dropped else tables.TABLES
     with OutputWriter(context, out, written, threads).all_or_nothing() as shards:
         for entries in read.problems.entries():

@@ -19,7 +19,7 @@ from chatdata.dataset.shards import Shards
 from chatdata.dataset.tables import Table
 from chatdata.pipeline import partitions
 from chatdata.pipeline.context import BuildContext
-from chatdata.pipeline.stats import PartStats
+from chatdata.pipeline.stats import PartStats, total
 
 _WAITING = 16  # parts, or rows, of a table: more of them would fill the disk, or the memory
 
@@ -50,11 +50,12 @@ class OutputWriter:
 
     def add_all(self, parts: Iterable[PartStats]) -> PartStats:
         """Writes parts as they come, numbered from 0. Returns the figures of all of them."""
-        stats = PartStats()
+        return total(self._added(parts))
+
+    def _added(self, parts: Iterable[PartStats]) -> Iterator[PartStats]:
         for number, part in enumerate(parts):
             self.add(number)
-            stats += part
-        return stats
+            yield part
 
     def add_entries(self, table: Table, entries: pl.DataFrame) -> None:
         """Writes rows of a ledger after those that were added before."""

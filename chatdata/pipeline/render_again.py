@@ -7,8 +7,9 @@ new template refuses, or what is too long for it, goes as in a build, with its r
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -45,7 +46,7 @@ from chatdata.pipeline.progress import Progress, silent
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.render_folder import Means
 from chatdata.pipeline.runner import Runner
-from chatdata.pipeline.stats import BuildResult, PartStats, Totals
+from chatdata.pipeline.stats import BuildResult, PartStats, Totals, total
 from chatdata.pipeline.tokenizing import save_rows
 from chatdata.pipeline.tokenizing_pairs import tokenize_shard
 from chatdata.render.encoding import audit
@@ -163,12 +164,10 @@ def _write(
     tally, by_hand = Tally(), keeping.KeptByHand()
     threads = runner.workers.writers
     with OutputWriter(context, out, tables.TABLES, threads).all_or_nothing() as shards:
-        stats = _add_pairs(context, folder, shards)
+        of_pairs = _add_pairs(context, folder, shards)
         messages = KeptMessages(context, folder, shards)
-        for piece, made in zip(parts, runner.map("rendering", render, parts), strict=True):
-            messages.add(piece)
-            shards.add(piece.number)
-            stats += made
+        made = zip(parts, runner.map("rendering", render, parts), strict=True)
+        stats = total(itertools.chain([of_pairs], _added(made, messages, shards)))
         kept = messages.copied_to(out)
         changes = pieces.ledger_changes_of(context, folder, parts)
         for entries in changes.entries(folder.path, folder.manifest):
@@ -185,10 +184,20 @@ def _write(
     )
 
 
+def _added(
+    made: Iterable[tuple[Piece, PartStats]], messages: KeptMessages, shards: OutputWriter
+) -> Iterator[PartStats]:
+    """Adds pieces to the shards as they come. Yields the figures of each."""
+    for piece, stats in made:
+        messages.add(piece)
+        shards.add(piece.number)
+        yield stats
+
+
 def _add_pairs(context: BuildContext, folder: Folder, shards: OutputWriter) -> PartStats:
     """Writes pairs and ranked answers, which no rendering changes, and the rows of tokens of the
     pairs. Returns the figures of these rows."""
-    stats = PartStats()
+    stats = list[PartStats]()
     for split in tables.RANKED.splits:
         for file in tables.RANKED.shards(folder.manifest.files, split):
             load = functools.partial(pq.read_table, folder.path / file.path)
@@ -200,8 +209,8 @@ def _add_pairs(context: BuildContext, folder: Folder, shards: OutputWriter) -> P
             for made in tokenize_shard(context, shard, split):
                 rows = functools.partial(_given, made.rows.table)
                 shards.add_rows(tables.PAIR_TOKENS, split, rows)
-                stats += made.stats
-    return stats
+                stats.append(made.stats)
+    return total(stats)
 
 
 def _given(table: pa.Table) -> pa.Table:

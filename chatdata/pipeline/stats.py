@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -119,6 +119,19 @@ class PartStats:
         """The figures of both, field by field."""
         names = (figure.name for figure in fields(self))
         return PartStats(**{name: getattr(self, name) + getattr(more, name) for name in names})
+
+
+def total(parts: Iterable[PartStats]) -> PartStats:
+    """The sum of parts: of pairs, then of pairs of pairs, so that what grows with the input, as
+    lengths do, is not copied for each part."""
+    sums: list[tuple[int, PartStats]] = []  # how many parts, and their sum
+    for part in parts:
+        number, stats = 1, part
+        while sums and sums[-1][0] == number:
+            _, before = sums.pop()
+            number, stats = 2 * number, before + stats
+        sums.append((number, stats))
+    return sum((stats for _, stats in sums), PartStats())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
