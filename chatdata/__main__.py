@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from chatdata.core import interrupts
+from chatdata.core import interrupts, streams
 
 
 def main() -> None:
-    """Runs the command line. Ctrl-C at any time, also while modules load, is one word."""
-    interrupts.run(_run)
+    """Runs the command line. Ctrl-C at any time, also while modules load, is one word, and so is
+    a request to end."""
+    streams.prepare()
+    interrupts.run(_run, tidies=True)
 
 
 def _run() -> None:

@@ -12,7 +12,7 @@ import click
 
 from chatdata.cli.completing import ARGUMENTS
 from chatdata.cli.terminal import fitted, note, visible
-from chatdata.core import disk
+from chatdata.core import disk, streams
 from chatdata.core.errors import ChatdataError
 
 # The commands by what they are for, in the order in which they are needed.
@@ -94,6 +94,10 @@ class Group(click.Group):
             raise Failure(visible(str(error))) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
+        except BrokenPipeError as error:
+            if streams.is_deserted():
+                raise
+            raise RuntimeError("a pipe broke") from error  # click would end in silence
         except Exception:
             if words := _damage(places):
                 raise Failure(visible(words)) from None

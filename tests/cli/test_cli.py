@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from chatdata import __version__
 from chatdata.cli import main
+from chatdata.cli.group import Group
 from chatdata.core.constants import SPLITS
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
@@ -315,3 +317,15 @@ def test_colours_and_a_bar_on_a_terminal_only(sample: Path) -> None:
     os.close(leader)
     assert "\x1b[1;32m" in shown
     assert "⟦" not in shown
+
+
+def test_a_pipe_that_breaks_behind_a_command_is_no_silent_end() -> None:
+    """click ends in silence, as where nobody reads the output."""
+
+    @click.command()
+    def breaks() -> None:
+        raise BrokenPipeError(errno.EPIPE, "to a worker")
+
+    result = CliRunner().invoke(Group("g", commands=[breaks]), ["breaks"])
+    assert isinstance(result.exception, RuntimeError)
+    assert str(result.exception.__cause__) == f"[Errno {errno.EPIPE}] to a worker"

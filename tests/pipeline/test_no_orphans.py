@@ -120,16 +120,24 @@ def test_no_process_of_a_build_is_left(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "delay"), [(1, 0.2), (1, 1.2), (2, 1.2), (2, 2.5)])
-def test_ctrl_c_is_a_word_and_status_130(
-    workers: int, delay: float, large: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("workers", "delay", "how", "word"),
+    [
+        (1, 0.2, signal.SIGINT, "Aborted!"),
+        (1, 1.2, signal.SIGTERM, "Terminated!"),
+        (2, 1.2, signal.SIGINT, "Aborted!"),
+        (2, 2.5, signal.SIGTERM, "Terminated!"),
+    ],
+)
+def test_a_signal_is_a_word_and_a_status_and_nothing_is_left(
+    workers: int, delay: float, how: signal.Signals, word: str, large: Path, tmp_path: Path
 ) -> None:
-    """All processes of the terminal get the signal, as Ctrl-C does it."""
+    """All processes of the terminal get SIGINT, as Ctrl-C does it."""
     with running(*arguments(large, tmp_path / "out", workers)) as parent:
         time.sleep(delay)
-        os.killpg(parent.pid, signal.SIGINT)
+        (os.killpg if how == signal.SIGINT else os.kill)(parent.pid, how)
         _, errors = parent.communicate(timeout=LONG)
-        assert (parent.returncode, errors.split()) == (130, ["Aborted!"])
+        assert (parent.returncode, errors.split()) == (128 + how, [word])
         assert left_of(parent.pid, LONG) == []
     assert not list(tmp_path.glob(".out*"))
     assert not (tmp_path / "out").exists()

@@ -63,8 +63,7 @@ class _Pool:
         except BrokenProcessPool:
             raise EngineError(
                 f"a worker (of {self._workers}) ended early. The cause may be too little memory: "
-                "try fewer --workers. A script must start the build below "
-                '`if __name__ == "__main__":`.'
+                "try fewer --workers."
             ) from None
         finally:
             shared.stop()

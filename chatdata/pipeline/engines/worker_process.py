@@ -16,6 +16,8 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from chatdata.core import spawning
+
 _PR_SET_PDEATHSIG = 1  # of Linux: the signal for a process whose parent ends
 
 
@@ -28,12 +30,13 @@ class WorkerProcess(SpawnProcess):
 
     def start(self) -> None:
         """Starts the process, which never gets SIGINT, not even while its interpreter starts."""
-        with _without_interrupts():
+        with _without_interrupts(), spawning.apart():
             super().start()
 
     def run(self) -> None:
         """Runs the work of the process. Called in the process."""
         end_with_parent()
+        spawning.arrived()
         super().run()
 
 
@@ -72,7 +75,8 @@ class WorkerPool(ProcessPoolExecutor):
         self, workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]
     ) -> None:
         self._processes_of = WorkerContext()
-        super().__init__(workers, self._processes_of, initializer, arguments)
+        with spawning.apart():  # locks of the pool start a process that counts them
+            super().__init__(workers, self._processes_of, initializer, arguments)
 
     def __exit__(self, *error: Any) -> None:
         self._processes_of.end()
