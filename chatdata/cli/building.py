@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chatdata.cli import forgotten, progress, summary
+from chatdata.cli.cache import note_missing
 from chatdata.cli.render import added_to, note_left_behind
 from chatdata.cli.show import print_examples, print_manifest
 from chatdata.cli.terminal import console, loudness, note, print_json, say
@@ -37,6 +38,7 @@ class Built:
 def make(recipe: Recipe, place: str | Path, **options: Any) -> Built:
     """Builds a dataset into a place, by the options of `build`, with a bar of progress."""
     reused: list[_Reused] = []
+    note_missing(options["cache"])
     with progress.bar() as shown, downloads.writing(place, shown) as folder:
         replaced = added_to(folder)
         manifest = build(

@@ -10,6 +10,7 @@ import click
 
 from chatdata.cli import options
 from chatdata.cli.terminal import note, print_json, say
+from chatdata.core import cache_folder
 
 if TYPE_CHECKING:
     from chatdata.pipeline.cache import Cache
@@ -32,6 +33,12 @@ class _Size(click.ParamType[int]):
         return int(float(match[1]) * _UNITS[match[2] or ""])
 
 
+def note_missing(is_wanted: bool) -> None:
+    """Says that nothing is kept, where a command is to keep what it makes and cannot."""
+    if is_wanted and (why := cache_folder.missing()):
+        note(f"nothing is kept for the next time: {why}; set {cache_folder.VARIABLE} to a folder")
+
+
 @click.command()
 @click.option("--clear", is_flag=True, help="Remove everything that is kept.")
 @click.option("--limit", type=_Size(), help="The most that is kept, such as 10GB.")
@@ -52,7 +59,8 @@ def cache(clear: bool, limit: int | None, as_json: bool) -> None:
     opened = open_cache()
     if opened is None:
         nothing: dict[str, Any] = {"folder": None, "bytes": 0, "limit": 0, "stages": {}}
-        print_json(nothing) if as_json else say("nothing is kept: CHATDATA_CACHE is off")
+        why = cache_folder.missing() or "CHATDATA_CACHE is off"
+        print_json(nothing) if as_json else say(f"nothing is kept: {why}")
         return
     if clear:
         opened.clear()

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from chatdata.cli import options, progress
+from chatdata.cli.cache import note_missing
 from chatdata.cli.terminal import console, loudness, note, print_json, say
 from chatdata.core.errors import ChatdataError
 
@@ -140,6 +141,7 @@ def _render(out: str, new: str | Path, as_json: bool, **chosen: Any) -> None:
     from chatdata.pipeline.render_again import render_again
 
     before, replaced = manifest.read(folder), added_to(new)
+    note_missing(chosen["cache"])
     with progress.bar() as shown:
         after = render_again(folder, new, progress=shown, **chosen)
     packed = {pack.max_tokens for pack in before.packs if pack.rendering is None}
@@ -162,6 +164,7 @@ def _add(out: str, new: str | Path | None, as_json: bool, **chosen: Any) -> None
     from chatdata.cli.show import print_rendering
     from chatdata.pipeline.add_rendering import add_rendering
 
+    note_missing(chosen["cache"])
     with progress.bar() as shown:
         after = add_rendering(folder, new, progress=shown, **chosen)
     name, entry = list(after.renders.items())[-1]

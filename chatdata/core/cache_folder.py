@@ -20,7 +20,10 @@ _TEXT = (
 
 
 def place() -> Path | None:
-    """The folder of the user's cache, which may not exist; None where there is to be none."""
+    """The folder of the user's cache, which may not exist; None where there is to be none.
+
+    Raises RuntimeError where nobody knows the home folder of this user.
+    """
     stated = os.environ.get(VARIABLE)
     if stated is not None:
         return None if stated in ("", "off") else Path(stated).expanduser()
@@ -28,32 +31,54 @@ def place() -> Path | None:
     return (Path(home) if home else Path.home() / ".cache") / "chatdata"
 
 
+def missing() -> str | None:
+    """Why there can be no folder for the cache, which is made where it is missing; None where there
+    is one, or none is to be."""
+    try:
+        folder = place()
+    except RuntimeError:
+        return "the cache cannot be made: the home folder of this user is not known"
+    try:
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.stat()
+    except OSError as error:
+        return f"the cache '{folder}' cannot be made: {error.strerror}"
+    return None
+
+
 def ready() -> Path | None:
     """The folder of the user's cache, which is made where it is missing; None where there is to be
-    none.
+    none, or where there cannot be the usual folder, which nobody has asked for.
 
-    Raises OutputError for a folder that cannot be written, that holds files of others, or that
-    others may write to.
+    Raises OutputError for a folder that is stated and cannot be made, and for one that holds files
+    of others, or that others may write to.
     """
+    if words := missing():
+        if VARIABLE not in os.environ:
+            return None
+        raise OutputError(f"{words}; set {VARIABLE} to a folder, or to off.")
     folder = place()
-    if folder is None:
-        return None
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = folder.stat()
-    except OSError as error:
+    if folder is not None:
+        _check_owner(folder)
+        _mark(folder)
+        os.chmod(folder, 0o700)
+    return folder
+
+
+def _check_owner(folder: Path) -> None:
+    """Raises OutputError where others may write to a folder."""
+    facts = folder.stat()
+    if facts.st_uid != os.getuid():
         raise OutputError(
-            f"the cache '{folder}' cannot be made: {error.strerror}; set {VARIABLE} to a folder, "
+            f"the cache '{folder}' belongs to another user; set {VARIABLE} to a folder of yours, "
             "or to off."
-        ) from None
-    if facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+        )
+    if facts.st_mode & 0o022:
         raise OutputError(
             f"others may write to the cache '{folder}'; run `chmod 700` on it, or set {VARIABLE} "
             "to a folder of yours, or to off."
         )
-    _mark(folder)
-    os.chmod(folder, 0o700)
-    return folder
 
 
 def _mark(folder: Path) -> None:

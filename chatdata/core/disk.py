@@ -16,6 +16,7 @@ from chatdata.core.errors import ChatdataError, OutputError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {errno.EROFS}
 _REFUSED = {errno.EACCES, errno.EPERM}
+_TOO_MANY = {errno.EMFILE, errno.ENFILE}
 _OF_RUST = re.compile(r"\(os error (\d+)\)(?:: (.+))?")  # so Polars writes the number and the file
 _LITTLE = 2**20  # bytes: a disk with less is taken for the full one
 _NO_TEMPORARY = "No usable temporary directory"  # so `tempfile` begins
@@ -87,6 +88,8 @@ def _words(error: BaseException, places: Sequence[Path]) -> str | None:
     if number in _REFUSED:
         place = f"'{file}'" if file else "a file"
         return f"{place} may not be opened by this user; change its permissions, or copy the file."
+    if number in _TOO_MANY:
+        return "too many files are open at once; allow more, for example by `ulimit -n 1024`."
     if _NO_TEMPORARY in str(error):
         return f"temporary files cannot be written; {_way_out(temporary=True)}."
     return None

@@ -44,7 +44,7 @@ def _writing(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        words = f"{_why(error, place)}."
+        words = f"{_why(error, place)}; choose another place."
         if not isinstance(error, PermissionError):
             words = disk.problem(error, [place.parent]) or words
         raise OutputError(f"cannot write '{place}': {words}") from error

@@ -58,6 +58,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30  # seconds
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 _NEEDS_TOKEN = "needs a token: set HF_TOKEN, or log in with `hf auth login`"
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
@@ -182,7 +183,11 @@ def _without_answer(cause: BaseException) -> str:
     if isinstance(cause, OSError) and cause.errno in _FULL:
         return "cannot be stored: the disk is full, so make room or set HF_HOME to another disk"
     if isinstance(cause, OSError) and cause.errno is not None and cause.filename:
-        return f"is stopped by the local file '{cause.filename}': {cause.strerror}"
+        words = f"is stopped by the local file '{cause.filename}': {cause.strerror}"
+        refused = cause.errno in _REFUSED
+        return f"{words}, so set HF_HOME to a folder that may be written" if refused else words
+    if "home directory" in str(cause):  # so says pathlib
+        return "cannot be stored: this user has no home folder, so set HF_HOME to a folder"
     if isinstance(cause, FileNotFoundError):
         return "lacks a file that should be there"
     if isinstance(cause, httpx.TransportError | OSError):

@@ -9,6 +9,7 @@ share a cache; those that were used longest ago go first where the cache is full
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import pickle
@@ -23,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from chatdata.core import cache_folder
+from chatdata.core.errors import OutputError
 
 MOST_BYTES = 20 * 10**9
 _MOST_OF_DISK = 4  # at most one in so many bytes that would be free without the cache
@@ -130,10 +132,11 @@ class Cache:
                     path.unlink()
 
     def clear(self) -> None:
-        """Removes all entries. The limit stays."""
+        """Removes all entries; what others remove, or builds add meanwhile, is no matter. The limit
+        stays. Raises OutputError where an entry cannot be removed."""
         for path in self.folder.iterdir():
             if path.is_dir():
-                shutil.rmtree(path)
+                shutil.rmtree(path, onerror=_pass_over)
 
     def _path(self, stage: str, key: str) -> Path:
         return self.folder / stage / key[:2] / f"{key}{_SUFFIX}"
@@ -155,12 +158,21 @@ class Store:
 
 
 def open_cache() -> Cache | None:
-    """The user's cache, which is made where it is missing; None where there is to be none.
+    """The user's cache, which is made where it is missing; None where there is, or can be, none.
 
     Raises OutputError as `cache_folder.ready` does.
     """
     folder = cache_folder.ready()
     return None if folder is None else Cache(folder)
+
+
+def _pass_over(function: Any, path: str, raised: Any) -> None:
+    """Lets be what is removed already, and folders into which a build writes."""
+    error = raised[1]
+    if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+        raise OutputError(
+            f"'{path}' of the cache cannot be removed: {error.strerror}; change its permissions."
+        ) from None
 
 
 def _packed(kept: Kept) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from chatdata.core import tallies
+from chatdata.core import disk, tallies
 from chatdata.dataset import manifest, tables
 from chatdata.dataset.entries import Preview
 from chatdata.pipeline import downloads, engines, partitions
@@ -35,7 +35,12 @@ def preview(
     """
     recipe = with_replaced_files(as_recipe(recipe), inputs, input_license)
     temporary = tempfile.TemporaryDirectory(prefix="chatdata-")
-    with downloads.kept(), temporary as work, engines.start("local", 1) as here:
+    with (
+        downloads.kept(),
+        temporary as work,
+        disk.in_words([Path(work)]),  # before it is removed, which makes room
+        engines.start("local", 1) as here,
+    ):
         located = locate(recipe, inputs)
         context = prepare(recipe, located, Path(work), parts=1)
         context = replace(context, first_groups=PREVIEW_GROUPS, keeps_dropped=True)

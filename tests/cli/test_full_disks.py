@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chatdata.cli import main
+from chatdata.pipeline import preview
+from chatdata.pipeline.context import BuildContext
 from tests.support.builds import files
 from tests.support.disks import fill, make_read_only, small_disk
 
@@ -94,3 +98,21 @@ def test_a_build_needs_twice_the_room_of_its_input(tmp_path: Path) -> None:
         words = sentence(run("build", tmp_path / "r.yaml", "--input", given, "--out", disk / "out"))
         assert f"at least {2 * given.stat().st_size / 10**6:,.1f} MB are needed" in words
         assert not files(disk)
+
+
+def test_room_that_temporary_files_leave_when_they_go_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The full disk is named, though the error names no file and the disk is empty by then."""
+
+    def run_out(context: BuildContext, *rest: object) -> None:
+        fill(context.files.folder)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with small_disk(tmp_path / "disk", 2**22) as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        monkeypatch.setattr(preview, "run_pipeline", run_out)
+        words = sentence(run("check", "sample"))
+        assert f"'{disk}" in words
+        assert "set TMPDIR to a folder on another disk" in words
+        assert not list(disk.iterdir())

@@ -33,6 +33,10 @@ WORDS: list[tuple[BaseException, str]] = [
         of_system(errno.EACCES, "/d/out/m"),
         "'/d/out/m' may not be opened by this user; change its permissions, or copy the file.",
     ),
+    (
+        OSError(errno.EMFILE, "Failed to open local file 'x'. Detail: [errno 24] Too many"),
+        "too many files are open at once; allow more, for example by `ulimit -n 1024`.",
+    ),
     (OSError("No space left on device (os error 28)"), f"a disk is full; {ANOTHER_DISK}."),
     (
         ValueError("Permission denied (os error 13): /d/x.parquet"),

@@ -135,7 +135,8 @@ def test_a_file_is_placed_whole_or_not_at_all(tmp_path: Path) -> None:
         (path / "a" / "page", f"'{path}' is a file"),
         (path.parent, "Is a directory"),
     ):
-        refused = pytest.raises(OutputError, match=f"^cannot write '{place}': {why}.$")
+        words = f"^cannot write '{place}': {why}; choose another place.$"
+        refused = pytest.raises(OutputError, match=words)
         with refused, files.place_file(place) as new:
             new.write_text("1")
     assert left(path.parent) == ["file"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from chatdata import load_recipe
 from chatdata.dataset import reader
+from chatdata.hub import client
 from chatdata.render import built_in
 from chatdata.render.template_spec import STARCHAT
 from tests.support.conversations import random_tree
@@ -162,3 +164,32 @@ def test_a_tokenizer_by_name_is_that_of_transformers(
     (folder / "config.json").unlink()
     plain = transformers.AutoTokenizer.from_pretrained(folder)
     assert plain.encode("12345 + 67") != expected.encode("12345 + 67")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(errno.EACCES, "Permission denied", "/home/a/.cache"),
+            "is stopped by the local file '/home/a/.cache': Permission denied, so set HF_HOME to a "
+            "folder that may be written",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/x"),
+            "is stopped by the local file '/x': Read-only file system, so set HF_HOME to a folder "
+            "that may be written",
+        ),
+        (
+            RuntimeError("Could not determine home directory."),
+            "cannot be stored: this user has no home folder, so set HF_HOME to a folder",
+        ),
+        (
+            OSError(errno.EISDIR, "Is a directory", "/x"),
+            "is stopped by the local file '/x': Is a d",
+        ),
+    ],
+)
+def test_a_home_that_cannot_hold_what_is_fetched_has_a_way_out(
+    error: Exception, words: str
+) -> None:
+    assert client.problem(error).startswith(words)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,6 +151,75 @@ def test_a_cache_that_cannot_be_made_is_named(
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match="cannot be made: Not a directory"):
         cache.open_cache()
+
+
+def test_no_build_ends_for_want_of_a_cache_that_nobody_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home that cannot be written, as in many containers, or that nobody knows."""
+    (tmp_path / "home").write_text("")
+    monkeypatch.delenv(cache_folder.VARIABLE)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache.open_cache() is None
+    why = f"the cache '{tmp_path}/home/.cache/chatdata' cannot be made: Not a directory"
+    assert f"nothing is kept: {why}" in CliRunner().invoke(main, ["cache"]).output
+    built = CliRunner().invoke(main, ["build", "sample", "--out", str(tmp_path / "out")])
+    assert built.exit_code == 0, built.output
+    words = f"nothing is kept for the next time: {why}; set CHATDATA_CACHE to a folder\n"
+    assert built.stderr.startswith(words)
+    monkeypatch.setattr(Path, "home", nobody_knows)
+    assert cache.open_cache() is None
+    assert "the home folder of this user is not known" in (cache_folder.missing() or "")
+
+
+def nobody_knows() -> Path:
+    raise RuntimeError("Could not determine home directory.")  # as pathlib does
+
+
+def test_the_cache_of_another_user_is_named_as_such(
+    opened: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`chmod` would be no way out."""
+    monkeypatch.setattr(os, "getuid", lambda: opened.folder.stat().st_uid + 1)
+    with pytest.raises(OutputError, match="belongs to another user; set CHATDATA_CACHE to a fol"):
+        cache.open_cache()
+
+
+def test_what_is_removed_or_added_while_a_cache_is_cleared_is_no_matter(
+    opened: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two `chatdata cache --clear` at once, and a build beside them, do it."""
+    for key in ("aa1", "bb1", "cc1"):
+        opened.save("first", key, kept())
+    unlink, rmdir = os.unlink, os.rmdir
+
+    def first_by_another(path: Any, **options: Any) -> None:
+        unlink(path, **options)
+        unlink(path, **options)
+
+    def after_an_addition(path: Any, **options: Any) -> None:
+        if path == "cc":
+            opened.save("first", "cc2", kept())
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "unlink", first_by_another)
+    monkeypatch.setattr(os, "rmdir", after_an_addition)
+    opened.clear()
+    assert [entry.path.stem for entry in opened.entries()] == ["cc2"]
+
+
+def test_an_entry_that_cannot_be_removed_is_named(
+    opened: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.save("first", "aa1", kept())
+
+    def refused(path: Any, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "unlink", refused)
+    with pytest.raises(OutputError, match=r"aa1.entry' of the cache cannot be removed: Permission"):
+        opened.clear()
 
 
 def test_the_command_shows_limits_and_clears(opened: Cache) -> None:
