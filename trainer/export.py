@@ -76,7 +76,9 @@ def _check_model(model: Path) -> None:
             f"`python -m trainer.merge {model} --out {model}-merged`."
         )
     if not (model / "config.json").is_file():
-        raise ConfigError(f"'{model}' holds no saved model (no config.json).")
+        raise ConfigError(
+            f"'{model}' holds no saved model (no config.json); name the folder that a run wrote."
+        )
 
 
 def _stops(model: Path, tokenizer: Any) -> list[str]:

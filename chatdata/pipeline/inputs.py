@@ -266,7 +266,10 @@ def _in_folder(folder: Path) -> list[Path]:
     saved = {path.parent for path in files if path.name == _STATE}
     files = [path for path in files if path.name not in _SAVED or not _is_saved(path, saved)]
     if not files:
-        raise SourceError(f"folder '{folder}' holds no {', '.join(READABLE)} file.")
+        raise SourceError(
+            f"folder '{folder}' holds no {', '.join(READABLE)} file; name the files of data, or "
+            "another folder."
+        )
     return [path.resolve() for path in sorted(files)]
 
 

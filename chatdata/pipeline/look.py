@@ -69,7 +69,10 @@ def at(files: Sequence[str]) -> Look:
             break
     messages = pl.concat(rows).head(_MESSAGES) if rows else schema.empty(schema.EITHER)
     if messages.is_empty():
-        raise SourceError(f"'{files[0]}' holds no conversations that can be read.")
+        raise SourceError(
+            f"'{files[0]}' holds no conversations that can be read; docs/formats.md has the shapes "
+            "that are known."
+        )
     return _look(messages, tuple(dict.fromkeys(shapes.values())))
 
 

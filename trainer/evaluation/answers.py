@@ -51,7 +51,10 @@ def read(path: Path) -> list[Answer]:
     for number, line in lines(path):
         answer = _answer(line, f"'{path}', line {number}")
         if answer.id in answers:
-            raise ConfigError(f"'{path}', line {number}: the id '{answer.id}' was there before.")
+            raise ConfigError(
+                f"'{path}', line {number}: the id '{answer.id}' was there before; give each answer "
+                "an id of its own."
+            )
         answers[answer.id] = answer
     if not answers:
         raise ConfigError(f"'{path}' has no answers; write lines of id, prompt and answer.")
@@ -77,7 +80,10 @@ def pair(first: Path, second: Path) -> Paired:
         reference = answer.reference if answer.reference is not None else match.reference
         pairs.append(Pair(answer.id, answer.prompt, answer.answer, match.answer, reference))
     if not pairs:
-        raise ConfigError(f"'{first}' and '{second}' have no id in common.")
+        raise ConfigError(
+            f"'{first}' and '{second}' have no id in common; let both models answer the same file "
+            "of prompts."
+        )
     ids = {answer.id for answer in left}
     only_first = [answer.id for answer in left if answer.id not in right]
     return Paired(pairs, only_first, [id for id in right if id not in ids])
@@ -107,7 +113,7 @@ def objects(line: str, where: str) -> Mapping[str, Any]:
     try:
         values: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: no JSON ({error}).") from None
+        raise ConfigError(f"{where}: no JSON ({error}); write an object a line.") from None
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: {type(values).__name__} is no object; write keys and values.")
     return values

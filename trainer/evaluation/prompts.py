@@ -34,7 +34,9 @@ def read(path: Path) -> list[Prompt]:
         if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
             raise ConfigError(f"{where}: 'id' is {json.dumps(id)}; write a text or a whole number.")
         if str(id) in prompts:
-            raise ConfigError(f"{where}: the id '{id}' was there before.")
+            raise ConfigError(
+                f"{where}: the id '{id}' was there before; give each prompt an id of its own."
+            )
         beside = {key: values[key] for key in CARRIED if values.get(key) is not None}
         words = text(values.get("prompt"), f"{where}: 'prompt'")
         prompts[str(id)] = Prompt(str(id), words, beside)

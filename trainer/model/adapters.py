@@ -137,7 +137,10 @@ def load(
     Raises OutputError for a folder without an adapter, ConfigError for a model that is missing.
     """
     if not is_adapter(folder):
-        raise OutputError(f"'{folder}' holds no adapter (the file {FILE} is missing).")
+        raise OutputError(
+            f"'{folder}' holds no adapter (the file {FILE} is missing); name the folder of a run "
+            "with `adapter`."
+        )
     config = LoraConfig.from_pretrained(str(folder))
     path = base or config.base_model_name_or_path
     if not path:

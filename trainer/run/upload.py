@@ -33,7 +33,10 @@ def upload(folder: Path, repo: str, private: bool = True) -> str:
     where the Hub refuses.
     """
     if not (folder / DESCRIPTION).is_file():
-        raise OutputError(f"'{folder}' holds no model that this trainer saved (no {DESCRIPTION}).")
+        raise OutputError(
+            f"'{folder}' holds no model that this trainer saved (no {DESCRIPTION}); name a folder "
+            "that a run wrote, or let the run end first."
+        )
     checked_name(repo)
     with client.reaching(f"'{repo}'"):
         api = client.api()

@@ -58,7 +58,10 @@ def of_files(files: Sequence[Path], seed: int) -> Contest:
     read = [{answer.id: answer for answer in answers.read(file)} for file in files]
     common = [id for id in read[0] if all(id in of for of in read)]
     if not common:
-        raise ConfigError("the files of answers have no id in common.")
+        names = ", ".join(f"'{file}'" for file in files)
+        raise ConfigError(
+            f"{names} have no id in common; let all models answer the same file of prompts."
+        )
     settings = {
         "answers": {
             letter: f"sha256:{sha256_file(file)}"

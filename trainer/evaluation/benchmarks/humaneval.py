@@ -83,7 +83,10 @@ def find(data: Path) -> Path:
     """The file of problems in a folder, or the file itself. Raises ConfigError without one."""
     listed = [data] if data.is_file() else sorted(data.rglob("*[hH]uman[eE]val*.jsonl*"))
     if not listed:
-        raise ConfigError(f"'{data}' has no HumanEval.jsonl or HumanEval.jsonl.gz.")
+        raise ConfigError(
+            f"'{data}' has no HumanEval.jsonl or HumanEval.jsonl.gz; name the file, or its folder, "
+            "with --data."
+        )
     return listed[0]
 
 

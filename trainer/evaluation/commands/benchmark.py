@@ -101,7 +101,7 @@ def _job(models: tuple[str, ...], options: dict[str, Any]) -> Job:
 
     names = [name.strip() for name in options["tasks"].split(",") if name.strip()]
     if not names:
-        raise click.UsageError("--tasks names no task.")
+        raise click.UsageError("--tasks names no task; write for example --tasks arc_easy.")
     samples, temperature = options["samples"], options["temperature"]
     if temperature is None:
         temperature = 0.0 if samples == 1 else 0.8
@@ -130,7 +130,10 @@ def _shots(text: str, names: list[str]) -> dict[str, int | None]:
     for part in text.split(","):
         name, _, number = part.strip().partition("=")
         if name not in names or not number.isdigit():
-            raise click.UsageError(f"--shots: '{name}={number}' is no TASK=N of a task in --tasks.")
+            raise click.UsageError(
+                f"--shots: '{part.strip()}' is no TASK=N of a task in --tasks; write for example "
+                f"--shots {names[0]}=5, or a number for all."
+            )
         given[name] = number
     return {name: int(given[name]) if name in given else None for name in names}
 
