@@ -74,13 +74,13 @@ def train(
     """Checks, trains, evaluates on the test split before and after, saves, and pushes."""
     from trainer.run import checkpoints, save, upload
 
-    here, room = strategy.place(), _room(config)
-    run = room.prepare(config, here, resume, repo)
+    here, maker = strategy.place(), _maker(config)
+    run = maker.prepare(config, here, resume, repo)
     if here.is_first:
         _show_checks(run, to_stderr=True)
         checkpoints.begin(run.output, run.started())
     arguments = strategy.arguments(config, here)  # before the model: DeepSpeed partitions it
-    trainer = room.make_trainer(run, room.load_network(run), arguments)
+    trainer = maker.make_trainer(run, maker.load_network(run), arguments)
     strategy.check_sharded(config, trainer)
     trainer.train(resume_from_checkpoint=run.checkpoint())
     trainer.refuse_what_is_no_number()
@@ -106,7 +106,7 @@ def check(
     if ranks is not None:
         here = replace(here, ranks=ranks, is_launched=True)
     if here.is_first:
-        _show_checks(_room(config).prepare(config, here, resume, repo), to_stderr=False)
+        _show_checks(_maker(config).prepare(config, here, resume, repo), to_stderr=False)
 
 
 class _Conversations:
@@ -129,7 +129,7 @@ class _Conversations:
         return make_trainer(run, network, arguments)
 
 
-def _room(config: TrainConfig) -> Any:
+def _maker(config: TrainConfig) -> Any:
     """What prepares a run, loads its model and makes its Trainer, by the objective."""
     if config.objective == "sft":
         return _Conversations()

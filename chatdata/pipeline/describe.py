@@ -114,20 +114,25 @@ def draft(context: BuildContext, sources: Sequence[SourceFile], result: BuildRes
         files=result.files,
         versions=manifest.versions(_packages(recipe)),
     )
-    more = _optional(stats, optional_columns(stats))
-    if result.read and result.read.not_read:
-        more["not_read"] = result.read.not_read
-    if stats.repeats:
-        more["repeats"] = stats.repeats
-    if extensions := extended.entries(recipe):
-        more["extensions"] = extensions
-    if result.forgotten is not None:
-        more["forgotten"] = result.forgotten
+    return described.model_copy(update=_where_there_is_any(context, result))
+
+
+def _where_there_is_any(context: BuildContext, result: BuildResult) -> dict[str, Any]:
+    """The fields of a manifest that stand in it only where a build has what they tell of."""
+    stats = result.stats
+    noted = {
+        "not_read": result.read.not_read if result.read else None,
+        "repeats": stats.repeats,
+        "extensions": extended.entries(context.recipe),
+        "forgotten": result.forgotten,
+    }
+    fields = _optional(stats, optional_columns(stats))
+    fields |= {key: value for key, value in noted.items() if value}
     if result.answers is not None:
-        more["pairs"] = _pairs_entry(stats, result.answers)
-        more["ranked"] = _ranked_entry(stats)
-        more |= _pair_tokens(context, stats)
-    return described.model_copy(update=more)
+        fields["pairs"] = _pairs_entry(stats, result.answers)
+        fields["ranked"] = _ranked_entry(stats)
+        fields |= _pair_tokens(context, stats)
+    return fields
 
 
 def _with_shapes(files: Sequence[SourceFile], result: BuildResult) -> tuple[SourceFile, ...]:

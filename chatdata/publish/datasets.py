@@ -65,21 +65,29 @@ def read_rows(
     A column `split` says where a row is; `split` limits the rows to a split. Raises a ChatdataError
     where there are no such rows.
     """
-    known = tables.named(table)
-    is_ledger = table.partition("-")[0] == tables.LEDGER.name
-    if table != tables.DROPPED.name and (known is None or "packs" in table):
-        names = ", ".join(t.name for t in (*tables.TABLES, tables.DROPPED) if t != tables.PACKS)
-        raise OutputError(f"there is no table '{table}'; the tables of a dataset are {names}.")
-    if split is not None and (is_ledger or table == tables.DROPPED.name):
-        raise OutputError(f"the table '{table}' has no splits; leave out split={split!r}.")
+    _check_table(table, split)
     folder = pull.folder(dataset)
     if table == tables.DROPPED.name:
         manifest.read(folder)  # says so of what is no dataset
         return dropped.scan(folder)
-    if is_ledger:
+    if _is_ledger(table):
         _, _, rendering = table.partition("-")
         return reader.scan_left_out(folder, rendering) if rendering else reader.scan_ledger(folder)
     return reader.scan(folder, table, SPLITS if split is None else (split,))
+
+
+def _is_ledger(table: str) -> bool:
+    return table.partition("-")[0] == tables.LEDGER.name
+
+
+def _check_table(table: str, split: str | None) -> None:
+    """Raises OutputError for a table that no dataset has, and for a split of one without splits."""
+    is_dropped = table == tables.DROPPED.name
+    if not is_dropped and (tables.named(table) is None or "packs" in table):
+        names = ", ".join(t.name for t in (*tables.TABLES, tables.DROPPED) if t != tables.PACKS)
+        raise OutputError(f"there is no table '{table}'; the tables of a dataset are {names}.")
+    if split is not None and (is_dropped or _is_ledger(table)):
+        raise OutputError(f"the table '{table}' has no splits; leave out split={split!r}.")
 
 
 def verify_dataset(

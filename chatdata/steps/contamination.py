@@ -104,7 +104,7 @@ class Index:
 
 
 def index(texts: pl.DataFrame, rule: Rule) -> Index:
-    """The index of the texts of evaluation sets, rows of `evalsets.SCHEMA`."""
+    """The index of the texts of evaluation sets, rows of `evaluation_sets.SCHEMA`."""
     items = texts.select("set", "item").unique(maintain_order=True)
     numbered = texts.join(items.with_row_index("number"), on=["set", "item"], maintain_order="left")
     words = ngrams.words(numbered["text"])

@@ -9,9 +9,7 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from click.testing import CliRunner
 from chatdata import build_dataset, load_recipe
 from chatdata.cli import main
 from chatdata.dataset import manifest, report
+from tests.support import traps
 from tests.support.manifests import rich_facts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -186,25 +185,8 @@ def test_nothing_is_wider_than_the_screen(page: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def trap() -> Iterator[tuple[str, list[str]]]:
-    """A server that notes whoever asks it for something."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with traps.trap() as address_and_asked:
+        yield address_and_asked
 
 
 def attacks(url: str) -> list[str]:

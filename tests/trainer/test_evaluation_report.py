@@ -8,12 +8,10 @@ import json
 import re
 import shlex
 import shutil
-import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatdata.core.errors import ConfigError
+from tests.support import traps
 from tests.support.evaluations import NUMBER, run, run_judge, write, write_both
 from tests.support.later import need
 from tests.support.scripted_judge import serve
@@ -356,25 +355,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def trap() -> Iterator[tuple[str, list[str]]]:
-    """A server that notes whoever asks it for something."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with traps.trap() as address_and_asked:
+        yield address_and_asked
 
 
 @pytest.mark.slow

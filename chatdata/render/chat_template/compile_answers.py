@@ -82,37 +82,30 @@ def _infer(template: JinjaTemplate, control: re.Pattern[str]) -> TemplateSpec:
     prompt = template.text(talk[:1], add_generation_prompt=True)
     if not prompt.startswith(asked):
         raise ValueError("the generation prompt is not behind the question")
-    after_user = asked.partition(user)[2]
-    after_answer, before_user = _apart(
-        text.partition(user)[0], between(text, answer, question), control
-    )
-    header = prompt.removeprefix(asked)
-    before_last = between(text, question, last).removeprefix(after_user)
+    head, after_user = text.partition(user)[0], asked.partition(user)[2]
+    after_answer, before_user = _apart(head, between(text, answer, question), control)
     before_earlier = between(text, user, answer).removeprefix(after_user)
-    if not before_last.startswith(header):
-        raise ValueError("an answer does not stand behind its generation prompt")
-    thought = template.empty_thought
-    lead = before_last.removeprefix(header)
-    untrained = thought if thought and lead == thought else ""
+    before_last = between(text, question, last).removeprefix(after_user)
+    supplied, lead = _supplied(before_last, prompt.removeprefix(asked), template.empty_thought)
     turns = {
         "user": _turn(before_user, "", after_user, control),
         "assistant": _turn(before_earlier, "", after_answer, control),
     }
-    supplied = header + untrained
-    opened = end_of_last_token(supplied, control)
-    after = text.partition(last)[2]
-    closed = end_of_last_token(after, control)
-    final = Turn(
-        supplied[:opened],
-        supplied[opened:],
-        lead.removeprefix(untrained),
-        after[:closed],
-        after[closed:],
-    )
-    start = text.partition(user)[0].removesuffix(before_user)
     system = _system(template, before_user, control)
     turns |= {"system": system} if system is not None else {}
+    final = _turn(supplied, lead, text.partition(last)[2], control)
+    start = head.removesuffix(before_user)
     return TemplateSpec(template.name, "", turns, (), start, system, final)
+
+
+def _supplied(before: str, header: str, thought: str) -> tuple[str, str]:
+    """What stands before the last answer: what a model is given, and what it writes. An empty
+    `thought` alone behind the header is given."""
+    if not before.startswith(header):
+        raise ValueError("an answer does not stand behind its generation prompt")
+    lead = before.removeprefix(header)
+    is_given = bool(thought) and lead == thought
+    return (before, "") if is_given else (header, lead)
 
 
 def _apart(head: str, middle: str, control: re.Pattern[str]) -> tuple[str, str]:

@@ -103,23 +103,33 @@ def _limited(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(filter_)
     def limited(*args: Any, **kwargs: Any) -> Any:
-        if name in _ORDERING:
-            args = tuple(list(a) if isinstance(a, Iterator) else a for a in args)
-            meter.charge_ordering(args)
-        if name in _SIZED:
-            meter.check_widths([*args[1:], *kwargs.values()])
-        if name in _WRITING:
-            args = tuple(list(a) if isinstance(a, Iterator) else a for a in args)
-            _charge_writing(args, kwargs)
-        if name in ("replace", "format"):
-            texts = [a for a in (*args, *kwargs.values()) if not isinstance(a, _CONTEXTS)]
-            (meter.charge_replacing if name == "replace" else meter.charge_formatting)(texts)
-        made = filter_(*args, **kwargs)
+        made = filter_(*_charged(name, args, kwargs), **kwargs)
         if isinstance(made, str | list | tuple):
             meter.charge(len(made))
         return made
 
     return limited
+
+
+def _charged(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a filter, charged for before it is called; iterators of some as lists."""
+    if name in _ORDERING:
+        args = _listed(args)
+        meter.charge_ordering(args)
+    if name in _SIZED:
+        meter.check_widths([*args[1:], *kwargs.values()])
+    if name in _WRITING:
+        args = _listed(args)
+        _charge_writing(args, kwargs)
+    if name == "replace":
+        meter.charge_replacing(_values(args, kwargs))
+    if name == "format":
+        meter.charge_formatting(_values(args, kwargs))
+    return args
+
+
+def _listed(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
 
 
 def _reading(filter_: Callable[..., Any]) -> Callable[..., Any]:
@@ -150,9 +160,14 @@ def _comparing(test: Any) -> Any:
 _CONTEXTS = (jinja2.runtime.Context, jinja2.nodes.EvalContext, jinja2.Environment)
 
 
+def _values(args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The arguments of a filter without what Jinja gives it of the template."""
+    return [arg for arg in (*args, *kwargs.values()) if not isinstance(arg, _CONTEXTS)]
+
+
 def _charge_writing(args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
     """Charges for a filter that writes its values, a separator as often as there are items."""
-    values = [arg for arg in (*args, *kwargs.values()) if not isinstance(arg, _CONTEXTS)]
+    values = _values(args, kwargs)
     items = len(values[0]) if values and isinstance(values[0], list | tuple | dict) else 1
     meter.charge_all(values[:1])
     meter.charge(items * sum(len(value) for value in values[1:] if isinstance(value, str)))

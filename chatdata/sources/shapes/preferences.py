@@ -72,9 +72,12 @@ def _read_hh(record: Any) -> Tree:
     if not rejected:
         asked = Asked(chosen[:-1], frozenset(_SIDES))
         return tree_of(record, asked, [Answer("chosen", chosen[-1:], None, True)], _SIDES)
-    _, first, second = apart = split_sides([], chosen, rejected) or ([], chosen, rejected)
-    answers = [Answer("chosen", first, 0, True), Answer("rejected", second, 1, False)]
-    return tree_of(record, Asked(apart[0], frozenset(_SIDES)), answers, _SIDES)
+    prompt, *answers = split_sides([], chosen, rejected) or ([], chosen, rejected)
+    return tree_of(record, Asked(prompt, frozenset(_SIDES)), _best_first(*answers), _SIDES)
+
+
+def _best_first(chosen: list[Turn], rejected: list[Turn]) -> list[Answer]:
+    return [Answer("chosen", chosen, 0, True), Answer("rejected", rejected, 1, False)]
 
 
 def _has_messages(record: Record) -> str | None:
@@ -138,13 +141,10 @@ def _is_shp(record: object) -> bool:
 
 def _read_shp(record: Any) -> Tree:
     """The answer that more people preferred is A where the label is 1."""
-    best, worst = _SHP if record["labels"] == 1 else _SHP[::-1]
-    answers = [
-        Answer("chosen", turns_of_side(record[best], "assistant"), 0, True),
-        Answer("rejected", turns_of_side(record[worst], "assistant"), 1, False),
-    ]
+    sides = _SHP if record["labels"] == 1 else _SHP[::-1]
+    answers = (turns_of_side(record[side], "assistant") for side in sides)
     asked = Asked(turns_of_side(record["history"], "user"), frozenset(["history", "labels"]))
-    return tree_of(record, asked, answers, _SHP)
+    return tree_of(record, asked, _best_first(*answers), _SHP)
 
 
 def _is_openai(record: object) -> bool:
@@ -159,8 +159,7 @@ def _read_openai(record: Any) -> Tree:
     asked = record["input"]
     messages = asked["messages"]
     beside = _beside.with_record(jsonl.read_messages(messages), asked, jsonl.read_messages)
-    chosen, rejected = (turns_of_side(record[side], "assistant") for side in _OPENAI)
-    answers = [Answer("chosen", chosen, 0, True), Answer("rejected", rejected, 1, False)]
+    answers = _best_first(*(turns_of_side(record[side], "assistant") for side in _OPENAI))
     read = [*messages, *record[_OPENAI[0]], *record[_OPENAI[1]]]
     tree = tree_of(record, Asked(beside.turns, frozenset(["input"]), read), answers, _OPENAI)
     known = tree.message_keys.union(["messages"], _beside.KEYS - beside.left)

@@ -76,10 +76,11 @@ def _read_versus(record: Any) -> Tree:
     apart = split_sides(prompt, first, second)
     if apart is None:
         return refused("has a prompt that its answers do not begin with", frozenset(sides))
-    asked = asked_of(record, apart[0], key, record[key] if key else None)
-    read = [m for side in sides for m in _messages(record[side])]
+    prompt, first, second = apart
+    asked = asked_of(record, prompt, key, record[key] if key else None)
+    read = [message for side in sides for message in _messages(record[side])]
     asked = asked._replace(messages=[*asked.messages, *read])
-    return tree_of(record, asked, _judged(apart[1], apart[2], verdict), [*sides, verdict_key])
+    return tree_of(record, asked, _judged(first, second, verdict), [*sides, verdict_key])
 
 
 def _messages(side: object) -> list[Any]:
