@@ -8,7 +8,6 @@ a run that is killed goes on; the file is written at the end, in the order of th
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatdata.core.errors import ChatdataError, OutputError
-from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file, sha256_json
 from trainer.evaluation import batches
 from trainer.evaluation.endpoint import Endpoint, Question, Reply
 from trainer.evaluation.journal import Lines
 from trainer.evaluation.prompts import Prompt
+from trainer.evaluation.writing import write_json, write_lines
 
 if TYPE_CHECKING:
     from trainer.chat.generation import ChatModel, Sampling
@@ -126,12 +125,9 @@ def _finish(
 ) -> list[dict[str, Any]]:
     """Writes the lines of `out` and the summary beside it, and removes the journal."""
     lines = [_line(prompt, journal.made[prompt.id], about) for prompt in prompts]
-    with place_file(out) as new:
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        new.write_text(text, encoding="utf-8")
-    with place_file(out.with_name(f"{out.stem}.summary.json")) as new:
-        summary = _summary(prompts, lines, about) | {"sha256": sha256_file(out)}
-        new.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_lines(out, lines)
+    summary = _summary(prompts, lines, about) | {"sha256": sha256_file(out)}
+    write_json(out.with_name(f"{out.stem}.summary.json"), summary)
     journal.path.unlink()
     return lines
 

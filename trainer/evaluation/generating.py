@@ -9,7 +9,6 @@ replies follow from the replies.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chatdata.core.errors import HubError, OutputError
-from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file
 from trainer.evaluation import prompt_replies, prompt_requests
 from trainer.evaluation.endpoint import Endpoint, Question, Reply
@@ -27,6 +25,7 @@ from trainer.evaluation.journal import Lines, read
 from trainer.evaluation.prompt_replies import Reading
 from trainer.evaluation.prompt_requests import KINDS, Kind
 from trainer.evaluation.sifting import REASONS, Candidate, Outcome, Sieve
+from trainer.evaluation.writing import write_json, write_lines
 
 _CHARACTERS = 4  # of a token, about
 
@@ -232,11 +231,10 @@ def _line(job: Job, asked: Asked, reply: Reply) -> dict[str, Any]:
 def _write(job: Job, state: _State, out: Path) -> dict[str, Any]:
     """Writes what follows from the replies. Returns the summary."""
     used = [each.candidate for each in state.outcomes if each.reason is None]
-    _write_lines(out, [_prompt(state, candidate) for candidate in used])
-    _write_lines(_beside(out, "dropped"), list(_dropped(state)))
+    write_lines(out, (_prompt(state, candidate) for candidate in used))
+    write_lines(_beside(out, "dropped"), _dropped(state))
     summary = _summary(job, state, used, out)
-    with place_file(_beside(out, "summary", "json")) as new:
-        new.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(_beside(out, "summary", "json"), summary)
     return summary
 
 
@@ -297,12 +295,6 @@ def _usage(state: _State) -> dict[str, int]:
         "tokens_read": sum(line["read"] for line in given),
         "tokens_written": sum(line["written"] for line in given),
     }
-
-
-def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    with place_file(path) as new:
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        new.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _beside(out: Path, name: str, suffix: str = "jsonl") -> Path:

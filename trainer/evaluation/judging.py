@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file, sha256_json
 from trainer.evaluation import agreement, answers, replies, rubric, statistics
 from trainer.evaluation.answers import Pair, Paired
 from trainer.evaluation.endpoint import Endpoint, Question, Reply
 from trainer.evaluation.journal import SETTINGS, Lines, alone, check_same_run, read
 from trainer.evaluation.replies import Reading
+from trainer.evaluation.writing import write_json, write_lines, write_text
 
 REPLIES, VERDICTS, SUMMARY = "replies.jsonl", "verdicts.jsonl", "summary.json"
 RUBRIC, PAIRS = "rubric.md", "pairs.jsonl"
@@ -128,11 +128,11 @@ def judge(job: Job, out: Path, progress: Progress = lambda done, of: None) -> di
         with Lines(out / REPLIES) as lines:
             given = {values["key"]: Reply(**values) for values in lines.kept}
             asyncio.run(_ask(job.endpoint, requests, given, lines, progress))
-        _write_lines(out / PAIRS, map(_pair, paired.pairs))
+        write_lines(out / PAIRS, map(_pair, paired.pairs))
         judged = list(_judged(requests, given))
         summary = _summary(job, paired, judged)
-        _write_lines(out / VERDICTS, map(_verdict, judged))
-        _write(out / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        write_lines(out / VERDICTS, map(_verdict, judged))
+        write_json(out / SUMMARY, summary)
     return summary
 
 
@@ -140,8 +140,8 @@ def _settle(job: Job, out: Path) -> None:
     """Writes the settings of a run. Raises OutputError where the folder has others."""
     settings = job.settings()
     check_same_run(settings, out)
-    _write(out / RUBRIC, rubric.page())
-    _write(out / SETTINGS, json.dumps(settings, indent=2) + "\n")
+    write_text(out / RUBRIC, rubric.page())
+    write_text(out / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
 
 async def _ask(
@@ -283,8 +283,7 @@ def _rates(read: Sequence[tuple[Judged, tuple[float, float]]], seed: int) -> dic
         return dict.fromkeys((*names, "position_bias", "length_bias"))
     verdicts = np.array([both for _, both in read], dtype=np.float64)
     lengths = np.array([(len(j.pair.first), len(j.pair.second)) for j, _ in read], dtype=np.int64)
-    numbers: dict[str, int] = {}
-    prompts = np.array([numbers.setdefault(j.pair.prompt, len(numbers)) for j, _ in read])
+    prompts = statistics.numbered(j.pair.prompt for j, _ in read)
     return {
         "win_rate": statistics.win_rate(verdicts),
         "win_rate_interval": list(statistics.interval(verdicts, prompts, seed)),
@@ -318,12 +317,3 @@ def _usage(judged: Sequence[Judged]) -> dict[str, int]:
         "tokens_read": sum(reply.read for reply in given),
         "tokens_written": sum(reply.written for reply in given),
     }
-
-
-def _write_lines(path: Path, lines: Iterator[dict[str, Any]]) -> None:
-    _write(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-
-
-def _write(path: Path, text: str) -> None:
-    with place_file(path) as new:
-        new.write_text(text, encoding="utf-8", errors="backslashreplace")

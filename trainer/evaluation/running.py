@@ -6,7 +6,6 @@ A folder holds `results.jsonl` (a line for each answer, in their order), `summar
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections import Counter
@@ -23,6 +22,7 @@ from trainer.evaluation.answers import Answer
 from trainer.evaluation.gallery import Column
 from trainer.evaluation.programs import Program
 from trainer.evaluation.sandbox import STATUSES, Limits, Ran, Sandbox
+from trainer.evaluation.writing import write_json, write_lines, write_text
 
 RESULTS, SUMMARY = "results.jsonl", "summary.json"
 FIGURES, GALLERY = "figures", "gallery.html"
@@ -64,8 +64,8 @@ def run(job: Job, out: Path, progress: Progress = lambda done, of: None) -> dict
         if scores is not None:
             results = [line | {"judge_score": scores.get(line["id"])} for line in results]
         summary = _summary(results, settings, job.side if scores is not None else None)
-        _write(out / RESULTS, "".join(map(_json_line, results)))
-        _write(out / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        write_lines(out / RESULTS, results)
+        write_json(out / SUMMARY, summary)
         (out / _JOURNAL).unlink(missing_ok=True)
         _draw(listed, [*columns, gallery.read(out)], out)
     return summary
@@ -86,7 +86,7 @@ def _settings(job: Job, sandbox: Sandbox) -> dict[str, Any]:
 def _settle(settings: Mapping[str, Any], out: Path) -> None:
     """Writes the settings of a run. Raises OutputError where the folder has others."""
     journal.check_same_run(settings, out)
-    _write(out / journal.SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    write_json(out / journal.SETTINGS, settings)
 
 
 # --------------------------------------------------------------------------------------- running
@@ -214,13 +214,4 @@ def _counted(results: Sequence[Mapping[str, Any]], status: str, key: str) -> dic
 def _draw(listed: Sequence[Answer], columns: Sequence[Column], out: Path) -> None:
     prompts = {answer.id: answer.prompt for answer in listed}
     if any(line["figures"] for column in columns for line in column.results.values()):
-        _write(out / GALLERY, gallery.page(prompts, columns))
-
-
-def _json_line(line: Mapping[str, Any]) -> str:
-    return json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    with place_file(path) as new:
-        new.write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_text(out / GALLERY, gallery.page(prompts, columns))

@@ -8,6 +8,7 @@ verdicts. So a judge who looks at the place alone gives a win rate of 1/2.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -27,6 +28,13 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+def numbered(prompts: Iterable[str]) -> Ints:
+    """A number for each prompt, the same for equal ones, in the order in which they first come."""
+    numbers: dict[str, int] = {}
+    listed = [numbers.setdefault(prompt, len(numbers)) for prompt in prompts]
+    return np.array(listed, dtype=np.int64)
 
 
 def win_rate(verdicts: Floats) -> float:

@@ -77,10 +77,9 @@ def _of_two(
     if not common:
         return numbers | {"equal_interval": None}
     prompts = {item.id: item.prompt for item in contest.items}
-    clusters: dict[str, int] = {}
-    places = [clusters.setdefault(prompts[json.loads(key)[0]], len(clusters)) for key in common]
+    places = statistics.numbered(prompts[json.loads(key)[0]] for key in common)
     equal = np.array([[people[key] == judge[key]] * 2 for key in common], dtype=np.float64)
-    ends = statistics.interval(equal, np.array(places), contest.settings["seed"])
+    ends = statistics.interval(equal, places, contest.settings["seed"])
     return numbers | {"equal_interval": list(ends)}
 
 

@@ -93,8 +93,7 @@ def _annotators(contest: Contest, said_by: Sequence[Judgement]) -> dict[str, dic
 
 
 def _prompts(judged: Sequence[Judged]) -> statistics.Ints:
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(j.item.prompt, len(numbers)) for j in judged])
+    return statistics.numbered(j.item.prompt for j in judged)
 
 
 def _share(

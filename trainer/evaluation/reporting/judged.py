@@ -155,9 +155,7 @@ def _rate(lines: Lines) -> float | None:
 
 def _prompts(judged: Judged, lines: Lines) -> statistics.Ints:
     """The number of the prompt of each line: pairs of the same prompt are not independent."""
-    numbers: dict[str, int] = {}
-    prompts = [judged.pairs[line["id"]]["prompt"] for line in lines]
-    return np.array([numbers.setdefault(prompt, len(numbers)) for prompt in prompts])
+    return statistics.numbered(judged.pairs[line["id"]]["prompt"] for line in lines)
 
 
 def _mean(judged: Judged, lines: Lines, shares: Sequence[float]) -> dict[str, Any] | None:
