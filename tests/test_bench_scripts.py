@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import exponents
 from tests.support.project_names import ROOT, faults
 
 SCRIPTS = sorted((ROOT / "tests" / "bench").glob("*.py"))
@@ -14,6 +15,10 @@ SCRIPTS = sorted((ROOT / "tests" / "bench").glob("*.py"))
 def test_every_script_uses_what_the_project_has() -> None:
     assert len(SCRIPTS) > 40
     assert [line for script in SCRIPTS for line in faults(script)] == []
+
+
+def test_every_filter_and_cleaner_has_the_options_with_which_it_is_timed() -> None:
+    assert {"filter: matches", "clean: html"} <= set(exponents.steps())
 
 
 SCRIPT = """
