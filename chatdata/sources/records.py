@@ -51,7 +51,8 @@ _TEXTS = tuple(
     f"{kind}{packed}" for packed in ("", ".gz", ".zst") for kind in (".json", ".jsonl", ".ndjson")
 )
 SUFFIXES = (*_TEXTS, ".parquet")
-READABLE = (*SUFFIXES, *_containers.TABLES, _containers.ARROW, *_containers.ARCHIVES)
+ARROW, arrow_batches = _containers.ARROW, _containers.arrow_batches
+READABLE = (*SUFFIXES, *_containers.TABLES, ARROW, *_containers.ARCHIVES)
 _START = 1 << 22
 _SAMPLE = 1 << 16
 _NO_TEXT = frozenset(["\ufffd", "\x7f", *map(chr, {*range(32)} - {9, 10, 12, 13})])
@@ -162,7 +163,7 @@ def _read(
 ) -> Iterator[Record | Unreadable]:
     if path.stat().st_size == 0:
         raise SourceError(f"'{path}' is empty; name a file with conversations in it.")
-    if path.suffix in (".parquet", _containers.ARROW):
+    if path.suffix in (".parquet", ARROW):
         yield from _rows(path, label, keys)
         return
     beginning = start(path)
@@ -254,8 +255,8 @@ def _rows(
 
 
 def _batches(path: Path, cut: Cut | None) -> Iterator[tuple[pa.Schema, pa.RecordBatch]]:
-    if path.suffix == _containers.ARROW:
-        for batch in _containers.arrow_batches(path):
+    if path.suffix == ARROW:
+        for batch in arrow_batches(path):
             parts = range(0, batch.num_rows, _PARQUET_ROWS)
             yield from ((batch.schema, batch.slice(at, _PARQUET_ROWS)) for at in parts)
         return

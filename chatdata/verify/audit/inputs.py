@@ -15,7 +15,6 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from chatdata import sources
@@ -23,14 +22,13 @@ from chatdata.core import schema
 from chatdata.core.errors import SourceError
 from chatdata.dataset import finished, manifest, tables
 from chatdata.sources import File, Problem
-from chatdata.sources.records import READABLE, Record, Unreadable, read
+from chatdata.sources.records import ARROW, READABLE, Record, Unreadable, arrow_batches, read
 from chatdata.sources.values import identifier
 from chatdata.steps import filtering, filters, secrets, threads, trees
 from chatdata.steps.secrets import Finding
 from chatdata.verify.audit.findings import Kind
 from chatdata.verify.audit.token_rows import COLUMNS, TokenRows
 
-_ARROW = ".arrow"
 READ = READABLE
 # Files beside data that are no data.
 _BESIDE = re.compile(
@@ -130,12 +128,11 @@ def batches(part: Part) -> Iterator[Batch]:
         yield from _token_batches(part)
         return
     calls = False
-    with _readable(part.file) as file:
-        for batch in _message_batches(part, file):
-            calls = calls or not batch.rows["tool_calls"].is_null().all()
-            yield batch
-        if calls:  # what sources mend can be seen in the records alone
-            yield from _record_batches(file)
+    for batch in _message_batches(part):
+        calls = calls or not batch.rows["tool_calls"].is_null().all()
+        yield batch
+    if calls:  # what sources mend can be seen in the records alone
+        yield from _record_batches(part.file)
 
 
 # ----------------------------------------------------------------------------------- which files
@@ -224,10 +221,6 @@ def _has_ids(value: object) -> bool:
 
 def _first(file: File) -> Iterator[Record]:
     """Yields the records of a file from its beginning, without those that cannot be read."""
-    if file.path.suffix == _ARROW:
-        for batch in _arrow_batches(file.path):
-            yield from (Record(file.label, row) for row in batch.slice(0, 64).to_pylist())
-        return
     items = read(file.path, file.label, lambda value: isinstance(value, dict | list))
     yield from (item for item in items if isinstance(item, Record))
 
@@ -260,49 +253,16 @@ def _score(source: str, file: File) -> int:
 # -------------------------------------------------------------------------------------- messages
 
 
-@contextlib.contextmanager
-def _readable(file: File) -> Iterator[File]:
-    """The file, or a Parquet file of the same rows where sources do not read its form."""
-    if file.path.suffix != _ARROW:
-        yield file
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.parquet"
-        batches_ = _arrow_batches(file.path)
-        first = next(batches_, None)
-        if first is None:
-            raise SourceError(f"'{file.path}' holds no rows; name a file with conversations.")
-        with pq.ParquetWriter(path, first.schema) as writer:
-            for batch in itertools.chain([first], batches_):
-                writer.write_batch(batch)
-        yield File(path, file.label)
-
-
-def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Yields the batches of an Arrow file: a stream, as `datasets` saves, or the file format."""
-    try:
-        with pa.memory_map(str(path)) as mapped:
-            try:
-                yield from pa.ipc.open_stream(mapped)
-            except pa.ArrowInvalid:
-                reader = pa.ipc.open_file(mapped)
-                yield from (reader.get_batch(n) for n in range(reader.num_record_batches))
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"'{path}' is not a readable Arrow file ({error}).") from None
-
-
-def _message_batches(part: Part, file: File) -> Iterator[Messages]:
-    source = sources.get(part.source)
-    read_ = source.read([file], part.source, part.source)
+def _message_batches(part: Part) -> Iterator[Messages]:
     trees_: list[sources.Batch] = []
-    for batch in read_:
+    for batch in sources.get(part.source).read([part.file], part.source, part.source):
         kinds = schema.by_kind(batch.rows)
         if any(schema.is_of_trees(rows) for rows in kinds):
             trees_.append(batch)
             continue
         for rows in kinds:
-            rows = _numbered(rows, part.split)
-            yield Messages(rows, batch.records, batch.problems, part.has_rows)
+            numbered = _numbered(rows, part.split)
+            yield Messages(numbered, batch.records, batch.problems, part.has_rows)
     if trees_:
         yield _of_trees(part, trees_)
 
@@ -342,10 +302,9 @@ def _token_frames(file: File) -> Iterator[pl.DataFrame]:
     """Yields the columns of COLUMNS that a file has, in frames of bounded size."""
     if file.path.suffix == ".parquet":
         yield from _parquet_frames(file.path)
-    elif file.path.suffix == _ARROW:
-        yield from _regular(
-            _frame(pa.Table.from_batches([b]), file.path) for b in _arrow_batches(file.path)
-        )
+    elif file.path.suffix == ARROW:
+        tables_ = map(pa.Table.from_batches, ([batch] for batch in arrow_batches(file.path)))
+        yield from _regular(_frame(table, file.path) for table in tables_)
     else:
         rows = (_row(item) for item in read(file.path, file.label, _has_ids))
         while chunk := list(itertools.islice(rows, _TOKEN_ROWS)):
