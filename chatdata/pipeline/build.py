@@ -24,6 +24,7 @@ from chatdata.core.errors import BuildError
 from chatdata.dataset import dropped, manifest, replacing, tables
 from chatdata.dataset.entries import ShardEntry
 from chatdata.pipeline import (
+    digests,
     downloads,
     encoders,
     engines,
@@ -363,11 +364,8 @@ def _check_pairs(recipe: Recipe, answers: Mapping[str, Any] | None) -> None:
     )
 
 
-def _check_ids(digests: Iterable[PairDigests], what: str) -> None:
+def _check_ids(parts: Iterable[PairDigests], what: str) -> None:
     """Raises BuildError where two rows of pairs have the same id."""
-    for id, times in Counter(id for part in digests for id, _ in part).most_common(1):
+    for id, times in Counter(id for part in parts for id, _ in part).most_common(1):
         if times > 1:
-            raise BuildError(
-                f"{times} {what} have the id '{id}' and different groups; give each conversation "
-                "and each message its own id."
-            )
+            raise digests.same_id(id, times, what)

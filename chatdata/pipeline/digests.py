@@ -83,10 +83,15 @@ def _check_ids(rows: pl.DataFrame, what: str) -> None:
     if again.height:
         ids = again["id"].value_counts().sort("count", "id", descending=[True, False])
         id, times = ids.row(0)
-        raise BuildError(
-            f"{times} {what} have the id '{id}' and different groups; give each conversation "
-            "and each message its own id."
-        )
+        raise same_id(id, times, what)
+
+
+def same_id(id: str, times: int, what: str) -> BuildError:
+    """The error of an id that several rows have."""
+    return BuildError(
+        f"{times} {what} have the id '{id}' and different groups; give each conversation "
+        "and each message its own id."
+    )
 
 
 def _path(files: PartitionFiles, part: int) -> Path:

@@ -21,7 +21,7 @@ from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.pieces import Folder, Piece, RenderedPiece
 from chatdata.render.certificate import SAMPLE
 from chatdata.render.parity import ParityCounts
-from chatdata.verify import certificate_checks, recount
+from chatdata.verify import certificate_checks, recount, sums
 from chatdata.verify.certificate_checks import Sample
 
 _EXAMPLES = 3  # of rows with the same problem
@@ -44,6 +44,9 @@ def count_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
             yield from (f"{name}: {problem}" for problem in problems(folder, manifest, name, entry))
 
 
+_OF_TOKENS = ("tokens", "trained_tokens")
+
+
 def _sum_problems(
     folder: Path, manifest: Manifest, name: str, entry: RenderingEntry
 ) -> Iterator[str]:
@@ -59,11 +62,8 @@ def _sum_problems(
             f"render.{key}, of all splits", getattr(entry.render, key), total
         )
     lengths = counted.lengths()
-    if entry.lengths != {key: lengths.get(key) for key in ("tokens", "trained_tokens")}:
-        yield "lengths: those of the manifest are not those of the rows"
-    longest, limit = lengths["tokens"].max, entry.render.max_tokens
-    if limit and longest > limit:
-        yield f"a row has {longest} tokens, more than max_tokens, which is {limit}"
+    of_tokens = {key: each for key, each in lengths.items() if key in _OF_TOKENS}
+    yield from sums.lengths_of(of_tokens, entry.lengths, entry.render)
     yield from recount.differing("content_hash", entry.content_hash, counted.content_hash())
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from chatdata.dataset.histogram import Histogram
 from chatdata.dataset.manifest import Manifest
+from chatdata.render.entries import RenderEntry
 from chatdata.verify.recount import Recount, differing
 
 
@@ -14,7 +15,8 @@ def problems(manifest: Manifest, counted: Recount) -> Iterator[str]:
     yield from _of_splits(manifest, counted)
     yield from _of_all(manifest, counted)
     yield from _of_sources(manifest, counted)
-    yield from _of_lengths(manifest, counted.lengths())
+    lengths = counted.lengths()
+    yield from lengths_of(lengths, manifest.lengths, manifest.render)
 
 
 def _of_splits(manifest: Manifest, counted: Recount) -> Iterator[str]:
@@ -45,10 +47,13 @@ def _of_sources(manifest: Manifest, counted: Recount) -> Iterator[str]:
             yield from differing(f"tokens of {share.source}", stated, actual)
 
 
-def _of_lengths(manifest: Manifest, lengths: Mapping[str, Histogram]) -> Iterator[str]:
-    if manifest.lengths != lengths:
+def lengths_of(
+    lengths: Mapping[str, Histogram], stated: Mapping[str, Histogram], render: RenderEntry | None
+) -> Iterator[str]:
+    """Yields where the lengths of rows are not those that are stated, or above the limit."""
+    if stated != lengths:
         yield "lengths: those of the manifest are not those of the rows"
-    limit = manifest.render.max_tokens if manifest.render else None
+    limit = render.max_tokens if render else None
     longest = lengths["tokens"].max if "tokens" in lengths else 0
     if limit and longest > limit:
         yield f"a row has {longest} tokens, more than max_tokens, which is {limit}"

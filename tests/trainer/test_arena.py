@@ -81,7 +81,7 @@ def test_a_folder_holds_one_contest_and_needs_its_files_no_more(tmp_path: Path) 
     contests.settle(made, out)
     (tmp_path / "good.jsonl").unlink()
     assert contests.load(out) == made
-    with pytest.raises(OutputError, match="another contest: answers and seed differ"):
+    with pytest.raises(OutputError, match="another contest: answers, seed differ"):
         contests.settle(contests.of_files(write(tmp_path, c=["x"], d=["y"]), 1), out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -213,13 +213,18 @@ def check_files(source: Source) -> str:
     """
     rendering = source.rendering
     entries: list[FileEntry] = [*rendering.shards, *rendering.tokenizer_files]
-    for file in entries:
-        path = source.folder / file.path
-        if not path.is_file() or sha256_file(path) != file.sha256:
+    check_hashes(source.folder, entries)
+    return f"{len(entries)} files of tokens and tokenizer are those of the manifest"
+
+
+def check_hashes(folder: Path, entries: Sequence[FileEntry]) -> None:
+    """Raises OutputError where a file of a folder is not there, or has another hash."""
+    for entry in entries:
+        path = folder / entry.path
+        if not path.is_file() or sha256_file(path) != entry.sha256:
             raise OutputError(
                 f"'{path}' is not the file that the manifest names; build the dataset again."
             )
-    return f"{len(entries)} files of tokens and tokenizer are those of the manifest"
 
 
 # ------------------------------------------------------------------------------- for the model

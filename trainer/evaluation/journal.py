@@ -28,15 +28,17 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def check_same_run(settings: Mapping[str, Any], out: Path) -> None:
-    """Raises OutputError where a folder holds a run with other settings, or files of no run."""
+def check_same_run(settings: Mapping[str, Any], out: Path, what: str = "run") -> None:
+    """Raises OutputError where a folder holds a run with other settings, or files of no run. `what`
+    is what errors call a run."""
     path = out / SETTINGS
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         differing = [key for key in settings if before.get(key) != settings[key]]
         if differing:
             raise OutputError(
-                f"'{out}' holds another run: {', '.join(differing)} differ; choose another --out."
+                f"'{out}' holds another {what}: {', '.join(differing)} differ; choose another "
+                "--out."
             )
     elif any(out.iterdir()):
         raise OutputError(f"'{out}' holds other files; choose an empty folder with --out.")

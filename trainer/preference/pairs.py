@@ -14,9 +14,9 @@ from datasets import load_dataset
 from chatdata.core import arrow
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import OutputError
-from chatdata.core.hashing import sha256_file
 from chatdata.dataset import tables
 from chatdata.dataset.entries import PairTokensEntry, ShardEntry
+from trainer.data import dataset
 from trainer.data.dataset import Lists, Source
 
 SIDES = ("chosen", "rejected")
@@ -133,10 +133,5 @@ def check_files(source: Source) -> str:
     """Raises OutputError where a file of pairs or of the tokenizer is not that of the manifest.
     Returns a line that says how many files were compared."""
     files = [*shards_of(source), *source.rendering.tokenizer_files]
-    for file in files:
-        path = source.folder / file.path
-        if not path.is_file() or sha256_file(path) != file.sha256:
-            raise OutputError(
-                f"'{path}' is not the file that the manifest names; build the dataset again."
-            )
+    dataset.check_hashes(source.folder, files)
     return f"{len(files)} files of pairs and tokenizer are those of the manifest"

@@ -66,6 +66,11 @@ def refused(why: str, keys: frozenset[str]) -> Tree:
     return Tree(None, (), keys, refusal=f"the record {why}")
 
 
+def refused_prompt(key: str) -> Tree:
+    """A record whose prompt, under this key, has no turns that take turns."""
+    return refused("has a prompt in which a speaker follows itself", frozenset([key]))
+
+
 def hash_of(spoken: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(spoken).encode(errors="surrogatepass")).hexdigest()[:16]
 

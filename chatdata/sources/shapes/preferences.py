@@ -26,6 +26,7 @@ from chatdata.sources.shapes._answers import (
     key_of_prompt,
     of_sides,
     refused,
+    refused_prompt,
     split_sides,
     tree_of,
     turns_of_side,
@@ -95,7 +96,7 @@ def _read_prompted(record: Any) -> Tree:
     key = key_of_prompt(record) or PROMPTS[0]
     prompt = as_prompt(record[key])
     if prompt is None:
-        return refused("has a prompt in which a speaker follows itself", frozenset([key]))
+        return refused_prompt(key)
     return of_sides(record, key, record[key], _SIDES, prompt)
 
 
@@ -238,7 +239,7 @@ def _of_answers(record: Record, key: str, answers: Sequence[Answer], *more: str)
     prompt_key = key_of_prompt(record) or PROMPTS[0]
     prompt = as_prompt(record[prompt_key])
     if prompt is None:
-        return refused("has a prompt in which a speaker follows itself", frozenset([prompt_key]))
+        return refused_prompt(prompt_key)
     asked = asked_of(record, prompt, prompt_key, record[prompt_key])
     return tree_of(record, asked, answers, [key, *more])
 

@@ -15,6 +15,7 @@ from chatdata.sources.shapes._answers import (
     is_side,
     key_of_prompt,
     refused,
+    refused_prompt,
     split_sides,
     tree_of,
     turns_of_side,
@@ -71,7 +72,7 @@ def _read_versus(record: Any) -> Tree:
     key = None if sides[0].startswith("conversation") else key_of_prompt(record)
     prompt = as_prompt(record[key]) if key else []
     if prompt is None:
-        return refused("has a prompt in which a speaker follows itself", frozenset([key or ""]))
+        return refused_prompt(key or "")
     first, second = (turns_of_side(record[side], "assistant") for side in sides)
     apart = split_sides(prompt, first, second)
     if apart is None:

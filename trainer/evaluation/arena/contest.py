@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chatdata.core.errors import ConfigError, OutputError
+from chatdata.core.errors import ConfigError
 from chatdata.core.files import place_file
 from chatdata.core.hashing import sha256_file, sha256_json
-from trainer.evaluation import answers
+from trainer.evaluation import answers, journal
 from trainer.evaluation.answers import Answer
 
 SETTINGS, ANSWERS = "settings.json", "answers.jsonl"
@@ -98,19 +98,10 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 def settle(contest: Contest, out: Path) -> None:
     """Writes a contest into its folder. Raises OutputError where the folder has something else."""
-    path = out / SETTINGS
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        differing = [key for key in ("answers", "seed") if before.get(key) != contest.settings[key]]
-        if differing:
-            raise OutputError(
-                f"'{out}' holds another contest: {' and '.join(differing)} differ; "
-                "choose another --out."
-            )
-    elif any(out.iterdir()):
-        raise OutputError(f"'{out}' holds other files; choose an empty folder with --out.")
+    settings = {key: contest.settings[key] for key in ("answers", "seed")}
+    journal.check_same_run(settings, out, "contest")
     write_lines(out / ANSWERS, [_line(item) for item in contest.items])
-    write(path, json.dumps(contest.settings, indent=2) + "\n")
+    write(out / SETTINGS, json.dumps(contest.settings, indent=2) + "\n")
 
 
 def load(out: Path) -> Contest:
