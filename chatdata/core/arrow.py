@@ -55,7 +55,15 @@ def _array(type: pa.DataType, values: npt.NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(type, len(values), [None, pa.py_buffer(values)])
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+def height(path: Path) -> int:
+    """The number of rows in an Arrow file."""
+    with pa.memory_map(str(path)) as file:
+        reader = pa.ipc.open_file(file)
+        batches = map(reader.get_batch, range(reader.num_record_batches))
+        return sum(batch.num_rows for batch in batches)
+
+
+def read_table(path: Path, columns: Sequence[str] | pl.Expr | None = None) -> pl.DataFrame:
     """The table, or columns of the table, in an Arrow file. Its name is no pattern."""
     table = pl.scan_ipc(path, glob=False)
     return (table if columns is None else table.select(columns)).collect()

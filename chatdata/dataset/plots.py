@@ -105,7 +105,7 @@ def _png(title: str, figures: Histogram | Reasons) -> bytes:
         left = _draw_reasons(draw, figures)
     _write(draw, (left, 40), title, "lm", _TITLE)
     png = io.BytesIO()
-    picture.save(png, "PNG", optimize=True)
+    picture.save(png, "PNG")
     return png.getvalue()
 
 

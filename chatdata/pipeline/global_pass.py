@@ -200,14 +200,15 @@ def _like(
     return likeness.repeats(members, keep, alike, fetch), members
 
 
-_DIGESTS = 1 << 24  # that are compared at a time
+_DIGESTS = 1 << 22  # that are compared at a time
 _Hashes = npt.NDArray[np.int64]
 
 
 def _digests_again(context: BuildContext, number: int) -> _Hashes:
     """Hashes of the digests that stand in the keys more than once: numbers, so that what is equal
     to nothing is not held together."""
-    rows = sum(_hashes(context, number, part).size for part in context.parts)
+    files = (context.files.table(f"keys-{number}", part) for part in context.parts)
+    rows = sum(map(arrow.height, files))
     ranges = rows // _DIGESTS + 1
     again = []
     for place in range(ranges):
@@ -238,7 +239,7 @@ def _keys_left(
     tables = []
     for part in context.parts:
         file = context.files.table(f"keys-{number}", part)
-        keys = arrow.read_table(file).select(pl.exclude(_FETCHED))
+        keys = arrow.read_table(file, columns=pl.exclude(_FETCHED))
         if again is not None:
             keys = keys.filter(np.isin(_hashes_of(keys["digest"]), again))
         keys = keys.join(removed, on="conversation", how="anti", maintain_order="left")

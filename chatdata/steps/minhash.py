@@ -89,5 +89,8 @@ def equal_rows(table: npt.NDArray[np.generic]) -> Iterator[Rows]:
     """Yields the numbers of the rows of a table that are equal, where there are several."""
     words = table.view(f"V{table.dtype.itemsize * table.shape[1]}").ravel()
     order = np.argsort(words, kind="stable")
-    starts = np.flatnonzero(words[order][1:] != words[order][:-1]) + 1
-    yield from (bucket for bucket in np.split(order, starts) if len(bucket) > 1)
+    ends = np.append(np.flatnonzero(words[order][1:] != words[order][:-1]) + 1, len(order))
+    sizes = np.diff(ends, prepend=0)
+    several = sizes > 1  # of few rows
+    for end, size in zip(ends[several].tolist(), sizes[several].tolist(), strict=True):
+        yield order[end - size : end]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import defaultdict
 
 import numpy as np
 import polars as pl
@@ -330,3 +331,14 @@ def test_texts_without_words_are_never_alike() -> None:
     nothing = near([])
     assert nothing.is_empty()
     assert clusters(nothing) == set()
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=30))
+def test_equal_rows_are_those_of_which_there_are_several(rows: list[tuple[int, int]]) -> None:
+    table = np.array(rows, np.uint64).reshape(-1, 2)
+    places = defaultdict[tuple[int, int], list[int]](list)
+    for number, row in enumerate(rows):
+        places[row].append(number)
+    equal = sorted(bucket.tolist() for bucket in minhash.equal_rows(table))
+    assert equal == sorted(numbers for numbers in places.values() if len(numbers) > 1)
