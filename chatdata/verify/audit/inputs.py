@@ -29,7 +29,7 @@ from chatdata.steps.secrets import Finding
 from chatdata.verify.audit.findings import Kind
 from chatdata.verify.audit.token_rows import COLUMNS, TokenRows
 
-READ = READABLE
+READ = READABLE  # the endings of files that are looked at
 # Files beside data that are no data.
 _BESIDE = re.compile(
     r"(manifest|croissant|dataset_info|dataset_infos|state|dataset_dict|config|generation_config"
@@ -117,7 +117,7 @@ def locate(paths: Sequence[Path]) -> Located:
         names = " and ".join(map(str, paths))
         raise SourceError(
             f"'{names}' holds neither conversations nor rows of input_ids in a "
-            f"{', '.join(READ)} file; see the README for the shapes that are read."
+            f"{', '.join(READ)} file; docs/formats.md has the shapes that are read."
         )
     return Located(tuple(parts), tuple(unknown), tokenizer)
 
@@ -170,7 +170,8 @@ def _foreign(path: Path, unknown: list[str]) -> Iterator[Part]:
         part = _part(File(path, path.name))
         if part is None:
             raise SourceError(
-                f"'{path}' holds neither conversations nor rows of input_ids{_keys(path)}."
+                f"'{path}' holds neither conversations nor rows of input_ids{_keys(path)}; "
+                "docs/formats.md has the shapes that are read."
             )
         yield part
         return
