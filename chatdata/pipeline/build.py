@@ -197,15 +197,14 @@ def run_pipeline(
     if read.is_whole:
         _check_named(context.recipe.keep, first, read)
         _check_labels(context.recipe, first)
-    columns = optional_columns(first)
-    choose = functools.partial(encoders.choose_encoder, one_in=one_in)
-    keeping = replace(context, store=runner.store)
-    encoder = runner.workers.submit(choose, keeping)  # while this process compares
-    kept_by_hand = [*context.recipe.keep, *first.kept]
-    counted = functools.partial(_counted, context, runner, encoder, _sample(first))
-    repeats = functools.partial(runner.run_here, stages.REPEATS, context)
-    decisions = global_pass.decide(context, kept_by_hand, counted, repeats)
-    context = replace(context, encoder=encoder.result(), sample=_sample(first), columns=columns)
+    encoder = _choose_encoder(context, runner, one_in)
+    decisions = _decide(context, runner, first, encoder)
+    context = replace(
+        context,
+        encoder=encoder.result(),
+        sample=_sample(first),
+        columns=optional_columns(first),
+    )
     written = _second_pass(context, runner, decisions, read, out)
     stats = first + written.stats
     return BuildResult(
@@ -225,6 +224,24 @@ def run_pipeline(
 def _first_pass(context: BuildContext, runner: Runner) -> PartStats:
     parts = runner.run("dropping, threading", stages.FIRST, context, context.parts)
     return PartStats(figures=context.figures) + total(parts)
+
+
+def _choose_encoder(
+    context: BuildContext, runner: Runner, one_in: int | None
+) -> Future[EncoderChoice]:
+    """The encoder of a build, which a worker chooses while this process compares."""
+    choose = functools.partial(encoders.choose_encoder, one_in=one_in)
+    return runner.workers.submit(choose, replace(context, store=runner.store))
+
+
+def _decide(
+    context: BuildContext, runner: Runner, first: PartStats, encoder: Future[EncoderChoice]
+) -> GlobalDecisions:
+    """What is decided of all parts together: repeats, near ones too, and the shares of sources."""
+    kept_by_hand = [*context.recipe.keep, *first.kept]
+    counted = functools.partial(_counted, context, runner, encoder, _sample(first))
+    repeats = functools.partial(runner.run_here, stages.REPEATS, context)
+    return global_pass.decide(context, kept_by_hand, counted, repeats)
 
 
 def _counted(
