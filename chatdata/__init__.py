@@ -82,7 +82,10 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'chatdata' has no attribute {name!r}")
     module, attribute = _HOME[name]
-    return getattr(importlib.import_module(module), attribute)
+    value = getattr(importlib.import_module(module), attribute)
+    if not isinstance(value, type):
+        value = importlib.import_module("chatdata.core.arguments").checked(value, __name__, name)
+    return globals().setdefault(name, value)
 
 
 def __dir__() -> list[str]:

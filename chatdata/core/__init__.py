@@ -1,6 +1,7 @@
 """What every package builds on: errors, strict YAML, hashes, the messages table, atomic files."""
 
 __all__ = [
+    "arguments",
     "arrow",
     "cache_folder",
     "config",
@@ -10,6 +11,7 @@ __all__ = [
     "errors",
     "extensions",
     "files",
+    "forks",
     "hashing",
     "html",
     "interrupts",

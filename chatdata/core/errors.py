@@ -1,6 +1,7 @@
 """What can go wrong, by name.
 
     ChatdataError          what a user can mend; the command line prints the error and exits with 1
+    ├── ArgumentError      an argument of another type, of a function of Python
     ├── ConfigError        a recipe, an override or a train configuration that does not parse
     ├── SourceError        input that is missing or cannot be read at all
     ├── RenderError        a template and a tokenizer that do not fit together
@@ -21,6 +22,10 @@ bug of chatdata, and keeps its traceback.
 
 class ChatdataError(Exception):
     """A failure that the user can mend, in words for the user."""
+
+
+class ArgumentError(ChatdataError, TypeError):
+    """An argument of a function of Python that is not of the type that the function takes."""
 
 
 class ConfigError(ChatdataError):

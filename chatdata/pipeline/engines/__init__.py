@@ -6,10 +6,13 @@ An engine module has `start(workers)`, a context that gives `Workers` for as lon
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from chatdata.core.errors import EngineError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -51,7 +54,16 @@ def writers_for(workers: int) -> int:
 
 
 def start(name: str, workers: int) -> AbstractContextManager[Workers]:
-    """The workers of an engine of `ENGINES`. Raises EngineError where a package is missing."""
+    """The workers of an engine of `ENGINES`. Raises EngineError where a package is missing, and
+    where so many workers cannot be started."""
+    if name not in ENGINES:
+        raise EngineError(f"there is no engine '{name}'; known: {', '.join(ENGINES)}.")
+    if workers < 1:
+        raise EngineError(f"there cannot be {workers} workers; give at least 1.")
+    if workers > 1 and multiprocessing.current_process().daemon:
+        raise EngineError(
+            f"a process of a multiprocessing.Pool cannot start {workers} workers; give 1 there."
+        )
     engine: Any = importlib.import_module(f"{__name__}.{name}")
     opened: AbstractContextManager[Workers] = engine.start(workers)
     return opened
