@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatdata.pipeline import partitions, prepare
+from chatdata.pipeline.engines import writers_for
 from chatdata.pipeline.reading import _grouped
 from chatdata.sources import cutting, jsonl
 from chatdata.sources.batches import File
@@ -27,8 +28,9 @@ READ = 2.7 / MEGABYTES
 BUCKETS = 0.91 / 400  # "Two steps of spreading", of 400 MB
 FIRST = (4.8 + 6.2 + 3.3 + 2.7 + 1.0 + 3.6) / MEGABYTES
 SECOND = (3.6 + 2.7) / MEGABYTES
-WRITE = 2.6 / MEGABYTES  # by the first process alone
-KEYS = 0.67 / MEGABYTES  # what is decided of all parts, by the first process alone
+WRITE = 2.2 / MEGABYTES  # by threads of the first process, of which each has tables
+LARGEST = 1.2 / MEGABYTES  # of the table that takes longest
+KEYS = 0.45 / MEGABYTES  # what is decided of all parts, by the first process alone
 START = 5.2  # of each worker, once
 
 SPREAD = 0.25  # of the logarithm of a task's time
@@ -101,12 +103,13 @@ def shown(plan: Plan, workers: int, writes_alone: bool, runs: int = 3) -> str:
         Stage(plan.sizes, READ),
         Stage(of_buckets, BUCKETS if in_buckets > 1 else 0.0),
         Stage(of_parts, FIRST),
-        Stage(of_parts, SECOND if writes_alone else SECOND + WRITE),
+        Stage(of_parts, SECOND + WRITE),  # on the same cores
     )
     read, again, first, second = (
         statistics.median(seconds(stage, workers, seed) for seed in range(runs)) for stage in stages
     )
-    last = max(second, total * WRITE) if writes_alone else second
+    written = total * max(LARGEST, WRITE / writers_for(workers))
+    last = max(second, written) if writes_alone else second
     compared = total * KEYS
     whole = START + read + again + first + compared + last
     ideal = total * (READ + FIRST + KEYS + SECOND + WRITE) / workers
