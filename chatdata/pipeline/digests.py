@@ -46,15 +46,16 @@ class Digests:
 
     def _sorted(self, files: PartitionFiles) -> Iterator[pl.DataFrame]:
         """Yields the rows of all parts in the order of their ids, a range of ids at a time."""
-        tables = [partitions.load(_path(files, part)) for part in self.parts]
+        tables = [_ARROW.empty_table()]
+        tables += [partitions.load(_path(files, part)) for part in self.parts]
         bounds = _bounds(tables, self.rows // _ROWS + 1)
         places = [[0, *_ends(table, bounds), table.num_rows] for table in tables]
         for number in range(len(bounds) + 1):
-            rows = [
-                pl.DataFrame(table.slice(place[number], place[number + 1] - place[number]))
+            rows = pa.concat_tables(
+                table.slice(place[number], place[number + 1] - place[number])
                 for table, place in zip(tables, places, strict=True)
-            ]
-            yield pl.concat([pl.DataFrame(schema=_SCHEMA), *rows]).sort("id", "digest")
+            )
+            yield pl.DataFrame(rows).sort("id", "digest")
 
 
 def _ends(table: pa.Table, bounds: list[str]) -> list[int]:

@@ -22,7 +22,7 @@ from chatdata.steps import filtering, joining, redact
 from chatdata.steps.figures import Figures, FiguresByKey
 
 PART_BYTES = 8 * 2**20  # of input, at most about
-_MOST_PARTS = 2**16  # files of a part are in one folder
+_MOST_PARTS = 2**14  # each has files in one folder, of which some are mapped together
 _START = 1 << 20  # bytes of a file, by which its messages are counted
 _ROW_BYTES = 300  # of a message in memory, beside its words, about
 
