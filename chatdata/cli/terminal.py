@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import json
@@ -74,6 +75,10 @@ def _console_class() -> type[Console]:
                 texts = [Text(item) if isinstance(item, str) else item for item in objects]
                 objects = tuple(_at_words(text, self.width) for text in texts)
             super().print(*objects, **options)
+
+        def on_broken_pipe(self) -> None:
+            """Raises what rich would end in silence with status 1."""
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None

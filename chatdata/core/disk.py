@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written, and files that may not be opened, in words."""
+"""Full disks, files that may not be opened or written, and memory that is used up, in words."""
 
 from __future__ import annotations
 
@@ -88,6 +88,8 @@ def _words(error: BaseException, places: Sequence[Path]) -> str | None:
     if number in _REFUSED:
         place = f"'{file}'" if file else "a file"
         return f"{place} may not be opened by this user; change its permissions, or copy the file."
+    if isinstance(error, MemoryError):
+        return "the memory is used up; use fewer --workers, or more memory."
     if number in _TOO_MANY:
         return "too many files are open at once; allow more, for example by `ulimit -n 1024`."
     if _NO_TEMPORARY in str(error):

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from chatdata import __version__
 from chatdata.cli import main
 from chatdata.cli.group import Group
+from chatdata.cli.terminal import console
 from chatdata.core.constants import SPLITS
 from chatdata.pipeline import engines
 from chatdata.render.encoding import audit
@@ -329,3 +330,24 @@ def test_a_pipe_that_breaks_behind_a_command_is_no_silent_end() -> None:
     result = CliRunner().invoke(Group("g", commands=[breaks]), ["breaks"])
     assert isinstance(result.exception, RuntimeError)
     assert str(result.exception.__cause__) == f"[Errno {errno.EPIPE}] to a worker"
+
+
+def test_memory_that_is_used_up_is_a_sentence() -> None:
+    @click.command()
+    def takes_all() -> None:
+        raise MemoryError
+
+    result = CliRunner().invoke(Group("g", commands=[takes_all]), ["takes-all"])
+    assert result.exit_code == 1
+    assert result.stderr == "Error: the memory is used up; use fewer --workers, or more memory.\n"
+
+
+def test_a_console_that_nobody_reads_is_no_named_error() -> None:
+    """rich ends a program with status 1 there."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    shown = console()
+    shown.file = os.fdopen(writer, "w")
+    for ends in (lambda: shown.print("line"), shown.file.close):
+        with pytest.raises(BrokenPipeError):
+            ends()

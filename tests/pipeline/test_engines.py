@@ -5,6 +5,7 @@ Of Ray, results and errors are in test_ray_cluster.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from chatdata.core.errors import BuildError, EngineError
 from chatdata.pipeline import engines
 from chatdata.pipeline.engines import shared_tasks
 from chatdata.pipeline.engines.shared_tasks import SharedTasks
+from chatdata.pipeline.engines.worker_process import WorkerPool
 from tests.support.engine_tasks import check, double, refuse
 from tests.support.kept_pools import KeptPools
 
@@ -138,3 +140,14 @@ def test_a_pool_of_tests_is_kept_while_modules_are_found_in_the_same_places(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert pools(1, print, ()).processes is not first
     pools.end()
+
+
+def test_a_machine_without_semaphores_has_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some sandboxes are, which have no /dev/shm."""
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(ProcessPoolExecutor, "__init__", refuse)
+    with pytest.raises(EngineError, match=r"no semaphores \(Read-only .*; use --workers 1"):
+        WorkerPool(1, os.getpid, ())

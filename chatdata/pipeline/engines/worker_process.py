@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from chatdata.core import spawning
+from chatdata.core.errors import EngineError
 
 _PR_SET_PDEATHSIG = 1  # of Linux: the signal for a process whose parent ends
 
@@ -75,8 +76,14 @@ class WorkerPool(ProcessPoolExecutor):
         self, workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]
     ) -> None:
         self._processes_of = WorkerContext()
-        with spawning.apart():  # locks of the pool start a process that counts them
-            super().__init__(workers, self._processes_of, initializer, arguments)
+        try:
+            with spawning.apart():  # locks of the pool start a process that counts them
+                super().__init__(workers, self._processes_of, initializer, arguments)
+        except OSError as error:
+            raise EngineError(
+                f"workers have no semaphores ({error.strerror}): they need a /dev/shm that can be "
+                "written; use --workers 1 without."
+            ) from None
 
     def __exit__(self, *error: Any) -> None:
         self._processes_of.end()
