@@ -17,6 +17,7 @@ __all__ = [
     "interrupts",
     "ledger",
     "mappings",
+    "memory",
     "paths",
     "patterns",
     "python_files",

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chatdata.core import memory
 from chatdata.core.hashing import sha256_file
 from chatdata.dataset import schemas
 from chatdata.dataset.entries import ShardEntry
@@ -99,6 +100,7 @@ class Shards:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+            memory.give_back()
 
 
 def _with_statistics(columns: Iterable[pa.Field], place: str = "") -> Iterator[str]:
