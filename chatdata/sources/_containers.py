@@ -93,11 +93,11 @@ def arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     try:
-        with pa.memory_map(str(path)) as mapped:
+        with pa.OSFile(str(path)) as opened:  # a map of a file that is cut ends the process
             try:
-                reader = pa.ipc.open_stream(mapped)
+                reader = pa.ipc.open_stream(opened)
             except pa.ArrowInvalid:
-                with pa.ipc.open_file(mapped) as file:
+                with pa.ipc.open_file(opened) as file:
                     yield from (file.get_batch(n) for n in range(file.num_record_batches))
                 return
             yield from reader

@@ -8,11 +8,13 @@ import gzip
 import io
 import json
 import lzma
+import os
 import random
 import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -23,6 +25,7 @@ from chatdata import sources
 from chatdata.cli import main
 from chatdata.core.errors import SourceError
 from chatdata.sources import File, Problem
+from chatdata.sources.records import arrow_batches
 
 PAIRS = [(f'What is {n}, in "words";\nplease?', f"It is {n}, é.") for n in range(40)]
 RECORDS = [{"question": asked, "answer": told} for asked, told in PAIRS]
@@ -220,3 +223,17 @@ def test_a_folder_that_datasets_has_saved_is_read(tmp_path: Path) -> None:
     )
     counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["counts"]
     assert counts["records"] == {"read": 41, "kept": 41, "dropped": {}}
+
+
+@pytest.mark.parametrize("form", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_an_arrow_file_that_is_cut_while_it_is_read_is_named(form: Any, tmp_path: Path) -> None:
+    """The system ends a process that looks at the pages of a map behind the end of its file."""
+    path = tmp_path / "in.arrow"
+    table = pa.table({"text": ["x" * 100] * 3000})
+    with form(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=1000)
+    batches = arrow_batches(path)
+    assert next(batches).num_rows == 1000
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(SourceError, match="is not a readable Arrow file"):
+        list(batches)
