@@ -163,11 +163,12 @@ def _write(
         for entries in changes.entries_of_kept(folder.path, folder.manifest):
             shards.add_entries(added.left_out, entries.filter(outcome="dropped"))
             tally += tallies.tally(entries.select("unit", "reason"))
+        written = shards.finish()
     return BuildResult(
         stats=stats,
         content_hash=stats.digests.content_hash(context.files),
         counts=_balance(folder.manifest, tally),
-        files=shards.finish(),
+        files=written,
         encoder=context.encoder,
         near_duplicates={},
     )

@@ -349,7 +349,7 @@ def _write(
         if context.keeps_dropped:
             shards.add_file(tables.DROPPED, context.files.problems)
         stats = shards.add_all(parts)
-    return _Written(stats, shards.finish(), context.encoder)
+        return _Written(stats, shards.finish(), context.encoder)
 
 
 def _balance(read: ReadResult, stats: PartStats) -> tallies.Counts:

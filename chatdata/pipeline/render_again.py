@@ -174,11 +174,12 @@ def _write(
             shards.add_entries(tables.LEDGER, entries)
             tally += tallies.tally(entries.select("unit", "reason"))
             by_hand += keeping.count(entries.filter(keeping.is_noted()))
+        written = shards.finish()
     return BuildResult(
         stats=stats + PartStats(figures=FiguresByKey({keeping.KEY: by_hand})),
         content_hash=stats.digests.content_hash(context.files),
         counts=_balance(folder.manifest, tally),
-        files=(*kept, *shards.finish()),
+        files=(*kept, *written),
         encoder=context.encoder,
         near_duplicates={},
     )
