@@ -192,12 +192,12 @@ def run_pipeline(
     """
     read = reading.read(context, inputs, runner.workers, runner.progress)
     spreading.spread_buckets(context.files, len(inputs), runner)
+    encoder = _choose_encoder(context, runner, one_in)
     first = _first_pass(context, runner)
     context.files.remove_messages(len(inputs))
     if read.is_whole:
         _check_named(context.recipe.keep, first, read)
         _check_labels(context.recipe, first)
-    encoder = _choose_encoder(context, runner, one_in)
     decisions = _decide(context, runner, first, encoder)
     context = replace(
         context,
@@ -229,7 +229,7 @@ def _first_pass(context: BuildContext, runner: Runner) -> PartStats:
 def _choose_encoder(
     context: BuildContext, runner: Runner, one_in: int | None
 ) -> Future[EncoderChoice]:
-    """The encoder of a build, which a worker chooses while this process compares."""
+    """The encoder of a build, which a worker chooses as the first of what it does."""
     choose = functools.partial(encoders.choose_encoder, one_in=one_in)
     return runner.workers.submit(choose, replace(context, store=runner.store))
 

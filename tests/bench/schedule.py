@@ -143,11 +143,13 @@ def schedule(seconds: Seconds, workers: int, threads: int) -> dict[str, float]:
     made = makespan(seconds["second pass"], workers)
     both = (sum(seconds["second pass"]) + sum(map(sum, writing))) / workers
     second = max(made[-1], both)
-    passes = ("ReadCall", "_spread", "first pass")
+    first = makespan([*seconds[TRIED], *seconds["first pass"]], workers)
+    passes = ("ReadCall", "_spread")
     return {
         START: seconds[START][0],
         **{name: makespan(seconds[name], workers)[-1] for name in passes if name in seconds},
-        COMPARED: max(seconds[COMPARED][0], seconds[TRIED][0] if workers > 1 else 0),
+        f"{TRIED}, first pass": first[-1],
+        COMPARED: seconds[COMPARED][0],
         "second pass": second,
         "writing beyond it": max(0.0, written(made, writing, threads) - second),
         "ends of tables": makespan(ends, threads)[-1],
