@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from chatdata.core import arrow
 from chatdata.core.errors import BuildError
 from chatdata.pipeline import partitions
 from chatdata.pipeline.partitions import PartitionFiles
@@ -46,7 +47,7 @@ class Digests:
 
     def _sorted(self, files: PartitionFiles) -> Iterator[pl.DataFrame]:
         """Yields the rows of all parts in the order of their ids, a range of ids at a time."""
-        tables = [_ARROW.empty_table()]
+        tables = [arrow.no_rows(_ARROW)]
         tables += [partitions.load(_path(files, part)) for part in self.parts]
         bounds = _bounds(tables, self.rows // _ROWS + 1)
         places = [[0, *_ends(table, bounds), table.num_rows] for table in tables]

@@ -44,7 +44,7 @@ import os, subprocess, sys
 from chatdata.core import streams
 
 streams.prepare()
-print("out", sys.stdout.isatty(), sys.stdin.isatty(), sys.stdin.read())
+print("out", sys.stdout.isatty(), sys.stdin.isatty(), sys.stdin.read(), flush=True)
 print("err", file=sys.stderr)
 subprocess.run(["sh", "-c", "echo child; echo child >&2"], check=True)
 os.write(FILE, str(os.open(os.devnull, os.O_RDONLY) > 2).encode())
