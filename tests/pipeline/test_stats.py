@@ -159,7 +159,7 @@ def test_the_total_is_the_sum_in_order(lengths: list[list[int]]) -> None:
 
 
 def test_a_total_copies_each_figure_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was copied for each part: 3 of 16 seconds, where there were 500 parts."""
+    """It was copied for each part: 3.1 seconds in place of 0.5, where there were 500 parts."""
     copied, add = list[int](), Lengths.__add__
 
     def counted(first: Lengths, second: Lengths) -> Lengths:
