@@ -96,9 +96,10 @@ class Nodes:
         last = time.monotonic() + 10
         while time.monotonic() < last:
             for worker in _children(node.all_processes["raylet"][0].process.pid):
-                if b"ray::_run" in (Path("/proc") / str(worker) / "cmdline").read_bytes():
-                    os.kill(worker, signal.SIGKILL)
-                    return
+                with contextlib.suppress(OSError):  # a worker that has ended meanwhile
+                    if b"ray::_run" in Path(f"/proc/{worker}/cmdline").read_bytes():
+                        os.kill(worker, signal.SIGKILL)
+                        return
         raise AssertionError("no node runs a task")
 
     def left(self) -> list[Path]:
