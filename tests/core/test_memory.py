@@ -1,10 +1,17 @@
-"""Memory that is given back: what is held stays as it was, also where there is nothing to call."""
+"""Memory that is given back: what is held stays as it was, and the system is asked where a shard
+ends."""
 
 from __future__ import annotations
 
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from chatdata.core import memory
+from chatdata.dataset.shards import Shards
 
 
 def test_what_is_held_stays() -> None:
@@ -16,6 +23,22 @@ def test_what_is_held_stays() -> None:
     assert {piece[0] for piece in held} == {number % 256 for number in range(1, 2000, 2)}
 
 
-def test_where_there_is_no_such_call_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_trim", lambda: None)
+def test_where_a_shard_ends_the_system_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(memory, "_trim", lambda: asked.append)
+    rows = pa.table({"id": ["a"]})
+    shards = Shards(tmp_path, "train", rows.schema)
+    shards.add(rows, np.array([1]))
+    assert not asked
+    shards.finish()
+    assert asked == [0]
+
+
+def test_a_system_without_this_call_has_nothing_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    memory._trim.cache_clear()
+    assert memory._trim() is None
     memory.give_back()
+    memory._trim.cache_clear()

@@ -15,6 +15,7 @@ import pytest
 from chatdata import build_dataset
 from chatdata.pipeline import prepare
 from chatdata.sources import cutting
+from tests.support.builds import files
 from tests.support.ray_nodes import ROOT, Nodes
 
 pytestmark = pytest.mark.slow
@@ -102,12 +103,6 @@ def wait_for(build: subprocess.Popen[str], words: str) -> None:
     """Waits until a build says these words."""
     assert build.stdout is not None
     assert any(words in line for line in build.stdout), f"the build never says {words}"
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """The files of a dataset."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def test_results_are_in_order_and_a_task_that_looks_elsewhere_fails(

@@ -20,6 +20,7 @@ from chatdata.pipeline.partitions import Batches, PartitionWriter
 from chatdata.pipeline.shipping import Piece
 from chatdata.sources import cutting
 from tests.support import zstd_frames
+from tests.support.builds import files
 from tests.support.elsewhere import Elsewhere
 
 RECIPE = """
@@ -72,12 +73,6 @@ def write(folder: Path, tokenizer: str = "bytes") -> Path:
     recipe = folder / "r.yaml"
     recipe.write_text(RECIPE.replace("TOKENIZER", tokenizer))
     return recipe
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """The files of a dataset."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def reasons(manifest: Manifest) -> set[str]:

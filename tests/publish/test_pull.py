@@ -10,6 +10,7 @@ import pytest
 
 from chatdata.dataset import manifest
 from chatdata.publish.pull import folder
+from tests.support.builds import files
 from tests.support.disks import small_disk
 from tests.support.loopback import Hub, Repository
 from tests.support.loopback.clients import Clients, Done
@@ -18,14 +19,6 @@ from tests.support.publishing import ADA, pushed, repository, to_publish
 
 def pull(client: Clients, reference: str, out: Path, *more: str, token: str = ADA) -> Done:
     return client.run("pull", reference, "--out", out, *more, token=token)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def published_files(folder: Path) -> dict[str, bytes]:
