@@ -102,6 +102,9 @@ JOINED = "joined"
 # The reason of what `forget` of a recipe takes out.
 FORGOTTEN = "forgotten"
 
+# The detail of an answer that stands in no conversation, whatever the thread policy.
+DISLIKED = "another answer is better, by its source, or it was disliked"
+
 # Before the id of a message with whose outcome this outcome came.
 BECAUSE, GOES_WITH, BELOW = "because of ", "goes with ", "below "
 # Ends the detail of a message that cleaners left as it was; their names follow.

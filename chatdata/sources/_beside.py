@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from chatdata.sources import _preference, tool_json
-from chatdata.sources._linear import Reading, Turn
+from chatdata.sources._linear import Reading, Turn, says
 from chatdata.sources._message import join
 from chatdata.sources.tool_json import is_given
 from chatdata.sources.values import Text, is_name, text
@@ -130,8 +130,8 @@ def _with_history(turns: list[Turn], history: list[Turn]) -> list[Turn]:
     """The turns behind their history, which stands behind a system turn; once where the turns
     begin with it themselves."""
     at = 1 if _begins_with_system(turns) else 0
-    begun = [(turn.role, turn.content) for turn in turns[at : at + len(history)]]
-    if begun == [(turn.role, turn.content) for turn in history]:
+    begun = turns[at : at + len(history)]
+    if list(map(says, begun)) == list(map(says, history)):
         return turns
     return [*turns[:at], *history, *turns[at:]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -53,6 +54,13 @@ def turn(role: str | None, message: Mapping[str, Any], content: object, read: Re
     beside = words[2:]
     of_loss = (flags.weight, flags.parts) if role == "assistant" else ()
     return Turn(role, words.content, words.fault, flags.train, *beside, *of_loss)
+
+
+def says(turn: Turn) -> tuple[str | None, ...]:
+    """What a turn says, to compare turns: who speaks, the words or their fault, the reasoning, and
+    the calls without their ids."""
+    calls = [call["function"] for call in json.loads(turn.tool_calls)] if turn.tool_calls else []
+    return (*turn[:3], turn.reasoning, json.dumps(calls))
 
 
 # The keys of a record that every source of conversations looks at.

@@ -57,6 +57,12 @@ class Forest:
         """The filter that marked this message, and its detail."""
         return self.columns["removed_by"][row], self.columns["why"][row]
 
+    def disliked(self) -> Iterator[int]:
+        """Yields the answers to which people preferred another, and all messages below these."""
+        for row in filter(self.is_rejected, range(self.size())):
+            yield row
+            yield from self.below(row)
+
     def upwards(self, rows: Iterable[int]) -> Iterator[tuple[int, int]]:
         """Yields each message that stands on the way from a root to one of `rows` once, with the
         first of `rows` below it or the same."""

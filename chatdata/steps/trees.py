@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from chatdata.core.ledger import BECAUSE, outcomes_of
+from chatdata.core.ledger import BECAUSE, DISLIKED, outcomes_of
 from chatdata.core.schema import MESSAGE_KEY, MESSAGES, SPOKEN
 from chatdata.steps.forest import Forest, Why, plant
 from chatdata.steps.threads import Threaded, Threads
@@ -28,6 +28,7 @@ from chatdata.steps.threads import Threaded, Threads
 _TURNS = 1000  # that a tree may repeat for each path that it may have
 
 _NOT_SELECTED: Why = ("not_selected", None)
+_DISLIKED: Why = ("not_selected", DISLIKED)
 
 
 def linearize(nodes: pl.DataFrame, threads: Threads) -> Threaded:
@@ -246,7 +247,10 @@ def _reasons(
     A message may have several reasons: of the statements below the last has precedence.
     """
     groups = forest.columns["group"]
-    reasons = {row: refused.get(group, _NOT_SELECTED) for row, group in enumerate(groups)}
+    reasons = dict.fromkeys(range(len(groups)), _NOT_SELECTED) | dict.fromkeys(
+        forest.disliked(), _DISLIKED
+    )
+    reasons |= {row: refused[group] for row, group in enumerate(groups) if group in refused}
     # Of several paths that fall, the first.
     reasons |= {row: fate.fallen[leaf] for row, leaf in forest.upwards(fate.fallen)}
     whole = (leaf for leaf in fate.leaves if leaf not in fate.fallen)

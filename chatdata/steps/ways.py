@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from chatdata.core.ledger import BECAUSE, BELOW, FORGOTTEN, GOES_WITH, REASONS
+from chatdata.core.ledger import BECAUSE, BELOW, DISLIKED, FORGOTTEN, GOES_WITH, REASONS
 from chatdata.steps import filters
 from chatdata.steps.filters import FILTERS
 
@@ -31,7 +31,8 @@ _WAYS = {
     "unknown_record": "write it in a form that a source reads (docs/reading.md), or choose another "
     "`format` of the source",
     "preference": "read it by source `auto`, or write what was chosen as the end of `messages`",
-    "duplicate_id": "no setting does; give each record and message its own id",
+    "duplicate_id": "no setting does; where it says what the first of this id says nothing is "
+    "lost, else give it another id",
     "joined": "nothing is lost: the conversation that is named has its turns",
     "prefix_of_another": "nothing is lost: its turns stand in the conversation that is named",
     "forgotten": "take its id out of the file that `forget` names",
@@ -58,6 +59,12 @@ _NUMBERS = {
     "too_long": ("render.max_tokens", re.compile(r"(\d+) tokens, \d+ allowed")),
     "too_many_paths": ("threads.max_paths", re.compile(r"(\d+) paths, which repeat 0 turns")),
 }
+# Ways to keep what is too long, where `render.overflow` says already what becomes of it.
+_SHORTER = {
+    "cut": "a larger `render.max_tokens`, or render: {overflow: split}",
+    "split": "a larger `render.max_tokens`, or render: {overflow: cut} for what stands before it",
+}
+_OF_DISLIKED = "no setting does, for nobody learns from it; `threads.pairs` makes pairs of it"
 _WAYS_OF_TREES = ("rootless", "cycle")  # what goes with another message can name none to keep
 _CODE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*")  # of a language
 
@@ -72,7 +79,7 @@ def to_keep(
     """
     first, *more = [" ".join(map(_option, way)) for way in settings(row, recipe, details)] or [""]
     if not first:
-        return f"to keep it: {_without_settings(row)}"
+        return f"to keep it: {_without_settings(row, recipe)}"
     if more:
         return f"to keep it: {first}, or it alone: {more[0]}"
     is_of_filter = row["reason"] not in REASONS and _culprit(row) is None
@@ -102,7 +109,7 @@ def _of_threads(reason: str, detail: str, recipe: Mapping[str, Any]) -> Iterator
     key, pattern = _NUMBERS.get(reason, ("", None))
     if pattern is not None and (number := pattern.match(detail)):
         yield [f"{key}={number[1]}"]
-    if reason in _SETTINGS:
+    if reason in _SETTINGS and detail != DISLIKED:
         has_top_k = reason == "not_selected" and (recipe.get("threads") or {}).get("top_k")
         yield [*_SETTINGS[reason], *(["threads.top_k=null"] if has_top_k else [])]
 
@@ -135,11 +142,16 @@ def _always() -> set[str]:
     return {drop.filter.name for drop in filters.always()}
 
 
-def _without_settings(row: Mapping[str, Any]) -> str:
+def _without_settings(row: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     """What could be done where no setting keeps it."""
     if row["reason"] in _always():
         where = "that message" if _culprit(row) else "it"
         return f"no setting does; correct {where} in the file, for no template can write it"
+    if row["reason"] == "too_long":
+        overflow = (recipe.get("render") or {}).get("overflow") or ""
+        return _SHORTER.get(overflow, _WAYS["too_long"])
+    if row["detail"] == DISLIKED:
+        return _OF_DISLIKED
     return _WAYS.get(row["reason"], "another recipe")
 
 

@@ -12,6 +12,7 @@ import pytest
 from chatdata.cli import keeping
 from chatdata.core import config
 from chatdata.dataset import reader
+from chatdata.steps import ways
 from chatdata.steps.filters import FILTERS
 from tests.support.builds import make
 
@@ -161,6 +162,23 @@ def add(given: dict[str, Any], more: dict[str, Any]) -> None:
             given[key] = [*dict.fromkeys([*before, *value])]
         else:
             given[key] = max(before, value) if isinstance(value, int) else value
+
+
+@pytest.mark.parametrize("overflow", ["drop", "cut", "split"])
+def test_no_way_is_the_one_that_the_recipe_takes(overflow: str) -> None:
+    row = {"reason": "too_long", "detail": "a turn needs 9 tokens, 8 allowed"}
+    way = ways.to_keep(row, {"render": {"overflow": overflow}})
+    named = {name for name in ("cut", "split") if f"overflow: {name}" in way}
+    assert named == {"cut", "split"} - {overflow}
+
+
+def test_no_setting_learns_from_what_was_disliked(tmp_path: Path) -> None:
+    record = {"prompt": "Which?", "chosen": "This one.", "rejected": "That one."}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(record))
+    recipe = "{name: p, version: 1.0.0, source: {auto: {files: [pairs.jsonl]}}}"
+    way_of = dropped(make(tmp_path, recipe, None, "out"))
+    assert [*way_of] == [("message", "rejected", "not_selected")]
+    assert "no setting does" in way_of.popitem()[1]
 
 
 @pytest.mark.slow

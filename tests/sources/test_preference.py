@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
@@ -166,10 +167,43 @@ def test_verdicts_on_answers_to_a_prompt_are_a_tree() -> None:
     assert problems == []
 
 
+def _calling(number: int, id: str = "c1") -> dict[str, Any]:
+    function = {"name": "add", "arguments": json.dumps({"number": number})}
+    calls = [{"id": id, "type": "function", "function": function}]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def _thinking(thought: str) -> dict[str, Any]:
+    return {**GOOD, "reasoning_content": thought}
+
+
+@pytest.mark.parametrize(
+    "sides", [(_calling(1), _calling(2)), (_thinking("so"), _thinking("or so"))]
+)
+def test_answers_that_differ_in_calls_or_thoughts_alone_are_a_choice(sides: tuple[Any]) -> None:
+    chosen, rejected = ([ASKED, side] for side in sides)
+    rows, problems = read("auto", [{"chosen": chosen, "rejected": rejected}])
+    assert problems == []
+    assert rows["rank"].to_list() == [None, 0, 1]
+    assert rows.select(pl.struct("reasoning", "tool_calls").n_unique()).item() == 3
+
+
+def test_a_turn_with_another_thought_is_no_common_prompt() -> None:
+    more = [{"role": "user", "content": "r"}, BAD]
+    sides = {"chosen": [ASKED, _thinking("so"), *more], "rejected": [ASKED, _thinking("or"), *more]}
+    rows, problems = read("auto", [sides])
+    assert problems == []
+    assert rows.filter(role="assistant")["reasoning"].to_list() == ["so", None, "or", None]
+
+
 @pytest.mark.parametrize(
     ("record", "words"),
     [
         ({"prompt": "q", "chosen": "a", "rejected": "a"}, "that all say the same"),
+        (
+            {"prompt": "q", "chosen": [_calling(1)], "rejected": [_calling(1, "c2")]},
+            "that all say the same",
+        ),
         ({"prompt": "p", "chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]}, "do not begin with"),
         ({"chosen": [GOOD], "rejected": [BAD]}, "no prompt"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "images": ["x"]}, "not text"),

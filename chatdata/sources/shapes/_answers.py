@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from chatdata.sources import _beside, jsonl, sharegpt
-from chatdata.sources._linear import Turn
+from chatdata.sources._linear import Turn, says
 from chatdata.sources._message import MESSAGE_KEYS, not_text
 from chatdata.sources.shapes._base import Node, Record, Tree, are_objects, given
 from chatdata.sources.values import identifier, text
@@ -50,8 +50,7 @@ def tree_of(record: Record, asked: Asked, answers: Sequence[Answer], keys: Seque
         return refused("has an answer to choose from that says nothing", looked_at)
     if fault := not_text(record):
         return refused(f"has something that is not text: {fault}", looked_at)
-    words = {tuple(turn[:3] for turn in answer.turns) for answer in answers}
-    if len(answers) > 1 and len(words) == 1:
+    if len(answers) > 1 and len({tuple(map(says, answer.turns)) for answer in answers}) == 1:
         return refused("has answers to choose from that all say the same", looked_at)
     spoken = [*asked.turns, *itertools.chain(*(answer.turns for answer in answers))]
     name = hash_of([*spoken, *(answer.rank for answer in answers)])
@@ -158,7 +157,7 @@ def key_of_prompt(record: Record) -> str | None:
 
 
 def is_same(first: Turn, second: Turn) -> bool:
-    return first[:3] == second[:3] and first.tool_calls == second.tool_calls
+    return says(first) == says(second)
 
 
 def _begins_with(turns: Sequence[Turn], prompt: Sequence[Turn]) -> bool:
