@@ -173,7 +173,10 @@ _UNCLEAR = {
     "training_detail": _SPANS,
     "mask": "does not say whether 1 is learnt from; 'masked' and 'loss_mask' do",
 }
-_ALL_FLAGS = frozenset([*_FLAGS, *_UNCLEAR, train_parts.KEY])
+# Why an answer ends, by the server that made it; it was cut off, and an end would be learnt there.
+_ENDS = ("finish_reason", "stop_reason")
+_CUT_OFF = ("length", "max_tokens", "content_filter")
+_ALL_FLAGS = frozenset([*_FLAGS, *_UNCLEAR, *_ENDS, train_parts.KEY])
 # The keys of a message in OpenAI's form, or Harmony's, that are looked at.
 MESSAGE_KEYS = frozenset(["role", "content", "channel", *_BESIDE, *_ALL_FLAGS])
 # Those that may be a weight of the loss, and the weights that a float of 32 bits holds well.
@@ -213,13 +216,19 @@ def _by_flags(message: Mapping[str, Any]) -> Trained:
     for name, value in flags.items():
         if fault := _fault_of_flag(name, value):
             return Trained(False, f"{name} is {shown(value)}, and {fault}")
-    if any(value == _FLAGS[name] for name, value in flags.items()):
+    is_left_out = any(value == _FLAGS[name] for name, value in flags.items())
+    if is_left_out or (not flags and was_cut_off(message)):
         return Trained(False)
     weights = {name: float(flags[name]) for name in _WEIGHTS if _is_number(flags.get(name))}
     if len(set(weights.values())) > 1:
         return Trained(False, f"{' and '.join(map(repr, weights))} say different things")
     weight = next(iter(weights.values()), 1.0)
     return Trained(True, weight=None if weight == 1 else weight)
+
+
+def was_cut_off(message: Mapping[str, Any]) -> bool:
+    """Whether a message says that it ends where its server stopped, and not where it is whole."""
+    return any(message.get(key) in _CUT_OFF for key in _ENDS)
 
 
 def _fault_of_flag(name: str, value: object) -> str | None:

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chatdata.sources.values import Text, identifier, text
+from chatdata.sources.values import Text, identifier, shown, text
 
 CALLS = ("tool_calls", "function_calls", "function_call", "tool_call")
 LISTS = ("tools", "functions")  # the second in older files, beside `function_call`
@@ -92,13 +92,21 @@ def _call(value: object) -> dict[str, Any]:
     value = parsed(value)
     if not isinstance(value, Mapping):
         raise Refused(f"{type(value).__name__} is no call of a tool")
-    function = parsed(value.get("function") or value)
+    function = parsed(value.get("function") or _custom(value) or value)
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str) or not isinstance(function, Mapping):
         raise Refused("a call does not name its tool")
     id = identifier(next((value[key] for key in _IDS if value.get(key) is not None), None))
     call = {"type": "function", "function": {"name": name, "arguments": _arguments(function)}}
     return {"id": id, **call} if id else call
+
+
+def _custom(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A call of a tool that takes a text, under the name that a function would have for it."""
+    custom = value.get("custom")
+    if value.get("type") != "custom" or not isinstance(custom, Mapping):
+        return None
+    return {"name": custom.get("name"), "arguments": {"input": custom.get("input")}}
 
 
 def _arguments(function: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,11 +151,13 @@ def _tool(value: object) -> dict[str, Any]:
         raise Refused(f"{type(value).__name__} is no tool")
     if isinstance(value.get("function"), Mapping):
         return {key: item for key, item in value.items() if item is not None}
-    if not isinstance(value.get("name"), str):
-        raise Refused("a tool has no name")
+    tool = value["custom"] if isinstance(value.get("custom"), Mapping) else value
+    if not isinstance(tool.get("name"), str):
+        kind = value.get("type")
+        raise Refused(f"a tool of type {shown(kind)} has no name" if kind else "a tool has no name")
     function = {
         "parameters" if key in _SCHEMAS else key: item
-        for key, item in value.items()
+        for key, item in tool.items()
         if item is not None and not (key == "type" and item in ("function", "custom"))
     }
     return {"type": "function", "function": function}

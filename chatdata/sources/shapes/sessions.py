@@ -13,7 +13,7 @@ from typing import Any
 from chatdata.sources import jsonl, tool_json
 from chatdata.sources._blocks import more_keys
 from chatdata.sources._linear import Reading, Turn
-from chatdata.sources._message import MESSAGE_KEYS
+from chatdata.sources._message import MESSAGE_KEYS, was_cut_off
 from chatdata.sources.shapes._base import (
     Conversations,
     Node,
@@ -65,6 +65,7 @@ class _Answer:
     parent: str | None
     created: int | None
     blocks: list[Any] = field(default_factory=list)
+    is_cut_off: bool = False
     results: list[tuple[str, list[Any], int | None]] = field(default_factory=list)
 
     def end(self) -> str:
@@ -73,7 +74,10 @@ class _Answer:
 
     def sprouts(self, parent: str | None) -> Iterator[Sprout]:
         """Yields the answer and the results of its calls, one behind the other."""
-        yield from chained(self.id, parent, turns_of_blocks("assistant", self.blocks), self.created)
+        turns = turns_of_blocks("assistant", self.blocks)
+        if self.is_cut_off:
+            turns = [*turns[:-1], turns[-1]._replace(train=False)]
+        yield from chained(self.id, parent, turns, self.created)
         above = self.id
         for id, blocks, created in self.results:
             yield from chained(id, above, turns_of_blocks("user", blocks), created)
@@ -118,6 +122,7 @@ def _answers(lines: Sequence[Any]) -> dict[str, _Answer]:
             new = _Answer(id, identifier(line.get("parentUuid")), created)
             answer = by_message.setdefault(identifier(message.get("id")) or id, new)
             answer.blocks += blocks
+            answer.is_cut_off |= was_cut_off(message)
             calls = [b for b in blocks if b.get("type") == "tool_use"]
             by_call.update({identifier(b.get("id")): answer for b in calls})
             of_line[id] = answer

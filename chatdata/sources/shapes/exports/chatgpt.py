@@ -56,9 +56,19 @@ def _sprout(id: str, node: Mapping[str, Any]) -> Sprout:
     if not isinstance(message, dict):
         return Sprout(id, parent, None)
     turn = _turn(message)
-    if turn is not None and message.get("weight") == 0:
+    if turn is not None and (message.get("weight") == 0 or _was_cut_off(message)):
         turn = turn._replace(train=False)
     return Sprout(id, parent, turn, microseconds(message.get("create_time")))
+
+
+_CUT_OFF = ("max_tokens", "interrupted")
+
+
+def _was_cut_off(message: Mapping[str, Any]) -> bool:
+    """Whether the server, or the person, stopped an answer before its end."""
+    metadata = message.get("metadata")
+    finish = metadata.get("finish_details") if isinstance(metadata, Mapping) else None
+    return isinstance(finish, Mapping) and finish.get("type") in _CUT_OFF
 
 
 def _turn(message: Mapping[str, Any]) -> Turn | None:

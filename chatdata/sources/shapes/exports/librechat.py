@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.sources._linear import RECORD_KEYS, Turn
+from chatdata.sources._message import was_cut_off
 from chatdata.sources.shapes._base import Tree, Trees, are_objects
 from chatdata.sources.shapes._planting import (
     Sprout,
@@ -23,7 +24,7 @@ _KEYS = RECORD_KEYS | {"conversationId", *_LISTS}
 _MESSAGE_KEYS = frozenset(
     [
         *("messageId", "parentMessageId", "isCreatedByUser", "text", "content", "createdAt"),
-        *("children", "files", "error"),
+        *("children", "files", "error", "unfinished", "finish_reason"),
     ]
 )
 
@@ -47,7 +48,10 @@ def _read(record: Any) -> Tree:
     for message, above in messages:
         parent = parent_of(message.get("parentMessageId")) or above
         created = microseconds(message.get("createdAt"))
-        sprouts += chained(message["messageId"], parent, list(_turns(message)), created)
+        turns = list(_turns(message))
+        if message.get("unfinished") is True or was_cut_off(message):
+            turns = [*turns[:-1], turns[-1]._replace(train=False)]
+        sprouts += chained(message["messageId"], parent, turns, created)
     id = identifier(record.get("conversationId"))
     only = [message for message, _ in messages]
     return Tree(id, planted(sprouts), _KEYS, only, _MESSAGE_KEYS)

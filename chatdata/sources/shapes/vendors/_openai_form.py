@@ -29,10 +29,10 @@ def as_openai(
     return reading._replace(keys=reading.keys.union(keys), messages=[*reading.messages, *holders])
 
 
-def odd(what: str, part: object) -> Message:
+def odd(part: object) -> Message:
     """A part that OpenAI's form has no place for, so that it is refused by its name."""
-    names = ", ".join(sorted(map(str, part))) if isinstance(part, Mapping) else type(part).__name__
-    return {"type": f"{what}: {names}"[:40]}
+    names = "/".join(sorted(map(str, part))) if isinstance(part, Mapping) else type(part).__name__
+    return {"type": names[:40]}  # as `is_name` has it, or it would not be shown
 
 
 def texts(parts: Sequence[object]) -> list[Message]:
@@ -40,6 +40,6 @@ def texts(parts: Sequence[object]) -> list[Message]:
     return [
         {"type": "text", "text": part["text"]}
         if isinstance(part, Mapping) and part.keys() == {"text"}
-        else odd("part", part)
+        else odd(part)
         for part in parts
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chatdata.sources._blocks import more_keys
@@ -25,10 +25,11 @@ def _fits(record: object) -> bool:
 def _read(record: Any) -> Reading:
     messages = [part for message in record["messages"] for part in _messages(message)]
     system = record.get("system")
-    before = [{"role": "system", "content": texts(system)}] if are_objects(system) else []
+    words = _without_marks(system) if are_objects(system) else []
+    before = [{"role": "system", "content": texts(words)}] if words else []
     config = record.get("toolConfig")
     specs = config.get("tools") if isinstance(config, Mapping) else None
-    tools = {"tools": [_spec(tool) for tool in specs]} if are_objects(specs) else {}
+    tools = {"tools": list(map(_spec, _without_marks(specs)))} if are_objects(specs) else {}
     keys = ("messages", "system", "toolConfig", "schemaVersion")
     known = (
         keys if are_objects(system) or not system else ("messages", "toolConfig", "schemaVersion")
@@ -36,7 +37,13 @@ def _read(record: Any) -> Reading:
     return as_openai(record, [*before, *messages], known, tools)
 
 
-_KINDS = ("toolUse", "toolResult", "reasoningContent", "cachePoint")
+def _without_marks(parts: Iterable[Message]) -> list[Message]:
+    """What says something: a cache point does not."""
+    return [part for part in parts if _kind(part) != _MARK]
+
+
+_MARK = "cachePoint"
+_KINDS = ("toolUse", "toolResult", "reasoningContent", _MARK)
 
 
 def _kind(part: Message) -> str:

@@ -17,7 +17,7 @@ ITEM_KEYS = frozenset(
         *("id", "status", "action"),
     ]
 )
-_HOLDERS = frozenset(["messages", "tools", "choices", "message", "index"])
+_HOLDERS = frozenset(["messages", "tools", "choices", "message", "index", "finish_reason"])
 
 
 def _is_log(record: object) -> bool:
@@ -37,9 +37,15 @@ def _read_log(record: Any) -> Reading:
     if len(choices) != 1:
         refusal = f"'response' has {len(choices)} choices, and which is meant is not stated"
         return Reading([], refusal=refusal, reason="unknown_record")
-    messages = [*request["messages"], choices[0].get("message")]
+    answer = _ended(choices[0].get("message"), choices[0].get("finish_reason"))
+    messages = [*request["messages"], answer]
     holders = [request, record["response"], *choices]
     return as_openai(record, messages, ("request", "response"), _tools(request), holders)
+
+
+def _ended(message: object, why: object) -> object:
+    """A message that says why it ends."""
+    return {**message, "finish_reason": why} if isinstance(message, Mapping) else message
 
 
 def _tools(holder: Record) -> Record:
@@ -54,19 +60,25 @@ def _is_responses(record: object) -> bool:
     return is_answer and isinstance(record.get("input"), str | list)
 
 
+_READ = ("input", "output", "instructions", "status", "incomplete_details")
+_EARLIER = ("previous_response_id", "conversation")
+
+
 def _read_responses(record: Any) -> Reading:
+    if earlier := next((key for key in _EARLIER if record.get(key)), None):
+        refusal = f"'{earlier}' names turns that are not in the record"
+        return Reading([], refusal=refusal, reason="unknown_record")
     asked = record["input"]
     items = (
         [{"type": "message", "role": "user", "content": asked}] if isinstance(asked, str) else asked
     )
     items = [*items, *record["output"]]
-    messages = list(of_items(items))
+    *messages, last = of_items(items)
+    ended = _ended(last, "length" if record.get("status") == "incomplete" else None)
     given = record.get("instructions")
     before = [{"role": "system", "content": given}] if given else []
     tools = {"tools": record["tools"]} if record.get("tools") else {}
-    return as_openai(
-        record, [*before, *messages], ("input", "output", "instructions"), tools, items
-    )
+    return as_openai(record, [*before, *messages, ended], _READ, tools, items)
 
 
 def of_items(items: Sequence[Any]) -> Iterator[Message]:
@@ -130,7 +142,7 @@ def _item(item: Message, kind: str) -> Message:
         content = item.get("output")
         return {"role": "tool", "tool_call_id": item.get("call_id"), "content": _plain(content)}
     if kind != "message":
-        return {"role": item.get("role") or kind, "content": [odd(kind, item)]}
+        return {"role": item.get("role") or kind, "content": [odd(item)]}
     return {"role": item.get("role"), "content": _plain(item.get("content"))}
 
 
