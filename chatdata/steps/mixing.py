@@ -52,16 +52,11 @@ def times(
     order = hash_column(conversations["group"], "mix")
     ordered = conversations.with_columns(order=order).sort("source", "order", "conversation")
     ordered = ordered.with_columns(reach=pl.col("size").cum_sum().over("source"))
-    caps = {name: share.cap for name, share in shares.items()}
-    cap = pl.col("source").replace_strict(caps, return_dtype=pl.Int64)
-    within = ordered.filter(cap.is_null() | (pl.col("reach") <= cap))
-    sizes = dict(within.group_by("source").agg(pl.col("size").sum()).iter_rows())
+    sizes = dict(ordered.group_by("source").agg(pl.col("size").sum()).iter_rows())
     available = {name: sizes.get(name, 0) for name in shares}
     wanted = targets(available, shares, mix)
-    whole, rest = _of_source(available), _of_source(wanted)
-    taken = within.select("conversation", times=_times(whole, rest).cast(pl.Int64))
-    joined = ordered.join(taken, on="conversation", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("times").fill_null(0)).drop("order", "reach")
+    often = _times(_of_source(available), _of_source(wanted))
+    return ordered.with_columns(times=often.cast(pl.Int64)).drop("order", "reach")
 
 
 def _of_source(numbers: Mapping[str, int]) -> pl.Expr:
@@ -71,7 +66,8 @@ def _of_source(numbers: Mapping[str, int]) -> pl.Expr:
 def _times(whole: pl.Expr, wanted: pl.Expr) -> pl.Expr:
     """How often a conversation is taken of a source of a size, of which so much is wanted. Nothing
     is measured of a source of size 0, which is taken as it is."""
-    is_again = pl.col("reach") <= wanted % whole
+    rest = wanted % whole
+    is_again = (rest > 0) & (pl.col("reach") <= rest)
     return pl.when(whole > 0).then(wanted // whole + is_again).otherwise(1)
 
 
@@ -85,29 +81,35 @@ def left_out(conversations: pl.DataFrame, shares: Mapping[str, Share]) -> pl.Dat
 def targets(
     available: Mapping[str, int], shares: Mapping[str, Share], mix: Mix | None = None
 ) -> dict[str, int]:
-    """How much of each source is taken of what is available within its cap, rounded down.
+    """How much of each source is taken of what is available, at most its cap, rounded down.
 
     Where there are weights, the largest source for its weight is taken once, unless another source
-    would then be taken more than `max_epochs` times: the source that has least for its weight
-    decides, and the other sources follow in proportion. A source of which there is nothing does not
-    count.
+    would then be taken more than `max_epochs` times, or beyond its cap: the source that has least
+    for its weight decides, and the other sources follow in proportion. A source of which there is
+    nothing does not count.
     """
     mix = mix or Mix()
-    weights = _weights(available, shares, mix)
+    once = {name: int(_capped(size, shares[name].cap)) for name, size in available.items()}
+    weights = _weights(once, shares, mix)
     if not weights:
-        return dict(available)
-    most = Fraction(str(mix.max_epochs)) * min(available[n] / w for n, w in weights.items())
-    unit = min(most, max(available[name] / weight for name, weight in weights.items()))
-    return {**available, **{name: int(weight * unit) for name, weight in weights.items()}}
+        return once
+    epochs = Fraction(str(mix.max_epochs))
+    most = {name: _capped(epochs * available[name], shares[name].cap) for name in weights}
+    unit = min(
+        min(most[name] / weight for name, weight in weights.items()),
+        max(once[name] / weight for name, weight in weights.items()),
+    )
+    return {**once, **{name: int(weight * unit) for name, weight in weights.items()}}
+
+
+def _capped(size: Fraction | int, cap: int | None) -> Fraction:
+    """A size, at most the cap."""
+    return Fraction(size if cap is None else min(size, cap))
 
 
 def limits(available: Mapping[str, int], shares: Mapping[str, Share]) -> dict[str, int]:
     """How many conversations of each source are taken, each at most once."""
-    capped = {
-        name: number if (cap := shares[name].cap) is None else min(number, cap)
-        for name, number in available.items()
-    }
-    return targets(capped, shares)
+    return targets(available, shares)
 
 
 _DIGITS = Context(prec=28)

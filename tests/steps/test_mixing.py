@@ -160,6 +160,49 @@ def test_no_source_is_taken_more_often_than_it_may_and_none_is_repeated_without_
     assert all(once[name] <= wanted[name] for name in NAMES)
 
 
+caps = st.none() | st.integers(1, 20_000)
+
+
+@settings(max_examples=66, derandomize=True)
+@given(
+    sizes,
+    st.fixed_dictionaries(dict.fromkeys(NAMES, weights)),
+    st.fixed_dictionaries(dict.fromkeys(NAMES, caps)),
+    st.integers(1, 8),
+)
+def test_a_cap_limits_what_is_taken_again_too_and_weights_hold(
+    available: dict[str, int],
+    given_weights: dict[str, float],
+    limit: dict[str, int | None],
+    epochs: int,
+) -> None:
+    shares = {name: Share(given_weights[name], limit[name]) for name in NAMES}
+    wanted = targets(available, shares, Mix(max_epochs=epochs))
+    most = {name: min(epochs * available[name], limit[name] or 10**9) for name in NAMES}
+    assert all(wanted[name] <= most[name] for name in NAMES)
+    present = [name for name in NAMES if available[name]]
+    exact = {name: Fraction(str(weight)) for name, weight in given_weights.items()}
+    for left in present:
+        for right in present:
+            assert wanted[left] / exact[left] < (wanted[right] + 1) / exact[right]
+    is_used_up = [wanted[n] == available[n] or wanted[n] + 1 > most[n] for n in present]
+    assert any(is_used_up) or not present
+
+
+def test_what_is_taken_is_new_before_anything_is_taken_again() -> None:
+    """A cap leaves nothing out of which something else is a repeat."""
+    shares = {"a": Share(1, 30), "b": Share(1)}
+    rows = table({"a": 20, "b": 40}).with_columns(size=pl.lit(1, pl.Int64))
+    often = times(rows, shares, Mix(max_epochs=4)).filter(source="a")["times"]
+    assert (often.sum(), often.min(), often.max()) == (30, 1, 2)
+
+
+def test_a_conversation_of_no_size_is_not_taken_more_often_than_the_rest() -> None:
+    rows = table({"a": 9, "b": 9}).with_columns(size=pl.lit(1, pl.Int64))
+    rows = rows.with_columns(size=pl.when(group="a/1").then(0).otherwise("size"))
+    assert times(rows, {"a": Share(1), "b": Share(1)})["times"].max() == 1
+
+
 @settings(max_examples=40, derandomize=True)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 9), st.integers(1, 9))
 def test_what_is_taken_fills_what_is_wanted(
