@@ -1,7 +1,7 @@
 """Redaction: secrets and personal data in messages, replaced by placeholders or pointed out.
 
-Looked at are words, reasoning, calls of tools, the tools that are offered and the variables for a
-template; JSON stays JSON.
+Looked at are words, reasoning, calls of tools and their ids, names, the tools that are offered and
+the variables for a template; JSON stays JSON.
 
 `replace` writes `<EMAIL_1>` in place of an address. Within a group (a tree, the pieces of one
 conversation) the same value has the same number, and numbers follow the order of the messages, so
@@ -107,7 +107,7 @@ def _note(seen: dict[int, list[Finding]], pieces: pl.DataFrame, held: list[list[
 
 # What a message says, in the order in which it is read. Of those that are JSON, each string is a
 # text by itself, so that what is written in its place leaves JSON.
-_PARTS = ("variables", "tools", "content", "reasoning", "tool_calls")
+_PARTS = ("variables", "tools", "content", "reasoning", "tool_calls", "tool_call_id", "name")
 _JSON = ("variables", "tools", "tool_calls")
 _REPEATED = ("variables", "tools")  # in all messages of a conversation
 _Place = tuple[int, int, int]  # a message, a part of it, a text in that part
@@ -135,8 +135,10 @@ def _pieces_of(messages: pl.DataFrame, number: int, name: str) -> pl.DataFrame:
     part = pl.lit(number, pl.Int64)
     if name not in _JSON:
         text = pl.col(name)
+        # An id is searched as it is in its call, so that both are replaced, or neither.
+        searched = pl.format('id: "{}"', name) if name == "tool_call_id" else text
         zero, yes = pl.lit(0, pl.Int64), pl.lit(value=True)
-        return rows.select("row", part=part, leaf=zero, searched=text, text=text, counts=yes)
+        return rows.select("row", part=part, leaf=zero, searched=searched, text=text, counts=yes)
     leaves = [(text, list(_leaves(json.loads(text)))) for text in rows[name].unique()]
     table = pl.DataFrame(
         [(text, leaf, *words) for text, words_of in leaves for leaf, words in enumerate(words_of)],
@@ -276,7 +278,15 @@ def label(
 
 
 _WORDS = {"row": pl.UInt32, "secret": pl.String}
-_PLACES = ("in the variables", "in the tools", "", "in its reasoning", "in its calls of tools")
+_PLACES = (
+    "in the variables",
+    "in the tools",
+    "",
+    "in its reasoning",
+    "in its calls of tools",
+    "in the id of its call",
+    "in its name",
+)
 
 
 def _words(findings: Sequence[Finding], part: int) -> str:

@@ -366,6 +366,31 @@ def test_pieces_of_one_conversation_share_their_numbers() -> None:
     assert texts == [["<EMAIL_1>", "<EMAIL_2>"], ["<EMAIL_2>", "<EMAIL_1>"]]
 
 
+def test_a_name_is_searched_and_a_call_has_the_id_of_its_result_still() -> None:
+    rows = table({"x": [("user", "Send it"), ("assistant", None), ("tool", "sent")]})
+    id, calls = "a@acme.io", '[{"id": "a@acme.io", "function": {"name": "f", "arguments": {}}}]'
+    rows = rows.with_columns(
+        name=pl.Series(["b@acme.io", None, "f"]),
+        tool_calls=pl.Series([None, calls, None]),
+        tool_call_id=pl.Series([None, None, id]),
+    )
+    masked, counts = redact.replace(rows, EVERYTHING)
+    assert masked["name"].to_list() == ["<EMAIL_1>", None, "f"]
+    assert masked["tool_call_id"][2] == json.loads(masked["tool_calls"][1])[0]["id"] == "<EMAIL_2>"
+    assert counts.by_kind["email"] == {"messages": 3, "found": 3, "masked": 3}
+    places = redact.label(rows, EVERYTHING)[0]["secret"].to_list()
+    assert places == [
+        "email in its name",
+        "email in its calls of tools",
+        "email in the id of its call",
+    ]
+    timed = rows.with_columns(
+        tool_calls=pl.lit(calls.replace(id, "0171-2345678")), tool_call_id=pl.lit("0171-2345678")
+    )
+    masked, _ = redact.replace(timed, EVERYTHING)
+    assert masked["tool_call_id"][2] == json.loads(masked["tool_calls"][1])[0]["id"]
+
+
 def test_a_key_is_replaced_wherever_its_conversation_repeats_it() -> None:
     texts, counts = replaced(
         [f"Is {ASSIGNED} right?", f'Write api_key = "{ASSIGNED}" first.'], [f"Is {ASSIGNED}?"]
