@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GemmaTokenizer, PreTrainedTokenizerFast
 
 from chatdata.core.errors import ChatdataError
+from chatdata.render.probe_texts import PROBE_TEXTS
 from tests.support import bases
 from trainer import config, evaluate
 from trainer.data import dataset
@@ -46,6 +47,14 @@ def test_control_tokens_may_be_new_to_the_model() -> None:
     base, tuned = words("?", "a", "b"), words("?", "a", "b", "<|end|>")
     assert vocabulary.first_difference(base, tuned, ["<|end|>"]) is None
     assert "1 tokens more" in str(vocabulary.first_difference(base, tuned, []))
+
+
+def test_control_tokens_that_a_text_quotes_may_be_new_too() -> None:
+    """Those of ChatML, which the texts that are compared quote."""
+    base, tuned = words("?", "a"), words("?", "a")
+    tuned.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
+    assert any("<|im_start|>" in text for text in PROBE_TEXTS)
+    assert vocabulary.first_difference(base, tuned, ["<|im_start|>", "<|im_end|>"]) is None
 
 
 def test_a_token_with_another_id_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -52,7 +53,14 @@ def first_difference(
     more = sorted(ours.keys() - theirs.keys() - set(control))
     if more:
         return f"the rows have {len(more):,} tokens more, such as '{more[0]}'"
-    return next(filter(None, (_unlike(base, tokenizer, text) for text in PROBE_TEXTS)), None)
+    new = [token for token in control if token not in theirs]
+    texts = (piece for text in PROBE_TEXTS for piece in _without(new, text))
+    return next(filter(None, (_unlike(base, tokenizer, text) for text in texts)), None)
+
+
+def _without(tokens: Collection[str], text: str) -> list[str]:
+    """The pieces of a text between tokens, which only one of two tokenizers knows."""
+    return re.split("|".join(map(re.escape, tokens)), text) if tokens else [text]
 
 
 def _unlike(base: Any, tokenizer: Any, text: str) -> str | None:
