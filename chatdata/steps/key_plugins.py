@@ -61,14 +61,16 @@ def is_mixed(value: str) -> bool:
 _WINDOW, _OVERLAP = 2_000, 500  # characters: a line that is longer is searched in windows
 _BLANKS = re.compile(" {25,}")  # more than a rule looks over; rules count them in three ways
 _BREAK = re.compile(r"[\s\"',;][^\s\"',;]*\Z")
+# All in one query, which costs more than they do on the lines of a text.
+_MAY_HOLD = pl.any_horizontal(pl.col("piece").str.contains(hint) for hint in HINTS)
 
 
 def _suspicious(text: str) -> list[str]:
     """The lines of a text in which a plugin may find something; of a long line, windows of it."""
     lines = (_BLANKS.sub(" " * 24, line) for line in text.splitlines())
-    pieces = pl.Series([piece for line in lines for piece in _windows(line)], dtype=pl.String)
-    may_hold = pl.any_horizontal(pieces.str.contains(hint) for hint in HINTS)
-    return pieces.filter(pl.select(may_hold).to_series()).to_list()
+    pieces = [piece for line in lines for piece in _windows(line)]
+    table = pl.DataFrame({"piece": pieces}, schema={"piece": pl.String})
+    return table.filter(_MAY_HOLD)["piece"].to_list()
 
 
 def _windows(line: str) -> Iterator[str]:

@@ -66,6 +66,7 @@ _CONNECTION = lazy(
     r".*(?:password|passwd|pwd)=.*",
     re.MULTILINE,
 )
+_SETS = lazy(r"(?i)(?:password|passwd|pwd)=")  # which is looked for much faster than such a line
 _SETTING = lazy(
     rf"(?i)(?:^|[;&?\s\"'`])(?:password|passwd|pwd) ?= ?'?"
     rf"(\{{[^}}\n]{{1,100}}\}}|{_PLAIN}{{5,100}})(?=[;&\s\"'`]|$)"
@@ -74,10 +75,12 @@ _SETTING = lazy(
 
 def find(text: str) -> Iterator[Password]:
     """Yields the passwords in a text, those of addresses first; they may overlap."""
-    for pattern in _ADDRESSES:
-        yield from _where(pattern.finditer(text), _is_any)
-    for line in _CONNECTION.finditer(text):
-        yield from _where(_SETTING.finditer(text, *line.span()), _is_set)
+    if "@" in text:
+        for pattern in _ADDRESSES:
+            yield from _where(pattern.finditer(text), _is_any)
+    if _SETS.search(text):
+        for line in _CONNECTION.finditer(text):
+            yield from _where(_SETTING.finditer(text, *line.span()), _is_set)
     for pattern in _ASSIGNED:
         yield from _where(pattern.finditer(text), _is_made)
 

@@ -54,11 +54,13 @@ def find(
     """
     findings: dict[int, list[Finding]] = {}
     examiners = {"phone": functools.partial(_phones, countries=countries)}
+    table = texts.alias("text").to_frame()
     for kind in KINDS:
         hints, examine = DETECTORS[kind]
         examine = examiners.get(kind, examine)
-        may_hold = pl.any_horizontal(texts.str.contains(hint) for hint in hints)
-        for number in pl.select(may_hold.fill_null(False).arg_true()).to_series():
+        may_hold = pl.any_horizontal(pl.col("text").str.contains(hint) for hint in hints)
+        numbers = table.select(may_hold.fill_null(False).arg_true()).to_series()
+        for number in numbers:
             text = texts[number]
             held = findings.setdefault(number, [])
             held += apart(text, held, examine(text))
