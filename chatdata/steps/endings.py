@@ -84,11 +84,11 @@ def with_asked_on(messages: pl.DataFrame) -> pl.DataFrame:
     go on. In a tree nobody looks: its forks go on in several ways."""
     if "position" not in messages.columns:
         return messages.with_columns(pl.lit(False).alias(ASKED_ON))
-    asks = (pl.col("role") == "user") & pl.col("content").str.contains(_ASKS_ON)
     claim = ["conversation", "where", "position"]
-    turns = messages.select(*claim, asks=asks.fill_null(False))
-    turns = turns.filter("asks").with_columns(pl.col("position") - 1, asked_on=pl.lit(True))
-    asked = messages.join(turns.drop("asks"), on=claim, how="left", maintain_order="left")
+    # In two queries: one would look at the words of all roles, and answers are most of a dump.
+    turns = messages.filter(role="user").filter(pl.col("content").str.contains(_ASKS_ON))
+    before = turns.select(claim).with_columns(pl.col("position") - 1, asked_on=pl.lit(True))
+    asked = messages.join(before, on=claim, how="left", maintain_order="left")
     return asked.with_columns(pl.col(ASKED_ON).fill_null(False))
 
 

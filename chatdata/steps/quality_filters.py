@@ -70,7 +70,8 @@ def repetition(
     return pl.when(_IS_ANSWER).then(_CONTENT).map_batches(circles, return_dtype=pl.Boolean)
 
 
-_FENCE = r"(?m)^[ \t]{0,3}(?:```|~~~)"
+_MARK = "```|~~~"
+_FENCE = rf"(?m)^[ \t]{{0,3}}(?:{_MARK})"
 _SENTENCE_END = r"[.!?…][\"'”’)\]*_]*\s"
 # The last line: prose of some length that stops at a letter, a comma, an open bracket.
 _MID_SENTENCE = r"(?:\A|\n)[ \t]*[^\s*+•#|>\d-][^\n#]{30,}[\p{L}\p{M},;(\[–—-]\s*\z"
@@ -89,7 +90,8 @@ def truncated() -> pl.Expr:
     dump has closed its fence. Headings, tags and short lines may end as they like, and so may the
     words before a call of a tool.
     """
-    open_fence = _CONTENT.str.count_matches(_FENCE) % 2 == 1
+    fenced = pl.when(_IS_ANSWER & _CONTENT.str.contains(_MARK)).then(_CONTENT)  # of few texts
+    open_fence = (fenced.str.count_matches(_FENCE) % 2 == 1).fill_null(False)
     cut_off = _CONTENT.str.contains(_SENTENCE_END) & _CONTENT.str.contains(_MID_SENTENCE)
     ends_well = _CONTENT.str.contains(_ENDS_WELL) & _CONTENT.str.contains(_BARE_MARK).not_()
     doubtful = pl.when(_IS_ANSWER & ends_well.not_()).then(_CONTENT)
