@@ -71,7 +71,8 @@ def lift_reasoning(messages: pl.DataFrame) -> Lifted:
 
     An empty thought goes. Tags that are not closed, or that stand within a thought, stay.
     """
-    is_concerned = _is("assistant") & pl.col("content").str.contains(_HAS_THOUGHT)
+    tagged = pl.when(pl.col("content").str.contains("think>", literal=True)).then("content")
+    is_concerned = _is("assistant") & tagged.str.contains(_HAS_THOUGHT)
     return _lift(messages, is_concerned, _without_thought)
 
 

@@ -82,8 +82,6 @@ def _closes(line: re.Match[str], opened: re.Match[str]) -> bool:
 
 
 def _outside_spans(prose: str, change: Rewrite) -> str:
-    if "`" not in prose:
-        return change(prose)
     return "".join(piece if is_code else change(piece) for piece, is_code in _spans(prose))
 
 
@@ -92,6 +90,9 @@ def _spans(prose: str) -> Iterator[Stretch]:
 
     A span ends in the paragraph in which it begins.
     """
+    if "`" not in prose:
+        yield prose, False
+        return
     marks = list(_TICKS_OR_BREAK.finditer(prose))
     closing = _closing(marks)
     rest = number = 0
