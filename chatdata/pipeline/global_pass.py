@@ -18,7 +18,7 @@ import polars as pl
 
 from chatdata.core import arrow, schema
 from chatdata.pipeline.context import BuildContext
-from chatdata.steps import duplicates, keeping, likeness, mixing
+from chatdata.steps import duplicates, filtering, keeping, likeness, mixing
 from chatdata.steps.entries import ClustersEntry
 from chatdata.steps.filtering import Drop
 from chatdata.steps.likeness import Alike
@@ -62,10 +62,9 @@ class GlobalDecisions:
 
 def keys(context: BuildContext, messages: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """What each corpus filter compares of conversations, by the name of the table."""
-    return {
-        f"keys-{number}": _keys(drop, messages)
-        for number, drop in enumerate(context.drops("corpus"))
-    }
+    drops = context.drops("corpus")
+    messages, _ = filtering.add_columns(messages, drops, context.files.columns)
+    return {f"keys-{number}": _keys(drop, messages) for number, drop in enumerate(drops)}
 
 
 def keys_of_part(part: int, of_filter: pl.DataFrame) -> pl.DataFrame:

@@ -4,12 +4,14 @@ those of the others (`duplicates`, `likeness`)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from chatdata.steps import filter_options
-from chatdata.steps.filtering import Filters
+from chatdata.steps.figures import Figures, Nothing
+from chatdata.steps.filtering import Column, Filters, Options
 
 CORPUS = Filters("corpus")
 
@@ -34,31 +36,36 @@ def _first_prompt(min_words: int) -> pl.Expr:
     return pl.when(prompt.str.count_matches(WORD) >= min_words).then(prompt)
 
 
-def _turn() -> pl.Expr:
-    """All of a message that two equal messages have in common, white space aside."""
+def _with_turns(
+    messages: pl.DataFrame, options: Options, folder: Path
+) -> tuple[pl.DataFrame, Figures]:
+    """Adds `turn`: all of a message that two equal messages have in common, white space aside."""
     role, content = pl.col("role").cast(pl.String), pl.col("content").fill_null("")
     reasoning, calls, *around = _parts("tools", "variables")
     parts = [role, _folded(content), _folded(reasoning), calls, *around]
-    return pl.concat_str(parts, separator="\t")
+    return messages.with_columns(turn=pl.concat_str(parts, separator="\t")), Nothing()
 
 
-@CORPUS.removes(siblings=True, repeats="says the same as ")
+_TURN = Column("turn", _with_turns, lambda options, files, folder: Nothing())
+
+
+@CORPUS.removes(siblings=True, repeats="says the same as ", column=_TURN)
 def duplicate() -> pl.Expr:
     """Conversations that say the same, white space aside, as another that comes first.
 
     First is what is of the source that the recipe names first, and of a source the smallest id.
     """
-    return _turn().str.join("\n")
+    return pl.col("turn").str.join("\n")
 
 
-@CORPUS.removes(is_prefix=True, repeats="is the beginning of ")
+@CORPUS.removes(is_prefix=True, repeats="is the beginning of ", column=_TURN)
 def prefix_of_another() -> pl.Expr:
     """Conversations that another one begins with: its first turns are all of their turns.
 
     Turns are compared as `duplicate` compares them. The longest conversation stays. Paths of one
     tree are not compared.
     """
-    return _turn()
+    return pl.col("turn")
 
 
 @CORPUS.removes(repeats="begins like ")

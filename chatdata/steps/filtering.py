@@ -33,7 +33,8 @@ Files = Mapping[str, Sequence[File]]  # of each option that names files
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that is made for a filter, before any filter marks messages.
+    """A column that is made for a filter, before any filter marks messages; that of a corpus filter
+    before conversations are compared.
 
     `prepare` runs once a build, before anything is read: it takes the options of the filter, the
     files that they name and a new folder of its own, and returns the figures of no messages at

@@ -17,6 +17,7 @@ from chatdata.dataset import manifest, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import prepare
 from chatdata.steps import corpus_filters, duplicates
+from chatdata.steps.filtering import Drop, add_columns
 from chatdata.steps.filters import FILTERS
 from chatdata.steps.split import split_of
 from tests.support.conversations import table
@@ -28,7 +29,9 @@ def begun(talks: dict[str, list[str]], trees: dict[str, str]) -> dict[str, str]:
     """The conversations that another one begins with, and that one."""
     rows = table({id: [("user", text) for text in texts] for id, texts in talks.items()})
     rows = rows.sample(fraction=1, shuffle=True, seed=len(talks)).sort("position")
-    keyed = duplicates.with_prefixes(rows, FILTERS["prefix_of_another"].expression(), True)
+    prefix = FILTERS["prefix_of_another"]
+    rows, _ = add_columns(rows, [Drop(prefix, {}, "drop")], Path())
+    keyed = duplicates.with_prefixes(rows, prefix.expression(), True)
     keyed = keyed.with_columns(origin=pl.col("conversation").replace_strict(trees))
     prefixes = keyed.select("conversation", digest="prefixes").explode("digest")
     repeated = duplicates.begun(keyed, prefixes.drop_nulls())

@@ -271,9 +271,10 @@ def test_a_conversation_filter_removes_what_it_is_named_for(name: str) -> None:
     ],
 )
 def test_duplicate_compares_roles_and_folded_content(left: Any, right: Any, same: bool) -> None:
-    rows = table({"x": left, "y": right})
+    drop = Drop(FILTERS["duplicate"], {}, "drop")
+    rows, _ = add_columns(table({"x": left, "y": right}), [drop], Path())
     keys = rows.group_by("conversation", maintain_order=True).agg(
-        key=FILTERS["duplicate"].expression().first()
+        key=drop.filter.expression().first()
     )
     assert (keys["key"].n_unique() == 1) == (same and len(left) == len(right))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -11,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from chatdata.core import schema
 from chatdata.steps import contamination, duplicates, language, redact, threads
-from chatdata.steps.filtering import Drop, mark
+from chatdata.steps.filtering import Drop, add_columns, mark
 from chatdata.steps.filters import FILTERS
 from chatdata.steps.secrets import KINDS
 from chatdata.steps.threads import Threads
@@ -112,8 +113,9 @@ def test_developers_are_no_turns() -> None:
 def test_conversations_that_differ_in_any_part_are_no_duplicates(beside: dict[str, Any]) -> None:
     turn = {"role": "assistant", "content": "a", "reasoning": "b", "tool_calls": CALLED}
     rows = structured({"x": [turn], "y": [turn], "z": [{**turn, **beside}]})
-    compared = Drop(FILTERS["duplicate"], {}, "drop").filter.expression().first()
-    keys = duplicates.keys(rows, compared, by_tree=False)
+    drop = Drop(FILTERS["duplicate"], {}, "drop")
+    rows, _ = add_columns(rows, [drop], Path())
+    keys = duplicates.keys(rows, drop.filter.expression().first(), by_tree=False)
     x, y, z = duplicates.equal(duplicates.with_digest(keys)).to_list()
     assert x == y != z
 
