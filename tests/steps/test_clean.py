@@ -260,6 +260,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "escapes": [
         ("my\\_list = a \\* b", "my_list = a * b"),
         ("`a_b` and c\\_d, https://a.org/x_y", "`a_b` and c_d, https://a.org/x_y"),
+        ("[a](b_c) and c\\_d", "[a](b_c) and c_d"),
         ("a_b and c\\_d", "a_b and c\\_d"),
         ("\\\\_ \\_", "\\\\_ _"),
     ],
@@ -312,7 +313,8 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "white_space": [
         ("a \t\nb  ", "a\nb"),
         ("\n \n    a\n", "    a"),
-        ("a\n\n\n\n\nb", "a\n\n\nb"),
+        ("a\n\n\n\n\nb\n\n\n\nc", "a\n\n\nb\n\n\nc"),
+        ("a\n\n\n\nb", "a\n\n\nb"),
         ("a\n\n\nb", "a\n\n\nb"),
         ("a\r\nb\rc\x0bd\u2028e", "a\nb\nc\nd\ne"),
         ("a  \n```\nx  \n\n\n\n\ny\n```\nb  ", "a\n```\nx  \n\n\n\n\ny\n```\nb"),

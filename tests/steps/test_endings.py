@@ -49,6 +49,13 @@ def test_what_is_asked_next_says_that_an_answer_was_cut(
     assert trained({"x": talk})[::-1]["train"].to_list() == rows["train"].to_list()[3::-1]
 
 
+@pytest.mark.parametrize("fence", ["```", "~~~"])
+def test_an_answer_that_ends_within_code_was_cut(fence: str) -> None:
+    asked = ("user", f"{fence}\nwhy?")
+    talk = [asked, ("assistant", f"{fence}\na.\n{fence}\nb."), asked, ("assistant", f"{fence}\na.")]
+    assert trained({"x": talk})["train"].to_list() == [False, True, False, False]
+
+
 def test_the_conversation_stays_and_only_its_last_answer_is_not_learnt_from() -> None:
     half = "It ends well. But the second sentence of this answer stops in the"
     talk = [("user", "a"), ("assistant", ENDS), ("user", "b"), ("assistant", half)]
