@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gc
 import importlib
 import os
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,6 +111,7 @@ def _no_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     patch.setenv("CHATDATA_CACHE", "off")
     patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    patch.setenv("NO_GCE_CHECK", "true")  # Google's clients ask a server of Google's machines
     importlib.import_module("matplotlib.font_manager")  # says so where it first lists the fonts
     yield
     patch.undo()
@@ -174,25 +177,44 @@ def client(served: tuple[Hub, Clients], hub: Hub) -> Clients:
 
 
 @pytest.fixture(scope="session")
-def object_storage() -> Iterator[ObjectStorage]:
-    """Object storage on loopback, for all tests. It starts where a test first asks for it."""
-    from tests.support import object_storage  # a second of imports
+def object_storages() -> Iterator[Callable[[str], ObjectStorage]]:
+    """Object storage on loopback by its protocol. It starts where a test first asks for it."""
+    with contextlib.ExitStack() as servers:
 
-    with object_storage.serve() as served_storage:
-        yield served_storage
+        @functools.cache
+        def serve_storage(protocol: str) -> ObjectStorage:
+            from tests.support import object_storage  # a second of imports
+
+            serving = {"s3": object_storage.serve, "gs": object_storage.serve_google}
+            return servers.enter_context(serving[protocol]())
+
+        yield serve_storage
+
+
+@pytest.fixture(scope="module", params=["s3", pytest.param("gs", marks=pytest.mark.slow)])
+def object_storage(
+    request: pytest.FixtureRequest, object_storages: Callable[[str], ObjectStorage]
+) -> ObjectStorage:
+    """Storage of each kind in turn."""
+    return object_storages(request.param)
+
+
+@pytest.fixture
+def any_storage(
+    object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ObjectStorage]:
+    """Storage where nothing goes wrong at first, to which its URLs lead."""
+    with object_storage.reached(monkeypatch):
+        yield object_storage
 
 
 @pytest.fixture
 def s3_storage(
-    object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+    object_storages: Callable[[str], ObjectStorage], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ObjectStorage]:
-    """The storage where nothing goes wrong at first, to which `s3://` leads."""
-    for name, value in object_storage.variables().items():
-        monkeypatch.setenv(name, value)
-    object_storage.faults.clear()
-    object_storage.log.clear()
-    yield object_storage
-    object_storage.faults.clear()
+    """The same, of S3 alone."""
+    with object_storages("s3").reached(monkeypatch) as storage:
+        yield storage
 
 
 @pytest.fixture(scope="session")

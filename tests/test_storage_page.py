@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from chatdata.cli import main
-from chatdata.core import cache_folder, storage
+from chatdata.core import cache_folder, protocols
 from chatdata.dataset import remote_output
 from tests.support.loopback.clients import Clients
 from tests.support.object_storage import ObjectStorage
@@ -31,9 +31,9 @@ def test_the_commands_print_what_is_shown(
     """`...` stands for what is left out."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHATDATA_CACHE", str(tmp_path / "cache"))
-    s3_storage.client.create_bucket(Bucket="team")
+    s3_storage.client.create_bucket("team")
     sample = ROOT / "chatdata" / "sources" / "sample" / "sharegpt.json"
-    s3_storage.put("team", "dump/sharegpt.json", sample.read_bytes())
+    s3_storage.client.put("team", "dump/sharegpt.json", sample.read_bytes())
     commands = re.findall(r"^\$ chatdata (.*)\n((?:[^$].*\n)+)", "".join(blocks("console")), re.M)
     assert len(commands) == PAGE.count("\n$ ")
     for command, shown in commands:
@@ -54,5 +54,5 @@ def test_names_of_the_page_are_those_of_the_code() -> None:
     for extra in re.findall(r"pip install '\.\[(\w+)\]'", PAGE):
         assert extra in extras["optional-dependencies"]
     assert f"`{remote_output.MARKER}`" in PAGE
-    assert f"parts of {storage.PART // 2**20} MiB" in PAGE
+    assert f"parts of {protocols.PART // 2**20} MiB" in PAGE
     assert f"`{cache_folder.VARIABLE}`" in PAGE

@@ -31,6 +31,8 @@ class _Place(click.Path):
         from chatdata.core import storage
 
         if isinstance(value, str) and storage.is_url(value):
+            if value.startswith(storage.MEMORY):
+                self.fail(f"'{value}' ends with this process; name a folder.", param, ctx)
             return value if storage.is_remote(value) else Path(storage.local_path(value))
         path: Any = super().convert(value, param, ctx)
         return Path(path)

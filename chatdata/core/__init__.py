@@ -20,6 +20,7 @@ __all__ = [
     "memory",
     "paths",
     "patterns",
+    "protocols",
     "python_files",
     "row_id",
     "schema",

@@ -14,19 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from chatdata.core import disk
+from chatdata.core import disk, protocols
 from chatdata.core.errors import StorageError
 from chatdata.core.paths import is_inside
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.ASCII)
 HUB = "hf://"  # the Hub has a client of its own
+MEMORY = "memory://"  # is lost when the process ends
 _AT_ONCE = 4  # files that are fetched or put at the same time
-PART = 16 * 2**20  # bytes of a multipart upload, which are in memory
-_MOST_PARTS = 10_000  # of an upload to S3
-_PAGES = frozenset({"http", "https"})
-_S3 = frozenset({"s3", "s3a"})
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp"}
-_PACKAGES |= {"https": "aiohttp", "abfs": "adlfs", "az": "adlfs"}
 _TAGS = ("ETag", "etag", "generation", "md5Hash", "blob_id", "LastModified", "mtime", "created")
 
 
@@ -53,7 +48,7 @@ def shown(url: str) -> str:
     """A URL as messages name it: without a password or a signature that may stand in it."""
     scheme, place = url.split("://", 1)
     host, slash, path = place.partition("/")
-    path = path.partition("?")[0] if scheme in _PAGES else path
+    path = path.partition("?")[0] if scheme in protocols.PAGES else path
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
@@ -84,10 +79,13 @@ class Storage:
     def is_folder(self) -> bool:
         """Whether there are files below the path, as below a folder. Pages have none: to find out,
         fsspec would look for links in them."""
-        if self.protocol in _PAGES:
+        if self.protocol in protocols.PAGES:
             return False
-        with self._reaching():
+        with self._reaching(), contextlib.suppress(FileNotFoundError):
+            if self.protocol in protocols.GOOGLE:  # whose isdir says no where all fails
+                return bool(self.system.info(self.path)["type"] == "directory")
             return bool(self.system.isdir(self.path))
+        return False
 
     def files(self) -> list[Stored]:
         """All files below the path, by their paths; none where there is no such folder."""
@@ -150,8 +148,7 @@ class Storage:
         path, file = copy
         name = self.relative(file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Only one range after another is resumed where it breaks off; parallel ranges are not.
-        options = {"max_concurrency": 1} if self.protocol in _S3 else {}
+        options = protocols.options_to_get(self.protocol, file.size)
         with self._reaching(name):
             before = self._facts(file)
             self.system.get_file(file.path, str(path), **options)
@@ -175,9 +172,7 @@ class Storage:
 
     def _put(self, copy: tuple[str, Path]) -> None:
         name, path = copy
-        size = max(PART, -(-path.stat().st_size // _MOST_PARTS))
-        options = {"chunksize": size} if self.protocol in {*_S3, "gs", "gcs"} else {}
-        options |= {"max_concurrency": 2} if self.protocol in _S3 else {}
+        options = protocols.options_to_put(self.protocol, path.stat().st_size)
         with self._reaching(name):
             self.system.put_file(str(path), self._at(name), **options)
 
@@ -196,11 +191,21 @@ def at(url: str) -> Storage:
     """
     import fsspec
 
-    protocol = _URL.match(url)
-    assert protocol is not None, url
-    with _reaching(shown(url), protocol[1]):
-        system, path = fsspec.url_to_fs(url, use_listings_cache=False)
-    return Storage(system, protocol[1], str(path), shown(url))
+    matched = _URL.match(url)
+    assert matched is not None, url
+    protocol = matched[1]
+    with _reaching(shown(url), protocol):
+        options = protocols.options(protocol, _configured(protocol))
+        system, path = fsspec.url_to_fs(url, use_listings_cache=False, **options)
+    return Storage(system, protocol, str(path), shown(url))
+
+
+def _configured(protocol: str) -> dict[str, Any]:
+    """What fsspec's configuration says of a protocol, by any of its names."""
+    from fsspec.config import conf
+
+    names = protocols.GOOGLE if protocol in protocols.GOOGLE else {protocol}
+    return {option: value for name in names for option, value in conf.get(name, {}).items()}
 
 
 def _listed(listing: Mapping[str, Mapping[str, Any]]) -> list[Stored]:
@@ -253,22 +258,4 @@ def _reaching(url: str, protocol: str) -> Iterator[None]:
     except Exception as error:
         if disk.is_full(error):
             raise
-        raise StorageError(f"'{url}' {_problem(error, protocol)}") from error
-
-
-def _problem(error: Exception, protocol: str) -> str:
-    """The failure and the way out, as the rest of a sentence that begins with the URL."""
-    if isinstance(error, ImportError):
-        package = _PACKAGES.get(protocol, f"the package of fsspec for {protocol}://")
-        return f"needs another package: pip install {package}."
-    if isinstance(error, FileNotFoundError):
-        return "does not exist, or its bucket does not; check the name."
-    if isinstance(error, PermissionError):
-        return "may not be used with this login; check the rights, or log in as somebody else."
-    words = " ".join(str(error).split())[:200]
-    if "not known" in words and isinstance(error, ValueError):
-        return f"cannot be reached: nothing is known of {protocol}://; copy the files here first."
-    return (
-        f"cannot be reached ({type(error).__name__}: {words}); check the network, the login, and "
-        f"the address of the storage."
-    )
+        raise StorageError(f"'{url}' {protocols.problem(error, protocol)}") from error

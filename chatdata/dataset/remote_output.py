@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatdata.core import storage
+from chatdata.core import protocols, storage
 from chatdata.core.errors import ChatdataError, OutputError, StorageError
 from chatdata.core.storage import Storage
 from chatdata.dataset import card, dropped, manifest, replacing
 
 MARKER = ".chatdata-upload.json"  # lists the files of an upload that is not finished
 _PROBE = ".chatdata-can-write"
-_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az"})  # protocols that have them
 
 
 @contextlib.contextmanager
@@ -60,7 +59,7 @@ def _place(out: str) -> Storage:
             f"'{out}' is on the Hub; build into a folder, and publish it with `chatdata push`."
         )
     place = storage.at(out)
-    if place.protocol in _BUCKETS and "/" not in place.path.strip("/"):
+    if place.protocol in protocols.HAVE_BUCKETS and "/" not in place.path.strip("/"):
         raise OutputError(f"'{place.url}' is a whole bucket; name a folder in it.")
     return place
 

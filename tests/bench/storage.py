@@ -21,8 +21,8 @@ SERVER = """
 import json, sys
 from tests.support import object_storage
 with object_storage.serve() as server:
-    server.client.create_bucket(Bucket="bench")
-    print(json.dumps(server.variables()), flush=True)
+    server.client.create_bucket("bench")
+    print(json.dumps(server.variables), flush=True)
     sys.stdin.read()
 """
 SETTINGS = ("render=null", "drop=[empty, duplicate]", "clean=[]", "redact=null", "threads={}")

@@ -43,11 +43,13 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _bucket(object_storage: ObjectStorage) -> None:
-    object_storage.client.create_bucket(Bucket="input-of-ada")
+@pytest.fixture(scope="module")
+def object_storage(object_storage: ObjectStorage) -> ObjectStorage:
+    """The storage of each kind, with the files."""
+    object_storage.client.create_bucket("input-of-ada")
     for name, text in FILES.items():
-        object_storage.put("input-of-ada", f"raw/{name}", text.encode())
+        object_storage.client.put("input-of-ada", f"raw/{name}", text.encode())
+    return object_storage
 
 
 @pytest.fixture
@@ -66,12 +68,12 @@ def built(folder: Path, place: str, *inputs: str) -> dict[str, bytes]:
 
 
 def test_a_recipe_of_urls_gives_the_bytes_of_its_files(
-    s3_storage: ObjectStorage, tmp_path: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+    any_storage: ObjectStorage, tmp_path: Path, local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     of_disk = built(tmp_path, str(local))
-    assert built(tmp_path, "s3://input-of-ada/raw") == of_disk
+    assert built(tmp_path, any_storage.url("input-of-ada/raw")) == of_disk
     assert built(tmp_path, local.as_uri()) == of_disk
     counts = json.loads(of_disk["manifest.json"])["counts"]["conversations"]
     assert counts["dropped"] == {"contaminated": 1, "forgotten": 1}
@@ -80,49 +82,53 @@ def test_a_recipe_of_urls_gives_the_bytes_of_its_files(
     assert not list((tmp_path / "temporary").iterdir())
 
 
+@pytest.mark.parametrize("object_storage", ["s3"], indirect=True)
 def test_a_pattern_and_files_may_be_named(
-    s3_storage: ObjectStorage, tmp_path: Path, local: Path
+    any_storage: ObjectStorage, tmp_path: Path, local: Path
 ) -> None:
     of_disk = built(tmp_path, str(local), f"{local}/dump/**/*.jsonl", f"{local}/dump/a/1.json")
-    url = "s3://input-of-ada/raw"
+    url = any_storage.url("input-of-ada/raw")
     assert built(tmp_path, url, f"{url}/dump/**/*.jsonl", f"{url}/dump/a/1.json") == of_disk
 
 
 @pytest.mark.slow
 def test_a_server_with_a_bad_day_changes_no_byte(
-    s3_storage: ObjectStorage, tmp_path: Path, local: Path
+    any_storage: ObjectStorage, tmp_path: Path, local: Path
 ) -> None:
     of_disk = built(tmp_path, str(local))
     for file in ("1.json", "2.jsonl", "math.jsonl", "ids.txt"):
-        s3_storage.faults.add(f"GET /input-of-ada/raw/.*{file}", truncate=9)
-    s3_storage.faults.add("GET /input-of-ada/raw/.*3.jsonl", drop=True)
-    s3_storage.faults.add("GET /input-of-ada[?]", status=500, body=b"")
-    s3_storage.faults.add("HEAD ", delay=0.2, times=3)
-    assert built(tmp_path, "s3://input-of-ada/raw") == of_disk
+        any_storage.faults.add(f"GET /input-of-ada/raw/.*{file}", truncate=9)
+    any_storage.faults.add("GET /input-of-ada/raw/.*3.jsonl", drop=True)
+    any_storage.faults.add("GET /input-of-ada/?$", status=500, body=b"")
+    any_storage.faults.add("HEAD ", delay=0.2, times=3)
+    assert built(tmp_path, any_storage.url("input-of-ada/raw")) == of_disk
+    assert [fault.times for fault in any_storage.faults.script] == [0] * 7
 
 
 @pytest.mark.slow
 def test_a_server_that_is_gone_ends_the_build(
-    s3_storage: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    any_storage: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s3_storage.faults.add("GET /input-of-ada/raw/dump/b/2", truncate=9, times=99)
-    with pytest.raises(StorageError, match=r"s3://input-of-ada/raw/dump/b/2\.jsonl' cannot be re"):
-        built(tmp_path, "s3://input-of-ada/raw")
+    any_storage.faults.add("GET /input-of-ada/raw/dump/b/2", truncate=9, times=99)
+    with pytest.raises(StorageError, match=r"input-of-ada/raw/dump/b/2\.jsonl' cannot be reached"):
+        built(tmp_path, any_storage.url("input-of-ada/raw"))
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_read_is_named_by_its_url(s3_storage: ObjectStorage, tmp_path: Path) -> None:
-    bucket = "s3://input-of-ada"
+def test_what_cannot_be_read_is_named_by_its_url(
+    any_storage: ObjectStorage, tmp_path: Path
+) -> None:
+    bucket = any_storage.url("input-of-ada")
     refused = {
         f"{bucket}/raw/nothing": f"there is no file '{bucket}/raw/nothing'",
         f"{bucket}/raw/*.zip": f"there is no file '{bucket}/raw/\\*.zip'",
-        f"{bucket}/raw/tests/": "none of the 1 records in 's3://input-of-ada/raw/tests/math.jsonl'",
-        "s3://no-such-bucket/x": "there is no file 's3://no-such-bucket/x'",
+        f"{bucket}/raw/tests/": f"none of the 1 records in '{bucket}/raw/tests/math.jsonl'",
+        any_storage.url("no-such-bucket/x"): r"there is no file '\w+://no-such-bucket/x'",
     }
     for url, words in refused.items():
         with pytest.raises(SourceError, match=words):
             built(tmp_path, f"{bucket}/raw", url)
-    with pytest.raises(SourceError, match="has local files and 's3://input-of-ada/raw/dump'"):
+    with pytest.raises(SourceError, match=f"has local files and '{bucket}/raw/dump'"):
         built(tmp_path, f"{bucket}/raw", f"{bucket}/raw/dump", str(tmp_path / "r.yaml"))
     fsspec.filesystem("memory").pipe_file("/elsewhere/x.json", b"[]")
     with pytest.raises(SourceError, match="lie in several buckets"):
@@ -151,17 +157,18 @@ def test_memory_and_the_hub(hub: Hub, client: Clients, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("object_storage", ["s3"], indirect=True)
 def test_what_a_cache_keeps_of_input_in_storage_is_used(
-    s3_storage: ObjectStorage, tmp_path: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+    any_storage: ObjectStorage, tmp_path: Path, local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies of a file stand at another path in each build."""
     of_disk = built(tmp_path, str(local))
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
     for _ in range(2):
-        assert built(tmp_path, "s3://input-of-ada/raw") == of_disk
+        assert built(tmp_path, any_storage.url("input-of-ada/raw")) == of_disk
     kept = open_cache()
     assert kept is not None
     entries = {entry.path for entry in kept.entries()}
     assert entries
-    assert built(tmp_path, "s3://input-of-ada/raw") == of_disk
+    assert built(tmp_path, any_storage.url("input-of-ada/raw")) == of_disk
     assert {entry.path for entry in kept.entries()} == entries
