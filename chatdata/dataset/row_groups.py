@@ -21,10 +21,44 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """The rows of a group, and their bytes. `mark` is a hash of the id of the last row."""
+class RowFacts:
+    """What is known of rows where groups are planned: the bytes of each, and its mark, a hash of
+    its id."""
 
-    rows: pa.Table
+    bytes: Numbers
+    marks: Numbers
+
+    def __add__(self, more: RowFacts) -> RowFacts:
+        """The facts of these rows, and of those behind them."""
+        return RowFacts(
+            np.concatenate([self.bytes, more.bytes]), np.concatenate([self.marks, more.marks])
+        )
+
+    def __len__(self) -> int:
+        return len(self.bytes)
+
+    def __getitem__(self, place: slice) -> RowFacts:
+        return RowFacts(self.bytes[place], self.marks[place])
+
+
+def no_rows() -> RowFacts:
+    """What is known of no rows at all."""
+    return RowFacts(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def facts_of(table: pa.Table, row_bytes: Numbers) -> RowFacts:
+    """What is known of the rows of a table, which have an `id`. `row_bytes` is the size of each."""
+    ids = table.column("id").to_pylist()
+    # The same in every version of every library.
+    marks = np.fromiter((zlib.crc32(id.encode()) for id in ids), np.int64, len(ids))
+    return RowFacts(row_bytes, marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """How many rows a group has, and how many bytes. `mark` is that of its last row."""
+
+    rows: int
     bytes: int
     mark: int
 
@@ -32,49 +66,35 @@ class Group:
 class Grouping:
     """Cuts rows into groups of at most MOST_ROWS rows and `most_bytes` bytes, however they arrive.
 
-    Of all rows that a group could end with, the one whose id has the smallest hash is the last: it
+    Of all rows that a group could end with, the one whose mark is the smallest is the last: it
     stays the last where the group begins a row sooner or later.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
-        self._tables: list[pa.Table] = []
-        self._bytes = np.empty(0, np.int64)
-        self._marks = np.empty(0, np.int64)
+        self._waiting = no_rows()
 
-    def add(self, table: pa.Table, row_bytes: Numbers) -> Iterator[Group]:
-        """Adds rows, which have an `id`, of these sizes. Yields the groups that are complete."""
-        self._tables.append(table)
-        self._bytes = np.concatenate([self._bytes, row_bytes])
-        self._marks = np.concatenate([self._marks, _marks(table)])
+    def add(self, rows: RowFacts) -> Iterator[Group]:
+        """Adds rows. Yields the groups that are complete."""
+        self._waiting += rows
         while end := self._end():
             yield self._take(end)
 
     def rest(self) -> Iterator[Group]:
         """Yields the last group, where rows are left."""
-        if len(self._bytes):
-            yield self._take(len(self._bytes))
+        if len(self._waiting):
+            yield self._take(len(self._waiting))
 
     def _end(self) -> int:
         """How many of the rows are a group; 0 where rows are missing that it could have."""
-        filled = np.cumsum(np.maximum(self._bytes, self._most // MOST_ROWS))
+        could_be = self._waiting[: MOST_ROWS + 1]
+        filled = np.cumsum(np.maximum(could_be.bytes, self._most // MOST_ROWS))
         if not len(filled) or (filled[-1] <= self._most and len(filled) <= MOST_ROWS):
             return 0
         last = min(MOST_ROWS, max(1, int(np.searchsorted(filled, self._most, side="right"))))
         first = min(last - 1, int(np.searchsorted(filled, self._most / _LEAST)))
-        return first + int(np.argmin(self._marks[first:last])) + 1
+        return first + int(np.argmin(could_be.marks[first:last])) + 1
 
     def _take(self, rows: int) -> Group:
-        table = pa.concat_tables(self._tables)
-        group = Group(
-            table.slice(0, rows), int(self._bytes[:rows].sum()), int(self._marks[rows - 1])
-        )
-        self._tables = [table.slice(rows)]
-        self._bytes, self._marks = self._bytes[rows:], self._marks[rows:]
-        return group
-
-
-def _marks(table: pa.Table) -> Numbers:
-    """A hash of the id of each row, which is the same in every version of every library."""
-    ids = table.column("id").to_pylist()
-    return np.fromiter((zlib.crc32(id.encode()) for id in ids), np.int64, len(ids))
+        taken, self._waiting = self._waiting[:rows], self._waiting[rows:]
+        return Group(rows, int(taken.bytes.sum()), int(taken.marks[-1]))

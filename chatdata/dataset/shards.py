@@ -1,9 +1,9 @@
-"""The Parquet shards of a table: written, named and listed."""
+"""The Parquet shards of a table: planned, written and named."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import memory
-from chatdata.core.hashing import sha256_file
 from chatdata.dataset import schemas
-from chatdata.dataset.entries import ShardEntry
-from chatdata.dataset.row_groups import MOST_ROWS, Group, Grouping, Numbers
+from chatdata.dataset.row_groups import MOST_ROWS, Group, Grouping, RowFacts
 
 SHARD_BYTES = 256 * 2**20  # of Arrow data, and hardly more; about 100 MB of Parquet
 GROUP_BYTES = 2**19  # of a row group at most; what changes anything in a group makes all of it new
@@ -30,77 +28,62 @@ PARQUET: dict[str, Any] = {
 _WORDS = frozenset(["content", "reasoning_content", "reasoning", *schemas.JSON])
 
 
-@dataclass
-class Shards:
-    """Writes the rows of a table and a split as numbered Parquet files.
+@dataclass(frozen=True, slots=True)
+class PlannedShard:
+    """The rows of each row group of a shard, and the bytes of all of them."""
+
+    groups: tuple[int, ...]
+    bytes: int
+
+
+class ShardPlan:
+    """Plans the shards of a table and a split.
 
     The ends of shards and row groups depend on the rows alone, whatever batches the rows come in,
     and on rows nearby, so that a row more or less changes one shard.
     """
 
-    folder: Path
-    split: str
-    schema: pa.Schema
-    rows: list[int] = field(default_factory=list)
-    _grouping: Grouping = field(
-        default_factory=lambda: Grouping(min(GROUP_BYTES, SHARD_BYTES // 4))
-    )
-    _bytes: int = 0  # of the open shard
-    _writer: pq.ParquetWriter | None = None
+    def __init__(self) -> None:
+        self._grouping = Grouping(min(GROUP_BYTES, SHARD_BYTES // 4))
+        self._groups: list[Group] = []  # of the open shard
+        self._bytes = 0  # of these
 
-    def add(self, table: pa.Table, row_bytes: Numbers) -> None:
-        """Adds rows, which have an `id`; `row_bytes` is the size of each."""
-        if table.num_rows:
-            self._write_all(self._grouping.add(table, row_bytes))
-
-    def finish(self) -> list[tuple[Path, int]]:
-        """Closes the last shard and names all. Returns (path, rows) of each."""
-        self._write_all(self._grouping.rest())
-        self._close()
-        return [(self._path(n).rename(self._named(n)), rows) for n, rows in enumerate(self.rows)]
-
-    def discard(self) -> None:
-        """Removes what was written."""
-        self._close()
-        for shard in range(len(self.rows)):
-            for path in (self._path(shard), self._named(shard)):
-                path.unlink(missing_ok=True)
-
-    def _path(self, shard: int) -> Path:
-        return self.folder / f".{self.split}-{shard:05d}.partial"
-
-    def _named(self, shard: int) -> Path:
-        return self.folder / name(self.split, shard, len(self.rows))
-
-    def _write_all(self, groups: Iterable[Group]) -> None:
-        for group in groups:
-            self._write(group.rows)
+    def add(self, rows: RowFacts) -> Iterator[PlannedShard]:
+        """Adds rows. Yields the shards that are complete."""
+        for group in self._grouping.add(rows):
+            self._groups.append(group)
             self._bytes += group.bytes
             is_full = self._bytes >= SHARD_BYTES and group.mark % _LAST_IN == 0
             if is_full or self._bytes >= 2 * SHARD_BYTES:
-                self._close()
+                yield self._take()
 
-    def _write(self, rows: pa.Table) -> None:
-        if self._writer is None:
-            self.folder.mkdir(exist_ok=True)
-            words = [column.name for column in self.schema if pa.types.is_string(column.type)]
-            self._writer = pq.ParquetWriter(
-                self._path(len(self.rows)),
-                self.schema,
-                use_dictionary=words,
-                write_statistics=list(_with_statistics(self.schema)),
-                **PARQUET,
-            )
-            self.rows.append(0)
-        self._writer.write_table(rows.combine_chunks(), row_group_size=MOST_ROWS)
-        self.rows[-1] += rows.num_rows
+    def rest(self) -> Iterator[PlannedShard]:
+        """Yields the last shard, where rows are left."""
+        for group in self._grouping.rest():
+            self._groups.append(group)
+            self._bytes += group.bytes
+        if self._groups:
+            yield self._take()
 
-    def _close(self) -> None:
-        self._bytes = 0
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-            memory.give_back()
+    def _take(self) -> PlannedShard:
+        planned = PlannedShard(tuple(group.rows for group in self._groups), self._bytes)
+        self._groups, self._bytes = [], 0
+        return planned
+
+
+def write(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> None:
+    """Writes a shard of these row groups."""
+    words = [column.name for column in schema if pa.types.is_string(column.type)]
+    with pq.ParquetWriter(
+        path,
+        schema,
+        use_dictionary=words,
+        write_statistics=list(_with_statistics(schema)),
+        **PARQUET,
+    ) as writer:
+        for group in groups:
+            writer.write_table(group.combine_chunks(), row_group_size=MOST_ROWS)
+    memory.give_back()
 
 
 def _with_statistics(columns: Iterable[pa.Field], place: str = "") -> Iterator[str]:
@@ -118,11 +101,3 @@ def _with_statistics(columns: Iterable[pa.Field], place: str = "") -> Iterator[s
 def name(split: str, shard: int, shards: int) -> str:
     """The name of a shard of a split, of so many."""
     return f"{split}-{shard:05d}-of-{shards:05d}.parquet"
-
-
-def describe(root: Path, shards: Sequence[tuple[Path, int]]) -> list[ShardEntry]:
-    """The manifest's entries of shards, given as (path, rows)."""
-    return [
-        ShardEntry(path=path.relative_to(root).as_posix(), sha256=sha256_file(path), rows=rows)
-        for path, rows in shards
-    ]

@@ -333,6 +333,13 @@ def named(name: str) -> Table | None:
     return _ADDED[added[1]](added[2]) if added and known is None else known
 
 
+def stored(name: str) -> Table:
+    """The table of this name, which may be one that stays on this machine."""
+    table = DROPPED if name == DROPPED.name else named(name)
+    assert table is not None
+    return table
+
+
 def loadable() -> list[Table]:
     """The tables of every dataset that `load_dataset` may offer."""
     return [table for table in TABLES if table.config is not _no_config]

@@ -46,11 +46,18 @@ class StageCall(Generic[Task, Result]):
         files, folder = self.context.files, self.context.files.folder
         common = {files.forget, files.columns, files.tokenizer}
         alone = [path for path in reads.files if path.parent == folder and path not in common]
-        pieces = [Piece(path.name, shipping.content(path)) for path in alone if path.is_file()]
+        pieces = [Piece(path.name, shipping.mapped(path)) for path in alone if path.is_file()]
+        left = tuple(path.name for path in alone if not path.is_file())
         for messages in reads.batches:
             pieces += shipping.batch_pieces(messages, folder)
         whole = [shipping.shared(path) for path in reads.files if path in common]
-        return Parcel(tuple(pieces), (*whole, *self._tokenizer(reads.files)))
+        return Parcel(tuple(pieces), (*whole, *self._tokenizer(reads.files)), left)
+
+    def leaves(self, task: Task) -> tuple[str, ...]:
+        """What other stages alone read; nothing where a cache keeps what the stage makes."""
+        if self.store is not None:
+            return ()
+        return tuple(path.name for path in self.stage.leaves(self.context, task))
 
     def _tokenizer(self, read: tuple[Path, ...]) -> Iterator[Shared]:
         """Yields what a tokenizer is loaded from."""
@@ -120,6 +127,10 @@ class ReadCall:
             else:
                 pieces += _pieces(file, _name(number, file))
         return Parcel(tuple(pieces), tuple(dict.fromkeys(large)))
+
+    def leaves(self, task: SplitTask) -> tuple[str, ...]:
+        """Nothing: all rows of a part have to come together."""
+        return ()
 
     def there(self, folder: Path, places: Mapping[Shared, Path], task: SplitTask) -> SplitResult:
         """What is counted of a split that is read in a scratch folder."""

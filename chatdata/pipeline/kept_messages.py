@@ -6,7 +6,6 @@ If all pieces are like that, the shards are copied, and hashed; else they are ma
 
 from __future__ import annotations
 
-import functools
 import shutil
 from pathlib import Path
 
@@ -91,9 +90,11 @@ class KeptMessages:
         if self._has_changed or not self._copy(out):
             self._write_waiting()
             return ()
-        paths = [out / file.path for file in _TABLE.shards(self._folder.manifest.files)]
-        copied = [(path, pq.read_metadata(path).num_rows) for path in paths]
-        return tuple(shards.describe(out, copied))
+        files = _TABLE.shards(self._folder.manifest.files)
+        rows = {file.path: pq.read_metadata(out / file.path).num_rows for file in files}
+        return tuple(
+            ShardEntry(path=file.path, sha256=file.sha256, rows=rows[file.path]) for file in files
+        )
 
     def _copy(self, out: Path) -> bool:
         """Copies the shards. Returns whether each is the file that the manifest names."""
@@ -108,7 +109,7 @@ class KeptMessages:
     def _write_waiting(self) -> None:
         """Gives the writer the pieces that wait, as they stand in the folder."""
         for piece in self._waiting:
-            self._writer.add_rows(_TABLE, piece.split, functools.partial(self._stored, piece))
+            self._writer.add_rows(_TABLE, piece.split, self._stored(piece))
         self._waiting = []
 
     def _stored(self, piece: Piece) -> pa.Table:

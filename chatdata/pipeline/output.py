@@ -1,55 +1,95 @@
-"""The shards of a dataset, written while later parts are still being made."""
+"""The shards of a dataset, planned as parts are made, and written by workers."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from chatdata.dataset import shards
 from chatdata.dataset.entries import ShardEntry
-from chatdata.dataset.shards import Shards
+from chatdata.dataset.row_groups import RowFacts
+from chatdata.dataset.shards import PlannedShard, ShardPlan
 from chatdata.dataset.tables import Table
-from chatdata.pipeline import partitions
+from chatdata.pipeline import partitions, shard_rows
+from chatdata.pipeline.calls import StageCall
 from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.engines import Workers
+from chatdata.pipeline.shard_writing import WRITING, RowsOfFile, ShardTask
+from chatdata.pipeline.stage import Done
 from chatdata.pipeline.stats import PartStats, total
 
-_WAITING = 16  # parts, or rows, of a table: more of them would fill the disk, or the memory
+_WAITING = 4  # shards whose rows wait on the disk while others are written
+
+
+@dataclass
+class _Rows:
+    """The rows of a table and a split: those that no shard has yet, and the shards."""
+
+    table: Table
+    split: str
+    plan: ShardPlan = field(default_factory=ShardPlan)
+    waiting: deque[RowsOfFile] = field(default_factory=deque)
+    shards: list[ShardTask] = field(default_factory=list)
+    digests: dict[int, str] = field(default_factory=dict)  # of those that are written, by number
+
+    def add(self, some: RowsOfFile, facts: RowFacts) -> Iterator[ShardTask]:
+        """Adds rows. Yields the shards that are complete."""
+        self.waiting.append(some)
+        yield from map(self._task, self.plan.add(facts))
+
+    def rest(self) -> Iterator[ShardTask]:
+        """Yields the last shard, where rows are left."""
+        yield from map(self._task, self.plan.rest())
+
+    def _task(self, shard: PlannedShard) -> ShardTask:
+        rows = tuple(self._take(sum(shard.groups)))
+        number = len(self.shards)
+        task = ShardTask(self.table.name, self.split, number, rows, shard.groups, shard.bytes)
+        self.shards.append(task)
+        return task
+
+    def _take(self, rows: int) -> Iterator[RowsOfFile]:
+        """Yields the next rows, so many."""
+        while rows:
+            some = self.waiting.popleft()
+            if some.rows > rows:
+                self.waiting.appendleft(some.behind(rows))
+                some = some.until(rows)
+            rows -= some.rows
+            yield some
 
 
 class OutputWriter:
-    """Writes some tables of parts as shards, in so many threads, of which each has its tables.
-    Where much waits for a thread already, what is added waits too."""
+    """Writes some tables of parts as shards. This process holds numbers of rows: when the end of a
+    shard is known, a worker writes it."""
 
     def __init__(
-        self, context: BuildContext, folder: Path, written: Sequence[Table], threads: int = 1
+        self, context: BuildContext, folder: Path, written: Sequence[Table], workers: Workers
     ) -> None:
-        self._files, self._folder = context.files, folder
-        self._shards = {
-            (table, split): Shards(folder / table.name, split, table.schema_with(context.columns))
-            for table in written
-            for split in table.splits
-        }
-        self._threads = [
-            ThreadPoolExecutor(1, "chatdata-write") for _ in range(min(threads, len(written)))
-        ]
-        self._thread_of = dict(zip(written, itertools.cycle(self._threads), strict=False))
-        self._waiting: dict[Table, deque[Future[None]]] = {table: deque() for table in written}
+        self._context, self._folder, self._workers = context, folder, workers
+        self._write = StageCall(WRITING, WRITING.narrowed(context), None)
+        rows = (_Rows(table, split) for table in written for split in table.splits)
+        self._rows = {(each.table.name, each.split): each for each in rows}
+        self._sent: deque[tuple[ShardTask, Future[Done[str]]]] = deque()
+        self._unwritten = Counter[str]()  # rows of files that are removed then
+        self._numbers = itertools.count()
 
     def add(self, part: int) -> None:
-        """Writes a part after the parts that were added before."""
-        for table in self._waiting:
-            self._later(table, self._add, part)
+        """Adds a part behind those that were added before."""
+        for rows in self._rows.values():
+            path = self._context.files.table(rows.table.part(rows.split), part)
+            self._add_saved(rows, path)
 
     def add_all(self, parts: Iterable[PartStats]) -> PartStats:
-        """Writes parts as they come, numbered from 0. Returns the figures of all of them."""
+        """Adds parts as they come, numbered from 0. Returns the figures of all of them."""
         return total(self._added(parts))
 
     def _added(self, parts: Iterable[PartStats]) -> Iterator[PartStats]:
@@ -58,31 +98,37 @@ class OutputWriter:
             yield part
 
     def add_entries(self, table: Table, entries: pl.DataFrame) -> None:
-        """Writes rows of a ledger after those that were added before."""
+        """Adds rows of a ledger behind those that were added before."""
         (split,) = table.splits
-        self._later(table, self._add_rows, split, entries.to_arrow().cast(table.schema))
+        self.add_rows(table, split, entries.to_arrow().cast(table.schema))
 
-    def add_rows(self, table: Table, split: str, load: Callable[[], pa.Table]) -> None:
-        """Writes the rows that `load` gives after those that were added before."""
-        self._later(table, self._load, split, load)
+    def add_rows(self, table: Table, split: str, rows: pa.Table) -> None:
+        """Adds rows behind those that were added before."""
+        path = self._context.files.folder / f"rows-{next(self._numbers):06d}.arrow"
+        shard_rows.save_as(path, table, rows)
+        self._add_saved(self._rows[table.name, split], path)
 
     def add_file(self, table: Table, path: Path) -> None:
-        """Writes the rows of a file of `partitions` after those that were added before, if there is
-        such a file."""
-        self._later(table, self._add_file, path)
+        """Adds the rows of a file of the work folder behind those that were added before, if there
+        is such a file, which stays."""
+        (split,) = table.splits
+        first = 0
+        for batch in partitions.batches(path):
+            some = RowsOfFile(path.name, first, batch.num_rows)
+            facts = shard_rows.facts_of(table, batch)
+            self._plan(self._rows[table.name, split], some, facts)
+            first += batch.num_rows
 
     def finish(self) -> tuple[ShardEntry, ...]:
         """Waits until all is written. Returns the manifest's entries for the files, which has none
         for tables that are local."""
-        for written in itertools.chain(*self._waiting.values()):
-            written.result()
-        finished = [
-            self._thread_of[table].submit(self._finish, table, split)
-            for table, split in self._shards
-        ]
-        for thread in self._threads:
-            thread.shutdown()
-        return tuple(entry for entries in finished for entry in entries.result())
+        last = [task for rows in self._rows.values() for task in rows.rest()]
+        last.sort(key=lambda task: -task.bytes)  # the largest would end when nobody else works
+        for task, done in zip(last, self._workers.write(self._write, last), strict=True):
+            self._take_in(task, done)
+        while self._sent:
+            self._receive()
+        return tuple(entry for rows in self._rows.values() for entry in self._named(rows))
 
     @contextlib.contextmanager
     def all_or_nothing(self) -> Iterator[OutputWriter]:
@@ -90,41 +136,60 @@ class OutputWriter:
         try:
             yield self
         except BaseException:
-            for thread in self._threads:
-                thread.shutdown(cancel_futures=True)
-            for written in self._shards.values():
-                written.discard()
+            for _, future in self._sent:
+                future.cancel()
+            wait([future for _, future in self._sent])
+            for rows in self._rows.values():
+                for task in rows.shards:
+                    self._path(rows, task).unlink(missing_ok=True)
             raise
 
-    def _later(self, table: Table, function: Callable[..., None], *arguments: Any) -> None:
-        """Calls a function of the table in its thread."""
-        waiting = self._waiting[table]
-        waiting.append(self._thread_of[table].submit(function, table, *arguments))
-        while len(waiting) > _WAITING:
-            waiting.popleft().result()
+    def _add_saved(self, rows: _Rows, path: Path) -> None:
+        """Adds the rows of a file of `shard_rows`, which is removed once they are written."""
+        facts = shard_rows.facts(path)
+        self._unwritten[path.name] = len(facts)
+        shard_rows.facts_file(path).unlink(missing_ok=True)
+        if len(facts):
+            self._plan(rows, RowsOfFile(path.name, 0, len(facts)), facts)
+        else:
+            self._remove(path.name)
 
-    def _finish(self, table: Table, split: str) -> list[ShardEntry]:
-        """Makes the last shard of a split whole. Returns what the manifest says of all of them."""
-        written = self._shards[table, split].finish()
-        return [] if table.is_local else shards.describe(self._folder, written)
+    def _plan(self, rows: _Rows, some: RowsOfFile, facts: RowFacts) -> None:
+        for task in rows.add(some, facts):
+            self._sent.append((task, self._workers.submit(self._write, task)))
+        while len(self._sent) > _WAITING or (self._sent and self._sent[0][1].done()):
+            self._receive()
 
-    def _add(self, table: Table, part: int) -> None:
-        for split in table.splits:
-            path = self._files.table(table.part(split), part)
-            rows = partitions.load(path) if path.is_file() else None
-            if rows is not None and rows.num_rows:  # pyarrow imports pandas to combine none
-                schema = self._shards[table, split].schema
-                self._add_rows(table, split, table.complete(rows, schema))
-            with contextlib.suppress(OSError):  # nothing reads it again, and the disk has room
-                path.unlink(missing_ok=True)
+    def _receive(self) -> None:
+        task, future = self._sent.popleft()
+        self._take_in(task, future.result())
 
-    def _load(self, table: Table, split: str, load: Callable[[], pa.Table]) -> None:
-        self._add_rows(table, split, load())
+    def _take_in(self, task: ShardTask, done: Done[str]) -> None:
+        """Takes note of a shard that is written, and removes files of which all rows are."""
+        self._rows[task.table, task.split].digests[task.number] = done.result
+        for some in task.rows:
+            if some.name in self._unwritten:
+                self._unwritten[some.name] -= some.rows
+                if not self._unwritten[some.name]:
+                    self._remove(some.name)
 
-    def _add_file(self, table: Table, path: Path) -> None:
-        (split,) = table.splits
-        for batch in partitions.batches(path):
-            self._add_rows(table, split, batch)
+    def _remove(self, name: str) -> None:
+        del self._unwritten[name]
+        self._workers.remove(self._context.files.folder / name)
 
-    def _add_rows(self, table: Table, split: str, rows: pa.Table) -> None:
-        self._shards[table, split].add(rows, table.row_bytes(rows))
+    def _named(self, rows: _Rows) -> list[ShardEntry]:
+        """Gives the shards of a split their names. Returns what the manifest says of them."""
+        entries = []
+        for task in rows.shards:
+            path = self._path(rows, task)
+            path.parent.mkdir(exist_ok=True)
+            task.path(self._context).rename(path)
+            name = path.relative_to(self._folder).as_posix()
+            digest = rows.digests[task.number]
+            entries.append(ShardEntry(path=name, sha256=digest, rows=sum(task.groups)))
+        return [] if rows.table.is_local else entries
+
+    def _path(self, rows: _Rows, task: ShardTask) -> Path:
+        """Where a shard stands in the dataset, when all of its split are known."""
+        name = shards.name(rows.split, task.number, len(rows.shards))
+        return self._folder / rows.table.name / name

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,12 +33,12 @@ class Problems:
                 return row
         return None
 
-    def entries(self) -> Iterator[Callable[[], pa.Table]]:
-        """Yields what gives rows of the ledger, each so many that they fit into memory; all of them
+    def entries(self) -> Iterator[pa.Table]:
+        """Yields rows of the ledger, each time so many that they fit into memory; all of them
         one after the other are sorted as `ledger.entries` sorts."""
         ends = [*self._ends(), None]
         for start, end in zip([None, *ends], ends, strict=False):
-            yield functools.partial(self._entries, start, end)
+            yield self._entries(start, end)
 
     def _ends(self) -> list[str]:
         """The keys at which the ranges of rows end that are sorted at a time."""

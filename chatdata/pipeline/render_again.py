@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.core import disk, files, tallies
@@ -162,8 +161,7 @@ def _write(
 ) -> BuildResult:
     render = functools.partial(_render, context, folder)
     tally, by_hand = Tally(), keeping.KeptByHand()
-    threads = runner.workers.writers
-    with OutputWriter(context, out, tables.TABLES, threads).all_or_nothing() as shards:
+    with OutputWriter(context, out, tables.TABLES, runner.workers).all_or_nothing() as shards:
         of_pairs = _add_pairs(context, folder, shards)
         messages = KeptMessages(context, folder, shards)
         made = zip(parts, runner.map("rendering", render, parts), strict=True)
@@ -201,21 +199,15 @@ def _add_pairs(context: BuildContext, folder: Folder, shards: OutputWriter) -> P
     stats = list[PartStats]()
     for split in tables.RANKED.splits:
         for file in tables.RANKED.shards(folder.manifest.files, split):
-            load = functools.partial(pq.read_table, folder.path / file.path)
-            shards.add_rows(tables.RANKED, split, load)
+            shards.add_rows(tables.RANKED, split, pq.read_table(folder.path / file.path))
     for split in tables.PAIRS.splits:
         for file in tables.PAIRS.shards(folder.manifest.files, split):
             shard = folder.path / file.path
-            shards.add_rows(tables.PAIRS, split, functools.partial(pq.read_table, shard))
+            shards.add_rows(tables.PAIRS, split, pq.read_table(shard))
             for made in tokenize_shard(context, shard, split):
-                rows = functools.partial(_given, made.rows.table)
-                shards.add_rows(tables.PAIR_TOKENS, split, rows)
+                shards.add_rows(tables.PAIR_TOKENS, split, made.rows.table)
                 stats.append(made.stats)
     return total(stats)
-
-
-def _given(table: pa.Table) -> pa.Table:
-    return table
 
 
 def _balance(before: Manifest, tally: Tally) -> tallies.Counts:

@@ -17,7 +17,7 @@ from chatdata.dataset.pair_tokens import PairTokens
 from chatdata.dataset.ranked_rows import RankedRows
 from chatdata.dataset.rows import Rows, by_split, message_rows, owners, token_rows
 from chatdata.dataset.tables import Table
-from chatdata.pipeline import digests, partitions
+from chatdata.pipeline import digests, shard_rows
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.global_pass import GlobalDecisions, nothing_decided
 from chatdata.pipeline.stats import PartStats, Totals
@@ -237,16 +237,16 @@ def _kept_outcomes(messages: pl.DataFrame, rows: Rows) -> pl.DataFrame:
 def _save(
     context: BuildContext, part: int, rows: Rows, outcomes: pl.DataFrame, paired: _Paired
 ) -> None:
-    """Writes the tables of a part, from which the first process makes shards."""
+    """Writes the tables of a part, from which shards are written."""
     entries = ledger.entries(pl.concat([outcomes, paired.outcomes]))
     entries = entries.to_arrow().cast(tables.LEDGER.schema)
     save_rows(context, part, rows, tables.TABLES)
     for name in tables.LEDGER.splits:
-        partitions.save(entries, context.files.table(tables.LEDGER.part(name), part))
+        shard_rows.save(context.files, part, tables.LEDGER, name, entries)
     if context.keeps_dropped:
         dropped = ledger.dropped_rows(outcomes).to_arrow().cast(tables.DROPPED.schema)
         (name,) = tables.DROPPED.splits
-        partitions.save(dropped, context.files.table(tables.DROPPED.part(name), part))
+        shard_rows.save(context.files, part, tables.DROPPED, name, dropped)
 
 
 def _save_pairs(context: BuildContext, part: int, paired: _Paired, tokens: PairTokens) -> None:
@@ -258,4 +258,4 @@ def _save_pairs(context: BuildContext, part: int, paired: _Paired, tokens: PairT
     }
     for table, made in rows.items():
         for name, of_split in by_split(made.table, made.splits).items():
-            partitions.save(of_split, context.files.table(table.part(name), part))
+            shard_rows.save(context.files, part, table, name, of_split)

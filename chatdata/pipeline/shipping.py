@@ -2,6 +2,7 @@
 node, which holds what it reads, and into which it writes.
 
 Files of a task alone travel with the task. What many tasks read (`Shared`) travels once a node.
+What other tasks alone read stays with the nodes.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What travels for a task."""
+    """What travels for a task. `left` are names of files that tasks may have left with the nodes,
+    since the first process does not have them."""
 
     pieces: tuple[Piece, ...]
     shared: tuple[Shared, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 class Portable(Protocol[Given, Result]):
@@ -65,6 +68,9 @@ class Portable(Protocol[Given, Result]):
     def parcel(self, task: Given) -> Parcel:
         """What the task reads."""
 
+    def leaves(self, task: Given) -> tuple[str, ...]:
+        """The names of files that the task may write, and that no process but a worker reads."""
+
     def there(self, folder: Path, places: Mapping[Shared, Path], task: Given) -> Result:
         """The result of a task whose files are in a scratch folder and in `places`."""
 
@@ -75,6 +81,13 @@ class Portable(Protocol[Given, Result]):
 def content(path: Path) -> Content:
     """The bytes of a file."""
     return np.fromfile(path, np.uint8)
+
+
+def mapped(path: Path) -> Content:
+    """The bytes of a file that nobody changes, memory-mapped."""
+    if not path.stat().st_size:
+        return np.empty(0, np.uint8)
+    return np.asarray(np.memmap(path, np.uint8, "r")).view(np.ndarray)
 
 
 def chunks(path: Path, size: int) -> Iterator[Content]:

@@ -54,6 +54,7 @@ class Stage(Generic[Task, Result]):
     `keys` are the keys of a recipe on which it depends; of the sources it sees the names alone.
     `parts_of_context` are the further fields of a context that it sees. `reads` and `writes` give
     the files of a task in the work folder; some that a stage may write may not be there afterwards.
+    `leaves` gives those of the files it writes that only tasks of other stages read.
     `in_layers` does what `function` does and keeps less than a whole task at a time, or is None
     for a context in which it cannot.
     """
@@ -65,6 +66,7 @@ class Stage(Generic[Task, Result]):
     writes: Callable[[BuildContext, Task], tuple[Path, ...]] = _nothing
     in_layers: InLayers[Task, Result] | None = None
     parts_of_context: frozenset[str] = frozenset()
+    leaves: Callable[[BuildContext, Task], tuple[Path, ...]] = _nothing
 
     def narrowed(self, context: BuildContext) -> BuildContext:
         """The context with nothing but what the stage depends on.

@@ -8,12 +8,13 @@ from typing import Any
 import polars as pl
 
 from chatdata.dataset import tables
-from chatdata.pipeline import encoders, global_pass, layers
+from chatdata.pipeline import encoders, global_pass, layers, shard_rows
 from chatdata.pipeline.cache import Store
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.first_pass import first_pass
 from chatdata.pipeline.global_pass import FilterDecision, GlobalDecisions, Repeats
 from chatdata.pipeline.second_pass import measured, second_pass
+from chatdata.pipeline.shard_writing import WRITING
 from chatdata.pipeline.stage import Done, Reads, Stage
 from chatdata.pipeline.stats import PartStats
 from chatdata.pipeline.tokenizing import CERTIFICATE
@@ -32,6 +33,11 @@ def _first_writes(context: BuildContext, part: int) -> tuple[Path, ...]:
     return (context.files.spared(part), *(context.files.table(kind, part) for kind in kinds))
 
 
+def _first_leaves(context: BuildContext, part: int) -> tuple[Path, ...]:
+    kinds = ("threaded", "outcomes", "nodes")
+    return (context.files.spared(part), *(context.files.table(kind, part) for kind in kinds))
+
+
 def _first_in_layers(context: BuildContext, store: Store, part: int) -> Done[PartStats] | None:
     if not layers.can_keep(context):
         return None
@@ -46,6 +52,7 @@ FIRST: Stage[int, PartStats] = Stage(
     _first_writes,
     _first_in_layers,
     frozenset(["forget"]),
+    _first_leaves,
 )
 
 
@@ -57,11 +64,16 @@ def _second_reads(context: BuildContext, task: tuple[int, GlobalDecisions]) -> R
     return Reads((*of_part, *encoders.tokenizer_files(context)))
 
 
-def _second_writes(context: BuildContext, task: tuple[int, GlobalDecisions]) -> tuple[Path, ...]:
+def _second_leaves(context: BuildContext, task: tuple[int, GlobalDecisions]) -> tuple[Path, ...]:
     part, _ = task
     made = [(table, split) for table in (*tables.TABLES, tables.DROPPED) for split in table.splits]
-    kinds = ["digests", *(table.part(split) for table, split in made)]
-    return tuple(context.files.table(kind, part) for kind in kinds)
+    return tuple(context.files.table(table.part(split), part) for table, split in made)
+
+
+def _second_writes(context: BuildContext, task: tuple[int, GlobalDecisions]) -> tuple[Path, ...]:
+    part, _ = task
+    rows = _second_leaves(context, task)
+    return (context.files.table("digests", part), *rows, *map(shard_rows.facts_file, rows))
 
 
 _RENDERS = frozenset(["tokenizer", "encoder", "sample"])
@@ -73,6 +85,7 @@ SECOND: Stage[tuple[int, GlobalDecisions], PartStats] = Stage(
     _second_reads,
     _second_writes,
     parts_of_context=_RENDERS | {"keeps_dropped"},
+    leaves=_second_leaves,
 )
 
 
@@ -101,4 +114,4 @@ REPEATS: Stage[Repeats, FilterDecision] = Stage(
     "duplicates", global_pass.decide_filter, frozenset(["drop"]), _repeats_reads
 )
 
-ALL: tuple[Stage[Any, Any], ...] = (FIRST, REPEATS, COUNT, SECOND, CERTIFICATE)
+ALL: tuple[Stage[Any, Any], ...] = (FIRST, REPEATS, COUNT, SECOND, CERTIFICATE, WRITING)

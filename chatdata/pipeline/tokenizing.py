@@ -12,7 +12,7 @@ from chatdata.core import ledger, schema
 from chatdata.core.hashing import fraction_column
 from chatdata.dataset.rows import Rows
 from chatdata.dataset.tables import Table
-from chatdata.pipeline import encoders, partitions
+from chatdata.pipeline import encoders, shard_rows
 from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.digests import Digests
 from chatdata.pipeline.stage import Stage
@@ -108,7 +108,7 @@ CERTIFICATE: Stage[tuple[TrainOn, list[Row]], ParityCounts] = Stage(
 
 
 def save_rows(context: BuildContext, part: int, rows: Rows, made: Sequence[Table]) -> None:
-    """Writes tables of the rows of a part, from which the first process makes shards."""
+    """Writes tables of the rows of a part, from which shards are written."""
     for table in made:
         for name, table_rows in table.make(rows).items():
-            partitions.save(table_rows, context.files.table(table.part(name), part))
+            shard_rows.save(context.files, part, table, name, table_rows)

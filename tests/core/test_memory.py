@@ -6,12 +6,11 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from chatdata.core import memory
-from chatdata.dataset.shards import Shards
+from chatdata.dataset import shards
 
 
 def test_what_is_held_stays() -> None:
@@ -29,10 +28,7 @@ def test_where_a_shard_ends_the_system_is_asked(
     asked: list[int] = []
     monkeypatch.setattr(memory, "_trim", lambda: asked.append)
     rows = pa.table({"id": ["a"]})
-    shards = Shards(tmp_path, "train", rows.schema)
-    shards.add(rows, np.array([1]))
-    assert not asked
-    shards.finish()
+    shards.write(tmp_path / "a.parquet", rows.schema, [rows, rows])
     assert asked == [0]
 
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from chatdata.dataset import schemas, shards, tables
-from chatdata.dataset.row_groups import MOST_ROWS, Grouping
-from chatdata.dataset.shards import Shards
+from chatdata.dataset.row_groups import MOST_ROWS, Grouping, facts_of
+from tests.support import shard_files
 from tests.support.xet import new_shares
 
 WORDS = [bytes(random.Random(n).choices(range(97, 123), k=n % 9 + 2)).decode() for n in range(3000)]
@@ -25,14 +25,11 @@ def ids(rows: int) -> pa.Table:
 
 def groups(table: pa.Table, sizes: np.ndarray, most: int) -> list[list[str]]:
     grouping = Grouping(most)
-    made = [*grouping.add(table, sizes), *grouping.rest()]
-    assert [group.bytes for group in made] == [
-        int(sizes[start : start + group.rows.num_rows].sum())
-        for start, group in zip(
-            np.cumsum([0, *(group.rows.num_rows for group in made)]), made, strict=False
-        )
-    ]
-    return [group.rows["id"].to_pylist() for group in made]
+    made = [*grouping.add(facts_of(table, sizes)), *grouping.rest()]
+    ends = np.cumsum([group.rows for group in made])
+    ranges = list(itertools.pairwise([0, *ends]))
+    assert [group.bytes for group in made] == [int(sizes[s:e].sum()) for s, e in ranges]
+    return [table["id"][s:e].to_pylist() for s, e in ranges]
 
 
 def without(table: pa.Table, row: int) -> pa.Table:
@@ -71,10 +68,8 @@ def test_a_row_taken_out_changes_the_group_that_holds_it() -> None:
 
 def written(folder: Path, table: pa.Table, name: str) -> list[Path]:
     of = {table.name: table for table in tables.TABLES}[name]
-    folder.mkdir()
-    shards_of = Shards(folder / name, "train", of.schema_with(schemas.OPTIONAL))
-    shards_of.add(table, of.row_bytes(table))
-    return [path for path, _ in shards_of.finish()]
+    schema = of.schema_with(schemas.OPTIONAL)
+    return shard_files.write(folder / name, "train", schema, [(table, of.row_bytes(table))])
 
 
 def talks(rows: int) -> pa.Table:

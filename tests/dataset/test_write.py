@@ -13,24 +13,25 @@ import pytest
 
 from chatdata.core.errors import OutputError
 from chatdata.dataset import manifest, schemas
-from chatdata.dataset import shards as write
+from chatdata.dataset import shards as written
+from tests.support import shard_files
 
 ROWS = pa.table({name: [f"{name}{i}" for i in range(500)] for name in schemas.LEDGER.names})
 
 
 def shards(folder: Path, cuts: list[int], size: int = 10) -> dict[str, bytes]:
-    folder.mkdir()
-    written = write.Shards(folder / "ledger", "x", schemas.LEDGER)
-    for start, end in zip([0, *cuts], [*cuts, ROWS.num_rows], strict=True):
-        table = ROWS.slice(start, end - start)
-        written.add(table, np.full(table.num_rows, size, np.int64))
-    return {path.name: path.read_bytes() for path, _ in written.finish()}
+    pieces = [
+        (ROWS.slice(start, end - start), np.full(end - start, size, np.int64))
+        for start, end in zip([0, *cuts], [*cuts, ROWS.num_rows], strict=True)
+    ]
+    paths = shard_files.write(folder / "ledger", "x", schemas.LEDGER, pieces)
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def test_bytes_do_not_depend_on_how_the_rows_arrive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "SHARD_BYTES", 1000)
+    monkeypatch.setattr(written, "SHARD_BYTES", 1000)
     whole = shards(tmp_path / "whole", [])
     assert list(whole) == [f"x-{i:05d}-of-00003.parquet" for i in range(3)]
     draw = random.Random(0)
@@ -40,25 +41,21 @@ def test_bytes_do_not_depend_on_how_the_rows_arrive(
 
 
 def test_all_rows_are_there_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write, "SHARD_BYTES", 700)
+    monkeypatch.setattr(written, "SHARD_BYTES", 700)
     names = shards(tmp_path / "a", [13, 400], size=33)
     tables = [pq.read_table(tmp_path / "a" / "ledger" / name) for name in names]
     assert pa.concat_tables(tables).equals(ROWS.cast(schemas.LEDGER))
     assert len(list((tmp_path / "a" / "ledger").iterdir())) == len(names)
 
 
-def test_a_row_larger_than_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write, "SHARD_BYTES", 10)
-    written = write.Shards(tmp_path / "a", "x", schemas.LEDGER)
-    written.add(ROWS.slice(0, 3), np.asarray([1000, 1, 1]))
-    assert [rows for _, rows in written.finish()] == [1, 2]
+def test_a_row_larger_than_a_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written, "SHARD_BYTES", 10)
+    planned = shard_files.plan([(ROWS.slice(0, 3), np.asarray([1000, 1, 1]))])
+    assert [sum(shard.groups) for shard in planned] == [1, 2]
 
 
-def test_no_rows_no_files(tmp_path: Path) -> None:
-    written = write.Shards(tmp_path / "a", "x", schemas.LEDGER)
-    written.add(ROWS.slice(0, 0), np.empty(0, np.int64))
-    assert written.finish() == []
-    assert not (tmp_path / "a").exists()
+def test_no_rows_no_shard() -> None:
+    assert shard_files.plan([(ROWS.slice(0, 0), np.empty(0, np.int64))]) == []
 
 
 # ------------------------------------------------------------------------------ the manifest

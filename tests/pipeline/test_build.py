@@ -21,7 +21,6 @@ from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceErr
 from chatdata.dataset import dropped, reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import partitions, prepare, preview, tokenizing
-from chatdata.pipeline.engines import local
 from chatdata.sources import cutting
 from chatdata.steps.clean import CLEANERS
 from tests.support import zstd_frames
@@ -105,7 +104,7 @@ render: {tokenizer: bytes, template: chatml, max_tokens: 900, overflow: cut}""",
 
 
 @pytest.mark.slow
-def test_one_and_two_workers_write_the_same_bytes_whatever_the_splits_and_threads(
+def test_one_and_two_workers_write_the_same_bytes_whatever_the_splits_and_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "PART_BYTES", 60_000)
@@ -115,7 +114,6 @@ def test_one_and_two_workers_write_the_same_bytes_whatever_the_splits_and_thread
     alone = files(make(tmp_path, BOTH, None, "alone", workers=1))
     monkeypatch.setattr(cutting, "SPLIT_BYTES", 4000)
     monkeypatch.setattr(partitions, "ONE_STEP", 1)
-    monkeypatch.setattr(local, "writers_for", lambda workers: 3)
     steps = list[str]()
     again = make(
         tmp_path, BOTH, None, "two", workers=2, progress=lambda step, *_: steps.append(step)

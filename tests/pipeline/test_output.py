@@ -1,10 +1,11 @@
-"""What waits to be written is bounded, in order, and gone where anything fails."""
+"""Shards that workers write: whole, in order, with bounded rows on the disk, or none of them."""
 
 from __future__ import annotations
 
-import functools
+import random
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,111 +15,176 @@ import pytest
 
 from chatdata import load_recipe
 from chatdata.core import arrow
-from chatdata.dataset import tables
-from chatdata.dataset.shards import Shards
+from chatdata.dataset import shards, tables
 from chatdata.dataset.tables import Table
-from chatdata.pipeline import output
+from chatdata.pipeline import engines, output, partitions, shard_rows
 from chatdata.pipeline.context import BuildContext
+from chatdata.pipeline.engines import Workers
 from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.partitions import PartitionFiles
 from chatdata.steps.figures import FiguresByKey
 
-NUMBER = 3 * output._WAITING
+WRITTEN = [tables.LEDGER, tables.PAIRS, tables.DROPPED]
+PARTS, ROWS = 40, 30
+ROW_BYTES = 200  # of a row of the ledger, as `tables` reckons it
 
 
-def writer(folder: Path, threads: int = 1) -> OutputWriter:
-    files = PartitionFiles(folder / ".work", 1)
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    with engines.start("local", 1) as running:
+        yield running
+
+
+@pytest.fixture
+def writer(tmp_path: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> OutputWriter:
+    """A writer of shards of about a hundred rows."""
+    monkeypatch.setattr(shards, "SHARD_BYTES", 100 * ROW_BYTES)
+    files = PartitionFiles(tmp_path / ".work", PARTS)
+    files.folder.mkdir()
     context = BuildContext(recipe=load_recipe("sample"), files=files, figures=FiguresByKey())
-    return OutputWriter(context, folder, [tables.LEDGER, tables.PAIRS], threads)
+    return OutputWriter(context, tmp_path, WRITTEN, workers)
 
 
-def row(number: int, table: Table = tables.LEDGER) -> pa.Table:
-    empty = arrow.no_rows(table.schema).to_pydict()
-    return pa.table({**{name: [None] for name in empty}, "id": [f"{number:03d}"]}, table.schema)
+def rows(ids: list[str], table: Table) -> pa.Table:
+    names = arrow.no_rows(table.schema).to_pydict()
+    return pa.table({**{name: [None] * len(ids) for name in names}, "id": ids}, table.schema)
 
 
-def test_what_is_added_waits_where_much_waits_already(tmp_path: Path) -> None:
-    shards, may_go_on, added = writer(tmp_path), threading.Event(), list[int]()
+def save(folder: Path, part: int, ids: list[str], table: Table = tables.LEDGER) -> None:
+    """Writes the rows of a part, as the second pass does."""
+    shard_rows.save(PartitionFiles(folder, PARTS), part, table, table.splits[0], rows(ids, table))
+
+
+def waiting(folder: Path) -> int:
+    """How many rows wait on the disk."""
+    return sum(partitions.load(path).num_rows for path in folder.glob("*.arrow"))
+
+
+def ids_of(folder: Path, paths: list[str]) -> list[str]:
+    return [id for path in paths for id in pq.read_table(folder / path)["id"].to_pylist()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_of_parts_are_written_in_order_and_let_go(
+    tmp_path: Path, writer: OutputWriter, seed: int
+) -> None:
+    draw = random.Random(seed)
+    sizes = [draw.choice([0, 1, 7, ROWS, 5 * ROWS]) for _ in range(PARTS)]
+    expected, most = list[str](), 0
+    with writer.all_or_nothing():
+        for part, size in enumerate(sizes):
+            ids = [f"{part}-{number}" for number in range(size)]
+            save(tmp_path / ".work", part, ids)
+            writer.add(part)
+            expected += ids
+            most = max(most, waiting(tmp_path / ".work"))
+        entries = writer.finish()
+    assert ids_of(tmp_path, [entry.path for entry in entries]) == expected
+    assert [entry.rows for entry in entries] == [
+        pq.read_metadata(tmp_path / entry.path).num_rows for entry in entries
+    ]
+    assert len(entries) > 3
+    assert not waiting(tmp_path / ".work")
+    a_shard = 2 * 100 + 5 * ROWS  # and the part in which it ends
+    assert most <= (output._WAITING + 2) * a_shard
+
+
+def test_rows_of_this_process_stand_where_they_were_added(
+    tmp_path: Path, writer: OutputWriter
+) -> None:
+    problems = partitions.Appended(tmp_path / ".work" / "problems.arrow", tables.DROPPED.schema)
+    for id in ("x", "y", "z"):
+        problems.add(rows([id], tables.DROPPED))
+    problems.close()
+    with writer.all_or_nothing():
+        writer.add_rows(tables.LEDGER, "ledger", rows(["a"], tables.LEDGER))
+        writer.add_file(tables.DROPPED, tmp_path / ".work" / "problems.arrow")
+        for table in (tables.LEDGER, tables.DROPPED, tables.PAIRS):
+            save(tmp_path / ".work", 0, ["b"], table)
+        writer.add(0)
+        writer.add_rows(tables.LEDGER, "ledger", rows(["c"], tables.LEDGER))
+        entries = [entry.path for entry in writer.finish()]
+    assert [path.split("/")[0] for path in entries] == ["ledger", "pairs"]
+    assert ids_of(tmp_path, entries) == ["a", "b", "c", "b"]
+    assert ids_of(tmp_path, ["dropped/dropped-00000-of-00001.parquet"]) == ["x", "y", "z", "b"]
+    left = [path.name for path in (tmp_path / ".work").iterdir()]
+    assert left == ["problems.arrow"]  # which a second attempt reads
+
+
+def test_what_is_added_waits_where_shards_wait_to_be_written(
+    tmp_path: Path, writer: OutputWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on, added, write = threading.Event(), list[int](), shards.write
+
+    def later(*given: Any) -> None:
+        may_go_on.wait()
+        write(*given)
 
     def add_all() -> None:
-        for number in range(NUMBER):
-            shards.add_rows(tables.LEDGER, "ledger", lambda n=number: may_go_on.wait() and row(n))
-            added.append(number)
+        for part in range(PARTS):
+            save(tmp_path / ".work", part, [f"{part}-{number}" for number in range(200)])
+            writer.add(part)
+            added.append(part)
 
+    monkeypatch.setattr(shards, "write", later)
     adding = threading.Thread(target=add_all)
     adding.start()
     patience = time.monotonic() + 20
-    while len(added) < output._WAITING and time.monotonic() < patience:
+    while len(writer._sent) < output._WAITING and time.monotonic() < patience:
         time.sleep(0.01)
     adding.join(timeout=0.3)
     at_first = len(added)
     may_go_on.set()
     adding.join()
-    assert at_first == output._WAITING
-    assert len(added) == NUMBER
-    (entry,) = shards.finish()
-    ids = pq.read_table(tmp_path / entry.path)["id"].to_pylist()
-    assert ids == [f"{number:03d}" for number in range(NUMBER)]
+    assert at_first < PARTS / 2
+    assert len(added) == PARTS
+    assert sum(entry.rows for entry in writer.finish()) == 200 * PARTS
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_tables_are_written_in_order_beside_each_other(tmp_path: Path, threads: int) -> None:
-    used = set[int]()
-
-    def load(number: int, table: Table) -> pa.Table:
-        used.add(threading.get_ident())
-        return row(number, table)
-
-    with writer(tmp_path, threads).all_or_nothing() as shards:
-        for number in range(NUMBER):
-            for table, split in ((tables.LEDGER, "ledger"), (tables.PAIRS, "train")):
-                shards.add_rows(table, split, functools.partial(load, number, table))
-        entries = shards.finish()
-    assert [entry.path.split("/")[0] for entry in entries] == ["ledger", "pairs"]
-    for entry in entries:
-        ids = pq.read_table(tmp_path / entry.path)["id"].to_pylist()
-        assert ids == [f"{number:03d}" for number in range(NUMBER)]
-    assert len(used) == min(threads, 2)
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_where_the_end_of_a_table_fails_no_other_table_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+def test_where_a_shard_fails_nothing_is_left(
+    tmp_path: Path, writer: OutputWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It raised that a file is not there, since the tables before had their names already."""
-    end = Shards.finish
+    write = shards.write
 
-    def finish(self: Shards) -> Any:
-        if self.folder.name == tables.PAIRS.name:
+    def refuse(path: Path, *given: Any) -> None:
+        if "pairs" in path.name:
             raise OSError(28, "No space left on device")
-        return end(self)
-
-    monkeypatch.setattr(Shards, "finish", finish)
-    with (  # noqa: PT012
-        pytest.raises(OSError, match="No space left"),
-        writer(tmp_path, threads).all_or_nothing() as shards,
-    ):
-        for table, split in ((tables.LEDGER, "ledger"), (tables.PAIRS, "train")):
-            shards.add_rows(table, split, functools.partial(row, 1, table))
-        shards.finish()
-    assert not [*tmp_path.rglob("*.parquet"), *tmp_path.rglob("*.partial")]
-
-
-def test_a_failure_is_raised_soon_and_leaves_nothing(tmp_path: Path) -> None:
-    loaded = []
-
-    def load(number: int) -> pa.Table:
-        loaded.append(number)
-        if number == 2:
-            raise ZeroDivisionError
-        return row(number)
+        time.sleep(0.05)  # another is at work when this is raised
+        write(path, *given)
 
     def add_all() -> None:
-        with writer(tmp_path).all_or_nothing() as shards:
-            for number in range(NUMBER):
-                shards.add_rows(tables.LEDGER, "ledger", lambda n=number: load(n))
-            raise AssertionError("nothing was raised")
+        with writer.all_or_nothing():
+            for part in range(PARTS):
+                for table in (tables.LEDGER, tables.PAIRS):
+                    save(tmp_path / ".work", part, [f"{part}-{n}" for n in range(ROWS)], table)
+                writer.add(part)
+            writer.finish()
 
-    with pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr(shards, "write", refuse)
+    with pytest.raises(OSError, match="No space left"):
         add_all()
-    assert not [*tmp_path.rglob("*.parquet"), *tmp_path.rglob("*.partial")]
+    assert not [path for path in tmp_path.rglob("*.parquet") if ".work" not in path.parts]
+    assert all(future.done() for _, future in writer._sent)
+
+
+def test_where_the_last_names_fail_nothing_is_left(
+    tmp_path: Path, writer: OutputWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if "pairs" in path.name:
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    def add_all() -> None:
+        with writer.all_or_nothing():
+            for table in (tables.LEDGER, tables.PAIRS):
+                save(tmp_path / ".work", 0, ["a"], table)
+            writer.add(0)
+            writer.finish()
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        add_all()
+    assert not [path for path in tmp_path.rglob("*.parquet") if ".work" not in path.parts]

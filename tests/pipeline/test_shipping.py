@@ -15,7 +15,6 @@ from chatdata.core import cache_folder
 from chatdata.core.errors import SourceError
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import engines, partitions, prepare, shipping
-from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.partitions import Batches, PartitionWriter
 from chatdata.pipeline.shipping import Piece
 from chatdata.sources import cutting
@@ -88,10 +87,8 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
-    """Workers that do not see the folder `home`. The first process writes while none runs."""
-    at_once = lambda self, table, function, *arguments: function(table, *arguments)  # noqa: E731
-    monkeypatch.setattr(OutputWriter, "_later", at_once)
+def elsewhere(tmp_path: Path) -> Elsewhere:
+    """Workers that do not see the folder `home`."""
     (tmp_path / "nodes").mkdir()
     return Elsewhere(tmp_path / "nodes", tmp_path / "home")
 

@@ -18,12 +18,11 @@ from chatdata.pipeline import encoders, shipping
 class Elsewhere:
     """Runs tasks in scratch folders below `nodes`, while the folder `hidden` has another name."""
 
-    writers = 1
-
     def __init__(self, nodes: Path, hidden: Path) -> None:
         self._nodes, self._hidden = nodes, hidden
         self._tokenizers = encoders._ProcessCache()  # none that the first process has loaded
         self._places: dict[shipping.Shared, Path] = {}
+        self._left: dict[str, shipping.Content] = {}
         self.tasks = 0
 
     @contextlib.contextmanager
@@ -34,27 +33,39 @@ class Elsewhere:
     def map(self, function: Any, tasks: Sequence[Any]) -> Iterator[Any]:
         """Yields the results of tasks, each run where its files are not."""
         for task in tasks:
-            known, key = function.known(task)
-            if known is not None:
-                yield known
-                continue
-            result, made = self._run(function, task, function.parcel(task))
-            yield function.arrived(task, key, result, made)
-            self.tasks += 1
+            yield self._done(function, task)
+
+    write = map
+
+    def _done(self, function: Any, task: Any) -> Any:
+        known, key = function.known(task)
+        if known is not None:
+            return known
+        self.tasks += 1
+        result, made = self._run(function, task, function.parcel(task))
+        self._left |= {name: made.pop(name) for name in function.leaves(task) if name in made}
+        return function.arrived(task, key, result, made)
 
     def map_here(self, function: Any, tasks: Sequence[Any]) -> Iterator[Any]:
         """Yields the results of tasks that need the files of this process."""
         return map(function, tasks)
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
-        """The future of something that is done in this process."""
+        """The future of a task, which is done where its files are not if it can travel."""
         done: Future[Any] = Future()
-        done.set_result(function(task))
+        travels = hasattr(function, "parcel")
+        done.set_result(self._done(function, task) if travels else function(task))
         return done
+
+    def remove(self, path: Path) -> None:
+        """Removes what a task has left, or a file of this process."""
+        self._left.pop(path.name, None)
+        path.unlink(missing_ok=True)
 
     def _run(self, function: Any, task: Any, parcel: shipping.Parcel) -> Any:
         places = {item: self._place(item) for item in parcel.shared}
-        travels = pickle.dumps((function, places, task, parcel.pieces))
+        left = [shipping.Piece(n, self._left[n]) for n in parcel.left if n in self._left]
+        travels = pickle.dumps((function, places, task, [*parcel.pieces, *left]))
         away = self._hidden.rename(self._hidden.with_name("away"))
         try:
             scratch_folder = tempfile.TemporaryDirectory(dir=self._nodes)

@@ -30,8 +30,6 @@ PARTS = 3
 class Here:
     """Workers that are this process, and the tasks that they were given."""
 
-    writers = 1
-
     def __init__(self) -> None:
         self.tasks: list[Any] = []
 
@@ -41,6 +39,11 @@ class Here:
 
     def map_here(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         return map(function, tasks)
+
+    write = map
+
+    def remove(self, path: Path) -> None:
+        raise NotImplementedError
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
         raise NotImplementedError

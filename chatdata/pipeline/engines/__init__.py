@@ -5,6 +5,7 @@ An engine module has `start(workers)`, a context that gives `Workers` for as lon
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ from chatdata.core.errors import EngineError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from pathlib import Path
 
 ENGINES = ("local", "ray")
 
@@ -24,12 +26,7 @@ Result = TypeVar("Result")
 
 
 class Workers(Protocol):
-    """What runs functions: in this process, in a pool of processes, or on a cluster.
-
-    `writers` is how many threads of this process are to write what the functions make.
-    """
-
-    writers: int
+    """What runs functions: in this process, in a pool of processes, or on a cluster."""
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Yields `function(task)` for each task, in the order of the tasks."""
@@ -39,18 +36,26 @@ class Workers(Protocol):
     ) -> Iterator[Result]:
         """Yields what `map` does, of tasks that need the disk of this process."""
 
+    def write(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """Yields what `map` does, of tasks that threads may share, since they run no Python to
+        speak of."""
+
+    def remove(self, path: Path) -> None:
+        """Removes a file of the work folder that no task reads again, wherever it is."""
+
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         """The future of `function(task)`, which runs while the caller goes on."""
+
+
+def remove_here(path: Path) -> None:
+    """Removes a file of this process, where there is one: the disk has room if it stays."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def writers_for(workers: int) -> int:
-    """How many threads write what so many workers make: two workers make what a thread writes."""
-    return max(1, workers // 2)
 
 
 def start(name: str, workers: int) -> AbstractContextManager[Workers]:

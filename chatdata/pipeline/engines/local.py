@@ -11,9 +11,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 from chatdata.core.errors import EngineError
-from chatdata.pipeline.engines import Result, Task, Workers, writers_for
+from chatdata.pipeline.engines import Result, Task, Workers, remove_here
 from chatdata.pipeline.engines.shared_tasks import SharedTasks
 from chatdata.pipeline.engines.worker_process import WorkerPool
 
@@ -35,8 +36,6 @@ def start(workers: int) -> Iterator[Workers]:
 class _Here:
     """This process."""
 
-    writers = 1
-
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         self._thread = thread
 
@@ -44,6 +43,12 @@ class _Here:
         return map(function, tasks)
 
     map_here = map
+
+    def write(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        return SharedTasks(self._thread, function, tasks).results(1)
+
+    def remove(self, path: Path) -> None:
+        remove_here(path)
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         return self._thread.submit(function, task)
@@ -54,7 +59,6 @@ class _Pool:
 
     def __init__(self, pool: Executor, workers: int) -> None:
         self._pool, self._workers = pool, workers
-        self.writers = writers_for(workers)
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         shared = SharedTasks(self._pool, function, tasks)
@@ -68,7 +72,10 @@ class _Pool:
         finally:
             shared.stop()
 
-    map_here = map
+    map_here = write = map
+
+    def remove(self, path: Path) -> None:
+        remove_here(path)
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         return self._pool.submit(function, task)

@@ -1,9 +1,10 @@
 """A Ray cluster, or Ray on this machine: the functions of a build, so the same bytes.
 
 Nodes share no disk. A task runs in a scratch folder of its node; what it reads is put there from
-Ray's object store, and what it wrote comes back into the work folder of the first process. A task
-that is run again, since its worker or node is lost, has another scratch folder, and only one run
-of it comes back. So many tasks are on their way as keep all cores at work, however many there are.
+Ray's object store. What it wrote comes back into the work folder of the first process, but for
+files that only other tasks read: these stay in the object store. A task that is run again, since
+its worker or node is lost, or a file that it left, has another scratch folder, and only one run of
+it counts. So many tasks are on their way as keep all cores at work, however many there are.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from typing import Any
 
 from chatdata.core.errors import ChatdataError, EngineError
 from chatdata.pipeline import shipping
-from chatdata.pipeline.engines import Result, Task, Workers, writers_for
-from chatdata.pipeline.shipping import Made, Piece, Portable, Shared
+from chatdata.pipeline.engines import Result, Task, Workers, remove_here
+from chatdata.pipeline.shipping import Content, Made, Piece, Portable, Shared
 from chatdata.pipeline.stage import versions
 
 INSTALL = "pip install 'ray>=2.50'"
@@ -73,12 +74,12 @@ class _Cluster:
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         import ray
 
-        self.writers = writers_for(_cores())
         self._thread = thread
         self._folder = f"chatdata-{uuid.uuid4().hex}"
         self._shared: dict[Shared, _Handle] = {}
+        self._left: dict[str, Any] = {}  # references of files that tasks have left
         self._call: Any = ray.remote(max_retries=_RETRIES)(_call)
-        self._run: Any = ray.remote(num_returns=2, max_retries=_RETRIES)(_run)
+        self._run: Any = ray.remote(max_retries=_RETRIES)(_run)
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         send: Any = self._send if hasattr(function, "parcel") else self._send_alone
@@ -96,8 +97,17 @@ class _Cluster:
     ) -> Iterator[Result]:
         return map(function, tasks)
 
+    write = map
+
+    def remove(self, path: Path) -> None:
+        self._left.pop(path.name, None)
+        remove_here(path)
+
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
-        return self._thread.submit(function, task)
+        if not hasattr(function, "parcel"):
+            return self._thread.submit(function, task)
+        send: Any = self._send
+        return self._thread.submit(send(function, task))
 
     def remove_files(self) -> None:
         """Removes what nodes keep for the tasks of this build."""
@@ -127,10 +137,15 @@ class _Cluster:
             return lambda: known
         parcel = function.parcel(task)
         handles = {item: self._put(item) for item in parcel.shared}
-        sent = self._run.remote(*(versions(), self._folder, function, task, parcel.pieces, handles))
+        left = {name: self._left[name] for name in parcel.left if name in self._left}
+        leaves = function.leaves(task)
+        run = self._run.options(num_returns=2 + len(leaves))
+        given = (parcel.pieces, handles, left, leaves)
+        sent = run.remote(versions(), self._folder, function, task, *given)
 
         def received() -> Any:
-            result, made = _get(sent)
+            result, made = _get(sent[:2])
+            self._left.update(zip(leaves, sent[2:], strict=True))
             return function.arrived(task, key, result, made)
 
         return received
@@ -180,8 +195,11 @@ def _run(
     task: Task,
     pieces: Sequence[Piece],
     handles: Mapping[Shared, _Handle],
-) -> tuple[Result, Made]:
-    """The result of a task on a node, and the files that it wrote."""
+    left: Mapping[str, Any],
+    leaves: Sequence[str],
+) -> tuple[Result, Made, *tuple[Content | None, ...]]:
+    """The result of a task on a node, the files that it wrote, and those that it leaves: None for
+    one that it did not write."""
     ray: Any = importlib.import_module("ray")
     if versions() != expected:
         raise EngineError(
@@ -195,9 +213,20 @@ def _run(
         home.mkdir(mode=0o700, exist_ok=True)
         places[item] = shipping.place(home / folder, contents)
     with tempfile.TemporaryDirectory(prefix="chatdata-task-") as scratch:
-        given = shipping.unpack(pieces, Path(scratch))
+        given = shipping.unpack([*pieces, *_pieces(left)], Path(scratch))
         result = function.there(Path(scratch), places, task)
-        return result, shipping.collect(Path(scratch), given)
+        made = shipping.collect(Path(scratch), given)
+        stay = [made.pop(name, None) for name in leaves]
+        return result, made, *stay
+
+
+def _pieces(left: Mapping[str, Any]) -> Iterator[Piece]:
+    """Yields files that other tasks have left."""
+    ray: Any = importlib.import_module("ray")
+    for name, reference in left.items():
+        content = ray.get(reference)
+        if content is not None:
+            yield Piece(name, content)
 
 
 def _remove(name: str) -> None:
