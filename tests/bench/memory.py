@@ -156,7 +156,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def measure(
-    lines: Iterator[str], workers: int, recipe: str, place: Path
+    lines: Iterator[str], workers: int, engine: str, recipe: str, place: Path
 ) -> tuple[int, Peak, float]:
     """The bytes of an input, what its build needed at most, and its seconds."""
     work = Path(tempfile.mkdtemp(prefix="memory-", dir=place))
@@ -169,6 +169,7 @@ def measure(
         out.mkdir()
         command = [sys.executable, "-m", "chatdata", "build", "r.yaml", "--input", str(data)]
         command += ["--out", "out/made", "--no-cache", "--workers", str(workers)]
+        command += ["--engine", engine]
         started, before, peak = time.monotonic(), _cpu(), Peak()
         with (work / "log").open("w") as log:
             process = subprocess.Popen(command, cwd=work, stdout=log, stderr=log)
@@ -189,6 +190,7 @@ def measure(
 @click.option("--short", "shorts", multiple=True, type=int, metavar="CONVERSATIONS")
 @click.option("--long", "longs", multiple=True, type=int, metavar="MB")
 @click.option("--workers", default=2, show_default=True)
+@click.option("--engine", default="local", show_default=True)
 @click.option("--render/--no-render", default=False, help="Make rows of tokens too.")
 @click.option("--place", default=tempfile.gettempdir(), type=click.Path(path_type=Path))
 def main(
@@ -197,6 +199,7 @@ def main(
     shorts: tuple[int, ...],
     longs: tuple[int, ...],
     workers: int,
+    engine: str,
     render: bool,
     place: Path,
 ) -> None:
@@ -208,7 +211,7 @@ def main(
     recipe = RECIPE + RENDER if render else RECIPE
     print("input          MB   peak  anonymous  first  spill/input  seconds  CPU s   (MB)")
     for name, lines in cases:
-        size, peak, seconds = measure(lines, workers, recipe, place)
+        size, peak, seconds = measure(lines, workers, engine, recipe, place)
         ratio = peak.spill / size
         facts = [peak.total, peak.anonymous, peak.first]
         columns = "".join(f"{fact // MB:9}" for fact in facts)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatdata.pipeline import partitions, prepare
-from chatdata.pipeline.engines import writers_for
 from chatdata.pipeline.reading import _grouped
 from chatdata.sources import cutting, jsonl
 from chatdata.sources.batches import File
@@ -28,8 +27,7 @@ READ = 2.7 / MEGABYTES
 BUCKETS = 0.91 / 400  # "Two steps of spreading", of 400 MB
 FIRST = (4.8 + 6.2 + 3.3 + 2.7 + 1.0 + 3.6) / MEGABYTES
 SECOND = (3.6 + 2.7) / MEGABYTES
-WRITE = 2.2 / MEGABYTES  # by threads of the first process, of which each has tables
-LARGEST = 1.2 / MEGABYTES  # of the table that takes longest
+WRITE = 2.2 / MEGABYTES
 KEYS = 0.45 / MEGABYTES  # what is decided of all parts, by the first process alone
 START = 5.2  # of each worker, once
 
@@ -93,7 +91,7 @@ def seconds(stage: Stage, workers: int, seed: int) -> float:
     return last
 
 
-def shown(plan: Plan, workers: int, writes_alone: bool, runs: int = 3) -> str:
+def shown(plan: Plan, workers: int, runs: int = 3) -> str:
     """A line of the table: hours of each stage, and of all."""
     total = sum(plan.sizes)
     of_parts = [total / plan.parts] * plan.parts
@@ -103,13 +101,11 @@ def shown(plan: Plan, workers: int, writes_alone: bool, runs: int = 3) -> str:
         Stage(plan.sizes, READ),
         Stage(of_buckets, BUCKETS if in_buckets > 1 else 0.0),
         Stage(of_parts, FIRST),
-        Stage(of_parts, SECOND + WRITE),  # on the same cores
+        Stage(of_parts, SECOND + WRITE),  # a shard is written when its rows are made
     )
-    read, again, first, second = (
+    read, again, first, last = (
         statistics.median(seconds(stage, workers, seed) for seed in range(runs)) for stage in stages
     )
-    written = total * max(LARGEST, WRITE / writers_for(workers))
-    last = max(second, written) if writes_alone else second
     compared = total * KEYS
     whole = START + read + again + first + compared + last
     ideal = total * (READ + FIRST + KEYS + SECOND + WRITE) / workers
@@ -131,15 +127,9 @@ def main() -> None:
     stated = parser.parse_args()
     plan = planned(stated.terabytes)
     print(f"{len(plan.sizes):,} splits, {plan.parts:,} parts of {plan.part_bytes / 1e6:,.0f} MB")
-    for writes_alone in (True, False):
-        print(f"\n{'as it is' if writes_alone else 'were shards written by workers'}:\n")
-        print(
-            "| workers | read | spread | first pass | compared | second pass, writing | all |",
-            end="",
-        )
-        print(" of ideal |\n|--:|--:|--:|--:|--:|--:|--:|--:|")
-        for workers in stated.workers:
-            print(shown(plan, workers, writes_alone), flush=True)
+    print(f"\n| {' | '.join(_COLUMNS)} |\n|{'--:|' * len(_COLUMNS)}")
+    for workers in stated.workers:
+        print(shown(plan, workers), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python -m tests.bench.schedule --input "$CHATDATA_SHAREGPT" --tokenizer FOLDER --workers 2 4 16
 
-A build by one worker gives the seconds of CPU of each task, of each piece that is written, and of
-what the first process does alone. Tasks are then given to simulated workers, each with a core, as a
-build gives them: in order, to whoever is free. Threads that write share these cores.
+A build by one worker gives the seconds of CPU of each task, and of what the first process does
+alone. Tasks are then given to simulated workers, each with a core, as a build gives them: in order,
+to whoever is free, and shards, the largest first, when all parts are made.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ os.environ |= {"POLARS_MAX_THREADS": "1", "RAYON_NUM_THREADS": "1", "CHATDATA_CA
 import pytest
 
 from chatdata import load_recipe
-from chatdata.dataset import tables
 from chatdata.pipeline import build as building
-from chatdata.pipeline.engines import local, writers_for
-from chatdata.pipeline.output import OutputWriter
+from chatdata.pipeline.engines import local
 from chatdata.pipeline.recipe import Recipe
+from chatdata.pipeline.shard_writing import WRITING
 
 START, COMPARED, TRIED, END = "start", "compared", "the fast library tried", "end"
 Seconds = dict[str, list[float]]
@@ -54,7 +53,7 @@ class Notes:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Lets a build do all in one thread, one thing after the other, and notes it."""
-        decide, finish = building.global_pass.decide, OutputWriter._finish
+        decide = building.global_pass.decide
 
         def mapped(_: Any, function: Any, tasks: Sequence[Any]) -> Iterator[Any]:
             step = _name(function)
@@ -65,7 +64,8 @@ class Notes:
 
         def submit(_: Any, function: Any, task: Any) -> Future[Any]:
             done: Future[Any] = Future()
-            with self.of(TRIED):
+            step = _name(function)
+            with self.of(WRITING.name if step == WRITING.name else TRIED):
                 done.set_result(function(task))
             return done
 
@@ -73,20 +73,11 @@ class Notes:
             with self.of(COMPARED):
                 return decide(*given)
 
-        def later(writer: Any, table: Any, function: Any, *given: Any) -> None:
-            with self.of(f"writing {table.name}"):
-                function(table, *given)
-
-        def finished(writer: Any, table: Any, split: str) -> Any:
-            with self.of(f"end of {table.name}"):
-                return finish(writer, table, split)
-
         patch.setattr(local._Here, "map", mapped)
         patch.setattr(local._Here, "map_here", mapped)
+        patch.setattr(local._Here, "write", mapped)
         patch.setattr(local._Here, "submit", submit)
         patch.setattr(building.global_pass, "decide", decided)
-        patch.setattr(OutputWriter, "_later", later)
-        patch.setattr(OutputWriter, "_finish", finished)
 
 
 def _name(function: Any) -> str:
@@ -112,49 +103,25 @@ def built(recipe: Recipe, path: str) -> Seconds:
 # ------------------------------------------------------------------------------------ simulated
 
 
-def makespan(tasks: Sequence[float], workers: int) -> list[float]:
-    """When each task is done and all before it."""
+def makespan(tasks: Sequence[float], workers: int) -> float:
+    """When all tasks are done."""
     free = [0.0] * workers
-    heapq.heapify(free)
-    ends, last = [], 0.0
     for seconds in tasks:
-        end = heapq.heappop(free) + seconds
-        heapq.heappush(free, end)
-        last = max(last, end)
-        ends.append(last)
-    return ends
-
-
-def written(ends: Sequence[float], every: Sequence[list[float]], threads: int) -> float:
-    """When threads have written all tables, part by part. What was added before the parts is
-    written first."""
-    free = [sum(sum(pieces[: -len(ends)]) for pieces in every[n::threads]) for n in range(threads)]
-    for part, end in enumerate(ends):
-        for number, pieces in enumerate(every):
-            thread = number % threads
-            free[thread] = max(free[thread], end) + pieces[part - len(ends)]
+        heapq.heapreplace(free, free[0] + seconds)
     return max(free)
 
 
-def schedule(seconds: Seconds, workers: int, threads: int) -> dict[str, float]:
+def schedule(seconds: Seconds, workers: int) -> dict[str, float]:
     """The seconds of the clock of each stage."""
-    writing = [seconds[f"writing {table.name}"] for table in (*tables.TABLES, tables.DROPPED)]
-    ends = [sum(pieces) for name, pieces in seconds.items() if name.startswith("end of ")]
-    made = makespan(seconds["second pass"], workers)
-    both = (sum(seconds["second pass"]) + sum(map(sum, writing))) / workers
-    second = max(made[-1], both)
-    first = makespan([*seconds[TRIED], *seconds["first pass"]], workers)
-    passes = ("ReadCall", "_spread")
-    return {
-        START: seconds[START][0],
-        **{name: makespan(seconds[name], workers)[-1] for name in passes if name in seconds},
-        f"{TRIED}, first pass": first[-1],
-        COMPARED: seconds[COMPARED][0],
-        "second pass": second,
-        "writing beyond it": max(0.0, written(made, writing, threads) - second),
-        "ends of tables": makespan(ends, threads)[-1],
-        END: seconds[END][0],
+    tasks = {
+        **{name: seconds[name] for name in ("ReadCall", "_spread") if name in seconds},
+        f"{TRIED}, first pass": [*seconds[TRIED], *seconds["first pass"]],
+        "second pass": seconds["second pass"],
+        WRITING.name: sorted(seconds[WRITING.name], reverse=True),
     }
+    clock = {name: makespan(of_stage, workers) for name, of_stage in tasks.items()}
+    alone = {name: sum(seconds[name]) for name in (START, COMPARED, END)}
+    return {START: alone[START], **clock, COMPARED: alone[COMPARED], END: alone[END]}
 
 
 def main() -> None:
@@ -169,12 +136,11 @@ def main() -> None:
     for name, taken in seconds.items():
         print(f"{name:<28}{sum(taken):8.2f} s of CPU, {len(taken)} of them")
     for workers in stated.workers:
-        for threads in sorted({1, writers_for(workers)}):
-            stages = schedule(seconds, workers, threads)
-            clock = sum(stages.values())
-            print(f"\n{workers} workers, {threads} threads that write: {clock:.1f} s")
-            for name, taken in stages.items():
-                print(f"  {name:<26}{taken:6.2f} s {taken / clock:6.1%}")
+        stages = schedule(seconds, workers)
+        clock = sum(stages.values())
+        print(f"\n{workers} workers: {clock:.1f} s")
+        for name, taken in stages.items():
+            print(f"  {name:<34}{taken:6.2f} s {taken / clock:6.1%}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from chatdata import build_dataset, load_recipe, preview_dataset
 from chatdata.core import ledger, row_id
 from chatdata.core.constants import IGNORE_INDEX
 from chatdata.core.errors import BuildError, ConfigError, RenderError, SourceError
-from chatdata.dataset import dropped, reader
+from chatdata.dataset import dropped, reader, shards
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import partitions, prepare, preview, tokenizing
 from chatdata.sources import cutting
@@ -108,6 +108,7 @@ def test_one_and_two_workers_write_the_same_bytes_whatever_the_splits_and_shards
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "PART_BYTES", 60_000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 4000)
     packed = zstd_frames.pack(messy_file(tmp_path).read_bytes(), random.Random(0))
     (tmp_path / "messy.json.zst").write_bytes(packed)
     tree_file(tmp_path)
@@ -119,6 +120,7 @@ def test_one_and_two_workers_write_the_same_bytes_whatever_the_splits_and_shards
         tmp_path, BOTH, None, "two", workers=2, progress=lambda step, *_: steps.append(step)
     )
     assert files(again) == alone
+    assert sum(name.startswith("tokens/train-") for name in alone) > 5
     assert steps.count("spreading") > 2
     facts = json.loads(alone["manifest.json"])
     assert all(split["rows"] >= 10 for split in facts["splits"].values())

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from chatdata import build_dataset
+from chatdata.dataset import shards
 from chatdata.pipeline import prepare
 from chatdata.sources import cutting
 from tests.support.builds import files
@@ -22,10 +23,12 @@ pytestmark = pytest.mark.slow
 BUILD = """
 import sys
 from chatdata import build_dataset
+from chatdata.dataset import shards
 from chatdata.pipeline import partitions, prepare
 from chatdata.sources import cutting
 
 prepare.PART_BYTES, cutting.SPLIT_BYTES, partitions.ONE_STEP = 160_000, 80_000, 2
+shards.SHARD_BYTES = 300_000
 recipe, out = sys.argv[1:]
 say = lambda *about: print(*about, flush=True)
 build_dataset(recipe, out, engine="ray", workers=1, progress=say, reused=say)
@@ -80,8 +83,11 @@ def expected(nodes: Nodes, recipe: Path) -> dict[str, bytes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prepare, "PART_BYTES", 160_000)
         patch.setattr(cutting, "SPLIT_BYTES", 80_000)
+        patch.setattr(shards, "SHARD_BYTES", 300_000)
         build_dataset(recipe, nodes.hidden / "local", workers=1)
-    return files(nodes.hidden / "local")
+    made = files(nodes.hidden / "local")
+    assert sum(name.startswith("tokens/train-") for name in made) > 3
+    return made
 
 
 def started(nodes: Nodes, recipe: Path, out: str) -> subprocess.Popen[str]:
@@ -127,7 +133,7 @@ def test_a_lost_worker_and_a_lost_node_change_nothing(
         wait_for(build, "dropping, threading 1 ")
         nodes.kill_worker()
         wait_for(build, "splitting, rendering 1 ")
-        nodes.replace_one()
+        nodes.replace_one()  # it has rows that wait to be written
         printed = build.communicate()[0]
     assert build.returncode == 0
     assert "splitting, rendering 8 8" in printed

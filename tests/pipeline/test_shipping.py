@@ -13,6 +13,7 @@ import pytest
 from chatdata import build_dataset
 from chatdata.core import cache_folder
 from chatdata.core.errors import SourceError
+from chatdata.dataset import shards
 from chatdata.dataset.manifest import Manifest
 from chatdata.pipeline import engines, partitions, prepare, shipping
 from chatdata.pipeline.partitions import Batches, PartitionWriter
@@ -81,9 +82,10 @@ def reasons(manifest: Manifest) -> set[str]:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inputs of several splits, and builds of several parts."""
+    """Inputs of several splits, builds of several parts, and datasets of many shards."""
     monkeypatch.setattr(cutting, "SPLIT_BYTES", 3000)
     monkeypatch.setattr(prepare, "PART_BYTES", 20_000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 4000)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,13 @@ class _Cluster:
             return lambda: known
         parcel = function.parcel(task)
         handles = {item: self._put(item) for item in parcel.shared}
-        left = {name: self._left[name] for name in parcel.left if name in self._left}
+        left = [name for name in parcel.left if name in self._left]
         leaves = function.leaves(task)
+        names = _Names(self._folder, tuple(left), leaves)
         run = self._run.options(num_returns=2 + len(leaves))
-        given = (parcel.pieces, handles, left, leaves)
-        sent = run.remote(versions(), self._folder, function, task, *given)
+        given = (versions(), names, function, task, parcel.pieces, handles)
+        # Arguments of their own: of what is lost Ray makes these again before the task begins.
+        sent = run.remote(*given, *(self._left[name] for name in left))
 
         def received() -> Any:
             result, made = _get(sent[:2])
@@ -188,45 +191,46 @@ def _call(function: Callable[[Task], Result], task: Task) -> Result:
     return function(task)
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names of the folder of a build on nodes, of the files that other tasks have left for a
+    task, and of those that it leaves."""
+
+    folder: str
+    left: tuple[str, ...]
+    leaves: tuple[str, ...]
+
+
 def _run(
     expected: str,
-    name: str,
+    names: _Names,
     function: Portable[Task, Result],
     task: Task,
     pieces: Sequence[Piece],
     handles: Mapping[Shared, _Handle],
-    left: Mapping[str, Any],
-    leaves: Sequence[str],
+    *left: Content | None,
 ) -> tuple[Result, Made, *tuple[Content | None, ...]]:
     """The result of a task on a node, the files that it wrote, and those that it leaves: None for
-    one that it did not write."""
+    one that it did not write. `left` are files that other tasks have left."""
     ray: Any = importlib.import_module("ray")
     if versions() != expected:
         raise EngineError(
             f"node {ray.util.get_node_ip_address()} has not the same versions of Python, chatdata "
             "and its packages as the machine that builds; install the same on all nodes."
         )
-    home = Path(tempfile.gettempdir()) / name
+    home = Path(tempfile.gettempdir()) / names.folder
     places = {}
     for item, (folder, references) in handles.items():
         contents = {name: map(ray.get, parts) for name, parts in references.items()}
         home.mkdir(mode=0o700, exist_ok=True)
         places[item] = shipping.place(home / folder, contents)
     with tempfile.TemporaryDirectory(prefix="chatdata-task-") as scratch:
-        given = shipping.unpack([*pieces, *_pieces(left)], Path(scratch))
+        more = [Piece(n, c) for n, c in zip(names.left, left, strict=True) if c is not None]
+        given = shipping.unpack([*pieces, *more], Path(scratch))
         result = function.there(Path(scratch), places, task)
         made = shipping.collect(Path(scratch), given)
-        stay = [made.pop(name, None) for name in leaves]
+        stay = [made.pop(name, None) for name in names.leaves]
         return result, made, *stay
-
-
-def _pieces(left: Mapping[str, Any]) -> Iterator[Piece]:
-    """Yields files that other tasks have left."""
-    ray: Any = importlib.import_module("ray")
-    for name, reference in left.items():
-        content = ray.get(reference)
-        if content is not None:
-            yield Piece(name, content)
 
 
 def _remove(name: str) -> None:
