@@ -67,7 +67,7 @@ def read(folder: Path, source: str, paths: Sequence[Path], size: int, options: s
             return str(error), here.tasks
     rows = [rows_of(files, part) for part in range(PARTS)]
     problems = [row for batch in partitions.batches(files.problems) for row in batch.to_pylist()]
-    entries = [row for load in result.problems.entries() for row in load().to_pylist()]
+    entries = [row for rows in result.problems.entries() for row in rows.to_pylist()]
     facts = (dict(result.units), result.tally(), result.not_read, result.shapes)
     assert not (folder / "unpacked-0").exists()
     return (rows, problems, entries, facts), here.tasks
