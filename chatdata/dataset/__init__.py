@@ -33,6 +33,7 @@ __all__ = [
     "report",
     "row_batches",
     "row_digests",
+    "row_groups",
     "rows",
     "schemas",
     "shards",
