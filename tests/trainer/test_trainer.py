@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from tests.support.later import need
 from trainer import config, train
 from trainer.data import dataset
 from trainer.model import load
+from trainer.run import log, model_card
 
 need("deepspeed")
 
@@ -437,6 +439,23 @@ def test_the_card_of_a_model_is_made_of_its_description(
     if request.config.getoption("--update-golden"):
         golden.write_text(plain)
     assert plain == golden.read_text()
+
+
+def test_the_card_says_whether_the_loss_is_weighed(trained: Path) -> None:
+    description = json.loads((trained / "chatdata.json").read_text())
+    assert "is weighed" not in model_card.text(description, "x")
+    description["dataset"]["weighted_messages"] = 12
+    assert "12 messages weigh anything but 1" in model_card.text(description, "x")
+
+
+@pytest.mark.parametrize(("loss", "lines"), [(0.0, 0), (2.5, 1)])
+def test_a_run_that_is_resumed_behind_its_end_reports_no_loss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: float, lines: int
+) -> None:
+    entry = {"train_loss": loss, "step": 14}
+    state = SimpleNamespace(is_world_process_zero=True, log_history=[entry], max_steps=14)
+    log.Report(tmp_path).on_log(SimpleNamespace(disable_tqdm=True), state, None)
+    assert len(capsys.readouterr().err.splitlines()) == lines
 
 
 def test_a_run_saves_its_metrics(trained: Path) -> None:

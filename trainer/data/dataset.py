@@ -257,5 +257,6 @@ def describe(source: Source) -> dict[str, Any]:
         "tokenizer_sha256": render.certificate.tokenizer_sha256,
         "train_on": render.learnt,
         "max_tokens": render.max_tokens,
+        "weighted_messages": manifest.weighted_messages,
         "provenance": dict(source.provenance) if source.provenance else None,
     }

@@ -40,13 +40,18 @@ class Report(TrainerCallback):
         entry = state.log_history[-1]
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-        if args.disable_tqdm:
+        if args.disable_tqdm and not _is_of_no_step(entry):
             click.echo(_line(entry, state.max_steps), err=True)
 
 
 def write_metrics(path: Path, entries: list[dict[str, Any]]) -> None:
     """Writes reports, a line each."""
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+
+
+def _is_of_no_step(entry: dict[str, Any]) -> bool:
+    """Whether a report is that of a run that was resumed behind its last step: its loss is 0."""
+    return entry.get("train_loss") == 0
 
 
 def _line(entry: dict[str, Any], steps: int) -> str:
