@@ -69,7 +69,6 @@ def make(nodes: pl.DataFrame, pairs: pl.DataFrame) -> pa.Table:
         "chosen": [[row] for row in pairs["chosen"]],
         "rejected": [[row] for row in pairs["rejected"]],
     }
-    tools = nodes["tools"][pairs["chosen"]]
     ranks = {name: pairs[name] for name in ("chosen_rank", "rejected_rank")}
     lists = [messages(nodes, part) for part in parts.values()]
     columns = about(nodes, pairs["pair"], pairs["group"], pairs["chosen"], prompts)
@@ -78,7 +77,7 @@ def make(nodes: pl.DataFrame, pairs: pl.DataFrame) -> pa.Table:
             *columns,
             pairs["question"].to_arrow().cast(pa.string()),
             *lists,
-            tools.to_arrow().cast(pa.string()),
+            tools(nodes, prompts, pairs["chosen"].to_list()),
             *(arrow.int64(column.to_numpy()) for column in ranks.values()),
         ],
         schema=PAIRS,
@@ -99,6 +98,15 @@ def about(
     of_asked = pl.Series([None if row is None else langs[row] for row in asked], dtype=pl.String)
     columns = (ids, groups, nodes["source"][answers], of_asked)
     return [column.to_arrow().cast(pa.string()) for column in columns]
+
+
+def tools(nodes: pl.DataFrame, prompts: list[list[int]], answers: list[int]) -> pa.Array:
+    """The tools that are offered to answers, given by their rows as the `prompts` are: those that
+    the first message on the way lists, as for conversations."""
+    listed = nodes["tools"].to_list()
+    paths = ([*prompt, answer] for prompt, answer in zip(prompts, answers, strict=True))
+    offered = ((listed[row] for row in path if listed[row] is not None) for path in paths)
+    return pa.array([next(of_path, None) for of_path in offered], pa.string())
 
 
 def messages(nodes: pl.DataFrame, lists: list[list[int]]) -> pa.Array:

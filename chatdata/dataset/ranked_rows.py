@@ -52,7 +52,7 @@ def make(nodes: pl.DataFrame, groups: pl.DataFrame) -> pa.Table:
     prompts = groups["prompt"].to_list()
     about = pair_rows.about(nodes, groups["question"], groups["group"], firsts, prompts)
     messages = [pair_rows.messages(nodes, part) for part in (prompts, answers)]
-    tools = nodes["tools"][firsts].to_arrow().cast(pa.string())
+    tools = pair_rows.tools(nodes, prompts, firsts.to_list())
     return pa.Table.from_arrays([*about, *messages, lists, tools], schema=RANKED)
 
 

@@ -555,6 +555,24 @@ def test_preferences_become_pairs_and_only_the_best_is_learnt(tmp_path: Path) ->
     assert problems(out) == {}
 
 
+def test_pairs_have_the_tools_of_their_record(tmp_path: Path) -> None:
+    """In all tables, and in the rows of tokens, as the conversation of the best answer has them."""
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    records = [
+        {"prompt": f"q{n}", "chosen": f"good {n}", "rejected": f"bad {n}", "tools": [tool] * n}
+        for n in range(2)
+    ]
+    out = prefer(tmp_path, records, "render={tokenizer: bytes, template: chatml}")
+    listed = {row["id"].split("/")[1]: row["tools"] for row in rows_of(out)}
+    assert sorted(tools is None for tools in listed.values()) == [False, True]
+    for kind in ("pairs", "ranked"):
+        assert {row["id"].split("/")[1]: row["tools"] for row in rows_of(out, kind)} == listed
+    ids = {row["id"]: row["input_ids"] for row in rows_of(out, "tokens")}
+    assert [row["chosen_ids"] for row in rows_of(out, "pair-tokens")] == [
+        ids[row["id"].split("~")[0]] for row in rows_of(out, "pairs")
+    ]
+
+
 def test_without_pairs_what_was_chosen_is_read_and_nothing_else(tmp_path: Path) -> None:
     record = {"prompt": "q", "chosen": "good", "rejected": "bad"}
     out = prefer(tmp_path, [record, {**record, "prompt": "r"}], "threads={}")
