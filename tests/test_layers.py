@@ -71,6 +71,7 @@ ONLY = {
     "huggingface_hub": {"chatdata.hub"},
     "tenacity": {"chatdata.hub"},
     "fsspec": {"chatdata.core.storage"},
+    "aiohttp": {"chatdata.core.protocols"},
     "ray": {"chatdata.pipeline.engines.ray"},
     "click": {"chatdata.cli", "trainer."},
     "rich": {"chatdata.cli", "chatdata.pipeline.progress_line", "trainer."},

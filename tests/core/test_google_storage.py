@@ -39,6 +39,7 @@ def test_who_has_no_login_is_told_how_to_get_it(
         storage.at(PLACE)
     assert logging.getLogger("gcsfs").handlers  # or it prints its tracebacks
     assert protocols.options("gs", {"token": "anon", "requests_timeout": 9}) == {}
+    assert "token" not in protocols.options("gs", {"endpoint_url": "http://127.0.0.1:1"})
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(
         StorageError, match=r"needs a login \(File .*none\.json was not found\): run"
