@@ -31,12 +31,12 @@ def options(protocol: str, configured: Mapping[str, Any]) -> dict[str, Any]:
 
     gcsfs would ask for the kind of a bucket by gRPC in each call, for up to a minute where only
     HTTP passes; wait without end for a server that says nothing; and, where it finds no login in 40
-    seconds, go on without. The log of gcsfs is for its developers, and is not printed.
+    seconds, go on without. Logs of libraries are for their developers, and not printed.
     """
     if protocol not in GOOGLE:
         return {}
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    for library in ("gcsfs", "google"):
+    for library in ("gcsfs", "google", "fsspec"):
         logging.getLogger(library).addHandler(_NOWHERE)
     import aiohttp
 

@@ -157,9 +157,10 @@ class Storage:
             raise StorageError(f"'{self._shown(name)}' changed while it was read; try again.")
         size = path.stat().st_size
         if after.size is not None and size != after.size:
+            encoding = self.system.info(file.path).get("contentEncoding")  # of Google's storage
+            way = f"store it without Content-Encoding '{encoding}'" if encoding else "try again"
             raise StorageError(
-                f"of '{self._shown(name)}' {size:,} bytes came, and it has {after.size:,}; try "
-                "again."
+                f"of '{self._shown(name)}' {size:,} bytes came, and it has {after.size:,}; {way}."
             )
 
     def _facts(self, file: Stored) -> Stored:

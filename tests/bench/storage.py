@@ -1,6 +1,7 @@
 """A build from storage into storage beside the same build on a disk: bytes, CPU seconds, memory.
 
-python -m tests.bench.storage FILE    (FILE is the ShareGPT dump; the server is moto's, on loopback)
+python -m tests.bench.storage FILE    (FILE is the ShareGPT dump; the server is moto's, on loopback,
+or with `--protocol gs` an emulator of Google's)
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ ROOT = Path(__file__).parent.parent.parent
 SERVER = """
 import json, sys
 from tests.support import object_storage
-with object_storage.serve() as server:
+serve = {"s3": object_storage.serve, "gs": object_storage.serve_google}[sys.argv[1]]
+with serve() as server:
     server.client.create_bucket("bench")
     print(json.dumps(server.variables), flush=True)
     sys.stdin.read()
@@ -45,24 +47,23 @@ sys.exit(status)
     return float(seconds), int(size)
 
 
-def compare(file: Path, variables: dict[str, str], folder: Path, rounds: int) -> None:
+def compare(file: Path, bench: str, folder: Path, rounds: int) -> None:
     """Prints what builds cost in turn, and whether their bytes are the same."""
     from chatdata.core import storage
 
-    os.environ.update(variables)
     print(f"start: {_peak()} MiB")
-    storage.at("s3://bench/dump").put({file.name: file})
+    storage.at(f"{bench}/dump").put({file.name: file})
     print(f"put {file.stat().st_size:,} bytes: {_peak()} MiB")
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     settings += ["--set", "max_dropped=1", "--workers", "1"]
     ways = {"disk": (str(file), str(folder / "out"))}
-    ways["storage"] = (f"s3://bench/dump/{file.name}", "s3://bench/out")
+    ways["storage"] = (f"{bench}/dump/{file.name}", f"{bench}/out")
     for _ in range(rounds):
         for way, (source, out) in ways.items():
             command = ["build", "sharegpt", "--input", source, "--out", out, *settings]
             seconds, size = measured(command, dict(os.environ))
             print(f"{way}: {seconds:.1f} CPU s, {size} MiB")
-    place = storage.at("s3://bench/out")
+    place = storage.at(f"{bench}/out")
     names = {place.relative(file) for file in place.files()}
     stored = {name: _hash(place.read(name) or b"") for name in names}
     paths = [path for path in (folder / "out").rglob("*") if path.is_file()]
@@ -83,8 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--protocol", choices=("s3", "gs"), default="s3")
     options = parser.parse_args()
-    command = [sys.executable, "-c", SERVER]
+    command = [sys.executable, "-c", SERVER, options.protocol]
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen(
@@ -92,8 +94,9 @@ def main() -> None:
         ) as server,
     ):
         assert server.stdout is not None
-        variables = json.loads(server.stdout.readline())
-        compare(options.file.resolve(), variables, Path(folder), options.rounds)
+        os.environ.update(json.loads(server.stdout.readline()))
+        bench = f"{options.protocol}://bench"
+        compare(options.file.resolve(), bench, Path(folder), options.rounds)
         server.communicate("")
 
 

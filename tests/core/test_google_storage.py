@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from pathlib import Path
@@ -95,3 +96,25 @@ def test_what_is_stored_is_compared(any_storage: ObjectStorage, tmp_path: Path) 
     with pytest.raises(StorageError, match=r"'gs://of-google/x/cut' was not stored as it was sent"):
         storage.at(PLACE).put({"cut": tmp_path / "file"})
     assert any_storage.client.content("of-google", "x/cut") == b"first"  # the guard was needed
+
+
+@ONLY_GOOGLE
+def test_what_is_unpacked_on_the_way_is_refused(
+    any_storage: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The emulator does not say so in its answers, as Google does."""
+    content = gzip.compress(b"words " * 99)
+
+    async def packed(scope: Message, receive: Receive, send: Send) -> None:
+        facts = {"name": "x", "size": str(len(content)), "etag": "1", "contentEncoding": "gzip"}
+        is_content = scope["path"].startswith("/download")
+        headers = [(b"content-encoding", b"gzip")] if is_content else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        body = content if is_content else json.dumps(facts).encode()
+        await send({"type": "http.response.body", "body": body})
+
+    with listen(packed) as endpoint:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+        (file,) = storage.at(f"{PLACE}/x.json").matches()
+        with pytest.raises(StorageError, match="store it without Content-Encoding 'gzip'"):
+            storage.at(f"{PLACE}/x.json").fetch({tmp_path / "copy": file})
