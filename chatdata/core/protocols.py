@@ -17,7 +17,7 @@ _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http":
 _PACKAGES |= {"https": "aiohttp", "abfs": "adlfs", "az": "adlfs"}
 _EXTRAS = {"s3fs": "s3", "gcsfs": "gcs"}  # of chatdata
 _SILENCE = 60  # seconds after which a server of Google's protocol that says nothing is asked again
-_IN_RANGES = 100 * 2**20  # bytes above which gcsfs can get a file in ranges of one generation
+_IN_RANGES = 2**30  # bytes above which gcsfs gets a file in ranges of one generation
 _NOWHERE = logging.NullHandler()
 _ACCOUNT = "GOOGLE_APPLICATION_CREDENTIALS"
 _GOOGLE_LOGIN = (
@@ -51,7 +51,7 @@ def options_to_get(protocol: str, size: int | None) -> dict[str, Any]:
     """The options by which a file is got whole, of one version, and again where it breaks off."""
     if protocol in S3:  # only one range after another is resumed; parallel ranges are not
         return {"max_concurrency": 1}
-    if protocol in GOOGLE:  # ranges of small files are none, and tries of tries
+    if protocol in GOOGLE:  # ranges take 160 MiB and eight times the CPU, but not all again
         return {"concurrency": 2 if (size or 0) > _IN_RANGES else 1}
     return {}
 

@@ -118,3 +118,25 @@ def test_what_is_unpacked_on_the_way_is_refused(
         (file,) = storage.at(f"{PLACE}/x.json").matches()
         with pytest.raises(StorageError, match="store it without Content-Encoding 'gzip'"):
             storage.at(f"{PLACE}/x.json").fetch({tmp_path / "copy": file})
+
+
+@ONLY_GOOGLE
+def test_a_large_file_comes_in_ranges_of_one_generation(
+    any_storage: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(system: object, bucket: str) -> int:
+        return 0
+
+    place, large = storage.at(f"{PLACE}/large"), bytes(range(256)) * 2**13
+    any_storage.client.put("of-google", "x/large", large)
+    monkeypatch.setattr(protocols, "_IN_RANGES", 0)
+    monkeypatch.setattr(type(place.system), "_get_threshold_for_disk_reads", none)
+    monkeypatch.setattr(place.system, "MIN_CHUNK_SIZE_FOR_CONCURRENCY", 2**19)
+    any_storage.faults.add("GET /of-google/x/large", truncate=2**18, times=2)
+    place.fetch({tmp_path / "copy": place.matches()[0]})
+    assert (tmp_path / "copy").read_bytes() == large
+    gets = [
+        entry for entry in any_storage.log if entry.request.startswith("GET /of-google/x/large")
+    ]
+    assert len(gets) > 3
+    assert all("range" in get.headers and "generation=" in get.request for get in gets)
