@@ -210,6 +210,7 @@ def _thread_source(context: BuildContext, messages: pl.DataFrame) -> _Threaded:
     marked = _marked(context, messages, named.is_named)
     marked = forgetting.mark(marked, forgotten.is_forgotten)
     of_trees = schema.is_of_trees(messages)
+    marked = trees.with_tools(marked) if of_trees else marked
     linearize = trees.linearize if of_trees else threads.linearize_turns
     threaded = linearize(marked, context.recipe.threads)
     outcomes = forgetting.without_words(threaded.outcomes, forgotten.names, of_trees=of_trees)

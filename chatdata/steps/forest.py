@@ -11,6 +11,7 @@ import polars as pl
 
 from chatdata.core.ledger import BELOW
 
+_INSTRUCTIONS = ("system", "developer")
 Why = tuple[str, str | None]  # reason, detail
 
 # The columns that threading goes by; what the messages say stays in the table.
@@ -44,6 +45,11 @@ class Forest:
     def is_marked(self, row: int, on_removed: str) -> bool:
         """Whether a filter marked this message so."""
         return bool(self.columns["on_removed"][row] == on_removed)
+
+    def is_skipped(self, row: int) -> bool:
+        """Whether a filter takes this message out of its conversations and nothing else, as it does
+        with instructions."""
+        return self.is_marked(row, "skip") and self.columns["role"][row] in _INSTRUCTIONS
 
     def is_answer(self, row: int) -> bool:
         """Whether this message is the assistant's."""
@@ -148,7 +154,8 @@ def _set_unreachable_aside(forest: Forest) -> None:
 
 
 def _prune(forest: Forest) -> None:
-    """Takes messages marked `cut` or `skip`, with all below them, out of the trees."""
+    """Takes messages marked `cut` or `skip`, with all below them, out of the trees; an instruction
+    that is skipped stays, for what is below it."""
     live = [root for root in forest.roots if not _felled(forest, root)]
     forest.roots = list(live)
     while live:
@@ -159,8 +166,10 @@ def _prune(forest: Forest) -> None:
 
 
 def _felled(forest: Forest, row: int) -> bool:
-    """Whether a message is marked `cut` or `skip`; all below it is then set aside with it."""
-    if not (forest.is_marked(row, "cut") or forest.is_marked(row, "skip")):
+    """Whether a message is marked `cut` or `skip`, and no instruction that goes alone; all below it
+    is then set aside with it."""
+    marks = (forest.is_marked(row, "cut"), forest.is_marked(row, "skip"))
+    if not any(marks) or forest.is_skipped(row):
         return False
     reason, detail = forest.filtered(row)
     forest.set_aside[row] = reason, detail

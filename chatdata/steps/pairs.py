@@ -36,6 +36,7 @@ _LEADING = "leading_turn"  # stands before the conversation, and so before the p
 NODES: dict[str, pl.DataType | type[pl.DataType]] = {
     **_NODES,
     "removed_by": pl.String,
+    "on_removed": pl.String,
     "why": pl.String,
 }
 
@@ -329,6 +330,7 @@ def with_losses(nodes: pl.DataFrame, kept: pl.DataFrame, outcomes: pl.DataFrame)
     `kept` has the (`group`, `message`) of the messages of conversations that stay, and `outcomes`
     are rows of OUTCOMES for those of no conversation. What the thread policy did not choose is not
     lost, nor is a question below which it chose no answer, unless a filter has marked the message.
+    An instruction that is skipped is left out of prompts, as what leads is.
     """
     reasons = _with_groups(nodes, outcomes).rename({"reason": "lost", "detail": "lost_why"})
     stands = kept.select(MESSAGE_KEY).unique().with_columns(is_kept=True)
@@ -336,11 +338,13 @@ def with_losses(nodes: pl.DataFrame, kept: pl.DataFrame, outcomes: pl.DataFrame)
     judged = judged.join(stands, on=MESSAGE_KEY, how="left", maintain_order="left")
     is_kept = pl.col("is_kept").fill_null(False)
     is_marked = pl.col("removed_by").is_not_null() & is_kept.not_()
+    is_skipped = pl.col("role").is_in(["system", "developer"]) & (pl.col("on_removed") == "skip")
+    marked_by = pl.when(is_skipped).then(pl.lit(_LEADING)).otherwise("removed_by")
     is_lost = (is_kept | pl.col("lost").is_in(_NOT_LOST).fill_null(False)).not_()
     # What is in no outcome is a message of a conversation that another source has as well.
     reason = pl.coalesce("lost", pl.lit("duplicate_id"))
     return judged.with_columns(
-        lost=pl.when(is_marked).then("removed_by").when(is_lost).then(reason),
+        lost=pl.when(is_marked).then(marked_by).when(is_lost).then(reason),
         lost_why=pl.when(is_marked).then("why").when(is_lost).then("lost_why"),
     ).drop("is_kept")
 

@@ -34,8 +34,9 @@ _DISLIKED: Why = ("not_selected", DISLIKED)
 def linearize(nodes: pl.DataFrame, threads: Threads) -> Threaded:
     """Makes conversations of whole trees, whose messages `filtering.mark` has marked.
 
-    A message marked `cut` or `skip` takes all replies below it along; a message marked `drop` takes
-    along every conversation that it stands in. A tree of more than `max_paths` conversations goes
+    A message marked `cut` or `skip` takes all replies below it along, but for an instruction marked
+    `skip`, which goes alone; a message marked `drop` takes along every conversation that it stands
+    in. A tree of more than `max_paths` conversations goes
     as a whole. The result does not depend on the order of the rows.
     """
     nodes = nodes.sort("group", "message", "parent", "role", "content", "where")
@@ -69,6 +70,23 @@ def paths_to(nodes: pl.DataFrame, ids: Collection[str]) -> pl.DataFrame:
             message = parents[group, message]
     schema = dict.fromkeys(MESSAGE_KEY, pl.String)
     return pl.DataFrame(sorted(on_path), schema, orient="row")
+
+
+def with_tools(nodes: pl.DataFrame) -> pl.DataFrame:
+    """The messages with the tools that they list, or else the nearest message above them that lists
+    any, so that a conversation has its tools whatever becomes of that message."""
+    if nodes["tools"].null_count() in (0, nodes.height):
+        return nodes
+    keys = list(nodes.select(MESSAGE_KEY).iter_rows())
+    parents = dict(zip(keys, zip(nodes["group"], nodes["parent"], strict=True), strict=True))
+    offered = {key: tools for key, tools in zip(keys, nodes["tools"], strict=True) if tools}
+    for key in keys:
+        way, last = {key}, key
+        while last not in offered and (above := parents.get(last)) and above not in way:
+            way.add(above)
+            last = above
+        offered |= dict.fromkeys(way, offered.get(last))
+    return nodes.with_columns(tools=_series(map(offered.get, keys), pl.String))
 
 
 # ------------------------------------------------------------------------------ from trees to paths
@@ -135,7 +153,7 @@ def _ways(forest: Forest, threads: Threads) -> _Ways:
 def _add_way(forest: Forest, ways: _Ways, row: int, *, is_started: bool, ends_on: str) -> None:
     """Adds the way to a message, that to its parent being known."""
     above, role = forest.parents.get(row), forest.columns["role"][row]
-    stays = is_started or role in ("system", "developer")
+    stays = (is_started or role in ("system", "developer")) and not forest.is_skipped(row)
     is_end = stays if ends_on == "any" else is_started and forest.is_answer(row)
     dropped = row if forest.is_marked(row, "drop") else None
     ways.stays[row], ways.turns[row] = stays, int(stays)
@@ -255,6 +273,7 @@ def _reasons(
     reasons |= {row: fate.fallen[leaf] for row, leaf in forest.upwards(fate.fallen)}
     whole = (leaf for leaf in fate.leaves if leaf not in fate.fallen)
     reasons |= {row: (_trim_reason(forest, row), None) for row, _ in forest.upwards(whole)}
+    reasons |= {row: forest.filtered(row) for row in range(len(groups)) if forest.is_skipped(row)}
     reasons |= forest.set_aside
     for row, _ in forest.upwards(fate.ends):
         if ways.stays[row]:

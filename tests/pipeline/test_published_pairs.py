@@ -573,6 +573,18 @@ def test_pairs_have_the_tools_of_their_record(tmp_path: Path) -> None:
     ]
 
 
+def test_a_system_message_that_says_nothing_costs_no_pair(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    prompt = [{"role": "system", "content": ""}, {"role": "user", "content": "q"}]
+    record = {"prompt": prompt, "chosen": "good", "rejected": "bad", "tools": [tool]}
+    out = prefer(tmp_path, [record], "drop=[empty]")
+    (row,), (talk,) = pairs_of(out), rows_of(out)
+    assert [message["role"] for message in row["prompt"]] == ["user"]
+    assert [message["role"] for message in talk["messages"]] == ["user", "assistant"]
+    assert row["tools"] == talk["tools"] == json.dumps([tool])
+    assert problems(out) == {}
+
+
 def test_without_pairs_what_was_chosen_is_read_and_nothing_else(tmp_path: Path) -> None:
     record = {"prompt": "q", "chosen": "good", "rejected": "bad"}
     out = prefer(tmp_path, [record, {**record, "prompt": "r"}], "threads={}")

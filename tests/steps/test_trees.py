@@ -143,6 +143,32 @@ def test_cut_takes_along_what_is_below_and_names_it() -> None:
     assert threaded.outcomes.filter(pl.col("id") == "a2")["detail"].item() == "below u2"
 
 
+@pytest.mark.parametrize("place", ["root", "below"])
+def test_an_instruction_that_says_nothing_goes_alone(place: str) -> None:
+    """As in a list; what hangs below it stays, and the path counts its turns from the next."""
+    silent = {"message": "s", "role": "system", "content": " "}
+    above = {"u1": "s"} if place == "root" else {"u2": "s"}
+    silent |= {} if place == "root" else {"parent": "a1"}
+    rows = [{**row, "parent": above.get(row["message"], row.get("parent"))} for row in CHAIN]
+    threaded = linearize(mark(nodes([silent, *rows]), [Drop(FILTERS["empty"], {}, "cut")]))
+    assert ids(threaded) == {"oasst1/t/a2", "oasst1/t/a2x"}
+    assert reasons(threaded) == {"s": "empty"}
+    whole = linearize(chain())
+    columns = ["conversation", "position", "message"]
+    assert_frame_equal(threaded.messages.select(columns), whole.messages.select(columns))
+
+
+def test_a_conversation_has_the_tools_of_a_message_that_goes() -> None:
+    rows = [{"message": "hello", "role": "assistant", "tools": "[1]"}]
+    rows += [{**row, "parent": row.get("parent", "hello")} for row in CHAIN[:2]]
+    rows += [{"message": "ring-a", "parent": "ring-b"}, {"message": "ring-b", "parent": "ring-a"}]
+    carried = trees.with_tools(mark(nodes(rows), []))
+    assert carried["tools"].to_list() == ["[1]", "[1]", "[1]", None, None]
+    threaded = linearize(carried, start="user")
+    assert threaded.messages["message"].to_list() == ["u1", "a1"]
+    assert threaded.messages["tools"].to_list() == ["[1]", "[1]"]
+
+
 def test_a_question_whose_answers_are_cut_is_trimmed() -> None:
     threaded = linearize(chain(a2="cut", a2x="cut"))
     assert ids(threaded) == {"oasst1/t/a1"}
