@@ -108,6 +108,16 @@ def test_a_pool_does_the_same_and_a_worker_that_dies_is_a_named_error() -> None:
 
 
 @pytest.mark.slow
+def test_a_worker_that_dies_while_nobody_asks_for_results_is_the_same_error() -> None:
+    """As one that writes a shard: it was an error of Python's own."""
+    with (
+        pytest.raises(EngineError, match="fewer --workers"),
+        engines.start("local", 2) as running,
+    ):
+        running.submit(die, 0).result()
+
+
+@pytest.mark.slow
 def test_ray_writes_the_same_bytes(sample: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     command = [sys.executable, "-m", "chatdata", "build", "sample", "--engine", "ray"]

@@ -21,16 +21,25 @@ from chatdata.pipeline.engines.worker_process import WorkerPool
 
 @contextlib.contextmanager
 def start(workers: int) -> Iterator[Workers]:
-    """Gives this process, with a pool of processes for all workers but the first."""
+    """Gives this process, with a pool of processes for all workers but the first.
+
+    Raises EngineError where one of them ends early.
+    """
     if workers <= 1:
         with ThreadPoolExecutor(1, "chatdata-beside") as thread:
             yield _Here(thread)
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     with WorkerPool(workers - 1, _share_cores, (threads,)) as pool:
-        for _ in range(workers - 1):  # they start while this process goes on
-            pool.submit(importlib.import_module, "chatdata.pipeline.build")
-        yield _Pool(pool, workers)
+        try:
+            for _ in range(workers - 1):  # they start while this process goes on
+                pool.submit(importlib.import_module, "chatdata.pipeline.build")
+            yield _Pool(pool, workers)
+        except BrokenProcessPool:
+            raise EngineError(
+                f"a worker (of {workers}) ended early. The cause may be too little memory: "
+                "try fewer --workers."
+            ) from None
 
 
 class _Here:
@@ -64,11 +73,6 @@ class _Pool:
         shared = SharedTasks(self._pool, function, tasks)
         try:
             yield from shared.results(self._workers - 1)
-        except BrokenProcessPool:
-            raise EngineError(
-                f"a worker (of {self._workers}) ended early. The cause may be too little memory: "
-                "try fewer --workers."
-            ) from None
         finally:
             shared.stop()
 
