@@ -156,7 +156,7 @@ def _write(
 ) -> BuildResult:
     render = functools.partial(_render, context, folder, added.name)
     tally = Tally()
-    with OutputWriter(context, out, added.tables, runner.workers).all_or_nothing() as shards:
+    with OutputWriter(context, out, added.tables, runner).all_or_nothing() as shards:
         stats = shards.add_all(runner.map("rendering", render, parts))
         changes = pieces.ledger_changes_of(context, folder, parts)
         for entries in changes.entries_of_kept(folder.path, folder.manifest):

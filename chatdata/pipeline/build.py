@@ -36,7 +36,6 @@ from chatdata.pipeline import (
 )
 from chatdata.pipeline.context import BuildContext, EncoderChoice
 from chatdata.pipeline.describe import describe, optional_columns
-from chatdata.pipeline.engines import Workers
 from chatdata.pipeline.find import as_recipe
 from chatdata.pipeline.global_pass import GlobalDecisions
 from chatdata.pipeline.input_files import look_at, refuse_input_in
@@ -325,7 +324,7 @@ def _second_pass(
 
     def run(step: str, context: BuildContext) -> _Written:
         parts = runner.run(step, stages.SECOND, context, tasks)
-        return _write(context, parts, read, out, runner.workers)
+        return _write(context, parts, read, out, runner)
 
     try:
         return run("splitting, rendering", context)
@@ -338,13 +337,13 @@ def _write(
     parts: Iterable[PartStats],
     read: ReadResult,
     out: Path | None,
-    workers: Workers,
+    runner: Runner,
 ) -> _Written:
     """Writes parts as they come. Nothing is left where a part fails."""
     if out is None:
         return _Written(total(parts), (), context.encoder)
     written = (*tables.TABLES, tables.DROPPED) if context.keeps_dropped else tables.TABLES
-    with OutputWriter(context, out, written, workers).all_or_nothing() as shards:
+    with OutputWriter(context, out, written, runner).all_or_nothing() as shards:
         for entries in read.problems.entries():
             shards.add_rows(tables.LEDGER, tables.LEDGER.splits[0], entries)
         if context.keeps_dropped:

@@ -21,7 +21,7 @@ from chatdata.dataset.tables import Table
 from chatdata.pipeline import partitions, shard_rows
 from chatdata.pipeline.calls import StageCall
 from chatdata.pipeline.context import BuildContext
-from chatdata.pipeline.engines import Workers
+from chatdata.pipeline.runner import Runner
 from chatdata.pipeline.shard_writing import WRITING, RowsOfFile, ShardTask
 from chatdata.pipeline.stage import Done
 from chatdata.pipeline.stats import PartStats, total
@@ -72,9 +72,9 @@ class OutputWriter:
     shard is known, a worker writes it."""
 
     def __init__(
-        self, context: BuildContext, folder: Path, written: Sequence[Table], workers: Workers
+        self, context: BuildContext, folder: Path, written: Sequence[Table], runner: Runner
     ) -> None:
-        self._context, self._folder, self._workers = context, folder, workers
+        self._context, self._folder, self._runner = context, folder, runner
         self._write = StageCall(WRITING, WRITING.narrowed(context), None)
         rows = (_Rows(table, split) for table in written for split in table.splits)
         self._rows = {(each.table.name, each.split): each for each in rows}
@@ -124,7 +124,7 @@ class OutputWriter:
         for tables that are local."""
         last = [task for rows in self._rows.values() for task in rows.rest()]
         last.sort(key=lambda task: -task.bytes)  # the largest would end when nobody else works
-        for task, done in zip(last, self._workers.write(self._write, last), strict=True):
+        for task, done in zip(last, self._runner.write("writing", self._write, last), strict=True):
             self._take_in(task, done)
         while self._sent:
             self._receive()
@@ -156,7 +156,7 @@ class OutputWriter:
 
     def _plan(self, rows: _Rows, some: RowsOfFile, facts: RowFacts) -> None:
         for task in rows.add(some, facts):
-            self._sent.append((task, self._workers.submit(self._write, task)))
+            self._sent.append((task, self._runner.workers.submit(self._write, task)))
         while len(self._sent) > _WAITING or (self._sent and self._sent[0][1].done()):
             self._receive()
 
@@ -175,7 +175,7 @@ class OutputWriter:
 
     def _remove(self, name: str) -> None:
         del self._unwritten[name]
-        self._workers.remove(self._context.files.folder / name)
+        self._runner.workers.remove(self._context.files.folder / name)
 
     def _named(self, rows: _Rows) -> list[ShardEntry]:
         """Gives the shards of a split their names. Returns what the manifest says of them."""

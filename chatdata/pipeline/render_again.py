@@ -161,7 +161,7 @@ def _write(
 ) -> BuildResult:
     render = functools.partial(_render, context, folder)
     tally, by_hand = Tally(), keeping.KeptByHand()
-    with OutputWriter(context, out, tables.TABLES, runner.workers).all_or_nothing() as shards:
+    with OutputWriter(context, out, tables.TABLES, runner).all_or_nothing() as shards:
         of_pairs = _add_pairs(context, folder, shards)
         messages = KeptMessages(context, folder, shards)
         made = zip(parts, runner.map("rendering", render, parts), strict=True)

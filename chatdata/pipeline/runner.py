@@ -47,6 +47,12 @@ class Runner:
         """Yields what `map` does, of tasks that need the disk of this process."""
         return self._reported(step, self.workers.map_here(function, tasks), len(tasks))
 
+    def write(
+        self, step: str, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[Result]:
+        """Yields what `map` does, of tasks that threads may share, as `Workers.write` says."""
+        return self._reported(step, self.workers.write(function, tasks), len(tasks))
+
     def _reported(self, step: str, results: Iterator[Result], total: int) -> Iterator[Result]:
         for number, result in enumerate(results, start=1):
             yield result

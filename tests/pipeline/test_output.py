@@ -22,6 +22,7 @@ from chatdata.pipeline.context import BuildContext
 from chatdata.pipeline.engines import Workers
 from chatdata.pipeline.output import OutputWriter
 from chatdata.pipeline.partitions import PartitionFiles
+from chatdata.pipeline.runner import Runner
 from chatdata.steps.figures import FiguresByKey
 
 WRITTEN = [tables.LEDGER, tables.PAIRS, tables.DROPPED]
@@ -42,7 +43,7 @@ def writer(tmp_path: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch) ->
     files = PartitionFiles(tmp_path / ".work", PARTS)
     files.folder.mkdir()
     context = BuildContext(recipe=load_recipe("sample"), files=files, figures=FiguresByKey())
-    return OutputWriter(context, tmp_path, WRITTEN, workers)
+    return OutputWriter(context, tmp_path, WRITTEN, Runner(workers))
 
 
 def rows(ids: list[str], table: Table) -> pa.Table:
