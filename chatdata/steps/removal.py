@@ -91,10 +91,12 @@ def without_skipped(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _starts_exchange() -> pl.Expr:
     """Whether a turn does not go with the turn before it: as an answer goes with its question or
-    with the results of tools, and a result with the call."""
+    with the results of tools, a result with the call, and a call with a call before it, whose
+    result is still to come."""
     role = pl.col("role").cast(pl.String)
     before = role.shift(1).over("conversation")
-    answers = (role == "assistant") & before.is_in(["user", "tool"])
+    has_called = pl.col("tool_calls").is_not_null().shift(1).over("conversation")
+    answers = (role == "assistant") & (before.is_in(["user", "tool"]) | has_called)
     reports = (role == "tool") & before.is_in(["assistant", "tool"])
     return (answers | reports).fill_null(False).not_()
 

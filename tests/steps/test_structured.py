@@ -193,6 +193,7 @@ def test_a_call_is_not_dropped_for_the_turn_behind_it() -> None:
         ("uauctaua", "x_4", [0, 1, 6, 7]),
         ("uauctaua", "x_3", [0, 1, 6, 7]),
         ("uctaua", "x_5", [0, 1, 2, 3]),
+        ("uccttaua", "x_4", [6, 7]),
         ("uua", "x_2", []),
         ("sua", "x_0", [1, 2]),
     ],
