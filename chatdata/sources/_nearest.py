@@ -33,11 +33,12 @@ def nearest(values: Sequence[object], shapes: Sequence[Shape]) -> str:
     missing = [f"'{key}'" for key in shape.keys if first.get(key) is None]
     if len(missing) == len(shape.keys):
         return "No shape that is known has any of these keys"
-    lacks = (
-        f"there is no {' and no '.join(missing)}"
-        if missing
-        else "what stands under these keys is not what the shape has there"
-    )
+    blank = [f"'{key}'" for key in shape.keys if first.get(key) in ("", [], {})]
+    lacks = "what stands under these keys is not what the shape has there"
+    if missing:
+        lacks = f"there is no {' and no '.join(missing)}"
+    elif blank:
+        lacks = f"nothing stands under {' and '.join(blank)}"
     keys = " and ".join(f"'{key}'" for key in shape.keys)
     return f"The nearest shape is '{shape.name}', with {keys}: {lacks}"
 

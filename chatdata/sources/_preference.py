@@ -24,6 +24,11 @@ _KEYS = frozenset([*_VERDICTS, *itertools.chain(*CHOICES)])
 _WAY_OUT = "nobody is to learn from that"
 
 
+def has_keys(record: object) -> bool:
+    """Whether a record has the keys of answers to choose from, whatever stands there."""
+    return isinstance(record, Mapping) and any(record.keys() >= {*pair} for pair in CHOICES)
+
+
 def choice(record: object) -> str | None:
     """Why a record with answers to choose from is refused; None where a record has none."""
     given = record if isinstance(record, Mapping) else {}

@@ -119,7 +119,7 @@ def _recognised(files: Sequence[File], fields: Fields | None) -> _Recognised:
     """The files with their shapes. Raises SourceError where no file has any."""
     recognised = [(file, _with_fields(file, fields) or recognise(file)) for file in files]
     if not any(shape for _, shape in recognised):
-        _check_has_choices(files[0])
+        _refuse_unknown(files[0])
     return recognised
 
 
@@ -170,18 +170,16 @@ def _fits_any(value: object) -> bool:
     return any(shape.fits(value) for shape in SHAPES)
 
 
-def _check_has_choices(file: File) -> None:
-    """Raises SourceError for a file of no known shape, in two lines, unless the file has answers to
-    choose from, which reading refuses by name."""
+def _refuse_unknown(file: File) -> None:
+    """Raises SourceError for a file of no known shape, in two lines."""
     values = list(_first(file))
     if not values:
         raise SourceError(f"'{file.path}' holds no record{_first_problem(file)}.")
-    if not any(map(_preference.choice, values)):
-        near = nearest(values, _BY_LIKENESS)
-        raise SourceError(
-            f"'{file.path}' has {UNKNOWN}: {describe(values)}.\n{near}; name the fields in the "
-            "recipe (`fields`, see docs/formats.md)."
-        )
+    near = nearest([value for value in values if not _fits_any(value)] or values, _BY_LIKENESS)
+    way = "name the fields in the recipe (`fields`, see docs/formats.md)"
+    if any(map(_preference.has_keys, values)):  # which no fields can name
+        way = "write the answers to choose from as docs/formats.md has them"
+    raise SourceError(f"'{file.path}' has {UNKNOWN}: {describe(values)}.\n{near}; {way}.")
 
 
 def _first_problem(file: File) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from chatdata import sources
 from chatdata.core import schema
+from chatdata.core.errors import SourceError
 from chatdata.steps import filtering, filters, trees
 from chatdata.steps.threads import Threaded, Threads
 from tests.support.reading import read, unread
@@ -285,3 +286,20 @@ def test_an_answer_that_was_liked_or_only_scored_is_kept(
     assert problems == []
     assert rows["content"].to_list() == ["q", "good"]
     assert unread("jsonl", record) == ({"records": counts} if counts else {})
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"prompt": "q", "chosen": "a", "rejected": ""}, "nothing stands under 'rejected'"),
+        ({"trajectory": [ASKED], "chosen": "a", "rejected": "b"}, "is not what the shape has"),
+    ],
+)
+def test_a_file_of_choices_in_no_known_shape_is_not_sent_to_the_source_that_refuses_it(
+    record: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SourceError) as caught:
+        read("auto", [record])
+    assert words in str(caught.value)
+    assert "write the answers to choose from as docs/formats.md has them" in str(caught.value)
+    assert "`auto`" not in str(caught.value)
