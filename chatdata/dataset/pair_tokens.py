@@ -131,9 +131,9 @@ def draw(
     of_answers = _of_answers(options)
     fitted = fit(_messages(pairs), pool, of_answers)
     drawn = render(fitted.messages, fitted.windows, pool, of_answers)
-    names = pl.Series(drawn.conversations, dtype=pl.String)
-    numbers = names.str.split(" ").list.last().cast(pl.Int64)
-    is_sampled = (fraction_column(ids, "certificate") < share).gather(numbers)
+    numbers = {_name(side, id): number for number, id in enumerate(ids) for side in SIDES}
+    of_rows = [numbers[name] for name in drawn.conversations]
+    is_sampled = (fraction_column(ids, "certificate") < share).gather(of_rows)
     sampled = certificate.chosen_rows(drawn, of_answers.train_on, is_sampled)
     if compare is None:
         parity = certificate.compare(sampled, pool.tokenizer, of_answers.train_on)
@@ -152,17 +152,18 @@ def _of_answers(options: Render) -> Render:
     return options.model_copy(update=of_answers)
 
 
-def _name(side: str, number: int) -> str:
-    """The name of the conversation of a side of the pair of this number."""
-    return f"{side} {number}"
+def _name(side: str, id: str) -> str:
+    """The name of the conversation of a side of a pair, which no other has: a pool keeps what a
+    template writes by the names of conversations."""
+    return f"{side} {id}"
 
 
 def _messages(pairs: pa.Table) -> pl.DataFrame:
     """The messages of both sides of pairs, of which only the answers are learnt."""
-    table = pl.DataFrame(pairs).with_row_index("number")
+    table = pl.DataFrame(pairs)
     sides = [
         table.select(
-            pl.format(f"{side} {{}}", "number").alias("id"),
+            pl.format(f"{side} {{}}", "id").alias("id"),
             *("group", "source", "lang", "tools"),
             pl.concat_list("prompt", side).alias("messages"),
         )
@@ -197,8 +198,8 @@ def _paired(
 ) -> RenderedPairs:
     rows: list[tuple[str, _Side, _Side]] = []
     left_out: dict[str, str] = {}
-    for number, id in enumerate(ids):
-        names = [_name(side, number) for side in SIDES]
+    for id in ids:
+        names = [_name(side, id) for side in SIDES]
         missing = next((name for name in names if name not in sides), None)
         both = [sides[name] for name in names] if missing is None else []
         if both and _have_one_prompt(*both):

@@ -91,7 +91,7 @@ def rendered_problems(folder: Path, manifest: Manifest, everything: bool) -> Ite
     if manifest.pair_tokens is None or manifest.pairs is None:
         return
     options = redrawn.options_of(manifest)
-    pool = TextPool(redrawn.load(folder, manifest.rendering, options))
+    tokenizer = redrawn.load(folder, manifest.rendering, options)
     share = 1.0 if everything else SAMPLE / max(1, manifest.pairs.splits.total("rows"))
     stored = _Stored(
         row for _, table in _batches(folder, manifest, tables.PAIR_TOKENS) for row in _rows(table)
@@ -101,6 +101,7 @@ def rendered_problems(folder: Path, manifest: Manifest, everything: bool) -> Ite
         ids = pl.Series(pairs["id"])
         rows = stored.of(ids.to_list())
         is_chosen = fraction_column(ids, "certificate") < share
+        pool = TextPool(tokenizer)  # for this batch alone, since a pool only grows
         drawn = pair_tokens.draw(pairs.filter(is_chosen.to_arrow()), pool, options, 1.0)
         if drawn.parity.first_failure:
             yield f"pairs: {drawn.parity.first_failure}"

@@ -127,6 +127,18 @@ def test_answers_that_begin_at_different_places_are_no_row(tmp_path: Path) -> No
     assert (drawn.table.num_rows, drawn.left_out) == (0, {"g/a~b": "prompts_differ"})
 
 
+def test_pairs_of_several_batches_are_told_apart_in_a_pool(tmp_path: Path) -> None:
+    """As `verify` draws those of each split. A row with a thought is kept as it is written."""
+    tokenizer = load_bytes(FORGETTING, tmp_path)
+    pool = TextPool(tokenizer)
+    for number, words in enumerate(("Yes.", "Sure.")):
+        sides = (answer(side, reasoning_content="Hm.") for side in (words, "No."))
+        pair = a_pair(*sides).set_column(0, "id", [[f"g/a~b{number}"]])
+        drawn = pair_tokens.draw(pair, pool, OPTIONS, 1.0)
+        assert drawn.parity.first_failure == ""
+        assert drawn.table.equals(pair_tokens.draw(pair, TextPool(tokenizer), OPTIONS, 1.0).table)
+
+
 @pytest.mark.slow
 def test_of_a_pair_the_answers_are_learnt(tmp_path: Path) -> None:
     pool = TextPool(load_bytes(PLAIN, tmp_path))
