@@ -24,7 +24,7 @@ from chatdata.dataset import reader
 from chatdata.dataset.manifest import Manifest
 from chatdata.sources import File, Problem, get
 from chatdata.steps.clean import clean, fences
-from chatdata.steps.clean.markdown import is_html
+from chatdata.steps.clean.html_pages import is_html
 
 ZERO_WIDTH = "[\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad]"
 TAG = r"(?i)</?(?:p|div|span|br|a|code|pre|ul|ol|li|table|tr|td|h[1-6])\b[^>]*>"

@@ -497,16 +497,19 @@ def test_public_names_are_listed_before_they_are_imported() -> None:
 
 
 @pytest.mark.slow
-def test_a_build_brings_no_pandas(tmp_path: Path) -> None:
+def test_a_build_brings_no_pandas_and_no_parser_of_html(tmp_path: Path) -> None:
     """pyarrow imports pandas for what it makes of NumPy's arrays: 0.3 seconds of each process."""
     recipe = TALKS.replace("duplicate]", "duplicate, near_duplicate]")
     (tmp_path / "r.yaml").write_text(recipe)
     code = """
 import sys
 from chatdata import build_dataset, render_dataset
+from chatdata.steps.clean import CLEANERS
 build_dataset(sys.argv[1], "built", inputs=[sys.argv[2]], cache=False)
 render_dataset("built", "again", tokenizer="bytes")
 assert "pandas" not in sys.modules
+assert CLEANERS["html"].function("<T> is a list") == "<T> is a list"
+assert "bs4" not in sys.modules
 """
     words = [str(tmp_path / "r.yaml"), str(talk_file(tmp_path))]
     subprocess.run([sys.executable, "-c", code, *words], check=True, cwd=tmp_path)

@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from chatdata.core.config import Strict
-from chatdata.steps.clean import CLEANERS, Cleaner, Step, clean, clean_texts, fences, markdown
+from chatdata.steps.clean import (
+    CLEANERS,
+    Cleaner,
+    Step,
+    clean,
+    clean_texts,
+    fences,
+    html_pages,
+    markdown,
+)
 from chatdata.steps.entries import CleanedEntry
 from tests.support.conversations import CONTENTS, HELLO, table
 
@@ -371,7 +380,7 @@ def test_a_page_as_markdown(request: pytest.FixtureRequest) -> None:
     """A golden: a page as ChatGPT had them, and what it says."""
     folder = Path(__file__).parent.parent / "golden"
     html = (folder / "page.html").read_text()
-    assert markdown.is_html(html)
+    assert html_pages.is_html(html)
     result = cleaned(html) + "\n"
     if request.config.getoption("--update-golden"):
         (folder / "page.md").write_text(result)
@@ -399,7 +408,7 @@ def test_a_page_as_markdown(request: pytest.FixtureRequest) -> None:
     ],
 )
 def test_a_text_is_html_where_markup_is_the_whole_of_it(text: str, is_html: bool) -> None:
-    assert markdown.is_html(text) == is_html
+    assert html_pages.is_html(text) == is_html
 
 
 @pytest.mark.slow
@@ -461,7 +470,7 @@ def test_the_stretches_of_a_text_make_it_up(text: str) -> None:
 def test_the_page_in_the_real_data_becomes_text(real_data: Path) -> None:
     (record,) = json.loads((real_data / "sharegpt-raw-html" / "sharegpt_html_1.json").read_text())
     values = [turn["value"] for turn in record["conversations"]]
-    assert [markdown.is_html(value) for value in values] == [False, True, False]
+    assert [html_pages.is_html(value) for value in values] == [False, True, False]
     assert cleaned(values[0]) == values[0]
     assert cleaned(values[1]).startswith("Yes, I am familiar with the SAS")
     assert "<" not in cleaned(values[1])

@@ -37,6 +37,7 @@ __all__ = [
     "clean",
     "clean_texts",
     "fences",
+    "html_pages",
     "markdown",
     "note_left",
     "pages",
@@ -122,9 +123,9 @@ def _cleans(
 
 
 def _is_html(text: str) -> bool:
-    from chatdata.steps.clean import markdown
+    from chatdata.steps.clean import html_pages
 
-    return text.lstrip().startswith("<") and markdown.is_html(text)
+    return text.lstrip().startswith("<") and html_pages.is_html(text)
 
 
 @_cleans(
@@ -135,12 +136,14 @@ def _is_html(text: str) -> bool:
 def html(text: str) -> str:
     """HTML that is the whole of a text becomes Markdown.
 
-    Text that only holds markup, in fences or not, stays to the letter; see `markdown.is_html`.
+    Text that only holds markup, in fences or not, stays to the letter; see `html_pages`.
     A page that is more work than a page of a chat is stays as it is, and is counted as left.
     """
+    if not _is_html(text):
+        return text
     from chatdata.steps.clean import markdown
 
-    return markdown.to_markdown(text) if markdown.is_html(text) else text
+    return markdown.to_markdown(text)
 
 
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"

@@ -1,9 +1,4 @@
-"""HTML to Markdown: is this text the HTML of a chat page, and what does it say?
-
-A text is HTML where markup is the whole of it: it begins with a block element and ends with a
-tag, and either its first element is marked as a page's rendering of Markdown, or it holds none
-but the elements and attributes that such a rendering has, and is not laid out as source code is
-(no tag is indented). So a question about a page's source, with the source in it, stays as it is.
+"""HTML to Markdown: what does the HTML of a chat page say?
 
 Conversion is markdownify's, on BeautifulSoup's tree by `html.parser`. What is ours: code is taken
 to the letter, with its language; formulas are taken from their TeX; buttons and drawings go.
@@ -20,29 +15,9 @@ from bs4.element import NavigableString, PageElement
 from bs4.exceptions import ParserRejectedMarkup
 from markdownify import ATX, MarkdownConverter
 
-_TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9-]*)((?:"[^"]*"|'[^']*'|[^'"<>])*)>""")
-_ATTRIBUTE = re.compile(r"""([^\s"'=/]+)(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"']+))?""")
-_CLASS = re.compile(r"""\bclass\s*=\s*["']?([^"'>]*)""", re.IGNORECASE)
-_PREFORMATTED = re.compile(r"</?pre\b", re.IGNORECASE)
-_INDENTED_TAG = re.compile(r"\n[ \t]+<")
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+from chatdata.steps.clean.html_pages import BLOCKS, TAG, is_html
 
-# The class of what ChatGPT's page, and GitHub's, render from Markdown.
-_MARKS = {"markdown", "markdown-body"}
-_BLOCKS = re.compile(
-    "^(?:p|div|pre|ul|ol|dl|h[1-6]|table|blockquote|hr|article|section)$", re.IGNORECASE
-)
-_INLINE = re.compile(
-    "li|dt|dd|code|thead|tbody|tfoot|tr|th|td|caption|strong|em|b|i|u|s|del|ins|mark|sup|sub|a|img"
-    "|span|br|kbd|small|input|button|svg|path|rect|line|polyline|circle|g"
-    "|math|semantics|annotation|m[a-z]+",
-    re.IGNORECASE,
-)
-_ATTRIBUTES = re.compile(
-    "class|href|src|alt|title|start|align|colspan|rowspan|rel|target|lang|dir|type|checked|disabled",
-    re.IGNORECASE,
-)
-_DRAWN = re.compile("svg|path|rect|line|poly.*|circle|g|math|m[a-z]+", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _VOID = re.compile("area|base|br|col|embed|hr|img|input|link|meta|source|wbr", re.IGNORECASE)
 _MOST_DEPTH = 100  # the converter calls itself for each level
 _MOST_WORK = 10_000_000  # characters and lines that are written again at each level they lie in
@@ -57,42 +32,6 @@ _BAR = re.compile(r"\|")
 _BLANKS = re.compile(r"[\t \r\n]+")
 _START = re.compile(r"\d{1,9}")
 _LANGUAGE = re.compile(r"(?:^|\s)(?:language|lang|highlight-source)-([^\s]+)")
-
-
-def is_html(text: str) -> bool:
-    """Whether the whole text is the HTML of a chat page, by the rule above."""
-    stripped = text.strip()
-    first = _TAG.match(stripped)
-    if first is None or first[1] or not _BLOCKS.fullmatch(first[2]):
-        return False
-    is_whole = stripped.endswith(">")
-    if _is_marked(first[3]):
-        return is_whole or _is_cut_off(stripped, first[2])
-    return is_whole and _is_rendered(stripped)
-
-
-def _is_marked(attributes: str) -> bool:
-    classes = _CLASS.search(attributes)
-    return classes is not None and not _MARKS.isdisjoint(str(classes[1]).split())
-
-
-def _is_cut_off(text: str, name: str) -> bool:
-    """Whether an element of this name is still open at the end of the text."""
-    signs = [tag[1] for tag in _TAG.finditer(text) if tag[2].lower() == name.lower()]
-    return bool(signs.count("") > signs.count("/"))
-
-
-def _is_rendered(text: str) -> bool:
-    """Whether text holds what a rendering of Markdown has and nothing else."""
-    outside = _PREFORMATTED.split(text)[::2]
-    if "<!" in text or "<?" in text or any(map(_INDENTED_TAG.search, outside)):
-        return False
-    tags = list(_TAG.finditer(text))
-    if not all(_BLOCKS.fullmatch(tag[2]) or _INLINE.fullmatch(tag[2]) for tag in tags):
-        return False
-    plain = [tag for tag in tags if not _DRAWN.fullmatch(tag[2])]
-    attributes = [attribute[1] for tag in plain for attribute in _ATTRIBUTE.finditer(tag[3])]
-    return all(_ATTRIBUTES.fullmatch(name) for name in attributes)
 
 
 def to_markdown(html: str) -> str:
@@ -119,7 +58,7 @@ def to_markdown(html: str) -> str:
 def _depth(html: str) -> int:
     """How deeply the elements of a page are nested at most, by its tags."""
     depth = deepest = 0
-    for tag in _TAG.finditer(html):
+    for tag in TAG.finditer(html):
         if tag[1]:
             depth = max(0, depth - 1)
         elif not _VOID.fullmatch(tag[2]):
@@ -235,7 +174,7 @@ class _Converter(MarkdownConverter):
     def convert_div(self, el: Tag, text: str, parent_tags: set[str]) -> str:
         """A block of words; words that a page shows as they were typed, to the letter."""
         words = text.strip()
-        if "whitespace-pre-wrap" in _classes(el) and el.find(_BLOCKS) is None:
+        if "whitespace-pre-wrap" in _classes(el) and el.find(BLOCKS) is None:
             words = _typed(el).strip("\n")
         return f"\n\n{words}\n\n" if words else ""
 
