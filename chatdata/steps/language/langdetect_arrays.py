@@ -47,7 +47,10 @@ class ArrayFactory(DetectorFactory):  # type: ignore[misc]
 
 
 class ArrayDetector(Detector):  # type: ignore[misc]
-    """langdetect's detector, in which the shares of languages are an array."""
+    """langdetect's detector, in which the shares of languages are an array.
+
+    The pieces of words in a text are numbers of rows of `_pieces`, which each trial weighs once.
+    """
 
     if TYPE_CHECKING:
         word_lang_prob_map: dict[str, int]
@@ -55,17 +58,30 @@ class ArrayDetector(Detector):  # type: ignore[misc]
     def __init__(self, factory: ArrayFactory) -> None:
         super().__init__(factory)
         self._shares = factory.shares
+        self._pieces = factory.shares[:0]
+        self._weighed: Shares | None = None
+
+    def _extract_ngrams(self) -> list[int]:
+        numbers: dict[str, int] = {}
+        pieces = [numbers.setdefault(word, len(numbers)) for word in super()._extract_ngrams()]
+        self._pieces = self._shares[[self.word_lang_prob_map[word] for word in numbers]]
+        return pieces
 
     def _init_probability(self) -> Shares:
+        self._weighed = None
         return np.asarray(super()._init_probability())
 
-    def _update_lang_prob(self, prob: Shares, word: str, alpha: float) -> bool:
-        prob *= alpha / self.BASE_FREQ + self._shares[self.word_lang_prob_map[word]]
+    def _update_lang_prob(self, prob: Shares, word: int, alpha: float) -> bool:
+        if self._weighed is None:
+            self._weighed = alpha / self.BASE_FREQ + self._pieces
+        prob *= self._weighed[word]
         return True
 
     def _normalize_prob(self, prob: Shares) -> float:
-        prob /= sum(prob.tolist())
-        return float(prob.max())
+        shares = prob.tolist()
+        total = sum(shares)
+        prob /= total
+        return float(max(shares) / total)
 
     def _sort_probability(self, prob: list[float]) -> Any:
         return super()._sort_probability([float(share) for share in prob])
