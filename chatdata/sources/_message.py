@@ -30,8 +30,9 @@ NOT_TEXT = (
 _BESIDE = frozenset(
     [*REASONING, *NOT_TEXT, "refusal", *tool_json.LISTS, *tool_json.CALLS, "tool_call_id", "name"]
 )
-# Types of parts that are words, and the keys under which the words may stand.
-_WORDS = {"text": ("text", "value")}
+# Types of parts that are words, and the keys under which the words may stand; the last two are of
+# OpenAI's Responses.
+_WORDS = {"text": ("text", "value"), "input_text": ("text",), "output_text": ("text",)}
 _THOUGHTS = {
     "text": ("text", "value"),
     "thinking": ("thinking",),

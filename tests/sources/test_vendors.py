@@ -71,3 +71,13 @@ def test_a_response_to_turns_that_stand_elsewhere_is_refused(key: str) -> None:
     ]
     rows, problems = read("auto", [record | {key: None}])
     assert (rows.height, problems) == (2, [])
+
+
+def test_parts_of_responses_are_words_in_other_lists_too() -> None:
+    told = [{"type": "output_text", "text": "a", "annotations": []}]
+    asked = [{"type": "input_text", "text": "q"}]
+    record = {
+        "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]
+    }
+    rows, problems = read("jsonl", [record])
+    assert (rows["content"].to_list(), problems) == (["q", "a"], [])
