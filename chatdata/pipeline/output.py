@@ -26,7 +26,7 @@ from chatdata.pipeline.shard_writing import WRITING, RowsOfFile, ShardTask
 from chatdata.pipeline.stage import Done
 from chatdata.pipeline.stats import PartStats, total
 
-_WAITING = 4  # shards whose rows wait on the disk while others are written
+_WAITING = 4  # shards, at least, whose rows may wait on the disk: one for each worker
 
 
 @dataclass
@@ -81,6 +81,7 @@ class OutputWriter:
         self._sent: deque[tuple[ShardTask, Future[Done[str]]]] = deque()
         self._unwritten = Counter[str]()  # rows of files that are removed then
         self._numbers = itertools.count()
+        self._most = max(_WAITING, runner.workers.number)
 
     def add(self, part: int) -> None:
         """Adds a part behind those that were added before."""
@@ -157,7 +158,7 @@ class OutputWriter:
     def _plan(self, rows: _Rows, some: RowsOfFile, facts: RowFacts) -> None:
         for task in rows.add(some, facts):
             self._sent.append((task, self._runner.workers.submit(self._write, task)))
-        while len(self._sent) > _WAITING or (self._sent and self._sent[0][1].done()):
+        while len(self._sent) > self._most or (self._sent and self._sent[0][1].done()):
             self._receive()
 
     def _receive(self) -> None:

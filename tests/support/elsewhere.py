@@ -18,6 +18,8 @@ from chatdata.pipeline import encoders, shipping
 class Elsewhere:
     """Runs tasks in scratch folders below `nodes`, while the folder `hidden` has another name."""
 
+    number = 1
+
     def __init__(self, nodes: Path, hidden: Path) -> None:
         self._nodes, self._hidden = nodes, hidden
         self._tokenizers = encoders._ProcessCache()  # none that the first process has loaded

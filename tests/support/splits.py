@@ -30,6 +30,8 @@ PARTS = 3
 class Here:
     """Workers that are this process, and the tasks that they were given."""
 
+    number = 1
+
     def __init__(self) -> None:
         self.tasks: list[Any] = []
 

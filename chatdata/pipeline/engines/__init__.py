@@ -28,6 +28,10 @@ Result = TypeVar("Result")
 class Workers(Protocol):
     """What runs functions: in this process, in a pool of processes, or on a cluster."""
 
+    @property
+    def number(self) -> int:
+        """How many tasks are worked at together."""
+
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Yields `function(task)` for each task, in the order of the tasks."""
 

@@ -45,6 +45,8 @@ def start(workers: int) -> Iterator[Workers]:
 class _Here:
     """This process."""
 
+    number = 1
+
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         self._thread = thread
 
@@ -67,12 +69,12 @@ class _Pool:
     """This process, and further processes of this machine."""
 
     def __init__(self, pool: Executor, workers: int) -> None:
-        self._pool, self._workers = pool, workers
+        self._pool, self.number = pool, workers
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         shared = SharedTasks(self._pool, function, tasks)
         try:
-            yield from shared.results(self._workers - 1)
+            yield from shared.results(self.number - 1)
         finally:
             shared.stop()
 

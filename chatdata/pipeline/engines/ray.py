@@ -82,9 +82,14 @@ class _Cluster:
         self._call: Any = ray.remote(max_retries=_RETRIES)(_call)
         self._run: Any = ray.remote(max_retries=_RETRIES)(_run)
 
+    @property
+    def number(self) -> int:
+        """The cores of the cluster, which may grow."""
+        return _cores()
+
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         send: Any = self._send if hasattr(function, "parcel") else self._send_alone
-        most = 2 * _cores() + 2
+        most = 2 * self.number + 2
         waiting: deque[Callable[[], Any]] = deque()
         for task in tasks:
             if len(waiting) >= most:
