@@ -4,7 +4,8 @@
 
 A build by one worker gives the seconds of CPU of each task, and of what the first process does
 alone. Tasks are then given to simulated workers, each with a core, as a build gives them: in order,
-to whoever is free, and shards, the largest first, when all parts are made.
+to whoever is free. A shard is written when its last part is made, behind those that were begun by
+then; the last of all when all parts are made, the largest first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import contextlib
 import heapq
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -30,8 +33,10 @@ from chatdata.pipeline import build as building
 from chatdata.pipeline.engines import local
 from chatdata.pipeline.recipe import Recipe
 from chatdata.pipeline.shard_writing import WRITING
+from chatdata.pipeline.stages import SECOND
 
-START, COMPARED, TRIED, END = "start", "compared", "the fast library tried", "end"
+START, PREPARED, COMPARED, END = "start", "prepared", "compared", "end"
+TRIED, EARLY = "the fast library tried", "written meanwhile"
 Seconds = dict[str, list[float]]
 
 
@@ -40,6 +45,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.seconds: Seconds = defaultdict(list)
+        self.early: list[tuple[int, float]] = []  # shards, each with the parts made before
         self._inside = 0.0
 
     @contextlib.contextmanager
@@ -53,7 +59,11 @@ class Notes:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Lets a build do all in one thread, one thing after the other, and notes it."""
-        decide = building.global_pass.decide
+        alone = {
+            (building, "look_at"): PREPARED,
+            (building, "prepare"): PREPARED,
+            (building.global_pass, "decide"): COMPARED,
+        }
 
         def mapped(_: Any, function: Any, tasks: Sequence[Any]) -> Iterator[Any]:
             step = _name(function)
@@ -64,20 +74,25 @@ class Notes:
 
         def submit(_: Any, function: Any, task: Any) -> Future[Any]:
             done: Future[Any] = Future()
-            step = _name(function)
-            with self.of(WRITING.name if step == WRITING.name else TRIED):
+            with self.of(EARLY if _name(function) == WRITING.name else TRIED):
                 done.set_result(function(task))
+            for seconds in self.seconds.pop(EARLY, []):
+                self.early.append((len(self.seconds[SECOND.name]), seconds))
             return done
 
-        def decided(*given: Any) -> Any:
-            with self.of(COMPARED):
-                return decide(*given)
+        def noted(function: Any, step: str) -> Any:
+            def call(*given: Any) -> Any:
+                with self.of(step):
+                    return function(*given)
+
+            return call
 
         patch.setattr(local._Here, "map", mapped)
         patch.setattr(local._Here, "map_here", mapped)
         patch.setattr(local._Here, "write", mapped)
         patch.setattr(local._Here, "submit", submit)
-        patch.setattr(building.global_pass, "decide", decided)
+        for (module, name), step in alone.items():
+            patch.setattr(module, name, noted(getattr(module, name), step))
 
 
 def _name(function: Any) -> str:
@@ -86,18 +101,25 @@ def _name(function: Any) -> str:
     return stage.name if stage else getattr(function, "func", type(function)).__name__
 
 
-def built(recipe: Recipe, path: str) -> Seconds:
-    """The seconds of a build."""
+def _imported() -> float:
+    """The seconds that a process takes to import what a build needs."""
+    words = "import time; import chatdata.pipeline.build; print(time.process_time())"
+    done = subprocess.run([sys.executable, "-c", words], stdout=subprocess.PIPE, check=True)
+    return float(done.stdout)
+
+
+def built(recipe: Recipe, path: str) -> Notes:
+    """What a build takes."""
     notes = Notes()
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         notes.install(patch)
-        started, at_start = time.process_time(), time.process_time()
+        started = time.process_time()
         building.build(recipe, Path(folder) / "out", inputs=[path], workers=1, cache=False)
         whole = time.process_time() - started
-    known = sum(map(sum, notes.seconds.values()))
-    notes.seconds[START] = [at_start]  # what is imported
-    notes.seconds[END] = [whole - known]  # and what is prepared
-    return notes.seconds
+    known = sum(map(sum, notes.seconds.values())) + sum(seconds for _, seconds in notes.early)
+    notes.seconds[START] = [_imported()]
+    notes.seconds[END] = [whole - known]
+    return notes
 
 
 # ------------------------------------------------------------------------------------ simulated
@@ -111,17 +133,25 @@ def makespan(tasks: Sequence[float], workers: int) -> float:
     return max(free)
 
 
-def schedule(seconds: Seconds, workers: int) -> dict[str, float]:
+def with_shards(notes: Notes, workers: int) -> list[float]:
+    """The tasks of the second pass, and the shards behind the parts that were begun by then."""
+    tasks = list(notes.seconds[SECOND.name])
+    for parts, seconds in reversed(notes.early):
+        tasks.insert(parts + workers - 1, seconds)
+    return [*tasks, *sorted(notes.seconds[WRITING.name], reverse=True)]
+
+
+def schedule(notes: Notes, workers: int) -> dict[str, float]:
     """The seconds of the clock of each stage."""
+    seconds = notes.seconds
     tasks = {
         **{name: seconds[name] for name in ("ReadCall", "_spread") if name in seconds},
         f"{TRIED}, first pass": [*seconds[TRIED], *seconds["first pass"]],
-        "second pass": seconds["second pass"],
-        WRITING.name: sorted(seconds[WRITING.name], reverse=True),
+        f"{SECOND.name}, {WRITING.name}": with_shards(notes, workers),
     }
     clock = {name: makespan(of_stage, workers) for name, of_stage in tasks.items()}
-    alone = {name: sum(seconds[name]) for name in (START, COMPARED, END)}
-    return {START: alone[START], **clock, COMPARED: alone[COMPARED], END: alone[END]}
+    alone = {name: sum(seconds[name]) for name in (START, PREPARED, COMPARED, END)}
+    return {**alone, **clock}
 
 
 def main() -> None:
@@ -132,11 +162,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 16])
     stated = parser.parse_args()
     settings = [f"render.tokenizer={stated.tokenizer}", "max_dropped=1"]
-    seconds = built(load_recipe("sharegpt", settings), stated.input)
-    for name, taken in seconds.items():
+    notes = built(load_recipe("sharegpt", settings), stated.input)
+    for name, taken in (*notes.seconds.items(), (EARLY, [seconds for _, seconds in notes.early])):
         print(f"{name:<28}{sum(taken):8.2f} s of CPU, {len(taken)} of them")
     for workers in stated.workers:
-        stages = schedule(seconds, workers)
+        stages = schedule(notes, workers)
         clock = sum(stages.values())
         print(f"\n{workers} workers: {clock:.1f} s")
         for name, taken in stages.items():
