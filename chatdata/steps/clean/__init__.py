@@ -136,7 +136,7 @@ def _is_html(text: str) -> bool:
 def html(text: str) -> str:
     """HTML that is the whole of a text becomes Markdown.
 
-    Text that only holds markup, in fences or not, stays to the letter; see `html_pages`.
+    Text that only holds markup, in fences or not, stays to the letter; see `html_pages.is_html`.
     A page that is more work than a page of a chat is stays as it is, and is counted as left.
     """
     if not _is_html(text):
