@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chatdata.sources import tool_json
+from chatdata.sources._message import PREFILLS
 
 Message = Mapping[str, Any]
 
@@ -47,8 +48,10 @@ def openai_form(messages: Sequence[object]) -> Iterator[object]:
 
 
 def more_keys(message: Message) -> tuple[str, ...]:
-    """The keys of a message that are looked at in messages of Harmony alone."""
-    return ("recipient",) if message.get("channel") else ()
+    """The keys of a message that are looked at in messages of Harmony alone, or where they say yes
+    or no."""
+    of_harmony = ["recipient"] if message.get("channel") else []
+    return (*of_harmony, *(key for key in PREFILLS if isinstance(message.get(key), bool)))
 
 
 def _parsed(message: object) -> object:

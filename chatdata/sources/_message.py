@@ -177,9 +177,11 @@ _UNCLEAR = {
 # Why an answer ends, by the server that made it; it was cut off, and an end would be learnt there.
 _ENDS = ("finish_reason", "stop_reason")
 _CUT_OFF = ("length", "max_tokens", "content_filter")
-_ALL_FLAGS = frozenset([*_FLAGS, *_UNCLEAR, *_ENDS, train_parts.KEY])
+# What says that a message is only how an answer shall begin: Mistral and DeepSeek, Moonshot.
+PREFILLS = ("prefix", "partial")
+_ALL_FLAGS = frozenset([*_FLAGS, *_UNCLEAR, *_ENDS, *PREFILLS, train_parts.KEY])
 # The keys of a message in OpenAI's form, or Harmony's, that are looked at.
-MESSAGE_KEYS = frozenset(["role", "content", "channel", *_BESIDE, *_ALL_FLAGS])
+MESSAGE_KEYS = frozenset(["role", "content", "channel", *_BESIDE, *_ALL_FLAGS]) - {*PREFILLS}
 # Those that may be a weight of the loss, and the weights that a float of 32 bits holds well.
 _WEIGHTS = ("weight", "loss_weight", "loss")
 _LEAST, _MOST = 1e-30, 1e30
@@ -228,8 +230,14 @@ def _by_flags(message: Mapping[str, Any]) -> Trained:
 
 
 def was_cut_off(message: Mapping[str, Any]) -> bool:
-    """Whether a message says that it ends where its server stopped, and not where it is whole."""
-    return any(message.get(key) in _CUT_OFF for key in _ENDS)
+    """Whether a message says that it ends where its server stopped, or where another shall go on,
+    and not where it is whole."""
+    return is_prefill(message) or any(message.get(key) in _CUT_OFF for key in _ENDS)
+
+
+def is_prefill(message: Mapping[str, Any]) -> bool:
+    """Whether a message says that it is only the beginning of an answer."""
+    return any(message.get(key) is True for key in PREFILLS)
 
 
 def _fault_of_flag(name: str, value: object) -> str | None:

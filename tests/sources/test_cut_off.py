@@ -79,3 +79,25 @@ def test_reasons_in_another_form_say_nothing(reason: Any) -> None:
 def test_a_flag_says_more_than_the_reason() -> None:
     record = {"messages": [ASKED, SAID | {"finish_reason": "length", "train": True}]}
     assert read("jsonl", [record])[0]["train"].to_list() == [False, True]
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+@pytest.mark.parametrize("key", ["prefix", "partial"])
+def test_the_beginning_of_an_answer_is_no_answer_and_a_log_has_the_whole(
+    key: str, repeats: bool
+) -> None:
+    begun = {"role": "assistant", "content": "{", key: True}
+    assert read("jsonl", [{"messages": [ASKED, begun]}])[0]["train"].to_list() == [False, False]
+    rest = {"role": "assistant", "content": '{"a": 1}' if repeats else '"a": 1}'}
+    choices = [{"message": rest, "finish_reason": "stop"}]
+    record = {"request": {"messages": [ASKED, begun]}, "response": {"choices": choices}}
+    rows, problems = read("auto", [record])
+    assert problems == []
+    assert rows.select("content", "train").rows() == [("q", False), ('{"a": 1}', True)]
+    assert unread("auto", record) == {}
+
+
+def test_words_under_the_same_key_are_counted() -> None:
+    record = {"messages": [ASKED, SAID | {"prefix": "Some words."}]}
+    assert read("jsonl", [record])[0]["train"].to_list() == [False, True]
+    assert unread("jsonl", record)["messages"] == {"prefix": 1}

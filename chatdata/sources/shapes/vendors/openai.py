@@ -7,7 +7,7 @@ from typing import Any
 
 from chatdata.sources._blocks import more_keys
 from chatdata.sources._linear import Reading
-from chatdata.sources._message import MESSAGE_KEYS
+from chatdata.sources._message import MESSAGE_KEYS, is_prefill
 from chatdata.sources.shapes._base import Conversations, Record, are_objects, has
 from chatdata.sources.shapes.vendors._openai_form import Message, as_openai, odd
 
@@ -38,9 +38,21 @@ def _read_log(record: Any) -> Reading:
         refusal = f"'response' has {len(choices)} choices, and which is meant is not stated"
         return Reading([], refusal=refusal, reason="unknown_record")
     answer = _ended(choices[0].get("message"), choices[0].get("finish_reason"))
-    messages = [*request["messages"], answer]
+    messages = _continued(request["messages"], answer)
     holders = [request, record["response"], *choices]
     return as_openai(record, messages, ("request", "response"), _tools(request), holders)
+
+
+def _continued(asked: Sequence[Message], answer: object) -> list[object]:
+    """The messages of a request with its answer, which goes on where the last of them begins an
+    answer. Some servers repeat that beginning."""
+    begun = asked[-1]
+    words = [m.get("content") if isinstance(m, Mapping) else None for m in (begun, answer)]
+    if not is_prefill(begun) or not all(isinstance(text, str) for text in words):
+        return [*asked, answer]
+    beginning, rest = map(str, words)
+    whole = rest if rest.startswith(beginning) else beginning + rest
+    return [*asked[:-1], {**dict(answer), "content": whole}]  # type: ignore[call-overload]
 
 
 def _ended(message: object, why: object) -> object:
