@@ -81,3 +81,11 @@ def test_parts_of_responses_are_words_in_other_lists_too() -> None:
     }
     rows, problems = read("jsonl", [record])
     assert (rows["content"].to_list(), problems) == (["q", "a"], [])
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_a_response_that_says_nothing_has_no_turns(status: str) -> None:
+    record = {"input": [], "output": [{"type": "reasoning", "summary": []}], "status": status}
+    rows, problems = read("auto", [record])
+    assert rows.is_empty()
+    assert [problem.reason for problem in problems] == ["no_turns"]

@@ -85,12 +85,13 @@ def _read_responses(record: Any) -> Reading:
         [{"type": "message", "role": "user", "content": asked}] if isinstance(asked, str) else asked
     )
     items = [*items, *record["output"]]
-    *messages, last = of_items(items)
-    ended = _ended(last, "length" if record.get("status") == "incomplete" else None)
+    messages: list[object] = list(of_items(items))
+    if record.get("status") == "incomplete":
+        messages[-1:] = [_ended(last, "length") for last in messages[-1:]]
     given = record.get("instructions")
     before = [{"role": "system", "content": given}] if given else []
     tools = {"tools": record["tools"]} if record.get("tools") else {}
-    return as_openai(record, [*before, *messages, ended], _READ, tools, items)
+    return as_openai(record, [*before, *messages], _READ, tools, items)
 
 
 def of_items(items: Sequence[Any]) -> Iterator[Message]:
