@@ -14,6 +14,7 @@ from typing import Any
 from chatdata.sources.tool_json import is_given
 
 CHOICES = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
+BESIDE_MESSAGES = ("rejected_response", "rejected_messages")  # of ms-swift: the messages are liked
 _REJECTED = tuple(rejected for _, rejected in CHOICES)
 _TAG = "kto_tag"  # of LLaMA-Factory: nothing but a preference, whatever stands beside
 _VERDICTS = ("label", _TAG)
@@ -40,6 +41,11 @@ def choice(record: object) -> str | None:
                 f"{chosen.removesuffix('_output')} as the end of `messages`"
             )
     return None
+
+
+def beside_messages(record: Mapping[str, Any]) -> str | None:
+    """The key of what was disliked in the place of the last message of a record; None without."""
+    return next((key for key in BESIDE_MESSAGES if is_given(record.get(key))), None)
 
 
 def refusal(record: Mapping[str, Any], answer: str | None) -> str | None:

@@ -118,6 +118,14 @@ READ: list[tuple[dict[str, Any], list[str], list[str]]] = [
         ["q"],
         ["a", "b"],
     ),
+    ({"messages": [ASKED, GOOD], "rejected_response": "bad"}, ["q"], ["good", "bad"]),
+    ({"conversations": [ASKED, GOOD], "rejected_response": BAD}, ["q"], ["good", "bad"]),
+    ({"messages": [ASKED, GOOD], "rejected_messages": [ASKED, BAD]}, ["q"], ["good", "bad"]),
+    (
+        {"messages": [ASKED, BAD, ASKED, GOOD], "rejected_messages": [ASKED, BAD, ASKED, BAD]},
+        ["q", "bad", "q"],
+        ["good", "bad"],
+    ),
     (
         {"history": "q", "human_ref_A": "a", "human_ref_B": "b", "labels": 0},
         ["q"],
@@ -207,6 +215,9 @@ def test_a_turn_with_another_thought_is_no_common_prompt() -> None:
         ),
         ({"prompt": "p", "chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]}, "do not begin with"),
         ({"chosen": [GOOD], "rejected": [BAD]}, "no prompt"),
+        ({"messages": [ASKED], "rejected_response": "a"}, "'messages' that end without an answer"),
+        ({"messages": [ASKED, GOOD], "rejected_response": "good"}, "that all say the same"),
+        ({"messages": [ASKED, GOOD], "rejected_messages": [BAD]}, "no prompt"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "images": ["x"]}, "not text"),
     ],
 )

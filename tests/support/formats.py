@@ -480,6 +480,9 @@ EXAMPLES: dict[str, Example] = {
         },
         SHORT,
     ),
+    "messages and what was rejected": _of(
+        {"messages": _ROLES[:2], "rejected_response": "No idea."}, SHORT
+    ),
     "answers with scores": _of(
         {
             "instruction": ASK,

@@ -52,7 +52,9 @@ def _has(key: str, speaker: str, words: str) -> Callable[[object], bool]:
 
     def fits(record: object) -> bool:
         turns = turns_of(record, key)
-        if turns is None or not isinstance(record, dict) or _preference.choice(record):
+        if turns is None or not isinstance(record, dict):
+            return False
+        if _preference.choice(record) or _preference.beside_messages(record):
             return False
         is_so = all(isinstance(turn.get(speaker), str) for turn in turns)
         return is_so and any(given(turn, words) for turn in turns)

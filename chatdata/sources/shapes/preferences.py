@@ -126,6 +126,33 @@ def _read_behind_messages(record: Any) -> Tree:
     return of_sides(record, key, value, _SIDES, turns[:-1] if is_answered else turns)
 
 
+def _is_beside_messages(record: object) -> bool:
+    if not isinstance(record, dict) or _has_messages(record) is None or _has_sides(record):
+        return False
+    key = _preference.beside_messages(record)
+    return key is not None and is_side(record[key])
+
+
+def _read_beside_messages(record: Any) -> Tree:
+    """Messages that end with the answer that was chosen, and the other answer, or all messages with
+    the other."""
+    key = _has_messages(record) or LISTS[0]
+    value, disliked = turns_of(record, key) or [], _preference.beside_messages(record) or ""
+    prompt, chosen = [], turns_of_side(value, "user")
+    rejected = turns_of_side(record[disliked], "assistant")
+    if not chosen or chosen[-1].role != "assistant":
+        return refused(
+            f"has '{disliked}', and '{key}' that end without an answer", frozenset([key])
+        )
+    if disliked == "rejected_response":
+        prompt, chosen = chosen[:-1], chosen[-1:]
+    prompt, *answers = split_sides(prompt, chosen, rejected) or (prompt, chosen, rejected)
+    read = record[disliked] if isinstance(record[disliked], list) else [record[disliked]]
+    asked = asked_of(record, prompt, key, value)
+    asked = asked._replace(messages=[*asked.messages, *read])
+    return tree_of(record, asked, _best_first(*answers), [disliked])
+
+
 # ---------------------------------------------------------------------------------- SHP and OpenAI
 
 _SHP = ("human_ref_A", "human_ref_B")
@@ -310,6 +337,12 @@ SHAPES = (
         keys=("messages", *_SIDES),
         fits=_is_behind_messages,
         read=_read_behind_messages,
+    ),
+    Trees(
+        name="messages and what was rejected",
+        keys=("messages", "rejected_response"),
+        fits=_is_beside_messages,
+        read=_read_beside_messages,
     ),
     Trees(name="HH-RLHF", keys=("chosen",), fits=_is_hh, read=_read_hh),
     Trees(name="SHP", keys=("history", *_SHP), fits=_is_shp, read=_read_shp),
