@@ -142,7 +142,7 @@ def _read_beside_messages(record: Any) -> Tree:
     rejected = turns_of_side(record[disliked], "assistant")
     if not chosen or chosen[-1].role != "assistant":
         return refused(
-            f"has '{disliked}', and '{key}' that end without an answer", frozenset([key])
+            f"has '{disliked}', and '{key}' that end without an answer", frozenset([key, disliked])
         )
     if disliked == "rejected_response":
         prompt, chosen = chosen[:-1], chosen[-1:]
