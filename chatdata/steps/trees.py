@@ -36,8 +36,8 @@ def linearize(nodes: pl.DataFrame, threads: Threads) -> Threaded:
 
     A message marked `cut` or `skip` takes all replies below it along, but for an instruction marked
     `skip`, which goes alone; a message marked `drop` takes along every conversation that it stands
-    in. A tree of more than `max_paths` conversations goes
-    as a whole. The result does not depend on the order of the rows.
+    in. A tree of more than `max_paths` conversations goes as a whole. The result does not depend on
+    the order of the rows.
     """
     nodes = nodes.sort("group", "message", "parent", "role", "content", "where")
     forest = plant(nodes)
