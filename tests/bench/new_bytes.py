@@ -19,9 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatdata.dataset import manifest, tables
-from chatdata.dataset.shards import Shards
 from chatdata.dataset.tables import Table
-from tests.support import xet
+from tests.support import shard_files, xet
 
 _LEAST, _MOST = 2**13, 2**17
 _WINDOW = 64  # bytes that the rolling hash sees
@@ -59,10 +58,8 @@ def _hashes(data: bytes) -> np.ndarray:
 
 def write(folder: Path, table: Table, rows: pa.Table) -> list[Path]:
     """The shards of rows of a table."""
-    folder.mkdir()
-    writer = Shards(folder / table.name, "train", rows.schema)
-    writer.add(rows, table.row_bytes(rows))
-    return [path for path, _ in writer.finish()]
+    given = [(rows, table.row_bytes(rows))]
+    return shard_files.write(folder / table.name, "train", rows.schema, given)
 
 
 def measure(work: Path, table: Table, rows: pa.Table, at: int) -> tuple[float, float]:

@@ -36,7 +36,13 @@ def python(code: str, shell: str, **environment: str) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         timeout=100,
+        preexec_fn=_hears,
     )
+
+
+def _hears() -> None:
+    """Lets a process hear SIGHUP, which all that `nohup` starts ignores."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 CLOSED = """

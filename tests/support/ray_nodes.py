@@ -92,10 +92,10 @@ class Nodes:
 
     def kill_worker(self) -> None:
         """Kills a process that runs a task, once there is one."""
-        (node,) = self.others
-        last = time.monotonic() + 10
+        nodes = [self.cluster.head_node, *self.others]
+        last = time.monotonic() + 30
         while time.monotonic() < last:
-            for worker in _children(node.all_processes["raylet"][0].process.pid):
+            for worker in (child for node in nodes for child in _workers(node)):
                 with contextlib.suppress(OSError):  # a worker that has ended meanwhile
                     if b"ray::_run" in Path(f"/proc/{worker}/cmdline").read_bytes():
                         os.kill(worker, signal.SIGKILL)
@@ -107,5 +107,6 @@ class Nodes:
         return sorted(self.folder.glob("node-*/chatdata-*"))
 
 
-def _children(pid: int) -> list[int]:
+def _workers(node: Any) -> list[int]:
+    pid = node.all_processes["raylet"][0].process.pid
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
