@@ -28,6 +28,13 @@ def call(arguments: object = {}, **more: Any) -> Turn:
     return {"role": "assistant", "tool_calls": CALL % json.dumps(arguments), **more}
 
 
+def calls(*ids: str) -> Turn:
+    """An answer with a call for each id."""
+    function = {"name": "weather", "arguments": {}}
+    listed = [{"id": id, "type": "function", "function": function} for id in ids]
+    return {"role": "assistant", "tool_calls": json.dumps(listed)}
+
+
 def user(content: str = "What is it like outside?", **more: Any) -> Turn:
     return {"role": "user", "content": content, **more}
 

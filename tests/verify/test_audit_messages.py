@@ -12,7 +12,19 @@ from chatdata.verify.audit import findings, known
 from chatdata.verify.audit.checks import CHECKS
 from chatdata.verify.audit.known import Known
 from chatdata.verify.audit.token_rows import TokenRows
-from tests.support.audits import KEY, TOOLS, Turn, answer, batch, call, cases, system, tool, user
+from tests.support.audits import (
+    KEY,
+    TOOLS,
+    Turn,
+    answer,
+    batch,
+    call,
+    calls,
+    cases,
+    system,
+    tool,
+    user,
+)
 
 GOOD = [user(), answer()]
 # For each check: conversations that are a case each, and conversations that only look like it.
@@ -142,6 +154,19 @@ TALKS: dict[str, tuple[list[list[Turn]], list[list[Turn]]]] = {
                 user("<tool_response>\n19\n</tool_response>"),
                 answer(),
             ],
+        ],
+    ),
+    "unordered_results": (
+        [
+            [user(), calls("a", "b"), tool(tool_call_id="b"), tool(tool_call_id="a"), answer()],
+            [user(), calls("a", "b"), tool(tool_call_id="b"), answer()],
+        ],
+        [
+            [user(), calls("a", "b"), tool(tool_call_id="a"), tool(tool_call_id="b"), answer()],
+            [user(), calls("a", "b"), tool(), tool(), answer()],
+            [user(), calls("a", "a"), tool(tool_call_id="a"), tool(tool_call_id="a"), answer()],
+            [user(), calls("b"), tool(tool_call_id="b"), calls("a"), tool(tool_call_id="a")],
+            [user(), tool(tool_call_id="b"), calls("a", "b"), tool(tool_call_id="a"), answer()],
         ],
     ),
     "repeats": (

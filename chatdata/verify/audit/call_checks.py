@@ -36,8 +36,10 @@ class Talk:
     calls: list[Call] = field(default_factory=list)
     results: list[Mapping[str, Any]] = field(default_factory=list)  # messages
     orphans: list[Mapping[str, Any]] = field(default_factory=list)  # results without a call
+    early: list[Mapping[str, Any]] = field(default_factory=list)  # whose call is not the next
     declared: set[str] = field(default_factory=set)
     waiting: int = 0  # calls since the last turn of the assistant, less their results
+    ids: list[str] = field(default_factory=list)  # of these calls, but for those with a result
 
 
 def undeclared(batch: Messages, known: Known) -> Cases:
@@ -56,6 +58,14 @@ def without_call(batch: Messages, known: Known) -> Cases:
     orphans = [message for talk in talks for message in talk.orphans]
     example = _example(orphans[0]) if orphans else None
     return Cases(len(orphans), sum(len(talk.results) for talk in talks), example)
+
+
+def out_of_order(batch: Messages, known: Known) -> Cases:
+    """Results before which another call of the same answer, an earlier one, has none yet."""
+    talks = list(_talks(batch))
+    early = [message for talk in talks for message in talk.early]
+    example = _example(early[0]) if early else None
+    return Cases(len(early), sum(len(talk.results) for talk in talks), example)
 
 
 def encoded_twice(batch: Records, known: Known) -> Cases:
@@ -145,6 +155,7 @@ def _add_calls(talk: Talk, message: Mapping[str, Any], content: str) -> None:
     calls = [Call(_function(value), _id(value), message) for value in _called(message, content)]
     talk.calls += calls
     talk.waiting = len(calls)
+    talk.ids = [call.id for call in calls if call.id]
 
 
 def _add_result(talk: Talk, message: Mapping[str, Any], number: int) -> None:
@@ -154,6 +165,10 @@ def _add_result(talk: Talk, message: Mapping[str, Any], number: int) -> None:
     is_answer = named in ids if named and ids else talk.waiting >= number
     if not is_answer:
         talk.orphans.append(message)
+    if named in talk.ids:
+        if named != talk.ids[0]:
+            talk.early.append(message)
+        talk.ids.remove(named)
     talk.waiting -= number
 
 

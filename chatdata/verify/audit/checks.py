@@ -134,6 +134,15 @@ _MESSAGES: tuple[Check | Comparison, ...] = (
         "results",
         call_checks.without_call,
     ),
+    Check(
+        "unordered_results",
+        "results stand in the order of their calls",
+        "Most chat templates write no ids, so the model reads each result as that of another call.",
+        "Put the results of an answer in the order of its calls.",
+        "results",
+        call_checks.out_of_order,
+        is_fault=False,
+    ),
     Comparison(
         "repeats_across_splits",
         "no conversation of another split is trained",
