@@ -1,4 +1,4 @@
-"""Two Ray nodes that share no folder: the bytes of one local worker, whatever dies."""
+"""Three Ray nodes that share no folder: the bytes of one local worker, whatever dies."""
 
 from __future__ import annotations
 

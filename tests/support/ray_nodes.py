@@ -32,7 +32,7 @@ if hidden:
 
 @dataclass
 class Nodes:
-    """A cluster of a node that the first process joins, and of another."""
+    """A cluster of a node that the first process joins, and of two others."""
 
     cluster: Any
     folder: Path
@@ -43,7 +43,7 @@ class Nodes:
     @classmethod
     @contextlib.contextmanager
     def start(cls, folder: Path) -> Iterator[Nodes]:
-        """Two nodes, of a core each."""
+        """Three nodes, of a core each."""
         from ray.cluster_utils import Cluster
 
         short = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # names of sockets are short
@@ -53,7 +53,7 @@ class Nodes:
         nodes.hidden.mkdir()
         try:
             nodes.add()
-            nodes.others = [nodes.add()]
+            nodes.others = [nodes.add(), nodes.add()]
             yield nodes
         finally:
             nodes.cluster.shutdown()
