@@ -38,12 +38,16 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture
 def writer(tmp_path: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> OutputWriter:
+    return writer_into(tmp_path, workers, monkeypatch)
+
+
+def writer_into(folder: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> OutputWriter:
     """A writer of shards of about a hundred rows."""
     monkeypatch.setattr(shards, "SHARD_BYTES", 100 * ROW_BYTES)
-    files = PartitionFiles(tmp_path / ".work", PARTS)
+    files = PartitionFiles(folder / ".work", PARTS)
     files.folder.mkdir()
     context = BuildContext(recipe=load_recipe("sample"), files=files, figures=FiguresByKey())
-    return OutputWriter(context, tmp_path, WRITTEN, Runner(workers))
+    return OutputWriter(context, folder, WRITTEN, Runner(workers))
 
 
 def rows(ids: list[str], table: Table) -> pa.Table:
@@ -112,9 +116,12 @@ def test_rows_of_this_process_stand_where_they_were_added(
     assert left == ["problems.arrow"]  # which a second attempt reads
 
 
+@pytest.mark.parametrize("number", [1, 7])
 def test_what_is_added_waits_where_shards_wait_to_be_written(
-    tmp_path: Path, writer: OutputWriter, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
+    monkeypatch.setattr(type(workers), "number", number)
+    writer, most = writer_into(tmp_path, workers, monkeypatch), max(output._WAITING, number)
     may_go_on, added, write = threading.Event(), list[int](), shards.write
 
     def later(*given: Any) -> None:
@@ -131,13 +138,14 @@ def test_what_is_added_waits_where_shards_wait_to_be_written(
     adding = threading.Thread(target=add_all)
     adding.start()
     patience = time.monotonic() + 20
-    while len(writer._sent) < output._WAITING and time.monotonic() < patience:
+    while len(writer._sent) < most and time.monotonic() < patience:
         time.sleep(0.01)
     adding.join(timeout=0.3)
-    at_first = len(added)
+    at_first, waits = len(added), len(writer._sent)
     may_go_on.set()
     adding.join()
     assert at_first < PARTS / 2
+    assert waits == most
     assert len(added) == PARTS
     assert sum(entry.rows for entry in writer.finish()) == 200 * PARTS
 

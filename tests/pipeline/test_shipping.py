@@ -107,6 +107,8 @@ def test_tasks_need_nothing_but_what_travels(
     monkeypatch.setattr(partitions, "ONE_STEP", 1)
     moved = build_dataset(recipe, home / "there")
     assert elsewhere.tasks > 12
+    assert {name.rpartition("-")[0] for name in elsewhere.left} >= {"threaded", "tokens-train"}
+    assert not any("tokens" in name for name in elsewhere._left), "what is written is let go"
     assert reasons(here) == REASONS
     assert moved == here
     assert files(home / "there") == files(home / "here")
@@ -122,6 +124,7 @@ def test_the_cache_is_asked_before_anything_travels(
     recipe, reused = write(tmp_path / "home"), list[tuple[str, int, int]]()
     build_dataset(recipe, tmp_path / "home" / "1")
     first = elsewhere.tasks
+    assert not elsewhere.left, "the cache has it all"
     build_dataset(recipe, tmp_path / "home" / "2", reused=lambda *about: reused.append(about))
     assert elsewhere.tasks - first < first  # splits are read again
     assert reused

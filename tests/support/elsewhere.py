@@ -25,6 +25,7 @@ class Elsewhere:
         self._tokenizers = encoders._ProcessCache()  # none that the first process has loaded
         self._places: dict[shipping.Shared, Path] = {}
         self._left: dict[str, shipping.Content] = {}
+        self.left = set[str]()  # the names of all files that tasks have ever left
         self.tasks = 0
 
     @contextlib.contextmanager
@@ -46,6 +47,7 @@ class Elsewhere:
         self.tasks += 1
         result, made = self._run(function, task, function.parcel(task))
         self._left |= {name: made.pop(name) for name in function.leaves(task) if name in made}
+        self.left |= self._left.keys()
         return function.arrived(task, key, result, made)
 
     def map_here(self, function: Any, tasks: Sequence[Any]) -> Iterator[Any]:

@@ -20,7 +20,7 @@ import pytest
 from gcp_storage_emulator.server import create_server
 
 from chatdata.core import protocols
-from tests.support.loopback.faults import App, Message, Receive, Send
+from tests.support.loopback.faults import App, Message, Receive, Send, body_of
 
 LOGIN = {
     "FSSPEC_GS": json.dumps({"token": "anon"}),
@@ -109,18 +109,14 @@ def named_as_s3(app: App) -> App:
     read whole before."""
 
     async def called(scope: Message, receive: Receive, send: Send) -> None:
-        body, is_whole = bytearray(), False
-        while not is_whole:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return  # nothing is stored of half a request
-            body += message.get("body", b"")
-            is_whole = not message.get("more_body")
-        method, path = _of_s3(scope, bytes(body))
+        body = await body_of(receive)
+        if body is None:
+            return  # nothing is stored of half a request
+        method, path = _of_s3(scope, body)
         names = {"method": method, "raw_path": path.encode(), "of_google": scope}
 
         async def again() -> Message:
-            return {"type": "http.request", "body": bytes(body)}
+            return {"type": "http.request", "body": body}
 
         await app({**scope, **names}, again, send)
 

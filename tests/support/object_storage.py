@@ -22,7 +22,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from tests.support import google_storage
 from tests.support.google_storage import Answer
 from tests.support.loopback import listen
-from tests.support.loopback.faults import App, Entry, Faults, Message, Receive, Send
+from tests.support.loopback.faults import App, Entry, Faults, Message, Receive, Send, body_of
 
 BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 LOGIN = {
@@ -133,14 +133,10 @@ def _as_asgi(answer: Callable[[Message, bytes], Answer]) -> App:
     """An app that reads all of a request before it answers."""
 
     async def called(scope: Message, receive: Receive, send: Send) -> None:
-        body, is_whole = bytearray(), False
-        while not is_whole:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return  # nothing is stored of half a request
-            body += message.get("body", b"")
-            is_whole = not message.get("more_body")
-        status, headers, content = await asyncio.to_thread(answer, scope, bytes(body))
+        body = await body_of(receive)
+        if body is None:
+            return  # nothing is stored of half a request
+        status, headers, content = await asyncio.to_thread(answer, scope, body)
         pairs = [(key.lower().encode(), value.encode()) for key, value in headers]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": content})

@@ -25,6 +25,18 @@ Receive = Callable[[], Awaitable[Message]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
+async def body_of(receive: Receive) -> bytes | None:
+    """The whole body of a request; None where its client has gone before the end."""
+    body, is_whole = bytearray(), False
+    while not is_whole:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        is_whole = not message.get("more_body")
+    return bytes(body)
+
+
 @dataclass
 class Fault:
     """One thing that goes wrong with the requests that `where` matches (`METHOD /path`)."""
